@@ -1,0 +1,17 @@
+"""Errors that a user can act on. Every one says in a sentence what happened, where, and what to do; the CLI prints it without a traceback."""
+
+
+class RaftError(Exception):
+    """Base of every error that is the user's to mend: settings, documents, endpoints, budget."""
+
+
+class SettingsError(RaftError):
+    """A preset, `domain.yaml`, environment variable or flag is wrong; the message names field, value and what is allowed."""
+
+
+class DataError(RaftError):
+    """A table or file breaks its schema; the message names file, row and column."""
+
+
+class EndpointError(RaftError):
+    """A model endpoint refuses in a way that asking again does not mend (sign-in, unknown model, exhausted quota)."""

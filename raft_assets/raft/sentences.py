@@ -1,0 +1,118 @@
+"""Where sentences of English text begin and end, as character spans: the one splitter that teacher, reader and gates share.
+
+A text is cut into blocks by its structure (blank lines, headings, list items, table rows, fields of an API description), then a block into
+sentences by its punctuation. Markers of list items belong to no sentence; neither do lines without a letter or digit.
+"""
+
+import re
+from collections.abc import Iterator
+
+Span = tuple[int, int]
+
+# longest text that an open parenthesis or quotation mark holds together; behind that it was never closed on purpose
+LONGEST_ENCLOSED = 400
+# a line without full stop is a heading of a PDF when it is shorter than this share of the widest line
+HEADING_WIDTH = 0.62
+
+_LINE = re.compile(r"[^\n]+|(?<=\n)(?=\n)")
+_MARKED_HEADING = re.compile(r"#{1,6}\s")
+_LIST_MARKER = re.compile(r"\s*(?:[-*+•‣▪–]|\(?\d{1,3}[.)]|\(?[a-z]\))[ \t]+(?=\S)")
+_FIELD = re.compile(r"[a-z]\w*(?:\.[\w*]+)*:(?:\s|$)")
+_API_DESCRIPTION = re.compile(r"^(?:api_call|api_name|functionality):", re.MULTILINE)
+_HAS_WORD = re.compile(r"[^\W_]")
+_TERMINATED = re.compile(r"[.!?:;,…][\"”’')\]*_]*$")
+
+_BOUNDARY = re.compile(r"([.!?…]+)[\"”’')\]*_]*(?:\[[\w ]{1,20}\])*(\s+)(?=[\"“‘'(\[*_`]*[^\W_a-zß-ÿ])")
+_LAST_WORD = re.compile(r"([^\W\d_][^\W\d_.’'-]*(?:\.[^\W\d_]+)*)$")
+_INITIAL = re.compile(r"(?:^|[\s(.\"“-])[A-Z]$")
+_ABBREVIATIONS = frozenset(
+    "mr mrs ms dr prof st jr sr vs inc ltd co corp vol fig figs eds ed dept est gov gen col sgt capt rev hon lt ca cf pp p e.g i.e"
+    " approx ave mt ft sp spp subsp var op ser messrs mme mlle jan feb mar apr jun jul aug sept sep oct nov dec".split()
+)
+# these end a sentence at times, so only a number behind them holds the sentence together
+_BEFORE_NUMBERS = frozenset("no nos art sec chap ch pl p pp vol fig v".split())
+_PAIRS = (("(", ")"), ("“", "”"), ("[", "]"))
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of the text in order, each an exact substring."""
+    return [text[start:end] for start, end in sentence_spans(text)]
+
+
+def sentence_spans(text: str) -> list[Span]:
+    """The sentences as (start, end), in order, without overlap, none empty or surrounded by white space."""
+    return [span for block in _blocks(text) for span in _sentences_of_block(text, block)]
+
+
+def _blocks(text: str) -> Iterator[Span]:
+    """Runs of lines that one sentence may cross."""
+    lines = [match.span() for match in _LINE.finditer(text)]
+    contents = [text[start:end].strip() for start, end in lines]
+    widest = max(map(len, contents), default=0)
+    is_api = bool(_API_DESCRIPTION.search(text))
+    block: Span | None = None
+    for i, ((start, end), content) in enumerate(zip(lines, contents, strict=True)):
+        following = contents[i + 1] if i + 1 < len(contents) else ""
+        marker = _LIST_MARKER.match(text, start, end)
+        stands_alone = is_api or _is_heading(content, following, widest, opens_block=block is None) or content.startswith("|")
+        if block and (stands_alone or marker or not _HAS_WORD.search(content) or _FIELD.match(content) and "_" in content.split(":")[0]):
+            yield block
+            block = None
+        if not _HAS_WORD.search(content):
+            continue
+        block = (block[0] if block else marker.end() if marker else start, end)
+        if stands_alone:
+            yield block
+            block = None
+    if block:
+        yield block
+
+
+def _is_heading(line: str, following: str, widest: int, *, opens_block: bool) -> bool:
+    """Whether the line is a heading: marked by #, underlined, or (in text of a PDF) short, without full stop, before a capital letter."""
+    if _MARKED_HEADING.match(line) or following and set(following) <= {"="} or len(following) > 2 and set(following) <= {"-"}:
+        return True
+    if not opens_block or not following or _TERMINATED.search(line) or len(line) > HEADING_WIDTH * widest:
+        return False
+    return line[:1].isupper() and following[:1].isupper() and len(line.split()) <= 10
+
+
+def _sentences_of_block(text: str, block: Span) -> Iterator[Span]:
+    start, end = block
+    for match in _BOUNDARY.finditer(text, start, end):
+        cut = match.start(2)
+        if _is_abbreviated(text, start, match) or _is_enclosed(text, start, cut, end):
+            continue
+        yield from _stripped(text, start, cut)
+        start = match.end()
+    yield from _stripped(text, start, end)
+
+
+def _stripped(text: str, start: int, end: int) -> Iterator[Span]:
+    content = text[start:end]
+    begin = start + len(content) - len(content.lstrip())
+    finish = start + len(content.rstrip())
+    if begin < finish and _HAS_WORD.search(content):
+        yield begin, finish
+
+
+def _is_abbreviated(text: str, start: int, boundary: re.Match[str]) -> bool:
+    """Whether the full stop belongs to an abbreviation or to an initial rather than to the sentence."""
+    if boundary.group(1) != ".":
+        return False
+    before = text[max(start, boundary.start() - 20) : boundary.start()]
+    if _INITIAL.search(before):
+        return not re.search(r"\b(?:I|[Vv]itamin [A-Z]|[Tt]ype [A-Z]|[Pp]lan [A-Z])$", before)
+    last = _LAST_WORD.search(before)
+    word = last.group(1).lower() if last else ""
+    if word in _BEFORE_NUMBERS and text[boundary.end() : boundary.end() + 1].isdigit():
+        return True
+    return word in _ABBREVIATIONS
+
+
+def _is_enclosed(text: str, start: int, cut: int, end: int) -> bool:
+    """Whether the cut lies inside a parenthesis or quotation that closes within the block."""
+    before, after = text[start:cut], text[cut : min(end, start + LONGEST_ENCLOSED)]
+    if any(before.count(opening) > before.count(closing) and closing in after for opening, closing in _PAIRS):
+        return True
+    return before.count('"') % 2 == 1 and '"' in after

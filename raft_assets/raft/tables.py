@@ -1,0 +1,153 @@
+"""The tables of the lineage: one model per table, whose fields, types and descriptions are the schema in the lake and in the UI.
+
+What belongs here: row models and nothing that computes. Reading and writing is the lake's.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Split = Literal["train", "valid", "eval"]
+Source = Literal["generated", "golden"]
+Arm = Literal["main", "retrieved", "distractors_only", "closed_book"]
+Evaluated = Literal["baseline", "student"]
+
+
+class Row(BaseModel):
+    """A row of a table; unknown columns are errors, rows never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceDocument(Row):
+    """A page or section of a readable document."""
+
+    doc_id: str = Field(description="hash of the path relative to the domain")
+    path: str = Field(description="path relative to the domain")
+    content_hash: str = Field(description="SHA-256 of the file")
+    kind: str = Field(description="reader that read it: pdf, md, txt, html, docx, json, jsonl, api")
+    page: int = Field(description="page of a PDF, or section or entry of another document, from 1")
+    title: str = Field(description="title of the document")
+    heading: str = Field(description="nearest heading, empty where there is none")
+    start: int = Field(description="first character in document_text")
+    end: int = Field(description="one past the last character in document_text")
+    text: str = Field(description="cleaned text; the pages of a document joined by a blank line are its document_text")
+
+
+class QuarantinedFile(Row):
+    """A file that could not be read, with the reason; the rest went on."""
+
+    path: str = Field(description="path relative to the domain")
+    content_hash: str = Field(description="SHA-256 of the file, empty where it could not be opened")
+    reason: str = Field(description="reason code, such as encrypted, corrupt, no_text")
+    detail: str = Field(description="what happened and what to do, one sentence")
+
+
+class Chunk(Row):
+    """A passage of at most `chunk_size` tokens."""
+
+    chunk_id: str = Field(description="hash of document, normalized text and occurrence")
+    doc_id: str = Field(description="document")
+    path: str = Field(description="path relative to the domain")
+    kind: str = Field(description="prose or api")
+    page_from: int = Field(description="first page")
+    page_to: int = Field(description="last page")
+    start: int = Field(description="first character in document_text")
+    end: int = Field(description="one past the last character in document_text")
+    heading: str = Field(description="nearest heading, empty where there is none")
+    text: str = Field(description="document_text[start:end]")
+    tokens: int = Field(description="length in tokens of the setting's tokenizer")
+
+
+class ChunkEmbedding(Row):
+    """A vector per chunk."""
+
+    chunk_id: str = Field(description="chunk")
+    vector: list[float] = Field(description="unit vector of the EMBEDDING role's model")
+
+
+class GoldenQuestion(Row):
+    """A question that a person wrote: evaluation only."""
+
+    question_id: str = Field(description="id from questions.jsonl")
+    question: str = Field(description="question")
+    answers: list[str] = Field(description="golden answers, any of which is right; empty where unanswerable")
+    answerable: bool = Field(description="whether the domain's documents hold the answer")
+    path: str = Field(description="document that holds the answer, empty where none is named")
+    oracle_chunk_ids: list[str] = Field(description="chunks that hold the evidence")
+    status: str = Field(description="resolved, no_evidence, evidence_not_found or unanswerable")
+
+
+class QAPair(Row):
+    """A generated question with its chain-of-thought answer and the verdict of every quality gate; rejected rows stay."""
+
+    question_id: str = Field(description="hash of chunk and question; of the chunk alone where no question came")
+    chunk_id: str = Field(description="oracle chunk")
+    doc_id: str = Field(description="document")
+    path: str = Field(description="path relative to the domain")
+    question: str = Field(description="question")
+    kind: str = Field(description="question type: what, who, when, where, why, how, which, cloze, api, other")
+    answer: str = Field(description="chain-of-thought answer in RAFT's contract, verbatim from the teacher")
+    final_answer: str = Field(description="what stands behind <ANSWER>:")
+    quotes: list[str] = Field(description="what stands between ##begin_quote## and ##end_quote##")
+    accepted: bool = Field(description="whether every gate passed")
+    reason: str = Field(description="reason code of the first gate that failed, empty where accepted")
+    gates: dict[str, str] = Field(description="gate to pass or reason code, in the order in which they ran")
+    question_call: str = Field(description="key in the call store of the call that asked")
+    answer_call: str = Field(description="key in the call store of the call that answered")
+
+
+class RaftRow(Row):
+    """A RAFT row: a question, its documents in order, and the answer to learn."""
+
+    question_id: str = Field(description="QA pair")
+    question: str = Field(description="question")
+    documents: list[str] = Field(description="texts of the documents, in the order shown to the model")
+    document_chunk_ids: list[str] = Field(description="their chunks")
+    oracle_index: int | None = Field(description="position of the oracle document, null where it was left out")
+    has_oracle: bool = Field(description="whether the oracle document is among the documents")
+    answer: str = Field(description="chain-of-thought answer, or abstention where no document holds the answer")
+    final_answer: str = Field(description="golden answer")
+    split: Split = Field(description="train, valid or eval")
+    unit: str = Field(description="group that never crosses splits (document, section or chunk, with near-duplicates)")
+    chunk_id: str = Field(description="oracle chunk")
+    doc_id: str = Field(description="document")
+    path: str = Field(description="path relative to the domain")
+    kind: str = Field(description="question type")
+
+
+class ModelAnswer(Row):
+    """A model's answer to one question under one arm."""
+
+    question_id: str = Field(description="QA pair or golden question")
+    source: Source = Field(description="generated or golden")
+    arm: Arm = Field(description="what the model was shown")
+    evaluated: Evaluated = Field(description="baseline or student")
+    model: str = Field(description="model that answered")
+    question: str = Field(description="question")
+    documents: list[str] = Field(description="documents shown, in order")
+    document_chunk_ids: list[str] = Field(description="their chunks")
+    oracle_chunk_ids: list[str] = Field(description="chunks that hold the answer")
+    golden_answers: list[str] = Field(description="right answers; empty where abstaining is right")
+    answerable: bool = Field(description="whether a document shown holds the answer; always true in the closed book")
+    kind: str = Field(description="question type")
+    cluster: str = Field(description="oracle chunk, else the question: rows of one cluster are not independent")
+    answer: str = Field(description="the model's answer, verbatim")
+    final_answer: str = Field(description="what stands behind <ANSWER>:, empty where nothing does")
+    quotes: list[str] = Field(description="what the model quoted")
+    abstained: bool = Field(description="whether it said that the documents do not contain the answer")
+    well_formed: bool = Field(description="whether the answer keeps RAFT's contract")
+    status: str = Field(description="ok, or why there is no answer")
+    call: str = Field(description="key in the call store")
+
+
+class Score(Row):
+    """One metric of one answer."""
+
+    question_id: str = Field(description="QA pair or golden question")
+    source: Source = Field(description="generated or golden")
+    arm: Arm = Field(description="arm")
+    evaluated: Evaluated = Field(description="baseline or student")
+    cluster: str = Field(description="rows of one cluster are not independent")
+    metric: str = Field(description="name of the metric")
+    value: float = Field(description="0 to 1, but for answer_words")

@@ -1,0 +1,418 @@
+"""Every setting, typed, with its unit, default and bounds; the only module that reads the environment.
+
+Two kinds that never mix. `DomainSettings` determine data: they come from a preset (`presets/*.yaml`) and a domain's `domain.yaml`, and a
+change makes what depends on it stale. `Workplace` and `Endpoint` say where and how the work is executed: they come from the environment, `.env` and
+`.env.state`. Of these only a role's *model* determines data.
+
+Precedence, highest first: `domain.yaml`, then its preset, then the defaults below; for addresses and keys: environment, `.env`, `.env.state`.
+Which preset: `preset:` in `domain.yaml`, then the last `raft run --preset` for that domain, then `RAFT_PRESET`, then `default`.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import dotenv
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from raft_assets.errors import SettingsError
+from raft_assets.raft.tables import Arm
+
+EMBEDDED_MODELS = {
+    "TEACHER": "embedded-teacher",
+    "EMBEDDING": "embedded-encoder",
+    "BASELINE": "embedded-reader",
+    "STUDENT": "embedded-reader",
+}
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+DEFAULT_PRESET = "default"
+RESERVED_SETTINGS_FILE = "domain.yaml"
+
+
+# ---------------------------------------------------------------- settings that determine data
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are errors, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DocumentSettings(Section):
+    """What is read."""
+
+    max_file_mb: Annotated[int, Field(ge=1, le=2000)] = Field(50, description="larger files are quarantined, MB")
+
+
+class ChunkSettings(Section):
+    """How documents are cut."""
+
+    tokenizer: Literal["o200k_base", "cl100k_base"] = Field("o200k_base", description="what counts tokens; o200k is that of GPT-4o and later")
+    chunk_size: Annotated[int, Field(ge=16, le=8000)] = Field(160, description="hard maximum of a chunk, tokens")
+    chunk_overlap: Annotated[int, Field(ge=0, le=4000)] = Field(0, description="tokens that neighbouring chunks share")
+    min_chunk_tokens: Annotated[int, Field(ge=1, le=1000)] = Field(24, description="smaller pieces join a neighbour, tokens")
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> "ChunkSettings":
+        if self.chunk_overlap >= self.chunk_size or self.min_chunk_tokens > self.chunk_size:
+            raise ValueError("chunk_overlap must be below chunk_size and min_chunk_tokens at most chunk_size")
+        return self
+
+
+class QuestionSettings(Section):
+    """What the teacher is asked, and what a pair must pass."""
+
+    style: Literal["general"] = Field("general", description="folder of raft/prompts")
+    questions_per_chunk: Annotated[int, Field(ge=1, le=20)] = Field(4, description="questions asked of every chunk")
+    target_pairs: Annotated[int, Field(ge=1)] | None = Field(None, description="stop evenly at about this many pairs; null: all chunks")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="of the teacher; null: the service's default")
+    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(1024, description="room for an answer, tokens")
+    min_support: Annotated[float, Field(ge=0, le=1)] = Field(0.6, description="share of the answer's content words that the oracle document must hold")
+    retrieval_top_k: Annotated[int, Field(ge=0, le=100)] = Field(
+        5, description="the question must bring its chunk back among so many nearest ones; 0: gate off"
+    )
+    near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(0.85, description="Jaccard similarity of two questions that counts as the same")
+
+
+class DatasetSettings(Section):
+    """RAFT rows and splits (arXiv 2403.10131, section 3)."""
+
+    distractors: Annotated[int, Field(ge=0, le=50)] = Field(3, description="distractor documents per row")
+    distractor_kind: Literal["random", "hard"] = Field("random", description="random, or nearest chunks by embedding")
+    p: Annotated[float, Field(ge=0, le=1)] = Field(0.8, description="share of train and valid rows that keep their oracle document")
+    without_oracle: Literal["abstain", "answer"] = Field("abstain", description="what rows without their oracle document teach")
+    eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.25, description="share of rows for evaluation")
+    valid_share: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of rows for validation")
+    min_eval_rows: Annotated[int, Field(ge=1)] = Field(20, description="a coarser split unit is taken only if evaluation gets so many rows")
+    min_valid_rows: Annotated[int, Field(ge=0)] = Field(10, description="a coarser split unit is taken only if validation gets so many rows")
+    near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(0.8, description="Jaccard similarity of two chunks that share a split")
+    seed: int = Field(0, description="of every draw")
+
+    @model_validator(mode="after")
+    def _shares_leave_training(self) -> "DatasetSettings":
+        if self.eval_share + self.valid_share >= 1:
+            raise ValueError("eval_share and valid_share together must be below 1")
+        return self
+
+
+class TrainingSettings(Section):
+    """The student's fine-tuning."""
+
+    format: Literal["chat", "completion"] = Field("chat", description="of the training files and of the student's prompts")
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = Field("auto", description="passes over the training file")
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field("auto", description="rows per step")
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = Field("auto", description="of the service's default")
+    seed: int = Field(0, description="of the training job")
+
+
+class DeploymentSettings(Section):
+    """Where the student is served."""
+
+    expiry_hours: Annotated[int, Field(ge=1)] | None = Field(None, description="life of a deployment that costs money; null: no end")
+
+
+class EvaluationSettings(Section):
+    """What baseline and student are asked."""
+
+    arms: tuple[Arm, ...] = Field(("main", "retrieved", "distractors_only", "closed_book"), min_length=1, description="what the model is shown")
+    top_k: Annotated[int, Field(ge=1, le=50)] = Field(4, description="documents of the retrieved arm")
+    max_rows: Annotated[int, Field(ge=1)] | None = Field(None, description="generated rows per arm; null: all")
+    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(1024, description="room for an answer, tokens")
+    bootstrap_draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(10_000, description="resamples behind an interval")
+
+    @model_validator(mode="after")
+    def _main_arm_stays(self) -> "EvaluationSettings":
+        if "main" not in self.arms:
+            raise ValueError("arms must hold main: the verdict rests on it")
+        return self
+
+
+class DomainSettings(Section):
+    """Everything that determines a domain's data, but for the roles' models."""
+
+    version: Literal[1] = Field(1, description="of the preset's format")
+    documents: DocumentSettings = DocumentSettings()
+    chunks: ChunkSettings = ChunkSettings()
+    questions: QuestionSettings = QuestionSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    training: TrainingSettings = TrainingSettings()
+    deployment: DeploymentSettings = DeploymentSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+@dataclass(frozen=True)
+class ResolvedSettings:
+    """A domain's settings and, per dotted name, where each value comes from."""
+
+    preset: str
+    values: DomainSettings
+    sources: Mapping[str, str]
+
+
+# ---------------------------------------------------------------- endpoints
+
+
+class Role(StrEnum):
+    """What a model is used for."""
+
+    TEACHER = "TEACHER"
+    EMBEDDING = "EMBEDDING"
+    BASELINE = "BASELINE"
+    STUDENT = "STUDENT"
+    JUDGE = "JUDGE"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model and the service that answers for it. Equal `service` and `model` mean: equal request, equal answer."""
+
+    role: Role
+    provider: Literal["embedded", "openai", "azure"]
+    model: str
+    base_url: str = ""
+    api_key: SecretStr | None = field(default=None, repr=False)
+    api_version: str | None = None
+
+    @property
+    def service(self) -> str:
+        """Identity of the service in call keys and data versions: address without credentials, or `embedded`."""
+        return self.provider if self.provider == "embedded" else self.base_url.rstrip("/")
+
+    @property
+    def is_free(self) -> bool:
+        """Whether calls cost nothing: only the embedded provider is known to."""
+        return self.provider == "embedded"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Variables of the process, then of `.env`, then of `.env.state`; unprefixed credentials count from the files only."""
+
+    process: Mapping[str, str]
+    files: Mapping[str, str]
+
+    @classmethod
+    def load(cls, project: Path, process: Mapping[str, str] | None = None) -> "Environment":
+        """Reads the two files of the project folder; the process's own variables by default."""
+        files: dict[str, str] = {}
+        for name in (".env.state", ".env"):
+            files |= {key: value for key, value in dotenv.dotenv_values(project / name).items() if value}
+        return cls(process=dict(os.environ if process is None else process), files=files)
+
+    def get(self, name: str) -> str | None:
+        """A variable that names its role or this product; empty counts as absent."""
+        return self.process.get(name) or self.files.get(name) or None
+
+    def source(self, name: str) -> str:
+        """Where `get` finds it."""
+        return "environment" if self.process.get(name) else ".env" if name in self.files else "default"
+
+    def endpoints(self) -> dict[Role, Endpoint]:
+        """The endpoint of every role; the judge only where one is configured.
+
+        Raises SettingsError for a half-configured role: falling back would spend, or not spend, where the user didn't mean to.
+        """
+        found = {role: endpoint for role in Role if (endpoint := self._endpoint(role))}
+        for role, model in EMBEDDED_MODELS.items():
+            if role != Role.BASELINE:
+                found.setdefault(Role(role), Endpoint(Role(role), "embedded", model))
+        student = found[Role.STUDENT]
+        found.setdefault(
+            Role.BASELINE,
+            Endpoint(Role.BASELINE, student.provider, student.model, student.base_url, student.api_key, student.api_version),
+        )
+        return found
+
+    def _endpoint(self, role: Role) -> Endpoint | None:
+        prefixes = (role.value, "COMPLETION") if role is Role.TEACHER else (role.value,)
+        for prefix in prefixes:
+            if endpoint := self._azure(role, prefix) or self._openai(role, prefix):
+                return endpoint
+        return None
+
+    def _openai(self, role: Role, prefix: str) -> Endpoint | None:
+        names = [f"{prefix}_OPENAI_{part}" for part in ("API_KEY", "BASE_URL", "DEPLOYMENT")]
+        key, base_url, model = (self.get(name) for name in names)
+        if not (key or base_url or model):
+            return None
+        key, base_url = key or self.files.get("OPENAI_API_KEY"), base_url or self.files.get("OPENAI_BASE_URL")
+        if not model:
+            raise SettingsError(f"{role} is half configured: {names[2]} (the model) is not set. Set it, or remove the other {prefix}_OPENAI_* variables.")
+        if not (key or base_url):
+            raise SettingsError(f"{role} is half configured: set {names[0]}, or {names[1]} for a service that needs no key.")
+        return Endpoint(role, "openai", model, base_url or OPENAI_BASE_URL, SecretStr(key) if key else None)
+
+    def _azure(self, role: Role, prefix: str) -> Endpoint | None:
+        names = [f"{prefix}_AZURE_OPENAI_{part}" for part in ("API_KEY", "ENDPOINT", "DEPLOYMENT")]
+        key, address, model = (self.get(name) for name in names)
+        if not (key or address or model):
+            return None
+        key, address = key or self.files.get("AZURE_OPENAI_API_KEY"), address or self.files.get("AZURE_OPENAI_ENDPOINT")
+        for name, value in zip(names[1:], (address, model), strict=True):
+            if not value:
+                raise SettingsError(f"{role} is half configured: {name} is not set. Set it, or remove the other {prefix}_AZURE_OPENAI_* variables.")
+        return Endpoint(role, "azure", str(model), str(address), SecretStr(key) if key else None, self.get(f"{prefix}_OPENAI_API_VERSION"))
+
+
+# ---------------------------------------------------------------- where the work is done
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Folders and limits of this machine; none of them changes a result."""
+
+    project: Path
+    data: Path
+    home: Path
+    lake: str
+    presets: Path
+    default_preset: str
+    max_concurrent_runs: int
+    encoder_folder: Path | None
+    huggingface_home: Path
+    environment: Environment
+
+    @classmethod
+    def load(cls, project: Path | None = None, process: Mapping[str, str] | None = None) -> "Workplace":
+        """The workplace of a project folder: the given one, `RAFT_PROJECT`, or the nearest folder upwards that holds `workspace.yaml`."""
+        variables = dict(os.environ if process is None else process)
+        root = (project or (Path(variables["RAFT_PROJECT"]) if variables.get("RAFT_PROJECT") else _find_project(Path.cwd()))).resolve()
+        environment = Environment.load(root, variables)
+
+        def folder(name: str, default: Path) -> Path:
+            return (root / (environment.get(name) or default)).resolve()
+
+        home = folder("RAFT_HOME", root / ".raft")
+        encoder = environment.get("RAFT_ENCODER_DIR")
+        return cls(
+            project=root,
+            data=folder("RAFT_DATA", root / "data"),
+            home=home,
+            lake=environment.get("RAFT_LAKE") or str(home / "lake"),
+            presets=folder("RAFT_PRESETS", root / "presets"),
+            default_preset=environment.get("RAFT_PRESET") or DEFAULT_PRESET,
+            max_concurrent_runs=_bounded_int(environment, "RAFT_MAX_CONCURRENT_RUNS", default=os.cpu_count() or 2, low=1, high=256),
+            encoder_folder=(root / encoder).resolve() if encoder else None,
+            huggingface_home=Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface"),
+            environment=environment,
+        )
+
+    @property
+    def dagster_home(self) -> Path:
+        """`DAGSTER_HOME` where it is set, else a folder of the workplace."""
+        return Path(self.environment.get("DAGSTER_HOME") or self.home / "dagster_home").resolve()
+
+    def settings(self, domain: str) -> ResolvedSettings:
+        """The domain's settings with the source of each. Raises SettingsError naming file, field, value and what is allowed."""
+        file = self.data / domain / RESERVED_SETTINGS_FILE
+        own = _read_yaml(file) if file.is_file() else {}
+        preset = own.pop("preset", None) or self.chosen_presets().get(domain) or self.default_preset
+        layers = [(f"presets/{preset}.yaml", self._preset(str(preset))), (f"{domain}/{RESERVED_SETTINGS_FILE}", own)]
+        merged: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for name, layer in layers:
+            _check_layer(name, layer)
+            _merge(merged, layer)
+            sources |= dict.fromkeys(_dotted(layer), name)
+        values = _validated(f"{domain} ({' + '.join(name for name, layer in layers if layer) or 'defaults'})", merged)
+        return ResolvedSettings(str(preset), values, {name: sources.get(name, "default") for name in _dotted(values.model_dump())})
+
+    def chosen_presets(self) -> dict[str, str]:
+        """Domain to the preset that `raft run --preset` chose for it last."""
+        file = self.home / "presets.json"
+        return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+
+    def choose_preset(self, domain: str, preset: str) -> None:
+        """Remembers the choice, so that the UI, the sensor and `raft status` see the same settings as the run."""
+        self._preset(preset)
+        file = self.home / "presets.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(self.chosen_presets() | {domain: preset}, ensure_ascii=False, indent=1), "utf-8")
+
+    def preset_names(self) -> list[str]:
+        """Every preset that can be chosen."""
+        return sorted({DEFAULT_PRESET} | {file.stem for file in self.presets.glob("*.yaml")})
+
+    def _preset(self, name: str) -> dict[str, Any]:
+        file = self.presets / f"{name}.yaml"
+        if name not in self.preset_names():
+            raise SettingsError(f"There is no preset {name!r} in {self.presets}. Allowed: {', '.join(self.preset_names())}.")
+        return _read_yaml(file) if file.is_file() else {}
+
+
+def _find_project(start: Path) -> Path:
+    return next((folder for folder in (start, *start.parents) if (folder / "workspace.yaml").is_file()), start)
+
+
+def _bounded_int(environment: Environment, name: str, *, default: int, low: int, high: int) -> int:
+    value = environment.get(name)
+    if value is None:
+        return default
+    if not value.isdigit() or not low <= int(value) <= high:
+        raise SettingsError(f"{name} is {value!r}; allowed is a whole number from {low} to {high}.")
+    return int(value)
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content or {}, dict):
+        raise SettingsError(f"{file} must hold names and values (such as `chunks: {{chunk_size: 200}}`), not a {type(content).__name__}.")
+    return content or {}
+
+
+def _check_layer(name: str, layer: Mapping[str, Any]) -> None:
+    for section, content in layer.items():
+        if section in DomainSettings.model_fields and section != "version" and not isinstance(content, dict):
+            raise SettingsError(f"{name}: {section} is {content!r}; allowed are names and values below it.")
+    _validated(name, {key: value for key, value in layer.items()}, only_unknown=True)
+
+
+def _validated(name: str, values: Mapping[str, Any], *, only_unknown: bool = False) -> DomainSettings:
+    """`only_unknown`: of a single layer, misspelt names are told with the layer that holds them; values are judged after merging."""
+    try:
+        return DomainSettings.model_validate(values)
+    except ValidationError as error:
+        for problem in error.errors():
+            if only_unknown and problem["type"] != "extra_forbidden":
+                continue
+            where = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("literal", "constrained", "int", "function")))
+            raise SettingsError(f"{name}: {where or 'settings'} is {_shown(problem['input'])}. {_allowed(problem, where)}") from error
+    return DomainSettings()
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+
+
+def _allowed(problem: Mapping[str, Any], where: str) -> str:
+    if problem["type"] != "extra_forbidden":
+        return f"Allowed: {problem['msg'].removeprefix('Value error, ').removeprefix('Input ').strip()}."
+    *parents, _ = where.split(".")
+    section: Any = DomainSettings
+    for parent in parents:
+        section = section.model_fields[parent].annotation
+    return f"There is no such setting; known there: {', '.join(section.model_fields)}."
+
+
+def _merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = dict(value) if isinstance(value, dict) else value
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
