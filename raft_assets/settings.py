@@ -217,7 +217,10 @@ class Environment:
 
         Raises SettingsError for a half-configured role: falling back would spend, or not spend, where the user didn't mean to.
         """
-        found = {role: endpoint for role in Role if (endpoint := self._endpoint(role))}
+        pinned = self.get("RAFT_PROVIDER")
+        if pinned not in (None, "embedded"):
+            raise SettingsError(f"RAFT_PROVIDER is {pinned!r}; allowed is embedded (which ignores every configured endpoint), or nothing.")
+        found = {role: endpoint for role in Role if not pinned and (endpoint := self._endpoint(role))}
         for role, model in EMBEDDED_MODELS.items():
             if role != Role.BASELINE:
                 found.setdefault(Role(role), Endpoint(Role(role), "embedded", model))
@@ -306,6 +309,21 @@ class Workplace:
     def dagster_home(self) -> Path:
         """`DAGSTER_HOME` where it is set, else a folder of the workplace."""
         return Path(self.environment.get("DAGSTER_HOME") or self.home / "dagster_home").resolve()
+
+    @property
+    def embedded_folder(self) -> Path:
+        """State of the embedded provider: uploaded files, jobs, trained models."""
+        return self.home / "embedded"
+
+    @property
+    def results(self) -> Path:
+        """DuckDB file of the evaluations."""
+        return self.home / "results.duckdb"
+
+    @property
+    def calls(self) -> Path:
+        """The call store."""
+        return self.home / "calls" / "calls.sqlite"
 
     def settings(self, domain: str) -> ResolvedSettings:
         """The domain's settings with the source of each. Raises SettingsError naming file, field, value and what is allowed."""

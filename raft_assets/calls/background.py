@@ -1,0 +1,50 @@
+"""The process's one background event loop, where every model client lives.
+
+A client's connections belong to the loop that opened them, and the code around a call is synchronous. So there is one
+loop, in one daemon thread, started with the first call; synchronous code hands it coroutines. Nothing else belongs
+here.
+"""
+
+import asyncio
+import functools
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_starting = threading.Lock()
+
+
+def background_loop() -> asyncio.AbstractEventLoop:
+    """The loop of this process; a forked child gets its own, because threads don't survive a fork."""
+    with _starting:
+        return _started(os.getpid())[0]
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine to its end on the background loop, from synchronous code; an interrupt cancels it.
+
+    Not from the loop's own thread.
+    """
+    future = asyncio.run_coroutine_threadsafe(coroutine, background_loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def is_background_thread() -> bool:
+    """Whether this thread is the loop's, which must not wait for itself."""
+    with _starting:
+        return threading.current_thread() is _started(os.getpid())[1]
+
+
+@functools.cache
+def _started(process: int) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:  # noqa: ARG001 - the cache's key
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="raft-calls", daemon=True)
+    thread.start()
+    return loop, thread

@@ -1,0 +1,207 @@
+"""`Caller`: asks one model many things, several at once, each of them once, and gives the answers in order.
+
+What belongs here: what a call of each kind is (its body, its entry in the store, its answer) and what is counted. When
+calls start and end is `streams`, how one call is tried `attempts`, how it is named `keys`.
+"""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import openai
+
+from raft_assets.calls import refusals
+from raft_assets.calls.answers import FLOAT32, read_answer, read_vectors, shared_out
+from raft_assets.calls.attempts import PATIENCE, Attempts, CallLostError, Patience, Response
+from raft_assets.calls.keys import EMBEDDING, call_key, embedding_key
+from raft_assets.calls.requests import NO_USAGE, Answer, Progress, Request, Tally, Usage
+from raft_assets.calls.store import CallStore, StoredCall
+from raft_assets.calls.streams import Batch, Slot, Stream
+from raft_assets.errors import EndpointError
+from raft_assets.settings import Endpoint
+
+T = TypeVar("T")
+
+WINDOW_PER_CALL = 4  # requests taken ahead per call in flight: enough that a slow first one rarely stops the others
+TEXTS_PER_CALL = 64  # of an embeddings call; services take 2048, but a batch is lost and repeated as a whole
+CHARACTERS_PER_CALL = 200_000  # of an embeddings call; OpenAI takes 300,000 tokens
+LOST_IN_A_ROW = 16  # calls given up without one answer between them: the service is down, not the request odd
+
+
+class Caller:
+    """Asks one model, and asks it everything once.
+
+    `model` is the name that is sent, the endpoint's by default; `model_version` is what else its answers depend on: the
+    embedded provider's version, a fine-tuned model's training hash, empty where the service tells nothing. At most
+    `ceiling` calls are in flight, over all streams of this Caller (2 to 4 for the embedded provider, which works on
+    this machine's processor). `on_progress` is called in the thread that consumes the answers.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        model: str | None = None,
+        model_version: str,
+        client: openai.AsyncOpenAI,
+        store: CallStore,
+        ceiling: int = 8,
+        on_progress: Callable[[Progress], None] | None = None,
+        patience: Patience = PATIENCE,
+    ) -> None:
+        self._endpoint = endpoint
+        self._model = model or endpoint.model
+        self._model_version = model_version
+        self._store = store
+        self._ceiling = ceiling
+        self._on_progress = on_progress
+        self._attempts = Attempts(endpoint, model=self._model, client=client, patience=patience)
+        self._slots = asyncio.Semaphore(ceiling)
+        self._lost_in_a_row = 0
+        self._counting = threading.Lock()
+        self._tally = Tally()
+
+    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        """Answers in the order of the requests, which are taken as they are needed; equal ones are asked once.
+
+        A call that is given up is an answer with status `failed`. Raises EndpointError where the endpoint refuses in a
+        way that asking again does not mend, and RaftError where answers can't be stored. Closing the generator cancels
+        what is in flight.
+        """
+        stream = Stream(
+            self._store,
+            key_of=self._request_key,
+            send=self._ask_one,
+            batches=lambda keyed: [[one] for one in keyed],
+            window=WINDOW_PER_CALL * self._ceiling,
+            group=self._ceiling,
+        )
+        return self._handed_out(stream, requests, self._answer)
+
+    def embed(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+        """A float32 vector per text, in order, as the model gives it; equal texts are asked once.
+
+        Texts are asked in batches and stored one by one. Raises as `ask` does, and EndpointError where a batch is given up:
+        a text without a vector has no place downstream.
+        """
+        stream = Stream(
+            self._store,
+            key_of=self._text_key,
+            send=self._embed_batch,
+            batches=text_batches,
+            window=WINDOW_PER_CALL * self._ceiling * TEXTS_PER_CALL,
+            group=TEXTS_PER_CALL,
+        )
+        return self._handed_out(stream, texts, self._vector)
+
+    @property
+    def tally(self) -> Tally:
+        """What was done so far, for the metadata of an asset."""
+        return self._tally
+
+    # ------------------------------------------------------------ in the consumer's thread
+
+    def _handed_out(self, stream: Stream[Any], items: Iterable[Any], result: Callable[[Slot], T]) -> Iterator[T]:
+        with contextlib.closing(stream.slots(items)) as slots:
+            for answered, slot in enumerate(slots, start=1):
+                value = result(slot)
+                if self._on_progress:
+                    self._on_progress(Progress(answered, stream.waiting, self._tally))
+                yield value
+
+    def _request_key(self, request: Request) -> str:
+        return call_key(self._endpoint, request, model=self._model, model_version=self._model_version)
+
+    def _text_key(self, text: str) -> str:
+        return embedding_key(self._endpoint, text, model=self._model, model_version=self._model_version)
+
+    def _answer(self, slot: Slot) -> Answer:
+        try:
+            call = slot.future.result()
+        except CallLostError as lost:
+            return Answer(
+                slot.key,
+                "",
+                "failed",
+                f"{self._endpoint.role} gave no answer: {lost}.",
+                NO_USAGE,
+                0.0,
+                from_store=False,
+            )
+        self._count(from_store=slot.from_store)
+        reading = read_answer(json.loads(call.payload))
+        return Answer(
+            slot.key, reading.text, reading.status, reading.detail, call.usage, call.latency_s, slot.from_store
+        )
+
+    def _vector(self, slot: Slot) -> np.ndarray:
+        try:
+            call = slot.future.result()
+        except CallLostError as lost:
+            raise EndpointError(refusals.gave_up(self._endpoint, self._model, str(lost))) from None
+        self._count(from_store=slot.from_store)
+        return np.frombuffer(call.payload, dtype=FLOAT32)
+
+    # ------------------------------------------------------------ on the background loop
+
+    async def _ask_one(self, batch: Batch[Request]) -> list[StoredCall]:
+        [(key, request)] = batch
+        response = await self._call(request.kind, request.body, read_answer)
+        payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return [self._stored(key, request.kind, response.content.status, response.usage, response.latency_s, payload)]
+
+    async def _embed_batch(self, batch: Batch[str]) -> list[StoredCall]:
+        texts = [text for _, text in batch]
+        body = {"input": texts, "encoding_format": "base64"}
+        response = await self._call(EMBEDDING, body, lambda payload: read_vectors(payload, count=len(texts)))
+        return [
+            self._stored(key, EMBEDDING, "ok", usage, response.latency_s, vector.tobytes())
+            for (key, _), usage, vector in zip(batch, shared_out(response.usage, texts), response.content, strict=True)
+        ]
+
+    async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
+        try:
+            async with self._slots:
+                response = await self._attempts.call(kind, body, read)
+        except CallLostError as lost:
+            self._lost_in_a_row += 1
+            self._count(failures=1, retries=lost.tries - 1)
+            if self._lost_in_a_row < LOST_IN_A_ROW:
+                raise
+            reason = f"{self._lost_in_a_row} calls in a row were given up, the last one because {lost}"
+        else:
+            self._lost_in_a_row = 0
+            self._count(calls=1, retries=response.tries - 1, usage=response.usage)
+            return response
+        raise EndpointError(refusals.gave_up(self._endpoint, self._model, reason))
+
+    def _stored(self, key: str, kind: str, status: str, usage: Usage, latency_s: float, payload: bytes) -> StoredCall:
+        return StoredCall(
+            key, self._endpoint.service, self._model, kind, status, usage, latency_s, time.time(), payload
+        )
+
+    def _count(
+        self, *, calls: int = 0, from_store: int = 0, retries: int = 0, failures: int = 0, usage: Usage = NO_USAGE
+    ) -> None:
+        """From both threads."""
+        with self._counting:
+            self._tally += Tally(calls, from_store, retries, failures, usage)
+
+
+def text_batches(keyed: Batch[str]) -> Iterator[Batch[str]]:
+    """Calls of at most TEXTS_PER_CALL texts and CHARACTERS_PER_CALL characters; a longer text goes alone."""
+    batch: list[tuple[str, str]] = []
+    characters = 0
+    for key, text in keyed:
+        if batch and (len(batch) == TEXTS_PER_CALL or characters + len(text) > CHARACTERS_PER_CALL):
+            yield batch
+            batch, characters = [], 0
+        batch.append((key, text))
+        characters += len(text)
+    if batch:
+        yield batch

@@ -1,0 +1,92 @@
+"""What is asked of a model and what comes back: the types that the rest of the product sees of paid calls.
+
+What belongs here: values. How a call is named is `keys`, how it is made `engine`, how an answer is read `answers`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["chat", "completion"]
+Status = Literal["ok", "truncated", "filtered", "empty", "failed"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to a model.
+
+    `body` is the JSON that is sent, without `model`: `messages` and `max_completion_tokens` (chat), or `prompt` and
+    `max_tokens` (completion), `temperature` only where it is set. `sample` tells several answers to one body apart.
+    """
+
+    kind: Kind
+    body: Mapping[str, Any]
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens as the service counts them; `cached_tokens` are among the `input_tokens`."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request.
+
+    `detail` is one sentence wherever `status` is not ok; `from_store`: no call was made for it this time.
+    """
+
+    key: str
+    text: str
+    status: Status
+    detail: str
+    usage: Usage
+    latency_s: float
+    from_store: bool
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a Caller did so far.
+
+    `calls` were answered by the service and may have been paid (`usage` is theirs), `from_store` answers cost nothing,
+    `retries` are further tries of calls, `failures` are calls that were given up.
+    """
+
+    calls: int = 0
+    from_store: int = 0
+    retries: int = 0
+    failures: int = 0
+    usage: Usage = NO_USAGE
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.calls + other.calls,
+            self.from_store + other.from_store,
+            self.retries + other.retries,
+            self.failures + other.failures,
+            self.usage + other.usage,
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stream is: answers handed out, and requests that are taken but not answered yet."""
+
+    answered: int
+    waiting: int
+    tally: Tally

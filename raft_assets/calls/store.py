@@ -1,0 +1,284 @@
+"""Where paid calls are kept: one SQLite file, shared by many processes, durable before an answer is used.
+
+What belongs here: SQL, and what may go wrong with a file. Write-ahead logging lets readers and one writer work side by
+side; `synchronous=FULL` syncs every commit, so that an answer that was handed out survives a power cut. A sync costs
+milliseconds, which is why `put` takes many answers at once. Every entry carries a checksum: one that doesn't match
+counts as absent and is replaced when its call is made again.
+"""
+
+import contextlib
+import logging
+import random
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from raft_assets.calls.keys import EMBEDDING
+from raft_assets.calls.requests import Usage
+from raft_assets.errors import RaftError
+from raft_assets.raft.identity import short
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+STORE_FORMAT = 1
+BUSY_S = 5.0  # SQLite's own wait for the writer's lock, before we draw lots again
+GIVE_UP_S = 60.0  # a commit takes milliseconds; a lock that is held so long is a process that hangs
+PAUSE_S = (0.02, 0.2)  # between two tries for the lock, drawn, so that processes don't meet again
+KEYS_PER_QUERY = 500  # well below SQLite's limit of variables in a statement
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    key TEXT PRIMARY KEY,
+    service TEXT NOT NULL,
+    model TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    status TEXT NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    latency_s REAL NOT NULL,
+    created REAL NOT NULL,
+    payload BLOB NOT NULL,
+    checksum TEXT NOT NULL
+)
+"""
+_NAMES = (
+    "key",
+    "service",
+    "model",
+    "kind",
+    "status",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "latency_s",
+    "created",
+    "payload",
+    "checksum",
+)
+_COLUMNS = ", ".join(_NAMES)
+_REMEDIES = {
+    (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT): (
+        "is damaged ({error}). Bring back a copy of it, or move it away with its -wal and -shm files: "
+        "the calls are then made, and paid, again."
+    ),
+    (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM): (
+        "cannot be written ({error}). Make its folder writable for this user, or set RAFT_HOME to a folder that is."
+    ),
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR): (
+        "could not be written ({error}). Make room on the disk and run again; what was stored before is kept."
+    ),
+    (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED): (
+        "has been locked by another process for a minute ({error}). End the process that holds it and run again."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class StoredCall:
+    """A call that was answered.
+
+    `payload`: the service's JSON, or the bytes of a float32 vector for kind `embedding`; `created`: Unix time.
+    """
+
+    key: str
+    service: str
+    model: str
+    kind: str
+    status: str
+    usage: Usage
+    latency_s: float
+    created: float
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class StoreStats:
+    """What the store holds: answered calls (an embedded text is one), their tokens, and the file's size in bytes."""
+
+    calls: int
+    usage: Usage
+    size: int
+
+
+class CallStore:
+    """The store in one file, made where it isn't there yet.
+
+    Threads may share it. Errors of file and disk are RaftErrors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reading, self._writing = threading.Lock(), threading.Lock()
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._patiently(self._open)
+            self._reader = self._patiently(self._open)
+
+    def get(self, keys: Iterable[str]) -> dict[str, StoredCall]:
+        """The entries that are there and whole."""
+        with self._explained(), self._reading:
+            return self._patiently(lambda: _select(self._reader, list(keys)))
+
+    def put(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
+        """Stores the calls in one durable commit and returns what the store now holds for their keys.
+
+        Where another process was faster, its entry stays and is returned, so that every table refers to the answer that
+        is kept.
+        """
+        with self._explained(), self._writing:
+            return self._patiently(lambda: self._commit(calls))
+
+    def stats(self) -> StoreStats:
+        """Totals over everything that is stored."""
+        with self._explained(), self._reading:
+            calls, *tokens = self._patiently(lambda: _totals(self._reader))
+            return StoreStats(calls, Usage(*tokens), self._path.stat().st_size)
+
+    def close(self) -> None:
+        """Folds the write-ahead log into the file and lets go of it."""
+        with self._explained(), self._reading, self._writing:
+            self._reader.close()
+            self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            # a damaged entry may hold bytes that aren't UTF-8; its checksum tells, not an exception
+            connection.text_factory = lambda data: data.decode("utf-8", "replace")
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON"):
+                connection.execute(f"PRAGMA {pragma}")
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            connection.execute(_SCHEMA)
+            connection.execute(f"PRAGMA user_version={STORE_FORMAT}")
+        elif version != STORE_FORMAT:
+            raise RaftError(
+                f"The store of paid calls {self._path} has format {version} and this raft-assets reads {STORE_FORMAT}: "
+                "use the version that wrote it, or set RAFT_HOME to another folder."
+            )
+
+    def _commit(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            kept = _select(self._writer, [call.key for call in calls])
+            added = {call.key: call for call in calls if call.key not in kept}
+            _insert(self._writer, added.values())
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+        return kept | added
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Tries again while other processes hold the file."""
+        deadline = time.monotonic() + GIVE_UP_S
+        while True:
+            try:
+                return action()
+            except sqlite3.OperationalError as error:
+                if (
+                    _primary_code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+                    or time.monotonic() > deadline
+                ):
+                    raise
+            time.sleep(random.uniform(*PAUSE_S))
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RaftError(
+                f"The store of paid calls {self._path} {_remedy(sqlite3.SQLITE_CANTOPEN, error.strerror)}"
+            ) from error
+        except sqlite3.Error as error:
+            raise RaftError(f"The store of paid calls {self._path} {_remedy(_primary_code(error), error)}") from error
+
+
+def _select(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, StoredCall]:
+    found = {}
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        some = keys[start : start + KEYS_PER_QUERY]
+        marks = ", ".join("?" * len(some))
+        for row in connection.execute(f"SELECT {_COLUMNS} FROM calls WHERE key IN ({marks})", some):
+            if call := _call(row):
+                found[call.key] = call
+    return found
+
+
+def _insert(connection: sqlite3.Connection, calls: Iterable[StoredCall]) -> None:
+    """Replaces an entry of the same key: `put` comes here only with keys that have no entry or a damaged one."""
+    marks = ", ".join("?" * len(_NAMES))
+    connection.executemany(f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES ({marks})", map(_row, calls))
+
+
+def _totals(connection: sqlite3.Connection) -> tuple[int, int, int, int]:
+    sums = ", ".join(f"COALESCE(SUM({column}), 0)" for column in ("input_tokens", "cached_tokens", "output_tokens"))
+    totals: tuple[int, int, int, int] = connection.execute(f"SELECT COUNT(*), {sums} FROM calls").fetchone()
+    return totals
+
+
+def _row(call: StoredCall) -> tuple[Any, ...]:
+    usage = (call.usage.input_tokens, call.usage.cached_tokens, call.usage.output_tokens)
+    # a vector's bytes don't get smaller
+    payload = call.payload if call.kind == EMBEDDING else zlib.compress(call.payload)
+    row = (
+        call.key,
+        call.service,
+        call.model,
+        call.kind,
+        call.status,
+        *usage,
+        float(call.latency_s),
+        float(call.created),
+        payload,
+    )
+    return (*row, short(*row))
+
+
+def _call(row: tuple[Any, ...]) -> StoredCall | None:
+    *values, checksum = row
+    if short(*values) != checksum:
+        log.warning("a stored call is damaged and counts as absent: %s", values[0])
+        return None
+    key, service, model, kind, status, input_tokens, cached_tokens, output_tokens, latency_s, created, payload = values
+    usage = Usage(input_tokens, cached_tokens, output_tokens)
+    content = payload if kind == EMBEDDING else zlib.decompress(payload)
+    return StoredCall(key, service, model, kind, status, usage, latency_s, created, content)
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """SQLite's code without its extension; errors of the Python module itself have none."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
+def _remedy(code: int, error: object) -> str:
+    remedy = next(
+        (text for codes, text in _REMEDIES.items() if code in codes),
+        "failed ({error}). Look at the file with the sqlite3 tool.",
+    )
+    return remedy.format(error=error)

@@ -1,0 +1,86 @@
+"""Commands about what was made: export, report, purge."""
+
+import shutil
+import webbrowser
+from pathlib import Path
+
+import click
+
+from raft_assets.cli.project import chosen_domains, instance_of
+from raft_assets.errors import DataError
+from raft_assets.purging import purge_domain
+from raft_assets.raft.tables import RaftRow
+from raft_assets.resources.lake import Lake
+from raft_assets.settings import Workplace
+
+
+@click.command()
+@click.argument("domain")
+@click.option("--format", "form", type=click.Choice(["hf", "chat", "completion", "eval"]), default="hf", show_default=True, help="As RAFT's own scripts name them.")
+@click.option("--container", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
+@click.option("--to", "target", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write, one file per split.")
+def export(domain: str, form: str, container: str, target: Path) -> None:
+    """Writes the QA dataset of a domain for other tools; Hugging Face `datasets` reads the folder.
+
+    \b
+    Examples:
+      raft export bats --to out/bats
+      raft export bats --format chat --to out/bats-chat
+      raft export bats --format hf --container parquet --to out/bats-hf
+    """
+    from raft_assets.raft.formats import export as write_export
+
+    workplace = Workplace.load()
+    (name,) = chosen_domains(workplace, [domain], everything=False)
+    rows = Lake(root=workplace.lake).rows("qa_dataset", name, RaftRow)
+    for file in write_export(rows, form, container, target):  # type: ignore[arg-type]  # click has checked the choices
+        click.echo(file)
+
+
+@click.command()
+@click.argument("domain", required=False)
+@click.option("--open", "in_browser", is_flag=True, help="In the web browser.")
+def report(domain: str | None, in_browser: bool) -> None:
+    """Says where the eval report of a domain is, or the index over all.
+
+    \b
+    Examples:
+      raft report bats --open
+      raft report
+    """
+    workplace = Workplace.load()
+    lake = Lake(root=workplace.lake)
+    path = lake.index_path if domain is None else lake.path("eval_report", chosen_domains(workplace, [domain], everything=False)[0], ".html")
+    if not path.is_file():
+        raise DataError(f"There is no report at {path} yet. Make it: raft run {domain or '--all'}")
+    if path.protocol not in ("", "file"):
+        local = workplace.home / "reports" / path.name
+        local.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("rb") as source, local.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+        click.echo(path)
+        path = local
+    click.echo(path)
+    if in_browser:
+        webbrowser.open(Path(str(path)).as_uri())
+
+
+@click.command()
+@click.argument("domain")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def purge(domain: str, yes: bool) -> None:
+    """Removes everything that was made from a domain: lake, call store, DuckDB, runs with their samples.
+
+    The documents in data/ are yours: delete the ones that must go first. What is still there is made again by the next run, without
+    asking a model again for the documents that are the same only if --keep... is not given.
+
+    \b
+    Examples:
+      rm data/bats/secret.pdf && raft purge bats && raft run bats
+    """
+    workplace = Workplace.load()
+    if not yes:
+        click.confirm(f"Remove everything that was made from {domain!r}?", abort=True)
+    with instance_of(workplace) as instance:
+        for line in purge_domain(instance, workplace, domain):
+            click.echo(line)

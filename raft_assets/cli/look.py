@@ -1,0 +1,196 @@
+"""Commands that look and change nothing: status, config, domains, doctor."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from raft_assets.calls.background import run as run_coroutine
+from raft_assets.calls.store import CallStore
+from raft_assets.cli.project import chosen_domains, enter, instance_of
+from raft_assets.embedded.weights import find_weights
+from raft_assets.errors import RaftError
+from raft_assets.freshness import AssetState, Graph, states
+from raft_assets.observation import observe
+from raft_assets.raft.files import list_documents
+from raft_assets.resources.models import Models
+from raft_assets.resources.results import ResultsStore
+from raft_assets.runs import close_killed_runs
+from raft_assets.settings import Role, Workplace
+
+STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "failed": "red"}
+
+
+@click.command()
+@click.argument("domain", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per domain.")
+def status(domain: tuple[str, ...], as_json: bool) -> None:
+    """Says of every asset whether it is fresh, stale (and why), missing or failed, and shows the last verdicts.
+
+    \b
+    Examples:
+      raft status
+      raft status bats --json
+    """
+    workplace = Workplace.load()
+    names = chosen_domains(workplace, domain, everything=not domain)
+    from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
+
+    enter(workplace)
+    graph: Graph = definitions().resolve_asset_graph()
+    with instance_of(workplace) as instance:
+        close_killed_runs(instance)
+        observe(instance, workplace)
+        found = {name: states(instance, graph, name) for name in names}
+    verdicts = ResultsStore(path=str(workplace.results)).verdicts()
+    sentences = {name: verdict.sentence for name, verdict in verdicts.items()}
+    if as_json:
+        for name, of_domain in found.items():
+            click.echo(json.dumps({"domain": name, "assets": _plain(of_domain), "verdict": sentences.get(name)}, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    for name, of_domain in found.items():
+        console.print(_status_table(name, of_domain))
+        console.print(Text(f"verdict: {sentences.get(name, 'none yet')}\n"))
+
+
+def _plain(of_domain: dict[object, AssetState]) -> dict[str, dict[str, object]]:
+    return {state.key.to_user_string(): {"state": state.state, "reasons": list(state.reasons)} for state in of_domain.values()}
+
+
+def _status_table(name: str, of_domain: dict[object, AssetState]) -> Table:
+    table = Table(title=Text(name, style="bold"), title_justify="left", box=None, pad_edge=False)
+    for column in ("asset", "state", "because"):
+        table.add_column(column)
+    for state in of_domain.values():
+        table.add_row(state.key.to_user_string(), Text(state.state, style=STYLES[state.state]), Text("; ".join(state.reasons)))
+    return table
+
+
+@click.command()
+@click.argument("domain", nargs=-1)
+def config(domain: tuple[str, ...]) -> None:
+    """Prints the resolved settings of a domain, its roles' models, and where each value comes from.
+
+    \b
+    Examples:
+      raft config bats
+    """
+    workplace = Workplace.load()
+    for name in chosen_domains(workplace, domain, everything=not domain):
+        resolved = workplace.settings(name)
+        click.echo(f"# {name} (preset {resolved.preset})")
+        for dotted, source in resolved.sources.items():
+            value: object = resolved.values
+            for part in dotted.split("."):
+                value = getattr(value, part)
+            click.echo(f"{dotted} = {json.dumps(value, ensure_ascii=False)}  # {source}")
+        click.echo()
+    click.echo("# roles")
+    for role, endpoint in workplace.environment.endpoints().items():
+        key = "with a key" if endpoint.api_key else "without a key"
+        click.echo(f"{role.value} = {endpoint.model}  # {endpoint.service}, {key if endpoint.provider != 'embedded' else 'nothing configured'}")
+    click.echo("\n# workplace")
+    for label, where in (("project", workplace.project), ("data", workplace.data), ("lake", workplace.lake), ("DAGSTER_HOME", workplace.dagster_home)):
+        click.echo(f"{label} = {where}")
+
+
+@click.command()
+def domains() -> None:
+    """Lists the domains: the folders of data/ with their documents.
+
+    \b
+    Examples:
+      raft domains
+    """
+    workplace = Workplace.load()
+    for name in chosen_domains(workplace, (), everything=True):
+        files = list_documents(workplace.data / name)
+        click.echo(f"{name}: {len(files)} documents, {sum(file.size for file in files):,} bytes, preset {workplace.settings(name).preset}")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check of `raft doctor` saw; `problem` says what to do."""
+
+    subject: str
+    seen: str
+    problem: str = ""
+
+
+@click.command()
+def doctor() -> None:
+    """Checks what a run needs: folders, settings, encoder weights, and an answer from every role's endpoint.
+
+    \b
+    Examples:
+      raft doctor
+    """
+    workplace = Workplace.load()
+    findings = list(_examine(workplace))
+    for finding in findings:
+        click.echo(f"{'problem' if finding.problem else 'ok':<8} {finding.subject}: {finding.problem or finding.seen}")
+    sys.exit(1 if any(finding.problem for finding in findings) else 0)
+
+
+def _examine(workplace: Workplace) -> Iterator[Finding]:
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("home", lambda: _writable(workplace)),
+        ("domains", lambda: f"{len(chosen_domains(workplace, (), everything=True))} in {workplace.data}"),
+        ("settings", lambda: _settings_are_right(workplace)),
+        ("encoder weights", lambda: str(find_weights(workplace.encoder_folder, workplace.huggingface_home))),
+        ("call store", lambda: _call_store(workplace)),
+    ]
+    models = Models(project=str(workplace.project))
+    try:
+        roles = list(models.endpoints)
+    except RaftError as error:
+        yield Finding("roles", "", str(error))
+        roles = []
+    checks += [(f"role {role.value}", lambda role=role: _answers(models, role)) for role in roles]  # type: ignore[misc]
+    for subject, check in checks:
+        try:
+            yield Finding(subject, check())
+        except (RaftError, click.UsageError) as error:
+            yield Finding(subject, "", str(error))
+
+
+def _writable(workplace: Workplace) -> str:
+    try:
+        workplace.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RaftError(f"{workplace.home} can't be made ({error.strerror}). Set RAFT_HOME to a folder that you may write.") from error
+    if not os.access(workplace.home, os.W_OK):
+        raise RaftError(f"{workplace.home} can't be written. Set RAFT_HOME to a folder that you may write.")
+    return f"{workplace.home} can be written"
+
+
+def _settings_are_right(workplace: Workplace) -> str:
+    names = chosen_domains(workplace, (), everything=True)
+    return ", ".join(f"{name}: preset {workplace.settings(name).preset}" for name in names)
+
+
+def _call_store(workplace: Workplace) -> str:
+    with CallStore(workplace.calls) as store:
+        return f"{store.stats().entries:,} calls in {workplace.calls}"
+
+
+def _answers(models: Models, role: Role) -> str:
+    """Lists the service's models: it proves address and key, and costs nothing."""
+
+    async def listed() -> int:
+        async with models.client(role) as client:
+            return len((await client.models.list()).data)
+
+    endpoint = models.endpoints[role]
+    try:
+        count = run_coroutine(listed())
+    except Exception as error:  # whatever the service or the network does, the doctor reports it
+        raise RaftError(f"{endpoint.service} doesn't answer for {endpoint.model}: {type(error).__name__}. Check address, key and network.") from error
+    return f"{endpoint.model} at {endpoint.service} ({count} models there)"

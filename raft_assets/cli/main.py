@@ -1,0 +1,50 @@
+"""The `raft` command: its groups and how errors end. What a command does stands in the module of its subject."""
+
+import sys
+
+import click
+
+from raft_assets.cli.data import export, purge, report
+from raft_assets.cli.look import config, doctor, domains, status
+from raft_assets.cli.run import run
+from raft_assets.cli.servers import serve, ui
+from raft_assets.errors import RaftError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="raft-assets")
+def raft() -> None:
+    """Turns folders of documents into fine-tuned, evaluated students.
+
+    \b
+    Examples:
+      raft run --all            materialize the lineage of every domain in data/
+      raft status               what is fresh, stale, missing or failed, and the last verdicts
+      raft report bats --open   open the eval report of a domain
+      raft ui                   the Dagster UI on 127.0.0.1
+    """
+
+
+for command in (run, status, config, domains, report, serve, ui, export, doctor, purge):
+    raft.add_command(command)
+
+
+def main() -> None:
+    """Entry point: 0 done, 1 something failed, 2 wrong usage or settings, 130 interrupted."""
+    try:
+        sys.exit(raft.main(standalone_mode=False))
+    except RaftError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. What was finished is kept; the same command goes on from there.", err=True)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What every command starts from: the workplace, its Dagster instance, the domains that were named."""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+
+import click
+import dagster as dg
+
+from raft_assets.raft.files import domain_names
+from raft_assets.raft.identity import normalized
+from raft_assets.settings import Workplace
+
+
+def enter(workplace: Workplace) -> None:
+    """Makes the workplace the one that Dagster and every child process use; installs `dagster.yaml` where there is none."""
+    home = workplace.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        with as_file(files("raft_assets") / "dagster.yaml") as template:
+            shutil.copy(template, home / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["RAFT_PROJECT"] = str(workplace.project)
+
+
+@contextmanager
+def instance_of(workplace: Workplace) -> Iterator[dg.DagsterInstance]:
+    """The project's Dagster instance."""
+    enter(workplace)
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def chosen_domains(workplace: Workplace, named: Sequence[str], *, everything: bool) -> list[str]:
+    """The domains that a command means. Raises UsageError where none or an unknown one is named."""
+    known = domain_names(workplace.data)
+    if everything or not named:
+        if not everything:
+            raise click.UsageError(f"Name a domain or say --all. Domains in {workplace.data}: {', '.join(known) or 'none'}.")
+        if not known:
+            raise click.UsageError(f"There is no domain in {workplace.data}. A domain is a folder of documents: mkdir {workplace.data}/mine, and put pdf, md, txt or html files there.")
+        return known
+    wanted = list(dict.fromkeys(normalized(name.rstrip("/")) for name in named))
+    if unknown := [name for name in wanted if name not in known]:
+        raise click.UsageError(f"There is no domain {unknown[0]!r} in {workplace.data}. Domains there: {', '.join(known) or 'none'}.")
+    return wanted

@@ -1,0 +1,194 @@
+"""`raft run`: materializes domains side by side, with a live view read from Dagster's own event log."""
+
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import dagster as dg
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from raft_assets.cli.project import chosen_domains, enter, instance_of
+from raft_assets.embedded.app import PROVIDER_LABEL
+from raft_assets.freshness import Graph, assets_in_order, states, with_upstream
+from raft_assets.observation import observe
+from raft_assets.progress import PREFIX
+from raft_assets.resources.lake import Lake
+from raft_assets.resources.results import ResultsStore
+from raft_assets.runs import COMMAND_TAG, close_killed_runs, worker_command
+from raft_assets.settings import Workplace
+
+REPORT = "eval_report"
+LOOK_EVERY_S = 0.5
+PARTITION_TAG = "dagster/partition"
+
+
+@dataclass
+class Work:
+    """One domain's process and what the event log says of it."""
+
+    domain: str
+    due: int
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    took: float = 0.0
+    finished: int = 0
+    asset: str = ""
+    progress: str = ""
+    error: str = ""
+    cursors: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether the process has ended."""
+        return self.process is not None and self.process.poll() is not None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended badly."""
+        return self.process is not None and bool(self.process.poll())
+
+
+@click.command()
+@click.argument("domain", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every domain in data/.")
+@click.option("--select", "selected", multiple=True, metavar="ASSET", help="Only this asset and what it needs; may be repeated.")
+@click.option("--preset", metavar="NAME", help="Settings from presets/NAME.yaml, remembered for these domains.")
+@click.option("--force", is_flag=True, help="Also what is fresh. Calls that were paid are not repeated.")
+def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], preset: str | None, force: bool) -> None:
+    """Materializes what is not fresh, from documents to eval report.
+
+    It is the materialization that the UI starts: runs, events and metadata show there. Ctrl-C keeps what is finished; the same command goes on.
+
+    \b
+    Examples:
+      raft run --all
+      raft run bats "harbor handbook"
+      raft run bats --select training_files     stop before anything is trained
+      raft run bats --preset hard_distractors
+    """
+    workplace = Workplace.load()
+    names = chosen_domains(workplace, domain, everything=everything)
+    for name in names if preset else []:
+        workplace.choose_preset(name, str(preset))
+    for name in names:
+        workplace.settings(name)
+    console = Console(highlight=False)
+    for role, endpoint in workplace.environment.endpoints().items():
+        label = PROVIDER_LABEL if endpoint.provider == "embedded" else endpoint.service
+        console.print(f"{role.value:<10}{endpoint.model}  ({label})", markup=False)
+    from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
+
+    enter(workplace)
+    graph: Graph = definitions().resolve_asset_graph()
+    wanted = _wanted(graph, selected)
+    with instance_of(workplace) as instance:
+        for closed in close_killed_runs(instance):
+            console.print(f"closed run {closed[:8]}, which was killed", markup=False)
+        observe(instance, workplace)
+        command, work = uuid.uuid4().hex, list[Work]()
+        for name in names:
+            now = states(instance, graph, name)
+            due = len(wanted) if force else sum(now[key].state != "fresh" for key in wanted)
+            if due:
+                work.append(Work(name, due, workplace.home / "logs" / f"{name}.log"))
+            else:
+                console.print(f"{name}: everything is fresh", markup=False)
+        _work_through(console, instance, workplace, work, wanted, force=force, command=command)
+        ok = not any(item.failed for item in work)
+        _tell_verdicts(console, workplace, names)
+    raise SystemExit(0 if ok else 1)
+
+
+def _wanted(graph: Graph, selected: Sequence[str]) -> list[dg.AssetKey]:
+    known = {key.to_user_string(): key for key in assets_in_order(graph)}
+    if unknown := [name for name in selected if name not in known]:
+        raise click.UsageError(f"There is no asset {unknown[0]!r}. Assets: {', '.join(known)}.")
+    return with_upstream(graph, [known[name] for name in selected]) if selected else list(known.values())
+
+
+def _work_through(
+    console: Console, instance: dg.DagsterInstance, workplace: Workplace, work: list[Work], wanted: Sequence[dg.AssetKey], *, force: bool, command: str
+) -> None:
+    """Runs the domains' processes, at most `max_concurrent_runs` at a time, and shows what they do."""
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        try:
+            while not all(item.done for item in work):
+                running = sum(item.process is not None and not item.done for item in work)
+                waiting = [item for item in work if item.process is None]
+                for item in waiting[: workplace.max_concurrent_runs - running]:
+                    _start(item, worker_command(item.domain, wanted, force=force, command=command))
+                time.sleep(LOOK_EVERY_S)
+                for item in work:
+                    _follow(instance, item, command, console)
+                live.update(Group(*[_line(item) for item in work if item.process and not item.done]))
+        except KeyboardInterrupt:
+            for item in work:
+                if item.process and not item.done:
+                    item.process.wait()  # the terminal interrupts the children too; they close their runs
+            raise
+    for item in work:
+        if item.failed and not item.error:
+            item.error = f"its process ended with {item.process.poll() if item.process else '?'}; see {item.log}"
+        if item.failed:
+            console.print(f"{item.domain}: failed: {item.error}", style="red", markup=False)
+
+
+def _start(item: Work, command: list[str]) -> None:
+    item.log.parent.mkdir(parents=True, exist_ok=True)
+    with item.log.open("wb") as log:
+        item.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    item.started = time.monotonic()
+
+
+def _follow(instance: dg.DagsterInstance, item: Work, command: str, console: Console) -> None:
+    """Reads what is new in the event log of the domain's runs."""
+    if item.process is None:
+        return
+    for run in instance.get_runs(filters=dg.RunsFilter(tags={COMMAND_TAG: command, PARTITION_TAG: item.domain})):
+        connection = instance.get_records_for_run(run.run_id, cursor=item.cursors.get(run.run_id))
+        item.cursors[run.run_id] = connection.cursor
+        for record in connection.records:
+            _notice(item, record.event_log_entry, console)
+
+
+def _notice(item: Work, entry: dg.EventLogEntry, console: Console) -> None:
+    event = entry.dagster_event
+    if event is None:
+        if entry.message and PREFIX in entry.message:
+            item.progress = entry.message.partition(PREFIX)[2].strip()
+        return
+    if event.is_step_start:
+        item.asset, item.progress = event.step_key or "", ""
+    elif event.is_step_materialization and event.asset_key:
+        item.finished += 1
+        rows = event.step_materialization_data.materialization.metadata.get("dagster/row_count")
+        count = f"{rows.value:,} rows" if rows is not None and rows.value is not None else ""
+        elapsed = time.monotonic() - item.started
+        console.print(f"{item.domain}: {event.asset_key.to_user_string():<18}{count:>14}  {elapsed:6.1f} s", markup=False)
+    elif event.is_step_failure and event.step_failure_data.error:
+        cause = event.step_failure_data.error
+        while cause.cause:
+            cause = cause.cause
+        item.error = f"{event.step_key}: {cause.message.strip().partition(': ')[2] or cause.message.strip()}"
+
+
+def _line(item: Work) -> RenderableType:
+    elapsed = time.monotonic() - item.started
+    return Text(f"{item.domain}: {item.finished} of {item.due} assets, {elapsed:.0f} s  {item.asset}  {item.progress}", style="cyan", overflow="ellipsis", no_wrap=True)
+
+
+def _tell_verdicts(console: Console, workplace: Workplace, names: Sequence[str]) -> None:
+    verdicts, lake = ResultsStore(path=str(workplace.results)).verdicts(), Lake(root=workplace.lake)
+    for name in names:
+        if name in verdicts:
+            console.print(f"\n{name}: {verdicts[name].sentence}\n  report: {lake.path(REPORT, name, '.html')}", markup=False)
+
+

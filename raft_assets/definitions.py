@@ -1,0 +1,38 @@
+"""Assembles the code location; nothing else."""
+
+import dagster as dg
+
+from raft_assets import automation
+from raft_assets.defs.dataset import assets as dataset
+from raft_assets.defs.documents import assets as documents
+from raft_assets.defs.evaluation import assets as evaluation
+from raft_assets.defs.student import assets as student
+from raft_assets.observation import external_assets
+from raft_assets.partitions import domains
+from raft_assets.resources.lake import Lake
+from raft_assets.resources.models import Models
+from raft_assets.resources.results import ResultsStore
+from raft_assets.runs import LINEAGE_JOB
+from raft_assets.settings import Workplace
+
+
+@dg.definitions
+def definitions() -> dg.Definitions:
+    """Assets, jobs, sensors and resources of the project in which the process was started."""
+    workplace = Workplace.load()
+    return dg.Definitions(
+        assets=[*external_assets(domains), *dg.load_assets_from_modules([documents, dataset, student, evaluation])],
+        jobs=[
+            dg.define_asset_job(LINEAGE_JOB, selection="*", description="The whole lineage of a domain, from its documents to its eval report."),
+            dg.define_asset_job("dataset", selection="+key:training_files", description="From documents to training files: nothing is trained yet."),
+            dg.define_asset_job("evaluation", selection="group:evaluation", description="Answers, scores and report of the student that is deployed."),
+        ],
+        schedules=[automation.nightly],
+        sensors=[automation.observe_domains, automation.request_stale],
+        executor=dg.in_process_executor,  # a step process costs 2 to 3 s; domains run side by side as runs
+        resources={
+            "lake": Lake(root=workplace.lake),
+            "models": Models(project=str(workplace.project)),
+            "results": ResultsStore(path=str(workplace.results)),
+        },
+    )

@@ -1,0 +1,202 @@
+"""Golden questions, QA pairs, RAFT rows and the student's training files."""
+
+import json
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+
+from raft_assets.defs.describe import counts_table, describe_calls, describe_table, markdown_table
+from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
+from raft_assets.observation import ROLES, QUESTIONS, settings_key
+from raft_assets.partitions import domains
+from raft_assets.progress import log_progress
+from raft_assets.raft.dataset import DATASET_VERSION, assemble, leaks
+from raft_assets.raft.files import QUESTIONS_FILE
+from raft_assets.raft.formats import FORMATS_VERSION, training_lines, training_stats
+from raft_assets.raft.gates import GATES_VERSION, REASONS, judge_pairs
+from raft_assets.raft.generation import draft_pairs
+from raft_assets.raft.golden import GOLDEN_VERSION, read_questions, resolve_golden
+from raft_assets.raft.questions import PROMPT_VERSION
+from raft_assets.raft.retrieval import Index
+from raft_assets.raft.tables import Chunk, ChunkEmbedding, GoldenQuestion, QAPair, RaftRow, SourceDocument
+from raft_assets.resources.lake import Lake
+from raft_assets.resources.models import Models
+from raft_assets.settings import Role
+
+EVIDENCE_SPEC = dg.AssetCheckSpec("evidence_was_found", asset="golden_questions", description="Every evidence string stands in its document.")
+YIELD_SPEC = dg.AssetCheckSpec("half_of_the_pairs_are_accepted", asset="qa_pairs", description="At least half of the generated pairs pass every gate.")
+LEAK_SPEC = dg.AssetCheckSpec(
+    "splits_share_nothing", asset="qa_dataset", blocking=True, description="No chunk, near-duplicate, question or evaluation oracle crosses from evaluation into training."
+)
+
+
+@dg.asset(
+    partitions_def=domains,
+    group_name="dataset",
+    kinds={"parquet"},
+    owners=["team:raft"],
+    tags={"stage": "dataset"},
+    code_version=GOLDEN_VERSION,
+    deps=[chunks, source_documents, QUESTIONS],
+    check_specs=[EVIDENCE_SPEC],
+)
+def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """Questions that a person wrote, resolved to their oracle chunks. For evaluation only; empty where there are none."""
+    domain = context.partition_key
+    questions = read_questions(models.workplace.data / domain / QUESTIONS_FILE)
+    resolved = resolve_golden(questions, lake.rows("source_documents", domain, SourceDocument), list(lake.rows("chunks", domain, Chunk)))
+    written = lake.write("golden_questions", domain, resolved)
+    lost = [question.question_id for question in resolved if question.status == "evidence_not_found"]
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(written.digest),
+        metadata={
+            **describe_table(written, GoldenQuestion, columns=["question", "answers", "path", "status"]),
+            "answerable": sum(question.answerable for question in resolved),
+            "oracle_chunks": len(set(chain.from_iterable(question.oracle_chunk_ids for question in resolved))),
+            "status": counts_table(Counter(question.status for question in resolved), "status"),
+        },
+        check_results=[
+            dg.AssetCheckResult(check_name=EVIDENCE_SPEC.name, passed=not lost, severity=dg.AssetCheckSeverity.WARN, metadata={"not_found": ", ".join(lost[:50])})
+        ],
+    )
+
+
+@dg.asset(
+    partitions_def=domains,
+    group_name="dataset",
+    kinds={"parquet", "openai"},
+    owners=["team:raft"],
+    tags={"stage": "dataset"},
+    metadata={ROLES: "TEACHER EMBEDDING"},
+    code_version=f"{PROMPT_VERSION}.{GATES_VERSION}",
+    deps=[chunks, chunk_embeddings, settings_key("questions")],
+    check_specs=[YIELD_SPEC],
+)
+def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """Questions of every chunk with the teacher's chain-of-thought answers and the verdict of every quality gate. Rejected pairs stay, with a reason."""
+    domain = context.partition_key
+    settings = models.settings(domain).values.questions
+    table = list(lake.rows("chunks", domain, Chunk))
+    with models.caller(Role.TEACHER, on_progress=log_progress(context)) as teacher:
+        drafts = list(draft_pairs(table, settings, ask=teacher.ask))
+    questions = list(dict.fromkeys(draft.question for draft in drafts if draft.question))
+    with models.caller(Role.EMBEDDING) as encoder:
+        vectors = dict(zip(questions, encoder.embed(questions), strict=True)) if settings.retrieval_top_k else {}
+    index = read_index(lake, domain)
+
+    def rank_of(question: str, chunk_id: str) -> int | None:
+        rank = index.rank(vectors[question], chunk_id)
+        return rank if rank <= settings.retrieval_top_k else None
+
+    pairs = judge_pairs(drafts, settings=settings, rank_of=rank_of if settings.retrieval_top_k else None)
+    written = lake.write("qa_pairs", domain, pairs)
+    accepted = [pair for pair in pairs if pair.accepted]
+    rejected = [pair for pair in pairs if not pair.accepted]
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(written.digest),
+        metadata={
+            **describe_table(written, QAPair, columns=["question", "final_answer", "path"], shown=accepted),
+            "accepted": len(accepted),
+            "chunks_with_accepted_pair": len({pair.chunk_id for pair in accepted}) / max(len(table), 1),
+            "kinds": counts_table(Counter(pair.kind for pair in accepted), "kind"),
+            "rejected": markdown_table(
+                [{"reason": reason, "count": count, "meaning": REASONS[reason]} for reason, count in Counter(pair.reason for pair in rejected).most_common()],
+                ["reason", "count", "meaning"],
+            ),
+            "rejected_sample": markdown_table(rejected[:5], ["question", "final_answer", "reason"]),
+            **describe_calls(teacher.tally),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=YIELD_SPEC.name,
+                passed=len(accepted) * 2 >= len(pairs),
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"accepted": len(accepted), "pairs": len(pairs)},
+            )
+        ],
+    )
+
+
+@dg.asset(
+    partitions_def=domains,
+    group_name="dataset",
+    kinds={"parquet"},
+    owners=["team:raft"],
+    tags={"stage": "dataset"},
+    code_version=DATASET_VERSION,
+    deps=[qa_pairs, chunks, chunk_embeddings, golden_questions, settings_key("dataset")],
+    check_specs=[LEAK_SPEC],
+)
+def qa_dataset(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """RAFT rows: a question, its oracle document among distractors, and the answer to learn, in splits that share nothing."""
+    domain = context.partition_key
+    settings = models.settings(domain).values.dataset
+    table, golden = list(lake.rows("chunks", domain, Chunk)), list(lake.rows("golden_questions", domain, GoldenQuestion))
+    index = read_index(lake, domain)
+    register = lake.read_record("split_register", domain) if lake.exists("split_register", domain, ".json") else {}
+    assembly = assemble(
+        (pair for pair in lake.rows("qa_pairs", domain, QAPair) if pair.accepted),
+        table,
+        dict(zip(index.chunk_ids, index.vectors, strict=True)),
+        golden,
+        settings,
+        register,
+    )
+    written = lake.write("qa_dataset", domain, assembly.rows())
+    found = leaks(lake.rows("qa_dataset", domain, RaftRow), golden, table, settings)
+    if not any(found.values()):
+        lake.write_record("split_register", domain, dict(assembly.plan.register))
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(written.digest),
+        metadata={
+            **describe_table(written, RaftRow, columns=["question", "final_answer", "split", "has_oracle"]),
+            **{name: value if isinstance(value, int | float | str) else json.dumps(value, ensure_ascii=False) for name, value in assembly.summary.items()},
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=LEAK_SPEC.name,
+                passed=not any(found.values()),
+                metadata={kind: f"{len(examples)} {', '.join(examples[:5])}" for kind, examples in found.items()},
+            )
+        ],
+    )
+
+
+@dg.asset(
+    partitions_def=domains,
+    group_name="dataset",
+    kinds={"json"},
+    owners=["team:raft"],
+    tags={"stage": "dataset"},
+    code_version=FORMATS_VERSION,
+    deps=[qa_dataset, settings_key("training")],
+)
+def training_files(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """Train and valid files in the student's format, exactly the prompts that evaluation renders."""
+    domain = context.partition_key
+    settings = models.settings(domain).values.training
+    rows = list(lake.rows("qa_dataset", domain, RaftRow))
+    files = {
+        split: lake.write_lines("training_files", domain, f"{split}.jsonl", training_lines([row for row in rows if row.split == split], settings))
+        for split in ("train", "valid")
+    }
+    stats = {split: training_stats(Path(file.address).read_text("utf-8").splitlines()) for split, file in files.items()}
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion("".join(file.digest[:32] for file in files.values())),
+        metadata={
+            "format": settings.format,
+            "path": dg.MetadataValue.path(str(Path(files["train"].address).parent)),
+            **{f"{split}_rows": file.rows for split, file in files.items()},
+            **{f"{split}_tokens": stats[split].tokens for split in files},
+            "longest_row_tokens": max(stats[split].longest for split in files),
+        },
+    )
+
+
+def read_index(lake: Lake, domain: str) -> Index:
+    """The domain's chunks with their vectors."""
+    table = list(lake.rows("chunk_embeddings", domain, ChunkEmbedding))
+    return Index([row.chunk_id for row in table], np.array([row.vector for row in table], np.float32))

@@ -1,0 +1,88 @@
+"""What assets show in the catalog: schemas, counts, samples, plots and cost, each built by a function with a name.
+
+Text from documents and models is untrusted: here it is made inert before it becomes Markdown.
+"""
+
+import html
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from raft_assets.calls.requests import Tally
+from raft_assets.evaluation.plots import data_uri, histogram, line
+from raft_assets.raft.tables import Row
+from raft_assets.resources.lake import Written, arrow_schema
+
+Metadata = dict[str, Any]
+SAMPLE_SHOWN = 5
+CELL_CHARACTERS = 240
+
+
+def describe_table(written: Written, model: type[Row], *, columns: Sequence[str], shown: Sequence[Row] | None = None) -> Metadata:
+    """Schema, row count, address and a readable sample of some columns."""
+    return {
+        "dagster/column_schema": column_schema(model),
+        "dagster/row_count": written.rows,
+        "path": dg.MetadataValue.path(written.address),
+        "sample": markdown_table((written.sample if shown is None else shown)[:SAMPLE_SHOWN], columns),
+    }
+
+
+def column_schema(model: type[Row]) -> dg.TableSchema:
+    """The row model as the catalog's table schema."""
+    return dg.TableSchema(
+        [
+            dg.TableColumn(field.name, str(field.type), description=(field.metadata or {}).get(b"description", b"").decode())
+            for field in arrow_schema(model)
+        ]
+    )
+
+
+def markdown_table(rows: Iterable[Row | Mapping[str, Any]], columns: Sequence[str]) -> dg.MarkdownMetadataValue:
+    """Rows as a Markdown table of inert text."""
+    contents = [row.model_dump() if isinstance(row, Row) else row for row in rows]
+    head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
+    return dg.MetadataValue.md(head + "\n".join(f"| {' | '.join(inert(row[column]) for column in columns)} |" for row in contents))
+
+
+def inert(value: Any) -> str:
+    """A value as one Markdown cell that can't be markup."""
+    text = " ".join((", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)).split())
+    text = text if len(text) <= CELL_CHARACTERS else text[: CELL_CHARACTERS - 1] + "…"
+    escaped = html.escape(text, quote=False)
+    for character in "\\`*_[]|#!":
+        escaped = escaped.replace(character, f"&#{ord(character)};")
+    return escaped
+
+
+def counts_table(counts: Mapping[str, int], name: str) -> dg.MarkdownMetadataValue:
+    """Counts by name, largest first."""
+    return markdown_table([{name: key, "count": count} for key, count in Counter(counts).most_common()], [name, "count"])
+
+
+def plot(svg: str) -> dg.MarkdownMetadataValue:
+    """A plot that the UI shows in place."""
+    return dg.MetadataValue.md(f"![plot]({data_uri(svg)})")
+
+
+def token_histogram(tokens: Sequence[int], title: str) -> dg.MarkdownMetadataValue:
+    """Distribution of lengths in tokens."""
+    return plot(histogram(list(tokens), title=title, x_label="tokens", standalone=True))
+
+
+def loss_plot(steps: Sequence[int], train: Sequence[float | None], valid: Sequence[float | None]) -> dg.MarkdownMetadataValue:
+    """Loss by step of training and validation."""
+    return plot(line(steps, {"train": train, "valid": valid}, title="Loss by training step", x_label="step", y_label="loss", standalone=True))
+
+
+def describe_calls(tally: Tally) -> Metadata:
+    """What the calls were: made, taken from the store, tokens."""
+    return {
+        "calls_made": tally.calls,
+        "calls_from_store": tally.from_store,
+        "calls_failed": tally.failures,
+        "input_tokens": tally.usage.input_tokens,
+        "output_tokens": tally.usage.output_tokens,
+    }

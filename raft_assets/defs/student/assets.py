@@ -1,0 +1,111 @@
+"""The fine-tuned student and where it answers."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from raft_assets.calls.background import run
+from raft_assets.defs.dataset.assets import training_files
+from raft_assets.defs.describe import inert, loss_plot
+from raft_assets.observation import ROLES, settings_key
+from raft_assets.partitions import domains
+from raft_assets.raft.identity import digest
+from raft_assets.progress import PREFIX
+from raft_assets.resources.lake import Lake
+from raft_assets.resources.models import Models
+from raft_assets.settings import Role
+from raft_assets.student.deployment import smoke_test
+from raft_assets.student.finetuning import FineTuned, TrainingOrder, fine_tune, read_training_files
+
+SMOKE_SPEC = dg.AssetCheckSpec("student_keeps_the_contract", asset="deployment", description="The deployed student answers the smoke test in RAFT's form.")
+
+
+@dg.asset(
+    partitions_def=domains,
+    group_name="student",
+    kinds={"openai"},
+    owners=["team:raft"],
+    tags={"stage": "student"},
+    metadata={ROLES: "STUDENT"},
+    code_version="1",
+    deps=[training_files, settings_key("training")],
+)
+def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """The student's weights at the service that trained them, with job, loss curve and the hash of what they were trained on."""
+    domain = context.partition_key
+    settings = models.settings(domain).values.training
+    train, valid = read_training_files(Path(str(lake.path("training_files", domain, ""))))
+    order = TrainingOrder(
+        base_model=models.endpoints[Role.STUDENT].model,
+        train=train,
+        valid=valid,
+        hyperparameters=settings.model_dump(include={"n_epochs", "batch_size", "learning_rate_multiplier"}),
+        seed=settings.seed,
+    )
+    tuned = run(_fine_tune(models, order, context))
+    record = {
+        "job": tuned.job_id,
+        "model": tuned.model,
+        "base_model": tuned.base_model,
+        "training_hash": tuned.training_hash,
+        "hyperparameters": tuned.hyperparameters,
+        "trained_tokens": tuned.trained_tokens,
+        "loss": [[step.step, step.train_loss, step.valid_loss] for step in tuned.loss],
+    }
+    address = lake.write_record("finetuned_model", domain, record)
+    steps, train_loss, valid_loss = zip(*record["loss"], strict=True) if record["loss"] else ((), (), ())
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(digest(tuned.training_hash, tuned.model)),
+        metadata={
+            "path": dg.MetadataValue.path(address),
+            **{name: record[name] for name in ("job", "model", "base_model", "training_hash")},
+            "hyperparameters": dg.MetadataValue.json(record["hyperparameters"]),
+            "trained_tokens": tuned.trained_tokens or 0,
+            "found_again": tuned.reattached,
+            "loss": loss_plot(steps, train_loss, valid_loss) if steps else "the service gave no loss curve",
+        },
+    )
+
+
+@dg.asset(
+    partitions_def=domains,
+    group_name="student",
+    kinds={"openai"},
+    owners=["team:raft"],
+    tags={"stage": "student"},
+    metadata={ROLES: "STUDENT"},
+    code_version="1",
+    deps=[finetuned_model, settings_key("deployment")],
+    check_specs=[SMOKE_SPEC],
+)
+def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """Where the student answers, proved by a question put to it."""
+    domain = context.partition_key
+    settings = models.settings(domain).values
+    tuned = lake.read_record("finetuned_model", domain)
+    with models.caller(Role.STUDENT, model=tuned["model"], training_hash=tuned["training_hash"]) as student:
+        test = smoke_test(student, settings.training, settings.evaluation.max_answer_tokens)
+    endpoint = models.endpoints[Role.STUDENT]
+    record = {
+        "service": endpoint.service,
+        "model": tuned["model"],
+        "training_hash": tuned["training_hash"],
+        "sku": "in process, `raft serve` for others" if endpoint.provider == "embedded" else "none needed: the model id is its deployment",
+        "expires": None,
+        "smoke_test": {"question": test.question, "answer": test.answer, "well_formed": test.well_formed},
+    }
+    address = lake.write_record("deployment", domain, record)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(digest(record["service"], record["model"], record["training_hash"])),
+        metadata={
+            "path": dg.MetadataValue.path(address),
+            **{name: str(record[name]) for name in ("service", "model", "training_hash", "sku", "expires")},
+            "smoke_test": dg.MetadataValue.md(f"**{inert(test.question)}**\n\n{inert(test.answer)}"),
+        },
+        check_results=[dg.AssetCheckResult(check_name=SMOKE_SPEC.name, passed=test.well_formed, severity=dg.AssetCheckSeverity.WARN)],
+    )
+
+
+async def _fine_tune(models: Models, order: TrainingOrder, context: dg.AssetExecutionContext) -> FineTuned:
+    async with models.client(Role.STUDENT) as client:
+        return await fine_tune(client, order, on_event=lambda message: context.log.info("%s %s", PREFIX, message))

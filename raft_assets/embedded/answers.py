@@ -1,0 +1,74 @@
+"""What the embedded models say: a prompt in, a text in RAFT's contract out.
+
+The teacher writes questions about a document, and answers a question by asking its own again: the equal one carries
+sentence and answer. The reader points at a sentence and at words in it. Neither writes prose: what stands around
+quotes is fixed.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from raft_assets.embedded.reader.prompts import parse_prompt
+from raft_assets.embedded.reader.read import Reader
+from raft_assets.embedded.teacher.ask import AskedQuestion
+from raft_assets.raft.contract import ABSTAINING_ANSWER, BEGIN_QUOTE, END_QUOTE, neutralized, render_answer
+from raft_assets.raft.identity import normalized
+
+NOTHING_TO_ASK = "No question can be asked about this document."
+CLOSED_BOOK_ANSWER = render_answer(
+    "No document is given. This model reads answers out of documents and knows nothing by heart.", "I do not know."
+)
+
+_TASK = re.compile(r"Write (?:up to )?(\d{1,3}) questions?\b")
+
+Ask = Callable[[str], Sequence[AskedQuestion]]
+
+
+def teach(prompt: str, ask: Ask) -> str | None:
+    """The teacher's reply; None where it has no answer of its own and the reader has to read.
+
+    `ask` gives every question that the teacher asks about a document.
+    """
+    documents, task, _ = parse_prompt(prompt)
+    writing = _TASK.match(task)
+    if writing:
+        return _numbered([asked.question for document in documents for asked in ask(document)][: int(writing.group(1))])
+    if not documents:
+        return ABSTAINING_ANSWER
+    known = {_key(asked.question): asked for document in reversed(documents) for asked in reversed(ask(document))}
+    found = known.get(_key(task))
+    return _quoted(found.sentence, found.answer) if found else None
+
+
+def read(prompt: str, reader: Reader) -> str:
+    """The reader's reply."""
+    documents, question, _ = parse_prompt(prompt)
+    if not documents:
+        return CLOSED_BOOK_ANSWER
+    reading = reader.read(question, documents)
+    if reading.sentence is None or reading.answer is None:
+        return ABSTAINING_ANSWER
+    return _quoted(reading.sentence, reading.answer)
+
+
+def _numbered(questions: Sequence[str]) -> str:
+    return (
+        "\n".join(f"{number}. {normalized(question)}" for number, question in enumerate(questions, start=1))
+        or NOTHING_TO_ASK
+    )
+
+
+def _quoted(sentence: str, answer: str) -> str:
+    """An answer in the contract's form.
+
+    The prompt may come from a client that left the contract's delimiters in its documents: they are made harmless here.
+    """
+    quote = f"{BEGIN_QUOTE} {neutralized(sentence)} {END_QUOTE}"
+    return render_answer(
+        f"One sentence of the documents holds what the question asks for: {quote} The answer is read from it.",
+        neutralized(normalized(answer)),
+    )
+
+
+def _key(question: str) -> str:
+    return normalized(neutralized(question)).casefold()

@@ -1,0 +1,221 @@
+"""The embedded provider: an ASGI application that speaks the OpenAI API.
+
+The `openai` client reaches it in process, or on a port that `server` opens. What belongs here: its settings, its
+routes, and the endpoints of models, files and fine-tuning jobs. It binds no address, asks for no key, and reads no
+header but the type and length of the content.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.datastructures import QueryParams, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from raft_assets.embedded.bodies import JobRequest, limited, read
+from raft_assets.embedded.completions import Completions
+from raft_assets.embedded.encoder import Encoder
+from raft_assets.embedded.errors import HANDLERS, ApiError, bad_request
+from raft_assets.embedded.files import MAX_FILE_BYTES, FileStore
+from raft_assets.embedded.jobs import JobService
+from raft_assets.embedded.models import Models
+from raft_assets.embedded.paging import page
+
+FORM_BYTES = 1 << 20  # of an upload, around the file
+FILES_PAGE, JOBS_PAGE, EVENTS_PAGE, CHECKPOINTS_PAGE = 10_000, 20, 20, 10  # OpenAI's defaults
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class EmbeddedSettings:
+    """Where the provider keeps files, jobs and models, and where the encoder's weights are looked for."""
+
+    folder: Path
+    encoder_folder: Path | None
+    huggingface_home: Path
+
+
+def create_app(settings: EmbeddedSettings) -> Starlette:
+    """The application; it loads the encoder when a request first needs it, and writes nothing before one does."""
+    folder = settings.folder.resolve()
+    files = FileStore(folder)
+    models = Models(folder, partial(Encoder.load, settings.encoder_folder, hf_home=settings.huggingface_home))
+    jobs = JobService(folder, files, worker_options=_worker_options(settings))
+    return Starlette(
+        routes=[
+            Route("/health", _health),
+            *_completion_routes(Completions(models)),
+            *_model_routes(models),
+            *_file_routes(files),
+            *_job_routes(jobs),
+        ],
+        exception_handlers=HANDLERS,
+    )
+
+
+def _worker_options(settings: EmbeddedSettings) -> list[str]:
+    options = ["--huggingface-home", str(settings.huggingface_home.resolve())]
+    return (
+        [*options, "--encoder-folder", str(settings.encoder_folder.resolve())] if settings.encoder_folder else options
+    )
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+def _completion_routes(completions: Completions) -> list[Route]:
+    return [
+        Route("/v1/chat/completions", completions.chat, methods=["POST"]),
+        Route("/v1/completions", completions.complete, methods=["POST"]),
+        Route("/v1/embeddings", completions.embed, methods=["POST"]),
+    ]
+
+
+def _model_routes(models: Models) -> list[Route]:
+    def cards(_: Request) -> Response:
+        return JSONResponse({"object": "list", "data": models.cards()})
+
+    def card(request: Request) -> Response:
+        return JSONResponse(models.card(request.path_params["model"]))
+
+    def delete(request: Request) -> Response:
+        models.delete(request.path_params["model"])
+        return _deleted(request.path_params["model"], "model")
+
+    return [
+        Route("/v1/models", cards),
+        Route("/v1/models/{model:path}", card),
+        Route("/v1/models/{model:path}", delete, methods=["DELETE"]),
+    ]
+
+
+def _file_routes(files: FileStore) -> list[Route]:
+    async def create(request: Request) -> Response:
+        form = await _upload_form(request)
+        file, purpose = form["file"], form["purpose"]
+        if purpose != "fine-tune":
+            raise bad_request(
+                f"Invalid value for 'purpose': expected 'fine-tune', got {str(purpose)[:40]!r}.",
+                param="purpose",
+                code="invalid_value",
+            )
+        stored = await run_sync(
+            partial(files.create, file.file, filename=file.filename or "upload.jsonl", purpose="fine-tune")
+        )
+        await file.close()
+        return JSONResponse(stored.as_api())
+
+    def list_files(request: Request) -> Response:
+        query = request.query_params
+        found = files.list(purpose=query.get("purpose"), order=query.get("order", "desc"))
+        return JSONResponse(page([file.as_api() for file in found], query, default_limit=FILES_PAGE))
+
+    def retrieve(request: Request) -> Response:
+        return JSONResponse(files.get(request.path_params["file"]).as_api())
+
+    def content(request: Request) -> Response:
+        return FileResponse(files.content(request.path_params["file"]), media_type="application/octet-stream")
+
+    def delete(request: Request) -> Response:
+        files.delete(request.path_params["file"])
+        return _deleted(request.path_params["file"], "file")
+
+    return [
+        Route("/v1/files", list_files),
+        Route("/v1/files", create, methods=["POST"]),
+        Route("/v1/files/{file}", retrieve),
+        Route("/v1/files/{file}", delete, methods=["DELETE"]),
+        Route("/v1/files/{file}/content", content),
+    ]
+
+
+def _job_routes(jobs: JobService) -> list[Route]:
+    async def create(request: Request) -> Response:
+        body = await read(request, JobRequest)
+        return JSONResponse((await run_sync(jobs.create, body)).as_api())
+
+    def list_jobs(request: Request) -> Response:
+        found = jobs.list(_metadata_filter(request.query_params))
+        return JSONResponse(page([job.as_api() for job in found], request.query_params, default_limit=JOBS_PAGE))
+
+    def retrieve(request: Request) -> Response:
+        return JSONResponse(jobs.get(request.path_params["job"]).as_api())
+
+    def cancel(request: Request) -> Response:
+        return JSONResponse(jobs.cancel(request.path_params["job"]).as_api())
+
+    def events(request: Request) -> Response:
+        found = jobs.folder(request.path_params["job"]).events()
+        return JSONResponse(page(found, request.query_params, default_limit=EVENTS_PAGE))
+
+    def checkpoints(request: Request) -> Response:
+        job = jobs.get(request.path_params["job"])
+        found = [checkpoint.as_api(job.id) for checkpoint in reversed(job.checkpoints)]
+        return JSONResponse(page(found, request.query_params, default_limit=CHECKPOINTS_PAGE))
+
+    return [
+        Route("/v1/fine_tuning/jobs", list_jobs),
+        Route("/v1/fine_tuning/jobs", create, methods=["POST"]),
+        Route("/v1/fine_tuning/jobs/{job}", retrieve),
+        Route("/v1/fine_tuning/jobs/{job}/cancel", cancel, methods=["POST"]),
+        Route("/v1/fine_tuning/jobs/{job}/events", events),
+        Route("/v1/fine_tuning/jobs/{job}/checkpoints", checkpoints),
+    ]
+
+
+async def _upload_form(request: Request) -> dict[str, Any]:
+    """The fields `file` (an upload) and `purpose` (a text) of a multipart form; raises ApiError (400, 413)."""
+    most = MAX_FILE_BYTES + FORM_BYTES
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise bad_request("Invalid Content-Type header, expected multipart/form-data.")
+    if int(request.headers.get("content-length", "0")) > most:
+        raise ApiError(413, f"The file is larger than {MAX_FILE_BYTES >> 20} MB.", param="file", code="file_too_large")
+    try:
+        form = await MultiPartParser(
+            request.headers, limited(request.stream(), most), max_files=1, max_fields=8
+        ).parse()
+    except MultiPartException as error:
+        raise bad_request(f"The form of your upload could not be read: {error.message}") from error
+    return _checked_form(dict(form))
+
+
+def _checked_form(form: dict[str, Any]) -> dict[str, Any]:
+    for name in form.keys() - {"file", "purpose"}:
+        raise bad_request(f"Unknown parameter: '{name[:80]}'.", param=name[:80], code="unknown_parameter")
+    for name, kind in (("file", UploadFile), ("purpose", str)):
+        if not isinstance(form.get(name), kind):
+            raise bad_request(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
+    if not form["file"].size:
+        raise bad_request("The file is empty.", param="file", code="empty_file")
+    return form
+
+
+def _metadata_filter(query: QueryParams) -> dict[str, str] | None:
+    """The pairs of `metadata[key]=value`; None for `metadata=null`, which asks for jobs that have none."""
+    pairs = {
+        name[len("metadata[") : -1]: value
+        for name, value in query.items()
+        if name.startswith("metadata[") and name.endswith("]")
+    }
+    if "metadata" not in query:
+        return pairs
+    if query["metadata"] != "null" or pairs:
+        raise bad_request(
+            "Invalid 'metadata': filter by metadata[key]=value, or by metadata=null alone.",
+            param="metadata",
+            code="invalid_value",
+        )
+    return None
+
+
+def _deleted(name: str, kind: str) -> Response:
+    return JSONResponse({"id": name, "object": kind, "deleted": True})

@@ -1,0 +1,288 @@
+"""Request bodies: what each endpoint accepts, and OpenAI's error for what it does not.
+
+A body model lists the parameters that the embedded models obey, then those that cannot change their answers and are
+accepted for the sake of clients. `unsupported` names official parameters that would change the answer; they are
+refused unless they ask for nothing (null, false, empty).
+"""
+
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from starlette.requests import Request
+
+from raft_assets.embedded.errors import ApiError, bad_request
+
+MAX_JSON_BYTES = 64 << 20  # 2048 long texts to embed are about 20 MB
+MAX_METADATA_PAIRS, MAX_METADATA_KEY, MAX_METADATA_VALUE = 16, 64, 512
+UNSUPPORTED_IN_CHATS = frozenset(
+    {
+        *("audio", "function_call", "functions", "logit_bias", "logprobs", "modalities", "parallel_tool_calls"),
+        *("prediction", "reasoning_effort", "response_format", "tool_choice", "tools", "top_logprobs", "verbosity"),
+        "web_search_options",
+    }
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _text(value: Any) -> str:
+    """A message's content: a text, or parts that are all texts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(_is_text_part(part) for part in value):
+        return "".join(part["text"] for part in value)
+    raise ValueError("expected a string or an array of text parts; the embedded models read nothing but text")
+
+
+def _is_text_part(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+
+
+def _texts(value: Any) -> list[str]:
+    """A text or an array of texts, as an array."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
+        return value
+    raise ValueError(
+        "expected a string or a non-empty array of strings; arrays of tokens are not supported, send the text"
+    )
+
+
+def _auto_or_number(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise ValueError("expected a number or 'auto'")
+
+
+Texts = Annotated[list[str], BeforeValidator(_texts)]
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=MAX_METADATA_KEY)], Annotated[str, Field(max_length=MAX_METADATA_VALUE)]],
+    Field(max_length=MAX_METADATA_PAIRS),
+]
+
+
+class Body(BaseModel):
+    """A request body; unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    unsupported: ClassVar[frozenset[str]] = frozenset()
+
+
+class Message(Body):
+    """A message of a conversation; the embedded models read the last one of the user."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, BeforeValidator(_text)]
+    name: str | None = None
+
+
+B = TypeVar("B", bound=Body)
+
+
+class StreamOptions(Body):
+    """How a stream ends. `include_obfuscation` pads chunks against eavesdroppers; on one machine there are none."""
+
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class Generation(Body):
+    """What chat completions and completions share."""
+
+    model: str
+    stop: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4), BeforeValidator(_texts)] = []
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=1)] = 1  # answers never vary: a second choice would be a copy
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    seed: int | None = None
+    user: str | None = None
+
+    @model_validator(mode="after")
+    def _stream_options_need_a_stream(self) -> Self:
+        if self.stream_options and not self.stream:
+            raise ValueError("'stream_options' is only allowed when 'stream' is true")
+        return self
+
+
+class ChatRequest(Generation):
+    """`POST /v1/chat/completions`."""
+
+    unsupported = UNSUPPORTED_IN_CHATS
+    messages: list[Message] = Field(min_length=1)
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+
+    metadata: Metadata | None = None
+    store: bool = False
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """Most tokens of the answer."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def prompt(self) -> str:
+        """The user's last message."""
+        return next((message.content for message in reversed(self.messages) if message.role == "user"), "")
+
+    @model_validator(mode="after")
+    def _a_user_speaks(self) -> Self:
+        if not any(message.role == "user" for message in self.messages):
+            raise ValueError("'messages' must hold a message of the role 'user'")
+        return self
+
+
+class CompletionRequest(Generation):
+    """`POST /v1/completions`. Without `max_tokens` an answer is complete (OpenAI cuts it at 16 tokens)."""
+
+    unsupported = frozenset({"best_of", "echo", "logit_bias", "logprobs", "suffix"})
+    prompt: Texts
+
+
+class EmbeddingRequest(Body):
+    """`POST /v1/embeddings`."""
+
+    model: str
+    input: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=2048), BeforeValidator(_texts)]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    user: str | None = None
+
+
+class Hyperparameters(Body):
+    """Of a fine-tuning job; `auto` leaves the choice to the trainer."""
+
+    n_epochs: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=50)], BeforeValidator(_auto_or_number)] = "auto"
+    batch_size: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=256)], BeforeValidator(_auto_or_number)] = (
+        "auto"
+    )
+    learning_rate_multiplier: Annotated[
+        Literal["auto"] | Annotated[float, Field(gt=0, le=10)], BeforeValidator(_auto_or_number)
+    ] = "auto"
+
+
+class SupervisedMethod(Body):
+    """Fine-tuning on right answers."""
+
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
+class Method(Body):
+    """How a model is fine-tuned."""
+
+    type: Literal["supervised"]
+    supervised: SupervisedMethod = SupervisedMethod()
+
+
+class JobRequest(Body):
+    """`POST /v1/fine_tuning/jobs`."""
+
+    unsupported = frozenset({"integrations"})
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    suffix: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    metadata: Metadata | None = None
+
+    @property
+    def chosen_hyperparameters(self) -> Hyperparameters:
+        """Those of the method, or those given in the older place."""
+        return self.method.supervised.hyperparameters if self.method else self.hyperparameters or Hyperparameters()
+
+    @model_validator(mode="after")
+    def _hyperparameters_stand_once(self) -> Self:
+        if self.method and self.hyperparameters:
+            raise ValueError("give hyperparameters in 'method' or in 'hyperparameters', not in both")
+        return self
+
+
+async def limited(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerator[bytes, None]:
+    """The stream, refused with 413 as soon as it is longer than `limit` bytes."""
+    length = 0
+    async for block in stream:
+        length += len(block)
+        if length > limit:
+            raise ApiError(413, f"The request is larger than {limit >> 20} MB.", code="request_too_large")
+        yield block
+
+
+async def read(request: Request, kind: type[B]) -> B:
+    """The request's JSON body. Raises ApiError (400, 413) in OpenAI's words."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":  # a form that a web page posts across origins never is
+        raise bad_request(f"Invalid Content-Type header ({content_type[:80]}), expected application/json.")
+    raw = b"".join([block async for block in limited(request.stream(), MAX_JSON_BYTES)])
+    return parsed(_json_object(raw), kind)
+
+
+def parsed(content: Mapping[str, Any], kind: type[B]) -> B:
+    """The body that a JSON object holds."""
+    given = {name: value for name, value in content.items() if name not in kind.unsupported or value}
+    for name in given:
+        if name in kind.unsupported:
+            raise bad_request(
+                f"Unsupported parameter: '{name}' is not supported with this model.",
+                param=name,
+                code="unsupported_parameter",
+            )
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise _translated(error.errors()[0]) from error
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    """The object, in which null counts as absent."""
+    try:
+        content = _without_nulls(json.loads(raw))
+    except (ValueError, RecursionError) as error:
+        raise bad_request(
+            "We could not parse the JSON body of your request: it must be a JSON object in UTF-8."
+        ) from error
+    if not isinstance(content, dict):
+        raise bad_request(f"The JSON body of your request must be an object, not {type(content).__name__}.")
+    if b"\\u" in raw and _SURROGATE.search(json.dumps(content, ensure_ascii=False)):
+        raise bad_request("The JSON body of your request holds half of a surrogate pair, which is no text.")
+    return content
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
+
+
+def _translated(problem: Mapping[str, Any]) -> ApiError:
+    param = _path(problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return bad_request(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
+    if problem["type"] == "missing":
+        return bad_request(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    where = f" for '{param}'" if param else ""
+    return bad_request(f"Invalid value{where}: {reason}.", param=param, code="invalid_value")
+
+
+def _path(location: Sequence[int | str]) -> str | None:
+    """Such as `messages[0].content`; the branch of a union, which pydantic names too, is no name that a client knows."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", part) and part not in ("int", "float", "str"):
+            path += f".{part}" if path else part
+    return path or None

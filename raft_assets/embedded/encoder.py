@@ -1,0 +1,243 @@
+"""The sentence encoder all-MiniLM-L6-v2 in plain numpy: unit vectors of texts, and states of their words.
+
+What belongs here: the transformer's forward pass and what callers read from it. Where the weights come from is `weights`, how text becomes
+pieces is `wordpiece`.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import safe_open
+
+from raft_assets.embedded.weights import MODEL_SHA256, find_weights
+from raft_assets.embedded.wordpiece import Encoding, WordPiece
+
+Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
+
+DIMENSIONS = 384
+HEADS, HEAD_DIMENSIONS, LAYERS = 12, 32, 6
+TEXT_PIECES = 256  # the model was trained on no more, special tokens included
+BATCH_PIECES = 1024  # bounds memory; larger batches leave the processor's caches and are slower
+_SPECIAL = 2  # [CLS] and [SEP]
+_EPSILON = np.float32(1e-12)
+_WORD_TABLE = "embeddings.word_embeddings.weight"
+
+
+@dataclass(frozen=True)
+class TokenStates:
+    """What the encoder sees in one text: the state of every piece, where the piece stands, and the vector of the whole."""
+
+    states: Halves  # (pieces, 384), unit length
+    spans: tuple[tuple[int, int], ...]
+    vector: Floats  # (384,), unit length
+
+    def of_words(self, words: Sequence[tuple[int, int]]) -> Floats:
+        """Unit vectors (words, 384): the mean state of the pieces that overlap each word; zero where the text was cut before it.
+
+        Words and pieces are in text order and don't overlap among themselves.
+        """
+        if not words or not self.spans:
+            return np.zeros((len(words), DIMENSIONS), np.float32)
+        piece_starts, piece_ends = np.array(self.spans).T
+        word_starts, word_ends = np.array(words).T
+        first = np.searchsorted(piece_ends, word_starts, side="right")
+        last = np.maximum(first, np.searchsorted(piece_starts, word_ends, side="left"))
+        totals = np.zeros((len(self.spans) + 1, DIMENSIONS), np.float32)
+        np.cumsum(self.states, axis=0, dtype=np.float32, out=totals[1:])
+        return unit(totals[last] - totals[first])
+
+
+@dataclass(frozen=True)
+class _Linear:
+    weight: Floats  # (in, out)
+    bias: Floats
+
+    def __call__(self, rows: Floats) -> Floats:
+        product: Floats = rows @ self.weight
+        product += self.bias
+        return product
+
+
+@dataclass(frozen=True)
+class _LayerNorm:
+    gain: Floats
+    bias: Floats
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Normalises in place."""
+        rows -= rows.mean(axis=-1, keepdims=True)
+        variance = np.einsum("...d,...d->...", rows, rows)[..., None] / np.float32(rows.shape[-1])
+        rows /= np.sqrt(variance + _EPSILON)
+        rows *= self.gain
+        rows += self.bias
+        return rows
+
+
+@dataclass(frozen=True)
+class _Layer:
+    query_key_value: _Linear
+    attention_out: _Linear
+    attention_norm: _LayerNorm
+    widen: _Linear
+    narrow: _Linear
+    out_norm: _LayerNorm
+
+    def __call__(self, rows: Floats, shape: tuple[int, int], padding: Floats | None) -> Floats:
+        """One layer over (texts * length, 384) rows; `padding` (texts, 1, 1, length) is 0, or -1e9 where there is no piece."""
+        hidden = self.attention_out(self._attend(rows, shape, padding))
+        hidden += rows
+        hidden = self.attention_norm(hidden)
+        wide = self.narrow(_gelu(self.widen(hidden)))
+        wide += hidden
+        return self.out_norm(wide)
+
+    def _attend(self, rows: Floats, shape: tuple[int, int], padding: Floats | None) -> Floats:
+        texts, length = shape
+        heads = self.query_key_value(rows).reshape(texts, length, 3, HEADS, HEAD_DIMENSIONS).transpose(2, 0, 3, 1, 4)
+        query, key, value = heads
+        weights: Floats = query @ key.swapaxes(-1, -2)
+        weights *= np.float32(HEAD_DIMENSIONS**-0.5)
+        if padding is not None:
+            weights += padding
+        weights -= weights.max(axis=-1, keepdims=True)
+        np.exp(weights, out=weights)
+        weights /= weights.sum(axis=-1, keepdims=True)
+        context: Floats = (weights @ value).transpose(0, 2, 1, 3).reshape(texts * length, DIMENSIONS)
+        return context
+
+
+class Encoder:
+    """all-MiniLM-L6-v2. Vectors don't depend on what else is encoded with a text, beyond 1e-5. Safe to share between threads."""
+
+    sha256 = MODEL_SHA256
+
+    def __init__(self, weights: Path, wordpiece: WordPiece) -> None:
+        self.wordpiece = wordpiece
+        self.word_table = _memory_mapped(weights, _WORD_TABLE)  # (30522, 384): half of the file, of which a text reads a few rows
+        with safe_open(weights, framework="np") as file:
+            read = file.get_tensor
+            self._positions: Floats = read("embeddings.position_embeddings.weight") + read("embeddings.token_type_embeddings.weight")[0]
+            self._norm = _norm(read, "embeddings.LayerNorm")
+            self._layers = tuple(_layer(read, f"encoder.layer.{number}") for number in range(LAYERS))
+
+    @classmethod
+    def load(cls, weights_dir: Path | None = None, *, hf_home: Path | None = None) -> "Encoder":
+        """The encoder of this machine's weights; see `find_weights` for where they are looked for and for the errors."""
+        files = find_weights(weights_dir, hf_home=hf_home)
+        return cls(files.weights, WordPiece(files.vocabulary))
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """Unit vectors (texts, 384); text behind 256 pieces is not read."""
+        encodings = [self.wordpiece.encode(text, limit=TEXT_PIECES - _SPECIAL) for text in texts]
+        vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
+        for batch, states, present in self._run(encodings):
+            vectors[batch] = _pooled(states, present)
+        return vectors
+
+    def token_states(
+        self, texts: Sequence[str], *, limit: int = TEXT_PIECES - _SPECIAL, on_batch: Callable[[], None] = lambda: None
+    ) -> list[TokenStates]:
+        """States of the pieces of each text; `on_batch` is called before every batch and may raise to stop."""
+        encodings = [self.wordpiece.encode(text, limit=limit) for text in texts]
+        found: dict[int, TokenStates] = {}
+        for batch, states, present in self._run(encodings, on_batch):
+            pooled = _pooled(states, present)
+            for row, number in enumerate(batch):
+                pieces = unit(states[row, 1 : len(encodings[number].ids) + 1]).astype(np.float16)
+                found[number] = TokenStates(pieces, encodings[number].spans, pooled[row])
+        return [found[number] for number in range(len(texts))]
+
+    def count_pieces(self, text: str) -> int:
+        """Length of a text in pieces."""
+        return len(self.wordpiece.encode(text).ids)
+
+    def _run(
+        self, encodings: Sequence[Encoding], on_batch: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[list[int], Floats, npt.NDArray[np.bool_]]]:
+        """Batches of texts of similar length: (their numbers, states (texts, length, 384), which pieces exist (texts, length))."""
+        for batch in _batches([len(encoding.ids) + _SPECIAL for encoding in encodings]):
+            on_batch()
+            rows = [(self.wordpiece.start, *encodings[number].ids, self.wordpiece.end) for number in batch]
+            length = max(map(len, rows))
+            ids = np.array([row + (self.wordpiece.pad,) * (length - len(row)) for row in rows], np.int64)
+            present = np.arange(length) < np.array([len(row) for row in rows])[:, None]
+            yield batch, self._forward(ids, present), present
+
+    def _forward(self, ids: npt.NDArray[np.int64], present: npt.NDArray[np.bool_]) -> Floats:
+        texts, length = ids.shape
+        padding = None if present.all() else np.where(present, np.float32(0), np.float32(-1e9))[:, None, None, :]
+        rows = self._norm(self.word_table[ids] + self._positions[:length]).reshape(texts * length, DIMENSIONS)
+        for layer in self._layers:
+            rows = layer(rows, (texts, length), padding)
+        return rows.reshape(texts, length, DIMENSIONS)
+
+
+def unit(vectors: Floats) -> Floats:
+    """Rows scaled to length 1; rows of zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.maximum(lengths, np.float32(1e-6))).astype(np.float32)
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Numbers of texts, shortest first, in batches of at most BATCH_PIECES pieces, padding included."""
+    batch: list[int] = []
+    for number in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[number] * (len(batch) + 1) > BATCH_PIECES:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+def _pooled(states: Floats, present: npt.NDArray[np.bool_]) -> Floats:
+    """Unit vectors of the mean over existing pieces."""
+    return unit(np.einsum("tld,tl->td", states, present.astype(np.float32)))
+
+
+def _gelu(rows: Floats) -> Floats:
+    """GELU in its tanh form, in place: cosines of text vectors differ from the exact form's by less than 3e-6."""
+    inner = rows * rows
+    inner *= np.float32(0.044715 * 0.7978845608)
+    inner += np.float32(0.7978845608)
+    inner *= rows
+    np.tanh(inner, out=inner)
+    inner += np.float32(1)
+    rows *= inner
+    rows *= np.float32(0.5)
+    return rows
+
+
+def _memory_mapped(path: Path, name: str) -> Floats:
+    """A tensor that stays in the file; the layout is safetensors' (8 bytes of header length, header, data)."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(size))[name]
+    return np.memmap(path, np.float32, "r", offset=8 + size + entry["data_offsets"][0], shape=tuple(entry["shape"]))
+
+
+def _linear(read: Callable[[str], Any], *names: str) -> _Linear:
+    weight = np.concatenate([read(f"{name}.weight") for name in names]).T
+    return _Linear(np.ascontiguousarray(weight), np.concatenate([read(f"{name}.bias") for name in names]))
+
+
+def _norm(read: Callable[[str], Any], name: str) -> _LayerNorm:
+    return _LayerNorm(read(f"{name}.weight"), read(f"{name}.bias"))
+
+
+def _layer(read: Callable[[str], Any], name: str) -> _Layer:
+    attention = f"{name}.attention"
+    return _Layer(
+        query_key_value=_linear(read, *(f"{attention}.self.{part}" for part in ("query", "key", "value"))),
+        attention_out=_linear(read, f"{attention}.output.dense"),
+        attention_norm=_norm(read, f"{attention}.output.LayerNorm"),
+        widen=_linear(read, f"{name}.intermediate.dense"),
+        narrow=_linear(read, f"{name}.output.dense"),
+        out_norm=_norm(read, f"{name}.output.LayerNorm"),
+    )

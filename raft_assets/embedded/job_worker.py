@@ -1,0 +1,250 @@
+"""The process that trains: `python -m raft_assets.embedded.job_worker <job folder>`, one per job, started by `jobs`.
+
+It takes the job from wherever a killed predecessor left it to its end. Training itself starts anew: it is
+deterministic and takes seconds to minutes. Everything that is published is published under the hash of what it is, so
+doing it twice does no harm.
+"""
+
+import argparse
+import csv
+import io
+import logging
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raft_assets.embedded.bodies import Hyperparameters
+from raft_assets.embedded.encoder import Encoder
+from raft_assets.embedded.errors import ApiError
+from raft_assets.embedded.files import FileStore, StoredFile
+from raft_assets.embedded.job_state import Checkpoint, Job, JobError, JobFolder, now
+from raft_assets.embedded.locks import try_exclusive
+from raft_assets.embedded.model_store import ModelStore
+from raft_assets.embedded.reader import training
+from raft_assets.embedded.training_files import InvalidFileError, check_validation_file, count_training_tokens
+from raft_assets.errors import DataError, RaftError
+from raft_assets.raft.identity import digest
+
+log = logging.getLogger(__name__)
+
+TOLD_EVERY_STEPS = 10
+RESULT_COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")  # OpenAI's
+EXPECTED_SECONDS, EXPECTED_SECONDS_PER_KILOTOKEN = 5, 0.05  # of a whole training on 2 cores
+
+
+class JobFailedError(Exception):
+    """The job can't be done; the reason is the user's to know."""
+
+    def __init__(self, code: str, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.error = JobError(code=code, message=message, param=param)
+
+
+@dataclass(frozen=True)
+class TrainingInput:
+    """The job's files where they stand, and the tokens of one epoch."""
+
+    train: Path
+    valid: Path | None
+    tokens: int
+
+
+class JobWorker:
+    """Brings one job to its end."""
+
+    def __init__(self, folder: JobFolder, *, encoder_folder: Path | None, huggingface_home: Path | None) -> None:
+        state = folder.path.parents[1]
+        self._folder, self._files, self._models = folder, FileStore(state), ModelStore(state)
+        self._encoder_folder, self._huggingface_home = encoder_folder, huggingface_home
+
+    def run(self) -> None:
+        """Validates, trains, publishes; every way out but being killed leaves the job in an end state."""
+        job = self._folder.read()
+        try:
+            self._train(job, self._validated(job))
+        except training.TrainingCancelled:
+            log.info("%s was cancelled", job.id)
+        except JobFailedError as failure:
+            self._fail(failure.error)
+        except RaftError as error:
+            self._fail(JobError(code="server_error", message=str(error)))
+        except Exception as error:
+            log.exception("%s failed", job.id)
+            reason = f"an internal error ({type(error).__name__}); {self._folder.worker_log} holds the details."
+            self._fail(JobError(code="server_error", message=f"The job failed due to {reason}"))
+
+    def _fail(self, error: JobError) -> None:
+        self._folder.finish("failed", error.message, level="error", error=error)
+
+    def _validated(self, job: Job) -> TrainingInput:
+        self._folder.update(status="validating_files")
+        self._folder.tell(
+            f"Validating training file: {job.training_file}"
+            + (f" and validation file: {job.validation_file}" if job.validation_file else "")
+        )
+        train = self._content("training_file", job.training_file)
+        valid = self._content("validation_file", job.validation_file) if job.validation_file else None
+        try:
+            tokens = count_training_tokens(train)
+        except InvalidFileError as error:
+            raise _invalid("training_file", error) from error
+        try:
+            if valid:
+                check_validation_file(valid)
+        except InvalidFileError as error:
+            raise _invalid("validation_file", error) from error
+        self._folder.update(status="queued")
+        self._folder.tell("Files validated, moving job to queued state")
+        return TrainingInput(train, valid, tokens)
+
+    def _content(self, param: str, file_id: str) -> Path:
+        try:
+            return self._files.content(file_id)
+        except ApiError as error:
+            raise JobFailedError(
+                "file_not_found",
+                f"The {param.replace('_', ' ')} {file_id} was deleted before the job used it.",
+                param=param,
+            ) from error
+
+    def _train(self, job: Job, files: TrainingInput) -> None:
+        encoder = Encoder.load(self._encoder_folder, hf_home=self._huggingface_home)
+        chosen = training.Hyperparameters(**job.hyperparameters.model_dump(), seed=job.seed)
+        resolved = _resolved(chosen)
+        seconds = EXPECTED_SECONDS + files.tokens / 1000 * EXPECTED_SECONDS_PER_KILOTOKEN
+        self._folder.update(status="running", hyperparameters=resolved, estimated_finish=now() + math.ceil(seconds))
+        self._folder.tell("Fine-tuning job started")
+        curve: list[training.Step] = []
+
+        def on_step(step: training.Step) -> None:
+            curve.append(step)
+            if step.step % TOLD_EVERY_STEPS == 1 or step.valid_loss is not None:
+                self._folder.tell(f"Step {step.step}: training loss={step.train_loss:.4f}", metrics=_metrics(step))
+
+        try:
+            result = training.train(
+                encoder,
+                files.train,
+                files.valid,
+                hyperparameters=chosen,
+                on_step=on_step,
+                cancelled=lambda: self._folder.read().finished,
+            )
+        except DataError as error:
+            raise JobFailedError(
+                "invalid_training_file", str(error).replace(str(files.train), job.training_file), param="training_file"
+            ) from error
+        self._succeed(result, curve, trained_tokens=files.tokens * result.epochs)
+
+    def _succeed(self, result: training.TrainingResult, curve: Sequence[training.Step], *, trained_tokens: int) -> None:
+        """Publishes model and results and ends the job, all or nothing: whoever cancels waits, or comes first."""
+        with self._folder.changing() as job:
+            if job.finished:
+                return
+            for message in _skipped(result):
+                self._folder.tell(message, level="warn")
+            model = self._models.publish(result.reader.save, base=job.model, suffix=job.suffix)
+            self._folder.tell(f"New fine-tuned model created: {model.id}")
+            best = next(step for step in curve if step.step == result.best_step)
+            checkpoint = Checkpoint(
+                id=f"ftckpt_{digest(job.id)[:24]}",
+                created_at=now(),
+                model=model.id,
+                step=best.step,
+                metrics=_metrics(best),
+            )
+            ended = {
+                "status": "succeeded",
+                "finished_at": now(),
+                "estimated_finish": None,
+                "fine_tuned_model": model.id,
+                "trained_tokens": trained_tokens,
+                "result_files": (self._write_results(job, curve).id,),
+                "checkpoints": (checkpoint,),
+            }
+            self._folder.tell("The job has successfully completed")
+            self._folder.save(job.model_copy(update=ended))
+
+    def _write_results(self, job: Job, curve: Sequence[training.Step]) -> StoredFile:
+        """The loss curve as OpenAI's CSV; its id depends on the job only, so that a repeated end replaces it."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(RESULT_COLUMNS)
+        table.writerows(
+            [step.step, step.train_loss, step.train_accuracy, step.valid_loss, step.valid_accuracy] for step in curve
+        )
+        content = io.BytesIO(text.getvalue().encode())
+        return self._files.create(
+            content,
+            filename="step_metrics.csv",
+            purpose="fine-tune-results",
+            file_id=f"file-{digest('results', job.id)[:24]}",
+        )
+
+
+def _invalid(param: str, error: InvalidFileError) -> JobFailedError:
+    return JobFailedError(
+        error.code, f"The job failed due to an invalid {param.replace('_', ' ')}. {error.message}", param=param
+    )
+
+
+def _resolved(chosen: training.Hyperparameters) -> Hyperparameters:
+    """What `auto` came to."""
+    schedule = chosen.schedule()
+    multiplier = 1.0 if chosen.learning_rate_multiplier == "auto" else chosen.learning_rate_multiplier
+    return Hyperparameters(
+        n_epochs=schedule.epochs, batch_size=schedule.batch_size, learning_rate_multiplier=multiplier
+    )
+
+
+def _metrics(step: training.Step) -> dict[str, float]:
+    found = {
+        "step": step.step,
+        "train_loss": step.train_loss,
+        "train_mean_token_accuracy": step.train_accuracy,
+        "valid_loss": step.valid_loss,
+        "valid_mean_token_accuracy": step.valid_accuracy,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _skipped(result: training.TrainingResult) -> list[str]:
+    """A sentence per file with rows that taught nothing."""
+    return [
+        f"{sum(skipped.values())} of {used + sum(skipped.values())} {kind} rows could not be used: "
+        + ", ".join(f"{reason} {rows}" for reason, rows in sorted(skipped.items()))
+        for kind, used, skipped in (
+            ("training", result.used_rows, result.skipped_rows),
+            ("validation", result.valid_used_rows, result.valid_skipped_rows),
+        )
+        if skipped
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Works on the job unless another process does; 0 where there is nothing left to do."""
+    parser = argparse.ArgumentParser(
+        prog="python -m raft_assets.embedded.job_worker", description="Brings an embedded fine-tuning job to its end."
+    )
+    parser.add_argument("folder", type=Path, help="folder of the job")
+    parser.add_argument("--lock", type=int, help="inherited descriptor that holds the job's lock")
+    parser.add_argument("--encoder-folder", type=Path, help="folder of model.safetensors and vocab.txt")
+    parser.add_argument("--huggingface-home", type=Path, help="value of HF_HOME")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    folder = JobFolder(options.folder.resolve())
+    lock = try_exclusive(folder.worker_lock) if options.lock is None else options.lock
+    if lock is None:
+        log.info("another process works on %s", folder.path.name)
+        return 0
+    os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # for whoever looks at the file
+    if not folder.read().finished:
+        JobWorker(folder, encoder_folder=options.encoder_folder, huggingface_home=options.huggingface_home).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Fine-tuning jobs as the service sees them: creating, listing, cancelling, and keeping each unfinished one at work.
+
+Training runs in `job_worker`, a process of its own that outlives whoever started it. The starter takes the job's lock
+and hands it down, so there is one process per job at any time; when it dies, the kernel frees the lock, and whoever
+looks at the job next starts it again.
+"""
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from raft_assets.embedded.bodies import JobRequest
+from raft_assets.embedded.errors import ApiError, bad_request, not_found
+from raft_assets.embedded.files import FileStore
+from raft_assets.embedded.job_state import Job, JobError, JobFolder, job_folders, readable_job
+from raft_assets.embedded.locks import try_exclusive
+from raft_assets.embedded.models import READER
+
+MAX_STARTS = 5  # a process that dies every time (out of memory) ends the job instead of starting for ever
+_ID = re.compile(r"ftjob-[0-9a-f]{24}")
+
+
+class JobService:
+    """The jobs of one state folder; several services, in several processes, may share it."""
+
+    def __init__(self, folder: Path, files: FileStore, *, worker_options: Sequence[str]) -> None:
+        """`worker_options`: arguments of `job_worker` that say where the encoder stands."""
+        self._folder = folder
+        self._files = files
+        self._worker_options = list(worker_options)
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def create(self, request: JobRequest) -> Job:
+        """Creates a job and starts it; raises ApiError (400)."""
+        if request.model != READER:
+            message = f"Model {request.model} is not available for fine-tuning or does not exist; {READER} is."
+            raise bad_request(message, param="model", code="model_not_available")
+        for param in ("training_file", "validation_file"):
+            self._check_file(param, getattr(request, param))
+        job = Job(
+            id=f"ftjob-{secrets.token_hex(12)}",
+            created_ns=time.time_ns(),
+            model=request.model,
+            training_file=request.training_file,
+            validation_file=request.validation_file,
+            hyperparameters=request.chosen_hyperparameters,
+            seed=request.seed,
+            suffix=request.suffix,
+            metadata=request.metadata,
+        )
+        folder = JobFolder(self._folder / "jobs" / job.id)
+        folder.save(job)
+        folder.tell(f"Created fine-tuning job: {job.id}")
+        return self._supervised(folder)
+
+    def get(self, job_id: str) -> Job:
+        """The job, with a process that works on it; raises ApiError (404)."""
+        return self._supervised(self.folder(job_id))
+
+    def list(self, metadata: Mapping[str, str] | None) -> list[Job]:
+        """Jobs whose metadata hold all of `metadata` (None: that have none), newest first."""
+        found = []
+        for folder in job_folders(self._folder):
+            job = readable_job(folder)
+            if job and _matches(job, metadata):
+                found.append(self._supervised(folder))
+        return sorted(found, key=lambda job: (job.created_ns, job.id), reverse=True)
+
+    def cancel(self, job_id: str) -> Job:
+        """Ends the job at once; its process sees it and stops. Raises ApiError (400, 404)."""
+        folder = self.folder(job_id)
+        job = folder.finish("cancelled", "The job was cancelled by the user.")
+        if job.status != "cancelled":
+            raise bad_request(f"Job has already {job.status}: {job_id}.", code="job_already_finished")
+        return job
+
+    def folder(self, job_id: str) -> JobFolder:
+        """Where the job stands; raises ApiError (404)."""
+        folder = JobFolder(self._folder / "jobs" / job_id)
+        if not _ID.fullmatch(job_id) or not folder.exists:
+            raise not_found("fine-tuning job", job_id, param="fine_tuning_job_id")
+        return folder
+
+    def _check_file(self, param: str, file_id: str | None) -> None:
+        if file_id is None:
+            return
+        try:
+            purpose = self._files.get(file_id).purpose
+        except ApiError as error:
+            raise bad_request(
+                f"Invalid {param}: there is no file {file_id}.", param=param, code="file_not_found"
+            ) from error
+        if purpose != "fine-tune":
+            raise bad_request(
+                f"Invalid {param}: the purpose of {file_id} is '{purpose}', not 'fine-tune'.",
+                param=param,
+                code="invalid_file_purpose",
+            )
+
+    def _supervised(self, folder: JobFolder) -> Job:
+        """The job as it stands, after its process was started if it has none."""
+        job = folder.read()
+        lock = None if job.finished else try_exclusive(folder.worker_lock)
+        if lock is None:
+            return job
+        try:
+            return self._started(folder, lock)
+        finally:
+            os.close(lock)
+
+    def _started(self, folder: JobFolder, lock: int) -> Job:
+        with folder.changing() as job:
+            if job.finished:
+                return job
+            job = folder.save(job.model_copy(update={"starts": job.starts + 1, "estimated_finish": None}))
+        if job.starts > MAX_STARTS:
+            error = JobError(
+                code="server_error",
+                message=f"The training process died {MAX_STARTS} times; its log is {folder.worker_log}.",
+            )
+            return folder.finish("failed", error.message, level="error", error=error)
+        if job.starts > 1:
+            folder.tell("The training process ended unexpectedly; the job was started again.", level="warn")
+        self._start_worker(folder, lock)
+        return job
+
+    def _start_worker(self, folder: JobFolder, lock: int) -> None:
+        self._workers = [worker for worker in self._workers if worker.poll() is None]  # asking an ended child reaps it
+        command: list[Any] = [
+            sys.executable,
+            "-m",
+            "raft_assets.embedded.job_worker",
+            folder.path,
+            "--lock",
+            str(lock),
+            *self._worker_options,
+        ]
+        with folder.worker_log.open("ab") as log:
+            worker = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=folder.path,
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+        self._workers.append(worker)
+
+
+def _matches(job: Job, metadata: Mapping[str, str] | None) -> bool:
+    if metadata is None:
+        return not job.metadata
+    return metadata.items() <= (job.metadata or {}).items()

@@ -1,0 +1,102 @@
+"""Fine-tuned models on disk.
+
+`models/<hash of the name>/` holds a card and the reader's weights, and never changes once it is there.
+"""
+
+import hashlib
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from raft_assets.embedded.errors import model_not_found
+from raft_assets.raft.atomic import write_text
+from raft_assets.raft.identity import digest, short
+
+OWNER = "raft-assets"
+_CARD, _READER = "model.json", "reader"
+
+
+class FineTunedModel(BaseModel):
+    """The card of a model: `sha256` is that of its weights, hence of its answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    sha256: str
+    created_ns: int
+
+
+class ModelStore:
+    """Publishes, lists, finds and deletes fine-tuned models; several processes may do so at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "models"
+
+    def publish(self, save: Callable[[Path], None], *, base: str, suffix: str | None) -> FineTunedModel:
+        """Keeps what `save` writes into a folder.
+
+        Equal weights under an equal suffix are one model: publishing twice is harmless.
+        """
+        draft = self._folder / f".{secrets.token_hex(12)}"
+        try:
+            save(draft / _READER)
+            sha256 = _hash_of_files(draft / _READER)
+            model = FineTunedModel(
+                id=f"ft:{base}:{OWNER}:{suffix or ''}:{sha256[:8]}", sha256=sha256, created_ns=time.time_ns()
+            )
+            write_text(draft / _CARD, model.model_dump_json())
+            return self._find_or_move(model, draft)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def find(self, model: str) -> FineTunedModel | None:
+        """The model of this name."""
+        card = self._read(self._place(model))
+        return card if card and card.id == model else None
+
+    def reader_folder(self, model: FineTunedModel) -> Path:
+        """Where the model's weights stand."""
+        return self._place(model.id) / _READER
+
+    def list(self) -> list[FineTunedModel]:
+        """Every model, oldest first."""
+        found = [card for path in self._folder.glob(f"*/{_CARD}") if (card := self._read(path.parent))]
+        return sorted(found, key=lambda card: (card.created_ns, card.id))
+
+    def delete(self, model: str) -> None:
+        """Removes the model; raises ApiError (404)."""
+        if self.find(model) is None:
+            raise model_not_found(model)
+        trash = self._folder / f".{secrets.token_hex(12)}"
+        self._place(model).rename(trash)
+        shutil.rmtree(trash)
+
+    def _find_or_move(self, model: FineTunedModel, draft: Path) -> FineTunedModel:
+        try:
+            draft.rename(self._place(model.id))
+        except OSError:  # somebody has published it before
+            found = self.find(model.id)
+            if found is None or found.sha256 != model.sha256:
+                raise
+            return found
+        return model
+
+    def _place(self, model: str) -> Path:
+        return self._folder / short("model", model)
+
+    def _read(self, place: Path) -> FineTunedModel | None:
+        try:
+            return FineTunedModel.model_validate_json((place / _CARD).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+
+def _hash_of_files(folder: Path) -> str:
+    parts = [
+        part for path in sorted(folder.iterdir()) for part in (path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+    ]
+    return digest("weights", *parts)

@@ -1,0 +1,142 @@
+"""The provider's models: which exist, what determines their answers, and where their answers are computed.
+
+`embedded-teacher` writes questions and answers by rules, `embedded-encoder` embeds, `embedded-reader` is the
+baseline, and `ft:embedded-reader:...` are readers that were fine-tuned. None of them is a language model.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from raft_assets.embedded import answers
+from raft_assets.embedded.encoder import Encoder, Floats
+from raft_assets.embedded.errors import ApiError, bad_request, model_not_found
+from raft_assets.embedded.model_store import OWNER, FineTunedModel, ModelStore
+from raft_assets.embedded.reader.model import FORMAT as READER_VERSION
+from raft_assets.embedded.reader.read import Reader
+from raft_assets.embedded.teacher.ask import TEACHER_VERSION, AskedQuestion, ask
+from raft_assets.embedded.weights import MODEL_SHA256
+from raft_assets.errors import EndpointError
+from raft_assets.raft.identity import digest
+
+T = TypeVar("T")
+
+TEACHER, ENCODER, READER = "embedded-teacher", "embedded-encoder", "embedded-reader"
+PROVIDER_VERSION = "1"  # of `answers`: raise it when an unchanged model says something else
+ALL_QUESTIONS = 1000  # more than the rules ever ask about a chunk
+REMEMBERED_DOCUMENTS, REMEMBERED_READERS = 4096, 8
+
+_RELEASED_AT = 1_793_491_200  # 2026-11-01, when the built-in models appeared
+_VERSIONS = {
+    TEACHER: (TEACHER_VERSION, READER_VERSION, MODEL_SHA256),
+    ENCODER: (MODEL_SHA256,),
+    READER: (READER_VERSION, MODEL_SHA256),
+}
+
+
+def model_version(model: str, folder: Path) -> str:
+    """What determines the model's answers, as a hash: equal version and equal request mean equal answer.
+
+    Raises EndpointError for a model that the state folder doesn't hold.
+    """
+    if model in _VERSIONS:
+        return digest("embedded", PROVIDER_VERSION, *_VERSIONS[model])
+    found = ModelStore(folder).find(model)
+    if found is None:
+        raise EndpointError(
+            f"The embedded provider in {folder} has no model {model!r}. Materialize finetuned_model again."
+        )
+    return digest("embedded", PROVIDER_VERSION, READER_VERSION, MODEL_SHA256, found.sha256)
+
+
+class Models:
+    """The models of one state folder. The encoder is loaded when the first request needs it.
+
+    Rules and numerical work have a thread each: the event loop stays free, nothing waits in a shared pool, and memory
+    is that of one request of each kind.
+    """
+
+    def __init__(self, folder: Path, load_encoder: Callable[[], Encoder]) -> None:
+        self.folder = folder
+        self._store = ModelStore(folder)
+        self._load_encoder = load_encoder
+        self._rules = ThreadPoolExecutor(1, thread_name_prefix="embedded-rules")
+        self._numbers = ThreadPoolExecutor(1, thread_name_prefix="embedded-numbers")
+        self._ask = lru_cache(REMEMBERED_DOCUMENTS)(_all_questions)
+        self._tuned_reader = lru_cache(REMEMBERED_READERS)(self._load_reader)
+
+    def cards(self) -> list[dict[str, Any]]:
+        """OpenAI's `model` object of every model."""
+        return [_card(model, _RELEASED_AT) for model in _VERSIONS] + [
+            _card(model.id, model.created_ns // 10**9) for model in self._store.list()
+        ]
+
+    def card(self, model: str) -> dict[str, Any]:
+        """OpenAI's `model` object; raises ApiError (404)."""
+        if model in _VERSIONS:
+            return _card(model, _RELEASED_AT)
+        return _card(model, self._tuned(model).created_ns // 10**9)
+
+    def delete(self, model: str) -> None:
+        """Deletes a fine-tuned model; raises ApiError (404, 403)."""
+        if model in _VERSIONS:
+            raise ApiError(403, f"The model `{model}` is built in and cannot be deleted.", param="model")
+        self._store.delete(model)
+
+    async def answer(self, model: str, prompt: str) -> str:
+        """What the model says to a prompt; raises ApiError (400, 404)."""
+        if model == ENCODER:
+            raise _unfit(model, "completions", f"{TEACHER}, {READER} or a model fine-tuned from it")
+        if model == TEACHER:
+            taught = await _run(self._rules, answers.teach, prompt, self._ask)
+            return taught if taught is not None else await _run(self._numbers, self._read, None, prompt)
+        return await _run(self._numbers, self._read, None if model == READER else self._tuned(model), prompt)
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Floats:
+        """Unit vectors (texts, 384); raises ApiError (400, 404)."""
+        if model != ENCODER:
+            self.card(model)
+            raise _unfit(model, "embeddings", ENCODER)
+        return await _run(self._numbers, lambda: self._encoder.encode(texts))
+
+    def _read(self, model: FineTunedModel | None, prompt: str) -> str:
+        return answers.read(prompt, self._tuned_reader(model) if model else self._initial_reader)
+
+    def _tuned(self, model: str) -> FineTunedModel:
+        found = self._store.find(model)
+        if found is None:
+            raise model_not_found(model)
+        return found
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return self._load_encoder()
+
+    @cached_property
+    def _initial_reader(self) -> Reader:
+        return Reader.initial(self._encoder)
+
+    def _load_reader(self, model: FineTunedModel) -> Reader:
+        return Reader.load(self._encoder, self._store.reader_folder(model))
+
+
+async def _run(executor: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:
+    """Whichever event loop asks: a client in process may bring a new one with every asset."""
+    return await asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
+
+
+def _all_questions(document: str) -> list[AskedQuestion]:
+    return ask(document, count=ALL_QUESTIONS)
+
+
+def _card(model: str, created: int) -> dict[str, Any]:
+    return {"id": model, "object": "model", "created": created, "owned_by": OWNER}
+
+
+def _unfit(model: str, task: str, instead: str) -> ApiError:
+    return bad_request(
+        f"The model `{model}` does not do {task}; use {instead}.", param="model", code="model_not_supported"
+    )

@@ -1,0 +1,98 @@
+"""Noise for training questions: a person asks in other words than the document's, a generated question in the same.
+
+Words are replaced by their neighbours in the encoder's own table of word embeddings, an offline source of synonyms (bought -> purchased, largest ->
+biggest), or left out. Of everything tried for questions that people wrote, this helped most.
+"""
+
+import random
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from raft_assets.embedded.encoder import Encoder, Floats, unit
+from raft_assets.embedded.reader.words import STOP_WORDS, lemma
+
+NEIGHBOURS = 5
+_NEAREST = 30  # looked at, as most are other forms of the word itself
+_NEAR = 0.42  # cosine after centring; below it neighbours are words of the same topic
+_AT_ONCE = 256  # words compared with the whole table at once: 20 MB
+_SAME_STEM = 4  # letters in common that make two words forms of one
+
+# questions that ask the same in fewer words
+_SHORTER = (("In what year ", "When "), ("By whom ", "Who "), ("Whom ", "Who "), ("For what purpose ", "Why "))
+_OPENERS_OF_TWO = frozenset(("how", "in", "by", "for", "which", "at", "from", "to"))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How likely a meaningful word is left out, and how likely it is replaced."""
+
+    drop: float
+    replace: float
+
+
+class Synonyms:
+    """Neighbours of the given words, nearest first; a word that has none is not in it."""
+
+    def __init__(self, encoder: Encoder, words: Iterable[str]) -> None:
+        names, vectors = _plain_words(encoder)
+        rows = {name: row for row, name in enumerate(names)}
+        wanted = sorted({word for word in words if word in rows})
+        self._found: dict[str, list[str]] = {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            likeness = vectors[[rows[word] for word in some]] @ vectors.T
+            for word, row in zip(some, likeness, strict=True):
+                self._found[word] = _neighbours(word, row, names)
+
+    def of(self, word: str) -> list[str]:
+        return self._found.get(word, [])
+
+
+def noisy(question: str, noise: Noise, synonyms: Synonyms, rng: random.Random) -> str:
+    """The question in other words; unchanged where nothing meaningful would be left, and where it is a text with a gap."""
+    if "____" in question:
+        return question
+    words = _shortened(question.rstrip("?"), rng).split()
+    opening = 2 if words and words[0].lower() in _OPENERS_OF_TWO else 1
+    kept = words[:opening] + [new for word in words[opening:] if (new := _changed(word, noise, synonyms, rng))]
+    meaningful = [word for word in kept if word.lower() not in STOP_WORDS]
+    return " ".join(kept) + "?" if len(meaningful) > 1 else question
+
+
+def _shortened(question: str, rng: random.Random) -> str:
+    for long, short in _SHORTER:
+        if question.startswith(long) and rng.random() < 0.5:
+            return short + question.removeprefix(long)
+    return question
+
+
+def _changed(word: str, noise: Noise, synonyms: Synonyms, rng: random.Random) -> str:
+    """The word, one of its neighbours, or nothing."""
+    core = word.strip('",.()')
+    if not core or core.lower() in STOP_WORDS:
+        return word
+    chance = rng.random()
+    if chance < noise.drop:
+        return ""
+    neighbours = synonyms.of(core)
+    if chance < noise.drop + noise.replace and neighbours:
+        return word.replace(core, rng.choice(neighbours))
+    return word
+
+
+def _plain_words(encoder: Encoder) -> tuple[list[str], Floats]:
+    """Whole lower-case words of the vocabulary and their centred unit vectors."""
+    numbers = [n for n, piece in enumerate(encoder.wordpiece.pieces) if re.fullmatch(r"[a-z]{3,}", piece) and piece not in STOP_WORDS]
+    table = encoder.word_table
+    return [encoder.wordpiece.pieces[number] for number in numbers], unit(table[numbers] - table.mean(axis=0))
+
+
+def _neighbours(word: str, likeness: Floats, names: list[str]) -> list[str]:
+    nearest = np.argpartition(-likeness, _NEAREST)[:_NEAREST]
+    ordered = nearest[np.argsort(-likeness[nearest], kind="stable")]
+    stem = lemma(word)[:_SAME_STEM]
+    near = [names[row] for row in ordered if likeness[row] >= _NEAR and lemma(names[row])[:_SAME_STEM] != stem]
+    return near[:NEIGHBOURS]

@@ -1,0 +1,125 @@
+"""Documents as the reader sees them: sentences with their words, tags and encoder states, computed once and kept for a while."""
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from raft_assets.embedded.encoder import Encoder, Floats, TokenStates
+from raft_assets.embedded.reader.questions import Question
+from raft_assets.embedded.reader.spans import FIELDS, Spans, spans_of
+from raft_assets.embedded.reader.words import STOP_WORDS, lemma, terms
+from raft_assets.embedded.teacher.tagging import Token, tagged
+from raft_assets.raft.sentences import split_sentences
+
+SENTENCE_PIECES = 160  # longer sentences are tables and lists; what stands behind is not read
+SENTENCE_WORDS = 120
+KEPT_PIECES = 150_000  # about 120 MB of states
+
+_FIELD = re.compile(r"(?P<name>[a-z]\w*)(?:\.[\w*]+)*:\s+(?=\S)")
+
+
+@dataclass(frozen=True, eq=False)
+class Sentence:
+    """A sentence of a document, or a `field: value` line of an API description. What depends on no question is computed once."""
+
+    text: str
+    encoded: TokenStates
+
+    @cached_property
+    def terms(self) -> list[str]:
+        return terms(self.text)
+
+    @cached_property
+    def term_set(self) -> frozenset[str]:
+        return frozenset(self.terms)
+
+    @cached_property
+    def tokens(self) -> list[Token]:
+        return tagged(self.text)[:SENTENCE_WORDS]
+
+    @cached_property
+    def lemmas(self) -> list[str]:
+        return [lemma(token.word) for token in self.tokens]
+
+    @cached_property
+    def is_content(self) -> npt.NDArray[np.bool_]:
+        """Which tokens carry meaning (tokens,)."""
+        return np.array([token.word[0].isalnum() and token.lower not in STOP_WORDS for token in self.tokens], bool)
+
+    def token_states(self) -> Floats:
+        """Unit vectors (tokens, 384); not kept, as they are four times as large as what they are made of."""
+        return self.encoded.of_words([(token.start, token.end) for token in self.tokens])
+
+    @cached_property
+    def field(self) -> int:
+        """Position in FIELDS of the field that this line holds."""
+        match = _FIELD.match(self.text)
+        name = match["name"] if match else "none"
+        return FIELDS.index(name if name in FIELDS else "other")
+
+    @cached_property
+    def value_start(self) -> int | None:
+        """First token of a `field: value` line's value, None in a sentence of prose."""
+        match = _FIELD.match(self.text)
+        if match is None:
+            return None
+        return next((i for i, token in enumerate(self.tokens) if token.start >= match.end()), None)
+
+    @cached_property
+    def spans(self) -> Spans:
+        """Spans that may be an answer."""
+        return spans_of(self.tokens, field=self.field, value_start=self.value_start)
+
+    def span_text(self, number: int) -> str:
+        """The text of a span, an exact substring."""
+        first, last = self.tokens[self.spans.starts[number]], self.tokens[self.spans.ends[number] - 1]
+        return self.text[first.start : last.end]
+
+
+class Analyst:
+    """Analyses questions and documents with one encoder; keeps the most recently used sentences, at most `kept_pieces` in all."""
+
+    def __init__(self, encoder: Encoder, *, kept_pieces: int = KEPT_PIECES) -> None:
+        self.encoder = encoder
+        self._kept_pieces = kept_pieces
+        self._kept: OrderedDict[str, Sentence] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def question(self, text: str) -> Question:
+        return self.questions([text])[0]
+
+    def questions(self, texts: Sequence[str], *, on_batch: Callable[[], None] = lambda: None) -> list[Question]:
+        """The questions, in order; equal ones are encoded once."""
+        distinct = list(dict.fromkeys(texts))
+        states = self.encoder.token_states(distinct, limit=SENTENCE_PIECES, on_batch=on_batch)
+        found = {text: Question(text, encoded) for text, encoded in zip(distinct, states, strict=True)}
+        return [found[text] for text in texts]
+
+    def documents(self, texts: Sequence[str], *, on_batch: Callable[[], None] = lambda: None) -> list[list[Sentence]]:
+        """The sentences of each document; a document without any sentence is one."""
+        split = [split_sentences(text) or [text] for text in texts]
+        wanted = dict.fromkeys(sentence for sentences in split for sentence in sentences)
+        found = {text: kept for text in wanted if (kept := self._kept.get(text))}
+        new = [text for text in wanted if text not in found]
+        states = self.encoder.token_states(new, limit=SENTENCE_PIECES, on_batch=on_batch)
+        found |= {text: Sentence(text, encoded) for text, encoded in zip(new, states, strict=True)}
+        self._keep(found)
+        return [[found[text] for text in sentences] for sentences in split]
+
+    def _keep(self, sentences: dict[str, Sentence]) -> None:
+        with self._lock:
+            for text, sentence in sentences.items():
+                if text not in self._kept:
+                    self._size += len(sentence.encoded.spans)
+                self._kept[text] = sentence
+                self._kept.move_to_end(text)
+            while self._size > self._kept_pieces and self._kept:
+                _, oldest = self._kept.popitem(last=False)
+                self._size -= len(oldest.encoded.spans)

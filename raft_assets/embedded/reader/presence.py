@@ -1,0 +1,56 @@
+"""Whether the documents hold the answer at all: a logistic regression on how well the best sentences fit the question."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raft_assets.embedded.encoder import Floats
+from raft_assets.embedded.reader.ranking import Candidates, Flags
+from raft_assets.embedded.reader.sentence_features import MEASURED
+
+# besides the best sentence's score: the best value that any sentence has of these
+_EVIDENCE = ("cosine", "meaning_by_rarity", "recall", "window_recall", "names")
+_COLUMNS = [list(MEASURED).index(name) for name in _EVIDENCE]
+_PULL = 1e-2  # L2 on standardised weights: few rows decide, and their evidence is correlated
+_NEWTON_STEPS = 30
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Weights of the evidence, then the intercept; the answer is taken for absent below a probability of one half."""
+
+    weights: Floats  # (evidence + 1,)
+
+    def probability(self, evidence: Floats) -> float:
+        """Probability that the documents hold the answer."""
+        return float(1 / (1 + np.exp(-np.clip(evidence @ self.weights[:-1] + self.weights[-1], -30, 30))))
+
+
+def evidence_of(candidates: Candidates, scores: Floats) -> Floats:
+    """What speaks for presence: the best score, and the best of each kind of evidence (evidence,)."""
+    return np.array([scores.max(), *candidates.measured[:, _COLUMNS].max(axis=0)], np.float32)
+
+
+def learn_presence(evidence: Sequence[Floats], present: Sequence[bool]) -> Presence | None:
+    """Fits the weights, present and absent rows counting the same in all; None where one of the two is missing."""
+    rows, labels = np.array(evidence, np.float64), np.array(present, bool)
+    if labels.all() or not labels.any():
+        return None
+    mean, spread = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
+    weights = _logistic(np.c_[(rows - mean) / spread, np.ones(len(rows))], labels)
+    slopes = weights[:-1] / spread
+    return Presence(np.append(slopes, weights[-1] - slopes @ mean).astype(np.float32))
+
+
+def _logistic(rows: Floats, labels: Flags) -> Floats:
+    """Newton's method on the balanced, regularised log likelihood; the intercept (last) is free."""
+    importance = np.where(labels, 0.5 / labels.sum(), 0.5 / (~labels).sum())
+    pull = np.append(np.full(rows.shape[1] - 1, _PULL), 0.0)
+    weights = np.zeros(rows.shape[1])
+    for _ in range(_NEWTON_STEPS):
+        probability = 1 / (1 + np.exp(-rows @ weights))
+        slope = rows.T @ (importance * (probability - labels)) + pull * weights
+        curvature = (rows * (importance * probability * (1 - probability))[:, None]).T @ rows + np.diag(pull + 1e-9)
+        weights = weights - np.linalg.solve(curvature, slope)
+    return weights

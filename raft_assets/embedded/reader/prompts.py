@@ -1,0 +1,28 @@
+"""Reads a prompt of the contract back into documents, question and instructions: the inverse of `raft_assets.raft.contract`'s rendering."""
+
+import re
+from typing import NamedTuple
+
+from raft_assets.raft.contract import CLOSED_BOOK_INSTRUCTIONS, INSTRUCTIONS
+
+_DOCUMENT = re.compile(r"<DOCUMENT>(.*?)</DOCUMENT>", re.DOTALL)
+_QUESTION_LABEL = re.compile(r"\A(?:question|q)\s*:\s*", re.IGNORECASE)
+
+
+class Prompt(NamedTuple):
+    """What a prompt holds; documents are exact, question and instructions are stripped."""
+
+    documents: tuple[str, ...]
+    question: str
+    instructions: str
+
+
+def parse_prompt(text: str) -> Prompt:
+    """Instructions stand before the first document, the question behind the last; without documents only known instructions are told apart."""
+    blocks = list(_DOCUMENT.finditer(text))
+    if blocks:
+        before, after = text[: blocks[0].start()], text[blocks[-1].end() :]
+    else:
+        before = next((known for known in (INSTRUCTIONS, CLOSED_BOOK_INSTRUCTIONS) if text.startswith(known)), "")
+        after = text[len(before) :]
+    return Prompt(tuple(block.group(1) for block in blocks), _QUESTION_LABEL.sub("", after.strip()), before.strip())

@@ -1,0 +1,261 @@
+"""Fine-tuning of the reader: a training file in, a reader with other weights out.
+
+On top of the frozen encoder two linear rankers are learned, first that of sentences, then that of spans, and between them what tells present from
+absent answers. The same file, hyperparameters and machine give the same bytes.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from raft_assets.embedded.encoder import Encoder, Floats
+from raft_assets.embedded.reader.lessons import NO_LESSONS, Lesson, read_lessons
+from raft_assets.embedded.reader.model import READ_SENTENCES, Model
+from raft_assets.embedded.reader.noise import Noise, Synonyms, noisy
+from raft_assets.embedded.reader.passages import Analyst, Sentence
+from raft_assets.embedded.reader.presence import Presence, evidence_of, learn_presence
+from raft_assets.embedded.reader.questions import Question
+from raft_assets.embedded.reader.ranking import Fit, Ranker, Sample, Schedule, learn
+from raft_assets.embedded.reader.read import Reader
+from raft_assets.embedded.reader.span_features import MEANING_DIMENSIONS
+from raft_assets.embedded.reader.words import WORD
+from raft_assets.errors import DataError, RaftError
+
+TRAINING_PIECES = 600_000  # of sentences kept while training: 460 MB at most
+AUTO_EPOCHS, AUTO_BATCH_SIZE = 8, 16
+SENTENCE_EPOCHS, SENTENCE_RATE, SENTENCE_PULL = 20, 0.05, 1e-4
+SPAN_RATE, SPAN_PULL = 0.03, 1e-4
+KEPT_SPANS = 400  # candidates of a sample: the right ones and a draw from the others, which bounds memory
+AXES_SENTENCES, AXES_EVERY = 700, 5  # sentences and every which piece of them the axes are found from: enough for 24 directions
+AXES_STRETCH = 4.0  # brings projected states to the scale of the other features
+
+# the questions that each part learns from: as they are, and so many times in other words
+SENTENCE_COPIES = (Noise(drop=0.2, replace=0.5),) * 2
+SPAN_COPIES = (Noise(drop=0.0, replace=0.5),)
+
+
+class TrainingCancelled(RaftError):
+    """The training was cancelled; nothing was kept."""
+
+
+class Hyperparameters(BaseModel):
+    """The knobs of an OpenAI fine-tuning job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_epochs: Literal["auto"] | Annotated[int, Field(ge=1, le=50)] = "auto"
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    learning_rate_multiplier: Literal["auto"] | Annotated[float, Field(gt=0, le=10)] = "auto"
+    seed: int = 0
+
+    def schedule(self) -> Schedule:
+        """How the span ranker is learned."""
+        multiplier = 1.0 if self.learning_rate_multiplier == "auto" else self.learning_rate_multiplier
+        return Schedule(
+            epochs=AUTO_EPOCHS if self.n_epochs == "auto" else self.n_epochs,
+            batch_size=AUTO_BATCH_SIZE if self.batch_size == "auto" else self.batch_size,
+            learning_rate=SPAN_RATE * multiplier,
+            pull=SPAN_PULL,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress of one step: mean -log P(right span), and the share of rows whose best span is right.
+
+    Figures of the validation file come with the last step of each epoch; they are None otherwise, and without a usable row in it.
+    """
+
+    step: int  # from 1
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float | None
+    valid_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The trained reader, and what there is to say about its training."""
+
+    reader: Reader
+    used_rows: int
+    skipped_rows: dict[str, int]  # reason -> rows
+    valid_used_rows: int
+    valid_skipped_rows: dict[str, int]
+    steps: int
+    best_step: int  # the step whose weights were kept
+    epochs: int
+    trained_tokens: int  # pieces of the encoder, all epochs together
+
+
+def train(
+    encoder: Encoder,
+    train_file: Path,
+    valid_file: Path | None,
+    *,
+    hyperparameters: Hyperparameters,
+    on_step: Callable[[Step], None],
+    cancelled: Callable[[], bool],
+) -> TrainingResult:
+    """Raises TrainingCancelled soon after `cancelled` says so, DataError where the training file holds no usable answer."""
+
+    def stop_if_cancelled() -> None:
+        if cancelled():
+            raise TrainingCancelled("The training was cancelled.")
+
+    analyst = Analyst(encoder, kept_pieces=TRAINING_PIECES)
+    lessons = read_lessons(train_file, analyst, on_batch=stop_if_cancelled)
+    valid = read_lessons(valid_file, analyst, on_batch=stop_if_cancelled) if valid_file else NO_LESSONS
+    if not lessons.answered:
+        raise DataError(f"No row of {train_file} can be learned from (skipped: {dict(lessons.skipped)}): each needs a quoted answer.")
+
+    asked = _exercises(analyst, lessons.lessons, (), hyperparameters.seed, stop_if_cancelled)
+    reworded = _exercises(analyst, lessons.lessons, SENTENCE_COPIES, hyperparameters.seed, stop_if_cancelled)
+    replaced = _exercises(analyst, lessons.lessons, SPAN_COPIES, hyperparameters.seed + 1, stop_if_cancelled)
+    examined = _exercises(analyst, valid.lessons, (), hyperparameters.seed, stop_if_cancelled)
+
+    model = replace(Model.initial(), axes=_axes_of_meaning(lessons.lessons))
+    model = replace(model, sentences=_learn_sentences(model, asked + reworded, hyperparameters.seed, stop_if_cancelled))
+    model = replace(model, presence=_learn_presence(model, asked + reworded, stop_if_cancelled) if lessons.abstaining else None)
+    schedule = hyperparameters.schedule()
+    learned = _learn_spans(model, asked + replaced, examined, schedule, on_step, stop_if_cancelled)
+    return TrainingResult(
+        reader=Reader(encoder, replace(model, spans=learned.ranker)),
+        used_rows=len(lessons.lessons),
+        skipped_rows=dict(lessons.skipped),
+        valid_used_rows=len(valid.lessons),
+        valid_skipped_rows=dict(valid.skipped),
+        steps=learned.steps,
+        best_step=learned.best_step,
+        epochs=schedule.epochs,
+        trained_tokens=lessons.pieces * schedule.epochs,
+    )
+
+
+@dataclass(frozen=True)
+class _Exercise:
+    """A lesson with its question in one wording."""
+
+    question: Question
+    lesson: Lesson
+
+
+@dataclass(frozen=True)
+class _LearnedSpans:
+    ranker: Ranker
+    steps: int
+    best_step: int
+
+
+def _exercises(
+    analyst: Analyst, lessons: Sequence[Lesson], copies: Sequence[Noise], seed: int, checkpoint: Callable[[], None]
+) -> list[_Exercise]:
+    """Every lesson once for each copy, in other words; without copies, once as it is."""
+    asked = [lesson.question for lesson in lessons]
+    if copies:
+        synonyms = Synonyms(analyst.encoder, {match.group() for text in asked for match in WORD.finditer(text)})
+        asked = [
+            noisy(text, noise, synonyms, random.Random(f"{seed}:{copy}:{row}"))
+            for copy, noise in enumerate(copies)
+            for row, text in enumerate(asked)
+        ]
+    questions = analyst.questions(asked, on_batch=checkpoint)
+    return [_Exercise(question, lesson) for question, lesson in zip(questions, [*lessons] * max(1, len(copies)), strict=True)]
+
+
+def _axes_of_meaning(lessons: Sequence[Lesson]) -> Floats:
+    """The directions (384, MEANING_DIMENSIONS) in which word states of the documents differ most."""
+    sentences = {sentence.text: sentence for lesson in lessons for document in lesson.documents for sentence in document}
+    states = np.concatenate([sentence.encoded.states[::AXES_EVERY] for sentence in list(sentences.values())[:AXES_SENTENCES]])
+    centred = states.astype(np.float32) - states.mean(axis=0, dtype=np.float32)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    axes = directions[:, ::-1][:, :MEANING_DIMENSIONS]
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])  # eigenvectors have no sign of their own
+    return np.ascontiguousarray(axes * signs * AXES_STRETCH, np.float32)
+
+
+def _learn_sentences(model: Model, exercises: Sequence[_Exercise], seed: int, checkpoint: Callable[[], None]) -> Ranker:
+    samples = [_sentence_sample(model, exercise) for exercise in exercises if exercise.lesson.place and _proceed(checkpoint)]
+    ranker = model.sentences
+    for ranker, _ in learn(ranker, samples, Schedule(SENTENCE_EPOCHS, AUTO_BATCH_SIZE, SENTENCE_RATE, SENTENCE_PULL, seed)):
+        checkpoint()
+    return ranker
+
+
+def _learn_presence(model: Model, exercises: Sequence[_Exercise], checkpoint: Callable[[], None]) -> Presence | None:
+    """Present are the answered rows; absent the abstaining ones, and the answered ones once more without the document that answers."""
+    evidence: list[Floats] = []
+    present: list[bool] = []
+    for exercise in exercises:
+        checkpoint()
+        place, documents = exercise.lesson.place, exercise.lesson.documents
+        cases = [(documents, place is not None)]
+        if place is not None and len(documents) > 1:
+            cases.append(([document for number, document in enumerate(documents) if number != place[0]], False))
+        for shown, holds_answer in cases:
+            ranked = model.rank_sentences(exercise.question, shown)
+            evidence.append(evidence_of(ranked.candidates, ranked.scores))
+            present.append(holds_answer)
+    return learn_presence(evidence, present)
+
+
+def _learn_spans(
+    model: Model,
+    exercises: Sequence[_Exercise],
+    examined: Sequence[_Exercise],
+    schedule: Schedule,
+    on_step: Callable[[Step], None],
+    checkpoint: Callable[[], None],
+) -> _LearnedSpans:
+    """The span ranker: the last, or where there are rows to validate on, that of the epoch with the least loss on them."""
+    rng = np.random.default_rng(schedule.seed)
+    samples = [_span_sample(model, exercise, rng) for exercise in exercises if exercise.lesson.place and _proceed(checkpoint)]
+    valid = [_span_sample(model, exercise, rng) for exercise in examined if exercise.lesson.place and _proceed(checkpoint)]
+    steps_per_epoch = -(-len(samples) // schedule.batch_size)
+    best: tuple[float, int, Ranker] = (np.inf, 0, model.spans)
+    step, ranker = 0, model.spans
+    for step, (ranker, fit) in enumerate(learn(model.spans, samples, schedule), start=1):
+        checkpoint()
+        examination = ranker.fit_of(valid) if valid and step % steps_per_epoch == 0 else None
+        if examination and examination.loss < best[0]:
+            best = (examination.loss, step, ranker)
+        on_step(_step(step, fit, examination))
+    return _LearnedSpans(best[2], step, best[1]) if valid else _LearnedSpans(ranker, step, step)
+
+
+def _sentence_sample(model: Model, exercise: _Exercise) -> Sample:
+    ranked = model.rank_sentences(exercise.question, exercise.lesson.documents)
+    return Sample(ranked.candidates, np.array([place == exercise.lesson.place for place in ranked.places], bool))
+
+
+def _span_sample(model: Model, exercise: _Exercise, rng: np.random.Generator) -> Sample:
+    """The spans of the best sentences, among them the right one whatever its rank."""
+    lesson = exercise.lesson
+    assert lesson.place is not None and lesson.right is not None
+    ranked = model.rank_sentences(exercise.question, lesson.documents)
+    right = ranked.places.index(lesson.place)
+    best = ranked.order[:READ_SENTENCES]
+    chosen = best if right in best else [*best[:-1], right]
+    sentences: list[Sentence] = [lesson.documents[d][s] for d, s in (ranked.places[number] for number in chosen)]
+    spans = model.describe_spans(exercise.question, sentences, ranked.log_probabilities[chosen])
+    is_right = np.concatenate(
+        [lesson.right if number == right else np.zeros(len(sentence.spans), bool) for number, sentence in zip(chosen, sentences, strict=True)]
+    )
+    kept = np.flatnonzero(is_right | (rng.random(len(spans)) < KEPT_SPANS / len(spans)))
+    return Sample(spans.take(kept), is_right[kept])
+
+
+def _step(number: int, fit: Fit, examination: Fit | None) -> Step:
+    valid = (examination.loss, examination.accuracy) if examination else (None, None)
+    return Step(number, fit.loss, fit.accuracy, *valid)
+
+
+def _proceed(checkpoint: Callable[[], None]) -> bool:
+    checkpoint()
+    return True

@@ -1,0 +1,57 @@
+"""The embedded provider on a port of this machine, for any OpenAI client: `raft serve`.
+
+The provider has no authentication, so by default it answers on the loopback interface only, and only to requests that
+name it so (a web page that resolves its own name to this machine is refused).
+"""
+
+import ipaddress
+import socket
+
+import uvicorn
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp
+
+from raft_assets.embedded.app import EmbeddedSettings, create_app
+from raft_assets.errors import SettingsError
+
+BACKLOG = 128
+LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+
+
+def serve(settings: EmbeddedSettings, *, host: str = "127.0.0.1", port: int, allow_remote: bool = False) -> None:
+    """Serves until interrupted.
+
+    Raises SettingsError for an address that other machines can reach, unless allowed, and for a port that is taken.
+    """
+    local = is_loopback(host)
+    if not local and not allow_remote:
+        raise SettingsError(
+            f"The embedded provider has no authentication, and {host} is not an address of this machine alone. "
+            "Use 127.0.0.1, or allow remote access explicitly."
+        )
+    listener = _listen(host, port)
+    app: ASGIApp = create_app(settings)
+    if local:
+        app = TrustedHostMiddleware(app, allowed_hosts=LOCAL_NAMES, www_redirect=False)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise SettingsError(
+            f"The embedded provider can't listen on {host}, port {port}: {error}. "
+            "Choose another port, or stop what uses it."
+        ) from error

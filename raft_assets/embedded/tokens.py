@@ -1,0 +1,54 @@
+"""Counting and cutting text in tokens of o200k, the vocabulary of current OpenAI models; the figures of `usage`."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, Literal
+
+# the public class refuses texts of a million characters, the binding behind it doesn't
+from bpe_openai._bindings import PyTokenizer, tokenizer_for_encoding
+
+MESSAGE_TOKENS = 3  # what the chat format adds to each message and to the reply, as OpenAI's cookbook counts it
+
+
+@lru_cache(maxsize=1)
+def _tokenizer() -> PyTokenizer:
+    return tokenizer_for_encoding("o200k_base")
+
+
+def count_tokens(text: str) -> int:
+    """Length of a text in tokens."""
+    tokens: int = _tokenizer().count(text)
+    return tokens
+
+
+def count_chat_tokens(texts: Sequence[str]) -> int:
+    """Length of a conversation in tokens, with what the chat format adds."""
+    return sum(count_tokens(text) + MESSAGE_TOKENS for text in texts) + MESSAGE_TOKENS
+
+
+def cut(text: str, *, stop: Sequence[str], max_tokens: int | None) -> tuple[str, Literal["stop", "length"]]:
+    """The text before the first stop sequence and within `max_tokens`, and why it ends."""
+    ends = [end for sequence in stop if (end := text.find(sequence)) >= 0]
+    text = text[: min(ends)] if ends else text
+    tokens = _tokenizer().encode(text) if max_tokens is not None else []
+    if max_tokens is None or len(tokens) <= max_tokens:
+        return text, "stop"
+    return _decoded(tokens[:max_tokens]), "length"
+
+
+def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+    """The `usage` object of a completion."""
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
+
+
+def _decoded(tokens: list[int]) -> str:
+    """Text of the tokens; a character that the cut split is left out."""
+    for length in range(len(tokens), 0, -1):
+        with suppress(ValueError):
+            return str(_tokenizer().decode(tokens[:length]))
+    return ""

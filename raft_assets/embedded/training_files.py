@@ -1,0 +1,107 @@
+"""What a training file has to be before a job trains on it, and OpenAI's words for what it is not.
+
+Rows are chats (`{"messages": [...]}` whose last message is the assistant's) or completions (`{"prompt",
+"completion"}`), one JSON object a line, in UTF-8 with or without a byte order mark.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from raft_assets.embedded.tokens import count_chat_tokens, count_tokens
+
+MIN_TRAINING_ROWS = 10  # OpenAI's and Azure's
+_EXPECTED = "Expected file to have JSONL format, where every line is a JSON dictionary."
+
+
+class InvalidFileError(Exception):
+    """A file that can't be trained on. `code` is for programs, the message names the line."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def count_training_tokens(file: Path) -> int:
+    """Tokens of a training file; raises InvalidFileError where it can't be trained on or has too few rows."""
+    rows = _token_counts(file)
+    if len(rows) < MIN_TRAINING_ROWS:
+        raise InvalidFileError(
+            "invalid_n_examples",
+            f"Training file has {len(rows)} example(s), but must have at least {MIN_TRAINING_ROWS} examples.",
+        )
+    return sum(rows)
+
+
+def check_validation_file(file: Path) -> None:
+    """Raises InvalidFileError where the file can't be validated on."""
+    if not _token_counts(file):
+        raise InvalidFileError(
+            "invalid_n_examples", "Validation file has 0 example(s), but must have at least 1 example."
+        )
+
+
+def _token_counts(file: Path) -> list[int]:
+    """Tokens of every row; blank lines are none."""
+    counts = []
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            text = _decoded(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, number)
+            if text.strip():
+                counts.append(_tokens(_row(text, number), number))
+    return counts
+
+
+def _decoded(line: bytes, number: int) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidFileError(
+            "invalid_jsonl",
+            f"Invalid file format. Line {number} is not UTF-8 text: {error.reason} at byte {error.start}.",
+        ) from error
+
+
+def _row(line: str, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InvalidFileError(
+            "invalid_jsonl",
+            f"{_EXPECTED} Line {number} is not valid JSON: {error}.",
+        ) from error
+    if not isinstance(row, dict):
+        raise InvalidFileError(
+            "invalid_jsonl",
+            f"{_EXPECTED} Line {number} is not a dictionary.",
+        )
+    return row
+
+
+def _tokens(row: dict[str, Any], number: int) -> int:
+    if "messages" in row:
+        return count_chat_tokens(_chat(row["messages"], number))
+    if {"prompt", "completion"} <= row.keys():
+        return count_tokens(_filled(row["prompt"], "prompt", number)) + count_tokens(
+            _filled(row["completion"], "completion", number)
+        )
+    raise InvalidFileError("invalid_row", f"Line {number} must hold 'messages', or 'prompt' and 'completion'.")
+
+
+def _chat(messages: Any, number: int) -> list[str]:
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise InvalidFileError("invalid_row", f"Line {number}: 'messages' must be an array of messages.")
+    roles = [message.get("role") for message in messages]
+    if "user" not in roles or roles[-1] != "assistant":
+        raise InvalidFileError(
+            "invalid_row", f"Line {number}: 'messages' must hold a message of the user and end in one of the assistant."
+        )
+    return [
+        _filled(message.get("content"), f"messages[{place}].content", number) for place, message in enumerate(messages)
+    ]
+
+
+def _filled(text: Any, where: str, number: int) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidFileError("invalid_row", f"Line {number}: '{where}' must be a text that is not empty.")
+    return text

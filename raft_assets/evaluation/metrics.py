@@ -1,0 +1,125 @@
+"""Scores of one answer. What belongs here: functions of texts, without models and without randomness.
+
+An answer whose status is not ok scores 0 on every metric of quality: it is neither dropped nor NaN, so a model can't win by failing.
+"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from raft_assets.raft.contract import quote_is_verbatim
+from raft_assets.raft.tables import ModelAnswer, Score
+
+METRICS_VERSION = "1"
+
+# name and meaning, in the order in which people read them; all from 0 to 1 but the last
+METRICS = {
+    "token_f1": "overlap of the final answer's words with the golden answer (SQuAD)",
+    "exact_match": "the final answer is a golden answer (SQuAD's normalization)",
+    "rouge_l": "longest common word sequence of final and golden answer (ROUGE-L F)",
+    "abstained_right": "abstained exactly where no document shown holds the answer",
+    "well_formed": "the answer keeps RAFT's form: one final answer, every quote closed",
+    "quote_verbatim": "every quote stands word for word in a document shown (answers with quotes)",
+    "quote_from_oracle": "every quote stands in a document that holds the answer (answers with quotes)",
+    "answer_words": "length of the final answer, words",
+}
+QUOTE_METRICS = ("quote_verbatim", "quote_from_oracle")  # of answers with quotes only
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_WORD = re.compile(r"\w+")
+
+
+def scores(answer: ModelAnswer) -> list[Score]:
+    """Every metric that applies to the answer. Where abstaining is right, exact match, F1 and ROUGE-L are 1 for abstaining, else 0."""
+    values = {
+        "token_f1": _quality(answer, token_f1),
+        "exact_match": _quality(answer, exact_match),
+        "rouge_l": _quality(answer, rouge_l),
+        "abstained_right": float(answer.status == "ok" and answer.abstained != answer.answerable),
+        "well_formed": float(answer.status == "ok" and answer.well_formed),
+        **_quote_metrics(answer),
+        "answer_words": float(len(answer.final_answer.split())),
+    }
+    return [
+        Score(
+            question_id=answer.question_id,
+            source=answer.source,
+            arm=answer.arm,
+            evaluated=answer.evaluated,
+            cluster=answer.cluster,
+            metric=metric,
+            value=value,
+        )
+        for metric, value in values.items()
+    ]
+
+
+def squad_normalized(text: str) -> str:
+    """Lower case, without punctuation and articles, white space collapsed (the official SQuAD evaluation script)."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, golden: str) -> float:
+    """1 where both are the same after SQuAD's normalization, else 0."""
+    return float(squad_normalized(answer) == squad_normalized(golden))
+
+
+def token_f1(answer: str, golden: str) -> float:
+    """Harmonic mean of precision and recall of words after SQuAD's normalization."""
+    given, expected = squad_normalized(answer).split(), squad_normalized(golden).split()
+    if not given or not expected:
+        return float(given == expected)
+    return _f_measure((Counter(given) & Counter(expected)).total(), given, expected)
+
+
+def rouge_l(answer: str, golden: str) -> float:
+    """F-measure of the longest common subsequence of lower-case words (ROUGE-L without stemming)."""
+    given, expected = _WORD.findall(answer.lower()), _WORD.findall(golden.lower())
+    if not given or not expected:
+        return float(given == expected)
+    return _f_measure(_common_subsequence(given, expected), given, expected)
+
+
+def _quality(answer: ModelAnswer, metric: Callable[[str, str], float]) -> float:
+    if answer.status != "ok" or answer.abstained == answer.answerable:
+        return 0.0
+    if answer.abstained:
+        return 1.0
+    return max((metric(answer.final_answer, golden) for golden in answer.golden_answers), default=0.0)
+
+
+def _quote_metrics(answer: ModelAnswer) -> dict[str, float]:
+    oracles = [text for text, chunk in _shown(answer) if chunk in answer.oracle_chunk_ids]
+    values = {}
+    if answer.quotes and answer.documents:
+        values["quote_verbatim"] = _all_stand_in(answer.quotes, answer.documents)
+    if answer.quotes and oracles:
+        values["quote_from_oracle"] = _all_stand_in(answer.quotes, oracles)
+    return values
+
+
+def _shown(answer: ModelAnswer) -> Iterable[tuple[str, str]]:
+    return zip(answer.documents, answer.document_chunk_ids, strict=True)
+
+
+def _all_stand_in(quotes: Sequence[str], documents: Sequence[str]) -> float:
+    return float(all(any(quote_is_verbatim(quote, document) for document in documents) for quote in quotes))
+
+
+def _f_measure(common: int, given: Sequence[str], expected: Sequence[str]) -> float:
+    return 2 * common / (len(given) + len(expected))
+
+
+def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
+    """Length of the longest common subsequence."""
+    best = [0] * (len(second) + 1)
+    for word in first:
+        diagonal = 0
+        for column, other in enumerate(second, 1):
+            diagonal, best[column] = (
+                best[column],
+                diagonal + 1 if word == other else max(best[column], best[column - 1]),
+            )
+    return best[-1]

@@ -1,0 +1,272 @@
+"""Small plots as SVG texts, without JavaScript and without a plotting library.
+
+A plot is drawn for one of two places. Inside the report it takes the page's colours (CSS variables), so that dark mode and print work; `standalone`
+plots carry fixed colours and a background, for images such as those in Dagster's Markdown. Every plot names itself (`title`) and tells its
+content in words (`desc`). All stay below 6 kB.
+"""
+
+import base64
+import html
+import math
+import re
+import statistics
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from raft_assets.evaluation.summary import in_order
+
+WIDTH = 460  # units of the view box: text of 12 units stays readable when a phone shrinks the plot to 340 pixels
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 42, 40
+PLOT_HEIGHT = 150
+MOST_BINS = 24
+MOST_POINTS = 120  # of one line; more would pass 6 kB and can't be told apart
+CHARACTER = 6.4  # mean width of a character at 12 units
+BAR, ROW, HEADING, LABELS, VALUES = 10, 34, 26, 116, 40  # of interval_bars
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours by what they are for."""
+
+    ink: str
+    muted: str
+    grid: str
+    baseline: str
+    student: str
+    paper: str | None
+
+
+INLINE = Palette("currentColor", "var(--muted)", "var(--rule)", "var(--baseline)", "var(--student)", None)
+FIXED = Palette("#1d2430", "#5b6472", "#dfe3e8", "#8a93a1", "#0b7a75", "#ffffff")
+
+
+def data_uri(svg: str) -> str:
+    """The plot as an address that Markdown and `<img>` show in place."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def histogram(values: Sequence[float], *, title: str, x_label: str, standalone: bool = False) -> str:
+    """How often which values occur, in at most `MOST_BINS` bins of a round width."""
+    colours = _palette(standalone)
+    if not values:
+        return _svg(title, "No values.", "", TOP + 20, colours)
+    whole = all(float(value).is_integer() for value in values)
+    width = _round_step((max(values) - min(values)) / MOST_BINS, whole=whole)
+    first = math.floor(min(values) / width)
+    counts = [0] * (math.floor(max(values) / width) - first + 1)
+    for value in values:
+        counts[math.floor(value / width) - first] += 1
+    axes = Axes(first * width, (first + len(counts)) * width, 0, max(counts), whole)
+    bars = "".join(
+        f'<rect x="{axes.x(left * width) + 0.5:.1f}" y="{axes.y(count):.1f}" '
+        f'width="{axes.x((left + 1) * width) - axes.x(left * width) - 1:.1f}" height="{axes.y(0) - axes.y(count):.1f}"/>'
+        for left, count in enumerate(counts, first)
+        if count
+    )
+    summary = f"{_counted(len(values), 'value')} from {_number(min(values))} to {_number(max(values))}, median {_number(statistics.median(values))}."
+    body = axes.draw(colours, x_label=x_label, y_label="count") + f'<g fill="{colours.student}">{bars}</g>'
+    return _svg(title, summary, body, axes.height, colours)
+
+
+def line(
+    xs: Sequence[float],
+    series: Mapping[str, Sequence[float | None]],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    standalone: bool = False,
+) -> str:
+    """Up to two series over `xs`, (n,) each; points that are missing or not finite are left out, their neighbours joined."""
+    colours = _palette(standalone)
+    points = {
+        name: [(x, y) for x, y in zip(xs, ys, strict=True) if y is not None and math.isfinite(y)]
+        for name, ys in series.items()
+    }
+    points = {name: _thinned(line_points) for name, line_points in points.items() if line_points}
+    if not points:
+        return _svg(title, "No values.", "", TOP + 20, colours)
+    everything = [point for line_points in points.values() for point in line_points]
+    heights = [y for _, y in everything]
+    axes = Axes(min(x for x, _ in everything), max(x for x, _ in everything), min(0.0, *heights), max(heights))
+    styles = {
+        name: (colour, dash)
+        for name, colour, dash in zip(series, (colours.student, colours.baseline), ("", "5 3"), strict=False)
+    }
+    drawn = "".join(_polyline(line_points, axes, *styles[name]) for name, line_points in points.items())
+    summary = " ".join(
+        f"{name}: {_counted(len(line_points), 'point')} from {_number(line_points[0][1])} to {_number(line_points[-1][1])}, "
+        f"lowest {_number(min(y for _, y in line_points))}."
+        for name, line_points in points.items()
+    )
+    legend = _legend([(name, *styles[name]) for name in points], colours)
+    return _svg(
+        title, summary, axes.draw(colours, x_label=x_label, y_label=y_label) + drawn + legend, axes.height, colours
+    )
+
+
+def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone: bool = False) -> str:
+    """Baseline beside student, in per cent, for every slice and arm of a summary that has this metric.
+
+    The whisker is the 95 % interval of the paired difference, laid from the baseline's end: where it doesn't touch that end, the difference is not
+    chance.
+    """
+    colours = _palette(standalone)
+    rows = in_order(summary[summary["metric"] == metric])
+    if rows.empty:
+        return _svg(title, "No values.", "", TOP + 20, colours)
+    y, drawn, told, source = float(TOP), [], [], ""
+    for row in rows.to_dict("records"):
+        if row["source"] != source:
+            source = row["source"]
+            drawn.append(_text(LEFT - 36, y + 16, f"{source} questions", colours.muted, weight="600"))
+            y += HEADING
+        drawn.append(_bar_pair(row, y, colours))
+        told.append(
+            f"{source}, {row['arm']}: baseline {_percent(row['baseline'])}, student {_percent(row['student'])}."
+        )
+        y += ROW
+    legend = _legend([("baseline", colours.baseline, ""), ("student", colours.student, "")], colours)
+    note = _text(LEFT - 36, y + 12, "per cent; whisker: 95 % interval of the difference", colours.muted)
+    return _svg(title, " ".join(told), "".join(drawn) + note + legend, y + 24, colours)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """A plotting area and the values at its edges; `whole`: ticks between whole numbers would mean nothing."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+    whole: bool = False
+
+    @property
+    def height(self) -> float:
+        """Of the whole plot."""
+        return TOP + PLOT_HEIGHT + BOTTOM
+
+    def x(self, value: float) -> float:
+        """Horizontal place of a value."""
+        return LEFT + (value - self.left) / ((self.right - self.left) or 1) * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        """Vertical place of a value."""
+        return TOP + PLOT_HEIGHT - (value - self.bottom) / ((self.top - self.bottom) or 1) * PLOT_HEIGHT
+
+    def draw(self, colours: Palette, *, x_label: str, y_label: str) -> str:
+        """Grid, ticks and labels."""
+        floor = TOP + PLOT_HEIGHT
+        columns, rows = _ticks(self.left, self.right, whole=self.whole), _ticks(self.bottom, self.top, whole=self.whole)
+        rules = "".join(f'<path d="M{LEFT} {self.y(tick):.1f}H{WIDTH - RIGHT}"/>' for tick in rows)
+        ticks = [_text(LEFT - 6, self.y(tick) + 4, _number(tick), colours.muted, anchor="end") for tick in rows]
+        ticks += [_text(self.x(tick), floor + 16, _number(tick), colours.muted, anchor="middle") for tick in columns]
+        labels = _text((LEFT + WIDTH - RIGHT) / 2, floor + 33, x_label, colours.muted, anchor="middle")
+        labels += _text(LEFT - 36, TOP - 8, y_label, colours.muted)
+        return f'<g stroke="{colours.grid}">{rules}</g>{"".join(ticks)}{labels}'
+
+
+def _bar_pair(row: Mapping[Hashable, Any], y: float, colours: Palette) -> str:
+    full = WIDTH - RIGHT - VALUES - LABELS
+    parts = [_text(LEFT - 36, y + BAR + 4, str(row["arm"]).replace("_", " "), colours.ink)]
+    for position, (name, colour) in enumerate((("baseline", colours.baseline), ("student", colours.student))):
+        top = y + position * (BAR + 1)
+        parts.append(f'<rect x="{LABELS}" y="{top:g}" width="{row[name] * full:.1f}" height="{BAR}" fill="{colour}"/>')
+        parts.append(_text(WIDTH - RIGHT, top + BAR - 0.5, _percent(row[name]), colours.ink, anchor="end", size=11))
+    if not math.isnan(row["low"]):
+        # an interval of the difference can pass the ends of the scale by a little; the plot doesn't
+        low, high = (LABELS + min(max(row["baseline"] + row[end], 0.0), 1.0) * full for end in ("low", "high"))
+        middle = y + BAR * 1.5 + 1
+        path = f"M{low:.1f} {middle - 3:g}v6m0 -3H{high:.1f}m0 -3v6"
+        parts.append(f'<path d="{path}" stroke="{colours.ink}" stroke-width="1.5" fill="none"/>')
+    return "".join(parts)
+
+
+def _polyline(points: Sequence[tuple[float, float]], axes: Axes, colour: str, dash: str) -> str:
+    places = [(f"{axes.x(x):.0f}", f"{axes.y(y):.1f}") for x, y in points]
+    if len(points) == 1:
+        return f'<circle cx="{places[0][0]}" cy="{places[0][1]}" r="3" fill="{colour}"/>'
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return (
+        f'<polyline points="{" ".join(map(",".join, places))}" fill="none" stroke="{colour}" stroke-width="2"{dashed}/>'
+    )
+
+
+def _legend(entries: Sequence[tuple[str, str, str]], colours: Palette) -> str:
+    x, parts = float(WIDTH - RIGHT), []
+    for name, colour, dash in reversed(entries):
+        parts.append(_text(x, TOP - 8, name, colours.ink, anchor="end"))
+        x -= len(name) * CHARACTER + 6
+        parts.append(
+            f'<path d="M{x - 16:.0f} {TOP - 12}h16" stroke="{colour}" stroke-width="4" stroke-dasharray="{dash or "none"}"/>'
+        )
+        x -= 28
+    return "".join(parts)
+
+
+def _text(
+    x: float, y: float, content: str, colour: str, *, anchor: str = "start", size: int = 12, weight: str = ""
+) -> str:
+    attributes = "".join(
+        f' {name}="{value}"'
+        for name, value in (("text-anchor", anchor), ("font-weight", weight))
+        if value and value != "start"
+    )
+    sized = "" if size == 12 else f' font-size="{size}"'
+    return f'<text x="{x:.0f}" y="{y:.0f}" fill="{colour}"{attributes}{sized}>{_escaped(content)}</text>'
+
+
+def _svg(title: str, summary: str, body: str, height: float, colours: Palette) -> str:
+    background = f'<rect width="{WIDTH}" height="{height:.0f}" fill="{colours.paper}"/>' if colours.paper else ""
+    size = f' width="{WIDTH}" height="{height:.0f}"' if colours.paper else ""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}"{size} role="img" aria-label="{_escaped(title)}" '
+        f'font-family="system-ui,sans-serif" font-size="12"><title>{_escaped(title)}</title><desc>{_escaped(summary)}</desc>{background}'
+        f"{_text(LEFT - 36, 14, title, colours.ink, size=13, weight='600')}{body}</svg>"
+    )
+
+
+def _palette(standalone: bool) -> Palette:
+    return FIXED if standalone else INLINE
+
+
+def _ticks(low: float, high: float, *, whole: bool) -> list[float]:
+    """About four round values between the two, ends included where they are round."""
+    if low == high:
+        return [low]
+    step = _round_step((high - low) / 5, whole=whole)
+    return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _round_step(least: float, *, whole: bool = False) -> float:
+    """The smallest of 1, 2, 5, 10, 20, ... (and of 0.1, 0.2, ... unless `whole`) that is not below `least`."""
+    least = max(least, 1.0 if whole else 1e-9)
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most about `MOST_POINTS` of them, the last included."""
+    stride = math.ceil(len(points) / MOST_POINTS)
+    kept = list(points[::stride])
+    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.1f}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _escaped(text: str) -> str:
+    """Text for XML, which knows no control characters."""
+    return html.escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text))

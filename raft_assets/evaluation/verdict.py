@@ -1,0 +1,180 @@
+"""The verdict: is the student better than the baseline, worse, or can't it be told?
+
+One metric decides (token F1 of the final answer in the main arm), two guards can take a "better" back, and everything else is only shown.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from raft_assets.evaluation.statistics import Interval, paired_bootstrap, sign_test, smallest_detectable
+from raft_assets.evaluation.summary import QUESTION, pair
+from raft_assets.raft.tables import ModelAnswer, Score, Source
+
+PRIMARY_METRIC, PRIMARY_ARM = "token_f1", "main"
+METRIC_NAMES = {"token_f1": "token F1"}
+MIN_GOLDEN_QUESTIONS = 30  # below, generated rows decide: they are more, though they flatter every student
+MIN_CLUSTERS = 20  # below, a bootstrap interval is too narrow to trust
+
+Decision = Literal["better", "worse", "cannot tell"]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Something that must not get significantly worse. `interval` is None where it could not be measured."""
+
+    name: str
+    interval: Interval | None
+    violated: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was decided, on which questions, and why. Means and interval are None where there is nothing to compare; all from 0 to 1."""
+
+    decision: Decision
+    sentence: str
+    slice: Source
+    metric: str
+    baseline: float | None
+    student: float | None
+    interval: Interval | None
+    p_value: float | None
+    smallest_detectable: float | None
+    guards: tuple[Guard, ...]
+    n: int
+    clusters: int
+    reasons: tuple[str, ...]
+
+
+def decide(
+    scores: Iterable[Score] | pd.DataFrame, answers: Sequence[ModelAnswer], *, draws: int, seed: int = 0
+) -> Verdict:
+    """The verdict on the scores of both models' answers. Raises DataError where the two were asked different questions."""
+    pairs = pair(scores).merge(_answerable(answers), on=QUESTION, how="left", validate="many_to_one")
+    main = pairs[(pairs["metric"] == PRIMARY_METRIC) & (pairs["arm"] == PRIMARY_ARM) & pairs["answerable"]]
+    golden = main[main["source"] == "golden"]
+    source: Source = "golden" if len(golden) >= MIN_GOLDEN_QUESTIONS else "generated"
+    rows = main[main["source"] == source]
+    interval = _interval(rows, draws, seed)
+    guards = (
+        _guard("format", _format_rows(pairs), draws, seed),
+        _guard("abstention", _abstention_rows(pairs), draws, seed),
+    )
+    clusters = rows["cluster"].nunique()
+    doubts = [*_doubts(interval, clusters), *(_broken(guard) for guard in guards if guard.violated)]
+    decision = _decision(interval, clusters, guards)
+    means = {model: float(rows[model].mean()) if len(rows) else None for model in ("baseline", "student")}
+    reasons = [*doubts, *_notes(golden, source, guards, answers)]
+    differences = rows["student"] - rows["baseline"]
+    return Verdict(
+        decision=decision,
+        sentence=_sentence(decision, source, len(rows), means["baseline"], means["student"], interval, doubts),
+        slice=source,
+        metric=PRIMARY_METRIC,
+        baseline=means["baseline"],
+        student=means["student"],
+        interval=interval,
+        p_value=sign_test(rows["baseline"], rows["student"]) if len(rows) else None,
+        smallest_detectable=smallest_detectable(differences, rows["cluster"].tolist()) if interval else None,
+        guards=guards,
+        n=len(rows),
+        clusters=clusters,
+        reasons=tuple(reasons),
+    )
+
+
+def _decision(interval: Interval | None, clusters: int, guards: Iterable[Guard]) -> Decision:
+    if interval is None or clusters < MIN_CLUSTERS:
+        return "cannot tell"
+    if interval.high < 0:
+        return "worse"
+    return "better" if interval.low > 0 and not any(guard.violated for guard in guards) else "cannot tell"
+
+
+def _answerable(answers: Iterable[ModelAnswer]) -> pd.DataFrame:
+    """Whether each question was answerable under its arm, the same for both models."""
+    rows = {(answer.source, answer.arm, answer.question_id): answer.answerable for answer in answers}
+    return pd.DataFrame([(*key, answerable) for key, answerable in rows.items()], columns=[*QUESTION, "answerable"])
+
+
+def _format_rows(pairs: pd.DataFrame) -> pd.DataFrame:
+    return pairs[(pairs["metric"] == "well_formed") & (pairs["arm"] == PRIMARY_ARM)]
+
+
+def _abstention_rows(pairs: pd.DataFrame) -> pd.DataFrame:
+    abstaining_is_right = (pairs["arm"] == "distractors_only") | (pairs["arm"] == "retrieved") & ~pairs[
+        "answerable"
+    ].astype(bool)
+    return pairs[(pairs["metric"] == "abstained_right") & abstaining_is_right]
+
+
+def _interval(rows: pd.DataFrame, draws: int, seed: int) -> Interval | None:
+    if rows["cluster"].nunique() < 2:
+        return None
+    return paired_bootstrap(
+        rows["baseline"], rows["student"], clusters=rows["cluster"].tolist(), draws=draws, seed=seed
+    )
+
+
+def _guard(name: str, rows: pd.DataFrame, draws: int, seed: int) -> Guard:
+    interval = _interval(rows, draws, seed)
+    return Guard(name, interval, violated=interval is not None and interval.high < 0)
+
+
+def _doubts(interval: Interval | None, clusters: int) -> list[str]:
+    if interval is None or clusters < MIN_CLUSTERS:
+        return [f"the questions come from {clusters} passage{'' if clusters == 1 else 's'}, {MIN_CLUSTERS} are needed"]
+    return ["the interval holds zero, so it may be chance"] if interval.low <= 0 <= interval.high else []
+
+
+def _broken(guard: Guard) -> str:
+    return f"{guard.name} got worse ({_change(guard.interval)})" if guard.interval else f"{guard.name} got worse"
+
+
+def _notes(golden: pd.DataFrame, source: Source, guards: Iterable[Guard], answers: Iterable[ModelAnswer]) -> list[str]:
+    """What a reader should know besides, in half sentences."""
+    notes = []
+    if source == "generated":
+        notes.append(
+            f"{len(golden)} answerable golden questions are fewer than {MIN_GOLDEN_QUESTIONS}, so generated questions decide; "
+            "they resemble their sentence and flatter every student"
+        )
+    notes += [f"{guard.name} could not be measured" for guard in guards if guard.interval is None]
+    failed = pd.Series(
+        [f"{answer.evaluated}: {answer.status}" for answer in answers if answer.status != "ok"], dtype=str
+    )
+    notes += [f"{count} answers of the {name}, scored 0" for name, count in failed.value_counts().sort_index().items()]
+    return notes
+
+
+def _sentence(
+    decision: Decision,
+    source: Source,
+    n: int,
+    baseline: float | None,
+    student: float | None,
+    interval: Interval | None,
+    doubts: Sequence[str],
+) -> str:
+    told = "It cannot be told whether the fine-tuned student is better"
+    if baseline is None or student is None:
+        return f"{told}: there are no questions to compare on."
+    went = {"better": "rose", "worse": "fell"}.get(decision, "went")
+    change = f" ({_change(interval)})" if interval else ""
+    figures = f"{METRIC_NAMES[PRIMARY_METRIC]} on {n} {source} questions {went} from {baseline * 100:.1f} to {student * 100:.1f}{change}"
+    if decision == "cannot tell":
+        return f"{told}: {figures}, but {' and '.join(doubts)}."
+    return f"The fine-tuned student is {decision}: {figures}{''.join(f'; {doubt}' for doubt in doubts)}."
+
+
+def _change(interval: Interval) -> str:
+    return f"{points(interval.mean)}, 95 % interval {points(interval.low)} to {points(interval.high)}"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in points of a hundred, signed, with a true minus."""
+    text = f"{difference * 100:+.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "−")

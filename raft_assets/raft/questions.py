@@ -1,0 +1,200 @@
+"""Asking the teacher for questions and reading them: which chunks are asked for how many, the requests, and the parser of what comes back.
+
+The prompts are the files in `prompts/`; each holds the system message, a line `---`, and the task. What a pair must pass is `gates`'.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import Any
+
+from raft_assets.calls.requests import Request
+from raft_assets.raft.contract import render_user
+from raft_assets.raft.identity import draw
+from raft_assets.raft.prompting import answer_request
+from raft_assets.raft.similarity import words
+from raft_assets.raft.tables import Chunk
+from raft_assets.settings import QuestionSettings
+
+PROMPT_VERSION = "1"  # of the prompts and of the parser: changes whenever the same chunk gets other questions
+FEWEST_WORDS = 3  # "Why?" and "How so?" ask nothing on their own
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A question and its answer as they came from the teacher: what the gates judge.
+
+    A chunk from which no question came is a draft whose question and answer are empty. `call_status` and `call_detail` are those of the
+    call that went wrong, else of the answer's.
+    """
+
+    chunk: Chunk
+    question: str
+    question_call: str
+    answer: str
+    answer_call: str
+    call_status: str
+    call_detail: str
+
+
+def chunks_to_ask(chunks: Sequence[Chunk], settings: QuestionSettings, seed: int) -> list[tuple[Chunk, int]]:
+    """The chunks with the number of questions to ask of each, every chunk once before any twice, in an order by draw.
+
+    The order makes a generation that stops early an even sample. Chunks that `target_pairs` leaves no question are left out.
+    """
+    order = sorted(chunks, key=lambda chunk: (draw(seed, chunk.chunk_id, "ask"), chunk.chunk_id))
+    wanted = len(order) * settings.questions_per_chunk
+    if settings.target_pairs is not None:
+        wanted = min(wanted, settings.target_pairs)
+    each, more = divmod(wanted, max(len(order), 1))
+    counts = (each + (position < more) for position in range(len(order)))
+    return [(chunk, count) for chunk, count in zip(order, counts, strict=True) if count]
+
+
+def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Request:
+    """Asks the teacher for `count` questions about a chunk. What is the same for all chunks stands first, so that services can cache it."""
+    name = "api_questions.md" if chunk.kind == "api" else "questions.md"
+    file = resources.files("raft_assets.raft") / "prompts" / settings.style / name
+    instructions, task = file.read_text("utf-8").split("\n---\n")
+    messages = [
+        {"role": "system", "content": instructions.strip()},
+        {"role": "user", "content": render_user(task.strip().replace("{count}", str(count)), [chunk.text])},
+    ]
+    return _with_temperature(Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens}), settings)
+
+
+def answer_request_for(question: str, chunk: Chunk, settings: QuestionSettings) -> Request:
+    """Asks the teacher to answer a question from its oracle document alone."""
+    return _with_temperature(answer_request(question, [chunk.text], "chat", settings.max_answer_tokens), settings)
+
+
+def question_kind(question: str, chunk_kind: str) -> str:
+    """The type of a question: its first question word, unless it is a cloze, asked of an API description, or opens with a verb (other)."""
+    if _CLOZE.search(question):
+        return "cloze"
+    if chunk_kind == "api":
+        return "api"
+    asked = words(question)
+    if not asked or asked[0] in _AUXILIARIES:
+        return "other"
+    return next((_KIND_OF_WORD[word] for word in asked if word in _KIND_OF_WORD), "other")
+
+
+def parse_questions(text: str, limit: int) -> list[str]:
+    """The questions in a model's reply, at most `limit`, without what is around them; none where the reply holds none. Never raises.
+
+    A question is a line, or a string of a JSON value, that ends in a question mark once numbers, bullets, labels, quotation marks, Markdown
+    and remarks behind it are taken off. Questions to the person who asked ("Could you share the document?") are none.
+    """
+    text = _THOUGHTS.sub("", text).replace("？", "?")
+    candidates = _strings(_json_value(text)) if _json_value(text) is not None else _lines(text)
+    found: dict[str, str] = {}
+    for question in map(_question_of, candidates):
+        if question and len(words(question)) >= FEWEST_WORDS and not _TO_THE_USER.match(question):
+            found.setdefault(" ".join(words(question)), question)
+    return list(found.values())[:limit]
+
+
+_KIND_OF_WORD = {word: word for word in ("what", "who", "when", "where", "why", "how", "which")} | {"whom": "who", "whose": "who"}
+_AUXILIARIES = frozenset(
+    "is are was were am be do does did has have had can could may might must shall should will would name list describe explain".split()
+)
+_CLOZE = re.compile(r"_{3,}|\bcompletes? (?:this|the) (?:statement|sentence)\b", re.IGNORECASE)
+
+_THOUGHTS = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
+_HTML_TAG = re.compile(r"</?(?:questions?|q|li|ol|ul|p|br|b|i|em|strong|item)\s*/?>", re.IGNORECASE)
+_CHATTER = re.compile(r"^(?:sure|certainly|of course|ok(?:ay)?|absolutely|great|here (?:are|is)|here's|below are)\b[^?\n]*?:\s+(?=\S)", re.IGNORECASE)
+# more questions behind the first on a line: only where a number says so
+_NEXT_NUMBER = re.compile(r"(?<=\?)[\"”’*_)]*\s+(?=[(\[]?(?:Q(?:uestion)?\s*)?\d{1,3}\s?[.):\]])", re.IGNORECASE)
+_MARKS = re.compile(
+    r"""^(?:
+        [-*•‣▪◦–—+>\#]+\s+                                                  # bullet, quotation, heading
+      | \[[ xX]?\]\s+                                                       # task list
+      | [\(\[]?(?:\d{1,3}|[a-hA-H]|[ivx]{1,4})(?:[.):\]]+|\s[-–—])(?!\S*\.\S)\s*(?=\D)   # number or letter
+      | (?:q|question|query|frage)\s*(?:no\.?|number)?\s*\#?\d*\s*(?:\([^()]*\)\s*)?[:.)\-–—]+\s*  # Q:, Question 1:
+      | \*{1,3}[^*?\n]{1,30}(?:\*{1,3}:|:\*{1,3})\s*                          # **Easy:**
+      | _{1,2}[^_?\n]{1,30}(?:_{1,2}:|:_{1,2})\s*
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_WRAPPED = re.compile(r"^(\*{1,3}|_{1,2}(?!_)|`+|[\"'“”‘’«»])(.+?)(\*{1,3}|(?<!_)_{1,2}|`+|[\"'“”‘’«»])[.,;]?$", re.DOTALL)
+_CLOSING = {"“": "”", "”": "”", "‘": "’", "«": "»", "»": "«"}
+_REMARK = re.compile(r"\?([\"”’*_`]*)(?:\s*[(\[{][^?]*[)\]}]|\s*(?:[-–—|]+\s*)?\**(?:answer|a|difficulty|type|source|hint)\**\s*[:=].*|\s*[;,.|])\s*$", re.IGNORECASE | re.DOTALL)
+_ANSWER_LINE = re.compile(r"^\W*(?:a|answer|response|hint|note|explanation)\W*\d*\W*:", re.IGNORECASE)
+_TO_THE_USER = re.compile(
+    r"(?:i['’]?m |i am )?sorry\b|(?:unfortunately|apologies)\b"
+    r"|(?:could|can|would|will|do|may|shall|should|is there|how about|what about|are)\b[^?]*\b(?:"
+    r"you (?:please |want|like|need|prefer|provide|share|paste|clarify|give|tell)|i (?:help|provide|write|generate|add|continue|rewrite)|these questions)"
+    r"|(?:would|do) you (?:like|want|prefer|need)\b|(?:is there )?anything else\b|(?:does|do) (?:this|these|that) (?:help|work)\b"
+    r"|(?:what|which) (?:document|text|passage|topic|questions?) (?:would|do|should|are) (?:you|i)\b",
+    re.IGNORECASE,
+)
+
+
+def _with_temperature(request: Request, settings: QuestionSettings) -> Request:
+    if settings.temperature is None:
+        return request
+    return replace(request, body={**request.body, "temperature": settings.temperature})
+
+
+def _json_value(text: str) -> Any:
+    """The JSON list or object that the reply is, wherever chatter or a code fence stands around it; None where there is none."""
+    for opening, closing in ("[]", "{}"):
+        start, end = text.find(opening), text.rfind(closing)
+        if 0 <= start < end:
+            try:
+                return json.loads(text[start : end + 1])
+            except (ValueError, RecursionError):
+                continue
+    return None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The questions of a JSON value: strings of lists, and those named so in objects."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _strings(entry)
+    elif isinstance(value, dict):
+        named = [entry for name, entry in value.items() if "question" in str(name).casefold() or str(name).casefold() == "q"]
+        for entry in named or value.values():
+            yield from _strings(entry)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines of a reply, one question each at most: a wrapped line is joined, several numbered questions on one line are parted."""
+    joined: list[str] = []
+    for line in map(str.strip, _HTML_TAG.sub("\n", _FENCE.sub("", text)).splitlines()):
+        continues = joined and joined[-1] and joined[-1][-1] not in "?.:!" and line[:1].islower() and not _MARKS.match(line)
+        if continues:
+            joined[-1] += " " + line
+        else:
+            joined.append(line)
+    for line in joined:
+        yield from _NEXT_NUMBER.split(_CHATTER.sub("", line))
+
+
+def _question_of(candidate: str) -> str:
+    """The bare question in a line; empty where there is none."""
+    if _ANSWER_LINE.match(candidate):
+        return ""
+    if candidate.startswith("|") or candidate.endswith("|"):
+        candidate = next((cell for cell in candidate.split("|") if cell.strip().endswith("?")), "")
+    bare, before = " ".join(candidate.split()), None
+    while bare != before:
+        before = bare
+        bare = _REMARK.sub(r"?\1", _unwrapped(_MARKS.sub("", bare))).strip()
+    return bare if bare.endswith(("?", '?"', "?”")) else ""
+
+
+def _unwrapped(text: str) -> str:
+    """The text without quotation marks or Markdown around the whole of it."""
+    match = _WRAPPED.match(text)
+    if not match:
+        return text
+    opening, inner, closing = match.groups()
+    return inner.strip() if closing == _CLOSING.get(opening, opening) and opening not in inner else text

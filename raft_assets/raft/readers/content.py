@@ -1,0 +1,84 @@
+"""What every reader returns, and how it says that a file can't be read."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["pdf", "md", "txt", "html", "json", "jsonl", "api"]
+Reason = Literal[
+    "empty",
+    "corrupt",
+    "encrypted",
+    "no_text",
+    "binary",
+    "encoding",
+    "broken_json",
+    "too_large",
+    "unsupported",
+    "unreadable",
+    "same_name",
+]
+
+_HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
+_FENCE = re.compile(r"[ \t]{0,3}(`{3,}|~{3,})")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A page, section or entry, numbered from 1 as a reader would count it (a page without text has no section)."""
+
+    number: int
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file says. It depends on its bytes and kind only, so the title is empty where the file has none but its name."""
+
+    kind: Kind
+    title: str
+    sections: tuple[Section, ...]
+
+
+class Unreadable(Exception):
+    """The file can't be read; `detail` is one sentence that ends in what to do."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+def headings(text: str) -> Iterator[tuple[int, str]]:
+    """Offset and words of every line that is a heading (`## Words`), outside fenced code."""
+    offset, fence = 0, ""
+    for line in text.split("\n"):
+        mark = _FENCE.match(line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence):
+            fence = ""
+        elif not fence and (start := _HEADING.match(line)):
+            yield offset, line[start.end() :].rstrip("# \t")
+        offset += len(line) + 1
+
+
+def sections_of(text: str) -> tuple[Section, ...]:
+    """Sections of a text with headings. Headings that follow one another directly begin one section, named by the last."""
+    cuts: list[tuple[int, str]] = []
+    previous_end = 0
+    for offset, words in headings(text):
+        between = text[previous_end:offset]
+        if cuts and not between.strip():
+            cuts[-1] = (cuts[-1][0], words)
+        else:
+            cuts.append((offset, words))
+        line_end = text.find("\n", offset)
+        previous_end = len(text) if line_end < 0 else line_end
+    if not cuts or text[: cuts[0][0]].strip():
+        cuts.insert(0, (0, ""))
+    ends = [offset for offset, _ in cuts[1:]] + [len(text)]
+    pieces = ((words, text[start:end].strip()) for (start, words), end in zip(cuts, ends, strict=True))
+    return tuple(Section(number, words, piece) for number, (words, piece) in enumerate(pieces, start=1) if piece)

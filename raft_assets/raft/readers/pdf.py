@@ -1,0 +1,437 @@
+"""PDF: lines with their geometry become paragraphs and headings in reading order, without what repeats on every page."""
+
+import ctypes
+import re
+import statistics
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+
+from raft_assets.raft.readers.cleaning import clean, one_line
+from raft_assets.raft.readers.content import Content, Section, Unreadable, headings
+
+_PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
+
+# all geometry is in points, y upwards; "size" is the height of a font's box, about 1.2 times its nominal size
+MARGIN = 0.12  # share of the page at top and bottom where running headers, footers and page numbers stand
+SAME_PLACE = 6.0  # points that a running header may move between pages
+REPEATED_ON = 3  # pages that a line must repeat on to be furniture; both pages of a short document are enough
+HEADING_SIZE = 1.15  # times the body's size
+HEADING_CHARACTERS, BOLD_HEADING_CHARACTERS = 160, 80
+BOLD_WEIGHT = 600
+GUTTER = 0.8  # least width of the white between two columns, in sizes
+PARAGRAPH_GAP = 0.35  # more white than usual between two lines of one paragraph, in sizes
+INDENT = 0.8  # of a paragraph's first line, in sizes
+ASIDE_CHARACTERS = 60  # captions and cells of tables are shorter, paragraphs seldom
+LONGEST_CARRIED = 600  # characters of a sentence that are carried back over a page break
+
+_PAGE_NUMBER = re.compile(
+    r"\W*(?:(?:page|seite|p\.?)\s*)?(?:#+|[ivxlc]{1,6})(?:\s*(?:/|of|von|-)\s*#+)?\W*",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"[•◦▪‣●○■□–*\uf0b7]\s+|[oO-]\s+(?=\S)")
+_LIST_GAP = re.compile(r"(?<=\n)(- [^\n]*\n)\n(?=- )")
+_NUMBERED = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s+\S")
+_HYPHENATED = re.compile(r"([^\W\d_]+|\d+)[-\u2010\u00ad\x02]$")
+_COMPOUNDING = frozenset(
+    "all cross ex full half high large long low mid non one self short single small three two well".split()
+)  # keep their hyphen
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_SENTENCE_END = re.compile(r"[.!?:][\"”’')\]]*(?:\[\d+\])*$")
+_FIRST_SENTENCE = re.compile(r".*?[.!?][\"”’')\]]*(?:\[\d+\])*(?=\s|$)", re.DOTALL)
+_JUNK_TITLE = re.compile(
+    r"untitled|microsoft \w+ - |.*\.(?:docx?|pdf|indd|tex|pptx?)$|\(?anonymous\)?$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text as it is seen. Its text keeps a hyphen at its end."""
+
+    text: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+    size: float
+    bold: bool
+
+    @property
+    def middle(self) -> float:
+        return (self.bottom + self.top) / 2
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines of one paragraph or heading."""
+
+    lines: tuple[Line, ...]
+
+    @property
+    def left(self) -> float:
+        return min(line.left for line in self.lines)
+
+    @property
+    def right(self) -> float:
+        return max(line.right for line in self.lines)
+
+    @property
+    def bottom(self) -> float:
+        return min(line.bottom for line in self.lines)
+
+    @property
+    def top(self) -> float:
+        return max(line.top for line in self.lines)
+
+
+@dataclass(frozen=True)
+class PageLines:
+    """The lines of a page in the order in which the file draws them."""
+
+    number: int
+    height: float
+    lines: tuple[Line, ...]
+
+
+def read_pdf(data: bytes) -> Content:
+    """A section per page that has text. Raises Unreadable (encrypted, corrupt, no_text)."""
+    with _PDFIUM, closing(_open(data)) as document:
+        metadata_title = one_line(document.get_metadata_value("Title"))
+        pages = [_page_lines(document, index) for index in range(len(document))]
+    if not any(line.text for page in pages for line in page.lines):
+        detail = f"The PDF has {len(pages)} pages without text, so it is probably scanned; run it through OCR and put the result here."
+        raise Unreadable("no_text", detail)
+    pages = _without_furniture(pages)
+    style = _Style.of(pages)
+    paragraphs = [
+        [style.text_of(block) for block in _in_reading_order(style.blocks(page.lines), style.body_size)]
+        for page in pages
+    ]
+    _mend_page_breaks(paragraphs, style)
+    first_heading = next((text for page in paragraphs for text in page if text.startswith("## ")), "").removeprefix(
+        "## "
+    )
+    title = "" if _JUNK_TITLE.match(metadata_title) else metadata_title
+    return Content("pdf", title or first_heading, tuple(_sections(pages, paragraphs)))
+
+
+def _open(data: bytes) -> pypdfium2.PdfDocument:
+    try:
+        return pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == pdfium.FPDF_ERR_PASSWORD:
+            raise Unreadable("encrypted", "The PDF is protected by a password; save it without one.") from error
+        raise Unreadable("corrupt", "The file is not a whole PDF; export or download it again.") from error
+
+
+# ---- lines ----
+
+
+def _page_lines(document: pypdfium2.PdfDocument, index: int) -> PageLines:
+    try:
+        with (
+            closing(document[index]) as page,
+            closing(page.get_textpage()) as text_page,
+        ):
+            return PageLines(
+                index + 1,
+                page.get_height(),
+                tuple(_joined_on_one_line(_drawn_lines(text_page))),
+            )
+    except pypdfium2.PdfiumError as error:
+        raise Unreadable(
+            "corrupt",
+            f"Page {index + 1} of the PDF can't be read; export or download it again.",
+        ) from error
+
+
+def _drawn_lines(text_page: pypdfium2.PdfTextPage) -> Iterator[Line]:
+    """Lines as PDFium separates them; it breaks before superscripts, and marks a hyphen at a line's end with U+0002 and no break."""
+    raw, run = text_page.raw, list[int]()
+    for index in range(text_page.count_chars()):
+        code = pdfium.FPDFText_GetUnicode(raw, index)
+        if code not in (0x0A, 0x0D):
+            run.append(index)
+        if code in (0x02, 0x0A, 0x0D):
+            yield from _line(raw, run)
+            run = []
+    yield from _line(raw, run)
+
+
+def _line(raw: pdfium.FPDF_TEXTPAGE, indices: Sequence[int]) -> Iterator[Line]:
+    text = "".join(chr(pdfium.FPDFText_GetUnicode(raw, index)) for index in indices)
+    visible = [
+        index for index, character in zip(indices, text, strict=True) if not character.isspace() and character > "\x1f"
+    ]
+    if not visible:
+        return
+    boxes = [_box(raw, index) for index in visible]
+    bottom, top = (statistics.median(values) for values in ([box.bottom for box in boxes], [box.top for box in boxes]))
+    hyphenated = text.rstrip("\r\n").endswith("\x02")
+    yield Line(
+        text=one_line(text) + ("\u00ad" if hyphenated else ""),
+        left=min(box.left for box in boxes),
+        bottom=bottom,
+        right=max(box.right for box in boxes),
+        top=top,
+        size=top - bottom,
+        bold=_is_bold(raw, visible[0]) and _is_bold(raw, visible[-1]),
+    )
+
+
+def _box(raw: pdfium.FPDF_TEXTPAGE, index: int) -> pdfium.FS_RECTF:
+    box = pdfium.FS_RECTF()
+    pdfium.FPDFText_GetLooseCharBox(raw, index, box)
+    return box
+
+
+def _is_bold(raw: pdfium.FPDF_TEXTPAGE, index: int) -> bool:
+    name, flags = ctypes.create_string_buffer(128), ctypes.c_int()
+    pdfium.FPDFText_GetFontInfo(raw, index, name, len(name), flags)
+    return b"bold" in name.value.lower() or pdfium.FPDFText_GetFontWeight(raw, index) >= BOLD_WEIGHT
+
+
+def _joined_on_one_line(lines: Iterable[Line]) -> Iterator[Line]:
+    """Superscripts and what follows them rejoin the line that they stand on."""
+    previous: Line | None = None
+    for line in lines:
+        if previous and _continues(previous, line):
+            space = "" if line.left - previous.right < 0.12 * previous.size else " "
+            larger = max(previous, line, key=lambda part: part.size)
+            previous = replace(
+                larger,
+                text=previous.text + space + line.text,
+                left=previous.left,
+                right=line.right,
+                bold=previous.bold and line.bold,
+            )
+            continue
+        if previous:
+            yield previous
+        previous = line
+    if previous:
+        yield previous
+
+
+def _continues(previous: Line, line: Line) -> bool:
+    overlap = min(previous.top, line.top) - max(previous.bottom, line.bottom)
+    gap = line.left - previous.right
+    return overlap > 0.5 * min(previous.size, line.size) and -1.0 < gap < previous.size
+
+
+# ---- furniture ----
+
+
+def _without_furniture(pages: Sequence[PageLines]) -> list[PageLines]:
+    """Pages without running headers and footers (same words but for numbers, same place, several pages) and page numbers."""
+    places: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for page in pages:
+        for line in page.lines:
+            if _in_margin(line, page):
+                places[_masked(line)].append((page.number, line.middle))
+    needed = max(2, min(REPEATED_ON, len(pages)))
+    return [
+        replace(
+            page,
+            lines=tuple(
+                line
+                for line in page.lines
+                if not (_in_margin(line, page) and _is_furniture(line, places[_masked(line)], needed))
+            ),
+        )
+        for page in pages
+    ]
+
+
+def _is_furniture(line: Line, places: Sequence[tuple[int, float]], needed: int) -> bool:
+    pages_with_it = {number for number, middle in places if abs(middle - line.middle) <= SAME_PLACE}
+    return len(pages_with_it) >= needed or bool(_PAGE_NUMBER.fullmatch(_masked(line)))
+
+
+def _in_margin(line: Line, page: PageLines) -> bool:
+    return not MARGIN * page.height < line.middle < (1 - MARGIN) * page.height
+
+
+def _masked(line: Line) -> str:
+    return re.sub(r"\d+", "#", line.text.casefold())
+
+
+# ---- paragraphs ----
+
+
+@dataclass(frozen=True)
+class _Style:
+    """What is usual in the document: the size of its body, the white between two lines, its words."""
+
+    body_size: float
+    line_gap: float
+    words: Counter[str]
+
+    @classmethod
+    def of(cls, pages: Sequence[PageLines]) -> "_Style":
+        lines = [line for page in pages for line in page.lines]
+        sizes: Counter[float] = Counter()
+        for line in lines:
+            sizes[round(2 * line.size) / 2] += len(line.text)
+        body_size = sizes.most_common(1)[0][0] if sizes else 1.0
+        gaps = [
+            upper.bottom - lower.top
+            for page in pages
+            for upper, lower in zip(page.lines, page.lines[1:], strict=False)
+            if abs(upper.left - lower.left) < body_size and abs(upper.bottom - lower.top) < body_size
+        ]
+        words = Counter(word.casefold() for line in lines for word in _WORD.findall(line.text))
+        return cls(body_size or 1.0, statistics.median(gaps) if gaps else 0.0, words)
+
+    def blocks(self, lines: Sequence[Line]) -> list[Block]:
+        """Consecutive lines that belong to one paragraph, list item or heading."""
+        grouped: list[list[Line]] = []
+        for line in lines:
+            if grouped and self._belongs(line, grouped[-1]):
+                grouped[-1].append(line)
+            else:
+                grouped.append([line])
+        return [Block(tuple(group)) for group in grouped]
+
+    def _belongs(self, line: Line, block: Sequence[Line]) -> bool:
+        previous = block[-1]
+        gap = previous.bottom - line.top
+        if (
+            abs(line.size - previous.size) > 0.12 * self.body_size
+            or line.bold != previous.bold
+            and (line.bold or len(block) == 1)
+        ):
+            return False
+        if gap > self.line_gap + PARAGRAPH_GAP * self.body_size or gap < -0.5 * self.body_size:
+            return False
+        if line.left > max(one.right for one in block) or line.right < min(one.left for one in block):
+            return False
+        if _BULLET.match(line.text) or (_NUMBERED.match(line.text) and _SENTENCE_END.search(previous.text)):
+            return False
+        indented = INDENT * self.body_size < line.left - previous.left < 4 * self.body_size and len(block) > 1
+        return not (indented and _SENTENCE_END.search(previous.text))
+
+    def text_of(self, block: Block) -> str:
+        """The block as Markdown: `## Heading`, `- item` or a paragraph on one line."""
+        text = block.lines[0].text
+        for line in block.lines[1:]:
+            text = self.joined(text, line.text)
+        text = _end_of_line(text)
+        if self._is_heading(block, text):
+            return f"## {text}"
+        return _BULLET.sub("- ", text, count=1) if _BULLET.match(text) else text
+
+    def joined(self, text: str, continuation: str) -> str:
+        """Two lines as one: a hyphen goes where it only divided a word, and stays where the document writes it elsewhere."""
+        broken = _HYPHENATED.search(text)
+        second = _WORD.match(continuation)
+        if not broken or not second:
+            return f"{_end_of_line(text)} {continuation}"
+        head, tail = broken[1].casefold(), second[0].split("-")[0].casefold()
+        whole = text[: broken.end(1)]
+        if not continuation[0].islower() or broken[1].isdigit() or self._is_compound(head, tail):
+            return f"{whole}-{continuation}"
+        return whole + continuation
+
+    def _is_compound(self, head: str, tail: str) -> bool:
+        if self.words[head + tail]:
+            return False
+        return (
+            head in _COMPOUNDING
+            or bool(self.words[f"{head}-{tail}"])
+            or (self.words[head] > 1 and self.words[tail] > 1)
+        )
+
+    def _is_heading(self, block: Block, text: str) -> bool:
+        if len(block.lines) > 3 or not any(character.isalpha() for character in text) or _BULLET.match(text):
+            return False
+        size = statistics.median(line.size for line in block.lines)
+        if size >= HEADING_SIZE * self.body_size:
+            return len(text) <= HEADING_CHARACTERS
+        bold = all(line.bold for line in block.lines) and size > 0.95 * self.body_size
+        return bold and len(text) <= BOLD_HEADING_CHARACTERS and not text.endswith((".", ",", ";", ":"))
+
+
+def _end_of_line(text: str) -> str:
+    return text[:-1] + "-" if text.endswith("\u00ad") else text
+
+
+def _in_reading_order(blocks: list[Block], size: float) -> list[Block]:
+    """Columns from left to right, each from top to bottom: the files' own order puts headings or captions anywhere."""
+    ordered: list[Block] = []
+    while len(blocks) > 1:
+        columns = _cut(blocks, lambda block: (block.left, block.right), GUTTER * size)
+        if len(columns) > 1:
+            return ordered + [block for column in columns for block in _in_reading_order(column, size)]
+        bands = _cut(blocks, lambda block: (-block.top, -block.bottom), -0.3 * size)
+        if len(bands) == 1:
+            break
+        top = bands[0]
+        ordered += _in_reading_order(top, size) if len(top) > 1 else top
+        blocks = [block for band in bands[1:] for block in band]
+    return ordered + blocks
+
+
+def _cut(
+    blocks: Iterable[Block],
+    extent: Callable[[Block], tuple[float, float]],
+    least: float,
+) -> list[list[Block]]:
+    """Groups of blocks with at least so much white between them along one axis, in the order of the axis."""
+    groups: list[list[Block]] = []
+    reached = 0.0
+    for block in sorted(blocks, key=lambda block: extent(block)[0]):
+        start, end = extent(block)
+        if groups and start - reached < least:
+            groups[-1].append(block)
+            reached = max(reached, end)
+        else:
+            groups.append([block])
+            reached = end
+    return groups
+
+
+def _mend_page_breaks(pages: list[list[str]], style: _Style) -> None:
+    """The end of a sentence that runs over a page break goes back to the page on which it began, so that no sentence is cut."""
+    for page, following in pairwise(page for page in pages if page):
+        broken = _last_of_body(page)
+        first = next((index for index, text in enumerate(following) if not _is_aside(text)), None)
+        if broken is None or first is None or not following[first][0].islower():
+            continue
+        end = _FIRST_SENTENCE.match(following[first])
+        if end is None or end.end() > LONGEST_CARRIED:
+            continue
+        page[broken] = style.joined(page[broken], end[0])
+        following[first] = following[first][end.end() :].strip()
+        if not following[first]:
+            following.pop(first)
+
+
+def _last_of_body(page: Sequence[str]) -> int | None:
+    """The last paragraph of a page, if it ends within a sentence."""
+    last = next((index for index in reversed(range(len(page))) if not _is_aside(page[index])), None)
+    return None if last is None or _SENTENCE_END.search(page[last]) else last
+
+
+def _is_aside(text: str) -> bool:
+    """Whether the text is rather a heading, caption or cell than a paragraph."""
+    return text.startswith("## ") or (len(text) < ASIDE_CHARACTERS and not _SENTENCE_END.search(text))
+
+
+def _sections(pages: Sequence[PageLines], paragraphs: Sequence[Sequence[str]]) -> Iterator[Section]:
+    """Pages with text; a page without a heading at its top stands under the last one before."""
+    heading = ""
+    for page, texts in zip(pages, paragraphs, strict=True):
+        text = _LIST_GAP.sub(r"\1", clean("\n\n".join(texts))).strip()
+        if not text:
+            continue
+        here = [words for _, words in headings(text)]
+        yield Section(page.number, here[0] if here and text.startswith("#") else heading, text)
+        heading = here[-1] if here else heading

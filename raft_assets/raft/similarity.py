@@ -1,0 +1,136 @@
+"""How alike two texts are by their words: shingles, Jaccard, and near-duplicates among many texts in about linear time.
+
+What belongs here: lexical likeness. What follows from it (a rejected question, a shared split) is decided where it matters.
+"""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from raft_assets.raft.identity import digest, normalized
+
+Shingles = npt.NDArray[np.uint64]
+
+CHUNK_SHINGLE_WORDS = 3
+HASHES = 128  # of a MinHash signature; the estimate of a similarity has a standard deviation of at most 0.045
+ESTIMATE_SLACK = 0.25  # candidates whose estimate is lower than the threshold by more are not compared: 5 deviations
+MISS_PROBABILITY = 1e-6  # that no band of two texts exactly at the threshold agrees
+
+_WORD = re.compile(r"[^\W_]+")
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text as likeness sees them: runs of letters and digits, case folded."""
+    return _WORD.findall(normalized(text).casefold())
+
+
+def shingles(text: str, length: int = CHUNK_SHINGLE_WORDS) -> Shingles:
+    """Hashes of every run of `length` words, sorted, each once; of a shorter text as a whole. Shape (n,), n >= 1."""
+    hashes = np.array([_hash(word) for word in words(text) or [normalized(text)]], np.uint64)
+    length = min(length, len(hashes))
+    runs = np.zeros(len(hashes) - length + 1, np.uint64)
+    for offset in range(length):
+        runs = (runs ^ hashes[offset : offset + len(runs)]) * _MIXER
+        runs ^= runs >> np.uint64(29)  # else the order of words would not count in the lowest bits
+    return np.unique(runs)
+
+
+def jaccard(one: Shingles, other: Shingles) -> float:
+    """Shared shingles by all shingles."""
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    return shared / (len(one) + len(other) - shared)
+
+
+def near_duplicate_pairs(
+    texts: Mapping[str, str], threshold: float, seed: int, *, length: int = CHUNK_SHINGLE_WORDS
+) -> Iterator[tuple[str, str]]:
+    """Pairs of ids whose texts have a Jaccard similarity of at least `threshold`, each once and smaller id first.
+
+    MinHash signatures in bands (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4) propose the pairs and the true
+    similarity decides. A pair at the threshold is missed with a probability of `MISS_PROBABILITY`, a more alike one more rarely.
+    Of texts with equal shingles only neighbours by id are told: with them goes every likeness that any one of them has.
+    """
+    same: dict[bytes, list[str]] = defaultdict(list)
+    for name in sorted(texts):
+        same[shingles(texts[name], length).tobytes()].append(name)
+    for names in same.values():
+        yield from pairwise(names)
+    distinct = sorted(names[0] for names in same.values())
+    del same
+
+    @lru_cache(maxsize=100_000)
+    def shingles_of(index: int) -> Shingles:
+        return shingles(texts[distinct[index]], length)
+
+    signatures = _signatures((shingles_of(index) for index in range(len(distinct))), len(distinct), seed)
+    for one, other in _candidates(signatures, threshold):
+        if jaccard(shingles_of(one), shingles_of(other)) >= threshold:
+            yield distinct[one], distinct[other]
+
+
+def near_duplicate_groups(texts: Mapping[str, str], threshold: float, seed: int) -> list[set[str]]:
+    """Groups of ids that hang together by near-duplicates, each of two or more, sorted by their smallest id."""
+    return sorted(connected(near_duplicate_pairs(texts, threshold, seed)), key=min)
+
+
+def connected(pairs: Iterable[tuple[str, str]]) -> list[set[str]]:
+    """The connected components of the pairs."""
+    group_of: dict[str, set[str]] = {}
+    for one, other in pairs:
+        larger, smaller = sorted((group_of.setdefault(one, {one}), group_of.setdefault(other, {other})), key=len, reverse=True)
+        if larger is not smaller:
+            larger |= smaller
+            group_of.update(dict.fromkeys(smaller, larger))
+    return list({id(group): group for group in group_of.values()}.values())
+
+
+@lru_cache(maxsize=1_000_000)
+def _hash(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+def _signatures(sets: Iterable[Shingles], count: int, seed: int) -> npt.NDArray[np.uint32]:
+    """Smallest hash of each set under `HASHES` hash functions. Shape (count, HASHES)."""
+    draws = b"".join(bytes.fromhex(digest("minhash", seed, number)) for number in range(HASHES // 2))
+    factors, offsets = np.frombuffer(draws, np.uint64).reshape(2, HASHES)
+    factors = factors | np.uint64(1)  # odd, so that multiplying keeps every bit
+    signatures = np.empty((count, HASHES), np.uint32)
+    for row, members in enumerate(sets):
+        smallest = (members[:, None] * factors + offsets).min(axis=0)
+        signatures[row] = smallest >> np.uint64(32)
+    return signatures
+
+
+def _candidates(signatures: npt.NDArray[np.uint32], threshold: float) -> Iterator[tuple[int, int]]:
+    """Pairs of rows that agree in a whole band and about as often as the threshold asks; each once."""
+    rows = _rows_per_band(threshold)
+    seen: set[tuple[int, int]] = set()
+    for start in range(0, HASHES - rows + 1, rows):
+        buckets: dict[bytes, list[int]] = defaultdict(list)
+        for index, band in enumerate(signatures[:, start : start + rows]):
+            buckets[band.tobytes()].append(index)
+        for members in buckets.values():
+            new = set(_promising(signatures, np.array(members), threshold)) - seen
+            seen |= new
+            yield from sorted(new)
+
+
+def _promising(
+    signatures: npt.NDArray[np.uint32], members: npt.NDArray[np.intp], threshold: float
+) -> Iterator[tuple[int, int]]:
+    for position, one in enumerate(members[:-1], start=1):
+        others = members[position:]
+        estimates = (signatures[others] == signatures[one]).mean(axis=1)
+        yield from ((int(one), int(other)) for other in others[estimates >= threshold - ESTIMATE_SLACK])
+
+
+def _rows_per_band(threshold: float) -> int:
+    """The longest bands that miss a pair at the threshold rarely enough: long bands propose few pairs that are not alike."""
+    return max(rows for rows in range(1, HASHES + 1) if (1 - threshold**rows) ** (HASHES // rows) <= MISS_PROBABILITY)

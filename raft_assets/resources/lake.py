@@ -1,0 +1,222 @@
+"""The lake: a folder per asset, a file per domain, opened by anyone with pandas or DuckDB.
+
+Tables are Parquet with the schema of their row model, streamed in and out; records are JSON; training files are JSONL. Every file appears
+whole or not at all. The root is a local folder or any fsspec address (`abfs://...`).
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from raft_assets.errors import DataError
+from raft_assets.raft.tables import (
+    Chunk,
+    ChunkEmbedding,
+    GoldenQuestion,
+    ModelAnswer,
+    QAPair,
+    QuarantinedFile,
+    RaftRow,
+    Row,
+    SourceDocument,
+)
+
+BATCH_ROWS = 5_000  # rows in memory at a time while a table streams
+SAMPLE_ROWS = 200  # rows that a write hands back for previews and counts
+
+TABLES: Mapping[str, type[Row]] = {
+    "source_documents": SourceDocument,
+    "quarantine": QuarantinedFile,
+    "chunks": Chunk,
+    "chunk_embeddings": ChunkEmbedding,
+    "golden_questions": GoldenQuestion,
+    "qa_pairs": QAPair,
+    "qa_dataset": RaftRow,
+    "baseline_answers": ModelAnswer,
+    "student_answers": ModelAnswer,
+}
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write left behind. `digest` is a hash of the content, whatever the file format's version."""
+
+    address: str
+    rows: int
+    digest: str
+    sample: Sequence[Row]
+
+
+class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
+    """Reads and writes the files of the lineage."""
+
+    root: str
+
+    def path(self, table: str, domain: str, suffix: str = ".parquet") -> UPath:
+        """Address of a domain's file in a table's folder."""
+        return UPath(self.root) / table / f"{domain}{suffix}"
+
+    def write(self, table: str, domain: str, rows: Iterable[Row]) -> Written:
+        """Streams the rows into the domain's Parquet file; the previous one stays until the new one is whole."""
+        schema, hasher, sample, count = arrow_schema(TABLES[table]), sha256(), list[Row](), 0
+
+        def fill(file: Path) -> None:
+            nonlocal count
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                for batch in _batched(rows, BATCH_ROWS):
+                    contents = [row.model_dump() for row in batch]
+                    for content in contents:
+                        hasher.update(json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass") + b"\n")
+                    writer.write_table(pa.Table.from_pylist(contents, schema=schema))
+                    sample.extend(batch[: SAMPLE_ROWS - len(sample)])
+                    count += len(batch)
+
+        address = self._publish(self.path(table, domain), fill)
+        return Written(address, count, hasher.hexdigest(), sample)
+
+    def rows(self, table: str, domain: str, model: type[R]) -> Iterator[R]:
+        """The rows in order, streamed. Raises DataError where the file is missing or its columns are not those of the model."""
+        with self._open_parquet(table, domain) as parquet:
+            expected, found = arrow_schema(model), parquet.schema_arrow
+            if found.names != expected.names or found.types != expected.types:
+                wrong = sorted(set(_columns(expected)) ^ set(_columns(found)))
+                raise DataError(f"{self.path(table, domain)} has other columns than {table} ({', '.join(wrong)}). Materialize {table} again.")
+            for batch in parquet.iter_batches(BATCH_ROWS):
+                for content in batch.to_pylist(maps_as_pydicts="strict"):
+                    yield model.model_construct(**content)
+
+    def frame(self, table: str, domain: str) -> pd.DataFrame:
+        """The whole table as a frame, for plots and reports."""
+        with self._open_parquet(table, domain) as parquet:
+            return parquet.read().to_pandas(maps_as_pydicts="strict")
+
+    def write_lines(self, table: str, domain: str, name: str, lines: Iterable[str]) -> Written:
+        """Streams lines into `table/domain/name`, UTF-8."""
+        hasher, count = sha256(), 0
+
+        def fill(file: Path) -> None:
+            nonlocal count
+            with file.open("w", encoding="utf-8", newline="\n") as stream:
+                for line in lines:
+                    stream.write(line + "\n")
+                    hasher.update(line.encode() + b"\n")
+                    count += 1
+
+        address = self._publish(self.path(table, domain, "") / name, fill)
+        return Written(address, count, hasher.hexdigest(), [])
+
+    def write_text(self, table: str, domain: str, suffix: str, text: str) -> str:
+        """Writes a whole text (a report, a record); returns its address."""
+        return self._publish(self.path(table, domain, suffix), lambda file: _write_text(file, text))
+
+    def write_record(self, table: str, domain: str, record: Mapping[str, Any]) -> str:
+        """Writes a JSON record; returns its address."""
+        return self.write_text(table, domain, ".json", json.dumps(record, ensure_ascii=False, indent=1, sort_keys=True))
+
+    def read_record(self, table: str, domain: str) -> dict[str, Any]:
+        """A JSON record. Raises DataError where it is missing."""
+        path = self.path(table, domain, ".json")
+        if not path.is_file():
+            raise DataError(_missing(table, domain))
+        return json.loads(path.read_text("utf-8"))  # type: ignore[no-any-return]
+
+    def exists(self, table: str, domain: str, suffix: str = ".parquet") -> bool:
+        """Whether the domain's file of the table is there."""
+        return self.path(table, domain, suffix).exists()
+
+    def purge(self, domain: str) -> list[str]:
+        """Removes every file of a domain; returns their addresses."""
+        removed = []
+        root = UPath(self.root)
+        for folder in sorted(root.iterdir()) if root.is_dir() else []:
+            for path in [self.path(folder.name, domain, suffix) for suffix in (".parquet", ".json", ".html", "")]:
+                if path.is_file():
+                    path.unlink()
+                elif path.is_dir():
+                    path.fs.rm(path.path, recursive=True)
+                else:
+                    continue
+                removed.append(str(path))
+        return removed
+
+    def _open_parquet(self, table: str, domain: str) -> pq.ParquetFile:
+        path = self.path(table, domain)
+        if not path.is_file():
+            raise DataError(_missing(table, domain))
+        return pq.ParquetFile(path.open("rb"))
+
+    def _publish(self, target: UPath, fill: Callable[[Path], None]) -> str:
+        if target.protocol in ("", "file"):
+            local = Path(target.path)
+            local.parent.mkdir(parents=True, exist_ok=True)
+            draft = local.with_name(f".{os.getpid()}-{sha256(local.name.encode()).hexdigest()[:12]}.tmp")
+            try:
+                fill(draft)
+                draft.replace(local)
+            finally:
+                draft.unlink(missing_ok=True)
+            return str(local)
+        with tempfile.TemporaryDirectory() as folder:
+            draft = Path(folder) / "draft"
+            fill(draft)
+            with draft.open("rb") as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+        return str(target)
+
+
+def arrow_schema(model: type[Row]) -> pa.Schema:
+    """The Arrow schema of a row model; descriptions become field metadata."""
+    return pa.schema(
+        [
+            pa.field(name, _arrow_type(info.annotation), metadata={"description": info.description or ""})
+            for name, info in model.model_fields.items()
+        ]
+    )
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return pa.string()
+    if origin in (typing.Union, types.UnionType):
+        return _arrow_type(next(argument for argument in arguments if argument is not type(None)))
+    if origin is list:
+        return pa.list_(pa.float32() if arguments[0] is float else _arrow_type(arguments[0]))
+    if origin is dict:
+        return pa.map_(_arrow_type(arguments[0]), _arrow_type(arguments[1]))
+    return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[annotation]
+
+
+def _columns(schema: pa.Schema) -> list[str]:
+    return [f"{name} {kind}" for name, kind in zip(schema.names, schema.types, strict=True)]
+
+
+def _batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _write_text(file: Path, text: str) -> None:
+    file.write_text(text, "utf-8")
+
+
+def _missing(table: str, domain: str) -> str:
+    return f"{table} of {domain!r} is not in the lake. Materialize it: raft run {domain!r} --select {table}"

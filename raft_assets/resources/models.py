@@ -1,0 +1,73 @@
+"""The models of the five roles, as assets use them: a caller that asks, a client for fine-tuning jobs, and what identifies a model."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import dagster as dg
+import openai
+from starlette.applications import Starlette
+
+from raft_assets.calls.clients import open_client
+from raft_assets.calls.engine import Caller
+from raft_assets.calls.requests import Progress
+from raft_assets.calls.store import CallStore
+from raft_assets.embedded.app import EmbeddedSettings, create_app
+from raft_assets.embedded.models import model_version
+from raft_assets.settings import Endpoint, ResolvedSettings, Role, Workplace
+
+EMBEDDED_CEILING = 2  # calls at once: the embedded provider computes on this machine's cores
+HOSTED_CEILING = 8
+
+
+class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
+    """Endpoints, callers and settings of the project."""
+
+    project: str
+
+    @cached_property
+    def workplace(self) -> Workplace:
+        """Folders and variables, read when they are first needed."""
+        return Workplace.load(Path(self.project))
+
+    @cached_property
+    def endpoints(self) -> dict[Role, Endpoint]:
+        """Endpoint of every configured role."""
+        return self.workplace.environment.endpoints()
+
+    @cached_property
+    def _embedded_app(self) -> Starlette:
+        place = self.workplace
+        return create_app(EmbeddedSettings(place.embedded_folder, place.encoder_folder, place.huggingface_home))
+
+    def settings(self, domain: str) -> ResolvedSettings:
+        """The domain's settings."""
+        return self.workplace.settings(domain)
+
+    def client(self, role: Role) -> openai.AsyncOpenAI:
+        """The OpenAI client of a role's service; whoever opens it closes it."""
+        return open_client(self.endpoints[role], lambda: self._embedded_app)
+
+    @contextmanager
+    def caller(
+        self, role: Role, *, model: str | None = None, training_hash: str = "", on_progress: Callable[[Progress], None] | None = None
+    ) -> Iterator[Caller]:
+        """A caller for the role's model, or for a model fine-tuned from it (`model` with its `training_hash`)."""
+        endpoint = self.endpoints[role]
+        embedded = endpoint.provider == "embedded"
+        version = model_version(model or endpoint.model, self.workplace.embedded_folder) if embedded else training_hash
+        with CallStore(self.workplace.calls) as store:
+            caller = Caller(
+                endpoint,
+                model=model,
+                model_version=version,
+                client=self.client(role),
+                store=store,
+                ceiling=EMBEDDED_CEILING if embedded else HOSTED_CEILING,
+                on_progress=on_progress,
+            )
+            try:
+                yield caller
+            finally:
+                caller.close()
