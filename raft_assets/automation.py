@@ -1,6 +1,7 @@
 """When something happens without being asked: observing always, requesting only where it is switched on, paying never.
 
-One rule decides what is requested, the same that `raft run` follows: what is not fresh, in waves. So a tick can't ask for what a command would skip.
+One rule decides what is requested, the same that `raft run` follows: what is not fresh, in waves. So a tick can't ask
+for what a command would skip.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,10 @@ REQUEST_EVERY_S = 60
 
 @dg.sensor(minimum_interval_seconds=OBSERVE_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
 def observe_domains(context: dg.SensorEvaluationContext, models: Models) -> dg.SkipReason:
-    """Registers domains and reports changed files, settings and models, so that the lineage shows what is stale. Starts nothing."""
+    """Registers domains and reports changed files, settings and models, so that the lineage shows what is stale.
+
+    Starts nothing.
+    """
     try:
         names = observe(context.instance, models.workplace)
     except RaftError as error:
@@ -32,7 +36,10 @@ def requests(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iter
     """A run request per domain for what is not fresh and costs nothing, unless a run of the domain is still open."""
     close_killed_runs(instance)
     for domain in observe(instance, models.workplace):
-        if instance.get_runs(filters=dg.RunsFilter(tags={"dagster/partition": domain}, statuses=[*OPEN, dg.DagsterRunStatus.QUEUED]), limit=1):
+        if instance.get_runs(
+            filters=dg.RunsFilter(tags={"dagster/partition": domain}, statuses=[*OPEN, dg.DagsterRunStatus.QUEUED]),
+            limit=1,
+        ):
             continue
         free = free_assets(graph, models.endpoints)
         current = states(instance, graph, domain)
@@ -44,12 +51,21 @@ def requests(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iter
 def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetKey]:
     """Assets that make no paid call: those that call a role which is not known to be free are left to people."""
     paid = {role.value for role, endpoint in endpoints.items() if not endpoint.is_free}
-    return [key for key in assets_in_order(graph) if not paid.intersection(str(graph.get(key).metadata.get(ROLES, "")).split())]
+    return [
+        key
+        for key in assets_in_order(graph)
+        if not paid.intersection(str(graph.get(key).metadata.get(ROLES, "")).split())
+    ]
 
 
-@dg.sensor(job_name=LINEAGE_JOB, minimum_interval_seconds=REQUEST_EVERY_S, default_status=dg.DefaultSensorStatus.STOPPED)
+@dg.sensor(
+    job_name=LINEAGE_JOB, minimum_interval_seconds=REQUEST_EVERY_S, default_status=dg.DefaultSensorStatus.STOPPED
+)
 def request_stale(context: dg.SensorEvaluationContext, models: Models) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Materializes what is stale, wave by wave, as soon as it is. Off until it is switched on; never starts anything paid."""
+    """Materializes what is stale, wave by wave, as soon as it is.
+
+    Off until it is switched on; never starts anything paid.
+    """
     assert context.repository_def is not None
     requested = list(requests(context.instance, context.repository_def.asset_graph, models))
     yield from requested or [dg.SkipReason("everything that costs nothing is fresh, running or failed")]

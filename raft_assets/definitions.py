@@ -23,9 +23,21 @@ def definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=[*external_assets(domains), *dg.load_assets_from_modules([documents, dataset, student, evaluation])],
         jobs=[
-            dg.define_asset_job(LINEAGE_JOB, selection="*", description="The whole lineage of a domain, from its documents to its eval report."),
-            dg.define_asset_job("dataset", selection="+key:training_files", description="From documents to training files: nothing is trained yet."),
-            dg.define_asset_job("evaluation", selection="group:evaluation", description="Answers, scores and report of the student that is deployed."),
+            dg.define_asset_job(
+                LINEAGE_JOB,
+                selection="*",
+                description="The whole lineage of a domain, from its documents to its eval report.",
+            ),
+            dg.define_asset_job(
+                "dataset",
+                selection="+key:training_files",
+                description="From documents to training files: nothing is trained yet.",
+            ),
+            dg.define_asset_job(
+                "evaluation",
+                selection="group:evaluation",
+                description="Answers, scores and report of the student that is deployed.",
+            ),
         ],
         schedules=[automation.nightly],
         sensors=[automation.observe_domains, automation.request_stale],

@@ -1,4 +1,7 @@
-"""Errors that a user can act on. Every one says in a sentence what happened, where, and what to do; the CLI prints it without a traceback."""
+"""Errors that a user can act on.
+
+Every one says in a sentence what happened, where, and what to do; the CLI prints it without a traceback.
+"""
 
 
 class RaftError(Exception):
@@ -6,7 +9,10 @@ class RaftError(Exception):
 
 
 class SettingsError(RaftError):
-    """A preset, `domain.yaml`, environment variable or flag is wrong; the message names field, value and what is allowed."""
+    """A preset, `domain.yaml`, environment variable or flag is wrong.
+
+    The message names field, value and what is allowed.
+    """
 
 
 class DataError(RaftError):

@@ -1,6 +1,7 @@
 """What the outside world looks like: domains, their files, their settings, the roles' models.
 
-The observing sensor, `raft run` and `raft status` call `observe`, so they can't disagree. A data version is a hash of content: a changed
+The observing sensor, `raft run` and `raft status` call `observe`, so they can't disagree. A data version is a hash of
+content: a changed
 modification time changes nothing.
 """
 
@@ -13,7 +14,7 @@ import dagster as dg
 
 from raft_assets.embedded.models import model_version
 from raft_assets.partitions import DOMAIN_PARTITIONS
-from raft_assets.raft.files import QUESTIONS_FILE, DocumentFile, HashMemo, domain_names, list_documents
+from raft_assets.raft.files import QUESTIONS_FILE, DocumentFile, HashMemo, domain_folder, domain_names, list_documents
 from raft_assets.raft.identity import digest
 from raft_assets.settings import Endpoint, Role, Section, Workplace
 
@@ -23,7 +24,8 @@ FILES, SETTINGS = "domain_files", "domain_settings"
 DOCUMENTS = dg.AssetKey([FILES, "documents"])
 QUESTIONS = dg.AssetKey([FILES, "questions"])
 
-# every group of settings is an asset of its own, so that a change reaches exactly what depends on it; with it, the roles whose model matters there
+# every group of settings is an asset of its own, so that a change reaches exactly what depends on it; with it, the
+# roles whose model matters there
 SETTINGS_GROUPS: Mapping[str, tuple[Role, ...]] = {
     "documents": (),
     "chunks": (),
@@ -53,7 +55,7 @@ class Observation:
 
 
 def observe(instance: dg.DagsterInstance, workplace: Workplace) -> list[str]:
-    """Registers the domains that are there, unregisters those that are gone, and reports what changed; returns the domains.
+    """Registers the domains that are there, unregisters those that are gone, reports what changed; returns the domains.
 
     Raises SettingsError or RaftError where a domain's name or settings are wrong: nothing is reported then.
     """
@@ -72,14 +74,21 @@ def observe(instance: dg.DagsterInstance, workplace: Workplace) -> list[str]:
 
 def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
     """The state of every external asset of a domain."""
-    folder = workplace.data / domain
+    folder = domain_folder(workplace.data, domain)
     with HashMemo(workplace.home / "cache" / "hashes.sqlite") as memo:
         files = list_documents(folder, memo)
-    yield Observation(DOCUMENTS, domain, digest(*[part for file in files for part in (file.path, file.content_hash)]), _describe_files(files))
+    yield Observation(
+        DOCUMENTS,
+        domain,
+        digest(*[part for file in files for part in (file.path, file.content_hash)]),
+        _describe_files(files),
+    )
     questions = folder / QUESTIONS_FILE
     content = questions.read_bytes() if questions.is_file() else b""
     lines = content.count(b"\n")
-    yield Observation(QUESTIONS, domain, digest(content), {"dagster/row_count": lines, "path": str(questions) if content else "none"})
+    yield Observation(
+        QUESTIONS, domain, digest(content), {"dagster/row_count": lines, "path": str(questions) if content else "none"}
+    )
     resolved = workplace.settings(domain)
     endpoints = workplace.environment.endpoints()
     for group, roles in SETTINGS_GROUPS.items():
@@ -90,7 +99,9 @@ def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
         }
         text = json.dumps(content_of_group, sort_keys=True, ensure_ascii=False)
         metadata = {"preset": resolved.preset, **content_of_group["settings"], **content_of_group["models"]}
-        yield Observation(settings_key(group), domain, digest(text), {name: str(value) for name, value in metadata.items()})
+        yield Observation(
+            settings_key(group), domain, digest(text), {name: str(value) for name, value in metadata.items()}
+        )
 
 
 def resolved_model(endpoint: Endpoint, workplace: Workplace) -> str:
@@ -106,7 +117,14 @@ def external_assets(partitions_def: dg.PartitionsDefinition) -> list[dg.AssetSpe
         QUESTIONS: (f"Golden questions that a person wrote: `{QUESTIONS_FILE}` of the domain.", "json"),
     } | {settings_key(group): (_describe_group(group, roles), "yaml") for group, roles in SETTINGS_GROUPS.items()}
     return [
-        dg.AssetSpec(key, partitions_def=partitions_def, group_name=key.path[0], kinds={kind}, description=text, owners=["team:raft"])
+        dg.AssetSpec(
+            key,
+            partitions_def=partitions_def,
+            group_name=key.path[0],
+            kinds={kind},
+            description=text,
+            owners=["team:raft"],
+        )
         for key, (text, kind) in described.items()
     ]
 
@@ -117,7 +135,10 @@ def _describe_group(group: str, roles: tuple[Role, ...]) -> str:
 
 
 def _describe_files(files: list[DocumentFile]) -> dict[str, Any]:
-    listed = "\n".join(f"| `{file.path.replace('|', '¦').replace('`', '´')}` | {file.size:,} | `{file.content_hash[:12]}` |" for file in files[:50])
+    listed = "\n".join(
+        f"| `{file.path.replace('|', '¦').replace('`', '´')}` | {file.size:,} | `{file.content_hash[:12]}` |"
+        for file in files[:50]
+    )
     more = f"\n\n… and {len(files) - 50} more" if len(files) > 50 else ""
     return {
         "documents": len(files),
@@ -134,9 +155,15 @@ def _last_version(instance: dg.DagsterInstance, observation: Observation) -> str
 
 
 def _report(instance: dg.DagsterInstance, observation: Observation) -> None:
-    # staleness of an external asset is read from observations, automation and the partition bar from materializations; in this
+    # staleness of an external asset is read from observations, automation and the partition bar from materializations;
+    # in this
     # order a run that starts in between is told stale rather than fresh
     for event in (dg.AssetObservation, dg.AssetMaterialization):
         instance.report_runless_asset_event(
-            event(observation.key, partition=observation.domain, metadata=observation.metadata, tags={DATA_VERSION_TAG: observation.data_version})
+            event(
+                observation.key,
+                partition=observation.domain,
+                metadata=observation.metadata,
+                tags={DATA_VERSION_TAG: observation.data_version},
+            )
         )

@@ -25,6 +25,14 @@ def log_progress(context: dg.AssetExecutionContext, *, total: int | None = None)
         of_total, left = "", ""
         if total and rate:
             of_total, left = f" of {total}", f", {max(total - progress.answered, 0) / rate:.0f} s left"
-        context.log.info("%s %d%s calls (%d from store), %.0f/s%s", PREFIX, progress.answered, of_total, progress.tally.from_store, rate, left)
+        context.log.info(
+            "%s %d%s calls (%d from store), %.0f/s%s",
+            PREFIX,
+            progress.answered,
+            of_total,
+            progress.tally.from_store,
+            rate,
+            left,
+        )
 
     return say

@@ -1,6 +1,7 @@
 """Dagster runs as `raft run` makes them: the same job, events and metadata as a run that the UI starts.
 
-One process per domain, because runs compute; within it wave after wave, each wave one run. A run carries its process in a tag, so that the next
+One process per domain, because runs compute; within it wave after wave, each wave one run. A run carries its process in
+a tag, so that the next
 command can close what was killed.
 """
 
@@ -17,7 +18,12 @@ from raft_assets.freshness import Graph, assets_in_order, next_wave, states
 LINEAGE_JOB = "lineage"
 COMMAND_TAG = "raft/command"
 PROCESS_TAG = "raft/process"
-OPEN = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.NOT_STARTED]
+OPEN = [
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.CANCELING,
+    dg.DagsterRunStatus.NOT_STARTED,
+]
 
 
 def this_process() -> str:
@@ -42,19 +48,36 @@ def close_killed_runs(instance: dg.DagsterInstance) -> list[str]:
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=OPEN)):
         process = run.tags.get(PROCESS_TAG)
         if process and not is_alive(process):
-            instance.report_run_failed(run, "The process of this run was killed. What it had finished is kept: materialize again, and the rest follows.")
+            instance.report_run_failed(
+                run,
+                "The process of this run was killed. "
+                "What it had finished is kept: materialize again, and the rest follows.",
+            )
             closed.append(run.run_id)
     return closed
 
 
 def materialize(
-    defs: dg.Definitions, instance: dg.DagsterInstance, domain: str, wanted: Sequence[dg.AssetKey], *, force: bool, command: str
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    domain: str,
+    wanted: Sequence[dg.AssetKey],
+    *,
+    force: bool,
+    command: str,
 ) -> bool:
-    """Materializes what is not fresh of `wanted` (with `force` all of it) in one domain, wave by wave; False after a failed run."""
+    """Materializes what is not fresh of `wanted` (with `force` all of it) in one domain, wave by wave.
+
+    False after a failed run.
+    """
     graph: Graph = defs.resolve_asset_graph()
     job = defs.resolve_job_def(LINEAGE_JOB)
     done: set[dg.AssetKey] = set()
-    wave = [key for key in assets_in_order(graph) if key in set(wanted)] if force else next_wave(graph, states(instance, graph, domain), wanted)
+    wave = (
+        [key for key in assets_in_order(graph) if key in set(wanted)]
+        if force
+        else next_wave(graph, states(instance, graph, domain), wanted)
+    )
     while wave:
         result = job.execute_in_process(
             partition_key=domain,
@@ -74,7 +97,18 @@ def materialize(
 def worker_command(domain: str, wanted: Sequence[dg.AssetKey], *, force: bool, command: str) -> list[str]:
     """Command line of the process that materializes one domain."""
     names = ",".join(key.to_user_string() for key in wanted)
-    return [sys.executable, "-m", __name__, "--domain", domain, "--assets", names, "--command", command, *(["--force"] if force else [])]
+    return [
+        sys.executable,
+        "-m",
+        __name__,
+        "--domain",
+        domain,
+        "--assets",
+        names,
+        "--command",
+        command,
+        *(["--force"] if force else []),
+    ]
 
 
 def _work() -> int:
@@ -87,10 +121,14 @@ def _work() -> int:
 
     wanted = [dg.AssetKey.from_user_string(name) for name in arguments.assets.split(",")]
     with dg.DagsterInstance.get() as instance:
-        done = materialize(definitions(), instance, arguments.domain, wanted, force=arguments.force, command=arguments.command)
+        done = materialize(
+            definitions(), instance, arguments.domain, wanted, force=arguments.force, command=arguments.command
+        )
     return 0 if done else 1
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # domains run side by side; threads of one would take the other's core
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # domains run side by side; threads of one would take the other's core
     sys.exit(_work())

@@ -1,11 +1,15 @@
 """Every setting, typed, with its unit, default and bounds; the only module that reads the environment.
 
-Two kinds that never mix. `DomainSettings` determine data: they come from a preset (`presets/*.yaml`) and a domain's `domain.yaml`, and a
-change makes what depends on it stale. `Workplace` and `Endpoint` say where and how the work is executed: they come from the environment, `.env` and
+Two kinds that never mix. `DomainSettings` determine data: they come from a preset (`presets/*.yaml`) and a domain's
+`domain.yaml`, and a
+change makes what depends on it stale. `Workplace` and `Endpoint` say where and how the work is executed: they come from
+the environment, `.env` and
 `.env.state`. Of these only a role's *model* determines data.
 
-Precedence, highest first: `domain.yaml`, then its preset, then the defaults below; for addresses and keys: environment, `.env`, `.env.state`.
-Which preset: `preset:` in `domain.yaml`, then the last `raft run --preset` for that domain, then `RAFT_PRESET`, then `default`.
+Precedence, highest first: `domain.yaml`, then its preset, then the defaults below; for addresses and keys: environment,
+`.env`, `.env.state`.
+Which preset: `preset:` in `domain.yaml`, then the last `raft run --preset` for that domain, then `RAFT_PRESET`, then
+`default`.
 """
 
 import json
@@ -29,6 +33,7 @@ EMBEDDED_MODELS = {
     "BASELINE": "embedded-reader",
     "STUDENT": "embedded-reader",
 }
+EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, no language model"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_PRESET = "default"
 RESERVED_SETTINGS_FILE = "domain.yaml"
@@ -52,10 +57,14 @@ class DocumentSettings(Section):
 class ChunkSettings(Section):
     """How documents are cut."""
 
-    tokenizer: Literal["o200k_base", "cl100k_base"] = Field("o200k_base", description="what counts tokens; o200k is that of GPT-4o and later")
+    tokenizer: Literal["o200k_base", "cl100k_base"] = Field(
+        "o200k_base", description="what counts tokens; o200k is that of GPT-4o and later"
+    )
     chunk_size: Annotated[int, Field(ge=16, le=8000)] = Field(160, description="hard maximum of a chunk, tokens")
     chunk_overlap: Annotated[int, Field(ge=0, le=4000)] = Field(0, description="tokens that neighbouring chunks share")
-    min_chunk_tokens: Annotated[int, Field(ge=1, le=1000)] = Field(24, description="smaller pieces join a neighbour, tokens")
+    min_chunk_tokens: Annotated[int, Field(ge=1, le=1000)] = Field(
+        24, description="smaller pieces join a neighbour, tokens"
+    )
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> "ChunkSettings":
@@ -69,14 +78,22 @@ class QuestionSettings(Section):
 
     style: Literal["general"] = Field("general", description="folder of raft/prompts")
     questions_per_chunk: Annotated[int, Field(ge=1, le=20)] = Field(4, description="questions asked of every chunk")
-    target_pairs: Annotated[int, Field(ge=1)] | None = Field(None, description="stop evenly at about this many pairs; null: all chunks")
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="of the teacher; null: the service's default")
+    target_pairs: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="stop evenly at about this many pairs; null: all chunks"
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        None, description="of the teacher; null: the service's default"
+    )
     max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(1024, description="room for an answer, tokens")
-    min_support: Annotated[float, Field(ge=0, le=1)] = Field(0.6, description="share of the answer's content words that the oracle document must hold")
+    min_support: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.6, description="share of the answer's content words that the oracle document must hold"
+    )
     retrieval_top_k: Annotated[int, Field(ge=0, le=100)] = Field(
         5, description="the question must bring its chunk back among so many nearest ones; 0: gate off"
     )
-    near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(0.85, description="Jaccard similarity of two questions that counts as the same")
+    near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(
+        0.85, description="Jaccard similarity of two questions that counts as the same"
+    )
 
 
 class DatasetSettings(Section):
@@ -84,13 +101,23 @@ class DatasetSettings(Section):
 
     distractors: Annotated[int, Field(ge=0, le=50)] = Field(3, description="distractor documents per row")
     distractor_kind: Literal["random", "hard"] = Field("random", description="random, or nearest chunks by embedding")
-    p: Annotated[float, Field(ge=0, le=1)] = Field(0.8, description="share of train and valid rows that keep their oracle document")
-    without_oracle: Literal["abstain", "answer"] = Field("abstain", description="what rows without their oracle document teach")
+    p: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.8, description="share of train and valid rows that keep their oracle document"
+    )
+    without_oracle: Literal["abstain", "answer"] = Field(
+        "abstain", description="what rows without their oracle document teach"
+    )
     eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.25, description="share of rows for evaluation")
     valid_share: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of rows for validation")
-    min_eval_rows: Annotated[int, Field(ge=1)] = Field(20, description="a coarser split unit is taken only if evaluation gets so many rows")
-    min_valid_rows: Annotated[int, Field(ge=0)] = Field(10, description="a coarser split unit is taken only if validation gets so many rows")
-    near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(0.8, description="Jaccard similarity of two chunks that share a split")
+    min_eval_rows: Annotated[int, Field(ge=1)] = Field(
+        20, description="a coarser split unit is taken only if evaluation gets so many rows"
+    )
+    min_valid_rows: Annotated[int, Field(ge=0)] = Field(
+        10, description="a coarser split unit is taken only if validation gets so many rows"
+    )
+    near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(
+        0.8, description="Jaccard similarity of two chunks that share a split"
+    )
     seed: int = Field(0, description="of every draw")
 
     @model_validator(mode="after")
@@ -103,27 +130,39 @@ class DatasetSettings(Section):
 class TrainingSettings(Section):
     """The student's fine-tuning."""
 
-    format: Literal["chat", "completion"] = Field("chat", description="of the training files and of the student's prompts")
-    n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = Field("auto", description="passes over the training file")
+    format: Literal["chat", "completion"] = Field(
+        "chat", description="of the training files and of the student's prompts"
+    )
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = Field(
+        "auto", description="passes over the training file"
+    )
     batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field("auto", description="rows per step")
-    learning_rate_multiplier: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = Field("auto", description="of the service's default")
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = Field(
+        "auto", description="of the service's default"
+    )
     seed: int = Field(0, description="of the training job")
 
 
 class DeploymentSettings(Section):
     """Where the student is served."""
 
-    expiry_hours: Annotated[int, Field(ge=1)] | None = Field(None, description="life of a deployment that costs money; null: no end")
+    expiry_hours: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="life of a deployment that costs money; null: no end"
+    )
 
 
 class EvaluationSettings(Section):
     """What baseline and student are asked."""
 
-    arms: tuple[Arm, ...] = Field(("main", "retrieved", "distractors_only", "closed_book"), min_length=1, description="what the model is shown")
+    arms: tuple[Arm, ...] = Field(
+        ("main", "retrieved", "distractors_only", "closed_book"), min_length=1, description="what the model is shown"
+    )
     top_k: Annotated[int, Field(ge=1, le=50)] = Field(4, description="documents of the retrieved arm")
     max_rows: Annotated[int, Field(ge=1)] | None = Field(None, description="generated rows per arm; null: all")
     max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(1024, description="room for an answer, tokens")
-    bootstrap_draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(10_000, description="resamples behind an interval")
+    bootstrap_draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
+        10_000, description="resamples behind an interval"
+    )
 
     @model_validator(mode="after")
     def _main_arm_stays(self) -> "EvaluationSettings":
@@ -191,7 +230,10 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Environment:
-    """Variables of the process, then of `.env`, then of `.env.state`; unprefixed credentials count from the files only."""
+    """Variables of the process, then of `.env`, then of `.env.state`.
+
+    Unprefixed credentials count from the files only.
+    """
 
     process: Mapping[str, str]
     files: Mapping[str, str]
@@ -215,11 +257,15 @@ class Environment:
     def endpoints(self) -> dict[Role, Endpoint]:
         """The endpoint of every role; the judge only where one is configured.
 
-        Raises SettingsError for a half-configured role: falling back would spend, or not spend, where the user didn't mean to.
+        Raises SettingsError for a half-configured role: falling back would spend, or not spend, where the user didn't
+        mean to.
         """
         pinned = self.get("RAFT_PROVIDER")
         if pinned not in (None, "embedded"):
-            raise SettingsError(f"RAFT_PROVIDER is {pinned!r}; allowed is embedded (which ignores every configured endpoint), or nothing.")
+            raise SettingsError(
+                f"RAFT_PROVIDER is {pinned!r}; allowed is embedded "
+                f"(which ignores every configured endpoint), or nothing."
+            )
         found = {role: endpoint for role in Role if not pinned and (endpoint := self._endpoint(role))}
         for role, model in EMBEDDED_MODELS.items():
             if role != Role.BASELINE:
@@ -227,7 +273,9 @@ class Environment:
         student = found[Role.STUDENT]
         found.setdefault(
             Role.BASELINE,
-            Endpoint(Role.BASELINE, student.provider, student.model, student.base_url, student.api_key, student.api_version),
+            Endpoint(
+                Role.BASELINE, student.provider, student.model, student.base_url, student.api_key, student.api_version
+            ),
         )
         return found
 
@@ -245,9 +293,14 @@ class Environment:
             return None
         key, base_url = key or self.files.get("OPENAI_API_KEY"), base_url or self.files.get("OPENAI_BASE_URL")
         if not model:
-            raise SettingsError(f"{role} is half configured: {names[2]} (the model) is not set. Set it, or remove the other {prefix}_OPENAI_* variables.")
+            raise SettingsError(
+                f"{role} is half configured: {names[2]} (the model) is not set. "
+                f"Set it, or remove the other {prefix}_OPENAI_* variables."
+            )
         if not (key or base_url):
-            raise SettingsError(f"{role} is half configured: set {names[0]}, or {names[1]} for a service that needs no key.")
+            raise SettingsError(
+                f"{role} is half configured: set {names[0]}, or {names[1]} for a service that needs no key."
+            )
         return Endpoint(role, "openai", model, base_url or OPENAI_BASE_URL, SecretStr(key) if key else None)
 
     def _azure(self, role: Role, prefix: str) -> Endpoint | None:
@@ -258,8 +311,18 @@ class Environment:
         key, address = key or self.files.get("AZURE_OPENAI_API_KEY"), address or self.files.get("AZURE_OPENAI_ENDPOINT")
         for name, value in zip(names[1:], (address, model), strict=True):
             if not value:
-                raise SettingsError(f"{role} is half configured: {name} is not set. Set it, or remove the other {prefix}_AZURE_OPENAI_* variables.")
-        return Endpoint(role, "azure", str(model), str(address), SecretStr(key) if key else None, self.get(f"{prefix}_OPENAI_API_VERSION"))
+                raise SettingsError(
+                    f"{role} is half configured: {name} is not set. "
+                    f"Set it, or remove the other {prefix}_AZURE_OPENAI_* variables."
+                )
+        return Endpoint(
+            role,
+            "azure",
+            str(model),
+            str(address),
+            SecretStr(key) if key else None,
+            self.get(f"{prefix}_OPENAI_API_VERSION"),
+        )
 
 
 # ---------------------------------------------------------------- where the work is done
@@ -282,9 +345,14 @@ class Workplace:
 
     @classmethod
     def load(cls, project: Path | None = None, process: Mapping[str, str] | None = None) -> "Workplace":
-        """The workplace of a project folder: the given one, `RAFT_PROJECT`, or the nearest folder upwards that holds `workspace.yaml`."""
+        """The workplace of a project folder.
+
+        The given one, `RAFT_PROJECT`, or the nearest folder upwards that holds `workspace.yaml`.
+        """
         variables = dict(os.environ if process is None else process)
-        root = (project or (Path(variables["RAFT_PROJECT"]) if variables.get("RAFT_PROJECT") else _find_project(Path.cwd()))).resolve()
+        root = (
+            project or (Path(variables["RAFT_PROJECT"]) if variables.get("RAFT_PROJECT") else _find_project(Path.cwd()))
+        ).resolve()
         environment = Environment.load(root, variables)
 
         def folder(name: str, default: Path) -> Path:
@@ -299,7 +367,9 @@ class Workplace:
             lake=environment.get("RAFT_LAKE") or str(home / "lake"),
             presets=folder("RAFT_PRESETS", root / "presets"),
             default_preset=environment.get("RAFT_PRESET") or DEFAULT_PRESET,
-            max_concurrent_runs=_bounded_int(environment, "RAFT_MAX_CONCURRENT_RUNS", default=os.cpu_count() or 2, low=1, high=256),
+            max_concurrent_runs=_bounded_int(
+                environment, "RAFT_MAX_CONCURRENT_RUNS", default=os.cpu_count() or 2, low=1, high=256
+            ),
             encoder_folder=(root / encoder).resolve() if encoder else None,
             huggingface_home=Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface"),
             environment=environment,
@@ -326,7 +396,10 @@ class Workplace:
         return self.home / "calls" / "calls.sqlite"
 
     def settings(self, domain: str) -> ResolvedSettings:
-        """The domain's settings with the source of each. Raises SettingsError naming file, field, value and what is allowed."""
+        """The domain's settings with the source of each.
+
+        Raises SettingsError naming file, field, value and what is allowed.
+        """
         file = self.data / domain / RESERVED_SETTINGS_FILE
         own = _read_yaml(file) if file.is_file() else {}
         preset = own.pop("preset", None) or self.chosen_presets().get(domain) or self.default_preset
@@ -338,7 +411,9 @@ class Workplace:
             _merge(merged, layer)
             sources |= dict.fromkeys(_dotted(layer), name)
         values = _validated(f"{domain} ({' + '.join(name for name, layer in layers if layer) or 'defaults'})", merged)
-        return ResolvedSettings(str(preset), values, {name: sources.get(name, "default") for name in _dotted(values.model_dump())})
+        return ResolvedSettings(
+            str(preset), values, {name: sources.get(name, "default") for name, _ in dotted(values)}
+        )
 
     def chosen_presets(self) -> dict[str, str]:
         """Domain to the preset that `raft run --preset` chose for it last."""
@@ -359,8 +434,20 @@ class Workplace:
     def _preset(self, name: str) -> dict[str, Any]:
         file = self.presets / f"{name}.yaml"
         if name not in self.preset_names():
-            raise SettingsError(f"There is no preset {name!r} in {self.presets}. Allowed: {', '.join(self.preset_names())}.")
+            raise SettingsError(
+                f"There is no preset {name!r} in {self.presets}. Allowed: {', '.join(self.preset_names())}."
+            )
         return _read_yaml(file) if file.is_file() else {}
+
+
+def dotted(settings: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a settings model with its dotted name."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, Section):
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _find_project(start: Path) -> Path:
@@ -382,7 +469,10 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content or {}, dict):
-        raise SettingsError(f"{file} must hold names and values (such as `chunks: {{chunk_size: 200}}`), not a {type(content).__name__}.")
+        raise SettingsError(
+            f"{file} must hold names and values "
+            f"(such as `chunks: {{chunk_size: 200}}`), not a {type(content).__name__}."
+        )
     return content or {}
 
 
@@ -390,19 +480,28 @@ def _check_layer(name: str, layer: Mapping[str, Any]) -> None:
     for section, content in layer.items():
         if section in DomainSettings.model_fields and section != "version" and not isinstance(content, dict):
             raise SettingsError(f"{name}: {section} is {content!r}; allowed are names and values below it.")
-    _validated(name, {key: value for key, value in layer.items()}, only_unknown=True)
+    _validated(name, layer, only_unknown=True)
 
 
 def _validated(name: str, values: Mapping[str, Any], *, only_unknown: bool = False) -> DomainSettings:
-    """`only_unknown`: of a single layer, misspelt names are told with the layer that holds them; values are judged after merging."""
+    """`only_unknown`.
+
+    Of a single layer, misspelt names are told with the layer that holds them; values are judged after merging.
+    """
     try:
         return DomainSettings.model_validate(values)
     except ValidationError as error:
         for problem in error.errors():
             if only_unknown and problem["type"] != "extra_forbidden":
                 continue
-            where = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("literal", "constrained", "int", "function")))
-            raise SettingsError(f"{name}: {where or 'settings'} is {_shown(problem['input'])}. {_allowed(problem, where)}") from error
+            where = ".".join(
+                str(part)
+                for part in problem["loc"]
+                if not str(part).startswith(("literal", "constrained", "int", "function"))
+            )
+            raise SettingsError(
+                f"{name}: {where or 'settings'} is {_shown(problem['input'])}. {_allowed(problem, where)}"
+            ) from error
     return DomainSettings()
 
 

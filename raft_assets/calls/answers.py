@@ -91,7 +91,7 @@ def one_line(message: object, *, limit: int = 300) -> str:
 
 def _read_choice(choice: Mapping[str, Any]) -> Reading:
     message = _mapping(choice.get("message"))
-    text = str(message.get("content") or choice.get("text") or "")
+    text = _whole_characters(str(message.get("content") or choice.get("text") or ""))
     finish = choice.get("finish_reason")
     if finish == CONTENT_FILTER:
         return Reading(text, "filtered", "The service's content filter cut the answer off.")
@@ -109,6 +109,11 @@ def _vector(embedding: Any) -> np.ndarray:
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype=FLOAT32)
     return np.asarray(embedding, dtype=FLOAT32)
+
+
+def _whole_characters(text: str) -> str:
+    """JSON may hold half a character (of an answer cut inside an emoji), which no file format downstream takes."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

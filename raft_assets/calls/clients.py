@@ -102,7 +102,7 @@ def _token_provider(endpoint: Endpoint) -> TokenProvider:
             try:
                 return str(await asyncio.wait_for(asyncio.to_thread(fetch), SIGN_IN_S))
             except (ClientAuthenticationError, TimeoutError) as error:
-                reason = str(error).splitlines()[0] if str(error) else f"no answer in {SIGN_IN_S:.0f} s"
+                reason = str(error).splitlines()[0].rstrip(".") if str(error) else f"no answer in {SIGN_IN_S:.0f} s"
         raise EndpointError(
             f"{endpoint.role} is on Azure without a key, and signing in failed ({reason}): run `az login`, "
             f"or set {endpoint.role}_AZURE_OPENAI_API_KEY."

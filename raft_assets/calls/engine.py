@@ -9,7 +9,8 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -66,7 +67,7 @@ class Caller:
         self._counting = threading.Lock()
         self._tally = Tally()
 
-    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+    def ask(self, requests: Iterable[Request]) -> Generator[Answer]:
         """Answers in the order of the requests, which are taken as they are needed; equal ones are asked once.
 
         A call that is given up is an answer with status `failed`. Raises EndpointError where the endpoint refuses in a
@@ -83,10 +84,10 @@ class Caller:
         )
         return self._handed_out(stream, requests, self._answer)
 
-    def embed(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+    def embed(self, texts: Iterable[str]) -> Generator[np.ndarray]:
         """A float32 vector per text, in order, as the model gives it; equal texts are asked once.
 
-        Texts are asked in batches and stored one by one. Raises as `ask` does, and EndpointError where a batch is given up:
+        Texts are asked in batches and stored one by one. Raises as `ask` does, and EndpointError where a batch is lost:
         a text without a vector has no place downstream.
         """
         stream = Stream(
@@ -106,7 +107,7 @@ class Caller:
 
     # ------------------------------------------------------------ in the consumer's thread
 
-    def _handed_out(self, stream: Stream[Any], items: Iterable[Any], result: Callable[[Slot], T]) -> Iterator[T]:
+    def _handed_out(self, stream: Stream[Any], items: Iterable[Any], result: Callable[[Slot], T]) -> Generator[T]:
         with contextlib.closing(stream.slots(items)) as slots:
             for answered, slot in enumerate(slots, start=1):
                 value = result(slot)
@@ -153,14 +154,14 @@ class Caller:
         [(key, request)] = batch
         response = await self._call(request.kind, request.body, read_answer)
         payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return [self._stored(key, request.kind, response.content.status, response.usage, response.latency_s, payload)]
+        return [self._stored(key, request.kind, response, payload, status=response.content.status)]
 
     async def _embed_batch(self, batch: Batch[str]) -> list[StoredCall]:
         texts = [text for _, text in batch]
         body = {"input": texts, "encoding_format": "base64"}
         response = await self._call(EMBEDDING, body, lambda payload: read_vectors(payload, count=len(texts)))
         return [
-            self._stored(key, EMBEDDING, "ok", usage, response.latency_s, vector.tobytes())
+            self._stored(key, EMBEDDING, replace(response, usage=usage), vector.tobytes(), status="ok")
             for (key, _), usage, vector in zip(batch, shared_out(response.usage, texts), response.content, strict=True)
         ]
 
@@ -180,10 +181,10 @@ class Caller:
             return response
         raise EndpointError(refusals.gave_up(self._endpoint, self._model, reason))
 
-    def _stored(self, key: str, kind: str, status: str, usage: Usage, latency_s: float, payload: bytes) -> StoredCall:
-        return StoredCall(
-            key, self._endpoint.service, self._model, kind, status, usage, latency_s, time.time(), payload
-        )
+    def _stored(self, key: str, kind: str, response: Response[Any], payload: bytes, *, status: str) -> StoredCall:
+        service, created = self._endpoint.service, time.time()
+        usage, latency_s = response.usage, response.latency_s
+        return StoredCall(key, service, self._model, kind, status, usage, latency_s, created, payload)
 
     def _count(
         self, *, calls: int = 0, from_store: int = 0, retries: int = 0, failures: int = 0, usage: Usage = NO_USAGE

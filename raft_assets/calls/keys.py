@@ -27,12 +27,12 @@ EMBEDDING = "embedding"
 
 def call_key(endpoint: Endpoint, request: Request, *, model: str, model_version: str) -> str:
     """Key of a chat or completion call, 64 hex digits."""
-    return _hashed(endpoint, model, model_version, request.kind, request.body, request.sample)
+    return _hashed(endpoint, (model, model_version), request.kind, request.body, request.sample)
 
 
 def embedding_key(endpoint: Endpoint, text: str, *, model: str, model_version: str) -> str:
     """Key of one text's vector; which texts shared its call doesn't count."""
-    return _hashed(endpoint, model, model_version, EMBEDDING, {"input": text}, 0)
+    return _hashed(endpoint, (model, model_version), EMBEDDING, {"input": text}, 0)
 
 
 def canonical(value: Any) -> str:
@@ -43,13 +43,13 @@ def canonical(value: Any) -> str:
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _hashed(endpoint: Endpoint, model: str, model_version: str, kind: str, body: Mapping[str, Any], sample: int) -> str:
+def _hashed(endpoint: Endpoint, resolved: tuple[str, str], kind: str, body: Mapping[str, Any], sample: int) -> str:
     named = {
         "format": KEY_FORMAT,
         "service": endpoint.service,
         "provider": endpoint.provider,
-        "model": model,
-        "model_version": model_version,
+        "model": resolved[0],
+        "model_version": resolved[1],
         "kind": kind,
         "body": body,
         "sample": sample,

@@ -142,6 +142,13 @@ class CallStore:
             calls, *tokens = self._patiently(lambda: _totals(self._reader))
             return StoreStats(calls, Usage(*tokens), self._path.stat().st_size)
 
+    def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
+        """Deletes the chosen entries, so that nothing of them stays in the file; returns how many they were."""
+        with self._explained(), self._reading, self._writing:
+            keys = [row[0] for row in self._reader.execute(f"SELECT {_COLUMNS} FROM calls") if _is_chosen(row, chosen)]
+            self._patiently(lambda: _delete(self._writer, keys))
+            return len(keys)
+
     def close(self) -> None:
         """Folds the write-ahead log into the file and lets go of it."""
         with self._explained(), self._reading, self._writing:
@@ -176,21 +183,15 @@ class CallStore:
             connection.execute(f"PRAGMA user_version={STORE_FORMAT}")
         elif version != STORE_FORMAT:
             raise RaftError(
-                f"The store of paid calls {self._path} has format {version} and this raft-assets reads {STORE_FORMAT}: "
+                f"The store of paid calls {self._path} has format {version}, this version reads {STORE_FORMAT}: "
                 "use the version that wrote it, or set RAFT_HOME to another folder."
             )
 
     def _commit(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
-        self._writer.execute("BEGIN IMMEDIATE")
-        try:
+        with _transaction(self._writer):
             kept = _select(self._writer, [call.key for call in calls])
             added = {call.key: call for call in calls if call.key not in kept}
             _insert(self._writer, added.values())
-            self._writer.execute("COMMIT")
-        except BaseException:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            raise
         return kept | added
 
     def _patiently(self, action: Callable[[], T]) -> T:
@@ -219,6 +220,19 @@ class CallStore:
             raise RaftError(f"The store of paid calls {self._path} {_remedy(_primary_code(error), error)}") from error
 
 
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One commit, or nothing; with the writer's lock from the start, because a reader can't always become a writer."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # after some errors SQLite has rolled back already
+            connection.execute("ROLLBACK")
+        raise
+
+
 def _select(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, StoredCall]:
     found = {}
     for start in range(0, len(keys), KEYS_PER_QUERY):
@@ -234,6 +248,19 @@ def _insert(connection: sqlite3.Connection, calls: Iterable[StoredCall]) -> None
     """Replaces an entry of the same key: `put` comes here only with keys that have no entry or a damaged one."""
     marks = ", ".join("?" * len(_NAMES))
     connection.executemany(f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES ({marks})", map(_row, calls))
+
+
+def _is_chosen(row: tuple[Any, ...], chosen: Callable[[StoredCall], bool]) -> bool:
+    """A damaged entry can't be judged, and holds whatever it holds: it goes."""
+    call = _call(row)
+    return call is None or chosen(call)
+
+
+def _delete(connection: sqlite3.Connection, keys: Sequence[str]) -> None:
+    connection.execute("PRAGMA secure_delete=ON")
+    with _transaction(connection):
+        connection.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in keys])
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _totals(connection: sqlite3.Connection) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ import click
 
 from raft_assets.cli.project import chosen_domains, instance_of
 from raft_assets.errors import DataError
-from raft_assets.purging import purge_domain
+from raft_assets.purging import purge as forget
 from raft_assets.raft.tables import RaftRow
 from raft_assets.resources.lake import Lake
 from raft_assets.settings import Workplace
@@ -16,9 +16,22 @@ from raft_assets.settings import Workplace
 
 @click.command()
 @click.argument("domain")
-@click.option("--format", "form", type=click.Choice(["hf", "chat", "completion", "eval"]), default="hf", show_default=True, help="As RAFT's own scripts name them.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["hf", "chat", "completion", "eval"]),
+    default="hf",
+    show_default=True,
+    help="As RAFT's own scripts name them.",
+)
 @click.option("--container", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
-@click.option("--to", "target", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write, one file per split.")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder to write, one file per split.",
+)
 def export(domain: str, form: str, container: str, target: Path) -> None:
     """Writes the QA dataset of a domain for other tools; Hugging Face `datasets` reads the folder.
 
@@ -50,7 +63,11 @@ def report(domain: str | None, in_browser: bool) -> None:
     """
     workplace = Workplace.load()
     lake = Lake(root=workplace.lake)
-    path = lake.index_path if domain is None else lake.path("eval_report", chosen_domains(workplace, [domain], everything=False)[0], ".html")
+    path = (
+        lake.index_path
+        if domain is None
+        else lake.path("eval_report", chosen_domains(workplace, [domain], everything=False)[0], ".html")
+    )
     if not path.is_file():
         raise DataError(f"There is no report at {path} yet. Make it: raft run {domain or '--all'}")
     if path.protocol not in ("", "file"):
@@ -67,20 +84,24 @@ def report(domain: str | None, in_browser: bool) -> None:
 
 @click.command()
 @click.argument("domain")
+@click.option(
+    "--document", metavar="PATH", help="Only this document, relative to the domain, once it is deleted there."
+)
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def purge(domain: str, yes: bool) -> None:
-    """Removes everything that was made from a domain: lake, call store, DuckDB, runs with their samples.
+def purge(domain: str, document: str | None, yes: bool) -> None:
+    """Forgets a text: everything that was made from it leaves lake, call store, results, caches and run history.
 
-    The documents in data/ are yours: delete the ones that must go first. What is still there is made again by the next run, without
-    asking a model again for the documents that are the same only if --keep... is not given.
+    The documents in data/ are yours to delete. What else the domain holds is made again by the next run; answers
+    about other documents stay stored and are not paid again.
 
     \b
     Examples:
-      rm data/bats/secret.pdf && raft purge bats && raft run bats
+      rm data/bats/secret.pdf && raft purge bats --document secret.pdf && raft run bats
+      raft purge bats --yes
     """
     workplace = Workplace.load()
     if not yes:
-        click.confirm(f"Remove everything that was made from {domain!r}?", abort=True)
+        click.confirm(f"Forget everything that was made from {document or 'the documents'} of {domain!r}?", abort=True)
     with instance_of(workplace) as instance:
-        for line in purge_domain(instance, workplace, domain):
+        for line in forget(instance, workplace, domain, document):
             click.echo(line)

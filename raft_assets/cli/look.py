@@ -18,11 +18,11 @@ from raft_assets.embedded.weights import find_weights
 from raft_assets.errors import RaftError
 from raft_assets.freshness import AssetState, Graph, states
 from raft_assets.observation import observe
-from raft_assets.raft.files import list_documents
+from raft_assets.raft.files import domain_folder, list_documents
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import close_killed_runs
-from raft_assets.settings import Role, Workplace
+from raft_assets.settings import Role, Workplace, dotted
 
 STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "failed": "red"}
 
@@ -49,10 +49,14 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
         observe(instance, workplace)
         found = {name: states(instance, graph, name) for name in names}
     verdicts = ResultsStore(path=str(workplace.results)).verdicts()
-    sentences = {name: verdict.sentence for name, verdict in verdicts.items()}
+    sentences = {name: verdict["sentence"] for name, verdict in verdicts.items()}
     if as_json:
         for name, of_domain in found.items():
-            click.echo(json.dumps({"domain": name, "assets": _plain(of_domain), "verdict": sentences.get(name)}, ensure_ascii=False))
+            click.echo(
+                json.dumps(
+                    {"domain": name, "assets": _plain(of_domain), "verdict": sentences.get(name)}, ensure_ascii=False
+                )
+            )
         return
     console = Console(highlight=False)
     for name, of_domain in found.items():
@@ -61,7 +65,10 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
 
 
 def _plain(of_domain: dict[object, AssetState]) -> dict[str, dict[str, object]]:
-    return {state.key.to_user_string(): {"state": state.state, "reasons": list(state.reasons)} for state in of_domain.values()}
+    return {
+        state.key.to_user_string(): {"state": state.state, "reasons": list(state.reasons)}
+        for state in of_domain.values()
+    }
 
 
 def _status_table(name: str, of_domain: dict[object, AssetState]) -> Table:
@@ -69,7 +76,9 @@ def _status_table(name: str, of_domain: dict[object, AssetState]) -> Table:
     for column in ("asset", "state", "because"):
         table.add_column(column)
     for state in of_domain.values():
-        table.add_row(state.key.to_user_string(), Text(state.state, style=STYLES[state.state]), Text("; ".join(state.reasons)))
+        table.add_row(
+            state.key.to_user_string(), Text(state.state, style=STYLES[state.state]), Text("; ".join(state.reasons))
+        )
     return table
 
 
@@ -86,18 +95,25 @@ def config(domain: tuple[str, ...]) -> None:
     for name in chosen_domains(workplace, domain, everything=not domain):
         resolved = workplace.settings(name)
         click.echo(f"# {name} (preset {resolved.preset})")
-        for dotted, source in resolved.sources.items():
-            value: object = resolved.values
-            for part in dotted.split("."):
-                value = getattr(value, part)
-            click.echo(f"{dotted} = {json.dumps(value, ensure_ascii=False)}  # {source}")
+        for dotted_name, value in dotted(resolved.values):
+            source = resolved.sources[dotted_name]
+            click.echo(f"{dotted_name} = {json.dumps(value, ensure_ascii=False)}  # {source}")
         click.echo()
     click.echo("# roles")
     for role, endpoint in workplace.environment.endpoints().items():
-        key = "with a key" if endpoint.api_key else "without a key"
-        click.echo(f"{role.value} = {endpoint.model}  # {endpoint.service}, {key if endpoint.provider != 'embedded' else 'nothing configured'}")
+        key = (
+            "nothing configured"
+            if endpoint.provider == "embedded"
+            else f"key {'set' if endpoint.api_key else 'absent'}"
+        )
+        click.echo(f"{role.value} = {endpoint.model}  # {endpoint.service}, {key}")
     click.echo("\n# workplace")
-    for label, where in (("project", workplace.project), ("data", workplace.data), ("lake", workplace.lake), ("DAGSTER_HOME", workplace.dagster_home)):
+    for label, where in (
+        ("project", workplace.project),
+        ("data", workplace.data),
+        ("lake", workplace.lake),
+        ("DAGSTER_HOME", workplace.dagster_home),
+    ):
         click.echo(f"{label} = {where}")
 
 
@@ -111,8 +127,11 @@ def domains() -> None:
     """
     workplace = Workplace.load()
     for name in chosen_domains(workplace, (), everything=True):
-        files = list_documents(workplace.data / name)
-        click.echo(f"{name}: {len(files)} documents, {sum(file.size for file in files):,} bytes, preset {workplace.settings(name).preset}")
+        files = list_documents(domain_folder(workplace.data, name))
+        click.echo(
+            f"{name}: {len(files)} documents, {sum(file.size for file in files):,} bytes, "
+            f"preset {workplace.settings(name).preset}"
+        )
 
 
 @dataclass(frozen=True)
@@ -144,7 +163,7 @@ def _examine(workplace: Workplace) -> Iterator[Finding]:
         ("home", lambda: _writable(workplace)),
         ("domains", lambda: f"{len(chosen_domains(workplace, (), everything=True))} in {workplace.data}"),
         ("settings", lambda: _settings_are_right(workplace)),
-        ("encoder weights", lambda: str(find_weights(workplace.encoder_folder, workplace.huggingface_home))),
+        ("encoder weights", lambda: str(find_weights(workplace.encoder_folder, hf_home=workplace.huggingface_home))),
         ("call store", lambda: _call_store(workplace)),
     ]
     models = Models(project=str(workplace.project))
@@ -165,7 +184,9 @@ def _writable(workplace: Workplace) -> str:
     try:
         workplace.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RaftError(f"{workplace.home} can't be made ({error.strerror}). Set RAFT_HOME to a folder that you may write.") from error
+        raise RaftError(
+            f"{workplace.home} can't be made ({error.strerror}). Set RAFT_HOME to a folder that you may write."
+        ) from error
     if not os.access(workplace.home, os.W_OK):
         raise RaftError(f"{workplace.home} can't be written. Set RAFT_HOME to a folder that you may write.")
     return f"{workplace.home} can be written"
@@ -192,5 +213,8 @@ def _answers(models: Models, role: Role) -> str:
     try:
         count = run_coroutine(listed())
     except Exception as error:  # whatever the service or the network does, the doctor reports it
-        raise RaftError(f"{endpoint.service} doesn't answer for {endpoint.model}: {type(error).__name__}. Check address, key and network.") from error
+        raise RaftError(
+            f"{endpoint.service} doesn't answer for {endpoint.model}: {type(error).__name__}. "
+            f"Check address, key and network."
+        ) from error
     return f"{endpoint.model} at {endpoint.service} ({count} models there)"

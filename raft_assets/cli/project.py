@@ -16,7 +16,10 @@ from raft_assets.settings import Workplace
 
 
 def enter(workplace: Workplace) -> None:
-    """Makes the workplace the one that Dagster and every child process use; installs `dagster.yaml` where there is none."""
+    """Makes the workplace the one that Dagster and every child process use.
+
+    Installs `dagster.yaml` where there is none.
+    """
     home = workplace.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
@@ -40,11 +43,18 @@ def chosen_domains(workplace: Workplace, named: Sequence[str], *, everything: bo
     known = domain_names(workplace.data)
     if everything or not named:
         if not everything:
-            raise click.UsageError(f"Name a domain or say --all. Domains in {workplace.data}: {', '.join(known) or 'none'}.")
+            raise click.UsageError(
+                f"Name a domain or say --all. Domains in {workplace.data}: {', '.join(known) or 'none'}."
+            )
         if not known:
-            raise click.UsageError(f"There is no domain in {workplace.data}. A domain is a folder of documents: mkdir {workplace.data}/mine, and put pdf, md, txt or html files there.")
+            raise click.UsageError(
+                f"There is no domain in {workplace.data}. "
+                f"A domain is a folder of documents: mkdir {workplace.data}/mine, and put pdf, md, txt or html files there."
+            )
         return known
     wanted = list(dict.fromkeys(normalized(name.rstrip("/")) for name in named))
     if unknown := [name for name in wanted if name not in known]:
-        raise click.UsageError(f"There is no domain {unknown[0]!r} in {workplace.data}. Domains there: {', '.join(known) or 'none'}.")
+        raise click.UsageError(
+            f"There is no domain {unknown[0]!r} in {workplace.data}. Domains there: {', '.join(known) or 'none'}."
+        )
     return wanted

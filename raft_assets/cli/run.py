@@ -15,14 +15,13 @@ from rich.live import Live
 from rich.text import Text
 
 from raft_assets.cli.project import chosen_domains, enter, instance_of
-from raft_assets.embedded.app import PROVIDER_LABEL
 from raft_assets.freshness import Graph, assets_in_order, states, with_upstream
 from raft_assets.observation import observe
 from raft_assets.progress import PREFIX
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import COMMAND_TAG, close_killed_runs, worker_command
-from raft_assets.settings import Workplace
+from raft_assets.settings import EMBEDDED_LABEL, Workplace
 
 REPORT = "eval_report"
 LOOK_EVERY_S = 0.5
@@ -59,13 +58,16 @@ class Work:
 @click.command()
 @click.argument("domain", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every domain in data/.")
-@click.option("--select", "selected", multiple=True, metavar="ASSET", help="Only this asset and what it needs; may be repeated.")
+@click.option(
+    "--select", "selected", multiple=True, metavar="ASSET", help="Only this asset and what it needs; may be repeated."
+)
 @click.option("--preset", metavar="NAME", help="Settings from presets/NAME.yaml, remembered for these domains.")
 @click.option("--force", is_flag=True, help="Also what is fresh. Calls that were paid are not repeated.")
 def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], preset: str | None, force: bool) -> None:
     """Materializes what is not fresh, from documents to eval report.
 
-    It is the materialization that the UI starts: runs, events and metadata show there. Ctrl-C keeps what is finished; the same command goes on.
+    It is the materialization that the UI starts: runs, events and metadata show there. Ctrl-C keeps what is finished;
+    the same command goes on.
 
     \b
     Examples:
@@ -82,7 +84,7 @@ def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], pr
         workplace.settings(name)
     console = Console(highlight=False)
     for role, endpoint in workplace.environment.endpoints().items():
-        label = PROVIDER_LABEL if endpoint.provider == "embedded" else endpoint.service
+        label = EMBEDDED_LABEL if endpoint.provider == "embedded" else endpoint.service
         console.print(f"{role.value:<10}{endpoint.model}  ({label})", markup=False)
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
@@ -115,7 +117,14 @@ def _wanted(graph: Graph, selected: Sequence[str]) -> list[dg.AssetKey]:
 
 
 def _work_through(
-    console: Console, instance: dg.DagsterInstance, workplace: Workplace, work: list[Work], wanted: Sequence[dg.AssetKey], *, force: bool, command: str
+    console: Console,
+    instance: dg.DagsterInstance,
+    workplace: Workplace,
+    work: list[Work],
+    wanted: Sequence[dg.AssetKey],
+    *,
+    force: bool,
+    command: str,
 ) -> None:
     """Runs the domains' processes, at most `max_concurrent_runs` at a time, and shows what they do."""
     with Live(console=console, refresh_per_second=4, transient=True) as live:
@@ -172,7 +181,9 @@ def _notice(item: Work, entry: dg.EventLogEntry, console: Console) -> None:
         rows = event.step_materialization_data.materialization.metadata.get("dagster/row_count")
         count = f"{rows.value:,} rows" if rows is not None and rows.value is not None else ""
         elapsed = time.monotonic() - item.started
-        console.print(f"{item.domain}: {event.asset_key.to_user_string():<18}{count:>14}  {elapsed:6.1f} s", markup=False)
+        console.print(
+            f"{item.domain}: {event.asset_key.to_user_string():<18}{count:>14}  {elapsed:6.1f} s", markup=False
+        )
     elif event.is_step_failure and event.step_failure_data.error:
         cause = event.step_failure_data.error
         while cause.cause:
@@ -182,13 +193,18 @@ def _notice(item: Work, entry: dg.EventLogEntry, console: Console) -> None:
 
 def _line(item: Work) -> RenderableType:
     elapsed = time.monotonic() - item.started
-    return Text(f"{item.domain}: {item.finished} of {item.due} assets, {elapsed:.0f} s  {item.asset}  {item.progress}", style="cyan", overflow="ellipsis", no_wrap=True)
+    return Text(
+        f"{item.domain}: {item.finished} of {item.due} assets, {elapsed:.0f} s  {item.asset}  {item.progress}",
+        style="cyan",
+        overflow="ellipsis",
+        no_wrap=True,
+    )
 
 
 def _tell_verdicts(console: Console, workplace: Workplace, names: Sequence[str]) -> None:
     verdicts, lake = ResultsStore(path=str(workplace.results)).verdicts(), Lake(root=workplace.lake)
     for name in names:
         if name in verdicts:
-            console.print(f"\n{name}: {verdicts[name].sentence}\n  report: {lake.path(REPORT, name, '.html')}", markup=False)
-
-
+            console.print(
+                f"\n{name}: {verdicts[name]['sentence']}\n  report: {lake.path(REPORT, name, '.html')}", markup=False
+            )

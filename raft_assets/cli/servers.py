@@ -24,7 +24,9 @@ def serve(port: int) -> None:
     from raft_assets.embedded.server import serve as serve_app
 
     click.echo(f"OpenAI API at http://127.0.0.1:{port}/v1 (no key needed; Ctrl-C ends it)")
-    serve_app(EmbeddedSettings(workplace.embedded_folder, workplace.encoder_folder, workplace.huggingface_home), port=port)
+    serve_app(
+        EmbeddedSettings(workplace.embedded_folder, workplace.encoder_folder, workplace.huggingface_home), port=port
+    )
 
 
 @click.command()
@@ -39,6 +41,17 @@ def ui(port: int) -> None:
     """
     workplace = Workplace.load()
     enter(workplace)
-    command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port), "--module-name", "raft_assets.definitions"]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--module-name",
+        "raft_assets.definitions",
+    ]
     os.chdir(workplace.project)
     os.execv(sys.executable, command)

@@ -20,7 +20,9 @@ SAMPLE_SHOWN = 5
 CELL_CHARACTERS = 240
 
 
-def describe_table(written: Written, model: type[Row], *, columns: Sequence[str], shown: Sequence[Row] | None = None) -> Metadata:
+def describe_table(
+    written: Written, model: type[Row], *, columns: Sequence[str], shown: Sequence[Row] | None = None
+) -> Metadata:
     """Schema, row count, address and a readable sample of some columns."""
     return {
         "dagster/column_schema": column_schema(model),
@@ -34,7 +36,9 @@ def column_schema(model: type[Row]) -> dg.TableSchema:
     """The row model as the catalog's table schema."""
     return dg.TableSchema(
         [
-            dg.TableColumn(field.name, str(field.type), description=(field.metadata or {}).get(b"description", b"").decode())
+            dg.TableColumn(
+                field.name, str(field.type), description=(field.metadata or {}).get(b"description", b"").decode()
+            )
             for field in arrow_schema(model)
         ]
     )
@@ -44,7 +48,9 @@ def markdown_table(rows: Iterable[Row | Mapping[str, Any]], columns: Sequence[st
     """Rows as a Markdown table of inert text."""
     contents = [row.model_dump() if isinstance(row, Row) else row for row in rows]
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
-    return dg.MetadataValue.md(head + "\n".join(f"| {' | '.join(inert(row[column]) for column in columns)} |" for row in contents))
+    return dg.MetadataValue.md(
+        head + "\n".join(f"| {' | '.join(inert(row[column]) for column in columns)} |" for row in contents)
+    )
 
 
 def inert(value: Any) -> str:
@@ -59,7 +65,9 @@ def inert(value: Any) -> str:
 
 def counts_table(counts: Mapping[str, int], name: str) -> dg.MarkdownMetadataValue:
     """Counts by name, largest first."""
-    return markdown_table([{name: key, "count": count} for key, count in Counter(counts).most_common()], [name, "count"])
+    return markdown_table(
+        [{name: key, "count": count} for key, count in Counter(counts).most_common()], [name, "count"]
+    )
 
 
 def plot(svg: str) -> dg.MarkdownMetadataValue:
@@ -72,9 +80,20 @@ def token_histogram(tokens: Sequence[int], title: str) -> dg.MarkdownMetadataVal
     return plot(histogram(list(tokens), title=title, x_label="tokens", standalone=True))
 
 
-def loss_plot(steps: Sequence[int], train: Sequence[float | None], valid: Sequence[float | None]) -> dg.MarkdownMetadataValue:
+def loss_plot(
+    steps: Sequence[int], train: Sequence[float | None], valid: Sequence[float | None]
+) -> dg.MarkdownMetadataValue:
     """Loss by step of training and validation."""
-    return plot(line(steps, {"train": train, "valid": valid}, title="Loss by training step", x_label="step", y_label="loss", standalone=True))
+    return plot(
+        line(
+            steps,
+            {"train": train, "valid": valid},
+            title="Loss by training step",
+            x_label="step",
+            y_label="loss",
+            standalone=True,
+        )
+    )
 
 
 def describe_calls(tally: Tally) -> Metadata:

@@ -10,6 +10,7 @@ import re
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from raft_assets.embedded.job_state import Job, JobError, JobFolder, job_folders
 from raft_assets.embedded.locks import try_exclusive
 from raft_assets.embedded.models import READER
 
-MAX_STARTS = 5  # a process that dies every time (out of memory) ends the job instead of starting for ever
+MAX_STARTS = 3  # a process that dies every time (out of memory) ends the job instead of starting for ever
 _ID = re.compile(r"ftjob-[0-9a-f]{24}")
 
 
@@ -34,7 +35,6 @@ class JobService:
         self._folder = folder
         self._files = files
         self._worker_options = list(worker_options)
-        self._workers: list[subprocess.Popen[bytes]] = []
 
     def create(self, request: JobRequest) -> Job:
         """Creates a job and starts it; raises ApiError (400)."""
@@ -131,7 +131,6 @@ class JobService:
         return job
 
     def _start_worker(self, folder: JobFolder, lock: int) -> None:
-        self._workers = [worker for worker in self._workers if worker.poll() is None]  # asking an ended child reaps it
         command: list[Any] = [
             sys.executable,
             "-m",
@@ -151,7 +150,7 @@ class JobService:
                 start_new_session=True,
                 pass_fds=[lock],
             )
-        self._workers.append(worker)
+        threading.Thread(target=worker.wait, daemon=True).start()  # an ended child that nobody waits for stays a zombie
 
 
 def _matches(job: Job, metadata: Mapping[str, str] | None) -> bool:

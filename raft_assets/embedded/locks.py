@@ -19,7 +19,7 @@ def exclusive(file: Path) -> Iterator[None]:
 
 
 def try_exclusive(file: Path) -> int | None:
-    """A descriptor that holds the lock until it and its copies in child processes are closed; None where it is taken."""
+    """A descriptor that holds the lock until it and its copies in children are closed; None where it is taken."""
     descriptor = _open(file)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,6 +6,7 @@
 import hashlib
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,13 @@ class ModelStore:
             return FineTunedModel.model_validate_json((place / _CARD).read_bytes())
         except (OSError, ValidationError):
             return None
+
+
+def hash_of_saved(save: Callable[[Path], None]) -> str:
+    """The hash that `publish` would give to what `save` writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder))
+        return _hash_of_files(Path(folder))
 
 
 def _hash_of_files(folder: Path) -> str:

@@ -7,15 +7,15 @@ baseline, and `ft:embedded-reader:...` are readers that were fine-tuned. None of
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from raft_assets.embedded import answers
 from raft_assets.embedded.encoder import Encoder, Floats
 from raft_assets.embedded.errors import ApiError, bad_request, model_not_found
-from raft_assets.embedded.model_store import OWNER, FineTunedModel, ModelStore
-from raft_assets.embedded.reader.model import FORMAT as READER_VERSION
+from raft_assets.embedded.model_store import OWNER, FineTunedModel, ModelStore, hash_of_saved
+from raft_assets.embedded.reader.model import Model, save_model
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.teacher.ask import TEACHER_VERSION, AskedQuestion, ask
 from raft_assets.embedded.weights import MODEL_SHA256
@@ -30,11 +30,7 @@ ALL_QUESTIONS = 1000  # more than the rules ever ask about a chunk
 REMEMBERED_DOCUMENTS, REMEMBERED_READERS = 4096, 8
 
 _RELEASED_AT = 1_793_491_200  # 2026-11-01, when the built-in models appeared
-_VERSIONS = {
-    TEACHER: (TEACHER_VERSION, READER_VERSION, MODEL_SHA256),
-    ENCODER: (MODEL_SHA256,),
-    READER: (READER_VERSION, MODEL_SHA256),
-}
+_BUILT_IN = (TEACHER, ENCODER, READER)
 
 
 def model_version(model: str, folder: Path) -> str:
@@ -42,14 +38,28 @@ def model_version(model: str, folder: Path) -> str:
 
     Raises EndpointError for a model that the state folder doesn't hold.
     """
-    if model in _VERSIONS:
-        return digest("embedded", PROVIDER_VERSION, *_VERSIONS[model])
+    return digest("embedded", PROVIDER_VERSION, *_determinants(model, folder))
+
+
+def _determinants(model: str, folder: Path) -> tuple[str, ...]:
+    if model == TEACHER:
+        return TEACHER_VERSION, _initial_reader_sha256()
+    if model == ENCODER:
+        return (MODEL_SHA256,)
+    if model == READER:
+        return (_initial_reader_sha256(),)
     found = ModelStore(folder).find(model)
     if found is None:
         raise EndpointError(
             f"The embedded provider in {folder} has no model {model!r}. Materialize finetuned_model again."
         )
-    return digest("embedded", PROVIDER_VERSION, READER_VERSION, MODEL_SHA256, found.sha256)
+    return (found.sha256,)
+
+
+@lru_cache(maxsize=1)
+def _initial_reader_sha256() -> str:
+    """The hash that the untrained reader would be published under: of its format, features, encoder and weights."""
+    return hash_of_saved(partial(save_model, Model.initial(), encoder_sha256=MODEL_SHA256))
 
 
 class Models:
@@ -70,19 +80,19 @@ class Models:
 
     def cards(self) -> list[dict[str, Any]]:
         """OpenAI's `model` object of every model."""
-        return [_card(model, _RELEASED_AT) for model in _VERSIONS] + [
+        return [_card(model, _RELEASED_AT) for model in _BUILT_IN] + [
             _card(model.id, model.created_ns // 10**9) for model in self._store.list()
         ]
 
     def card(self, model: str) -> dict[str, Any]:
         """OpenAI's `model` object; raises ApiError (404)."""
-        if model in _VERSIONS:
+        if model in _BUILT_IN:
             return _card(model, _RELEASED_AT)
         return _card(model, self._tuned(model).created_ns // 10**9)
 
     def delete(self, model: str) -> None:
         """Deletes a fine-tuned model; raises ApiError (404, 403)."""
-        if model in _VERSIONS:
+        if model in _BUILT_IN:
             raise ApiError(403, f"The model `{model}` is built in and cannot be deleted.", param="model")
         self._store.delete(model)
 

@@ -5,14 +5,17 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal
 
-# the public class refuses texts of a million characters, the binding behind it doesn't
-from bpe_openai._bindings import PyTokenizer, tokenizer_for_encoding
-
 MESSAGE_TOKENS = 3  # what the chat format adds to each message and to the reply, as OpenAI's cookbook counts it
 
 
 @lru_cache(maxsize=1)
-def _tokenizer() -> PyTokenizer:
+def _tokenizer() -> Any:
+    """The binding, because the public class behind it refuses texts of a million characters.
+
+    Imported when it is needed: the package unpacks its vocabularies on import, which takes 0.6 s.
+    """
+    from bpe_openai._bindings import tokenizer_for_encoding
+
     return tokenizer_for_encoding("o200k_base")
 
 

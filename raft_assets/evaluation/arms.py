@@ -1,7 +1,7 @@
 """The arms: what a model is shown with each evaluation question, the prompt made of it, and its answer as a row.
 
-Evaluation rows always have their oracle; arms are made here. Nothing depends on which model is asked, so baseline and student get the very
-same prompts.
+Evaluation rows always have their oracle; arms are made here. Nothing depends on which model is asked, so baseline and
+student get the very same prompts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,14 +10,14 @@ from typing import Literal
 
 from raft_assets.calls.requests import Answer, Request
 from raft_assets.raft.contract import CLOSED_BOOK_INSTRUCTIONS, INSTRUCTIONS, parse_answer
-from raft_assets.raft.identity import draw, normalized
+from raft_assets.raft.distractors import HARD_DEPTH, Pool
+from raft_assets.raft.identity import draw
 from raft_assets.raft.prompting import answer_request
-from raft_assets.raft.similarity import jaccard, shingles
+from raft_assets.raft.questions import question_kind
 from raft_assets.raft.tables import Arm, Chunk, Evaluated, GoldenQuestion, ModelAnswer, RaftRow, Source
 from raft_assets.settings import DatasetSettings, EvaluationSettings
 
 Nearest = Callable[[str, int], Sequence[str]]
-GOLDEN_KIND = "golden"  # question type of what a person wrote
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,15 @@ def items(
 ) -> list[Item]:
     """Every question under every arm that applies to it, sorted by arm, source and question.
 
-    Golden questions without known evidence, and those that the documents don't answer, are asked in the retrieved arm only. `nearest` gives the
-    chunks nearest to a question, nearest first.
+    Golden questions without known evidence, and those that the documents don't answer, are asked in the retrieved arm
+    only. `nearest` gives the chunks nearest to a question, nearest first.
     """
     text_of = {chunk.chunk_id: chunk.text for chunk in chunks}
+    pool = Pool(chunks, near_duplicate=dataset.near_duplicate)
+    evaluated = _limited((row for row in rows if row.split == "eval"), evaluation.max_rows, dataset.seed)
     asked = [
-        *(
-            _generated(row)
-            for row in _limited((row for row in rows if row.split == "eval"), evaluation.max_rows, dataset.seed)
-        ),
-        *(_golden(question, text_of, nearest, dataset) for question in golden),
+        *map(_generated, evaluated),
+        *(_golden(question, pool, nearest, dataset) for question in golden),
     ]
     made = [
         item
@@ -144,9 +143,9 @@ def _generated(row: RaftRow) -> _Asked:
     )
 
 
-def _golden(question: GoldenQuestion, text_of: dict[str, str], nearest: Nearest, settings: DatasetSettings) -> _Asked:
+def _golden(question: GoldenQuestion, pool: Pool, nearest: Nearest, settings: DatasetSettings) -> _Asked:
     oracles = tuple(question.oracle_chunk_ids)
-    distractors = _distractors(question, text_of, nearest, settings) if oracles else []
+    distractors = _distractors(question, pool, nearest, settings) if oracles else []
     shown = sorted(
         {*oracles, *distractors}, key=lambda chunk: draw(settings.seed, "order", question.question_id, chunk)
     )
@@ -158,7 +157,7 @@ def _golden(question: GoldenQuestion, text_of: dict[str, str], nearest: Nearest,
         oracle_chunk_ids=oracles,
         golden_answers=tuple(question.answers),
         answerable=question.answerable,
-        kind=GOLDEN_KIND,
+        kind=question_kind(question.question, "prose"),
     )
 
 
@@ -171,7 +170,9 @@ def _item(asked: _Asked, arm: Arm, text_of: dict[str, str], nearest: Nearest, to
             shown, answerable = asked.chunk_ids, True
         case "retrieved":
             shown = tuple(nearest(asked.question, top_k))
-            answerable = not asked.oracle_chunk_ids.isdisjoint(shown) if asked.oracle_chunk_ids else asked.answerable
+            answerable = (
+                any(chunk in shown for chunk in asked.oracle_chunk_ids) if asked.oracle_chunk_ids else asked.answerable
+            )
         case "distractors_only":
             shown, answerable = tuple(chunk for chunk in asked.chunk_ids if chunk not in asked.oracle_chunk_ids), False
             if not shown:
@@ -193,31 +194,22 @@ def _item(asked: _Asked, arm: Arm, text_of: dict[str, str], nearest: Nearest, to
     )
 
 
-def _distractors(
-    question: GoldenQuestion, text_of: dict[str, str], nearest: Nearest, settings: DatasetSettings
-) -> list[str]:
-    """Chunks beside the oracles of a golden question: none of them an oracle's near-duplicate or holding an accepted answer."""
-    return [
-        chunk
-        for chunk, _ in zip(
-            _candidates(question, text_of, nearest, settings), range(settings.distractors), strict=False
-        )
-    ]
+def _distractors(question: GoldenQuestion, pool: Pool, nearest: Nearest, settings: DatasetSettings) -> list[str]:
+    """Chunks beside the oracles of a golden question: unlike them and one another, none holds an accepted answer.
+
+    `pick` of RAFT rows knows one oracle and one answer; a golden question has several of both.
+    """
+    picked: list[str] = []
+    for candidate in _candidates(question, pool, nearest, settings):
+        if len(picked) == settings.distractors:
+            break
+        is_known = any(pool.are_alike(candidate, other) for other in (*question.oracle_chunk_ids, *picked))
+        if not is_known and not any(pool.holds(candidate, answer) for answer in question.answers):
+            picked.append(candidate)
+    return picked
 
 
-def _candidates(
-    question: GoldenQuestion, text_of: dict[str, str], nearest: Nearest, settings: DatasetSettings
-) -> Iterator[str]:
+def _candidates(question: GoldenQuestion, pool: Pool, nearest: Nearest, settings: DatasetSettings) -> Iterator[str]:
     if settings.distractor_kind == "hard":
-        ordered = list(nearest(question.question, len(text_of)))
-    else:
-        ordered = sorted(text_of, key=lambda chunk: draw(settings.seed, "distractor", question.question_id, chunk))
-    oracles = [shingles(text_of[chunk]) for chunk in question.oracle_chunk_ids]
-    answers = [normalized(answer).casefold() for answer in question.answers]
-    for chunk in ordered:
-        text = normalized(text_of[chunk]).casefold()
-        is_oracle = chunk in question.oracle_chunk_ids
-        if is_oracle or any(answer in text for answer in answers):
-            continue
-        if all(jaccard(shingles(text), oracle) < settings.near_duplicate for oracle in oracles):
-            yield chunk
+        yield from nearest(question.question, HARD_DEPTH)
+    yield from pool.at_random(settings.seed, question.question_id)

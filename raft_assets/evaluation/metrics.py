@@ -1,6 +1,7 @@
 """Scores of one answer. What belongs here: functions of texts, without models and without randomness.
 
-An answer whose status is not ok scores 0 on every metric of quality: it is neither dropped nor NaN, so a model can't win by failing.
+An answer whose status is not ok scores 0 on every metric of quality: it is neither dropped nor NaN, so a model can't
+win by failing.
 """
 
 import re
@@ -32,7 +33,9 @@ _WORD = re.compile(r"\w+")
 
 
 def scores(answer: ModelAnswer) -> list[Score]:
-    """Every metric that applies to the answer. Where abstaining is right, exact match, F1 and ROUGE-L are 1 for abstaining, else 0."""
+    """Every metric that applies to the answer. Where abstaining is right, exact match, F1 and ROUGE-L are 1 for
+    abstaining, else 0.
+    """
     values = {
         "token_f1": _quality(answer, token_f1),
         "exact_match": _quality(answer, exact_match),

@@ -1,8 +1,8 @@
 """Small plots as SVG texts, without JavaScript and without a plotting library.
 
-A plot is drawn for one of two places. Inside the report it takes the page's colours (CSS variables), so that dark mode and print work; `standalone`
-plots carry fixed colours and a background, for images such as those in Dagster's Markdown. Every plot names itself (`title`) and tells its
-content in words (`desc`). All stay below 6 kB.
+A plot is drawn for one of two places. Inside the report it takes the page's colours (CSS variables), so that dark mode
+and print work; `standalone` plots carry fixed colours and a background, for images such as those in Dagster's Markdown.
+Every plot names itself (`title`) and tells its content in words (`desc`). All stay below 6 kB.
 """
 
 import base64
@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from raft_assets.evaluation.summary import in_order
+from raft_assets.evaluation.wording import counted, percent
 
 WIDTH = 460  # units of the view box: text of 12 units stays readable when a phone shrinks the plot to 340 pixels
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 42, 40
@@ -59,14 +60,18 @@ def histogram(values: Sequence[float], *, title: str, x_label: str, standalone: 
     counts = [0] * (math.floor(max(values) / width) - first + 1)
     for value in values:
         counts[math.floor(value / width) - first] += 1
-    axes = Axes(first * width, (first + len(counts)) * width, 0, max(counts), whole)
+    axes = Axes(first * width, (first + len(counts)) * width, 0, max(counts), whole_x=whole, whole_y=True)
+    bar = axes.x(width) - axes.x(0) - 1
     bars = "".join(
-        f'<rect x="{axes.x(left * width) + 0.5:.1f}" y="{axes.y(count):.1f}" '
-        f'width="{axes.x((left + 1) * width) - axes.x(left * width) - 1:.1f}" height="{axes.y(0) - axes.y(count):.1f}"/>'
-        for left, count in enumerate(counts, first)
+        f'<rect x="{axes.x(place * width) + 0.5:.1f}" y="{axes.y(count):.1f}" '
+        f'width="{bar:.1f}" height="{axes.y(0) - axes.y(count):.1f}"/>'
+        for place, count in enumerate(counts, first)
         if count
     )
-    summary = f"{_counted(len(values), 'value')} from {_number(min(values))} to {_number(max(values))}, median {_number(statistics.median(values))}."
+    summary = (
+        f"{counted(len(values), 'value')} from {_number(min(values))} to {_number(max(values))}, "
+        f"median {_number(statistics.median(values))}."
+    )
     body = axes.draw(colours, x_label=x_label, y_label="count") + f'<g fill="{colours.student}">{bars}</g>'
     return _svg(title, summary, body, axes.height, colours)
 
@@ -80,7 +85,9 @@ def line(
     y_label: str,
     standalone: bool = False,
 ) -> str:
-    """Up to two series over `xs`, (n,) each; points that are missing or not finite are left out, their neighbours joined."""
+    """Up to two series over `xs`, (n,) each; points that are missing or not finite are left out, their neighbours
+    joined.
+    """
     colours = _palette(standalone)
     points = {
         name: [(x, y) for x, y in zip(xs, ys, strict=True) if y is not None and math.isfinite(y)]
@@ -89,16 +96,17 @@ def line(
     points = {name: _thinned(line_points) for name, line_points in points.items() if line_points}
     if not points:
         return _svg(title, "No values.", "", TOP + 20, colours)
-    everything = [point for line_points in points.values() for point in line_points]
-    heights = [y for _, y in everything]
-    axes = Axes(min(x for x, _ in everything), max(x for x, _ in everything), min(0.0, *heights), max(heights))
+    places, heights = zip(*(point for line_points in points.values() for point in line_points), strict=True)
+    whole = all(float(x).is_integer() for x in places)
+    axes = Axes(min(places), max(places), min(0.0, *heights), max(heights), whole_x=whole, whole_y=False)
     styles = {
         name: (colour, dash)
         for name, colour, dash in zip(series, (colours.student, colours.baseline), ("", "5 3"), strict=False)
     }
     drawn = "".join(_polyline(line_points, axes, *styles[name]) for name, line_points in points.items())
     summary = " ".join(
-        f"{name}: {_counted(len(line_points), 'point')} from {_number(line_points[0][1])} to {_number(line_points[-1][1])}, "
+        f"{name}: {counted(len(line_points), 'point')} "
+        f"from {_number(line_points[0][1])} to {_number(line_points[-1][1])}, "
         f"lowest {_number(min(y for _, y in line_points))}."
         for name, line_points in points.items()
     )
@@ -111,8 +119,8 @@ def line(
 def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone: bool = False) -> str:
     """Baseline beside student, in per cent, for every slice and arm of a summary that has this metric.
 
-    The whisker is the 95 % interval of the paired difference, laid from the baseline's end: where it doesn't touch that end, the difference is not
-    chance.
+    The whisker is the 95 % interval of the paired difference, laid from the baseline's end: where it doesn't touch that
+    end, the difference is not chance.
     """
     colours = _palette(standalone)
     rows = in_order(summary[summary["metric"] == metric])
@@ -125,9 +133,7 @@ def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone:
             drawn.append(_text(LEFT - 36, y + 16, f"{source} questions", colours.muted, weight="600"))
             y += HEADING
         drawn.append(_bar_pair(row, y, colours))
-        told.append(
-            f"{source}, {row['arm']}: baseline {_percent(row['baseline'])}, student {_percent(row['student'])}."
-        )
+        told.append(f"{source}, {row['arm']}: baseline {percent(row['baseline'])}, student {percent(row['student'])}.")
         y += ROW
     legend = _legend([("baseline", colours.baseline, ""), ("student", colours.student, "")], colours)
     note = _text(LEFT - 36, y + 12, "per cent; whisker: 95 % interval of the difference", colours.muted)
@@ -136,13 +142,14 @@ def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone:
 
 @dataclass(frozen=True)
 class Axes:
-    """A plotting area and the values at its edges; `whole`: ticks between whole numbers would mean nothing."""
+    """A plotting area and the values at its edges; `whole`: where ticks between whole numbers would mean nothing."""
 
     left: float
     right: float
     bottom: float
     top: float
-    whole: bool = False
+    whole_x: bool
+    whole_y: bool
 
     @property
     def height(self) -> float:
@@ -160,7 +167,10 @@ class Axes:
     def draw(self, colours: Palette, *, x_label: str, y_label: str) -> str:
         """Grid, ticks and labels."""
         floor = TOP + PLOT_HEIGHT
-        columns, rows = _ticks(self.left, self.right, whole=self.whole), _ticks(self.bottom, self.top, whole=self.whole)
+        columns, rows = (
+            _ticks(self.left, self.right, whole=self.whole_x),
+            _ticks(self.bottom, self.top, whole=self.whole_y),
+        )
         rules = "".join(f'<path d="M{LEFT} {self.y(tick):.1f}H{WIDTH - RIGHT}"/>' for tick in rows)
         ticks = [_text(LEFT - 6, self.y(tick) + 4, _number(tick), colours.muted, anchor="end") for tick in rows]
         ticks += [_text(self.x(tick), floor + 16, _number(tick), colours.muted, anchor="middle") for tick in columns]
@@ -175,7 +185,7 @@ def _bar_pair(row: Mapping[Hashable, Any], y: float, colours: Palette) -> str:
     for position, (name, colour) in enumerate((("baseline", colours.baseline), ("student", colours.student))):
         top = y + position * (BAR + 1)
         parts.append(f'<rect x="{LABELS}" y="{top:g}" width="{row[name] * full:.1f}" height="{BAR}" fill="{colour}"/>')
-        parts.append(_text(WIDTH - RIGHT, top + BAR - 0.5, _percent(row[name]), colours.ink, anchor="end", size=11))
+        parts.append(_text(WIDTH - RIGHT, top + BAR - 0.5, percent(row[name]), colours.ink, anchor="end", size=11))
     if not math.isnan(row["low"]):
         # an interval of the difference can pass the ends of the scale by a little; the plot doesn't
         low, high = (LABELS + min(max(row["baseline"] + row[end], 0.0), 1.0) * full for end in ("low", "high"))
@@ -189,10 +199,12 @@ def _polyline(points: Sequence[tuple[float, float]], axes: Axes, colour: str, da
     places = [(f"{axes.x(x):.0f}", f"{axes.y(y):.1f}") for x, y in points]
     if len(points) == 1:
         return f'<circle cx="{places[0][0]}" cy="{places[0][1]}" r="3" fill="{colour}"/>'
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    return (
-        f'<polyline points="{" ".join(map(",".join, places))}" fill="none" stroke="{colour}" stroke-width="2"{dashed}/>'
-    )
+    path = " ".join(",".join(place) for place in places)
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{_dashed(dash)}/>'
+
+
+def _dashed(dash: str) -> str:
+    return f' stroke-dasharray="{dash}"' if dash else ""
 
 
 def _legend(entries: Sequence[tuple[str, str, str]], colours: Palette) -> str:
@@ -200,31 +212,26 @@ def _legend(entries: Sequence[tuple[str, str, str]], colours: Palette) -> str:
     for name, colour, dash in reversed(entries):
         parts.append(_text(x, TOP - 8, name, colours.ink, anchor="end"))
         x -= len(name) * CHARACTER + 6
-        parts.append(
-            f'<path d="M{x - 16:.0f} {TOP - 12}h16" stroke="{colour}" stroke-width="4" stroke-dasharray="{dash or "none"}"/>'
-        )
+        parts.append(f'<path d="M{x - 16:.0f} {TOP - 12}h16" stroke="{colour}" stroke-width="4"{_dashed(dash)}/>')
         x -= 28
     return "".join(parts)
 
 
 def _text(
-    x: float, y: float, content: str, colour: str, *, anchor: str = "start", size: int = 12, weight: str = ""
+    x: float, y: float, content: str, colour: str, *, anchor: str = "start", size: int = 12, weight: str = "normal"
 ) -> str:
-    attributes = "".join(
-        f' {name}="{value}"'
-        for name, value in (("text-anchor", anchor), ("font-weight", weight))
-        if value and value != "start"
-    )
-    sized = "" if size == 12 else f' font-size="{size}"'
-    return f'<text x="{x:.0f}" y="{y:.0f}" fill="{colour}"{attributes}{sized}>{_escaped(content)}</text>'
+    unlike_default = {"text-anchor": (anchor, "start"), "font-size": (size, 12), "font-weight": (weight, "normal")}
+    attributes = "".join(f' {name}="{value}"' for name, (value, default) in unlike_default.items() if value != default)
+    return f'<text x="{x:.0f}" y="{y:.0f}" fill="{colour}"{attributes}>{_escaped(content)}</text>'
 
 
 def _svg(title: str, summary: str, body: str, height: float, colours: Palette) -> str:
     background = f'<rect width="{WIDTH}" height="{height:.0f}" fill="{colours.paper}"/>' if colours.paper else ""
     size = f' width="{WIDTH}" height="{height:.0f}"' if colours.paper else ""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}"{size} role="img" aria-label="{_escaped(title)}" '
-        f'font-family="system-ui,sans-serif" font-size="12"><title>{_escaped(title)}</title><desc>{_escaped(summary)}</desc>{background}'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}"{size} role="img" '
+        f'font-family="system-ui,sans-serif" font-size="12">'
+        f"<title>{_escaped(title)}</title><desc>{_escaped(summary)}</desc>{background}"
         f"{_text(LEFT - 36, 14, title, colours.ink, size=13, weight='600')}{body}</svg>"
     )
 
@@ -257,14 +264,6 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
-
-
-def _percent(value: float) -> str:
-    return f"{value * 100:.1f}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _escaped(text: str) -> str:

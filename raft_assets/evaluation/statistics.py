@@ -18,7 +18,7 @@ MOST_CELLS = 4_000_000  # of one block of resamples: 32 MB of indices, whatever 
 Numbers = NDArray[np.float64]
 
 
-class NotEnoughRows(RaftError):
+class NotEnoughRows(RaftError):  # noqa: N818 - it is said to people by its message, and the name is what happened
     """An interval needs at least two clusters; with one there is nothing to resample."""
 
 
@@ -36,17 +36,18 @@ class Interval:
 def paired_bootstrap(
     baseline: ArrayLike, student: ArrayLike, *, clusters: Sequence[str], draws: int = 10_000, seed: int = 0
 ) -> Interval:
-    """95 % interval of the mean paired difference, resampling whole clusters (questions of one chunk are not independent).
+    """95 % interval of the mean paired difference, resampling whole clusters (questions of one chunk are not
+    independent).
 
-    Shapes: all (n,). Units: those of the scores. Raises NotEnoughRows below two clusters. Source: arXiv 2411.00640, section 2.2; the interval is
-    the percentile bootstrap.
+    Shapes: all (n,). Units: those of the scores. Raises NotEnoughRows below two clusters. Source: arXiv 2411.00640,
+    section 2.2; the interval is the percentile bootstrap.
     """
     differences = _differences(baseline, student)
     sums, sizes = _by_cluster(differences, clusters)
     count = len(sums)
     if count < 2:
         raise NotEnoughRows(
-            f"An interval needs rows of at least 2 clusters (oracle chunks), here are {count}. Add documents or questions."
+            f"An interval needs rows of at least 2 clusters (oracle chunks), here are {count}. Add documents."
         )
     random = np.random.default_rng(seed)
     means: list[Numbers] = []
@@ -67,7 +68,9 @@ def clustered_standard_error(differences: ArrayLike, clusters: Sequence[str]) ->
 
 
 def smallest_detectable(differences: ArrayLike, clusters: Sequence[str]) -> float:
-    """The true difference that so many rows show with 80 % power at a two-sided level of 5 %, in the units of the differences, (n,)."""
+    """The true difference that so many rows show with 80 % power at a two-sided level of 5 %, in the units of the
+    differences, (n,).
+    """
     normal = NormalDist()
     return (normal.inv_cdf((1 + CONFIDENCE) / 2) + normal.inv_cdf(POWER)) * clustered_standard_error(
         differences, clusters
@@ -75,7 +78,9 @@ def smallest_detectable(differences: ArrayLike, clusters: Sequence[str]) -> floa
 
 
 def sign_test(baseline: ArrayLike, student: ArrayLike) -> float:
-    """Exact two-sided p of as many wins or losses, both (n,), if either were as likely; ties don't count. 1 where all are ties."""
+    """Exact two-sided p of as many wins or losses, both (n,), if either were as likely; ties don't count. 1 where all
+    are ties.
+    """
     differences = _differences(baseline, student)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     n, fewer = wins + losses, min(wins, losses)
@@ -83,7 +88,7 @@ def sign_test(baseline: ArrayLike, student: ArrayLike) -> float:
     for index in range(fewer):
         term = term * (n - index) // (index + 1)
         ways += term
-    return min(1.0, 2 * ways / 2**n)
+    return min(1.0, float(2 * ways / 2**n))
 
 
 def _differences(baseline: ArrayLike, student: ArrayLike) -> Numbers:
@@ -93,4 +98,4 @@ def _differences(baseline: ArrayLike, student: ArrayLike) -> Numbers:
 def _by_cluster(values: Numbers, clusters: Sequence[str]) -> tuple[Numbers, Numbers]:
     """Sum and number of the values of every cluster, (clusters,) each, in the order of their names."""
     _, position = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
-    return np.bincount(position, weights=values), np.bincount(position).astype(np.float64)
+    return np.bincount(position, weights=values).astype(np.float64), np.bincount(position).astype(np.float64)

@@ -25,7 +25,8 @@ def score_frame(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
 
 
 def pair(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
-    """One row per question and metric that both models were scored on: source, arm, question_id, metric, cluster, baseline, student.
+    """One row per question and metric that both models were scored on: source, arm, question_id, metric, cluster,
+    baseline, student.
 
     Raises DataError where the two models were asked different questions: their means could not be compared.
     """
@@ -42,14 +43,15 @@ def pair(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
         questions = alone[QUESTION].drop_duplicates()
         arm, question = questions.iloc[0]["arm"], questions.iloc[0]["question_id"]
         raise DataError(
-            f"{len(questions)} questions were answered by only one of baseline and student, such as {question} (arm {arm}). "
+            f"{len(questions)} questions were answered by only one of the two models, such as {question} (arm {arm}). "
             "Materialize baseline_answers and student_answers again."
         )
     return wide.dropna(subset=["baseline", "student"]).reset_index(drop=True)
 
 
 def summarize(scores: Iterable[Score] | pd.DataFrame, *, draws: int, seed: int = 0) -> pd.DataFrame:
-    """One row per source, arm and metric, means over the pairs and the 95 % interval of their difference; columns: `COLUMNS`.
+    """One row per source, arm and metric, means over the pairs and the 95 % interval of their difference; columns:
+    `COLUMNS`.
 
     `low` and `high` are NaN below two clusters. Metrics of quotes count the questions on which both models quoted.
     """
@@ -68,7 +70,7 @@ def summarize(scores: Iterable[Score] | pd.DataFrame, *, draws: int, seed: int =
 
 
 def in_order(summary: pd.DataFrame) -> pd.DataFrame:
-    """The rows in the order in which people read them: golden first, arms from main to closed book, metrics by weight."""
+    """The rows in the order in which people read them: golden first, then by arm, then the metrics that matter most."""
     rank = {name: position for names in (SOURCES, ARMS, METRICS) for position, name in enumerate(names)}
     return summary.sort_values(
         ["source", "arm", "metric"], key=lambda column: column.map(rank), kind="stable"

@@ -1,8 +1,10 @@
 """The verdict: is the student better than the baseline, worse, or can't it be told?
 
-One metric decides (token F1 of the final answer in the main arm), two guards can take a "better" back, and everything else is only shown.
+One metric decides (token F1 of the final answer in the main arm), two guards can take a "better" back, and everything
+else is only shown.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,10 +13,10 @@ import pandas as pd
 
 from raft_assets.evaluation.statistics import Interval, paired_bootstrap, sign_test, smallest_detectable
 from raft_assets.evaluation.summary import QUESTION, pair
+from raft_assets.evaluation.wording import counted, percent, points
 from raft_assets.raft.tables import ModelAnswer, Score, Source
 
-PRIMARY_METRIC, PRIMARY_ARM = "token_f1", "main"
-METRIC_NAMES = {"token_f1": "token F1"}
+PRIMARY_METRIC, PRIMARY_NAME, PRIMARY_ARM = "token_f1", "token F1", "main"
 MIN_GOLDEN_QUESTIONS = 30  # below, generated rows decide: they are more, though they flatter every student
 MIN_CLUSTERS = 20  # below, a bootstrap interval is too narrow to trust
 
@@ -32,7 +34,9 @@ class Guard:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided, on which questions, and why. Means and interval are None where there is nothing to compare; all from 0 to 1."""
+    """What was decided, on which questions, and why. Means and interval are None where there is nothing to compare; all
+    from 0 to 1.
+    """
 
     decision: Decision
     sentence: str
@@ -52,8 +56,8 @@ class Verdict:
 def decide(
     scores: Iterable[Score] | pd.DataFrame, answers: Sequence[ModelAnswer], *, draws: int, seed: int = 0
 ) -> Verdict:
-    """The verdict on the scores of both models' answers. Raises DataError where the two were asked different questions."""
-    pairs = pair(scores).merge(_answerable(answers), on=QUESTION, how="left", validate="many_to_one")
+    """The verdict on the scores of both models' answers. Raises DataError where they were asked different questions."""
+    pairs = pair(scores).merge(_answerable(answers), on=QUESTION, validate="many_to_one")
     main = pairs[(pairs["metric"] == PRIMARY_METRIC) & (pairs["arm"] == PRIMARY_ARM) & pairs["answerable"]]
     golden = main[main["source"] == "golden"]
     source: Source = "golden" if len(golden) >= MIN_GOLDEN_QUESTIONS else "generated"
@@ -66,24 +70,33 @@ def decide(
     clusters = rows["cluster"].nunique()
     doubts = [*_doubts(interval, clusters), *(_broken(guard) for guard in guards if guard.violated)]
     decision = _decision(interval, clusters, guards)
-    means = {model: float(rows[model].mean()) if len(rows) else None for model in ("baseline", "student")}
+    baseline, student = (None if rows.empty else float(rows[model].mean()) for model in ("baseline", "student"))
     reasons = [*doubts, *_notes(golden, source, guards, answers)]
     differences = rows["student"] - rows["baseline"]
     return Verdict(
         decision=decision,
-        sentence=_sentence(decision, source, len(rows), means["baseline"], means["student"], interval, doubts),
+        sentence=_sentence(decision, source, rows, interval, doubts),
         slice=source,
         metric=PRIMARY_METRIC,
-        baseline=means["baseline"],
-        student=means["student"],
+        baseline=baseline,
+        student=student,
         interval=interval,
-        p_value=sign_test(rows["baseline"], rows["student"]) if len(rows) else None,
+        p_value=None if rows.empty else sign_test(rows["baseline"], rows["student"]),
         smallest_detectable=smallest_detectable(differences, rows["cluster"].tolist()) if interval else None,
         guards=guards,
         n=len(rows),
         clusters=clusters,
         reasons=tuple(reasons),
     )
+
+
+def failures(answers: Iterable[ModelAnswer]) -> list[str]:
+    """Answers without a usable text, counted by model and status."""
+    found = Counter((answer.evaluated, answer.status) for answer in answers if answer.status != "ok")
+    return [
+        f"{counted(count, 'answer')} of the {model} scored 0: {status}"
+        for (model, status), count in sorted(found.items())
+    ]
 
 
 def _decision(interval: Interval | None, clusters: int, guards: Iterable[Guard]) -> Decision:
@@ -126,7 +139,7 @@ def _guard(name: str, rows: pd.DataFrame, draws: int, seed: int) -> Guard:
 
 def _doubts(interval: Interval | None, clusters: int) -> list[str]:
     if interval is None or clusters < MIN_CLUSTERS:
-        return [f"the questions come from {clusters} passage{'' if clusters == 1 else 's'}, {MIN_CLUSTERS} are needed"]
+        return [f"the questions come from {counted(clusters, 'passage')}, {MIN_CLUSTERS} are needed"]
     return ["the interval holds zero, so it may be chance"] if interval.low <= 0 <= interval.high else []
 
 
@@ -139,32 +152,24 @@ def _notes(golden: pd.DataFrame, source: Source, guards: Iterable[Guard], answer
     notes = []
     if source == "generated":
         notes.append(
-            f"{len(golden)} answerable golden questions are fewer than {MIN_GOLDEN_QUESTIONS}, so generated questions decide; "
-            "they resemble their sentence and flatter every student"
+            f"{len(golden)} golden questions with evidence are fewer than {MIN_GOLDEN_QUESTIONS}, so generated "
+            "questions decide; they resemble their sentence and flatter every student"
         )
     notes += [f"{guard.name} could not be measured" for guard in guards if guard.interval is None]
-    failed = pd.Series(
-        [f"{answer.evaluated}: {answer.status}" for answer in answers if answer.status != "ok"], dtype=str
-    )
-    notes += [f"{count} answers of the {name}, scored 0" for name, count in failed.value_counts().sort_index().items()]
+    notes += failures(answers)
     return notes
 
 
 def _sentence(
-    decision: Decision,
-    source: Source,
-    n: int,
-    baseline: float | None,
-    student: float | None,
-    interval: Interval | None,
-    doubts: Sequence[str],
+    decision: Decision, source: Source, rows: pd.DataFrame, interval: Interval | None, doubts: Sequence[str]
 ) -> str:
     told = "It cannot be told whether the fine-tuned student is better"
-    if baseline is None or student is None:
+    if rows.empty:
         return f"{told}: there are no questions to compare on."
     went = {"better": "rose", "worse": "fell"}.get(decision, "went")
+    baseline, student = (percent(rows[model].mean()) for model in ("baseline", "student"))
     change = f" ({_change(interval)})" if interval else ""
-    figures = f"{METRIC_NAMES[PRIMARY_METRIC]} on {n} {source} questions {went} from {baseline * 100:.1f} to {student * 100:.1f}{change}"
+    figures = f"{PRIMARY_NAME} on {len(rows)} {source} questions {went} from {baseline} to {student}{change}"
     if decision == "cannot tell":
         return f"{told}: {figures}, but {' and '.join(doubts)}."
     return f"The fine-tuned student is {decision}: {figures}{''.join(f'; {doubt}' for doubt in doubts)}."
@@ -172,9 +177,3 @@ def _sentence(
 
 def _change(interval: Interval) -> str:
     return f"{points(interval.mean)}, 95 % interval {points(interval.low)} to {points(interval.high)}"
-
-
-def points(difference: float) -> str:
-    """A difference of shares in points of a hundred, signed, with a true minus."""
-    text = f"{difference * 100:+.1f}"
-    return "0.0" if float(text) == 0 else text.replace("-", "−")

@@ -83,7 +83,7 @@ class _Part:
 
 
 def _parts(document: ReadDocument) -> list[_Part]:
-    """Sections begin at headings, and at rows unless these are pages; headings that follow one another begin one section."""
+    """Sections begin at headings, and at rows unless these are pages; adjacent headings begin one section."""
     text = document.document_text
     marks = {offset: _line_end(text, offset) for offset, _ in _headings(document)}
     rows = [] if document.kind == "pdf" else [page.start for page in document.pages]
@@ -104,7 +104,7 @@ def _headings(document: ReadDocument) -> list[tuple[int, str]]:
 
 
 def _layout(document: ReadDocument) -> str:
-    """The text as the splitter should see it, of the same length: no sentence ends in Dr., no field of an API entry in code."""
+    """The text for the splitter, of the same length: no sentence ends in Dr., and an API entry breaks at fields."""
     text = _ABBREVIATION.sub(r"\1,", document.document_text)
     return _LINE_WITHIN_FIELD.sub(" ", text) if document.kind == "api" else text
 
@@ -140,8 +140,11 @@ class _Cutter:
             if not self._fits(start, found[0][1]):
                 found[:1] = self._split(*found[0], room)
             found[0] = (start, found[0][1])
-        for piece in found:
-            yield from self._within_maximum(piece)
+        reached = start
+        for piece in sorted(part for whole in found for part in self._within_maximum(whole)):
+            if piece[1] > reached:  # with an overlap, what was cut again may lie within its neighbour
+                yield piece
+                reached = piece[1]
 
     def without_crumbs(self, pieces: Sequence[Span]) -> list[Span]:
         """Pieces that are too small, or headings without text, join a neighbour where the maximum allows it.
@@ -165,7 +168,7 @@ class _Cutter:
         return joined
 
     def _with_last_heading(self, pieces: list[Span]) -> list[Span]:
-        """A heading that ends the document has nothing to stand before: it goes behind the end of the piece before it."""
+        """A heading that ends the document stands before nothing: it goes behind the end of the piece before it."""
         if len(pieces) < 2 or not self._only_headings(pieces[-1]):
             return pieces
         *before, previous, last = pieces
@@ -176,7 +179,7 @@ class _Cutter:
         return [*before, *kept, *self._within_maximum((end[0], last[1]))]
 
     def _split(self, start: int, end: int, limit: int) -> list[Span]:
-        """Pieces between paragraphs, else sentences, else words: as few as possible, and of these divisions the most even."""
+        """Pieces between paragraphs, else sentences, else words: the fewest, and of these divisions the most even."""
         total = self._tokens(start, end)
         even = total / math.ceil(total / limit)
 

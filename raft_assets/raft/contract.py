@@ -1,6 +1,7 @@
 """The prompt contract: the one place that renders a prompt and reads an answer.
 
-Teacher, baseline and student see the same rendering, in training rows and in evaluation, otherwise a comparison measures format
+Teacher, baseline and student see the same rendering, in training rows and in evaluation, otherwise a comparison
+measures format
 (arXiv 2403.10131, figure 2, is the answer style).
 """
 
@@ -20,7 +21,9 @@ Then end with one line that holds the final answer, as short as possible: {ANSWE
 When the documents do not hold the answer, end with: {ANSWER_TAG} {ABSTENTION}"""
 
 CLOSED_BOOK_INSTRUCTIONS = f"""Answer the question from memory; no documents are given.
-First reason step by step. Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer"""
+First reason step by step. Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final
+answer
+"""
 
 # what a document could use to speak with the prompt's voice, and what stands in its place
 _DELIMITERS = (
@@ -74,7 +77,10 @@ ABSTAINING_ANSWER = render_answer("None of the documents holds what the question
 
 
 def parse_answer(text: str) -> ParsedAnswer:
-    """Reads an answer; never raises. The last answer tag counts; the final answer is the rest of its line, else the next line."""
+    """Reads an answer.
+
+    Never raises. The last answer tag counts; the final answer is the rest of its line, else the next line.
+    """
     head, tag, tail = text.rpartition(ANSWER_TAG)
     final = next((line.strip() for line in tail.splitlines() if line.strip()), "") if tag else ""
     quotes = tuple(quote.strip() for quote in _QUOTE.findall(text))

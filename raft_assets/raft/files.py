@@ -33,12 +33,18 @@ MAX_DOMAIN_BYTES = 200  # a partition key also stands in file names, which end a
 REHASHED_AFTER_NS = (
     2_000_000_000  # a file changed this recently may change again within one tick of the file system's clock
 )
-HASH_BLOCK = 1 << 20
+HASH_BLOCK = 1 << 20  # bytes
+
+_CREATE = """CREATE TABLE IF NOT EXISTS hashes (device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,
+    ctime_ns INTEGER, content_hash TEXT, PRIMARY KEY (device, inode))"""
+_RECALL = """SELECT content_hash FROM hashes
+    WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?"""
+_REMEMBER = "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
 class DocumentFile:
-    """A file that is a document of its domain, readable or not. `content_hash` is empty where the file can't be opened."""
+    """A file that is a document of its domain, readable or not; without `content_hash` where it can't be opened."""
 
     path: str  # relative to the domain, NFC, with forward slashes
     absolute: Path
@@ -78,13 +84,12 @@ class HashMemo:
     def __exit__(self, *_: object) -> None:
         with contextlib.closing(self._connection), self._connection:
             rows = [(*state, content_hash) for state, content_hash in self._learned.items()]
-            self._connection.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._connection.executemany(_REMEMBER, rows)
         self._learned = {}
 
     def recall(self, state: FileState) -> str | None:
         """The hash of the file in exactly this state, if it is known."""
-        question = "SELECT content_hash FROM hashes WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?"
-        row = self._connection.execute(question, state).fetchone()
+        row = self._connection.execute(_RECALL, state).fetchone()
         return row[0] if row else None
 
     def remember(self, state: FileState, content_hash: str) -> None:
@@ -94,14 +99,11 @@ class HashMemo:
 
     def _open(self) -> None:
         self._connection = sqlite3.connect(self.file, timeout=30)
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS hashes (device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, content_hash TEXT,"
-            " PRIMARY KEY (device, inode))"
-        )
+        self._connection.execute(_CREATE)
 
 
 def list_documents(folder: Path, memo: HashMemo | None = None) -> list[DocumentFile]:
-    """The documents of a domain folder, recursively, sorted by path. Reads every file once, or never where `memo` knows it."""
+    """The documents of a domain folder and its subfolders, sorted by path; files that `memo` knows aren't read."""
     documents = []
     for file in _regular_files(folder):
         found = file.stat()
@@ -121,7 +123,7 @@ def is_reserved(path: str) -> bool:
 def domain_names(root: Path) -> list[str]:
     """Names of the domains in `root` (NFC), sorted; hidden folders are none.
 
-    Raises DataError for a folder whose name can't be a domain's, and for two that are one name in different unicode spellings.
+    Raises DataError for a name that can't be a domain's, and for two folders with one name in two unicode spellings.
     """
     return sorted(_domain_folders(root))
 
@@ -137,7 +139,7 @@ def domain_folder(root: Path, name: str) -> Path:
 
 
 def check_domain_name(name: str) -> None:
-    """Raises DataError with the reason when a folder's name can't name a domain, which is also a partition key and a file name."""
+    """Raises DataError with the reason when a name can't be a domain's: it is also a partition key and a file name."""
     problem = _problem_of(name)
     if problem:
         raise DataError(f"The folder name {name!r} can't be a domain: {problem}. Rename the folder.")
@@ -176,7 +178,7 @@ def _domain_folders(root: Path) -> dict[str, Path]:
 
 
 def _regular_files(folder: Path) -> Iterator[Path]:
-    """Files that are no reserved name; devices, pipes and broken links are no documents, linked folders aren't entered."""
+    """Files without reserved names; devices, pipes and broken links are no documents, linked folders aren't entered."""
     for parent, folders, names in os.walk(folder):
         inside = Path(parent).relative_to(folder)
         folders[:] = [name for name in folders if not is_reserved((inside / name).as_posix())]

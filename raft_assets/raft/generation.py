@@ -11,13 +11,26 @@ Ask = Callable[[Iterable[Request]], Iterator[Answer]]
 
 
 def draft_pairs(chunks: Sequence[Chunk], settings: QuestionSettings, *, ask: Ask, seed: int = 0) -> Iterator[Draft]:
-    """Asks questions of every chunk, then an answer to each, in the order of the chunks; what fails is a draft with its status."""
+    """Asks questions of every chunk, then an answer to each, in the order of the chunks.
+
+    What fails is a draft with its status.
+    """
     plan = chunks_to_ask(chunks, settings, seed)
     asked = list[Draft]()
-    for (chunk, count), answer in zip(plan, ask(question_request(chunk, count, settings) for chunk, count in plan), strict=True):
+    for (chunk, count), answer in zip(
+        plan, ask(question_request(chunk, count, settings) for chunk, count in plan), strict=True
+    ):
         questions = parse_questions(answer.text, count) if answer.status == "ok" else []
         asked += [
-            Draft(chunk=chunk, question=question, question_call=answer.key, answer="", answer_call="", call_status="ok", call_detail="")
+            Draft(
+                chunk=chunk,
+                question=question,
+                question_call=answer.key,
+                answer="",
+                answer_call="",
+                call_status="ok",
+                call_detail="",
+            )
             for question in questions or [""]
         ]
         if not questions:

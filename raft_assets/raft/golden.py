@@ -72,7 +72,7 @@ def parse_questions(file: Path) -> list[WrittenQuestion]:
 def resolve_golden(
     questions: Iterable[WrittenQuestion], documents: Iterable[ReadDocument], chunks: Iterable[Chunk]
 ) -> list[GoldenQuestion]:
-    """The questions with the chunks that hold their evidence. `chunks` may overlap; every occurrence of the evidence counts."""
+    """The questions with the chunks that hold their evidence; every occurrence of it counts."""
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
         chunks_of[chunk.path].append(chunk)

@@ -1,6 +1,7 @@
 """Names of things that must not change: hashes of content and draws that depend on nothing but what they are about.
 
-Everything random in the product is `draw`; everything that identifies a row is `digest`. No sequence, no clock, no counter.
+Everything random in the product is `draw`; everything that identifies a row is `digest`. No sequence, no clock, no
+counter.
 """
 
 import hashlib

@@ -8,9 +8,17 @@ from raft_assets.raft.contract import INSTRUCTIONS, render_messages, render_prom
 
 
 def answer_request(
-    question: str, documents: Sequence[str], form: Literal["chat", "completion"], max_tokens: int, instructions: str = INSTRUCTIONS
+    question: str,
+    documents: Sequence[str],
+    form: Literal["chat", "completion"],
+    max_tokens: int,
+    instructions: str = INSTRUCTIONS,
 ) -> Request:
     """Asks a model a question about documents, as chat messages or as one text."""
     if form == "completion":
-        return Request("completion", {"prompt": render_prompt(question, documents, instructions), "max_tokens": max_tokens})
-    return Request("chat", {"messages": render_messages(question, documents, instructions), "max_completion_tokens": max_tokens})
+        return Request(
+            "completion", {"prompt": render_prompt(question, documents, instructions), "max_tokens": max_tokens}
+        )
+    return Request(
+        "chat", {"messages": render_messages(question, documents, instructions), "max_completion_tokens": max_tokens}
+    )

@@ -5,7 +5,7 @@ The prompts are the files in `prompts/`; each holds the system message, a line `
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
@@ -89,47 +89,59 @@ def parse_questions(text: str, limit: int) -> list[str]:
     and remarks behind it are taken off. Questions to the person who asked ("Could you share the document?") are none.
     """
     text = _THOUGHTS.sub("", text).replace("？", "?")
-    candidates = _strings(_json_value(text)) if _json_value(text) is not None else _lines(text)
-    found: dict[str, str] = {}
-    for question in map(_question_of, candidates):
-        if question and len(words(question)) >= FEWEST_WORDS and not _TO_THE_USER.match(question):
-            found.setdefault(" ".join(words(question)), question)
-    return list(found.values())[:limit]
+    found = _distinct(_strings(_json_value(text))) or _distinct(_lines(text))
+    return found[:limit]
 
 
 _KIND_OF_WORD = {word: word for word in ("what", "who", "when", "where", "why", "how", "which")} | {"whom": "who", "whose": "who"}
 _AUXILIARIES = frozenset(
     "is are was were am be do does did has have had can could may might must shall should will would name list describe explain".split()
 )
+_OPENINGS = _AUXILIARIES | _KIND_OF_WORD.keys() | {"in", "at", "on", "by", "for", "from", "to", "with"}
 _CLOZE = re.compile(r"_{3,}|\bcompletes? (?:this|the) (?:statement|sentence)\b", re.IGNORECASE)
 
 _THOUGHTS = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
 _HTML_TAG = re.compile(r"</?(?:questions?|q|li|ol|ul|p|br|b|i|em|strong|item)\s*/?>", re.IGNORECASE)
-_CHATTER = re.compile(r"^(?:sure|certainly|of course|ok(?:ay)?|absolutely|great|here (?:are|is)|here's|below are)\b[^?\n]*?:\s+(?=\S)", re.IGNORECASE)
+_JSON_STRING = re.compile(r'"((?:[^"\\]|\\.)*\?)"')
+_CHATTER = re.compile(
+    r"^(?:sure|certainly|of course|ok(?:ay)?|absolutely|great|here (?:are|is)|here['’]s|below are)\b[^?]*?:\s+(?=\S)", re.IGNORECASE
+)
 # more questions behind the first on a line: only where a number says so
-_NEXT_NUMBER = re.compile(r"(?<=\?)[\"”’*_)]*\s+(?=[(\[]?(?:Q(?:uestion)?\s*)?\d{1,3}\s?[.):\]])", re.IGNORECASE)
-_MARKS = re.compile(
-    r"""^(?:
-        [-*•‣▪◦–—+>\#]+\s+                                                  # bullet, quotation, heading
-      | \[[ xX]?\]\s+                                                       # task list
-      | [\(\[]?(?:\d{1,3}|[a-hA-H]|[ivx]{1,4})(?:[.):\]]+|\s[-–—])(?!\S*\.\S)\s*(?=\D)   # number or letter
-      | (?:q|question|query|frage)\s*(?:no\.?|number)?\s*\#?\d*\s*(?:\([^()]*\)\s*)?[:.)\-–—]+\s*  # Q:, Question 1:
-      | \*{1,3}[^*?\n]{1,30}(?:\*{1,3}:|:\*{1,3})\s*                          # **Easy:**
-      | _{1,2}[^_?\n]{1,30}(?:_{1,2}:|:_{1,2})\s*
+_NEXT_NUMBER = re.compile(r"(\?[\"”’*_)]*)\s+(?=[(\[]?(?:Q(?:uestion)?\s*)?\d{1,3}\s?[.):\]]+\s*\S)", re.IGNORECASE)
+_BOLD = re.compile(r"(?<!\w)\*\*(?=\S)([^*]+)(?<=\S)\*\*(?!\w)")
+_MARK = re.compile(
+    r"""(?:
+        [-*•‣▪◦–—+>\#]+\s+                                        # bullet, quotation, heading
+      | \[[ xX]?\]\s+                                             # box of a task list
+      | (?:\#\s?)?[(\[]?\d{1,3}(?:[.):\]]+|\s[-–—])\s*(?=\D)      # 1. 1) (1) [1] 1: #1: 1 -
+      | \#\d{1,3}\s+
+      | [(\[]?(?:[a-hA-H]|[ivx]{1,4})[)\]]\s*                     # a) (iv)
+      | [ivx]{1,4}\.\s+(?=\S)
+      | (?i:(?:\w+\s)?(?:q|question|query)\s*(?:no\.?|number)?\s*\#?\s?\d*\s*(?:\([^()]*\)\s*)?(?:[:.)]+|\s[-–—])\s*)   # Q: Question 1:
+      | (?i:q(?:uestion)?\s?\d{1,3}\s+)
     )""",
+    re.VERBOSE,
+)
+_WRAPPED = re.compile(r"^(\*{1,3}|_{1,2}(?!_)|`+|[\"'“‘«])(.+?)(\*{1,3}|(?<!_)_{1,2}|`+|[\"'”’»])[.,;]?$")
+_CLOSING = {"“": "”", "‘": "’", "«": "»"}
+_REMARK = re.compile(
+    r"""(?<=\?)(["”’*_`]*)\s*(?:
+        [(\[{][^?]*[)\]}]                                         # (easy) [Answer: a bat]
+      | (?:[-–—|(*_]+\s*)?(?:answer|ans|a|difficulty|type|source|hint)\b[*_]*\s*[:=].*
+      | (?:->|→|=>).*
+      | [;,.|]+
+    )$""",
     re.VERBOSE | re.IGNORECASE,
 )
-_WRAPPED = re.compile(r"^(\*{1,3}|_{1,2}(?!_)|`+|[\"'“”‘’«»])(.+?)(\*{1,3}|(?<!_)_{1,2}|`+|[\"'“”‘’«»])[.,;]?$", re.DOTALL)
-_CLOSING = {"“": "”", "”": "”", "‘": "’", "«": "»", "»": "«"}
-_REMARK = re.compile(r"\?([\"”’*_`]*)(?:\s*[(\[{][^?]*[)\]}]|\s*(?:[-–—|]+\s*)?\**(?:answer|a|difficulty|type|source|hint)\**\s*[:=].*|\s*[;,.|])\s*$", re.IGNORECASE | re.DOTALL)
-_ANSWER_LINE = re.compile(r"^\W*(?:a|answer|response|hint|note|explanation)\W*\d*\W*:", re.IGNORECASE)
+_LABELLED_ANSWER = re.compile(r"\W*(?:a|ans|answer|response|hint|note|explanation)\W*\d*\W*:", re.IGNORECASE)
 _TO_THE_USER = re.compile(
-    r"(?:i['’]?m |i am )?sorry\b|(?:unfortunately|apologies)\b"
-    r"|(?:could|can|would|will|do|may|shall|should|is there|how about|what about|are)\b[^?]*\b(?:"
-    r"you (?:please |want|like|need|prefer|provide|share|paste|clarify|give|tell)|i (?:help|provide|write|generate|add|continue|rewrite)|these questions)"
-    r"|(?:would|do) you (?:like|want|prefer|need)\b|(?:is there )?anything else\b|(?:does|do) (?:this|these|that) (?:help|work)\b"
-    r"|(?:what|which) (?:document|text|passage|topic|questions?) (?:would|do|should|are) (?:you|i)\b",
+    r"(?:i['’]?m |i am |we are )?sorry\b|unfortunately\b|apologies\b"
+    r"|(?:could|can|would|will) you (?:please )?(?:provide|share|paste|send|give|clarify|specify|upload|tell)\b[^?]*"
+    r"\b(?:document|text|passage|content|context|details|information|article|excerpt|it|me|us)\b"
+    r"|(?:would|do|are|were) you (?:like|want|prefer|need|looking|happy|satisfied)\b"
+    r"|(?:shall|should|may|can|could) (?:i|we) (?:help|provide|write|generate|add|continue|rewrite|create|make|proceed)\b[^?]*\b(?:you|questions?|more)\b"
+    r"|(?:is there )?anything else\b|(?:how|what) about (?:these|this)\b|(?:does|do|are|is) (?:this|these|that|those) (?:questions? )?(?:help|work|ok|okay|fine|good)\b",
     re.IGNORECASE,
 )
 
@@ -140,8 +152,18 @@ def _with_temperature(request: Request, settings: QuestionSettings) -> Request:
     return replace(request, body={**request.body, "temperature": settings.temperature})
 
 
+def _distinct(candidates: Iterable[str]) -> list[str]:
+    """The questions among the candidates; of those with the same words the first."""
+    found: dict[str, str] = {}
+    for question in map(_question_of, candidates):
+        asked = words(question)
+        if len(asked) >= FEWEST_WORDS and not _TO_THE_USER.match(question):
+            found.setdefault(" ".join(asked), question)
+    return list(found.values())
+
+
 def _json_value(text: str) -> Any:
-    """The JSON list or object that the reply is, wherever chatter or a code fence stands around it; None where there is none."""
+    """The JSON list or object in a reply, whatever chatter or code fence stands around it; None where there is none."""
     for opening, closing in ("[]", "{}"):
         start, end = text.find(opening), text.rfind(closing)
         if 0 <= start < end:
@@ -153,42 +175,56 @@ def _json_value(text: str) -> Any:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """The questions of a JSON value: strings of lists, and those named so in objects."""
+    """The candidates of a JSON value: its strings, of an object only those named as questions where it has such."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
         for entry in value:
             yield from _strings(entry)
     elif isinstance(value, dict):
-        named = [entry for name, entry in value.items() if "question" in str(name).casefold() or str(name).casefold() == "q"]
+        named = [entry for name, entry in value.items() if name.casefold() == "q" or "question" in name.casefold()]
         for entry in named or value.values():
             yield from _strings(entry)
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Lines of a reply, one question each at most: a wrapped line is joined, several numbered questions on one line are parted."""
+    """The candidates of a reply in lines: wrapped lines are joined, several numbered questions on one line are parted."""
     joined: list[str] = []
     for line in map(str.strip, _HTML_TAG.sub("\n", _FENCE.sub("", text)).splitlines()):
-        continues = joined and joined[-1] and joined[-1][-1] not in "?.:!" and line[:1].islower() and not _MARKS.match(line)
-        if continues:
+        if joined and _continues(joined[-1], line):
             joined[-1] += " " + line
         else:
             joined.append(line)
     for line in joined:
-        yield from _NEXT_NUMBER.split(_CHATTER.sub("", line))
+        if line.startswith(("[", "{")):  # JSON with a fault in it
+            yield from _JSON_STRING.findall(line)
+        yield from _NEXT_NUMBER.sub(r"\1\n", line).split("\n")
+
+
+def _continues(before: str, line: str) -> bool:
+    """Whether a line goes on with the question that the line before it began."""
+    if not before or not line or before.endswith(("?", ".", ":", "!", ",", "]", "}", '"')) or _MARK.match(line):
+        return False
+    first, opening = words(_without_mark(before))[:1], words(line)[:1]
+    return line[0].islower() or (first != [] and first[0] in _OPENINGS and not (opening and opening[0] in _OPENINGS))
 
 
 def _question_of(candidate: str) -> str:
-    """The bare question in a line; empty where there is none."""
-    if _ANSWER_LINE.match(candidate):
+    """The bare question in a candidate; empty where there is none."""
+    if _LABELLED_ANSWER.match(candidate):
         return ""
-    if candidate.startswith("|") or candidate.endswith("|"):
+    if "|" in (candidate[:1], candidate[-1:]):  # row of a table
         candidate = next((cell for cell in candidate.split("|") if cell.strip().endswith("?")), "")
-    bare, before = " ".join(candidate.split()), None
+    bare, before = _BOLD.sub(r"\1", " ".join(candidate.split())), ""
     while bare != before:
         before = bare
-        bare = _REMARK.sub(r"?\1", _unwrapped(_MARKS.sub("", bare))).strip()
+        bare = _REMARK.sub(r"\1", _unwrapped(_without_mark(_CHATTER.sub("", bare)))).strip()
     return bare if bare.endswith(("?", '?"', "?”")) else ""
+
+
+def _without_mark(text: str) -> str:
+    match = _MARK.match(text)
+    return text[match.end() :] if match else text
 
 
 def _unwrapped(text: str) -> str:
@@ -197,4 +233,5 @@ def _unwrapped(text: str) -> str:
     if not match:
         return text
     opening, inner, closing = match.groups()
-    return inner.strip() if closing == _CLOSING.get(opening, opening) and opening not in inner else text
+    whole = closing == _CLOSING.get(opening, opening) and inner.count(opening) == inner.count(closing) and inner.count(opening) % 2 == 0
+    return inner.strip() if whole else text

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from raft_assets.raft.atomic import write_text
 from raft_assets.raft.files import DocumentFile
 from raft_assets.raft.identity import doc_id, short
-from raft_assets.raft.readers.content import Content, Kind, Section, Unreadable
+from raft_assets.raft.readers.content import Content, Kind, Section, UnreadableError
 from raft_assets.raft.readers.decoding import decode
 from raft_assets.raft.readers.entries import read_json, read_json_lines
 from raft_assets.raft.readers.pdf import read_pdf
@@ -69,12 +69,12 @@ class ParseMemo:
 
     folder: Path
 
-    def recall(self, file: DocumentFile) -> Content | Unreadable | None:
+    def recall(self, file: DocumentFile) -> Content | UnreadableError | None:
         """The stored result; nothing where there is none, or where it is broken."""
         try:
             stored = json.loads(self._entry(file).read_text("utf-8"))
             if "reason" in stored:
-                return Unreadable(stored["reason"], stored["detail"])
+                return UnreadableError(stored["reason"], stored["detail"])
             return Content(
                 stored["kind"],
                 stored["title"],
@@ -83,10 +83,12 @@ class ParseMemo:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def remember(self, file: DocumentFile, result: Content | Unreadable) -> None:
+    def remember(self, file: DocumentFile, result: Content | UnreadableError) -> None:
         """Stores what reading the file gave."""
         stored = (
-            {"reason": result.reason, "detail": result.detail} if isinstance(result, Unreadable) else asdict(result)
+            {"reason": result.reason, "detail": result.detail}
+            if isinstance(result, UnreadableError)
+            else asdict(result)
         )
         write_text(self._entry(file), json.dumps(stored, ensure_ascii=False))
 
@@ -107,7 +109,7 @@ def read_documents(
         if file.path in seen:
             yield _quarantined(
                 file,
-                Unreadable(
+                UnreadableError(
                     "same_name",
                     "Another file has the same name in a different unicode spelling; rename one of them.",
                 ),
@@ -127,9 +129,9 @@ def read_document(
     result = _too_large(file, max_file_mb) or (memo.recall(file) if memo else None)
     if result is None:
         result = _read(file)
-        if memo and not (isinstance(result, Unreadable) and result.reason == "unreadable"):
+        if memo and not (isinstance(result, UnreadableError) and result.reason == "unreadable"):
             memo.remember(file, result)
-    return _quarantined(file, result) if isinstance(result, Unreadable) else _document(file, result)
+    return _quarantined(file, result) if isinstance(result, UnreadableError) else _document(file, result)
 
 
 def documents_of(rows: Iterable[SourceDocument]) -> Iterator[ReadDocument]:
@@ -139,29 +141,31 @@ def documents_of(rows: Iterable[SourceDocument]) -> Iterator[ReadDocument]:
         yield ReadDocument(together, PAGE_SEPARATOR.join(page.text for page in together))
 
 
-def _read(file: DocumentFile) -> Content | Unreadable:
+def _read(file: DocumentFile) -> Content | UnreadableError:
     try:
         data = file.absolute.read_bytes()
     except OSError as error:
-        return Unreadable(
+        return UnreadableError(
             "unreadable",
             f"The file can't be opened ({error.strerror}); check its permissions.",
         )
     if hashlib.sha256(data).hexdigest() != file.content_hash:
-        return Unreadable("unreadable", "The file changed while it was being read; run again.")
+        return UnreadableError("unreadable", "The file changed while it was being read; run again.")
     try:
         kind = kind_of(file.path, data)
         content = _READERS[kind](data)
-    except Unreadable as refusal:
+    except UnreadableError as refusal:
         return refusal
     except Exception as error:  # one file must never stop the others, whatever a parser does
         log.exception("reading %s failed", file.path)
-        return Unreadable(
+        return UnreadableError(
             "corrupt",
             f"Reading the file failed ({type(error).__name__}); open it and save it again.",
         )
     return (
-        content if content.sections else Unreadable("no_text", "The file holds no text; put text into it or delete it.")
+        content
+        if content.sections
+        else UnreadableError("no_text", "The file holds no text; put text into it or delete it.")
     )
 
 
@@ -188,14 +192,15 @@ def _document(file: DocumentFile, content: Content) -> ReadDocument:
     return ReadDocument(tuple(rows), PAGE_SEPARATOR.join(section.text for section in content.sections))
 
 
-def _too_large(file: DocumentFile, max_file_mb: int) -> Unreadable | None:
+def _too_large(file: DocumentFile, max_file_mb: int) -> UnreadableError | None:
     if file.size <= max_file_mb * 1_000_000:
         return None
-    detail = f"The file has {file.size / 1e6:.0f} MB and the limit is {max_file_mb} MB; split it, or raise documents.max_file_mb."
-    return Unreadable("too_large", detail)
+    size = f"{file.size / 1e6:.0f} MB"
+    detail = f"The file has {size} and the limit is {max_file_mb} MB; split it, or raise documents.max_file_mb."
+    return UnreadableError("too_large", detail)
 
 
-def _quarantined(file: DocumentFile, refusal: Unreadable) -> QuarantinedFile:
+def _quarantined(file: DocumentFile, refusal: UnreadableError) -> QuarantinedFile:
     return QuarantinedFile(
         path=file.path,
         content_hash=file.content_hash,

@@ -1,7 +1,8 @@
-"""Where sentences of English text begin and end, as character spans: the one splitter that teacher, reader and gates share.
+"""Where sentences of English text begin and end: the one splitter that teacher, reader and gates share.
 
-A text is cut into blocks by its structure (blank lines, headings, list items, table rows, fields of an API description), then a block into
-sentences by its punctuation. Markers of list items belong to no sentence; neither do lines without a letter or digit.
+A text is cut into blocks by its structure (blank lines, headings, list items, table rows, fields of an API
+description), then a block into sentences by its punctuation. Markers of list items belong to no sentence; neither do
+lines without a letter or digit.
 """
 
 import re
@@ -16,21 +17,23 @@ HEADING_WIDTH = 0.62
 
 _LINE = re.compile(r"[^\n]+|(?<=\n)(?=\n)")
 _MARKED_HEADING = re.compile(r"#{1,6}\s")
+_UNDERLINE = re.compile(r"=+|-{3,}")
 _LIST_MARKER = re.compile(r"\s*(?:[-*+•‣▪–]|\(?\d{1,3}[.)]|\(?[a-z]\))[ \t]+(?=\S)")
 _FIELD = re.compile(r"[a-z]\w*(?:\.[\w*]+)*:(?:\s|$)")
 _API_DESCRIPTION = re.compile(r"^(?:api_call|api_name|functionality):", re.MULTILINE)
 _HAS_WORD = re.compile(r"[^\W_]")
+_FULL_STOP = re.compile(r"[.!?][\"”’')\]*_]*$")
 _TERMINATED = re.compile(r"[.!?:;,…][\"”’')\]*_]*$")
 
 _BOUNDARY = re.compile(r"([.!?…]+)[\"”’')\]*_]*(?:\[[\w ]{1,20}\])*(\s+)(?=[\"“‘'(\[*_`]*[^\W_a-zß-ÿ])")
-_LAST_WORD = re.compile(r"([^\W\d_][^\W\d_.’'-]*(?:\.[^\W\d_]+)*)$")
 _INITIAL = re.compile(r"(?:^|[\s(.\"“-])[A-Z]$")
-_ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st jr sr vs inc ltd co corp vol fig figs eds ed dept est gov gen col sgt capt rev hon lt ca cf pp p e.g i.e"
-    " approx ave mt ft sp spp subsp var op ser messrs mme mlle jan feb mar apr jun jul aug sept sep oct nov dec".split()
+_ABBREVIATION = re.compile(
+    r"(?<![^\W\d_])(?:mr|mrs|ms|dr|prof|st|jr|sr|vs|inc|ltd|co|corp|vol|figs?|eds?|dept|est|gov|gen|col|sgt|capt|rev|hon|lt|ca|cf|pp?"
+    r"|e\.g|i\.e|approx|ave|mt|ft|spp?|subsp|var|op|ser|messrs|mme|mlle|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)$",
+    re.IGNORECASE,
 )
 # these end a sentence at times, so only a number behind them holds the sentence together
-_BEFORE_NUMBERS = frozenset("no nos art sec chap ch pl p pp vol fig v".split())
+_BEFORE_NUMBER = re.compile(r"(?<![^\W\d_])(?:nos?|art|sec|chap|ch|pl|v)$", re.IGNORECASE)
 _PAIRS = (("(", ")"), ("“", "”"), ("[", "]"))
 
 
@@ -54,8 +57,16 @@ def _blocks(text: str) -> Iterator[Span]:
     for i, ((start, end), content) in enumerate(zip(lines, contents, strict=True)):
         following = contents[i + 1] if i + 1 < len(contents) else ""
         marker = _LIST_MARKER.match(text, start, end)
-        stands_alone = is_api or _is_heading(content, following, widest, opens_block=block is None) or content.startswith("|")
-        if block and (stands_alone or marker or not _HAS_WORD.search(content) or _FIELD.match(content) and "_" in content.split(":")[0]):
+        opens_block = block is None or bool(_FULL_STOP.search(contents[i - 1]))
+        stands_alone = (
+            is_api or _is_heading(content, following, widest, opens_block=opens_block) or content.startswith("|")
+        )
+        if block and (
+            stands_alone
+            or marker
+            or not _HAS_WORD.search(content)
+            or (_FIELD.match(content) and "_" in content.split(":")[0])
+        ):
             yield block
             block = None
         if not _HAS_WORD.search(content):
@@ -69,8 +80,8 @@ def _blocks(text: str) -> Iterator[Span]:
 
 
 def _is_heading(line: str, following: str, widest: int, *, opens_block: bool) -> bool:
-    """Whether the line is a heading: marked by #, underlined, or (in text of a PDF) short, without full stop, before a capital letter."""
-    if _MARKED_HEADING.match(line) or following and set(following) <= {"="} or len(following) > 2 and set(following) <= {"-"}:
+    """Whether the line is a heading: marked by #, underlined, or (in a PDF) short and open, before a capital."""
+    if _MARKED_HEADING.match(line) or _UNDERLINE.fullmatch(following):
         return True
     if not opens_block or not following or _TERMINATED.search(line) or len(line) > HEADING_WIDTH * widest:
         return False
@@ -103,11 +114,9 @@ def _is_abbreviated(text: str, start: int, boundary: re.Match[str]) -> bool:
     before = text[max(start, boundary.start() - 20) : boundary.start()]
     if _INITIAL.search(before):
         return not re.search(r"\b(?:I|[Vv]itamin [A-Z]|[Tt]ype [A-Z]|[Pp]lan [A-Z])$", before)
-    last = _LAST_WORD.search(before)
-    word = last.group(1).lower() if last else ""
-    if word in _BEFORE_NUMBERS and text[boundary.end() : boundary.end() + 1].isdigit():
+    if _BEFORE_NUMBER.search(before) and text[boundary.end() : boundary.end() + 1].isdigit():
         return True
-    return word in _ABBREVIATIONS
+    return bool(_ABBREVIATION.search(before))
 
 
 def _is_enclosed(text: str, start: int, cut: int, end: int) -> bool:

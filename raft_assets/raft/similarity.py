@@ -23,12 +23,28 @@ ESTIMATE_SLACK = 0.25  # candidates whose estimate is lower than the threshold b
 MISS_PROBABILITY = 1e-6  # that no band of two texts exactly at the threshold agrees
 
 _WORD = re.compile(r"[^\W_]+")
+_STOP_WORDS = frozenset(
+    """a about after all also an and any are as at be because been being both but by can could did do does during each for from had has
+    have he her his how i if in into is it its may might more most must no not of on or other our out over own she should so some such
+    than that the their them then there these they this those through to under up was we were what when where which while who why will
+    with would yes you your""".split()
+)
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def words(text: str) -> list[str]:
     """The words of a text as likeness sees them: runs of letters and digits, case folded."""
     return _WORD.findall(normalized(text).casefold())
+
+
+def content_words(text: str) -> list[str]:
+    """The words of a text that say what it is about; none of "Yes" and "It was"."""
+    return [word for word in words(text) if word not in _STOP_WORDS]
+
+
+def holds_phrase(text: str, phrase: str) -> bool:
+    """Whether the phrase's words stand in the text one behind the other; never for a phrase of stop words, which stand everywhere."""
+    return bool(content_words(phrase)) and f" {' '.join(words(phrase))} " in f" {' '.join(words(text))} "
 
 
 def shingles(text: str, length: int = CHUNK_SHINGLE_WORDS) -> Shingles:

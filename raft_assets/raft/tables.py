@@ -1,4 +1,4 @@
-"""The tables of the lineage: one model per table, whose fields, types and descriptions are the schema in the lake and in the UI.
+"""The tables of the lineage: a model per table, whose fields and descriptions are the schema in the lake and in the UI.
 
 What belongs here: row models and nothing that computes. Reading and writing is the lake's.
 """
@@ -63,7 +63,7 @@ class ChunkEmbedding(Row):
     """A vector per chunk."""
 
     chunk_id: str = Field(description="chunk")
-    vector: list[float] = Field(description="unit vector of the EMBEDDING role's model")
+    vector: list[float] = Field(description="vector of the EMBEDDING role's model")
 
 
 class GoldenQuestion(Row):
@@ -79,7 +79,10 @@ class GoldenQuestion(Row):
 
 
 class QAPair(Row):
-    """A generated question with its chain-of-thought answer and the verdict of every quality gate; rejected rows stay."""
+    """A generated question with its chain-of-thought answer and the verdict of every quality gate.
+
+    Rejected rows stay.
+    """
 
     question_id: str = Field(description="hash of chunk and question; of the chunk alone where no question came")
     chunk_id: str = Field(description="oracle chunk")

@@ -1,6 +1,7 @@
 """The lake: a folder per asset, a file per domain, opened by anyone with pandas or DuckDB.
 
-Tables are Parquet with the schema of their row model, streamed in and out; records are JSON; training files are JSONL. Every file appears
+Tables are Parquet with the schema of their row model, streamed in and out; records are JSON; training files are JSONL.
+Every file appears
 whole or not at all. The root is a local folder or any fsspec address (`abfs://...`).
 """
 
@@ -10,7 +11,7 @@ import shutil
 import tempfile
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -37,6 +38,7 @@ from raft_assets.raft.tables import (
 )
 
 BATCH_ROWS = 5_000  # rows in memory at a time while a table streams
+DIGEST_KEY = "raft_digest"  # in the metadata of a Parquet file: the digest of its rows
 SAMPLE_ROWS = 200  # rows that a write hands back for previews and counts
 
 TABLES: Mapping[str, type[Row]] = {
@@ -73,6 +75,15 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
         """Address of a domain's file in a table's folder."""
         return UPath(self.root) / table / f"{domain}{suffix}"
 
+    @property
+    def index_path(self) -> UPath:
+        """Address of the index over all reports."""
+        return UPath(self.root) / "index.html"
+
+    def write_index(self, text: str) -> str:
+        """Writes the index over all reports; returns its address."""
+        return self._publish(self.index_path, lambda file: _write_text(file, text))
+
     def write(self, table: str, domain: str, rows: Iterable[Row]) -> Written:
         """Streams the rows into the domain's Parquet file; the previous one stays until the new one is whole."""
         schema, hasher, sample, count = arrow_schema(TABLES[table]), sha256(), list[Row](), 0
@@ -83,21 +94,31 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
                 for batch in _batched(rows, BATCH_ROWS):
                     contents = [row.model_dump() for row in batch]
                     for content in contents:
-                        hasher.update(json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass") + b"\n")
+                        hasher.update(
+                            json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
+                            + b"\n"
+                        )
                     writer.write_table(pa.Table.from_pylist(contents, schema=schema))
                     sample.extend(batch[: SAMPLE_ROWS - len(sample)])
                     count += len(batch)
+                writer.add_key_value_metadata({DIGEST_KEY: hasher.hexdigest()})
 
         address = self._publish(self.path(table, domain), fill)
         return Written(address, count, hasher.hexdigest(), sample)
 
     def rows(self, table: str, domain: str, model: type[R]) -> Iterator[R]:
-        """The rows in order, streamed. Raises DataError where the file is missing or its columns are not those of the model."""
+        """The rows in order, streamed.
+
+        Raises DataError where the file is missing or its columns are not those of the model.
+        """
         with self._open_parquet(table, domain) as parquet:
             expected, found = arrow_schema(model), parquet.schema_arrow
             if found.names != expected.names or found.types != expected.types:
                 wrong = sorted(set(_columns(expected)) ^ set(_columns(found)))
-                raise DataError(f"{self.path(table, domain)} has other columns than {table} ({', '.join(wrong)}). Materialize {table} again.")
+                raise DataError(
+                    f"{self.path(table, domain)} has other columns than {table} ({', '.join(wrong)}). "
+                    f"Materialize {table} again."
+                )
             for batch in parquet.iter_batches(BATCH_ROWS):
                 for content in batch.to_pylist(maps_as_pydicts="strict"):
                     yield model.model_construct(**content)
@@ -106,6 +127,11 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
         """The whole table as a frame, for plots and reports."""
         with self._open_parquet(table, domain) as parquet:
             return parquet.read().to_pandas(maps_as_pydicts="strict")
+
+    def digest(self, table: str, domain: str) -> str:
+        """The digest of the rows, as `write` returned it."""
+        with self._open_parquet(table, domain) as parquet:
+            return str(parquet.metadata.metadata[DIGEST_KEY.encode()].decode())
 
     def write_lines(self, table: str, domain: str, name: str, lines: Iterable[str]) -> Written:
         """Streams lines into `table/domain/name`, UTF-8."""
@@ -141,11 +167,14 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
         """Whether the domain's file of the table is there."""
         return self.path(table, domain, suffix).exists()
 
-    def purge(self, domain: str) -> list[str]:
-        """Removes every file of a domain; returns their addresses."""
+    def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
+        """Removes every file of a domain, but for those of the tables to keep; returns their addresses."""
         removed = []
         root = UPath(self.root)
-        for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        folders = [folder for folder in root.iterdir() if folder.is_dir()] if root.is_dir() else []
+        for folder in sorted(folders):
+            if folder.name in keep:
+                continue
             for path in [self.path(folder.name, domain, suffix) for suffix in (".parquet", ".json", ".html", "")]:
                 if path.is_file():
                     path.unlink()

@@ -1,4 +1,7 @@
-"""The models of the five roles, as assets use them: a caller that asks, a client for fine-tuning jobs, and what identifies a model."""
+"""The models of the five roles, as assets use them.
+
+A caller that asks, a client for fine-tuning jobs, and what identifies a model.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +12,7 @@ import dagster as dg
 import openai
 from starlette.applications import Starlette
 
+from raft_assets.calls.background import run
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
 from raft_assets.calls.requests import Progress
@@ -51,23 +55,28 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
 
     @contextmanager
     def caller(
-        self, role: Role, *, model: str | None = None, training_hash: str = "", on_progress: Callable[[Progress], None] | None = None
+        self,
+        role: Role,
+        *,
+        model: str | None = None,
+        training_hash: str = "",
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Caller]:
         """A caller for the role's model, or for a model fine-tuned from it (`model` with its `training_hash`)."""
         endpoint = self.endpoints[role]
         embedded = endpoint.provider == "embedded"
         version = model_version(model or endpoint.model, self.workplace.embedded_folder) if embedded else training_hash
         with CallStore(self.workplace.calls) as store:
-            caller = Caller(
-                endpoint,
-                model=model,
-                model_version=version,
-                client=self.client(role),
-                store=store,
-                ceiling=EMBEDDED_CEILING if embedded else HOSTED_CEILING,
-                on_progress=on_progress,
-            )
+            client = self.client(role)
             try:
-                yield caller
+                yield Caller(
+                    endpoint,
+                    model=model,
+                    model_version=version,
+                    client=client,
+                    store=store,
+                    ceiling=EMBEDDED_CEILING if embedded else HOSTED_CEILING,
+                    on_progress=on_progress,
+                )
             finally:
-                caller.close()
+                run(client.close())

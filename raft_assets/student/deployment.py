@@ -1,6 +1,7 @@
 """Where a fine-tuned student answers, and the proof that it does.
 
-With OpenAI and the embedded provider the model's id is its deployment; Azure's deploy step stands behind the same record.
+With OpenAI and the embedded provider the model's id is its deployment; Azure's deploy step stands behind the same
+record.
 """
 
 from dataclasses import dataclass
@@ -30,5 +31,8 @@ def smoke_test(caller: Caller, settings: TrainingSettings, max_tokens: int) -> S
     request: Request = answer_request(SMOKE_QUESTION, [SMOKE_DOCUMENT], settings.format, max_tokens)
     answer: Answer = next(iter(caller.ask([request])))
     if answer.status != "ok":
-        raise EndpointError(f"The deployed student doesn't answer: {answer.status} ({answer.detail}). Materialize deployment again, or look at `raft doctor`.")
+        raise EndpointError(
+            f"The deployed student doesn't answer: {answer.status} ({answer.detail}). "
+            f"Materialize deployment again, or look at `raft doctor`."
+        )
     return SmokeTest(SMOKE_QUESTION, answer.text, parse_answer(answer.text).well_formed)

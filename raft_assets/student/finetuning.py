@@ -1,6 +1,7 @@
 """Fine-tuning through the OpenAI API: upload, submit once, find again, wait within bounds, read the loss curve.
 
-The job carries the hash of everything that it was trained on, so that a run that died, or another machine, finds it instead of paying again.
+The job carries the hash of everything that it was trained on, so that a run that died, or another machine, finds it
+instead of paying again.
 API: https://platform.openai.com/docs/api-reference/fine-tuning
 """
 
@@ -27,7 +28,10 @@ JOB_DEADLINE_S = 72 * 3600  # hosted services queue for up to a day
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """What a student is trained on. `training_hash` covers model, files and hyperparameters, never a path or a name of ours."""
+    """What a student is trained on.
+
+    `training_hash` covers model, files and hyperparameters, never a path or a name of ours.
+    """
 
     base_model: str
     train: bytes
@@ -68,7 +72,8 @@ class FineTuned:
 async def fine_tune(client: openai.AsyncOpenAI, order: TrainingOrder, *, on_event: Callable[[str], None]) -> FineTuned:
     """Trains, or finds the job that already does, and waits for its end.
 
-    Raises EndpointError for every end but success, with the service's reason, and when a deadline passes; the job then goes on and the next
+    Raises EndpointError for every end but success, with the service's reason, and when a deadline passes; the job then
+    goes on and the next
     call finds it.
     """
     found = await _find(client, order.training_hash)
@@ -77,7 +82,10 @@ async def fine_tune(client: openai.AsyncOpenAI, order: TrainingOrder, *, on_even
     job = await _wait(client, job, on_event)
     if job.status != "succeeded" or not job.fine_tuned_model:
         reason = job.error.message if job.error and job.error.message else "the service gives no reason"
-        raise EndpointError(f"Fine-tuning job {job.id} of {order.base_model} ended as {job.status}: {reason}. Mend it and materialize finetuned_model again.")
+        raise EndpointError(
+            f"Fine-tuning job {job.id} of {order.base_model} ended as {job.status}: {reason}. "
+            f"Mend it and materialize finetuned_model again."
+        )
     return FineTuned(
         job_id=job.id,
         model=job.fine_tuned_model,
@@ -117,7 +125,10 @@ async def _upload(client: openai.AsyncOpenAI, name: str, content: bytes) -> str:
     pause = FIRST_POLL_S
     while uploaded.status not in ("processed", "error"):
         if time.monotonic() > deadline:
-            raise EndpointError(f"The service still processes the upload {uploaded.id} after {FILE_PROCESSING_DEADLINE_S} s. Materialize finetuned_model again later.")
+            raise EndpointError(
+                f"The service still processes the upload {uploaded.id} after {FILE_PROCESSING_DEADLINE_S} s. "
+                f"Materialize finetuned_model again later."
+            )
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, LONGEST_POLL_S)
         uploaded = await client.files.retrieve(uploaded.id)
@@ -139,7 +150,10 @@ async def _wait(client: openai.AsyncOpenAI, job: FineTuningJob, on_event: Callab
         if job.status in ("succeeded", "failed", "cancelled"):
             return job
         if time.monotonic() > deadline:
-            raise EndpointError(f"Fine-tuning job {job.id} is still {job.status} after {JOB_DEADLINE_S // 3600} h. Materialize finetuned_model again: the job is found, not repeated.")
+            raise EndpointError(
+                f"Fine-tuning job {job.id} is still {job.status} after {JOB_DEADLINE_S // 3600} h. "
+                f"Materialize finetuned_model again: the job is found, not repeated."
+            )
         await asyncio.sleep(pause)
         pause = min(pause * 1.3, LONGEST_POLL_S)
 

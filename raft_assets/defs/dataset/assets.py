@@ -10,26 +10,36 @@ import numpy as np
 
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, markdown_table
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
-from raft_assets.observation import ROLES, QUESTIONS, settings_key
+from raft_assets.observation import QUESTIONS, ROLES, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import log_progress
 from raft_assets.raft.dataset import DATASET_VERSION, assemble, leaks
-from raft_assets.raft.files import QUESTIONS_FILE
+from raft_assets.raft.files import QUESTIONS_FILE, domain_folder
 from raft_assets.raft.formats import FORMATS_VERSION, training_lines, training_stats
 from raft_assets.raft.gates import GATES_VERSION, REASONS, judge_pairs
 from raft_assets.raft.generation import draft_pairs
-from raft_assets.raft.golden import GOLDEN_VERSION, read_questions, resolve_golden
+from raft_assets.raft.golden import GOLDEN_VERSION, parse_questions, resolve_golden
 from raft_assets.raft.questions import PROMPT_VERSION
+from raft_assets.raft.reading import documents_of
 from raft_assets.raft.retrieval import Index
 from raft_assets.raft.tables import Chunk, ChunkEmbedding, GoldenQuestion, QAPair, RaftRow, SourceDocument
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import Role
 
-EVIDENCE_SPEC = dg.AssetCheckSpec("evidence_was_found", asset="golden_questions", description="Every evidence string stands in its document.")
-YIELD_SPEC = dg.AssetCheckSpec("half_of_the_pairs_are_accepted", asset="qa_pairs", description="At least half of the generated pairs pass every gate.")
+EVIDENCE_SPEC = dg.AssetCheckSpec(
+    "evidence_was_found", asset="golden_questions", description="Every evidence string stands in its document."
+)
+YIELD_SPEC = dg.AssetCheckSpec(
+    "half_of_the_pairs_are_accepted",
+    asset="qa_pairs",
+    description="At least half of the generated pairs pass every gate.",
+)
 LEAK_SPEC = dg.AssetCheckSpec(
-    "splits_share_nothing", asset="qa_dataset", blocking=True, description="No chunk, near-duplicate, question or evaluation oracle crosses from evaluation into training."
+    "splits_share_nothing",
+    asset="qa_dataset",
+    blocking=True,
+    description="No chunk, near-duplicate, question or evaluation oracle crosses from evaluation into training.",
 )
 
 
@@ -44,10 +54,14 @@ LEAK_SPEC = dg.AssetCheckSpec(
     check_specs=[EVIDENCE_SPEC],
 )
 def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """Questions that a person wrote, resolved to their oracle chunks. For evaluation only; empty where there are none."""
+    """Questions that a person wrote, resolved to their oracle chunks.
+
+    For evaluation only; empty where there are none.
+    """
     domain = context.partition_key
-    questions = read_questions(models.workplace.data / domain / QUESTIONS_FILE)
-    resolved = resolve_golden(questions, lake.rows("source_documents", domain, SourceDocument), list(lake.rows("chunks", domain, Chunk)))
+    questions = parse_questions(domain_folder(models.workplace.data, domain) / QUESTIONS_FILE)
+    documents = documents_of(lake.rows("source_documents", domain, SourceDocument))
+    resolved = resolve_golden(questions, documents, lake.rows("chunks", domain, Chunk))
     written = lake.write("golden_questions", domain, resolved)
     lost = [question.question_id for question in resolved if question.status == "evidence_not_found"]
     return dg.MaterializeResult(
@@ -59,7 +73,12 @@ def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Mode
             "status": counts_table(Counter(question.status for question in resolved), "status"),
         },
         check_results=[
-            dg.AssetCheckResult(check_name=EVIDENCE_SPEC.name, passed=not lost, severity=dg.AssetCheckSeverity.WARN, metadata={"not_found": ", ".join(lost[:50])})
+            dg.AssetCheckResult(
+                check_name=EVIDENCE_SPEC.name,
+                passed=not lost,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"not_found": ", ".join(lost[:50])},
+            )
         ],
     )
 
@@ -76,7 +95,10 @@ def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Mode
     check_specs=[YIELD_SPEC],
 )
 def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """Questions of every chunk with the teacher's chain-of-thought answers and the verdict of every quality gate. Rejected pairs stay, with a reason."""
+    """Questions of every chunk with the teacher's chain-of-thought answers and the verdict of every quality gate.
+
+    Rejected pairs stay, with a reason.
+    """
     domain = context.partition_key
     settings = models.settings(domain).values.questions
     table = list(lake.rows("chunks", domain, Chunk))
@@ -103,7 +125,10 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
             "chunks_with_accepted_pair": len({pair.chunk_id for pair in accepted}) / max(len(table), 1),
             "kinds": counts_table(Counter(pair.kind for pair in accepted), "kind"),
             "rejected": markdown_table(
-                [{"reason": reason, "count": count, "meaning": REASONS[reason]} for reason, count in Counter(pair.reason for pair in rejected).most_common()],
+                [
+                    {"reason": reason, "count": count, "meaning": REASONS[reason]}
+                    for reason, count in Counter(pair.reason for pair in rejected).most_common()
+                ],
                 ["reason", "count", "meaning"],
             ),
             "rejected_sample": markdown_table(rejected[:5], ["question", "final_answer", "reason"]),
@@ -131,12 +156,18 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
     check_specs=[LEAK_SPEC],
 )
 def qa_dataset(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """RAFT rows: a question, its oracle document among distractors, and the answer to learn, in splits that share nothing."""
+    """RAFT rows.
+
+    A question, its oracle document among distractors, and the answer to learn, in splits that share nothing.
+    """
     domain = context.partition_key
     settings = models.settings(domain).values.dataset
-    table, golden = list(lake.rows("chunks", domain, Chunk)), list(lake.rows("golden_questions", domain, GoldenQuestion))
+    table, golden = (
+        list(lake.rows("chunks", domain, Chunk)),
+        list(lake.rows("golden_questions", domain, GoldenQuestion)),
+    )
     index = read_index(lake, domain)
-    register = lake.read_record("split_register", domain) if lake.exists("split_register", domain, ".json") else {}
+    register = lake.read_record("splits", domain)["register"] if lake.exists("splits", domain, ".json") else {}
     assembly = assemble(
         (pair for pair in lake.rows("qa_pairs", domain, QAPair) if pair.accepted),
         table,
@@ -148,12 +179,17 @@ def qa_dataset(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
     written = lake.write("qa_dataset", domain, assembly.rows())
     found = leaks(lake.rows("qa_dataset", domain, RaftRow), golden, table, settings)
     if not any(found.values()):
-        lake.write_record("split_register", domain, dict(assembly.plan.register))
+        summary = assembly.summary
+        record = {"register": dict(assembly.plan.register), "unit": summary["unit"], "dropped": summary["dropped"]}
+        lake.write_record("splits", domain, record)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, RaftRow, columns=["question", "final_answer", "split", "has_oracle"]),
-            **{name: value if isinstance(value, int | float | str) else json.dumps(value, ensure_ascii=False) for name, value in assembly.summary.items()},
+            **{
+                name: value if isinstance(value, int | float | str) else json.dumps(value, ensure_ascii=False)
+                for name, value in assembly.summary.items()
+            },
         },
         check_results=[
             dg.AssetCheckResult(
@@ -180,7 +216,12 @@ def training_files(context: dg.AssetExecutionContext, lake: Lake, models: Models
     settings = models.settings(domain).values.training
     rows = list(lake.rows("qa_dataset", domain, RaftRow))
     files = {
-        split: lake.write_lines("training_files", domain, f"{split}.jsonl", training_lines([row for row in rows if row.split == split], settings))
+        split: lake.write_lines(
+            "training_files",
+            domain,
+            f"{split}.jsonl",
+            training_lines([row for row in rows if row.split == split], settings),
+        )
         for split in ("train", "valid")
     }
     stats = {split: training_stats(Path(file.address).read_text("utf-8").splitlines()) for split, file in files.items()}

@@ -5,19 +5,23 @@ from collections import Counter
 import dagster as dg
 
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, token_histogram
-from raft_assets.observation import ROLES, DOCUMENTS, settings_key
+from raft_assets.observation import DOCUMENTS, ROLES, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import log_progress
-from raft_assets.raft.chunking import CHUNKING_VERSION, chunk_documents
-from raft_assets.raft.files import list_documents
-from raft_assets.raft.reading import READING_VERSION, read_documents
+from raft_assets.raft.chunking import CHUNKING_VERSION, chunk_document
+from raft_assets.raft.files import domain_folder, list_documents
+from raft_assets.raft.reading import READING_VERSION, documents_of, read_documents
 from raft_assets.raft.tables import Chunk, ChunkEmbedding, QuarantinedFile, SourceDocument
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import Role
 
-READ_SPEC = dg.AssetCheckSpec("every_file_was_read", asset="source_documents", description="No file stands in quarantine.")
-CHUNK_SPEC = dg.AssetCheckSpec("chunks_keep_their_maximum", asset="chunks", blocking=True, description="No chunk is longer than chunk_size tokens.")
+READ_SPEC = dg.AssetCheckSpec(
+    "every_file_was_read", asset="source_documents", description="No file stands in quarantine."
+)
+CHUNK_SPEC = dg.AssetCheckSpec(
+    "chunks_keep_their_maximum", asset="chunks", blocking=True, description="No chunk is longer than chunk_size tokens."
+)
 
 
 @dg.asset(
@@ -31,18 +35,28 @@ CHUNK_SPEC = dg.AssetCheckSpec("chunks_keep_their_maximum", asset="chunks", bloc
     check_specs=[READ_SPEC],
 )
 def source_documents(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """Pages and sections of every readable document. A file that can't be read stands in the quarantine table with its reason."""
+    """Pages and sections of every readable document.
+
+    A file that can't be read stands in the quarantine table with its reason.
+    """
     domain, workplace = context.partition_key, models.workplace
-    files = list_documents(workplace.data / domain)
+    files = list_documents(domain_folder(workplace.data, domain))
     pages, quarantined = list[SourceDocument](), list[QuarantinedFile]()
-    for read in read_documents(files, memo=workplace.home / "cache" / "parsed", max_file_mb=models.settings(domain).values.documents.max_file_mb):
+    for read in read_documents(
+        files,
+        memo=workplace.home / "cache" / "parsed",
+        max_file_mb=models.settings(domain).values.documents.max_file_mb,
+    ):
         if isinstance(read, QuarantinedFile):
             quarantined.append(read)
             context.log.warning("quarantined %s (%s): %s", read.path, read.reason, read.detail)
         else:
             pages.extend(read.pages)
     if not pages:
-        raise dg.Failure(f"No document of {domain!r} could be read ({len(quarantined)} quarantined). Put pdf, md, txt, html or json files into {workplace.data / domain}.")
+        raise dg.Failure(
+            f"No document of {domain!r} could be read ({len(quarantined)} quarantined). "
+            f"Put pdf, md, txt, html or json files into {workplace.data / domain}."
+        )
     quarantine = lake.write("quarantine", domain, quarantined)
     written = lake.write("source_documents", domain, pages)
     return dg.MaterializeResult(
@@ -81,7 +95,8 @@ def chunks(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.
     """Passages of at most `chunk_size` tokens. Ids are content hashes, so an unchanged passage keeps its id."""
     domain = context.partition_key
     settings = models.settings(domain).values.chunks
-    table = chunk_documents(lake.rows("source_documents", domain, SourceDocument), settings)
+    documents = documents_of(lake.rows("source_documents", domain, SourceDocument))
+    table = [chunk for document in documents for chunk in chunk_document(document, settings)]
     written = lake.write("chunks", domain, table)
     tokens = [chunk.tokens for chunk in table]
     return dg.MaterializeResult(
@@ -113,13 +128,18 @@ def chunks(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.
     deps=[chunks, settings_key("embedding")],
 )
 def chunk_embeddings(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """A unit vector per chunk, for retrieval and hard negatives."""
+    """A vector per chunk, for retrieval and hard negatives."""
     domain = context.partition_key
     table = list(lake.rows("chunks", domain, Chunk))
     with models.caller(Role.EMBEDDING, on_progress=log_progress(context, total=len(table))) as caller:
         vectors = caller.embed(chunk.text for chunk in table)
         written = lake.write(
-            "chunk_embeddings", domain, (ChunkEmbedding(chunk_id=chunk.chunk_id, vector=vector.tolist()) for chunk, vector in zip(table, vectors, strict=True))
+            "chunk_embeddings",
+            domain,
+            (
+                ChunkEmbedding(chunk_id=chunk.chunk_id, vector=vector.tolist())
+                for chunk, vector in zip(table, vectors, strict=True)
+            ),
         )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(written.digest),

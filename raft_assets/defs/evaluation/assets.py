@@ -1,15 +1,15 @@
 """Answers of baseline and student, their scores, and the report with its verdict."""
 
 from collections import Counter
-from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
+import pandas as pd
 
-from raft_assets.calls.engine import Caller
-from raft_assets.calls.requests import Tally
 from raft_assets.defs.dataset.assets import golden_questions, qa_dataset, read_index
-from raft_assets.defs.describe import Metadata, counts_table, describe_calls, describe_table, markdown_table, plot
+from raft_assets.defs.describe import counts_table, describe_calls, describe_table, inert, markdown_table, plot
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks
+from raft_assets.defs.evaluation.report_data import report_data
 from raft_assets.defs.student.assets import deployment
 from raft_assets.evaluation.arms import Item, items, model_answer, recall_at_k, request
 from raft_assets.evaluation.metrics import METRICS_VERSION, scores
@@ -17,20 +17,27 @@ from raft_assets.evaluation.plots import interval_bars
 from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
 from raft_assets.evaluation.summary import summarize
 from raft_assets.evaluation.verdict import decide
-from raft_assets.observation import ROLES, settings_key
+from raft_assets.observation import ROLES, resolved_model, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import log_progress
+from raft_assets.raft.identity import digest
 from raft_assets.raft.tables import Chunk, Evaluated, GoldenQuestion, ModelAnswer, RaftRow
-from raft_assets.resources.lake import Lake, Written
+from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
-from raft_assets.resources.results import ResultsStore
+from raft_assets.resources.results import ResultsStore, RunRecord
 from raft_assets.settings import Role
 
+EVALUATED: tuple[Evaluated, ...] = ("baseline", "student")
+SHOWN_METRICS = ("token_f1", "exact_match", "well_formed", "abstained_right")
 ANSWERED_SPECS = {
-    evaluated: dg.AssetCheckSpec("every_question_was_answered", asset=f"{evaluated}_answers", description="No call failed for good.")
-    for evaluated in ("baseline", "student")
+    evaluated: dg.AssetCheckSpec(
+        "every_question_was_answered", asset=f"{evaluated}_answers", description="No call failed for good."
+    )
+    for evaluated in EVALUATED
 }
-COMPARISON_SPEC = dg.AssetCheckSpec("student_beats_baseline", asset="eval_report", description="Worse: error. Cannot tell: warning.")
+COMPARISON_SPEC = dg.AssetCheckSpec(
+    "student_beats_baseline", asset="eval_scores", description="Worse: error. Cannot tell: warning."
+)
 ANSWERS_VERSION = "1"
 READS = [qa_dataset, golden_questions, chunks, chunk_embeddings, settings_key("evaluation")]
 
@@ -48,11 +55,7 @@ READS = [qa_dataset, golden_questions, chunks, chunk_embeddings, settings_key("e
 )
 def baseline_answers(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Answers of the model before fine-tuning, to every evaluation row and golden question under each arm."""
-    asked = evaluation_items(context.partition_key, lake, models)
-    with models.caller(Role.BASELINE, on_progress=log_progress(context, total=len(asked))) as caller:
-        answers = _answer(asked, caller, models, context.partition_key, "baseline")
-        written = lake.write("baseline_answers", context.partition_key, answers)
-        return _answers_result(lake, written, context.partition_key, "baseline", asked, caller.tally)
+    return _answers_asset(context, lake, models, "baseline")
 
 
 @dg.asset(
@@ -68,13 +71,10 @@ def baseline_answers(context: dg.AssetExecutionContext, lake: Lake, models: Mode
 )
 def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Answers of the fine-tuned model to the very prompts that the baseline was given."""
-    asked = evaluation_items(context.partition_key, lake, models)
     deployed = lake.read_record("deployment", context.partition_key)
-    progress = log_progress(context, total=len(asked))
-    with models.caller(Role.STUDENT, model=deployed["model"], training_hash=deployed["training_hash"], on_progress=progress) as caller:
-        answers = _answer(asked, caller, models, context.partition_key, "student")
-        written = lake.write("student_answers", context.partition_key, answers)
-        return _answers_result(lake, written, context.partition_key, "student", asked, caller.tally)
+    return _answers_asset(
+        context, lake, models, "student", model=deployed["model"], training_hash=deployed["training_hash"]
+    )
 
 
 @dg.asset(
@@ -85,24 +85,173 @@ def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Model
     tags={"stage": "evaluation"},
     code_version=METRICS_VERSION,
     deps=[baseline_answers, student_answers],
+    check_specs=[COMPARISON_SPEC],
 )
-def eval_scores(context: dg.AssetExecutionContext, lake: Lake, models: Models, results: ResultsStore) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """A score per question, model, arm and metric, in DuckDB with its history."""
+def eval_scores(
+    context: dg.AssetExecutionContext, lake: Lake, models: Models, results: ResultsStore
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """A score per question, model, arm and metric, in DuckDB with its history, and the verdict that follows."""
     domain = context.partition_key
-    settings = models.settings(domain).values.evaluation
-    answers = [row for evaluated in ("baseline", "student") for row in lake.rows(f"{evaluated}_answers", domain, ModelAnswer)]
+    draws = models.settings(domain).values.evaluation.bootstrap_draws
+    answers = [row for evaluated in EVALUATED for row in lake.rows(f"{evaluated}_answers", domain, ModelAnswer)]
     scored = [score for answer in answers for score in scores(answer)]
-    summary = summarize(scored, draws=settings.bootstrap_draws)
-    verdict = decide(scored, answers, draws=settings.bootstrap_draws)
-    run = run_record(domain, context, lake, models, answers)
+    summary, verdict = summarize(scored, draws=draws), decide(scored, answers, draws=draws)
+    run = _run_record(context, lake, models, answers)
     results.record(run, answers, scored, summary, verdict)
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(run.content_hash),
+        data_version=dg.DataVersion(
+            digest(run.content_hash, *(f"{score.question_id}{score.value}" for score in scored))
+        ),
         metadata={
             "dagster/row_count": len(scored),
             "path": dg.MetadataValue.path(results.path),
             "verdict": verdict.sentence,
-            "scores": markdown_table(_shown(summary), SHOWN_COLUMNS),
-            "comparison": plot(interval_bars(summary, title="Token F1 by arm", metric="token_f1", standalone=True)),
+            "reasons": dg.MetadataValue.md("\n".join(f"- {inert(reason)}" for reason in verdict.reasons)),
+            "scores": markdown_table(
+                _rounded(summary), ["source", "arm", "metric", "n", "baseline", "student", "difference", "low", "high"]
+            ),
+            "token_f1": plot(
+                interval_bars(summary, title="Token F1 of baseline and student", metric="token_f1", standalone=True)
+            ),
+            "exact_match": plot(
+                interval_bars(
+                    summary, title="Exact match of baseline and student", metric="exact_match", standalone=True
+                )
+            ),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=COMPARISON_SPEC.name,
+                passed=verdict.decision == "better",
+                severity=dg.AssetCheckSeverity.ERROR if verdict.decision == "worse" else dg.AssetCheckSeverity.WARN,
+                description=verdict.sentence,
+            )
+        ],
+    )
+
+
+@dg.asset(
+    partitions_def=domains,
+    group_name="evaluation",
+    kinds={"html"},
+    owners=["team:raft"],
+    tags={"stage": "evaluation"},
+    code_version=REPORT_VERSION,
+    deps=[eval_scores],
+)
+def eval_report(
+    context: dg.AssetExecutionContext, lake: Lake, models: Models, results: ResultsStore
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One self-contained page that says whether the student is better, on what evidence, and what was skipped."""
+    domain = context.partition_key
+    page = render_report(report_data(domain, lake, models, results))
+    address = lake.write_text("eval_report", domain, ".html", page)
+    verdicts = results.verdicts()
+    lake.write_index(render_index(verdicts))
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(digest(page)),
+        metadata={
+            "path": dg.MetadataValue.path(address),
+            "verdict": verdicts[domain]["sentence"],
+            "bytes": len(page.encode()),
         },
     )
+
+
+def _items(domain: str, lake: Lake, models: Models) -> list[Item]:
+    """What both models are asked; the retrieved arm embeds the questions."""
+    settings = models.settings(domain).values
+    rows, golden = (
+        list(lake.rows("qa_dataset", domain, RaftRow)),
+        list(lake.rows("golden_questions", domain, GoldenQuestion)),
+    )
+    index = read_index(lake, domain)
+    questions = list(
+        dict.fromkeys(
+            [row.question for row in rows if row.split == "eval"] + [question.question for question in golden]
+        )
+    )
+    with models.caller(Role.EMBEDDING) as encoder:
+        vectors = dict(zip(questions, encoder.embed(questions), strict=True))
+
+    return items(
+        rows,
+        golden,
+        list(lake.rows("chunks", domain, Chunk)),
+        nearest=lambda question, k: index.nearest(vectors[question], k),
+        evaluation=settings.evaluation,
+        dataset=settings.dataset,
+    )
+
+
+def _answers_asset(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    models: Models,
+    evaluated: Evaluated,
+    *,
+    model: str | None = None,
+    training_hash: str = "",
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """Asks one model everything and describes what came back."""
+    domain = context.partition_key
+    settings, role = models.settings(domain).values, Role(evaluated.upper())
+    asked, table = _items(domain, lake, models), f"{evaluated}_answers"
+    progress = log_progress(context, total=len(asked))
+    with models.caller(role, model=model, training_hash=training_hash, on_progress=progress) as caller:
+        prompts = (request(item, settings.training.format, settings.evaluation.max_answer_tokens) for item in asked)
+        name = model or models.endpoints[role].model
+        answered = (
+            model_answer(item, answer, evaluated=evaluated, model=name)
+            for item, answer in zip(asked, caller.ask(prompts), strict=True)
+        )
+        written = lake.write(table, domain, answered)
+        tally = caller.tally
+    rows = list(lake.rows(table, domain, ModelAnswer))
+    failed = sum(row.status != "ok" for row in rows)
+    recall = recall_at_k(asked)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(written.digest),
+        metadata={
+            **describe_table(written, ModelAnswer, columns=["arm", "question", "golden_answers", "final_answer"]),
+            "model": name,
+            "arms": counts_table(Counter(f"{row.arm}, {row.source}" for row in rows), "arm"),
+            "abstained": sum(row.abstained for row in rows),
+            "well_formed": sum(row.well_formed for row in rows),
+            **({"recall_at_k": recall} if recall is not None else {}),
+            **describe_calls(tally),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=ANSWERED_SPECS[evaluated].name,
+                passed=not failed,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"without_answer": failed},
+            )
+        ],
+    )
+
+
+def _run_record(context: dg.AssetExecutionContext, lake: Lake, models: Models, answers: list[ModelAnswer]) -> RunRecord:
+    domain = context.partition_key
+    deployed = lake.read_record("deployment", domain)
+    asked = sorted(
+        (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers)
+        for a in answers
+        if a.evaluated == "baseline"
+    )
+    return RunRecord(
+        domain=domain,
+        baseline_model=resolved_model(models.endpoints[Role.BASELINE], models.workplace),
+        student_model=f"{deployed['service']}: {deployed['model']}",
+        training_hash=deployed["training_hash"],
+        dataset_hash=digest(*(part for question in asked for part in question)),
+        settings=models.settings(domain).values.model_dump(mode="json"),
+        dagster_run=context.run.run_id,
+        recorded_at=datetime.now(UTC),
+    )
+
+
+def _rounded(summary: pd.DataFrame) -> list[dict[str, object]]:
+    shown = summary[summary["metric"].isin(SHOWN_METRICS)].round(3)
+    return [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]

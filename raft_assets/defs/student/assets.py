@@ -9,15 +9,19 @@ from raft_assets.defs.dataset.assets import training_files
 from raft_assets.defs.describe import inert, loss_plot
 from raft_assets.observation import ROLES, settings_key
 from raft_assets.partitions import domains
-from raft_assets.raft.identity import digest
 from raft_assets.progress import PREFIX
+from raft_assets.raft.identity import digest
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import Role
 from raft_assets.student.deployment import smoke_test
 from raft_assets.student.finetuning import FineTuned, TrainingOrder, fine_tune, read_training_files
 
-SMOKE_SPEC = dg.AssetCheckSpec("student_keeps_the_contract", asset="deployment", description="The deployed student answers the smoke test in RAFT's form.")
+SMOKE_SPEC = dg.AssetCheckSpec(
+    "student_keeps_the_contract",
+    asset="deployment",
+    description="The deployed student answers the smoke test in RAFT's form.",
+)
 
 
 @dg.asset(
@@ -31,7 +35,9 @@ SMOKE_SPEC = dg.AssetCheckSpec("student_keeps_the_contract", asset="deployment",
     deps=[training_files, settings_key("training")],
 )
 def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """The student's weights at the service that trained them, with job, loss curve and the hash of what they were trained on."""
+    """The student's weights at the service that trained them, with job, loss curve and the hash of what they were
+    trained on.
+    """
     domain = context.partition_key
     settings = models.settings(domain).values.training
     train, valid = read_training_files(Path(str(lake.path("training_files", domain, ""))))
@@ -90,7 +96,9 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
         "service": endpoint.service,
         "model": tuned["model"],
         "training_hash": tuned["training_hash"],
-        "sku": "in process, `raft serve` for others" if endpoint.provider == "embedded" else "none needed: the model id is its deployment",
+        "sku": "in process, `raft serve` for others"
+        if endpoint.provider == "embedded"
+        else "none needed: the model id is its deployment",
         "expires": None,
         "smoke_test": {"question": test.question, "answer": test.answer, "well_formed": test.well_formed},
     }
@@ -102,7 +110,11 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
             **{name: str(record[name]) for name in ("service", "model", "training_hash", "sku", "expires")},
             "smoke_test": dg.MetadataValue.md(f"**{inert(test.question)}**\n\n{inert(test.answer)}"),
         },
-        check_results=[dg.AssetCheckResult(check_name=SMOKE_SPEC.name, passed=test.well_formed, severity=dg.AssetCheckSeverity.WARN)],
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=SMOKE_SPEC.name, passed=test.well_formed, severity=dg.AssetCheckSeverity.WARN
+            )
+        ],
     )
 
 

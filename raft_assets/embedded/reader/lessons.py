@@ -44,6 +44,7 @@ class Lesson:
 
     question: str
     documents: list[list[Sentence]]
+    answer: str | None
     place: tuple[int, int] | None
     right: Flags | None
 
@@ -143,12 +144,12 @@ def _conversation(data: Any) -> tuple[str, str] | None:
 def _lesson(row: Row, documents: list[list[Sentence]]) -> Lesson | str:
     """The lesson, or the reason why the row teaches nothing."""
     if row.answer is None:
-        return Lesson(row.question, documents, None, None)
+        return Lesson(row.question, documents, None, None, None)
     place = _quoted_place(row.quotes or (row.answer,), row.answer, documents)
     if place is None:
         return QUOTE_NOT_FOUND
     right = _right_spans(documents[place[0]][place[1]], row.answer)
-    return ANSWER_NOT_FOUND if right is None else Lesson(row.question, documents, place, right)
+    return ANSWER_NOT_FOUND if right is None else Lesson(row.question, documents, row.answer, place, right)
 
 
 def _quoted_place(quotes: Sequence[str], answer: str, documents: Sequence[Sequence[Sentence]]) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from raft_assets.embedded.encoder import Encoder, Floats, unit
 from raft_assets.embedded.reader.words import STOP_WORDS, lemma
+from raft_assets.embedded.teacher.morphology import base_form
 
 NEIGHBOURS = 5
 _NEAREST = 30  # looked at, as most are other forms of the word itself
@@ -22,6 +23,9 @@ _SAME_STEM = 4  # letters in common that make two words forms of one
 
 # questions that ask the same in fewer words
 _SHORTER = (("In what year ", "When "), ("By whom ", "Who "), ("Whom ", "Who "), ("For what purpose ", "Why "))
+_WHICH_CALL = re.compile(r"Which (?:API )?call (?P<verb>\w+) (?P<rest>.+)", re.DOTALL)
+_HOW_TO = ("How do I", "How can I", "What do I call to", "Which method should I use to")
+_WHAT_ACTS = re.compile(r"What (?P<rest>[a-z].+)", re.DOTALL)
 _OPENERS_OF_TWO = frozenset(("how", "in", "by", "for", "which", "at", "from", "to"))
 
 
@@ -51,22 +55,43 @@ class Synonyms:
         return self._found.get(word, [])
 
 
-def noisy(question: str, noise: Noise, synonyms: Synonyms, rng: random.Random) -> str:
+def noisy(question: str, answer: str | None, noise: Noise, synonyms: Synonyms, rng: random.Random) -> str:
     """The question in other words; unchanged where nothing meaningful would be left, and where it is a text with a gap."""
     if "____" in question:
         return question
-    words = _shortened(question.rstrip("?"), rng).split()
+    words = _rephrased(question.rstrip("?"), answer, synonyms, rng).split()
     opening = 2 if words and words[0].lower() in _OPENERS_OF_TWO else 1
     kept = words[:opening] + [new for word in words[opening:] if (new := _changed(word, noise, synonyms, rng))]
     meaningful = [word for word in kept if word.lower() not in STOP_WORDS]
     return " ".join(kept) + "?" if len(meaningful) > 1 else question
 
 
-def _shortened(question: str, rng: random.Random) -> str:
+def answer_heads(answers: Iterable[str]) -> set[str]:
+    """The nouns whose neighbours `noisy` may name answers by."""
+    return {head for answer in answers if (head := _head(answer))}
+
+
+def _rephrased(question: str, answer: str | None, synonyms: Synonyms, rng: random.Random) -> str:
+    """Half of the time in another form, where one is known: fewer words, "how do I", or the answer named by its noun."""
+    if rng.random() < 0.5:
+        return question
     for long, short in _SHORTER:
-        if question.startswith(long) and rng.random() < 0.5:
+        if question.startswith(long):
             return short + question.removeprefix(long)
+    call = _WHICH_CALL.match(question)
+    if call and (verb := base_form(call["verb"])):
+        return f"{rng.choice(_HOW_TO)} {verb} {call['rest']}"
+    head = _head(answer or "")
+    acts = _WHAT_ACTS.match(question)
+    if acts and head and not re.match(r"(?:is|are|was|were|do|does|did|has|have|had)\b", acts["rest"]):
+        return f"Which {rng.choice([head, *synonyms.of(head)])} {acts['rest']}"
     return question
+
+
+def _head(answer: str) -> str | None:
+    """The noun that says what an answer is: the last word before a preposition or comma, if it is no name or number."""
+    phrase = re.split(r",| (?:of|in|on|at|for|from|with|to|that|which|by|and|or) ", answer.strip(), maxsplit=1)[0].split()
+    return phrase[-1] if phrase and re.fullmatch(r"[a-z]{3,}", phrase[-1]) else None
 
 
 def _changed(word: str, noise: Noise, synonyms: Synonyms, rng: random.Random) -> str:

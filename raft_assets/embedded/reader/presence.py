@@ -1,4 +1,4 @@
-"""Whether the documents hold the answer at all: a logistic regression on how well the best sentences fit the question."""
+"""Whether the documents hold the answer at all: a logistic regression on how near the documents come to the question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,13 @@ from raft_assets.embedded.encoder import Floats
 from raft_assets.embedded.reader.ranking import Candidates, Flags
 from raft_assets.embedded.reader.sentence_features import MEASURED
 
-# besides the best sentence's score: the best value that any sentence has of these
-_EVIDENCE = ("cosine", "meaning_by_rarity", "recall", "window_recall", "names")
+# the best value that any sentence has of these. Words in common are left out: every generated question shares them with its sentence, so
+# they would decide alone, and people's questions, which share few, would be refused
+_EVIDENCE = ("cosine", "document_cosine", "window_cosine", "meaning", "meaning_by_rarity")
 _COLUMNS = [list(MEASURED).index(name) for name in _EVIDENCE]
+# Generated questions are so much nearer to their sentence than people's that the middle between present and absent would refuse most of people's.
+# Absent answers look alike for both, so the bar stands where this share of them is refused
+REFUSED_ABSENT = 0.8
 _PULL = 1e-2  # L2 on standardised weights: few rows decide, and their evidence is correlated
 _NEWTON_STEPS = 30
 
@@ -27,9 +31,10 @@ class Presence:
         return float(1 / (1 + np.exp(-np.clip(evidence @ self.weights[:-1] + self.weights[-1], -30, 30))))
 
 
-def evidence_of(candidates: Candidates, scores: Floats) -> Floats:
-    """What speaks for presence: the best score, and the best of each kind of evidence (evidence,)."""
-    return np.array([scores.max(), *candidates.measured[:, _COLUMNS].max(axis=0)], np.float32)
+def evidence_of(candidates: Candidates) -> Floats:
+    """What speaks for presence (evidence,)."""
+    best: Floats = candidates.measured[:, _COLUMNS].max(axis=0)
+    return best
 
 
 def learn_presence(evidence: Sequence[Floats], present: Sequence[bool]) -> Presence | None:
@@ -40,7 +45,9 @@ def learn_presence(evidence: Sequence[Floats], present: Sequence[bool]) -> Prese
     mean, spread = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
     weights = _logistic(np.c_[(rows - mean) / spread, np.ones(len(rows))], labels)
     slopes = weights[:-1] / spread
-    return Presence(np.append(slopes, weights[-1] - slopes @ mean).astype(np.float32))
+    intercept = weights[-1] - slopes @ mean
+    strict_enough = -np.quantile((rows @ slopes)[~labels], REFUSED_ABSENT)
+    return Presence(np.append(slopes, max(intercept, strict_enough)).astype(np.float32))
 
 
 def _logistic(rows: Floats, labels: Flags) -> Floats:

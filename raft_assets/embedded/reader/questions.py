@@ -8,19 +8,25 @@ import numpy as np
 
 from raft_assets.embedded.encoder import Floats, TokenStates
 from raft_assets.embedded.reader.words import STOP_WORDS, WORD, lemma, terms
+from raft_assets.embedded.teacher.tagging import Token, tagged
 
-KINDS = ("when", "how_many", "measure", "where", "why", "who", "how", "which", "what", "call", "cloze", "yes_no", "other")
+KINDS = (
+    "when", "how_many", "measure", "where", "why", "who", "how", "how_to", "call", "which", "what_acts", "what_object", "what",
+    "cloze", "yes_no", "other",
+)  # fmt: skip
 
 _AUXILIARY = r"(?:is|are|was|were|did|do|does|has|have|had|can|could|would|will|may|should|must|might)"
-# the first pattern that is found names the kind; order matters where one question word contains another
+# the pattern found first in the question names the kind; among those at the same place, the first of these
 _KIND_PATTERNS = tuple(
     (re.compile(pattern, re.IGNORECASE), kind)
     for pattern, kind in (
         (r"____", "cloze"),
-        (r"\b(?:which|what)\s(?:\w+\s){0,3}?(?:call|function|method|class|api|constructor|signature)\b", "call"),
-        (r"\bhow (?:do|can|would|should) (?:i|you|we|one)\b.*\b(?:api|python|call)\b", "call"),
+        (r"\b(?:which|what) (?:\w+ )?(?:call|function|method|class|api|constructor)\b", "call"),
+        (r"\bwhat (?:do|can|should) (?:i|you|we|one) (?:call|use)\b", "call"),
+        (r"\bhow (?:do|can|would|should|could) (?:i|you|we|one)\b", "how_to"),
         (r"\bhow many\b|\b(?:what|which) number\b", "how_many"),
         (r"\bhow (?:much|long|old|high|tall|big|large|heavy|fast|wide|deep|far|often|thick|close|near|hot|cold|early|late)\b", "measure"),
+        (r"\bwhat (?:do|does|did) (?:\S+ )+?(?:cost|pay|weigh|measure|charge)\b", "measure"),
         (r"\bat what age\b|\bwhat (?:\w+ )?(?:price|size|weight|share|percentage|age|length|height|speed|amount|fee|depth|width|distance)\b", "measure"),
         (r"\b(?:what|which) (?:\w+ )?(?:year|date|day|month|century|decade|time)\b|\bwhen\b|\bhow soon\b", "when"),
         (r"\bwhere\b|\b(?:what|which) (?:\w+ )?(?:country|city|place|town|location|state|region|island|room|building)\b", "where"),
@@ -32,8 +38,14 @@ _KIND_PATTERNS = tuple(
         (rf"\A(?:{_AUXILIARY})\b", "yes_no"),
     )
 )
-_WANTED = re.compile(rf"\b(?:which|what|whose|how many|how much)\s+((?:[\w-]+\s+){{1,3}}?)(?:{_AUXILIARY}|of|in|that|to|for|from|with|by)\b", re.IGNORECASE)
-_WANTED_NEXT = re.compile(r"\b(?:which|what|whose|how many|how much)\s+([\w-]+)", re.IGNORECASE)
+_WHAT = KINDS.index("what")
+# what stands between the question word and the noun that names the answer
+_UNTELLING = frozenset("kind type sort form name the a an of one other single only exact".split())
+_VERB_TAGS = frozenset(("VBZ", "VBD", "VBP", "MD", "VB"))
+_NOUN_TAGS = frozenset(("NN", "NNS", "NNP", "NNPS", "JJ", "JJR", "JJS", "CD", "VBN", "VBG", "DT", "IN"))
+_ASKING = frozenset(("what", "which", "many", "much"))
+_BE = frozenset(("is", "are", "was", "were"))
+_DO = frozenset(("do", "does", "did"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +58,21 @@ class Question:
     @cached_property
     def kind(self) -> int:
         """Position in KINDS."""
-        found = next((kind for pattern, kind in _KIND_PATTERNS if pattern.search(self.text)), "other")
-        return KINDS.index(found)
+        places = [(match.start(), kind) for pattern, kind in _KIND_PATTERNS if (match := pattern.search(self.text))]
+        found = KINDS.index(min(places, key=lambda place: place[0])[1] if places else "other")
+        return self._kind_of_what() if found == _WHAT else found
+
+    def _kind_of_what(self) -> int:
+        """Whether "what" acts ("What eats moths"), is acted upon ("What do bats eat"), or goes with a noun, as "which" does."""
+        place = self._asking
+        following = self._tokens[place + 1] if place is not None and place + 1 < len(self._tokens) else None
+        if following is None:
+            return _WHAT
+        if following.lower in _DO:
+            return KINDS.index("what_object")
+        if re.fullmatch(_AUXILIARY, following.lower):
+            return _WHAT
+        return KINDS.index("what_acts" if following.tag in _VERB_TAGS or following.tag == "RB" else "which")
 
     @cached_property
     def terms(self) -> list[str]:
@@ -68,10 +93,23 @@ class Question:
 
     @cached_property
     def wanted(self) -> frozenset[str]:
-        """Base forms of the noun that names the answer ("which *board shaper* ...")."""
-        match = _WANTED.search(self.text) or _WANTED_NEXT.search(self.text)
-        words = match.group(1).split() if match else []
-        return frozenset(lemma(word) for word in words if word.lower() not in STOP_WORDS)
+        """Base forms of the noun phrase that names the answer: "which *board shaper* ...", "what is the *name* of the *dog*"."""
+        place = self._asking
+        if place is None:
+            return frozenset()
+        tokens = self._tokens[place + 1 :]
+        if tokens and tokens[0].lower in _BE and len(tokens) > 1 and tokens[1].tag in ("DT", "PRP$"):
+            tokens = tokens[2:]
+        elif KINDS[self.kind] in ("what_acts", "what_object", "what"):
+            return frozenset()
+        found: list[str] = []
+        for number, token in enumerate(tokens):
+            if token.lower in _UNTELLING:
+                continue
+            if not token.word[0].isalpha() or number and (token.tag not in _NOUN_TAGS or token.lower in STOP_WORDS):
+                break
+            found.append(lemma(token.word))
+        return frozenset(found)
 
     @cached_property
     def words(self) -> list[str]:
@@ -91,3 +129,12 @@ class Question:
     @cached_property
     def _content(self) -> list[re.Match[str]]:
         return [match for match in WORD.finditer(self.text) if match.group().lower() not in STOP_WORDS]
+
+    @cached_property
+    def _tokens(self) -> list[Token]:
+        return tagged(self.text)
+
+    @cached_property
+    def _asking(self) -> int | None:
+        """Place of the word before the noun that names the answer: "what", "which", "how *many*"."""
+        return next((place for place, token in enumerate(self._tokens) if token.lower in _ASKING), None)

@@ -52,7 +52,7 @@ class Reader:
         asked = self._analyst.question(question)
         analysed = self._analyst.documents([documents[number] for number in numbers])
         ranked = self.model.rank_sentences(asked, analysed)
-        present = self.model.presence.probability(evidence_of(ranked.candidates, ranked.scores)) if self.model.presence else 1.0
+        present = self.model.presence.probability(evidence_of(ranked.candidates)) if self.model.presence else 1.0
         if present < 0.5:
             return Reading(None, None, None, 1 - present)
         best = [number for number in ranked.order[:READ_SENTENCES]]

@@ -11,7 +11,10 @@ from raft_assets.embedded.reader.ranking import Category, Codes, Flags
 from raft_assets.embedded.reader.words import MONTHS, NUMBER_WORDS, UNITS
 from raft_assets.embedded.teacher.tagging import Token
 
-FIELDS = ("none", "api_call", "api_name", "functionality", "api_arguments", "example_code", "env_requirements", "description", "other")
+FIELDS = (
+    "none", "api_call", "api_name", "api_version", "functionality", "api_arguments", "example_code", "env_requirements", "meta_data",
+    "user_name", "other",
+)  # fmt: skip
 LONGEST_SPAN = 26  # tokens
 LONGEST_INNER_SPAN = 13  # tokens; longer spans must reach to the end of a clause
 TEXT_START, TEXT_END = "<start>", "<end>"

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from raft_assets.embedded.encoder import Encoder, Floats
 from raft_assets.embedded.reader.lessons import NO_LESSONS, Lesson, read_lessons
 from raft_assets.embedded.reader.model import READ_SENTENCES, Model
-from raft_assets.embedded.reader.noise import Noise, Synonyms, noisy
+from raft_assets.embedded.reader.noise import Noise, Synonyms, answer_heads, noisy
 from raft_assets.embedded.reader.passages import Analyst, Sentence
 from raft_assets.embedded.reader.presence import Presence, evidence_of, learn_presence
 from raft_assets.embedded.reader.questions import Question
@@ -35,8 +35,8 @@ AXES_SENTENCES, AXES_EVERY = 700, 5  # sentences and every which piece of them t
 AXES_STRETCH = 4.0  # brings projected states to the scale of the other features
 
 # the questions that each part learns from: as they are, and so many times in other words
-SENTENCE_COPIES = (Noise(drop=0.2, replace=0.5),) * 2
-SPAN_COPIES = (Noise(drop=0.0, replace=0.5),)
+SENTENCE_COPIES = (Noise(drop=0.3, replace=0.9),) * 2
+SPAN_COPIES = (Noise(drop=0.3, replace=0.9),) * 2
 
 
 class TrainingCancelled(RaftError):
@@ -159,11 +159,12 @@ def _exercises(
     """Every lesson once for each copy, in other words; without copies, once as it is."""
     asked = [lesson.question for lesson in lessons]
     if copies:
-        synonyms = Synonyms(analyst.encoder, {match.group() for text in asked for match in WORD.finditer(text)})
+        words = {match.group() for text in asked for match in WORD.finditer(text)}
+        synonyms = Synonyms(analyst.encoder, words | answer_heads(lesson.answer for lesson in lessons if lesson.answer))
         asked = [
-            noisy(text, noise, synonyms, random.Random(f"{seed}:{copy}:{row}"))
+            noisy(lesson.question, lesson.answer, noise, synonyms, random.Random(f"{seed}:{copy}:{row}"))
             for copy, noise in enumerate(copies)
-            for row, text in enumerate(asked)
+            for row, lesson in enumerate(lessons)
         ]
     questions = analyst.questions(asked, on_batch=checkpoint)
     return [_Exercise(question, lesson) for question, lesson in zip(questions, [*lessons] * max(1, len(copies)), strict=True)]
@@ -200,7 +201,7 @@ def _learn_presence(model: Model, exercises: Sequence[_Exercise], checkpoint: Ca
             cases.append(([document for number, document in enumerate(documents) if number != place[0]], False))
         for shown, holds_answer in cases:
             ranked = model.rank_sentences(exercise.question, shown)
-            evidence.append(evidence_of(ranked.candidates, ranked.scores))
+            evidence.append(evidence_of(ranked.candidates))
             present.append(holds_answer)
     return learn_presence(evidence, present)
 

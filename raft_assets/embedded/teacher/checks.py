@@ -4,19 +4,32 @@ import re
 from dataclasses import dataclass
 
 from raft_assets.embedded.teacher import words
+from raft_assets.embedded.teacher.cases import Draft
 from raft_assets.embedded.teacher.phrasing import content_words, polished
-from raft_assets.embedded.teacher.questions import Draft
 
-QUESTION_WORDS = range(4, 29)  # words of a question
-LONG_ANSWERS = frozenset(("definition", "reason", "used_for", "means", "apposition", "place"))  # rules whose answer is a phrase, not a name
+QUESTION_WORDS = range(3, 29)  # words of a question
+LONG_ANSWERS = frozenset(
+    ("definition", "reason", "used_for", "means", "apposition", "place")
+)  # rules whose answer is a phrase, not a name
 LONGEST_ANSWER, LONGEST_NAME = 24, 12  # words
 GIVEN_AWAY = 0.6  # share of an answer's words that its question may hold
 _NEEDED_CONTENT = {"apposition": 1, "called": 2, "place": 2, "definition": 1}
 _MAY_END_IN_PREPOSITION = frozenset(("called", "used_for", "agent"))
 
-_POINTING = re.compile(r"\b(?:he|she|it|they|him|them|this|these|those|here|we|you|I|us|me|former|latter|itself|themselves|said|following|above)\b")
+_POINTING = re.compile(
+    r"\b(?:he|she|it|they|him|them|this|these|those|here|we|you|I|us|me|former|latter|itself|themselves|said|following|above|below|similar|respective|respectively|corresponding|aforementioned|another"
+    r"|comparable|the other|the same(?! time)|one of the)\b"
+)
 _POSSESSIVE = re.compile(r"\b(his|her|its|their)\b")
-_DANGLING = re.compile(r"[,;:–—-]\s*\?$|\b(?:and|or|of|the|a|an|in|to|by|with|for|which|that|as|from|at|than|on|into|their|its)\?$")
+_DANGLING = re.compile(
+    r"[,;:–—-]\s*\?$|\b(?:and|or|of|the|a|an|in|to|by|with|for|which|that|as|from|at|than|on|into|their|its)\?$"
+)
+# a comparison at the end says with what only in the sentence before; a range needs both its ends
+_INCOMPLETE = re.compile(
+    r"\b(?:closer|earlier|later|better|worse|further|farther|more|less|larger|smaller|higher|lower|faster|slower|longer"
+    r"|shorter)(?: in \d{4})?\?$"
+    r"|\b(?:between|both) (?:(?! and ).)*$|\beither (?:(?! or ).)*$"
+)
 _BARE_NOUN = re.compile(r"(?:the|this|that|an?) ([\w-]+)", re.IGNORECASE)
 _REFERENCE_MARK = re.compile(r"\[[\w ]{1,20}\]")
 
@@ -30,13 +43,20 @@ class Candidate:
     end: int
 
 
-def checked(draft: Draft, text: str, rule: str) -> Candidate | None:
-    """The draft as it can be asked, None where it can't; `text` is the sentence on one line."""
+def checked(draft: Draft, text: str, rule: str, *, has_topic: bool = False) -> Candidate | None:
+    """The draft as it can be asked, None where it can't. `text`: the sentence on one line.
+
+    `has_topic`: what it is about will be added.
+    """
     start, end = _trimmed(text, *draft.answer)
     question, answer = polished(draft.question), " ".join(text[start:end].split())
-    if not answer or not _is_well_formed(question, rule) or not _is_self_contained(question, rule):
+    if (
+        not answer
+        or not _is_well_formed(question, 1 if has_topic else _NEEDED_CONTENT.get(rule, 3), rule)
+        or not _is_self_contained(question, rule)
+    ):
         return None
-    if not _is_answer(answer, rule) or _gives_away(question, answer, rule):
+    if not _is_answer(answer, rule, has_topic=has_topic) or _gives_away(question, answer, rule):
         return None
     return Candidate(question, start, end)
 
@@ -46,17 +66,23 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     answer = text[start:end]
     if answer.count("(") > answer.count(")"):
         end = start + answer.rindex("(")
-    while start < end and text[start] in " ,;:\"“”":
+    while start < end and text[start] in ' ,;:"“”':
         start += 1
-    while start < end and text[end - 1] in " ,;:\"“”":
+    while start < end and text[end - 1] in ' ,;:"“”':
         end -= 1
     return start, end
 
 
-def _is_well_formed(question: str, rule: str) -> bool:
-    if len(question.split()) not in QUESTION_WORDS or len(content_words(question)) < _NEEDED_CONTENT.get(rule, 3):
+def _is_well_formed(question: str, needed: int, rule: str) -> bool:
+    if len(question.split()) not in QUESTION_WORDS or len(content_words(question)) < needed:
         return False
-    if question.count('"') % 2 or question.count("“") != question.count("”") or re.search(r"[()\[\]{}|*_`]{2}|https?:", question):
+    if (
+        question.count('"') % 2
+        or question.count("“") != question.count("”")
+        or re.search(r"[()\[\]{}|*_`]{2}|https?:", question)
+    ):
+        return False
+    if _INCOMPLETE.search(question):
         return False
     return rule in _MAY_END_IN_PREPOSITION or not _DANGLING.search(question)
 
@@ -76,14 +102,20 @@ def _is_self_contained(question: str, rule: str) -> bool:
     return possessive.group(1) == "its" or bool(re.search(r"\b[A-Z]\w+", before[4:]))
 
 
-def _is_answer(answer: str, rule: str) -> bool:
+def _is_answer(answer: str, rule: str, *, has_topic: bool) -> bool:
     longest = LONGEST_ANSWER if rule in LONG_ANSWERS else LONGEST_NAME
-    if len(answer.split()) > longest or answer.count('"') % 2 or answer.count("(") != answer.count(")") or _REFERENCE_MARK.search(answer):
+    if (
+        len(answer.split()) > longest
+        or answer.count('"') % 2
+        or answer.count("(") != answer.count(")")
+        or _REFERENCE_MARK.search(answer)
+    ):
         return False
     if rule not in ("reason", "used_for", "means") and _POINTING.search(answer.lower()):
         return False
     bare = _BARE_NOUN.fullmatch(answer)
-    return bool(re.search(r"\w", answer)) and not (bare and bare.group(1).lower() in words.GENERIC_NOUNS)
+    vague = bare is not None and bare.group(1).lower() in words.GENERIC_NOUNS and not has_topic
+    return bool(re.search(r"\w", answer)) and not vague
 
 
 def _gives_away(question: str, answer: str, rule: str) -> bool:

@@ -23,7 +23,11 @@ class Cloze:
 
 def cloze(s: TaggedSentence) -> Cloze | None:
     """The best gap in the sentence, None where it is no sentence of facts or begins by pointing at another."""
-    if len(s.text.split()) not in SENTENCE_WORDS or len(s) < 4 or s.word(0) in words.PRONOUNS | words.OPENING_ADVERBS | words.POINTING:
+    if (
+        len(s.text.split()) not in SENTENCE_WORDS
+        or len(s) < 4
+        or s.word(0) in words.PRONOUNS | words.OPENING_ADVERBS | words.POINTING
+    ):
         return None
     names = sum(token.tag in PROPER for token in s.tokens)
     if names > 0.55 * len(s) or not s.any_tag(0, len(s), FINITE):
@@ -46,7 +50,12 @@ def _gaps(s: TaggedSentence) -> Iterator[Cloze]:
 def _gap(s: TaggedSentence, start: int, end: int) -> Cloze | None:
     first, last = s.characters(start, end)
     answer = s.text[first:last]
-    if s.text.lower().count(answer.lower()) != 1 or len(answer.split()) > LONGEST_ANSWER or answer.lower() in words.STOP_WORDS or '"' in answer:
+    if (
+        s.text.lower().count(answer.lower()) != 1
+        or len(answer.split()) > LONGEST_ANSWER
+        or answer.lower() in words.STOP_WORDS
+        or '"' in answer
+    ):
         return None
     tags = {token.tag for token in s.tokens[start:end]}
     kind = 1.2 if "CD" in tags else 1.0 if tags & PROPER else 0.7 if end - start > 1 else 0.4

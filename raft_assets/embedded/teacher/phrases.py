@@ -1,4 +1,7 @@
-"""Noun phrases and other small pieces of a tagged sentence. Every function takes token positions and returns token positions."""
+"""Noun phrases and other small pieces of a tagged sentence.
+
+Every function takes token positions and returns token positions.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,7 +53,10 @@ class TaggedSentence:
 
 
 def noun_phrase_end(s: TaggedSentence, start: int, stop: int, *, of_phrases: bool = True) -> int:
-    """End of the longest simple noun phrase at `start` (determiner, modifiers, nouns, `of` phrases); `start` where there is none."""
+    """End of the longest simple noun phrase at `start` (determiner, modifiers, nouns, `of` phrases).
+
+    `start` where there is none.
+    """
     i = end = start
     has_noun = False
     while i < stop:
@@ -78,7 +84,7 @@ def noun_list_end(s: TaggedSentence, start: int, stop: int) -> int:
     end = complete = noun_phrase_end(s, start, stop)
     while start < end < stop:
         conjunction = s.word(end) == "," and s.word(end + 1) in ("and", "or")
-        if not (s.word(end) in (",", "and", "or", "&")):
+        if s.word(end) not in (",", "and", "or", "&"):
             break
         is_last = conjunction or s.word(end) != ","
         following = end + 2 if conjunction else end + 1
@@ -101,7 +107,11 @@ def head(s: TaggedSentence, phrase: Span) -> int:
 def is_plural(s: TaggedSentence, phrase: Span) -> bool:
     """Whether a verb behind the noun phrase has plural form."""
     end = noun_phrase_end(s, *phrase, of_phrases=False)
-    return s.tag(end - 1) in ("NNS", "NNPS") or s.any_word(end, min(end + 2, phrase[1]), ("and",)) or (is_number(s.tokens[phrase[0]]) and s.word(phrase[0]) != "one")
+    return (
+        s.tag(end - 1) in ("NNS", "NNPS")
+        or s.any_word(end, min(end + 2, phrase[1]), ("and",))
+        or (is_number(s.tokens[phrase[0]]) and s.word(phrase[0]) != "one")
+    )
 
 
 def has_name(s: TaggedSentence, phrase: Span) -> bool:
@@ -114,18 +124,24 @@ def _closing_quote(s: TaggedSentence, opening: int, stop: int) -> int | None:
     return next((i + 1 for i in range(opening + 2, min(opening + 8, stop)) if s.tag(i) == '"'), None)
 
 
-def _may_stand_before_noun(s: TaggedSentence, i: int, *, first: bool, has_noun: bool, stop: int) -> bool:
+def _may_stand_before_noun(s: TaggedSentence, i: int, *, first: bool, has_noun: bool, stop: int) -> bool:  # noqa: PLR0911 - a decision list
     tag = s.tag(i)
     if tag in ("DT", "PRP$", "PDT"):
         return first or (s.tag(i - 1) == "PDT" and not has_noun)
     if tag in ADJECTIVES or tag in ("$", "RBS", "RBR"):
-        return not has_noun or (i + 1 < stop and s.tag(i + 1) in NOUNS and s.tag(i - 1) == "POS") or (tag == "JJ" and s.tag(i + 1) in NOUNS)
+        return (
+            not has_noun
+            or (i + 1 < stop and s.tag(i + 1) in NOUNS and s.tag(i - 1) == "POS")
+            or (tag == "JJ" and s.tag(i + 1) in NOUNS)
+        )
     if tag == "RB":
         return not has_noun and not first and s.tag(i + 1) in ADJECTIVES | {"VBN"}
     if tag == "VBN":
         return not has_noun and s.tag(i + 1) in NOUNS | {"JJ"}
     if tag == "VBG":
-        return s.tag(i + 1) in NOUNS and not has_noun or (first and not has_noun and s.tag(i + 1) not in ("DT", "PRP$"))
+        return (s.tag(i + 1) in NOUNS and not has_noun) or (
+            first and not has_noun and s.tag(i + 1) not in ("DT", "PRP$")
+        )
     if tag == "CC":  # "small and medium boats"
         return not has_noun and not first and s.tag(i - 1) in ADJECTIVES and s.tag(i + 1) in ADJECTIVES
     if tag == ",":

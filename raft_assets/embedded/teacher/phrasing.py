@@ -6,10 +6,13 @@ from raft_assets.embedded.teacher import words
 from raft_assets.embedded.teacher.clauses import Clause
 from raft_assets.embedded.teacher.morphology import base_form, third_person
 from raft_assets.embedded.teacher.phrases import Span, TaggedSentence
-from raft_assets.embedded.teacher.tagging import PROPER
+from raft_assets.embedded.teacher.tagging import PROPER, is_always_capitalised
 
 _PARENTHESIS = re.compile(r"\s*\([^()]*\)")
-_CONNECTIVES = re.compile(r"\b(?:also|then|subsequently|additionally|therefore|thus|however|instead|too) ")
+_CONNECTIVES = re.compile(
+    r"\b(?:also|then|subsequently|additionally|therefore|thus|however|instead|too|as well(?! as)|again|likewise)"
+    r"(?=[ ?]|$)"
+)
 _SPACE_BEFORE_MARK = re.compile(r"\s+([,.;:?!])")
 
 
@@ -24,7 +27,13 @@ def in_mid_sentence(s: TaggedSentence, start: int, end: int) -> str:
     """The tokens as they are written inside a sentence: without the capital of a first word that is no name."""
     text = s.words(start, end)
     token = s.tokens[start]
-    keeps_capital = token.tag in PROPER or token.word == "I" or (len(token.word) > 1 and token.word.isupper()) or any(c.isupper() for c in token.word[1:])
+    keeps_capital = (
+        token.tag in PROPER
+        or token.word == "I"
+        or is_always_capitalised(token.word)
+        or (len(token.word) > 1 and token.word.isupper())
+        or any(c.isupper() for c in token.word[1:])
+    )
     return text if keeps_capital else text[:1].lower() + text[1:]
 
 
@@ -34,12 +43,14 @@ def subject(clause: Clause) -> str:
 
 
 def inverted(clause: Clause, *, stop: int, drop: Span | None = None) -> str | None:
-    """The clause in the word order of a question up to token `stop`, without the tokens `drop`: "did the bat hunt at night"."""
+    """The clause in a question's word order up to token `stop`, without the tokens `drop`: "did the bat hunt"."""
     s = clause.sentence
     before_verb = s.words(clause.subject_stop, clause.finite)
     if clause.has_auxiliary:
         between = s.words(clause.finite + 1, clause.rest)
-        return f"{s.word(clause.finite)} {subject(clause)} {before_verb} {between} {_without(s, clause.rest, stop, drop)}"
+        return (
+            f"{s.word(clause.finite)} {subject(clause)} {before_verb} {between} {_without(s, clause.rest, stop, drop)}"
+        )
     verb = base_form(s.word(clause.finite))
     if verb is None:
         return None
@@ -54,7 +65,11 @@ def predicate(clause: Clause, *, singular: bool = True) -> str | None:
     finite = s.word(clause.finite)
     form = {"are": "is", "were": "was", "have": "has", "do": "does"}.get(finite) if singular else None
     if form is None:
-        form = third_person(finite) if singular and s.tag(clause.finite) == "VBP" else s.words(clause.finite, clause.finite + 1)
+        form = (
+            third_person(finite)
+            if singular and s.tag(clause.finite) == "VBP"
+            else s.words(clause.finite, clause.finite + 1)
+        )
     if form is None:
         return None
     return f"{s.words(clause.subject_stop, clause.finite)} {form} {s.words(clause.finite + 1, clause.end)}"

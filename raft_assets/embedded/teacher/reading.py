@@ -1,35 +1,50 @@
-"""A chunk as the rules see it: sentences of prose on one line each, with markup blanked out, and where they stand in the chunk."""
+"""A chunk as the rules see it: its sentences of prose, each on one line with markup blanked out."""
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
-from raft_assets.raft.sentences import sentence_spans
+from raft_assets.embedded.teacher.phrasing import content_words
+from raft_assets.raft.sentences import split_sentences
 
 LONGEST_WORDS = 45
-_REFERENCE_MARK = re.compile(r"\[\s?(?:\d{1,3}|[a-z]|note \d+|nb \d+|citation needed|[a-z ]{2,20}\?)\s?\](?::\s?\d+(?:[–-]\d+)?)?")
+_REFERENCE_MARK = re.compile(
+    r"\[\s?(?:\d{1,3}|[a-z]|note \d+|nb \d+|citation needed|[a-z ]{2,20}\?)\s?\](?::\s?\d+(?:[–-]\d+)?)?"
+)
 _EMPHASIS = re.compile(r"(?<![\w*_])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*_])|`")
-_FIELD = re.compile(r"(?:[a-z]\w*_\w+|functionality|[a-z]\w*\.[\w*]+)(?:\.[\w*]+)*: ")
 _HARD = re.compile(r"--|https?:|www\.|\w-\n|[{}<>|\\=]")
 # a capital in mid-sentence where no sentence begins: a caption or heading ran into the sentence
 _POLLUTED = re.compile(
-    r"[a-z0-9)] (?:The|A|An|In|It|He|She|They|This|These|Its|His|Her|Although|While|However|Some|Many|Most|As|Due|After|When) [a-z]"
+    r"[a-z0-9)] (?:The|A|An|In|It|He|She|They|This|These|Its|His|Her|Although|While|However|Some|Many|Most|As|Due|After"
+    r"|When|Starting|During|Since|From) [a-z]"
 )
 _TERMINATED = re.compile(r"[.!]['\"”’)\]*_]*$")
 
 
 @dataclass(frozen=True)
 class Prose:
-    """A sentence. `text` has exactly the quote's length, so that positions in one are positions in the other."""
+    """A sentence: the quote as it stands in the chunk, and the same on one line.
+
+    `text` has exactly the quote's length, so that positions in one are positions in the other.
+    """
 
     quote: str
     text: str
 
-    @property
+    @cached_property
+    def content(self) -> frozenset[str]:
+        """Its words of meaning."""
+        return frozenset(content_words(self.text))
+
+    @cached_property
     def is_askable(self) -> bool:
         """Whether it looks like one whole sentence of prose."""
         text = self.text
-        size = len(text.split())
-        if not 4 <= size <= LONGEST_WORDS or not _TERMINATED.search(text.rstrip()) or _HARD.search(self.quote):
+        if (
+            not 4 <= len(text.split()) <= LONGEST_WORDS
+            or not _TERMINATED.search(text.rstrip())
+            or _HARD.search(self.quote)
+        ):
             return False
         if text.count('"') % 2 or text.count("(") != text.count(")") or "[" in text or _POLLUTED.search(text):
             return False
@@ -38,18 +53,9 @@ class Prose:
         return (first.isupper() or first.isdigit()) and letters > 0.72 * len(text)
 
 
-def prose_of(chunk: str) -> list[Prose]:
-    """The sentences of the chunk, headings left out."""
-    quotes = [chunk[start:end] for start, end in sentence_spans(chunk)]
-    return [Prose(*_without_field(quote)) for quote in quotes if not quote.startswith("#")]
-
-
-def _without_field(quote: str) -> tuple[str, str]:
-    """A sentence behind "meta_data.description: " without that name."""
-    field = _FIELD.match(quote)
-    if field and field.end() < len(quote.rstrip()):
-        quote = quote[field.end() :].strip()
-    return quote, _on_one_line(quote)
+def prose_of(text: str) -> list[Prose]:
+    """The sentences of the text, headings left out."""
+    return [Prose(quote, _on_one_line(quote)) for quote in split_sentences(text) if not quote.startswith("#")]
 
 
 def _on_one_line(quote: str) -> str:

@@ -1,8 +1,8 @@
 """Part-of-speech tags (Penn Treebank) of English sentences, with nothing to download.
 
-The most likely tag of a word and the rules that mend it from context are Eric Brill's ("A simple rule-based part of speech tagger", 1992); both
-files stand in the `textblob` wheel and are read without importing it, because it imports nltk. Behind them come corrections of our own, each for
-a mistake that turned a clause into a wrong question.
+The most likely tag of a word and the rules that mend it from context are Eric Brill's ("A simple rule-based part of
+speech tagger", 1992); both files stand in the `textblob` wheel and are read without importing it, because it imports
+nltk. Behind them come corrections of our own, each for a mistake that turned a clause into a wrong question.
 """
 
 import re
@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from raft_assets.embedded.teacher.morphology import forms_of, is_known_as
+from raft_assets.embedded.teacher.words import word_set
 
 FINITE = frozenset(("VBZ", "VBD", "VBP", "MD"))
 NOUNS = frozenset(("NN", "NNS", "NNP", "NNPS"))
@@ -20,7 +21,7 @@ PROPER = frozenset(("NNP", "NNPS"))
 ADJECTIVES = frozenset(("JJ", "JJR", "JJS"))
 BE = frozenset(("is", "are", "was", "were", "be", "been", "being", "am", "'s"))
 HAVE = frozenset(("has", "have", "had", "having"))
-MONTHS = frozenset("January February March April May June July August September October November December".split())
+MONTHS = word_set("January February March April May June July August September October November December")
 _DETERMINERS = frozenset(("DT", "PRP$", "POS"))
 
 _TOKEN = re.compile(
@@ -33,19 +34,23 @@ _TOKEN = re.compile(
     r"|\.\.\.|[^\w\s]|_"
 )
 _CLITIC = re.compile(r"(.+?)(['’]s|n['’]t|['’](?:re|ve|ll|d|m))$")
-_NUMBER_WORDS = frozenset(
-    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty"
-    " fifty sixty seventy eighty ninety hundred thousand million billion half dozen".split()
+_NUMBER_WORDS = word_set(
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion"
+    " half dozen"
 )
-_LY_BUT_NO_ADVERB = frozenset(
-    "family early daily likely friendly deadly fly supply reply apply belly jelly assembly ally rely butterfly monopoly anomaly melancholy lovely"
-    " weekly monthly yearly elderly costly ugly multiply imply holy hourly quarterly anomaly lily bully rally tally only italy july lonely silly"
-    " lively orderly homily curly oily".split()
+_LY_BUT_NO_ADVERB = word_set(
+    "family early daily likely friendly deadly fly supply reply apply belly jelly assembly ally rely butterfly"
+    " monopoly anomaly melancholy lovely weekly monthly yearly elderly costly ugly multiply imply holy hourly"
+    " quarterly lily bully rally tally only italy july lonely silly lively orderly homily curly oily"
 )
-_FLOATING_ADVERBS = frozenset(
-    "therefore thus also sometimes even often still then usually typically generally only just however later now always never soon once twice again".split()
+_FLOATING_ADVERBS = word_set(
+    "therefore thus also sometimes even often still then usually typically generally only just however later now"
+    " always never soon once twice again"
 )
-_ONLY_PREPOSITIONS = frozenset("of in on at by from with for into onto during among between through under within without".split())
+_ONLY_PREPOSITIONS = word_set(
+    "of in on at by from with for into onto during among between through under within without"
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,10 @@ class Token:
 
 
 def tagged(sentence: str, names: Set[str] = frozenset()) -> list[Token]:
-    """The sentence's tokens with their tags. `names`: words known to be proper names, which decides about a capital at the beginning."""
+    """The sentence's tokens with their tags.
+
+    `names`: words known to be proper names, which decides about a capital at the beginning.
+    """
     spans = _token_spans(sentence)
     words = [sentence[start:end].replace("’", "'") for start, end in spans]
     tags = _corrected(words, _mended_by_context(words, [_likely_tag(words, i, names) for i in range(len(words))]))
@@ -99,19 +107,25 @@ def is_always_capitalised(word: str) -> bool:
 @cache
 def _lexicon() -> dict[str, str]:
     """Word to its most likely tag, 94 k entries."""
-    return {word: tag for word, tag in (line.split()[:2] for line in _wheel_lines("en-lexicon.txt"))}
+    return dict(line.split()[:2] for line in _wheel_lines("en-lexicon.txt"))
 
 
 def _wheel_lines(name: str) -> list[str]:
     """The lines of a data file in the textblob wheel, without comments."""
     spec = find_spec("textblob")  # finds the package without running it
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("the embedded teacher needs the lexicon in the package textblob; install raft-assets with its dependencies")
+        raise ModuleNotFoundError(
+            "the embedded teacher needs the lexicon in the package textblob; install raft-assets with its dependencies"
+        )
     path = Path(spec.origin).parent / "en" / name
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if len(line.split()) > 1 and not line.startswith(";;;")]
+    return [
+        line
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if len(line.split()) > 1 and not line.startswith(";;;")
+    ]
 
 
-def _likely_tag(words: Sequence[str], i: int, names: Set[str]) -> str:
+def _likely_tag(words: Sequence[str], i: int, names: Set[str]) -> str:  # noqa: PLR0911 - a decision list
     word = words[i]
     if not any(char.isalnum() for char in word):
         return _punctuation_tag(word, words[i - 1] if i else "")
@@ -130,11 +144,15 @@ def _likely_tag(words: Sequence[str], i: int, names: Set[str]) -> str:
     return _tag_by_ending(word, may_be_name=word[0].isupper())
 
 
-def _tag_of_first_word(word: str, following: str, names: Set[str]) -> str:
+def _tag_of_first_word(word: str, following: str, names: Set[str]) -> str:  # noqa: PLR0911 - a decision list
     """The first word of a sentence has a capital whether it is a name or not."""
     lexicon, lower = _lexicon(), word.lower()
     tag, tag_of_name = lexicon.get(lower), lexicon.get(word)
-    if word in names or (len(word) > 1 and word.isupper()):
+    before_noun = tag in NOUNS and lexicon.get(following, "")[:2] in (
+        "NN",
+        "JJ",
+    )  # "Harbour electricity" beside "Harbour Master"
+    if (word in names and not before_noun) or (len(word) > 1 and word.isupper()):
         return "NNP"
     if tag_of_name and tag_of_name not in PROPER and not tag:
         return tag_of_name
@@ -142,6 +160,8 @@ def _tag_of_first_word(word: str, following: str, names: Set[str]) -> str:
         return tag
     if lower.endswith("s") and is_known_as(lower, "NOUN") and not following[:1].isupper():
         return "NNS"
+    if "-" in word and not following[:1].isupper():
+        return _tag_of_compound(lower)
     if lower.endswith("ers") and not following[:1].isupper():
         return "NNS"
     if tag_of_name in PROPER or following[:1].isupper():
@@ -149,7 +169,7 @@ def _tag_of_first_word(word: str, following: str, names: Set[str]) -> str:
     return _tag_by_ending(word, may_be_name=not is_known_as(lower, "NOUN"))
 
 
-_TAGS_OF_NAMES = frozenset("NN NNS NNP NNPS JJ JJR JJS VB VBN VBD VBG VBZ VBP RB FW UH".split())
+_TAGS_OF_NAMES = word_set("NN NNS NNP NNPS JJ JJR JJS VB VBN VBD VBG VBZ VBP RB FW UH")
 
 
 def _punctuation_tag(mark: str, before: str) -> str:
@@ -157,7 +177,17 @@ def _punctuation_tag(mark: str, before: str) -> str:
         return "POS"
     if mark in "$£€":
         return "$"
-    return mark[0] if mark[0] in ",.:;()" else '"' if mark[0] in "\"“”'‘’" else "NN" if mark == "%" else "CC" if mark == "&" else ":"
+    return (
+        mark[0]
+        if mark[0] in ",.:;()"
+        else '"'
+        if mark[0] in "\"“”'‘’"
+        else "NN"
+        if mark == "%"
+        else "CC"
+        if mark == "&"
+        else ":"
+    )
 
 
 def _tag_by_ending(word: str, *, may_be_name: bool) -> str:
@@ -174,7 +204,9 @@ def _tag_by_ending(word: str, *, may_be_name: bool) -> str:
     for pattern, tag in _ENDINGS:
         if re.search(pattern, lower):
             return tag
-    return "VB" if "VB" in verb_forms and not is_known_as(lower, "NOUN") else "JJ" if is_known_as(lower, "ADJ") else "NN"
+    return (
+        "VB" if "VB" in verb_forms and not is_known_as(lower, "NOUN") else "JJ" if is_known_as(lower, "ADJ") else "NN"
+    )
 
 
 _ENDINGS = (
@@ -199,7 +231,8 @@ def _tag_of_compound(lower: str) -> str:
 _Condition = Callable[[Sequence[str], Sequence[str], int, str, str], bool]
 _PAD = 3  # rules look at most three tokens to either side
 
-# condition by its name in the file; arguments are padded words, padded tags, position, and the rule's one or two operands
+# condition by its name in the file; arguments are padded words, padded tags, position, and the rule's one or two
+# operands
 _CONDITIONS: dict[str, _Condition] = {
     "PREVTAG": lambda _w, t, i, x, _y: t[i - 1] == x,
     "NEXTTAG": lambda _w, t, i, x, _y: t[i + 1] == x,
@@ -314,7 +347,7 @@ def _corrected(words: Sequence[str], tags: list[str]) -> list[str]:
 
 
 def _find_the_verb(words: Sequence[str], tags: list[str]) -> None:
-    """A sentence without a finite verb has one that was taken for something else: the first word behind a noun that can be one."""
+    """Tags the verb that was taken for something else: the first word behind a noun that can be one."""
     candidates: list[tuple[int, str]] = []
     for i in range(1, len(words) - 1):
         place = _Place(words, tags, i)
@@ -322,6 +355,8 @@ def _find_the_verb(words: Sequence[str], tags: list[str]) -> None:
         if subject not in NOUNS | {"CD", ")", ",", "VBG", '"'} or not words[i].islower():
             continue
         plural = bool({"NNS", "NNPS", "CC"}.intersection(tags[:i])) or words[0].lower() in ("staff", "people", "former")
+        if tags[i] == "NNS" and "VBP" in forms_of(words[i + 1]) and tags[i + 1] in ("NN", "VB", "JJ"):
+            continue  # "Rousettus bats click"
         if subject == "CD" and is_known_as(words[i], "NOUN") and tags[i - 2] not in PROPER:
             continue  # "over 50 knots"
         form = {"NNS": "VBZ", "VBZ": "VBZ", "VBN": "VBD", "VBD": "VBD"}.get(tags[i], "VBP" if plural else "VBD")
@@ -341,7 +376,11 @@ def _fixed_word(p: _Place) -> str | None:
     if p.lower in _ONLY_PREPOSITIONS and p.tag in ("RB", "RP", "JJ", "FW", "NN", "WDT"):
         return "IN"
     if p.lower in ("species", "people", "staff", "police"):
-        return "NN" if {p.near_word(-k) for k in (1, 2, 3)} & {"a", "this", "that", "each", "every", "another", "one"} else "NNS"
+        return (
+            "NN"
+            if {p.near_word(-k) for k in (1, 2, 3)} & {"a", "this", "that", "each", "every", "another", "one"}
+            else "NNS"
+        )
     return {"to": "TO", "which": "WDT", "who": "WP", "and": "CC", "or": "CC"}.get(p.lower)
 
 
@@ -365,14 +404,24 @@ def _name(p: _Place) -> str | None:
 
 
 def _adverb(p: _Place) -> str | None:
-    if p.lower in _FLOATING_ADVERBS and p.tag in ("JJ", "NN", "RB", "VB", "RBR", "CC") and p.near(-1) not in _DETERMINERS:
+    if (
+        p.lower in _FLOATING_ADVERBS
+        and p.tag in ("JJ", "NN", "RB", "VB", "RBR", "CC")
+        and p.near(-1) not in _DETERMINERS
+    ):
         return "RB"
-    if p.word.islower() and p.word.isalpha() and p.word.endswith("ly") and p.word not in _LY_BUT_NO_ADVERB and p.tag != "VB":
+    if (
+        p.word.islower()
+        and p.word.isalpha()
+        and p.word.endswith("ly")
+        and p.word not in _LY_BUT_NO_ADVERB
+        and p.tag != "VB"
+    ):
         return "RB"
     return None
 
 
-def _participle(p: _Place) -> str | None:
+def _participle(p: _Place) -> str | None:  # noqa: PLR0911 - a decision list
     """Past tense or participle: the lexicon's choice is little better than a coin without the auxiliary."""
     if p.tag not in ("VBD", "VBN") and not (p.tag == "JJ" and p.lower.endswith("ed")):
         return None
@@ -389,6 +438,8 @@ def _participle(p: _Place) -> str | None:
         return "VBN"
     if p.tag == "VBD" and (tag_before in _DETERMINERS or (tag_before in ("IN", "TO") and p.near(1) in NOUNS)):
         return "VBN"
+    if p.tag == "VBD" and p.near(1) == "IN" and tag_before in NOUNS and "VBN" in forms and p.finite_soon():
+        return "VBN"  # "a file opened in text mode makes"
     if p.tag == "JJ" or p.finite_before() or tag_before not in NOUNS | {"PRP", "WDT", "WP", "CD"}:
         return None
     followed_by_object = p.near(1) in ("DT", "PRP$", "PRP", "CD", "JJ", "NN", "NNS", "NNP", "$")
@@ -397,13 +448,28 @@ def _participle(p: _Place) -> str | None:
     return None
 
 
+def _noun_that_is_an_adverb_elsewhere(p: _Place) -> str | None:
+    """ "in a well beneath the steps" """
+    return "NN" if p.lower == "well" and p.near(-1) == "DT" and p.near(1) not in ADJECTIVES | NOUNS | {"VBN"} else None
+
+
 def _noun_behind_determiner(p: _Place) -> str | None:
     """A determiner, adjective or possessive before makes a verb form a noun: the calls, his work."""
     if p.near(-1) not in _DETERMINERS | ADJECTIVES | {"CD"} or not p.word[0].islower():
         return None
     if p.near(-1) in ADJECTIVES | {"CD"} and not is_known_as(p.lower, "NOUN"):
         return None
-    if p.near(-1) in ("DT",) and p.near_word(-1) in ("that", "this", "all", "both", "these", "those", "each", "some", "any"):
+    if p.near(-1) in ("DT",) and p.near_word(-1) in (
+        "that",
+        "this",
+        "all",
+        "both",
+        "these",
+        "those",
+        "each",
+        "some",
+        "any",
+    ):
         return None
     if p.near(-1) == "CD" and p.near(-2) in PROPER:
         return None  # "Berth 1 serves"
@@ -421,20 +487,66 @@ def _verb_taken_for_noun(p: _Place) -> str | None:
     if not p.word.islower() or p.near(-1) not in NOUNS | {"CD", ")", "RB", '"'} or p.finite_before() or p.finite_soon():
         return None
     behind = p.near(1)
-    if behind not in ("DT", "PRP$", "PRP", "NNP", "TO", "IN", "RB", "JJ", "CD", "NNS", "NN", "$", "WRB", "JJR", "VBN", "RP", "PDT", '"'):
+    if behind not in (
+        "DT",
+        "PRP$",
+        "PRP",
+        "NNP",
+        "TO",
+        "IN",
+        "RB",
+        "JJ",
+        "CD",
+        "NNS",
+        "NN",
+        "$",
+        "WRB",
+        "JJR",
+        "VBN",
+        "RP",
+        "PDT",
+        '"',
+    ):
         return None
     plural_before = p.near(-1) in ("NNS", "NNPS") or (p.near(-1) == "RB" and p.near(-2) == "NNS")
-    if p.tag == "NNS" and "VBZ" in forms_of(p.lower) and not plural_before:
-        return "VBZ"
-    if p.tag in ("NN", "VB", "JJ", "IN") and plural_before and "VBP" in forms_of(p.lower) and p.lower not in _ONLY_PREPOSITIONS | {"like", "past"}:
+    if p.tag == "NNS" and "VBZ" in forms_of(p.lower) and not plural_before and behind != "VBN":
+        return None if "VBP" in forms_of(p.near_word(1)) and behind in ("NN", "VB") else "VBZ"  # "night boats run"
+    if (
+        p.tag in ("NN", "VB", "JJ", "IN")
+        and plural_before
+        and "VBP" in forms_of(p.lower)
+        and p.lower not in _ONLY_PREPOSITIONS | {"like", "past"}
+    ):
         return "VBP" if behind not in ("NN", "NNS") or not is_known_as(p.lower, "NOUN") else None
     return None
+
+
+def _second_predicate(p: _Place) -> str | None:
+    """ "took over the harbour and moored minesweepers": the verb behind "and" has the form of the one before."""
+    if p.near(-1) != "CC" or p.tag not in ("VBN", "NN", "VB", "JJ") or not p.word.islower():
+        return None
+    last = next((k for k in range(p.i - 1, -1, -1) if p.tags[k].startswith("VB") or p.tags[k] == "MD"), None)
+    if (
+        last is None
+        or p.words[last].lower() in BE | HAVE
+        or p.tags[last] not in ("VBD", "VBP")
+        or p.tags[last] not in forms_of(p.lower)
+    ):
+        return None
+    objects = ("DT", "CD", "PRP$", "PRP", "NNS", "NNP", "RB", *(("IN", "TO", "NN") if p.tag == "VBN" else ("JJ", "TO")))
+    return p.tags[last] if p.near(1) in objects else None
 
 
 def _verb_before_bare_object(p: _Place) -> str | None:
     """ "The pup drinks milk for nine months": the second of two that could be verbs is the noun."""
     if p.tag == "NNS" and p.near(-1) in ("NN", "NNP") and p.near(1) in ("VBP", "VB") and "VBZ" in forms_of(p.lower):
-        return "VBZ" if is_known_as(p.near_word(1), "NOUN") and p.near(2) in ("IN", "TO", ",", ".", "CC") and not p.finite_before() else None
+        return (
+            "VBZ"
+            if is_known_as(p.near_word(1), "NOUN")
+            and p.near(2) in ("IN", "TO", ",", ".", "CC")
+            and not p.finite_before()
+            else None
+        )
     if p.tag in ("VBP", "VB") and p.near(-1) in ("VBZ", "VBD") and p.near_word(-1) not in BE | HAVE | {"does", "did"}:
         return "NN" if is_known_as(p.lower, "NOUN") else None
     return None
@@ -442,9 +554,23 @@ def _verb_before_bare_object(p: _Place) -> str | None:
 
 def _infinitive(p: _Place) -> str | None:
     before = p.near(-2) if p.near(-1) == "RB" else p.near(-1)
-    if p.tag in ("NN", "VBP", "VBD", "JJ") and before in ("TO", "MD") and p.word.islower() and "VB" in forms_of(p.lower):
-        return "VB" if before == "MD" or _lexicon().get(p.lower, "").startswith("VB") or p.near(1) in ("DT", "PRP$", "PRP") else None
-    if p.tag == "VB" and p.near(-1) in ("NNS", "NNPS", "PRP", "WDT", "WP") and before not in ("TO", "MD") and not p.finite_before():
+    if (
+        p.tag in ("NN", "VBP", "VBD", "JJ")
+        and before in ("TO", "MD")
+        and p.word.islower()
+        and "VB" in forms_of(p.lower)
+    ):
+        return (
+            "VB"
+            if before == "MD" or _lexicon().get(p.lower, "").startswith("VB") or p.near(1) in ("DT", "PRP$", "PRP")
+            else None
+        )
+    if (
+        p.tag == "VB"
+        and p.near(-1) in ("NNS", "NNPS", "PRP", "WDT", "WP")
+        and before not in ("TO", "MD")
+        and not p.finite_before()
+    ):
         return "VBP"
     return None
 
@@ -461,6 +587,8 @@ _CORRECTIONS: tuple[Callable[[_Place], str | None], ...] = (
     _name,
     _relative_verb,
     _reported,
+    _noun_that_is_an_adverb_elsewhere,
+    _second_predicate,
     _participle,
     _adverb,
     _noun_behind_determiner,

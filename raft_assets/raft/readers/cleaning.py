@@ -1,4 +1,4 @@
-"""Text as every reader leaves it: one spelling of a character, one kind of space and of line end, no invisible characters."""
+"""Text as every reader leaves it: one spelling of a character, one kind of space and line end, nothing invisible."""
 
 import re
 import unicodedata

@@ -35,14 +35,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Content:
-    """What a file says. It depends on its bytes and kind only, so the title is empty where the file has none but its name."""
+    """What a file says, which depends on its bytes and kind only: the title is empty where it has none but its name."""
 
     kind: Kind
     title: str
     sections: tuple[Section, ...]
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """The file can't be read; `detail` is one sentence that ends in what to do."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -66,7 +66,7 @@ def headings(text: str) -> Iterator[tuple[int, str]]:
 
 
 def sections_of(text: str) -> tuple[Section, ...]:
-    """Sections of a text with headings. Headings that follow one another directly begin one section, named by the last."""
+    """Sections of a text with headings. Adjacent headings begin one section, named by the last."""
     cuts: list[tuple[int, str]] = []
     previous_end = 0
     for offset, words in headings(text):

@@ -5,7 +5,7 @@ import re
 
 from charset_normalizer import from_bytes
 
-from raft_assets.raft.readers.content import Unreadable
+from raft_assets.raft.readers.content import UnreadableError
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -14,9 +14,15 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# what Western European text in Windows-1252 is made of beside ASCII; other code pages decode to other characters as well
-_WESTERN = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüŒœÿ‘’“”„‚–—…•€£§°©®™·«»´\u00a0¿¡ºª½¼²±")
-_WESTERN_SHARE = 0.2  # of the letters at most: French has 4 %, Cyrillic read as Windows-1252 has nearly all
+# what Western European text in Windows-1252 is made of beside ASCII; other code pages decode to other characters too
+_WESTERN = frozenset(
+    "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüŒœÿ‘’“”„‚–—…•€£¢¥§µ×÷°©®™·«»´\u00a0¿¡ºª½¼²±"
+)
+_WESTERN_SHARE = (
+    0.4  # of the letters at most: short French may have a quarter, Cyrillic read as Windows-1252 has nearly all
+)
+_MISREAD = re.compile(r"[^\W\d_][¿¡]")  # no Western word has these inside; Polish read as Windows-1252 has
+_TELLING_BYTES = 30  # beyond ASCII; fewer don't tell one code page from another, and a wrong guess would show nowhere
 _MULTIBYTE_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _PROBED_BYTES = 200_000  # as much as settles the code page of a text
 _CODE_PAGES = [
@@ -35,7 +41,7 @@ _REMEDY = "save the file as UTF-8"
 
 
 def decode(data: bytes, declared: str = "") -> str:
-    """The text of `data`. `declared` is an encoding that the content names (HTML). Raises Unreadable(encoding)."""
+    """The text of `data`. `declared` is an encoding that the content names (HTML). Raises UnreadableError(encoding)."""
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return _strictly(data, encoding)
@@ -43,7 +49,7 @@ def decode(data: bytes, declared: str = "") -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         if len(_MULTIBYTE_UTF8.findall(data)) > 2 * data.decode("utf-8", "replace").count("\ufffd"):
-            raise Unreadable(
+            raise UnreadableError(
                 "encoding",
                 f"The file is UTF-8 that is damaged at byte {error.start}; mend it there, or {_REMEDY}.",
             ) from error
@@ -56,7 +62,7 @@ def _strictly(data: bytes, encoding: str) -> str:
     try:
         return data.decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:
-        raise Unreadable("encoding", f"The file says that it is {encoding} and is not; {_REMEDY}.") from error
+        raise UnreadableError("encoding", f"The file says that it is {encoding} and is not; {_REMEDY}.") from error
 
 
 def _is_known(encoding: str) -> bool:
@@ -74,11 +80,17 @@ def _western(data: bytes) -> str:
         return ""
     beyond = [character for character in text if character > "\x7f"]
     letters = sum(character.isalpha() for character in text)
-    return text if _WESTERN.issuperset(beyond) and len(beyond) <= _WESTERN_SHARE * letters else ""
+    plausible = _WESTERN.issuperset(beyond) and len(beyond) <= _WESTERN_SHARE * letters and not _MISREAD.search(text)
+    return text if plausible else ""
 
 
 def _other_code_page(data: bytes) -> str:
-    best = from_bytes(data[:_PROBED_BYTES], cp_isolation=_CODE_PAGES, enable_fallback=False).best()
+    telling = len(data) - len(data.translate(None, bytes(range(0x80, 0x100))))
+    best = (
+        None
+        if telling < _TELLING_BYTES
+        else from_bytes(data[:_PROBED_BYTES], cp_isolation=_CODE_PAGES, enable_fallback=False).best()
+    )
     if best is None:
-        raise Unreadable("encoding", f"The encoding of the file can't be told; {_REMEDY}.")
+        raise UnreadableError("encoding", f"The encoding of the file can't be told; {_REMEDY}.")
     return _strictly(data, best.encoding)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raft_assets.raft.readers.cleaning import clean, one_line, without_blank_lines
-from raft_assets.raft.readers.content import Content, Kind, Section, Unreadable
+from raft_assets.raft.readers.content import Content, Kind, Section, UnreadableError
 
 _SHAPES = 'a list of objects with a "text", or of API descriptions with an "api_call"'
 Entry = dict[str, Any]
@@ -16,12 +16,12 @@ def read_json(text: str) -> Content:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise Unreadable(
+        raise UnreadableError(
             "broken_json",
             f"The JSON breaks at line {error.lineno}, column {error.colno} ({error.msg}); mend it there.",
         ) from error
     except RecursionError as error:
-        raise Unreadable("broken_json", "The JSON is nested too deeply; flatten it.") from error
+        raise UnreadableError("broken_json", "The JSON is nested too deeply; flatten it.") from error
     return _content(value if isinstance(value, list) else [value], "json")
 
 
@@ -37,14 +37,14 @@ def _values(text: str) -> Iterator[Any]:
         try:
             yield json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise Unreadable("broken_json", f"Line {number} is no JSON ({error}); mend that line.") from error
+            raise UnreadableError("broken_json", f"Line {number} is no JSON ({error}); mend that line.") from error
 
 
 def _content(values: list[Any], kind: Kind) -> Content:
     entries: list[Entry] = []
     for number, value in enumerate(values, start=1):
         if not isinstance(value, dict) or not (isinstance(value.get("text"), str) or "api_call" in value):
-            raise Unreadable(
+            raise UnreadableError(
                 "unsupported",
                 f"Entry {number} of the JSON is not what is read, {_SHAPES}; bring it into that form.",
             )

@@ -1,4 +1,4 @@
-"""PDF: lines with their geometry become paragraphs and headings in reading order, without what repeats on every page."""
+"""PDF: lines with their geometry become paragraphs and headings in reading order, without running headers."""
 
 import ctypes
 import re
@@ -8,13 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 
 from raft_assets.raft.readers.cleaning import clean, one_line
-from raft_assets.raft.readers.content import Content, Section, Unreadable, headings
+from raft_assets.raft.readers.content import Content, Section, UnreadableError, headings
 
 _PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
 
@@ -39,9 +40,11 @@ _BULLET = re.compile(r"[•◦▪‣●○■□–*\uf0b7]\s+|[oO-]\s+(?=\S)")
 _LIST_GAP = re.compile(r"(?<=\n)(- [^\n]*\n)\n(?=- )")
 _NUMBERED = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s+\S")
 _HYPHENATED = re.compile(r"([^\W\d_]+|\d+)[-\u2010\u00ad\x02]$")
+# words that keep the hyphen behind them
 _COMPOUNDING = frozenset(
-    "all cross ex full half high large long low mid non one self short single small three two well".split()
-)  # keep their hyphen
+    {"all", "cross", "ex", "full", "half", "high", "large", "long", "low", "mid", "non", "one", "self"}
+)
+_COMPOUNDING |= {"short", "single", "small", "three", "two", "well"}
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?:][\"”’')\]]*(?:\[\d+\])*$")
 _FIRST_SENTENCE = re.compile(r".*?[.!?][\"”’')\]]*(?:\[\d+\])*(?=\s|$)", re.DOTALL)
@@ -74,19 +77,19 @@ class Block:
 
     lines: tuple[Line, ...]
 
-    @property
+    @cached_property
     def left(self) -> float:
         return min(line.left for line in self.lines)
 
-    @property
+    @cached_property
     def right(self) -> float:
         return max(line.right for line in self.lines)
 
-    @property
+    @cached_property
     def bottom(self) -> float:
         return min(line.bottom for line in self.lines)
 
-    @property
+    @cached_property
     def top(self) -> float:
         return max(line.top for line in self.lines)
 
@@ -101,13 +104,15 @@ class PageLines:
 
 
 def read_pdf(data: bytes) -> Content:
-    """A section per page that has text. Raises Unreadable (encrypted, corrupt, no_text)."""
+    """A section per page that has text. Raises UnreadableError (encrypted, corrupt, no_text)."""
     with _PDFIUM, closing(_open(data)) as document:
         metadata_title = one_line(document.get_metadata_value("Title"))
         pages = [_page_lines(document, index) for index in range(len(document))]
     if not any(line.text for page in pages for line in page.lines):
-        detail = f"The PDF has {len(pages)} pages without text, so it is probably scanned; run it through OCR and put the result here."
-        raise Unreadable("no_text", detail)
+        detail = (
+            f"The PDF has {len(pages)} pages and no text, so it is probably scanned; put its text through OCR here."
+        )
+        raise UnreadableError("no_text", detail)
     pages = _without_furniture(pages)
     style = _Style.of(pages)
     paragraphs = [
@@ -127,8 +132,8 @@ def _open(data: bytes) -> pypdfium2.PdfDocument:
         return pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         if error.err_code == pdfium.FPDF_ERR_PASSWORD:
-            raise Unreadable("encrypted", "The PDF is protected by a password; save it without one.") from error
-        raise Unreadable("corrupt", "The file is not a whole PDF; export or download it again.") from error
+            raise UnreadableError("encrypted", "The PDF is protected by a password; save it without one.") from error
+        raise UnreadableError("corrupt", "The file is not a whole PDF; export or download it again.") from error
 
 
 # ---- lines ----
@@ -146,14 +151,14 @@ def _page_lines(document: pypdfium2.PdfDocument, index: int) -> PageLines:
                 tuple(_joined_on_one_line(_drawn_lines(text_page))),
             )
     except pypdfium2.PdfiumError as error:
-        raise Unreadable(
+        raise UnreadableError(
             "corrupt",
             f"Page {index + 1} of the PDF can't be read; export or download it again.",
         ) from error
 
 
 def _drawn_lines(text_page: pypdfium2.PdfTextPage) -> Iterator[Line]:
-    """Lines as PDFium separates them; it breaks before superscripts, and marks a hyphen at a line's end with U+0002 and no break."""
+    """Lines as PDFium has them: it breaks before superscripts, and marks a hyphen at a line's end by U+0002 only."""
     raw, run = text_page.raw, list[int]()
     for index in range(text_page.count_chars()):
         code = pdfium.FPDFText_GetUnicode(raw, index)
@@ -230,7 +235,7 @@ def _continues(previous: Line, line: Line) -> bool:
 
 
 def _without_furniture(pages: Sequence[PageLines]) -> list[PageLines]:
-    """Pages without running headers and footers (same words but for numbers, same place, several pages) and page numbers."""
+    """Pages without page numbers and running lines: the same words but for numbers, in one place, on several pages."""
     places: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for page in pages:
         for line in page.lines:
@@ -303,10 +308,8 @@ class _Style:
     def _belongs(self, line: Line, block: Sequence[Line]) -> bool:
         previous = block[-1]
         gap = previous.bottom - line.top
-        if (
-            abs(line.size - previous.size) > 0.12 * self.body_size
-            or line.bold != previous.bold
-            and (line.bold or len(block) == 1)
+        if abs(line.size - previous.size) > 0.12 * self.body_size or (
+            line.bold != previous.bold and (line.bold or len(block) == 1)
         ):
             return False
         if gap > self.line_gap + PARAGRAPH_GAP * self.body_size or gap < -0.5 * self.body_size:
@@ -329,16 +332,13 @@ class _Style:
         return _BULLET.sub("- ", text, count=1) if _BULLET.match(text) else text
 
     def joined(self, text: str, continuation: str) -> str:
-        """Two lines as one: a hyphen goes where it only divided a word, and stays where the document writes it elsewhere."""
+        """Two lines as one: a hyphen goes where it only divided a word, and stays in what looks like a compound."""
         broken = _HYPHENATED.search(text)
-        second = _WORD.match(continuation)
-        if not broken or not second:
+        if not broken or not continuation[:1].isalnum():
             return f"{_end_of_line(text)} {continuation}"
-        head, tail = broken[1].casefold(), second[0].split("-")[0].casefold()
-        whole = text[: broken.end(1)]
-        if not continuation[0].islower() or broken[1].isdigit() or self._is_compound(head, tail):
-            return f"{whole}-{continuation}"
-        return whole + continuation
+        head, tail = broken[1].casefold(), _WORD.match(continuation)
+        divided = continuation[0].islower() and tail and not self._is_compound(head, tail[0].split("-")[0].casefold())
+        return text[: broken.end(1)] + ("" if divided else "-") + continuation
 
     def _is_compound(self, head: str, tail: str) -> bool:
         if self.words[head + tail]:
@@ -399,7 +399,7 @@ def _cut(
 
 
 def _mend_page_breaks(pages: list[list[str]], style: _Style) -> None:
-    """The end of a sentence that runs over a page break goes back to the page on which it began, so that no sentence is cut."""
+    """The end of a sentence that runs over a page break goes back to the page on which it began."""
     for page, following in pairwise(page for page in pages if page):
         broken = _last_of_body(page)
         first = next((index for index, text in enumerate(following) if not _is_aside(text)), None)

@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePosixPath
 
-from raft_assets.raft.readers.content import Kind, Unreadable
+from raft_assets.raft.readers.content import Kind, UnreadableError
 
 KIND_OF_SUFFIX: dict[str, Kind] = {
     ".pdf": "pdf",
@@ -61,10 +61,10 @@ _CONTROL_BYTES = bytes(code for code in range(32) if code not in b"\t\n\r\f\x0b\
 
 
 def kind_of(path: str, data: bytes) -> Kind:
-    """The reader for a file. Raises Unreadable (empty, binary, unsupported)."""
+    """The reader for a file. Raises UnreadableError (empty, binary, unsupported)."""
     suffix, head = PurePosixPath(path).suffix.casefold(), data[:_HEAD]
     if not data.strip():
-        raise Unreadable("empty", "The file is empty; put text into it or delete it.")
+        raise UnreadableError("empty", "The file is empty; put text into it or delete it.")
     if b"%PDF-" in head[:1024]:
         return "pdf"
     _refuse_office(suffix, head)
@@ -73,13 +73,13 @@ def kind_of(path: str, data: bytes) -> Kind:
         return "html"
     kind = KIND_OF_SUFFIX.get(suffix)
     if kind == "pdf":
-        raise Unreadable("corrupt", "The file is named .pdf and holds no PDF; export it again.")
+        raise UnreadableError("corrupt", "The file is named .pdf and holds no PDF; export it again.")
     return kind or _kind_of_unknown(suffix)
 
 
 def _kind_of_unknown(suffix: str) -> Kind:
     if suffix:
-        raise Unreadable(
+        raise UnreadableError(
             "unsupported",
             f"Files that end in {suffix} are not read; save the file as {READABLE}, or move it out of the domain.",
         )
@@ -89,7 +89,7 @@ def _kind_of_unknown(suffix: str) -> Kind:
 def _refuse_office(suffix: str, head: bytes) -> None:
     office = head.startswith((_ZIP, _OLE)) and suffix in _OFFICE_SUFFIXES
     if office or head.startswith((_RTF, _OLE)):
-        raise Unreadable("unsupported", f"Office files are not read; save the file as {READABLE}.")
+        raise UnreadableError("unsupported", f"Office files are not read; save the file as {READABLE}.")
 
 
 def _refuse_binary(head: bytes) -> None:
@@ -97,7 +97,7 @@ def _refuse_binary(head: bytes) -> None:
         return
     controls = len(head) - len(head.translate(None, _CONTROL_BYTES))
     if b"\0" in head or head.startswith((_ZIP, *_BINARY_STARTS)) or controls > len(head) // 20:
-        raise Unreadable(
+        raise UnreadableError(
             "binary",
             f"The file is not text; move it out of the domain, or save what it says as {READABLE}.",
         )

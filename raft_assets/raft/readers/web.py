@@ -12,7 +12,10 @@ from raft_assets.raft.readers.decoding import decode
 _DECLARED = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _WHITE_SPACE = re.compile(r"\s+")
 _MAIN = ("main", "[role=main]", "article")  # the first that there is exactly one of
-_ALWAYS_FURNITURE = "nav, footer, aside, script, style, noscript, template, form, button, select, svg, iframe, object, [hidden], [aria-hidden=true]"
+_ALWAYS_FURNITURE = (
+    "nav, footer, aside, script, style, noscript, template, form, button, select, svg, iframe, object, [hidden],"
+    " [aria-hidden=true]"
+)
 _PAGE_FURNITURE = "header, [role=banner]"  # inside main content a header holds the title
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = frozenset({"ul", "ol", "menu"})
@@ -54,7 +57,7 @@ _BLOCKS = frozenset(
 
 
 def read_html(data: bytes) -> Content:
-    """The title is the first heading, else the page's <title>. Works without recursion, because pages nest as deep as they like."""
+    """The title is the first heading, else the page's <title>. No recursion: pages nest as deep as they like."""
     declared = _DECLARED.search(data[:4096])
     tree = LexborHTMLParser(decode(data, declared[1].decode("ascii", "replace") if declared else ""))
     page_title = tree.css_first("title")

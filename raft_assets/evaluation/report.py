@@ -1,0 +1,284 @@
+"""The report: one HTML page per domain that needs nothing beside it, and the index over all of them.
+
+What belongs here: what the page shows, in which order and words. How it looks stands in `templates/`. Everything is
+escaped by the templates; equal data give the same bytes, so nothing here looks at the clock.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from raft_assets.calls.requests import Tally
+from raft_assets.evaluation.examples import choose
+from raft_assets.evaluation.metrics import METRICS, METRICS_VERSION
+from raft_assets.evaluation.plots import histogram, interval_bars, line
+from raft_assets.evaluation.statistics import Interval
+from raft_assets.evaluation.summary import ARMS, SOURCES
+from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC, Verdict, failures
+from raft_assets.evaluation.wording import counted, percent, points, signed
+from raft_assets.raft.contract import CONTRACT_VERSION
+from raft_assets.raft.tables import ModelAnswer, QuarantinedFile
+
+REPORT_VERSION = "1"
+
+ARM_TITLES = {
+    "main": "Main: the document with the answer among distractors",
+    "retrieved": "Retrieved: the nearest passages of the domain",
+    "distractors_only": "Distractors only: abstaining is right",
+    "closed_book": "Closed book: no documents",
+}
+METRIC_TITLES = {
+    "token_f1": "Token F1",
+    "exact_match": "Exact match",
+    "rouge_l": "ROUGE-L",
+    "abstained_right": "Abstained rightly",
+    "well_formed": "Well formed",
+    "quote_verbatim": "Quotes verbatim",
+    "quote_from_oracle": "Quotes from oracle",
+    "answer_words": "Words of the answer",
+}
+# metrics that repeat another one in an arm: where no document holds the answer, abstaining is all that counts, and
+# without documents there is nothing to abstain from
+REPEATED = {"distractors_only": {"token_f1", "exact_match", "rouge_l"}, "closed_book": {"abstained_right"}}
+GUARD_TITLES = {"format": "Format", "abstention": "Abstention"}
+MODELS = ("baseline", "student")
+# what stands behind an embedded model, so that nobody takes it for a language model
+EMBEDDED_NATURE = {"TEACHER": "rules, not a language model", "EMBEDDING": "sentence encoder on the CPU"}
+READER_NATURE = "extractive reader, not a language model"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Size of a split: rows, those that keep their oracle document, and the groups that never cross splits."""
+
+    rows: int
+    with_oracle: int
+    units: int
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that the page of a domain shows.
+
+    `documents` are counts by what is counted. `gates` count QA pairs by reason code, the accepted ones under
+    "accepted", and `gate_meanings` explain the codes. `split_notes` say how the splits were made. `models` are
+    labels by role; that of an embedded model begins with "embedded". `settings` are value and source by dotted
+    name. `loss` are (step, training, validation). `calls` are those behind each table, whenever they were made.
+    `history` is the results store's, of the primary metric. `recall_at_k` is that of the retrieved arm.
+    """
+
+    domain: str
+    verdict: Verdict
+    summary: pd.DataFrame
+    answers: Sequence[ModelAnswer]
+    recall_at_k: float | None
+    documents: Mapping[str, int]
+    quarantine: Sequence[QuarantinedFile]
+    chunk_tokens: Sequence[int]
+    gates: Mapping[str, int]
+    gate_meanings: Mapping[str, str]
+    splits: Mapping[str, Split]
+    split_notes: Mapping[str, str]
+    models: Mapping[str, str]
+    hashes: Mapping[str, str]
+    settings: Mapping[str, tuple[str, str]]
+    loss: Sequence[tuple[int, float | None, float | None]]
+    calls: Mapping[str, Tally]
+    history: pd.DataFrame
+
+
+def render_report(data: ReportData) -> str:
+    """The page of a domain: verdict first, then its evidence, examples, data, and how it was made."""
+    verdict = data.verdict
+    return _template("report.html").render(
+        data=data,
+        verdict=verdict,
+        guards=[(GUARD_TITLES[guard.name], guard, _interval(guard.interval)) for guard in verdict.guards],
+        hero=_hero(verdict),
+        compared={answer.evaluated: answer.model for answer in data.answers},
+        natures={role: nature for role, label in data.models.items() if (nature := _nature(role, label))},
+        slices=_slices(data.summary),
+        comparison_plots=_comparison_plots(data.summary),
+        abstentions=_abstentions(data.answers),
+        groups=choose(data.answers, verdict.slice),
+        chunk_plot=_svg(histogram(data.chunk_tokens, title="Length of the chunks", x_label="tokens")),
+        loss_plot=_svg(_loss_plot(data.loss)) if data.loss else None,
+        gates=_gates(data),
+        history=_history(data),
+        left_out=_left_out(data),
+        metric_meanings=[(METRIC_TITLES[metric], meaning) for metric, meaning in METRICS.items()],
+        versions={"report": REPORT_VERSION, "metrics": METRICS_VERSION, "contract": CONTRACT_VERSION},
+        points=points,
+    )
+
+
+def render_index(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page over all domains: the latest verdict of each (rows of the results store) and a link to its report."""
+    return _template("index.html").render(verdicts=sorted(verdicts.items()))
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("raft_assets.evaluation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    return environment
+
+
+def _template(name: str) -> jinja2.Template:
+    return _environment().get_template(name)
+
+
+def _svg(plot: str) -> Markup:
+    """A plot is markup of ours; the texts in it are escaped where it is drawn."""
+    return Markup(plot)
+
+
+def _nature(role: str, label: str) -> str:
+    return EMBEDDED_NATURE.get(role, READER_NATURE) if label.startswith("embedded") else ""
+
+
+def _hero(verdict: Verdict) -> dict[str, str]:
+    """The figures behind the sentence."""
+    figures = {
+        "Baseline": percent(verdict.baseline),
+        "Student": percent(verdict.student),
+        "Difference": points(verdict.interval.mean) if verdict.interval else "–",
+        "95 % interval": _interval(verdict.interval),
+        "Questions": f"{verdict.n:,}",
+        "From passages": f"{verdict.clusters:,}",
+    }
+    if verdict.p_value is not None:
+        figures["Sign test"] = "p < 0.001" if verdict.p_value < 0.001 else f"p = {verdict.p_value:.3f}"
+    if verdict.smallest_detectable is not None:
+        figures["Smallest difference to be seen"] = percent(verdict.smallest_detectable)
+    return figures
+
+
+def _interval(interval: Interval | None) -> str:
+    return f"{points(interval.low)} to {points(interval.high)}" if interval else "not measured"
+
+
+def _slices(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """Tables of scores: a slice holds arms, an arm holds metrics."""
+    slices = []
+    for source in SOURCES:
+        of_source = summary[summary["source"] == source]
+        arms = [_arm(arm, of_source[of_source["arm"] == arm]) for arm in ARMS if arm in set(of_source["arm"])]
+        if arms:
+            slices.append({"source": source, "arms": arms})
+    return slices
+
+
+def _arm(arm: str, rows: pd.DataFrame) -> dict[str, Any]:
+    shown = rows[~rows["metric"].isin(REPEATED.get(arm, set()))]
+    return {
+        "title": ARM_TITLES[arm],
+        "n": int(rows["n"].max()),
+        "rows": list(map(_score_row, shown.to_dict("records"))),
+    }
+
+
+def _score_row(row: Mapping[Hashable, Any]) -> dict[str, str]:
+    metric, low, high = row["metric"], row["low"], row["high"]
+    in_words = metric == "answer_words"
+    show, change = (_plain, signed) if in_words else (percent, points)
+    direction = "" if in_words or not (low > 0 or high < 0) else "up" if low > 0 else "down"
+    return {
+        "title": METRIC_TITLES[metric],
+        "meaning": METRICS[metric],
+        "baseline": show(row["baseline"]),
+        "student": show(row["student"]),
+        "difference": change(row["difference"]),
+        "interval": "–" if math.isnan(low) else f"{change(low)} to {change(high)}",
+        "direction": direction,
+    }
+
+
+def _plain(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _comparison_plots(summary: pd.DataFrame) -> list[Markup]:
+    shown = [metric for metric in ("token_f1", "exact_match") if metric in set(summary["metric"])]
+    return [
+        _svg(interval_bars(summary, title=f"{METRIC_TITLES[metric]} of baseline and student", metric=metric))
+        for metric in shown
+    ]
+
+
+def _abstentions(answers: Iterable[ModelAnswer]) -> list[dict[str, Any]]:
+    """Per slice and arm: how often each model abstained, where that was right and where it was wrong."""
+    counts: Counter[tuple[str, str, bool, str, bool]] = Counter(
+        (answer.source, answer.arm, answer.answerable, answer.evaluated, answer.abstained) for answer in answers
+    )
+    rows = []
+    for source, arm, answerable in product(SOURCES, ARMS, (True, False)):
+        abstained = {model: counts[source, arm, answerable, model, True] for model in MODELS}
+        asked = abstained["baseline"] + counts[source, arm, answerable, "baseline", False]
+        if asked and arm != "closed_book":
+            rows.append(
+                {"source": source, "arm": arm, "answerable": answerable, "asked": asked, "abstained": abstained}
+            )
+    return rows
+
+
+def _loss_plot(loss: Sequence[tuple[int, float | None, float | None]]) -> str:
+    steps, training, validation = zip(*loss, strict=True)
+    series = {"training": training, "validation": validation}
+    return line(steps, series, title="Loss of the fine-tuning", x_label="step", y_label="loss")
+
+
+def _gates(data: ReportData) -> list[tuple[str, int, str]]:
+    """Reason codes with count and meaning, the most frequent first."""
+    found = sorted(data.gates.items(), key=lambda item: (-item[1], item[0]))
+    return [(reason, count, data.gate_meanings.get(reason, "")) for reason, count in found]
+
+
+def _history(data: ReportData) -> dict[str, Any] | None:
+    """The primary metric of this and earlier runs, oldest first; None for a first run."""
+    frame = data.history
+    frame = frame[(frame["source"] == data.verdict.slice) & (frame["arm"] == PRIMARY_ARM)].sort_values("recorded_at")
+    if len(frame) < 2:
+        return None
+    series = {model: (frame[model] * 100).tolist() for model in ("student", "baseline")}
+    title = f"{METRIC_TITLES[PRIMARY_METRIC]} by run"
+    plot = line(range(1, len(frame) + 1), series, title=title, x_label="run", y_label="per cent")
+    return {"plot": _svg(plot), "rows": frame.to_dict("records")}
+
+
+def _left_out(data: ReportData) -> list[str]:
+    """What is not on the page, or counts less, and why."""
+    told = []
+    if "JUDGE" not in data.models:
+        told.append("No judge is configured, so judged metrics are absent.")
+    asked = {answer.arm for answer in data.answers}
+    told += [f"The arm {arm.replace('_', ' ')} was not asked (evaluation.arms)." for arm in ARMS if arm not in asked]
+    told += [f"{failure}." for failure in failures(data.answers)]
+    if without := _without_evidence(data.answers):
+        told.append(f"{counted(without, 'golden question')} without evidence: asked in the retrieved arm only.")
+    if data.quarantine:
+        told.append(f"{counted(len(data.quarantine), 'file')} not readable: the data section lists the reasons.")
+    told.append("Metrics of quotes compare only questions on which both models quoted.")
+    return told
+
+
+def _without_evidence(answers: Iterable[ModelAnswer]) -> int:
+    return sum(
+        answer.source == "golden" and answer.answerable and not answer.oracle_chunk_ids
+        for answer in answers
+        if answer.evaluated == "baseline" and answer.arm == "retrieved"
+    )

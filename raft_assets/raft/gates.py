@@ -1,0 +1,256 @@
+"""Quality gates: what a generated pair must pass before it becomes a RAFT row, each with the code of why it did not.
+
+What belongs here: judging. A rejected pair stays a pair, with its reason; nothing here asks a model or drops a row.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from raft_assets.raft.contract import ANSWER_TAG, BEGIN_QUOTE, END_QUOTE, ParsedAnswer, parse_answer, quote_is_verbatim
+from raft_assets.raft.identity import draw, question_id
+from raft_assets.raft.questions import Draft, question_kind
+from raft_assets.raft.similarity import content_words, holds_phrase, near_duplicate_pairs, words
+from raft_assets.raft.tables import QAPair
+from raft_assets.settings import QuestionSettings
+
+GATES_VERSION = "1"  # changes whenever the same draft gets another verdict
+PASS = "pass"
+QUESTION_SHINGLE_WORDS = 2  # longer shingles would call two questions different for a single other word
+SEED = 0  # of the draws that decide which duplicate survives
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "call_failed": "The teacher's service gave no answer, or filtered it.",
+        "no_question": "The teacher wrote no question about this passage.",
+        "numbering": "A number, bullet or preamble is left in the question.",
+        "empty_answer": "The teacher's answer is empty.",
+        "refusal": "The teacher refused to answer.",
+        "truncated": "The answer reached the maximum of tokens; raise max_answer_tokens.",
+        "no_answer_tag": f"The answer does not end in exactly one {ANSWER_TAG} with a final answer.",
+        "abstained": "The teacher says that the document does not hold the answer.",
+        "quote_missing": "The answer quotes nothing, or a quotation isn't closed.",
+        "quote_not_verbatim": "A quotation does not stand in the document word for word.",
+        "answer_not_supported": "Too few of the final answer's words stand in the document.",
+        "question_gives_answer": "The whole final answer stands in the question.",
+        "points_at_text": "The question points at a text that its reader doesn't have (the passage, the author, above).",
+        "duplicate_question": "Another pair asks the same question.",
+        "near_duplicate_question": "Another pair of the passage, or with the same answer, asks nearly the same question.",
+        "not_self_contained": "Retrieval over the domain doesn't bring the question back to its passage.",
+    }
+)
+
+RankOf = Callable[[str, str], int | None]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A draft as the gates see it."""
+
+    draft: Draft
+    question_id: str
+    parsed: ParsedAnswer
+    settings: QuestionSettings
+    rank_of: RankOf | None
+
+    @property
+    def is_asked(self) -> bool:
+        return bool(self.draft.question)
+
+    @property
+    def is_answered(self) -> bool:
+        return self.is_asked and bool(self.draft.answer.strip())
+
+    @property
+    def is_final(self) -> bool:
+        return self.is_answered and bool(self.parsed.final_answer)
+
+
+class _Gate(NamedTuple):
+    """A gate that judges a pair by itself: when it can run, and when it fails."""
+
+    name: str
+    code: str
+    applies: Callable[[_Case], bool]
+    fails: Callable[[_Case], bool]
+
+
+def judge_pairs(
+    drafts: Iterable[Draft], *, settings: QuestionSettings, rank_of: RankOf | None
+) -> list[QAPair]:
+    """Every draft as a pair with the verdict of every gate that could run, sorted by question_id.
+
+    `rank_of(question, chunk_id)` is the rank from 1 of the chunk among the domain's chunks when they are retrieved for the question, None
+    when the chunk isn't among the first; without the function that gate is off. One question asked twice of one chunk is one pair.
+    """
+    cases: dict[str, _Case] = {}
+    for draft in drafts:
+        name = question_id(draft.chunk.chunk_id, draft.question)
+        cases.setdefault(name, _Case(draft, name, parse_answer(draft.answer), settings, rank_of))
+    verdicts = {name: _judged_alone(case) for name, case in cases.items()}
+    # the sound pair of two duplicates survives; of two sound ones a draw decides, never their order
+    asked = sorted(
+        (case for case in cases.values() if case.is_asked),
+        key=lambda case: (_reason(verdicts[case.question_id]) != "", draw(SEED, case.question_id), case.question_id),
+    )
+    duplicates = _duplicates(asked)
+    near_duplicates = _near_duplicates([case for case in asked if case.question_id not in duplicates], settings)
+    for case in asked:
+        name = case.question_id
+        verdicts[name]["duplicate"] = "duplicate_question" if name in duplicates else PASS
+        verdicts[name]["near_duplicate"] = "near_duplicate_question" if name in near_duplicates else PASS
+    return [_pair(cases[name], verdicts[name]) for name in sorted(cases)]
+
+
+def support(final_answer: str, document: str) -> float:
+    """Share of the answer's content words that stand in the document, in whatever inflection; 1 where it has none ("Yes.")."""
+    content = content_words(final_answer)
+    stems = {_stem(word) for word in words(document)}
+    return sum(_stem(word) in stems for word in content) / len(content) if content else 1.0
+
+
+_ENDINGS = ("ing", "ies", "ed", "es", "ly", "s", "y", "e")
+_STEM_LENGTH = 3  # letters that an ending leaves at least
+
+_LEFT_OVERS = re.compile(
+    r"\s*(?:[-*•#>|]|[(\[]?\d{1,3}[.)\]:](?!\d)|q(?:uestion)?\s*\d*\s*[:.]|(?:sure|certainly|of course|here (?:are|is))\b[^?]*:|.*\n)", re.IGNORECASE
+)
+_REFUSAL = re.compile(
+    r"\W*(?:(?:i['’]?m|i am) (?:very )?sorry|sorry,|i apologi[sz]e|as an ai\b|(?:unfortunately,? )?i(?:['’]m| am)? (?:can(?:no|['’])t|cannot|unable|not able|won['’]t)\b)",
+    re.IGNORECASE,
+)
+_ABSTENTION = re.compile(
+    r"\W*(?:n/?a|unknown|none|not (?:mentioned|specified|stated|provided|given|available|known|clear|in the documents?)\b.*"
+    r"|(?:it |this |that |the answer )?(?:cannot|can['’]t|can not) be (?:determined|answered|found)\b.*"
+    r"|(?:the )?(?:documents?|text|passage|context)s? (?:do(?:es)?(?: not|n['’]t)) .*|(?:there is )?no (?:information|answer)\b.*)\W*",
+    re.IGNORECASE,
+)
+_TEXT = r"(?:passage|text|document|article|excerpt|paragraph|context|snippet|chunk|extract|author|writer|narrator|section|chapter|description|information)"
+_SAYS = r"(?:says?|states?|mentions?|describes?|discuss(?:es)?|explains?|notes?|claims?|refers?|suggests?|lists?|implies|defines?|calls?)"
+_POINTING = re.compile(
+    rf"\b(?:according to|based on|as (?:per|stated in|described in|mentioned in)) (?:the|this|these) (?:\w+ )?{_TEXT}s?\b"
+    rf"|\bthis (?:passage|text|document|article|excerpt|paragraph|context|snippet|chunk|extract|section|chapter)\b"
+    rf"|\bthe (?:above|following|given|provided|preceding|aforementioned) {_TEXT}\b|\bthe {_TEXT} (?:above|below|provided|given)\b"
+    rf"|\b(?:mentioned|described|stated|listed|discussed|given|provided|presented|shown|referred to|quoted)"
+    rf" (?:above|below|here|(?:in|by) (?:the|this) {_TEXT})\b"
+    rf"|\b(?:does|do|did) the (?:passage|text|document|article|excerpt|paragraph|author|writer|narrator|section|chapter) {_SAYS}\b"
+    rf"|\bthe (?:passage|text|document|article|excerpt|author|writer|narrator) {_SAYS}\b"
+    rf"|^in the (?:passage|text|document|article|excerpt|paragraph|context|section),",
+    re.IGNORECASE,
+)
+
+
+def _gives_answer(case: _Case) -> bool:
+    return holds_phrase(case.draft.question, case.parsed.final_answer)
+
+
+def _is_refusal(case: _Case) -> bool:
+    return any(_REFUSAL.match(text) for text in (case.draft.answer, case.parsed.final_answer))
+
+
+def _is_abstention(case: _Case) -> bool:
+    return case.parsed.abstained or bool(_ABSTENTION.fullmatch(case.parsed.final_answer))
+
+
+def _is_quotation_missing(case: _Case) -> bool:
+    marks = {case.draft.answer.count(mark) for mark in (BEGIN_QUOTE, END_QUOTE)}
+    return marks != {len(case.parsed.quotes)} or not any(case.parsed.quotes)
+
+
+def _is_misquoted(case: _Case) -> bool:
+    return not all(quote_is_verbatim(quote, case.draft.chunk.text) for quote in case.parsed.quotes)
+
+
+def _is_lost_in_retrieval(case: _Case) -> bool:
+    return case.rank_of is not None and case.rank_of(case.draft.question, case.draft.chunk.chunk_id) is None
+
+
+_GATES = (
+    _Gate("call", "call_failed", lambda _: True, lambda case: case.draft.call_status in ("failed", "filtered")),
+    _Gate("question", "no_question", lambda _: True, lambda case: not case.is_asked),
+    _Gate("numbering", "numbering", lambda case: case.is_asked, lambda case: bool(_LEFT_OVERS.match(case.draft.question))),
+    _Gate("answer", "empty_answer", lambda case: case.is_asked, lambda case: not case.is_answered),
+    _Gate("refusal", "refusal", lambda case: case.is_answered, _is_refusal),
+    _Gate("length", "truncated", lambda case: case.is_asked, lambda case: case.draft.call_status == "truncated"),
+    _Gate("answer_tag", "no_answer_tag", lambda case: case.is_answered, lambda case: not case.is_final or case.draft.answer.count(ANSWER_TAG) != 1),
+    _Gate("abstention", "abstained", lambda case: case.is_final, _is_abstention),
+    _Gate("quotation", "quote_missing", lambda case: case.is_answered, _is_quotation_missing),
+    _Gate("verbatim", "quote_not_verbatim", lambda case: case.is_answered and bool(case.parsed.quotes), _is_misquoted),
+    _Gate(
+        "support",
+        "answer_not_supported",
+        lambda case: case.is_final,
+        lambda case: support(case.parsed.final_answer, case.draft.chunk.text) < case.settings.min_support,
+    ),
+    _Gate("open_question", "question_gives_answer", lambda case: case.is_final, _gives_answer),
+    _Gate("own_words", "points_at_text", lambda case: case.is_asked, lambda case: bool(_POINTING.search(case.draft.question))),
+    _Gate("retrieval", "not_self_contained", lambda case: case.is_asked and case.rank_of is not None, _is_lost_in_retrieval),
+)
+
+
+def _judged_alone(case: _Case) -> dict[str, str]:
+    return {gate.name: gate.code if gate.fails(case) else PASS for gate in _GATES if gate.applies(case)}
+
+
+def _duplicates(ranked: Sequence[_Case]) -> set[str]:
+    """Ids of those that ask what one before them asks in the same words."""
+    first: dict[str, str] = {}
+    return {
+        case.question_id
+        for case in ranked
+        if first.setdefault(" ".join(words(case.draft.question)), case.question_id) != case.question_id
+    }
+
+
+def _near_duplicates(ranked: Sequence[_Case], settings: QuestionSettings) -> set[str]:
+    """Ids of those that ask nearly what a kept one before them asks, of the same chunk or with the same answer."""
+    by_id = {case.question_id: case for case in ranked}
+    neighbours: dict[str, set[str]] = defaultdict(set)
+    texts = {name: case.draft.question for name, case in by_id.items()}
+    for one, other in near_duplicate_pairs(texts, settings.near_duplicate, SEED, length=QUESTION_SHINGLE_WORDS):
+        if _asks_for_the_same(by_id[one], by_id[other]):
+            neighbours[one].add(other)
+            neighbours[other].add(one)
+    kept: set[str] = set()
+    for case in ranked:
+        if not neighbours[case.question_id] & kept:
+            kept.add(case.question_id)
+    return by_id.keys() - kept
+
+
+def _asks_for_the_same(one: _Case, other: _Case) -> bool:
+    same_answer = words(one.parsed.final_answer) == words(other.parsed.final_answer) != []
+    return same_answer or one.draft.chunk.chunk_id == other.draft.chunk.chunk_id
+
+
+def _stem(word: str) -> str:
+    """The word without one inflectional ending; doubled consonants ("stopped") stay two."""
+    ending = next((ending for ending in _ENDINGS if word.endswith(ending) and len(word) - len(ending) >= _STEM_LENGTH), "")
+    return word[: len(word) - len(ending)]
+
+
+def _reason(verdicts: Mapping[str, str]) -> str:
+    return next((verdict for verdict in verdicts.values() if verdict != PASS), "")
+
+
+def _pair(case: _Case, verdicts: dict[str, str]) -> QAPair:
+    draft, parsed, reason = case.draft, case.parsed, _reason(verdicts)
+    return QAPair(
+        question_id=case.question_id,
+        chunk_id=draft.chunk.chunk_id,
+        doc_id=draft.chunk.doc_id,
+        path=draft.chunk.path,
+        question=draft.question,
+        kind=question_kind(draft.question, draft.chunk.kind),
+        answer=draft.answer,
+        final_answer=parsed.final_answer,
+        quotes=list(parsed.quotes),
+        accepted=not reason,
+        reason=reason,
+        gates=verdicts,
+        question_call=draft.question_call,
+        answer_call=draft.answer_call,
+    )

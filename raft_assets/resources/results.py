@@ -1,0 +1,294 @@
+"""The results store: every evaluation that was ever made, in one DuckDB file that any number of partitions write at the
+same time.
+
+DuckDB lets one process at a time into a file. So the store opens late, closes early, and asks again for as long as a
+person would wait; nothing holds the file while it computes. All SQL of the product stands here: parameters only, one
+function per statement.
+"""
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from raft_assets.errors import DataError
+from raft_assets.evaluation.verdict import Verdict
+from raft_assets.raft.identity import digest
+from raft_assets.raft.tables import ModelAnswer, Row, Score
+from raft_assets.resources.lake import arrow_schema
+
+WAIT_S = 60.0  # for the file: 8 partitions that finish together need 10 s at worst
+RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again
+TABLES = ("answers", "scores", "aggregates", "verdicts", "runs")
+
+# the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
+_HELD = (
+    "Could not set lock",
+    "different configuration",
+    "being used by another process",
+)  # how DuckDB says that somebody is in the file
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    domain VARCHAR, run VARCHAR, recorded_at TIMESTAMPTZ, baseline_model VARCHAR, student_model VARCHAR,
+    training_hash VARCHAR, dataset_hash VARCHAR, settings JSON, dagster_run VARCHAR);
+CREATE TABLE IF NOT EXISTS answers (
+    domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, arm VARCHAR, evaluated VARCHAR, model VARCHAR,
+    question VARCHAR, documents VARCHAR[], document_chunk_ids VARCHAR[], oracle_chunk_ids VARCHAR[],
+    golden_answers VARCHAR[], answerable BOOLEAN, kind VARCHAR, cluster VARCHAR, answer VARCHAR, final_answer VARCHAR,
+    quotes VARCHAR[], abstained BOOLEAN, well_formed BOOLEAN, status VARCHAR, call VARCHAR);
+CREATE TABLE IF NOT EXISTS scores (
+    domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, arm VARCHAR, evaluated VARCHAR, cluster VARCHAR,
+    metric VARCHAR, value DOUBLE);
+CREATE TABLE IF NOT EXISTS aggregates (
+    domain VARCHAR, run VARCHAR, source VARCHAR, arm VARCHAR, metric VARCHAR, n BIGINT, clusters BIGINT,
+    baseline DOUBLE, student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE);
+CREATE TABLE IF NOT EXISTS verdicts (
+    domain VARCHAR, run VARCHAR, decision VARCHAR, sentence VARCHAR, slice VARCHAR, metric VARCHAR, baseline DOUBLE,
+    student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE, smallest_detectable DOUBLE, n BIGINT,
+    clusters BIGINT, guards JSON, reasons VARCHAR[]);
+CREATE OR REPLACE VIEW current_verdicts AS
+    SELECT verdicts.*, recorded_at, baseline_model, student_model FROM verdicts JOIN runs USING (domain, run)
+    QUALIFY row_number() OVER (PARTITION BY domain ORDER BY recorded_at DESC, run) = 1;
+CREATE OR REPLACE VIEW metric_history AS
+    SELECT aggregates.*, recorded_at, baseline_model, student_model FROM aggregates JOIN runs USING (domain, run)
+    ORDER BY domain, metric, source, arm, recorded_at;
+CREATE OR REPLACE VIEW worst_rows AS
+    SELECT domain, question_id, source, arm, student.value AS student, baseline.value AS baseline, answers.question,
+        answers.golden_answers, answers.final_answer, answers.status
+    FROM scores AS student
+    JOIN scores AS baseline USING (domain, run, question_id, source, arm, metric)
+    JOIN answers USING (domain, run, question_id, source, arm)
+    SEMI JOIN current_verdicts USING (domain, run)
+    WHERE metric = 'token_f1' AND student.evaluated = 'student' AND baseline.evaluated = 'baseline'
+        AND answers.evaluated = 'student'
+    ORDER BY student.value - baseline.value, student.value, question_id;
+"""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What an evaluation was of. Equal models, data and settings are the same run, whenever it was made."""
+
+    domain: str
+    baseline_model: str
+    student_model: str
+    training_hash: str
+    dataset_hash: str
+    settings: Mapping[str, Any]
+    dagster_run: str
+    recorded_at: datetime
+
+    @property
+    def content_hash(self) -> str:
+        """The run's key beside its domain: hash of models, data and settings."""
+        settings = json.dumps(self.settings, sort_keys=True, ensure_ascii=False, default=str)
+        return digest("run", self.baseline_model, self.student_model, self.training_hash, self.dataset_hash, settings)
+
+
+class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
+    """Writes and reads evaluations; writing and reading at the same time is fine, from any number of processes."""
+
+    path: str
+
+    def record(
+        self,
+        run: RunRecord,
+        answers: Sequence[ModelAnswer],
+        scores: Sequence[Score],
+        aggregates: pd.DataFrame,
+        verdict: Verdict,
+    ) -> None:
+        """Stores an evaluation, in place of an earlier one of the same run; other runs stay as history."""
+        key = {"domain": run.domain, "run": run.content_hash}
+        rows = {
+            "runs": pa.Table.from_pylist([key | _run_row(run)]),
+            "answers": _keyed(_table(answers, ModelAnswer), key),
+            "scores": _keyed(_table(scores, Score), key),
+            "aggregates": _keyed(pa.Table.from_pandas(aggregates, preserve_index=False), key),
+            "verdicts": pa.Table.from_pylist([key | _verdict_row(verdict)]),
+        }
+        with self._writing() as connection:
+            for table, content in rows.items():
+                _delete_run(connection, table, run.domain, run.content_hash)
+                _insert(connection, table, content)
+
+    def current(self, domain: str) -> dict[str, Any] | None:
+        """The domain's latest verdict, see `verdicts`; None before the first."""
+        return self.verdicts().get(domain)
+
+    def verdicts(self) -> dict[str, dict[str, Any]]:
+        """The latest verdict of every domain: the columns of `current_verdicts`."""
+        with self._reading() as connection:
+            rows = _current_verdicts(connection)
+        return {row["domain"]: row | {"guards": json.loads(row["guards"])} for row in rows}
+
+    def history(self, domain: str, metric: str) -> pd.DataFrame:
+        """The metric in every run of the domain, oldest first per source and arm."""
+        with self._reading() as connection:
+            return _metric_history(connection, domain, metric)
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Runs a query that a person wrote. It can't write, and it reaches nothing but this file."""
+        with self._reading() as connection:
+            return connection.execute(sql).df()
+
+    def purge(self, domain: str) -> int:
+        """Forgets a domain; returns the number of its runs that went.
+
+        The file is written anew without it: DuckDB keeps the bytes of deleted rows. A waiting writer finds the new
+        file, see `_open`.
+        """
+        if not Path(self.path).exists():
+            return 0
+        fresh_path = Path(f"{self.path}.purged")
+        fresh_path.unlink(missing_ok=True)
+        with self._open(read_only=False) as connection:
+            connection.execute(_SCHEMA)
+            purged = _count_runs(connection, domain)
+            with duckdb.connect(str(fresh_path), config=_CLOSED) as fresh:
+                fresh.execute(_SCHEMA)
+                for table in TABLES:
+                    _insert(fresh, table, _rows_of_others(connection, table, domain))
+            connection.execute("CHECKPOINT")  # leaves no log behind that would be replayed into the new file
+            fresh_path.replace(self.path)
+        return purged
+
+    @contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        if not Path(self.path).exists():
+            with self._writing():
+                pass  # an empty store has its tables and views, so that every query has its columns
+        with self._open(read_only=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        with self._open(read_only=False) as connection, _transaction(connection):
+            connection.execute(_SCHEMA)
+            yield connection
+
+    @contextmanager
+    def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for as long as the block takes; waits while others hold the file."""
+        deadline = time.monotonic() + WAIT_S
+        while (connection := self._try_to_open(read_only=read_only)) is None:
+            if time.monotonic() > deadline:
+                raise DataError(
+                    f"The results store {self.path} has been held by another program for {WAIT_S:.0f} s. "
+                    "Close it there (a DuckDB shell, a notebook) and try again."
+                )
+            time.sleep(random.uniform(*RETRY_S))
+        with connection:
+            yield connection
+
+    def _try_to_open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection | None:
+        """A connection, or None while another one holds the file."""
+        before = _file_number(self.path)
+        try:
+            connection = duckdb.connect(self.path, read_only=read_only, config=_CLOSED)
+        except (duckdb.IOException, duckdb.ConnectionException) as error:
+            if any(sign in str(error) for sign in _HELD):
+                return None
+            raise DataError(
+                f"The results store {self.path} cannot be opened ({error}). Move it away, or restore it."
+            ) from error
+        if before not in (None, _file_number(self.path)):
+            connection.close()  # a purge put a new file in place between finding the old one and locking it
+            return None
+        return connection
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    connection.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _delete_run(connection: duckdb.DuckDBPyConnection, table: str, domain: str, run: str) -> None:
+    connection.execute(f"DELETE FROM {_known(table)} WHERE domain = ? AND run = ?", [domain, run])
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
+    connection.register("incoming", rows)
+    connection.execute(f"INSERT INTO {_known(table)} BY NAME SELECT * FROM incoming")
+    connection.unregister("incoming")
+
+
+def _rows_of_others(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:
+    rows: pa.RecordBatchReader = connection.sql(
+        f"SELECT * FROM {_known(table)} WHERE domain <> ?", params=[domain]
+    ).to_arrow_reader()
+    return rows
+
+
+def _count_runs(connection: duckdb.DuckDBPyConnection, domain: str) -> int:
+    (count,) = connection.execute("SELECT count(*) FROM runs WHERE domain = ?", [domain]).fetchall()[0]
+    return int(count)
+
+
+def _current_verdicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = (
+        connection.sql("SELECT * FROM current_verdicts ORDER BY domain").to_arrow_table().to_pylist()
+    )
+    return rows
+
+
+def _metric_history(connection: duckdb.DuckDBPyConnection, domain: str, metric: str) -> pd.DataFrame:
+    return connection.execute("SELECT * FROM metric_history WHERE domain = ? AND metric = ?", [domain, metric]).df()
+
+
+def _known(table: str) -> str:
+    """A table's name, which can't be a parameter: one of ours or an error."""
+    return TABLES[TABLES.index(table)]
+
+
+def _table(rows: Sequence[Row], model: type[Row]) -> pa.Table:
+    return pa.Table.from_pylist([row.model_dump() for row in rows], schema=arrow_schema(model))
+
+
+def _keyed(table: pa.Table, key: Mapping[str, str]) -> pa.Table:
+    for name, value in key.items():
+        table = table.append_column(name, pa.repeat(pa.scalar(value, pa.string()), len(table)))
+    return table
+
+
+def _run_row(run: RunRecord) -> dict[str, Any]:
+    return {field.name: getattr(run, field.name) for field in fields(run)} | {
+        "settings": json.dumps(run.settings, sort_keys=True, ensure_ascii=False, default=str)
+    }
+
+
+def _verdict_row(verdict: Verdict) -> dict[str, Any]:
+    interval = verdict.interval
+    return {field.name: getattr(verdict, field.name) for field in fields(verdict) if field.name != "interval"} | {
+        "difference": interval.mean if interval else None,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "guards": json.dumps([asdict(guard) for guard in verdict.guards]),
+        "reasons": list(verdict.reasons),
+    }
+
+
+def _file_number(path: str) -> int | None:
+    try:
+        return Path(path).stat().st_ino
+    except FileNotFoundError:
+        return None

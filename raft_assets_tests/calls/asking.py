@@ -1,0 +1,26 @@
+"""A process of its own that asks the test service; run by tests with `python -m`, and killed by them.
+
+Arguments: address of the service, file of the store, first question, number of questions, and `leave` to go away after
+the first answer. Prints the key of every answer that was handed out.
+"""
+
+import sys
+from pathlib import Path
+
+from raft_assets.calls.clients import open_client
+from raft_assets.calls.engine import Caller
+from raft_assets.calls.store import CallStore
+from raft_assets.settings import Endpoint, Role
+from raft_assets_tests.calls.conftest import ask_about
+
+if __name__ == "__main__":
+    url, file, first, count, *leave = sys.argv[1:]
+    endpoint = Endpoint(Role.TEACHER, "openai", "model-1", url)
+    store = CallStore(Path(file))
+    client = open_client(endpoint, lambda: sys.exit("not embedded"))
+    caller = Caller(endpoint, model_version="", client=client, store=store, ceiling=4)
+    answers = caller.ask(ask_about(number) for number in range(int(first), int(first) + int(count)))
+    for answer in answers:
+        print(answer.key, flush=True)
+        if leave:
+            break

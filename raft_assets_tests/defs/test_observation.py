@@ -1,0 +1,95 @@
+"""What the sensor, `raft run` and `raft status` see of folders, settings and models."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from raft_assets.errors import RaftError, SettingsError
+from raft_assets.observation import DOCUMENTS, QUESTIONS, look_at, settings_key
+from raft_assets.partitions import DOMAIN_PARTITIONS
+from raft_assets_tests.harness import Project
+
+TEXT = "The harbour of Marrow Bay was dredged in 1931. The dredger was called Constance.\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = Project(tmp_path)
+    project.write("data/mine/a.txt", TEXT)
+    project.write("data/other one/b.md", "# Other\n\n" + TEXT)
+    return project
+
+
+def versions(project: Project, domain: str) -> dict[dg.AssetKey, str]:
+    return {seen.key: seen.data_version for seen in look_at(project.workplace, domain)}
+
+
+def changed(before: dict[dg.AssetKey, str], after: dict[dg.AssetKey, str]) -> set[dg.AssetKey]:
+    return {key for key in before if before[key] != after[key]}
+
+
+def test_domains_appear_and_disappear_with_their_folders(project: Project) -> None:
+    assert project.look() == ["mine", "other one"]
+    (project.folder / "data" / "mine" / "a.txt").unlink()
+    (project.folder / "data" / "mine").rmdir()
+    assert project.look() == ["other one"]
+    with project.instance() as instance:
+        assert instance.get_dynamic_partitions(DOMAIN_PARTITIONS) == ["other one"]
+
+
+def test_looking_twice_reports_once(project: Project) -> None:
+    project.look()
+    project.look()
+    with project.instance() as instance:
+        filters = dg.AssetRecordsFilter(asset_key=DOCUMENTS, asset_partitions=["mine"])
+        assert len(instance.fetch_materializations(filters, limit=10).records) == 1
+
+
+def test_a_changed_modification_time_changes_nothing(project: Project) -> None:
+    before = versions(project, "mine")
+    os.utime(project.folder / "data" / "mine" / "a.txt", (1, 1))
+    assert versions(project, "mine") == before
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "reached"),
+    [
+        ("data/mine/a.txt", TEXT + "One more sentence.\n", {DOCUMENTS}),
+        ("data/mine/sub/c.txt", "A new one.\n", {DOCUMENTS}),
+        ("data/mine/questions.jsonl", "{}\n", {QUESTIONS}),
+        ("data/mine/.hidden", "not a document", set()),
+        ("data/mine/domain.yaml", "chunks: {chunk_size: 99}", {settings_key("chunks")}),
+        ("data/mine/domain.yaml", "dataset: {distractors: 5}", {settings_key("dataset")}),
+        ("data/mine/domain.yaml", "chunks: {chunk_size: 160}", set()),  # what holds anyway
+        ("data/other one/domain.yaml", "dataset: {p: 0.5}", set()),  # another domain's
+    ],
+)
+def test_a_change_reaches_exactly_what_it_is_about(
+    project: Project, file: str, text: str, reached: set[dg.AssetKey]
+) -> None:
+    before = versions(project, "mine")
+    project.write(file, text)
+    assert changed(before, versions(project, "mine")) == reached
+
+
+def test_another_model_of_a_role_reaches_that_role_only(project: Project) -> None:
+    project.own_variables.clear()
+    before = versions(project, "mine")
+    project.write(".env", "TEACHER_OPENAI_BASE_URL=http://127.0.0.1:9/v1\nTEACHER_OPENAI_DEPLOYMENT=some-model\n")
+    assert changed(before, versions(project, "mine")) == {settings_key("questions")}
+
+
+def test_wrong_settings_of_one_domain_stop_the_look_before_anything_is_reported(project: Project) -> None:
+    project.write("data/other one/domain.yaml", "chunks: {chunk_size: 3}")
+    with pytest.raises(SettingsError, match="chunk_size is 3"):
+        project.look()
+    with project.instance() as instance:
+        assert not instance.get_dynamic_partitions(DOMAIN_PARTITIONS)
+
+
+def test_a_folder_name_that_can_be_no_partition_is_refused(project: Project) -> None:
+    project.write("data/one, two/a.txt", TEXT)
+    with pytest.raises(RaftError, match="one, two"):
+        project.look()

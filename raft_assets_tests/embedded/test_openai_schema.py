@@ -1,0 +1,110 @@
+"""Every response against OpenAI's own schema, where it is at hand."""
+
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from openai.types.fine_tuning import FineTuningJob
+
+from raft_assets.raft.contract import render_messages, render_prompt
+from raft_assets_tests.embedded.provider import lighthouse
+
+jsonschema = pytest.importorskip("jsonschema")
+
+CONTRACTS = Path(os.environ.get("AZURE_CONTRACTS_DIR") or Path(__file__).parents[2].parent / "shared" / "contracts")
+SCHEMA = CONTRACTS / "openai_openapi.json"
+pytestmark = pytest.mark.skipif(not SCHEMA.is_file(), reason=f"{SCHEMA} is not there")
+
+MESSAGES = render_messages("Who painted the lighthouse of Alba?", [lighthouse(0)])
+PROMPT = render_prompt("Who painted the lighthouse of Alba?", [lighthouse(0)])
+
+
+@lru_cache(maxsize=1)
+def official() -> Any:
+    return _as_json_schema(json.loads(SCHEMA.read_text("utf-8"))["components"])
+
+
+def _as_json_schema(node: Any) -> Any:
+    """OpenAPI 3.0 says `nullable` where JSON Schema has a type, and `exclusiveMinimum: true` beside a `minimum`."""
+    if isinstance(node, list):
+        return [_as_json_schema(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {name: _as_json_schema(part) for name, part in node.items() if name != "nullable"}
+    if plain.get("exclusiveMinimum") is True:
+        plain["exclusiveMinimum"] = plain.pop("minimum")
+    return {"anyOf": [plain, {"type": "null"}]} if node.get("nullable") is True else plain
+
+
+def check(name: str, content: Any) -> None:
+    validator = jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": official()})
+    assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(content)] == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ("ListModelsResponse", "/models"),
+        ("Model", "/models/embedded-reader"),
+        ("Model", "/models/{model}"),
+        ("ListFilesResponse", "/files"),
+        ("ListFilesResponse", "/files?purpose=batch"),
+        ("OpenAIFile", "/files/{file}"),
+        ("OpenAIFile", "/files/{results}"),
+        ("ListPaginatedFineTuningJobsResponse", "/fine_tuning/jobs"),
+        ("FineTuningJob", "/fine_tuning/jobs/{job}"),
+        ("ListFineTuningJobEventsResponse", "/fine_tuning/jobs/{job}/events"),
+        ("ListFineTuningJobCheckpointsResponse", "/fine_tuning/jobs/{job}/checkpoints"),
+        ("ErrorResponse", "/models/gpt-4o"),
+        ("ErrorResponse", "/files/file-0"),
+        ("ErrorResponse", "/fine_tuning/jobs/ftjob-0"),
+        ("ErrorResponse", "/nothing"),
+    ],
+)
+def test_what_is_read_has_the_official_form(base_url: str, trained: FineTuningJob, schema: str, path: str) -> None:
+    names = {
+        "model": trained.fine_tuned_model,
+        "file": trained.training_file,
+        "results": trained.result_files[0],
+        "job": trained.id,
+    }
+    check(schema, httpx2.get(base_url + path.format(**names)).json())
+
+
+@pytest.mark.parametrize(
+    ("schema", "path", "body"),
+    [
+        ("CreateChatCompletionResponse", "/chat/completions", {"model": "embedded-reader", "messages": MESSAGES}),
+        ("CreateChatCompletionResponse", "/chat/completions", {"model": "embedded-teacher", "messages": MESSAGES}),
+        ("CreateCompletionResponse", "/completions", {"model": "embedded-reader", "prompt": PROMPT, "max_tokens": 3}),
+        ("CreateEmbeddingResponse", "/embeddings", {"model": "embedded-encoder", "input": ["a", "b"]}),
+        ("ErrorResponse", "/embeddings", {"model": "embedded-encoder", "input": [1, 2]}),
+        ("ErrorResponse", "/chat/completions", {"model": "gpt-4o", "messages": MESSAGES}),
+    ],
+)
+def test_what_is_answered_has_the_official_form(base_url: str, schema: str, path: str, body: dict[str, Any]) -> None:
+    check(schema, httpx2.post(base_url + path, json=body).json())
+
+
+def test_every_event_of_a_stream_has_the_official_form(base_url: str) -> None:
+    body = {"model": "embedded-reader", "messages": MESSAGES, "stream": True, "stream_options": {"include_usage": True}}
+    response = httpx2.post(f"{base_url}/chat/completions", json=body)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    *events, done, end = response.text.split("\n\n")
+    assert (done, end) == ("data: [DONE]", "")
+    for event in events:
+        check("CreateChatCompletionStreamResponse", json.loads(event.removeprefix("data: ")))
+
+
+def test_what_is_created_cancelled_and_deleted_has_the_official_form(base_url: str) -> None:
+    with httpx2.Client(base_url=base_url) as http:
+        file = http.post("/files", data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", b"{}\n")}).json()
+        check("OpenAIFile", file)
+        job = http.post("/fine_tuning/jobs", json={"model": "embedded-reader", "training_file": file["id"]}).json()
+        check("FineTuningJob", job)
+        check("FineTuningJob", http.post(f"/fine_tuning/jobs/{job['id']}/cancel").json())
+        check("DeleteFileResponse", http.delete(f"/files/{file['id']}").json())

@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raft_assets.evaluation import statistics
+from raft_assets.evaluation.statistics import (
+    NotEnoughRows,
+    clustered_standard_error,
+    paired_bootstrap,
+    sign_test,
+    smallest_detectable,
+)
+
+
+def test_the_interval_agrees_with_the_analytic_standard_error() -> None:
+    random = np.random.default_rng(1)
+    student = random.normal(0.1, 0.5, 400)
+    clusters = [str(row) for row in range(400)]
+    interval = paired_bootstrap(np.zeros(400), student, clusters=clusters, draws=20_000)
+    analytic = 1.96 * student.std() / math.sqrt(400)
+    assert interval.mean == pytest.approx(student.mean())
+    assert interval.high - interval.low == pytest.approx(2 * analytic, rel=0.05)
+    assert (interval.n, interval.clusters) == (400, 400)
+
+
+def test_rows_of_one_cluster_count_as_one_observation() -> None:
+    random = np.random.default_rng(2)
+    of_cluster = random.normal(0, 1, 50)
+    once = paired_bootstrap(np.zeros(50), of_cluster, clusters=[str(name) for name in range(50)])
+    tenfold = paired_bootstrap(
+        np.zeros(500), np.repeat(of_cluster, 10), clusters=[str(name) for name in range(50) for _ in range(10)]
+    )
+    assert (tenfold.low, tenfold.high) == pytest.approx((once.low, once.high))
+    assert tenfold.clusters == 50
+
+
+def test_clusters_of_unequal_size_weigh_by_their_rows() -> None:
+    interval = paired_bootstrap([0, 0, 0, 0], [1, 1, 1, 0], clusters=["a", "a", "a", "b"], draws=4000)
+    assert (interval.mean, interval.low, interval.high) == (0.75, 0, 1)
+
+
+def test_the_clustered_standard_error_is_that_of_the_paper() -> None:
+    # equation 4 of arXiv 2411.00640 by hand: residuals of clusters a (1 - 0.5 + 1 - 0.5) and b (0 - 0.5 + 0 - 0.5)
+    assert clustered_standard_error([1, 1, 0, 0], ["a", "a", "b", "b"]) == pytest.approx(math.sqrt(1 + 1) / 4)
+
+
+def test_equal_seeds_give_equal_intervals_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = np.random.default_rng(3).normal(0, 1, 60)
+    clusters = [str(row // 2) for row in range(60)]
+    whole = paired_bootstrap(np.zeros(60), student, clusters=clusters, draws=1000, seed=5)
+    monkeypatch.setattr(statistics, "MOST_CELLS", 30 * 7)  # 7 resamples at a time
+    assert paired_bootstrap(np.zeros(60), student, clusters=clusters, draws=1000, seed=5) == whole
+    assert paired_bootstrap(np.zeros(60), student, clusters=clusters, draws=1000, seed=6) != whole
+
+
+def test_one_cluster_is_too_few_and_the_message_says_so() -> None:
+    with pytest.raises(NotEnoughRows, match="at least 2 clusters"):
+        paired_bootstrap([0, 0], [1, 1], clusters=["a", "a"])
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "ties", "p"),
+    [
+        (5, 0, 0, 2 / 32),
+        (5, 0, 90, 2 / 32),  # ties say nothing
+        (3, 3, 0, 1.0),
+        (0, 0, 4, 1.0),
+        (8, 2, 0, 2 * (1 + 10 + 45) / 1024),
+    ],
+)
+def test_the_sign_test_is_exact(wins: int, losses: int, ties: int, p: float) -> None:
+    student = [1] * wins + [0] * losses + [0.5] * ties
+    baseline = [0] * wins + [1] * losses + [0.5] * ties
+    assert sign_test(baseline, student) == pytest.approx(p)
+
+
+def test_the_sign_test_of_many_rows_does_not_overflow() -> None:
+    assert 0 < sign_test([0] * 5000 + [1] * 4800, [1] * 5000 + [0] * 4800) < 0.05
+
+
+def test_a_difference_of_the_detectable_size_is_found_in_80_of_100_experiments() -> None:
+    random = np.random.default_rng(4)
+    clusters = [str(row) for row in range(200)]
+    size = smallest_detectable(random.normal(0, 1, 200), clusters)
+    found = 0
+    for _ in range(300):
+        interval = paired_bootstrap(np.zeros(200), random.normal(size, 1, 200), clusters=clusters, draws=400)
+        found += interval.low > 0
+    assert 0.7 < found / 300 < 0.9
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from("abcd")), min_size=2, max_size=40))
+def test_the_interval_of_scores_stays_within_their_range(rows: list[tuple[float, float, str]]) -> None:
+    baseline, student, clusters = zip(*rows, strict=True)
+    if len(set(clusters)) < 2:
+        return
+    interval = paired_bootstrap(baseline, student, clusters=clusters, draws=200)
+    differences = [after - before for before, after, _ in rows]
+    assert min(differences) - 1e-9 <= interval.low <= interval.high <= max(differences) + 1e-9

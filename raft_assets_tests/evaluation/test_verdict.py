@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+
+from raft_assets.errors import DataError
+from raft_assets.evaluation.metrics import scores
+from raft_assets.evaluation.summary import COLUMNS, summarize
+from raft_assets.evaluation.verdict import Verdict, decide
+from raft_assets.evaluation.wording import points
+from raft_assets.raft.tables import ModelAnswer
+from raft_assets_tests.evaluation.builders import ABSTAINED, RIGHT, WRONG, both, model_answer, unanswerable
+
+DRAWS = 2000
+
+
+def verdict_of(answers: list[ModelAnswer]) -> Verdict:
+    return decide([score for answer in answers for score in scores(answer)], answers, draws=DRAWS)
+
+
+def questions(
+    rows: int, *, rises: int, falls: int = 0, source: str = "generated", clusters: int | None = None
+) -> list[ModelAnswer]:
+    """`rises` questions that only the student gets right, `falls` that only the baseline does; both are wrong on the rest."""
+    answers = []
+    for number in range(rows):
+        baseline = RIGHT if rises <= number < rises + falls else WRONG
+        student = RIGHT if number < rises else WRONG
+        cluster = f"passage {number % (clusters or rows)}"
+        answers += both(f"{source} {number}", baseline, student, source=source, cluster=cluster)
+    return answers
+
+
+def test_a_clear_rise_is_better_and_said_in_figures() -> None:
+    verdict = verdict_of(questions(40, rises=20, falls=2))
+    assert verdict.decision == "better"
+    assert verdict.sentence.startswith(
+        "The fine-tuned student is better: token F1 on 40 generated questions rose from 5.0 to 50.0 (+45.0, 95 % interval +"
+    )
+    assert (verdict.slice, verdict.n, verdict.clusters) == ("generated", 40, 40)
+
+
+def test_a_clear_fall_is_worse() -> None:
+    verdict = verdict_of(questions(40, rises=1, falls=20))
+    assert verdict.decision == "worse"
+    assert "fell from 50.0 to 2.5 (−47.5" in verdict.sentence
+
+
+def test_a_difference_that_may_be_chance_cannot_be_told() -> None:
+    verdict = verdict_of(questions(40, rises=5, falls=4))
+    assert verdict.decision == "cannot tell"
+    assert "may be chance" in verdict.sentence
+
+
+@pytest.mark.parametrize(("clusters", "decision"), [(19, "cannot tell"), (20, "better")])
+def test_fewer_than_20_passages_cannot_be_told_however_large_the_rise(clusters: int, decision: str) -> None:
+    verdict = verdict_of(questions(60, rises=55, clusters=clusters))
+    assert (verdict.decision, verdict.clusters) == (decision, clusters)
+    assert ("19 passages, 20 are needed" in verdict.sentence) == (decision == "cannot tell")
+
+
+@pytest.mark.parametrize(("golden", "decides"), [(29, "generated"), (30, "golden")])
+def test_golden_questions_decide_from_30_on(golden: int, decides: str) -> None:
+    # generated questions rise, golden ones fall: the slice that decides shows in the verdict
+    answers = questions(40, rises=30) + questions(golden, rises=0, falls=golden - 5, source="golden")
+    verdict = verdict_of(answers)
+    assert verdict.slice == decides
+    assert verdict.decision == ("worse" if decides == "golden" else "better")
+
+
+def test_golden_questions_of_other_arms_do_not_count_towards_30() -> None:
+    retrieved_only = [
+        answer
+        for number in range(40)
+        for answer in both(f"golden {number}", WRONG, RIGHT, source="golden", arm="retrieved", oracle_chunk_ids=[])
+    ]
+    assert verdict_of(questions(40, rises=30) + retrieved_only).slice == "generated"
+
+
+def test_better_answers_do_not_excuse_worse_abstention() -> None:
+    inventions = [row for number in range(40) for row in unanswerable(f"q{number}", ABSTAINED, WRONG)]
+    verdict = verdict_of(questions(40, rises=30) + inventions)
+    assert verdict.decision == "cannot tell"
+    assert "but abstention got worse (−100.0" in verdict.sentence
+    assert {guard.name: guard.violated for guard in verdict.guards} == {"format": False, "abstention": True}
+
+
+def test_unanswerable_questions_of_the_retrieved_arm_guard_abstention_too() -> None:
+    inventions = [
+        row
+        for number in range(40)
+        for row in unanswerable(f"q{number}", ABSTAINED, WRONG, arm="retrieved", source="golden")
+    ]
+    assert verdict_of(questions(40, rises=30) + inventions).decision == "cannot tell"
+
+
+def test_better_answers_do_not_excuse_a_lost_format() -> None:
+    answers = [
+        answer.model_copy(update={"well_formed": answer.evaluated == "baseline"}) for answer in questions(40, rises=30)
+    ]
+    verdict = verdict_of(answers)
+    assert verdict.decision == "cannot tell"
+    assert "format got worse" in verdict.sentence
+
+
+def test_a_worse_student_stays_worse_with_a_violated_guard_and_both_are_said() -> None:
+    inventions = [row for number in range(40) for row in unanswerable(f"q{number}", ABSTAINED, WRONG)]
+    verdict = verdict_of(questions(40, rises=0, falls=30) + inventions)
+    assert verdict.decision == "worse"
+    assert "abstention got worse" in verdict.sentence
+
+
+def test_a_guard_that_could_not_be_measured_is_said_and_does_not_block() -> None:
+    verdict = verdict_of(questions(40, rises=30))
+    assert verdict.decision == "better"
+    assert "abstention could not be measured" in verdict.reasons
+
+
+def test_answers_without_text_are_counted_in_the_reasons() -> None:
+    answers = questions(40, rises=30)
+    answers[0] = answers[0].model_copy(update={"status": "failed"})
+    assert "1 answer of the baseline scored 0: failed" in verdict_of(answers).reasons
+
+
+def test_no_questions_cannot_be_told() -> None:
+    verdict = verdict_of([])
+    assert (verdict.decision, verdict.n, verdict.interval) == ("cannot tell", 0, None)
+    assert "no questions" in verdict.sentence
+
+
+def test_two_equal_models_cannot_be_told_apart_in_about_95_of_100_experiments() -> None:
+    random = np.random.default_rng(0)
+    told = 0
+    for _ in range(200):
+        answers = [
+            answer
+            for number in range(40)
+            for answer in both(f"q{number}", *random.choice([RIGHT, WRONG], 2), cluster=f"passage {number % 30}")
+        ]
+        told += (
+            decide([score for answer in answers for score in scores(answer)], answers, draws=300).decision
+            != "cannot tell"
+        )
+    assert told <= 24  # 5 % are 10; a percentile interval of 30 clusters is a little narrow
+
+
+def test_models_that_were_asked_different_questions_are_not_compared() -> None:
+    with pytest.raises(DataError, match=r"1 questions were answered by only one .* q1 \(arm main\).*Materialize"):
+        verdict_of([*questions(3, rises=1), model_answer(evaluated="baseline")])
+
+
+def test_the_summary_pairs_models_and_puts_what_matters_first() -> None:
+    answers = questions(4, rises=2, source="golden") + questions(4, rises=1) + unanswerable("u", ABSTAINED, WRONG)
+    summary = summarize([score for answer in answers for score in scores(answer)], draws=DRAWS)
+    assert list(summary.columns) == COLUMNS
+    first = summary.iloc[0]
+    assert (first["source"], first["arm"], first["metric"]) == ("golden", "main", "token_f1")
+    assert (first["n"], first["clusters"], first["baseline"], first["student"], first["difference"]) == (
+        4,
+        4,
+        0,
+        0.5,
+        0.5,
+    )
+    assert summary[summary["arm"] == "distractors_only"]["low"].isna().all()  # one cluster has no interval
+    assert list(dict.fromkeys(summary["source"])) == ["golden", "generated"]
+
+
+def test_the_summary_agrees_with_the_verdict_on_the_primary_metric() -> None:
+    answers = questions(40, rises=10, falls=3)
+    scored = [score for answer in answers for score in scores(answer)]
+    row = summarize(scored, draws=DRAWS).query("metric == 'token_f1' and arm == 'main'").iloc[0]
+    interval = decide(scored, answers, draws=DRAWS).interval
+    assert interval is not None
+    assert (row["low"], row["high"]) == (interval.low, interval.high)
+
+
+@pytest.mark.parametrize(("difference", "text"), [(0.177, "+17.7"), (-0.02, "−2.0"), (-0.0001, "0.0"), (0.0, "0.0")])
+def test_differences_are_signed_points_of_a_hundred(difference: float, text: str) -> None:
+    assert points(difference) == text

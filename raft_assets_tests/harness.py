@@ -1,0 +1,171 @@
+"""A project in a temporary folder, driven as a person would: change a document, look, materialize, kill."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from raft_assets.cli.project import enter
+from raft_assets.definitions import definitions
+from raft_assets.freshness import AssetState, Graph, assets_in_order, states, with_upstream
+from raft_assets.observation import observe
+from raft_assets.resources.lake import Lake
+from raft_assets.resources.results import ResultsStore
+from raft_assets.runs import materialize
+from raft_assets.settings import Workplace
+
+REPOSITORY = Path(__file__).parents[1]
+SHIPPED = REPOSITORY / "data"
+
+
+class Project:
+    """A project folder with domains.
+
+    Everything that it does goes through the product's own functions or its command.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.own_variables: dict[str, str] = {"RAFT_PROVIDER": "embedded"}
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / "workspace.yaml", folder)
+        shutil.copytree(REPOSITORY / "presets", folder / "presets", dirs_exist_ok=True)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment of the project's processes: nothing of the tester's own configuration reaches them."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not any(word in name for word in ("OPENAI", "RAFT_", "DAGSTER_"))
+        }
+        return kept | {"RAFT_PROJECT": str(self.folder), "OMP_NUM_THREADS": "1"} | self.own_variables
+
+    @property
+    def workplace(self) -> Workplace:
+        """The workplace as it is now."""
+        return Workplace.load(self.folder, self.variables)
+
+    @property
+    def lake(self) -> Lake:
+        """The project's lake."""
+        return Lake(root=self.workplace.lake)
+
+    @property
+    def results(self) -> ResultsStore:
+        """The project's evaluations."""
+        return ResultsStore(path=str(self.workplace.results))
+
+    def copy_domain(self, shipped: str, name: str | None = None, *, documents: int | None = None) -> str:
+        """Takes a shipped domain, or its first documents, into the project."""
+        target = self.folder / "data" / (name or shipped)
+        target.mkdir()
+        files = sorted(file for file in (SHIPPED / shipped).iterdir() if file.is_file())
+        chosen = [file for file in files if file.suffix != ".jsonl"][:documents]
+        for file in [*chosen, *(file for file in files if file.suffix == ".jsonl" and documents is None)]:
+            shutil.copy(file, target)
+        return target.name
+
+    def write(self, path: str, text: str) -> Path:
+        """Writes a file of the project, such as `data/mine/a.txt`."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+        return file
+
+    @contextmanager
+    def instance(self) -> Iterator[dg.DagsterInstance]:
+        """The project's Dagster instance, in this process."""
+        with self._as_this_process(), dg.DagsterInstance.get() as instance:
+            yield instance
+
+    @property
+    def graph(self) -> Graph:
+        """The asset graph."""
+        with self._as_this_process():
+            return definitions().resolve_asset_graph()
+
+    def look(self) -> list[str]:
+        """Observes the folders as the sensor does; returns the domains."""
+        with self.instance() as instance:
+            return observe(instance, self.workplace)
+
+    def materialize(self, domain: str, *assets: str, force: bool = False) -> bool:
+        """Materializes what is not fresh of the assets and what they need, as `raft run` does."""
+        with self.instance() as instance:
+            observe(instance, self.workplace)
+            defs = definitions()
+            graph = defs.resolve_asset_graph()
+            keys = [dg.AssetKey(asset) for asset in assets]
+            wanted = with_upstream(graph, keys) if keys else assets_in_order(graph)
+            return materialize(defs, instance, domain, wanted, force=force, command="test")
+
+    def states(self, domain: str) -> dict[str, AssetState]:
+        """State of every asset of the domain, after a look."""
+        with self.instance() as instance:
+            observe(instance, self.workplace)
+            found = states(instance, definitions().resolve_asset_graph(), domain)
+            return {key.to_user_string(): state for key, state in found.items()}
+
+    def not_fresh(self, domain: str) -> dict[str, str]:
+        """What is not fresh, by state."""
+        return {name: state.state for name, state in self.states(domain).items() if state.state != "fresh"}
+
+    def runs_of(self, asset: str, domain: str) -> int:
+        """How often the asset was materialized in the domain."""
+        with self.instance() as instance:
+            filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[domain])
+            return len(instance.fetch_materializations(filters, limit=1000).records)
+
+    def metadata(self, asset: str, domain: str) -> Mapping[str, object]:
+        """Metadata of the asset's last materialization in the domain."""
+        with self.instance() as instance:
+            filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[domain])
+            record = instance.fetch_materializations(filters, limit=1).records[0]
+            assert record.asset_materialization is not None
+            return {name: value.value for name, value in record.asset_materialization.metadata.items()}
+
+    def raft(self, *arguments: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs the `raft` command to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.variables | dict(variables or {}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts the `raft` command."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        """Command line of `raft` in this environment."""
+        return [sys.executable, "-m", "raft_assets.cli.main", *arguments]
+
+    @contextmanager
+    def _as_this_process(self) -> Iterator[None]:
+        before = dict(os.environ)
+        os.environ.clear()
+        os.environ.update(self.variables)
+        try:
+            enter(self.workplace)
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)

@@ -1,0 +1,184 @@
+"""PDFs become paragraphs and headings, without what repeats on every page."""
+
+from collections.abc import Callable, Sequence
+from io import BytesIO
+
+import pytest
+from reportlab.lib.pagesizes import A4
+from reportlab.pdfgen.canvas import Canvas
+
+from raft_assets.raft.readers.content import Content
+from raft_assets.raft.readers.pdf import read_pdf
+
+LEADING = 14.0
+WIDTH, HEIGHT = A4
+
+
+def draw(*pages: Callable[[Canvas], None], title: str = "") -> Content:
+    stream = BytesIO()
+    canvas = Canvas(stream, pagesize=A4)
+    canvas.setTitle(title or "untitled")
+    for page in pages:
+        page(canvas)
+        canvas.showPage()
+    canvas.save()
+    return read_pdf(stream.getvalue())
+
+
+def lines(
+    canvas: Canvas,
+    texts: Sequence[str],
+    *,
+    top: float = 700,
+    left: float = 72,
+    size: float = 11,
+    font: str = "Helvetica",
+) -> None:
+    canvas.setFont(font, size)
+    for number, text in enumerate(texts):
+        canvas.drawString(left, top - number * LEADING, text)
+
+
+def text_of(content: Content) -> str:
+    return "\n\n".join(section.text for section in content.sections)
+
+
+def test_lines_of_a_paragraph_become_one_and_paragraphs_stay_apart() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, ["Bats are the only mammals that can", "truly fly, and most of them do so", "at night."])
+        lines(canvas, ["Some eat fruit and some eat insects", "of the night."], top=640)
+
+    assert text_of(draw(page)) == (
+        "Bats are the only mammals that can truly fly, and most of them do so at night.\n\n"
+        "Some eat fruit and some eat insects of the night."
+    )
+
+
+def test_larger_or_bold_lines_are_headings_and_the_first_is_the_title() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, ["On Bats"], top=740, size=18)
+        lines(canvas, ["They fly at night and sleep by day in", "caves."])
+        lines(canvas, ["What they eat"], top=640, font="Helvetica-Bold")
+        lines(canvas, ["They eat insects, fruit and sometimes", "blood."], top=615)
+
+    content = draw(page)
+    assert content.title == "On Bats"
+    assert text_of(content) == (
+        "## On Bats\n\nThey fly at night and sleep by day in caves.\n\n"
+        "## What they eat\n\nThey eat insects, fruit and sometimes blood."
+    )
+
+
+def test_the_title_of_the_metadata_counts_unless_it_is_a_file_name() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, ["Bats fly."])
+
+    assert draw(page, title="On Bats").title == "On Bats"
+    assert draw(page, title="Microsoft Word - bats.docx").title == ""
+
+
+def test_running_headers_footers_and_page_numbers_are_no_text() -> None:
+    def page(number: int) -> Callable[[Canvas], None]:
+        def paint(canvas: Canvas) -> None:
+            lines(canvas, [f"Handbook, chapter {number}"], top=810, size=9)
+            lines(canvas, [f"The bat number {number} flies over the lake", f"and eats {number} moths."])
+            lines(canvas, [f"Page {number} of 4"], top=30, size=9)
+
+        return paint
+
+    content = draw(*map(page, range(1, 5)))
+    assert [section.text for section in content.sections] == [
+        f"The bat number {number} flies over the lake and eats {number} moths." for number in range(1, 5)
+    ]
+
+
+def test_what_stands_in_a_margin_once_is_text() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, ["Bats of the lake"], top=810)
+        lines(canvas, ["They fly over the water at night."])
+        lines(canvas, ["7"], top=30)
+
+    assert text_of(draw(page)) == "Bats of the lake\n\nThey fly over the water at night."
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "joined"),
+    [
+        ("The bats are hiber-", "nating now.", "The bats are hibernating now."),
+        ("A well-known bat is well-", "known for it.", "A well-known bat is well-known for it."),
+        ("This is the Anglo-", "Irish bat.", "This is the Anglo-Irish bat."),
+        ("It has an all-", "terrain wing.", "It has an all-terrain wing."),
+        ("They live 10-", "20 years.", "They live 10-20 years."),
+        ("They sleep -", "they dream.", "They sleep - they dream."),
+    ],
+)
+def test_a_hyphen_goes_only_where_it_divided_a_word(upper: str, lower: str, joined: str) -> None:
+    assert text_of(draw(lambda canvas: lines(canvas, [upper, lower]))) == joined
+
+
+def test_columns_are_read_one_after_the_other_below_their_common_heading() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, ["The right column is drawn first but", "is read last."], left=320)
+        lines(canvas, ["The left column is read first, from", "its top to its end."], left=72)
+        lines(canvas, ["Bats of the world and all their many habits"], top=760, size=20)
+
+    assert text_of(draw(page)) == (
+        "## Bats of the world and all their many habits\n\n"
+        "The left column is read first, from its top to its end.\n\n"
+        "The right column is drawn first but is read last."
+    )
+
+
+def test_a_sentence_that_crosses_a_page_break_stays_whole_on_its_first_page() -> None:
+    def first(canvas: Canvas) -> None:
+        lines(
+            canvas,
+            ["The noctule is one of the largest bats of", "Europe, and it leaves its roost early in the"],
+            top=120,
+        )
+
+    def second(canvas: Canvas) -> None:
+        lines(canvas, ["evening to hunt. It flies high", "and fast."])
+
+    content = draw(first, second)
+    assert [(section.number, section.text) for section in content.sections] == [
+        (1, "The noctule is one of the largest bats of Europe, and it leaves its roost early in the evening to hunt."),
+        (2, "It flies high and fast."),
+    ]
+
+
+def test_bullets_become_items_of_one_list() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, ["They eat:"])
+        lines(canvas, ["\u2022 moths that fly at night", "\u2022 beetles"], top=680)
+
+    assert text_of(draw(page)) == "They eat:\n\n- moths that fly at night\n- beetles"
+
+
+def test_superscripts_stay_on_their_line() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, ["Bats fly at night."])
+        right = 72 + canvas.stringWidth("Bats fly at night.", "Helvetica", 11)
+        lines(canvas, ["[12]"], top=704, left=right, size=7)
+        lines(canvas, ["Often."], left=right + 20)
+        lines(canvas, ["They sleep by day in caves and trees."], top=700 - LEADING)
+
+    assert text_of(draw(page)) == "Bats fly at night.[12] Often. They sleep by day in caves and trees."
+
+
+def test_a_page_without_text_has_no_section_and_the_others_keep_their_numbers() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, ["Bats fly."])
+
+    assert [section.number for section in draw(page, lambda _: None, page).sections] == [1, 3]
+
+
+def test_the_heading_in_force_is_carried_to_the_next_page() -> None:
+    def first(canvas: Canvas) -> None:
+        lines(canvas, ["What they eat"], top=720, size=18)
+        lines(canvas, ["They eat moths and all that flies."])
+
+    def second(canvas: Canvas) -> None:
+        lines(canvas, ["They also eat beetles and spiders."])
+
+    assert [section.heading for section in draw(first, second).sections] == ["What they eat", "What they eat"]

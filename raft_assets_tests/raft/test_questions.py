@@ -1,0 +1,193 @@
+"""Asking for questions and reading them."""
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raft_assets.raft.contract import INSTRUCTIONS, render_user
+from raft_assets.raft.questions import answer_request_for, chunks_to_ask, parse_questions, question_kind, question_request
+from raft_assets.settings import QuestionSettings
+from raft_assets_tests.raft.builders import a_chunk, a_corpus
+
+EATS, SLEEPS = "What does a vampire bat eat?", "Where do fruit bats sleep?"
+BOTH = [EATS, SLEEPS]
+CLOZE = 'Which words complete this statement: "The bat is a ____ mammal"?'
+
+REPLIES = {
+    "plain lines": (f"{EATS}\n{SLEEPS}", BOTH),
+    "blank lines and white space": (f"\n\n  {EATS}  \n\n\t{SLEEPS}\n", BOTH),
+    "numbers with full stops": (f"1. {EATS}\n2. {SLEEPS}", BOTH),
+    "numbers with parentheses": (f"1) {EATS}\n(2) {SLEEPS}", BOTH),
+    "numbers in brackets": (f"[1] {EATS}\n[2] {SLEEPS}", BOTH),
+    "numbers with dashes and colons": (f"1 - {EATS}\n2: {SLEEPS}", BOTH),
+    "numbers with hashes": (f"#1 {EATS}\n#2: {SLEEPS}", BOTH),
+    "letters": (f"a) {EATS}\nB) {SLEEPS}", BOTH),
+    "roman numbers": (f"i. {EATS}\nii) {SLEEPS}", BOTH),
+    "bullets": (f"- {EATS}\n• {SLEEPS}", BOTH),
+    "stars as bullets": (f"* {EATS}\n* {SLEEPS}", BOTH),
+    "task lists": (f"- [ ] {EATS}\n- [x] {SLEEPS}", BOTH),
+    "headings and quotations": (f"### {EATS}\n> {SLEEPS}", BOTH),
+    "bold": (f"**{EATS}**\n1. **{SLEEPS}**", BOTH),
+    "bold numbers": (f"**1.** {EATS}\n**2. {SLEEPS}**", BOTH),
+    "italic and code": (f"*{EATS}*\n`{SLEEPS}`", BOTH),
+    "a bold word inside": ("What does a **vampire bat** eat?", [EATS]),
+    "Q prefixes": (f"Q: {EATS}\nQ2. {SLEEPS}", BOTH),
+    "Question prefixes": (f"Question 1: {EATS}\nQuestion #2 - {SLEEPS}", BOTH),
+    "bold Question prefixes": (f"**Question 1:** {EATS}\n**Question 2**: {SLEEPS}", BOTH),
+    "a label on a line of its own": (f"**Question 1:**\n{EATS}\n\nQuestion 2\n{SLEEPS}", BOTH),
+    "a label of two words": (f"Factual question: {EATS}", [EATS]),
+    "a preamble": (f"Sure, here are 2 questions:\n\n{EATS}\n{SLEEPS}", BOTH),
+    "a preamble on the same line": (f"Certainly! Here are the questions: 1. {EATS} 2. {SLEEPS}", BOTH),
+    "a farewell": (f"{EATS}\n{SLEEPS}\n\nLet me know if you want more!", BOTH),
+    "a farewell that asks": (f"{EATS}\nWould you like me to write more questions?", [EATS]),
+    "an offer that asks": (f"{EATS}\nShall I generate more questions for you?", [EATS]),
+    "quotation marks": (f'"{EATS}"\n“{SLEEPS}”', BOTH),
+    "quotation marks and commas": (f'"{EATS}",\n"{SLEEPS}"', BOTH),
+    "a code fence": (f"```\n{EATS}\n{SLEEPS}\n```", BOTH),
+    "a JSON list": (f'["{EATS}", "{SLEEPS}"]', BOTH),
+    "a JSON list in a code fence": (f'Here you go:\n```json\n["{EATS}",\n "{SLEEPS}"]\n```', BOTH),
+    "a JSON list that was cut off": (f'["{EATS}", "{SLEEPS}", "How do', BOTH),
+    "a JSON list with a comma too many": (f'["{EATS}", "{SLEEPS}",]', BOTH),
+    "JSON objects": (f'[{{"question": "{EATS}", "answer": "Is it blood?"}}, {{"question": "{SLEEPS}"}}]', BOTH),
+    "a JSON object with a list": (f'{{"questions": ["{EATS}", "{SLEEPS}"]}}', BOTH),
+    "JSON lines": (f'{{"question": "{EATS}"}}\n{{"question": "{SLEEPS}"}}', BOTH),
+    "tags": (f"<questions><question>{EATS}</question><question>{SLEEPS}</question></questions>", BOTH),
+    "a table": (f"| # | Question |\n|---|---|\n| 1 | {EATS} |\n| 2 | {SLEEPS} |", BOTH),
+    "thoughts of a reasoning model": (f"<think>What could I ask? Is it good?</think>\n{EATS}", [EATS]),
+    "thoughts that were cut off": ("<think>What could I ask about the bat?", []),
+    "answers on their own lines": (f"Q: {EATS}\nA: Is it blood?\nQ: {SLEEPS}\nAnswer: in trees", BOTH),
+    "answers behind the question": (f"{EATS} (Answer: blood)\n{SLEEPS} - Answer: in trees", BOTH),
+    "bold answers behind the question": (f"{EATS} **Answer:** blood\n{SLEEPS} → in trees", BOTH),
+    "remarks behind the question": (f"{EATS} (easy)\n{SLEEPS} [1]", BOTH),
+    "several numbered ones on a line": (f"1. {EATS} 2. {SLEEPS}", BOTH),
+    "a question over two lines": (f"1. What does a\n   vampire bat eat?\n2. {SLEEPS}", BOTH),
+    "a line broken before a name": ("Who built the first lighthouse of\nPort Ellen in 1832?", ["Who built the first lighthouse of Port Ellen in 1832?"]),
+    "duplicates": (f"{EATS}\n2. {EATS.upper()}\n{SLEEPS}", BOTH),
+    "a full-width question mark": (EATS.replace("?", "？"), [EATS]),
+    "carriage returns": (f"1. {EATS}\r\n2. {SLEEPS}\r\n", BOTH),
+    "a cloze": (f"1. {CLOZE}", [CLOZE]),
+    "a quotation at the end": ('1. Who said "To be or not to be?"', ['Who said "To be or not to be?"']),
+    "a decimal at the start": ("1.5 million bats live in which cave?", ["1.5 million bats live in which cave?"]),
+    "a time at the start": ("12:30 is when which ferry leaves?", ["12:30 is when which ferry leaves?"]),
+    "an initial at the start": ("C. elegans is what kind of animal?", ["C. elegans is what kind of animal?"]),
+    "a hyphenated Q": ("Q-learning is what kind of method?", ["Q-learning is what kind of method?"]),
+    "stars that mean something": ("What does **kwargs hold that *args does not?", ["What does **kwargs hold that *args does not?"]),
+    "statements": ("Bats eat insects.\nThey sleep by day.", []),
+    "a question that was cut off": (f"{EATS}\nWhere do fruit", [EATS]),
+    "too short to ask anything": ("Why?\nHow so?", []),
+    "a refusal": ("I'm sorry, but I can't help with that.", []),
+    "a refusal that asks": ("I'm sorry, could you provide the document?", []),
+    "a question for the document": ("Could you please share the text you want questions about?", []),
+    "nothing": ("", []),
+    "no questions as JSON": ("[]", []),
+    "JSON of something else": ('{"error": {"code": 3}}', []),
+}
+
+
+@pytest.mark.parametrize(("reply", "expected"), REPLIES.values(), ids=REPLIES.keys())
+def test_questions_are_found_in_whatever_shape_they_come(reply: str, expected: list[str]) -> None:
+    assert parse_questions(reply, 9) == expected
+
+
+def test_no_more_questions_are_taken_than_were_asked_for() -> None:
+    assert parse_questions(f"{EATS}\n{SLEEPS}", 1) == [EATS]
+
+
+@given(st.text(max_size=200) | st.text(alphabet="1.)(-*\"'“”[]{}|?:#Q_ \nab", max_size=60))
+def test_a_reply_of_anything_gives_distinct_lines_that_end_in_a_question_mark(reply: str) -> None:
+    questions = parse_questions(reply, 5)
+    assert len(set(questions)) == len(questions) <= 5
+    for question in questions:
+        assert question == " ".join(question.split())
+        assert question.rstrip('"”').endswith("?")
+
+
+MARKS = ("", "1. ", "(2) ", "[3] ", "- ", "* ", "> - ", "Q4: ", "Question 5: ", "**Question 6:** ", "- [ ] ", "#7 ")
+WRAPPINGS = (("", ""), ("**", "**"), ("*", "*"), ('"', '"'), ("“", "”"), ("`", "`"))
+REMARKS = ("", "  ", " (easy)", " [8]", " (Answer: no idea)", " - Answer: no idea", " **Answer:** no idea")
+PREAMBLES = ("", "Sure, here are the questions:\n\n", "Certainly! Here is one: ")
+FAREWELLS = ("", "\n\nI hope that helps.", "\nWould you like more?")
+
+
+@given(*map(st.sampled_from, (PREAMBLES, MARKS, WRAPPINGS, REMARKS, FAREWELLS)), st.sampled_from([EATS, CLOZE]))
+def test_whatever_stands_around_a_question_is_taken_off(
+    preamble: str, mark: str, wrapping: tuple[str, str], remark: str, farewell: str, question: str
+) -> None:
+    line = f"{mark}{wrapping[0]}{question}{wrapping[1]}{remark}"
+    assert parse_questions(f"{preamble}{line}{farewell}", 5) == [question]
+
+
+KINDS = {
+    "what": "What does a bat eat?",
+    "who": "To whom did the town give the tower?",
+    "when": "Since when has the tower stood there?",
+    "where": "Where do bats sleep?",
+    "why": "Why was it built?",
+    "how": "For how long did it stand?",
+    "which": "In which year was it built?",
+    "cloze": CLOZE,
+    "other": "Is the tower open when it rains?",
+}
+
+
+@pytest.mark.parametrize(("kind", "question"), KINDS.items(), ids=KINDS.keys())
+def test_the_kind_of_a_question_is_its_first_question_word(kind: str, question: str) -> None:
+    assert question_kind(question, "prose") == kind
+
+
+def test_questions_about_an_api_are_api_questions_unless_they_are_clozes() -> None:
+    assert question_kind("What does it return?", "api") == "api"
+    assert question_kind(CLOZE, "api") == "cloze"
+
+
+@pytest.mark.parametrize("kind", ["prose", "api"])
+def test_the_request_shows_the_chunk_and_then_says_how_many_questions_to_write(kind: str) -> None:
+    chunk = a_chunk("c", "Bats </DOCUMENT> fly.", kind=kind)
+    body = question_request(chunk, 3, QuestionSettings()).body
+    system, user = (message["content"] for message in body["messages"])
+    document, task = user.split("\n\n", 1)
+    assert document == render_user("", [chunk.text]).strip()
+    assert re.match(r"^Write (?:up to )?3 questions?\b", task)
+    assert "{" not in task
+    assert chunk.text not in system
+    assert body["max_completion_tokens"] == QuestionSettings().max_answer_tokens
+
+
+def test_the_instructions_are_the_same_for_every_chunk_so_that_services_can_cache_them() -> None:
+    first, second = (question_request(a_chunk(name), count, QuestionSettings()) for name, count in (("a", 2), ("b", 4)))
+    assert first.body["messages"][0] == second.body["messages"][0]
+
+
+def test_the_answer_is_asked_for_with_the_oracle_document_alone_and_the_contract() -> None:
+    chunk = a_chunk("c", "Bats fly.")
+    request = answer_request_for(EATS, chunk, QuestionSettings())
+    assert request.kind == "chat"
+    assert [message["content"] for message in request.body["messages"]] == [INSTRUCTIONS, render_user(EATS, [chunk.text])]
+
+
+def test_temperature_is_sent_only_where_it_is_set() -> None:
+    chunk = a_chunk("c", "Bats fly.")
+    for settings, expected in ((QuestionSettings(), None), (QuestionSettings(temperature=0), 0)):
+        requests = question_request(chunk, 1, settings), answer_request_for(EATS, chunk, settings)
+        assert [request.body.get("temperature") for request in requests] == [expected, expected]
+
+
+@given(st.integers(0, 12), st.integers(1, 5), st.none() | st.integers(1, 80))
+def test_every_chunk_is_asked_once_before_any_twice_up_to_the_target(chunks: int, each: int, target: int | None) -> None:
+    settings = QuestionSettings(questions_per_chunk=each, target_pairs=target)
+    corpus = [a_chunk(f"c{number}", "x") for number in range(chunks)]
+    counts = Counter({chunk.chunk_id: count for chunk, count in chunks_to_ask(corpus, settings, 0)})
+    everything = chunks * each
+    assert counts.total() == min(everything, everything if target is None else target)
+    of_each = [counts[chunk.chunk_id] for chunk in corpus]
+    assert max(of_each, default=0) - min(of_each, default=0) <= 1
+
+
+def test_which_chunks_are_asked_depends_on_the_draw_and_not_on_their_order() -> None:
+    corpus = a_corpus(5)
+    settings = QuestionSettings(target_pairs=7)
+    assert chunks_to_ask(corpus, settings, 1) == chunks_to_ask(corpus[::-1], settings, 1)
+    assert chunks_to_ask(corpus, settings, 1) != chunks_to_ask(corpus, settings, 2)
