@@ -61,19 +61,17 @@ def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetK
 @dg.sensor(
     job_name=LINEAGE_JOB, minimum_interval_seconds=REQUEST_EVERY_S, default_status=dg.DefaultSensorStatus.STOPPED
 )
-def request_stale(context: dg.SensorEvaluationContext, models: Models) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def request_stale(context: dg.SensorEvaluationContext, models: Models) -> Iterator[dg.RunRequest]:
     """Materializes what is stale, wave by wave, as soon as it is.
 
     Off until it is switched on; never starts anything paid.
     """
     assert context.repository_def is not None
-    requested = list(requests(context.instance, context.repository_def.asset_graph, models))
-    yield from requested or [dg.SkipReason("everything that costs nothing is fresh, running or failed")]
+    yield from requests(context.instance, context.repository_def.asset_graph, models)
 
 
 @dg.schedule(job_name=LINEAGE_JOB, cron_schedule="0 3 * * *", default_status=dg.DefaultScheduleStatus.STOPPED)
-def nightly(context: dg.ScheduleEvaluationContext, models: Models) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def nightly(context: dg.ScheduleEvaluationContext, models: Models) -> Iterator[dg.RunRequest]:
     """Materializes every night at 3 what is stale by then. Off until it is switched on; never starts anything paid."""
     assert context.repository_def is not None
-    requested = list(requests(context.instance, context.repository_def.asset_graph, models))
-    yield from requested or [dg.SkipReason("everything that costs nothing is fresh, running or failed")]
+    yield from requests(context.instance, context.repository_def.asset_graph, models)

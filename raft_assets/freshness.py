@@ -8,10 +8,10 @@ therefore done in waves.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.data_version import (
     CachingStaleStatusResolver,
     StaleCause,
@@ -21,7 +21,7 @@ from dagster._core.definitions.data_version import (
 from dagster._core.loader import LoadingContextForTest
 
 State = Literal["fresh", "stale", "missing", "failed"]
-Graph = BaseAssetGraph  # type: ignore[type-arg]
+Graph: TypeAlias = AssetGraph
 
 
 @dataclass(frozen=True)

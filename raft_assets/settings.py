@@ -51,19 +51,25 @@ class Section(BaseModel):
 class DocumentSettings(Section):
     """What is read."""
 
-    max_file_mb: Annotated[int, Field(ge=1, le=2000)] = Field(50, description="larger files are quarantined, MB")
+    max_file_mb: Annotated[int, Field(ge=1, le=2000)] = Field(
+        default=50, description="larger files are quarantined, MB"
+    )
 
 
 class ChunkSettings(Section):
     """How documents are cut."""
 
     tokenizer: Literal["o200k_base", "cl100k_base"] = Field(
-        "o200k_base", description="what counts tokens; o200k is that of GPT-4o and later"
+        default="o200k_base", description="what counts tokens; o200k is that of GPT-4o and later"
     )
-    chunk_size: Annotated[int, Field(ge=16, le=8000)] = Field(160, description="hard maximum of a chunk, tokens")
-    chunk_overlap: Annotated[int, Field(ge=0, le=4000)] = Field(0, description="tokens that neighbouring chunks share")
+    chunk_size: Annotated[int, Field(ge=16, le=8000)] = Field(
+        default=160, description="hard maximum of a chunk, tokens"
+    )
+    chunk_overlap: Annotated[int, Field(ge=0, le=4000)] = Field(
+        default=0, description="tokens that neighbouring chunks share"
+    )
     min_chunk_tokens: Annotated[int, Field(ge=1, le=1000)] = Field(
-        24, description="smaller pieces join a neighbour, tokens"
+        default=24, description="smaller pieces join a neighbour, tokens"
     )
 
     @model_validator(mode="after")
@@ -76,49 +82,55 @@ class ChunkSettings(Section):
 class QuestionSettings(Section):
     """What the teacher is asked, and what a pair must pass."""
 
-    style: Literal["general"] = Field("general", description="folder of raft/prompts")
-    questions_per_chunk: Annotated[int, Field(ge=1, le=20)] = Field(4, description="questions asked of every chunk")
+    style: Literal["general"] = Field(default="general", description="folder of raft/prompts")
+    questions_per_chunk: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=4, description="questions asked of every chunk"
+    )
     target_pairs: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="stop evenly at about this many pairs; null: all chunks"
+        default=None, description="stop evenly at about this many pairs; null: all chunks"
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        None, description="of the teacher; null: the service's default"
+        default=None, description="of the teacher; null: the service's default"
     )
-    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(1024, description="room for an answer, tokens")
+    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(
+        default=1024, description="room for an answer, tokens"
+    )
     min_support: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.6, description="share of the answer's content words that the oracle document must hold"
+        default=0.6, description="share of the answer's content words that the oracle document must hold"
     )
     retrieval_top_k: Annotated[int, Field(ge=0, le=100)] = Field(
-        5, description="the question must bring its chunk back among so many nearest ones; 0: gate off"
+        default=5, description="the question must bring its chunk back among so many nearest ones; 0: gate off"
     )
     near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(
-        0.85, description="Jaccard similarity of two questions that counts as the same"
+        default=0.85, description="Jaccard similarity of two questions that counts as the same"
     )
 
 
 class DatasetSettings(Section):
     """RAFT rows and splits (arXiv 2403.10131, section 3)."""
 
-    distractors: Annotated[int, Field(ge=0, le=50)] = Field(3, description="distractor documents per row")
-    distractor_kind: Literal["random", "hard"] = Field("random", description="random, or nearest chunks by embedding")
+    distractors: Annotated[int, Field(ge=0, le=50)] = Field(default=3, description="distractor documents per row")
+    distractor_kind: Literal["random", "hard"] = Field(
+        default="random", description="random, or nearest chunks by embedding"
+    )
     p: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.8, description="share of train and valid rows that keep their oracle document"
+        default=0.8, description="share of train and valid rows that keep their oracle document"
     )
     without_oracle: Literal["abstain", "answer"] = Field(
-        "abstain", description="what rows without their oracle document teach"
+        default="abstain", description="what rows without their oracle document teach"
     )
-    eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.25, description="share of rows for evaluation")
-    valid_share: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of rows for validation")
+    eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.25, description="share of rows for evaluation")
+    valid_share: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.1, description="share of rows for validation")
     min_eval_rows: Annotated[int, Field(ge=1)] = Field(
-        20, description="a coarser split unit is taken only if evaluation gets so many rows"
+        default=20, description="a coarser split unit is taken only if evaluation gets so many rows"
     )
     min_valid_rows: Annotated[int, Field(ge=0)] = Field(
-        10, description="a coarser split unit is taken only if validation gets so many rows"
+        default=10, description="a coarser split unit is taken only if validation gets so many rows"
     )
     near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(
-        0.8, description="Jaccard similarity of two chunks that share a split"
+        default=0.8, description="Jaccard similarity of two chunks that share a split"
     )
-    seed: int = Field(0, description="of every draw")
+    seed: int = Field(default=0, description="of every draw")
 
     @model_validator(mode="after")
     def _shares_leave_training(self) -> "DatasetSettings":
@@ -131,23 +143,25 @@ class TrainingSettings(Section):
     """The student's fine-tuning."""
 
     format: Literal["chat", "completion"] = Field(
-        "chat", description="of the training files and of the student's prompts"
+        default="chat", description="of the training files and of the student's prompts"
     )
     n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = Field(
-        "auto", description="passes over the training file"
+        default="auto", description="passes over the training file"
     )
-    batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field("auto", description="rows per step")
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        default="auto", description="rows per step"
+    )
     learning_rate_multiplier: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = Field(
-        "auto", description="of the service's default"
+        default="auto", description="of the service's default"
     )
-    seed: int = Field(0, description="of the training job")
+    seed: int = Field(default=0, description="of the training job")
 
 
 class DeploymentSettings(Section):
     """Where the student is served."""
 
     expiry_hours: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="life of a deployment that costs money; null: no end"
+        default=None, description="life of a deployment that costs money; null: no end"
     )
 
 
@@ -155,13 +169,17 @@ class EvaluationSettings(Section):
     """What baseline and student are asked."""
 
     arms: tuple[Arm, ...] = Field(
-        ("main", "retrieved", "distractors_only", "closed_book"), min_length=1, description="what the model is shown"
+        default=("main", "retrieved", "distractors_only", "closed_book"),
+        min_length=1,
+        description="what the model is shown",
     )
-    top_k: Annotated[int, Field(ge=1, le=50)] = Field(4, description="documents of the retrieved arm")
-    max_rows: Annotated[int, Field(ge=1)] | None = Field(None, description="generated rows per arm; null: all")
-    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(1024, description="room for an answer, tokens")
+    top_k: Annotated[int, Field(ge=1, le=50)] = Field(default=4, description="documents of the retrieved arm")
+    max_rows: Annotated[int, Field(ge=1)] | None = Field(default=None, description="generated rows per arm; null: all")
+    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(
+        default=1024, description="room for an answer, tokens"
+    )
     bootstrap_draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
-        10_000, description="resamples behind an interval"
+        default=10_000, description="resamples behind an interval"
     )
 
     @model_validator(mode="after")
@@ -174,7 +192,7 @@ class EvaluationSettings(Section):
 class DomainSettings(Section):
     """Everything that determines a domain's data, but for the roles' models."""
 
-    version: Literal[1] = Field(1, description="of the preset's format")
+    version: Literal[1] = Field(default=1, description="of the preset's format")
     documents: DocumentSettings = DocumentSettings()
     chunks: ChunkSettings = ChunkSettings()
     questions: QuestionSettings = QuestionSettings()
@@ -411,9 +429,7 @@ class Workplace:
             _merge(merged, layer)
             sources |= dict.fromkeys(_dotted(layer), name)
         values = _validated(f"{domain} ({' + '.join(name for name, layer in layers if layer) or 'defaults'})", merged)
-        return ResolvedSettings(
-            str(preset), values, {name: sources.get(name, "default") for name, _ in dotted(values)}
-        )
+        return ResolvedSettings(str(preset), values, {name: sources.get(name, "default") for name, _ in dotted(values)})
 
     def chosen_presets(self) -> dict[str, str]:
         """Domain to the preset that `raft run --preset` chose for it last."""

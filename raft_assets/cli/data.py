@@ -1,10 +1,10 @@
 """Commands about what was made: export, report, purge."""
 
-import shutil
 import webbrowser
 from pathlib import Path
 
 import click
+from upath import UPath
 
 from raft_assets.cli.project import chosen_domains, instance_of
 from raft_assets.errors import DataError
@@ -63,23 +63,25 @@ def report(domain: str | None, in_browser: bool) -> None:
     """
     workplace = Workplace.load()
     lake = Lake(root=workplace.lake)
-    path = (
-        lake.index_path
-        if domain is None
-        else lake.path("eval_report", chosen_domains(workplace, [domain], everything=False)[0], ".html")
-    )
+    if domain is None:
+        path = lake.index_path
+    else:
+        path = lake.path("eval_report", chosen_domains(workplace, [domain], everything=False)[0], ".html")
     if not path.is_file():
         raise DataError(f"There is no report at {path} yet. Make it: raft run {domain or '--all'}")
-    if path.protocol not in ("", "file"):
-        local = workplace.home / "reports" / path.name
-        local.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("rb") as source, local.open("wb") as sink:
-            shutil.copyfileobj(source, sink)
-        click.echo(path)
-        path = local
     click.echo(path)
     if in_browser:
-        webbrowser.open(Path(str(path)).as_uri())
+        webbrowser.open(_local_copy(path, workplace.home / "reports").as_uri())
+
+
+def _local_copy(path: UPath, folder: Path) -> Path:
+    """The file itself where it is local, else a copy of it: browsers don't open a lake in a cloud."""
+    if path.protocol in ("", "file"):
+        return Path(path.path)
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / path.name
+    copy.write_bytes(path.read_bytes())
+    return copy
 
 
 @click.command()

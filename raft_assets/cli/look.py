@@ -3,10 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import click
+import dagster as dg
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -64,14 +65,14 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
         console.print(Text(f"verdict: {sentences.get(name, 'none yet')}\n"))
 
 
-def _plain(of_domain: dict[object, AssetState]) -> dict[str, dict[str, object]]:
+def _plain(of_domain: Mapping[dg.AssetKey, AssetState]) -> dict[str, dict[str, object]]:
     return {
         state.key.to_user_string(): {"state": state.state, "reasons": list(state.reasons)}
         for state in of_domain.values()
     }
 
 
-def _status_table(name: str, of_domain: dict[object, AssetState]) -> Table:
+def _status_table(name: str, of_domain: Mapping[dg.AssetKey, AssetState]) -> Table:
     table = Table(title=Text(name, style="bold"), title_justify="left", box=None, pad_edge=False)
     for column in ("asset", "state", "because"):
         table.add_column(column)
@@ -199,7 +200,7 @@ def _settings_are_right(workplace: Workplace) -> str:
 
 def _call_store(workplace: Workplace) -> str:
     with CallStore(workplace.calls) as store:
-        return f"{store.stats().entries:,} calls in {workplace.calls}"
+        return f"{store.stats().calls:,} calls in {workplace.calls}"
 
 
 def _answers(models: Models, role: Role) -> str:

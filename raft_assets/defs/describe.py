@@ -80,10 +80,9 @@ def token_histogram(tokens: Sequence[int], title: str) -> dg.MarkdownMetadataVal
     return plot(histogram(list(tokens), title=title, x_label="tokens", standalone=True))
 
 
-def loss_plot(
-    steps: Sequence[int], train: Sequence[float | None], valid: Sequence[float | None]
-) -> dg.MarkdownMetadataValue:
-    """Loss by step of training and validation."""
+def loss_plot(loss: Sequence[tuple[int, float | None, float | None]]) -> dg.MarkdownMetadataValue:
+    """Loss of training and validation by step."""
+    steps, train, valid = zip(*loss, strict=True)
     return plot(
         line(
             steps,

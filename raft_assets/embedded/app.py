@@ -116,7 +116,7 @@ def _file_routes(files: FileStore) -> list[Route]:
 
     def list_files(request: Request) -> Response:
         query = request.query_params
-        found = files.list(purpose=query.get("purpose"), order=query.get("order", "desc"))
+        found = files.all(purpose=query.get("purpose"), order=query.get("order", "desc"))
         return JSONResponse(page([file.as_api() for file in found], query, default_limit=FILES_PAGE))
 
     def retrieve(request: Request) -> Response:
@@ -144,7 +144,7 @@ def _job_routes(jobs: JobService) -> list[Route]:
         return JSONResponse((await run_sync(jobs.create, body)).as_api())
 
     def list_jobs(request: Request) -> Response:
-        found = jobs.list(_metadata_filter(request.query_params))
+        found = jobs.matching(_metadata_filter(request.query_params))
         return JSONResponse(page([job.as_api() for job in found], request.query_params, default_limit=JOBS_PAGE))
 
     def retrieve(request: Request) -> Response:

@@ -278,7 +278,7 @@ def _translated(problem: Mapping[str, Any]) -> ApiError:
 
 
 def _path(location: Sequence[int | str]) -> str | None:
-    """Such as `messages[0].content`; the branch of a union, which pydantic names too, is no name that a client knows."""
+    """Such as `messages[0].content`; the branch of a union, which pydantic names too, is no name of the client's."""
     path = ""
     for part in location:
         if isinstance(part, int):

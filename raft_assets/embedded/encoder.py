@@ -1,7 +1,7 @@
 """The sentence encoder all-MiniLM-L6-v2 in plain numpy: unit vectors of texts, and states of their words.
 
-What belongs here: the transformer's forward pass and what callers read from it. Where the weights come from is `weights`, how text becomes
-pieces is `wordpiece`.
+What belongs here: the transformer's forward pass and what callers read from it. Where the weights come from is
+`weights`, how text becomes pieces is `wordpiece`.
 """
 
 import json
@@ -38,7 +38,7 @@ class TokenStates:
     vector: Floats  # (384,), unit length
 
     def of_words(self, words: Sequence[tuple[int, int]]) -> Floats:
-        """Unit vectors (words, 384): the mean state of the pieces that overlap each word; zero where the text was cut before it.
+        """Unit vectors (words, 384): the mean state of the pieces that overlap each word; zero behind the text's cut.
 
         Words and pieces are in text order and don't overlap among themselves.
         """
@@ -89,7 +89,7 @@ class _Layer:
     out_norm: _LayerNorm
 
     def __call__(self, rows: Floats, shape: tuple[int, int], padding: Floats | None) -> Floats:
-        """One layer over (texts * length, 384) rows; `padding` (texts, 1, 1, length) is 0, or -1e9 where there is no piece."""
+        """One layer over (texts * length, 384) rows; `padding` (texts, 1, 1, length) is -1e9 where there is no piece."""
         hidden = self.attention_out(self._attend(rows, shape, padding))
         hidden += rows
         hidden = self.attention_norm(hidden)
@@ -113,16 +113,19 @@ class _Layer:
 
 
 class Encoder:
-    """all-MiniLM-L6-v2. Vectors don't depend on what else is encoded with a text, beyond 1e-5. Safe to share between threads."""
+    """all-MiniLM-L6-v2. What else is encoded with a text moves its vector by less than 1e-5. Threads may share it."""
 
     sha256 = MODEL_SHA256
 
     def __init__(self, weights: Path, wordpiece: WordPiece) -> None:
         self.wordpiece = wordpiece
-        self.word_table = _memory_mapped(weights, _WORD_TABLE)  # (30522, 384): half of the file, of which a text reads a few rows
+        self.word_table = _memory_mapped(
+            weights, _WORD_TABLE
+        )  # (30522, 384): half of the file; a text reads a few rows
         with safe_open(weights, framework="np") as file:
             read = file.get_tensor
-            self._positions: Floats = read("embeddings.position_embeddings.weight") + read("embeddings.token_type_embeddings.weight")[0]
+            text_type = read("embeddings.token_type_embeddings.weight")[0]
+            self._positions: Floats = read("embeddings.position_embeddings.weight") + text_type
             self._norm = _norm(read, "embeddings.LayerNorm")
             self._layers = tuple(_layer(read, f"encoder.layer.{number}") for number in range(LAYERS))
 
@@ -160,7 +163,7 @@ class Encoder:
     def _run(
         self, encodings: Sequence[Encoding], on_batch: Callable[[], None] = lambda: None
     ) -> Iterator[tuple[list[int], Floats, npt.NDArray[np.bool_]]]:
-        """Batches of texts of similar length: (their numbers, states (texts, length, 384), which pieces exist (texts, length))."""
+        """Batches of texts of similar length: their numbers, states (texts, length, 384), and which pieces exist."""
         for batch in _batches([len(encoding.ids) + _SPECIAL for encoding in encodings]):
             on_batch()
             rows = [(self.wordpiece.start, *encodings[number].ids, self.wordpiece.end) for number in batch]
@@ -175,10 +178,11 @@ class Encoder:
         rows = self._norm(self.word_table[ids] + self._positions[:length]).reshape(texts * length, DIMENSIONS)
         for layer in self._layers:
             rows = layer(rows, (texts, length), padding)
-        return rows.reshape(texts, length, DIMENSIONS)
+        states: Floats = rows.reshape(texts, length, DIMENSIONS)
+        return states
 
 
-def unit(vectors: Floats) -> Floats:
+def unit(vectors: npt.NDArray[np.floating]) -> Floats:
     """Rows scaled to length 1; rows of zeros stay."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.maximum(lengths, np.float32(1e-6))).astype(np.float32)

@@ -83,7 +83,7 @@ class FileStore:
         """Where the file's content stands; raises ApiError (404)."""
         return self._blobs / self.get(file_id).sha256
 
-    def list(self, *, purpose: str | None, order: str) -> list[StoredFile]:
+    def all(self, *, purpose: str | None, order: str) -> list[StoredFile]:
         """Every file, newest first unless `order` is `asc`."""
         if order not in ("asc", "desc"):
             raise bad_request("Invalid 'order': expected 'asc' or 'desc'.", param="order", code="invalid_value")
@@ -99,7 +99,7 @@ class FileStore:
         with exclusive(self._lock):
             sha256 = self.get(file_id).sha256
             self._description(file_id).unlink(missing_ok=True)
-            if all(file.sha256 != sha256 for file in self.list(purpose=None, order="desc")):
+            if all(file.sha256 != sha256 for file in self.all(purpose=None, order="desc")):
                 (self._blobs / sha256).unlink(missing_ok=True)
 
     def _description(self, file_id: str) -> Path:

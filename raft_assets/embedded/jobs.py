@@ -63,7 +63,7 @@ class JobService:
         """The job, with a process that works on it; raises ApiError (404)."""
         return self._supervised(self.folder(job_id))
 
-    def list(self, metadata: Mapping[str, str] | None) -> list[Job]:
+    def matching(self, metadata: Mapping[str, str] | None) -> list[Job]:
         """Jobs whose metadata hold all of `metadata` (None: that have none), newest first."""
         found = []
         for folder in job_folders(self._folder):

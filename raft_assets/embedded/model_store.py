@@ -63,7 +63,7 @@ class ModelStore:
         """Where the model's weights stand."""
         return self._place(model.id) / _READER
 
-    def list(self) -> list[FineTunedModel]:
+    def all(self) -> list[FineTunedModel]:
         """Every model, oldest first."""
         found = [card for path in self._folder.glob(f"*/{_CARD}") if (card := self._read(path.parent))]
         return sorted(found, key=lambda card: (card.created_ns, card.id))

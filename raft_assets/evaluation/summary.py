@@ -9,6 +9,7 @@ import pandas as pd
 from raft_assets.errors import DataError
 from raft_assets.evaluation.metrics import METRICS, QUOTE_METRICS
 from raft_assets.evaluation.statistics import paired_bootstrap
+from raft_assets.evaluation.wording import counted
 from raft_assets.raft.tables import Arm, Score
 
 SOURCES = ("golden", "generated")  # in the order in which people should read them
@@ -43,7 +44,7 @@ def pair(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
         questions = alone[QUESTION].drop_duplicates()
         arm, question = questions.iloc[0]["arm"], questions.iloc[0]["question_id"]
         raise DataError(
-            f"{len(questions)} questions were answered by only one of the two models, such as {question} (arm {arm}). "
+            f"{counted(len(questions), 'question')} answered by only one of the models, such as {question} ({arm}). "
             "Materialize baseline_answers and student_answers again."
         )
     return wide.dropna(subset=["baseline", "student"]).reset_index(drop=True)

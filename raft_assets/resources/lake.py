@@ -131,7 +131,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
     def digest(self, table: str, domain: str) -> str:
         """The digest of the rows, as `write` returned it."""
         with self._open_parquet(table, domain) as parquet:
-            return str(parquet.metadata.metadata[DIGEST_KEY.encode()].decode())
+            return (parquet.metadata.metadata or {})[DIGEST_KEY.encode()].decode()
 
     def write_lines(self, table: str, domain: str, name: str, lines: Iterable[str]) -> Written:
         """Streams lines into `table/domain/name`, UTF-8."""
@@ -230,7 +230,8 @@ def _arrow_type(annotation: Any) -> pa.DataType:
         return pa.list_(pa.float32() if arguments[0] is float else _arrow_type(arguments[0]))
     if origin is dict:
         return pa.map_(_arrow_type(arguments[0]), _arrow_type(arguments[1]))
-    return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[annotation]
+    scalars: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    return scalars[annotation]
 
 
 def _columns(schema: pa.Schema) -> list[str]:

@@ -5,7 +5,7 @@ A caller that asks, a client for fine-tuning jobs, and what identifies a model.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import dagster as dg
@@ -40,18 +40,15 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         """Endpoint of every configured role."""
         return self.workplace.environment.endpoints()
 
-    @cached_property
-    def _embedded_app(self) -> Starlette:
-        place = self.workplace
-        return create_app(EmbeddedSettings(place.embedded_folder, place.encoder_folder, place.huggingface_home))
-
     def settings(self, domain: str) -> ResolvedSettings:
         """The domain's settings."""
         return self.workplace.settings(domain)
 
     def client(self, role: Role) -> openai.AsyncOpenAI:
         """The OpenAI client of a role's service; whoever opens it closes it."""
-        return open_client(self.endpoints[role], lambda: self._embedded_app)
+        place = self.workplace
+        settings = EmbeddedSettings(place.embedded_folder, place.encoder_folder, place.huggingface_home)
+        return open_client(self.endpoints[role], lambda: embedded_app(settings))
 
     @contextmanager
     def caller(
@@ -80,3 +77,9 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
                 )
             finally:
                 run(client.close())
+
+
+@cache
+def embedded_app(settings: EmbeddedSettings) -> Starlette:
+    """The embedded provider of this process: its encoder and what it has read are kept from run to run."""
+    return create_app(settings)

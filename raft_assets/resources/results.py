@@ -1,9 +1,8 @@
-"""The results store: every evaluation that was ever made, in one DuckDB file that any number of partitions write at the
-same time.
+"""The results store: every evaluation that was ever made, in one DuckDB file that any number of partitions write at once.
 
-DuckDB lets one process at a time into a file. So the store opens late, closes early, and asks again for as long as a
-person would wait; nothing holds the file while it computes. All SQL of the product stands here: parameters only, one
-function per statement.
+DuckDB lets one process at a time into a file, and whoever merely asks again can be unlucky for a minute on a busy
+machine. So our processes queue at a lock file, and the store opens late and closes early: nothing holds the file while
+it computes. All SQL on results stands here: parameters only, one function per statement.
 """
 
 import json
@@ -21,14 +20,15 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
+from raft_assets.embedded.locks import exclusive
 from raft_assets.errors import DataError
 from raft_assets.evaluation.verdict import Verdict
 from raft_assets.raft.identity import digest
 from raft_assets.raft.tables import ModelAnswer, Row, Score
 from raft_assets.resources.lake import arrow_schema
 
-WAIT_S = 60.0  # for the file: 8 partitions that finish together need 10 s at worst
-RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again
+WAIT_S = 60.0  # for the file, while a program that doesn't know our queue holds it
+RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
 TABLES = ("answers", "scores", "aggregates", "verdicts", "runs")
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
@@ -142,7 +142,7 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
     def query(self, sql: str) -> pd.DataFrame:
         """Runs a query that a person wrote. It can't write, and it reaches nothing but this file."""
         with self._reading() as connection:
-            return connection.execute(sql).df()
+            return _frame(connection.sql(sql))
 
     def purge(self, domain: str) -> int:
         """Forgets a domain; returns the number of its runs that went.
@@ -182,17 +182,18 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
 
     @contextmanager
     def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection for as long as the block takes; waits while others hold the file."""
+        """A connection for as long as the block takes. Our own processes queue; what else holds the file is waited for."""
         deadline = time.monotonic() + WAIT_S
-        while (connection := self._try_to_open(read_only=read_only)) is None:
-            if time.monotonic() > deadline:
-                raise DataError(
-                    f"The results store {self.path} has been held by another program for {WAIT_S:.0f} s. "
-                    "Close it there (a DuckDB shell, a notebook) and try again."
-                )
-            time.sleep(random.uniform(*RETRY_S))
-        with connection:
-            yield connection
+        with exclusive(Path(f"{self.path}.lock")):
+            while (connection := self._try_to_open(read_only=read_only)) is None:
+                if time.monotonic() > deadline:
+                    raise DataError(
+                        f"The results store {self.path} has been held by another program for {WAIT_S:.0f} s. "
+                        "Close it there (a DuckDB shell, a notebook) and try again."
+                    )
+                time.sleep(random.uniform(*RETRY_S))
+            with connection:
+                yield connection
 
     def _try_to_open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection | None:
         """A connection, or None while another one holds the file."""
@@ -252,7 +253,14 @@ def _current_verdicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, A
 
 
 def _metric_history(connection: duckdb.DuckDBPyConnection, domain: str, metric: str) -> pd.DataFrame:
-    return connection.execute("SELECT * FROM metric_history WHERE domain = ? AND metric = ?", [domain, metric]).df()
+    sql = "SELECT * FROM metric_history WHERE domain = ? AND metric = ?"
+    return _frame(connection.sql(sql, params=[domain, metric]))
+
+
+def _frame(relation: duckdb.DuckDBPyRelation | None) -> pd.DataFrame:
+    """The rows of a relation; of a statement that has none, an empty frame."""
+    frame: pd.DataFrame = relation.to_arrow_table().to_pandas() if relation else pd.DataFrame()
+    return frame
 
 
 def _known(table: str) -> str:

@@ -8,6 +8,7 @@ API: https://platform.openai.com/docs/api-reference/fine-tuning
 import asyncio
 import csv
 import io
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
-from openai.types.fine_tuning import FineTuningJob
+from openai.types.fine_tuning import FineTuningJob, SupervisedHyperparametersParam
 
 from raft_assets.errors import EndpointError
 from raft_assets.raft.identity import digest
@@ -36,14 +37,14 @@ class TrainingOrder:
     base_model: str
     train: bytes
     valid: bytes
-    hyperparameters: dict[str, Any]
+    hyperparameters: SupervisedHyperparametersParam
     seed: int
 
     @property
     def training_hash(self) -> str:
         """SHA-256 over everything that determines the student."""
-        settings = [part for item in sorted(self.hyperparameters.items()) for part in item]
-        return digest("training", self.base_model, self.train, self.valid, *settings, self.seed)
+        settings = json.dumps(self.hyperparameters, sort_keys=True)
+        return digest("training", self.base_model, self.train, self.valid, settings, self.seed)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ async def fine_tune(client: openai.AsyncOpenAI, order: TrainingOrder, *, on_even
         model=job.fine_tuned_model,
         base_model=order.base_model,
         training_hash=order.training_hash,
-        hyperparameters=order.hyperparameters | {"seed": order.seed},
+        hyperparameters={**order.hyperparameters, "seed": order.seed},
         trained_tokens=job.trained_tokens,
         loss=await _loss_curve(client, job),
         reattached=found is not None,
@@ -112,7 +113,7 @@ async def _submit(client: openai.AsyncOpenAI, order: TrainingOrder) -> FineTunin
         model=order.base_model,
         training_file=train,
         validation_file=valid or openai.omit,
-        method={"type": "supervised", "supervised": {"hyperparameters": order.hyperparameters}},  # type: ignore[typeddict-item]
+        method={"type": "supervised", "supervised": {"hyperparameters": order.hyperparameters}},
         seed=order.seed,
         suffix=f"raft-{order.training_hash[:8]}",
         metadata={HASH_KEY: order.training_hash},

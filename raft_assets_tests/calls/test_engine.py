@@ -1,5 +1,6 @@
 """Streams of calls against a service on a real socket, through the real client."""
 
+import asyncio
 import contextlib
 import itertools
 import signal
@@ -13,8 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
-from raft_assets.calls.background import run
+from raft_assets.calls.background import background_loop, run
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import CHARACTERS_PER_CALL, LOST_IN_A_ROW, TEXTS_PER_CALL, Caller, text_batches
 from raft_assets.calls.requests import Progress, Request, Tally, Usage
@@ -63,13 +68,28 @@ def test_a_slow_first_answer_does_not_change_the_order(service: Service, caller:
     assert [answer.text for answer in answers] == [f"answer to question {number}" for number in range(4)]
 
 
-def test_at_most_ceiling_calls_are_in_flight_and_all_of_them_are_used(service: Service, caller: MakeCaller) -> None:
-    service.hold_from(0)
-    asking = caller(ceiling=5)
-    answers = asking.ask(ask_about(number) for number in range(40))
-    service.rule = lambda _: service.release() if len(service.seen) == 5 else None
-    list(answers)
-    assert service.most_at_once == 5
+def test_at_most_ceiling_calls_are_in_flight_and_all_of_them_are_used(store: CallStore) -> None:
+    at_once = most_at_once = 0
+
+    async def answer(_: HttpRequest) -> JSONResponse:
+        nonlocal at_once, most_at_once
+        at_once += 1
+        most_at_once = max(most_at_once, at_once)
+        for _turn in range(50):  # of the loop, in which whatever may start does
+            await asyncio.sleep(0)
+        at_once -= 1
+        return JSONResponse(chat("fine").body)
+
+    app = Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])
+    endpoint = Endpoint(Role.TEACHER, "embedded", "embedded-teacher")
+    client = open_client(endpoint, lambda: app)
+    asking = Caller(endpoint, model_version="1", client=client, store=store, ceiling=5)
+    assert (
+        len(list(zip(asking.ask(map(ask_about, range(40))), asking.ask(map(ask_about, range(40, 80))), strict=True)))
+        == 40
+    )
+    assert most_at_once == 5
+    run(client.close())
 
 
 def test_requests_are_not_taken_far_ahead_of_the_consumer(caller: MakeCaller) -> None:
@@ -360,6 +380,7 @@ def test_closing_a_stream_cancels_what_is_in_flight_and_keeps_what_came(service:
         next(answers)
     service.wait_until(lambda service: service.held == 4)
     answers.close()
+    assert not asyncio.all_tasks(background_loop())
     service.wait_until(lambda service: service.hung_up == 4)
     assert len(service.seen) == 14
     service.release()

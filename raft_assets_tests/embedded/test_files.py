@@ -90,7 +90,7 @@ def test_what_lies_around_in_the_folder_is_not_listed(store: FileStore, tmp_path
     kept = keep(store, b"x")
     (tmp_path / "files" / "file-torn.json").write_text('{"id": "file-')
     (tmp_path / "files" / ".part").write_text("")
-    assert [file.id for file in store.list(purpose=None, order="desc")] == [kept]
+    assert [file.id for file in store.all(purpose=None, order="desc")] == [kept]
 
 
 def test_uploads_and_deletions_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_uploads_and_deletions_at_the_same_time_lose_nothing(tmp_path: Path) -> 
     for thread in threads:
         thread.join()
     store = FileStore(tmp_path)
-    assert {file.id for file in store.list(purpose=None, order="desc")} == set(kept)
+    assert {file.id for file in store.all(purpose=None, order="desc")} == set(kept)
     assert all(store.content(file_id).read_bytes() == b"the same for all" for file_id in kept)
 
 

@@ -39,7 +39,7 @@ def model_answer(final_answer: str = "42 tonnes", **changes: Any) -> ModelAnswer
 
 
 def both(name: str, baseline: str, student: str, **changes: Any) -> list[ModelAnswer]:
-    """Both models' final answers to one question; the question's own passage is its cluster unless `cluster` is given."""
+    """Both models' final answers to one question, which is a cluster of its own unless `cluster` is given."""
     shared = {"question_id": name, "cluster": name} | changes
     return [
         model_answer(baseline, evaluated="baseline", **shared),

@@ -100,13 +100,12 @@ def test_a_smaller_count_gives_the_first_of_a_larger() -> None:
 
 
 @pytest.mark.parametrize("size", [20, 200])
-def test_a_new_chunk_changes_about_its_share_of_picks_and_only_by_standing_in_them(size: int) -> None:
+def test_a_new_chunk_changes_about_its_share_of_picks_and_only_those_in_which_it_stands(size: int) -> None:
     before, after = picks_of(MANY[:size], 1000), picks_of(MANY[: size + 1], 1000)
-    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
-    new_chunk = MANY[size].chunk_id
-    assert all(new_chunk in new and len(set(old) & set(new)) == 2 for old, new in changed)
-    # its share of the ring is four places by draw: the mean is 3 / size, here within three of its standard deviations
-    assert len(changed) / 1000 < 3 / size * 2.5
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert all(MANY[size].chunk_id in new for new in changed)
+    # 3 of `size` on average; a chunk's four places on the ring make it up to about twice that
+    assert 0 < len(changed) / 1000 < 3 / size * 2.5
 
 
 def test_every_chunk_is_picked_and_none_much_more_often_than_others() -> None:

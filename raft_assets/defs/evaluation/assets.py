@@ -39,7 +39,13 @@ COMPARISON_SPEC = dg.AssetCheckSpec(
     "student_beats_baseline", asset="eval_scores", description="Worse: error. Cannot tell: warning."
 )
 ANSWERS_VERSION = "1"
-READS = [qa_dataset, golden_questions, chunks, chunk_embeddings, settings_key("evaluation")]
+READS: list[dg.AssetsDefinition | dg.AssetKey] = [
+    qa_dataset,
+    golden_questions,
+    chunks,
+    chunk_embeddings,
+    settings_key("evaluation"),
+]
 
 
 @dg.asset(

@@ -45,10 +45,15 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
         base_model=models.endpoints[Role.STUDENT].model,
         train=train,
         valid=valid,
-        hyperparameters=settings.model_dump(include={"n_epochs", "batch_size", "learning_rate_multiplier"}),
+        hyperparameters={
+            "n_epochs": settings.n_epochs,
+            "batch_size": settings.batch_size,
+            "learning_rate_multiplier": settings.learning_rate_multiplier,
+        },
         seed=settings.seed,
     )
     tuned = run(_fine_tune(models, order, context))
+    loss = [(step.step, step.train_loss, step.valid_loss) for step in tuned.loss]
     record = {
         "job": tuned.job_id,
         "model": tuned.model,
@@ -56,19 +61,18 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
         "training_hash": tuned.training_hash,
         "hyperparameters": tuned.hyperparameters,
         "trained_tokens": tuned.trained_tokens,
-        "loss": [[step.step, step.train_loss, step.valid_loss] for step in tuned.loss],
+        "loss": loss,
     }
     address = lake.write_record("finetuned_model", domain, record)
-    steps, train_loss, valid_loss = zip(*record["loss"], strict=True) if record["loss"] else ((), (), ())
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest(tuned.training_hash, tuned.model)),
         metadata={
             "path": dg.MetadataValue.path(address),
             **{name: record[name] for name in ("job", "model", "base_model", "training_hash")},
-            "hyperparameters": dg.MetadataValue.json(record["hyperparameters"]),
+            "hyperparameters": dg.MetadataValue.json(tuned.hyperparameters),
             "trained_tokens": tuned.trained_tokens or 0,
             "found_again": tuned.reattached,
-            "loss": loss_plot(steps, train_loss, valid_loss) if steps else "the service gave no loss curve",
+            "loss": loss_plot(loss) if loss else "the service gave no loss curve",
         },
     )
 

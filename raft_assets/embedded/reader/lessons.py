@@ -40,7 +40,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A row with its documents analysed. `place` (document, sentence) and `right` (spans of it) are None where abstaining is right."""
+    """A row with its documents analysed. Answer, its place (document, sentence) and which spans of that sentence are right
+    are None where abstaining is right."""
 
     question: str
     documents: list[list[Sentence]]
@@ -72,7 +73,7 @@ NO_LESSONS = Lessons([], Counter(), 0)
 def read_lessons(file: Path, analyst: Analyst, *, on_batch: Callable[[], None] = lambda: None) -> Lessons:
     """Reads a chat or completion JSONL file. Raises DataError where it can't be read at all; bad rows are counted instead."""
     skipped: Counter[str] = Counter()
-    rows = [row for row in _read_rows(file, skipped)]
+    rows = list(_read_rows(file, skipped))
     texts = list(dict.fromkeys(text for row in rows for text in row.documents))
     analysed = dict(zip(texts, analyst.documents(texts, on_batch=on_batch), strict=True))
     lessons: list[Lesson] = []
@@ -152,7 +153,9 @@ def _lesson(row: Row, documents: list[list[Sentence]]) -> Lesson | str:
     return ANSWER_NOT_FOUND if right is None else Lesson(row.question, documents, row.answer, place, right)
 
 
-def _quoted_place(quotes: Sequence[str], answer: str, documents: Sequence[Sequence[Sentence]]) -> tuple[int, int] | None:
+def _quoted_place(
+    quotes: Sequence[str], answer: str, documents: Sequence[Sequence[Sentence]]
+) -> tuple[int, int] | None:
     """The sentence that is quoted and holds the answer, or the nearest to that."""
     best, best_likeness = None, LEAST_QUOTE_F1
     wanted = normalized(answer).casefold()
@@ -160,10 +163,14 @@ def _quoted_place(quotes: Sequence[str], answer: str, documents: Sequence[Sequen
         for s, sentence in enumerate(document):
             text = normalized(sentence.text).casefold()
             holds = wanted in text
-            quoted = max(float(normalized(quote).casefold() in text or text in normalized(quote).casefold()) or token_f1(quote, text) for quote in quotes)
+            quoted = max(_quoted_share(normalized(quote).casefold(), text) for quote in quotes)
             if quoted + holds > best_likeness and quoted > 0:
                 best, best_likeness = (d, s), quoted + holds
     return best
+
+
+def _quoted_share(quote: str, text: str) -> float:
+    return 1.0 if quote in text or text in quote else token_f1(quote, text)
 
 
 def _right_spans(sentence: Sentence, answer: str) -> Flags | None:
@@ -174,7 +181,7 @@ def _right_spans(sentence: Sentence, answer: str) -> Flags | None:
     if exact.any():
         return exact
     likeness = np.array([token_f1(text, answer) for text in texts])
-    if not len(texts) or likeness.max() < LEAST_SPAN_F1:
+    if not texts or likeness.max() < LEAST_SPAN_F1:
         return None
     nearest = np.zeros(len(texts), bool)
     nearest[int(likeness.argmax())] = True

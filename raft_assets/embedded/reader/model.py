@@ -1,6 +1,7 @@
 """The reader's weights: two rankers, the axes on which spans differ in meaning, and what tells present from absent answers.
 
-The baseline is this model with its initial weights, set by hand; fine-tuning learns others. Weights are kept in a folder of two small files.
+The baseline is this model with its initial weights, set by hand; fine-tuning learns others. Weights are kept in a folder
+of two small files.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from raft_assets.errors import RaftError
 
 FORMAT = "raft-embedded-reader/1"
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "head.safetensors"
-READ_SENTENCES = 3  # best-ranked sentences whose spans compete
+READ_SENTENCES = 5  # best-ranked sentences whose spans compete
 
 _INITIAL_COSINE = 20.0  # a difference of 0.1 in cosine makes a sentence 7 times as likely
 _INITIAL_SPAN_MEASURED = {
@@ -86,7 +87,13 @@ class Model:
         """Cosine finds the sentence; the expected shape of an answer finds the span; never abstains."""
         return cls(
             _ranker(sentence_features.MEASURED, {"cosine": _INITIAL_COSINE}, sentence_features.TABLE, {}, 0),
-            _ranker(span_features.MEASURED, _INITIAL_SPAN_MEASURED, span_features.TABLE, _INITIAL_SPAN_CATEGORIES, span_features.MEANING_DIMENSIONS),
+            _ranker(
+                span_features.MEASURED,
+                _INITIAL_SPAN_MEASURED,
+                span_features.TABLE,
+                _INITIAL_SPAN_CATEGORIES,
+                span_features.MEANING_DIMENSIONS,
+            ),
             np.zeros((DIMENSIONS, span_features.MEANING_DIMENSIONS), np.float32),
         )
 
@@ -96,7 +103,9 @@ class Model:
         candidates = sentence_features.describe(question, documents)
         return RankedSentences(places, candidates, self.sentences.scores(candidates))
 
-    def describe_spans(self, question: Question, sentences: Sequence[Sentence], log_probabilities: Sequence[float]) -> Candidates:
+    def describe_spans(
+        self, question: Question, sentences: Sequence[Sentence], log_probabilities: Floats
+    ) -> Candidates:
         """The spans of sentences, best sentence first, one behind the other."""
         return Candidates.joined(
             [
@@ -121,12 +130,12 @@ class RankedSentences:
 
     @property
     def log_probabilities(self) -> Floats:
-        shifted = self.scores - self.scores.max()
-        return shifted - np.log(np.exp(shifted).sum())
+        shifted: Floats = self.scores - self.scores.max()
+        return shifted - np.float32(np.log(np.exp(shifted).sum()))
 
 
 def save_model(model: Model, folder: Path, *, encoder_sha256: str) -> None:
-    """Writes both files, each atomically; equal weights give equal bytes. The config names the weights' hash, so that halves never mix."""
+    """Writes both files, each atomically; equal weights give equal bytes. The config names the weights' hash."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = save(_tensors(model))
     config = {
@@ -146,19 +155,29 @@ def load_model(folder: Path, *, encoder_sha256: str) -> Model:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         weights = (folder / WEIGHTS_FILE).read_bytes()
     except (OSError, ValueError) as error:
-        raise ReaderFormatError(f"{folder} holds no readable {CONFIG_FILE} and {WEIGHTS_FILE} ({error}): train the model again.") from error
+        raise ReaderFormatError(
+            f"{folder} holds no readable {CONFIG_FILE} and {WEIGHTS_FILE} ({error}): train the model again."
+        ) from error
     initial = Model.initial()
     expected = {"format": FORMAT, "encoder_sha256": encoder_sha256, "features": _feature_names(initial)}
     for key, value in expected.items():
         if config.get(key) != value:
-            raise ReaderFormatError(f"The reader in {folder} was made with another {key} than this version's: train the model again.")
+            raise ReaderFormatError(
+                f"The reader in {folder} was made with another {key} than this version's: train the model again."
+            )
     if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
-        raise ReaderFormatError(f"{folder / WEIGHTS_FILE} is not the file that {CONFIG_FILE} belongs to: train the model again.")
+        raise ReaderFormatError(
+            f"{folder / WEIGHTS_FILE} is not the file that {CONFIG_FILE} belongs to: train the model again."
+        )
     return _from_tensors(initial, load(weights))
 
 
 def _ranker(
-    measured: Mapping[str, str], initial_measured: Mapping[str, float], table: CategoryTable, initial: Mapping[str, float], dimensions: int
+    measured: Mapping[str, str],
+    initial_measured: Mapping[str, float],
+    table: CategoryTable,
+    initial: Mapping[str, float],
+    dimensions: int,
 ) -> Ranker:
     names = table.names()
     unknown = (set(initial) - set(names)) | (set(initial_measured) - set(measured))
@@ -177,7 +196,11 @@ def _tensors(model: Model) -> dict[str, Floats]:
         for name, ranker in (("sentences", model.sentences), ("spans", model.spans))
         for part in ("measured", "categorical", "meaning")
     }
-    return tensors | {"axes": np.ascontiguousarray(model.axes)} | ({"presence": model.presence.weights} if model.presence else {})
+    return (
+        tensors
+        | {"axes": np.ascontiguousarray(model.axes)}
+        | ({"presence": model.presence.weights} if model.presence else {})
+    )
 
 
 def _from_tensors(shape: Model, tensors: Mapping[str, Any]) -> Model:
@@ -191,7 +214,10 @@ def _from_tensors(shape: Model, tensors: Mapping[str, Any]) -> Model:
 
 def _feature_names(model: Model) -> str:
     """A digest of every feature's name and order: weights of other features mean something else."""
-    names = [*sentence_features.MEASURED, *model.sentences.table.names(), *span_features.MEASURED, *model.spans.table.names()]
+    names = [
+        *(*sentence_features.MEASURED, *model.sentences.table.names()),
+        *(*span_features.MEASURED, *model.spans.table.names()),
+    ]
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 

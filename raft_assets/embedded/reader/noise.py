@@ -1,7 +1,8 @@
 """Noise for training questions: a person asks in other words than the document's, a generated question in the same.
 
-Words are replaced by their neighbours in the encoder's own table of word embeddings, an offline source of synonyms (bought -> purchased, largest ->
-biggest), or left out. Of everything tried for questions that people wrote, this helped most.
+Words are left out or replaced by their neighbours in the encoder's own table of word embeddings, an offline source of
+synonyms (bought -> purchased, largest -> biggest); answers are asked for by their noun. Of everything tried for questions
+that people wrote, this helped most.
 """
 
 import random
@@ -90,7 +91,9 @@ def _rephrased(question: str, answer: str | None, synonyms: Synonyms, rng: rando
 
 def _head(answer: str) -> str | None:
     """The noun that says what an answer is: the last word before a preposition or comma, if it is no name or number."""
-    phrase = re.split(r",| (?:of|in|on|at|for|from|with|to|that|which|by|and|or) ", answer.strip(), maxsplit=1)[0].split()
+    phrase = re.split(r",| (?:of|in|on|at|for|from|with|to|that|which|by|and|or) ", answer.strip(), maxsplit=1)[
+        0
+    ].split()
     return phrase[-1] if phrase and re.fullmatch(r"[a-z]{3,}", phrase[-1]) else None
 
 
@@ -110,9 +113,10 @@ def _changed(word: str, noise: Noise, synonyms: Synonyms, rng: random.Random) ->
 
 def _plain_words(encoder: Encoder) -> tuple[list[str], Floats]:
     """Whole lower-case words of the vocabulary and their centred unit vectors."""
-    numbers = [n for n, piece in enumerate(encoder.wordpiece.pieces) if re.fullmatch(r"[a-z]{3,}", piece) and piece not in STOP_WORDS]
+    pieces = encoder.wordpiece.pieces
+    numbers = [n for n, piece in enumerate(pieces) if re.fullmatch(r"[a-z]{3,}", piece) and piece not in STOP_WORDS]
     table = encoder.word_table
-    return [encoder.wordpiece.pieces[number] for number in numbers], unit(table[numbers] - table.mean(axis=0))
+    return [pieces[number] for number in numbers], unit(table[numbers] - table.mean(axis=0))
 
 
 def _neighbours(word: str, likeness: Floats, names: list[str]) -> list[str]:

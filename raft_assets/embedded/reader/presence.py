@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from raft_assets.embedded.encoder import Floats
 from raft_assets.embedded.reader.ranking import Candidates, Flags
 from raft_assets.embedded.reader.sentence_features import MEASURED
 
-# the best value that any sentence has of these. Words in common are left out: every generated question shares them with its sentence, so
-# they would decide alone, and people's questions, which share few, would be refused
+Doubles = npt.NDArray[np.float64]
+
+# the best value that any sentence has of these. Words in common are left out: every generated question shares them with
+# its sentence, so they would decide alone, and people's questions, which share few, would be refused
 _EVIDENCE = ("cosine", "document_cosine", "window_cosine", "meaning", "meaning_by_rarity")
 _COLUMNS = [list(MEASURED).index(name) for name in _EVIDENCE]
-# Generated questions are so much nearer to their sentence than people's that the middle between present and absent would refuse most of people's.
-# Absent answers look alike for both, so the bar stands where this share of them is refused
+# Generated questions are so much nearer to their sentence than people's that the middle between present and absent would
+# refuse most of people's. Absent answers look alike for both, so the bar stands where this share of them is refused
 REFUSED_ABSENT = 0.8
 _PULL = 1e-2  # L2 on standardised weights: few rows decide, and their evidence is correlated
 _NEWTON_STEPS = 30
@@ -50,7 +53,7 @@ def learn_presence(evidence: Sequence[Floats], present: Sequence[bool]) -> Prese
     return Presence(np.append(slopes, max(intercept, strict_enough)).astype(np.float32))
 
 
-def _logistic(rows: Floats, labels: Flags) -> Floats:
+def _logistic(rows: Doubles, labels: Flags) -> Doubles:
     """Newton's method on the balanced, regularised log likelihood; the intercept (last) is free."""
     importance = np.where(labels, 0.5 / labels.sum(), 0.5 / (~labels).sum())
     pull = np.append(np.full(rows.shape[1] - 1, _PULL), 0.0)

@@ -1,4 +1,4 @@
-"""Reads a prompt of the contract back into documents, question and instructions: the inverse of `raft_assets.raft.contract`'s rendering."""
+"""Reads a prompt back into documents, question and instructions: the inverse of the rendering in `raft_assets.raft.contract`."""
 
 import re
 from typing import NamedTuple
@@ -18,7 +18,10 @@ class Prompt(NamedTuple):
 
 
 def parse_prompt(text: str) -> Prompt:
-    """Instructions stand before the first document, the question behind the last; without documents only known instructions are told apart."""
+    """Instructions stand before the first document, the question behind the last.
+
+    Without documents only the contract's own instructions are told apart from the question.
+    """
     blocks = list(_DOCUMENT.finditer(text))
     if blocks:
         before, after = text[: blocks[0].start()], text[blocks[-1].end() :]

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from raft_assets.embedded.encoder import Floats, TokenStates
-from raft_assets.embedded.reader.words import STOP_WORDS, WORD, lemma, terms
+from raft_assets.embedded.reader.words import STOP_WORDS, WORD, lemma, terms, word_set
 from raft_assets.embedded.teacher.tagging import Token, tagged
 
 KINDS = (
@@ -25,11 +25,20 @@ _KIND_PATTERNS = tuple(
         (r"\bwhat (?:do|can|should) (?:i|you|we|one) (?:call|use)\b", "call"),
         (r"\bhow (?:do|can|would|should|could) (?:i|you|we|one)\b", "how_to"),
         (r"\bhow many\b|\b(?:what|which) number\b", "how_many"),
-        (r"\bhow (?:much|long|old|high|tall|big|large|heavy|fast|wide|deep|far|often|thick|close|near|hot|cold|early|late)\b", "measure"),
+        (
+            r"\bhow (?:much|long|old|high|tall|big|large|heavy|fast|wide|deep|far|often|thick|close|near|hot|cold|early|late)\b",
+            "measure",
+        ),
         (r"\bwhat (?:do|does|did) (?:\S+ )+?(?:cost|pay|weigh|measure|charge)\b", "measure"),
-        (r"\bat what age\b|\bwhat (?:\w+ )?(?:price|size|weight|share|percentage|age|length|height|speed|amount|fee|depth|width|distance)\b", "measure"),
+        (
+            r"\bat what age\b|\bwhat (?:\w+ )?(?:price|size|weight|share|percentage|age|length|height|speed|amount|fee|depth|width|distance)\b",
+            "measure",
+        ),
         (r"\b(?:what|which) (?:\w+ )?(?:year|date|day|month|century|decade|time)\b|\bwhen\b|\bhow soon\b", "when"),
-        (r"\bwhere\b|\b(?:what|which) (?:\w+ )?(?:country|city|place|town|location|state|region|island|room|building)\b", "where"),
+        (
+            r"\bwhere\b|\b(?:what|which) (?:\w+ )?(?:country|city|place|town|location|state|region|island|room|building)\b",
+            "where",
+        ),
         (r"\bwhy\b|\bfor what (?:purpose|reason)\b|\bwhat (?:causes?|caused|reason)\b", "why"),
         (r"\bwho(?:m|se)?\b", "who"),
         (r"\bhow\b", "how"),
@@ -40,7 +49,9 @@ _KIND_PATTERNS = tuple(
 )
 _WHAT = KINDS.index("what")
 # what stands between the question word and the noun that names the answer
-_UNTELLING = frozenset("kind type sort form name the a an of one other single only exact".split())
+_UNTELLING = word_set(
+    "kind type sort form name the a an of one other single only exact"
+)
 _VERB_TAGS = frozenset(("VBZ", "VBD", "VBP", "MD", "VB"))
 _NOUN_TAGS = frozenset(("NN", "NNS", "NNP", "NNPS", "JJ", "JJR", "JJS", "CD", "VBN", "VBG", "DT", "IN"))
 _ASKING = frozenset(("what", "which", "many", "much"))
@@ -85,7 +96,9 @@ class Question:
     @cached_property
     def names(self) -> frozenset[str]:
         """Base forms of capitalised words behind the first."""
-        return frozenset(lemma(word) for word in WORD.findall(self.text)[1:] if word[0].isupper() and word.lower() not in STOP_WORDS)
+        return frozenset(
+            lemma(word) for word in WORD.findall(self.text)[1:] if word[0].isupper() and word.lower() not in STOP_WORDS
+        )
 
     @cached_property
     def numbers(self) -> frozenset[str]:
@@ -106,7 +119,7 @@ class Question:
         for number, token in enumerate(tokens):
             if token.lower in _UNTELLING:
                 continue
-            if not token.word[0].isalpha() or number and (token.tag not in _NOUN_TAGS or token.lower in STOP_WORDS):
+            if not token.word[0].isalpha() or (number and (token.tag not in _NOUN_TAGS or token.lower in STOP_WORDS)):
                 break
             found.append(lemma(token.word))
         return frozenset(found)

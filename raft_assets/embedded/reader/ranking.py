@@ -1,4 +1,4 @@
-"""Linear rankers: a score per candidate from measured and from categorical features, and how their weights are learned.
+"""Linear rankers: a score per candidate from measured and from categorical features, and how weights are learned.
 
 Features are declared by name in tables beside the code that measures them; this module knows only their number.
 """
@@ -27,7 +27,7 @@ class Category:
 
 @dataclass(frozen=True)
 class CategoryTable:
-    """Where the weight of each value of each category stands in one vector: plain weights first, then those by kind of question."""
+    """Where the weight of each value of each category stands in one vector: plain weights, then those by kind of question."""
 
     categories: tuple[Category, ...]
     kinds: tuple[str, ...]
@@ -36,10 +36,16 @@ class CategoryTable:
         """The name of every weight, in order."""
         plain = [f"{category.name}={value}" for category in self.categories for value in category.values]
         crossed = [category for category in self.categories if category.by_kind]
-        return plain + [f"{kind}:{category.name}={value}" for category in crossed for kind in self.kinds for value in category.values]
+        by_kind = [
+            f"{kind}:{category.name}={value}"
+            for category in crossed
+            for kind in self.kinds
+            for value in category.values
+        ]
+        return plain + by_kind
 
     def indices(self, codes: Codes, kinds: npt.NDArray[np.int64]) -> Indices:
-        """Positions of the weights (candidates, weights each) of values (candidates, categories) under kinds of question (candidates,)."""
+        """Positions (candidates, weights each) of the weights of values (candidates, categories) under kinds (candidates,)."""
         sizes = np.array([len(category.values) for category in self.categories], np.int64)
         crossed = np.array([number for number, category in enumerate(self.categories) if category.by_kind], np.int64)
         plain = codes + (np.cumsum(sizes) - sizes)
@@ -75,7 +81,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Ranker:
-    """Weights. A score is measured · w, plus the weights of the categorical values, plus meaning · the weights of the question's kind."""
+    """Weights. A score is measured · w, plus the weights of categorical values, plus meaning · the weights of its kind."""
 
     table: CategoryTable
     measured: Floats  # (measured features,)
@@ -115,7 +121,8 @@ class Ranker:
         """Mean loss and accuracy over samples, without learning."""
         fits = [self.gradient(samples[start : start + at_once])[1] for start in range(0, len(samples), at_once)]
         count = sum(fit.count for fit in fits)
-        return Fit(sum(fit.loss * fit.count for fit in fits) / count, sum(fit.accuracy * fit.count for fit in fits) / count, count)
+        loss = sum(fit.loss * fit.count for fit in fits) / count
+        return Fit(loss, sum(fit.accuracy * fit.count for fit in fits) / count, count)
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,10 @@ class Schedule:
 
 
 def learn(start: Ranker, samples: Sequence[Sample], schedule: Schedule) -> Iterator[tuple[Ranker, Fit]]:
-    """The ranker after each step, and its fit to the step's samples before it. Adam (arXiv 1412.6980), rate falling linearly to a tenth."""
+    """The ranker after each step, and its fit to the step's samples before it.
+
+    Adam (arXiv 1412.6980); the rate falls linearly to a tenth.
+    """
     rng = np.random.default_rng(schedule.seed)
     batches = -(-len(samples) // schedule.batch_size)
     steps = schedule.epochs * batches
@@ -158,24 +168,27 @@ def learn(start: Ranker, samples: Sequence[Sample], schedule: Schedule) -> Itera
         for chosen in np.array_split(rng.permutation(len(samples)), batches):
             step += 1
             gradient, fit = ranker.gradient([samples[number] for number in chosen])
-            slope = np.concatenate([gradient.measured, gradient.categorical, gradient.meaning.ravel()]) + schedule.pull * (weights - origin)
+            slope = np.concatenate(
+                [gradient.measured, gradient.categorical, gradient.meaning.ravel()]
+            ) + schedule.pull * (weights - origin)
             first = 0.9 * first + 0.1 * slope
             second = 0.999 * second + 0.001 * slope * slope
             rate = schedule.learning_rate * (1 - 0.9 * step / steps)
-            weights = weights - rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+            mean, spread = first / (1 - 0.9**step), np.sqrt(second / (1 - 0.999**step))
+            weights = weights - rate * mean / (spread + 1e-8)
             ranker = _with_weights(start, weights)
             yield ranker, fit
 
 
 def _with_weights(shape: Ranker, weights: Floats) -> Ranker:
     measured, categorical, meaning = np.split(weights, np.cumsum([len(shape.measured), len(shape.categorical)]))
-    return Ranker(
-        shape.table, measured.astype(np.float32), categorical.astype(np.float32), meaning.reshape(shape.meaning.shape).astype(np.float32)
-    )
+    meaning = meaning.reshape(shape.meaning.shape)
+    return Ranker(shape.table, *(part.astype(np.float32) for part in (measured, categorical, meaning)))
 
 
 def _softmax(scores: Floats, starts: npt.NDArray[np.int64]) -> Floats:
     """Probabilities within each segment of scores."""
     counts = np.diff([*starts, len(scores)])
     exponentials = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), counts))
-    return exponentials / np.repeat(np.add.reduceat(exponentials, starts), counts)
+    probabilities: Floats = exponentials / np.repeat(np.add.reduceat(exponentials, starts), counts)
+    return probabilities

@@ -55,7 +55,7 @@ class Reader:
         present = self.model.presence.probability(evidence_of(ranked.candidates)) if self.model.presence else 1.0
         if present < 0.5:
             return Reading(None, None, None, 1 - present)
-        best = [number for number in ranked.order[:READ_SENTENCES]]
+        best = ranked.order[:READ_SENTENCES]
         places = [ranked.places[number] for number in best]
         sentences = [analysed[document][sentence] for document, sentence in places]
         spans = self.model.describe_spans(asked, sentences, ranked.log_probabilities[best])
@@ -67,4 +67,6 @@ class Reader:
         ends = np.cumsum([len(sentence.spans) for sentence in sentences])
         rank = int(np.searchsorted(ends, chosen, side="right"))
         span = chosen - int(ends[rank] - len(sentences[rank].spans))
-        return Reading(sentences[rank].text, sentences[rank].span_text(span), numbers[places[rank][0]], present * probability)
+        return Reading(
+            sentences[rank].text, sentences[rank].span_text(span), numbers[places[rank][0]], present * probability
+        )

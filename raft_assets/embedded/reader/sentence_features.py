@@ -12,7 +12,7 @@ from raft_assets.embedded.reader.passages import Sentence
 from raft_assets.embedded.reader.questions import KINDS, Question
 from raft_assets.embedded.reader.ranking import Candidates, Category, CategoryTable
 from raft_assets.embedded.reader.spans import FIELDS
-from raft_assets.embedded.reader.words import NUMBER_WORDS, PRONOUNS
+from raft_assets.embedded.reader.words import MONTHS, NUMBER_WORDS, PRONOUNS
 
 # name -> what it measures; the order is that of the columns
 MEASURED = {
@@ -42,11 +42,13 @@ TABLE = CategoryTable((Category("field", FIELDS, by_kind=True),), KINDS)
 
 _UNKNOWN = 0.5  # where the question has nothing to be looked for
 _ANSWER_KINDS = {
-    "when": re.compile(r"\b\d{3,4}s?\b|\bcentury\b|\b\d{1,2}[:.]\d\d\b|\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\b"),
+    "when": re.compile(rf"\b\d{{3,4}}s?\b|\bcentury\b|\b\d{{1,2}}[:.]\d\d\b|\b(?i:{'|'.join(sorted(MONTHS))})\b"),
     "how_many": re.compile(rf"\d|\b(?:{'|'.join(sorted(NUMBER_WORDS))})\b", re.IGNORECASE),
     "measure": re.compile(rf"\d|\b(?:{'|'.join(sorted(NUMBER_WORDS))})\b", re.IGNORECASE),
     "who": re.compile(r"(?<=[a-z,] )[A-Z]\w+|^[A-Z]\w+ [A-Z]"),
-    "why": re.compile(r"\b(?:because|due to|as a result|so that|in order|since|caused?|therefore|reason)\b", re.IGNORECASE),
+    "why": re.compile(
+        r"\b(?:because|due to|as a result|so that|in order|since|caused?|therefore|reason)\b", re.IGNORECASE
+    ),
     "where": re.compile(r"\b(?:in|at|from|near|to|on) (?:the )?[A-Z]"),
 }
 
@@ -83,7 +85,7 @@ def _by_encoder(question: Question, documents: Sequence[Sequence[Sentence]]) -> 
     asked = question.encoded.vector
     sentence_vectors = [np.stack([sentence.encoded.vector for sentence in document]) for document in documents]
     cosines = [vectors @ asked for vectors in sentence_vectors]
-    windows = [vectors + 0.5 * np.concatenate([np.zeros_like(vectors[:1]), vectors[:-1]]) for vectors in sentence_vectors]
+    windows = [v + 0.5 * np.concatenate([np.zeros_like(v[:1]), v[:-1]]) for v in sentence_vectors]
     sizes = [len(document) for document in documents]
     return {
         "cosine": np.concatenate(cosines),
@@ -94,7 +96,7 @@ def _by_encoder(question: Question, documents: Sequence[Sequence[Sentence]]) -> 
 
 
 def _by_meaning(question: Question, sentences: Sequence[Sentence]) -> dict[str, Floats]:
-    """How well each word of the question is matched by its nearest state in the sentence (late interaction, arXiv 2004.12832)."""
+    """How near each word of the question is to its nearest state in the sentence (late interaction, arXiv 2004.12832)."""
     matches = np.zeros((len(sentences), len(question.words)), np.float32)
     if len(question.words):
         for row, sentence in enumerate(sentences):
@@ -147,14 +149,20 @@ def _by_words(question: Question, documents: Sequence[Sequence[Sentence]]) -> di
 
 def _by_form(question: Question, documents: Sequence[Sequence[Sentence]]) -> dict[str, Floats]:
     answer_kind = _ANSWER_KINDS.get(KINDS[question.kind])
+
+    def numbers_covered(text: str) -> float:
+        return (
+            sum(number in text for number in question.numbers) / len(question.numbers) if question.numbers else _UNKNOWN
+        )
+
     rows = [
         (
-            sum(number in sentence.text for number in question.numbers) / len(question.numbers) if question.numbers else _UNKNOWN,
+            numbers_covered(sentence.text),
             float(bool(answer_kind.search(sentence.text))) if answer_kind else _UNKNOWN,
             number / max(1, len(document) - 1),
             float(number == 0),
             math.log1p(len(sentence.text.split())) / 4,
-            float(sentence.text.split(maxsplit=1)[0].lower() in PRONOUNS) if sentence.text.strip() else 0.0,
+            float(sentence.text.split(maxsplit=1)[0].lower() in PRONOUNS),
         )
         for document in documents
         for number, sentence in enumerate(document)

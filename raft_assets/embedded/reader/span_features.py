@@ -47,7 +47,10 @@ TABLE = CategoryTable(
 
 
 def describe(question: Question, sentence: Sentence, *, score: float, rank: int, axes: Floats) -> Candidates:
-    """The features of a sentence's spans. `score`: log probability of the sentence; `axes` (384, MEANING_DIMENSIONS) project states."""
+    """The features of a sentence's spans.
+
+    `score`: log probability of the sentence; `axes` (384, MEANING_DIMENSIONS) project states.
+    """
     spans = sentence.spans
     starts, ends = spans.starts, spans.ends
     asked = np.array([word in question.term_set for word in sentence.lemmas], bool) & sentence.is_content
@@ -65,7 +68,10 @@ def describe(question: Question, sentence: Sentence, *, score: float, rank: int,
     )
     codes = np.concatenate([spans.codes, _codes(question, sentence, asked, starts, ends)], axis=1)
     return Candidates(
-        measured.astype(np.float32), codes.astype(np.int16), (mean_states @ axes).astype(np.float32), np.full(len(starts), question.kind, np.int64)
+        measured.astype(np.float32),
+        codes.astype(np.int16),
+        (mean_states @ axes).astype(np.float32),
+        np.full(len(starts), question.kind, np.int64),
     )
 
 
@@ -85,13 +91,17 @@ def _by_words(asked: Flags, is_content: Flags, starts: Positions, ends: Position
     ]
 
 
-def _by_meaning(question: Question, sentence: Sentence, mean_states: Floats, starts: Positions, ends: Positions) -> list[Floats]:
+def _by_meaning(
+    question: Question, sentence: Sentence, mean_states: Floats, starts: Positions, ends: Positions
+) -> list[Floats]:
     """meaning asked, most meaning asked, cosine, wanted, meaning asked elsewhere, meaning asked beside."""
     states, count = sentence.token_states(), len(sentence.tokens)
     nearness = (states @ question.states.T).max(axis=1) if len(question.words) else np.zeros(count, np.float32)
     total = np.r_[0, np.cumsum(nearness)]
     inside, lengths = total[ends] - total[starts], ends - starts
-    wanted = (mean_states @ question.wanted_states.T).max(axis=1) if len(question.wanted_states) else np.zeros(len(starts), np.float32)
+    wanted = np.zeros(len(starts), np.float32)
+    if len(question.wanted_states):
+        wanted = (mean_states @ question.wanted_states.T).max(axis=1)
     before = _maxima(nearness, np.maximum(0, starts - 3), starts)
     behind = _maxima(nearness, ends, np.minimum(count, ends + 3))
     return [
@@ -113,7 +123,8 @@ def _codes(question: Question, sentence: Sentence, asked: Flags, starts: Positio
     behind = np.minimum(_FAR, np.r_[next_asked, 999][ends] - ends)
     total = np.r_[0, np.cumsum(asked)]
     inside, lengths = total[ends] - total[starts], ends - starts
-    content = np.maximum(1, np.diff(np.r_[0, np.cumsum(sentence.is_content)][np.stack([starts, ends])], axis=0)[0])
+    content_total = np.r_[0, np.cumsum(sentence.is_content)]
+    content = np.maximum(1, content_total[ends] - content_total[starts])
     share = np.where(inside == 0, 0, np.where(inside < 0.5 * content, 1, 2))
     side = np.where(total[starts] == 0, 1, np.where(total[ends] == total[-1], 2, 0))
     is_wanted = np.array([word in question.wanted for word in sentence.lemmas], bool)
@@ -122,7 +133,8 @@ def _codes(question: Question, sentence: Sentence, asked: Flags, starts: Positio
     holds_wanted[is_wanted[ends - 1]] = 2
     beside_wanted = np.r_[False, is_wanted][starts] | np.r_[is_wanted, False][ends]
     near = np.minimum(3, before) * 4 + np.minimum(3, behind)
-    return np.stack([before, behind, near, share + 3 * (lengths > 3), side, holds_wanted, beside_wanted], axis=1).astype(np.int16)
+    columns = [before, behind, near, share + 3 * (lengths > 3), side, holds_wanted, beside_wanted]
+    return np.stack(columns, axis=1).astype(np.int16)
 
 
 def _mean_states(states: Floats, starts: Positions, ends: Positions) -> Floats:
@@ -136,4 +148,5 @@ def _maxima(values: Floats, starts: Positions, ends: Positions) -> Floats:
     longest = int((ends - starts).max(initial=0))
     reach = starts[:, None] + np.arange(max(1, longest))
     found = np.where(reach < ends[:, None], np.r_[values, 0][np.minimum(reach, len(values))], 0)
-    return found.max(axis=1)
+    largest: Floats = found.max(axis=1)
+    return largest

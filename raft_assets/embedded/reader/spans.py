@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raft_assets.embedded.reader.ranking import Category, Codes, Flags
-from raft_assets.embedded.reader.words import MONTHS, NUMBER_WORDS, UNITS
+from raft_assets.embedded.reader.words import MONTHS, NUMBER_WORDS, UNITS, word_list, word_set
 from raft_assets.embedded.teacher.tagging import Token
 
 FIELDS = (
@@ -21,18 +21,26 @@ TEXT_START, TEXT_END = "<start>", "<end>"
 
 Positions = npt.NDArray[np.int64]
 
-_CANNOT_START = frozenset("of and or but nor that which who whom than 's ’s is are was were be been has have had".split())
-_CANNOT_END = _CANNOT_START | frozenset("the a an in on at to by for with from as his her its their into if not".split())
+_CANNOT_START = word_set(
+    "of and or but nor that which who whom than 's ’s is are was were be been has have had"
+)
+_CANNOT_END = _CANNOT_START | word_set(
+    "the a an in on at to by for with from as his her its their into if not"
+)
 _OPENING_MARKS = frozenset("$£€\"“'")
-_CLOSING_MARKS = frozenset(")\"”%")
+_CLOSING_MARKS = frozenset(')"”%')
 _BARRIERS = frozenset(";!?")
 _CLAUSE_ENDS = frozenset(",.;:)—–")
 
-_NEIGHBOURS_BEFORE = tuple(
-    "in at on by from for as to with of the a an and , ( \" “ : called named known because due is was are were than about over around"
-    " approximately up until since between during into near including like titled nearly almost only first his her their its".split()
+_NEIGHBOURS_BEFORE = word_list(
+    'in at on by from for as to with of the a an and , ( " “ : called named known because due is was are'
+    " were than about over around approximately up until since between during into near including like"
+    " titled nearly almost only first his her their its"
 )
-_NEIGHBOURS_AFTER = tuple(", . ) ( and or of in to that who which is are was were for with by from as at on \" ” 's people species years million".split())
+_NEIGHBOURS_AFTER = word_list(
+    ', . ) ( and or of in to that who which is are was were for with by from as at on " ” \'s people'
+    " species years million"
+)
 
 # Penn Treebank tag -> coarse class; punctuation is its own class
 _COARSE = {
@@ -104,16 +112,18 @@ def _candidates(tokens: Sequence[Token], value_start: int | None) -> tuple[Posit
     words = [token.word for token in tokens]
     lower = [token.lower for token in tokens]
     count = len(words)
-    may_start = np.array([word not in _CANNOT_START and (word[0].isalnum() or word in _OPENING_MARKS) for word in lower], bool)
+    may_start = np.array(
+        [word not in _CANNOT_START and (word[0].isalnum() or word in _OPENING_MARKS) for word in lower], bool
+    )
     may_end = np.array([word not in _CANNOT_END and _closes(words[i]) for i, word in enumerate(lower)], bool)
     clause_ends = np.array([*(word in _CLAUSE_ENDS for word in words[1:]), True], bool)[:count]
     barriers = _totals([word in _BARRIERS for word in words])
     opened = _totals([word == "(" for word in words])
     closed = _totals([word == ")" for word in words])
 
-    starts, lengths = np.meshgrid(np.arange(count), np.arange(1, LONGEST_SPAN + 1), indexing="ij")
-    inside = starts + lengths <= count
-    starts, ends = starts[inside], (starts + lengths)[inside]
+    starts = np.repeat(np.arange(count), LONGEST_SPAN)
+    ends = starts + np.tile(np.arange(1, LONGEST_SPAN + 1), count)
+    starts, ends = starts[ends <= count], ends[ends <= count]
     keep = may_start[starts] & may_end[ends - 1] & (barriers[ends] == barriers[starts])
     keep &= (ends - starts <= LONGEST_INNER_SPAN) | clause_ends[ends - 1]
     keep &= opened[ends] - opened[starts] == closed[ends] - closed[starts]
@@ -155,7 +165,7 @@ def _codes(tokens: Sequence[Token], starts: Positions, ends: Positions, field: i
         "starts sentence": starts == 0,
         "ends sentence": (ends == count) | ((ends == count - 1) & (words[-1] in ".!")),
         "whole value": (starts == value_start) & (ends == count),
-        **{f"has {name}": has[name] for name in ("verb", "preposition", "year", "month", "unit", "percent", "digit", "comma", "parenthesis", "and", "of")},
+        **{f"has {name}": flags for name, flags in has.items()},
     }
     return np.stack([columns[category.name] for category in CATEGORIES], axis=1).astype(np.int16)
 
@@ -200,23 +210,28 @@ def _shapes(has: dict[str, Flags], lengths: Positions, classes: Sequence[str], e
 
 def _extensible(classes: Sequence[str], starts: Positions, ends: Positions) -> Positions:
     """Whether the span cuts a noun phrase: 1 at its right end, 2 at its left, 3 at both."""
-    follows = np.array([*(name in ("noun", "name") for name in classes[1:]), False], bool)[: len(classes)]
-    inner = np.array([name in ("noun", "name", "adjective", "number") for name in classes], bool)
-    modifier_before = np.array([False, *(name in ("noun", "name", "adjective", "number", "determiner") for name in classes[:-1])], bool)
-    return (inner & follows)[ends - 1] + 2 * (inner & modifier_before)[starts].astype(np.int64)
+    nouns, modifiers = ("noun", "name"), ("noun", "name", "adjective", "number")
+    follows = np.array([*(name in nouns for name in classes[1:]), False], bool)[: len(classes)]
+    inner = np.array([name in modifiers for name in classes], bool)
+    modifier_before = np.array([False, *(name in (*modifiers, "determiner") for name in classes[:-1])], bool)
+    cut: Positions = (inner & follows)[ends - 1] + 2 * (inner & modifier_before)[starts].astype(np.int64)
+    return cut
 
 
 def _quoted(words: Sequence[str], starts: Positions, ends: Positions) -> Flags:
-    opens = np.array([word in ("\"", "“") for word in words], bool)
-    closes = np.array([word in ("\"", "”") for word in words], bool)
+    opens = np.array([word in ('"', "“") for word in words], bool)
+    closes = np.array([word in ('"', "”") for word in words], bool)
     around = np.r_[False, opens][starts] & np.r_[closes, False][ends]
-    return around | (opens[starts] & closes[ends - 1] & (ends - starts > 2))
+    quoted: Flags = around | (opens[starts] & closes[ends - 1] & (ends - starts > 2))
+    return quoted
 
 
 def _neighbours(lower: Sequence[str], class_codes: Positions, listed: tuple[str, ...]) -> Positions:
     """For each token and both text ends: its place among the listed words, else its class behind them."""
     positions = [_position(word, listed) for word in lower] + [len(listed)] * 2
-    return np.array([place if place < len(listed) else len(listed) + class_codes[i] for i, place in enumerate(positions)], np.int64)
+    return np.array(
+        [place if place < len(listed) else len(listed) + class_codes[i] for i, place in enumerate(positions)], np.int64
+    )
 
 
 def _position(word: str, listed: tuple[str, ...]) -> int:
@@ -229,9 +244,11 @@ def _class(word: str, tag: str) -> str:
 
 def _totals(flags: Sequence[bool]) -> Positions:
     """Running totals (tokens + 1,)."""
-    return np.concatenate([[0], np.cumsum(np.array(flags, np.int64))]).astype(np.int64)
+    totals: Positions = np.concatenate([[0], np.cumsum(np.array(flags, np.int64))]).astype(np.int64)
+    return totals
 
 
 def _any(flags: Sequence[bool], starts: Positions, ends: Positions) -> Flags:
     totals = _totals(flags)
-    return totals[ends] > totals[starts]
+    found: Flags = totals[ends] > totals[starts]
+    return found

@@ -1,11 +1,11 @@
 """Fine-tuning of the reader: a training file in, a reader with other weights out.
 
-On top of the frozen encoder two linear rankers are learned, first that of sentences, then that of spans, and between them what tells present from
-absent answers. The same file, hyperparameters and machine give the same bytes.
+On top of the frozen encoder two linear rankers are learned, first that of sentences, then that of spans, and between
+them what tells present from absent answers. The same file, hyperparameters and machine give the same bytes.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,7 +31,7 @@ AUTO_EPOCHS, AUTO_BATCH_SIZE = 8, 16
 SENTENCE_EPOCHS, SENTENCE_RATE, SENTENCE_PULL = 20, 0.05, 1e-4
 SPAN_RATE, SPAN_PULL = 0.03, 1e-4
 KEPT_SPANS = 400  # candidates of a sample: the right ones and a draw from the others, which bounds memory
-AXES_SENTENCES, AXES_EVERY = 700, 5  # sentences and every which piece of them the axes are found from: enough for 24 directions
+AXES_SENTENCES, AXES_EVERY = 700, 5  # sentences, and every which piece of them, that the axes are found from
 AXES_STRETCH = 4.0  # brings projected states to the scale of the other features
 
 # the questions that each part learns from: as they are, and so many times in other words
@@ -39,7 +39,7 @@ SENTENCE_COPIES = (Noise(drop=0.3, replace=0.9),) * 2
 SPAN_COPIES = (Noise(drop=0.3, replace=0.9),) * 2
 
 
-class TrainingCancelled(RaftError):
+class TrainingCancelled(RaftError):  # noqa: N818 - it is news, not a mistake
     """The training was cancelled; nothing was kept."""
 
 
@@ -113,7 +113,9 @@ def train(
     lessons = read_lessons(train_file, analyst, on_batch=stop_if_cancelled)
     valid = read_lessons(valid_file, analyst, on_batch=stop_if_cancelled) if valid_file else NO_LESSONS
     if not lessons.answered:
-        raise DataError(f"No row of {train_file} can be learned from (skipped: {dict(lessons.skipped)}): each needs a quoted answer.")
+        raise DataError(
+            f"No row of {train_file} can be learned from (skipped: {dict(lessons.skipped)}): each needs a quoted answer."
+        )
 
     asked = _exercises(analyst, lessons.lessons, (), hyperparameters.seed, stop_if_cancelled)
     reworded = _exercises(analyst, lessons.lessons, SENTENCE_COPIES, hyperparameters.seed, stop_if_cancelled)
@@ -122,7 +124,9 @@ def train(
 
     model = replace(Model.initial(), axes=_axes_of_meaning(lessons.lessons))
     model = replace(model, sentences=_learn_sentences(model, asked + reworded, hyperparameters.seed, stop_if_cancelled))
-    model = replace(model, presence=_learn_presence(model, asked + reworded, stop_if_cancelled) if lessons.abstaining else None)
+    model = replace(
+        model, presence=_learn_presence(model, asked + reworded, stop_if_cancelled) if lessons.abstaining else None
+    )
     schedule = hyperparameters.schedule()
     learned = _learn_spans(model, asked + replaced, examined, schedule, on_step, stop_if_cancelled)
     return TrainingResult(
@@ -167,26 +171,38 @@ def _exercises(
             for row, lesson in enumerate(lessons)
         ]
     questions = analyst.questions(asked, on_batch=checkpoint)
-    return [_Exercise(question, lesson) for question, lesson in zip(questions, [*lessons] * max(1, len(copies)), strict=True)]
+    return [
+        _Exercise(question, lesson)
+        for question, lesson in zip(questions, [*lessons] * max(1, len(copies)), strict=True)
+    ]
 
 
 def _axes_of_meaning(lessons: Sequence[Lesson]) -> Floats:
     """The directions (384, MEANING_DIMENSIONS) in which word states of the documents differ most."""
-    sentences = {sentence.text: sentence for lesson in lessons for document in lesson.documents for sentence in document}
-    states = np.concatenate([sentence.encoded.states[::AXES_EVERY] for sentence in list(sentences.values())[:AXES_SENTENCES]])
+    sentences = {
+        sentence.text: sentence for lesson in lessons for document in lesson.documents for sentence in document
+    }
+    states = np.concatenate(
+        [sentence.encoded.states[::AXES_EVERY] for sentence in list(sentences.values())[:AXES_SENTENCES]]
+    )
     centred = states.astype(np.float32) - states.mean(axis=0, dtype=np.float32)
     _, directions = np.linalg.eigh(centred.T @ centred)
     axes = directions[:, ::-1][:, :MEANING_DIMENSIONS]
-    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])  # eigenvectors have no sign of their own
+    signs = np.sign(
+        axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
+    )  # eigenvectors have no sign of their own
     return np.ascontiguousarray(axes * signs * AXES_STRETCH, np.float32)
 
 
 def _learn_sentences(model: Model, exercises: Sequence[_Exercise], seed: int, checkpoint: Callable[[], None]) -> Ranker:
-    samples = [_sentence_sample(model, exercise) for exercise in exercises if exercise.lesson.place and _proceed(checkpoint)]
-    ranker = model.sentences
-    for ranker, _ in learn(ranker, samples, Schedule(SENTENCE_EPOCHS, AUTO_BATCH_SIZE, SENTENCE_RATE, SENTENCE_PULL, seed)):
+    samples = [_sentence_sample(model, exercise) for exercise in _answered(exercises, checkpoint)]
+    learned = model.sentences
+    for ranker, _ in learn(
+        learned, samples, Schedule(SENTENCE_EPOCHS, AUTO_BATCH_SIZE, SENTENCE_RATE, SENTENCE_PULL, seed)
+    ):
         checkpoint()
-    return ranker
+        learned = ranker
+    return learned
 
 
 def _learn_presence(model: Model, exercises: Sequence[_Exercise], checkpoint: Callable[[], None]) -> Presence | None:
@@ -216,8 +232,8 @@ def _learn_spans(
 ) -> _LearnedSpans:
     """The span ranker: the last, or where there are rows to validate on, that of the epoch with the least loss on them."""
     rng = np.random.default_rng(schedule.seed)
-    samples = [_span_sample(model, exercise, rng) for exercise in exercises if exercise.lesson.place and _proceed(checkpoint)]
-    valid = [_span_sample(model, exercise, rng) for exercise in examined if exercise.lesson.place and _proceed(checkpoint)]
+    samples = [_span_sample(model, exercise, rng) for exercise in _answered(exercises, checkpoint)]
+    valid = [_span_sample(model, exercise, rng) for exercise in _answered(examined, checkpoint)]
     steps_per_epoch = -(-len(samples) // schedule.batch_size)
     best: tuple[float, int, Ranker] = (np.inf, 0, model.spans)
     step, ranker = 0, model.spans
@@ -238,7 +254,8 @@ def _sentence_sample(model: Model, exercise: _Exercise) -> Sample:
 def _span_sample(model: Model, exercise: _Exercise, rng: np.random.Generator) -> Sample:
     """The spans of the best sentences, among them the right one whatever its rank."""
     lesson = exercise.lesson
-    assert lesson.place is not None and lesson.right is not None
+    assert lesson.place is not None
+    assert lesson.right is not None
     ranked = model.rank_sentences(exercise.question, lesson.documents)
     right = ranked.places.index(lesson.place)
     best = ranked.order[:READ_SENTENCES]
@@ -246,7 +263,10 @@ def _span_sample(model: Model, exercise: _Exercise, rng: np.random.Generator) ->
     sentences: list[Sentence] = [lesson.documents[d][s] for d, s in (ranked.places[number] for number in chosen)]
     spans = model.describe_spans(exercise.question, sentences, ranked.log_probabilities[chosen])
     is_right = np.concatenate(
-        [lesson.right if number == right else np.zeros(len(sentence.spans), bool) for number, sentence in zip(chosen, sentences, strict=True)]
+        [
+            lesson.right if number == right else np.zeros(len(sentence.spans), bool)
+            for number, sentence in zip(chosen, sentences, strict=True)
+        ]
     )
     kept = np.flatnonzero(is_right | (rng.random(len(spans)) < KEPT_SPANS / len(spans)))
     return Sample(spans.take(kept), is_right[kept])
@@ -257,6 +277,8 @@ def _step(number: int, fit: Fit, examination: Fit | None) -> Step:
     return Step(number, fit.loss, fit.accuracy, *valid)
 
 
-def _proceed(checkpoint: Callable[[], None]) -> bool:
-    checkpoint()
-    return True
+def _answered(exercises: Sequence[_Exercise], checkpoint: Callable[[], None]) -> Iterator[_Exercise]:
+    for exercise in exercises:
+        checkpoint()
+        if exercise.lesson.place is not None:
+            yield exercise

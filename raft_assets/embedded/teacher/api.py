@@ -10,6 +10,9 @@ from raft_assets.embedded.teacher.phrasing import content_words
 from raft_assets.raft.sentences import split_sentences
 
 _FIELD = re.compile(r"^([a-z]\w*(?:\.[^\s:]+)?):[ \t]+(\S.*?)[ \t\r]*$", re.MULTILINE)
+_API_FIELD = re.compile(
+    r"^(?:api_\w+(?:\.[^\s:]+)?|meta_data\.\w+|functionality|env_requirements|example_code):", re.MULTILINE
+)
 _CALLABLE = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)\(")
 _ARGUMENT = "api_arguments."
 LONGEST_PURPOSE = 24  # words of a functionality that a question repeats
@@ -51,6 +54,11 @@ def api_description(chunk: str) -> ApiDescription | None:
     if "api_call" not in values or not ("functionality" in values or "api_name" in values):
         return None
     return ApiDescription(values, quotes)
+
+
+def is_fragment(chunk: str) -> bool:
+    """Whether the chunk is a part of a description that doesn't name its call, so that "the call" could be any."""
+    return bool(_API_FIELD.search(chunk)) and api_description(chunk) is None
 
 
 def template_questions(api: ApiDescription) -> list[Ranked]:
@@ -111,7 +119,7 @@ def _about_arguments(api: ApiDescription) -> Iterator[_Draft]:
             yield _Draft(f"Which argument of {api.topic} says whether {rest}?", name, field, "api_argument", 1.15)
         elif article in ("The", "A", "An"):
             yield _Draft(
-                f"Which argument of {api.topic} is {article.lower()} {rest}?", name, field, "api_argument", 1.15
+                f"Which argument of {api.topic} holds {article.lower()} {rest}?", name, field, "api_argument", 1.15
             )
 
 
@@ -119,5 +127,6 @@ def _is_given_away(question: str, answer: str) -> bool:
     """Whether the name of the call, module or argument that is asked for stands in the question."""
     match = _CALLABLE.match(answer)
     name = (match.group(1) if match else answer).lower().split(".")[-1].strip("*")
-    asked = question.lower()
-    return any(re.search(rf"(?<![\w.]){re.escape(spelled)}(?!\w)", asked) for spelled in (name, name.replace("_", " ")))
+    stem = name.removesuffix("s")
+    spellings = {name, stem, name.replace("_", " ")}
+    return any(re.search(rf"(?<![\w.]){re.escape(spelling)}s?(?!\w)", question.lower()) for spelling in spellings)

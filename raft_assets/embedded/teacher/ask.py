@@ -1,6 +1,6 @@
 """The embedded teacher's public face: questions about a chunk, with answers that stand in it word for word."""
 
-from raft_assets.embedded.teacher.api import ApiDescription, api_description, template_questions
+from raft_assets.embedded.teacher.api import ApiDescription, api_description, is_fragment, template_questions
 from raft_assets.embedded.teacher.asked import AskedQuestion, Ranked, spread
 from raft_assets.embedded.teacher.prose import Passage, cloze_questions, wh_questions
 from raft_assets.embedded.teacher.reading import prose_of
@@ -26,4 +26,5 @@ def _about_api(api: ApiDescription) -> list[Ranked]:
 
 def _about_prose(chunk: str) -> list[Ranked]:
     passage = Passage.of(prose_of(chunk))
-    return wh_questions(passage) or spread(cloze_questions(passage))[:1]
+    asked = [] if is_fragment(chunk) else wh_questions(passage)
+    return asked or spread(cloze_questions(passage))[:1]

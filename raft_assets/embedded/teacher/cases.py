@@ -92,6 +92,12 @@ class Case:
             or lowered[-1] in ("one", "ones")
         ):
             return False
+        if (
+            s.word(head(s, phrase)).removesuffix("s") in _MEMBERS
+            and not has_name(s, phrase)
+            and lowered[-1] == s.word(head(s, phrase))
+        ):
+            return False
         if lowered[0] in ("a", "an", "the") and s.tag(phrase[0] + 1) in ("JJR", "RBR"):
             return False  # "the larger crane": larger than one that was spoken of
         if self.has_topic or has_name(s, phrase):
@@ -111,21 +117,24 @@ class Case:
         return len(s.word(i)) > 3 and s.word(i) not in vague
 
     def points_back(self, span: Span) -> bool:
-        """Whether a bare "the city" among the tokens means one that was spoken of before."""
+        """Whether a bare "the city" or "the first event" among the tokens means one that was spoken of before."""
         if self.has_topic:
             return False
         s = self.s
         for i in range(*span):
             if s.tag(i) in ("WDT", "WP", "WRB") or s.word(i) in ("that", "because"):
                 return False
-            bare = s.word(i) == "the" and s.tag(i + 1) in NOUNS - PROPER and s.tag(i + 2) not in NOUNS | {"POS", "CD"}
-            if (
-                bare
-                and s.word(i + 2) not in ("of", "that", "who", "which", "between", "for", "where")
-                and self._is_known(s.word(i + 1))
-            ):
+            if s.word(i) == "the" and self._is_bare_mention(i + 1):
                 return True
         return False
+
+    def _is_bare_mention(self, i: int) -> bool:
+        """Whether behind "the" nothing but a noun stands that another sentence explains."""
+        s = self.s
+        vague = s.word(i) in _VAGUE_MODIFIERS and s.word(i + 1) in words.BACK_POINTING_NOUNS
+        noun = i + 1 if vague else i
+        bare = s.tag(noun) in NOUNS - PROPER and s.tag(noun + 1) not in NOUNS | {"POS", "CD"}
+        return bare and s.word(noun + 1) not in _COMPLEMENTS and self._is_known(s.word(noun))
 
     def _is_known(self, noun: str) -> bool:
         if self._is_past and noun not in words.UNIQUE_NOUNS:
@@ -138,10 +147,14 @@ class Case:
         return self.s.tag(self.clause.finite) == "VBD" or self.s.word(self.clause.finite) in ("was", "were", "had")
 
 
+# what says which one is meant
+_COMPLEMENTS = ("of", "that", "who", "which", "between", "for", "where")
+# of which animal or club, only another sentence says
+_MEMBERS = word_set("male female pup adult juvenile individual member mother infant")
 _VAGUE_MODIFIERS = word_set(
     "first second third final last new main original next same entire whole other following resulting early later"
     " previous two three four five six old young large small big best only current latest finished usual right"
-    " wrong correct complete remaining great different various certain"
+    " wrong correct complete remaining known great different various certain"
 )
 
 
@@ -150,6 +163,8 @@ def _definite_is_named(lowered: list[str]) -> bool:
     nouns = lowered[1:]
     if len(nouns) == 1:
         return nouns[0] not in words.GENERIC_NOUNS and not is_person_noun(nouns[0])
+    if len(nouns) <= 3 and nouns[-1] in words.GENERIC_NOUNS | words.BACK_POINTING_NOUNS:
+        return not _VAGUE_MODIFIERS.issuperset(nouns[:-1])
     return not (len(nouns) == 2 and nouns[0] in _VAGUE_MODIFIERS)
 
 
@@ -158,7 +173,7 @@ def members(s: TaggedSentence, phrase: Span) -> list[Span]:
     found: list[Span] = []
     start = phrase[0]
     for i in range(*phrase):
-        if s.word(i) in (",", "and", "&"):
+        if s.word(i) in (",", "and", "or", "&"):
             if i > start:
                 found.append((start, i))
             start = i + 1

@@ -18,7 +18,10 @@ _MAY_END_IN_PREPOSITION = frozenset(("called", "used_for", "agent"))
 
 _POINTING = re.compile(
     r"\b(?:he|she|it|they|him|them|this|these|those|here|we|you|I|us|me|former|latter|itself|themselves|said|following|above|below|similar|respective|respectively|corresponding|aforementioned|another"
-    r"|comparable|the other|the same(?! time)|one of the)\b"
+    r"|comparable|the other|the same(?! time)|one of the|every one|each one|a different)\b"
+)
+_PERSON_FIRST = re.compile(
+    r"(?:[\w ]+, )?[\w ]*?\b(?:did|does|has|had|was|is|will|can|could|may|must|would|Who)\b [A-Z]"
 )
 _POSSESSIVE = re.compile(r"\b(his|her|its|their)\b")
 _DANGLING = re.compile(
@@ -99,7 +102,7 @@ def _is_self_contained(question: str, rule: str) -> bool:
         return False
     if possessive.group(1) == "their":
         return bool(re.search(r"[a-z]s\b|\bpeople\b", before))
-    return possessive.group(1) == "its" or bool(re.search(r"\b[A-Z]\w+", before[4:]))
+    return possessive.group(1) == "its" or bool(_PERSON_FIRST.match(before))
 
 
 def _is_answer(answer: str, rule: str, *, has_topic: bool) -> bool:
@@ -113,6 +116,8 @@ def _is_answer(answer: str, rule: str, *, has_topic: bool) -> bool:
         return False
     if rule not in ("reason", "used_for", "means") and _POINTING.search(answer.lower()):
         return False
+    if re.match(r"(?:an? |the )?(?:different|other|similar|certain|same)\b", answer, re.IGNORECASE):
+        return False
     bare = _BARE_NOUN.fullmatch(answer)
     vague = bare is not None and bare.group(1).lower() in words.GENERIC_NOUNS and not has_topic
     return bool(re.search(r"\w", answer)) and not vague
@@ -123,4 +128,5 @@ def _gives_away(question: str, answer: str, rule: str) -> bool:
     meaning = content_words(answer) or answer.lower().split()
     if rule not in ("reason", "definition", "used_for") and re.search(rf"\b{re.escape(answer.lower())}\b", asked):
         return True
-    return sum(word in asked for word in meaning) > GIVEN_AWAY * len(meaning)
+    # "competitors" give "compete" away
+    return sum((word[:6] if len(word) > 7 else word) in asked for word in meaning) > GIVEN_AWAY * len(meaning)

@@ -83,9 +83,11 @@ class Clause:
     @cached_property
     def rest_points_elsewhere(self) -> bool:
         """Whether a pronoun stands behind the verb."""
-        return self.sentence.any_tag(self.rest, self.end, ("PRP",)) or self.sentence.any_word(
-            self.rest, self.end, _DEMONSTRATIVES
-        )
+        s = self.sentence
+        that_one = any(
+            s.word(i) == "that" and s.tag(i - 1) in ("IN", "TO") for i in range(self.rest, self.end)
+        )  # "of that sum"
+        return that_one or s.any_tag(self.rest, self.end, ("PRP",)) or s.any_word(self.rest, self.end, _DEMONSTRATIVES)
 
 
 _DEMONSTRATIVES = ("this", "these", "those", "such", "here", "there", "former", "latter", "itself", "themselves")
@@ -125,7 +127,7 @@ def _sentence_stop(s: TaggedSentence) -> int | None:
     return hard if s.word(hard) in (";", ":") and hard > 7 else None
 
 
-def _opening(s: TaggedSentence, stop: int) -> tuple[Span | None, int]:
+def _opening(s: TaggedSentence, stop: int) -> tuple[Span | None, int]:  # noqa: PLR0911 - a decision list
     """The leading prepositional phrase (None where there is none) and where the subject begins.
 
     The sentence's end where it can't be told.
@@ -141,7 +143,7 @@ def _opening(s: TaggedSentence, stop: int) -> tuple[Span | None, int]:
         return None, start
     comma = next((i for i in range(start + 1, min(start + _LEAD_LENGTH, stop)) if s.word(i) == ","), None)
     if comma is not None and s.tag(comma + 1) == "CD" and s.tag(comma - 1) == "CD":  # "On May 3, 1990, ..."
-        comma = comma + 2 if s.word(comma + 2) == "," else comma
+        return (start, comma + 2), comma + 2 + (s.word(comma + 2) == ",")
     if comma is None:
         return _lead_without_comma(s, start, stop)
     if s.any_tag(start, comma, (*FINITE, "WDT", "WP", "WRB")):
@@ -329,7 +331,11 @@ def _comma_ends(s: TaggedSentence, start: int, i: int, stop: int) -> bool | None
     word, tag = s.word(i + 1), s.tag(i + 1)
     if s.tag(i - 1) in ADJECTIVES and tag in ADJECTIVES | {"VBN", "VBD"} and s.tag(i + 2) in NOUNS:
         return False
-    if word in words.SUBORDINATORS or tag in ("WDT", "WP", "WRB", "VBG", "IN", "PRP", "TO", "VBN", "EX", "RB"):
+    if (
+        word in words.SUBORDINATORS
+        or tag in FINITE
+        or tag in ("WDT", "WP", "WRB", "VBG", "IN", "PRP", "TO", "VBN", "EX", "RB")
+    ):
         return True
     if word in ("and", "or", "but", "nor"):
         is_list = "," in s.lowered[start:i]
@@ -368,7 +374,7 @@ def _begins_clause(s: TaggedSentence, i: int, stop: int) -> bool:
 def _verb_soon(s: TaggedSentence, i: int, stop: int) -> bool:
     """Whether a finite verb comes before the next comma."""
     for k in range(i, min(i + 12, stop)):
-        if s.word(k) == ",":
+        if s.word(k) in (",", "that") or s.tag(k) in ("WDT", "WP", "WRB"):
             return False
         if s.tag(k) in FINITE:
             return True

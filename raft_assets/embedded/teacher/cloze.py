@@ -7,7 +7,7 @@ from raft_assets.embedded.teacher import words
 from raft_assets.embedded.teacher.phrases import TaggedSentence, noun_phrase_end
 from raft_assets.embedded.teacher.tagging import FINITE, PROPER
 
-SENTENCE_WORDS = range(7, 33)
+SENTENCE_WORDS = range(6, 41)
 LONGEST_ANSWER = 5  # words
 
 
@@ -23,11 +23,7 @@ class Cloze:
 
 def cloze(s: TaggedSentence) -> Cloze | None:
     """The best gap in the sentence, None where it is no sentence of facts or begins by pointing at another."""
-    if (
-        len(s.text.split()) not in SENTENCE_WORDS
-        or len(s) < 4
-        or s.word(0) in words.PRONOUNS | words.OPENING_ADVERBS | words.POINTING
-    ):
+    if len(s.text.split()) not in SENTENCE_WORDS or len(s) < 4 or s.word(0) in words.OPENING_ADVERBS | words.POINTING:
         return None
     names = sum(token.tag in PROPER for token in s.tokens)
     if names > 0.55 * len(s) or not s.any_tag(0, len(s), FINITE):

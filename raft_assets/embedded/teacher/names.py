@@ -25,6 +25,7 @@ _THING = re.compile(r"\b(?:[Tt]he|[Aa]n?) ([A-Z][\w'’-]+)\b")
 _FULL_NAME = re.compile(r"\b([A-Z][\w'’-]+)((?: (?:de|van|von|di|[A-Z]\.|[A-Z][\w'’-]+)){1,3})")
 
 
+_PLURAL = re.compile(r"\b[a-z]{3,}[^s\W]s\b")
 _INTRODUCED = re.compile(r"\b(?:[Aa]n?|one|another|some|two|three|four|several)((?: [\w-]+){1,3})")
 
 
@@ -86,8 +87,9 @@ def names_in(sentences: Iterable[str]) -> Names:
 
 
 def introduced_in(sentence: str) -> frozenset[str]:
-    """The words that a sentence introduces: behind "a new receiver", "the receiver" means that one."""
-    return frozenset(word.lower() for match in _INTRODUCED.finditer(sentence) for word in match.group(1).split())
+    """The words that a sentence introduces: behind "a receiver" and "hairs", "the hairs" means those hairs."""
+    singular = {word.lower() for match in _INTRODUCED.finditer(sentence) for word in match.group(1).split()}
+    return frozenset(singular.union(_PLURAL.findall(sentence)))
 
 
 def is_person_noun(word: str) -> bool:

@@ -117,7 +117,8 @@ def _within_lead(case: Case, rule: Rule) -> Iterator[Draft]:
 
 _DISCOURSE = re.compile(
     r"in (?:addition|fact|contrast|general|particular|reality|practice|total|short|turn|the end)"
-    r"|for (?:example|instance)|as a result|of course|on average|on the other hand|by contrast|at (?:first|last)|above all",
+    r"|for (?:example|instance)|as a result|of course|on average|on the other hand|by contrast|at (?:first|last)"
+    r"|above all",
     re.IGNORECASE,
 )
 

@@ -12,6 +12,7 @@ _REFERENCE_MARK = re.compile(
     r"\[\s?(?:\d{1,3}|[a-z]|note \d+|nb \d+|citation needed|[a-z ]{2,20}\?)\s?\](?::\s?\d+(?:[–-]\d+)?)?"
 )
 _EMPHASIS = re.compile(r"(?<![\w*_])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*_])|`")
+_FIELD_NAME = re.compile(r"^(?:\w+_\w+|functionality)(?:\.\w+)?:\s+")  # "meta_data.description: "
 _HARD = re.compile(r"--|https?:|www\.|\w-\n|[{}<>|\\=]")
 # a capital in mid-sentence where no sentence begins: a caption or heading ran into the sentence
 _POLLUTED = re.compile(
@@ -55,7 +56,8 @@ class Prose:
 
 def prose_of(text: str) -> list[Prose]:
     """The sentences of the text, headings left out."""
-    return [Prose(quote, _on_one_line(quote)) for quote in split_sentences(text) if not quote.startswith("#")]
+    quotes = (_FIELD_NAME.sub("", quote) for quote in split_sentences(text) if not quote.startswith("#"))
+    return [Prose(quote, _on_one_line(quote)) for quote in quotes]
 
 
 def _on_one_line(quote: str) -> str:

@@ -48,6 +48,7 @@ _FLOATING_ADVERBS = word_set(
     "therefore thus also sometimes even often still then usually typically generally only just however later now"
     " always never soon once twice again"
 )
+_PARTICLES = word_set("off out up down over away on back")
 _ONLY_PREPOSITIONS = word_set(
     "of in on at by from with for into onto during among between through under within without"
 )
@@ -360,6 +361,8 @@ def _find_the_verb(words: Sequence[str], tags: list[str]) -> None:
         if subject == "CD" and is_known_as(words[i], "NOUN") and tags[i - 2] not in PROPER:
             continue  # "over 50 knots"
         form = {"NNS": "VBZ", "VBZ": "VBZ", "VBN": "VBD", "VBD": "VBD"}.get(tags[i], "VBP" if plural else "VBD")
+        if form == "VBD" and plural and form not in forms_of(words[i]):
+            form = "VBP"
         if form in forms_of(words[i]) and not (form == "VBD" and place.near_word(1) in ("by", "as")):
             candidates.append((i, form))
     verbs = [(i, form) for i, form in candidates if _lexicon().get(words[i], "").startswith("VB")]
@@ -448,6 +451,13 @@ def _participle(p: _Place) -> str | None:  # noqa: PLR0911 - a decision list
     return None
 
 
+def _adjective(p: _Place) -> str | None:
+    """A noun that the dictionary knows as an adjective only: "twin asymmetric fins"."""
+    if p.tag == "NN" and p.word.islower() and is_known_as(p.lower, "ADJ") and not is_known_as(p.lower, "NOUN"):
+        return "JJ"
+    return None
+
+
 def _noun_that_is_an_adverb_elsewhere(p: _Place) -> str | None:
     """ "in a well beneath the steps" """
     return "NN" if p.lower == "well" and p.near(-1) == "DT" and p.near(1) not in ADJECTIVES | NOUNS | {"VBN"} else None
@@ -510,7 +520,9 @@ def _verb_taken_for_noun(p: _Place) -> str | None:
         return None
     plural_before = p.near(-1) in ("NNS", "NNPS") or (p.near(-1) == "RB" and p.near(-2) == "NNS")
     if p.tag == "NNS" and "VBZ" in forms_of(p.lower) and not plural_before and behind != "VBN":
-        return None if "VBP" in forms_of(p.near_word(1)) and behind in ("NN", "VB") else "VBZ"  # "night boats run"
+        other = 2 if behind == "RB" else 1
+        is_subject = "VBP" in forms_of(p.near_word(other)) and p.near(other) in ("NN", "VB", "VBN", "VBP", "JJ")
+        return None if is_subject else "VBZ"  # "night boats run"
     if (
         p.tag in ("NN", "VB", "JJ", "IN")
         and plural_before
@@ -534,7 +546,7 @@ def _second_predicate(p: _Place) -> str | None:
     ):
         return None
     objects = ("DT", "CD", "PRP$", "PRP", "NNS", "NNP", "RB", *(("IN", "TO", "NN") if p.tag == "VBN" else ("JJ", "TO")))
-    return p.tags[last] if p.near(1) in objects else None
+    return p.tags[last] if p.near(1) in objects or p.near_word(1) in _PARTICLES else None
 
 
 def _verb_before_bare_object(p: _Place) -> str | None:
@@ -587,6 +599,7 @@ _CORRECTIONS: tuple[Callable[[_Place], str | None], ...] = (
     _name,
     _relative_verb,
     _reported,
+    _adjective,
     _noun_that_is_an_adverb_elsewhere,
     _second_predicate,
     _participle,

@@ -20,6 +20,8 @@ POINTING = word_set(
 # "many bats" and "other boats" are no subject that a question could name
 QUANTIFIERS = word_set(
     "other others another both many some most several few all each any more none one every much less half no enough"
+    " various different certain numerous multiple"
+    " subsequent further additional"
 )
 SMALL_NUMBERS = word_set(
     "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
@@ -36,20 +38,22 @@ PERSON_NOUNS = word_set(
     " princess duke baron professor doctor scientist researcher biologist zoologist artist musician composer"
     " photographer journalist editor designer engineer inventor shaper hunter servant teacher student wife husband"
     " father mother son daughter brother sister child children friend lover villain hero heroine protagonist"
-    " sailor athlete champion fan viewer user owner scholar filmmaker cinematographer lady kiteboarder bodyboarder"
-    " wakeboarder beginner local physicist chemist physiologist anatomist naturalist priest surgeon botanist"
+    " sailor athlete champion viewer user owner scholar filmmaker cinematographer lady kiteboarder bodyboarder"
+    " wakeboarder beginner physicist chemist physiologist anatomist naturalist priest surgeon botanist"
     " neuroscientist microbiologist ecologist veterinarian physician astronomer geologist geographer manager chief"
     " captain master officer pilot foreman forewoman warden ranger inspector keeper harbourmaster harbormaster"
-    " mayor minister president chairman chairwoman chair secretary treasurer clerk assistant cook mechanic"
+    " mayor minister president chairman chairwoman secretary treasurer clerk assistant cook mechanic"
     " electrician technician carpenter mason architect merchant trader fisherman fishermen auctioneer diver"
     " skipper deckhand volunteer worker employee colleague newcomer visitor passenger driver operator agent tenant"
-    " guard guide nurse medic dispatcher controller caver conservationist expert specialist founder entrepreneur"
+    " nurse medic dispatcher controller caver conservationist expert specialist founder entrepreneur"
     " businessman businesswoman lawyer lord monk abbot bishop governor commander admiral lieutenant sergeant"
     " soldier painter poet resident inhabitant villager citizen commuter tourist hiker smuggler porter traveller"
     " traveler candidate pupil member neighbour neighbor schoolchild schoolteacher shopkeeper competitor referee"
     " opponent winner loser learner patient victim survivor settler explorer missionary observer listener reader"
     " vendor landlord partner parent adult teenager spectator witness heir slave nun supervisor coordinator leader"
-    " head instructor trainer planner lasher stevedore docker bosun apprentice buyer seller customer"
+    " instructor trainer planner lasher stevedore docker bosun apprentice buyer seller customer"
+    " guards guides fans locals"
+    " infant"
 )
 HUMAN_VERBS = word_set(
     "direct write play portray star act say state tell claim argue explain describe note compose marry study"
@@ -120,6 +124,7 @@ BACK_POINTING_NOUNS = word_set(
     " sport kind two three four five others same contract job position area site location species difference"
     " differences chain finding findings law rate loss losses decline approach hotel category surprise effort"
     " efforts campaign programme program work amount ban victim news"
+    " individual individuals family camp route sum edge"
 )
 # what a description calls the call that it describes
 TOPIC_NOUNS = word_set("function method call class constructor")

@@ -25,7 +25,7 @@ def test_every_field_is_asked_about() -> None:
         "What does hashlib.file_digest do?": "Computes the digest of an open file",
         "Which module is needed to compute the digest of an open file?": "hashlib",
         "Which API version is given for hashlib.file_digest?": "3.11",
-        "Which argument of hashlib.file_digest is the binary file that is read?": "fileobj",
+        "Which argument of hashlib.file_digest holds the binary file that is read?": "fileobj",
         "Which argument of hashlib.file_digest says whether the digest serves a security purpose?": "usedforsecurity",
         "What does hashlib.file_digest return?": "a hash object",
         "What makes hashlib.file_digest raise OSError?": "A file opened in text mode",
@@ -53,13 +53,20 @@ def test_an_imperative_description_of_a_chained_call_is_asked_by_its_name() -> N
     )
     questions = asked_of(description)
     assert "Which call creates a new draft email in an account?" in questions
-    assert "Which argument of the call “Gmail drafts” is the address of the account?" in questions
+    assert "Which argument of the call “Gmail drafts” holds the address of the account?" in questions
 
 
 def test_a_description_whose_functionality_stands_in_another_chunk_is_asked_about_its_arguments() -> None:
     rest = "api_name: Hash\napi_call: hashlib.new(name)\napi_arguments.name: The algorithm to use."
-    assert list(asked_of(rest)) == ["Which argument of hashlib.new is the algorithm to use?"]
+    assert list(asked_of(rest)) == ["Which argument of hashlib.new holds the algorithm to use?"]
 
 
 def test_no_cloze_question_is_asked_of_an_api() -> None:
     assert asked_of("api_name: Hash\napi_call: f(x)\nfunctionality: Hash.") == {}
+
+
+def test_a_part_of_a_description_that_does_not_name_its_call_gets_a_cloze_question() -> None:
+    part = "meta_data.description: The method returns a hash object. An absent key makes the call raise KeyError."
+    questions = ask(part, count=5)
+    assert [asked.kind for asked in questions] == ["cloze"]
+    assert "meta_data" not in questions[0].question

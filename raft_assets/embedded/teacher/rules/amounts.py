@@ -11,6 +11,7 @@ from raft_assets.embedded.teacher.tagging import NOUNS, PROPER, is_number
 from raft_assets.embedded.teacher.words import word_set
 
 _FRONTED = ("at", "in", "on", "to", "from", "into")
+_PHRASAL = word_set("send bring hand take fill turn give check book cut move break")  # "sent in 386 reports"
 _TIME_UNITS = word_set(
     "second seconds minute minutes hour hours day days week weeks month months year years decades centuries"
     " percent times milliseconds"
@@ -77,6 +78,8 @@ def count_of_object(case: Case) -> Iterator[Draft]:
             continue
         end = noun_phrase_end(s, number, clause.end)
         before = i - bool(preposition)
+        if s.word(end) == "ago" or (before == clause.rest and clause.verb in _PHRASAL and preposition == "in"):
+            return
         if (
             _is_countable(s, number, end)
             and belongs_to_verb(clause, before)

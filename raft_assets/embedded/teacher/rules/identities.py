@@ -52,7 +52,9 @@ def called(case: Case) -> Iterator[Draft]:
             return
         start += 1
     end = noun_list_end(s, start, clause.end)
-    if end > start and s.word(start) not in ("after", "for") and (end == clause.end or s.tag(end) == "IN"):
+    if s.word(start) in ("after", "for") or (clause.verb in ("name", "title") and s.word(start) in ("a", "an")):
+        return  # "was named an official event" is an honour, no name
+    if end > start and (end == clause.end or s.tag(end) == "IN"):
         yield from case.ask("What", stop=start, answer=(start, end))
 
 
@@ -85,7 +87,8 @@ def definition(case: Case) -> Iterator[Draft]:
     if end == start or not (s.word(start) in ("a", "an", "the") or s.tag(end - 1) == "NNS"):
         return
     complement = head(s, (start, end))
-    wh = "Who" if case.subject_is_person or is_person_noun(s.word(complement)) else "What"
+    is_person = case.subject_is_person or (has_name(s, clause.subject) and is_person_noun(s.word(complement)))
+    wh = "Who" if is_person and s.word(complement) != "member" else "What"
     if s.word(start) == "the" and (s.any_tag(start, end, ("JJS", "RBS")) or s.any_word(start, end, _SUPERLATIVES)):
         specific = content_words(s.words(end, clause.end)) or has_name(s, (start, end)) or end - start > 4
         whole = s.word(clause.end) != "," or s.tag(clause.end + 1) in ("WDT", "WP", "WRB", "CC", "IN")
@@ -97,11 +100,6 @@ def definition(case: Case) -> Iterator[Draft]:
         and _may_be_defined(case)
         and s.word(complement) not in _EMPTY
     ):
-        wh = (
-            "Who"
-            if case.subject_is_person or (has_name(s, clause.subject) and is_person_noun(s.word(complement)))
-            else "What"
-        )
         yield Draft(f"{wh} {s.word(clause.finite)} {subject(clause)}", s.characters(start, clause.end))
 
 

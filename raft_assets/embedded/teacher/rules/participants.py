@@ -36,7 +36,12 @@ def agent(case: Case) -> Iterator[Draft]:
         return
     if is_personal(case, span):
         yield from case.ask("By whom", stop=clause.end, drop=(by, end), answer=span)
-    elif not has_name(s, span) and end == clause.end and s.word(by + 1) not in words.PRONOUNS:
+    elif (
+        not has_name(s, span)
+        and end == clause.end
+        and s.word(by + 1) not in words.PRONOUNS | {"default", "hand", "law"}
+        and by == clause.rest
+    ):
         yield from case.ask("What", stop=by + 1, answer=span)
 
 
@@ -48,7 +53,7 @@ _TAKES_COMPLEMENT = word_set(
 )
 _VAGUE_OBJECTS = word_set(
     "birth rise emphasis attention advantage account care ability abilities time way lot part place role number"
-    " years times amount use sense shape point need question effect door everything something nothing completion"
+    " years times amount use sense shape point need question effect door everything something nothing completion free"
 )
 
 
@@ -66,6 +71,8 @@ def object_(case: Case) -> Iterator[Draft]:
     start = clause.rest
     end = noun_list_end(s, start, clause.end)
     span = (start, end)
+    if not case.has_topic and end - start == 2 and s.word(start) == "the":
+        return  # "the route" is no answer
     if (
         end == start
         or not _is_whole_object(s, span, clause.end)
@@ -84,7 +91,7 @@ def _is_whole_object(s: TaggedSentence, span: Span, stop: int) -> bool:
     start, end = span
     if (
         s.tag(start) in ("RB", "VBN", "VBG", "PRP$", '"')
-        or s.word(end - 1) in _VAGUE_OBJECTS
+        or s.word(head(s, span)) in _VAGUE_OBJECTS
         or words.PRONOUNS.intersection(token.lower for token in s.tokens[start:end] if token.word != "None")
     ):
         return False

@@ -63,7 +63,7 @@ def reason(case: Case) -> Iterator[Draft]:
         or s.any_word(clause.rest, stop, ("this", "these", "such", "those"))
     ):
         return
-    sentence_stop = len(s) - 1 if s.tag(len(s) - 1) == "." else len(s)
+    sentence_stop = next((i for i in range(first, len(s)) if s.word(i) in (".", ":", ";", "!")), len(s))
     verb = (
         next((i for i in range(first, sentence_stop) if s.tag(i) in FINITE), first + 1)
         if match.group(1) in ("because", "so that")

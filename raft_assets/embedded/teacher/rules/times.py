@@ -53,12 +53,13 @@ _TIME_PHRASES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             "How often",
             rf"({_ABOUT}{_TIMES} (?:a|an|per|every|each) (?:second|minute|hour|day|week|month|year|shift|season))",
         ),
+        ("When", rf"({_ABOUT}{_NUMBER}(?: (?:hundred|thousand|million|billion))? {_UNIT} ago)"),
         ("For how long", rf"for ({_DURATION})"),
         ("Within what time", rf"within ({_DURATION})"),
     )
 )
 _PHRASE_BEGINS = ("IN", "DT", "TO", "RB", "CD", "NNS", "NN", "JJ")
-_NOT_BEHIND, _NOT_BEFORE = ("of", "old", "and", "or"), ("open", "valid", "only")
+_NOT_BEHIND, _NOT_BEFORE = ("of", "old", "and", "or"), ("open", "valid", "only", "and", "or")
 _AFTER_PHRASE = (*NOUNS, "JJ", "POS", "CD")  # a noun behind the phrase owns it: "in 2012 dollars"
 
 
@@ -71,7 +72,7 @@ def time_in_lead(case: Case) -> Iterator[Draft]:
     for wh, pattern in _TIME_PHRASES:
         match = pattern.match(s.text, start)
         if match and match.end() == end:
-            question = inverted(clause, stop=clause.end)
+            question = inverted(clause, stop=clause.end) if _tense_fits(case, wh) else None
             if question and not case.points_back((clause.rest, clause.end)):
                 yield Draft(f"{wh} {question}", match.span(1))
             return
@@ -102,9 +103,15 @@ def _ask_for_time(case: Case, wh: str, i: int, match: re.Match[str]) -> Iterator
     end = next((k + 1 for k in range(i, clause.end) if s.tokens[k].end == match.end()), None)
     if end is None or s.word(i - 1) in _NOT_BEFORE or (end < clause.end and _goes_on(s, end)):
         return
-    question = inverted(clause, stop=clause.end, drop=(i, end))
+    question = inverted(clause, stop=clause.end, drop=(i, end)) if _tense_fits(case, wh) else None
     if question and not case.points_back((clause.rest, clause.end)):
         yield Draft(f"{wh} {question}", match.span(1))
+
+
+def _tense_fits(case: Case, wh: str) -> bool:
+    """Whether the verb's tense may stand with a year: "in 2009, the revolution shows no sign" is no event of 2009."""
+    clause = case.clause
+    return wh != "In what year" or clause.has_auxiliary or case.s.tag(clause.finite) not in ("VBZ", "VBP")
 
 
 def _goes_on(s: TaggedSentence, end: int) -> bool:

@@ -1,0 +1,35 @@
+"""What a question asks for is read from its words."""
+
+import pytest
+
+from raft_assets.embedded.encoder import Encoder
+from raft_assets.embedded.reader.passages import Analyst
+from raft_assets.embedded.reader.questions import KINDS
+
+CASES = (
+    ("When was the lighthouse built?", "when", set()),
+    ("In which year was it built?", "when", {"year"}),
+    ("What caught the surfer when he fell?", "what_acts", set()),  # the first question word counts
+    ("How many unused holiday days are left?", "how_many", {"unused", "holiday", "day"}),
+    ("How long is a longboard?", "measure", set()),
+    ("What does a boat owner pay for a mooring?", "measure", set()),
+    ("Where does the mud end up?", "where", set()),
+    ("Why is ice made at night?", "why", set()),
+    ("Whom did the crew elect?", "who", set()),
+    ("How is butter made?", "how", set()),
+    ("How do I copy a folder?", "how_to", set()),
+    ("Which call copies a folder?", "call", {"call"}),
+    ("What kind of vessel drags the buoys?", "which", {"vessel"}),
+    ("What eats moths?", "what_acts", set()),
+    ("What do bats eat?", "what_object", set()),
+    ("What is the longest time that a ship may stay?", "what", {"long", "time"}),
+    ("The bat is a ____.", "cloze", set()),
+    ("Is a bat a bird?", "yes_no", set()),
+    ("Tell me about bats.", "other", set()),
+)
+
+
+@pytest.mark.parametrize(("text", "kind", "wanted"), CASES)
+def test_kind_and_wanted_noun_are_read(encoder: Encoder, text: str, kind: str, wanted: set[str]) -> None:
+    question = Analyst(encoder).question(text)
+    assert (KINDS[question.kind], set(question.wanted)) == (kind, wanted)
