@@ -25,17 +25,17 @@ def definitions() -> dg.Definitions:
         jobs=[
             dg.define_asset_job(
                 LINEAGE_JOB,
-                selection="*",
+                selection=dg.AssetSelection.all(),
                 description="The whole lineage of a domain, from its documents to its eval report.",
             ),
             dg.define_asset_job(
                 "dataset",
-                selection="+key:training_files",
+                selection=dg.AssetSelection.assets("training_files").upstream(),
                 description="From documents to training files: nothing is trained yet.",
             ),
             dg.define_asset_job(
                 "evaluation",
-                selection="group:evaluation",
+                selection=dg.AssetSelection.groups("evaluation"),
                 description="Answers, scores and report of the student that is deployed.",
             ),
         ],

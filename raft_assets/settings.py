@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import dotenv
 import yaml
@@ -319,7 +320,8 @@ class Environment:
             raise SettingsError(
                 f"{role} is half configured: set {names[0]}, or {names[1]} for a service that needs no key."
             )
-        return Endpoint(role, "openai", model, base_url or OPENAI_BASE_URL, SecretStr(key) if key else None)
+        address = _without_credentials(names[1], base_url or OPENAI_BASE_URL)
+        return Endpoint(role, "openai", model, address, SecretStr(key) if key else None)
 
     def _azure(self, role: Role, prefix: str) -> Endpoint | None:
         names = [f"{prefix}_AZURE_OPENAI_{part}" for part in ("API_KEY", "ENDPOINT", "DEPLOYMENT")]
@@ -337,7 +339,7 @@ class Environment:
             role,
             "azure",
             str(model),
-            str(address),
+            _without_credentials(names[1], str(address)),
             SecretStr(key) if key else None,
             self.get(f"{prefix}_OPENAI_API_VERSION"),
         )
@@ -454,6 +456,16 @@ class Workplace:
                 f"There is no preset {name!r} in {self.presets}. Allowed: {', '.join(self.preset_names())}."
             )
         return _read_yaml(file) if file.is_file() else {}
+
+
+def _without_credentials(name: str, address: str) -> str:
+    """An address stands in tables, reports and errors: a password in it would stand there, too."""
+    if "@" in urlsplit(address).netloc:
+        raise SettingsError(
+            f"{name} holds a user or password: "
+            f"put the key into {name.rpartition('_OPENAI_')[0]}_OPENAI_API_KEY instead."
+        )
+    return address
 
 
 def dotted(settings: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:

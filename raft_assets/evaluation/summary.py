@@ -8,7 +8,7 @@ import pandas as pd
 
 from raft_assets.errors import DataError
 from raft_assets.evaluation.metrics import METRICS, QUOTE_METRICS
-from raft_assets.evaluation.statistics import paired_bootstrap
+from raft_assets.evaluation.statistics import bootstrap_columns
 from raft_assets.evaluation.wording import counted
 from raft_assets.raft.tables import Arm, Score
 
@@ -51,23 +51,44 @@ def pair(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize(scores: Iterable[Score] | pd.DataFrame, *, draws: int, seed: int = 0) -> pd.DataFrame:
-    """One row per source, arm and metric, means over the pairs and the 95 % interval of their difference; columns:
-    `COLUMNS`.
+    """One row per source, arm and metric: means over the pairs, and the 95 % interval of their difference.
 
-    `low` and `high` are NaN below two clusters. Metrics of quotes count the questions on which both models quoted.
+    Columns: `COLUMNS`; `low` and `high` are NaN below two clusters. Metrics of quotes count the questions on which both
+    models quoted.
     """
-    rows = []
-    for (source, arm, metric), group in pair(scores).groupby(["source", "arm", "metric"], sort=False):
-        clusters = group["cluster"].nunique()
-        low = high = math.nan
-        if clusters > 1:
-            interval = paired_bootstrap(
-                group["baseline"], group["student"], clusters=group["cluster"].tolist(), draws=draws, seed=seed
-            )
-            low, high = interval.low, interval.high
-        baseline, student = float(group["baseline"].mean()), float(group["student"].mean())
-        rows.append((source, arm, metric, len(group), clusters, baseline, student, student - baseline, low, high))
+    pairs = pair(scores)
+    rows = [
+        (source, arm, *row)
+        for (source, arm), group in pairs.groupby(["source", "arm"], sort=False)
+        for metrics in _same_questions(group)
+        for row in _compared(group[group["metric"].isin(metrics)], draws, seed)
+    ]
     return in_order(pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _same_questions(pairs: pd.DataFrame) -> list[list[str]]:
+    """Metrics in groups that were measured on the same questions, so that they can be resampled together."""
+    groups: dict[frozenset[str], list[str]] = {}
+    for metric, of_metric in pairs.groupby("metric"):
+        groups.setdefault(frozenset(of_metric["question_id"]), []).append(str(metric))
+    return list(groups.values())
+
+
+def _compared(pairs: pd.DataFrame, draws: int, seed: int) -> list[tuple[object, ...]]:
+    """The columns from `metric` on, of metrics that were measured on the same questions."""
+    wide = pairs.pivot(index=["question_id", "cluster"], columns="metric", values=["baseline", "student"])
+    baseline, student = wide["baseline"], wide["student"]
+    clusters = wide.index.get_level_values("cluster").tolist()
+    count = len(set(clusters))
+    limits = [(math.nan, math.nan)] * len(baseline.columns)
+    if count > 1:
+        intervals = bootstrap_columns((student - baseline).to_numpy(), clusters=clusters, draws=draws, seed=seed)
+        limits = [(interval.low, interval.high) for interval in intervals]
+    means = {metric: (float(baseline[metric].mean()), float(student[metric].mean())) for metric in baseline.columns}
+    return [
+        (metric, len(wide), count, before, after, after - before, low, high)
+        for (metric, (before, after)), (low, high) in zip(means.items(), limits, strict=True)
+    ]
 
 
 def in_order(summary: pd.DataFrame) -> pd.DataFrame:

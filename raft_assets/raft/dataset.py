@@ -1,4 +1,4 @@
-"""RAFT rows: a question among its oracle document and distractors, in the split of its oracle; and the check that nothing leaks.
+"""RAFT rows: a question, its oracle document among distractors, answer and split; and the check that nothing leaks.
 
 `leaks` judges finished rows by itself and knows nothing of how they were assembled.
 """
@@ -25,7 +25,12 @@ class Assembly:
     """The rows of a domain, made one at a time while they are read."""
 
     def __init__(
-        self, pairs: Sequence[QAPair], chunks: Mapping[str, Chunk], pool: Pool, plan: SplitPlan, settings: DatasetSettings
+        self,
+        pairs: Sequence[QAPair],
+        chunks: Mapping[str, Chunk],
+        pool: Pool,
+        plan: SplitPlan,
+        settings: DatasetSettings,
     ) -> None:
         self.plan = plan
         self._pairs = sorted(pairs, key=lambda pair: pair.question_id)
@@ -62,7 +67,9 @@ class Assembly:
     def _row(self, pair: QAPair) -> RaftRow:
         split = self.plan.splits[pair.chunk_id]
         distractors = self._distractors(pair, _NOTHING if split == "eval" else self.plan.withheld)
-        has_oracle = split == "eval" or not distractors or draw(self._settings.seed, pair.question_id, "p") < self._settings.p
+        has_oracle = (
+            split == "eval" or not distractors or draw(self._settings.seed, pair.question_id, "p") < self._settings.p
+        )
         shown = [pair.chunk_id, *distractors[: self._settings.distractors]] if has_oracle else distractors
         shown.sort(key=lambda chunk_id: (draw(self._settings.seed, pair.question_id, chunk_id, "order"), chunk_id))
         abstains = not has_oracle and self._settings.without_oracle == "abstain"
@@ -84,7 +91,7 @@ class Assembly:
         )
 
     def _distractors(self, pair: QAPair, forbidden: AbstractSet[str]) -> list[str]:
-        """One more than a row with its oracle shows: it takes the oracle's place, so that the number of documents tells nothing."""
+        """One more than beside an oracle: it takes the oracle's place, so that the number of documents says nothing."""
         return pick(
             pair.chunk_id,
             pool=self._pool,
@@ -103,7 +110,7 @@ class Assembly:
         self._counts["without_oracle"] += not row.has_oracle
 
 
-def assemble(
+def assemble(  # noqa: PLR0917 - the tables in the order of the lineage
     pairs: Iterable[QAPair],
     chunks: Sequence[Chunk],
     vectors: Mapping[str, Vector] | None,
@@ -113,7 +120,8 @@ def assemble(
 ) -> Assembly:
     """RAFT rows of the accepted pairs. Raises DataError where these are too few for training and evaluation.
 
-    `vectors` are needed for hard negatives only. A row that loses its oracle by `p` keeps it where no distractor is to be had.
+    `vectors` are needed for hard negatives only. A row that loses its oracle by `p` keeps it where no distractor is to
+    be had.
     """
     accepted = [pair for pair in pairs if pair.accepted]
     plan = assign_splits(accepted, chunks, golden_chunks(golden), settings, register)
@@ -129,7 +137,7 @@ def golden_chunks(golden: Iterable[GoldenQuestion]) -> frozenset[str]:
 def leaks(
     rows: Iterable[RaftRow], golden: Sequence[GoldenQuestion], chunks: Iterable[Chunk], settings: DatasetSettings
 ) -> dict[str, list[str]]:
-    """What evaluation shares with training in finished rows: a sentence per find under the name of its kind, none where all is clean."""
+    """What evaluation shares with training in finished rows: kind of leak to a sentence per find."""
     splits_of_unit: dict[str, set[str]] = defaultdict(set)
     splits_of_question: dict[str, set[str]] = defaultdict(set)
     splits_of_oracle: dict[str, set[str]] = defaultdict(set)
@@ -158,7 +166,7 @@ def leaks(
 
 
 def _groups(texts: Mapping[str, str], settings: DatasetSettings) -> dict[str, str]:
-    """Chunk id to the name of its near-duplicates' group; under other hash functions than those that the splits were made with."""
+    """Chunk id to the name of its near-duplicates' group, by other hash functions than when the splits were made."""
     groups = near_duplicate_groups(texts, settings.near_duplicate, settings.seed + 1)
     return {chunk_id: min(group) for group in groups for chunk_id in group}
 

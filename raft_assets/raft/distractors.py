@@ -1,6 +1,7 @@
 """Which chunks stand beside an oracle chunk: random ones or hard negatives, none of which holds the answer.
 
-A pick depends on the seed, the question and the pool's texts, never on an order: a chunk that is added changes at most its share of picks.
+A pick depends on the seed, the question and the pool's texts, never on an order: a chunk that is added changes at most
+its share of picks.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,8 +30,8 @@ CACHED_TEXTS = 1 << 14  # chunks whose shingles are kept at hand
 class Pool:
     """The chunks that distractors are picked from, prepared once for any number of picks.
 
-    `vectors` (chunk id to unit vector) are needed for hard negatives only. `near_duplicate` is the Jaccard similarity from which two chunks
-    count as the same. Memory follows the number of chunks; the time of a random pick doesn't.
+    `vectors` (chunk id to unit vector) are needed for hard negatives only. `near_duplicate` is the Jaccard similarity
+    from which two chunks count as the same. Memory follows the number of chunks; the time of a random pick doesn't.
     """
 
     def __init__(
@@ -47,14 +48,14 @@ class Pool:
         self._shingles = lru_cache(CACHED_TEXTS)(self._shingles_of)
 
     def near(self, chunk_id: str) -> Iterator[str]:
-        """The chunks nearest to a chunk by cosine, nearest first, without those that say the same; at most HARD_DEPTH."""
+        """At most HARD_DEPTH chunks, nearest by cosine first, without those so near that they say the same."""
         position = self._position[chunk_id]
         if position not in self._nearest:
             self._find_nearest(position)
         return (self._ids[neighbour] for neighbour in self._nearest[position])
 
     def at_random(self, seed: int, question_id: str) -> Iterator[str]:
-        """Chunks in an order that the seed and the question draw, with repetitions, until every chunk or LONGEST_WALK places came by."""
+        """Chunks as seed and question draw them, some again, until all or LONGEST_WALK places came by."""
         if not self._ids:
             return
         place = 0
@@ -76,7 +77,7 @@ class Pool:
         return shingles(self._texts[chunk_id])
 
     def _find_nearest(self, position: int) -> None:
-        """Fills in the neighbours of the whole block of chunks in which the position lies: rows ask for most of them anyway."""
+        """Fills in the neighbours of all chunks in the position's block: rows will ask for most of them anyway."""
         if self._vectors is None:
             raise ValueError("hard negatives need the vectors of the pool")
         rows = max(1, BLOCK_CELLS // len(self._ids))
@@ -102,10 +103,10 @@ def pick(
     forbidden: AbstractSet[str],
     answer: str,
 ) -> list[str]:
-    """At most `count` chunk ids in the order picked; fewer where the pool holds no more. A smaller count gives the same first ones.
+    """At most `count` chunk ids, fewer where the pool holds no more. A smaller count gives the first of a larger one.
 
-    None of them is forbidden, holds the answer, or is a near-duplicate of the oracle chunk or of another one picked. Hard negatives are
-    the nearest chunks; where those don't suffice, random ones follow.
+    None of them is forbidden, holds the answer, or is a near-duplicate of the oracle chunk or of another one picked.
+    Hard negatives are the nearest chunks; where those don't suffice, random ones follow.
     """
     picked: list[str] = []
     looked_at = {oracle_chunk_id}
@@ -131,7 +132,8 @@ def _candidates(pool: Pool, kind: Kind, oracle_chunk_id: str, seed: int, questio
 def _ring(ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """Four places of every id on a ring of 2**64, sorted, and whose each place is (consistent hashing).
 
-    The next place behind a random point belongs to a new id as often as to any other, and only where that id is next does a draw change.
+    The next place behind a random point belongs to a new id as often as to any other, and only where that id is next
+    does a draw change.
     """
     hashes = b"".join(bytes.fromhex(digest("ring", name)) for name in ids)
     places = np.frombuffer(hashes, ">u8").astype(np.uint64)

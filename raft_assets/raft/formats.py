@@ -26,7 +26,9 @@ Record = dict[str, Any]
 
 # the names by which Hugging Face `datasets` knows the splits of a folder
 FILE_OF_SPLIT: Mapping[Split, str] = {"train": "train", "valid": "validation", "eval": "test"}
-TOKENS_PER_MESSAGE = 3  # what the chat format adds to each message, and once to each row (OpenAI cookbook, "how to count tokens")
+TOKENS_PER_MESSAGE = (
+    3  # what the chat format adds to each message, and once to each row (OpenAI cookbook, "how to count tokens")
+)
 TOKENIZER = "o200k_base"
 ROWS_PER_GROUP = 1000  # of a Parquet file
 # JSON allows these characters as they are, but readers that split lines by Unicode's rules break at them
@@ -55,10 +57,10 @@ def training_stats(lines: Iterable[str]) -> TrainingStats:
 
 
 def export(rows: Iterable[RaftRow], form: Form, container: Container, target: Path) -> list[Path]:
-    """Writes a file per split that has rows into the folder `target`, which `datasets.load_dataset` reads; returns the files.
+    """Writes a file per split that has rows into a folder that `datasets.load_dataset` reads; returns the files.
 
-    `hf` and `eval` have the columns of RAFT's own raft.py and format.py (ShishirPatil/gorilla), `chat` and `completion` are training
-    files. An earlier export of the same form in the folder is replaced, a half-written one is never seen.
+    `hf` and `eval` have the columns of RAFT's own raft.py and format.py (ShishirPatil/gorilla), `chat` and `completion`
+    are training files. An earlier export of the same form in the folder is replaced, a half-written one is never seen.
     """
     target.mkdir(parents=True, exist_ok=True)
     files: dict[Split, Path] = {}
@@ -84,7 +86,7 @@ def _completion_record(row: RaftRow) -> Record:
 
 
 def _hf_record(row: RaftRow) -> Record:
-    """The columns of raft.py. Its placeholder titles are chunk ids here; a row without its oracle has an empty `oracle_context`."""
+    """The columns of raft.py, with chunk ids for its placeholder titles; a left out oracle is empty."""
     return {
         "id": row.question_id,
         "type": "api call" if row.kind == "api" else "general",
@@ -114,7 +116,9 @@ def _tokens(record: Record) -> int:
     messages = record.get("messages")
     if messages is None:
         return token_count(record["prompt"], TOKENIZER) + token_count(record["completion"], TOKENIZER)
-    contents = sum(token_count(message["role"], TOKENIZER) + token_count(message["content"], TOKENIZER) for message in messages)
+    contents = sum(
+        token_count(message["role"], TOKENIZER) + token_count(message["content"], TOKENIZER) for message in messages
+    )
     return contents + TOKENS_PER_MESSAGE * (len(messages) + 1)
 
 

@@ -36,9 +36,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "quote_not_verbatim": "A quotation does not stand in the document word for word.",
         "answer_not_supported": "Too few of the final answer's words stand in the document.",
         "question_gives_answer": "The whole final answer stands in the question.",
-        "points_at_text": "The question points at a text that its reader doesn't have (the passage, the author, above).",
+        "points_at_text": "The question points at a text that its reader doesn't see (the passage, the author, above).",
         "duplicate_question": "Another pair asks the same question.",
-        "near_duplicate_question": "Another pair of the passage, or with the same answer, asks nearly the same question.",
+        "near_duplicate_question": "Another pair with the passage or the answer asks nearly the same question.",
         "not_self_contained": "Retrieval over the domain doesn't bring the question back to its passage.",
     }
 )
@@ -78,13 +78,12 @@ class _Gate(NamedTuple):
     fails: Callable[[_Case], bool]
 
 
-def judge_pairs(
-    drafts: Iterable[Draft], *, settings: QuestionSettings, rank_of: RankOf | None
-) -> list[QAPair]:
+def judge_pairs(drafts: Iterable[Draft], *, settings: QuestionSettings, rank_of: RankOf | None) -> list[QAPair]:
     """Every draft as a pair with the verdict of every gate that could run, sorted by question_id.
 
-    `rank_of(question, chunk_id)` is the rank from 1 of the chunk among the domain's chunks when they are retrieved for the question, None
-    when the chunk isn't among the first; without the function that gate is off. One question asked twice of one chunk is one pair.
+    `rank_of(question, chunk_id)` is the rank from 1 of the chunk among the domain's chunks when they are retrieved for
+    the question, None when the chunk isn't among the first; without the function that gate is off. One question asked
+    twice of one chunk is one pair.
     """
     cases: dict[str, _Case] = {}
     for draft in drafts:
@@ -106,7 +105,7 @@ def judge_pairs(
 
 
 def support(final_answer: str, document: str) -> float:
-    """Share of the answer's content words that stand in the document, in whatever inflection; 1 where it has none ("Yes.")."""
+    """Share of the answer's content words that the document holds, inflected or not; 1 where it has none ("Yes.")."""
     content = content_words(final_answer)
     stems = {_stem(word) for word in words(document)}
     return sum(_stem(word) in stems for word in content) / len(content) if content else 1.0
@@ -116,30 +115,49 @@ _ENDINGS = ("ing", "ies", "ed", "es", "ly", "s", "y", "e")
 _STEM_LENGTH = 3  # letters that an ending leaves at least
 
 _LEFT_OVERS = re.compile(
-    r"\s*(?:[-*•#>|]|[(\[]?\d{1,3}[.)\]:](?!\d)|q(?:uestion)?\s*\d*\s*[:.]|(?:sure|certainly|of course|here (?:are|is))\b[^?]*:|.*\n)", re.IGNORECASE
+    r"""\s*(?:
+        [-*•\#>|]
+      | [(\[]?\d{1,3}[.)\]:](?!\d)
+      | q(?:uestion)?\s*\d*\s*[:.]
+      | (?:sure|certainly|of\ course|here\ (?:are|is))\b[^?]*:
+      | .*\n
+    )""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _REFUSAL = re.compile(
-    r"\W*(?:(?:i['’]?m|i am) (?:very )?sorry|sorry,|i apologi[sz]e|as an ai\b|(?:unfortunately,? )?i(?:['’]m| am)? (?:can(?:no|['’])t|cannot|unable|not able|won['’]t)\b)",
-    re.IGNORECASE,
+    r"""\W*(?:
+        (?:i['’]?m|i\ am)\ (?:very\ )?sorry | sorry, | i\ apologi[sz]e | as\ an\ ai\b
+      | (?:unfortunately,?\ )?i(?:['’]m|\ am)?\ (?:can(?:not|['’]t)|unable|not\ able|won['’]t)\b
+    )""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _ABSTENTION = re.compile(
-    r"\W*(?:n/?a|unknown|none|not (?:mentioned|specified|stated|provided|given|available|known|clear|in the documents?)\b.*"
-    r"|(?:it |this |that |the answer )?(?:cannot|can['’]t|can not) be (?:determined|answered|found)\b.*"
-    r"|(?:the )?(?:documents?|text|passage|context)s? (?:do(?:es)?(?: not|n['’]t)) .*|(?:there is )?no (?:information|answer)\b.*)\W*",
-    re.IGNORECASE,
+    r"""\W*(?:
+        n/?a | unknown | none
+      | not\ (?:mentioned|specified|stated|provided|given|available|known|clear|in\ the\ documents?)\b.*
+      | (?:it\ |this\ |that\ |the\ answer\ )?(?:can\ ?not|can['’]t)\ be\ (?:determined|answered|found)\b.*
+      | (?:the\ )?(?:document|text|passage|context)s?\ do(?:es)?(?:\ not|n['’]t)\ .*
+      | (?:there\ is\ )?no\ (?:information|answer)\b.*
+    )\W*""",
+    re.VERBOSE | re.IGNORECASE,
 )
-_TEXT = r"(?:passage|text|document|article|excerpt|paragraph|context|snippet|chunk|extract|author|writer|narrator|section|chapter|description|information)"
-_SAYS = r"(?:says?|states?|mentions?|describes?|discuss(?:es)?|explains?|notes?|claims?|refers?|suggests?|lists?|implies|defines?|calls?)"
+_TEXT = r"(?:passage|text|document|article|excerpt|extract|paragraph|context|snippet|chunk|section|chapter)"
+_WRITER = r"(?:author|writer|narrator)"
+_SAYS = r"(?:say|state|mention|describe|discuss|explain|note|claim|refer|suggest|list|imply|define|call)(?:s|es)?"
+_TOLD = r"(?:mentioned|described|stated|listed|discussed|given|provided|presented|shown|referred\ to|quoted)"
 _POINTING = re.compile(
-    rf"\b(?:according to|based on|as (?:per|stated in|described in|mentioned in)) (?:the|this|these) (?:\w+ )?{_TEXT}s?\b"
-    rf"|\bthis (?:passage|text|document|article|excerpt|paragraph|context|snippet|chunk|extract|section|chapter)\b"
-    rf"|\bthe (?:above|following|given|provided|preceding|aforementioned) {_TEXT}\b|\bthe {_TEXT} (?:above|below|provided|given)\b"
-    rf"|\b(?:mentioned|described|stated|listed|discussed|given|provided|presented|shown|referred to|quoted)"
-    rf" (?:above|below|here|(?:in|by) (?:the|this) {_TEXT})\b"
-    rf"|\b(?:does|do|did) the (?:passage|text|document|article|excerpt|paragraph|author|writer|narrator|section|chapter) {_SAYS}\b"
-    rf"|\bthe (?:passage|text|document|article|excerpt|author|writer|narrator) {_SAYS}\b"
-    rf"|^in the (?:passage|text|document|article|excerpt|paragraph|context|section),",
-    re.IGNORECASE,
+    rf"""
+        \b(?:according\ to|based\ on|as\ per|as\ {_TOLD}\ in)\ (?:the|this|these)
+            \ (?:\w+\ )?(?:{_TEXT}|{_WRITER}|description)s?\b
+      | \bthis\ {_TEXT}\b
+      | \bthe\ (?:above|following|given|provided|preceding|aforementioned)\ {_TEXT}\b
+      | \bthe\ {_TEXT}\ (?:above|below|provided|given)\b
+      | \b{_TOLD}\ (?:above|below|here|(?:in|by)\ (?:the|this)\ (?:{_TEXT}|{_WRITER}))\b
+      | \bthe\ (?:passage|text|document|article|excerpt|{_WRITER})\ {_SAYS}\b
+      | \b(?:does|do|did)\ the\ (?:paragraph|section|chapter)\ {_SAYS}\b
+      | ^in\ the\ {_TEXT},
+    """,
+    re.VERBOSE | re.IGNORECASE,
 )
 
 
@@ -171,11 +189,18 @@ def _is_lost_in_retrieval(case: _Case) -> bool:
 _GATES = (
     _Gate("call", "call_failed", lambda _: True, lambda case: case.draft.call_status in ("failed", "filtered")),
     _Gate("question", "no_question", lambda _: True, lambda case: not case.is_asked),
-    _Gate("numbering", "numbering", lambda case: case.is_asked, lambda case: bool(_LEFT_OVERS.match(case.draft.question))),
+    _Gate(
+        "numbering", "numbering", lambda case: case.is_asked, lambda case: bool(_LEFT_OVERS.match(case.draft.question))
+    ),
     _Gate("answer", "empty_answer", lambda case: case.is_asked, lambda case: not case.is_answered),
     _Gate("refusal", "refusal", lambda case: case.is_answered, _is_refusal),
     _Gate("length", "truncated", lambda case: case.is_asked, lambda case: case.draft.call_status == "truncated"),
-    _Gate("answer_tag", "no_answer_tag", lambda case: case.is_answered, lambda case: not case.is_final or case.draft.answer.count(ANSWER_TAG) != 1),
+    _Gate(
+        "answer_tag",
+        "no_answer_tag",
+        lambda case: case.is_answered,
+        lambda case: not case.is_final or case.draft.answer.count(ANSWER_TAG) != 1,
+    ),
     _Gate("abstention", "abstained", lambda case: case.is_final, _is_abstention),
     _Gate("quotation", "quote_missing", lambda case: case.is_answered, _is_quotation_missing),
     _Gate("verbatim", "quote_not_verbatim", lambda case: case.is_answered and bool(case.parsed.quotes), _is_misquoted),
@@ -186,8 +211,18 @@ _GATES = (
         lambda case: support(case.parsed.final_answer, case.draft.chunk.text) < case.settings.min_support,
     ),
     _Gate("open_question", "question_gives_answer", lambda case: case.is_final, _gives_answer),
-    _Gate("own_words", "points_at_text", lambda case: case.is_asked, lambda case: bool(_POINTING.search(case.draft.question))),
-    _Gate("retrieval", "not_self_contained", lambda case: case.is_asked and case.rank_of is not None, _is_lost_in_retrieval),
+    _Gate(
+        "own_words",
+        "points_at_text",
+        lambda case: case.is_asked,
+        lambda case: bool(_POINTING.search(case.draft.question)),
+    ),
+    _Gate(
+        "retrieval",
+        "not_self_contained",
+        lambda case: case.is_asked and case.rank_of is not None,
+        _is_lost_in_retrieval,
+    ),
 )
 
 
@@ -228,7 +263,9 @@ def _asks_for_the_same(one: _Case, other: _Case) -> bool:
 
 def _stem(word: str) -> str:
     """The word without one inflectional ending; doubled consonants ("stopped") stay two."""
-    ending = next((ending for ending in _ENDINGS if word.endswith(ending) and len(word) - len(ending) >= _STEM_LENGTH), "")
+    ending = next(
+        (ending for ending in _ENDINGS if word.endswith(ending) and len(word) - len(ending) >= _STEM_LENGTH), ""
+    )
     return word[: len(word) - len(ending)]
 
 

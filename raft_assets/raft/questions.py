@@ -1,6 +1,7 @@
-"""Asking the teacher for questions and reading them: which chunks are asked for how many, the requests, and the parser of what comes back.
+"""Asking the teacher for questions: how many of which chunk, the requests, and the parser of what comes back.
 
-The prompts are the files in `prompts/`; each holds the system message, a line `---`, and the task. What a pair must pass is `gates`'.
+The prompts are the files in `prompts/`; each holds the system message, a line `---`, and the task. What a pair must
+pass is `gates`'.
 """
 
 import json
@@ -26,8 +27,8 @@ FEWEST_WORDS = 3  # "Why?" and "How so?" ask nothing on their own
 class Draft:
     """A question and its answer as they came from the teacher: what the gates judge.
 
-    A chunk from which no question came is a draft whose question and answer are empty. `call_status` and `call_detail` are those of the
-    call that went wrong, else of the answer's.
+    A chunk from which no question came is a draft whose question and answer are empty. `call_status` and `call_detail`
+    are those of the call that went wrong, else of the answer's.
     """
 
     chunk: Chunk
@@ -42,7 +43,8 @@ class Draft:
 def chunks_to_ask(chunks: Sequence[Chunk], settings: QuestionSettings, seed: int) -> list[tuple[Chunk, int]]:
     """The chunks with the number of questions to ask of each, every chunk once before any twice, in an order by draw.
 
-    The order makes a generation that stops early an even sample. Chunks that `target_pairs` leaves no question are left out.
+    The order makes a generation that stops early an even sample. Chunks that `target_pairs` leaves no question are left
+    out.
     """
     order = sorted(chunks, key=lambda chunk: (draw(seed, chunk.chunk_id, "ask"), chunk.chunk_id))
     wanted = len(order) * settings.questions_per_chunk
@@ -54,7 +56,7 @@ def chunks_to_ask(chunks: Sequence[Chunk], settings: QuestionSettings, seed: int
 
 
 def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Request:
-    """Asks the teacher for `count` questions about a chunk. What is the same for all chunks stands first, so that services can cache it."""
+    """Asks the teacher for `count` questions about a chunk; what all chunks share stands first, for caches."""
     name = "api_questions.md" if chunk.kind == "api" else "questions.md"
     file = resources.files("raft_assets.raft") / "prompts" / settings.style / name
     instructions, task = file.read_text("utf-8").split("\n---\n")
@@ -62,7 +64,9 @@ def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Re
         {"role": "system", "content": instructions.strip()},
         {"role": "user", "content": render_user(task.strip().replace("{count}", str(count)), [chunk.text])},
     ]
-    return _with_temperature(Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens}), settings)
+    return _with_temperature(
+        Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens}), settings
+    )
 
 
 def answer_request_for(question: str, chunk: Chunk, settings: QuestionSettings) -> Request:
@@ -71,7 +75,7 @@ def answer_request_for(question: str, chunk: Chunk, settings: QuestionSettings) 
 
 
 def question_kind(question: str, chunk_kind: str) -> str:
-    """The type of a question: its first question word, unless it is a cloze, asked of an API description, or opens with a verb (other)."""
+    """cloze, api (of an API description), other (opens with a verb: "Is ..."), or else the first question word."""
     if _CLOZE.search(question):
         return "cloze"
     if chunk_kind == "api":
@@ -83,19 +87,26 @@ def question_kind(question: str, chunk_kind: str) -> str:
 
 
 def parse_questions(text: str, limit: int) -> list[str]:
-    """The questions in a model's reply, at most `limit`, without what is around them; none where the reply holds none. Never raises.
+    """At most `limit` questions in a model's reply, without what is around them. Never raises.
 
-    A question is a line, or a string of a JSON value, that ends in a question mark once numbers, bullets, labels, quotation marks, Markdown
-    and remarks behind it are taken off. Questions to the person who asked ("Could you share the document?") are none.
+    A question is a line, or a string of a JSON value, that ends in a question mark once numbers, bullets, labels,
+    quotation marks, Markdown and remarks behind it are taken off. Questions to the person who asked ("Could you share
+    the document?") are none.
     """
     text = _THOUGHTS.sub("", text).replace("？", "?")
     found = _distinct(_strings(_json_value(text))) or _distinct(_lines(text))
     return found[:limit]
 
 
-_KIND_OF_WORD = {word: word for word in ("what", "who", "when", "where", "why", "how", "which")} | {"whom": "who", "whose": "who"}
+_KIND_OF_WORD = {word: word for word in ("what", "who", "when", "where", "why", "how", "which")} | {
+    "whom": "who",
+    "whose": "who",
+}
 _AUXILIARIES = frozenset(
-    "is are was were am be do does did has have had can could may might must shall should will would name list describe explain".split()
+    words(
+        """is are was were am be do does did has have had can could may might must shall should will would
+        name list describe explain"""
+    )
 )
 _OPENINGS = _AUXILIARIES | _KIND_OF_WORD.keys() | {"in", "at", "on", "by", "for", "from", "to", "with"}
 _CLOZE = re.compile(r"_{3,}|\bcompletes? (?:this|the) (?:statement|sentence)\b", re.IGNORECASE)
@@ -105,7 +116,8 @@ _FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
 _HTML_TAG = re.compile(r"</?(?:questions?|q|li|ol|ul|p|br|b|i|em|strong|item)\s*/?>", re.IGNORECASE)
 _JSON_STRING = re.compile(r'"((?:[^"\\]|\\.)*\?)"')
 _CHATTER = re.compile(
-    r"^(?:sure|certainly|of course|ok(?:ay)?|absolutely|great|here (?:are|is)|here['’]s|below are)\b[^?]*?:\s+(?=\S)", re.IGNORECASE
+    r"^(?:sure|certainly|of course|ok(?:ay)?|absolutely|great|here (?:are|is)|here['’]s|below are)\b[^?]*?:\s+(?=\S)",
+    re.IGNORECASE,
 )
 # more questions behind the first on a line: only where a number says so
 _NEXT_NUMBER = re.compile(r"(\?[\"”’*_)]*)\s+(?=[(\[]?(?:Q(?:uestion)?\s*)?\d{1,3}\s?[.):\]]+\s*\S)", re.IGNORECASE)
@@ -118,7 +130,8 @@ _MARK = re.compile(
       | \#\d{1,3}\s+
       | [(\[]?(?:[a-hA-H]|[ivx]{1,4})[)\]]\s*                     # a) (iv)
       | [ivx]{1,4}\.\s+(?=\S)
-      | (?i:(?:\w+\s)?(?:q|question|query)\s*(?:no\.?|number)?\s*\#?\s?\d*\s*(?:\([^()]*\)\s*)?(?:[:.)]+|\s[-–—])\s*)   # Q: Question 1:
+      | (?i:(?:\w+\s)?(?:q|question|query)\s*(?:no\.?|number)?     # Q: Question 1: Easy question (2) -
+            \s*\#?\s?\d*\s*(?:\([^()]*\)\s*)?(?:[:.)]+|\s[-–—])\s*)
       | (?i:q(?:uestion)?\s?\d{1,3}\s+)
     )""",
     re.VERBOSE,
@@ -140,8 +153,10 @@ _TO_THE_USER = re.compile(
     r"|(?:could|can|would|will) you (?:please )?(?:provide|share|paste|send|give|clarify|specify|upload|tell)\b[^?]*"
     r"\b(?:document|text|passage|content|context|details|information|article|excerpt|it|me|us)\b"
     r"|(?:would|do|are|were) you (?:like|want|prefer|need|looking|happy|satisfied)\b"
-    r"|(?:shall|should|may|can|could) (?:i|we) (?:help|provide|write|generate|add|continue|rewrite|create|make|proceed)\b[^?]*\b(?:you|questions?|more)\b"
-    r"|(?:is there )?anything else\b|(?:how|what) about (?:these|this)\b|(?:does|do|are|is) (?:this|these|that|those) (?:questions? )?(?:help|work|ok|okay|fine|good)\b",
+    r"|(?:shall|should|may|can|could) (?:i|we)"
+    r" (?:help|provide|write|generate|add|continue|rewrite|create|make|proceed)\b[^?]*\b(?:you|questions?|more)\b"
+    r"|(?:is there )?anything else\b|(?:how|what) about (?:these|this)\b"
+    r"|(?:does|do|are|is) (?:this|these|that|those) (?:questions? )?(?:help|work|ok|okay|fine|good)\b",
     re.IGNORECASE,
 )
 
@@ -188,7 +203,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The candidates of a reply in lines: wrapped lines are joined, several numbered questions on one line are parted."""
+    """The candidates of a reply in lines: wrapped lines are joined, numbered questions on one line are parted."""
     joined: list[str] = []
     for line in map(str.strip, _HTML_TAG.sub("\n", _FENCE.sub("", text)).splitlines()):
         if joined and _continues(joined[-1], line):
@@ -233,5 +248,9 @@ def _unwrapped(text: str) -> str:
     if not match:
         return text
     opening, inner, closing = match.groups()
-    whole = closing == _CLOSING.get(opening, opening) and inner.count(opening) == inner.count(closing) and inner.count(opening) % 2 == 0
+    whole = (
+        closing == _CLOSING.get(opening, opening)
+        and inner.count(opening) == inner.count(closing)
+        and inner.count(opening) % 2 == 0
+    )
     return inner.strip() if whole else text

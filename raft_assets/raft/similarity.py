@@ -1,6 +1,7 @@
 """How alike two texts are by their words: shingles, Jaccard, and near-duplicates among many texts in about linear time.
 
-What belongs here: lexical likeness. What follows from it (a rejected question, a shared split) is decided where it matters.
+What belongs here: lexical likeness. What follows from it (a rejected question, a shared split) is decided where it
+matters.
 """
 
 import hashlib
@@ -23,12 +24,6 @@ ESTIMATE_SLACK = 0.25  # candidates whose estimate is lower than the threshold b
 MISS_PROBABILITY = 1e-6  # that no band of two texts exactly at the threshold agrees
 
 _WORD = re.compile(r"[^\W_]+")
-_STOP_WORDS = frozenset(
-    """a about after all also an and any are as at be because been being both but by can could did do does during each for from had has
-    have he her his how i if in into is it its may might more most must no not of on or other our out over own she should so some such
-    than that the their them then there these they this those through to under up was we were what when where which while who why will
-    with would yes you your""".split()
-)
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -37,13 +32,23 @@ def words(text: str) -> list[str]:
     return _WORD.findall(normalized(text).casefold())
 
 
+_STOP_WORDS = frozenset(
+    words(
+        """a about after all also an and any are as at be because been being both but by can could did do does during
+        each for from had has have he her his how i if in into is it its may might more most must no not of on or other
+        our out over own she should so some such than that the their them then there these they this those through to
+        under up was we were what when where which while who why will with would yes you your"""
+    )
+)
+
+
 def content_words(text: str) -> list[str]:
     """The words of a text that say what it is about; none of "Yes" and "It was"."""
     return [word for word in words(text) if word not in _STOP_WORDS]
 
 
 def holds_phrase(text: str, phrase: str) -> bool:
-    """Whether the phrase's words stand in the text one behind the other; never for a phrase of stop words, which stand everywhere."""
+    """Whether the phrase stands in the text word for word; never for one of stop words, which stand everywhere."""
     return bool(content_words(phrase)) and f" {' '.join(words(phrase))} " in f" {' '.join(words(text))} "
 
 
@@ -69,9 +74,10 @@ def near_duplicate_pairs(
 ) -> Iterator[tuple[str, str]]:
     """Pairs of ids whose texts have a Jaccard similarity of at least `threshold`, each once and smaller id first.
 
-    MinHash signatures in bands (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4) propose the pairs and the true
-    similarity decides. A pair at the threshold is missed with a probability of `MISS_PROBABILITY`, a more alike one more rarely.
-    Of texts with equal shingles only neighbours by id are told: with them goes every likeness that any one of them has.
+    MinHash signatures in bands (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4) propose the
+    pairs and the true similarity decides. A pair at the threshold is missed with a probability of `MISS_PROBABILITY`, a
+    more alike one more rarely. Of texts with equal shingles only neighbours by id are told: with them goes every
+    likeness that any one of them has.
     """
     same: dict[bytes, list[str]] = defaultdict(list)
     for name in sorted(texts):
@@ -100,7 +106,9 @@ def connected(pairs: Iterable[tuple[str, str]]) -> list[set[str]]:
     """The connected components of the pairs."""
     group_of: dict[str, set[str]] = {}
     for one, other in pairs:
-        larger, smaller = sorted((group_of.setdefault(one, {one}), group_of.setdefault(other, {other})), key=len, reverse=True)
+        larger, smaller = sorted(
+            (group_of.setdefault(one, {one}), group_of.setdefault(other, {other})), key=len, reverse=True
+        )
         if larger is not smaller:
             larger |= smaller
             group_of.update(dict.fromkeys(smaller, larger))
@@ -148,5 +156,5 @@ def _promising(
 
 
 def _rows_per_band(threshold: float) -> int:
-    """The longest bands that miss a pair at the threshold rarely enough: long bands propose few pairs that are not alike."""
+    """The longest bands that miss pairs rarely enough: the longer, the fewer pairs are proposed in vain."""
     return max(rows for rows in range(1, HASHES + 1) if (1 - threshold**rows) ** (HASHES // rows) <= MISS_PROBABILITY)

@@ -1,7 +1,8 @@
 """Which rows train, which validate and which evaluate, so that nothing that evaluates has been trained on.
 
-The unit is the document, else the section, else the chunk: the coarsest that gives every split its minimum of rows. Units that hold
-near-duplicate chunks share a split. Assignments are kept in a register, so that what has a split keeps it.
+The unit is the document, else the section, else the chunk: the coarsest that gives every split its minimum of rows.
+Units that hold near-duplicate chunks share a split. Assignments are kept in a register: what has a split
+keeps it.
 """
 
 from collections import Counter, defaultdict
@@ -26,13 +27,14 @@ LEAST_TRAIN = 0.5  # of its share of the rows; a unit that leaves training less 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Where every chunk's rows go. `register` holds what to hand to the next plan, `dropped` counts rows that no split may have."""
+    """Where every chunk's rows go; `register` is for the next plan, `dropped` counts rows without a split by reason."""
 
     unit_name: UnitName
     units: Mapping[str, str]  # chunk id to the group that never crosses splits
     splits: Mapping[str, Split]  # chunk id to its split; chunks of units without a row have none
     removed: Mapping[str, str]  # chunk id to the reason for which its rows are dropped
-    withheld: frozenset[str]  # chunks that no train or valid row may show: oracles of evaluation, golden ones, and their near-duplicates
+    # chunks that no train or valid row may show: oracles of evaluation, golden evidence, and their near-duplicates
+    withheld: frozenset[str]
     register: Mapping[str, str]
     dropped: Mapping[str, int]
 
@@ -49,7 +51,7 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class _Corpus:
-    """What a plan is made of, whatever its unit. `pairs` are accepted; `groups` are near-duplicates, those of one name belong together."""
+    """What a plan is made of, whatever its unit; all pairs are accepted ones."""
 
     chunks: Mapping[str, Chunk]  # those that a pair was asked of
     pairs: Sequence[QAPair]
@@ -71,8 +73,8 @@ def assign_splits(
 ) -> SplitPlan:
     """The split of every chunk that an accepted pair was asked of.
 
-    Units in the register stay where they are, and so does the kind of unit while every split has rows. Raises DataError where the pairs
-    are too few for training and evaluation.
+    Units in the register stay where they are, and so does the kind of unit while every split has rows. Raises DataError
+    where the pairs are too few for training and evaluation.
     """
     corpus = _corpus(pairs, chunks, golden_chunk_ids, settings)
     registered = _unit_name_of(register, corpus.chunks.values())
@@ -84,8 +86,9 @@ def assign_splits(
             return plan
     if not (rows["train"] and rows["eval"]):
         raise DataError(
-            f"{len(corpus.pairs)} accepted question pairs of {len(corpus.chunks)} chunks are too few for training and evaluation, which need"
-            " pairs of different chunks: add documents, raise questions.questions_per_chunk, or see in qa_pairs why pairs were rejected."
+            f"{len(corpus.pairs)} accepted question pairs of {len(corpus.chunks)} chunks are too few for"
+            " training and evaluation, which need pairs of different chunks: add documents, raise"
+            " questions.questions_per_chunk, or see in qa_pairs why pairs were rejected."
         )
     return plan
 
@@ -106,7 +109,9 @@ def _corpus(
 def _unit(chunk: Chunk, name: UnitName) -> str:
     if name == "document":
         return f"document:{chunk.doc_id}"
-    return f"section:{short('section', chunk.doc_id, chunk.heading)}" if name == "section" else f"chunk:{chunk.chunk_id}"
+    if name == "section":
+        return f"section:{short('section', chunk.doc_id, chunk.heading)}"
+    return f"chunk:{chunk.chunk_id}"
 
 
 def _unit_name_of(register: Mapping[str, str], chunks: Iterable[Chunk]) -> UnitName | None:
@@ -120,7 +125,11 @@ def _fits(rows: Mapping[Split | None, int], settings: DatasetSettings) -> bool:
     total = sum(rows.values())
     train_share = 1 - settings.eval_share - settings.valid_share
     valid_is_enough = not settings.valid_share or rows["valid"] >= max(settings.min_valid_rows, 1)
-    return valid_is_enough and rows["eval"] >= settings.min_eval_rows and rows["train"] >= max(LEAST_TRAIN * train_share * total, 1)
+    return (
+        valid_is_enough
+        and rows["eval"] >= settings.min_eval_rows
+        and rows["train"] >= max(LEAST_TRAIN * train_share * total, 1)
+    )
 
 
 def _plan(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> SplitPlan:
@@ -163,7 +172,8 @@ def _merged(corpus: _Corpus, unit_of: Mapping[str, str]) -> list[set[str]]:
     """Sets of units that hang together by near-duplicate chunks; a unit without any is a set of its own."""
     first_of_group: dict[str, str] = {}
     links = (
-        (unit, first_of_group.setdefault(corpus.group_of.get(chunk_id, chunk_id), unit)) for chunk_id, unit in unit_of.items()
+        (unit, first_of_group.setdefault(corpus.group_of.get(chunk_id, chunk_id), unit))
+        for chunk_id, unit in unit_of.items()
     )
     return connected(links)
 
@@ -174,13 +184,13 @@ def _registered(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) ->
     found: dict[str, Split] = {}
     for chunk in corpus.chunks.values():
         known = (register.get(_unit(chunk, larger), "") for larger in names)
-        if split := next((_SPLIT_OF_NAME[entry] for entry in known if entry), None):
+        if split := next((_SPLIT_OF_NAME[entry] for entry in known if entry in _SPLIT_OF_NAME), None):
             found[_unit(chunk, name)] = split
     return found
 
 
 def _blocks(merged: Iterable[AbstractSet[str]], registered: Mapping[str, Split]) -> Iterator[_Block]:
-    """One block of a set of units, unless the register has them in several splits: what isn't registered then goes to the first of these."""
+    """A block per set of units, or per split where the register has several; then the first takes what is new."""
     for units in merged:
         claimed = sorted({registered[unit] for unit in units if unit in registered}, key=PRECEDENCE.index)
         if len(claimed) <= 1:
@@ -202,10 +212,14 @@ def _offers(corpus: _Corpus, units: Mapping[str, str]) -> dict[str, Counter[Spli
     return offers
 
 
-def _filled(blocks: Iterable[_Block], offers: Mapping[str, Counter[Split]], settings: DatasetSettings) -> dict[str, Split]:
-    """The split of every block: evaluation is filled first, then validation, by draw; the rest trains, at least one block of it."""
+def _filled(
+    blocks: Iterable[_Block], offers: Mapping[str, Counter[Split]], settings: DatasetSettings
+) -> dict[str, Split]:
+    """The split of every block: by draw evaluation is filled, then validation; the rest trains, at least one."""
     splits = {block.name: block.split for block in blocks if block.split}
-    free = sorted((block.name for block in blocks if not block.split), key=lambda name: (draw(settings.seed, name, "split"), name))
+    free = sorted(
+        (block.name for block in blocks if not block.split), key=lambda name: (draw(settings.seed, name, "split"), name)
+    )
     wants: list[tuple[Split, float, int]] = [
         ("eval", settings.eval_share, settings.min_eval_rows),
         ("valid", settings.valid_share, settings.min_valid_rows),
@@ -215,7 +229,9 @@ def _filled(blocks: Iterable[_Block], offers: Mapping[str, Counter[Split]], sett
         have = sum(offers[name][split] for name, where in splits.items() if where == split)
         is_trained = any(where == "train" and offers[name]["train"] for name, where in splits.items())
         spare = sum(bool(offers[name]["train"]) for name in free) - (not is_trained)
-        taken = _taken(free, offers, split, missing=target - have, needed=min(max(minimum, 1), target) - have, spare=spare)
+        taken = _taken(
+            free, offers, split, missing=target - have, needed=min(max(minimum, 1), target) - have, spare=spare
+        )
         splits |= dict.fromkeys(taken, split)
         free = [name for name in free if name not in splits]
     return splits | dict.fromkeys(free, "train")
@@ -230,7 +246,7 @@ def _taken(
     needed: float,
     spare: int,
 ) -> list[str]:
-    """Blocks for a split: each that brings it nearer to the `missing` rows, then the best fitting ones while fewer than `needed` are there.
+    """Blocks for a split: all that bring it nearer to the `missing` rows, then, up to `needed` rows, the best fitting.
 
     Of those with rows for training at most `spare` are taken.
     """
@@ -254,7 +270,7 @@ def _taken(
 
 
 def _removals(corpus: _Corpus, splits: Mapping[str, Split]) -> Iterator[tuple[str, str]]:
-    """Chunks whose rows must go, with the reason: what a person asks for, and what evaluation, else validation, has as well."""
+    """Chunks whose rows must go, with the reason: what golden questions ask for, and what another split has as well."""
     claims: dict[str, set[Split]] = defaultdict(set)
     for chunk_id, split in splits.items():
         claims[corpus.group_of.get(chunk_id, chunk_id)].add(split)

@@ -1,4 +1,4 @@
-"""The results store: every evaluation that was ever made, in one DuckDB file that any number of partitions write at once.
+"""The results store: every evaluation that was ever made, in one DuckDB file that many partitions write at once.
 
 DuckDB lets one process at a time into a file, and whoever merely asks again can be unlucky for a minute on a busy
 machine. So our processes queue at a lock file, and the store opens late and closes early: nothing holds the file while
@@ -182,7 +182,7 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
 
     @contextmanager
     def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection for as long as the block takes. Our own processes queue; what else holds the file is waited for."""
+        """A connection for as long as the block takes. Our processes queue, other holders are waited for."""
         deadline = time.monotonic() + WAIT_S
         with exclusive(Path(f"{self.path}.lock")):
             while (connection := self._try_to_open(read_only=read_only)) is None:

@@ -50,4 +50,6 @@ def trained(client: openai.OpenAI) -> FineTuningJob:
         metadata={"domain": "lighthouses", "hash": "abc"},
         seed=7,
     )
-    return ended(client, job.id)
+    job = ended(client, job.id)
+    assert job.status == "succeeded", job.error
+    return job

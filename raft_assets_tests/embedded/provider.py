@@ -82,7 +82,7 @@ def in_process(app: Starlette, work: Callable[[openai.AsyncOpenAI], Coroutine[An
     return asyncio.run(run())
 
 
-def until(condition: Callable[[], T]) -> T:
+def until(condition: Callable[[], T | None]) -> T:
     """Waits until the condition holds and returns what it holds; fails at the deadline."""
     deadline = time.monotonic() + DEADLINE_S
     while not (found := condition()):

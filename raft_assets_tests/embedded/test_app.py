@@ -1,6 +1,7 @@
 """Models, chat completions, completions and embeddings, as the official client sees them."""
 
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -27,8 +28,13 @@ DOCUMENT = lighthouse(0)
 QUESTION = "Who painted the lighthouse of Alba?"
 
 
+def asked(question: str, *documents: str) -> Any:
+    """The prompt as messages."""
+    return render_messages(question, documents)
+
+
 def ask(client: openai.OpenAI, model: str, question: str, *documents: str) -> str:
-    answer = client.chat.completions.create(model=model, messages=render_messages(question, documents))  # type: ignore[arg-type]
+    answer = client.chat.completions.create(model=model, messages=asked(question, *documents))
     return answer.choices[0].message.content or ""
 
 
@@ -88,8 +94,8 @@ def test_the_reader_quotes_a_document_and_answers_from_the_quote(client: openai.
 
 
 def test_the_reader_knows_nothing_without_documents(client: openai.OpenAI) -> None:
-    messages = render_messages(QUESTION, [], CLOSED_BOOK_INSTRUCTIONS)
-    answer = client.chat.completions.create(model=READER, messages=messages)  # type: ignore[arg-type]
+    messages: Any = render_messages(QUESTION, [], CLOSED_BOOK_INSTRUCTIONS)
+    answer = client.chat.completions.create(model=READER, messages=messages)
     parsed = parse_answer(answer.choices[0].message.content or "")
     assert parsed.well_formed
     assert parsed.final_answer == "I do not know."
@@ -108,16 +114,16 @@ def test_white_space_in_an_answer_is_one_blank(client: openai.OpenAI) -> None:
 
 
 def test_the_last_message_of_the_user_counts_and_may_come_in_parts(client: openai.OpenAI) -> None:
-    [_, user] = render_messages(QUESTION, [DOCUMENT])
+    [_, user] = asked(QUESTION, DOCUMENT)
     middle = len(user["content"]) // 2
     parts = [{"type": "text", "text": user["content"][:middle]}, {"type": "text", "text": user["content"][middle:]}]
-    messages = [
+    messages: Any = [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": "Hello"},
         {"role": "assistant", "content": "Hello!", "refusal": None},
         {"role": "user", "content": parts},
     ]
-    answer = client.chat.completions.create(model=READER, messages=messages)  # type: ignore[arg-type]
+    answer = client.chat.completions.create(model=READER, messages=messages)
     assert answer.choices[0].message.content == ask(client, READER, QUESTION, DOCUMENT)
 
 
@@ -135,10 +141,10 @@ def test_completions_answer_like_chats_and_several_prompts_at_once(client: opena
 
 
 def test_a_stream_holds_the_same_answer_and_ends_with_its_usage(client: openai.OpenAI) -> None:
-    messages = render_messages(QUESTION, [DOCUMENT])
-    whole = client.chat.completions.create(model=READER, messages=messages)  # type: ignore[arg-type]
+    messages = asked(QUESTION, DOCUMENT)
+    whole = client.chat.completions.create(model=READER, messages=messages)
     stream = list(
-        client.chat.completions.create(  # type: ignore[call-overload]
+        client.chat.completions.create(
             model=READER, messages=messages, stream=True, stream_options={"include_usage": True}
         )
     )
@@ -156,19 +162,20 @@ def test_completions_stream_too(client: openai.OpenAI) -> None:
 
 
 def test_answers_are_cut_at_a_stop_sequence_and_at_the_limit(client: openai.OpenAI) -> None:
-    messages = render_messages(QUESTION, [DOCUMENT])
-    stopped = client.chat.completions.create(model=READER, messages=messages, stop="\n<ANSWER>").choices[0]  # type: ignore[call-overload]
-    assert "<ANSWER>" not in stopped.message.content
+    messages = asked(QUESTION, DOCUMENT)
+    stopped = client.chat.completions.create(model=READER, messages=messages, stop="\n<ANSWER>").choices[0]
+    assert "<ANSWER>" not in str(stopped.message.content)
     assert stopped.finish_reason == "stop"
-    cut = client.chat.completions.create(model=READER, messages=messages, max_completion_tokens=5)  # type: ignore[call-overload]
+    cut = client.chat.completions.create(model=READER, messages=messages, max_completion_tokens=5)
     assert cut.choices[0].finish_reason == "length"
+    assert cut.usage
     assert cut.usage.completion_tokens == 5
 
 
 def test_parameters_that_cannot_change_the_answer_are_accepted(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model=READER,
-        messages=render_messages(QUESTION, [DOCUMENT]),  # type: ignore[arg-type]
+        messages=asked(QUESTION, DOCUMENT),
         temperature=0.7,
         top_p=0.5,
         seed=3,
@@ -199,9 +206,9 @@ def test_one_text_is_embedded_as_well(client: openai.OpenAI) -> None:
 
 def test_in_process_every_call_answers_as_over_a_socket(client: openai.OpenAI, app: Starlette) -> None:
     async def work(embedded: openai.AsyncOpenAI) -> tuple[str | None, str, list[str], int]:
-        messages = render_messages(QUESTION, [DOCUMENT])
-        answer = await embedded.chat.completions.create(model=READER, messages=messages)  # type: ignore[arg-type]
-        stream = await embedded.chat.completions.create(model=READER, messages=messages, stream=True)  # type: ignore[call-overload]
+        messages = asked(QUESTION, DOCUMENT)
+        answer = await embedded.chat.completions.create(model=READER, messages=messages)
+        stream = await embedded.chat.completions.create(model=READER, messages=messages, stream=True)
         streamed = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
         models = [model.id async for model in embedded.models.list()]
         vectors = await embedded.embeddings.create(model=ENCODER, input=["a", "b"])
@@ -215,7 +222,7 @@ def test_in_process_every_call_answers_as_over_a_socket(client: openai.OpenAI, a
 
 def test_one_application_serves_one_event_loop_after_another(app: Starlette) -> None:
     async def work(embedded: openai.AsyncOpenAI) -> str | None:
-        answer = await embedded.chat.completions.create(model=TEACHER, messages=render_messages(QUESTION, [DOCUMENT]))  # type: ignore[arg-type]
+        answer = await embedded.chat.completions.create(model=TEACHER, messages=asked(QUESTION, DOCUMENT))
         return answer.choices[0].message.content
 
     assert in_process(app, work) == in_process(app, work)

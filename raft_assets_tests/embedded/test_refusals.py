@@ -229,8 +229,8 @@ def test_metadata_are_filtered_by_one_form_only(base_url: str) -> None:
     ],
 )
 def test_an_upload_that_is_none_is_refused(base_url: str, form: dict[str, str], files: Any, param: str) -> None:
-    boundary_only = {"files": files or {name: (None, value) for name, value in form.items()}}
-    response = httpx2.post(f"{base_url}/files", data=form if files else None, **boundary_only)
+    fields = {name: (None, value) for name, value in form.items()}
+    response = httpx2.post(f"{base_url}/files", files=fields | (files or {}))
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param
 

@@ -1,6 +1,8 @@
 """The provider on a port."""
 
+import asyncio
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
@@ -40,9 +42,6 @@ def test_any_authorization_or_none_is_accepted(base_url: str) -> None:
 
 
 def test_a_body_without_a_length_is_stopped_at_the_limit() -> None:
-    import asyncio
-    from collections.abc import AsyncIterator
-
     async def blocks() -> AsyncIterator[bytes]:
         while True:
             yield b"x" * 1000

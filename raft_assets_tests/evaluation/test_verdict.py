@@ -166,7 +166,7 @@ def test_the_summary_agrees_with_the_verdict_on_the_primary_metric() -> None:
     row = summarize(scored, draws=DRAWS).query("metric == 'token_f1' and arm == 'main'").iloc[0]
     interval = decide(scored, answers, draws=DRAWS).interval
     assert interval is not None
-    assert (row["low"], row["high"]) == (interval.low, interval.high)
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
 
 
 @pytest.mark.parametrize(("difference", "text"), [(0.177, "+17.7"), (-0.02, "−2.0"), (-0.0001, "0.0"), (0.0, "0.0")])

@@ -7,7 +7,11 @@ from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, parse_answer, rend
 from raft_assets.raft.identity import question_id
 from raft_assets.raft.tables import Chunk, GoldenQuestion, QAPair
 
-VOCABULARY = [f"{first}{second}" for first in ("bat", "wave", "crane", "moth", "harbor", "cave") for second in "abcdefghijklmnopqrst"]
+VOCABULARY = [
+    f"{first}{second}"
+    for first in ("bat", "wave", "crane", "moth", "harbor", "cave")
+    for second in "abcdefghijklmnopqrst"
+]
 
 
 def a_chunk(name: str, text: str = "", *, document: str = "d", heading: str = "", kind: str = "prose") -> Chunk:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.raft.distractors import Kind, Pool, pick
@@ -21,18 +21,38 @@ def vectors_of(chunks: Iterable[Chunk]) -> dict[str, np.ndarray]:
     return {name: vector / np.linalg.norm(vector) for name, vector in drawn.items()}
 
 
-def picked(chunks: list[Chunk], *, count: int = 3, kind: Kind = "random", question_id: str = "q", answer: str = "", **given: object) -> list[str]:
+def picked(
+    chunks: list[Chunk],
+    *,
+    count: int = 3,
+    kind: Kind = "random",
+    question_id: str = "q",
+    answer: str = "",
+    **given: object,
+) -> list[str]:
     vectors = given.pop("vectors", vectors_of(chunks))
     forbidden = given.pop("forbidden", frozenset())
     assert isinstance(vectors, Mapping)
     assert isinstance(forbidden, frozenset)
     pool = Pool(chunks, vectors=vectors)
-    return pick(chunks[0].chunk_id, pool=pool, count=count, kind=kind, seed=0, question_id=question_id, forbidden=forbidden, answer=answer)
+    return pick(
+        chunks[0].chunk_id,
+        pool=pool,
+        count=count,
+        kind=kind,
+        seed=0,
+        question_id=question_id,
+        forbidden=forbidden,
+        answer=answer,
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)
 @given(size=st.integers(1, 12), count=st.integers(0, 6), banned=st.sets(st.integers(1, 11)))
-def test_as_many_as_asked_for_are_picked_where_the_pool_holds_them(kind: Kind, size: int, count: int, banned: set[int]) -> None:
+def test_as_many_as_asked_for_are_picked_where_the_pool_holds_them(
+    kind: Kind, size: int, count: int, banned: set[int]
+) -> None:
     chunks = MANY[:size]
     forbidden = frozenset(f"c{number}" for number in banned)
     got = picked(chunks, count=count, kind=kind, forbidden=forbidden)
@@ -44,7 +64,14 @@ def test_as_many_as_asked_for_are_picked_where_the_pool_holds_them(kind: Kind, s
 @pytest.mark.parametrize("kind", KINDS)
 def test_copies_and_near_duplicates_of_the_oracle_or_of_each_other_are_not_picked(kind: Kind) -> None:
     oracle, other = prose("oracle", length=100), prose("other", length=100)
-    texts = {"o": oracle, "copy": f" {oracle.upper()}", "near": f"{oracle} and more", "x": other, "x copy": other, "x near": f"so {other}"}
+    texts = {
+        "o": oracle,
+        "copy": f" {oracle.upper()}",
+        "near": f"{oracle} and more",
+        "x": other,
+        "x copy": other,
+        "x near": f"so {other}",
+    }
     got = picked([a_chunk(name, text) for name, text in texts.items()], count=5, kind=kind)
     assert len(got) == 1
     assert got[0].startswith("x")
@@ -53,7 +80,11 @@ def test_copies_and_near_duplicates_of_the_oracle_or_of_each_other_are_not_picke
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("answer", ["the Old Tower", "1926"])
 def test_chunks_that_hold_the_answer_are_not_picked(kind: Kind, answer: str) -> None:
-    chunks = [a_chunk("o"), a_chunk("held", "In 1926 they built the old  tower."), a_chunk("apart", "The tower is old, of 19266 stones.")]
+    chunks = [
+        a_chunk("o"),
+        a_chunk("held", "In 1926 they built the old  tower."),
+        a_chunk("apart", "The tower is old, of 19266 stones."),
+    ]
     assert picked(chunks, kind=kind, answer=answer) == ["apart"]
 
 

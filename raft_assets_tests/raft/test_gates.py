@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.raft.gates import PASS, REASONS, judge_pairs
@@ -16,7 +16,15 @@ from raft_assets_tests.raft.builders import a_chunk, an_answer
 EATS = "Vampire bats eat blood and nothing else."
 SLEEPS = "The harbour authority bought the Customs House in 1926 for 14,500 crowns."
 CHUNK = a_chunk("c", f"{EATS} {SLEEPS} Their roosts are caves, and the author of the survey was Anna Lowe.")
-SOUND = Draft(CHUNK, "What do vampire bats eat?", "question-call", an_answer(EATS, "blood and nothing else"), "answer-call", "ok", "")
+SOUND = Draft(
+    CHUNK,
+    "What do vampire bats eat?",
+    "question-call",
+    an_answer(EATS, "blood and nothing else"),
+    "answer-call",
+    "ok",
+    "",
+)
 
 
 def judged(drafts: Iterable[Draft], **settings: float) -> list[QAPair]:
@@ -46,19 +54,29 @@ SOUND_DRAFTS = {
     "a number at the start of the question": asking("1926 was the year in which who bought the Customs House?"),
     "a decimal at the start of the question": asking("1.5 million bats eat what at night?"),
     "an author who is asked for": replace(
-        SOUND, question="Who was the author of the survey?", answer=an_answer("the author of the survey was Anna Lowe", "Anna Lowe")
+        SOUND,
+        question="Who was the author of the survey?",
+        answer=an_answer("the author of the survey was Anna Lowe", "Anna Lowe"),
     ),
     "a passage that ships take": asking("What leads through the passage to the harbour?"),
     "a text that a program reads": asking("How are all matches in the text replaced?"),
     "a quotation with other white space": answering(an_answer("Vampire bats  eat\nblood and nothing else.", "blood")),
-    "several quotations": answering(f"First {an_answer(EATS, '')} and then".replace("\n<ANSWER>: ", "") + an_answer(SLEEPS, "blood")),
+    "several quotations": answering(
+        f"First {an_answer(EATS, '')} and then".replace("\n<ANSWER>: ", "") + an_answer(SLEEPS, "blood")
+    ),
     "a reasoning that begins with what it can't": answering("I was not told more. " + an_answer(EATS, "blood")),
     "an answer that shares words with the question": asking("What do bats eat instead of insects and nothing?"),
 }
 
 SPOILT_DRAFTS: dict[str, list[Draft]] = {
-    "call_failed": [replace(SOUND, answer="", call_status="failed"), replace(SOUND, question="", answer="", call_status="filtered")],
-    "no_question": [replace(SOUND, question="", answer=""), replace(SOUND, question="", answer="I can't.", call_status="truncated")],
+    "call_failed": [
+        replace(SOUND, answer="", call_status="failed"),
+        replace(SOUND, question="", answer="", call_status="filtered"),
+    ],
+    "no_question": [
+        replace(SOUND, question="", answer=""),
+        replace(SOUND, question="", answer="I can't.", call_status="truncated"),
+    ],
     "numbering": [asking(f"{mark}{SOUND.question}") for mark in ("1. ", "- ", "2) ", "Q3: ", "Here are two: ", "**")],
     "empty_answer": [answering(""), replace(SOUND, answer=" \n", call_status="empty")],
     "refusal": [
@@ -66,7 +84,10 @@ SPOILT_DRAFTS: dict[str, list[Draft]] = {
         answering("As an AI language model I do not know. " + an_answer(EATS, "blood")),
         answering("I cannot answer this. " + an_answer(EATS, "blood")),
     ],
-    "truncated": [replace(SOUND, call_status="truncated"), replace(SOUND, answer="The document says", call_status="truncated")],
+    "truncated": [
+        replace(SOUND, call_status="truncated"),
+        replace(SOUND, answer="The document says", call_status="truncated"),
+    ],
     "no_answer_tag": [
         answering(SOUND.answer.replace("<ANSWER>:", "So")),
         answering(SOUND.answer + "\n<ANSWER>: blood"),
@@ -78,7 +99,11 @@ SPOILT_DRAFTS: dict[str, list[Draft]] = {
         concluding("N/A"),
         concluding("The text does not say what they eat"),
     ],
-    "quote_missing": [answering("It says so.\n<ANSWER>: blood"), answering(SOUND.answer.replace("##end_quote##", "")), answering(an_answer("", "blood"))],
+    "quote_missing": [
+        answering("It says so.\n<ANSWER>: blood"),
+        answering(SOUND.answer.replace("##end_quote##", "")),
+        answering(an_answer("", "blood")),
+    ],
     "quote_not_verbatim": [
         answering(an_answer("Vampire bats drink blood.", "blood")),
         answering(an_answer(EATS, "").replace("<ANSWER>: ", "") + an_answer("Bats are blind.", "blood")),
@@ -110,7 +135,9 @@ def test_sound_pairs_are_accepted(draft: Draft) -> None:
     assert set(pair.gates.values()) == {PASS}
 
 
-@pytest.mark.parametrize(("reason", "draft"), [(reason, draft) for reason, drafts in SPOILT_DRAFTS.items() for draft in drafts])
+@pytest.mark.parametrize(
+    ("reason", "draft"), [(reason, draft) for reason, drafts in SPOILT_DRAFTS.items() for draft in drafts]
+)
 def test_spoilt_pairs_are_rejected_with_their_reason(reason: str, draft: Draft) -> None:
     pair = verdict(draft)
     assert (pair.accepted, pair.reason) == (False, reason)
@@ -153,11 +180,13 @@ def test_a_spoilt_duplicate_never_costs_the_sound_pair() -> None:
     assert [pair.chunk_id for pair in pairs if pair.accepted] == [CHUNK.chunk_id]
 
 
-LONG = "Which company of the northern harbour district paid for the new lamp of the old lighthouse in the year after the storm"
+LONG = "Which company of the northern harbour paid for the new lamp of the old lighthouse in the year after the storm"
 
 
 def near_duplicates(first: Draft, second: Draft) -> list[str]:
-    return sorted(pair.reason for pair in judged([replace(first, question=f"{LONG}?"), replace(second, question=f"{LONG} then?")]))
+    return sorted(
+        pair.reason for pair in judged([replace(first, question=f"{LONG}?"), replace(second, question=f"{LONG} then?")])
+    )
 
 
 def test_nearly_the_same_question_of_one_chunk_is_accepted_once() -> None:
@@ -173,14 +202,27 @@ def test_nearly_the_same_question_with_another_answer_of_another_chunk_is_anothe
 
 
 def test_a_question_that_differs_in_one_word_is_another_question() -> None:
-    questions = [f"What is the fee for a {boat} that stays in the inner harbour at night?" for boat in ("yacht", "trawler")]
+    questions = [
+        f"What is the fee for a {boat} that stays in the inner harbour at night?" for boat in ("yacht", "trawler")
+    ]
     assert all(pair.accepted for pair in judged(map(asking, questions)))
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)))
 def test_which_duplicates_survive_does_not_depend_on_their_order(order: list[int]) -> None:
-    questions = [f"{LONG}?", f"{LONG} then?", f"{LONG} also?", "What do bats eat?", "what do BATS eat?", "Where do bats sleep?"]
-    drafts = [replace(asking(question), chunk=a_chunk(f"c{number % 2}", CHUNK.text)) for number, question in enumerate(questions)]
+    questions = [
+        f"{LONG}?",
+        f"{LONG} then?",
+        f"{LONG} also?",
+        "What do bats eat?",
+        "what do BATS eat?",
+        "Where do bats sleep?",
+    ]
+    drafts = [
+        replace(asking(question), chunk=a_chunk(f"c{number % 2}", CHUNK.text))
+        for number, question in enumerate(questions)
+    ]
     assert judged(drafts[number] for number in order) == judged(drafts)
 
 

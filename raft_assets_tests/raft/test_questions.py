@@ -4,11 +4,17 @@ import re
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.raft.contract import INSTRUCTIONS, render_user
-from raft_assets.raft.questions import answer_request_for, chunks_to_ask, parse_questions, question_kind, question_request
+from raft_assets.raft.questions import (
+    answer_request_for,
+    chunks_to_ask,
+    parse_questions,
+    question_kind,
+    question_request,
+)
 from raft_assets.settings import QuestionSettings
 from raft_assets_tests.raft.builders import a_chunk, a_corpus
 
@@ -64,7 +70,10 @@ REPLIES = {
     "remarks behind the question": (f"{EATS} (easy)\n{SLEEPS} [1]", BOTH),
     "several numbered ones on a line": (f"1. {EATS} 2. {SLEEPS}", BOTH),
     "a question over two lines": (f"1. What does a\n   vampire bat eat?\n2. {SLEEPS}", BOTH),
-    "a line broken before a name": ("Who built the first lighthouse of\nPort Ellen in 1832?", ["Who built the first lighthouse of Port Ellen in 1832?"]),
+    "a line broken before a name": (
+        "Who built the first lighthouse of\nPort Ellen in 1832?",
+        ["Who built the first lighthouse of Port Ellen in 1832?"],
+    ),
     "duplicates": (f"{EATS}\n2. {EATS.upper()}\n{SLEEPS}", BOTH),
     "a full-width question mark": (EATS.replace("?", "？"), [EATS]),
     "carriage returns": (f"1. {EATS}\r\n2. {SLEEPS}\r\n", BOTH),
@@ -74,7 +83,10 @@ REPLIES = {
     "a time at the start": ("12:30 is when which ferry leaves?", ["12:30 is when which ferry leaves?"]),
     "an initial at the start": ("C. elegans is what kind of animal?", ["C. elegans is what kind of animal?"]),
     "a hyphenated Q": ("Q-learning is what kind of method?", ["Q-learning is what kind of method?"]),
-    "stars that mean something": ("What does **kwargs hold that *args does not?", ["What does **kwargs hold that *args does not?"]),
+    "stars that mean something": (
+        "What does **kwargs hold that *args does not?",
+        ["What does **kwargs hold that *args does not?"],
+    ),
     "statements": ("Bats eat insects.\nThey sleep by day.", []),
     "a question that was cut off": (f"{EATS}\nWhere do fruit", [EATS]),
     "too short to ask anything": ("Why?\nHow so?", []),
@@ -96,6 +108,7 @@ def test_no_more_questions_are_taken_than_were_asked_for() -> None:
     assert parse_questions(f"{EATS}\n{SLEEPS}", 1) == [EATS]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200) | st.text(alphabet="1.)(-*\"'“”[]{}|?:#Q_ \nab", max_size=60))
 def test_a_reply_of_anything_gives_distinct_lines_that_end_in_a_question_mark(reply: str) -> None:
     questions = parse_questions(reply, 5)
@@ -112,9 +125,17 @@ PREAMBLES = ("", "Sure, here are the questions:\n\n", "Certainly! Here is one: "
 FAREWELLS = ("", "\n\nI hope that helps.", "\nWould you like more?")
 
 
-@given(*map(st.sampled_from, (PREAMBLES, MARKS, WRAPPINGS, REMARKS, FAREWELLS)), st.sampled_from([EATS, CLOZE]))
+@settings(deadline=None)
+@given(
+    preamble=st.sampled_from(PREAMBLES),
+    mark=st.sampled_from(MARKS),
+    wrapping=st.sampled_from(WRAPPINGS),
+    remark=st.sampled_from(REMARKS),
+    farewell=st.sampled_from(FAREWELLS),
+    question=st.sampled_from([EATS, CLOZE]),
+)
 def test_whatever_stands_around_a_question_is_taken_off(
-    preamble: str, mark: str, wrapping: tuple[str, str], remark: str, farewell: str, question: str
+    *, preamble: str, mark: str, wrapping: tuple[str, str], remark: str, farewell: str, question: str
 ) -> None:
     line = f"{mark}{wrapping[0]}{question}{wrapping[1]}{remark}"
     assert parse_questions(f"{preamble}{line}{farewell}", 5) == [question]
@@ -165,18 +186,24 @@ def test_the_answer_is_asked_for_with_the_oracle_document_alone_and_the_contract
     chunk = a_chunk("c", "Bats fly.")
     request = answer_request_for(EATS, chunk, QuestionSettings())
     assert request.kind == "chat"
-    assert [message["content"] for message in request.body["messages"]] == [INSTRUCTIONS, render_user(EATS, [chunk.text])]
+    assert [message["content"] for message in request.body["messages"]] == [
+        INSTRUCTIONS,
+        render_user(EATS, [chunk.text]),
+    ]
 
 
 def test_temperature_is_sent_only_where_it_is_set() -> None:
     chunk = a_chunk("c", "Bats fly.")
-    for settings, expected in ((QuestionSettings(), None), (QuestionSettings(temperature=0), 0)):
-        requests = question_request(chunk, 1, settings), answer_request_for(EATS, chunk, settings)
+    for configured, expected in ((QuestionSettings(), None), (QuestionSettings(temperature=0), 0)):
+        requests = question_request(chunk, 1, configured), answer_request_for(EATS, chunk, configured)
         assert [request.body.get("temperature") for request in requests] == [expected, expected]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 12), st.integers(1, 5), st.none() | st.integers(1, 80))
-def test_every_chunk_is_asked_once_before_any_twice_up_to_the_target(chunks: int, each: int, target: int | None) -> None:
+def test_every_chunk_is_asked_once_before_any_twice_up_to_the_target(
+    chunks: int, each: int, target: int | None
+) -> None:
     settings = QuestionSettings(questions_per_chunk=each, target_pairs=target)
     corpus = [a_chunk(f"c{number}", "x") for number in range(chunks)]
     counts = Counter({chunk.chunk_id: count for chunk, count in chunks_to_ask(corpus, settings, 0)})

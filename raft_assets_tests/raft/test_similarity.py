@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.raft.similarity import (
@@ -20,6 +20,7 @@ from raft_assets_tests.raft.builders import prose
 TEXTS = st.lists(st.sampled_from(["bat", "moth", "cave", "wave"]), max_size=12).map(" ".join)
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS)
 def test_likeness_is_the_share_of_runs_of_three_words(one: str, other: str) -> None:
     def runs(text: str) -> set[tuple[str, ...]]:
@@ -39,10 +40,13 @@ def test_texts_without_a_word_are_alike_only_if_they_are_equal() -> None:
     assert jaccard(shingles("---"), shingles(" --- ")) == 1
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 99).map(str), TEXTS, max_size=12), st.sampled_from([0.5, 0.8, 1.0]))
 def test_groups_are_those_that_comparing_every_pair_finds(texts: dict[str, str], threshold: float) -> None:
     alike = [
-        (one, other) for one, other in combinations(texts, 2) if jaccard(shingles(texts[one]), shingles(texts[other])) >= threshold
+        (one, other)
+        for one, other in combinations(texts, 2)
+        if jaccard(shingles(texts[one]), shingles(texts[other])) >= threshold
     ]
     assert near_duplicate_groups(texts, threshold, 0) == sorted(connected(alike), key=min)
 

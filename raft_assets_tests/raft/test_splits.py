@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.errors import DataError
@@ -107,12 +107,16 @@ def test_cloze_questions_never_evaluate() -> None:
     kept = [pair for pair in pairs if plan.split_of(pair) == "eval"]
     assert kept
     assert {pair.kind for pair in kept} == {"what"}
-    assert plan.dropped == {"cloze_in_eval": sum(plan.splits[pair.chunk_id] == "eval" for pair in pairs if pair.kind == "cloze")}
+    assert plan.dropped == {
+        "cloze_in_eval": sum(plan.splits[pair.chunk_id] == "eval" for pair in pairs if pair.kind == "cloze")
+    }
 
 
 def test_golden_evidence_and_what_resembles_it_is_not_trained_on_and_nothing_else_is_held_out() -> None:
     chunks = a_corpus(20)
-    trained = next(chunk for chunk, split in zip(chunks, plan_of(chunks).splits.values(), strict=True) if split == "train")
+    trained = next(
+        chunk for chunk, split in zip(chunks, plan_of(chunks).splits.values(), strict=True) if split == "train"
+    )
     copy = a_chunk("copy", trained.text + " or so", document=trained.doc_id)
     chunks.append(copy)
     pairs = pairs_of(chunks)
@@ -132,12 +136,16 @@ def test_what_evaluates_and_what_resembles_it_is_withheld_from_training_rows() -
     chunks = a_corpus(20)
     first = next(name for name, split in plan_of(chunks).splits.items() if split == "eval")
     original = next(chunk for chunk in chunks if chunk.chunk_id == first)
-    unasked = [a_chunk("copy", f"{original.text} or so", document="another"), a_chunk("other", document=original.doc_id)]
+    unasked = [
+        a_chunk("copy", f"{original.text} or so", document="another"),
+        a_chunk("other", document=original.doc_id),
+    ]
     plan = plan_of(chunks + unasked, pairs=pairs_of(chunks))
     evaluated = {name for name, split in plan.splits.items() if split == "eval"}
     assert plan.withheld == evaluated | {"copy"}
 
 
+@settings(deadline=None)
 @given(added=st.integers(1, 6), seed=st.integers(0, 5), documents=st.integers(4, 12))
 def test_adding_documents_moves_nothing_that_is_registered(added: int, seed: int, documents: int) -> None:
     settings = SMALL.model_copy(update={"seed": seed})

@@ -17,7 +17,7 @@ from raft_assets.raft.tables import ModelAnswer
 from raft_assets.resources.results import ResultsStore, RunRecord
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
 
-WRITERS, RUNS_EACH = 8, 5
+WRITERS, RUNS_EACH = 8, 3
 STARTED = datetime(2026, 11, 4, 9, 30, tzinfo=UTC)
 
 
@@ -166,8 +166,9 @@ def write_runs(path: str, writer: int) -> None:
 
 
 def test_eight_processes_write_at_once_while_another_one_reads_and_all_succeed(store: ResultsStore) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=write_runs, args=(store.path, writer)) for writer in range(WRITERS)]
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__])  # eight times the imports would take a minute
+    writers = [processes.Process(target=write_runs, args=(store.path, writer)) for writer in range(WRITERS)]
     for writer in writers:
         writer.start()
     seen: list[int] = []

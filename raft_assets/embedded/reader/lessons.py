@@ -40,8 +40,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A row with its documents analysed. Answer, its place (document, sentence) and which spans of that sentence are right
-    are None where abstaining is right."""
+    """A row with its documents analysed.
+
+    The answer, its place (document, sentence) and which spans of that sentence are right are None where abstaining is.
+    """
 
     question: str
     documents: list[list[Sentence]]
@@ -71,7 +73,7 @@ NO_LESSONS = Lessons([], Counter(), 0)
 
 
 def read_lessons(file: Path, analyst: Analyst, *, on_batch: Callable[[], None] = lambda: None) -> Lessons:
-    """Reads a chat or completion JSONL file. Raises DataError where it can't be read at all; bad rows are counted instead."""
+    """Reads a chat or completion JSONL file. Raises DataError where it can't be read; single bad rows are counted."""
     skipped: Counter[str] = Counter()
     rows = list(_read_rows(file, skipped))
     texts = list(dict.fromkeys(text for row in rows for text in row.documents))

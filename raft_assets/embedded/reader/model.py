@@ -1,7 +1,7 @@
-"""The reader's weights: two rankers, the axes on which spans differ in meaning, and what tells present from absent answers.
+"""The reader's weights: two rankers, the axes on which spans differ in meaning, and what tells present from absent.
 
-The baseline is this model with its initial weights, set by hand; fine-tuning learns others. Weights are kept in a folder
-of two small files.
+The baseline is this model with its initial weights, set by hand; fine-tuning learns others. Weights are kept in a
+folder of two small files.
 """
 
 import hashlib
@@ -150,7 +150,7 @@ def save_model(model: Model, folder: Path, *, encoder_sha256: str) -> None:
 
 
 def load_model(folder: Path, *, encoder_sha256: str) -> Model:
-    """Raises ReaderFormatError where the folder holds no reader of this format, features and encoder, or a damaged one."""
+    """Raises ReaderFormatError where the folder holds no intact reader of this format, features and encoder."""
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         weights = (folder / WEIGHTS_FILE).read_bytes()

@@ -1,8 +1,8 @@
 """Noise for training questions: a person asks in other words than the document's, a generated question in the same.
 
 Words are left out or replaced by their neighbours in the encoder's own table of word embeddings, an offline source of
-synonyms (bought -> purchased, largest -> biggest); answers are asked for by their noun. Of everything tried for questions
-that people wrote, this helped most.
+synonyms (bought -> purchased, largest -> biggest); answers are asked for by their noun. Of everything tried for
+questions that people wrote, this helped most.
 """
 
 import random
@@ -57,7 +57,7 @@ class Synonyms:
 
 
 def noisy(question: str, answer: str | None, noise: Noise, synonyms: Synonyms, rng: random.Random) -> str:
-    """The question in other words; unchanged where nothing meaningful would be left, and where it is a text with a gap."""
+    """The question in other words; unchanged where nothing meaningful would be left, and where it has a gap to fill."""
     if "____" in question:
         return question
     words = _rephrased(question.rstrip("?"), answer, synonyms, rng).split()
@@ -73,7 +73,7 @@ def answer_heads(answers: Iterable[str]) -> set[str]:
 
 
 def _rephrased(question: str, answer: str | None, synonyms: Synonyms, rng: random.Random) -> str:
-    """Half of the time in another form, where one is known: fewer words, "how do I", or the answer named by its noun."""
+    """Half of the time in another form, where one is known: shorter, "how do I", or the answer named by its noun."""
     if rng.random() < 0.5:
         return question
     for long, short in _SHORTER:

@@ -1,4 +1,4 @@
-"""Documents as the reader sees them: sentences with their words, tags and encoder states, computed once and kept for a while."""
+"""Documents as the reader sees them: sentences with their words, tags and encoder states, kept for a while."""
 
 import re
 import threading
@@ -26,7 +26,7 @@ _FIELD = re.compile(r"(?P<name>[a-z]\w*)(?:\.[\w*]+)*:\s+(?=\S)")
 
 @dataclass(frozen=True, eq=False)
 class Sentence:
-    """A sentence of a document, or a `field: value` line of an API description. What depends on no question is computed once."""
+    """A sentence, or a `field: value` line of an API description. What depends on no question is computed once."""
 
     text: str
     encoded: TokenStates
@@ -83,7 +83,7 @@ class Sentence:
 
 
 class Analyst:
-    """Analyses questions and documents with one encoder; keeps the most recently used sentences, at most `kept_pieces` in all."""
+    """Analyses questions and documents; keeps the sentences used last, at most `kept_pieces` of them in all."""
 
     def __init__(self, encoder: Encoder, *, kept_pieces: int = KEPT_PIECES) -> None:
         self.encoder = encoder

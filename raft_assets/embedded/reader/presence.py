@@ -1,4 +1,4 @@
-"""Whether the documents hold the answer at all: a logistic regression on how near the documents come to the question."""
+"""Whether the documents hold the answer at all: a logistic regression on how near they come to the question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ Doubles = npt.NDArray[np.float64]
 # its sentence, so they would decide alone, and people's questions, which share few, would be refused
 _EVIDENCE = ("cosine", "document_cosine", "window_cosine", "meaning", "meaning_by_rarity")
 _COLUMNS = [list(MEASURED).index(name) for name in _EVIDENCE]
-# Generated questions are so much nearer to their sentence than people's that the middle between present and absent would
-# refuse most of people's. Absent answers look alike for both, so the bar stands where this share of them is refused
+# Generated questions are so much nearer to their sentence than people's that the middle between present and absent
+# would refuse most of people's. Absent answers look alike for both, so the bar is where this share of them is refused
 REFUSED_ABSENT = 0.8
 _PULL = 1e-2  # L2 on standardised weights: few rows decide, and their evidence is correlated
 _NEWTON_STEPS = 30

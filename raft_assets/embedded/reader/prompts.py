@@ -1,4 +1,4 @@
-"""Reads a prompt back into documents, question and instructions: the inverse of the rendering in `raft_assets.raft.contract`."""
+"""Reads a prompt back into its documents, question and instructions: the inverse of `raft_assets.raft.contract`."""
 
 import re
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 from raft_assets.raft.contract import CLOSED_BOOK_INSTRUCTIONS, INSTRUCTIONS
 
 _DOCUMENT = re.compile(r"<DOCUMENT>(.*?)</DOCUMENT>", re.DOTALL)
+_KNOWN_INSTRUCTIONS = (INSTRUCTIONS.strip(), CLOSED_BOOK_INSTRUCTIONS.strip())
 _QUESTION_LABEL = re.compile(r"\A(?:question|q)\s*:\s*", re.IGNORECASE)
 
 
@@ -26,6 +27,6 @@ def parse_prompt(text: str) -> Prompt:
     if blocks:
         before, after = text[: blocks[0].start()], text[blocks[-1].end() :]
     else:
-        before = next((known for known in (INSTRUCTIONS, CLOSED_BOOK_INSTRUCTIONS) if text.startswith(known)), "")
+        before = next((known for known in _KNOWN_INSTRUCTIONS if text.startswith(known)), "")
         after = text[len(before) :]
     return Prompt(tuple(block.group(1) for block in blocks), _QUESTION_LABEL.sub("", after.strip()), before.strip())

@@ -1,4 +1,4 @@
-"""What a question asks for, read from its surface: the kind of answer, the noun that names it, names and numbers to be found."""
+"""What a question asks for, read from its surface: the kind of answer, the noun that names it, names and numbers."""
 
 import re
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from raft_assets.embedded.reader.words import STOP_WORDS, WORD, lemma, terms, wo
 from raft_assets.embedded.teacher.tagging import Token, tagged
 
 KINDS = (
-    "when", "how_many", "measure", "where", "why", "who", "how", "how_to", "call", "which", "what_acts", "what_object", "what",
-    "cloze", "yes_no", "other",
+    "when", "how_many", "measure", "where", "why", "who", "how", "how_to", "call", "which", "what_acts", "what_object",
+    "what", "cloze", "yes_no", "other",
 )  # fmt: skip
 
 _AUXILIARY = r"(?:is|are|was|were|did|do|does|has|have|had|can|could|would|will|may|should|must|might)"
@@ -26,17 +26,20 @@ _KIND_PATTERNS = tuple(
         (r"\bhow (?:do|can|would|should|could) (?:i|you|we|one)\b", "how_to"),
         (r"\bhow many\b|\b(?:what|which) number\b", "how_many"),
         (
-            r"\bhow (?:much|long|old|high|tall|big|large|heavy|fast|wide|deep|far|often|thick|close|near|hot|cold|early|late)\b",
+            r"\bhow (?:much|long|old|high|tall|big|large|heavy|fast|wide|deep|far|often|thick|close|near|hot|cold|early"
+            r"|late)\b",
             "measure",
         ),
         (r"\bwhat (?:do|does|did) (?:\S+ )+?(?:cost|pay|weigh|measure|charge)\b", "measure"),
         (
-            r"\bat what age\b|\bwhat (?:\w+ )?(?:price|size|weight|share|percentage|age|length|height|speed|amount|fee|depth|width|distance)\b",
+            r"\bat what age\b|\bwhat (?:\w+ )?(?:price|size|weight|share|percentage|age|length|height|speed|amount|fee"
+            r"|depth|width|distance)\b",
             "measure",
         ),
         (r"\b(?:what|which) (?:\w+ )?(?:year|date|day|month|century|decade|time)\b|\bwhen\b|\bhow soon\b", "when"),
         (
-            r"\bwhere\b|\b(?:what|which) (?:\w+ )?(?:country|city|place|town|location|state|region|island|room|building)\b",
+            r"\bwhere\b|\b(?:what|which) (?:\w+ )?(?:country|city|place|town|location|state|region|island|room"
+            r"|building)\b",
             "where",
         ),
         (r"\bwhy\b|\bfor what (?:purpose|reason)\b|\bwhat (?:causes?|caused|reason)\b", "why"),
@@ -49,9 +52,7 @@ _KIND_PATTERNS = tuple(
 )
 _WHAT = KINDS.index("what")
 # what stands between the question word and the noun that names the answer
-_UNTELLING = word_set(
-    "kind type sort form name the a an of one other single only exact"
-)
+_UNTELLING = word_set("kind type sort form name the a an of one other single only exact")
 _VERB_TAGS = frozenset(("VBZ", "VBD", "VBP", "MD", "VB"))
 _NOUN_TAGS = frozenset(("NN", "NNS", "NNP", "NNPS", "JJ", "JJR", "JJS", "CD", "VBN", "VBG", "DT", "IN"))
 _ASKING = frozenset(("what", "which", "many", "much"))
@@ -74,7 +75,7 @@ class Question:
         return self._kind_of_what() if found == _WHAT else found
 
     def _kind_of_what(self) -> int:
-        """Whether "what" acts ("What eats moths"), is acted upon ("What do bats eat"), or goes with a noun, as "which" does."""
+        """Whether "what" acts ("What eats moths"), is an object ("What do bats eat"), or goes with a noun."""
         place = self._asking
         following = self._tokens[place + 1] if place is not None and place + 1 < len(self._tokens) else None
         if following is None:
@@ -106,14 +107,14 @@ class Question:
 
     @cached_property
     def wanted(self) -> frozenset[str]:
-        """Base forms of the noun phrase that names the answer: "which *board shaper* ...", "what is the *name* of the *dog*"."""
+        """Base forms of the nouns that name the answer: "which *board shaper* ...", "what is the *fee* for ..."."""
         place = self._asking
         if place is None:
             return frozenset()
         tokens = self._tokens[place + 1 :]
-        if tokens and tokens[0].lower in _BE and len(tokens) > 1 and tokens[1].tag in ("DT", "PRP$"):
+        if len(tokens) > 1 and tokens[0].lower in _BE and tokens[1].tag in ("DT", "PRP$"):
             tokens = tokens[2:]
-        elif KINDS[self.kind] in ("what_acts", "what_object", "what"):
+        elif KINDS[self.kind] in ("what_acts", "what_object", "what") or (tokens and tokens[0].lower in _DO):
             return frozenset()
         found: list[str] = []
         for number, token in enumerate(tokens):

@@ -27,7 +27,7 @@ class Category:
 
 @dataclass(frozen=True)
 class CategoryTable:
-    """Where the weight of each value of each category stands in one vector: plain weights, then those by kind of question."""
+    """Where the weights of all values stand in one vector: plain weights, then those by kind of question."""
 
     categories: tuple[Category, ...]
     kinds: tuple[str, ...]
@@ -45,7 +45,7 @@ class CategoryTable:
         return plain + by_kind
 
     def indices(self, codes: Codes, kinds: npt.NDArray[np.int64]) -> Indices:
-        """Positions (candidates, weights each) of the weights of values (candidates, categories) under kinds (candidates,)."""
+        """Positions of values' weights. Shapes: codes (n, categories), kinds (n,), result (n, weights of each)."""
         sizes = np.array([len(category.values) for category in self.categories], np.int64)
         crossed = np.array([number for number, category in enumerate(self.categories) if category.by_kind], np.int64)
         plain = codes + (np.cumsum(sizes) - sizes)
@@ -81,7 +81,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Ranker:
-    """Weights. A score is measured · w, plus the weights of categorical values, plus meaning · the weights of its kind."""
+    """Weights. A score is measured · w, plus the weights of its values, plus meaning · the weights of its kind."""
 
     table: CategoryTable
     measured: Floats  # (measured features,)

@@ -96,7 +96,7 @@ def _by_encoder(question: Question, documents: Sequence[Sequence[Sentence]]) -> 
 
 
 def _by_meaning(question: Question, sentences: Sequence[Sentence]) -> dict[str, Floats]:
-    """How near each word of the question is to its nearest state in the sentence (late interaction, arXiv 2004.12832)."""
+    """How near each word of the question is to its nearest state in the sentence (as in ColBERT, arXiv 2004.12832)."""
     matches = np.zeros((len(sentences), len(question.words)), np.float32)
     if len(question.words):
         for row, sentence in enumerate(sentences):

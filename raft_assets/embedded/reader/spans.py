@@ -12,8 +12,8 @@ from raft_assets.embedded.reader.words import MONTHS, NUMBER_WORDS, UNITS, word_
 from raft_assets.embedded.teacher.tagging import Token
 
 FIELDS = (
-    "none", "api_call", "api_name", "api_version", "functionality", "api_arguments", "example_code", "env_requirements", "meta_data",
-    "user_name", "other",
+    "none", "api_call", "api_name", "api_version", "functionality", "api_arguments", "example_code", "env_requirements",
+    "meta_data", "user_name", "other",
 )  # fmt: skip
 LONGEST_SPAN = 26  # tokens
 LONGEST_INNER_SPAN = 13  # tokens; longer spans must reach to the end of a clause
@@ -21,12 +21,8 @@ TEXT_START, TEXT_END = "<start>", "<end>"
 
 Positions = npt.NDArray[np.int64]
 
-_CANNOT_START = word_set(
-    "of and or but nor that which who whom than 's ’s is are was were be been has have had"
-)
-_CANNOT_END = _CANNOT_START | word_set(
-    "the a an in on at to by for with from as his her its their into if not"
-)
+_CANNOT_START = word_set("of and or but nor that which who whom than 's ’s is are was were be been has have had")
+_CANNOT_END = _CANNOT_START | word_set("the a an in on at to by for with from as his her its their into if not")
 _OPENING_MARKS = frozenset("$£€\"“'")
 _CLOSING_MARKS = frozenset(')"”%')
 _BARRIERS = frozenset(";!?")
@@ -38,7 +34,7 @@ _NEIGHBOURS_BEFORE = word_list(
     " titled nearly almost only first his her their its"
 )
 _NEIGHBOURS_AFTER = word_list(
-    ', . ) ( and or of in to that who which is are was were for with by from as at on " ” \'s people'
+    ", . ) ( and or of in to that who which is are was were for with by from as at on \" ” 's people"
     " species years million"
 )
 
@@ -48,7 +44,8 @@ _COARSE = {
     "VB": "verb", "VBD": "verb", "VBZ": "verb", "VBP": "verb", "VBG": "gerund", "VBN": "participle", "MD": "modal",
     "JJ": "adjective", "JJR": "adjective", "JJS": "adjective", "RB": "adverb", "RBR": "adverb", "RBS": "adverb",
     "IN": "preposition", "TO": "to", "DT": "determiner", "PDT": "determiner", "CD": "number", "CC": "conjunction",
-    "PRP": "pronoun", "PRP$": "possessive", "POS": "possessive", "WDT": "relative", "WP": "relative", "WP$": "relative", "WRB": "relative",
+    "PRP": "pronoun", "PRP$": "possessive", "POS": "possessive",
+    "WDT": "relative", "WP": "relative", "WP$": "relative", "WRB": "relative",
 }  # fmt: skip
 _CLASSES = (*dict.fromkeys(_COARSE.values()), "mark", "other", TEXT_START, TEXT_END)
 _PAIRS = tuple(f"{left} {right}" for left in _CLASSES for right in _CLASSES)
@@ -102,7 +99,7 @@ class Spans:
 
 
 def spans_of(tokens: Sequence[Token], *, field: int, value_start: int | None) -> Spans:
-    """The candidates of a sentence. `field`: position in FIELDS; `value_start`: first token of a `field: value` line's value."""
+    """The candidates of a sentence. `field`: position in FIELDS; `value_start`: first token of such a line's value."""
     starts, ends = _candidates(tokens, value_start)
     return Spans(starts, ends, _codes(tokens, starts, ends, field, -1 if value_start is None else value_start))
 

@@ -29,14 +29,13 @@ from raft_assets.errors import DataError, RaftError
 TRAINING_PIECES = 600_000  # of sentences kept while training: 460 MB at most
 AUTO_EPOCHS, AUTO_BATCH_SIZE = 8, 16
 SENTENCE_EPOCHS, SENTENCE_RATE, SENTENCE_PULL = 20, 0.05, 1e-4
-SPAN_RATE, SPAN_PULL = 0.03, 1e-4
+SPAN_RATE, SPAN_PULL = 0.03, 1e-3
 KEPT_SPANS = 400  # candidates of a sample: the right ones and a draw from the others, which bounds memory
 AXES_SENTENCES, AXES_EVERY = 700, 5  # sentences, and every which piece of them, that the axes are found from
 AXES_STRETCH = 4.0  # brings projected states to the scale of the other features
 
-# the questions that each part learns from: as they are, and so many times in other words
-SENTENCE_COPIES = (Noise(drop=0.3, replace=0.9),) * 2
-SPAN_COPIES = (Noise(drop=0.3, replace=0.9),) * 2
+# each question is learned as it is asked, and so many times in other words
+COPIES, NOISE = 2, Noise(drop=0.3, replace=0.9)
 
 
 class TrainingCancelled(RaftError):  # noqa: N818 - it is news, not a mistake
@@ -69,7 +68,7 @@ class Hyperparameters(BaseModel):
 class Step:
     """Progress of one step: mean -log P(right span), and the share of rows whose best span is right.
 
-    Figures of the validation file come with the last step of each epoch; they are None otherwise, and without a usable row in it.
+    Figures of the validation file come with the last step of each epoch; they are None otherwise.
     """
 
     step: int  # from 1
@@ -103,32 +102,36 @@ def train(
     on_step: Callable[[Step], None],
     cancelled: Callable[[], bool],
 ) -> TrainingResult:
-    """Raises TrainingCancelled soon after `cancelled` says so, DataError where the training file holds no usable answer."""
+    """Raises TrainingCancelled soon after `cancelled` says so, DataError where the file teaches no answer."""
 
-    def stop_if_cancelled() -> None:
+    def checkpoint() -> None:
         if cancelled():
             raise TrainingCancelled("The training was cancelled.")
 
+    def after_step(step: Step) -> None:
+        checkpoint()
+        on_step(step)
+
     analyst = Analyst(encoder, kept_pieces=TRAINING_PIECES)
-    lessons = read_lessons(train_file, analyst, on_batch=stop_if_cancelled)
-    valid = read_lessons(valid_file, analyst, on_batch=stop_if_cancelled) if valid_file else NO_LESSONS
+    lessons = read_lessons(train_file, analyst, on_batch=checkpoint)
+    valid = read_lessons(valid_file, analyst, on_batch=checkpoint) if valid_file else NO_LESSONS
     if not lessons.answered:
         raise DataError(
-            f"No row of {train_file} can be learned from (skipped: {dict(lessons.skipped)}): each needs a quoted answer."
+            f"No row of {train_file} can be learned from (skipped: {dict(lessons.skipped)}): quote the answer in each."
         )
-
-    asked = _exercises(analyst, lessons.lessons, (), hyperparameters.seed, stop_if_cancelled)
-    reworded = _exercises(analyst, lessons.lessons, SENTENCE_COPIES, hyperparameters.seed, stop_if_cancelled)
-    replaced = _exercises(analyst, lessons.lessons, SPAN_COPIES, hyperparameters.seed + 1, stop_if_cancelled)
-    examined = _exercises(analyst, valid.lessons, (), hyperparameters.seed, stop_if_cancelled)
+    seed, schedule = hyperparameters.seed, hyperparameters.schedule()
+    exercises = _as_asked(analyst, lessons.lessons, checkpoint)
+    exercises += _in_other_words(analyst, lessons.lessons, seed, checkpoint)
+    examined = _as_asked(analyst, valid.lessons, checkpoint)
 
     model = replace(Model.initial(), axes=_axes_of_meaning(lessons.lessons))
-    model = replace(model, sentences=_learn_sentences(model, asked + reworded, hyperparameters.seed, stop_if_cancelled))
-    model = replace(
-        model, presence=_learn_presence(model, asked + reworded, stop_if_cancelled) if lessons.abstaining else None
-    )
-    schedule = hyperparameters.schedule()
-    learned = _learn_spans(model, asked + replaced, examined, schedule, on_step, stop_if_cancelled)
+    model = replace(model, sentences=_learn_sentences(model, exercises, seed, checkpoint))
+    if lessons.abstaining:
+        model = replace(model, presence=_learn_presence(model, exercises, checkpoint))
+    rng = np.random.default_rng(seed)
+    samples = [_span_sample(model, exercise, rng) for exercise in _answered(exercises, checkpoint)]
+    valid_samples = [_span_sample(model, exercise, rng) for exercise in _answered(examined, checkpoint)]
+    learned = _learn_spans(model.spans, samples, valid_samples, schedule, after_step)
     return TrainingResult(
         reader=Reader(encoder, replace(model, spans=learned.ranker)),
         used_rows=len(lessons.lessons),
@@ -157,24 +160,24 @@ class _LearnedSpans:
     best_step: int
 
 
-def _exercises(
-    analyst: Analyst, lessons: Sequence[Lesson], copies: Sequence[Noise], seed: int, checkpoint: Callable[[], None]
+def _as_asked(analyst: Analyst, lessons: Sequence[Lesson], checkpoint: Callable[[], None]) -> list[_Exercise]:
+    questions = analyst.questions([lesson.question for lesson in lessons], on_batch=checkpoint)
+    return [_Exercise(question, lesson) for question, lesson in zip(questions, lessons, strict=True)]
+
+
+def _in_other_words(
+    analyst: Analyst, lessons: Sequence[Lesson], seed: int, checkpoint: Callable[[], None]
 ) -> list[_Exercise]:
-    """Every lesson once for each copy, in other words; without copies, once as it is."""
-    asked = [lesson.question for lesson in lessons]
-    if copies:
-        words = {match.group() for text in asked for match in WORD.finditer(text)}
-        synonyms = Synonyms(analyst.encoder, words | answer_heads(lesson.answer for lesson in lessons if lesson.answer))
-        asked = [
-            noisy(lesson.question, lesson.answer, noise, synonyms, random.Random(f"{seed}:{copy}:{row}"))
-            for copy, noise in enumerate(copies)
-            for row, lesson in enumerate(lessons)
-        ]
-    questions = analyst.questions(asked, on_batch=checkpoint)
-    return [
-        _Exercise(question, lesson)
-        for question, lesson in zip(questions, [*lessons] * max(1, len(copies)), strict=True)
-    ]
+    """Every lesson once for each copy; its words depend on the seed, the copy and the row alone."""
+    words = {match.group() for lesson in lessons for match in WORD.finditer(lesson.question)}
+    synonyms = Synonyms(analyst.encoder, words | answer_heads(lesson.answer for lesson in lessons if lesson.answer))
+
+    def reworded(lesson: Lesson, copy: int, row: int) -> Lesson:
+        rng = random.Random(f"{seed}:{copy}:{row}")
+        return replace(lesson, question=noisy(lesson.question, lesson.answer, NOISE, synonyms, rng))
+
+    copies = [reworded(lesson, copy, row) for copy in range(COPIES) for row, lesson in enumerate(lessons)]
+    return _as_asked(analyst, copies, checkpoint)
 
 
 def _axes_of_meaning(lessons: Sequence[Lesson]) -> Floats:
@@ -206,7 +209,7 @@ def _learn_sentences(model: Model, exercises: Sequence[_Exercise], seed: int, ch
 
 
 def _learn_presence(model: Model, exercises: Sequence[_Exercise], checkpoint: Callable[[], None]) -> Presence | None:
-    """Present are the answered rows; absent the abstaining ones, and the answered ones once more without the document that answers."""
+    """Present are answered rows; absent are abstaining ones, and the answered once more without their document."""
     evidence: list[Floats] = []
     present: list[bool] = []
     for exercise in exercises:
@@ -223,22 +226,17 @@ def _learn_presence(model: Model, exercises: Sequence[_Exercise], checkpoint: Ca
 
 
 def _learn_spans(
-    model: Model,
-    exercises: Sequence[_Exercise],
-    examined: Sequence[_Exercise],
+    start: Ranker,
+    samples: Sequence[Sample],
+    valid: Sequence[Sample],
     schedule: Schedule,
     on_step: Callable[[Step], None],
-    checkpoint: Callable[[], None],
 ) -> _LearnedSpans:
-    """The span ranker: the last, or where there are rows to validate on, that of the epoch with the least loss on them."""
-    rng = np.random.default_rng(schedule.seed)
-    samples = [_span_sample(model, exercise, rng) for exercise in _answered(exercises, checkpoint)]
-    valid = [_span_sample(model, exercise, rng) for exercise in _answered(examined, checkpoint)]
+    """The span ranker: the last, or where there are samples to validate on, that of the epoch with the least loss."""
     steps_per_epoch = -(-len(samples) // schedule.batch_size)
-    best: tuple[float, int, Ranker] = (np.inf, 0, model.spans)
-    step, ranker = 0, model.spans
-    for step, (ranker, fit) in enumerate(learn(model.spans, samples, schedule), start=1):
-        checkpoint()
+    step, ranker = 0, start
+    best: tuple[float, int, Ranker] = (np.inf, 0, start)
+    for step, (ranker, fit) in enumerate(learn(start, samples, schedule), start=1):
         examination = ranker.fit_of(valid) if valid and step % steps_per_epoch == 0 else None
         if examination and examination.loss < best[0]:
             best = (examination.loss, step, ranker)

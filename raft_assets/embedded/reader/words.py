@@ -1,4 +1,4 @@
-"""What words are to the reader: their base forms, which of them carry meaning, and the small closed classes that answers are made of."""
+"""What words are to the reader: base forms, which of them carry meaning, and small closed classes."""
 
 import re
 from functools import lru_cache
@@ -42,7 +42,7 @@ PRONOUNS = word_set("he she it they this these those his her their its such")
 
 @lru_cache(maxsize=200_000)
 def lemma(word: str) -> str:
-    """The base form under which words of question and document meet: the verb's, else the noun's, else the adjective's."""
+    """The base form under which words of question and document meet: of the verb, else the noun, else the adjective."""
     lower = word.lower().replace("’", "'").removesuffix("'s")
     forms = getAllLemmas(lower)
     for part in ("VERB", "NOUN", "ADJ"):

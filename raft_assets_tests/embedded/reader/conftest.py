@@ -7,11 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.embedded.reader.training import Hyperparameters, Step, TrainingResult, train
 from raft_assets.embedded.encoder import Encoder
+from raft_assets.embedded.reader.training import Hyperparameters, Step, TrainingResult, train
 from raft_assets.raft.contract import ABSTAINING_ANSWER, render_answer, render_messages
 
-PLACES = ("Alba", "Brisk", "Corran", "Dunmore", "Eskdale", "Farley", "Garrow", "Holm", "Inver", "Jarrow", "Kelso", "Larne")
+PLACES = (
+    "Alba",
+    "Brisk",
+    "Corran",
+    "Dunmore",
+    "Eskdale",
+    "Farley",
+    "Garrow",
+    "Holm",
+    "Inver",
+    "Jarrow",
+    "Kelso",
+    "Larne",
+)
 KEEPERS = ("Ann Bell", "Ben Cole", "Cara Dunn", "Dan Eves", "Ella Ford", "Finn Gray")
 STONES = ("grey granite", "red sandstone", "white marble", "black slate")
 

@@ -14,7 +14,9 @@ from raft_assets.embedded.reader.read import Reader, Reading
 from raft_assets.embedded.reader.training import TrainingResult
 from raft_assets_tests.embedded.reader.conftest import Case
 
-WORDS = st.sampled_from(["Bats", "fly", "in", "1944", "the", "moth", ".", ",", "\n", "\n\n", "(", ")", "“", "π", "- ", "x: ", "$5", "…"])
+WORDS = st.sampled_from(
+    ["Bats", "fly", "in", "1944", "the", "moth", ".", ",", "\n", "\n\n", "(", ")", "“", "π", "- ", "x: ", "$5", "…"]
+)
 TEXTS = st.one_of(st.lists(WORDS, max_size=25).map(" ".join), st.text(max_size=60))
 
 
