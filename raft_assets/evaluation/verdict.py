@@ -34,8 +34,9 @@ class Guard:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided, on which questions, and why. Means and interval are None where there is nothing to compare; all
-    from 0 to 1.
+    """What was decided, on which questions, and why.
+
+    Means, interval and detectable difference are shares of one; None where there is nothing to compare.
     """
 
     decision: Decision

@@ -21,6 +21,7 @@ Shingles = npt.NDArray[np.uint64]
 CHUNK_SHINGLE_WORDS = 3
 HASHES = 128  # of a MinHash signature; the estimate of a similarity has a standard deviation of at most 0.045
 ESTIMATE_SLACK = 0.25  # candidates whose estimate is lower than the threshold by more are not compared: 5 deviations
+CACHED_TEXTS = 1 << 16  # texts whose shingles are kept while candidates are compared
 MISS_PROBABILITY = 1e-6  # that no band of two texts exactly at the threshold agrees
 
 _WORD = re.compile(r"[^\W_]+")
@@ -79,20 +80,21 @@ def near_duplicate_pairs(
     more alike one more rarely. Of texts with equal shingles only neighbours by id are told: with them goes every
     likeness that any one of them has.
     """
-    same: dict[bytes, list[str]] = defaultdict(list)
+    factors, offsets = _hash_functions(seed)
+    names_of: dict[bytes, list[str]] = {}
+    signatures: list[npt.NDArray[np.uint32]] = []
     for name in sorted(texts):
-        same[shingles(texts[name], length).tobytes()].append(name)
-    for names in same.values():
+        members = shingles(texts[name], length)
+        names = names_of.setdefault(hashlib.blake2b(members.tobytes(), digest_size=16).digest(), [])
+        if not names:
+            smallest = (members[:, None] * factors + offsets).min(axis=0)
+            signatures.append((smallest >> np.uint64(32)).astype(np.uint32))
+        names.append(name)
+    for names in names_of.values():
         yield from pairwise(names)
-    distinct = sorted(names[0] for names in same.values())
-    del same
-
-    @lru_cache(maxsize=100_000)
-    def shingles_of(index: int) -> Shingles:
-        return shingles(texts[distinct[index]], length)
-
-    signatures = _signatures((shingles_of(index) for index in range(len(distinct))), len(distinct), seed)
-    for one, other in _candidates(signatures, threshold):
+    distinct = [names[0] for names in names_of.values()]
+    shingles_of = lru_cache(CACHED_TEXTS)(lambda index: shingles(texts[distinct[index]], length))
+    for one, other in _candidates(np.array(signatures), threshold):
         if jaccard(shingles_of(one), shingles_of(other)) >= threshold:
             yield distinct[one], distinct[other]
 
@@ -120,20 +122,18 @@ def _hash(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
-def _signatures(sets: Iterable[Shingles], count: int, seed: int) -> npt.NDArray[np.uint32]:
-    """Smallest hash of each set under `HASHES` hash functions. Shape (count, HASHES)."""
+def _hash_functions(seed: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Factors and offsets of `HASHES` functions x -> factor * x + offset modulo 2**64."""
     draws = b"".join(bytes.fromhex(digest("minhash", seed, number)) for number in range(HASHES // 2))
-    factors, offsets = np.frombuffer(draws, np.uint64).reshape(2, HASHES)
-    factors = factors | np.uint64(1)  # odd, so that multiplying keeps every bit
-    signatures = np.empty((count, HASHES), np.uint32)
-    for row, members in enumerate(sets):
-        smallest = (members[:, None] * factors + offsets).min(axis=0)
-        signatures[row] = smallest >> np.uint64(32)
-    return signatures
+    factors, offsets = np.frombuffer(draws, ">u8").astype(np.uint64).reshape(2, HASHES)
+    return factors | np.uint64(1), offsets  # odd factors keep every bit
 
 
 def _candidates(signatures: npt.NDArray[np.uint32], threshold: float) -> Iterator[tuple[int, int]]:
-    """Pairs of rows that agree in a whole band and about as often as the threshold asks; each once."""
+    """Pairs of signatures that agree in a whole band and about as often as the threshold asks; each once.
+
+    Shape of `signatures`: (texts, HASHES).
+    """
     rows = _rows_per_band(threshold)
     seen: set[tuple[int, int]] = set()
     for start in range(0, HASHES - rows + 1, rows):
