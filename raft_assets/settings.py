@@ -152,7 +152,7 @@ class TrainingSettings(Section):
     batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         default="auto", description="rows per step"
     )
-    learning_rate_multiplier: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = Field(
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = Field(
         default="auto", description="of the service's default"
     )
     seed: int = Field(default=0, description="of the training job")

@@ -82,10 +82,8 @@ def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], pr
         workplace.choose_preset(name, str(preset))
     for name in names:
         workplace.settings(name)
-    console = Console(highlight=False)
-    for role, endpoint in workplace.environment.endpoints().items():
-        label = EMBEDDED_LABEL if endpoint.provider == "embedded" else endpoint.service
-        console.print(f"{role.value:<10}{endpoint.model}  ({label})", markup=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    _tell_models(console, workplace)
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
     enter(workplace)
@@ -93,7 +91,7 @@ def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], pr
     wanted = _wanted(graph, selected)
     with instance_of(workplace) as instance:
         for closed in close_killed_runs(instance):
-            console.print(f"closed run {closed[:8]}, which was killed", markup=False)
+            console.print(f"closed run {closed[:8]}, which was killed")
         observe(instance, workplace)
         command, work = uuid.uuid4().hex, list[Work]()
         for name in names:
@@ -102,11 +100,19 @@ def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], pr
             if due:
                 work.append(Work(name, due, workplace.home / "logs" / f"{name}.log"))
             else:
-                console.print(f"{name}: everything is fresh", markup=False)
+                console.print(f"{name}: everything is fresh")
         _work_through(console, instance, workplace, work, wanted, force=force, command=command)
         ok = not any(item.failed for item in work)
         _tell_verdicts(console, workplace, names)
     raise SystemExit(0 if ok else 1)
+
+
+def _tell_models(console: Console, workplace: Workplace) -> None:
+    endpoints = workplace.environment.endpoints()
+    for role, endpoint in endpoints.items():
+        console.print(f"{role.value:<10}{endpoint.model} ({endpoint.service})")
+    if any(endpoint.provider == "embedded" for endpoint in endpoints.values()):
+        console.print(EMBEDDED_LABEL)
 
 
 def _wanted(graph: Graph, selected: Sequence[str]) -> list[dg.AssetKey]:
@@ -147,7 +153,7 @@ def _work_through(
         if item.failed and not item.error:
             item.error = f"its process ended with {item.process.poll() if item.process else '?'}; see {item.log}"
         if item.failed:
-            console.print(f"{item.domain}: failed: {item.error}", style="red", markup=False)
+            console.print(f"{item.domain}: failed: {item.error}", style="red")
 
 
 def _start(item: Work, command: list[str]) -> None:

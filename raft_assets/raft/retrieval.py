@@ -29,4 +29,3 @@ class Index:
         """Rank of a chunk for a query vector, from 1."""
         similarity = self.vectors @ vector
         return 1 + int(np.count_nonzero(similarity > similarity[self._position[chunk_id]]))
-

@@ -94,7 +94,7 @@ def near_duplicate_pairs(
         yield from pairwise(names)
     distinct = [names[0] for names in names_of.values()]
     shingles_of = lru_cache(CACHED_TEXTS)(lambda index: shingles(texts[distinct[index]], length))
-    for one, other in _candidates(np.array(signatures), threshold):
+    for one, other in _candidates(np.array(signatures, np.uint32).reshape(-1, HASHES), threshold):
         if jaccard(shingles_of(one), shingles_of(other)) >= threshold:
             yield distinct[one], distinct[other]
 

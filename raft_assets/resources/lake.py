@@ -12,6 +12,7 @@ import tempfile
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -185,11 +186,13 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
                 removed.append(str(path))
         return removed
 
-    def _open_parquet(self, table: str, domain: str) -> pq.ParquetFile:
+    @contextmanager
+    def _open_parquet(self, table: str, domain: str) -> Iterator[pq.ParquetFile]:
         path = self.path(table, domain)
         if not path.is_file():
             raise DataError(_missing(table, domain))
-        return pq.ParquetFile(path.open("rb"))
+        with path.open("rb") as stream, pq.ParquetFile(stream) as parquet:
+            yield parquet
 
     def _publish(self, target: UPath, fill: Callable[[Path], None]) -> str:
         if target.protocol in ("", "file"):

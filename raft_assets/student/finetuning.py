@@ -6,6 +6,7 @@ API: https://platform.openai.com/docs/api-reference/fine-tuning
 """
 
 import asyncio
+import base64
 import csv
 import io
 import json
@@ -31,10 +32,11 @@ JOB_DEADLINE_S = 72 * 3600  # hosted services queue for up to a day
 class TrainingOrder:
     """What a student is trained on.
 
-    `training_hash` covers model, files and hyperparameters, never a path or a name of ours.
+    `base_version` is what determines the student beside the base model's name: service, version of embedded weights.
     """
 
     base_model: str
+    base_version: str
     train: bytes
     valid: bytes
     hyperparameters: SupervisedHyperparametersParam
@@ -42,9 +44,9 @@ class TrainingOrder:
 
     @property
     def training_hash(self) -> str:
-        """SHA-256 over everything that determines the student."""
+        """SHA-256 over everything that determines the student, never a path or a name of ours."""
         settings = json.dumps(self.hyperparameters, sort_keys=True)
-        return digest("training", self.base_model, self.train, self.valid, settings, self.seed)
+        return digest("training", self.base_model, self.base_version, self.train, self.valid, settings, self.seed)
 
 
 @dataclass(frozen=True)
@@ -168,12 +170,19 @@ async def _newest_events(client: openai.AsyncOpenAI, job_id: str) -> Any:
 async def _loss_curve(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[LossStep]:
     if not job.result_files:
         return []
-    content = (await client.files.content(job.result_files[0])).text
+    content = _csv_text((await client.files.content(job.result_files[0])).content)
     return [
         LossStep(int(float(row["step"])), _number(row.get("train_loss")), _number(row.get("valid_loss")))
-        for row in csv.DictReader(io.StringIO(content.lstrip("\ufeff")))
+        for row in csv.DictReader(io.StringIO(content))
         if row.get("step")
     ]
+
+
+def _csv_text(content: bytes) -> str:
+    """The results file as text; OpenAI serves it in base64, others as it is."""
+    if not content.lstrip(b"\xef\xbb\xbf").startswith(b"step"):
+        content = base64.b64decode(content)
+    return content.decode("utf-8-sig")
 
 
 def _number(text: str | None) -> float | None:

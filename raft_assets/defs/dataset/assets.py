@@ -167,7 +167,10 @@ def qa_dataset(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
         list(lake.rows("golden_questions", domain, GoldenQuestion)),
     )
     index = read_index(lake, domain)
-    register = lake.read_record("splits", domain)["register"] if lake.exists("splits", domain, ".json") else {}
+    # other shares or another seed ask for other splits; anything else leaves every unit where it is
+    drawn_by = settings.model_dump(mode="json", include={"seed", "eval_share", "valid_share"})
+    splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
+    register = splits["register"] if splits.get("drawn_by") == drawn_by else {}
     assembly = assemble(
         (pair for pair in lake.rows("qa_pairs", domain, QAPair) if pair.accepted),
         table,
@@ -180,8 +183,8 @@ def qa_dataset(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
     found = leaks(lake.rows("qa_dataset", domain, RaftRow), golden, table, settings)
     if not any(found.values()):
         summary = assembly.summary
-        record = {"register": dict(assembly.plan.register), "unit": summary["unit"], "dropped": summary["dropped"]}
-        lake.write_record("splits", domain, record)
+        record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by}
+        lake.write_record("splits", domain, record | {name: summary[name] for name in ("unit", "dropped")})
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={

@@ -7,7 +7,7 @@ import dagster as dg
 from raft_assets.calls.background import run
 from raft_assets.defs.dataset.assets import training_files
 from raft_assets.defs.describe import inert, loss_plot
-from raft_assets.observation import ROLES, settings_key
+from raft_assets.observation import ROLES, resolved_model, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import PREFIX
 from raft_assets.raft.identity import digest
@@ -43,6 +43,7 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
     train, valid = read_training_files(Path(str(lake.path("training_files", domain, ""))))
     order = TrainingOrder(
         base_model=models.endpoints[Role.STUDENT].model,
+        base_version=resolved_model(models.endpoints[Role.STUDENT], models.workplace),
         train=train,
         valid=valid,
         hyperparameters={

@@ -103,7 +103,7 @@ def _comparable(text: str) -> list[str]:
 
 def _read_rows(file: Path, skipped: Counter[str]) -> Iterator[Row]:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")  # JSON text may hold the other line separators
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"The training file {file} cannot be read ({error}): write it as JSONL in UTF-8.") from error
     for line in filter(str.strip, lines):

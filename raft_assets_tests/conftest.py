@@ -1,0 +1,42 @@
+"""Fixtures that cost something, made once."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from raft_assets_tests.harness import Project
+
+SMALL = "small"  # the domain of `finished`: four documents of a shipped one
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose one domain went through the whole lineage by `raft run`; tests look at it and change nothing."""
+    project = Project(tmp_path_factory.mktemp("finished"))
+    project.copy_domain("bats", SMALL, documents=4)
+    done = project.raft("run", "--all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (project.folder / "stdout.txt").write_text(done.stdout, "utf-8")
+    return project
+
+
+@pytest.fixture
+def copied(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project, to be changed."""
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    return Project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium; where there must be one (in CI), its absence fails."""
+    if CHROMIUM is None:
+        if os.environ.get("RAFT_REQUIRE_BROWSER"):
+            pytest.fail("no chromium on this machine, and RAFT_REQUIRE_BROWSER is set")
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    return CHROMIUM

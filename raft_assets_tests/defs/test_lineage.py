@@ -1,0 +1,175 @@
+"""The whole lineage over a small domain: one command, nothing twice, and only what changed."""
+
+import json
+import shutil
+from collections.abc import Callable
+
+import dagster as dg
+import pytest
+
+from raft_assets.observation import DOCUMENTS
+from raft_assets.raft.tables import Chunk, ModelAnswer, QAPair, RaftRow
+from raft_assets.resources.lake import TABLES
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.harness import Project
+
+EVERY_ASSET = {
+    "source_documents", "chunks", "chunk_embeddings", "golden_questions", "qa_pairs", "qa_dataset", "training_files",
+    "finetuned_model", "deployment", "baseline_answers", "student_answers", "eval_scores", "eval_report",
+}  # fmt: skip
+ANSWERS = {"baseline_answers", "student_answers"}
+
+
+def test_one_command_materializes_every_asset_and_tells_the_verdict(finished: Project) -> None:
+    assert set(finished.states(SMALL)) == EVERY_ASSET
+    assert finished.not_fresh(SMALL) == {}
+    said = " ".join((finished.folder / "stdout.txt").read_text("utf-8").split())
+    assert finished.results.verdicts()[SMALL]["sentence"] in said
+    assert "no language model" in said
+    report = finished.lake.path("eval_report", SMALL, ".html")
+    assert finished.results.verdicts()[SMALL]["sentence"] in report.read_text("utf-8")
+    assert SMALL in finished.lake.index_path.read_text("utf-8")
+
+
+def test_the_student_learned_something(finished: Project) -> None:
+    summary = finished.results.history(SMALL, "token_f1")
+    main = summary[(summary["arm"] == "main") & (summary["source"] == "generated")].iloc[0]
+    assert main["student"] > main["baseline"]
+    tuned = finished.lake.read_record("finetuned_model", SMALL)
+    losses = [train for _, train, _ in tuned["loss"] if train is not None]
+    assert losses[-1] < losses[0]
+
+
+def test_the_run_shows_in_dagster_with_its_metadata(finished: Project) -> None:
+    with finished.instance() as instance:
+        runs = instance.get_runs(filters=dg.RunsFilter(tags={"dagster/partition": SMALL}))
+        assert {run.job_name for run in runs} == {"lineage"}
+        assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
+    rows = len(list(finished.lake.rows("chunks", SMALL, Chunk)))
+    assert finished.metadata("chunks", SMALL)["dagster/row_count"] == rows
+    for asset in EVERY_ASSET:
+        values = finished.metadata(asset, SMALL).values()
+        assert max(len(str(value)) for value in values) < 10_000, f"{asset} weighs on the event log"
+
+
+def test_every_row_can_be_traced_to_its_chunk_and_its_calls(finished: Project) -> None:
+    chunks = {chunk.chunk_id: chunk for chunk in finished.lake.rows("chunks", SMALL, Chunk)}
+    pairs = {pair.question_id: pair for pair in finished.lake.rows("qa_pairs", SMALL, QAPair)}
+    for row in finished.lake.rows("qa_dataset", SMALL, RaftRow):
+        pair = pairs[row.question_id]
+        assert pair.accepted
+        assert pair.final_answer in " ".join(chunks[pair.chunk_id].text.split())
+        assert row.has_oracle == (row.chunk_id in row.document_chunk_ids)
+        assert row.split != "eval" or row.has_oracle
+    for asset in ANSWERS:
+        assert all(answer.call for answer in finished.lake.rows(asset, SMALL, ModelAnswer))
+
+
+def test_a_second_run_does_nothing(copied: Project) -> None:
+    before = calls_stored(copied)
+    again = copied.raft("run", "--all")
+    assert again.returncode == 0
+    assert "everything is fresh" in again.stdout
+    assert calls_stored(copied) == before
+    assert copied.runs_of("chunks", SMALL) == 1
+
+
+def test_force_materializes_again_and_asks_no_model_twice(copied: Project) -> None:
+    before, digests_before = calls_stored(copied), digests(copied)
+    assert copied.materialize(SMALL, force=True)
+    assert copied.runs_of("eval_report", SMALL) == 2
+    assert calls_stored(copied) == before
+    assert digests(copied) == digests_before
+
+
+def test_an_edited_document_asks_only_about_its_own_chunks(copied: Project) -> None:
+    before = {pair.chunk_id for pair in copied.lake.rows("qa_pairs", SMALL, QAPair)}
+    document = sorted((copied.folder / "data" / SMALL).glob("*.txt"))[0]
+    document.write_text(
+        document.read_text("utf-8")
+        + "\n\nThe brown long-eared bat is called the whispering bat by keepers in Leeds.\n",
+        "utf-8",
+    )
+    assert copied.not_fresh(SMALL) == {"source_documents": "stale"}
+    assert copied.states(SMALL)["source_documents"].reasons == (f"{DOCUMENTS.to_user_string()} changed",)
+    assert copied.materialize(SMALL, "qa_pairs")
+    new = [pair for pair in copied.lake.rows("qa_pairs", SMALL, QAPair) if pair.chunk_id not in before]
+    asked = {pair.question_call for pair in new} | {pair.answer_call for pair in new if pair.answer_call}
+    assert 0 < len({pair.chunk_id for pair in new}) <= 2
+    assert copied.metadata("qa_pairs", SMALL)["calls_made"] == len(asked)
+    assert copied.metadata("chunk_embeddings", SMALL)["calls_made"] == 1
+
+
+def test_a_white_space_edit_stops_where_the_data_is_equal_again(copied: Project) -> None:
+    document = sorted((copied.folder / "data" / SMALL).glob("*.txt"))[0]
+    document.write_text(document.read_text("utf-8") + "\n\n   \n", "utf-8")
+    assert copied.materialize(SMALL)
+    assert copied.runs_of("chunks", SMALL) == 2
+    assert copied.runs_of("qa_pairs", SMALL) == 1
+    assert copied.not_fresh(SMALL) == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "stale"),
+    [
+        ("chunks: {chunk_size: 100}", {"chunks"}),
+        ("questions: {questions_per_chunk: 2}", {"qa_pairs"}),
+        ("dataset: {distractors: 2}", {"qa_dataset"}),
+        ("training: {n_epochs: 2}", {"training_files", "finetuned_model"}),
+        ("deployment: {expiry_hours: 24}", {"deployment"}),
+        ("evaluation: {top_k: 2}", ANSWERS),
+    ],
+)
+def test_a_setting_makes_exactly_what_reads_it_stale(copied: Project, settings: str, stale: set[str]) -> None:
+    copied.write(f"data/{SMALL}/domain.yaml", settings)
+    assert set(copied.not_fresh(SMALL)) == stale
+
+
+def test_golden_questions_reach_evaluation_and_hold_their_chunks_out_of_training(copied: Project) -> None:
+    chunk = next(row.chunk_id for row in copied.lake.rows("qa_dataset", SMALL, RaftRow) if row.split == "train")
+    text = next(chunk_.text for chunk_ in copied.lake.rows("chunks", SMALL, Chunk) if chunk_.chunk_id == chunk)
+    evidence = text.split(". ")[0].split("\n")[-1]
+    question = {
+        "id": "g1",
+        "question": "What is it about?",
+        "answers": [evidence],
+        "answerable": True,
+        "evidence": [evidence],
+    }
+    copied.write(f"data/{SMALL}/questions.jsonl", json.dumps(question) + "\n")
+    assert set(copied.not_fresh(SMALL)) == {"golden_questions"}
+    assert copied.materialize(SMALL, "qa_dataset")
+    rows = list(copied.lake.rows("qa_dataset", SMALL, RaftRow))
+    assert not any(chunk in (row.chunk_id, *row.document_chunk_ids) for row in rows if row.split != "eval")
+
+
+def test_a_renamed_domain_costs_no_call(copied: Project) -> None:
+    shutil.move(copied.folder / "data" / SMALL, copied.folder / "data" / "Größe 2")
+    assert copied.materialize("Größe 2", "qa_pairs")
+    assert copied.metadata("qa_pairs", "Größe 2")["calls_made"] == 0
+    with copied.instance() as instance:
+        assert instance.get_dynamic_partitions("domain") == ["Größe 2"]
+
+
+def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_others_go_on(copied: Project) -> None:
+    copied.write("data/broken/a.pdf", "this is no PDF")
+    (copied.folder / "data" / "broken" / "a.pdf").write_bytes(b"%PDF-1.7\nnothing")
+    copied.write(f"data/{SMALL}/domain.yaml", "evaluation: {top_k: 2}")
+    ran = copied.raft("run", "--all")
+    assert ran.returncode == 1
+    assert "broken: failed: source_documents: No document of 'broken' could be read (1 quarantined)." in ran.stdout
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert copied.not_fresh(SMALL) == {}
+    assert copied.states("broken")["source_documents"].state == "failed"
+
+
+def calls_stored(project: Project) -> int:
+    from raft_assets.calls.store import CallStore
+
+    with CallStore(project.workplace.calls) as store:
+        return store.stats().calls
+
+
+def digests(project: Project) -> dict[str, str]:
+    read: Callable[[str], str] = lambda table: project.lake.digest(table, SMALL)  # noqa: E731
+    return {table: read(table) for table in TABLES}
