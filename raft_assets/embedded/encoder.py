@@ -136,11 +136,16 @@ class Encoder:
         return cls(files.weights, WordPiece(files.vocabulary))
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Unit vectors (texts, 384); text behind 256 pieces is not read."""
-        encodings = [self.wordpiece.encode(text, limit=TEXT_PIECES - _SPECIAL) for text in texts]
+        """Unit vectors (texts, 384); text behind 256 pieces is not read.
+
+        Each text by itself: in a batch the last bits would depend on its neighbours, and a run that was killed and
+        started again would end in other bytes.
+        """
         vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
-        for batch, states, present in self._run(encodings):
-            vectors[batch] = _pooled(states, present)
+        for number, text in enumerate(texts):
+            encoding = self.wordpiece.encode(text, limit=TEXT_PIECES - _SPECIAL)
+            for _, states, present in self._run([encoding]):
+                vectors[number] = _pooled(states, present)[0]
         return vectors
 
     def token_states(

@@ -115,10 +115,10 @@ class JobService:
             os.close(lock)
 
     def _started(self, folder: JobFolder, lock: int) -> Job:
-        with folder.changing() as job:
-            if job.finished:
-                return job
-            job = folder.save(job.model_copy(update={"starts": job.starts + 1, "estimated_finish": None}))
+        with folder.changing() as found:
+            if found.finished:
+                return found
+            job = folder.save(found.model_copy(update={"starts": found.starts + 1, "estimated_finish": None}))
         if job.starts > MAX_STARTS:
             error = JobError(
                 code="server_error",

@@ -16,6 +16,7 @@ from raft_assets.embedded.encoder import Encoder, Floats
 from raft_assets.embedded.errors import ApiError, bad_request, model_not_found
 from raft_assets.embedded.model_store import OWNER, FineTunedModel, ModelStore, hash_of_saved
 from raft_assets.embedded.reader.model import Model, save_model
+from raft_assets.embedded.reader.passages import Analyst
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.teacher.ask import TEACHER_VERSION, AskedQuestion, ask
 from raft_assets.embedded.weights import MODEL_SHA256
@@ -126,11 +127,15 @@ class Models:
         return self._load_encoder()
 
     @cached_property
+    def _analyst(self) -> Analyst:
+        return Analyst(self._encoder)
+
+    @cached_property
     def _initial_reader(self) -> Reader:
-        return Reader.initial(self._encoder)
+        return Reader.initial(self._encoder, analyst=self._analyst)
 
     def _load_reader(self, model: FineTunedModel) -> Reader:
-        return Reader.load(self._encoder, self._store.reader_folder(model))
+        return Reader.load(self._encoder, self._store.reader_folder(model), analyst=self._analyst)
 
 
 async def _run(executor: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:

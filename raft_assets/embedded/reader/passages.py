@@ -3,9 +3,10 @@
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,10 @@ from raft_assets.raft.sentences import split_sentences
 
 SENTENCE_PIECES = 160  # longer sentences are tables and lists; what stands behind is not read
 SENTENCE_WORDS = 120
-KEPT_PIECES = 150_000  # about 120 MB of states
+KEPT_SENTENCE_PIECES = 150_000  # about 120 MB of states
+KEPT_QUESTION_PIECES = 30_000  # a question comes back under every arm, and from both models
+
+T = TypeVar("T", "Sentence", Question)
 
 _FIELD = re.compile(r"(?P<name>[a-z]\w*)(?:\.[\w*]+)*:\s+(?=\S)")
 
@@ -82,44 +86,61 @@ class Sentence:
         return self.text[first.start : last.end]
 
 
-class Analyst:
-    """Analyses questions and documents; keeps the sentences used last, at most `kept_pieces` of them in all."""
+class Kept(Generic[T]):
+    """What was analysed last, by its text, at most `pieces` of it in all. Threads may share it."""
 
-    def __init__(self, encoder: Encoder, *, kept_pieces: int = KEPT_PIECES) -> None:
-        self.encoder = encoder
-        self._kept_pieces = kept_pieces
-        self._kept: OrderedDict[str, Sentence] = OrderedDict()
+    def __init__(self, pieces: int) -> None:
+        self._most = pieces
+        self._found: OrderedDict[str, T] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
+
+    def get(self, text: str) -> T | None:
+        """What is kept of the text."""
+        return self._found.get(text)
+
+    def keep(self, analysed: Mapping[str, T]) -> None:
+        """Keeps what was used, and drops what was not used for longest."""
+        with self._lock:
+            for text, value in analysed.items():
+                if text not in self._found:
+                    self._size += len(value.encoded.spans)
+                self._found[text] = value
+                self._found.move_to_end(text)
+            while self._size > self._most and self._found:
+                _, oldest = self._found.popitem(last=False)
+                self._size -= len(oldest.encoded.spans)
+
+
+class Analyst:
+    """Analyses questions and documents; readers of one process share it, and what it keeps of them."""
+
+    def __init__(self, encoder: Encoder, *, kept_pieces: int = KEPT_SENTENCE_PIECES) -> None:
+        self.encoder = encoder
+        self._sentences: Kept[Sentence] = Kept(kept_pieces)
+        self._questions: Kept[Question] = Kept(KEPT_QUESTION_PIECES)
 
     def question(self, text: str) -> Question:
         return self.questions([text])[0]
 
     def questions(self, texts: Sequence[str], *, on_batch: Callable[[], None] = lambda: None) -> list[Question]:
         """The questions, in order; equal ones are encoded once."""
-        distinct = list(dict.fromkeys(texts))
-        states = self.encoder.token_states(distinct, limit=SENTENCE_PIECES, on_batch=on_batch)
-        found = {text: Question(text, encoded) for text, encoded in zip(distinct, states, strict=True)}
+        found = self._analysed(dict.fromkeys(texts), Question, self._questions, on_batch)
         return [found[text] for text in texts]
 
     def documents(self, texts: Sequence[str], *, on_batch: Callable[[], None] = lambda: None) -> list[list[Sentence]]:
         """The sentences of each document; a document without any sentence is one."""
         split = [split_sentences(text) or [text] for text in texts]
         wanted = dict.fromkeys(sentence for sentences in split for sentence in sentences)
-        found = {text: kept for text in wanted if (kept := self._kept.get(text))}
-        new = [text for text in wanted if text not in found]
-        states = self.encoder.token_states(new, limit=SENTENCE_PIECES, on_batch=on_batch)
-        found |= {text: Sentence(text, encoded) for text, encoded in zip(new, states, strict=True)}
-        self._keep(found)
+        found = self._analysed(wanted, Sentence, self._sentences, on_batch)
         return [[found[text] for text in sentences] for sentences in split]
 
-    def _keep(self, sentences: dict[str, Sentence]) -> None:
-        with self._lock:
-            for text, sentence in sentences.items():
-                if text not in self._kept:
-                    self._size += len(sentence.encoded.spans)
-                self._kept[text] = sentence
-                self._kept.move_to_end(text)
-            while self._size > self._kept_pieces and self._kept:
-                _, oldest = self._kept.popitem(last=False)
-                self._size -= len(oldest.encoded.spans)
+    def _analysed(
+        self, wanted: Iterable[str], make: Callable[[str, TokenStates], T], kept: Kept[T], on_batch: Callable[[], None]
+    ) -> dict[str, T]:
+        found = {text: known for text in wanted if (known := kept.get(text)) is not None}
+        new = [text for text in wanted if text not in found]
+        states = self.encoder.token_states(new, limit=SENTENCE_PIECES, on_batch=on_batch)
+        found |= {text: make(text, encoded) for text, encoded in zip(new, states, strict=True)}
+        kept.keep(found)
+        return found

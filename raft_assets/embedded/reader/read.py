@@ -25,20 +25,20 @@ class Reading:
 class Reader:
     """An extractive reader of English: it points at words, it doesn't write any. Safe to share between threads."""
 
-    def __init__(self, encoder: Encoder, model: Model) -> None:
+    def __init__(self, encoder: Encoder, model: Model, *, analyst: Analyst | None = None) -> None:
         self.model = model
         self._encoder = encoder
-        self._analyst = Analyst(encoder)
+        self._analyst = analyst or Analyst(encoder)
 
     @classmethod
-    def initial(cls, encoder: Encoder) -> "Reader":
-        """The baseline: weights set by hand; it always answers."""
-        return cls(encoder, Model.initial())
+    def initial(cls, encoder: Encoder, *, analyst: Analyst | None = None) -> "Reader":
+        """The baseline: weights set by hand; it always answers. `analyst`: one that other readers use, too."""
+        return cls(encoder, Model.initial(), analyst=analyst)
 
     @classmethod
-    def load(cls, encoder: Encoder, folder: Path) -> "Reader":
+    def load(cls, encoder: Encoder, folder: Path, *, analyst: Analyst | None = None) -> "Reader":
         """A saved reader; raises ReaderFormatError where the folder holds none that fits this version and encoder."""
-        return cls(encoder, load_model(folder, encoder_sha256=encoder.sha256))
+        return cls(encoder, load_model(folder, encoder_sha256=encoder.sha256), analyst=analyst)
 
     def save(self, folder: Path) -> None:
         """Writes the weights (below 200 kB) into a folder, atomically; equal weights give equal bytes."""
