@@ -25,6 +25,8 @@ from raft_assets.embedded.locks import try_exclusive
 from raft_assets.embedded.model_store import ModelStore
 from raft_assets.embedded.reader import training
 from raft_assets.embedded.training_files import InvalidFileError, check_validation_file, count_training_tokens
+from raft_assets.embedded.weights import find_weights
+from raft_assets.embedded.wordpiece import WordPiece
 from raft_assets.errors import DataError, RaftError
 from raft_assets.raft.identity import digest
 
@@ -88,7 +90,9 @@ class JobWorker:
         train = self._content("training_file", job.training_file)
         valid = self._content("validation_file", job.validation_file) if job.validation_file else None
         try:
-            tokens = count_training_tokens(train)
+            vocabulary = find_weights(self._encoder_folder, hf_home=self._huggingface_home).vocabulary
+            wordpiece = WordPiece(vocabulary)
+            tokens = count_training_tokens(train, lambda text: len(wordpiece.encode(text).ids))
         except InvalidFileError as error:
             raise _invalid("training_file", error) from error
         try:
