@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import psutil
 
 from raft_assets.cli.project import enter
 from raft_assets.definitions import definitions
 from raft_assets.freshness import AssetState, Graph, assets_in_order, states, with_upstream
 from raft_assets.observation import observe
-from raft_assets.resources.lake import Lake
+from raft_assets.resources.lake import TABLES, Lake
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import materialize
 from raft_assets.settings import Workplace
@@ -152,6 +154,25 @@ class Project:
             text=True,
             start_new_session=True,
         )
+
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """kill -9 of the command and everything that it started, as a power cut would."""
+        for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            child.kill()
+        process.communicate()
+
+    def interrupt(self, process: subprocess.Popen[str]) -> None:
+        """Ctrl-C, as a terminal sends it: to the whole group."""
+        os.killpg(process.pid, signal.SIGINT)
+
+    def digests(self, domain: str) -> dict[str, str]:
+        """Digest of every table of the domain."""
+        return {table: self.lake.digest(table, domain) for table in TABLES}
+
+    def runs_of_command(self) -> int:
+        """How many runs Dagster knows."""
+        with self.instance() as instance:
+            return instance.get_runs_count()
 
     @staticmethod
     def command(*arguments: str) -> list[str]:

