@@ -5,9 +5,13 @@ under earlier settings and models go as well, and those of other documents stay 
 """
 
 import re
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from raft_assets.calls.background import run
 from raft_assets.calls.keys import EMBEDDING
@@ -93,8 +97,35 @@ async def _delete_uploads(models: Models, holds_text: Callable[[str], bool]) -> 
 
 
 def _delete_runs(instance: dg.DagsterInstance, domain: str) -> int:
+    """Deletes the domain's runs: their events hold samples of the text."""
     runs = instance.get_runs(filters=dg.RunsFilter(tags={PARTITION_TAG: domain}))
+    events = [
+        record.asset_materialization
+        for run_of_domain in runs
+        for record in _materializations(instance, run_of_domain.run_id)
+        if record.asset_materialization
+    ]
     for run_of_domain in runs:
         instance.compute_log_manager.delete_logs(prefix=[run_of_domain.run_id])
         instance.delete_run(run_of_domain.run_id)
+    for key in {event.asset_key for event in events}:
+        _forget_last(instance, key)
+    if instance.root_directory:
+        for database in Path(instance.root_directory).rglob("*.db"):
+            with closing(sqlite3.connect(database)) as connection:
+                connection.execute("VACUUM")  # until then SQLite keeps the bytes of what was deleted
     return len(runs)
+
+
+def _materializations(instance: dg.DagsterInstance, run_id: str) -> Sequence[dg.EventLogEntry]:
+    of_type = {dg.DagsterEventType.ASSET_MATERIALIZATION}
+    return [record.event_log_entry for record in instance.get_records_for_run(run_id, of_type=of_type).records]
+
+
+def _forget_last(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
+    """Dagster copies an asset's last materialization beside its events: that copy becomes the last one that is left."""
+    left, storage = instance.fetch_materializations(key, limit=1).records, instance.event_log_storage
+    if left and isinstance(storage, SqlEventLogStorage):
+        storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
+    else:
+        instance.wipe_assets([key])
