@@ -1,0 +1,65 @@
+"""What is requested without being asked: what is stale, free, and not failed; nothing that is paid, nothing twice."""
+
+import dagster as dg
+
+from raft_assets.automation import nightly, observe_domains, requests
+from raft_assets.resources.models import Models
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.harness import Project
+
+
+def requested(project: Project) -> dict[str, set[str]]:
+    """Assets that the requesting sensor asks for, by domain."""
+    graph = project.graph
+    with project.instance() as instance:
+        found = list(requests(instance, graph, Models(project=str(project.folder))))
+    return {
+        str(request.partition_key): {key.to_user_string() for key in request.asset_selection or []} for request in found
+    }
+
+
+def test_nothing_is_requested_while_everything_is_fresh(copied: Project) -> None:
+    assert requested(copied) == {}
+
+
+def test_a_stale_asset_is_requested_and_what_lies_behind_waits(copied: Project) -> None:
+    copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}")
+    assert requested(copied) == {SMALL: {"qa_dataset"}}
+
+
+def test_a_new_domain_is_requested_from_end_to_end(copied: Project) -> None:
+    copied.write("data/new/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
+    assert len(requested(copied)["new"]) == 13
+
+
+def test_what_a_paid_role_answers_is_never_requested(copied: Project) -> None:
+    copied.own_variables = {"TEACHER_OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "TEACHER_OPENAI_DEPLOYMENT": "dear"}
+    copied.write("data/new/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
+    found = requested(copied)
+    assert SMALL not in found  # only its qa_pairs are stale
+    assert found["new"] == {"source_documents", "chunks", "chunk_embeddings", "golden_questions"}
+
+
+def test_a_domain_with_an_open_run_is_left_alone(copied: Project) -> None:
+    copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}")
+    copied.look()
+    with copied.instance() as instance:
+        instance.add_run(
+            dg.DagsterRun(job_name="lineage", status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": SMALL})
+        )
+    assert requested(copied) == {}
+
+
+def test_a_failed_asset_is_left_to_people(copied: Project) -> None:
+    copied.write("data/broken/a.pdf", "no PDF")
+    copied.raft("run", "broken")
+    assert "broken" not in requested(copied)
+
+
+def test_the_sensor_and_the_schedule_run_as_dagster_calls_them(copied: Project) -> None:
+    models = Models(project=str(copied.folder))
+    with copied.instance() as instance:
+        tick = observe_domains(dg.build_sensor_context(instance=instance, resources={"models": models}))
+        assert isinstance(tick, dg.SkipReason)
+        assert SMALL in str(tick.skip_message)
+    assert nightly.cron_schedule == "0 3 * * *"

@@ -1,0 +1,181 @@
+"""The Dagster UI and the report as a person sees them: a real `raft ui`, in headless Chromium."""
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.harness import Project
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+PATIENCE_MS = 60_000
+LAUNCH = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+STATUS = "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
+STALE = """query($key: AssetKeyInput!, $partition: String!) { assetNodeOrError(assetKey: $key) {
+  ... on AssetNode { staleStatus(partition: $partition) staleCauses(partition: $partition) { reason } } } }"""
+SENSORS = """query($selector: RepositorySelector!) { sensorsOrError(repositorySelector: $selector) {
+  ... on Sensors { results { name sensorState { status } } } } }"""
+CODE_LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "raft_assets.definitions"}
+
+
+class Ui:
+    """A running UI of a project."""
+
+    def __init__(self, project: Project, port: int) -> None:
+        self.project = project
+        self.address = f"http://127.0.0.1:{port}"
+
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
+        """A GraphQL query, as the UI's pages ask it."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    def stale_status(self, asset: str, domain: str) -> str:
+        """What the UI says of an asset's partition."""
+        return self.ask(STALE, key={"path": asset.split("/")}, partition=domain)["assetNodeOrError"]["staleStatus"]
+
+
+@pytest.fixture(scope="module")
+def ui(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    folder = tmp_path_factory.mktemp("ui")
+    shutil.copytree(finished.folder, folder, dirs_exist_ok=True)
+    project = Project(folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (folder / "ui.log").open("wb")
+    process = subprocess.Popen(
+        Project.command("ui", "--port", str(port)),
+        cwd=folder,
+        env=project.variables,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    running = Ui(project, port)
+    try:
+        wait_until(lambda: answers(running), "the UI to answer", process)
+        yield running
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            project.kill(process)
+        log.close()
+
+
+@pytest.fixture
+def page(chromium: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.set_default_timeout(PATIENCE_MS)
+        yield page
+        browser.close()
+
+
+def test_the_lineage_page_shows_every_group_without_a_dialog_in_front(ui: Ui, page: Page) -> None:
+    page.goto(f"{ui.address}/asset-groups")
+    for group in ("domain_files", "domain_settings", "documents", "dataset", "student", "evaluation"):
+        expect(page.get_by_text(group, exact=True).first).to_be_visible(timeout=PATIENCE_MS)
+    assert page.get_by_role("dialog").count() == 0
+
+
+def test_an_assets_page_shows_its_plot_and_verdict(ui: Ui, page: Page) -> None:
+    page.goto(f"{ui.address}/assets/eval_scores?view=partitions&partition={SMALL}")
+    sentence = ui.project.results.verdicts()[SMALL]["sentence"]
+    expect(page.get_by_text(sentence[:40]).first).to_be_visible(timeout=PATIENCE_MS)
+    page.goto(f"{ui.address}/assets/chunks?view=partitions&partition={SMALL}")
+    page.get_by_text("[Show Markdown]").last.click()
+    plot = page.locator("img[src^='data:image/svg+xml']")
+    expect(plot).to_be_visible(timeout=PATIENCE_MS)
+    assert plot.evaluate("image => image.naturalWidth") > 0
+
+
+def test_the_sensor_shows_an_edit_as_unsynced_in_that_domain_only(ui: Ui, page: Page) -> None:
+    document = sorted((ui.project.folder / "data" / SMALL).glob("*.txt"))[0]
+    document.write_text(document.read_text("utf-8") + "\n\nThe brown long-eared bat sleeps in Leeds.\n", "utf-8")
+    ui.project.write("data/untouched/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
+    wait_until(lambda: ui.stale_status("source_documents", SMALL) == "STALE", "the sensor to see the edit")
+    assert ui.stale_status("chunks", SMALL) == "FRESH"
+    page.goto(f"{ui.address}/assets/source_documents?view=partitions&partition={SMALL}")
+    expect(page.get_by_text(re.compile("Unsynced")).first).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_the_observing_sensor_runs_and_the_requesting_one_does_not(ui: Ui) -> None:
+    listed = ui.ask(SENSORS, selector=CODE_LOCATION)["sensorsOrError"]
+    found = {sensor["name"]: sensor["sensorState"]["status"] for sensor in listed["results"]}
+    assert found == {"observe_domains": "RUNNING", "request_stale": "STOPPED"}
+
+
+def test_a_backfill_from_the_ui_materializes_every_partition(ui: Ui) -> None:
+    for name in ("second", "third with spaces"):
+        ui.project.write(
+            f"data/{name}/a.txt", "The harbour of Marrow Bay was dredged in 1931. The dredger was called Constance.\n"
+        )
+    domains = ui.project.look()
+    launched = ui.ask(
+        LAUNCH,
+        params={"assetSelection": [{"path": ["source_documents"]}, {"path": ["chunks"]}], "partitionNames": domains},
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    ended = ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED")
+
+    def status() -> str:
+        return str(ui.ask(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]["status"])
+
+    wait_until(lambda: status() in ended, "the backfill to end")
+    assert status() == "COMPLETED_SUCCESS"
+    for domain in domains:
+        assert ui.project.states(domain)["chunks"].state == "fresh"
+
+
+@pytest.mark.parametrize("width", [1200, 380])
+def test_the_report_shows_its_verdict_first_and_nothing_sticks_out(finished: Project, page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(Path(str(finished.lake.path("eval_report", SMALL, ".html"))).as_uri())
+    verdict = finished.results.verdicts()[SMALL]["sentence"]
+    assert page.get_by_text(verdict).first.bounding_box()["y"] < 500  # type: ignore[index]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def answers(running: Ui) -> bool:
+    try:
+        return bool(running.ask("{ version }")["version"])
+    except OSError:
+        return False
+
+
+def wait_until(holds: Any, what: str, process: subprocess.Popen[bytes] | None = None, seconds: float = 150) -> None:
+    """Returns as soon as it holds; fails when it doesn't for so long."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert process is None or process.poll() is None, "the process ended"
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.5)
