@@ -5,7 +5,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--no-emit-package sentence-transformers --no-emit-package torch --override .venv/overrides.txt pyproject.toml
 
-.PHONY: demo test ui install install-dev constraints data clean
+.PHONY: demo test ui bench install install-dev constraints data clean
 .DEFAULT_GOAL := demo
 
 demo: install ## the whole lineage over data/, offline; prints each domain's verdict and report
@@ -19,6 +19,9 @@ test: install-dev ## linter, type checker, every test
 
 ui: install ## the Dagster UI on 127.0.0.1:3000
 	$(BIN)/raft ui
+
+bench: install ## the figures of the README
+	$(BIN)/python benchmarks/lineage.py
 
 install: .venv/installed
 install-dev: .venv/installed-dev
