@@ -12,7 +12,7 @@ from raft_assets.errors import RaftError
 from raft_assets.freshness import Graph, assets_in_order, next_wave, states
 from raft_assets.observation import ROLES, observe
 from raft_assets.resources.models import Models
-from raft_assets.runs import LINEAGE_JOB, OPEN, close_killed_runs
+from raft_assets.runs import LINEAGE_JOB, OPEN, PARTITION_TAG, close_killed_runs, is_being_worked_on
 from raft_assets.settings import Endpoint, Role
 
 OBSERVE_EVERY_S = 30
@@ -26,26 +26,31 @@ def observe_domains(context: dg.SensorEvaluationContext, models: Models) -> dg.S
     Starts nothing.
     """
     try:
-        names = observe(context.instance, models.workplace)
+        seen = observe(context.instance, models.workplace)
     except RaftError as error:
         return dg.SkipReason(str(error))
-    return dg.SkipReason(f"{len(names)} domains observed: {', '.join(names)}")
+    wrong = "".join(f" {error}" for error in seen.problems.values())
+    return dg.SkipReason(f"{len(seen.domains)} domains observed: {', '.join(seen.domains)}.{wrong}")
 
 
 def requests(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iterator[dg.RunRequest]:
     """A run request per domain for what is not fresh and costs nothing, unless a run of the domain is still open."""
     close_killed_runs(instance)
-    for domain in observe(instance, models.workplace):
-        if instance.get_runs(
-            filters=dg.RunsFilter(tags={"dagster/partition": domain}, statuses=[*OPEN, dg.DagsterRunStatus.QUEUED]),
-            limit=1,
-        ):
+    seen = observe(instance, models.workplace)
+    for domain in seen.domains:
+        if domain in seen.problems or _is_open(instance, models, domain):
             continue
         free = free_assets(graph, models.endpoints)
         current = states(instance, graph, domain)
         wave = [key for key in next_wave(graph, current, free) if current[key].state != "failed"]
         if wave:
             yield dg.RunRequest(partition_key=domain, asset_selection=wave, job_name=LINEAGE_JOB)
+
+
+def _is_open(instance: dg.DagsterInstance, models: Models, domain: str) -> bool:
+    """Whether a run of the domain is queued or runs, or a command works on it and is between two runs."""
+    waiting = dg.RunsFilter(tags={PARTITION_TAG: domain}, statuses=[*OPEN, dg.DagsterRunStatus.QUEUED])
+    return bool(instance.get_runs(filters=waiting, limit=1)) or is_being_worked_on(models.workplace, domain)
 
 
 def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetKey]:

@@ -67,6 +67,8 @@ def next_wave(
             unsettled.add(key)
         elif due:
             wave.append(key)
+        elif state.state != "fresh":
+            unsettled.add(key)  # nobody makes it now, and what reads it can't run on what it was
     return wave
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from raft_assets.embedded.models import model_version
+from raft_assets.errors import RaftError
 from raft_assets.partitions import DOMAIN_PARTITIONS
 from raft_assets.raft.files import QUESTIONS_FILE, DocumentFile, HashMemo, domain_folder, domain_names, list_documents
 from raft_assets.raft.identity import digest
@@ -32,10 +33,11 @@ SETTINGS_GROUPS: Mapping[str, tuple[Role, ...]] = {
     "embedding": (Role.EMBEDDING,),
     "questions": (Role.TEACHER,),
     "dataset": (),
+    "student": (),
     "training": (Role.STUDENT,),
-    "deployment": (),
     "baseline": (Role.BASELINE,),
     "evaluation": (),
+    "verdict": (),
 }
 
 
@@ -54,13 +56,27 @@ class Observation:
     metadata: Mapping[str, Any]
 
 
-def observe(instance: dg.DagsterInstance, workplace: Workplace) -> list[str]:
-    """Registers the domains that are there, unregisters those that are gone, reports what changed; returns the domains.
+@dataclass(frozen=True)
+class Observed:
+    """The domains that are there, and what is wrong with the settings or files of some of them."""
 
-    Raises SettingsError or RaftError where a domain's name or settings are wrong: nothing is reported then.
+    domains: list[str]
+    problems: Mapping[str, RaftError]
+
+
+def observe(instance: dg.DagsterInstance, workplace: Workplace) -> Observed:
+    """Registers the domains that are there, unregisters those that are gone, and reports what changed.
+
+    Of a domain with wrong settings nothing is reported; the others go on. Raises RaftError where a folder's name can't
+    be a domain.
     """
     names = domain_names(workplace.data)
-    observations = [observation for name in names for observation in look_at(workplace, name)]
+    observations, problems = list[Observation](), dict[str, RaftError]()
+    for name in names:
+        try:
+            observations += look_at(workplace, name)
+        except RaftError as error:
+            problems[name] = error
     known = set(instance.get_dynamic_partitions(DOMAIN_PARTITIONS))
     if new := [name for name in names if name not in known]:
         instance.add_dynamic_partitions(DOMAIN_PARTITIONS, new)
@@ -69,7 +85,7 @@ def observe(instance: dg.DagsterInstance, workplace: Workplace) -> list[str]:
     for observation in observations:
         if _last_version(instance, observation) != observation.data_version:
             _report(instance, observation)
-    return names
+    return Observed(names, problems)
 
 
 def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
@@ -135,16 +151,18 @@ def _describe_group(group: str, roles: tuple[Role, ...]) -> str:
 
 
 def _describe_files(files: list[DocumentFile]) -> dict[str, Any]:
-    listed = "\n".join(
-        f"| `{file.path.replace('|', '¦').replace('`', '´')}` | {file.size:,} | `{file.content_hash[:12]}` |"
-        for file in files[:50]
-    )
+    listed = "\n".join(f"| `{_plain(file.path)}` | {file.size:,} | `{file.content_hash[:12]}` |" for file in files[:50])
     more = f"\n\n… and {len(files) - 50} more" if len(files) > 50 else ""
     return {
         "documents": len(files),
         "bytes": sum(file.size for file in files),
         "files": dg.MetadataValue.md(f"| file | bytes | SHA-256 |\n|---|---:|---|\n{listed}{more}"),
     }
+
+
+def _plain(path: str) -> str:
+    """A path that can't leave its cell or its code span."""
+    return " ".join(path.replace("|", "¦").replace("`", "´").split())
 
 
 def _last_version(instance: dg.DagsterInstance, observation: Observation) -> str | None:

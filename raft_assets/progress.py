@@ -12,25 +12,33 @@ PREFIX = "progress:"
 
 
 def log_progress(context: dg.AssetExecutionContext, *, total: int | None = None) -> Callable[[Progress], None]:
-    """A callback that logs counts, rate and time left of the running asset, at most every `SAY_EVERY_S`."""
+    """A callback that logs counts, rate and time left of the running asset, at most every `SAY_EVERY_S`.
+
+    Without `total`, the requests that are waiting are what is known of the work.
+    """
     started = last = time.monotonic()
+    before = 0
 
     def say(progress: Progress) -> None:
-        nonlocal last
+        nonlocal started, last, before
         now = time.monotonic()
-        if now - last < SAY_EVERY_S:
+        if progress.answered < before:
+            started = now  # the asset asks a second stream, such as answers after questions
+        before = progress.answered
+        if now - last < SAY_EVERY_S or now == started:
             return
         last = now
         rate = progress.answered / (now - started)
-        of_total, left = "", ""
-        if total and rate:
-            of_total, left = f" of {total}", f", {max(total - progress.answered, 0) / rate:.0f} s left"
+        expected = total or progress.answered + progress.waiting
+        left = max(expected - progress.answered, 0) / rate
+        of_total = f" of {total}" if total else ""
+        stored = progress.tally.from_store
         context.log.info(
-            "%s %d%s calls (%d from store), %.0f/s%s",
+            "%s %d%s calls (%d from store), %.0f/s, %.0f s left",
             PREFIX,
             progress.answered,
             of_total,
-            progress.tally.from_store,
+            stored,
             rate,
             left,
         )

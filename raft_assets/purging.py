@@ -4,10 +4,12 @@ Whatever else the domain holds is made again by the next run. Stored answers are
 under earlier settings and models go as well, and those of other documents stay paid.
 """
 
+import json
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -17,16 +19,18 @@ from raft_assets.calls.background import run
 from raft_assets.calls.keys import EMBEDDING
 from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.errors import DataError
+from raft_assets.evaluation.report import render_index
 from raft_assets.partitions import DOMAIN_PARTITIONS
-from raft_assets.raft.files import domain_names
-from raft_assets.raft.tables import SourceDocument
+from raft_assets.raft.files import check_domain_name, domain_folder, domain_names, list_documents
+from raft_assets.raft.tables import ModelAnswer, QAPair, SourceDocument
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
+from raft_assets.runs import PARTITION_TAG, claim
 from raft_assets.settings import Role, Workplace
 
+BUSY_S = 30.0  # the UI may be writing; where it never pauses, the bytes go with the next purge
 WORDS_IN_COMMON = 8  # in a row: no two texts share them by chance, every quote of a sentence does
-PARTITION_TAG = "dagster/partition"
 _WORD = re.compile(r"\w+")
 
 
@@ -35,37 +39,93 @@ def purge(
 ) -> Iterator[str]:
     """Forgets a domain, or one document of it that is no longer in its folder; yields a line per place.
 
-    Raises DataError where the document is still in the folder, or nothing is known of it.
+    Texts of files that are in no domain any more, which the parsing cache still knows, are forgotten as well.
+
+    Raises DataError where nothing is known of the domain, the document is still in the folder, or a run works on it.
     """
-    lake = Lake(root=workplace.lake)
-    pages = _pages(lake, workplace, domain, document)
-    holds_text = _finder([page.text for page in pages])
+    check_domain_name(domain)
+    lake, results = Lake(root=workplace.lake), ResultsStore(path=str(workplace.results))
+    there = domain_names(workplace.data)
+    known = {*there, *instance.get_dynamic_partitions(DOMAIN_PARTITIONS), *results.verdicts()}
+    if domain not in known and not lake.exists("source_documents", domain):
+        raise DataError(f"Nothing is known of a domain {domain!r}. Known: {', '.join(sorted(known)) or 'none'}.")
+    if document and domain in there and (domain_folder(workplace.data, domain) / document).exists():
+        raise DataError(f"{document} is still in {domain!r}: delete it there first, then purge it.")
+    claimed = claim(workplace, domain)
+    if claimed is None:
+        raise DataError(f"A command works on {domain!r}: wait for its end, then purge.")
+    try:
+        yield from _purged(instance, workplace, domain, document, lake)
+        if domain not in there:
+            instance.delete_dynamic_partition(DOMAIN_PARTITIONS, domain)
+            workplace.forget_preset(domain)
+    finally:
+        os.close(claimed)
+
+
+def _purged(
+    instance: dg.DagsterInstance, workplace: Workplace, domain: str, document: str | None, lake: Lake
+) -> Iterator[str]:
+    results = ResultsStore(path=str(workplace.results))
+    pages = _pages(lake, domain, document)
+    parsed = _parsed(workplace, {page.content_hash for page in pages})
+    holds_text = _finder([*(page.text for page in pages), *(text for file in parsed for text in _texts_of(file))])
+    keys = _calls_about(lake, domain, document)
     with CallStore(workplace.calls) as store:
-        yield f"call store: {store.forget(lambda call: _is_of(call, holds_text))} answers and vectors"
-    yield f"uploads: {run(_delete_uploads(Models(project=str(workplace.project)), holds_text))} training files"
-    parsed = [file for page in pages for file in (workplace.home / "cache" / "parsed").glob(f"{page.content_hash}-*")]
-    for file in {*parsed, workplace.home / "logs" / f"{domain}.log"}:
+        forgotten = store.forget(lambda call: call.key in keys or _is_of(call, holds_text))
+        yield f"call store: {forgotten} answers and vectors"
+    models = Models(project=str(workplace.project))
+    if models.endpoints[Role.STUDENT].provider == "embedded":
+        yield f"uploads: {run(_delete_uploads(models, holds_text))} training files"
+    else:
+        yield f"uploads: not touched; delete the training files at {models.endpoints[Role.STUDENT].service} yourself"
+    for file in [*parsed, workplace.home / "logs" / f"{domain}.log"]:
         file.unlink(missing_ok=True)
     # the assignment to splits holds hashes only, and the other documents keep theirs
     yield f"lake: {len(lake.purge(domain, keep=('splits',) if document else ()))} files"
-    yield f"results: {ResultsStore(path=str(workplace.results)).purge(domain)} evaluations"
+    yield f"results: {results.purge(domain)} evaluations"
+    lake.write_index(render_index(results.verdicts()))
     yield f"run history: {_delete_runs(instance, domain)} runs with their samples"
-    if domain not in domain_names(workplace.data):
-        instance.delete_dynamic_partition(DOMAIN_PARTITIONS, domain)
 
 
-def _pages(lake: Lake, workplace: Workplace, domain: str, document: str | None) -> list[SourceDocument]:
-    if document and (workplace.data / domain / document).exists():
-        raise DataError(f"{document} is still in {workplace.data / domain}: delete it there first, then purge it.")
-    known = lake.exists("source_documents", domain)
-    pages = list(lake.rows("source_documents", domain, SourceDocument)) if known else []
-    chosen = [page for page in pages if document in (None, page.path)]
-    if document and not chosen:
-        raise DataError(
-            f"Nothing is known of a document {document!r} in {domain!r}. A text is found by what was read of it: "
-            f"purge the whole domain to be sure (raft purge {domain!r})."
-        )
-    return chosen
+def _pages(lake: Lake, domain: str, document: str | None) -> list[SourceDocument]:
+    if not lake.exists("source_documents", domain):
+        return []
+    return [page for page in lake.rows("source_documents", domain, SourceDocument) if document in (None, page.path)]
+
+
+def _parsed(workplace: Workplace, chosen: set[str]) -> list[Path]:
+    """Entries of the parsing cache for the chosen contents, and for contents that no domain holds any more."""
+    held = {
+        file.content_hash
+        for name in domain_names(workplace.data)
+        for file in list_documents(domain_folder(workplace.data, name))
+    } - chosen
+    return [
+        file for file in (workplace.home / "cache" / "parsed").glob("*.json") if file.name.split("-")[0] not in held
+    ]
+
+
+def _texts_of(file: Path) -> list[str]:
+    """Texts of an entry of the parsing cache."""
+    return [section["text"] for section in json.loads(file.read_text("utf-8")).get("sections", [])]
+
+
+def _calls_about(lake: Lake, domain: str, document: str | None) -> set[str]:
+    """Keys of the calls behind the present tables that asked about the text."""
+    if not lake.exists("qa_pairs", domain):
+        return set()
+    pairs = [pair for pair in lake.rows("qa_pairs", domain, QAPair) if document in (None, pair.path)]
+    chunks = {pair.chunk_id for pair in pairs}
+    answers = [
+        answer
+        for table in ("baseline_answers", "student_answers")
+        if lake.exists(table, domain)
+        for answer in lake.rows(table, domain, ModelAnswer)
+        if document is None or not chunks.isdisjoint(answer.document_chunk_ids)
+    ]
+    asked = {key for pair in pairs for key in (pair.question_call, pair.answer_call)}
+    return asked | {answer.call for answer in answers}
 
 
 def _finder(texts: list[str]) -> Callable[[str], bool]:
@@ -112,7 +172,7 @@ def _delete_runs(instance: dg.DagsterInstance, domain: str) -> int:
         _forget_last(instance, key)
     if instance.root_directory:
         for database in Path(instance.root_directory).rglob("*.db"):
-            with closing(sqlite3.connect(database)) as connection:
+            with closing(sqlite3.connect(database, timeout=BUSY_S)) as connection, suppress(sqlite3.OperationalError):
                 connection.execute("VACUUM")  # until then SQLite keeps the bytes of what was deleted
     return len(runs)
 

@@ -5,19 +5,22 @@ a tag, so that the next
 command can close what was killed.
 """
 
-import argparse
 import os
-import sys
+import platform
 from collections.abc import Sequence
 
 import dagster as dg
 import psutil
 
+from raft_assets.embedded.locks import try_exclusive
 from raft_assets.freshness import Graph, assets_in_order, next_wave, states
+from raft_assets.settings import Workplace
 
 LINEAGE_JOB = "lineage"
+PARTITION_TAG = "dagster/partition"
 COMMAND_TAG = "raft/command"
 PROCESS_TAG = "raft/process"
+CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's, which is adjusted
 OPEN = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -27,19 +30,35 @@ OPEN = [
 
 
 def this_process() -> str:
-    """Process id and start time: an id alone may be another's by now."""
+    """Process id, start time and machine: an id alone may be another's by now."""
     process = psutil.Process()
-    return f"{process.pid}@{process.create_time():.0f}"
+    return f"{process.pid}@{process.create_time():.0f}@{platform.node()}"
 
 
 def is_alive(process: str) -> bool:
-    """Whether the process of a run's tag still runs on this machine."""
-    pid, _, started = process.partition("@")
+    """Whether the process of a run's tag still runs; of another machine's nothing is known, so it counts as alive."""
+    pid, started, machine = process.split("@", 2)
+    if machine != platform.node():
+        return True
     try:
         found = psutil.Process(int(pid))
-        return f"{found.create_time():.0f}" == started and found.status() != psutil.STATUS_ZOMBIE
+        same = abs(found.create_time() - float(started)) <= CLOCK_TOLERANCE_S
+        return same and found.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def claim(workplace: Workplace, domain: str) -> int | None:
+    """Claims a domain for this process until it ends; None where another one works on it."""
+    return try_exclusive(workplace.home / "locks" / f"{domain}.lock")
+
+
+def is_being_worked_on(workplace: Workplace, domain: str) -> bool:
+    """Whether a command works on the domain right now."""
+    claimed = claim(workplace, domain)
+    if claimed is not None:
+        os.close(claimed)
+    return claimed is None
 
 
 def close_killed_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -92,43 +111,3 @@ def materialize(
         # an asset that is not fresh right after its run changed while it ran: the next command takes it up
         wave = [key for key in next_wave(graph, states(instance, graph, domain), wanted) if key not in done]
     return True
-
-
-def worker_command(domain: str, wanted: Sequence[dg.AssetKey], *, force: bool, command: str) -> list[str]:
-    """Command line of the process that materializes one domain."""
-    names = ",".join(key.to_user_string() for key in wanted)
-    return [
-        sys.executable,
-        "-m",
-        __name__,
-        "--domain",
-        domain,
-        "--assets",
-        names,
-        "--command",
-        command,
-        *(["--force"] if force else []),
-    ]
-
-
-def _work() -> int:
-    parser = argparse.ArgumentParser(description="Materializes one domain; started by `raft run`.")
-    for name in ("--domain", "--assets", "--command"):
-        parser.add_argument(name, required=True)
-    parser.add_argument("--force", action="store_true")
-    arguments = parser.parse_args()
-    from raft_assets.definitions import definitions  # the graph is built only in the process that needs it
-
-    wanted = [dg.AssetKey.from_user_string(name) for name in arguments.assets.split(",")]
-    with dg.DagsterInstance.get() as instance:
-        done = materialize(
-            definitions(), instance, arguments.domain, wanted, force=arguments.force, command=arguments.command
-        )
-    return 0 if done else 1
-
-
-if __name__ == "__main__":
-    os.environ.setdefault(
-        "OMP_NUM_THREADS", "1"
-    )  # domains run side by side; threads of one would take the other's core
-    sys.exit(_work())

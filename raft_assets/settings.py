@@ -26,6 +26,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from raft_assets.errors import SettingsError
+from raft_assets.raft.atomic import write_text
+from raft_assets.raft.files import SETTINGS_FILE, domain_folder
 from raft_assets.raft.tables import Arm
 
 EMBEDDED_MODELS = {
@@ -37,7 +39,6 @@ EMBEDDED_MODELS = {
 EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, no language model"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_PRESET = "default"
-RESERVED_SETTINGS_FILE = "domain.yaml"
 
 
 # ---------------------------------------------------------------- settings that determine data
@@ -143,9 +144,6 @@ class DatasetSettings(Section):
 class TrainingSettings(Section):
     """The student's fine-tuning."""
 
-    format: Literal["chat", "completion"] = Field(
-        default="chat", description="of the training files and of the student's prompts"
-    )
     n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = Field(
         default="auto", description="passes over the training file"
     )
@@ -155,14 +153,14 @@ class TrainingSettings(Section):
     learning_rate_multiplier: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = Field(
         default="auto", description="of the service's default"
     )
-    seed: int = Field(default=0, description="of the training job")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(default=0, description="of the training job")
 
 
-class DeploymentSettings(Section):
-    """Where the student is served."""
+class StudentSettings(Section):
+    """How the student is spoken to, in training and in evaluation."""
 
-    expiry_hours: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="life of a deployment that costs money; null: no end"
+    format: Literal["chat", "completion"] = Field(
+        default="chat", description="of the training files and of the prompts"
     )
 
 
@@ -179,15 +177,20 @@ class EvaluationSettings(Section):
     max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(
         default=1024, description="room for an answer, tokens"
     )
-    bootstrap_draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
-        default=10_000, description="resamples behind an interval"
-    )
 
     @model_validator(mode="after")
     def _main_arm_stays(self) -> "EvaluationSettings":
         if "main" not in self.arms:
             raise ValueError("arms must hold main: the verdict rests on it")
         return self
+
+
+class VerdictSettings(Section):
+    """How sure a verdict has to be."""
+
+    bootstrap_draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
+        default=10_000, description="resamples behind an interval"
+    )
 
 
 class DomainSettings(Section):
@@ -198,9 +201,18 @@ class DomainSettings(Section):
     chunks: ChunkSettings = ChunkSettings()
     questions: QuestionSettings = QuestionSettings()
     dataset: DatasetSettings = DatasetSettings()
+    student: StudentSettings = StudentSettings()
     training: TrainingSettings = TrainingSettings()
-    deployment: DeploymentSettings = DeploymentSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    verdict: VerdictSettings = VerdictSettings()
+
+    @model_validator(mode="after")
+    def _chunks_stand_apart(self) -> "DomainSettings":
+        if self.chunks.chunk_overlap:
+            raise ValueError(
+                "chunks.chunk_overlap must be 0: text in two chunks could stand in training and evaluation"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -269,10 +281,6 @@ class Environment:
         """A variable that names its role or this product; empty counts as absent."""
         return self.process.get(name) or self.files.get(name) or None
 
-    def source(self, name: str) -> str:
-        """Where `get` finds it."""
-        return "environment" if self.process.get(name) else ".env" if name in self.files else "default"
-
     def endpoints(self) -> dict[Role, Endpoint]:
         """The endpoint of every role; the judge only where one is configured.
 
@@ -300,10 +308,14 @@ class Environment:
 
     def _endpoint(self, role: Role) -> Endpoint | None:
         prefixes = (role.value, "COMPLETION") if role is Role.TEACHER else (role.value,)
-        for prefix in prefixes:
-            if endpoint := self._azure(role, prefix) or self._openai(role, prefix):
-                return endpoint
-        return None
+        found = [
+            endpoint for prefix in prefixes for read in (self._azure, self._openai) if (endpoint := read(role, prefix))
+        ]
+        if len(found) > 1:
+            raise SettingsError(
+                f"{role} is configured twice, as {found[0].service} and as {found[1].service}: remove one of them."
+            )
+        return found[0] if found else None
 
     def _openai(self, role: Role, prefix: str) -> Endpoint | None:
         names = [f"{prefix}_OPENAI_{part}" for part in ("API_KEY", "BASE_URL", "DEPLOYMENT")]
@@ -384,7 +396,7 @@ class Workplace:
             project=root,
             data=folder("RAFT_DATA", root / "data"),
             home=home,
-            lake=environment.get("RAFT_LAKE") or str(home / "lake"),
+            lake=_lake(root, environment.get("RAFT_LAKE")) or str(home / "lake"),
             presets=folder("RAFT_PRESETS", root / "presets"),
             default_preset=environment.get("RAFT_PRESET") or DEFAULT_PRESET,
             max_concurrent_runs=_bounded_int(
@@ -398,7 +410,7 @@ class Workplace:
     @property
     def dagster_home(self) -> Path:
         """`DAGSTER_HOME` where it is set, else a folder of the workplace."""
-        return Path(self.environment.get("DAGSTER_HOME") or self.home / "dagster_home").resolve()
+        return (self.project / (self.environment.get("DAGSTER_HOME") or self.home / "dagster_home")).resolve()
 
     @property
     def embedded_folder(self) -> Path:
@@ -420,10 +432,10 @@ class Workplace:
 
         Raises SettingsError naming file, field, value and what is allowed.
         """
-        file = self.data / domain / RESERVED_SETTINGS_FILE
+        file = self._settings_file(domain)
         own = _read_yaml(file) if file.is_file() else {}
         preset = own.pop("preset", None) or self.chosen_presets().get(domain) or self.default_preset
-        layers = [(f"presets/{preset}.yaml", self._preset(str(preset))), (f"{domain}/{RESERVED_SETTINGS_FILE}", own)]
+        layers = [(f"presets/{preset}.yaml", self._preset(str(preset))), (f"{domain}/{SETTINGS_FILE}", own)]
         merged: dict[str, Any] = {}
         sources: dict[str, str] = {}
         for name, layer in layers:
@@ -433,17 +445,32 @@ class Workplace:
         values = _validated(f"{domain} ({' + '.join(name for name, layer in layers if layer) or 'defaults'})", merged)
         return ResolvedSettings(str(preset), values, {name: sources.get(name, "default") for name, _ in dotted(values)})
 
+    def _settings_file(self, domain: str) -> Path:
+        return domain_folder(self.data, domain) / SETTINGS_FILE
+
     def chosen_presets(self) -> dict[str, str]:
         """Domain to the preset that `raft run --preset` chose for it last."""
         file = self.home / "presets.json"
         return json.loads(file.read_text("utf-8")) if file.is_file() else {}
 
     def choose_preset(self, domain: str, preset: str) -> None:
-        """Remembers the choice, so that the UI, the sensor and `raft status` see the same settings as the run."""
+        """Remembers the choice, so that the UI, the sensor and `raft status` see the same settings as the run.
+
+        Raises SettingsError for an unknown preset, and where the domain names its own.
+        """
         self._preset(preset)
-        file = self.home / "presets.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(self.chosen_presets() | {domain: preset}, ensure_ascii=False, indent=1), "utf-8")
+        file = self._settings_file(domain)
+        if file.is_file() and _read_yaml(file).get("preset", preset) != preset:
+            raise SettingsError(f"{file} names a preset of its own: change it there, or remove the line.")
+        self._write_presets(self.chosen_presets() | {domain: preset})
+
+    def forget_preset(self, domain: str) -> None:
+        """Forgets what was chosen for a domain."""
+        if domain in self.chosen_presets():
+            self._write_presets({name: preset for name, preset in self.chosen_presets().items() if name != domain})
+
+    def _write_presets(self, presets: Mapping[str, str]) -> None:
+        write_text(self.home / "presets.json", json.dumps(presets, ensure_ascii=False, indent=1))
 
     def preset_names(self) -> list[str]:
         """Every preset that can be chosen."""
@@ -460,9 +487,9 @@ class Workplace:
 
 def _without_credentials(name: str, address: str) -> str:
     """An address stands in tables, reports and errors: a password in it would stand there, too."""
-    if "@" in urlsplit(address).netloc:
+    if "@" in urlsplit(address).netloc or urlsplit(address).query:
         raise SettingsError(
-            f"{name} holds a user or password: "
+            f"{name} holds a user, a password or a query: "
             f"put the key into {name.rpartition('_OPENAI_')[0]}_OPENAI_API_KEY instead."
         )
     return address
@@ -480,6 +507,11 @@ def dotted(settings: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _find_project(start: Path) -> Path:
     return next((folder for folder in (start, *start.parents) if (folder / "workspace.yaml").is_file()), start)
+
+
+def _lake(root: Path, address: str | None) -> str | None:
+    """An address as it is, a folder relative to the project."""
+    return address if not address or "://" in address else str(root / address)
 
 
 def _bounded_int(environment: Environment, name: str, *, default: int, low: int, high: int) -> int:

@@ -95,7 +95,7 @@ class Project:
     def look(self) -> list[str]:
         """Observes the folders as the sensor does; returns the domains."""
         with self.instance() as instance:
-            return observe(instance, self.workplace)
+            return observe(instance, self.workplace).domains
 
     def materialize(self, domain: str, *assets: str, force: bool = False) -> bool:
         """Materializes what is not fresh of the assets and what they need, as `raft run` does."""

@@ -1,6 +1,7 @@
 """`raft` as a person types it: what it says, what it writes, how it ends."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from raft_assets.calls.store import CallStore
 from raft_assets.raft.tables import Chunk, RaftRow
+from raft_assets.runs import claim
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
@@ -184,6 +187,34 @@ def test_a_purged_document_leaves_no_text_behind(copied: Project) -> None:
     assert copied.metadata("qa_pairs", SMALL)["calls_made"] == 0
 
 
+def test_a_document_that_was_deleted_and_run_without_is_purged_as_well(copied: Project) -> None:
+    secret = "The vault of the Heligoland bat museum opens with the code 4711 on Sundays in winter."
+    copied.write(f"data/{SMALL}/secret.txt", f"# Secret\n\n{secret} The vault was built by Anna Petersen in 1903.\n")
+    assert copied.materialize(SMALL, "training_files")
+    (copied.folder / "data" / SMALL / "secret.txt").unlink()
+    assert copied.materialize(SMALL, "training_files")
+    assert copied.raft("purge", SMALL, "--yes").returncode == 0
+    assert holders(copied.folder / ".raft", "Heligoland") == []
+
+
+@pytest.mark.parametrize("name", ["..", "/etc", "nowhere", "a/b", "."])
+def test_purge_refuses_what_is_no_domain(copied: Project, name: str) -> None:
+    ended = copied.raft("purge", name, "--yes")
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert copied.not_fresh(SMALL) == {}
+
+
+def test_a_second_command_on_the_same_domain_is_refused(copied: Project) -> None:
+    copied.write(f"data/{SMALL}/domain.yaml", "chunks: {chunk_size: 100}")
+    claimed = claim(copied.workplace, SMALL)
+    assert claimed is not None
+    ended = copied.raft("run", SMALL)
+    os.close(claimed)
+    assert ended.returncode == 1
+    assert "another command works on this domain" in ended.stdout
+
+
 def test_a_purged_domain_is_gone(copied: Project) -> None:
     for file in (copied.folder / "data" / SMALL).iterdir():
         file.unlink()
@@ -201,10 +232,14 @@ def holders(folder: Path, word: str) -> list[str]:
 
 
 def _holds_row(file: Path, word: str) -> bool:
-    return (
-        file.suffix == ".parquet"
-        and pd.read_parquet(file).astype(str).apply(lambda c: c.str.contains(word)).any().any()
-    )
+    if file.suffix == ".parquet":
+        return bool(pd.read_parquet(file).astype(str).apply(lambda column: column.str.contains(word)).any().any())
+    if file.name != "calls.sqlite":
+        return False
+    with CallStore(file) as store:  # payloads are compressed
+        found = []
+        store.forget(lambda call: found.append(word.encode() in call.payload) is not None)
+        return any(found)
 
 
 def wait_for_assets(project: Project, count: int) -> None:

@@ -33,7 +33,7 @@ STALE = """query($key: AssetKeyInput!, $partition: String!) { assetNodeOrError(a
   ... on AssetNode { staleStatus(partition: $partition) staleCauses(partition: $partition) { reason } } } }"""
 SENSORS = """query($selector: RepositorySelector!) { sensorsOrError(repositorySelector: $selector) {
   ... on Sensors { results { name sensorState { status } } } } }"""
-CODE_LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "raft_assets.definitions"}
+CODE_LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "raft_assets"}
 
 
 class Ui:

@@ -9,6 +9,7 @@ from upath import UPath
 from raft_assets.cli.project import chosen_domains, instance_of
 from raft_assets.errors import DataError
 from raft_assets.purging import purge as forget
+from raft_assets.raft.identity import normalized
 from raft_assets.raft.tables import RaftRow
 from raft_assets.resources.lake import Lake
 from raft_assets.settings import Workplace
@@ -101,7 +102,7 @@ def purge(domain: str, document: str | None, yes: bool) -> None:
       rm data/bats/secret.pdf && raft purge bats --document secret.pdf && raft run bats
       raft purge bats --yes
     """
-    workplace = Workplace.load()
+    workplace, domain = Workplace.load(), normalized(domain.rstrip("/"))
     if not yes:
         click.confirm(f"Forget everything that was made from {document or 'the documents'} of {domain!r}?", abort=True)
     with instance_of(workplace) as instance:

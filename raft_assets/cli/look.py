@@ -47,7 +47,8 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
     graph: Graph = definitions().resolve_asset_graph()
     with instance_of(workplace) as instance:
         close_killed_runs(instance)
-        observe(instance, workplace)
+        for name, problem in observe(instance, workplace).problems.items():
+            click.echo(f"{name}: {problem}", err=True)
         found = {name: states(instance, graph, name) for name in names}
     verdicts = ResultsStore(path=str(workplace.results)).verdicts()
     sentences = {name: verdict["sentence"] for name, verdict in verdicts.items()}

@@ -15,17 +15,17 @@ from rich.live import Live
 from rich.text import Text
 
 from raft_assets.cli.project import chosen_domains, enter, instance_of
+from raft_assets.cli.worker import BUSY, worker_command
 from raft_assets.freshness import Graph, assets_in_order, states, with_upstream
 from raft_assets.observation import observe
 from raft_assets.progress import PREFIX
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.results import ResultsStore
-from raft_assets.runs import COMMAND_TAG, close_killed_runs, worker_command
+from raft_assets.runs import COMMAND_TAG, PARTITION_TAG, close_killed_runs
 from raft_assets.settings import EMBEDDED_LABEL, Workplace
 
 REPORT = "eval_report"
 LOOK_EVERY_S = 0.5
-PARTITION_TAG = "dagster/partition"
 
 
 @dataclass
@@ -37,7 +37,6 @@ class Work:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
-    took: float = 0.0
     finished: int = 0
     asset: str = ""
     progress: str = ""
@@ -84,7 +83,8 @@ def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], pr
         workplace.settings(name)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     _tell_models(console, workplace)
-    from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
+    # a second or two: only once the arguments are known to be right
+    from raft_assets.definitions import definitions
 
     enter(workplace)
     graph: Graph = definitions().resolve_asset_graph()
@@ -92,7 +92,10 @@ def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], pr
     with instance_of(workplace) as instance:
         for closed in close_killed_runs(instance):
             console.print(f"closed run {closed[:8]}, which was killed")
-        observe(instance, workplace)
+        problems = observe(instance, workplace).problems
+        for name in names:
+            if name in problems:
+                raise problems[name]
         command, work = uuid.uuid4().hex, list[Work]()
         for name in names:
             now = states(instance, graph, name)
@@ -150,6 +153,9 @@ def _work_through(
                     item.process.wait()  # the terminal interrupts the children too; they close their runs
             raise
     for item in work:
+        _follow(instance, item, command, console)
+        if item.process and item.process.returncode == BUSY:
+            item.error = "another command works on this domain; wait for its end"
         if item.failed and not item.error:
             item.error = f"its process ended with {item.process.poll() if item.process else '?'}; see {item.log}"
         if item.failed:

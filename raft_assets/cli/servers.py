@@ -50,8 +50,8 @@ def ui(port: int) -> None:
         "127.0.0.1",
         "--port",
         str(port),
-        "--module-name",
-        "raft_assets.definitions",
+        "--workspace",
+        str(workplace.project / "workspace.yaml"),
     ]
     os.chdir(workplace.project)
     os.execv(sys.executable, command)

@@ -21,9 +21,8 @@ Then end with one line that holds the final answer, as short as possible: {ANSWE
 When the documents do not hold the answer, end with: {ANSWER_TAG} {ABSTENTION}"""
 
 CLOSED_BOOK_INSTRUCTIONS = f"""Answer the question from memory; no documents are given.
-First reason step by step. Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final
-answer
-"""
+First reason step by step.
+Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer"""
 
 # what a document could use to speak with the prompt's voice, and what stands in its place
 _DELIMITERS = (

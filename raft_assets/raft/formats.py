@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from raft_assets.raft.chunking import token_count
 from raft_assets.raft.contract import render_messages, render_prompt, render_user
 from raft_assets.raft.tables import RaftRow, Split
-from raft_assets.settings import TrainingSettings
+from raft_assets.settings import StudentSettings
 
 FORMATS_VERSION = "1"  # changes whenever the same row gives another line
 
@@ -44,7 +44,7 @@ class TrainingStats:
     longest: int  # tokens of the longest row
 
 
-def training_lines(rows: Iterable[RaftRow], settings: TrainingSettings) -> Iterator[str]:
+def training_lines(rows: Iterable[RaftRow], settings: StudentSettings) -> Iterator[str]:
     """One JSON line per row, in the student's format: exactly the prompt that evaluation renders, and the answer."""
     record = _chat_record if settings.format == "chat" else _completion_record
     return (_json_line(record(row)) for row in rows)

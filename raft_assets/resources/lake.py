@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
@@ -40,7 +39,7 @@ from raft_assets.raft.tables import (
 
 BATCH_ROWS = 5_000  # rows in memory at a time while a table streams
 DIGEST_KEY = "raft_digest"  # in the metadata of a Parquet file: the digest of its rows
-SAMPLE_ROWS = 200  # rows that a write hands back for previews and counts
+SAMPLE_ROWS = 5  # rows that a write hands back for previews
 
 TABLES: Mapping[str, type[Row]] = {
     "source_documents": SourceDocument,
@@ -74,6 +73,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
 
     def path(self, table: str, domain: str, suffix: str = ".parquet") -> UPath:
         """Address of a domain's file in a table's folder."""
+        if not domain or domain in (".", "..") or "/" in domain or "\\" in domain:
+            raise DataError(f"{domain!r} is no domain: a domain is a folder of data/, named without its path.")
         return UPath(self.root) / table / f"{domain}{suffix}"
 
     @property
@@ -124,11 +125,6 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
                 for content in batch.to_pylist(maps_as_pydicts="strict"):
                     yield model.model_construct(**content)
 
-    def frame(self, table: str, domain: str) -> pd.DataFrame:
-        """The whole table as a frame, for plots and reports."""
-        with self._open_parquet(table, domain) as parquet:
-            return parquet.read().to_pandas(maps_as_pydicts="strict")
-
     def digest(self, table: str, domain: str) -> str:
         """The digest of the rows, as `write` returned it."""
         with self._open_parquet(table, domain) as parquet:
@@ -148,6 +144,11 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
 
         address = self._publish(self.path(table, domain, "") / name, fill)
         return Written(address, count, hasher.hexdigest(), [])
+
+    def read_lines(self, table: str, domain: str, name: str) -> bytes:
+        """What `write_lines` wrote; empty where there is no such file."""
+        path = self.path(table, domain, "") / name
+        return path.read_bytes() if path.is_file() else b""
 
     def write_text(self, table: str, domain: str, suffix: str, text: str) -> str:
         """Writes a whole text (a report, a record); returns its address."""

@@ -19,6 +19,7 @@ from raft_assets.calls.requests import Progress
 from raft_assets.calls.store import CallStore
 from raft_assets.embedded.app import EmbeddedSettings, create_app
 from raft_assets.embedded.models import model_version
+from raft_assets.runs import PROCESS_TAG, this_process
 from raft_assets.settings import Endpoint, ResolvedSettings, Role, Workplace
 
 EMBEDDED_CEILING = 2  # calls at once: the embedded provider computes on this machine's cores
@@ -29,6 +30,11 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
     """Endpoints, callers and settings of the project."""
 
     project: str
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Names the process in its run, whoever started it, so that a killed one can be closed."""
+        if context.instance and context.run:
+            context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: this_process()})
 
     @cached_property
     def workplace(self) -> Workplace:

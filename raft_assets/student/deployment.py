@@ -11,7 +11,7 @@ from raft_assets.calls.requests import Answer, Request
 from raft_assets.errors import EndpointError
 from raft_assets.raft.contract import parse_answer
 from raft_assets.raft.prompting import answer_request
-from raft_assets.settings import TrainingSettings
+from raft_assets.settings import StudentSettings
 
 SMOKE_QUESTION = "In which year was the lighthouse on Gull Point built?"
 SMOKE_DOCUMENT = "The lighthouse on Gull Point was built in 1871. Its keeper lived in the tower with two assistants."
@@ -26,7 +26,7 @@ class SmokeTest:
     well_formed: bool
 
 
-def smoke_test(caller: Caller, settings: TrainingSettings, max_tokens: int) -> SmokeTest:
+def smoke_test(caller: Caller, settings: StudentSettings, max_tokens: int) -> SmokeTest:
     """Asks the student one question; raises EndpointError where nothing comes back."""
     request: Request = answer_request(SMOKE_QUESTION, [SMOKE_DOCUMENT], settings.format, max_tokens)
     answer: Answer = next(iter(caller.ask([request])))

@@ -13,7 +13,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -24,6 +23,7 @@ from raft_assets.raft.identity import digest
 
 HASH_KEY = "raft_training_hash"
 FIRST_POLL_S, LONGEST_POLL_S = 0.2, 30.0
+POLL_RETRIES = 5  # of one request; a job that runs for hours must survive a dropped poll
 FILE_PROCESSING_DEADLINE_S = 600
 JOB_DEADLINE_S = 72 * 3600  # hosted services queue for up to a day
 
@@ -79,6 +79,17 @@ async def fine_tune(client: openai.AsyncOpenAI, order: TrainingOrder, *, on_even
     goes on and the next
     call finds it.
     """
+    client = client.with_options(max_retries=POLL_RETRIES)
+    try:
+        return await _fine_tuned(client, order, on_event)
+    except openai.APIError as error:
+        raise EndpointError(
+            f"The fine-tuning service of {order.base_model} failed: {type(error).__name__}. "
+            "Look at `raft doctor`, and materialize finetuned_model again: a job that was submitted is found."
+        ) from None
+
+
+async def _fine_tuned(client: openai.AsyncOpenAI, order: TrainingOrder, on_event: Callable[[str], None]) -> FineTuned:
     found = await _find(client, order.training_hash)
     job = found or await _submit(client, order)
     on_event(f"fine-tuning job {job.id} of {order.base_model}: {'found again' if found else 'submitted'}")
@@ -103,9 +114,21 @@ async def fine_tune(client: openai.AsyncOpenAI, order: TrainingOrder, *, on_even
 
 async def _find(client: openai.AsyncOpenAI, training_hash: str) -> FineTuningJob | None:
     async for job in client.fine_tuning.jobs.list(limit=100):
-        if (job.metadata or {}).get(HASH_KEY) == training_hash and job.status not in ("failed", "cancelled"):
+        same = (job.metadata or {}).get(HASH_KEY) == training_hash and job.status not in ("failed", "cancelled")
+        if same and await _still_answers(client, job):
             return job
     return None
+
+
+async def _still_answers(client: openai.AsyncOpenAI, job: FineTuningJob) -> bool:
+    """Whether the job's model is still there; one that is being trained will be."""
+    if job.status != "succeeded" or not job.fine_tuned_model:
+        return True
+    try:
+        await client.models.retrieve(job.fine_tuned_model)
+    except openai.NotFoundError:
+        return False
+    return True
 
 
 async def _submit(client: openai.AsyncOpenAI, order: TrainingOrder) -> FineTuningJob:
@@ -190,9 +213,3 @@ def _number(text: str | None) -> float | None:
         return float(text or "")
     except ValueError:
         return None
-
-
-def read_training_files(folder: Path) -> tuple[bytes, bytes]:
-    """Contents of `train.jsonl` and `valid.jsonl` (empty where there is none)."""
-    valid = folder / "valid.jsonl"
-    return (folder / "train.jsonl").read_bytes(), valid.read_bytes() if valid.is_file() else b""

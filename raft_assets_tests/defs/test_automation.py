@@ -24,7 +24,7 @@ def test_nothing_is_requested_while_everything_is_fresh(copied: Project) -> None
 
 def test_a_stale_asset_is_requested_and_what_lies_behind_waits(copied: Project) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}")
-    assert requested(copied) == {SMALL: {"qa_dataset"}}
+    assert requested(copied) == {SMALL: {"qa_dataset", "baseline_answers", "student_answers"}}
 
 
 def test_a_new_domain_is_requested_from_end_to_end(copied: Project) -> None:
@@ -37,7 +37,10 @@ def test_what_a_paid_role_answers_is_never_requested(copied: Project) -> None:
     copied.write("data/new/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
     found = requested(copied)
     assert SMALL not in found  # only its qa_pairs are stale
-    assert found["new"] == {"source_documents", "chunks", "chunk_embeddings", "golden_questions"}
+    free = {"source_documents", "chunks", "chunk_embeddings", "golden_questions"}
+    assert found["new"] == free
+    assert copied.materialize("new", *free)
+    assert requested(copied) == {}  # what lies behind the paid asset waits for it
 
 
 def test_a_domain_with_an_open_run_is_left_alone(copied: Project) -> None:

@@ -113,10 +113,11 @@ def test_a_white_space_edit_stops_where_the_data_is_equal_again(copied: Project)
     [
         ("chunks: {chunk_size: 100}", {"chunks"}),
         ("questions: {questions_per_chunk: 2}", {"qa_pairs"}),
-        ("dataset: {distractors: 2}", {"qa_dataset"}),
-        ("training: {n_epochs: 2}", {"training_files", "finetuned_model"}),
-        ("deployment: {expiry_hours: 24}", {"deployment"}),
+        ("dataset: {distractors: 2}", {"qa_dataset", *ANSWERS}),
+        ("student: {format: completion}", {"training_files", "deployment", *ANSWERS}),
+        ("training: {n_epochs: 2}", {"finetuned_model"}),
         ("evaluation: {top_k: 2}", ANSWERS),
+        ("verdict: {bootstrap_draws: 2000}", {"eval_scores", "eval_report"}),
     ],
 )
 def test_a_setting_makes_exactly_what_reads_it_stale(copied: Project, settings: str, stale: set[str]) -> None:
@@ -140,6 +141,14 @@ def test_golden_questions_reach_evaluation_and_hold_their_chunks_out_of_training
     assert copied.materialize(SMALL, "qa_dataset")
     rows = list(copied.lake.rows("qa_dataset", SMALL, RaftRow))
     assert not any(chunk in (row.chunk_id, *row.document_chunk_ids) for row in rows if row.split != "eval")
+
+
+def test_an_unreadable_file_reaches_the_report(copied: Project) -> None:
+    (copied.folder / "data" / SMALL / "scan.pdf").write_bytes(b"%PDF-1.7 cut off")
+    assert copied.materialize(SMALL)
+    assert copied.metadata("source_documents", SMALL)["quarantined"] == 1
+    assert copied.runs_of("qa_pairs", SMALL) == 1
+    assert "scan.pdf" in copied.lake.path("eval_report", SMALL, ".html").read_text("utf-8")
 
 
 def test_a_renamed_domain_costs_no_call(copied: Project) -> None:

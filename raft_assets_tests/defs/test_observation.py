@@ -6,8 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from raft_assets.errors import RaftError, SettingsError
-from raft_assets.observation import DOCUMENTS, QUESTIONS, look_at, settings_key
+from raft_assets.errors import RaftError
+from raft_assets.observation import DOCUMENTS, QUESTIONS, look_at, observe, settings_key
 from raft_assets.partitions import DOMAIN_PARTITIONS
 from raft_assets_tests.harness import Project
 
@@ -81,12 +81,14 @@ def test_another_model_of_a_role_reaches_that_role_only(project: Project) -> Non
     assert changed(before, versions(project, "mine")) == {settings_key("questions")}
 
 
-def test_wrong_settings_of_one_domain_stop_the_look_before_anything_is_reported(project: Project) -> None:
+def test_wrong_settings_of_one_domain_are_told_and_the_others_go_on(project: Project) -> None:
     project.write("data/other one/domain.yaml", "chunks: {chunk_size: 3}")
-    with pytest.raises(SettingsError, match="chunk_size is 3"):
-        project.look()
     with project.instance() as instance:
-        assert not instance.get_dynamic_partitions(DOMAIN_PARTITIONS)
+        seen = observe(instance, project.workplace)
+        assert "chunk_size is 3" in str(seen.problems["other one"])
+        for domain, reported in (("mine", 1), ("other one", 0)):
+            filters = dg.AssetRecordsFilter(asset_key=DOCUMENTS, asset_partitions=[domain])
+            assert len(instance.fetch_materializations(filters, limit=10).records) == reported
 
 
 def test_a_folder_name_that_can_be_no_partition_is_refused(project: Project) -> None:

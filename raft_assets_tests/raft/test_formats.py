@@ -14,9 +14,9 @@ from raft_assets.raft.chunking import token_count
 from raft_assets.raft.formats import Container, Form, export, training_lines, training_stats
 from raft_assets.raft.prompting import answer_request
 from raft_assets.raft.tables import RaftRow, Split
-from raft_assets.settings import TrainingSettings
+from raft_assets.settings import StudentSettings
 
-CHAT, COMPLETION = TrainingSettings(format="chat"), TrainingSettings(format="completion")
+CHAT, COMPLETION = StudentSettings(format="chat"), StudentSettings(format="completion")
 
 
 def a_row(

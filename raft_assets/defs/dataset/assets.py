@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -13,6 +13,7 @@ from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_d
 from raft_assets.observation import QUESTIONS, ROLES, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import log_progress
+from raft_assets.raft.contract import CONTRACT_VERSION
 from raft_assets.raft.dataset import DATASET_VERSION, assemble, leaks
 from raft_assets.raft.files import QUESTIONS_FILE, domain_folder
 from raft_assets.raft.formats import FORMATS_VERSION, training_lines, training_stats
@@ -90,7 +91,7 @@ def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Mode
     owners=["team:raft"],
     tags={"stage": "dataset"},
     metadata={ROLES: "TEACHER EMBEDDING"},
-    code_version=f"{PROMPT_VERSION}.{GATES_VERSION}",
+    code_version=f"{PROMPT_VERSION}.{GATES_VERSION}.{CONTRACT_VERSION}",
     deps=[chunks, chunk_embeddings, settings_key("questions")],
     check_specs=[YIELD_SPEC],
 )
@@ -155,7 +156,9 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
     deps=[qa_pairs, chunks, chunk_embeddings, golden_questions, settings_key("dataset")],
     check_specs=[LEAK_SPEC],
 )
-def qa_dataset(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def qa_dataset(
+    context: dg.AssetExecutionContext, lake: Lake, models: Models
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
     """RAFT rows.
 
     A question, its oracle document among distractors, and the answer to learn, in splits that share nothing.
@@ -179,28 +182,27 @@ def qa_dataset(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
         settings,
         register,
     )
+    found = leaks(assembly.rows(), golden, table, settings)
+    yield dg.AssetCheckResult(
+        check_name=LEAK_SPEC.name,
+        passed=not any(found.values()),
+        metadata={kind: f"{len(examples)} {', '.join(examples[:5])}" for kind, examples in found.items()},
+    )
+    if leaking := [kind for kind, examples in found.items() if examples]:
+        raise dg.Failure(f"Evaluation leaks into training ({', '.join(leaking)}): nothing was written. Report this.")
     written = lake.write("qa_dataset", domain, assembly.rows())
-    found = leaks(lake.rows("qa_dataset", domain, RaftRow), golden, table, settings)
-    if not any(found.values()):
-        summary = assembly.summary
-        record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by}
-        lake.write_record("splits", domain, record | {name: summary[name] for name in ("unit", "dropped")})
-    return dg.MaterializeResult(
+    summary = assembly.summary
+    record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by}
+    lake.write_record("splits", domain, record | {name: summary[name] for name in ("unit", "dropped")})
+    yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, RaftRow, columns=["question", "final_answer", "split", "has_oracle"]),
             **{
                 name: value if isinstance(value, int | float | str) else json.dumps(value, ensure_ascii=False)
-                for name, value in assembly.summary.items()
+                for name, value in summary.items()
             },
         },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name=LEAK_SPEC.name,
-                passed=not any(found.values()),
-                metadata={kind: f"{len(examples)} {', '.join(examples[:5])}" for kind, examples in found.items()},
-            )
-        ],
     )
 
 
@@ -210,13 +212,13 @@ def qa_dataset(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
     kinds={"json"},
     owners=["team:raft"],
     tags={"stage": "dataset"},
-    code_version=FORMATS_VERSION,
-    deps=[qa_dataset, settings_key("training")],
+    code_version=f"{FORMATS_VERSION}.{CONTRACT_VERSION}",
+    deps=[qa_dataset, settings_key("student")],
 )
 def training_files(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Train and valid files in the student's format, exactly the prompts that evaluation renders."""
     domain = context.partition_key
-    settings = models.settings(domain).values.training
+    settings = models.settings(domain).values.student
     rows = list(lake.rows("qa_dataset", domain, RaftRow))
     files = {
         split: lake.write_lines(
@@ -227,12 +229,15 @@ def training_files(context: dg.AssetExecutionContext, lake: Lake, models: Models
         )
         for split in ("train", "valid")
     }
-    stats = {split: training_stats(Path(file.address).read_text("utf-8").splitlines()) for split, file in files.items()}
+    stats = {
+        split: training_stats(lake.read_lines("training_files", domain, f"{split}.jsonl").decode().split("\n")[:-1])
+        for split, file in files.items()
+    }
     return dg.MaterializeResult(
         data_version=dg.DataVersion("".join(file.digest[:32] for file in files.values())),
         metadata={
             "format": settings.format,
-            "path": dg.MetadataValue.path(str(Path(files["train"].address).parent)),
+            "path": dg.MetadataValue.path(str(lake.path("training_files", domain, ""))),
             **{f"{split}_rows": file.rows for split, file in files.items()},
             **{f"{split}_tokens": stats[split].tokens for split in files},
             "longest_row_tokens": max(stats[split].longest for split in files),

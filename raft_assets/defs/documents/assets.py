@@ -1,6 +1,7 @@
 """Source documents, chunks and their embeddings."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import dagster as dg
 
@@ -91,15 +92,24 @@ def source_documents(context: dg.AssetExecutionContext, lake: Lake, models: Mode
     deps=[source_documents, settings_key("chunks")],
     check_specs=[CHUNK_SPEC],
 )
-def chunks(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def chunks(
+    context: dg.AssetExecutionContext, lake: Lake, models: Models
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
     """Passages of at most `chunk_size` tokens. Ids are content hashes, so an unchanged passage keeps its id."""
     domain = context.partition_key
     settings = models.settings(domain).values.chunks
     documents = documents_of(lake.rows("source_documents", domain, SourceDocument))
     table = [chunk for document in documents for chunk in chunk_document(document, settings)]
-    written = lake.write("chunks", domain, table)
     tokens = [chunk.tokens for chunk in table]
-    return dg.MaterializeResult(
+    yield dg.AssetCheckResult(
+        check_name=CHUNK_SPEC.name,
+        passed=max(tokens) <= settings.chunk_size,
+        metadata={"longest": max(tokens), "chunk_size": settings.chunk_size},
+    )
+    if max(tokens) > settings.chunk_size:
+        raise dg.Failure(f"A chunk has {max(tokens)} tokens, more than chunk_size: nothing was written. Report this.")
+    written = lake.write("chunks", domain, table)
+    yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, Chunk, columns=["path", "heading", "tokens", "text"]),
@@ -107,13 +117,6 @@ def chunks(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.
             "tokens": sum(tokens),
             "tokens_per_chunk": token_histogram(tokens, "Chunk sizes"),
         },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name=CHUNK_SPEC.name,
-                passed=max(tokens) <= settings.chunk_size,
-                metadata={"longest": max(tokens), "chunk_size": settings.chunk_size},
-            )
-        ],
     )
 
 

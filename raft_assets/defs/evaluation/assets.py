@@ -6,20 +6,22 @@ from datetime import UTC, datetime
 import dagster as dg
 import pandas as pd
 
-from raft_assets.defs.dataset.assets import golden_questions, qa_dataset, read_index
+from raft_assets.defs.dataset.assets import golden_questions, qa_dataset, qa_pairs, read_index
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, inert, markdown_table, plot
-from raft_assets.defs.documents.assets import chunk_embeddings, chunks
+from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
 from raft_assets.defs.evaluation.report_data import report_data
-from raft_assets.defs.student.assets import deployment
+from raft_assets.defs.student.assets import deployment, finetuned_model
 from raft_assets.evaluation.arms import Item, items, model_answer, recall_at_k, request
 from raft_assets.evaluation.metrics import METRICS_VERSION, scores
 from raft_assets.evaluation.plots import interval_bars
 from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
 from raft_assets.evaluation.summary import summarize
-from raft_assets.evaluation.verdict import decide
+from raft_assets.evaluation.verdict import VERDICT_VERSION, decide
 from raft_assets.observation import ROLES, resolved_model, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import log_progress
+from raft_assets.raft.contract import CONTRACT_VERSION
+from raft_assets.raft.files import domain_names
 from raft_assets.raft.identity import digest
 from raft_assets.raft.tables import Chunk, Evaluated, GoldenQuestion, ModelAnswer, RaftRow
 from raft_assets.resources.lake import Lake
@@ -38,13 +40,15 @@ ANSWERED_SPECS = {
 COMPARISON_SPEC = dg.AssetCheckSpec(
     "student_beats_baseline", asset="eval_scores", description="Worse: error. Cannot tell: warning."
 )
-ANSWERS_VERSION = "1"
+ANSWERS_VERSION = f"1.{CONTRACT_VERSION}"
 READS: list[dg.AssetsDefinition | dg.AssetKey] = [
     qa_dataset,
     golden_questions,
     chunks,
     chunk_embeddings,
     settings_key("evaluation"),
+    settings_key("dataset"),
+    settings_key("student"),
 ]
 
 
@@ -89,8 +93,8 @@ def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Model
     kinds={"duckdb"},
     owners=["team:raft"],
     tags={"stage": "evaluation"},
-    code_version=METRICS_VERSION,
-    deps=[baseline_answers, student_answers],
+    code_version=f"{METRICS_VERSION}.{VERDICT_VERSION}",
+    deps=[baseline_answers, student_answers, deployment, settings_key("verdict")],
     check_specs=[COMPARISON_SPEC],
 )
 def eval_scores(
@@ -98,7 +102,7 @@ def eval_scores(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """A score per question, model, arm and metric, in DuckDB with its history, and the verdict that follows."""
     domain = context.partition_key
-    draws = models.settings(domain).values.evaluation.bootstrap_draws
+    draws = models.settings(domain).values.verdict.bootstrap_draws
     answers = [row for evaluated in EVALUATED for row in lake.rows(f"{evaluated}_answers", domain, ModelAnswer)]
     scored = [score for answer in answers for score in scores(answer)]
     summary, verdict = summarize(scored, draws=draws), decide(scored, answers, draws=draws)
@@ -143,7 +147,17 @@ def eval_scores(
     owners=["team:raft"],
     tags={"stage": "evaluation"},
     code_version=REPORT_VERSION,
-    deps=[eval_scores],
+    deps=[
+        eval_scores,
+        baseline_answers,
+        student_answers,
+        finetuned_model,
+        qa_dataset,
+        qa_pairs,
+        chunks,
+        source_documents,
+        settings_key("verdict"),
+    ],
 )
 def eval_report(
     context: dg.AssetExecutionContext, lake: Lake, models: Models, results: ResultsStore
@@ -153,7 +167,8 @@ def eval_report(
     page = render_report(report_data(domain, lake, models, results))
     address = lake.write_text("eval_report", domain, ".html", page)
     verdicts = results.verdicts()
-    lake.write_index(render_index(verdicts))
+    there = domain_names(models.workplace.data)
+    lake.write_index(render_index({name: verdict for name, verdict in verdicts.items() if name in there}))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest(page)),
         metadata={
@@ -205,7 +220,7 @@ def _answers_asset(
     asked, table = _items(domain, lake, models), f"{evaluated}_answers"
     progress = log_progress(context, total=len(asked))
     with models.caller(role, model=model, training_hash=training_hash, on_progress=progress) as caller:
-        prompts = (request(item, settings.training.format, settings.evaluation.max_answer_tokens) for item in asked)
+        prompts = (request(item, settings.student.format, settings.evaluation.max_answer_tokens) for item in asked)
         name = model or models.endpoints[role].model
         answered = (
             model_answer(item, answer, evaluated=evaluated, model=name)

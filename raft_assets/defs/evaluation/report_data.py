@@ -21,7 +21,7 @@ from raft_assets.settings import Role, dotted
 def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) -> ReportData:
     """Everything on the page of a domain."""
     resolved = models.settings(domain)
-    draws = resolved.values.evaluation.bootstrap_draws
+    draws = resolved.values.verdict.bootstrap_draws
     by_model = {name: list(lake.rows(f"{name}_answers", domain, ModelAnswer)) for name in ("baseline", "student")}
     answers = [*by_model["baseline"], *by_model["student"]]
     scored = [score for answer in answers for score in scores(answer)]

@@ -1,7 +1,5 @@
 """The fine-tuned student and where it answers."""
 
-from pathlib import Path
-
 import dagster as dg
 
 from raft_assets.calls.background import run
@@ -15,7 +13,7 @@ from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import Role
 from raft_assets.student.deployment import smoke_test
-from raft_assets.student.finetuning import FineTuned, TrainingOrder, fine_tune, read_training_files
+from raft_assets.student.finetuning import FineTuned, TrainingOrder, fine_tune
 
 SMOKE_SPEC = dg.AssetCheckSpec(
     "student_keeps_the_contract",
@@ -40,12 +38,11 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
     """
     domain = context.partition_key
     settings = models.settings(domain).values.training
-    train, valid = read_training_files(Path(str(lake.path("training_files", domain, ""))))
     order = TrainingOrder(
         base_model=models.endpoints[Role.STUDENT].model,
         base_version=resolved_model(models.endpoints[Role.STUDENT], models.workplace),
-        train=train,
-        valid=valid,
+        train=lake.read_lines("training_files", domain, "train.jsonl"),
+        valid=lake.read_lines("training_files", domain, "valid.jsonl"),
         hyperparameters={
             "n_epochs": settings.n_epochs,
             "batch_size": settings.batch_size,
@@ -86,7 +83,7 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
     tags={"stage": "student"},
     metadata={ROLES: "STUDENT"},
     code_version="1",
-    deps=[finetuned_model, settings_key("deployment")],
+    deps=[finetuned_model, settings_key("student")],
     check_specs=[SMOKE_SPEC],
 )
 def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -95,7 +92,7 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
     settings = models.settings(domain).values
     tuned = lake.read_record("finetuned_model", domain)
     with models.caller(Role.STUDENT, model=tuned["model"], training_hash=tuned["training_hash"]) as student:
-        test = smoke_test(student, settings.training, settings.evaluation.max_answer_tokens)
+        test = smoke_test(student, settings.student, settings.evaluation.max_answer_tokens)
     endpoint = models.endpoints[Role.STUDENT]
     record = {
         "service": endpoint.service,
