@@ -24,7 +24,7 @@ def test_nothing_is_requested_while_everything_is_fresh(copied: Project) -> None
 
 def test_a_stale_asset_is_requested_and_what_lies_behind_waits(copied: Project) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}")
-    assert requested(copied) == {SMALL: {"qa_dataset", "baseline_answers", "student_answers"}}
+    assert requested(copied) == {SMALL: {"qa_dataset", "baseline_answers"}}
 
 
 def test_a_new_domain_is_requested_from_end_to_end(copied: Project) -> None:

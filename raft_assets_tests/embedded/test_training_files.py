@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.embedded.tokens import count_chat_tokens, count_tokens
 from raft_assets.embedded.training_files import InvalidFileError, check_validation_file, count_training_tokens
 
 CHAT = {"messages": [{"role": "user", "content": "How tall?"}, {"role": "assistant", "content": "40 m"}]}
@@ -19,17 +18,20 @@ def written(folder: Path, *rows: object, start: bytes = b"", end: bytes = b"\n")
     return file
 
 
+def counted(file: Path) -> int:
+    """Tokens of a training file, a character each."""
+    return count_training_tokens(file, len)
+
+
 def test_tokens_of_chats_and_completions_are_counted(tmp_path: Path) -> None:
-    assert count_training_tokens(written(tmp_path, *[CHAT] * 10)) == 10 * count_chat_tokens(["How tall?", "40 m"])
-    assert count_training_tokens(written(tmp_path, *[COMPLETION] * 11)) == 11 * (
-        count_tokens("How tall?") + count_tokens("40 m")
-    )
+    assert counted(written(tmp_path, *[CHAT] * 10)) == 10 * len("How tall?40 m")
+    assert counted(written(tmp_path, *[COMPLETION] * 11)) == 11 * len("How tall?40 m")
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n \n"])
 def test_a_byte_order_mark_line_ends_and_blank_lines_do_not_matter(tmp_path: Path, end: bytes) -> None:
-    plain = count_training_tokens(written(tmp_path, *[CHAT] * 10))
-    assert count_training_tokens(written(tmp_path, *[CHAT] * 10, start=codecs.BOM_UTF8, end=end)) == plain
+    plain = counted(written(tmp_path, *[CHAT] * 10))
+    assert counted(written(tmp_path, *[CHAT] * 10, start=codecs.BOM_UTF8, end=end)) == plain
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_a_byte_order_mark_line_ends_and_blank_lines_do_not_matter(tmp_path: Pat
 def test_a_bad_line_is_named(tmp_path: Path, line: bytes, code: str, message: str) -> None:
     file = written(tmp_path, CHAT)
     file.write_bytes(file.read_bytes() + line + b"\n")
-    for check in (count_training_tokens, check_validation_file):
+    for check in (counted, check_validation_file):
         with pytest.raises(InvalidFileError) as refused:
             check(file)
         assert refused.value.code == code
