@@ -74,7 +74,7 @@ def observe(instance: dg.DagsterInstance, workplace: Workplace) -> Observed:
     observations, problems = list[Observation](), dict[str, RaftError]()
     for name in names:
         try:
-            observations += look_at(workplace, name)
+            observations += list(look_at(workplace, name))
         except RaftError as error:
             problems[name] = error
     known = set(instance.get_dynamic_partitions(DOMAIN_PARTITIONS))
