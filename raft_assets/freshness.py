@@ -19,6 +19,7 @@ from dagster._core.definitions.data_version import (
     StaleStatus,
 )
 from dagster._core.loader import LoadingContextForTest
+from dagster_shared.error import SerializableErrorInfo
 
 State = Literal["fresh", "stale", "missing", "failed"]
 Graph: TypeAlias = AssetGraph
@@ -44,9 +45,26 @@ def assets_in_order(graph: Graph) -> list[dg.AssetKey]:
 
 
 def states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dict[dg.AssetKey, AssetState]:
-    """State of every asset of the domain, upstream first."""
+    """State of every asset of the domain, upstream first.
+
+    A fresh asset behind one that is not says so in its reasons: it may turn out to be stale, or not.
+    """
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-    return {key: _state(instance, resolver, key, domain) for key in assets_in_order(graph)}
+    found: dict[dg.AssetKey, AssetState] = {}
+    for key in assets_in_order(graph):
+        state = _state(instance, resolver, key, domain)
+        behind = [parent for parent in sorted(graph.get(key).parent_keys) if parent in found and found[parent].reasons]
+        if state.state == "fresh" and behind:
+            state = AssetState(key, "fresh", tuple(f"behind {parent.to_user_string()}" for parent in behind))
+        found[key] = state
+    return found
+
+
+def failure_sentence(error: SerializableErrorInfo) -> str:
+    """What an asset's failure means to a person: the message of the error that the asset raised."""
+    cause = error.cause if error.cause and error.cls_name == "DagsterExecutionStepExecutionError" else error
+    message = cause.message.strip()
+    return message.partition(": ")[2] or message
 
 
 def next_wave(
@@ -85,16 +103,15 @@ def with_upstream(graph: Graph, keys: Sequence[dg.AssetKey]) -> list[dg.AssetKey
 def _state(
     instance: dg.DagsterInstance, resolver: CachingStaleStatusResolver, key: dg.AssetKey, domain: str
 ) -> AssetState:
-    if _last_attempt_failed(instance, key, domain):
-        return AssetState(key, "failed", ("its last materialization failed",))
     status = resolver.get_status(key, domain)
-    if status == StaleStatus.MISSING:
-        return AssetState(key, "missing")
     if status == StaleStatus.FRESH:
         return AssetState(key, "fresh")
-    return AssetState(
-        key, "stale", tuple(dict.fromkeys(_reason(cause) for cause in resolver.get_stale_causes(key, domain)))
-    )
+    if (failure := _last_failure(instance, key, domain)) is not None:
+        return AssetState(key, "failed", (failure,))
+    if status == StaleStatus.MISSING:
+        return AssetState(key, "missing")
+    causes = resolver.get_stale_causes(key, domain)
+    return AssetState(key, "stale", tuple(dict.fromkeys(_reason(cause) for cause in causes)))
 
 
 def _reason(cause: StaleCause) -> str:
@@ -106,11 +123,17 @@ def _reason(cause: StaleCause) -> str:
     return f"{cause.dependency.asset_key.to_user_string()} {happened}"
 
 
-def _last_attempt_failed(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -> bool:
+def _last_failure(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -> str | None:
+    """Why the asset's own step failed in its last attempt; None where it didn't, or was never reached."""
     attempts = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(
         key
     )
     if domain not in attempts:
-        return False
+        return None
     run = instance.get_run_by_id(attempts[domain][0])
-    return run is not None and run.status == dg.DagsterRunStatus.FAILURE
+    if run is None or run.status != dg.DagsterRunStatus.FAILURE:
+        return None
+    failures = instance.get_records_for_run(run.run_id, of_type={dg.DagsterEventType.STEP_FAILURE}).records
+    events = [record.event_log_entry.get_dagster_event() for record in failures]
+    own = [event.step_failure_data.error for event in events if event.step_key == key.to_python_identifier()]
+    return (failure_sentence(own[0]) if own[0] else "it failed") if own else None

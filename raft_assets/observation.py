@@ -15,7 +15,15 @@ import dagster as dg
 from raft_assets.embedded.models import model_version
 from raft_assets.errors import RaftError
 from raft_assets.partitions import DOMAIN_PARTITIONS
-from raft_assets.raft.files import QUESTIONS_FILE, DocumentFile, HashMemo, domain_folder, domain_names, list_documents
+from raft_assets.raft.files import (
+    QUESTIONS_FILE,
+    DocumentFile,
+    HashMemo,
+    domain_folder,
+    domain_names,
+    list_documents,
+    refused_folders,
+)
 from raft_assets.raft.identity import digest
 from raft_assets.settings import Endpoint, Role, Section, Workplace
 
@@ -67,11 +75,11 @@ class Observed:
 def observe(instance: dg.DagsterInstance, workplace: Workplace) -> Observed:
     """Registers the domains that are there, unregisters those that are gone, and reports what changed.
 
-    Of a domain with wrong settings nothing is reported; the others go on. Raises RaftError where a folder's name can't
-    be a domain.
+    Of a domain with wrong settings, and of a folder that can't be a domain, nothing is reported; the others go on.
     """
     names = domain_names(workplace.data)
-    observations, problems = list[Observation](), dict[str, RaftError]()
+    observations = list[Observation]()
+    problems: dict[str, RaftError] = dict(refused_folders(workplace.data))
     for name in names:
         try:
             observations += list(look_at(workplace, name))

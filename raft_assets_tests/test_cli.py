@@ -51,6 +51,38 @@ def test_wrong_usage_is_one_sentence_and_exit_code_two(
     assert "Traceback" not in ended.stderr
 
 
+def test_a_folder_that_can_be_no_domain_stops_nobody_else(copied: Project) -> None:
+    copied.write("data/a,b/x.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
+    everything = copied.raft("run", "--all")
+    assert everything.returncode == 0
+    assert "left out: The folder name 'a,b' can't be a domain" in everything.stderr
+    named = copied.raft("run", "a,b")
+    assert named.returncode == 2
+    assert "Rename the folder" in named.stderr
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", "/etc/passwd"])
+def test_a_home_that_cannot_be_written_is_one_sentence(copied: Project, home: str) -> None:
+    copied.own_variables["RAFT_HOME"] = home
+    for command in (("run", "--all"), ("status",)):
+        ended = copied.raft(*command)
+        assert ended.returncode == 2
+        assert "Set RAFT_HOME" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def test_a_wrong_question_is_told_with_file_line_and_field(copied: Project) -> None:
+    copied.write(f"data/{SMALL}/questions.jsonl", '{"id": "a", "question": "Why?", "answers": "no list"}\n')
+    ended = copied.raft("run", SMALL, "--select", "golden_questions")
+    assert ended.returncode == 1
+    assert "questions.jsonl, line 1" in ended.stdout
+    assert "answers" in ended.stdout
+    seen = json.loads(copied.raft("status", SMALL, "--json").stdout)["assets"]
+    assert seen["golden_questions"]["state"] == "failed"
+    assert "line 1" in seen["golden_questions"]["reasons"][0]
+    assert seen["qa_dataset"]["state"] == "fresh"
+
+
 def test_wrong_settings_stop_a_run_before_anything_is_made(copied: Project) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "chunks: {chunk_size: 3}")
     ended = copied.raft("run", "--all")

@@ -69,7 +69,7 @@ def report(domain: str | None, in_browser: bool) -> None:
     else:
         path = lake.path("eval_report", chosen_domains(workplace, [domain], everything=False)[0], ".html")
     if not path.is_file():
-        raise DataError(f"There is no report at {path} yet. Make it: raft run {domain or '--all'}")
+        raise DataError(f"There is no report at {path} yet. Make it: raft run {repr(domain) if domain else '--all'}")
     click.echo(path)
     if in_browser:
         webbrowser.open(_local_copy(path, workplace.home / "reports").as_uri())

@@ -165,7 +165,10 @@ def _examine(workplace: Workplace) -> Iterator[Finding]:
         ("home", lambda: _writable(workplace)),
         ("domains", lambda: f"{len(chosen_domains(workplace, (), everything=True))} in {workplace.data}"),
         ("settings", lambda: _settings_are_right(workplace)),
-        ("encoder weights", lambda: str(find_weights(workplace.encoder_folder, hf_home=workplace.huggingface_home))),
+        (
+            "encoder weights",
+            lambda: str(find_weights(workplace.encoder_folder, hf_home=workplace.huggingface_home).weights),
+        ),
         ("call store", lambda: _call_store(workplace)),
     ]
     models = Models(project=str(workplace.project))

@@ -10,7 +10,8 @@ from importlib.resources import as_file, files
 import click
 import dagster as dg
 
-from raft_assets.raft.files import domain_names
+from raft_assets.errors import RaftError
+from raft_assets.raft.files import domain_names, refused_folders
 from raft_assets.raft.identity import normalized
 from raft_assets.settings import Workplace
 
@@ -21,7 +22,15 @@ def enter(workplace: Workplace) -> None:
     Installs `dagster.yaml` where there is none.
     """
     home = workplace.dagster_home
-    home.mkdir(parents=True, exist_ok=True)
+    for folder in (workplace.home, home):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RaftError(
+                f"{folder} can't be made ({error.strerror}). Set RAFT_HOME to a folder of yours."
+            ) from error
+        if not os.access(folder, os.W_OK):
+            raise RaftError(f"{folder} can't be written. Set RAFT_HOME to a folder of yours.")
     if not (home / "dagster.yaml").exists():
         with as_file(files("raft_assets") / "dagster.yaml") as template:
             shutil.copy(template, home / "dagster.yaml")
@@ -40,7 +49,12 @@ def instance_of(workplace: Workplace) -> Iterator[dg.DagsterInstance]:
 
 def chosen_domains(workplace: Workplace, named: Sequence[str], *, everything: bool) -> list[str]:
     """The domains that a command means. Raises UsageError where none or an unknown one is named."""
-    known = domain_names(workplace.data)
+    known, refused = domain_names(workplace.data), refused_folders(workplace.data)
+    for folder in refused if everything else ():
+        click.echo(f"left out: {refused[folder]}", err=True)
+    for name in named:
+        if name in refused:
+            raise refused[name]
     if everything or not named:
         if not everything:
             raise click.UsageError(

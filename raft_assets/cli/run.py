@@ -16,7 +16,7 @@ from rich.text import Text
 
 from raft_assets.cli.project import chosen_domains, enter, instance_of
 from raft_assets.cli.worker import BUSY, worker_command
-from raft_assets.freshness import Graph, assets_in_order, states, with_upstream
+from raft_assets.freshness import Graph, assets_in_order, failure_sentence, states, with_upstream
 from raft_assets.observation import observe
 from raft_assets.progress import PREFIX
 from raft_assets.resources.lake import Lake
@@ -106,7 +106,8 @@ def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], pr
                 console.print(f"{name}: everything is fresh")
         _work_through(console, instance, workplace, work, wanted, force=force, command=command)
         ok = not any(item.failed for item in work)
-        _tell_verdicts(console, workplace, names)
+        failed = {item.domain for item in work if item.failed}
+        _tell_verdicts(console, workplace, [name for name in names if name not in failed])
     raise SystemExit(0 if ok else 1)
 
 
@@ -193,14 +194,14 @@ def _notice(item: Work, entry: dg.EventLogEntry, console: Console) -> None:
         rows = event.step_materialization_data.materialization.metadata.get("dagster/row_count")
         count = f"{rows.value:,} rows" if rows is not None and rows.value is not None else ""
         elapsed = time.monotonic() - item.started
-        console.print(
-            f"{item.domain}: {event.asset_key.to_user_string():<18}{count:>14}  {elapsed:6.1f} s", markup=False
-        )
+        console.print(f"{item.domain}: {event.asset_key.to_user_string():<18}{count:>14}  {elapsed:6.1f} s")
+    elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        check = event.asset_check_evaluation_data
+        if not check.passed:
+            told = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
+            console.print(f"{item.domain}: {check.check_name}: no. {check.description or told}", style="yellow")
     elif event.is_step_failure and event.step_failure_data.error:
-        cause = event.step_failure_data.error
-        while cause.cause:
-            cause = cause.cause
-        item.error = f"{event.step_key}: {cause.message.strip().partition(': ')[2] or cause.message.strip()}"
+        item.error = f"{event.step_key}: {failure_sentence(event.step_failure_data.error)}"
 
 
 def _line(item: Work) -> RenderableType:

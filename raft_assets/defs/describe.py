@@ -59,7 +59,7 @@ def inert(value: Any) -> str:
     text = text if len(text) <= CELL_CHARACTERS else text[: CELL_CHARACTERS - 1] + "…"
     escaped = html.escape(text, quote=False)
     for character in "\\`*_[]|#!":
-        escaped = escaped.replace(character, f"&#{ord(character)};")
+        escaped = escaped.replace(character, f"\\{character}")
     return escaped
 
 

@@ -164,7 +164,7 @@ def _hero(verdict: Verdict) -> dict[str, str]:
     if verdict.p_value is not None:
         figures["Sign test"] = "p < 0.001" if verdict.p_value < 0.001 else f"p = {verdict.p_value:.3f}"
     if verdict.smallest_detectable is not None:
-        figures["Smallest difference to be seen"] = percent(verdict.smallest_detectable)
+        figures["Difference seen with 80 % power"] = percent(verdict.smallest_detectable)
     return figures
 
 

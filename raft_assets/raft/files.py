@@ -121,16 +121,21 @@ def is_reserved(path: str) -> bool:
 
 
 def domain_names(root: Path) -> list[str]:
-    """Names of the domains in `root` (NFC), sorted; hidden folders are none.
+    """Names of the domains in `root` (NFC), sorted; hidden folders and those of `refused_folders` are none."""
+    return sorted(_domain_folders(root)[0])
 
-    Raises DataError for a name that can't be a domain's, and for two folders with one name in two unicode spellings.
-    """
-    return sorted(_domain_folders(root))
+
+def refused_folders(root: Path) -> dict[str, DataError]:
+    """Folders of `root` that can't be domains, with the reason: by their name, or as one of two spellings of a name."""
+    return _domain_folders(root)[1]
 
 
 def domain_folder(root: Path, name: str) -> Path:
     """The folder of a domain, in whatever unicode spelling the disk has it. Raises DataError where there is none."""
-    folder = _domain_folders(root).get(unicodedata.normalize("NFC", name))
+    folders, refused = _domain_folders(root)
+    if name in refused:
+        raise refused[name]
+    folder = folders.get(unicodedata.normalize("NFC", name))
     if folder is None:
         raise DataError(
             f"There is no domain {name!r} in {root}: create the folder {root / name} and put its documents there."
@@ -159,22 +164,29 @@ def _problem_of(name: str) -> str:
     return f"it contains {forbidden!r}" if forbidden else ""
 
 
-def _domain_folders(root: Path) -> dict[str, Path]:
+def _domain_folders(root: Path) -> tuple[dict[str, Path], dict[str, DataError]]:
+    """The folders of domains by name, and those that can't be one."""
     if not root.is_dir():
         raise DataError(f"There is no folder {root}: create it with one folder of documents per domain.")
     found: dict[str, Path] = {}
+    refused: dict[str, DataError] = {}
     for folder in sorted(root.iterdir()):
         if folder.name.startswith(".") or not folder.is_dir():
             continue
-        check_domain_name(folder.name)
         name = unicodedata.normalize("NFC", folder.name)
+        try:
+            check_domain_name(folder.name)
+        except DataError as error:
+            refused[folder.name] = error
+            continue
         if name in found:
             spellings = " and ".join(ascii(path.name) for path in (found[name], folder))
-            raise DataError(
+            refused[folder.name] = DataError(
                 f"The folders {spellings} in {root} are one name in two unicode spellings: merge or rename one."
             )
+            continue
         found[name] = folder
-    return found
+    return found, refused
 
 
 def _regular_files(folder: Path) -> Iterator[Path]:

@@ -165,7 +165,10 @@ def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_othe
     copied.write(f"data/{SMALL}/domain.yaml", "evaluation: {top_k: 2}")
     ran = copied.raft("run", "--all")
     assert ran.returncode == 1
-    assert "broken: failed: source_documents: No document of 'broken' could be read (1 quarantined)." in ran.stdout
+    assert (
+        "broken: failed: source_documents: No document of 'broken' could be read (1 quarantined; a.pdf: corrupt)."
+        in ran.stdout
+    )
     assert "Traceback" not in ran.stdout + ran.stderr
     assert copied.not_fresh(SMALL) == {}
     assert copied.states("broken")["source_documents"].state == "failed"

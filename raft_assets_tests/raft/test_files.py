@@ -1,6 +1,7 @@
 """Which folders are domains and which of their files are documents."""
 
 import os
+import re
 import sqlite3
 import unicodedata
 from pathlib import Path
@@ -16,6 +17,7 @@ from raft_assets.raft.files import (
     domain_names,
     is_reserved,
     list_documents,
+    refused_folders,
 )
 
 LONG_AGO_NS = 1_600_000_000_000_000_000
@@ -65,11 +67,19 @@ def test_domains_are_the_visible_folders_under_their_nfc_names(tmp_path: Path) -
     assert domain_folder(tmp_path, unicodedata.normalize("NFC", "vögel")).is_dir()
 
 
-def test_two_spellings_of_one_domain_are_an_error_that_names_both(tmp_path: Path) -> None:
+def test_the_second_of_two_spellings_of_one_domain_is_refused_naming_both(tmp_path: Path) -> None:
     for form in ("NFC", "NFD"):
         (tmp_path / unicodedata.normalize(form, "vögel")).mkdir()
-    with pytest.raises(DataError, match=r"vo\\u0308gel.*v\\xf6gel"):
-        domain_names(tmp_path)
+    assert domain_names(tmp_path) == [unicodedata.normalize("NFC", "vögel")]
+    (problem,) = refused_folders(tmp_path).values()
+    assert re.search(r"vo\\u0308gel.*v\\xf6gel", str(problem))
+
+
+def test_a_folder_that_can_be_no_domain_is_left_out_and_told(tmp_path: Path) -> None:
+    for name in ("bats", "a,b"):
+        (tmp_path / name).mkdir()
+    assert domain_names(tmp_path) == ["bats"]
+    assert list(refused_folders(tmp_path)) == ["a,b"]
 
 
 def test_a_missing_root_or_domain_says_what_to_create(tmp_path: Path) -> None:

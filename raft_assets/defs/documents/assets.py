@@ -55,7 +55,8 @@ def source_documents(context: dg.AssetExecutionContext, lake: Lake, models: Mode
             pages.extend(read.pages)
     if not pages:
         raise dg.Failure(
-            f"No document of {domain!r} could be read ({len(quarantined)} quarantined). "
+            f"No document of {domain!r} could be read ({len(quarantined)} quarantined"
+            f"{''.join(f'; {file.path}: {file.reason}' for file in quarantined[:3])}). "
             f"Put pdf, md, txt, html or json files into {workplace.data / domain}."
         )
     quarantine = lake.write("quarantine", domain, quarantined)
