@@ -1,17 +1,12 @@
 """`raft` as a person types it: what it says, what it writes, how it ends."""
 
 import json
-import os
-import time
 from pathlib import Path
 
-import dagster as dg
 import pandas as pd
 import pytest
 
-from raft_assets.calls.store import CallStore
 from raft_assets.raft.tables import Chunk, RaftRow
-from raft_assets.runs import claim
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
@@ -172,121 +167,3 @@ def test_report_says_where_it_is(finished: Project) -> None:
     shown = finished.raft("report", SMALL).stdout.strip()
     assert Path(shown).read_text("utf-8").startswith("<!doctype html>")
     assert Path(finished.raft("report").stdout.strip()).is_file()
-
-
-def test_a_run_that_was_killed_again_and_again_ends_as_an_undisturbed_one(finished: Project, tmp_path: Path) -> None:
-    project = Project(tmp_path)
-    project.copy_domain("bats", SMALL, documents=4)
-    for finished_assets in (1, 5, 8):
-        process = project.start("run", "--all")
-        wait_for_assets(project, finished_assets)
-        project.kill(process)
-    again = project.raft("run", "--all")
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "which was killed" in again.stdout
-    assert project.digests(SMALL) == finished.digests(SMALL)
-    with project.instance() as instance:
-        ended = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
-        assert {run.status for run in instance.get_runs()} == ended
-
-
-def test_an_interrupted_run_says_so_and_leaves_no_open_run(tmp_path: Path) -> None:
-    project = Project(tmp_path)
-    project.copy_domain("bats", SMALL, documents=4)
-    process = project.start("run", "--all")
-    wait_for_assets(project, 2)
-    project.interrupt(process)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on from there" in said
-    with project.instance() as instance:
-        assert not instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-
-
-def test_a_purged_document_leaves_no_text_behind(copied: Project) -> None:
-    secret = "The vault of the Heligoland bat museum opens with the code 4711 on Sundays in winter."
-    copied.write(f"data/{SMALL}/secret.txt", f"# Secret\n\n{secret} The vault was built by Anna Petersen in 1903.\n")
-    assert copied.materialize(SMALL, "training_files")
-    assert holders(copied.folder / ".raft", "Heligoland")
-    refused = copied.raft("purge", SMALL, "--document", "secret.txt", "--yes")
-    assert refused.returncode == 2
-    assert "delete it there first" in refused.stderr
-    (copied.folder / "data" / SMALL / "secret.txt").unlink()
-    purged = copied.raft("purge", SMALL, "--document", "secret.txt", "--yes")
-    assert purged.returncode == 0, purged.stderr
-    assert holders(copied.folder / ".raft", "Heligoland") == []
-    assert copied.materialize(SMALL, "qa_pairs")
-    assert copied.metadata("qa_pairs", SMALL)["calls_made"] == 0
-
-
-def test_a_document_that_was_deleted_and_run_without_is_purged_as_well(copied: Project) -> None:
-    secret = "The vault of the Heligoland bat museum opens with the code 4711 on Sundays in winter."
-    copied.write(f"data/{SMALL}/secret.txt", f"# Secret\n\n{secret} The vault was built by Anna Petersen in 1903.\n")
-    assert copied.materialize(SMALL, "training_files")
-    (copied.folder / "data" / SMALL / "secret.txt").unlink()
-    assert copied.materialize(SMALL, "training_files")
-    assert copied.raft("purge", SMALL, "--yes").returncode == 0
-    assert holders(copied.folder / ".raft", "Heligoland") == []
-
-
-@pytest.mark.parametrize("name", ["..", "/etc", "nowhere", "a/b", "."])
-def test_purge_refuses_what_is_no_domain(copied: Project, name: str) -> None:
-    ended = copied.raft("purge", name, "--yes")
-    assert ended.returncode == 2
-    assert "Traceback" not in ended.stderr
-    assert copied.not_fresh(SMALL) == {}
-
-
-def test_a_second_command_on_the_same_domain_is_refused(copied: Project) -> None:
-    copied.write(f"data/{SMALL}/domain.yaml", "chunks: {chunk_size: 100}")
-    claimed = claim(copied.workplace, SMALL)
-    assert claimed is not None
-    ended = copied.raft("run", SMALL)
-    os.close(claimed)
-    assert ended.returncode == 1
-    assert "another command works on this domain" in ended.stdout
-
-
-def test_a_purged_domain_is_gone(copied: Project) -> None:
-    for file in (copied.folder / "data" / SMALL).iterdir():
-        file.unlink()
-    (copied.folder / "data" / SMALL).rmdir()
-    assert copied.raft("purge", SMALL, "--yes").returncode == 0
-    assert copied.look() == []
-    assert copied.results.verdicts() == {}
-    assert holders(copied.folder / ".raft", "Spallanzani") == []
-
-
-def holders(folder: Path, word: str) -> list[str]:
-    """Files that hold the word as plain bytes, or as rows of a table."""
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    return [str(file) for file in files if word.encode() in file.read_bytes() or _holds_row(file, word)]
-
-
-def _holds_row(file: Path, word: str) -> bool:
-    if file.suffix == ".parquet":
-        return bool(pd.read_parquet(file).astype(str).apply(lambda column: column.str.contains(word)).any().any())
-    if file.name != "calls.sqlite":
-        return False
-    with CallStore(file) as store:  # payloads are compressed
-        found = []
-        store.forget(lambda call: found.append(word.encode() in call.payload) is not None)
-        return any(found)
-
-
-def wait_for_assets(project: Project, count: int) -> None:
-    """Returns once so many assets of the domain are in the lake."""
-    deadline = time.monotonic() + 120
-    tables = (
-        "source_documents",
-        "chunks",
-        "chunk_embeddings",
-        "golden_questions",
-        "qa_pairs",
-        "qa_dataset",
-        "baseline_answers",
-        "training_files",
-    )
-    while sum(project.lake.exists(table, SMALL) or project.lake.exists(table, SMALL, "") for table in tables) < count:
-        assert time.monotonic() < deadline, "the run made no progress"
-        time.sleep(0.05)

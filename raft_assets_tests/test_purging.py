@@ -1,0 +1,71 @@
+"""A purge leaves no text behind, and touches nothing else."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from raft_assets.calls.store import CallStore
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.harness import Project
+
+
+def test_a_purged_document_leaves_no_text_behind(copied: Project) -> None:
+    secret = "The vault of the Heligoland bat museum opens with the code 4711 on Sundays in winter."
+    copied.write(f"data/{SMALL}/secret.txt", f"# Secret\n\n{secret} The vault was built by Anna Petersen in 1903.\n")
+    assert copied.materialize(SMALL, "training_files")
+    assert holders(copied.folder / ".raft", "Heligoland")
+    refused = copied.raft("purge", SMALL, "--document", "secret.txt", "--yes")
+    assert refused.returncode == 2
+    assert "delete it there first" in refused.stderr
+    (copied.folder / "data" / SMALL / "secret.txt").unlink()
+    purged = copied.raft("purge", SMALL, "--document", "secret.txt", "--yes")
+    assert purged.returncode == 0, purged.stderr
+    assert holders(copied.folder / ".raft", "Heligoland") == []
+    assert copied.materialize(SMALL, "qa_pairs")
+    assert copied.metadata("qa_pairs", SMALL)["calls_made"] == 0
+
+
+def test_a_document_that_was_deleted_and_run_without_is_purged_as_well(copied: Project) -> None:
+    secret = "The vault of the Heligoland bat museum opens with the code 4711 on Sundays in winter."
+    copied.write(f"data/{SMALL}/secret.txt", f"# Secret\n\n{secret} The vault was built by Anna Petersen in 1903.\n")
+    assert copied.materialize(SMALL, "training_files")
+    (copied.folder / "data" / SMALL / "secret.txt").unlink()
+    assert copied.materialize(SMALL, "training_files")
+    assert copied.raft("purge", SMALL, "--yes").returncode == 0
+    assert holders(copied.folder / ".raft", "Heligoland") == []
+
+
+@pytest.mark.parametrize("name", ["..", "/etc", "nowhere", "a/b", "."])
+def test_purge_refuses_what_is_no_domain(copied: Project, name: str) -> None:
+    ended = copied.raft("purge", name, "--yes")
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert copied.not_fresh(SMALL) == {}
+
+
+def test_a_purged_domain_is_gone(copied: Project) -> None:
+    for file in (copied.folder / "data" / SMALL).iterdir():
+        file.unlink()
+    (copied.folder / "data" / SMALL).rmdir()
+    assert copied.raft("purge", SMALL, "--yes").returncode == 0
+    assert copied.look() == []
+    assert copied.results.verdicts() == {}
+    assert holders(copied.folder / ".raft", "Spallanzani") == []
+
+
+def holders(folder: Path, word: str) -> list[str]:
+    """Files that hold the word as plain bytes, or as rows of a table."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return [str(file) for file in files if word.encode() in file.read_bytes() or _holds_row(file, word)]
+
+
+def _holds_row(file: Path, word: str) -> bool:
+    if file.suffix == ".parquet":
+        return bool(pd.read_parquet(file).astype(str).apply(lambda column: column.str.contains(word)).any().any())
+    if file.name != "calls.sqlite":
+        return False
+    with CallStore(file) as store:  # payloads are compressed
+        found = []
+        store.forget(lambda call: found.append(word.encode() in call.payload) is not None)
+        return any(found)
