@@ -1,9 +1,8 @@
 """Which assets of a domain are fresh, stale, missing or failed, and what has to run next.
 
 The answers are Dagster's own (the UI asks the same resolver), so `raft status` and the UI agree. Staleness doesn't
-travel down a graph by
-itself: an asset is stale once what it read has changed, so equal data stops a change where it became equal. Work is
-therefore done in waves.
+travel down a graph by itself: an asset is stale once what it read has changed, so equal data stops a change where it
+became equal. Work is therefore done in waves.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

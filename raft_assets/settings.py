@@ -544,9 +544,10 @@ def _check_layer(name: str, layer: Mapping[str, Any]) -> None:
 
 
 def _validated(name: str, values: Mapping[str, Any], *, only_unknown: bool = False) -> DomainSettings:
-    """`only_unknown`.
+    """The settings of the values; raises SettingsError.
 
-    Of a single layer, misspelt names are told with the layer that holds them; values are judged after merging.
+    `only_unknown`: of a single layer, misspelt names are told with the layer that holds them; values are judged after
+    merging.
     """
     try:
         return DomainSettings.model_validate(values)
