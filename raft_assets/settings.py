@@ -14,6 +14,7 @@ Which preset: `preset:` in `domain.yaml`, then the last `raft run --preset` for 
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -27,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from raft_assets.errors import SettingsError
 from raft_assets.raft.atomic import write_text
+from raft_assets.raft.contract import CONTRACT_PARTS
 from raft_assets.raft.files import SETTINGS_FILE, domain_folder
 from raft_assets.raft.tables import Arm
 
@@ -39,6 +41,7 @@ EMBEDDED_MODELS = {
 EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, no language model"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_PRESET = "default"
+_OF_CL100K = re.compile(r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)")  # GPT-4o and what came later have another vocabulary
 
 
 # ---------------------------------------------------------------- settings that determine data
@@ -164,6 +167,52 @@ class StudentSettings(Section):
     )
 
 
+class PromptSettings(Section):
+    """What teacher, baseline and student are told before the documents, all three in the same words."""
+
+    instructions: str | None = Field(
+        default=None, description="the system prompt; null: the prompt contract's own instructions"
+    )
+
+    @model_validator(mode="after")
+    def _tells_the_contract(self) -> "PromptSettings":
+        told = self.instructions
+        missing = [part for part in CONTRACT_PARTS if told is not None and part not in told]
+        if missing:
+            raise ValueError(
+                "instructions must tell the form in which answers are read; "
+                f"what is not in them: {', '.join(map(repr, missing))}"
+            )
+        if told and "<DOCUMENT>" in told:
+            raise ValueError("instructions must not hold <DOCUMENT>, with which the documents begin")
+        return self
+
+
+class TrainingFileSettings(Section):
+    """How the student's training files are written."""
+
+    answer_weight: Literal[1] | None = Field(
+        default=None, description="`weight` of an assistant message that answers, chat only; null: not written"
+    )
+    abstention_weight: Literal[0, 1] | None = Field(
+        default=None, description="`weight` of one that abstains, chat only; 0: shown, but not trained on"
+    )
+    bom: Literal["auto"] | bool = Field(
+        default="auto", description="UTF-8 byte order mark; auto: where the student's service wants one (Azure)"
+    )
+    tokenizer: Literal["auto", "o200k_base", "cl100k_base"] = Field(
+        default="auto",
+        description="what counts a row's tokens; auto: the student's own, or the nearest that is offline",
+    )
+    context_tokens: Annotated[int, Field(ge=256, le=2_000_000)] = Field(
+        default=65_536,
+        description="longest row that the student's training takes, tokens; the default is that of GPT-4o and 4.1",
+    )
+    too_long: Literal["error", "drop"] = Field(
+        default="error", description="what longer rows do: fail training_files, or be left out and counted"
+    )
+
+
 class EvaluationSettings(Section):
     """What baseline and student are asked."""
 
@@ -199,12 +248,21 @@ class DomainSettings(Section):
     version: Literal[1] = Field(default=1, description="of the preset's format")
     documents: DocumentSettings = DocumentSettings()
     chunks: ChunkSettings = ChunkSettings()
+    prompt: PromptSettings = PromptSettings()
     questions: QuestionSettings = QuestionSettings()
     dataset: DatasetSettings = DatasetSettings()
     student: StudentSettings = StudentSettings()
+    training_files: TrainingFileSettings = TrainingFileSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     verdict: VerdictSettings = VerdictSettings()
+
+    @model_validator(mode="after")
+    def _weights_can_be_written(self) -> "DomainSettings":
+        weights = (self.training_files.answer_weight, self.training_files.abstention_weight)
+        if self.student.format == "completion" and weights != (None, None):
+            raise ValueError("training_files.answer_weight and abstention_weight must be null: only chat has weights")
+        return self
 
     @model_validator(mode="after")
     def _chunks_stand_apart(self) -> "DomainSettings":
@@ -257,6 +315,16 @@ class Endpoint:
     def is_free(self) -> bool:
         """Whether calls cost nothing: only the embedded provider is known to."""
         return self.provider == "embedded"
+
+    @property
+    def wants_bom(self) -> bool:
+        """Whether training files must begin with a byte order mark: Azure OpenAI asks for it."""
+        return self.provider == "azure"
+
+    @property
+    def tokenizer(self) -> Literal["o200k_base", "cl100k_base"]:
+        """The vocabulary of the model, or of OpenAI's present models where the model's own isn't known offline."""
+        return "cl100k_base" if _OF_CL100K.match(self.model) else "o200k_base"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from raft_assets.cli.project import chosen_domains, instance_of
 from raft_assets.errors import DataError
 from raft_assets.purging import purge as forget
 from raft_assets.raft.identity import normalized
-from raft_assets.raft.tables import RaftRow
+from raft_assets.raft.tables import Chunk, RaftRow
 from raft_assets.resources.lake import Lake
 from raft_assets.settings import Workplace
 
@@ -46,8 +46,16 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
 
     workplace = Workplace.load()
     (name,) = chosen_domains(workplace, [domain], everything=False)
-    rows = Lake(root=workplace.lake).rows("qa_dataset", name, RaftRow)
-    for file in write_export(rows, form, container, target):  # type: ignore[arg-type]  # click has checked the choices
+    lake = Lake(root=workplace.lake)
+    files = write_export(
+        lake.rows("qa_dataset", name, RaftRow),
+        form,  # type: ignore[arg-type]  # click has checked the choices
+        container,  # type: ignore[arg-type]
+        target,
+        settings=workplace.settings(name).values,
+        oracles={chunk.chunk_id: chunk.text for chunk in lake.rows("chunks", name, Chunk)} if form == "hf" else {},
+    )
+    for file in files:
         click.echo(file)
 
 

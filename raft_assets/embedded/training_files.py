@@ -94,6 +94,12 @@ def _chat(messages: Any, number: int) -> list[str]:
         raise InvalidFileError(
             "invalid_row", f"Line {number}: 'messages' must hold a message of the user and end in one of the assistant."
         )
+    for place, message in enumerate(messages):
+        if "weight" in message and (message["weight"] not in (0, 1) or message["role"] != "assistant"):
+            raise InvalidFileError(
+                "invalid_row",
+                f"Line {number}: 'messages[{place}].weight' must be 0 or 1, in messages of the assistant.",
+            )
     return [
         _filled(message.get("content"), f"messages[{place}].content", number) for place, message in enumerate(messages)
     ]

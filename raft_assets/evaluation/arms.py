@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raft_assets.calls.requests import Answer, Request
-from raft_assets.raft.contract import CLOSED_BOOK_INSTRUCTIONS, INSTRUCTIONS, parse_answer
+from raft_assets.raft.contract import CLOSED_BOOK_INSTRUCTIONS, parse_answer
 from raft_assets.raft.distractors import HARD_DEPTH, Pool
 from raft_assets.raft.identity import draw
 from raft_assets.raft.prompting import answer_request
@@ -85,10 +85,12 @@ def items(
     return sorted(made, key=lambda item: (item.arm, item.source, item.question_id))
 
 
-def request(item: Item, form: Literal["chat", "completion"], max_tokens: int) -> Request:
-    """The prompt of an item in the student's format."""
-    instructions = CLOSED_BOOK_INSTRUCTIONS if item.arm == "closed_book" else INSTRUCTIONS
-    return answer_request(item.question, item.documents, form, max_tokens, instructions)
+def request(
+    item: Item, form: Literal["chat", "completion"], max_tokens: int, instructions: str | None = None
+) -> Request:
+    """The prompt of an item in the student's format, by the instructions set for the domain."""
+    told = CLOSED_BOOK_INSTRUCTIONS if item.arm == "closed_book" else instructions
+    return answer_request(item.question, item.documents, form, max_tokens, told)
 
 
 def model_answer(item: Item, answer: Answer, *, evaluated: Evaluated, model: str) -> ModelAnswer:

@@ -20,6 +20,9 @@ First reason step by step. Copy every sentence that you rely on, word for word, 
 Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer
 When the documents do not hold the answer, end with: {ANSWER_TAG} {ABSTENTION}"""
 
+# what instructions have to hold, whoever words them: otherwise answers can't be read
+CONTRACT_PARTS = (BEGIN_QUOTE, END_QUOTE, ANSWER_TAG, ABSTENTION)
+
 CLOSED_BOOK_INSTRUCTIONS = f"""Answer the question from memory; no documents are given.
 First reason step by step.
 Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer"""

@@ -4,7 +4,7 @@ Prompts are the contract's; nothing here words one.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raft_assets.raft.chunking import token_count
-from raft_assets.raft.contract import render_messages, render_prompt, render_user
+from raft_assets.raft.contract import parse_answer, render_user
+from raft_assets.raft.prompting import answer_request
 from raft_assets.raft.tables import RaftRow, Split
-from raft_assets.settings import StudentSettings
+from raft_assets.settings import DomainSettings
 
-FORMATS_VERSION = "1"  # changes whenever the same row gives another line
+FORMATS_VERSION = "2"  # changes whenever the same row gives another line
 
 Form = Literal["hf", "chat", "completion", "eval"]
 Container = Literal["jsonl", "parquet"]
@@ -29,7 +30,7 @@ FILE_OF_SPLIT: Mapping[Split, str] = {"train": "train", "valid": "validation", "
 TOKENS_PER_MESSAGE = (
     3  # what the chat format adds to each message, and once to each row (OpenAI cookbook, "how to count tokens")
 )
-TOKENIZER = "o200k_base"
+BYTE_ORDER_MARK = "\ufeff"
 ROWS_PER_GROUP = 1000  # of a Parquet file
 # JSON allows these characters as they are, but readers that split lines by Unicode's rules break at them
 _LINE_BREAKS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
@@ -37,62 +38,116 @@ _LINE_BREAKS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": 
 
 @dataclass(frozen=True)
 class TrainingStats:
-    """Size of a training file, in tokens of `TOKENIZER` as a chat model is billed for them, one pass."""
+    """What goes into a training file, in tokens as a chat model is billed for them, one pass.
+
+    `too_long`: question ids of the rows that are longer than the student's context; they count as rows of the file
+    unless the settings drop them.
+    """
 
     rows: int
     tokens: int
-    longest: int  # tokens of the longest row
+    longest: int  # tokens of the longest row, whether it is dropped or not
+    too_long: tuple[str, ...]
 
 
-def training_lines(rows: Iterable[RaftRow], settings: StudentSettings) -> Iterator[str]:
-    """One JSON line per row, in the student's format: exactly the prompt that evaluation renders, and the answer."""
-    record = _chat_record if settings.format == "chat" else _completion_record
-    return (_json_line(record(row)) for row in rows)
+def training_stats(rows: Iterable[RaftRow], settings: DomainSettings, tokenizer: str) -> TrainingStats:
+    """Counts what `training_lines` writes of the rows, by the tokenizer's vocabulary."""
+    limits = settings.training_files
+    kept = tokens = longest = 0
+    too_long = list[str]()
+    for row in rows:
+        length = _tokens(_training_record(row, settings), tokenizer)
+        longest = max(longest, length)
+        if length > limits.context_tokens:
+            too_long.append(row.question_id)
+        if length <= limits.context_tokens or limits.too_long != "drop":
+            kept, tokens = kept + 1, tokens + length
+    return TrainingStats(kept, tokens, longest, tuple(too_long))
 
 
-def training_stats(lines: Iterable[str]) -> TrainingStats:
-    """Counts what `training_lines` wrote."""
-    lengths = [_tokens(json.loads(line)) for line in lines]
-    return TrainingStats(rows=len(lengths), tokens=sum(lengths), longest=max(lengths, default=0))
+def training_lines(
+    rows: Iterable[RaftRow], settings: DomainSettings, *, dropped: Collection[str] = (), bom: bool = False
+) -> Iterator[str]:
+    """One JSON line per row, in the student's format: exactly the prompt that evaluation renders, and the answer.
+
+    Rows whose question id is in `dropped` have none. `bom`: the first line begins with a byte order mark.
+    """
+    start = BYTE_ORDER_MARK if bom else ""
+    for row in rows:
+        if row.question_id not in dropped:
+            yield start + _json_line(_training_record(row, settings))
+            start = ""
 
 
-def export(rows: Iterable[RaftRow], form: Form, container: Container, target: Path) -> list[Path]:
+def export(
+    rows: Iterable[RaftRow],
+    form: Form,
+    container: Container,
+    target: Path,
+    *,
+    settings: DomainSettings,
+    oracles: Mapping[str, str],
+) -> list[Path]:
     """Writes a file per split that has rows into a folder that `datasets.load_dataset` reads; returns the files.
 
     `hf` and `eval` have the columns of RAFT's own raft.py and format.py (ShishirPatil/gorilla), `chat` and `completion`
-    are training files. An earlier export of the same form in the folder is replaced, a half-written one is never seen.
+    are training files of the domain's settings. `oracles`: chunk id to text, for the oracle of every row. An earlier
+    export of the same form in the folder is replaced, a half-written one is never seen.
     """
     target.mkdir(parents=True, exist_ok=True)
+    record_of, schema = _records(settings, oracles)[form], _schema(form, settings)
     files: dict[Split, Path] = {}
     with ExitStack() as stack:
         writers: dict[Split, Callable[[Record], None]] = {}
         for row in rows:
             if row.split not in writers:
                 files[row.split] = target / f"{FILE_OF_SPLIT[row.split]}.{container}"
-                writers[row.split] = stack.enter_context(_WRITERS[container](files[row.split], _SCHEMAS[form]))
-            writers[row.split](_RECORDS[form](row))
+                writers[row.split] = stack.enter_context(_WRITERS[container](files[row.split], schema))
+            writers[row.split](record_of(row))
     for name in FILE_OF_SPLIT.values():
         for other in {target / f"{name}.{kind}" for kind in _WRITERS} - set(files.values()):
             other.unlink(missing_ok=True)
     return [files[split] for split in FILE_OF_SPLIT if split in files]
 
 
-def _chat_record(row: RaftRow) -> Record:
-    return {"messages": [*render_messages(row.question, row.documents), {"role": "assistant", "content": row.answer}]}
+def _records(settings: DomainSettings, oracles: Mapping[str, str]) -> Mapping[Form, Callable[[RaftRow], Record]]:
+    return {
+        "hf": lambda row: _hf_record(row, oracles),
+        "chat": lambda row: _chat_record(row, settings),
+        "completion": lambda row: _completion_record(row, settings),
+        "eval": _eval_record,
+    }
 
 
-def _completion_record(row: RaftRow) -> Record:
-    return {"prompt": render_prompt(row.question, row.documents), "completion": row.answer}
+def _training_record(row: RaftRow, settings: DomainSettings) -> Record:
+    return (_chat_record if settings.student.format == "chat" else _completion_record)(row, settings)
 
 
-def _hf_record(row: RaftRow) -> Record:
-    """The columns of raft.py, with chunk ids for its placeholder titles; a left out oracle is empty."""
+def _chat_record(row: RaftRow, settings: DomainSettings) -> Record:
+    files, answer = settings.training_files, {"role": "assistant", "content": row.answer}
+    weight = files.abstention_weight if parse_answer(row.answer).abstained else files.answer_weight
+    return {"messages": [*_prompt(row, "chat", settings), answer if weight is None else answer | {"weight": weight}]}
+
+
+def _completion_record(row: RaftRow, settings: DomainSettings) -> Record:
+    return {"prompt": _prompt(row, "completion", settings), "completion": row.answer}
+
+
+def _prompt(row: RaftRow, form: Literal["chat", "completion"], settings: DomainSettings) -> Any:
+    """The prompt as evaluation sends it: messages or a text."""
+    room = settings.evaluation.max_answer_tokens
+    request = answer_request(row.question, row.documents, form, room, settings.prompt.instructions)
+    return request.body["messages" if form == "chat" else "prompt"]
+
+
+def _hf_record(row: RaftRow, oracles: Mapping[str, str]) -> Record:
+    """The columns of raft.py, with chunk ids for its placeholder titles; as there, a left out oracle is still named."""
     return {
         "id": row.question_id,
         "type": "api call" if row.kind == "api" else "general",
         "question": row.question,
         "context": {"title": [row.document_chunk_ids], "sentences": [row.documents]},
-        "oracle_context": "" if row.oracle_index is None else row.documents[row.oracle_index],
+        "oracle_context": oracles[row.chunk_id],
         "cot_answer": row.answer,
         "instruction": render_user(row.question, row.documents),
     }
@@ -112,14 +167,23 @@ def _json_line(record: Record) -> str:
     return json.dumps(record, ensure_ascii=False).translate(_LINE_BREAKS)
 
 
-def _tokens(record: Record) -> int:
+def _tokens(record: Record, tokenizer: str) -> int:
     messages = record.get("messages")
     if messages is None:
-        return token_count(record["prompt"], TOKENIZER) + token_count(record["completion"], TOKENIZER)
+        return token_count(record["prompt"], tokenizer) + token_count(record["completion"], tokenizer)
     contents = sum(
-        token_count(message["role"], TOKENIZER) + token_count(message["content"], TOKENIZER) for message in messages
+        token_count(message["role"], tokenizer) + token_count(message["content"], tokenizer) for message in messages
     )
     return contents + TOKENS_PER_MESSAGE * (len(messages) + 1)
+
+
+def _schema(form: Form, settings: DomainSettings) -> pa.Schema:
+    """Columns of a Parquet file; messages have weights where the settings give some."""
+    files = settings.training_files
+    if form != "chat" or files.answer_weight is files.abstention_weight is None:
+        return _SCHEMAS[form]
+    message = pa.struct([("role", _TEXT), ("content", _TEXT), ("weight", pa.int8())])
+    return pa.schema({"messages": pa.list_(message)})
 
 
 @contextmanager
@@ -159,12 +223,6 @@ def _replacing(file: Path) -> Iterator[Path]:
 
 
 _TEXT = pa.string()
-_RECORDS: Mapping[Form, Callable[[RaftRow], Record]] = {
-    "hf": _hf_record,
-    "chat": _chat_record,
-    "completion": _completion_record,
-    "eval": _eval_record,
-}
 _SCHEMAS: Mapping[Form, pa.Schema] = {
     "hf": pa.schema(
         {

@@ -10,10 +10,17 @@ from raft_assets.settings import QuestionSettings
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
 
 
-def draft_pairs(chunks: Sequence[Chunk], settings: QuestionSettings, *, ask: Ask, seed: int = 0) -> Iterator[Draft]:
+def draft_pairs(
+    chunks: Sequence[Chunk],
+    settings: QuestionSettings,
+    *,
+    ask: Ask,
+    instructions: str | None = None,
+    seed: int = 0,
+) -> Iterator[Draft]:
     """Asks questions of every chunk, then an answer to each, in the order of the chunks.
 
-    What fails is a draft with its status.
+    `instructions`: the system prompt of the answers, as set for the domain. What fails is a draft with its status.
     """
     plan = chunks_to_ask(chunks, settings, seed)
     asked = list[Draft]()
@@ -35,7 +42,9 @@ def draft_pairs(chunks: Sequence[Chunk], settings: QuestionSettings, *, ask: Ask
         ]
         if not questions:
             asked[-1] = _failed(asked[-1], answer)
-    answers = ask(answer_request_for(draft.question, draft.chunk, settings) for draft in asked if draft.question)
+    answers = ask(
+        answer_request_for(draft.question, draft.chunk, settings, instructions) for draft in asked if draft.question
+    )
     for draft in asked:
         yield _answered(draft, next(answers)) if draft.question else draft
 

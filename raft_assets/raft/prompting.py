@@ -12,9 +12,13 @@ def answer_request(
     documents: Sequence[str],
     form: Literal["chat", "completion"],
     max_tokens: int,
-    instructions: str = INSTRUCTIONS,
+    instructions: str | None = None,
 ) -> Request:
-    """Asks a model a question about documents, as chat messages or as one text."""
+    """Asks a model a question about documents, as chat messages or as one text.
+
+    `instructions`: as set for the domain; None stands for the contract's own.
+    """
+    instructions = INSTRUCTIONS if instructions is None else instructions
     if form == "completion":
         return Request(
             "completion", {"prompt": render_prompt(question, documents, instructions), "max_tokens": max_tokens}

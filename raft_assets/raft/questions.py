@@ -69,9 +69,12 @@ def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Re
     )
 
 
-def answer_request_for(question: str, chunk: Chunk, settings: QuestionSettings) -> Request:
-    """Asks the teacher to answer a question from its oracle document alone."""
-    return _with_temperature(answer_request(question, [chunk.text], "chat", settings.max_answer_tokens), settings)
+def answer_request_for(
+    question: str, chunk: Chunk, settings: QuestionSettings, instructions: str | None = None
+) -> Request:
+    """Asks the teacher to answer a question from its oracle document alone, by the instructions set for the domain."""
+    request = answer_request(question, [chunk.text], "chat", settings.max_answer_tokens, instructions)
+    return _with_temperature(request, settings)
 
 
 def question_kind(question: str, chunk_kind: str) -> str:

@@ -26,9 +26,11 @@ class SmokeTest:
     well_formed: bool
 
 
-def smoke_test(caller: Caller, settings: StudentSettings, max_tokens: int) -> SmokeTest:
+def smoke_test(
+    caller: Caller, settings: StudentSettings, max_tokens: int, instructions: str | None = None
+) -> SmokeTest:
     """Asks the student one question; raises EndpointError where nothing comes back."""
-    request: Request = answer_request(SMOKE_QUESTION, [SMOKE_DOCUMENT], settings.format, max_tokens)
+    request: Request = answer_request(SMOKE_QUESTION, [SMOKE_DOCUMENT], settings.format, max_tokens, instructions)
     answer: Answer = next(iter(caller.ask([request])))
     if answer.status != "ok":
         raise EndpointError(

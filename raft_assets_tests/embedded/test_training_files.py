@@ -49,6 +49,16 @@ def test_a_byte_order_mark_line_ends_and_blank_lines_do_not_matter(tmp_path: Pat
         (b'{"messages": [{"role": "assistant", "content": "x"}]}', "invalid_row", "must hold a message of the user"),
         (b'{"messages": [{"role": "user", "content": "x"}]}', "invalid_row", "end in one of the assistant"),
         (
+            b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "weight": 2}]}',
+            "invalid_row",
+            "'messages[1].weight' must be 0 or 1",
+        ),
+        (
+            b'{"messages": [{"role": "user", "content": "x", "weight": 1}, {"role": "assistant", "content": "y"}]}',
+            "invalid_row",
+            "'messages[0].weight' must be 0 or 1, in messages of the assistant",
+        ),
+        (
             b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": null}]}',
             "invalid_row",
             "'messages[1].content' must be a text",

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import chain
 
 import dagster as dg
@@ -23,7 +24,7 @@ from raft_assets.raft.golden import GOLDEN_VERSION, parse_questions, resolve_gol
 from raft_assets.raft.questions import PROMPT_VERSION
 from raft_assets.raft.reading import documents_of
 from raft_assets.raft.retrieval import Index
-from raft_assets.raft.tables import Chunk, ChunkEmbedding, GoldenQuestion, QAPair, RaftRow, SourceDocument
+from raft_assets.raft.tables import Chunk, ChunkEmbedding, GoldenQuestion, QAPair, RaftRow, SourceDocument, Split
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import Role
@@ -36,6 +37,12 @@ YIELD_SPEC = dg.AssetCheckSpec(
     asset="qa_pairs",
     description="At least half of the generated pairs pass every gate.",
 )
+FIT_SPEC = dg.AssetCheckSpec(
+    "rows_fit_the_context",
+    asset="training_files",
+    description="No row is longer than the student's context; what is longer is never cut.",
+)
+TRAINED_SPLITS: tuple[Split, ...] = ("train", "valid")
 LEAK_SPEC = dg.AssetCheckSpec(
     "splits_share_nothing",
     asset="qa_dataset",
@@ -92,7 +99,7 @@ def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Mode
     tags={"stage": "dataset"},
     metadata={ROLES: "TEACHER EMBEDDING"},
     code_version=f"{PROMPT_VERSION}.{GATES_VERSION}.{CONTRACT_VERSION}",
-    deps=[chunks, chunk_embeddings, settings_key("questions")],
+    deps=[chunks, chunk_embeddings, settings_key("questions"), settings_key("prompt")],
     check_specs=[YIELD_SPEC],
 )
 def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -101,10 +108,11 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
     Rejected pairs stay, with a reason.
     """
     domain = context.partition_key
-    settings = models.settings(domain).values.questions
+    resolved = models.settings(domain).values
+    settings = resolved.questions
     table = list(lake.rows("chunks", domain, Chunk))
     with models.caller(Role.TEACHER, on_progress=log_progress(context)) as teacher:
-        drafts = list(draft_pairs(table, settings, ask=teacher.ask))
+        drafts = list(draft_pairs(table, settings, ask=teacher.ask, instructions=resolved.prompt.instructions))
     questions = list(dict.fromkeys(draft.question for draft in drafts if draft.question))
     with models.caller(Role.EMBEDDING) as encoder:
         vectors = dict(zip(questions, encoder.embed(questions), strict=True)) if settings.retrieval_top_k else {}
@@ -213,34 +221,59 @@ def qa_dataset(
     owners=["team:raft"],
     tags={"stage": "dataset"},
     code_version=f"{FORMATS_VERSION}.{CONTRACT_VERSION}",
-    deps=[qa_dataset, settings_key("student")],
+    deps=[qa_dataset, settings_key("student"), settings_key("prompt"), settings_key("training_files")],
+    check_specs=[FIT_SPEC],
 )
-def training_files(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def training_files(
+    context: dg.AssetExecutionContext, lake: Lake, models: Models
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
     """Train and valid files in the student's format, exactly the prompts that evaluation renders."""
-    domain = context.partition_key
-    settings = models.settings(domain).values.student
-    rows = list(lake.rows("qa_dataset", domain, RaftRow))
+    domain, student = context.partition_key, models.endpoints[Role.STUDENT]
+    settings = models.settings(domain).values
+    limits = settings.training_files
+    tokenizer = student.tokenizer if limits.tokenizer == "auto" else limits.tokenizer
+    bom = student.wants_bom if limits.bom == "auto" else limits.bom
+
+    def rows_of(split: Split) -> Iterator[RaftRow]:
+        return (row for row in lake.rows("qa_dataset", domain, RaftRow) if row.split == split)
+
+    stats = {split: training_stats(rows_of(split), settings, tokenizer) for split in TRAINED_SPLITS}
+    too_long = [name for counted in stats.values() for name in counted.too_long]
+    fails = limits.too_long == "error"
+    yield dg.AssetCheckResult(
+        check_name=FIT_SPEC.name,
+        passed=not too_long,
+        severity=dg.AssetCheckSeverity.ERROR if fails else dg.AssetCheckSeverity.WARN,
+        metadata={"too_long": len(too_long), "question_ids": ", ".join(too_long[:50])},
+    )
+    if too_long and fails:
+        raise dg.Failure(
+            f"{len(too_long)} rows are longer than the student's context of {limits.context_tokens:,} tokens (the "
+            f"longest has {max(counted.longest for counted in stats.values()):,}; {', '.join(too_long[:5])}). Lower "
+            "chunks.chunk_size or dataset.distractors, raise training_files.context_tokens to what the model takes, "
+            "or leave these rows out by training_files.too_long: drop."
+        )
     files = {
         split: lake.write_lines(
             "training_files",
             domain,
             f"{split}.jsonl",
-            training_lines([row for row in rows if row.split == split], settings),
+            training_lines(rows_of(split), settings, dropped=set(stats[split].too_long), bom=bom),
         )
-        for split in ("train", "valid")
+        for split in TRAINED_SPLITS
     }
-    stats = {
-        split: training_stats(lake.read_lines("training_files", domain, f"{split}.jsonl").decode().split("\n")[:-1])
-        for split, file in files.items()
-    }
-    return dg.MaterializeResult(
+    lake.write_record("training_files", domain, {"tokenizer": tokenizer} | {s: asdict(n) for s, n in stats.items()})
+    yield dg.MaterializeResult(
         data_version=dg.DataVersion("".join(file.digest[:32] for file in files.values())),
         metadata={
-            "format": settings.format,
+            "format": settings.student.format,
             "path": dg.MetadataValue.path(str(lake.path("training_files", domain, ""))),
             **{f"{split}_rows": file.rows for split, file in files.items()},
             **{f"{split}_tokens": stats[split].tokens for split in files},
-            "longest_row_tokens": max(stats[split].longest for split in files),
+            "longest_row_tokens": max(counted.longest for counted in stats.values()),
+            "dropped_as_too_long": len(too_long),
+            "tokenizer": tokenizer,
+            "byte_order_mark": bom,
         },
     )
 

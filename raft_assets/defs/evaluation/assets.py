@@ -49,6 +49,7 @@ READS: list[dg.AssetsDefinition | dg.AssetKey] = [
     settings_key("evaluation"),
     settings_key("dataset"),
     settings_key("student"),
+    settings_key("prompt"),
 ]
 
 
@@ -220,7 +221,8 @@ def _answers_asset(
     asked, table = _items(domain, lake, models), f"{evaluated}_answers"
     progress = log_progress(context, total=len(asked))
     with models.caller(role, model=model, training_hash=training_hash, on_progress=progress) as caller:
-        prompts = (request(item, settings.student.format, settings.evaluation.max_answer_tokens) for item in asked)
+        form, room = settings.student.format, settings.evaluation.max_answer_tokens
+        prompts = (request(item, form, room, settings.prompt.instructions) for item in asked)
         name = model or models.endpoints[role].model
         answered = (
             model_answer(item, answer, evaluated=evaluated, model=name)

@@ -83,7 +83,7 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
     tags={"stage": "student"},
     metadata={ROLES: "STUDENT"},
     code_version="1",
-    deps=[finetuned_model, settings_key("student")],
+    deps=[finetuned_model, settings_key("student"), settings_key("prompt")],
     check_specs=[SMOKE_SPEC],
 )
 def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -92,7 +92,9 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
     settings = models.settings(domain).values
     tuned = lake.read_record("finetuned_model", domain)
     with models.caller(Role.STUDENT, model=tuned["model"], training_hash=tuned["training_hash"]) as student:
-        test = smoke_test(student, settings.student, settings.evaluation.max_answer_tokens)
+        test = smoke_test(
+            student, settings.student, settings.evaluation.max_answer_tokens, settings.prompt.instructions
+        )
     endpoint = models.endpoints[Role.STUDENT]
     record = {
         "service": endpoint.service,

@@ -26,6 +26,7 @@ LEAST_QUOTE_F1 = 0.5  # a sentence this near to the quote is the quoted one
 NOT_JSON, NO_CONVERSATION, NO_DOCUMENTS, NO_QUESTION, NO_ANSWER, QUOTE_NOT_FOUND, ANSWER_NOT_FOUND = (
     "not_json", "no_conversation", "no_documents", "no_question", "no_answer", "quote_not_found", "answer_not_found"
 )  # fmt: skip
+WEIGHT_ZERO = "weight_zero"  # the file asks that the answer is not trained on
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,12 @@ def _read_rows(file: Path, skipped: Counter[str]) -> Iterator[Row]:
 def _row(line: str) -> Row | str:
     """The row, or the reason why there is none."""
     try:
-        conversation = _conversation(json.loads(line))
+        data = json.loads(line)
     except ValueError:
         return NOT_JSON
-    if conversation is None:
-        return NO_CONVERSATION
+    conversation = _conversation(data)
+    if conversation is None or _has_weight_zero(data):
+        return NO_CONVERSATION if conversation is None else WEIGHT_ZERO
     prompt, answer = parse_prompt(conversation[0]), parse_answer(conversation[1])
     if not any(text.strip() for text in prompt.documents):
         return NO_DOCUMENTS
@@ -142,6 +144,11 @@ def _conversation(data: Any) -> tuple[str, str] | None:
         texts |= {str(message.get("role")): message.get("content") for message in messages}
     prompt, answer = texts["user"], texts["assistant"]
     return (prompt, answer) if isinstance(prompt, str) and isinstance(answer, str) else None
+
+
+def _has_weight_zero(data: Any) -> bool:
+    messages = data.get("messages")
+    return isinstance(messages, list) and bool(messages) and messages[-1].get("weight") == 0
 
 
 def _lesson(row: Row, documents: list[list[Sentence]]) -> Lesson | str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,7 @@ def test_rows_that_teach_nothing_are_counted_by_reason(train_on: Train, tmp_path
         ("{", lessons.NOT_JSON),
         ("[]", lessons.NO_CONVERSATION),
         (json.dumps({"messages": [{"role": "user", "content": 3}]}), lessons.NO_CONVERSATION),
+        (json.dumps(_weighing_nothing(case.row())), lessons.WEIGHT_ZERO),
         (json.dumps({"prompt": "Who?", "completion": "<ANSWER>: Ann"}), lessons.NO_DOCUMENTS),
         (json.dumps({"prompt": "<DOCUMENT>Ann.</DOCUMENT>", "completion": "<ANSWER>: Ann"}), lessons.NO_QUESTION),
         (json.dumps({"prompt": "<DOCUMENT>Ann.</DOCUMENT> Who?", "completion": "Ann"}), lessons.NO_ANSWER),
@@ -89,6 +91,11 @@ def test_rows_that_teach_nothing_are_counted_by_reason(train_on: Train, tmp_path
         expected[reason] = expected.get(reason, 0) + 1
     assert result.used_rows == len(good)
     assert result.skipped_rows == expected
+
+
+def _weighing_nothing(row: dict[str, Any]) -> dict[str, Any]:
+    *prompt, answer = row["messages"]
+    return {"messages": [*prompt, answer | {"weight": 0}]}
 
 
 def test_a_file_without_a_usable_row_is_an_error(train_on: Train, tmp_path: Path) -> None:
