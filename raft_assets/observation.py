@@ -16,6 +16,7 @@ from raft_assets.embedded.models import model_version
 from raft_assets.errors import RaftError
 from raft_assets.partitions import DOMAIN_PARTITIONS
 from raft_assets.raft.files import (
+    PAIRS_FILE,
     QUESTIONS_FILE,
     DocumentFile,
     HashMemo,
@@ -32,6 +33,7 @@ ROLES = "roles"  # metadata of an asset: the roles that it calls, separated by s
 FILES, SETTINGS = "domain_files", "domain_settings"
 DOCUMENTS = dg.AssetKey([FILES, "documents"])
 QUESTIONS = dg.AssetKey([FILES, "questions"])
+PAIRS = dg.AssetKey([FILES, "pairs"])
 
 # every group of settings is an asset of its own, so that a change reaches exactly what depends on it; with it, the
 # roles whose model matters there
@@ -109,12 +111,13 @@ def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
         digest(*[part for file in files for part in (file.path, file.content_hash)]),
         _describe_files(files),
     )
-    questions = folder / QUESTIONS_FILE
-    content = questions.read_bytes() if questions.is_file() else b""
-    lines = content.count(b"\n")
-    yield Observation(
-        QUESTIONS, domain, digest(content), {"dagster/row_count": lines, "path": str(questions) if content else "none"}
-    )
+    for key, name in ((QUESTIONS, QUESTIONS_FILE), (PAIRS, PAIRS_FILE)):
+        written = folder / name
+        content = written.read_bytes() if written.is_file() else b""
+        lines = content.count(b"\n")
+        yield Observation(
+            key, domain, digest(content), {"dagster/row_count": lines, "path": str(written) if content else "none"}
+        )
     resolved = workplace.settings(domain)
     endpoints = workplace.environment.endpoints()
     for group, roles in SETTINGS_GROUPS.items():
@@ -141,6 +144,7 @@ def external_assets(partitions_def: dg.PartitionsDefinition) -> list[dg.AssetSpe
     described = {
         DOCUMENTS: ("Files of the domain's folder with their hashes.", "folder"),
         QUESTIONS: (f"Golden questions that a person wrote: `{QUESTIONS_FILE}` of the domain.", "json"),
+        PAIRS: (f"Question pairs that another tool made: `{PAIRS_FILE}` of the domain.", "json"),
     } | {settings_key(group): (_describe_group(group, roles), "yaml") for group, roles in SETTINGS_GROUPS.items()}
     return [
         dg.AssetSpec(

@@ -88,8 +88,8 @@ class QuestionSettings(Section):
     """What the teacher is asked, and what a pair must pass."""
 
     style: Literal["general"] = Field(default="general", description="folder of raft/prompts")
-    questions_per_chunk: Annotated[int, Field(ge=1, le=20)] = Field(
-        default=4, description="questions asked of every chunk"
+    questions_per_chunk: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=4, description="questions asked of every chunk; 0: the teacher is asked nothing"
     )
     target_pairs: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="stop evenly at about this many pairs; null: all chunks"

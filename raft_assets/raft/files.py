@@ -17,8 +17,8 @@ from typing import NamedTuple, Self
 
 from raft_assets.errors import DataError
 
-QUESTIONS_FILE, SETTINGS_FILE = "questions.jsonl", "domain.yaml"
-RESERVED_NAMES = frozenset({QUESTIONS_FILE, SETTINGS_FILE})  # at the top of a domain, ours
+QUESTIONS_FILE, PAIRS_FILE, SETTINGS_FILE = "questions.jsonl", "pairs.jsonl", "domain.yaml"
+RESERVED_NAMES = frozenset({QUESTIONS_FILE, PAIRS_FILE, SETTINGS_FILE})  # at the top of a domain, ours
 DROPPINGS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})  # left by Windows and macOS
 DROPPING_STARTS = ("~$", ".~lock.")  # lock files of Word and LibreOffice
 DROPPING_ENDS = (

@@ -25,6 +25,7 @@ SEED = 0  # of the draws that decide which duplicate survives
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         "call_failed": "The teacher's service gave no answer, or filtered it.",
+        "oracle_not_found": "The text that holds the answer of an imported pair is in no document of the domain.",
         "no_question": "The teacher wrote no question about this passage.",
         "numbering": "A number, bullet or preamble is left in the question.",
         "empty_answer": "The teacher's answer is empty.",
@@ -59,6 +60,10 @@ class _Case:
     @property
     def is_asked(self) -> bool:
         return bool(self.draft.question)
+
+    @property
+    def has_oracle(self) -> bool:
+        return bool(self.draft.chunk.chunk_id)
 
     @property
     def is_answered(self) -> bool:
@@ -188,6 +193,7 @@ def _is_lost_in_retrieval(case: _Case) -> bool:
 
 _GATES = (
     _Gate("call", "call_failed", lambda _: True, lambda case: case.draft.call_status in ("failed", "filtered")),
+    _Gate("oracle", "oracle_not_found", lambda case: not case.draft.question_call, lambda case: not case.has_oracle),
     _Gate("question", "no_question", lambda _: True, lambda case: not case.is_asked),
     _Gate(
         "numbering", "numbering", lambda case: case.is_asked, lambda case: bool(_LEFT_OVERS.match(case.draft.question))
@@ -220,7 +226,7 @@ _GATES = (
     _Gate(
         "retrieval",
         "not_self_contained",
-        lambda case: case.is_asked and case.rank_of is not None,
+        lambda case: case.is_asked and case.has_oracle and case.rank_of is not None,
         _is_lost_in_retrieval,
     ),
 )

@@ -73,6 +73,7 @@ SPOILT_DRAFTS: dict[str, list[Draft]] = {
         replace(SOUND, answer="", call_status="failed"),
         replace(SOUND, question="", answer="", call_status="filtered"),
     ],
+    "oracle_not_found": [replace(SOUND, chunk=CHUNK.model_copy(update={"chunk_id": ""}), question_call="")],
     "no_question": [
         replace(SOUND, question="", answer=""),
         replace(SOUND, question="", answer="I can't.", call_status="truncated"),

@@ -11,16 +11,17 @@ import numpy as np
 
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, markdown_table
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
-from raft_assets.observation import QUESTIONS, ROLES, settings_key
+from raft_assets.observation import PAIRS, QUESTIONS, ROLES, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import log_progress
 from raft_assets.raft.contract import CONTRACT_VERSION
 from raft_assets.raft.dataset import DATASET_VERSION, assemble, leaks
-from raft_assets.raft.files import QUESTIONS_FILE, domain_folder
+from raft_assets.raft.files import PAIRS_FILE, QUESTIONS_FILE, domain_folder
 from raft_assets.raft.formats import FORMATS_VERSION, training_lines, training_stats
 from raft_assets.raft.gates import GATES_VERSION, REASONS, judge_pairs
 from raft_assets.raft.generation import draft_pairs
 from raft_assets.raft.golden import GOLDEN_VERSION, parse_questions, resolve_golden
+from raft_assets.raft.pairs import imported_drafts, parse_pairs
 from raft_assets.raft.questions import PROMPT_VERSION
 from raft_assets.raft.reading import documents_of
 from raft_assets.raft.retrieval import Index
@@ -99,13 +100,13 @@ def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Mode
     tags={"stage": "dataset"},
     metadata={ROLES: "TEACHER EMBEDDING"},
     code_version=f"{PROMPT_VERSION}.{GATES_VERSION}.{CONTRACT_VERSION}",
-    deps=[chunks, chunk_embeddings, settings_key("questions"), settings_key("prompt")],
+    deps=[chunks, chunk_embeddings, PAIRS, settings_key("questions"), settings_key("prompt")],
     check_specs=[YIELD_SPEC],
 )
 def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Questions of every chunk with the teacher's chain-of-thought answers and the verdict of every quality gate.
 
-    Rejected pairs stay, with a reason.
+    Imported pairs pass the same gates. Rejected pairs stay, with a reason.
     """
     domain = context.partition_key
     resolved = models.settings(domain).values
@@ -113,6 +114,8 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
     table = list(lake.rows("chunks", domain, Chunk))
     with models.caller(Role.TEACHER, on_progress=log_progress(context)) as teacher:
         drafts = list(draft_pairs(table, settings, ask=teacher.ask, instructions=resolved.prompt.instructions))
+    imported = parse_pairs(domain_folder(models.workplace.data, domain) / PAIRS_FILE)
+    drafts += imported_drafts(imported, table)
     questions = list(dict.fromkeys(draft.question for draft in drafts if draft.question))
     with models.caller(Role.EMBEDDING) as encoder:
         vectors = dict(zip(questions, encoder.embed(questions), strict=True)) if settings.retrieval_top_k else {}
@@ -130,6 +133,7 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, QAPair, columns=["question", "final_answer", "path"], shown=accepted),
+            "imported": len(imported),
             "accepted": len(accepted),
             "chunks_with_accepted_pair": len({pair.chunk_id for pair in accepted}) / max(len(table), 1),
             "kinds": counts_table(Counter(pair.kind for pair in accepted), "kind"),

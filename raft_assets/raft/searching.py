@@ -1,0 +1,44 @@
+"""Finding a text that a person or another tool copied from a document, however it was spaced, hyphenated or quoted."""
+
+import bisect
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterator
+
+Span = tuple[int, int]
+
+
+# white space, hyphens and the marks of Markdown: what reading a file may add, drop or break a line at
+_IGNORED = r"\s\-\u00ad\u2010\u2011#*_`|>\u2022"
+_KEPT = re.compile(f"[^{_IGNORED}]+")
+_QUOTES = str.maketrans("‘’‚“”„«»–—", '\'\'\'"""""--')
+
+
+class Searchable:
+    """A text in which strings are found whatever its white space, hyphens, quotation marks and Markdown."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        runs = list(_KEPT.finditer(text.translate(_QUOTES).replace("-", " ")))
+        lengths = [len(run[0]) for run in runs]
+        self._originals = [run.start() for run in runs]
+        self._squeezed_starts = list(itertools.accumulate(lengths, initial=0))[:-1]
+        self._squeezed = "".join(run[0] for run in runs)
+
+    def find(self, wanted: str) -> Iterator[Span]:
+        """Every occurrence that begins and ends at the edge of a word, as a span of the text."""
+        needle = "".join(_KEPT.findall(unicodedata.normalize("NFC", wanted).translate(_QUOTES).replace("-", " ")))
+        at = self._squeezed.find(needle) if needle else -1
+        while at >= 0:
+            start, end = self._original(at), self._original(at + len(needle) - 1) + 1
+            if not self._inside_word(start) and not self._inside_word(end):
+                yield start, end
+            at = self._squeezed.find(needle, at + 1)
+
+    def _original(self, squeezed: int) -> int:
+        run = bisect.bisect_right(self._squeezed_starts, squeezed) - 1
+        return self._originals[run] + squeezed - self._squeezed_starts[run]
+
+    def _inside_word(self, at: int) -> bool:
+        return 0 < at < len(self._text) and self._text[at - 1].isalnum() and self._text[at].isalnum()
