@@ -1,4 +1,4 @@
-"""Commands about what was made: export, report, purge."""
+"""Commands about what was made: export, import, report, purge."""
 
 import webbrowser
 from pathlib import Path
@@ -57,6 +57,41 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
     )
     for file in files:
         click.echo(file)
+
+
+@click.command("import")
+@click.argument("domain")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "container",
+    type=click.Choice(["auto", "jsonl", "parquet", "arrow"]),
+    default="auto",
+    show_default=True,
+    help="What the file is; auto: told by its content.",
+)
+def import_(domain: str, path: Path, container: str) -> None:
+    """Makes a domain of a data set that RAFT's own raft.py wrote: its contexts become documents, its pairs are kept.
+
+    PATH is a JSON Lines or Parquet file in the hf form, or a folder of them or of Hugging Face's save_to_disk. The new
+    domain's pairs pass the quality gates and get splits that don't leak; the teacher is asked nothing.
+
+    \b
+    Examples:
+      raft import zoo raft-out               the folder that raft.py --output wrote
+      raft import zoo raft-out.jsonl && raft run zoo
+      raft import copy out/bats-hf           what raft export --format hf wrote
+    """
+    from raft_assets.raft.importing import LARGEST_CHUNK, import_dataset
+
+    workplace, name = Workplace.load(), normalized(domain.rstrip("/"))
+    made = import_dataset(path, None if container == "auto" else container, workplace.data, name)  # type: ignore[arg-type]  # click has checked the choice
+    click.echo(
+        f"{made.folder}: {made.pairs:,} pairs, {made.contexts:,} contexts, the longest of {made.longest:,} tokens"
+    )
+    if made.longest > LARGEST_CHUNK:
+        click.echo(f"Contexts of more than {LARGEST_CHUNK:,} tokens are cut into several chunks.", err=True)
+    click.echo(f"Next: raft run {name!r}")
 
 
 @click.command()

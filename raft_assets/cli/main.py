@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from raft_assets.cli.data import export, purge, report
+from raft_assets.cli.data import export, import_, purge, report
 from raft_assets.cli.look import config, doctor, domains, status
 from raft_assets.cli.run import run
 from raft_assets.cli.servers import serve, ui
@@ -27,7 +27,7 @@ def raft() -> None:
     """
 
 
-for command in (run, status, config, domains, report, serve, ui, export, doctor, purge):
+for command in (run, status, config, domains, report, serve, ui, export, import_, doctor, purge):
     raft.add_command(command)
 
 

@@ -26,14 +26,14 @@ def written_lines(file: Path, model: type[M]) -> Iterator[tuple[int, M]]:
             yield number, _parse_line(line, model, f"{file}, line {number}")
 
 
-def checked(value: object, model: type[M], where: str) -> M:
-    """The value as the model; raises DataError with the field and what is wrong there."""
+def checked(value: object, model: type[M], where: str, *, part: str = "field") -> M:
+    """The value as the model; raises DataError with the part (field, column) and what is wrong there."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in problem["loc"])
-        raise DataError(f"{where}{f', field {field}' if field else ''}: {problem['msg']}; mend that line.") from error
+        raise DataError(f"{where}{f', {part} {field}' if field else ''}: {problem['msg']}; mend it there.") from error
 
 
 def _parse_line(line: str, model: type[M], where: str) -> M:
