@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import dagster as dg
 import psutil
 
-from raft_assets.embedded.locks import try_exclusive
 from raft_assets.freshness import Graph, assets_in_order, next_wave, states
+from raft_assets.raft.locks import try_exclusive
 from raft_assets.settings import Workplace
 
 LINEAGE_JOB = "lineage"

@@ -16,10 +16,10 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import dotenv
@@ -32,6 +32,8 @@ from raft_assets.raft.contract import CONTRACT_PARTS
 from raft_assets.raft.files import SETTINGS_FILE, domain_folder
 from raft_assets.raft.tables import Arm
 
+T = TypeVar("T")
+
 EMBEDDED_MODELS = {
     "TEACHER": "embedded-teacher",
     "EMBEDDING": "embedded-encoder",
@@ -39,6 +41,7 @@ EMBEDDED_MODELS = {
     "STUDENT": "embedded-reader",
 }
 EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, no language model"
+EMBEDDED_CEILING = 2  # calls at once: the embedded provider computes on this machine's cores
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_PRESET = "default"
 _OF_CL100K = re.compile(r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)")  # GPT-4o and what came later have another vocabulary
@@ -296,6 +299,15 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How fast a role's model may be asked; None: found out from the service's headers, or unlimited."""
+
+    ceiling: int = 256  # calls at once
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """A model and the service that answers for it. Equal `service` and `model` mean: equal request, equal answer."""
 
@@ -305,6 +317,7 @@ class Endpoint:
     base_url: str = ""
     api_key: SecretStr | None = field(default=None, repr=False)
     api_version: str | None = None
+    limits: Limits = Limits()
 
     @property
     def service(self) -> str:
@@ -364,15 +377,27 @@ class Environment:
         found = {role: endpoint for role in Role if not pinned and (endpoint := self._endpoint(role))}
         for role, model in EMBEDDED_MODELS.items():
             if role != Role.BASELINE:
-                found.setdefault(Role(role), Endpoint(Role(role), "embedded", model))
+                limits = Limits(ceiling=EMBEDDED_CEILING)
+                found.setdefault(Role(role), Endpoint(Role(role), "embedded", model, limits=limits))
         student = found[Role.STUDENT]
         found.setdefault(
             Role.BASELINE,
-            Endpoint(
-                Role.BASELINE, student.provider, student.model, student.base_url, student.api_key, student.api_version
-            ),
+            replace(student, role=Role.BASELINE),
         )
-        return found
+        return {role: replace(endpoint, limits=self._limits(endpoint)) for role, endpoint in found.items()}
+
+    def _limits(self, endpoint: Endpoint) -> Limits:
+        """What `<ROLE>_MAX_CONCURRENT_CALLS`, `_REQUESTS_PER_MINUTE` and `_TOKENS_PER_MINUTE` say."""
+
+        def number(name: str, default: int | None) -> int | None:
+            return _bounded_int(self, f"{endpoint.role}_{name}", default=default, low=1, high=10**9)
+
+        known = endpoint.limits
+        return Limits(
+            ceiling=number("MAX_CONCURRENT_CALLS", known.ceiling) or known.ceiling,
+            requests_per_minute=number("REQUESTS_PER_MINUTE", None),
+            tokens_per_minute=number("TOKENS_PER_MINUTE", None),
+        )
 
     def _endpoint(self, role: Role) -> Endpoint | None:
         prefixes = (role.value, "COMPLETION") if role is Role.TEACHER else (role.value,)
@@ -582,7 +607,7 @@ def _lake(root: Path, address: str | None) -> str | None:
     return address if not address or "://" in address else str(root / address)
 
 
-def _bounded_int(environment: Environment, name: str, *, default: int, low: int, high: int) -> int:
+def _bounded_int(environment: Environment, name: str, *, default: T, low: int, high: int) -> int | T:
     value = environment.get(name)
     if value is None:
         return default

@@ -18,6 +18,7 @@ import openai
 from raft_assets.calls import refusals
 from raft_assets.calls.answers import CONTENT_FILTER, MalformedResponseError, read_usage
 from raft_assets.calls.keys import EMBEDDING
+from raft_assets.calls.limits import Limiter, Turn
 from raft_assets.calls.requests import Usage
 from raft_assets.errors import EndpointError
 from raft_assets.settings import Endpoint
@@ -25,6 +26,7 @@ from raft_assets.settings import Endpoint
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+CHARACTERS_PER_TOKEN = 4  # of English; only the pacing of tokens per minute rests on it
 PATHS = {"chat": "/chat/completions", "completion": "/completions", EMBEDDING: "/embeddings"}
 
 
@@ -32,12 +34,14 @@ PATHS = {"chat": "/chat/completions", "completion": "/completions", EMBEDDING: "
 class Patience:
     """How long a call is tried: exponential backoff with full jitter, or the pause that the service asks for.
 
-    No try starts later than `at_most_s` after the first one failed. Clock, sleep and chance are here so that tests need
-    not wait.
+    No try starts later than `at_most_s` after the first one failed. A service that only has no room (429) isn't
+    failing: its rejections don't count as tries and are bounded by time alone. Clock, sleep and chance are here so that
+    tests need not wait.
     """
 
     tries: int = 6
     at_most_s: float = 120.0
+    rejected_at_most_s: float = 1800.0
     first_pause_s: float = 0.5
     longest_pause_s: float = 30.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -74,10 +78,13 @@ class Response(Generic[T]):
 class Attempts:
     """Makes calls of one model; which parameters it refuses is learned once."""
 
-    def __init__(self, endpoint: Endpoint, *, model: str, client: openai.AsyncOpenAI, patience: Patience) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, model: str, client: openai.AsyncOpenAI, limiter: Limiter, patience: Patience
+    ) -> None:
         self._endpoint = endpoint
         self._model = model
         self._client = client
+        self._limiter = limiter
         self._patience = patience
         self._substitutes: dict[str, str | None] = {}
 
@@ -86,17 +93,17 @@ class Attempts:
 
         Raises CallLostError, and EndpointError where no other call would pass either.
         """
-        tries = 1
+        tries, failures = 1, 0
         first_failed: float | None = None
         while True:
-            sent = self._substituted(body)
-            outcome = await self._try(kind, sent, read, tries)
+            sent, outcome = await self._try(kind, body, read, tries)
             match outcome:
                 case Response():
                     return outcome
                 case refusals.TryAgain():
                     first_failed = self._patience.clock() if first_failed is None else first_failed
-                    await self._wait(outcome, tries, first_failed)
+                    failures += not outcome.is_rejection
+                    await self._wait(outcome, tries, failures, first_failed)
                     tries += 1
                 case refusals.Unsupported():
                     self._learn(outcome, sent)
@@ -107,37 +114,47 @@ class Attempts:
 
     async def _try(
         self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], tries: int
-    ) -> Response[T] | refusals.TryAgain | refusals.GiveUpRow | refusals.Unsupported | refusals.Stop:
-        started = self._patience.clock()
-        try:
-            outcome: Mapping[str, Any] | refusals.Refusal = await self._post(kind, body)
-        except openai.APIError as error:
-            outcome = refusals.understand(error, self._endpoint, self._model)
-        except UnicodeEncodeError:
-            outcome = refusals.GiveUpRow("the request holds half a character (a lone surrogate)")
+    ) -> tuple[
+        Mapping[str, Any],
+        Response[T] | refusals.TryAgain | refusals.GiveUpRow | refusals.Unsupported | refusals.Stop,
+    ]:
+        """The body as it was sent, and what came of it."""
+        async with self._limiter.turn(_tokens_of(body)) as turn:
+            started, sent = self._patience.clock(), self._substituted(body)
+            try:
+                outcome: Mapping[str, Any] | refusals.Refusal = await self._post(kind, sent, turn)
+            except openai.APIError as error:
+                outcome = refusals.understand(error, self._endpoint, self._model)
+                _tell(turn, error, outcome)
+            except UnicodeEncodeError:
+                outcome = refusals.GiveUpRow("the request holds half a character (a lone surrogate)")
+            latency_s = self._patience.clock() - started
         if isinstance(outcome, refusals.Filtered):
             outcome = {"error": {"code": CONTENT_FILTER, "message": outcome.message}}
         if not isinstance(outcome, Mapping):
-            return outcome
+            return sent, outcome
         try:
-            return Response(outcome, read(outcome), read_usage(outcome), self._patience.clock() - started, tries)
+            return sent, Response(outcome, read(outcome), read_usage(outcome), latency_s, tries)
         except MalformedResponseError as malformed:
-            return refusals.TryAgain(f"it sent {malformed}")
+            return sent, refusals.TryAgain(f"it sent {malformed}")
 
-    async def _post(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _post(self, kind: str, body: Mapping[str, Any], turn: Turn) -> Mapping[str, Any]:
         """Plain JSON instead of the client's types: it is stored as it came."""
         response = await self._client.post(PATHS[kind], cast_to=httpx2.Response, body={"model": self._model, **body})
+        turn.was_answered(response.headers)
         try:
             payload = response.json()
         except ValueError:  # not JSON, or not even text
             payload = None
         return payload if isinstance(payload, Mapping) else {}
 
-    async def _wait(self, refusal: refusals.TryAgain, tries: int, first_failed: float) -> None:
-        pause = self._patience.pause(tries) if refusal.after_s is None else refusal.after_s
-        if tries >= self._patience.tries or self._patience.clock() + pause - first_failed > self._patience.at_most_s:
+    async def _wait(self, refusal: refusals.TryAgain, tries: int, failures: int, first_failed: float) -> None:
+        patience = self._patience
+        pause = patience.pause(tries) if refusal.after_s is None else refusal.after_s
+        at_most_s = patience.rejected_at_most_s if refusal.is_rejection else patience.at_most_s
+        if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
             raise CallLostError(refusal.reason, tries=tries)
-        await self._patience.sleep(pause)
+        await patience.sleep(pause)
 
     def _substituted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         names = {name: self._substitutes.get(name, name) for name in body}
@@ -153,3 +170,29 @@ class Attempts:
             log.warning(
                 "%s refuses %s; sending %s instead", self._model, parameter, self._substitutes[parameter] or "nothing"
             )
+
+
+def _tell(turn: Turn, error: openai.APIError, outcome: refusals.Refusal) -> None:
+    """A refusal with a status is an answer, too; a broken connection says nothing about the service's room."""
+    if not isinstance(error, openai.APIStatusError):
+        return
+    if isinstance(outcome, refusals.TryAgain):
+        if outcome.is_rejection:
+            turn.was_rejected(outcome.after_s, error.response.headers)
+        return
+    turn.was_answered(error.response.headers)
+
+
+def _tokens_of(body: Mapping[str, Any]) -> int:
+    """About what the service counts against a rate of tokens: the prompt, and the room for the answer."""
+    prompt = body.get("messages") or body.get("prompt") or body.get("input") or ""
+    room = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+    return _characters(prompt) // CHARACTERS_PER_TOKEN + room
+
+
+def _characters(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return _characters(value.get("content"))
+    return sum(map(_characters, value)) if isinstance(value, (list, tuple)) else 0

@@ -4,7 +4,6 @@ What belongs here: what a call of each kind is (its body, its entry in the store
 calls start and end is `streams`, how one call is tried `attempts`, how it is named `keys`.
 """
 
-import asyncio
 import contextlib
 import json
 import threading
@@ -17,9 +16,10 @@ import numpy as np
 import openai
 
 from raft_assets.calls import refusals
-from raft_assets.calls.answers import FLOAT32, read_answer, read_vectors, shared_out
+from raft_assets.calls.answers import FLOAT32, Reading, read_answer, read_vectors, shared_out
 from raft_assets.calls.attempts import PATIENCE, Attempts, CallLostError, Patience, Response
 from raft_assets.calls.keys import EMBEDDING, call_key, embedding_key
+from raft_assets.calls.limits import Limiter
 from raft_assets.calls.requests import NO_USAGE, Answer, Progress, Request, Tally, Usage
 from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.calls.streams import Batch, Slot, Stream
@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 WINDOW_PER_CALL = 4  # requests taken ahead per call in flight: enough that a slow first one rarely stops the others
 TEXTS_PER_CALL = 64  # of an embeddings call; services take 2048, but a batch is lost and repeated as a whole
+MORE_ROOM = 4  # times the tokens, for an answer that was cut off
+ROOM_PARAMETERS = ("max_completion_tokens", "max_tokens")
+MOST_TEXTS_AHEAD = 16_384  # of the consumer, whatever the ceiling: some 20 MB of texts and vectors
 CHARACTERS_PER_CALL = 200_000  # of an embeddings call; OpenAI takes 300,000 tokens
 LOST_IN_A_ROW = 16  # calls given up without one answer between them: the service is down, not the request odd
 
@@ -38,9 +41,9 @@ class Caller:
     """Asks one model, and asks it everything once.
 
     `model` is the name that is sent, the endpoint's by default; `model_version` is what else its answers depend on: the
-    embedded provider's version, a fine-tuned model's training hash, empty where the service tells nothing. At most
-    `ceiling` calls are in flight, over all streams of this Caller (2 to 4 for the embedded provider, which works on
-    this machine's processor). `on_progress` is called in the thread that consumes the answers.
+    embedded provider's version, a fine-tuned model's training hash, empty where the service tells nothing. `limiter`
+    says how many calls are in flight; whoever made it closes it. `on_progress` is called in the thread that consumes
+    the answers.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Caller:
         model_version: str,
         client: openai.AsyncOpenAI,
         store: CallStore,
-        ceiling: int = 8,
+        limiter: Limiter,
         on_progress: Callable[[Progress], None] | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
@@ -59,10 +62,9 @@ class Caller:
         self._model = model or endpoint.model
         self._model_version = model_version
         self._store = store
-        self._ceiling = ceiling
+        self._ceiling = endpoint.limits.ceiling
         self._on_progress = on_progress
-        self._attempts = Attempts(endpoint, model=self._model, client=client, patience=patience)
-        self._slots = asyncio.Semaphore(ceiling)
+        self._attempts = Attempts(endpoint, model=self._model, client=client, limiter=limiter, patience=patience)
         self._lost_in_a_row = 0
         self._counting = threading.Lock()
         self._tally = Tally()
@@ -95,7 +97,7 @@ class Caller:
             key_of=self._text_key,
             send=self._embed_batch,
             batches=text_batches,
-            window=WINDOW_PER_CALL * self._ceiling * TEXTS_PER_CALL,
+            window=min(WINDOW_PER_CALL * self._ceiling * TEXTS_PER_CALL, MOST_TEXTS_AHEAD),
             group=TEXTS_PER_CALL,
         )
         return self._handed_out(stream, texts, self._vector)
@@ -153,8 +155,19 @@ class Caller:
     async def _ask_one(self, batch: Batch[Request]) -> list[StoredCall]:
         [(key, request)] = batch
         response = await self._call(request.kind, request.body, read_answer)
+        if response.content.status == "truncated":
+            response = await self._with_more_room(request, response)
         payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
         return [self._stored(key, request.kind, response, payload, status=response.content.status)]
+
+    async def _with_more_room(self, request: Request, cut_off: Response[Reading]) -> Response[Reading]:
+        """The answer to the same with more room, once; both are paid. Where that fails, the answer that was cut off."""
+        room = {name: request.body[name] * MORE_ROOM for name in ROOM_PARAMETERS if name in request.body}
+        try:
+            whole = await self._call(request.kind, {**request.body, **room}, read_answer)
+        except (CallLostError, EndpointError):  # such as: more than the model gives
+            return cut_off
+        return replace(whole, usage=cut_off.usage + whole.usage, latency_s=cut_off.latency_s + whole.latency_s)
 
     async def _embed_batch(self, batch: Batch[str]) -> list[StoredCall]:
         texts = [text for _, text in batch]
@@ -167,8 +180,7 @@ class Caller:
 
     async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         try:
-            async with self._slots:
-                response = await self._attempts.call(kind, body, read)
+            response = await self._attempts.call(kind, body, read)
         except CallLostError as lost:
             self._lost_in_a_row += 1
             self._count(failures=1, retries=lost.tries - 1)

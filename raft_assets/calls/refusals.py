@@ -37,10 +37,11 @@ _FALLBACK_PREFIX = {
 
 @dataclass(frozen=True)
 class TryAgain:
-    """It may pass: `after_s` is what the service asks to wait, if it says so."""
+    """It may pass: `after_s` is what the service asks to wait, if it says so; a rejection: it has no room just now."""
 
     reason: str
     after_s: float | None = None
+    is_rejection: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,11 @@ def understand(error: openai.APIError, endpoint: Endpoint, model: str) -> Refusa
         remedy = f"raise the limit of the account, or set another key in {_variable(endpoint, 'API_KEY')}"
         return Stop(f"{_asking(endpoint, model)} has no credit left ({error.code}): {remedy}.")
     if error.status_code in (408, 409, 429) or error.status_code >= 500:
-        return TryAgain(f"it answered {error.status_code} ({message})", _asked_to_wait(error.response.headers))
+        return TryAgain(
+            f"it answered {error.status_code} ({message})",
+            _asked_to_wait(error.response.headers),
+            is_rejection=error.status_code == 429,
+        )
     if error.status_code in (401, 403, 404):
         return Stop(_refused(error.status_code, endpoint, model))
     return _understand_bad_request(error, message, endpoint, model)

@@ -115,7 +115,7 @@ class CallStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._reading, self._writing = threading.Lock(), threading.Lock()
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ class CallStore:
         """Totals over everything that is stored."""
         with self._explained(), self._reading:
             calls, *tokens = self._patiently(lambda: _totals(self._reader))
-            return StoreStats(calls, Usage(*tokens), self._path.stat().st_size)
+            return StoreStats(calls, Usage(*tokens), self.path.stat().st_size)
 
     def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
         """Deletes the chosen entries, so that nothing of them stays in the file; returns how many they were."""
@@ -164,7 +164,7 @@ class CallStore:
         self.close()
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             # a damaged entry may hold bytes that aren't UTF-8; its checksum tells, not an exception
             connection.text_factory = lambda data: data.decode("utf-8", "replace")
@@ -183,7 +183,7 @@ class CallStore:
             connection.execute(f"PRAGMA user_version={STORE_FORMAT}")
         elif version != STORE_FORMAT:
             raise RaftError(
-                f"The store of paid calls {self._path} has format {version}, this version reads {STORE_FORMAT}: "
+                f"The store of paid calls {self.path} has format {version}, this version reads {STORE_FORMAT}: "
                 "use the version that wrote it, or set RAFT_HOME to another folder."
             )
 
@@ -214,10 +214,10 @@ class CallStore:
             yield
         except OSError as error:
             raise RaftError(
-                f"The store of paid calls {self._path} {_remedy(sqlite3.SQLITE_CANTOPEN, error.strerror)}"
+                f"The store of paid calls {self.path} {_remedy(sqlite3.SQLITE_CANTOPEN, error.strerror)}"
             ) from error
         except sqlite3.Error as error:
-            raise RaftError(f"The store of paid calls {self._path} {_remedy(_primary_code(error), error)}") from error
+            raise RaftError(f"The store of paid calls {self.path} {_remedy(_primary_code(error), error)}") from error
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raft_assets.embedded.bodies import Hyperparameters
-from raft_assets.embedded.locks import exclusive
 from raft_assets.raft.atomic import write_text
+from raft_assets.raft.locks import exclusive
 
 ORGANIZATION = "raft-assets"
 Status = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]

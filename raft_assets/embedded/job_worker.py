@@ -21,7 +21,6 @@ from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.errors import ApiError
 from raft_assets.embedded.files import FileStore, StoredFile
 from raft_assets.embedded.job_state import Checkpoint, Job, JobError, JobFolder, now
-from raft_assets.embedded.locks import try_exclusive
 from raft_assets.embedded.model_store import ModelStore
 from raft_assets.embedded.reader import training
 from raft_assets.embedded.training_files import InvalidFileError, check_validation_file, count_training_tokens
@@ -29,6 +28,7 @@ from raft_assets.embedded.weights import find_weights
 from raft_assets.embedded.wordpiece import WordPiece
 from raft_assets.errors import DataError, RaftError
 from raft_assets.raft.identity import digest
+from raft_assets.raft.locks import try_exclusive
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ A caller that asks, a client for fine-tuning jobs, and what identifies a model.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -15,15 +15,13 @@ from starlette.applications import Starlette
 from raft_assets.calls.background import run
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
+from raft_assets.calls.limits import Limiter
 from raft_assets.calls.requests import Progress
 from raft_assets.calls.store import CallStore
 from raft_assets.embedded.app import EmbeddedSettings, create_app
 from raft_assets.embedded.models import model_version
 from raft_assets.runs import PROCESS_TAG, this_process
 from raft_assets.settings import Endpoint, ResolvedSettings, Role, Workplace
-
-EMBEDDED_CEILING = 2  # calls at once: the embedded provider computes on this machine's cores
-HOSTED_CEILING = 8
 
 
 class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
@@ -69,7 +67,11 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         endpoint = self.endpoints[role]
         embedded = endpoint.provider == "embedded"
         version = model_version(model or endpoint.model, self.workplace.embedded_folder) if embedded else training_hash
-        with CallStore(self.workplace.calls) as store:
+        limits = self.workplace.calls.parent / "limits"
+        with (
+            CallStore(self.workplace.calls) as store,
+            closing(Limiter.of(limits, endpoint, model or endpoint.model)) as limiter,
+        ):
             client = self.client(role)
             try:
                 yield Caller(
@@ -78,7 +80,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
                     model_version=version,
                     client=client,
                     store=store,
-                    ceiling=EMBEDDED_CEILING if embedded else HOSTED_CEILING,
+                    limiter=limiter,
                     on_progress=on_progress,
                 )
             finally:

@@ -20,10 +20,10 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from raft_assets.embedded.locks import exclusive
 from raft_assets.errors import DataError
 from raft_assets.evaluation.verdict import Verdict
 from raft_assets.raft.identity import digest
+from raft_assets.raft.locks import exclusive
 from raft_assets.raft.tables import ModelAnswer, Row, Score
 from raft_assets.resources.lake import arrow_schema
 

@@ -9,16 +9,18 @@ from pathlib import Path
 
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
+from raft_assets.calls.limits import Limiter
 from raft_assets.calls.store import CallStore
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings import Endpoint, Limits, Role
 from raft_assets_tests.calls.conftest import ask_about
 
 if __name__ == "__main__":
     url, file, first, count, *leave = sys.argv[1:]
-    endpoint = Endpoint(Role.TEACHER, "openai", "model-1", url)
+    endpoint = Endpoint(Role.TEACHER, "openai", "model-1", url, limits=Limits(ceiling=4))
     store = CallStore(Path(file))
     client = open_client(endpoint, lambda: sys.exit("not embedded"))
-    caller = Caller(endpoint, model_version="", client=client, store=store, ceiling=4)
+    limiter = Limiter.of(Path(file).parent, endpoint, endpoint.model)
+    caller = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter)
     answers = caller.ask(ask_about(number) for number in range(int(first), int(first) + int(count)))
     for answer in answers:
         print(answer.key, flush=True)

@@ -1,7 +1,7 @@
 """A running model service, stores in fresh folders, and Callers whose clock is turned by hand."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from raft_assets.calls.attempts import Patience
 from raft_assets.calls.background import run
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
+from raft_assets.calls.limits import Limiter
 from raft_assets.calls.requests import Request
 from raft_assets.calls.store import CallStore
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings import Endpoint, Limits, Role
 from raft_assets_tests.calls.service import Service
 
 CANARY = "sk-canary-3f9a77c1"  # a key that must be seen by the service and nowhere else
@@ -67,18 +68,20 @@ def endpoint(service: Service) -> Endpoint:
 
 
 @pytest.fixture
-def caller(endpoint: Endpoint, store: CallStore, clock: Clock) -> Iterator[MakeCaller]:
-    """Makes Callers of the service; `caller()` is the usual one."""
+def caller(endpoint: Endpoint, store: CallStore, clock: Clock, tmp_path: Path) -> Iterator[MakeCaller]:
+    """Makes Callers of the service; `caller()` is the usual one, with at most 8 calls at once."""
     client = open_client(endpoint, _no_embedded_app)
 
-    def make(**settings: Any) -> Caller:
+    def make(ceiling: int = 8, **settings: Any) -> Caller:
+        patience = clock.patience()
         chosen: dict[str, Any] = {
             "model_version": "",
             "client": client,
             "store": store,
-            "patience": clock.patience(),
+            "patience": patience,
+            "limiter": Limiter(tmp_path / "limits.json", Limits(ceiling), clock=patience.clock),
         } | settings
-        return Caller(chosen.pop("endpoint", endpoint), **chosen)
+        return Caller(replace(chosen.pop("endpoint", endpoint), limits=Limits(ceiling)), **chosen)
 
     yield make
     run(client.close())

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from raft_assets.calls.background import run
 from raft_assets.calls.clients import ASGIApp, open_client
 from raft_assets.calls.engine import Caller
+from raft_assets.calls.limits import Limiter
 from raft_assets.calls.store import CallStore
 from raft_assets.errors import EndpointError
 from raft_assets.settings import Endpoint, Role
@@ -33,7 +34,8 @@ def not_embedded() -> ASGIApp:
 
 def ask_once(endpoint: Endpoint, store: CallStore, app: Callable[[], Any] = not_embedded) -> str:
     client = open_client(endpoint, app)
-    (answer,) = Caller(endpoint, model_version="", client=client, store=store).ask([ask_about(1)])
+    limiter = Limiter.of(store.path.parent, endpoint, endpoint.model)
+    (answer,) = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter).ask([ask_about(1)])
     run(client.close())
     return answer.text
 

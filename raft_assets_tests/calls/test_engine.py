@@ -22,10 +22,11 @@ from starlette.routing import Route
 from raft_assets.calls.background import background_loop, run
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import CHARACTERS_PER_CALL, LOST_IN_A_ROW, TEXTS_PER_CALL, Caller, text_batches
+from raft_assets.calls.limits import Limiter
 from raft_assets.calls.requests import Progress, Request, Tally, Usage
 from raft_assets.calls.store import CallStore
 from raft_assets.errors import EndpointError, RaftError
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings import Endpoint, Limits, Role
 from raft_assets_tests.calls.conftest import CANARY, Clock, MakeCaller, ask_about
 from raft_assets_tests.calls.service import Reply, Service, chat, completion, error, vector
 
@@ -81,9 +82,10 @@ def test_at_most_ceiling_calls_are_in_flight_and_all_of_them_are_used(store: Cal
         return JSONResponse(chat("fine").body)
 
     app = Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])
-    endpoint = Endpoint(Role.TEACHER, "embedded", "embedded-teacher")
+    endpoint = Endpoint(Role.TEACHER, "embedded", "embedded-teacher", limits=Limits(ceiling=5))
     client = open_client(endpoint, lambda: app)
-    asking = Caller(endpoint, model_version="1", client=client, store=store, ceiling=5)
+    limiter = Limiter.of(store.path.parent, endpoint, endpoint.model)
+    asking = Caller(endpoint, model_version="1", client=client, store=store, limiter=limiter)
     assert (
         len(list(zip(asking.ask(map(ask_about, range(40))), asking.ask(map(ask_about, range(40, 80))), strict=True)))
         == 40
@@ -168,12 +170,26 @@ def test_progress_tells_what_was_done_and_what_waits(caller: MakeCaller) -> None
 def test_what_the_service_answered_has_a_status_and_is_stored(
     service: Service, caller: MakeCaller, reply: Reply, status: str, text: str
 ) -> None:
-    service.replies = [reply]
+    service.rule = lambda _: reply
     (first,) = caller().ask([ask_about(1)])
     (second,) = caller().ask([ask_about(1)])
     assert (first.status, first.text) == (second.status, second.text) == (status, text)
     assert bool(first.detail) == (status != "ok")
-    assert len(service.seen) == 1
+    assert len(service.seen) == (2 if status == "truncated" else 1)
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_once_more_with_room(service: Service, caller: MakeCaller) -> None:
+    service.replies = [chat("cut o", finish="length"), chat("whole")]
+    (answer,) = caller().ask([ask_about(1)])
+    assert (answer.status, answer.text) == ("ok", "whole")
+    assert [seen.body["max_completion_tokens"] for seen in service.seen] == [50, 200]
+    assert answer.usage == USAGE + USAGE  # both were paid
+
+
+def test_where_more_room_is_refused_the_answer_that_was_cut_off_is_kept(service: Service, caller: MakeCaller) -> None:
+    service.replies = [chat("cut o", finish="length"), error(400, message="max_tokens is too large")]
+    (answer,) = caller().ask([ask_about(1)])
+    assert (answer.status, answer.text) == ("truncated", "cut o")
 
 
 # ---------------------------------------------------------------- tries
@@ -225,13 +241,27 @@ def test_pauses_double_and_a_call_is_given_up_after_six_tries(
 def test_a_call_is_given_up_rather_than_wait_longer_than_two_minutes(
     service: Service, caller: MakeCaller, clock: Clock
 ) -> None:
-    service.rule = lambda _: error(429, retry_after="50")
+    service.rule = lambda _: error(503, retry_after="50")
     (answer,) = caller().ask([ask_about(1)])
     assert answer.status == "failed"
     assert clock.slept == [50.0, 50.0]
-    service.rule = lambda _: error(429, retry_after="3600")
+
+
+def test_a_service_without_room_is_waited_for_by_the_half_hour(
+    service: Service, caller: MakeCaller, clock: Clock
+) -> None:
+    service.replies = [error(429, retry_after="50")] * 30
     (answer,) = caller().ask([ask_about(1)])
-    assert len(clock.slept) == 2
+    assert answer.status == "ok"
+    assert clock.slept == [50.0] * 30
+    service.rule = lambda _: error(429, retry_after="500")
+    (answer,) = caller().ask([ask_about(2)])
+    assert answer.status == "failed"
+    assert clock.slept[30:] == [500.0] * 3
+    service.rule = lambda _: error(429, retry_after="3600")
+    (answer,) = caller().ask([ask_about(3)])
+    assert answer.status == "failed"
+    assert len(clock.slept) == 33
 
 
 def test_a_failed_call_is_not_stored_and_others_go_on(service: Service, caller: MakeCaller) -> None:
@@ -279,7 +309,8 @@ def test_a_service_that_is_down_stops_the_stream_instead_of_losing_every_row(
 def test_a_service_that_is_not_there_is_one_sentence(store: CallStore, clock: Clock) -> None:
     endpoint = Endpoint(Role.JUDGE, "openai", "m", "http://127.0.0.1:9/v1", SecretStr(CANARY))
     client = open_client(endpoint, lambda: pytest.fail("not embedded"))
-    asking = Caller(endpoint, model_version="", client=client, store=store, patience=clock.patience())
+    limiter = Limiter.of(store.path.parent, endpoint, endpoint.model)
+    asking = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter, patience=clock.patience())
     (answer,) = asking.ask([ask_about(1)])
     assert answer.detail == "JUDGE gave no answer: the connection failed, after 6 tries."
     run(client.close())

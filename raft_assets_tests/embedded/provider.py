@@ -21,8 +21,8 @@ from openai.types.fine_tuning import FineTuningJob
 from starlette.applications import Starlette
 
 from raft_assets.embedded.app import EmbeddedSettings
-from raft_assets.embedded.locks import try_exclusive
 from raft_assets.raft.contract import render_answer, render_messages
+from raft_assets.raft.locks import try_exclusive
 
 T = TypeVar("T")
 

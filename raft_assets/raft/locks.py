@@ -8,12 +8,15 @@ from pathlib import Path
 
 
 @contextmanager
-def exclusive(file: Path) -> Iterator[None]:
-    """Waits for the lock and holds it, for sections of milliseconds; threads of one process exclude one another too."""
+def exclusive(file: Path) -> Iterator[int]:
+    """Waits for the lock and holds it, for sections of milliseconds; threads of one process exclude one another too.
+
+    Gives the file's descriptor, open for reading and writing.
+    """
     descriptor = _open(file)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -27,6 +30,16 @@ def try_exclusive(file: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def is_free(file: Path) -> bool:
+    """Whether nobody holds the lock; also where there is no such file."""
+    if not file.exists():
+        return True
+    descriptor = try_exclusive(file)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is not None
 
 
 def _open(file: Path) -> int:
