@@ -29,6 +29,7 @@ FIRST_WINDOW = 4  # calls at once before anything is known
 DECREASE, LARGEST_DECREASE = 0.9, 0.5  # of the window, in one round: always half would leave a quarter unused
 PROBE_AFTER = 50  # answers before a window that was rejected is tried again: at most 2 % of calls are rejected by it
 REJECTIONS_IN_A_ROW = 3  # without an answer between them: a rate is exhausted, and everybody waits
+LONGEST_PAUSE_S = 120.0  # for everybody; what is asked to wait longer, a day's quota, ends as failed calls and is told
 BURST_S = 10.0  # Azure counts rates over 1 to 10 seconds, not over the minute
 PACE = 0.99  # of the limit: two clocks differ
 SHORTEST_WAIT_S = 1e-3  # below it clocks and sleeps don't tell one moment from the next
@@ -244,7 +245,7 @@ class Limiter:
         taken = max(1.0, min(float(state.in_flight), DECREASE * window), LARGEST_DECREASE * window)
         state.window = min(state.window, taken)
         state.peak = max(2.0, min(window, float(state.in_flight + 1)))
-        if state.rejections >= REJECTIONS_IN_A_ROW and turn.rejected_for_s:
+        if state.rejections >= REJECTIONS_IN_A_ROW and 0 < (turn.rejected_for_s or 0) <= LONGEST_PAUSE_S:
             state.paused_until = max(state.paused_until, now + turn.rejected_for_s)
             state.window, state.peak = state.before  # a rate is exhausted, which says nothing of calls at once
 

@@ -258,10 +258,6 @@ def test_a_service_without_room_is_waited_for_by_the_half_hour(
     (answer,) = caller().ask([ask_about(2)])
     assert answer.status == "failed"
     assert clock.slept[30:] == [500.0] * 3
-    service.rule = lambda _: error(429, retry_after="3600")
-    (answer,) = caller().ask([ask_about(3)])
-    assert answer.status == "failed"
-    assert len(clock.slept) == 33
 
 
 def test_a_failed_call_is_not_stored_and_others_go_on(service: Service, caller: MakeCaller) -> None:
