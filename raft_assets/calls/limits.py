@@ -245,8 +245,9 @@ class Limiter:
         taken = max(1.0, min(float(state.in_flight), DECREASE * window), LARGEST_DECREASE * window)
         state.window = min(state.window, taken)
         state.peak = max(2.0, min(window, float(state.in_flight + 1)))
-        if state.rejections >= REJECTIONS_IN_A_ROW and 0 < (turn.rejected_for_s or 0) <= LONGEST_PAUSE_S:
-            state.paused_until = max(state.paused_until, now + turn.rejected_for_s)
+        after_s = turn.rejected_for_s or 0.0
+        if state.rejections >= REJECTIONS_IN_A_ROW and 0 < after_s <= LONGEST_PAUSE_S:
+            state.paused_until = max(state.paused_until, now + after_s)
             state.window, state.peak = state.before  # a rate is exhausted, which says nothing of calls at once
 
     def _learn(self, state: _State, headers: Mapping[str, str], now: float) -> None:
