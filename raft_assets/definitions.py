@@ -30,8 +30,8 @@ def definitions() -> dg.Definitions:
             ),
             dg.define_asset_job(
                 "dataset",
-                selection=dg.AssetSelection.assets("training_files").upstream(),
-                description="From documents to training files: nothing is trained yet.",
+                selection=dg.AssetSelection.assets("data_card").upstream(),
+                description="From documents to training files and data card: nothing is trained yet.",
             ),
             dg.define_asset_job(
                 "evaluation",

@@ -26,6 +26,7 @@ from raft_assets.raft.files import (
     refused_folders,
 )
 from raft_assets.raft.identity import digest
+from raft_assets.raft.markdown import code
 from raft_assets.settings import Endpoint, Role, Section, Workplace
 
 DATA_VERSION_TAG = "dagster/data_version"
@@ -165,18 +166,13 @@ def _describe_group(group: str, roles: tuple[Role, ...]) -> str:
 
 
 def _describe_files(files: list[DocumentFile]) -> dict[str, Any]:
-    listed = "\n".join(f"| `{_plain(file.path)}` | {file.size:,} | `{file.content_hash[:12]}` |" for file in files[:50])
+    listed = "\n".join(f"| {code(file.path)} | {file.size:,} | `{file.content_hash[:12]}` |" for file in files[:50])
     more = f"\n\n… and {len(files) - 50} more" if len(files) > 50 else ""
     return {
         "documents": len(files),
         "bytes": sum(file.size for file in files),
         "files": dg.MetadataValue.md(f"| file | bytes | SHA-256 |\n|---|---:|---|\n{listed}{more}"),
     }
-
-
-def _plain(path: str) -> str:
-    """A path that can't leave its cell or its code span."""
-    return " ".join(path.replace("|", "¦").replace("`", "´").split())
 
 
 def _last_version(instance: dg.DagsterInstance, observation: Observation) -> str | None:

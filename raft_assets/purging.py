@@ -21,8 +21,10 @@ from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.errors import DataError
 from raft_assets.evaluation.report import render_index
 from raft_assets.partitions import DOMAIN_PARTITIONS
-from raft_assets.raft.files import check_domain_name, domain_folder, domain_names, list_documents
+from raft_assets.raft.files import PAIRS_FILE, check_domain_name, domain_folder, domain_names, list_documents
+from raft_assets.raft.pairs import WrittenPair
 from raft_assets.raft.tables import ModelAnswer, QAPair, SourceDocument
+from raft_assets.raft.written import written_lines
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
@@ -69,7 +71,11 @@ def _purged(
     results = ResultsStore(path=str(workplace.results))
     pages = _pages(lake, domain, document)
     parsed = _parsed(workplace, {page.content_hash for page in pages})
-    holds_text = _finder([*(page.text for page in pages), *(text for file in parsed for text in _texts_of(file))])
+    texts = [*(page.text for page in pages), *(text for file in parsed for text in _texts_of(file))]
+    holds_text = _finder([*texts, *_imported_texts(lake, domain, document)])
+    if copies := _copies(workplace, domain, holds_text) if document else []:
+        lines = ", ".join(map(str, copies))
+        yield f"{PAIRS_FILE}: not touched; delete its lines {lines} yourself, they hold the text"
     keys = _calls_about(lake, domain, document)
     with CallStore(workplace.calls) as store:
         forgotten = store.forget(lambda call: call.key in keys or _is_of(call, holds_text))
@@ -115,17 +121,43 @@ def _calls_about(lake: Lake, domain: str, document: str | None) -> set[str]:
     """Keys of the calls behind the present tables that asked about the text."""
     if not lake.exists("qa_pairs", domain):
         return set()
-    pairs = [pair for pair in lake.rows("qa_pairs", domain, QAPair) if document in (None, pair.path)]
-    chunks = {pair.chunk_id for pair in pairs}
+    pairs = [pair for pair in lake.rows("qa_pairs", domain, QAPair) if _is_about(pair, document)]
+    questions = {pair.question_id for pair in pairs}
+    chunks = {pair.chunk_id for pair in pairs if document != PAIRS_FILE}
     answers = [
         answer
         for table in ("baseline_answers", "student_answers")
         if lake.exists(table, domain)
         for answer in lake.rows(table, domain, ModelAnswer)
-        if document is None or not chunks.isdisjoint(answer.document_chunk_ids)
+        if document is None or answer.question_id in questions or not chunks.isdisjoint(answer.document_chunk_ids)
     ]
     asked = {key for pair in pairs for key in (pair.question_call, pair.answer_call)}
     return asked | {answer.call for answer in answers}
+
+
+def _is_about(pair: QAPair, document: str | None) -> bool:
+    """Whether a pair goes with the document; imported pairs go with the file that held them, too."""
+    return document in (None, pair.path) or (document == PAIRS_FILE and pair.is_imported)
+
+
+def _imported_texts(lake: Lake, domain: str, document: str | None) -> list[str]:
+    """What the domain's imported pairs ask and answer, where these are to be forgotten."""
+    if document not in (None, PAIRS_FILE) or not lake.exists("qa_pairs", domain):
+        return []
+    pairs = (pair for pair in lake.rows("qa_pairs", domain, QAPair) if pair.is_imported)
+    return [text for pair in pairs for text in (pair.question, pair.answer)]
+
+
+def _copies(workplace: Workplace, domain: str, holds_text: Callable[[str], bool]) -> list[int]:
+    """Lines of the domain's imported pairs that hold the text: the file is its owner's, as the documents are."""
+    if domain not in domain_names(workplace.data):
+        return []
+    file = domain_folder(workplace.data, domain) / PAIRS_FILE
+    return [
+        number
+        for number, pair in written_lines(file, WrittenPair)
+        if holds_text(pair.oracle) or holds_text(pair.answer)
+    ]
 
 
 def _finder(texts: list[str]) -> Callable[[str], bool]:

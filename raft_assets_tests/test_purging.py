@@ -1,19 +1,22 @@
 """A purge leaves no text behind, and touches nothing else."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from raft_assets.calls.store import CallStore
+from raft_assets.raft.tables import Chunk
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
+from raft_assets_tests.raft.builders import an_answer
 
 
 def test_a_purged_document_leaves_no_text_behind(copied: Project) -> None:
     secret = "The vault of the Heligoland bat museum opens with the code 4711 on Sundays in winter."
     copied.write(f"data/{SMALL}/secret.txt", f"# Secret\n\n{secret} The vault was built by Anna Petersen in 1903.\n")
-    assert copied.materialize(SMALL, "training_files")
+    assert copied.materialize(SMALL, "data_card")
     assert holders(copied.folder / ".raft", "Heligoland")
     refused = copied.raft("purge", SMALL, "--document", "secret.txt", "--yes")
     assert refused.returncode == 2
@@ -22,6 +25,7 @@ def test_a_purged_document_leaves_no_text_behind(copied: Project) -> None:
     purged = copied.raft("purge", SMALL, "--document", "secret.txt", "--yes")
     assert purged.returncode == 0, purged.stderr
     assert holders(copied.folder / ".raft", "Heligoland") == []
+    assert not copied.lake.path("data_card", SMALL, "").exists()
     assert copied.materialize(SMALL, "qa_pairs")
     assert copied.metadata("qa_pairs", SMALL)["calls_made"] == 0
 
@@ -34,6 +38,23 @@ def test_a_document_that_was_deleted_and_run_without_is_purged_as_well(copied: P
     assert copied.materialize(SMALL, "training_files")
     assert copied.raft("purge", SMALL, "--yes").returncode == 0
     assert holders(copied.folder / ".raft", "Heligoland") == []
+
+
+def test_purged_imported_pairs_leave_no_text_behind_and_a_copy_in_them_is_told(copied: Project) -> None:
+    chunk = next(iter(copied.lake.rows("chunks", SMALL, Chunk)))
+    answer = an_answer(chunk.text, "Heligoland, said the keeper of the old lighthouse on the cliff by the sea")
+    pair = {"question": "Which island does the keeper of Heligoland name here?", "answer": answer, "oracle": chunk.text}
+    file = copied.write(f"data/{SMALL}/pairs.jsonl", json.dumps(pair) + "\n")
+    assert copied.materialize(SMALL, "data_card")
+    assert holders(copied.folder / ".raft", "Heligoland")
+    file.unlink()
+    assert copied.raft("purge", SMALL, "--document", "pairs.jsonl", "--yes").returncode == 0
+    assert holders(copied.folder / ".raft", "Heligoland") == []
+    file.write_text(f"\n{json.dumps(pair)}\n", "utf-8")
+    assert copied.materialize(SMALL, "source_documents")
+    (copied.folder / "data" / SMALL / chunk.path).unlink()
+    told = copied.raft("purge", SMALL, "--document", chunk.path, "--yes").stdout
+    assert "delete its lines 2 yourself" in told
 
 
 @pytest.mark.parametrize("name", ["..", "/etc", "nowhere", "a/b", "."])

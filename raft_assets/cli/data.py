@@ -1,6 +1,7 @@
 """Commands about what was made: export, import, report, purge."""
 
 import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -36,6 +37,8 @@ from raft_assets.settings import Workplace
 def export(domain: str, form: str, container: str, target: Path) -> None:
     """Writes the QA dataset of a domain for other tools; Hugging Face `datasets` reads the folder.
 
+    Data card (DATA_CARD.md, data_card.json) and manifest stand beside the rows.
+
     \b
     Examples:
       raft export bats --to out/bats
@@ -55,8 +58,29 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
         settings=workplace.settings(name).values,
         oracles={chunk.chunk_id: chunk.text for chunk in lake.rows("chunks", name, Chunk)} if form == "hf" else {},
     )
-    for file in files:
+    for file in [*files, *_copy_card(lake, name, target)]:
         click.echo(file)
+
+
+def _copy_card(lake: Lake, domain: str, target: Path) -> Iterator[Path]:
+    """Data card and manifest beside an export of the rows that they are about; others than those are removed."""
+    from raft_assets.raft.datacard import CARD_FILE, CARD_RECORD, MANIFEST_FILE
+    from raft_assets.raft.manifest import Manifest
+
+    manifest = lake.read_lines("data_card", domain, MANIFEST_FILE)
+    is_of_the_rows = bool(manifest) and (
+        Manifest.model_validate_json(manifest).digests["qa_dataset"] == lake.digest("qa_dataset", domain)
+    )
+    for name in (CARD_FILE, CARD_RECORD, MANIFEST_FILE):
+        if is_of_the_rows:
+            (target / name).write_bytes(lake.read_lines("data_card", domain, name))
+            yield target / name
+        else:
+            (target / name).unlink(missing_ok=True)
+    if not is_of_the_rows:
+        click.echo(
+            f"Without a data card, for there is none of these rows: raft run {domain!r} --select data_card", err=True
+        )
 
 
 @click.command("import")

@@ -6,6 +6,7 @@ import click
 
 from raft_assets.cli.data import export, import_, purge, report
 from raft_assets.cli.look import config, doctor, domains, status
+from raft_assets.cli.rebuild import rebuild
 from raft_assets.cli.run import run
 from raft_assets.cli.servers import serve, ui
 from raft_assets.errors import RaftError
@@ -27,7 +28,7 @@ def raft() -> None:
     """
 
 
-for command in (run, status, config, domains, report, serve, ui, export, import_, doctor, purge):
+for command in (run, status, config, domains, report, serve, ui, export, import_, rebuild, doctor, purge):
     raft.add_command(command)
 
 

@@ -99,6 +99,11 @@ class QAPair(Row):
     question_call: str = Field(description="key in the call store of the call that asked")
     answer_call: str = Field(description="key in the call store of the call that answered")
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether another tool made the pair: no call of ours asked."""
+        return not self.question_call
+
 
 class RaftRow(Row):
     """A RAFT row: a question, its documents in order, and the answer to learn."""

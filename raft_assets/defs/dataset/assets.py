@@ -1,4 +1,4 @@
-"""Golden questions, QA pairs, RAFT rows and the student's training files."""
+"""Golden questions, QA pairs, RAFT rows, the student's training files and the data card."""
 
 import json
 from collections import Counter
@@ -11,21 +11,35 @@ import numpy as np
 
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, markdown_table
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
-from raft_assets.observation import PAIRS, QUESTIONS, ROLES, settings_key
+from raft_assets.observation import DOCUMENTS, PAIRS, QUESTIONS, ROLES, resolved_model, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import log_progress
 from raft_assets.raft.contract import CONTRACT_VERSION
+from raft_assets.raft.datacard import CARD_FILE, CARD_RECORD, CARD_VERSION, MANIFEST_FILE, render_card
+from raft_assets.raft.datacard import data_card as describe_dataset
 from raft_assets.raft.dataset import DATASET_VERSION, assemble, leaks
 from raft_assets.raft.files import PAIRS_FILE, QUESTIONS_FILE, domain_folder
 from raft_assets.raft.formats import FORMATS_VERSION, training_lines, training_stats
 from raft_assets.raft.gates import GATES_VERSION, REASONS, judge_pairs
 from raft_assets.raft.generation import draft_pairs
 from raft_assets.raft.golden import GOLDEN_VERSION, parse_questions, resolve_golden
+from raft_assets.raft.identity import digest
 from raft_assets.raft.pairs import imported_drafts, parse_pairs
 from raft_assets.raft.questions import PROMPT_VERSION
 from raft_assets.raft.reading import documents_of
 from raft_assets.raft.retrieval import Index
-from raft_assets.raft.tables import Chunk, ChunkEmbedding, GoldenQuestion, QAPair, RaftRow, SourceDocument, Split
+from raft_assets.raft.tables import (
+    Chunk,
+    ChunkEmbedding,
+    GoldenQuestion,
+    QAPair,
+    QuarantinedFile,
+    RaftRow,
+    SourceDocument,
+    Split,
+)
+from raft_assets.raft.versions import CODE_VERSIONS
+from raft_assets.rebuilding import manifest_of
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import Role
@@ -278,6 +292,61 @@ def training_files(
             "dropped_as_too_long": len(too_long),
             "tokenizer": tokenizer,
             "byte_order_mark": bom,
+        },
+    )
+
+
+@dg.asset(
+    partitions_def=domains,
+    group_name="dataset",
+    kinds={"markdown", "json"},
+    owners=["team:raft"],
+    tags={"stage": "dataset"},
+    code_version=".".join((CARD_VERSION, *CODE_VERSIONS.values())),
+    deps=[
+        source_documents,
+        chunks,
+        golden_questions,
+        qa_pairs,
+        qa_dataset,
+        training_files,
+        DOCUMENTS,
+        QUESTIONS,
+        PAIRS,
+        *map(settings_key, ("documents", "chunks", "embedding", "prompt", "questions", "dataset", "training_files")),
+    ],
+)
+def data_card(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """What the data set was made of, its amounts and its limits, for people and as JSON; and the manifest from which
+    `raft rebuild` builds the same rows again.
+    """
+    domain = context.partition_key
+    manifest = manifest_of(models.workplace, lake, domain)
+    card = describe_dataset(
+        manifest,
+        documents=lake.rows("source_documents", domain, SourceDocument),
+        quarantine=lake.rows("quarantine", domain, QuarantinedFile),
+        chunks=lake.rows("chunks", domain, Chunk),
+        golden=lake.rows("golden_questions", domain, GoldenQuestion),
+        pairs=lake.rows("qa_pairs", domain, QAPair),
+        rows=lake.rows("qa_dataset", domain, RaftRow),
+        training=lake.read_record("training_files", domain),
+        student=resolved_model(models.endpoints[Role.STUDENT], models.workplace),
+    )
+    texts = {
+        CARD_FILE: render_card(card),
+        CARD_RECORD: [json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True)],
+        MANIFEST_FILE: [manifest.model_dump_json(indent=1)],
+    }
+    files = {name: lake.write_lines("data_card", domain, name, lines) for name, lines in texts.items()}
+    counts = {name: value for name, value in card["counts"].items() if isinstance(value, int)}
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(digest(*(file.digest for file in files.values()))),
+        metadata={
+            "path": dg.MetadataValue.path(str(lake.path("data_card", domain, ""))),
+            "qa_dataset": manifest.digests["qa_dataset"],
+            **counts,
+            "limits": dg.MetadataValue.md("\n".join(f"- {limit}" for limit in card["limits"])),
         },
     )
 

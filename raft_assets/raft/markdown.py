@@ -1,0 +1,31 @@
+"""Untrusted text in Markdown: shown as it is, never as markup."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+CODE_CHARACTERS = 240
+
+
+def code(text: object) -> str:
+    """The text as a code span that it can't leave, nor the cell of a table; look-alikes stand for ` and |."""
+    line = " ".join(str(text).replace("`", "´").replace("|", "¦").split())
+    line = line if len(line) <= CODE_CHARACTERS else line[: CODE_CHARACTERS - 1] + "…"
+    return f"`{line}`" if line else "–"
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Lines of a table with the keys of the first row as its head, numbers at the right; all text is a code span."""
+    contents = list(rows)
+    if not contents:
+        return ["None."]
+    head = list(contents[0])
+    numeric = [isinstance(contents[0][name], int | float) for name in head]
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{'|'.join('---:' if is_number else '---' for is_number in numeric)}|",
+        *(f"| {' | '.join(_cell(row[name]) for name in head)} |" for row in contents),
+    ]
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else code(value)

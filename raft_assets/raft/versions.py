@@ -1,0 +1,34 @@
+"""The versions of the code that makes a data set, by what they are about; a data card and a manifest name them."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from types import MappingProxyType
+
+from raft_assets.raft.chunking import CHUNKING_VERSION
+from raft_assets.raft.contract import CONTRACT_VERSION
+from raft_assets.raft.dataset import DATASET_VERSION
+from raft_assets.raft.formats import FORMATS_VERSION
+from raft_assets.raft.gates import GATES_VERSION
+from raft_assets.raft.golden import GOLDEN_VERSION
+from raft_assets.raft.questions import PROMPT_VERSION
+from raft_assets.raft.reading import READING_VERSION
+
+CODE_VERSIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "reading": READING_VERSION,
+        "chunking": CHUNKING_VERSION,
+        "golden_questions": GOLDEN_VERSION,
+        "prompts": PROMPT_VERSION,
+        "contract": CONTRACT_VERSION,
+        "gates": GATES_VERSION,
+        "dataset": DATASET_VERSION,
+        "formats": FORMATS_VERSION,
+    }
+)
+# packages of others that decide what is read from a file and how it is cut and counted
+_PACKAGES = ("raft-assets", "bpe-openai", "mammoth", "numpy", "pypdfium2", "selectolax", "semantic-text-splitter")
+
+
+def package_versions() -> dict[str, str]:
+    """What is installed of the packages that a data set may depend on."""
+    return {name: version(name) for name in _PACKAGES}
