@@ -56,7 +56,7 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
         container,  # type: ignore[arg-type]
         target,
         settings=workplace.settings(name).values,
-        oracles={chunk.chunk_id: chunk.text for chunk in lake.rows("chunks", name, Chunk)} if form == "hf" else {},
+        oracles={chunk.chunk_id: chunk.passage for chunk in lake.rows("chunks", name, Chunk)} if form == "hf" else {},
     )
     for file in [*files, *_copy_card(lake, name, target)]:
         click.echo(file)

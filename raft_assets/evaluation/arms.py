@@ -69,7 +69,7 @@ def items(
     Golden questions without known evidence, and those that the documents don't answer, are asked in the retrieved arm
     only. `nearest` gives the chunks nearest to a question, nearest first.
     """
-    text_of = {chunk.chunk_id: chunk.text for chunk in chunks}
+    text_of = {chunk.chunk_id: chunk.passage for chunk in chunks}
     pool = Pool(chunks, near_duplicate=dataset.near_duplicate)
     evaluated = _limited((row for row in rows if row.split == "eval"), evaluation.max_rows, dataset.seed)
     asked = [

@@ -1,7 +1,8 @@
 """Documents become chunks: passages of at most so many tokens that break at the document's own structure.
 
 `document_text[chunk.start:chunk.end] == chunk.text`, every word of a document stands in a chunk, and the same document
-and settings give the same chunks on every machine.
+and settings give the same chunks on every machine. The maximum holds for the passage: where an API description is
+continued, its signature counts too.
 """
 
 import bisect
@@ -21,7 +22,7 @@ from raft_assets.raft.reading import ReadDocument
 from raft_assets.raft.tables import Chunk
 from raft_assets.settings import ChunkSettings
 
-CHUNKING_VERSION = "1"  # changes whenever the same document and settings give other chunks
+CHUNKING_VERSION = "2"  # changes whenever the same document and settings give other chunks
 
 _MODEL_OF_TOKENIZER = {
     "o200k_base": "gpt-4o",
@@ -36,6 +37,8 @@ _FULL = (1.0, 0.9, 0.8, 0.65)
 _HEADING_LINE = re.compile(r"#{1,6}[ \t]")
 # a full stop that ends no sentence; hiding one that does only makes two sentences stay together
 _ABBREVIATION = re.compile(r"\b((?:Mr|Mrs|Ms|Dr|Prof|St|Gen|Col|Capt|Lt|Sgt|Rev|Hon|vs|No|Fig|[A-Z]))\.(?=\s)")
+_CALL, _NAME = (re.compile(rf"^{field}: [^\n]*", re.MULTILINE) for field in ("api_call", "api_name"))
+_SIGNATURE = 0.5  # share of the maximum that a repeated signature may take
 _LINE_WITHIN_FIELD = re.compile(r"\n(?!\n|[A-Za-z_][\w.]*: )")
 
 Span = tuple[int, int]
@@ -45,12 +48,12 @@ def chunk_document(document: ReadDocument, settings: ChunkSettings) -> list[Chun
     """The chunks of a document, in order."""
     cutter = _Cutter(document.document_text, _layout(document), settings)
     parts = _parts(document)
-    # entries of an API list stay apart, sections that are too small may be joined
-    runs = [[part] for part in parts] if document.kind == "api" else [parts]
-    spans = [
-        span for run in runs for span in cutter.without_crumbs([piece for part in run for piece in cutter.pieces(part)])
-    ]
-    return list(_rows(document, spans, settings))
+    if document.kind == "api":  # entries stay apart
+        signed = [piece for part in parts for piece in _entry_pieces(cutter, part)]
+    else:  # sections that are too small may be joined
+        pieces = [piece for part in parts for piece in cutter.pieces(part)]
+        signed = [(span, "") for span in cutter.without_crumbs(pieces)]
+    return list(_rows(document, signed, settings))
 
 
 def token_count(text: str, tokenizer: str) -> int:
@@ -114,6 +117,31 @@ def _line_end(text: str, offset: int) -> int:
     return len(text) if end < 0 else end
 
 
+# ---- API descriptions ----
+
+
+def _entry_pieces(cutter: "_Cutter", entry: _Part) -> list[tuple[Span, str]]:
+    """The pieces of an API description; each that doesn't hold the signature itself has it beside it."""
+    whole = list(cutter.pieces(entry))
+    if len(whole) < 2:
+        return [(span, "") for span in whole]
+    first, last, signature = _signature(cutter, entry)
+    signing = replace(cutter, before=f"{signature}\n" if signature else "")
+    spans = signing.without_crumbs(list(signing.pieces(entry)))
+    return [((start, end), "" if start <= first and last <= end else signature) for start, end in spans]
+
+
+def _signature(cutter: "_Cutter", entry: _Part) -> tuple[int, int, str]:
+    """Where the signature stands and its one line: the call, or the name where the call leaves too little room."""
+    for field in (_CALL, _NAME):
+        found = field.search(cutter.layout, entry.start, entry.end)
+        if found:
+            line = " ".join(cutter.text[found.start() : found.end()].split())
+            if token_count(f"{line}\n", cutter.settings.tokenizer) <= _SIGNATURE * cutter.settings.chunk_size:
+                return found.start(), found.end(), line
+    return entry.start, entry.start, ""
+
+
 # ---- pieces ----
 
 
@@ -124,6 +152,7 @@ class _Cutter:
     text: str
     layout: str
     settings: ChunkSettings
+    before: str = ""  # what stands before every piece when it is shown, and counts
 
     def pieces(self, part: _Part) -> Iterator[Span]:
         """The part in pieces within the maximum, its headings with what follows them."""
@@ -132,11 +161,11 @@ class _Cutter:
             yield from [(start, end)] if start < end else []
             return
         body, _ = self._trimmed(part.body, part.end)
-        room = self.settings.chunk_size - self._tokens(start, body)
+        room = self._room - self._tokens(start, body)
         if body in (start, end) or room < _LEAST_ROOM * self.settings.chunk_size:
-            found = self._split(start, end, self.settings.chunk_size)
+            found = self._split(start, end, self._room)
         else:
-            found = self._split(body, end, self.settings.chunk_size)
+            found = self._split(body, end, self._room)
             if not self._fits(start, found[0][1]):
                 found[:1] = self._split(*found[0], room)
             found[0] = (start, found[0][1])
@@ -172,7 +201,7 @@ class _Cutter:
         if len(pieces) < 2 or not self._only_headings(pieces[-1]):
             return pieces
         *before, previous, last = pieces
-        room = self.settings.chunk_size - self._tokens(previous[1], last[1])
+        room = self._room - self._tokens(previous[1], last[1])
         if room < _LEAST_ROOM * self.settings.chunk_size:
             return pieces
         *kept, end = self._split(*previous, room)
@@ -214,8 +243,14 @@ class _Cutter:
     def _only_headings(self, piece: Span) -> bool:
         return all(_HEADING_LINE.match(line) for line in self.text[slice(*piece)].split("\n") if line)
 
+    @property
+    def _room(self) -> int:
+        return self.settings.chunk_size - token_count(self.before, self.settings.tokenizer)
+
     def _fits(self, start: int, end: int) -> bool:
-        return self._tokens(start, end) <= self.settings.chunk_size
+        passage = self.before + self.text[start:end]
+        # what precedes may also shorten a count: pieces that hold the signature themselves are shown without it
+        return max(token_count(passage, self.settings.tokenizer), self._tokens(start, end)) <= self.settings.chunk_size
 
     def _tokens(self, start: int, end: int) -> int:
         return token_count(self.text[start:end], self.settings.tokenizer)
@@ -229,15 +264,15 @@ class _Cutter:
 # ---- rows ----
 
 
-def _rows(document: ReadDocument, spans: Iterable[Span], settings: ChunkSettings) -> Iterator[Chunk]:
+def _rows(document: ReadDocument, signed: Iterable[tuple[Span, str]], settings: ChunkSettings) -> Iterator[Chunk]:
     text, marks = document.document_text, _headings(document)
     starts = [page.start for page in document.pages]
     occurrences: Counter[str] = Counter()
-    for start, end in spans:
+    for (start, end), signature in signed:
         content = text[start:end]
         first, last = bisect.bisect_right(starts, start) - 1, bisect.bisect_left(starts, end) - 1
         same = normalized(content)
-        yield Chunk(
+        chunk = Chunk(
             chunk_id=chunk_id(document.doc_id, content, occurrences[same]),
             doc_id=document.doc_id,
             path=document.path,
@@ -247,9 +282,11 @@ def _rows(document: ReadDocument, spans: Iterable[Span], settings: ChunkSettings
             start=start,
             end=end,
             heading=_heading_of(text, start, end, marks) or document.pages[first].heading,
+            signature=signature,
             text=content,
-            tokens=token_count(content, settings.tokenizer),
+            tokens=0,
         )
+        yield chunk.model_copy(update={"tokens": token_count(chunk.passage, settings.tokenizer)})
         occurrences[same] += 1
 
 

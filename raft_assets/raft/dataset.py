@@ -76,7 +76,7 @@ class Assembly:
         return RaftRow(
             question_id=pair.question_id,
             question=pair.question,
-            documents=[self._chunks[chunk_id].text for chunk_id in shown],
+            documents=[self._chunks[chunk_id].passage for chunk_id in shown],
             document_chunk_ids=shown,
             oracle_index=shown.index(pair.chunk_id) if has_oracle else None,
             has_oracle=has_oracle,

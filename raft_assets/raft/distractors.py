@@ -37,7 +37,9 @@ class Pool:
     def __init__(
         self, chunks: Iterable[Chunk], *, vectors: Mapping[str, Vector] | None = None, near_duplicate: float = 0.8
     ) -> None:
+        chunks = tuple(chunks)
         self._texts = {chunk.chunk_id: chunk.text for chunk in chunks}
+        self._passages = {chunk.chunk_id: chunk.passage for chunk in chunks}
         self._ids = sorted(self._texts)
         self._position = {name: position for position, name in enumerate(self._ids)}
         self._near_duplicate = near_duplicate
@@ -71,7 +73,7 @@ class Pool:
 
     def holds(self, chunk_id: str, answer: str) -> bool:
         """Whether the answer stands in the chunk word for word; never for an answer of stop words alone."""
-        return holds_phrase(self._texts[chunk_id], answer)
+        return holds_phrase(self._passages[chunk_id], answer)
 
     def _shingles_of(self, chunk_id: str) -> Shingles:
         return shingles(self._texts[chunk_id])

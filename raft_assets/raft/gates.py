@@ -184,7 +184,7 @@ def _is_quotation_missing(case: _Case) -> bool:
 
 
 def _is_misquoted(case: _Case) -> bool:
-    return not all(quote_is_verbatim(quote, case.draft.chunk.text) for quote in case.parsed.quotes)
+    return not all(quote_is_verbatim(quote, case.draft.chunk.passage) for quote in case.parsed.quotes)
 
 
 def _is_lost_in_retrieval(case: _Case) -> bool:
@@ -214,7 +214,7 @@ _GATES = (
         "support",
         "answer_not_supported",
         lambda case: case.is_final,
-        lambda case: support(case.parsed.final_answer, case.draft.chunk.text) < case.settings.min_support,
+        lambda case: support(case.parsed.final_answer, case.draft.chunk.passage) < case.settings.min_support,
     ),
     _Gate("open_question", "question_gives_answer", lambda case: case.is_final, _gives_answer),
     _Gate(

@@ -44,7 +44,7 @@ def imported_drafts(pairs: Iterable[WrittenPair], chunks: Iterable[Chunk]) -> It
     chunk_of_text: dict[str, Chunk] = {}
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
-        chunk_of_text.setdefault(normalized(chunk.text), chunk)
+        chunk_of_text.setdefault(normalized(chunk.passage), chunk)
         chunks_of[chunk.doc_id].append(chunk)
     documents = cache(lambda: [_Document(sorted(found, key=lambda chunk: chunk.start)) for found in chunks_of.values()])
 
@@ -86,7 +86,7 @@ def _best(places: Sequence[tuple[Chunk, int]], pair: WrittenPair) -> Chunk | Non
 
     def worth(place: tuple[Chunk, int]) -> tuple[int, int, str]:
         chunk, held = place
-        return sum(quote_is_verbatim(quote, chunk.text) for quote in quotes), held, chunk.chunk_id
+        return sum(quote_is_verbatim(quote, chunk.passage) for quote in quotes), held, chunk.chunk_id
 
     return max(places, key=worth)[0] if places else None
 

@@ -62,7 +62,7 @@ def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Re
     instructions, task = file.read_text("utf-8").split("\n---\n")
     messages = [
         {"role": "system", "content": instructions.strip()},
-        {"role": "user", "content": render_user(task.strip().replace("{count}", str(count)), [chunk.text])},
+        {"role": "user", "content": render_user(task.strip().replace("{count}", str(count)), [chunk.passage])},
     ]
     return _with_temperature(
         Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens}), settings
@@ -73,7 +73,7 @@ def answer_request_for(
     question: str, chunk: Chunk, settings: QuestionSettings, instructions: str | None = None
 ) -> Request:
     """Asks the teacher to answer a question from its oracle document alone, by the instructions set for the domain."""
-    request = answer_request(question, [chunk.text], "chat", settings.max_answer_tokens, instructions)
+    request = answer_request(question, [chunk.passage], "chat", settings.max_answer_tokens, instructions)
     return _with_temperature(request, settings)
 
 

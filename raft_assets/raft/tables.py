@@ -55,8 +55,16 @@ class Chunk(Row):
     start: int = Field(description="first character in document_text")
     end: int = Field(description="one past the last character in document_text")
     heading: str = Field(description="nearest heading, empty where there is none")
+    signature: str = Field(
+        default="", description="what a continued API description repeats before its text; empty elsewhere"
+    )
     text: str = Field(description="document_text[start:end]")
-    tokens: int = Field(description="length in tokens of the setting's tokenizer")
+    tokens: int = Field(description="length of the passage in tokens of the setting's tokenizer")
+
+    @property
+    def passage(self) -> str:
+        """What models are shown of the chunk: its text, behind the signature where it continues a description."""
+        return f"{self.signature}\n{self.text}" if self.signature else self.text
 
 
 class ChunkEmbedding(Row):

@@ -80,7 +80,7 @@ def test_chunks_are_spans_within_the_maximum_and_hold_every_word(text: str, kind
     for chunk in chunks:
         assert document.document_text[chunk.start : chunk.end] == chunk.text
         assert chunk.text == chunk.text.strip() != ""
-        assert chunk.tokens == token_count(chunk.text, how.tokenizer) <= how.chunk_size
+        assert chunk.tokens == token_count(chunk.passage, how.tokenizer) <= how.chunk_size
         assert chunk.page_from <= chunk.page_to
         covered[chunk.start : chunk.end] = [True] * len(chunk.text)
     assert all(held or character.isspace() for held, character in zip(covered, document.document_text, strict=True))
@@ -186,6 +186,30 @@ def test_a_long_entry_of_an_api_list_breaks_between_its_fields() -> None:
         "example_code",
         "meta.text",
     }
+
+
+def test_a_continued_api_description_repeats_its_signature_and_keeps_the_maximum() -> None:
+    entries = [
+        Section(1, "f", f"api_name: f\napi_call: f(x, *, y=1)\nfunctionality: {SENTENCE * 9}\nexample: {SENTENCE * 9}"),
+        Section(2, "g", "api_name: g\napi_call: g()"),
+    ]
+    chunks = chunk_document(make_document(entries, "api"), ChunkSettings(chunk_size=64))
+    first, *continued, other = chunks
+    assert first.passage == first.text
+    assert first.text.startswith("api_name: f\napi_call: f(x, *, y=1)")
+    assert len(continued) > 4
+    assert {chunk.signature for chunk in continued} == {"api_call: f(x, *, y=1)"}
+    assert all(chunk.passage == f"{chunk.signature}\n{chunk.text}" for chunk in continued)
+    assert all(token_count(chunk.passage, "o200k_base") <= 64 for chunk in chunks)
+    assert (other.text, other.signature) == ("api_name: g\napi_call: g()", "")
+
+
+def test_a_signature_that_would_fill_the_chunk_gives_way_to_the_name() -> None:
+    call = f"f({', '.join(f'argument_{number}=None' for number in range(40))})"
+    entry = Section(1, "f", f"api_name: f\napi_call: {call}\nfunctionality: {SENTENCE * 9}")
+    chunks = chunk_document(make_document([entry], "api"), ChunkSettings(chunk_size=64))
+    assert {chunk.signature for chunk in chunks} == {"", "api_name: f"}
+    assert all(token_count(chunk.passage, "o200k_base") <= 64 for chunk in chunks)
 
 
 # ---- identity ----
