@@ -153,9 +153,9 @@ def test_an_export_holds_every_row_of_its_split(finished: Project, tmp_path: Pat
     assert ended.returncode == 0, ended.stderr
     read = pd.read_parquet if container == "parquet" else lambda file: pd.read_json(file, lines=True)
     rows = list(finished.lake.rows("qa_dataset", SMALL, RaftRow))
-    for file in map(Path, ended.stdout.split()):
-        split = {"train": "train", "validation": "valid", "test": "eval"}[file.stem]
-        assert len(read(file)) == sum(row.split == split for row in rows)
+    files = {file.stem: file for file in map(Path, ended.stdout.split())}
+    for name, split in {"train": "train", "validation": "valid", "test": "eval"}.items():
+        assert len(read(files[name])) == sum(row.split == split for row in rows)
 
 
 def test_the_lake_opens_with_pandas(finished: Project) -> None:

@@ -89,7 +89,7 @@ def test_an_edited_document_asks_only_about_its_own_chunks(copied: Project) -> N
         + "\n\nThe brown long-eared bat is called the whispering bat by keepers in Leeds.\n",
         "utf-8",
     )
-    assert copied.not_fresh(SMALL) == {"source_documents": "stale"}
+    assert copied.not_fresh(SMALL) == {"source_documents": "stale", "data_card": "stale"}
     assert copied.states(SMALL)["source_documents"].reasons == (f"{DOCUMENTS.to_user_string()} changed",)
     assert copied.materialize(SMALL, "qa_pairs")
     new = [pair for pair in copied.lake.rows("qa_pairs", SMALL, QAPair) if pair.chunk_id not in before]
@@ -111,9 +111,10 @@ def test_a_white_space_edit_stops_where_the_data_is_equal_again(copied: Project)
 @pytest.mark.parametrize(
     ("settings", "stale"),
     [
-        ("chunks: {chunk_size: 100}", {"chunks"}),
-        ("questions: {questions_per_chunk: 2}", {"qa_pairs"}),
-        ("dataset: {distractors: 2}", {"qa_dataset", *ANSWERS}),
+        ("chunks: {chunk_size: 100}", {"chunks", "data_card"}),
+        ("questions: {questions_per_chunk: 2}", {"qa_pairs", "data_card"}),
+        ("dataset: {distractors: 2}", {"qa_dataset", "data_card", *ANSWERS}),
+        ("prompt: {instructions: null}", set()),  # what holds anyway
         ("student: {format: completion}", {"training_files", "deployment", *ANSWERS}),
         ("training: {n_epochs: 2}", {"finetuned_model"}),
         ("evaluation: {top_k: 2}", ANSWERS),
@@ -137,7 +138,7 @@ def test_golden_questions_reach_evaluation_and_hold_their_chunks_out_of_training
         "evidence": [evidence],
     }
     copied.write(f"data/{SMALL}/questions.jsonl", json.dumps(question) + "\n")
-    assert set(copied.not_fresh(SMALL)) == {"golden_questions"}
+    assert set(copied.not_fresh(SMALL)) == {"golden_questions", "data_card"}
     assert copied.materialize(SMALL, "qa_dataset")
     rows = list(copied.lake.rows("qa_dataset", SMALL, RaftRow))
     assert not any(chunk in (row.chunk_id, *row.document_chunk_ids) for row in rows if row.split != "eval")
