@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import bpe_openai
 from semantic_text_splitter import TextSplitter
@@ -133,8 +133,8 @@ def _entry_pieces(cutter: "_Cutter", entry: _Part) -> list[tuple[Span, str]]:
 
 def _signature(cutter: "_Cutter", entry: _Part) -> tuple[int, int, str]:
     """Where the signature stands and its one line: the call, or the name where the call leaves too little room."""
-    for field in (_CALL, _NAME):
-        found = field.search(cutter.layout, entry.start, entry.end)
+    for pattern in (_CALL, _NAME):
+        found = pattern.search(cutter.layout, entry.start, entry.end)
         if found:
             line = " ".join(cutter.text[found.start() : found.end()].split())
             if token_count(f"{line}\n", cutter.settings.tokenizer) <= _SIGNATURE * cutter.settings.chunk_size:
@@ -153,6 +153,7 @@ class _Cutter:
     layout: str
     settings: ChunkSettings
     before: str = ""  # what stands before every piece when it is shown, and counts
+    counted: dict[Span, int] = field(default_factory=dict)  # tokens; the same spans are asked for again and again
 
     def pieces(self, part: _Part) -> Iterator[Span]:
         """The part in pieces within the maximum, its headings with what follows them."""
@@ -248,12 +249,15 @@ class _Cutter:
         return self.settings.chunk_size - token_count(self.before, self.settings.tokenizer)
 
     def _fits(self, start: int, end: int) -> bool:
+        if self._tokens(start, end) > self.settings.chunk_size:
+            return False
         passage = self.before + self.text[start:end]
-        # what precedes may also shorten a count: pieces that hold the signature themselves are shown without it
-        return max(token_count(passage, self.settings.tokenizer), self._tokens(start, end)) <= self.settings.chunk_size
+        return not self.before or token_count(passage, self.settings.tokenizer) <= self.settings.chunk_size
 
     def _tokens(self, start: int, end: int) -> int:
-        return token_count(self.text[start:end], self.settings.tokenizer)
+        if (start, end) not in self.counted:
+            self.counted[start, end] = token_count(self.text[start:end], self.settings.tokenizer)
+        return self.counted[start, end]
 
     def _trimmed(self, start: int, end: int) -> Span:
         content = self.text[start:end]
