@@ -22,7 +22,7 @@ from raft_assets.raft.reading import ReadDocument
 from raft_assets.raft.tables import Chunk
 from raft_assets.settings import ChunkSettings
 
-CHUNKING_VERSION = "2"  # changes whenever the same document and settings give other chunks
+CHUNKING_VERSION = "3"  # changes whenever the same document and settings give other chunks
 
 _MODEL_OF_TOKENIZER = {
     "o200k_base": "gpt-4o",
@@ -34,6 +34,7 @@ _LEAST_ROOM = (
 )
 # a piece is full, and the next begins, at one of these shares of an even division: 1 alone would leave crumbs behind
 _FULL = (1.0, 0.9, 0.8, 0.65)
+_EVEN = 0.9  # share of an even piece from which the smallest one is large enough to look no further
 _HEADING_LINE = re.compile(r"#{1,6}[ \t]")
 # a full stop that ends no sentence; hiding one that does only makes two sentences stay together
 _ABBREVIATION = re.compile(r"\b((?:Mr|Mrs|Ms|Dr|Prof|St|Gen|Col|Capt|Lt|Sgt|Rev|Hon|vs|No|Fig|[A-Z]))\.(?=\s)")
@@ -223,7 +224,13 @@ class _Cutter:
             too_long = any(self._tokens(*piece) > limit for piece in pieces)
             return too_long, len(pieces), -min(finish - begin for begin, finish in pieces)
 
-        return min(map(divided, _FULL), key=badness)
+        best = divided(_FULL[0])
+        for share in _FULL[1:]:
+            too_long, count, smallest = badness(best)
+            if not too_long and count == math.ceil(total / limit) and -smallest >= _EVEN * (end - start) / count:
+                break
+            best = min(best, divided(share), key=badness)
+        return best
 
     def _within_maximum(self, piece: Span) -> Iterator[Span]:
         """The piece, halved until it keeps the maximum: tokens of parts don't always add up to those of the whole."""
