@@ -87,6 +87,9 @@ def test_chunks_are_spans_within_the_maximum_and_hold_every_word(text: str, kind
     assert [chunk.start for chunk in chunks] == sorted(chunk.start for chunk in chunks)
     assert len({chunk.chunk_id for chunk in chunks}) == len(chunks)
     assert chunk_document(document, how) == chunks
+    for earlier, later in pairwise(chunks):
+        shared = document.document_text[later.start : earlier.end]
+        assert token_count(shared.strip(), how.tokenizer) <= how.chunk_overlap
 
 
 @settings(max_examples=100, deadline=None)
