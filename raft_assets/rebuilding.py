@@ -12,6 +12,7 @@ from raft_assets.observation import SETTINGS_GROUPS, resolved_model
 from raft_assets.raft.atomic import write_text
 from raft_assets.raft.files import PAIRS_FILE, QUESTIONS_FILE, SETTINGS_FILE, HashMemo, domain_folder, list_documents
 from raft_assets.raft.manifest import Inputs, Manifest, other_files, other_makers, other_packages, other_settings
+from raft_assets.raft.tables import SourceDocument
 from raft_assets.raft.versions import CODE_VERSIONS, package_versions
 from raft_assets.resources.lake import Lake
 from raft_assets.runs import is_being_worked_on
@@ -42,9 +43,16 @@ def inputs_of(workplace: Workplace, domain: str) -> Inputs:
 
 
 def manifest_of(workplace: Workplace, lake: Lake, domain: str) -> Manifest:
-    """The manifest of the domain's data set as it is in the lake."""
+    """The manifest of the domain's data set as it is in the lake.
+
+    Raises DataError where a document has changed since it was read: the manifest would not be of these rows.
+    """
+    inputs = inputs_of(workplace, domain)
+    for page in lake.rows("source_documents", domain, SourceDocument):
+        if inputs.files.get(page.path) != page.content_hash:
+            raise DataError(f"{page.path} has changed since it was read: run {domain!r} from its documents on.")
     return Manifest(
-        **inputs_of(workplace, domain).model_dump(),
+        **inputs.model_dump(),
         domain=domain,
         splits=lake.read_record("splits", domain),
         digests={table: lake.digest(table, domain) for table in LINEAGE},
@@ -74,11 +82,11 @@ def restore(workplace: Workplace, lake: Lake, manifest: Manifest, domain: str) -
 
 def other_tables(lake: Lake, manifest: Manifest, domain: str) -> list[str]:
     """The tables whose rows are not those of the manifest, in sentences and in the order of the lineage."""
-    here = {table: lake.digest(table, domain) for table in LINEAGE}
+    here = {table: lake.digest(table, domain) for table in LINEAGE if table in manifest.digests}
     return [
-        f"{table} is another: {here[table]} here, {manifest.digests[table]} in the manifest."
-        for table in LINEAGE
-        if here[table] != manifest.digests[table]
+        f"{table} is another: {found} here, {manifest.digests[table]} in the manifest."
+        for table, found in here.items()
+        if found != manifest.digests[table]
     ]
 
 

@@ -49,7 +49,7 @@ def data_card(
         imported += pair.is_imported
     splits = {split: Counter[str]() for split in ("train", "valid", "eval")}
     for row in rows:
-        splits[row.split].update({"rows": 1, "without_oracle": not row.has_oracle, f"kind {row.kind}": 1})
+        splits[row.split].update({"rows": 1, "without_oracle": not row.has_oracle})
     answerable = Counter(question.answerable for question in golden)
     card = manifest.model_dump(include={"domain", "settings", "versions", "packages", "digests"})
     return card | {

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raft_assets.errors import DataError
 from raft_assets.raft.chunking import token_count
 from raft_assets.raft.contract import parse_answer, render_user
 from raft_assets.raft.prompting import answer_request
@@ -91,7 +92,7 @@ def export(
     """Writes a file per split that has rows into a folder that `datasets.load_dataset` reads; returns the files.
 
     `hf` and `eval` have the columns of RAFT's own raft.py and format.py (ShishirPatil/gorilla), `chat` and `completion`
-    are training files of the domain's settings. `oracles`: chunk id to text, for the oracle of every row. An earlier
+    are training files of the domain's settings. `oracles`: chunk id to text, for oracles that were left out. An earlier
     export of the same form in the folder is replaced, a half-written one is never seen.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -142,12 +143,15 @@ def _prompt(row: RaftRow, form: Literal["chat", "completion"], settings: DomainS
 
 def _hf_record(row: RaftRow, oracles: Mapping[str, str]) -> Record:
     """The columns of raft.py, with chunk ids for its placeholder titles; as there, a left out oracle is still named."""
+    oracle = oracles.get(row.chunk_id) if row.oracle_index is None else row.documents[row.oracle_index]
+    if oracle is None:
+        raise DataError(f"The oracle of row {row.question_id} is no chunk any more: materialize qa_dataset again.")
     return {
         "id": row.question_id,
         "type": "api call" if row.kind == "api" else "general",
         "question": row.question,
         "context": {"title": [row.document_chunk_ids], "sentences": [row.documents]},
-        "oracle_context": oracles[row.chunk_id],
+        "oracle_context": oracle,
         "cot_answer": row.answer,
         "instruction": render_user(row.question, row.documents),
     }

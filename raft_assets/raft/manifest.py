@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from raft_assets.errors import DataError
 
@@ -33,6 +33,13 @@ class Manifest(Inputs):
     domain: str
     splits: dict[str, Any]
     digests: dict[str, str]
+
+    @field_validator("digests")
+    @classmethod
+    def _names_the_rows(cls, digests: dict[str, str]) -> dict[str, str]:
+        if "qa_dataset" not in digests:
+            raise ValueError("the digest of qa_dataset is missing")
+        return digests
 
 
 def read_manifest(file: Path) -> Manifest:

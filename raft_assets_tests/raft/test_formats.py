@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.embedded.training_files import count_training_tokens
+from raft_assets.errors import DataError
 from raft_assets.evaluation.arms import Item, request
 from raft_assets.raft.chunking import token_count
 from raft_assets.raft.contract import ABSTAINING_ANSWER, CONTRACT_PARTS
@@ -230,6 +231,12 @@ def test_a_row_that_lost_its_oracle_still_names_it_as_raft_py_does(tmp_path: Pat
     row = a_row(documents=("Moths, too.",)).model_copy(update={"oracle_index": None, "has_oracle": False})
     record = records(exported([row], "hf", "parquet", tmp_path)[0])[0]
     assert (record["oracle_context"], record["context"]["sentences"]) == ("Bats fly.", [["Moths, too."]])  # type: ignore[index]
+
+
+def test_an_oracle_that_is_no_chunk_any_more_is_told(tmp_path: Path) -> None:
+    row = a_row().model_copy(update={"oracle_index": None, "has_oracle": False, "chunk_id": "gone"})
+    with pytest.raises(DataError, match="materialize qa_dataset again"):
+        exported([row], "hf", "jsonl", tmp_path)
 
 
 def test_a_split_without_rows_has_no_file_and_an_earlier_export_of_the_folder_goes(tmp_path: Path) -> None:
