@@ -27,7 +27,7 @@ from raft_assets.raft.files import (
 )
 from raft_assets.raft.identity import digest
 from raft_assets.raft.markdown import code
-from raft_assets.settings import Endpoint, Role, Section, Workplace
+from raft_assets.settings import DomainSettings, Endpoint, Role, Section, Workplace
 
 DATA_VERSION_TAG = "dagster/data_version"
 ROLES = "roles"  # metadata of an asset: the roles that it calls, separated by spaces
@@ -121,8 +121,8 @@ def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
         )
     resolved = workplace.settings(domain)
     endpoints = workplace.environment.endpoints()
-    for group, roles in SETTINGS_GROUPS.items():
-        section = getattr(resolved.values, group, None)
+    for group in SETTINGS_GROUPS:
+        section, roles = getattr(resolved.values, group, None), _roles_of(group, resolved.values)
         content_of_group = {
             "settings": section.model_dump(mode="json") if isinstance(section, Section) else {},
             "models": {role.value: resolved_model(endpoints[role], workplace) for role in roles},
@@ -132,6 +132,13 @@ def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
         yield Observation(
             settings_key(group), domain, digest(text), {name: str(value) for name, value in metadata.items()}
         )
+
+
+def _roles_of(group: str, values: DomainSettings) -> tuple[Role, ...]:
+    """The roles whose model matters to a group of settings as they are."""
+    if group == "chunks" and values.chunks.boundaries == "semantic":
+        return (Role.EMBEDDING,)
+    return SETTINGS_GROUPS[group]
 
 
 def resolved_model(endpoint: Endpoint, workplace: Workplace) -> str:

@@ -79,11 +79,16 @@ class ChunkSettings(Section):
     min_chunk_tokens: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=24, description="smaller pieces join a neighbour, tokens"
     )
+    boundaries: Literal["structure", "semantic"] = Field(
+        default="structure",
+        description="cut by the document's structure, the same on every machine, or where the subject changes, "
+        "by the EMBEDDING role's vectors",
+    )
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> "ChunkSettings":
-        if self.chunk_overlap >= self.chunk_size or self.min_chunk_tokens > self.chunk_size:
-            raise ValueError("chunk_overlap must be below chunk_size and min_chunk_tokens at most chunk_size")
+        if 2 * self.chunk_overlap > self.chunk_size or self.min_chunk_tokens > self.chunk_size:
+            raise ValueError("chunk_overlap must be at most half of chunk_size, min_chunk_tokens at most chunk_size")
         return self
 
 

@@ -1,8 +1,10 @@
 """Documents become chunks: passages of at most so many tokens that break at the document's own structure.
 
 `document_text[chunk.start:chunk.end] == chunk.text`, every word of a document stands in a chunk, and the same document
-and settings give the same chunks on every machine. The maximum holds for the passage: where an API description is
-continued, its signature counts too.
+and settings give the same chunks on every machine.
+
+A section is cut where the cuts cost least: the fewest chunks, evenly filled, rather between paragraphs than between
+lines, sentences or words. Tokens are counted once for the document, which takes most of the time.
 """
 
 import bisect
@@ -12,9 +14,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import bpe_openai
-from semantic_text_splitter import TextSplitter
+import numpy as np
+import numpy.typing as npt
 
 from raft_assets.raft.identity import chunk_id, normalized
 from raft_assets.raft.readers.content import headings
@@ -22,46 +26,70 @@ from raft_assets.raft.reading import ReadDocument
 from raft_assets.raft.tables import Chunk
 from raft_assets.settings import ChunkSettings
 
-CHUNKING_VERSION = "3"  # changes whenever the same document and settings give other chunks
+CHUNKING_VERSION = "4"  # changes whenever the same document and settings give other chunks
 
-_MODEL_OF_TOKENIZER = {
-    "o200k_base": "gpt-4o",
-    "cl100k_base": "gpt-4",
-}  # the splitter knows tokenizers by a model's name
 _COUNTED_AT_ONCE = 500_000  # characters; bpe-openai refuses a million
 _LEAST_ROOM = (
     0.25  # share of the maximum that a heading leaves to what follows it; a longer heading is text like any other
 )
-# a piece is full, and the next begins, at one of these shares of an even division: 1 alone would leave crumbs behind
-_FULL = (1.0, 0.9, 0.8, 0.65)
-_EVEN = 0.9  # share of an even piece from which the smallest one is large enough to look no further
+_SEAMS = 2  # tokens that a span may have more by itself than within its document
+_WORDS_AT_ONCE = 32  # of a sentence that is too long for a chunk: cut into runs of words, then of characters
+
+# what a cut costs beside the chunk that it begins, which costs 1, and the square of the share that is left empty
+_PARAGRAPH, _LINE, _SENTENCE, _WORD = 0.0, 0.1, 0.3, 0.8
+# by embedding: a cut between the most alike texts of a document; a cut among its least alike ones is made gladly
+_SUBJECT, _GLADLY, _GLADLY_SHARE = 3.0, -2.0, 0.1
+
 _HEADING_LINE = re.compile(r"#{1,6}[ \t]")
-# a full stop that ends no sentence; hiding one that does only makes two sentences stay together
-_ABBREVIATION = re.compile(r"\b((?:Mr|Mrs|Ms|Dr|Prof|St|Gen|Col|Capt|Lt|Sgt|Rev|Hon|vs|No|Fig|[A-Z]))\.(?=\s)")
-_CALL, _NAME = (re.compile(rf"^{field}: [^\n]*", re.MULTILINE) for field in ("api_call", "api_name"))
-_SIGNATURE = 0.5  # share of the maximum that a repeated signature may take
-_LINE_WITHIN_FIELD = re.compile(r"\n(?!\n|[A-Za-z_][\w.]*: )")
+# a full stop behind these ends no sentence; taking one that does for another only keeps two sentences together
+_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Gen|Col|Capt|Lt|Sgt|Rev|Hon|vs|No|Fig|[A-Z])\Z")
+_LONGEST_ABBREVIATION = 5  # with the character before it
+# where a text may be cut: behind the first group; each begins with what a search finds fast
+_CUTS = (
+    (_PARAGRAPH, re.compile(r"(\n[ \t]*\n\s*)")),
+    (_LINE, re.compile(r"(\n)(?=[ \t]*(?:[-*+•‣▪–|>]|\(?\d{1,3}[.)]\s|```|[A-Za-z_][\w.]*: ))")),
+    (_SENTENCE, re.compile(r"[.!?…][\"”’')\]*_]*(?:\[[\w ]{1,20}\])*(\s+)(?=[\"“‘'(\[*_`]*[^\W_a-zß-ÿ])")),
+    (_SENTENCE, re.compile(r"([。！？])(?=[^”’」』）])")),
+)
+_SINGLE_SPACE = re.compile(r"(?<=\S) (?=\S)")
+_GAP = re.compile(r"\s+")
 
 Span = tuple[int, int]
+Mark = tuple[int, str]  # offset and words of a heading
+Likeness = Callable[[Sequence[str]], Sequence[float]]
 
 
-def chunk_document(document: ReadDocument, settings: ChunkSettings) -> list[Chunk]:
-    """The chunks of a document, in order."""
-    cutter = _Cutter(document.document_text, _layout(document), settings)
-    parts = _parts(document)
-    if document.kind == "api":  # entries stay apart
-        signed = [piece for part in parts for piece in _entry_pieces(cutter, part)]
-    else:  # sections that are too small may be joined
-        pieces = [piece for part in parts for piece in cutter.pieces(part)]
-        signed = [(span, "") for span in cutter.without_crumbs(pieces)]
-    return list(_rows(document, signed, settings))
+def chunk_document(document: ReadDocument, settings: ChunkSettings, *, likeness: Likeness | None = None) -> list[Chunk]:
+    """The chunks of a document, in order.
+
+    `likeness` says, for texts that follow one another, how alike each is to the next, (n - 1,), in any unit. With it
+    cuts are made where the subject changes; the maximum and the document's structure hold all the same.
+    """
+    cutter = _Cutter(document.document_text, settings, likeness)
+    marks = [] if document.kind == "api" else list(headings(document.document_text))
+    parts = _parts(document, marks)
+    if document.kind == "api":  # entries stay apart; one that is too long repeats its signature
+        pieces = [piece for part in parts for piece in cutter.entry(part)]
+    else:
+        pieces = [
+            (span, "") for span in cutter.without_crumbs([span for part in parts for span in cutter.pieces(part)])
+        ]
+    return list(_rows(document, pieces, cutter, marks))
+
+
+def too_long(chunks: Iterable[Chunk], settings: ChunkSettings) -> list[str]:
+    """Ids of chunks whose passage is longer than the maximum, counted anew and as a whole."""
+    size, tokenizer = settings.chunk_size, settings.tokenizer
+    return [chunk.chunk_id for chunk in chunks if token_count(chunk.passage, tokenizer) > size]
 
 
 def token_count(text: str, tokenizer: str) -> int:
     """Length of the text in tokens; what looks like a special token counts as the text that it is."""
-    encoding = _encoding(tokenizer)
+    encode = _encoding(tokenizer).encode_ordinary
+    if len(text) <= _COUNTED_AT_ONCE:
+        return len(encode(text))
     starts = range(0, len(text), _COUNTED_AT_ONCE)
-    return sum(len(encoding.encode_ordinary(text[start : start + _COUNTED_AT_ONCE])) for start in starts)
+    return sum(len(encode(text[start : start + _COUNTED_AT_ONCE])) for start in starts)
 
 
 @functools.cache
@@ -69,9 +97,22 @@ def _encoding(tokenizer: str) -> bpe_openai.Encoding:
     return bpe_openai.get_encoding(tokenizer)
 
 
-@functools.lru_cache(maxsize=256)
-def _splitter(tokenizer: str, full: int, limit: int, overlap: int) -> TextSplitter:
-    return TextSplitter.from_tiktoken_model(_MODEL_OF_TOKENIZER[tokenizer], (full, limit), overlap)
+@functools.cache
+def _token_bytes(tokenizer: str) -> npt.NDArray[np.int64]:
+    """Length of every ordinary token in bytes, by its id."""
+    return np.array([len(value) for value in _encoding(tokenizer).token_byte_values()])
+
+
+def _token_ends(text: str, tokenizer: str) -> npt.NDArray[np.int64]:
+    """Offset in the text, in characters, behind each of its tokens."""
+    encode = _encoding(tokenizer).encode_ordinary
+    blocks = range(0, len(text), _COUNTED_AT_ONCE)
+    ids = [token for start in blocks for token in encode(text[start : start + _COUNTED_AT_ONCE])]
+    ends = np.cumsum(_token_bytes(tokenizer)[np.array(ids, np.int64)])
+    if text.isascii():
+        return ends
+    begins_character = (np.frombuffer(text.encode("utf-8", "replace"), np.uint8) & 0xC0) != 0x80
+    return np.concatenate([[0], np.cumsum(begins_character)])[np.minimum(ends, len(begins_character))]
 
 
 # ---- parts ----
@@ -86,10 +127,10 @@ class _Part:
     end: int
 
 
-def _parts(document: ReadDocument) -> list[_Part]:
+def _parts(document: ReadDocument, headings: Sequence[Mark]) -> list[_Part]:
     """Sections begin at headings, and at rows unless these are pages; adjacent headings begin one section."""
     text = document.document_text
-    marks = {offset: _line_end(text, offset) for offset, _ in _headings(document)}
+    marks = {offset: _line_end(text, offset) for offset, _ in headings}
     rows = [] if document.kind == "pdf" else [page.start for page in document.pages]
     parts: list[_Part] = []
     for offset in sorted({0, *rows, *marks}):
@@ -103,79 +144,92 @@ def _parts(document: ReadDocument) -> list[_Part]:
     return parts
 
 
-def _headings(document: ReadDocument) -> list[tuple[int, str]]:
-    return [] if document.kind == "api" else list(headings(document.document_text))
-
-
-def _layout(document: ReadDocument) -> str:
-    """The text for the splitter, of the same length: no sentence ends in Dr., and an API entry breaks at fields."""
-    text = _ABBREVIATION.sub(r"\1,", document.document_text)
-    return _LINE_WITHIN_FIELD.sub(" ", text) if document.kind == "api" else text
-
-
 def _line_end(text: str, offset: int) -> int:
     end = text.find("\n", offset)
     return len(text) if end < 0 else end
-
-
-# ---- API descriptions ----
-
-
-def _entry_pieces(cutter: "_Cutter", entry: _Part) -> list[tuple[Span, str]]:
-    """The pieces of an API description; each that doesn't hold the signature itself has it beside it."""
-    whole = list(cutter.pieces(entry))
-    if len(whole) < 2:
-        return [(span, "") for span in whole]
-    first, last, signature = _signature(cutter, entry)
-    signing = replace(cutter, before=f"{signature}\n" if signature else "")
-    spans = signing.without_crumbs(list(signing.pieces(entry)))
-    return [((start, end), "" if start <= first and last <= end else signature) for start, end in spans]
-
-
-def _signature(cutter: "_Cutter", entry: _Part) -> tuple[int, int, str]:
-    """Where the signature stands and its one line: the call, or the name where the call leaves too little room."""
-    for pattern in (_CALL, _NAME):
-        found = pattern.search(cutter.layout, entry.start, entry.end)
-        if found:
-            line = " ".join(cutter.text[found.start() : found.end()].split())
-            if token_count(f"{line}\n", cutter.settings.tokenizer) <= _SIGNATURE * cutter.settings.chunk_size:
-                return found.start(), found.end(), line
-    return entry.start, entry.start, ""
 
 
 # ---- pieces ----
 
 
 @dataclass(frozen=True)
+class _Units:
+    """What a section is cut between: its sentences, or what a sentence that is too long is cut into.
+
+    Unit i is the text from `starts[i]` to `starts[i + 1]`, white space included; `costs[i]` is that of a cut before it,
+    and `tokens[i]` the number of the document's tokens before it.
+    """
+
+    starts: list[int]
+    costs: list[float]
+    tokens: list[int]
+
+
+@dataclass
 class _Cutter:
     """Cuts one document. Spans are trimmed of white space."""
 
     text: str
-    layout: str
     settings: ChunkSettings
-    before: str = ""  # what stands before every piece when it is shown, and counts
-    counted: dict[Span, int] = field(default_factory=dict)  # tokens; the same spans are asked for again and again
+    likeness: Likeness | None = None
+    counted: dict[Span, int] = field(default_factory=dict)
+
+    @functools.cached_property
+    def token_ends(self) -> list[int]:
+        """Offset behind each token of the document."""
+        ends: list[int] = _token_ends(self.text, self.settings.tokenizer).tolist()
+        return ends
+
+    @functools.cached_property
+    def cuts(self) -> list[tuple[int, float]]:
+        """Where the document may be cut, and what that costs."""
+        found: dict[int, float] = {}
+        for cost, pattern in _CUTS:
+            for match in pattern.finditer(self.text):
+                if cost != _SENTENCE or not self._is_abbreviated(match.start()):
+                    found.setdefault(match.end(1), cost)  # the cheapest kind comes first
+        cuts = sorted(found.items())
+        return self._by_subject([offset for offset, _ in cuts]) if self.likeness else cuts
+
+    def _by_subject(self, offsets: list[int]) -> list[tuple[int, float]]:
+        """The cuts, each the dearer the more of the document's cuts stand between texts that are less alike."""
+        assert self.likeness is not None
+        texts = [self.text[slice(*self._trimmed(one, other))] for one, other in pairwise([0, *offsets, len(self.text)])]
+        alike = np.asarray(self.likeness(texts), np.float64)
+        ranks = np.searchsorted(np.sort(alike), alike) / max(len(alike) - 1, 1)
+        costs = np.where(ranks < _GLADLY_SHARE, _GLADLY, _SUBJECT * ranks).tolist()
+        return list(zip(offsets, costs, strict=True))
+
+    def entry(self, part: _Part) -> Iterator[tuple[Span, str]]:
+        """An entry of an API list in pieces, each with the signature that it repeats because it doesn't hold it."""
+        start, end = self._trimmed(part.start, part.end)
+        signature, room = self._signature(start, end)
+        for span in [(start, end)] if self._fits(start, end) else self._cut(start, end, room):
+            yield span, "" if signature in self.text[slice(*span)] else signature
+
+    def _signature(self, start: int, end: int) -> tuple[str, int]:
+        """The line that says how the call is made, else its name, and the tokens that it leaves; none where too few."""
+        lines = self.text[start:end].split("\n")
+        for field_name in ("api_call: ", "api_name: "):
+            line = next((line for line in lines if line.startswith(field_name)), "")
+            room = self.settings.chunk_size - self._tokens_of(f"{line}\n")
+            if line and room >= _LEAST_ROOM * self.settings.chunk_size:
+                return line, room
+        return "", self.settings.chunk_size
 
     def pieces(self, part: _Part) -> Iterator[Span]:
         """The part in pieces within the maximum, its headings with what follows them."""
         start, end = self._trimmed(part.start, part.end)
-        if start == end or self._fits(start, end):
-            yield from [(start, end)] if start < end else []
+        if start == end:
+            return
+        size = self.settings.chunk_size
+        if self._fits(start, end) and not self.likeness:
+            yield start, end
             return
         body, _ = self._trimmed(part.body, part.end)
-        room = self._room - self._tokens(start, body)
-        if body in (start, end) or room < _LEAST_ROOM * self.settings.chunk_size:
-            found = self._split(start, end, self._room)
-        else:
-            found = self._split(body, end, self._room)
-            if not self._fits(start, found[0][1]):
-                found[:1] = self._split(*found[0], room)
-            found[0] = (start, found[0][1])
-        reached = start
-        for piece in sorted(part for whole in found for part in self._within_maximum(whole)):
-            if piece[1] > reached:  # with an overlap, what was cut again may lie within its neighbour
-                yield piece
-                reached = piece[1]
+        is_headed = start < body < end and self._tokens(start, body) <= (1 - _LEAST_ROOM) * size
+        found = self._cut(start, end, size - self.settings.chunk_overlap, whole_until=body if is_headed else start)
+        yield from self._overlapping(found)
 
     def without_crumbs(self, pieces: Sequence[Span]) -> list[Span]:
         """Pieces that are too small, or headings without text, join a neighbour where the maximum allows it.
@@ -203,39 +257,69 @@ class _Cutter:
         if len(pieces) < 2 or not self._only_headings(pieces[-1]):
             return pieces
         *before, previous, last = pieces
-        room = self._room - self._tokens(previous[1], last[1])
+        room = self.settings.chunk_size - self._tokens(previous[1], last[1])
         if room < _LEAST_ROOM * self.settings.chunk_size:
             return pieces
-        *kept, end = self._split(*previous, room)
-        return [*before, *kept, *self._within_maximum((end[0], last[1]))]
+        *kept, end = self._cut(*previous, room)
+        return [*before, *kept, *self._within((end[0], last[1]), self.settings.chunk_size)]
 
-    def _split(self, start: int, end: int, limit: int) -> list[Span]:
-        """Pieces between paragraphs, else sentences, else words: the fewest, and of these divisions the most even."""
-        total = self._tokens(start, end)
-        even = total / math.ceil(total / limit)
+    def _cut(self, start: int, end: int, limit: int, *, whole_until: int = 0) -> list[Span]:
+        """Trimmed pieces of at most `limit` tokens; what stands before `whole_until` and what follows it stay together.
 
-        def divided(share: float) -> list[Span]:
-            full = max(1, min(limit, round(share * even)))
-            splitter = _splitter(self.settings.tokenizer, full, limit, min(self.settings.chunk_overlap, full - 1))
-            found = splitter.chunk_indices(self.layout[start:end])
-            return [(start + offset, start + offset + len(piece)) for offset, piece in found if piece.strip()]
+        Of all ways to cut between units the cheapest one is taken.
+        """
+        units = self._units(start, end, limit, whole_until)
+        cuts = _cheapest_cuts(units, max(limit - _SEAMS, (limit + 1) // 2))
+        spans = (self._trimmed(one, other) for one, other in zip(cuts, [*cuts[1:], end], strict=True))
+        return [piece for span in spans if span[0] < span[1] for piece in self._within(span, limit)]
 
-        def badness(pieces: list[Span]) -> tuple[bool, int, int]:
-            too_long = any(self._tokens(*piece) > limit for piece in pieces)
-            return too_long, len(pieces), -min(finish - begin for begin, finish in pieces)
+    def _units(self, start: int, end: int, limit: int, whole_until: int) -> _Units:
+        first = bisect.bisect_right(self.cuts, (max(start, whole_until), math.inf))
+        last = bisect.bisect_left(self.cuts, (end, -math.inf))
+        within = self.cuts[first:last]
+        starts = [start, *(offset for offset, _ in within), end]
+        costs = [_PARAGRAPH, *(cost for _, cost in within), _PARAGRAPH]
+        tokens = self._tokens_before(starts)
+        if any(after - before > limit for before, after in pairwise(tokens)):
+            starts, costs = self._with_words(starts, costs, tokens, limit)
+            tokens = self._tokens_before(starts)
+        return _Units(starts, costs, tokens)
 
-        best = divided(_FULL[0])
-        for share in _FULL[1:]:
-            too_long, count, smallest = badness(best)
-            if not too_long and count == math.ceil(total / limit) and -smallest >= _EVEN * (end - start) / count:
-                break
-            best = min(best, divided(share), key=badness)
-        return best
+    def _tokens_before(self, offsets: Iterable[int]) -> list[int]:
+        return [bisect.bisect_right(self.token_ends, offset) for offset in offsets]
 
-    def _within_maximum(self, piece: Span) -> Iterator[Span]:
-        """The piece, halved until it keeps the maximum: tokens of parts don't always add up to those of the whole."""
+    def _is_abbreviated(self, at: int) -> bool:
+        return _ABBREVIATION.search(self.text, max(0, at - _LONGEST_ABBREVIATION), at) is not None
+
+    def _with_words(
+        self, starts: Sequence[int], costs: Sequence[float], tokens: Sequence[int], limit: int
+    ) -> tuple[list[int], list[float]]:
+        """The units with those that are too long cut into runs of words."""
+        found: list[tuple[int, float]] = []
+        run = max(1, min(_WORDS_AT_ONCE, limit // 8))
+        for number, (first, last) in enumerate(pairwise(starts)):
+            found.append((first, costs[number]))
+            if tokens[number + 1] - tokens[number] > limit:
+                gaps = [match.end() for match in _GAP.finditer(self.text, first, last)]
+                found += [(gap, _WORD) for gap in gaps[run - 1 :: run] if first < gap < last]
+        return [start for start, _ in found] + [starts[-1]], [cost for _, cost in found] + [costs[-1]]
+
+    def _overlapping(self, pieces: Sequence[Span]) -> Iterator[Span]:
+        """Every piece but the first with whole sentences, else words, of the one before it, as `chunk_overlap` says."""
+        overlap = self.settings.chunk_overlap
+        for number, (start, end) in enumerate(pieces):
+            begin = start
+            if overlap and number:
+                units = self._units(pieces[number - 1][0], start, overlap, 0)
+                shared = (self._trimmed(one, start) for one in units.starts[1:-1])
+                fitting = (one for one, other in shared if one < other and self._tokens(one, other) <= overlap)
+                begin = next((one for one in fitting if self._fits(one, end)), start)
+            yield begin, end
+
+    def _within(self, piece: Span, limit: int) -> Iterator[Span]:
+        """The piece, halved until it keeps the limit: tokens of parts don't always add up to those of the whole."""
         start, end = piece
-        if end - start <= 1 or self._fits(start, end):
+        if end - start <= 1 or self._tokens(start, end) <= limit:
             yield piece
             return
         middle = (start + end) // 2
@@ -243,28 +327,48 @@ class _Cutter:
         middle = gap if gap > start else middle
         for half in (self._trimmed(start, middle), self._trimmed(middle, end)):
             if half[0] < half[1]:
-                yield from self._within_maximum(half)
+                yield from self._within(half, limit)
+
+    def passage_tokens(self, start: int, end: int, signature: str) -> int:
+        """Length of the text behind its signature."""
+        text = self.text[start:end]
+        return self._tokens_of(f"{signature}\n{text}") if signature else self._tokens(start, end)
 
     def _is_crumb(self, piece: Span) -> bool:
         return self._only_headings(piece) or self._tokens(*piece) < self.settings.min_chunk_tokens
 
     def _only_headings(self, piece: Span) -> bool:
-        return all(_HEADING_LINE.match(line) for line in self.text[slice(*piece)].split("\n") if line)
-
-    @property
-    def _room(self) -> int:
-        return self.settings.chunk_size - token_count(self.before, self.settings.tokenizer)
+        return self.text.startswith("#", piece[0]) and all(
+            _HEADING_LINE.match(line) for line in self.text[slice(*piece)].split("\n") if line
+        )
 
     def _fits(self, start: int, end: int) -> bool:
-        if self._tokens(start, end) > self.settings.chunk_size:
-            return False
-        passage = self.before + self.text[start:end]
-        return not self.before or token_count(passage, self.settings.tokenizer) <= self.settings.chunk_size
+        return self._tokens(start, end) <= self.settings.chunk_size
 
     def _tokens(self, start: int, end: int) -> int:
-        if (start, end) not in self.counted:
-            self.counted[start, end] = token_count(self.text[start:end], self.settings.tokenizer)
-        return self.counted[start, end]
+        """Length of the span by itself: exact, though only its first and last words are counted anew.
+
+        No token of these vocabularies reaches across a single space between two words, so that what stands between the
+        first and the last of them has the tokens that it has in the document.
+        """
+        known = self.counted.get((start, end))
+        if known is None:
+            known = self.counted[start, end] = self._count(start, end)
+        return known
+
+    def _count(self, start: int, end: int) -> int:
+        first = _SINGLE_SPACE.search(self.text, start, end)
+        if first is None:
+            return self._tokens_of(self.text[start:end])
+        last = self.text.rfind(" ", first.start(), end)
+        while not _SINGLE_SPACE.match(self.text, last, end):
+            last = self.text.rfind(" ", first.start(), last)
+        one, other = self._tokens_before((first.start(), last))
+        edges = (self.text[start : first.start()], self.text[last:end])
+        return sum(map(self._tokens_of, edges)) + other - one
+
+    def _tokens_of(self, text: str) -> int:
+        return token_count(text, self.settings.tokenizer)
 
     def _trimmed(self, start: int, end: int) -> Span:
         content = self.text[start:end]
@@ -272,18 +376,47 @@ class _Cutter:
         return begin, max(begin, start + len(content.rstrip()))
 
 
+def _cheapest_cuts(units: _Units, limit: int) -> list[int]:
+    """Where the pieces begin, of at most `limit` tokens each (a single unit may have more).
+
+    Dynamic programming over the units: a piece costs 1, the square of the share that it leaves empty, and its cut.
+    """
+    tokens, costs = units.tokens, units.costs
+    best, before = [0.0], [0]
+    first = 0
+    for last in range(1, len(tokens)):
+        while first < last - 1 and tokens[last] - tokens[first] > limit:
+            first += 1
+        cheapest, chosen = math.inf, last - 1
+        for begin in range(first, last):
+            empty = 1 - (tokens[last] - tokens[begin]) / limit
+            cost = best[begin] + costs[begin] + 1 + empty * empty
+            if cost < cheapest:
+                cheapest, chosen = cost, begin
+        best.append(cheapest)
+        before.append(chosen)
+    cuts: list[int] = []
+    at = len(tokens) - 1
+    while at:
+        at = before[at]
+        cuts.append(units.starts[at])
+    return cuts[::-1]
+
+
 # ---- rows ----
 
 
-def _rows(document: ReadDocument, signed: Iterable[tuple[Span, str]], settings: ChunkSettings) -> Iterator[Chunk]:
-    text, marks = document.document_text, _headings(document)
+def _rows(
+    document: ReadDocument, pieces: Iterable[tuple[Span, str]], cutter: _Cutter, marks: Sequence[Mark]
+) -> Iterator[Chunk]:
+    text = document.document_text
     starts = [page.start for page in document.pages]
     occurrences: Counter[str] = Counter()
-    for (start, end), signature in signed:
+    for (start, end), signature in pieces:
         content = text[start:end]
         first, last = bisect.bisect_right(starts, start) - 1, bisect.bisect_left(starts, end) - 1
         same = normalized(content)
-        chunk = Chunk(
+        yield Chunk(
             chunk_id=chunk_id(document.doc_id, content, occurrences[same]),
             doc_id=document.doc_id,
             path=document.path,
@@ -293,15 +426,14 @@ def _rows(document: ReadDocument, signed: Iterable[tuple[Span, str]], settings: 
             start=start,
             end=end,
             heading=_heading_of(text, start, end, marks) or document.pages[first].heading,
-            signature=signature,
             text=content,
-            tokens=0,
+            signature=signature,
+            tokens=cutter.passage_tokens(start, end, signature),
         )
-        yield chunk.model_copy(update={"tokens": token_count(chunk.passage, settings.tokenizer)})
         occurrences[same] += 1
 
 
-def _heading_of(text: str, start: int, end: int, marks: Sequence[tuple[int, str]]) -> str:
+def _heading_of(text: str, start: int, end: int, marks: Sequence[Mark]) -> str:
     """The last of the headings that the chunk begins with, else the last one before it."""
     behind = bisect.bisect_right(marks, start, key=lambda mark: mark[0])
     heading = marks[behind - 1][1] if behind else ""

@@ -26,7 +26,7 @@ CODE_VERSIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 # packages of others that decide what is read from a file and how it is cut and counted
-_PACKAGES = ("raft-assets", "bpe-openai", "mammoth", "numpy", "pypdfium2", "selectolax", "semantic-text-splitter")
+_PACKAGES = ("raft-assets", "bpe-openai", "mammoth", "numpy", "pypdfium2", "selectolax")
 
 
 def package_versions() -> dict[str, str]:

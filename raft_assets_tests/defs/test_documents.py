@@ -1,27 +1,47 @@
-"""The checks of the documents group."""
+"""The documents' assets: what a chunk's boundaries rest on."""
+
+from pathlib import Path
 
 import pytest
 
-from raft_assets.defs.documents.assets import chunks_keep_their_maximum
+from raft_assets.observation import look_at, settings_key
 from raft_assets.raft.tables import Chunk
-from raft_assets.settings import ChunkSettings
+from raft_assets.settings import Workplace
+from raft_assets_tests.harness import Project
+
+BATS = "The noctule leaves its roost early in the evening and hunts high above the lake for beetles and moths. "
+CRANES = "The harbour crane lifts steel containers onto ships, and its driver is paid by the authority every month. "
 
 
-@pytest.mark.parametrize(
-    ("signature", "words", "passed"),
-    [
-        ("", 16, True),
-        ("", 17, False),
-        ("api_call: f()", 15, False),  # the text alone keeps the maximum
-    ],
-)
-def test_a_chunk_that_shows_more_than_the_maximum_fails_the_check(signature: str, words: int, passed: bool) -> None:
-    planted = Chunk(
-        chunk_id="c", doc_id="d", path="a.md", kind="api", page_from=1, page_to=1, start=0, end=1, heading="",
-        signature=signature, text=" ".join(["bat"] * words), tokens=1,
-    )  # fmt: skip
-    assert chunks_keep_their_maximum([planted], ChunkSettings(chunk_size=16, min_chunk_tokens=1)).passed is passed
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = Project(tmp_path)
+    project.write("data/mine/one.txt", BATS * 3 + CRANES * 3)
+    return project
 
 
-def test_a_table_without_chunks_passes_the_check() -> None:
-    assert chunks_keep_their_maximum([], ChunkSettings()).passed
+def versions(project: Project, **variables: str) -> dict[str, str]:
+    """Data versions of the external assets by group."""
+    place = Workplace.load(project.folder, {"RAFT_PROJECT": str(project.folder), **variables})
+    return {seen.key.to_user_string(): seen.data_version for seen in look_at(place, "mine")}
+
+
+def test_chunks_end_where_the_embedding_model_sees_another_subject(project: Project) -> None:
+    assert project.materialize("mine", "chunks")
+    assert len(list(project.lake.rows("chunks", "mine", Chunk))) == 1
+    project.write("data/mine/domain.yaml", "chunks: {boundaries: semantic}")
+    assert project.materialize("mine", "chunks")
+    texts = [chunk.text for chunk in project.lake.rows("chunks", "mine", Chunk)]
+    assert texts == [(BATS * 3).strip(), (CRANES * 3).strip()]
+
+
+def test_the_embedding_model_matters_to_chunks_only_where_it_cuts_them(project: Project) -> None:
+    service = {"EMBEDDING_OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    key = settings_key("chunks").to_user_string()
+
+    def of_model(name: str) -> str:
+        return versions(project, **service, EMBEDDING_OPENAI_DEPLOYMENT=name)[key]
+
+    assert of_model("one") == of_model("other")
+    project.write("data/mine/domain.yaml", "chunks: {boundaries: semantic}")
+    assert of_model("one") != of_model("other")

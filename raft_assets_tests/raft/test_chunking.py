@@ -1,12 +1,13 @@
 """Documents become chunks."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raft_assets.raft.chunking import chunk_document, token_count
+from raft_assets.raft.chunking import chunk_document, token_count, too_long
 from raft_assets.raft.readers.content import Section, sections_of
 from raft_assets.raft.reading import PAGE_SEPARATOR, ReadDocument
 from raft_assets.raft.tables import Chunk, SourceDocument
@@ -65,7 +66,7 @@ SETTINGS = st.builds(
     ChunkSettings,
     tokenizer=st.sampled_from(["o200k_base", "cl100k_base"]),
     chunk_size=st.integers(16, 120),
-    chunk_overlap=st.integers(0, 15),
+    chunk_overlap=st.integers(0, 8),
     min_chunk_tokens=st.integers(1, 16),
 )
 KINDS = st.sampled_from(["md", "pdf", "api", "jsonl"])
@@ -162,9 +163,18 @@ def test_a_full_stop_of_an_abbreviation_ends_no_chunk() -> None:
             assert chunk.text.endswith("St. Orla.")
 
 
-def test_overlapping_chunks_share_text() -> None:
-    chunks = chunk_document(markdown(SENTENCE * 20), ChunkSettings(chunk_overlap=40))
-    assert all(later.start < earlier.end for earlier, later in pairwise(chunks))
+@pytest.mark.parametrize("overlap", [24, 40, 80])
+def test_overlapping_chunks_of_a_section_share_whole_sentences(overlap: int) -> None:
+    text = f"## One\n\n{SENTENCE * 20}\n\n## Two\n\n{SENTENCE * 4}"
+    document = markdown(text)
+    chunks = chunk_document(document, ChunkSettings(chunk_overlap=overlap))
+    *pairs, (_, last) = pairwise(chunks)
+    for earlier, later in pairs:
+        shared = document.document_text[later.start : earlier.end]
+        assert shared.startswith("The noctule")
+        assert shared.endswith("moths.")
+        assert token_count(shared, "o200k_base") <= overlap
+    assert last.text.startswith("## Two")
 
 
 def test_entries_of_an_api_list_never_share_a_chunk_however_small() -> None:
@@ -213,6 +223,32 @@ def test_a_signature_that_would_fill_the_chunk_gives_way_to_the_name() -> None:
     chunks = chunk_document(make_document([entry], "api"), ChunkSettings(chunk_size=64))
     assert {chunk.signature for chunk in chunks} == {"", "api_name: f"}
     assert all(token_count(chunk.passage, "o200k_base") <= 64 for chunk in chunks)
+
+
+def test_chunks_that_are_too_long_are_found_whatever_is_said_of_them() -> None:
+    (chunk,) = chunk_document(markdown(SENTENCE), ChunkSettings())
+    assert too_long([chunk], ChunkSettings()) == []
+    assert too_long([chunk], ChunkSettings(chunk_size=16, min_chunk_tokens=1)) == [chunk.chunk_id]
+    longer = chunk.model_copy(update={"signature": "api_call: f " * 100})
+    assert too_long([longer], ChunkSettings()) == [chunk.chunk_id]
+
+
+def test_with_likeness_chunks_end_where_the_subject_changes() -> None:
+    bats, cranes = (
+        SENTENCE * 3,
+        "A crane of the harbour lifts at most forty tonnes before the duty engineer is asked. " * 4,
+    )
+    how = ChunkSettings(boundaries="semantic")
+    asked: list[str] = []
+
+    def likeness(texts: Sequence[str]) -> list[float]:
+        asked.extend(texts)
+        return [float(one[:3] == other[:3]) for one, other in pairwise(texts)]
+
+    chunks = chunk_document(markdown(bats + cranes), how, likeness=likeness)
+    assert [chunk.text.split()[1] for chunk in chunks] == ["noctule", "crane"]
+    assert len(asked) == 7
+    assert all(chunk.tokens <= how.chunk_size for chunk in chunks)
 
 
 # ---- identity ----

@@ -1,7 +1,7 @@
 """Source documents, chunks and their embeddings."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import dagster as dg
 
@@ -9,13 +9,14 @@ from raft_assets.defs.describe import counts_table, describe_calls, describe_tab
 from raft_assets.observation import DOCUMENTS, ROLES, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import log_progress
-from raft_assets.raft.chunking import CHUNKING_VERSION, chunk_document, token_count
+from raft_assets.raft.chunking import CHUNKING_VERSION, chunk_document, too_long
 from raft_assets.raft.files import domain_folder, list_documents
 from raft_assets.raft.reading import READING_VERSION, documents_of, read_documents
+from raft_assets.raft.subjects import likeness_by
 from raft_assets.raft.tables import Chunk, ChunkEmbedding, QuarantinedFile, SourceDocument
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
-from raft_assets.settings import ChunkSettings, Role
+from raft_assets.settings import Role
 
 READ_SPEC = dg.AssetCheckSpec(
     "every_file_was_read", asset="source_documents", description="No file stands in quarantine."
@@ -83,22 +84,13 @@ def source_documents(context: dg.AssetExecutionContext, lake: Lake, models: Mode
     )
 
 
-def chunks_keep_their_maximum(table: Iterable[Chunk], settings: ChunkSettings) -> dg.AssetCheckResult:
-    """Counts what models are shown of each chunk, whatever the column says; an empty table passes."""
-    longest = max((token_count(chunk.passage, settings.tokenizer) for chunk in table), default=0)
-    return dg.AssetCheckResult(
-        check_name=CHUNK_SPEC.name,
-        passed=longest <= settings.chunk_size,
-        metadata={"longest": longest, "chunk_size": settings.chunk_size},
-    )
-
-
 @dg.asset(
     partitions_def=domains,
     group_name="documents",
     kinds={"parquet"},
     owners=["team:raft"],
     tags={"stage": "documents"},
+    metadata={ROLES: "EMBEDDING"},
     code_version=CHUNKING_VERSION,
     deps=[source_documents, settings_key("chunks")],
     check_specs=[CHUNK_SPEC],
@@ -110,12 +102,21 @@ def chunks(
     domain = context.partition_key
     settings = models.settings(domain).values.chunks
     documents = documents_of(lake.rows("source_documents", domain, SourceDocument))
-    table = [chunk for document in documents for chunk in chunk_document(document, settings)]
+    if settings.boundaries == "semantic":
+        with models.caller(Role.EMBEDDING, on_progress=log_progress(context)) as caller:
+            likeness = likeness_by(caller.embed)
+            table = [row for document in documents for row in chunk_document(document, settings, likeness=likeness)]
+    else:
+        table = [row for document in documents for row in chunk_document(document, settings)]
+    longer = too_long(table, settings)
+    yield dg.AssetCheckResult(
+        check_name=CHUNK_SPEC.name,
+        passed=not longer,
+        metadata={"too_long": ", ".join(longer[:20]), "chunk_size": settings.chunk_size},
+    )
+    if longer:
+        raise dg.Failure(f"{len(longer)} chunks are longer than chunk_size: nothing was written. Report this.")
     tokens = [chunk.tokens for chunk in table]
-    check = chunks_keep_their_maximum(table, settings)
-    yield check
-    if not check.passed:
-        raise dg.Failure("A chunk has more tokens than chunk_size: nothing was written. Report this.")
     written = lake.write("chunks", domain, table)
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
