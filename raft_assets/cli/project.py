@@ -63,8 +63,8 @@ def chosen_domains(workplace: Workplace, named: Sequence[str], *, everything: bo
         if not known:
             raise click.UsageError(
                 f"There is no domain in {workplace.data}. "
-                f"A domain is a folder of documents: mkdir {workplace.data}/mine, and put pdf, md, txt or html files "
-                "there."
+                f"A domain is a folder of documents: mkdir {workplace.data}/mine, "
+                "and put pdf, docx, md, txt or html files there."
             )
         return known
     wanted = list(dict.fromkeys(normalized(name.rstrip("/")) for name in named))

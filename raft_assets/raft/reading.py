@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -17,20 +18,23 @@ from raft_assets.raft.identity import doc_id, short
 from raft_assets.raft.readers.content import Content, Kind, Section, UnreadableError
 from raft_assets.raft.readers.decoding import decode
 from raft_assets.raft.readers.entries import read_json, read_json_lines
+from raft_assets.raft.readers.office import read_docx
 from raft_assets.raft.readers.pdf import read_pdf
 from raft_assets.raft.readers.prose import read_prose
 from raft_assets.raft.readers.sniffing import KIND_OF_SUFFIX, kind_of
 from raft_assets.raft.readers.web import read_html
 from raft_assets.raft.tables import QuarantinedFile, SourceDocument
 
-READING_VERSION = "1"  # changes whenever any reader returns something else for the same bytes
+READING_VERSION = "2"  # changes whenever any reader returns something else for the same bytes
 PAGE_SEPARATOR = "\n\n"
 DEFAULT_MAX_MB = 50
 
 log = logging.getLogger(__name__)
+_HAS_WORD = re.compile(r"[^\W_]")
 
 _READERS: dict[Kind, Callable[[bytes], Content]] = {
     "pdf": read_pdf,
+    "docx": read_docx,
     "html": read_html,
     "md": lambda data: read_prose(decode(data), "md"),
     "txt": lambda data: read_prose(decode(data), "txt"),
@@ -164,7 +168,7 @@ def _read(file: DocumentFile) -> Content | UnreadableError:
         )
     return (
         content
-        if content.sections
+        if any(_HAS_WORD.search(section.text) for section in content.sections)
         else UnreadableError("no_text", "The file holds no text; put text into it or delete it.")
     )
 

@@ -25,7 +25,7 @@ class SourceDocument(Row):
     doc_id: str = Field(description="hash of the path relative to the domain")
     path: str = Field(description="path relative to the domain")
     content_hash: str = Field(description="SHA-256 of the file")
-    kind: str = Field(description="reader that read it: pdf, md, txt, html, json, jsonl, api")
+    kind: str = Field(description="reader that read it: pdf, docx, md, txt, html, json, jsonl, api")
     page: int = Field(description="page of a PDF, or section or entry of another document, from 1")
     title: str = Field(description="title of the document")
     heading: str = Field(description="nearest heading, empty where there is none")

@@ -6,6 +6,7 @@ import zipfile
 from io import BytesIO
 from pathlib import Path
 
+import docx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,11 +31,40 @@ def pdf(*texts: str, password: str = "") -> bytes:
     return stream.getvalue()
 
 
-def zipped(name: str) -> bytes:
+def zipped(name: str, content: str = "x") -> bytes:
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr(name, "x")
+        archive.writestr(name, content)
     return stream.getvalue()
+
+
+def word(*paragraphs: str) -> bytes:
+    stream = BytesIO()
+    document = docx.Document()
+    for text in paragraphs:
+        document.add_paragraph(text)
+    document.save(stream)
+    return stream.getvalue()
+
+
+def damaged(data: bytes) -> bytes:
+    """Zeros in its middle; the directory of an archive stands at its end."""
+    return data[: len(data) // 3] + bytes(len(data) // 3) + data[2 * len(data) // 3 :]
+
+
+def zip_bomb() -> bytes:
+    """120 MB of spaces in half a megabyte."""
+    stream = BytesIO()
+    with (
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("word/document.xml", "w", force_zip64=True) as part,
+    ):
+        for _ in range(120):
+            part.write(b" " * MEGABYTE)
+    return stream.getvalue()
+
+
+ENTITIES = '<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "bats"><!ENTITY b "&a;&a;&a;&a;">]><d>&b;</d>'
 
 
 BAD_FILES: dict[str, tuple[str, bytes, str]] = {
@@ -51,7 +81,35 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "a picture named text": ("a.txt", b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(50), "binary"),
     "a zip file": ("a.zip", zipped("a.txt"), "binary"),
     "random control bytes": ("a.md", bytes(range(1, 30)) * 40, "binary"),
-    "a Word file": ("a.docx", zipped("word/document.xml"), "unsupported"),
+    "a Word document of other XML": ("a.docx", zipped("word/document.xml"), "corrupt"),
+    "another archive named docx": ("a.docx", zipped("a.txt"), "corrupt"),
+    "half a Word document": ("a.docx", word("Bats fly.")[:2000], "corrupt"),
+    "a Word document that is damaged inside": ("a.docx", damaged(word("Bats fly.")), "corrupt"),
+    "a Word document without text": ("a.docx", word(), "no_text"),
+    "text named docx": ("a.docx", b"just text", "corrupt"),
+    "a Word document with a password": (
+        "a.docx",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600) + "EncryptedPackage".encode("utf-16-le"),
+        "encrypted",
+    ),
+    "an archive that unpacks to more than any text": ("a.docx", zip_bomb(), "too_large"),
+    "XML that expands without end": ("a.docx", zipped("word/document.xml", ENTITIES), "corrupt"),
+    "a spreadsheet": ("a.xlsx", zipped("xl/workbook.xml"), "unsupported"),
+    "a book": ("a.epub", zipped("META-INF/container.xml"), "unsupported"),
+    "a database named text": ("a.txt", b"SQLite format 3\0" + bytes(100), "binary"),
+    "a program named Markdown": ("a.md", b"\x7fELF\x02\x01\x01" + bytes(100), "binary"),
+    "a compressed file": ("a.gz", b"\x1f\x8b\x08\0" + bytes(100), "binary"),
+    "text with a zero byte": ("a.txt", b"Bats fly.\0 And eat.", "binary"),
+    "a PDF cut off behind its first page": ("a.pdf", pdf("one", "two")[:-700], "corrupt"),
+    "HTML in a code page that nobody knows": (
+        "a.html",
+        b'<meta charset="x-none"><p>' + bytes(range(0x80, 0xA0)) * 9,
+        "encoding",
+    ),
+    "a JSON text that is null": ("a.json", b'[{"text": null}]', "unsupported"),
+    "JSON Lines of lists": ("a.jsonl", b"[1]\n[2]\n", "unsupported"),
+    "an API list of nothing": ("a.json", b'[{"api_call": ""}]', "no_text"),
+    "only rules and marks": ("a.md", b"---\n\n***\n\n", "no_text"),
     "an old Word file": ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "unsupported"),
     "rich text": ("a.rtf", b"{\\rtf1 text}", "unsupported"),
     "an unknown extension": ("a.csv", b"a,b\n1,2\n", "unsupported"),
@@ -69,6 +127,9 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
 }
 
 
+ODD_NAMES = ("ü ß.txt", "a'b\"c;d.txt", "-rf.txt", "a blank .txt", "new\nline.txt", "…" * 60 + ".txt", "$(x).txt")
+
+
 @pytest.mark.parametrize(("name", "data", "reason"), BAD_FILES.values(), ids=BAD_FILES.keys())
 def test_a_bad_file_is_quarantined_with_its_reason_and_a_way_out(
     tmp_path: Path, name: str, data: bytes, reason: str
@@ -78,6 +139,29 @@ def test_a_bad_file_is_quarantined_with_its_reason_and_a_way_out(
     assert (result.path, result.reason) == (name, reason)
     assert result.detail.endswith(".")
     assert "\n" not in result.detail
+
+
+def test_bad_files_of_every_kind_stop_no_other(tmp_path: Path) -> None:
+    assert len(BAD_FILES) >= 40
+    for number, (name, data, _) in enumerate(BAD_FILES.values()):
+        (tmp_path / f"{number}-{name}").write_bytes(data)
+    for name in ODD_NAMES:
+        (tmp_path / name).write_text("Bats fly by night.", "utf-8")
+    results = list(read_documents(list_documents(tmp_path), max_file_mb=1))
+    good = [found for found in results if isinstance(found, ReadDocument)]
+    assert {found.document_text for found in good} == {"Bats fly by night."}
+    assert len(good) == len(ODD_NAMES)
+    assert len(results) - len(good) == len(BAD_FILES)
+
+
+def test_a_line_of_ten_megabytes_is_a_document_and_one_above_the_limit_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"bats fly by night " * (10 * MEGABYTE // 18))
+    (found,) = read_documents(list_documents(tmp_path))
+    assert isinstance(found, ReadDocument)
+    assert len(found.document_text) > 9 * MEGABYTE
+    (refused,) = read_documents(list_documents(tmp_path), max_file_mb=9)
+    assert isinstance(refused, QuarantinedFile)
+    assert "raise documents.max_file_mb" in refused.detail
 
 
 def test_a_file_that_may_not_be_opened_is_quarantined_and_the_rest_go_on(tmp_path: Path) -> None:

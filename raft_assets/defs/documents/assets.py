@@ -58,7 +58,7 @@ def source_documents(context: dg.AssetExecutionContext, lake: Lake, models: Mode
         raise dg.Failure(
             f"No document of {domain!r} could be read ({len(quarantined)} quarantined"
             f"{''.join(f'; {file.path}: {file.reason}' for file in quarantined[:3])}). "
-            f"Put pdf, md, txt, html or json files into {workplace.data / domain}."
+            f"Put pdf, docx, md, txt, html or json files into {workplace.data / domain}."
         )
     quarantine = lake.write("quarantine", domain, quarantined)
     written = lake.write("source_documents", domain, pages)

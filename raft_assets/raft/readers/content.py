@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["pdf", "md", "txt", "html", "json", "jsonl", "api"]
+Kind = Literal["pdf", "docx", "md", "txt", "html", "json", "jsonl", "api"]
 Reason = Literal[
     "empty",
     "corrupt",

@@ -4,9 +4,11 @@ import re
 from pathlib import PurePosixPath
 
 from raft_assets.raft.readers.content import Kind, UnreadableError
+from raft_assets.raft.readers.office import is_docx
 
 KIND_OF_SUFFIX: dict[str, Kind] = {
     ".pdf": "pdf",
+    ".docx": "docx",
     ".md": "md",
     ".markdown": "md",
     ".txt": "txt",
@@ -19,11 +21,10 @@ KIND_OF_SUFFIX: dict[str, Kind] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-READABLE = "PDF, Markdown, text, HTML, JSON or JSON Lines"
+READABLE = "PDF, Word (.docx), Markdown, text, HTML, JSON or JSON Lines"
 _HEAD = 4096  # bytes that are looked at
 _OFFICE_SUFFIXES = frozenset(
     {
-        ".docx",
         ".doc",
         ".odt",
         ".rtf",
@@ -51,6 +52,7 @@ _BINARY_STARTS = (
     b"SQLite format",
     b"PAR1",
 )
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # what Office wraps a document with a password into
 _ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf"
 _HTML = re.compile(
     rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b",
@@ -67,13 +69,15 @@ def kind_of(path: str, data: bytes) -> Kind:
         raise UnreadableError("empty", "The file is empty; put text into it or delete it.")
     if b"%PDF-" in head[:1024]:
         return "pdf"
-    _refuse_office(suffix, head)
+    if head.startswith(_ZIP) and is_docx(data):
+        return "docx"
+    _refuse_office(suffix, head, data)
     _refuse_binary(head)
     if _HTML.match(head.removeprefix(b"\xef\xbb\xbf")):
         return "html"
     kind = KIND_OF_SUFFIX.get(suffix)
-    if kind == "pdf":
-        raise UnreadableError("corrupt", "The file is named .pdf and holds no PDF; export it again.")
+    if kind in ("pdf", "docx"):
+        raise UnreadableError("corrupt", f"The file is named {suffix} and is none; export it again.")
     return kind or _kind_of_unknown(suffix)
 
 
@@ -86,10 +90,14 @@ def _kind_of_unknown(suffix: str) -> Kind:
     return "txt"  # README, LICENSE
 
 
-def _refuse_office(suffix: str, head: bytes) -> None:
+def _refuse_office(suffix: str, head: bytes, data: bytes) -> None:
+    if head.startswith(_OLE) and _ENCRYPTED in data:
+        raise UnreadableError("encrypted", "The document has a password; save it without one.")
+    if head.startswith(_ZIP) and suffix == ".docx":
+        raise UnreadableError("corrupt", "The file is named .docx and holds no Word document; export it again.")
     office = head.startswith((_ZIP, _OLE)) and suffix in _OFFICE_SUFFIXES
     if office or head.startswith((_RTF, _OLE)):
-        raise UnreadableError("unsupported", f"Office files are not read; save the file as {READABLE}.")
+        raise UnreadableError("unsupported", f"Such office files are not read; save the file as {READABLE}.")
 
 
 def _refuse_binary(head: bytes) -> None:
