@@ -182,3 +182,72 @@ def test_the_heading_in_force_is_carried_to_the_next_page() -> None:
         lines(canvas, ["They also eat beetles and spiders."])
 
     assert [section.heading for section in draw(first, second).sections] == ["What they eat", "What they eat"]
+
+
+BODY = [
+    "Every lift above twenty tonnes is released by the duty engineer, who",
+    "writes it into the book of the berth. The crane driver waits until the",
+    "lamp on the mast is green and the hold of the ship has been cleared by",
+    "its own crew, which takes some minutes at night.",
+]
+
+
+def test_items_whose_bullets_are_drawn_stay_apart() -> None:
+    items = ["The hook is empty", "The lamp of the mast is green", "Nobody stands below the load", "The book is signed"]
+
+    def page(canvas: Canvas) -> None:
+        lines(canvas, BODY, top=740)
+        lines(canvas, items, top=670, left=92)
+        lines(canvas, BODY[:3], top=600)
+
+    assert "\n\n- The hook is empty\n- The lamp of the mast is green\n- Nobody" in text_of(draw(page))
+
+
+def test_captions_beside_the_text_are_left_out() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, BODY, top=740)
+        lines(canvas, ["The berth in 1931"], top=670, left=92, size=8)
+        lines(canvas, BODY[:3], top=640)
+
+    assert "1931" not in text_of(draw(page))
+    assert text_of(draw(page)).count("duty engineer") == 2
+
+
+def test_a_table_is_read_row_by_row_and_one_that_fell_apart_not_at_all() -> None:
+    def cells(canvas: Canvas, rows: Sequence[Sequence[str]]) -> None:
+        """Column by column, as layout programs draw them."""
+        for column in range(max(map(len, rows))):
+            for number, row in enumerate(rows):
+                lines(canvas, row[column : column + 1], top=660 - 24 * number, left=72 + 150 * column, size=8)
+
+    def page(canvas: Canvas) -> None:
+        lines(canvas, BODY, top=740)
+        cells(
+            canvas,
+            [["crane", "load", "year"], ["north crane", "40 tonnes", "1931"], ["south crane", "25 tonnes", "1948"]],
+        )
+        lines(canvas, BODY[:3], top=560)
+
+    def ragged(canvas: Canvas) -> None:
+        lines(canvas, BODY, top=740)
+        cells(canvas, [["crane"], ["40", "t"], ["x"], ["a", "b", "c"], ["y"], ["1", "2", "3", "4"]])
+        lines(canvas, BODY[:3], top=480)
+
+    assert "crane | load | year\nnorth crane | 40 tonnes | 1931\nold crane | 9 tonnes | 1948" in text_of(draw(page))
+    assert "|" not in text_of(draw(ragged))
+    assert text_of(draw(ragged)).count("duty engineer") == 2
+
+
+def test_reference_lists_and_printed_link_targets_are_left_out() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, [*BODY[:3], "its own crew (https://harbour.example/rules/12?x=1), at night."], top=740)
+        lines(canvas, ["References"], top=660, size=16)
+        lines(canvas, ["1. Lowe, A.: On Cranes. Marrow Bay 1931.", "2. Ilves, B.: Lamps of the Mast. 1948."], top=640)
+        lines(canvas, ["Tides"], top=580, size=16)
+        lines(canvas, ["The tide of the bay rises four metres in May and three in the autumn."], top=560)
+
+    text = text_of(draw(page))
+    assert "its own crew, at night." in text
+    assert "Lowe" not in text
+    assert "References" not in text
+    assert "## Tides\n\nThe tide" in text

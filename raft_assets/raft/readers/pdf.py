@@ -1,6 +1,7 @@
 """PDF: lines with their geometry become paragraphs and headings in reading order, without running headers."""
 
 import ctypes
+import itertools
 import re
 import statistics
 import threading
@@ -29,6 +30,10 @@ BOLD_WEIGHT = 600
 GUTTER = 0.8  # least width of the white between two columns, in sizes
 PARAGRAPH_GAP = 0.35  # more white than usual between two lines of one paragraph, in sizes
 INDENT = 0.8  # of a paragraph's first line, in sizes
+SMALL_SIZE = 0.85  # of the body's size; captions and cells of tables are smaller
+CAPTION_CHARACTERS = 250
+LEAST_CELLS = 4  # short blocks that follow one another; fewer are captions or headings
+REGULAR, LEAST_ROW_WORDS = 0.7, 3  # share of a table's rows that are alike, and words of a row
 ASIDE_CHARACTERS = 60  # captions and cells of tables are shorter, paragraphs seldom
 LONGEST_CARRIED = 600  # characters of a sentence that are carried back over a page break
 
@@ -48,6 +53,12 @@ _COMPOUNDING |= {"short", "single", "small", "three", "two", "well"}
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?:][\"”’')\]]*(?:\[\d+\])*$")
 _FIRST_SENTENCE = re.compile(r".*?[.!?][\"”’')\]]*(?:\[\d+\])*(?=\s|$)", re.DOTALL)
+_SHOWN_LINK = re.compile(r"\s?\(\s?https?://[^()]{1,400}\)|(?<!\S)https?://\S+$")  # browsers print a link's target
+_REFERENCES = re.compile(
+    r"(?:\d+\.?\s+)?(?:references|bibliography|notes|citations|works cited|footnotes|external links|further reading"
+    r"|see also)",
+    re.IGNORECASE,
+)
 _JUNK_TITLE = re.compile(
     r"untitled|microsoft \w+ - |.*\.(?:docx?|pdf|indd|tex|pptx?)$|\(?anonymous\)?$",
     re.IGNORECASE,
@@ -93,6 +104,10 @@ class Block:
     def top(self) -> float:
         return max(line.top for line in self.lines)
 
+    @cached_property
+    def size(self) -> float:
+        return statistics.median(line.size for line in self.lines)
+
 
 @dataclass(frozen=True)
 class PageLines:
@@ -115,10 +130,8 @@ def read_pdf(data: bytes) -> Content:
         raise UnreadableError("no_text", detail)
     pages = _without_furniture(pages)
     style = _Style.of(pages)
-    paragraphs = [
-        [style.text_of(block) for block in _in_reading_order(style.blocks(page.lines), style.body_size)]
-        for page in pages
-    ]
+    paragraphs = [list(style.texts_of(_in_reading_order(style.blocks(page.lines), style.body_size))) for page in pages]
+    paragraphs = _without_references(paragraphs)
     _mend_page_breaks(paragraphs, style)
     first_heading = next((text for page in paragraphs for text in page if text.startswith("## ")), "").removeprefix(
         "## "
@@ -273,9 +286,11 @@ def _masked(line: Line) -> str:
 
 @dataclass(frozen=True)
 class _Style:
-    """What is usual in the document: the size of its body, the white between two lines, its words."""
+    """What is usual in the document: size and edges of its body, the white between two lines, its words."""
 
     body_size: float
+    left: float
+    right: float
     line_gap: float
     words: Counter[str]
 
@@ -293,7 +308,10 @@ class _Style:
             if abs(upper.left - lower.left) < body_size and abs(upper.bottom - lower.top) < body_size
         ]
         words = Counter(word.casefold() for line in lines for word in _WORD.findall(line.text))
-        return cls(body_size or 1.0, statistics.median(gaps) if gaps else 0.0, words)
+        body = [line for line in lines if abs(line.size - body_size) < 0.1 * body_size] or lines
+        left = Counter(round(line.left) for line in body).most_common(1)[0][0] if body else 0
+        right = sorted(line.right for line in body)[int(0.95 * (len(body) - 1))] if body else 0.0
+        return cls(body_size or 1.0, left, right, statistics.median(gaps) if gaps else 0.0, words)
 
     def blocks(self, lines: Sequence[Line]) -> list[Block]:
         """Consecutive lines that belong to one paragraph, list item or heading."""
@@ -318,15 +336,65 @@ class _Style:
             return False
         if _BULLET.match(line.text) or (_NUMBERED.match(line.text) and _SENTENCE_END.search(previous.text)):
             return False
+        if self._begins_item(line, previous):
+            return False
         indented = INDENT * self.body_size < line.left - previous.left < 4 * self.body_size and len(block) > 1
         return not (indented and _SENTENCE_END.search(previous.text))
+
+    def _begins_item(self, line: Line, previous: Line) -> bool:
+        """Whether an indented line begins an item of its own, whose bullet is drawn and no character.
+
+        It does where the line before it ended although the first word would have fitted.
+        """
+        first = line.text.split(" ", 1)[0]
+        is_indented = line.left - self.left > INDENT * self.body_size and abs(line.left - previous.left) < 1.0
+        if not is_indented or not (first[0].isupper() or first[0].isdigit()):
+            return False
+        width = (line.right - line.left) * (len(first) + 1) / len(line.text)
+        return previous.right + width < self.right - self.body_size
+
+    def texts_of(self, blocks: Sequence[Block]) -> Iterator[str]:
+        """The blocks as paragraphs, headings, lists and tables; captions, and tables that fell apart, not at all."""
+        for is_short, run in itertools.groupby(blocks, self._is_short):
+            members = list(run)
+            if not is_short:
+                yield from map(self.text_of, members)
+            elif len(members) < LEAST_CELLS:
+                yield from (self.text_of(block) for block in members if not self._is_small(block))
+            elif max(block.left for block in members) - min(block.left for block in members) < self.body_size / 2:
+                yield "\n".join(f"- {_BULLET.sub('', self.text_of(block), count=1)}" for block in members)
+            elif table := self._table(members):
+                yield table
+
+    def _table(self, cells: Sequence[Block]) -> str:
+        """Rows whose cells stand beside one another; nothing where most of them have other numbers of cells."""
+        rows = [[self.text_of(cell) for cell in row] for row in _rows(cells)]
+        counts = Counter(map(len, rows))
+        columns, usual = counts.most_common(1)[0]
+        words = sum(len(cell.split()) for row in rows for cell in row)
+        is_whole = (
+            usual >= REGULAR * len(rows) and words >= LEAST_ROW_WORDS * len(rows) and (columns > 1 or len(rows) > 2)
+        )
+        return "\n".join(map(" | ".join, rows)) if is_whole else ""
+
+    def _is_short(self, block: Block) -> bool:
+        """Whether the block is a caption, an item or a cell rather than text, which has sentences."""
+        length = sum(len(line.text) for line in block.lines)
+        ends = bool(_SENTENCE_END.search(block.lines[-1].text))
+        if self._is_small(block):
+            return length <= (ASIDE_CHARACTERS if ends else CAPTION_CHARACTERS)
+        text = block.lines[0].text
+        return length < ASIDE_CHARACTERS and not ends and not _BULLET.match(text) and not self._is_heading(block, text)
+
+    def _is_small(self, block: Block) -> bool:
+        return block.size < SMALL_SIZE * self.body_size
 
     def text_of(self, block: Block) -> str:
         """The block as Markdown: `## Heading`, `- item` or a paragraph on one line."""
         text = block.lines[0].text
         for line in block.lines[1:]:
             text = self.joined(text, line.text)
-        text = _end_of_line(text)
+        text = _SHOWN_LINK.sub("", _end_of_line(text))
         if self._is_heading(block, text):
             return f"## {text}"
         return _BULLET.sub("- ", text, count=1) if _BULLET.match(text) else text
@@ -352,11 +420,31 @@ class _Style:
     def _is_heading(self, block: Block, text: str) -> bool:
         if len(block.lines) > 3 or not any(character.isalpha() for character in text) or _BULLET.match(text):
             return False
-        size = statistics.median(line.size for line in block.lines)
+        size = block.size
         if size >= HEADING_SIZE * self.body_size:
             return len(text) <= HEADING_CHARACTERS
         bold = all(line.bold for line in block.lines) and size > 0.95 * self.body_size
         return bold and len(text) <= BOLD_HEADING_CHARACTERS and not text.endswith((".", ",", ";", ":"))
+
+
+def _rows(blocks: Iterable[Block]) -> list[list[Block]]:
+    """Blocks that stand beside one another, from left to right, from top to bottom."""
+    rows = _cut(blocks, lambda block: (-block.top, -block.bottom), 0.0)
+    return [sorted(row, key=lambda block: block.left) for row in rows]
+
+
+def _without_references(pages: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The pages without reference lists and lists of links, which end at the next heading of another kind."""
+    kept: list[list[str]] = []
+    is_listing = False
+    for page in pages:
+        kept.append([])
+        for text in page:
+            if text.startswith("## "):
+                is_listing = bool(_REFERENCES.fullmatch(text[3:].strip(" :")))
+            if not is_listing:
+                kept[-1].append(text)
+    return kept
 
 
 def _end_of_line(text: str) -> str:
