@@ -10,7 +10,20 @@ from raft_assets.raft.tables import Chunk, RaftRow
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
-COMMANDS = ("run", "status", "config", "domains", "report", "serve", "ui", "export", "doctor", "purge")
+COMMANDS = (
+    "run",
+    "status",
+    "config",
+    "domains",
+    "report",
+    "serve",
+    "ui",
+    "export",
+    "doctor",
+    "purge",
+    "costs",
+    "calls",
+)
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +180,34 @@ def test_report_says_where_it_is(finished: Project) -> None:
     shown = finished.raft("report", SMALL).stdout.strip()
     assert Path(shown).read_text("utf-8").startswith("<!doctype html>")
     assert Path(finished.raft("report").stdout.strip()).is_file()
+
+
+def test_costs_are_told_by_asset_and_stand_in_duckdb(copied: Project) -> None:
+    told = copied.raft("costs", SMALL, "--by", "asset", "--json")
+    lines = {line["name"]: line for line in map(json.loads, told.stdout.splitlines())}
+    assert {"chunk_embeddings", "qa_pairs", "baseline_answers", "student_answers"} <= lines.keys()
+    assert all(line["dollars"] == line["unpriced"] == 0 for line in lines.values())  # the embedded provider is free
+    assert lines["qa_pairs"]["output_tokens"] > 0
+    table = copied.results.query("SELECT asset, sum(calls) AS calls FROM costs GROUP BY asset")
+    assert dict(zip(table["asset"], table["calls"], strict=True)) == {n: line["calls"] for n, line in lines.items()}
+    assert "qa_pairs" in copied.raft("costs").stdout
+
+
+def test_stored_calls_can_be_listed_shown_and_pruned(copied: Project) -> None:
+    listed = copied.raft("calls", "list", "--role", "teacher", "-n", "3").stdout.splitlines()
+    assert len(listed) == 4
+    key = listed[1].split()[0]
+    shown = json.loads(copied.raft("calls", "show", key).stdout)
+    assert shown["role"] == "TEACHER"
+    assert shown["asset"] == "qa_pairs"
+    assert shown["answer"]["choices"]
+    assert copied.raft("calls", "show", "zz").returncode == 2
+    before = calls_in(copied)
+    pruned = copied.raft("calls", "prune", "--model", shown["model"], "--yes")
+    assert "calls deleted" in pruned.stdout
+    assert calls_in(copied) < before
+    assert copied.raft("calls", "prune").returncode == 2
+
+
+def calls_in(project: Project) -> int:
+    return int(project.raft("calls", "size").stdout.split()[0].replace(",", ""))

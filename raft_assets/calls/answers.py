@@ -49,11 +49,12 @@ def read_answer(payload: Mapping[str, Any]) -> Reading:
 def read_usage(payload: Mapping[str, Any]) -> Usage:
     """Tokens of a response; what a service doesn't tell counts 0."""
     usage = _mapping(payload.get("usage"))
-    details = _mapping(usage.get("prompt_tokens_details"))
+    prompt, completion = (_mapping(usage.get(f"{part}_tokens_details")) for part in ("prompt", "completion"))
     return Usage(
         input_tokens=_count(usage.get("prompt_tokens")),
-        cached_tokens=_count(details.get("cached_tokens")),
+        cached_tokens=_count(prompt.get("cached_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
+        reasoning_tokens=_count(completion.get("reasoning_tokens")),
     )
 
 

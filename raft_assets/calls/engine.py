@@ -20,7 +20,8 @@ from raft_assets.calls.answers import FLOAT32, Reading, read_answer, read_vector
 from raft_assets.calls.attempts import PATIENCE, Attempts, CallLostError, Patience, Response
 from raft_assets.calls.keys import EMBEDDING, call_key, embedding_key
 from raft_assets.calls.limits import Limiter
-from raft_assets.calls.requests import NO_USAGE, Answer, Progress, Request, Tally, Usage
+from raft_assets.calls.prices import FREE, Price
+from raft_assets.calls.requests import NO_USAGE, NOBODY, Answer, Origin, Progress, Request, Tally, Usage
 from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.calls.streams import Batch, Slot, Stream
 from raft_assets.errors import EndpointError
@@ -42,8 +43,8 @@ class Caller:
 
     `model` is the name that is sent, the endpoint's by default; `model_version` is what else its answers depend on: the
     embedded provider's version, a fine-tuned model's training hash, empty where the service tells nothing. `limiter`
-    says how many calls are in flight; whoever made it closes it. `on_progress` is called in the thread that consumes
-    the answers.
+    says how many calls are in flight, and whoever made it closes it; `price` and `origin` are for the ledger.
+    `on_progress` is called in the thread that consumes the answers.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Caller:
         client: openai.AsyncOpenAI,
         store: CallStore,
         limiter: Limiter,
+        price: Price = FREE,
+        origin: Origin = NOBODY,
         on_progress: Callable[[Progress], None] | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
@@ -63,6 +66,8 @@ class Caller:
         self._model_version = model_version
         self._store = store
         self._ceiling = endpoint.limits.ceiling
+        self._price = price
+        self._origin = origin
         self._on_progress = on_progress
         self._attempts = Attempts(endpoint, model=self._model, client=client, limiter=limiter, patience=patience)
         self._lost_in_a_row = 0
@@ -196,14 +201,20 @@ class Caller:
     def _stored(self, key: str, kind: str, response: Response[Any], payload: bytes, *, status: str) -> StoredCall:
         service, created = self._endpoint.service, time.time()
         usage, latency_s = response.usage, response.latency_s
-        return StoredCall(key, service, self._model, kind, status, usage, latency_s, created, payload)
+        return StoredCall(
+            *(key, service, self._model, kind, status, usage, latency_s, created, payload),
+            tries=response.tries,
+            role=self._endpoint.role.value,
+            origin=self._origin,
+        )
 
     def _count(
         self, *, calls: int = 0, from_store: int = 0, retries: int = 0, failures: int = 0, usage: Usage = NO_USAGE
     ) -> None:
         """From both threads."""
+        dollars = self._price.of(usage) if calls else 0.0
         with self._counting:
-            self._tally += Tally(calls, from_store, retries, failures, usage)
+            self._tally += Tally(calls, from_store, retries, failures, usage, dollars or 0.0, int(dollars is None))
 
 
 def text_batches(keyed: Batch[str]) -> Iterator[Batch[str]]:

@@ -26,21 +26,35 @@ class Request:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the service counts them; `cached_tokens` are among the `input_tokens`."""
+    """Tokens as the service counts them: cached ones are among the input's, those of reasoning among the output's."""
 
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
             self.input_tokens + other.input_tokens,
             self.cached_tokens + other.cached_tokens,
             self.output_tokens + other.output_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
 
 NO_USAGE = Usage()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """For what a call was made first, and so paid: asset, domain and run; empty where nobody says."""
+
+    asset: str = ""
+    domain: str = ""
+    run: str = ""
+
+
+NOBODY = Origin()
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,8 @@ class Tally:
     """What a Caller did so far.
 
     `calls` were answered by the service and may have been paid (`usage` is theirs), `from_store` answers cost nothing,
-    `retries` are further tries of calls, `failures` are calls that were given up.
+    `retries` are further tries of calls, `failures` are calls that were given up. `dollars` is what the priced ones
+    cost; `unpriced` counts those whose price nobody knows.
     """
 
     calls: int = 0
@@ -72,6 +87,8 @@ class Tally:
     retries: int = 0
     failures: int = 0
     usage: Usage = NO_USAGE
+    dollars: float = 0.0
+    unpriced: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -80,6 +97,8 @@ class Tally:
             self.retries + other.retries,
             self.failures + other.failures,
             self.usage + other.usage,
+            self.dollars + other.dollars,
+            self.unpriced + other.unpriced,
         )
 
 

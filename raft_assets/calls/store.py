@@ -15,19 +15,20 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from raft_assets.calls.keys import EMBEDDING
-from raft_assets.calls.requests import Usage
+from raft_assets.calls.requests import NOBODY, Origin, Usage
 from raft_assets.errors import RaftError
 from raft_assets.raft.identity import short
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 BUSY_S = 5.0  # SQLite's own wait for the writer's lock, before we draw lots again
 GIVE_UP_S = 60.0  # a commit takes milliseconds; a lock that is held so long is a process that hangs
 PAUSE_S = (0.02, 0.2)  # between two tries for the lock, drawn, so that processes don't meet again
@@ -43,8 +44,14 @@ CREATE TABLE IF NOT EXISTS calls (
     input_tokens INTEGER NOT NULL,
     cached_tokens INTEGER NOT NULL,
     output_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL,
     latency_s REAL NOT NULL,
+    tries INTEGER NOT NULL,
     created REAL NOT NULL,
+    role TEXT NOT NULL,
+    asset TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    run TEXT NOT NULL,
     payload BLOB NOT NULL,
     checksum TEXT NOT NULL
 )
@@ -58,12 +65,19 @@ _NAMES = (
     "input_tokens",
     "cached_tokens",
     "output_tokens",
+    "reasoning_tokens",
     "latency_s",
+    "tries",
     "created",
+    "role",
+    "asset",
+    "domain",
+    "run",
     "payload",
     "checksum",
 )
 _COLUMNS = ", ".join(_NAMES)
+_TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 _REMEDIES = {
     (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT): (
         "is damaged ({error}). Bring back a copy of it, or move it away with its -wal and -shm files: "
@@ -85,7 +99,8 @@ _REMEDIES = {
 class StoredCall:
     """A call that was answered.
 
-    `payload`: the service's JSON, or the bytes of a float32 vector for kind `embedding`; `created`: Unix time.
+    `payload`: the service's JSON, or the bytes of a float32 vector for kind `embedding`; `created`: Unix time. Nothing
+    depends on `role` and `origin`: they say who asked first, for the ledger.
     """
 
     key: str
@@ -97,6 +112,9 @@ class StoredCall:
     latency_s: float
     created: float
     payload: bytes
+    tries: int = 1
+    role: str = ""
+    origin: Origin = NOBODY
 
 
 @dataclass(frozen=True)
@@ -142,6 +160,17 @@ class CallStore:
             calls, *tokens = self._patiently(lambda: _totals(self._reader))
             return StoreStats(calls, Usage(*tokens), self.path.stat().st_size)
 
+    def calls(self) -> Iterator[StoredCall]:
+        """Every whole entry, oldest first, a few at a time; what is stored meanwhile may be missing."""
+        last: tuple[float, str] = (-1.0, "")
+        while True:
+            with self._explained(), self._reading:
+                rows = self._patiently(partial(_page, self._reader, last))
+            if not rows:
+                return
+            last = (rows[-1][_NAMES.index("created")], rows[-1][0])
+            yield from filter(None, map(_call, rows))
+
     def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
         """Deletes the chosen entries, so that nothing of them stays in the file; returns how many they were."""
         with self._explained(), self._reading, self._writing:
@@ -180,6 +209,7 @@ class CallStore:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
             connection.execute(_SCHEMA)
+            connection.execute("CREATE INDEX IF NOT EXISTS by_time ON calls (created, key)")
             connection.execute(f"PRAGMA user_version={STORE_FORMAT}")
         elif version != STORE_FORMAT:
             raise RaftError(
@@ -244,6 +274,11 @@ def _select(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, St
     return found
 
 
+def _page(connection: sqlite3.Connection, after: tuple[float, str]) -> list[tuple[Any, ...]]:
+    statement = f"SELECT {_COLUMNS} FROM calls WHERE (created, key) > (?, ?) ORDER BY created, key LIMIT ?"
+    return connection.execute(statement, (*after, KEYS_PER_QUERY)).fetchall()
+
+
 def _insert(connection: sqlite3.Connection, calls: Iterable[StoredCall]) -> None:
     """Replaces an entry of the same key: `put` comes here only with keys that have no entry or a damaged one."""
     marks = ", ".join("?" * len(_NAMES))
@@ -263,25 +298,20 @@ def _delete(connection: sqlite3.Connection, keys: Sequence[str]) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _totals(connection: sqlite3.Connection) -> tuple[int, int, int, int]:
-    sums = ", ".join(f"COALESCE(SUM({column}), 0)" for column in ("input_tokens", "cached_tokens", "output_tokens"))
-    totals: tuple[int, int, int, int] = connection.execute(f"SELECT COUNT(*), {sums} FROM calls").fetchone()
+def _totals(connection: sqlite3.Connection) -> tuple[int, ...]:
+    sums = ", ".join(f"COALESCE(SUM({column}), 0)" for column in _TOKENS)
+    totals: tuple[int, ...] = connection.execute(f"SELECT COUNT(*), {sums} FROM calls").fetchone()
     return totals
 
 
 def _row(call: StoredCall) -> tuple[Any, ...]:
-    usage = (call.usage.input_tokens, call.usage.cached_tokens, call.usage.output_tokens)
     # a vector's bytes don't get smaller
     payload = call.payload if call.kind == EMBEDDING else zlib.compress(call.payload)
     row = (
-        call.key,
-        call.service,
-        call.model,
-        call.kind,
-        call.status,
-        *usage,
-        float(call.latency_s),
-        float(call.created),
+        *(call.key, call.service, call.model, call.kind, call.status),
+        *(getattr(call.usage, name) for name in _TOKENS),
+        *(float(call.latency_s), call.tries, float(call.created)),
+        *(call.role, call.origin.asset, call.origin.domain, call.origin.run),
         payload,
     )
     return (*row, short(*row))
@@ -292,10 +322,16 @@ def _call(row: tuple[Any, ...]) -> StoredCall | None:
     if short(*values) != checksum:
         log.warning("a stored call is damaged and counts as absent: %s", values[0])
         return None
-    key, service, model, kind, status, input_tokens, cached_tokens, output_tokens, latency_s, created, payload = values
-    usage = Usage(input_tokens, cached_tokens, output_tokens)
-    content = payload if kind == EMBEDDING else zlib.decompress(payload)
-    return StoredCall(key, service, model, kind, status, usage, latency_s, created, content)
+    found = dict(zip(_NAMES, values, strict=False))
+    payload = found["payload"]
+    return StoredCall(
+        **{name: found[name] for name in ("key", "service", "model", "kind", "status", "latency_s", "created")},
+        usage=Usage(*(found[name] for name in _TOKENS)),
+        payload=payload if found["kind"] == EMBEDDING else zlib.decompress(payload),
+        tries=found["tries"],
+        role=found["role"],
+        origin=Origin(found["asset"], found["domain"], found["run"]),
+    )
 
 
 def _primary_code(error: sqlite3.Error) -> int:

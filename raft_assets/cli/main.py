@@ -6,6 +6,7 @@ import click
 
 from raft_assets.cli.data import export, import_, purge, report
 from raft_assets.cli.look import config, doctor, domains, status
+from raft_assets.cli.money import calls, costs
 from raft_assets.cli.rebuild import rebuild
 from raft_assets.cli.run import run
 from raft_assets.cli.servers import serve, ui
@@ -28,7 +29,7 @@ def raft() -> None:
     """
 
 
-for command in (run, status, config, domains, report, serve, ui, export, import_, rebuild, doctor, purge):
+for command in (run, status, config, domains, report, serve, ui, export, import_, rebuild, doctor, purge, costs, calls):
     raft.add_command(command)
 
 

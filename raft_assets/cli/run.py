@@ -14,6 +14,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from raft_assets.calls.ledger import is_rejected
+from raft_assets.calls.store import CallStore
 from raft_assets.cli.project import chosen_domains, enter, instance_of
 from raft_assets.cli.worker import BUSY, worker_command
 from raft_assets.freshness import Graph, assets_in_order, failure_sentence, states, with_upstream
@@ -62,7 +64,19 @@ class Work:
 )
 @click.option("--preset", metavar="NAME", help="Settings from presets/NAME.yaml, remembered for these domains.")
 @click.option("--force", is_flag=True, help="Also what is fresh. Calls that were paid are not repeated.")
-def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], preset: str | None, force: bool) -> None:
+@click.option(
+    "--retry-rejected",
+    is_flag=True,
+    help="Asks again for answers that were filtered, cut off or empty; implies --force.",
+)
+def run(  # noqa: PLR0917 - click hands options by name
+    domain: tuple[str, ...],
+    everything: bool,
+    selected: tuple[str, ...],
+    preset: str | None,
+    force: bool,
+    retry_rejected: bool,
+) -> None:
     """Materializes what is not fresh, from documents to eval report.
 
     It is the materialization that the UI starts: runs, events and metadata show there. Ctrl-C keeps what is finished;
@@ -83,6 +97,9 @@ def run(domain: tuple[str, ...], everything: bool, selected: tuple[str, ...], pr
         workplace.settings(name)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     _tell_models(console, workplace)
+    if retry_rejected:
+        console.print(f"{_forget_rejected(workplace, names)} rejected answers are asked for again")
+        force = True
     # a second or two: only once the arguments are known to be right
     from raft_assets.definitions import definitions
 
@@ -117,6 +134,11 @@ def _tell_models(console: Console, workplace: Workplace) -> None:
         console.print(f"{role.value:<10}{endpoint.model} ({endpoint.service})")
     if any(endpoint.provider == "embedded" for endpoint in endpoints.values()):
         console.print(EMBEDDED_LABEL)
+
+
+def _forget_rejected(workplace: Workplace, names: Sequence[str]) -> int:
+    with CallStore(workplace.calls) as store:
+        return store.forget(lambda call: is_rejected(call) and call.origin.domain in names)
 
 
 def _wanted(graph: Graph, selected: Sequence[str]) -> list[dg.AssetKey]:

@@ -96,11 +96,13 @@ def loss_plot(loss: Sequence[tuple[int, float | None, float | None]]) -> dg.Mark
 
 
 def describe_calls(tally: Tally) -> Metadata:
-    """What the calls were: made, taken from the store, tokens."""
+    """What the calls were: made, taken from the store, tokens, US dollars."""
     return {
         "calls_made": tally.calls,
         "calls_from_store": tally.from_store,
         "calls_failed": tally.failures,
         "input_tokens": tally.usage.input_tokens,
         "output_tokens": tally.usage.output_tokens,
+        "dollars": round(tally.dollars, 6),
+        **({"calls_of_unknown_price": tally.unpriced} if tally.unpriced else {}),
     }

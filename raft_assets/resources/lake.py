@@ -14,6 +14,7 @@ import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -214,6 +215,15 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
         return str(target)
 
 
+_SCALARS: Mapping[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    datetime: pa.timestamp("us", "UTC"),
+}
+
+
 def arrow_schema(model: type[Row]) -> pa.Schema:
     """The Arrow schema of a row model; descriptions become field metadata."""
     return pa.schema(
@@ -234,8 +244,7 @@ def _arrow_type(annotation: Any) -> pa.DataType:
         return pa.list_(pa.float32() if arguments[0] is float else _arrow_type(arguments[0]))
     if origin is dict:
         return pa.map_(_arrow_type(arguments[0]), _arrow_type(arguments[1]))
-    scalars: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-    return scalars[annotation]
+    return _SCALARS[annotation]
 
 
 def _columns(schema: pa.Schema) -> list[str]:

@@ -16,7 +16,8 @@ from raft_assets.calls.background import run
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
 from raft_assets.calls.limits import Limiter
-from raft_assets.calls.requests import Progress
+from raft_assets.calls.prices import PriceList
+from raft_assets.calls.requests import NOBODY, Origin, Progress
 from raft_assets.calls.store import CallStore
 from raft_assets.embedded.app import EmbeddedSettings, create_app
 from raft_assets.embedded.models import model_version
@@ -43,6 +44,11 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
     def endpoints(self) -> dict[Role, Endpoint]:
         """Endpoint of every configured role."""
         return self.workplace.environment.endpoints()
+
+    @cached_property
+    def prices(self) -> PriceList:
+        """What the models cost."""
+        return PriceList(self.workplace.project)
 
     def settings(self, domain: str) -> ResolvedSettings:
         """The domain's settings."""
@@ -81,10 +87,21 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
                     client=client,
                     store=store,
                     limiter=limiter,
+                    price=self.prices.of(endpoint, model),
+                    origin=_origin(),
                     on_progress=on_progress,
                 )
             finally:
                 run(client.close())
+
+
+def _origin() -> Origin:
+    """The asset that is being computed, nobody outside of a run."""
+    try:
+        context = dg.AssetExecutionContext.get()
+    except dg.DagsterInvariantViolationError:
+        return NOBODY
+    return Origin(context.asset_key.to_user_string(), context.partition_key, context.run.run_id)
 
 
 @cache

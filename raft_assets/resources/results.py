@@ -20,6 +20,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
+from raft_assets.calls.ledger import LedgerRow
 from raft_assets.errors import DataError
 from raft_assets.evaluation.verdict import Verdict
 from raft_assets.raft.identity import digest
@@ -29,7 +30,7 @@ from raft_assets.resources.lake import arrow_schema
 
 WAIT_S = 60.0  # for the file, while a program that doesn't know our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
-TABLES = ("answers", "scores", "aggregates", "verdicts", "runs")
+TABLES = ("answers", "scores", "aggregates", "verdicts", "runs", "ledger")
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
 _CLOSED: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
@@ -58,6 +59,16 @@ CREATE TABLE IF NOT EXISTS verdicts (
     domain VARCHAR, run VARCHAR, decision VARCHAR, sentence VARCHAR, slice VARCHAR, metric VARCHAR, baseline DOUBLE,
     student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE, smallest_detectable DOUBLE, n BIGINT,
     clusters BIGINT, guards JSON, reasons VARCHAR[]);
+CREATE TABLE IF NOT EXISTS ledger (
+    call VARCHAR, created TIMESTAMPTZ, role VARCHAR, service VARCHAR, model VARCHAR, kind VARCHAR, status VARCHAR,
+    asset VARCHAR, domain VARCHAR, run VARCHAR, input_tokens BIGINT, cached_tokens BIGINT, output_tokens BIGINT,
+    reasoning_tokens BIGINT, latency_s DOUBLE, tries BIGINT, dollars DOUBLE);
+CREATE OR REPLACE VIEW costs AS
+    SELECT domain, asset, role, service, model, created::DATE AS day, count(*) AS calls,
+        sum(input_tokens) AS input_tokens, sum(cached_tokens) AS cached_tokens, sum(output_tokens) AS output_tokens,
+        sum(dollars) AS dollars, count(*) - count(dollars) AS unpriced, sum(tries - 1) AS retries,
+        median(latency_s) AS median_latency_s
+    FROM ledger GROUP BY ALL ORDER BY day, domain, asset;
 CREATE OR REPLACE VIEW current_verdicts AS
     SELECT verdicts.*, recorded_at, baseline_model, student_model FROM verdicts JOIN runs USING (domain, run)
     QUALIFY row_number() OVER (PARTITION BY domain ORDER BY recorded_at DESC, run) = 1;
@@ -123,6 +134,12 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
             for table, content in rows.items():
                 _delete_run(connection, table, run.domain, run.content_hash)
                 _insert(connection, table, content)
+
+    def keep_ledger(self, rows: Sequence[LedgerRow]) -> None:
+        """Replaces the table of paid calls by the ledger as it is now."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM ledger")
+            _insert(connection, "ledger", _table(rows, LedgerRow))
 
     def current(self, domain: str) -> dict[str, Any] | None:
         """The domain's latest verdict, see `verdicts`; None before the first."""

@@ -1,0 +1,156 @@
+"""What a token costs: the project's own prices, then those of this product, then the kept list of genai-prices.
+
+A price that nobody knows is None, never zero. US dollars per million tokens throughout.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import genai_prices
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from raft_assets.calls.requests import Usage
+from raft_assets.errors import SettingsError
+from raft_assets.settings import Endpoint
+
+PRICES_FILE = "prices.yaml"  # of a project, beside its workspace.yaml
+PER_MILLION = 1_000_000
+
+Dollars = Annotated[float, Field(ge=0)]
+
+
+class PriceEntry(BaseModel):
+    """An entry of a price file; `model` and `service` are patterns in which * stands for anything."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    service: str = "*"
+    input: Dollars | None = None
+    cached: Dollars | None = None
+    output: Dollars | None = None
+    training: Dollars | None = None
+    source: str
+    date: date
+
+    def fits(self, service: str, model: str) -> bool:
+        return fnmatchcase(service, self.service) and fnmatchcase(model, self.model)
+
+
+@dataclass(frozen=True)
+class Price:
+    """Dollars per million tokens of each kind, and where that stands; None: nobody knows."""
+
+    input: float | None
+    cached: float | None
+    output: float | None
+    training: float | None
+    source: str
+
+    def of(self, usage: Usage) -> float | None:
+        """What the tokens cost; None where a price of tokens that there are isn't known."""
+        cached = self.input if self.cached is None else self.cached
+        parts = (
+            (usage.input_tokens - usage.cached_tokens, self.input),
+            (usage.cached_tokens, cached),
+            (usage.output_tokens, self.output),
+        )
+        if any(tokens and price is None for tokens, price in parts):
+            return None
+        return sum(tokens * (price or 0.0) for tokens, price in parts) / PER_MILLION
+
+    def of_training(self, tokens: int) -> float | None:
+        """What it costs to train on so many tokens, all epochs together."""
+        return None if self.training is None else tokens * self.training / PER_MILLION
+
+
+FREE = Price(0.0, 0.0, 0.0, 0.0, "the embedded provider costs nothing")
+
+
+class PriceList:
+    """The prices that hold in a project."""
+
+    def __init__(self, project: Path) -> None:
+        own = project / PRICES_FILE
+        self._entries = [*(_read(own, own.read_text("utf-8")) if own.is_file() else ()), *_shipped()]
+
+    def of(self, endpoint: Endpoint, model: str | None = None) -> Price:
+        """The price of the endpoint's model, or of another one there; every part that nobody knows is None."""
+        if endpoint.is_free:
+            return FREE
+        return self.at(endpoint.service, model or endpoint.model)
+
+    def at(self, service: str, model: str) -> Price:
+        """The price of a model of a service, as stored calls name them."""
+        if service == "embedded":
+            return FREE
+        layers = [_layer(entry) for entry in self._entries if entry.fits(service, model)] + _kept(service, model)
+        found: dict[str, float] = {}
+        sources: list[str] = []
+        for prices, source in layers:
+            new = {name: value for name, value in prices.items() if name not in found}
+            found |= new
+            sources += [source] if new else []
+        parts = {name: found.get(name) for name in ("input", "cached", "output", "training")}
+        return Price(**parts, source="; ".join(sources) or "unknown")
+
+
+def _layer(entry: PriceEntry) -> tuple[Mapping[str, float], str]:
+    prices = entry.model_dump(include={"input", "cached", "output", "training"}, exclude_none=True)
+    return prices, f"{entry.source}, {entry.date}"
+
+
+def _kept(service: str, model: str) -> list[tuple[Mapping[str, float], str]]:
+    """Of a service that the kept list knows by its address; a local one may serve a model of a famous name for nothing.
+
+    Fine-tuned models are listed by their base.
+    """
+    try:
+        usage = genai_prices.Usage(input_tokens=1, output_tokens=0)
+        price = genai_prices.calc_price(usage, model, provider_api_url=service).model_price
+    except (LookupError, ValueError):
+        return []
+    names = {"input": "input_mtok", "cached": "cache_read_mtok", "output": "output_mtok"}
+    values = {name: getattr(price, theirs, None) for name, theirs in names.items()}
+    # tiered prices are objects of their own: the first tier is not the price
+    plain = {name: float(value) for name, value in values.items() if value is not None and _is_number(value)}
+    return [(plain, f"genai-prices {metadata.version('genai-prices')}")] if plain else []
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except TypeError:
+        return False
+    return True
+
+
+@cache
+def _shipped() -> Sequence[PriceEntry]:
+    file = resources.files("raft_assets.calls") / PRICES_FILE
+    return _read(file, file.read_text("utf-8"))
+
+
+def _read(file: object, text: str) -> list[PriceEntry]:
+    try:
+        content = yaml.safe_load(text) or []
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file} is not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, list):
+        raise SettingsError(f"{file} must hold a list of prices, each with model, source and date.")
+    entries: list[PriceEntry] = []
+    for number, entry in enumerate(content, start=1):
+        try:
+            entries.append(PriceEntry.model_validate(entry))
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, problem["loc"])) or "the entry"
+            raise SettingsError(f"{file}, entry {number}: {where}: {problem['msg']}. Mend it there.") from error
+    return entries

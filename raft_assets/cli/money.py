@@ -1,0 +1,239 @@
+"""Commands about paid calls: what they cost, and what is stored of them."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from raft_assets.calls.ledger import Grouping, LedgerRow, Sum, is_rejected, ledger, summed
+from raft_assets.calls.prices import PRICES_FILE, PriceList
+from raft_assets.calls.store import CallStore, StoredCall
+from raft_assets.cli.project import chosen_domains
+from raft_assets.errors import DataError
+from raft_assets.resources.results import ResultsStore
+from raft_assets.settings import Workplace
+
+SHOWN_CHARACTERS = 60  # of a call in a list
+LINE = 200  # characters, where the output is no terminal
+
+
+@click.command()
+@click.argument("domain", nargs=-1)
+@click.option(
+    "--by",
+    type=click.Choice(["asset", "domain", "model", "role", "day", "run"]),
+    default="asset",
+    show_default=True,
+    help="What a line is.",
+)
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only calls from this day (UTC) on.")
+@click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
+def costs(domain: tuple[str, ...], by: Grouping, since: datetime | None, as_csv: bool, as_json: bool) -> None:
+    """Says what was paid, from the calls that are stored: calls, tokens and money.
+
+    The same rows stand in DuckDB as the table `ledger`. A price that nobody knows is told, never counted as zero: put
+    it into prices.yaml.
+
+    \b
+    Examples:
+      raft costs
+      raft costs bats --by model
+      raft costs --by day --since 2026-11-01 --csv > costs.csv
+    """
+    workplace = Workplace.load()
+    names = chosen_domains(workplace, domain, everything=False) if domain else []
+    with CallStore(workplace.calls) as store:
+        rows = list(ledger(store, PriceList(workplace.project)))
+    ResultsStore(path=str(workplace.results)).keep_ledger(rows)
+    start = since.replace(tzinfo=UTC) if since else None
+    chosen = [row for row in rows if (not names or row.domain in names) and (start is None or row.created >= start)]
+    sums = summed(chosen, by)
+    if as_json or as_csv:
+        _write(sums, as_csv=as_csv)
+        return
+    console = Console(highlight=False)
+    console.print(_table(sums, by))
+    _tell_unpriced(console, chosen)
+
+
+def _table(sums: Sequence[Sum], by: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(by)
+    for column in ("calls", "input", "cached", "output", "US$"):
+        table.add_column(column, justify="right")
+    for one in [*sums, *([_total(sums)] if len(sums) > 1 else [])]:
+        usage = one.usage
+        table.add_row(
+            Text(one.name),
+            *(f"{count:,}" for count in (one.calls, usage.input_tokens, usage.cached_tokens, usage.output_tokens)),
+            dollars_told(one.dollars, one.unpriced),
+        )
+    return table
+
+
+def dollars_told(dollars: float, unpriced: int) -> str:
+    """An amount, with a mark where some calls have no known price."""
+    return f"{dollars:,.4f}" + ("" if not unpriced else " + ?")
+
+
+def _total(sums: Iterable[Sum]) -> Sum:
+    parts = list(sums)
+    usage = parts[0].usage
+    for part in parts[1:]:
+        usage += part.usage
+    return Sum("all", sum(p.calls for p in parts), usage, sum(p.dollars for p in parts), sum(p.unpriced for p in parts))
+
+
+def _tell_unpriced(console: Console, rows: Iterable[LedgerRow]) -> None:
+    for service, model in sorted({(row.service, row.model) for row in rows if row.dollars is None}):
+        console.print(
+            Text(
+                f"The price of {model} at {service} is unknown: put it into {PRICES_FILE} of the project, such as\n"
+                f'- {{model: "{model}", service: "{service}", input: 0.15, output: 0.60, source: "our contract", '
+                f"date: {datetime.now(UTC).date()}}}",
+                style="yellow",
+            )
+        )
+
+
+def _write(sums: Sequence[Sum], *, as_csv: bool) -> None:
+    rows = [
+        {"name": one.name, "calls": one.calls, **asdict(one.usage), "dollars": one.dollars, "unpriced": one.unpriced}
+        for one in sums
+    ]
+    if not as_csv:
+        for row in rows:
+            click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    writer = csv.DictWriter(sys.stdout, rows[0] if rows else ["name"])
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+# ---------------------------------------------------------------- the store
+
+
+@click.group()
+def calls() -> None:
+    """Looks into the store of paid calls: list, show, size, prune.
+
+    \b
+    Examples:
+      raft calls list --domain bats --rejected
+      raft calls show 3f9a77
+      raft calls size
+      raft calls prune --older-than 180
+    """
+
+
+@calls.command("list")
+@click.option("--domain", help="Only calls that were first made for this domain.")
+@click.option("--role", help="Only calls of this role, such as TEACHER.")
+@click.option("--rejected", is_flag=True, help="Only answers that were filtered, cut off or empty.")
+@click.option("-n", "most", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
+def list_calls(domain: str | None, role: str | None, rejected: bool, most: int) -> None:
+    """Lists stored calls, the newest last.
+
+    \b
+    Examples:
+      raft calls list
+      raft calls list --role JUDGE --rejected -n 100
+    """
+    with CallStore(Workplace.load().calls) as store:
+        found = [
+            call
+            for call in store.calls()
+            if (domain is None or call.origin.domain == domain)
+            and (role is None or call.role == role.upper())
+            and (not rejected or is_rejected(call))
+        ][-most:]
+    table = Table(box=None, pad_edge=False)
+    for column in ("key", "when", "role", "model", "status", "asset", "answer"):
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    for call in found:
+        when = datetime.fromtimestamp(call.created, UTC).strftime("%Y-%m-%d %H:%M")
+        cells = (call.key[:12], when, call.role, call.model, call.status, call.origin.asset, _shown(call))
+        table.add_row(*map(Text, cells))
+    Console(highlight=False, width=None if sys.stdout.isatty() else LINE).print(table)
+
+
+@calls.command("show")
+@click.argument("key")
+def show_call(key: str) -> None:
+    """Prints a call as it is stored: who asked, what it took, and the answer. The beginning of a key is enough.
+
+    \b
+    Examples:
+      raft calls show 3f9a77c1b2d4
+    """
+    with CallStore(Workplace.load().calls) as store:
+        found = [call for call in store.calls() if call.key.startswith(key)]
+    if len(found) != 1:
+        raise DataError(f"{len(found)} stored calls have a key that begins with {key}: see `raft calls list`.")
+    (call,) = found
+    about = {name: value for name, value in vars(call).items() if name not in ("payload", "usage", "origin")}
+    answer = json.loads(call.payload) if call.kind != "embedding" else f"a vector of {len(call.payload) // 4} numbers"
+    told = about | vars(call.usage) | vars(call.origin) | {"answer": answer}
+    click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+
+
+@calls.command("size")
+def size_of_calls() -> None:
+    """Says how much is stored.
+
+    \b
+    Examples:
+      raft calls size
+    """
+    workplace = Workplace.load()
+    with CallStore(workplace.calls) as store:
+        stats = store.stats()
+    click.echo(f"{stats.calls:,} calls, {stats.size / 1e6:,.1f} MB in {workplace.calls}")
+
+
+@calls.command("prune")
+@click.option("--older-than", "days", type=click.IntRange(1), help="Days since the answer came.")
+@click.option("--model", help="Only calls of this model.")
+@click.option("--rejected", is_flag=True, help="Only answers that were filtered, cut off or empty.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def prune_calls(days: int | None, model: str | None, rejected: bool, yes: bool) -> None:
+    """Deletes stored calls. What is deleted is made, and paid, again when an asset needs it.
+
+    \b
+    Examples:
+      raft calls prune --older-than 180
+      raft calls prune --model gpt-4o-old --yes
+    """
+    if days is None and model is None and not rejected:
+        raise click.UsageError("Say which calls: --older-than, --model or --rejected.")
+    before = (datetime.now(UTC) - timedelta(days=days)).timestamp() if days is not None else float("inf")
+
+    def is_chosen(call: StoredCall) -> bool:
+        return call.created < before and model in (None, call.model) and (not rejected or is_rejected(call))
+
+    with CallStore(Workplace.load().calls) as store:
+        count = sum(map(is_chosen, store.calls()))
+        if not yes:
+            click.confirm(f"Delete {count:,} calls? Those that are needed again will be paid again.", abort=True)
+        click.echo(f"{store.forget(is_chosen):,} calls deleted")
+
+
+def _shown(call: StoredCall) -> str:
+    text = f"vector of {len(call.payload) // 4}" if call.kind == "embedding" else _answer_of(call)
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _answer_of(call: StoredCall) -> str:
+    from raft_assets.calls.answers import read_answer
+
+    reading = read_answer(json.loads(call.payload))
+    return reading.text or reading.detail
