@@ -459,6 +459,19 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class Budgets:
+    """What may be spent on model calls, US dollars, per run and per calendar month; None: no budget."""
+
+    run: float | None = None
+    month: float | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a budget to keep."""
+        return self.run is not None or self.month is not None
+
+
+@dataclass(frozen=True)
 class Workplace:
     """Folders and limits of this machine; none of them changes a result."""
 
@@ -469,6 +482,7 @@ class Workplace:
     presets: Path
     default_preset: str
     max_concurrent_runs: int
+    budget: Budgets
     encoder_folder: Path | None
     huggingface_home: Path
     environment: Environment
@@ -500,6 +514,7 @@ class Workplace:
             max_concurrent_runs=_bounded_int(
                 environment, "RAFT_MAX_CONCURRENT_RUNS", default=os.cpu_count() or 2, low=1, high=256
             ),
+            budget=Budgets(_dollars(environment, "RAFT_BUDGET_RUN"), _dollars(environment, "RAFT_BUDGET_MONTH")),
             encoder_folder=(root / encoder).resolve() if encoder else None,
             huggingface_home=Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface"),
             environment=environment,
@@ -619,6 +634,19 @@ def _bounded_int(environment: Environment, name: str, *, default: T, low: int, h
     if not value.isdigit() or not low <= int(value) <= high:
         raise SettingsError(f"{name} is {value!r}; allowed is a whole number from {low} to {high}.")
     return int(value)
+
+
+def _dollars(environment: Environment, name: str) -> float | None:
+    value = environment.get(name)
+    if value is None:
+        return None
+    try:
+        dollars = float(value)
+    except ValueError:
+        dollars = -1.0
+    if not 0 <= dollars < float("inf"):
+        raise SettingsError(f"{name} is {value!r}; allowed is an amount of US dollars, such as 12.50.")
+    return dollars
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import openai
 from raft_assets.calls import refusals
 from raft_assets.calls.answers import FLOAT32, Reading, read_answer, read_vectors, shared_out
 from raft_assets.calls.attempts import PATIENCE, Attempts, CallLostError, Patience, Response
+from raft_assets.calls.budget import Budget
 from raft_assets.calls.keys import EMBEDDING, call_key, embedding_key
 from raft_assets.calls.limits import Limiter
 from raft_assets.calls.prices import FREE, Price
@@ -43,8 +44,8 @@ class Caller:
 
     `model` is the name that is sent, the endpoint's by default; `model_version` is what else its answers depend on: the
     embedded provider's version, a fine-tuned model's training hash, empty where the service tells nothing. `limiter`
-    says how many calls are in flight, and whoever made it closes it; `price` and `origin` are for the ledger.
-    `on_progress` is called in the thread that consumes the answers.
+    says how many calls are in flight, and whoever made it closes it; `price` and `origin` are for the ledger, and
+    `budget` stops calls in time. `on_progress` is called in the thread that consumes the answers.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Caller:
         limiter: Limiter,
         price: Price = FREE,
         origin: Origin = NOBODY,
+        budget: Budget | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
@@ -68,6 +70,9 @@ class Caller:
         self._ceiling = endpoint.limits.ceiling
         self._price = price
         self._origin = origin
+        self._budget = budget
+        if budget:
+            budget.check_price(price, self._model)
         self._on_progress = on_progress
         self._attempts = Attempts(endpoint, model=self._model, client=client, limiter=limiter, patience=patience)
         self._lost_in_a_row = 0
@@ -185,7 +190,10 @@ class Caller:
 
     async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         try:
-            response = await self._attempts.call(kind, body, read)
+            async with self._budget.held(self._price, body) if self._budget else contextlib.nullcontext() as held:
+                response = await self._attempts.call(kind, body, read)
+                if held:
+                    held.settled = self._price.of(response.usage) or 0.0
         except CallLostError as lost:
             self._lost_in_a_row += 1
             self._count(failures=1, retries=lost.tries - 1)

@@ -69,6 +69,9 @@ class Work:
     is_flag=True,
     help="Asks again for answers that were filtered, cut off or empty; implies --force.",
 )
+@click.option(
+    "--budget", type=click.FloatRange(min=0), metavar="US$", help="Stops before paid calls of this command cost more."
+)
 def run(  # noqa: PLR0917 - click hands options by name
     domain: tuple[str, ...],
     everything: bool,
@@ -76,6 +79,7 @@ def run(  # noqa: PLR0917 - click hands options by name
     preset: str | None,
     force: bool,
     retry_rejected: bool,
+    budget: float | None,
 ) -> None:
     """Materializes what is not fresh, from documents to eval report.
 
@@ -88,7 +92,10 @@ def run(  # noqa: PLR0917 - click hands options by name
       raft run bats "harbor handbook"
       raft run bats --select training_files     stop before anything is trained
       raft run bats --preset hard_distractors
+      raft run bats --budget 5                   of US$; what was paid is kept, a higher budget goes on from there
     """
+    if budget is not None:
+        os.environ["RAFT_BUDGET_RUN"] = str(budget)  # for the domains' processes, too
     workplace = Workplace.load()
     names = chosen_domains(workplace, domain, everything=everything)
     for name in names if preset else []:

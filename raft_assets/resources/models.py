@@ -13,6 +13,7 @@ import openai
 from starlette.applications import Starlette
 
 from raft_assets.calls.background import run
+from raft_assets.calls.budget import Budget
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
 from raft_assets.calls.limits import Limiter
@@ -21,7 +22,7 @@ from raft_assets.calls.requests import NOBODY, Origin, Progress
 from raft_assets.calls.store import CallStore
 from raft_assets.embedded.app import EmbeddedSettings, create_app
 from raft_assets.embedded.models import model_version
-from raft_assets.runs import PROCESS_TAG, this_process
+from raft_assets.runs import COMMAND_TAG, PROCESS_TAG, this_process
 from raft_assets.settings import Endpoint, ResolvedSettings, Role, Workplace
 
 
@@ -60,6 +61,10 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         settings = EmbeddedSettings(place.embedded_folder, place.encoder_folder, place.huggingface_home)
         return open_client(self.endpoints[role], lambda: embedded_app(settings))
 
+    def _budget(self, store: CallStore) -> Budget:
+        file = self.workplace.calls.with_name("budget.json")
+        return Budget(file, self.workplace.budget, run=_command(), store=store, prices=self.prices)
+
     @contextmanager
     def caller(
         self,
@@ -89,6 +94,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
                     limiter=limiter,
                     price=self.prices.of(endpoint, model),
                     origin=_origin(),
+                    budget=None if endpoint.is_free else self._budget(store),
                     on_progress=on_progress,
                 )
             finally:
@@ -102,6 +108,15 @@ def _origin() -> Origin:
     except dg.DagsterInvariantViolationError:
         return NOBODY
     return Origin(context.asset_key.to_user_string(), context.partition_key, context.run.run_id)
+
+
+def _command() -> str:
+    """What a budget per run is for: the command that started the run, else the run."""
+    try:
+        run = dg.AssetExecutionContext.get().run
+    except dg.DagsterInvariantViolationError:
+        return ""
+    return run.tags.get(COMMAND_TAG, run.run_id)
 
 
 @cache
