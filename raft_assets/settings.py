@@ -74,7 +74,9 @@ class ChunkSettings(Section):
         default=160, description="hard maximum of a chunk, tokens"
     )
     chunk_overlap: Annotated[int, Field(ge=0, le=4000)] = Field(
-        default=0, description="tokens that neighbouring chunks share"
+        default=0,
+        description="tokens that neighbouring chunks share, at most; chunks that share text share a split, and golden "
+        "evidence then holds out its whole section",
     )
     min_chunk_tokens: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=24, description="smaller pieces join a neighbour, tokens"
@@ -270,14 +272,6 @@ class DomainSettings(Section):
         weights = (self.training_files.answer_weight, self.training_files.abstention_weight)
         if self.student.format == "completion" and weights != (None, None):
             raise ValueError("training_files.answer_weight and abstention_weight must be null: only chat has weights")
-        return self
-
-    @model_validator(mode="after")
-    def _chunks_stand_apart(self) -> "DomainSettings":
-        if self.chunks.chunk_overlap:
-            raise ValueError(
-                "chunks.chunk_overlap must be 0: text in two chunks could stand in training and evaluation"
-            )
         return self
 
 

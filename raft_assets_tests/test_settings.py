@@ -66,7 +66,6 @@ def test_the_preset_is_the_domains_own_then_the_last_chosen_then_the_environment
         ("chunk: {}", "chunk is {}. There is no such setting; known there: version, documents, chunks"),
         ("chunks: 100", "chunks is 100; allowed are names and values"),
         ("chunks: {chunk_overlap: 160}", "chunk_overlap must be at most half of chunk_size"),
-        ("chunks: {chunk_overlap: 20}", "could stand in training and evaluation"),
         ("dataset: {p: 1.5}", "dataset.p is 1.5"),
         ("dataset: {without_oracle: guess}", "'abstain' or 'answer'"),
         ("training: {n_epochs: 0}", "training.n_epochs is 0"),

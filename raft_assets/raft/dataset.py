@@ -11,7 +11,8 @@ from typing import Any
 from raft_assets.raft.contract import ABSTAINING_ANSWER, ABSTENTION
 from raft_assets.raft.distractors import Pool, Vector, pick
 from raft_assets.raft.identity import draw
-from raft_assets.raft.similarity import near_duplicate_groups, words
+from raft_assets.raft.kinship import kin_groups
+from raft_assets.raft.similarity import words
 from raft_assets.raft.splits import SplitPlan, assign_splits
 from raft_assets.raft.tables import Chunk, GoldenQuestion, QAPair, RaftRow
 from raft_assets.settings import DatasetSettings
@@ -152,23 +153,19 @@ def leaks(
     evaluated = {chunk_id for chunk_id, splits in splits_of_oracle.items() if "eval" in splits}
     evidence = golden_chunks(golden)
     involved = splits_of_oracle.keys() | shown_in_training.keys() | evidence
-    group_of = _groups({chunk.chunk_id: chunk.text for chunk in chunks if chunk.chunk_id in involved}, settings)
+    # by other hash functions than when the splits were made
+    groups = kin_groups((c for c in chunks if c.chunk_id in involved), settings.near_duplicate, settings.seed + 1)
+    group_of = {chunk_id: min(group) for group in groups for chunk_id in group}
     splits_of_group: dict[str, set[str]] = defaultdict(set)
     for chunk_id, splits in splits_of_oracle.items():
         splits_of_group[group_of.get(chunk_id, chunk_id)] |= splits
     return {
         "unit_in_several_splits": list(_in_several("unit", splits_of_unit)),
         "question_in_several_splits": list(_in_several("question", splits_of_question)),
-        "near_duplicate_in_several_splits": list(_in_several("chunk", splits_of_group)),
+        "kin_in_several_splits": list(_in_several("chunk", splits_of_group)),
         "eval_oracle_in_training": list(_shown(evaluated, shown_in_training, group_of)),
         "golden_evidence_in_training": list(_shown(evidence, shown_in_training, group_of)),
     }
-
-
-def _groups(texts: Mapping[str, str], settings: DatasetSettings) -> dict[str, str]:
-    """Chunk id to the name of its near-duplicates' group, by other hash functions than when the splits were made."""
-    groups = near_duplicate_groups(texts, settings.near_duplicate, settings.seed + 1)
-    return {chunk_id: min(group) for group in groups for chunk_id in group}
 
 
 def _in_several(what: str, splits_of: Mapping[str, AbstractSet[str]]) -> Iterator[str]:
@@ -178,8 +175,8 @@ def _in_several(what: str, splits_of: Mapping[str, AbstractSet[str]]) -> Iterato
 
 
 def _shown(held_out: AbstractSet[str], shown: Mapping[str, str], group_of: Mapping[str, str]) -> Iterator[str]:
-    """Held out chunks, and near-duplicates of theirs, that a training row shows."""
+    """Held out chunks, and kin of theirs, that a training row shows."""
     groups = {group_of.get(chunk_id, chunk_id): chunk_id for chunk_id in sorted(held_out)}
     for chunk_id, question_id in sorted(shown.items()):
         if (group := group_of.get(chunk_id, chunk_id)) in groups:
-            yield f"row {question_id} shows chunk {chunk_id}, which is or resembles {groups[group]}"
+            yield f"row {question_id} shows chunk {chunk_id}, which is, resembles or overlaps {groups[group]}"

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raft_assets.raft.identity import digest
+from raft_assets.raft.kinship import overlap
 from raft_assets.raft.similarity import Shingles, holds_phrase, jaccard, shingles
 from raft_assets.raft.tables import Chunk
 
@@ -40,6 +41,7 @@ class Pool:
         chunks = tuple(chunks)
         self._texts = {chunk.chunk_id: chunk.text for chunk in chunks}
         self._passages = {chunk.chunk_id: chunk.passage for chunk in chunks}
+        self._spans = {chunk.chunk_id: (chunk.doc_id, chunk.start, chunk.end) for chunk in chunks}
         self._ids = sorted(self._texts)
         self._position = {name: position for position, name in enumerate(self._ids)}
         self._near_duplicate = near_duplicate
@@ -68,8 +70,10 @@ class Pool:
             yield self._ids[self._owners[(place + step) % len(self._ring)]]
 
     def are_alike(self, one: str, other: str) -> bool:
-        """Whether two chunks are the same text or near-duplicates."""
-        return one == other or jaccard(self._shingles(one), self._shingles(other)) >= self._near_duplicate
+        """Whether two chunks are the same text or near-duplicates, or share text of one document."""
+        if one == other or overlap(self._spans[one], self._spans[other]):
+            return True
+        return jaccard(self._shingles(one), self._shingles(other)) >= self._near_duplicate
 
     def holds(self, chunk_id: str, answer: str) -> bool:
         """Whether the answer stands in the chunk word for word; never for an answer of stop words alone."""

@@ -99,11 +99,6 @@ def near_duplicate_pairs(
             yield distinct[one], distinct[other]
 
 
-def near_duplicate_groups(texts: Mapping[str, str], threshold: float, seed: int) -> list[set[str]]:
-    """Groups of ids that hang together by near-duplicates, each of two or more, sorted by their smallest id."""
-    return sorted(connected(near_duplicate_pairs(texts, threshold, seed)), key=min)
-
-
 def connected(pairs: Iterable[tuple[str, str]]) -> list[set[str]]:
     """The connected components of the pairs."""
     group_of: dict[str, set[str]] = {}

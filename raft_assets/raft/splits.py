@@ -1,7 +1,7 @@
 """Which rows train, which validate and which evaluate, so that nothing that evaluates has been trained on.
 
 The unit is the document, else the section, else the chunk: the coarsest that gives every split its minimum of rows.
-Units that hold near-duplicate chunks share a split. Assignments are kept in a register: what has a split
+Units that hold near-duplicate or overlapping chunks share a split. Assignments are kept in a register: what has a split
 keeps it.
 """
 
@@ -13,7 +13,8 @@ from typing import Literal
 
 from raft_assets.errors import DataError
 from raft_assets.raft.identity import draw, short
-from raft_assets.raft.similarity import connected, near_duplicate_groups
+from raft_assets.raft.kinship import kin_groups
+from raft_assets.raft.similarity import connected
 from raft_assets.raft.tables import Chunk, QAPair, Split
 from raft_assets.settings import DatasetSettings
 
@@ -33,7 +34,7 @@ class SplitPlan:
     units: Mapping[str, str]  # chunk id to the group that never crosses splits
     splits: Mapping[str, Split]  # chunk id to its split; chunks of units without a row have none
     removed: Mapping[str, str]  # chunk id to the reason for which its rows are dropped
-    # chunks that no train or valid row may show: oracles of evaluation, golden evidence, and their near-duplicates
+    # chunks that no train or valid row may show: oracles of evaluation, golden evidence, and their kin
     withheld: frozenset[str]
     register: Mapping[str, str]
     dropped: Mapping[str, int]
@@ -55,11 +56,11 @@ class _Corpus:
 
     chunks: Mapping[str, Chunk]  # those that a pair was asked of
     pairs: Sequence[QAPair]
-    group_of: Mapping[str, str]  # chunk id to the name of its near-duplicates' group; the others are alone
-    golden: frozenset[str]  # with near-duplicates
+    group_of: Mapping[str, str]  # chunk id to the name of its kin's group; the others are alone
+    golden: frozenset[str]  # with kin
     settings: DatasetSettings
 
-    def with_near_duplicates(self, chunk_ids: AbstractSet[str]) -> frozenset[str]:
+    def with_kin(self, chunk_ids: AbstractSet[str]) -> frozenset[str]:
         groups = {self.group_of[chunk_id] for chunk_id in chunk_ids if chunk_id in self.group_of}
         return frozenset(chunk_ids).union(chunk_id for chunk_id, group in self.group_of.items() if group in groups)
 
@@ -98,12 +99,11 @@ def _corpus(
 ) -> _Corpus:
     accepted = [pair for pair in pairs if pair.accepted]
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
-    texts = {chunk_id: chunk.text for chunk_id, chunk in by_id.items()}
-    groups = near_duplicate_groups(texts, settings.near_duplicate, settings.seed)
+    groups = kin_groups(by_id.values(), settings.near_duplicate, settings.seed)
     group_of = {chunk_id: min(group) for group in groups for chunk_id in group}
     asked = {pair.chunk_id: by_id[pair.chunk_id] for pair in accepted}
     corpus = _Corpus(asked, accepted, group_of, frozenset(), settings)
-    return replace(corpus, golden=corpus.with_near_duplicates(golden_chunk_ids))
+    return replace(corpus, golden=corpus.with_kin(golden_chunk_ids))
 
 
 def _unit(chunk: Chunk, name: UnitName) -> str:
@@ -147,7 +147,7 @@ def _plan(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> Split
         units=units,
         splits=splits,
         removed=removed,
-        withheld=corpus.with_near_duplicates(oracles | corpus.golden),
+        withheld=corpus.with_kin(oracles | corpus.golden),
         register={unit: split for unit, split in register.items() if unit.startswith(f"{name}:")}
         | {unit: splits[chunk_id] for chunk_id, unit in unit_of.items()},
         dropped={},
@@ -169,7 +169,7 @@ class _Block:
 
 
 def _merged(corpus: _Corpus, unit_of: Mapping[str, str]) -> list[set[str]]:
-    """Sets of units that hang together by near-duplicate chunks; a unit without any is a set of its own."""
+    """Sets of units that hang together by kin chunks; a unit without any is a set of its own."""
     first_of_group: dict[str, str] = {}
     links = (
         (unit, first_of_group.setdefault(corpus.group_of.get(chunk_id, chunk_id), unit))

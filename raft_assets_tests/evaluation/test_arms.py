@@ -17,6 +17,7 @@ TEXTS = {
 
 
 def chunk(name: str, text: str) -> Chunk:
+    start = 1000 * int(name[1:]) if name[1:].isdigit() else 10**9  # chunks stand apart
     return Chunk(
         chunk_id=name,
         doc_id="d",
@@ -24,8 +25,8 @@ def chunk(name: str, text: str) -> Chunk:
         kind="prose",
         page_from=1,
         page_to=1,
-        start=0,
-        end=len(text),
+        start=start,
+        end=start + len(text),
         heading="",
         text=text,
         tokens=12,

@@ -1,6 +1,7 @@
 """Small rows for tests of the method."""
 
 import random
+import zlib
 from collections.abc import Sequence
 
 from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, parse_answer, render_answer
@@ -16,6 +17,7 @@ VOCABULARY = [
 
 def a_chunk(name: str, text: str = "", *, document: str = "d", heading: str = "", kind: str = "prose") -> Chunk:
     text = text or prose(name)
+    start = zlib.crc32(name.encode()) * len(text)  # apart from others, wherever these stand
     return Chunk(
         chunk_id=name,
         doc_id=document,
@@ -23,8 +25,8 @@ def a_chunk(name: str, text: str = "", *, document: str = "d", heading: str = ""
         kind=kind,
         page_from=1,
         page_to=1,
-        start=0,
-        end=len(text),
+        start=start,
+        end=start + len(text),
         heading=heading,
         text=text,
         tokens=len(text.split()),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.errors import DataError
+from raft_assets.raft.chunking import chunk_document
 from raft_assets.raft.contract import ABSTAINING_ANSWER, ABSTENTION
 from raft_assets.raft.dataset import Assembly, assemble, leaks
 from raft_assets.raft.similarity import holds_phrase
 from raft_assets.raft.tables import Chunk, QAPair, RaftRow
-from raft_assets.settings import DatasetSettings
+from raft_assets.settings import ChunkSettings, DatasetSettings
 from raft_assets_tests.raft.builders import a_chunk, a_corpus, a_golden_question, a_pair, pairs_of, prose
+from raft_assets_tests.raft.test_chunking import markdown
 
 SMALL = DatasetSettings(min_eval_rows=4, min_valid_rows=2)
 CORPUS = a_corpus(30)
@@ -209,9 +212,7 @@ PLANTS: dict[str, Callable[[list[RaftRow]], RaftRow]] = {
     "question_in_several_splits": lambda rows: trained(rows).model_copy(
         update={"question": evaluated(rows).question.upper()}
     ),
-    "near_duplicate_in_several_splits": lambda rows: trained(rows).model_copy(
-        update={"chunk_id": evaluated(rows).chunk_id}
-    ),
+    "kin_in_several_splits": lambda rows: trained(rows).model_copy(update={"chunk_id": evaluated(rows).chunk_id}),
     "eval_oracle_in_training": lambda rows: showing(trained(rows), evaluated(rows).chunk_id),
     "golden_evidence_in_training": lambda rows: showing(trained(rows), "golden"),
 }
@@ -233,7 +234,7 @@ def test_a_near_duplicate_across_splits_is_found(rows: list[RaftRow]) -> None:
     planted = trained(rows).model_copy(update={"chunk_id": "copy"})
     found = leaks([*rows, planted], [], [*CORPUS, copy], SMALL)
     assert {kind for kind, finds in found.items() if finds} == {
-        "near_duplicate_in_several_splits",
+        "kin_in_several_splits",
         "eval_oracle_in_training",
     }
 
@@ -248,3 +249,35 @@ def test_a_near_duplicate_of_golden_evidence_in_training_is_found(rows: list[Raf
 def test_evaluation_rows_may_show_what_training_rows_show(rows: list[RaftRow]) -> None:
     found = leaks([*rows, showing(evaluated(rows), trained(rows).chunk_id)], [], CORPUS, SMALL)
     assert not any(found.values())
+
+
+def test_text_that_two_chunks_share_stays_on_one_side_of_the_splits() -> None:
+    sentences = [" ".join(prose(f"{number}", length=12).split()).capitalize() + "." for number in range(240)]
+    sections = [
+        f"## Part {number // 12}\n\n" + " ".join(sentences[number : number + 12]) for number in range(0, 240, 12)
+    ]
+    how = ChunkSettings(chunk_size=100, chunk_overlap=50, min_chunk_tokens=8)
+    chunks = chunk_document(markdown("\n\n".join(sections)), how)
+    assert sum(later.start < earlier.end for earlier, later in pairwise(chunks)) > 20
+    made = list(assembled(chunks).rows())
+    spans = {chunk.chunk_id: range(chunk.start, chunk.end) for chunk in chunks}
+    evaluated = [spans[row.chunk_id] for row in made if row.split == "eval"]
+    learned = [spans[name] for row in made if row.split != "eval" for name in (row.chunk_id, *row.document_chunk_ids)]
+    assert evaluated
+    assert learned
+    assert not any(one.start < other.stop and other.start < one.stop for one in evaluated for other in learned)
+    for row in made:
+        oracle = spans[row.chunk_id]
+        others = [spans[name] for name in row.document_chunk_ids if name != row.chunk_id]
+        assert not any(oracle.start < other.stop and other.start < oracle.stop for other in others)
+    assert not any(leaks(made, [], chunks, SMALL).values())
+
+
+def test_overlapping_text_across_splits_is_found(rows: list[RaftRow]) -> None:
+    oracle = next(chunk for chunk in CORPUS if chunk.chunk_id == evaluated(rows).chunk_id)
+    other = a_chunk("other").model_copy(
+        update={"doc_id": oracle.doc_id, "start": oracle.end - 5, "end": oracle.end + 99}
+    )
+    planted = trained(rows).model_copy(update={"chunk_id": "other"})
+    found = leaks([*rows, planted], [], [*CORPUS, other], SMALL)
+    assert {kind for kind, finds in found.items() if finds} == {"kin_in_several_splits", "eval_oracle_in_training"}

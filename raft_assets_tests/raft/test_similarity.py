@@ -11,7 +11,6 @@ from raft_assets.raft.similarity import (
     content_words,
     holds_phrase,
     jaccard,
-    near_duplicate_groups,
     near_duplicate_pairs,
     shingles,
 )
@@ -40,6 +39,10 @@ def test_texts_without_a_word_are_alike_only_if_they_are_equal() -> None:
     assert jaccard(shingles("---"), shingles(" --- ")) == 1
 
 
+def groups(texts: dict[str, str], threshold: float, seed: int) -> list[set[str]]:
+    return sorted(connected(near_duplicate_pairs(texts, threshold, seed)), key=min)
+
+
 @settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 99).map(str), TEXTS, max_size=12), st.sampled_from([0.5, 0.8, 1.0]))
 def test_groups_are_those_that_comparing_every_pair_finds(texts: dict[str, str], threshold: float) -> None:
@@ -48,7 +51,7 @@ def test_groups_are_those_that_comparing_every_pair_finds(texts: dict[str, str],
         for one, other in combinations(texts, 2)
         if jaccard(shingles(texts[one]), shingles(texts[other])) >= threshold
     ]
-    assert near_duplicate_groups(texts, threshold, 0) == sorted(connected(alike), key=min)
+    assert groups(texts, threshold, 0) == sorted(connected(alike), key=min)
 
 
 def test_near_duplicates_among_many_texts_are_found_whatever_the_seed() -> None:
@@ -56,7 +59,7 @@ def test_near_duplicates_among_many_texts_are_found_whatever_the_seed() -> None:
     near = {f"copy of {name}": f"{text} and more" for name, text in list(texts.items())[::10]}
     expected = [{name, f"copy of {name}"} for name in list(texts)[::10]]
     for seed in range(3):
-        assert near_duplicate_groups(texts | near, 0.8, seed) == sorted(expected, key=min)
+        assert groups(texts | near, 0.8, seed) == sorted(expected, key=min)
 
 
 def test_a_text_that_differs_more_is_no_near_duplicate() -> None:
