@@ -23,6 +23,7 @@ COMMANDS = (
     "purge",
     "costs",
     "calls",
+    "sql",
 )
 
 
@@ -211,3 +212,21 @@ def test_stored_calls_can_be_listed_shown_and_pruned(copied: Project) -> None:
 
 def calls_in(project: Project) -> int:
     return int(project.raft("calls", "size").stdout.split()[0].replace(",", ""))
+
+
+def test_results_answer_sql_and_are_not_changed_by_it(copied: Project) -> None:
+    assert "current_verdicts" in copied.raft("sql").stdout
+    query = "SELECT domain, decision, n FROM current_verdicts"
+    (verdict,) = map(json.loads, copied.raft("sql", query, "--json").stdout.splitlines())
+    assert verdict["domain"] == SMALL
+    table = copied.raft("sql", query, "--csv").stdout.splitlines()
+    assert table == ["domain,decision,n", f"{SMALL},{verdict['decision']},{verdict['n']}"]
+    assert verdict["decision"] in copied.raft("sql", query).stdout
+
+
+def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(copied: Project) -> None:
+    for query in ("SELECT nothing FROM current_verdicts", "DELETE FROM runs", "SELECT * FROM read_text('/etc/passwd')"):
+        ended = copied.raft("sql", query)
+        assert ended.returncode == 2
+        assert "DuckDB refuses the query" in ended.stderr
+        assert "Traceback" not in ended.stderr

@@ -10,6 +10,7 @@ from raft_assets.cli.money import calls, costs
 from raft_assets.cli.rebuild import rebuild
 from raft_assets.cli.run import run
 from raft_assets.cli.servers import serve, ui
+from raft_assets.cli.sql import sql
 from raft_assets.errors import RaftError
 
 INTERRUPTED = 130
@@ -29,7 +30,9 @@ def raft() -> None:
     """
 
 
-for command in (run, status, config, domains, report, serve, ui, export, import_, rebuild, doctor, purge, costs, calls):
+LOOKING = (status, config, domains, doctor, report, costs, calls, sql)
+DATA = (export, import_, rebuild, purge)
+for command in (run, serve, ui, *LOOKING, *DATA):
     raft.add_command(command)
 
 

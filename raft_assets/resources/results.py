@@ -161,6 +161,11 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
         with self._reading() as connection:
             return _frame(connection.sql(sql))
 
+    def columns(self) -> pd.DataFrame:
+        """Every table and view with its columns, as a query of a person may name them."""
+        with self._reading() as connection:
+            return _columns(connection)
+
     def purge(self, domain: str) -> int:
         """Forgets a domain; returns the number of its runs that went.
 
@@ -272,6 +277,12 @@ def _current_verdicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, A
 def _metric_history(connection: duckdb.DuckDBPyConnection, domain: str, metric: str) -> pd.DataFrame:
     sql = "SELECT * FROM metric_history WHERE domain = ? AND metric = ?"
     return _frame(connection.sql(sql, params=[domain, metric]))
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    sql = """SELECT table_name AS name, string_agg(column_name, ', ' ORDER BY ordinal_position) AS columns
+        FROM information_schema.columns WHERE table_schema = 'main' GROUP BY table_name ORDER BY table_name"""
+    return _frame(connection.sql(sql))
 
 
 def _frame(relation: duckdb.DuckDBPyRelation | None) -> pd.DataFrame:

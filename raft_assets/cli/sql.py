@@ -1,0 +1,66 @@
+"""`raft sql`: questions to the results in DuckDB, which answers and changes nothing."""
+
+import sys
+
+import click
+import duckdb
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from raft_assets.errors import DataError
+from raft_assets.resources.results import ResultsStore
+from raft_assets.settings import Workplace
+
+SHOWN_ROWS = 100  # in a terminal; --csv and --json give all
+LINE = 200  # characters, where the output is no terminal
+
+
+@click.command()
+@click.argument("query", required=False)
+@click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets, every row.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts, one object per line, every row.")
+def sql(query: str | None, as_csv: bool, as_json: bool) -> None:
+    """Asks the results in SQL (DuckDB); without a query, lists the tables and views with their columns.
+
+    It reads one file and nothing else, and writes nothing.
+
+    \b
+    Examples:
+      raft sql
+      raft sql "SELECT domain, sentence FROM current_verdicts"
+      raft sql "SELECT * FROM metric_history WHERE metric = 'token_f1'" --csv > history.csv
+      raft sql "SELECT question, final_answer, golden_answers FROM worst_rows LIMIT 10"
+      raft sql "SELECT asset, sum(dollars) AS dollars FROM costs GROUP BY asset"
+    """
+    store = ResultsStore(path=str(Workplace.load().results))
+    try:
+        found = store.query(query) if query else store.columns()
+    except duckdb.Error as error:
+        first, *_ = str(error).splitlines() or [""]
+        raise DataError(f"DuckDB refuses the query: {first} `raft sql` lists tables and columns.") from error
+    if as_csv:
+        found.to_csv(sys.stdout, index=False)
+    elif as_json:
+        found.to_json(sys.stdout, orient="records", lines=True, date_format="iso", force_ascii=False)
+    else:
+        _print(found)
+
+
+def _print(found: pd.DataFrame) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in found.columns:
+        table.add_column(str(name), justify="right" if pd.api.types.is_numeric_dtype(found[name]) else "left")
+    for row in found.head(SHOWN_ROWS).itertuples(index=False):
+        table.add_row(*(Text(_shown(value)) for value in row))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LINE)
+    console.print(table)
+    if len(found) > SHOWN_ROWS:
+        console.print(f"{SHOWN_ROWS} of {len(found):,} rows; --csv and --json give all of them")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return " ".join(str(value).split())
