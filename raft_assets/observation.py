@@ -8,6 +8,7 @@ modification time changes nothing.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -27,6 +28,7 @@ from raft_assets.raft.files import (
 )
 from raft_assets.raft.identity import digest
 from raft_assets.raft.markdown import code
+from raft_assets.raft.versions import prompt_versions
 from raft_assets.settings import DomainSettings, Endpoint, Role, Section, Workplace
 
 DATA_VERSION_TAG = "dagster/data_version"
@@ -37,13 +39,13 @@ QUESTIONS = dg.AssetKey([FILES, "questions"])
 PAIRS = dg.AssetKey([FILES, "pairs"])
 
 # every group of settings is an asset of its own, so that a change reaches exactly what depends on it; with it, the
-# roles whose model matters there
+# roles whose model matters there where they are configured
 SETTINGS_GROUPS: Mapping[str, tuple[Role, ...]] = {
     "documents": (),
     "chunks": (),
     "embedding": (Role.EMBEDDING,),
     "prompt": (),
-    "questions": (Role.TEACHER,),
+    "questions": (Role.TEACHER, Role.JUDGE),
     "dataset": (),
     "student": (),
     "training_files": (Role.STUDENT,),
@@ -122,13 +124,16 @@ def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
     resolved = workplace.settings(domain)
     endpoints = workplace.environment.endpoints()
     for group in SETTINGS_GROUPS:
-        section, roles = getattr(resolved.values, group, None), _roles_of(group, resolved.values)
+        section = getattr(resolved.values, group, None)
+        roles = [role for role in _roles_of(group, resolved.values) if role in endpoints]
         content_of_group = {
             "settings": section.model_dump(mode="json") if isinstance(section, Section) else {},
             "models": {role.value: resolved_model(endpoints[role], workplace) for role in roles},
         }
+        if group == "questions":
+            content_of_group["prompts"] = prompt_versions(resolved.values.questions, judged=Role.JUDGE in endpoints)
         text = json.dumps(content_of_group, sort_keys=True, ensure_ascii=False)
-        metadata = {"preset": resolved.preset, **content_of_group["settings"], **content_of_group["models"]}
+        metadata = {"preset": resolved.preset} | dict(chain.from_iterable(map(dict.items, content_of_group.values())))
         yield Observation(
             settings_key(group), domain, digest(text), {name: str(value) for name, value in metadata.items()}
         )

@@ -13,10 +13,10 @@ from raft_assets.raft.atomic import write_text
 from raft_assets.raft.files import PAIRS_FILE, QUESTIONS_FILE, SETTINGS_FILE, HashMemo, domain_folder, list_documents
 from raft_assets.raft.manifest import Inputs, Manifest, other_files, other_makers, other_packages, other_settings
 from raft_assets.raft.tables import SourceDocument
-from raft_assets.raft.versions import CODE_VERSIONS, package_versions
+from raft_assets.raft.versions import CODE_VERSIONS, package_versions, prompt_versions
 from raft_assets.resources.lake import Lake
 from raft_assets.runs import is_being_worked_on
-from raft_assets.settings import Workplace
+from raft_assets.settings import Role, Workplace
 
 DATASET = "qa_dataset"
 LINEAGE = ("source_documents", "chunks", "golden_questions", "qa_pairs", DATASET)  # tables in order, up to the rows
@@ -31,12 +31,12 @@ def inputs_of(workplace: Workplace, domain: str) -> Inputs:
     for name in (QUESTIONS_FILE, PAIRS_FILE):
         if (folder / name).is_file():
             files[name] = sha256((folder / name).read_bytes()).hexdigest()
-    endpoints = workplace.environment.endpoints()
+    endpoints, values = workplace.environment.endpoints(), workplace.settings(domain).values
     makers = {role for group, roles in SETTINGS_GROUPS.items() if group not in AFTER_THE_ROWS for role in roles}
     return Inputs(
         files=files,
-        settings=workplace.settings(domain).values.model_dump(mode="json", exclude=AFTER_THE_ROWS),
-        versions=dict(CODE_VERSIONS),
+        settings=values.model_dump(mode="json", exclude=AFTER_THE_ROWS),
+        versions=dict(CODE_VERSIONS) | prompt_versions(values.questions, judged=Role.JUDGE in endpoints),
         models={role.value: resolved_model(endpoints[role], workplace) for role in sorted(makers & endpoints.keys())},
         packages=package_versions(),
     )

@@ -97,7 +97,9 @@ class ChunkSettings(Section):
 class QuestionSettings(Section):
     """What the teacher is asked, and what a pair must pass."""
 
-    style: Literal["general"] = Field(default="general", description="folder of raft/prompts")
+    style: Literal["general", "llama"] = Field(
+        default="general", description="folder of raft/prompts; llama: one message with an example, for Llama's family"
+    )
     questions_per_chunk: Annotated[int, Field(ge=0, le=20)] = Field(
         default=4, description="questions asked of every chunk; 0: the teacher is asked nothing"
     )

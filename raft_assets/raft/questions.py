@@ -1,26 +1,26 @@
 """Asking the teacher for questions: how many of which chunk, the requests, and the parser of what comes back.
 
-The prompts are the files in `prompts/`; each holds the system message, a line `---`, and the task. What a pair must
-pass is `gates`'.
+The prompts are files (`prompting`), two for every style: of prose and of API descriptions. What a pair must pass is
+`gates`'.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import Any
 
 from raft_assets.calls.requests import Request
-from raft_assets.raft.contract import render_user
 from raft_assets.raft.identity import draw
-from raft_assets.raft.prompting import answer_request
+from raft_assets.raft.prompting import answer_request, read_prompt
 from raft_assets.raft.similarity import words
 from raft_assets.raft.tables import Chunk
 from raft_assets.settings import QuestionSettings
 
-PROMPT_VERSION = "1"  # of the prompts and of the parser: changes whenever the same chunk gets other questions
+QUESTIONS_VERSION = "2"  # of the plan and the parser: changes whenever the same replies give other questions
 FEWEST_WORDS = 3  # "Why?" and "How so?" ask nothing on their own
+FEWEST_IDEOGRAPHS = 4  # of a question in a script that puts no spaces between words
+QUESTION_MARKS = "?？؟\u037e"  # of Latin and Cyrillic, full width, Arabic, Greek
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,17 @@ def chunks_to_ask(chunks: Sequence[Chunk], settings: QuestionSettings, seed: int
 
 def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Request:
     """Asks the teacher for `count` questions about a chunk; what all chunks share stands first, for caches."""
-    name = "api_questions.md" if chunk.kind == "api" else "questions.md"
-    file = resources.files("raft_assets.raft") / "prompts" / settings.style / name
-    instructions, task = file.read_text("utf-8").split("\n---\n")
-    messages = [
-        {"role": "system", "content": instructions.strip()},
-        {"role": "user", "content": render_user(task.strip().replace("{count}", str(count)), [chunk.passage])},
-    ]
+    prompt = read_prompt(_prompt_name(settings.style, chunk.kind))
+    messages = prompt.messages(chunk.passage, questions=f"{count} question{'s' * (count > 1)}")
     return _with_temperature(
         Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens}), settings
     )
+
+
+def question_prompts(settings: QuestionSettings) -> dict[str, str]:
+    """The prompt files that the settings use, with their versions."""
+    names = [_prompt_name(settings.style, kind) for kind in ("prose", "api")]
+    return {name: read_prompt(name).version for name in names}
 
 
 def answer_request_for(
@@ -89,6 +90,11 @@ def question_kind(question: str, chunk_kind: str) -> str:
     return next((_KIND_OF_WORD[word] for word in asked if word in _KIND_OF_WORD), "other")
 
 
+def without_thoughts(text: str) -> str:
+    """A model's reply without the thinking that it shows."""
+    return _THOUGHTS.sub("", text)
+
+
 def parse_questions(text: str, limit: int) -> list[str]:
     """At most `limit` questions in a model's reply, without what is around them. Never raises.
 
@@ -96,7 +102,7 @@ def parse_questions(text: str, limit: int) -> list[str]:
     quotation marks, Markdown and remarks behind it are taken off. Questions to the person who asked ("Could you share
     the document?") are none.
     """
-    text = _THOUGHTS.sub("", text).replace("？", "?")
+    text = without_thoughts(text)
     found = _distinct(_strings(_json_value(text))) or _distinct(_lines(text))
     return found[:limit]
 
@@ -114,43 +120,61 @@ _AUXILIARIES = frozenset(
 _OPENINGS = _AUXILIARIES | _KIND_OF_WORD.keys() | {"in", "at", "on", "by", "for", "from", "to", "with"}
 _CLOZE = re.compile(r"_{3,}|\bcompletes? (?:this|the) (?:statement|sentence)\b", re.IGNORECASE)
 
-_THOUGHTS = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+_THOUGHT = r"(?:think(?:ing)?|thoughts?|reasoning|analysis|scratchpad)"
+# the opening tag may have stood in the model's own template, and the closing one may have been cut off
+_THOUGHTS = re.compile(
+    rf"<{_THOUGHT}>.*?(?:</{_THOUGHT}>|\Z)|\A(?:(?!<{_THOUGHT}>).)*</{_THOUGHT}>", re.DOTALL | re.IGNORECASE
+)
 _FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
 _HTML_TAG = re.compile(r"</?(?:questions?|q|li|ol|ul|p|br|b|i|em|strong|item)\s*/?>", re.IGNORECASE)
-_JSON_STRING = re.compile(r'"((?:[^"\\]|\\.)*\?)"')
+_JSON_STRING = re.compile(rf'"((?:[^"\\]|\\.)*[{QUESTION_MARKS}])"')
 _CHATTER = re.compile(
     r"^(?:sure|certainly|of course|ok(?:ay)?|absolutely|great|here (?:are|is)|here['’]s|below are)\b[^?]*?:\s+(?=\S)",
     re.IGNORECASE,
 )
 # more questions behind the first on a line: only where a number says so
-_NEXT_NUMBER = re.compile(r"(\?[\"”’*_)]*)\s+(?=[(\[]?(?:Q(?:uestion)?\s*)?\d{1,3}\s?[.):\]]+\s*\S)", re.IGNORECASE)
+_NEXT_NUMBER = re.compile(
+    rf"([{QUESTION_MARKS}][\"”’*_)]*)\s+(?=[(\[]?(?:Q(?:uestion)?\s*)?\d{{1,3}}\s?[.):\]]+\s*\S)", re.IGNORECASE
+)
 _BOLD = re.compile(r"(?<!\w)\*\*(?=\S)([^*]+)(?<=\S)\*\*(?!\w)")
+_LABELS = "q|question|query|pregunta|pergunta|domanda|frage|vraag|fråga|spørgsmål|вопрос|问题|問題|質問|سؤال|ερώτηση"
+_ANSWER_LABELS = (
+    "a|ans|answer|response|respuesta|resposta|risposta|réponse|antwort|antwoord|svar|ответ|答案|答え|回答|答|إجابة|الجواب"
+    "|απάντηση"
+)
 _MARK = re.compile(
-    r"""(?:
+    rf"""(?:
         [-*•‣▪◦–—+>\#]+\s+                                        # bullet, quotation, heading
       | \[[ xX]?\]\s+                                             # box of a task list
-      | (?:\#\s?)?[(\[]?\d{1,3}(?:[.):\]]+|\s[-–—])\s*(?=\D)      # 1. 1) (1) [1] 1: #1: 1 -
-      | \#\d{1,3}\s+
-      | [(\[]?(?:[a-hA-H]|[ivx]{1,4})[)\]]\s*                     # a) (iv)
-      | [ivx]{1,4}\.\s+(?=\S)
-      | (?i:(?:\w+\s)?(?:q|question|query)\s*(?:no\.?|number)?     # Q: Question 1: Easy question (2) -
-            \s*\#?\s?\d*\s*(?:\([^()]*\)\s*)?(?:[:.)]+|\s[-–—])\s*)
-      | (?i:q(?:uestion)?\s?\d{1,3}\s+)
+      | (?:\#\s?)?[(\[]?\d{{1,3}}(?:[.):\]、．）：]+|\s[-–—])\s*(?=\D)  # 1. 1) (1) [1] 1: #1: 1 - 1、
+      | \#\d{{1,3}}\s+
+      | [(\[]?(?:[a-hA-H]|[ivx]{{1,4}})[)\]]\s*                     # a) (iv)
+      | [ivx]{{1,4}}\.\s+(?=\S)
+      | (?i:(?:\w+\s)?(?:{_LABELS})\s*(?:no\.?|number|n[.º°])?    # Q: Question 1: Easy question (2) -
+            \s*\#?\s?\d*\s*(?:\([^()]*\)\s*)?(?:[:.)：．）]+|\s[-–—])\s*)
+      | (?i:q(?:uestion)?\s?\d{{1,3}}\s+)
     )""",
     re.VERBOSE,
 )
-_WRAPPED = re.compile(r"^(\*{1,3}|_{1,2}(?!_)|`+|[\"'“‘«])(.+?)(\*{1,3}|(?<!_)_{1,2}|`+|[\"'”’»])[.,;]?$")
-_CLOSING = {"“": "”", "‘": "’", "«": "»"}
+_CLOSING = {  # of quotation marks in English, German, Danish, French, Japanese
+    "“": "”", "‘": "’", "„": "“”", "‚": "‘’", "»": "«»", "›": "‹", "«": "»", "‹": "›", "「": "」", "『": "』", "”": "”",
+}  # fmt: skip
+_WRAPPED = re.compile(
+    r"^(\*{1,3}|_{1,2}(?!_)|`+|[\"'“‘„‚»›«‹「『”])(.+?)(\*{1,3}|(?<!_)_{1,2}|`+|[\"'”’“‘«‹»›」』])[.,;]?$"
+)
 _REMARK = re.compile(
-    r"""(?<=\?)(["”’*_`]*)\s*(?:
-        [(\[{][^?]*[)\]}]                                         # (easy) [Answer: a bat]
-      | (?:[-–—|(*_]+\s*)?(?:answer|ans|a|difficulty|type|source|hint)\b[*_]*\s*[:=].*
+    rf"""(?<=[{QUESTION_MARKS}])(["”’*_`]*)\s*(?:
+        [(\[{{（][^?？؟]*[)\]}}）]                                   # (easy) [Answer: a bat]
+      | (?:[-–—|(*_]+\s*)?(?:{_ANSWER_LABELS}|difficulty|type|source|hint)\b[*_]*\s*[:=：].*
       | (?:->|→|=>).*
-      | [;,.|]+
+      | [;,.|，。]+
     )$""",
     re.VERBOSE | re.IGNORECASE,
 )
-_LABELLED_ANSWER = re.compile(r"\W*(?:a|ans|answer|response|hint|note|explanation)\W*\d*\W*:", re.IGNORECASE)
+_LABELLED_ANSWER = re.compile(rf"\W*(?:{_ANSWER_LABELS}|hint|note|explanation|rationale)\W*\d*\W*[:：]", re.IGNORECASE)
+_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
+_GREEK_QUESTION = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]\s*;$")  # its mark is the Latin semicolon
+_ENDED = re.compile(rf"[{QUESTION_MARKS}][\"”»“«‹›」』]?$")
 _TO_THE_USER = re.compile(
     r"(?:i['’]?m |i am |we are )?sorry\b|unfortunately\b|apologies\b"
     r"|(?:could|can|would|will) you (?:please )?(?:provide|share|paste|send|give|clarify|specify|upload|tell)\b[^?]*"
@@ -164,6 +188,10 @@ _TO_THE_USER = re.compile(
 )
 
 
+def _prompt_name(style: str, chunk_kind: str) -> str:
+    return f"{style}/{'api_questions' if chunk_kind == 'api' else 'questions'}"
+
+
 def _with_temperature(request: Request, settings: QuestionSettings) -> Request:
     if settings.temperature is None:
         return request
@@ -175,7 +203,8 @@ def _distinct(candidates: Iterable[str]) -> list[str]:
     found: dict[str, str] = {}
     for question in map(_question_of, candidates):
         asked = words(question)
-        if len(asked) >= FEWEST_WORDS and not _TO_THE_USER.match(question):
+        long_enough = len(asked) >= FEWEST_WORDS or len(_IDEOGRAPH.findall(question)) >= FEWEST_IDEOGRAPHS
+        if long_enough and not _TO_THE_USER.match(question):
             found.setdefault(" ".join(asked), question)
     return list(found.values())
 
@@ -221,7 +250,8 @@ def _lines(text: str) -> Iterator[str]:
 
 def _continues(before: str, line: str) -> bool:
     """Whether a line goes on with the question that the line before it began."""
-    if not before or not line or before.endswith(("?", ".", ":", "!", ",", "]", "}", '"')) or _MARK.match(line):
+    goes_on = not before.endswith((".", ":", "!", ",", "]", "}", '"')) and not _ENDED.search(before)
+    if not before or not line or not goes_on or _MARK.match(line):
         return False
     first, opening = words(_without_mark(before))[:1], words(line)[:1]
     return line[0].islower() or (first != [] and first[0] in _OPENINGS and not (opening and opening[0] in _OPENINGS))
@@ -232,12 +262,13 @@ def _question_of(candidate: str) -> str:
     if _LABELLED_ANSWER.match(candidate):
         return ""
     if "|" in (candidate[:1], candidate[-1:]):  # row of a table
-        candidate = next((cell for cell in candidate.split("|") if cell.strip().endswith("?")), "")
+        candidate = next((cell for cell in candidate.split("|") if cell.strip().endswith(tuple(QUESTION_MARKS))), "")
     bare, before = _BOLD.sub(r"\1", " ".join(candidate.split())), ""
     while bare != before:
         before = bare
+        bare = _GREEK_QUESTION.sub(lambda end: f"{end[0][:-1]}\u037e", bare)
         bare = _REMARK.sub(r"\1", _unwrapped(_without_mark(_CHATTER.sub("", bare)))).strip()
-    return bare if bare.endswith(("?", '?"', "?”")) else ""
+    return bare if _ENDED.search(bare) else ""
 
 
 def _without_mark(text: str) -> str:
@@ -252,8 +283,8 @@ def _unwrapped(text: str) -> str:
         return text
     opening, inner, closing = match.groups()
     whole = (
-        closing == _CLOSING.get(opening, opening)
+        closing in _CLOSING.get(opening, opening)
         and inner.count(opening) == inner.count(closing)
-        and inner.count(opening) % 2 == 0
+        and (opening in _CLOSING or inner.count(opening) % 2 == 0)
     )
     return inner.strip() if whole else text

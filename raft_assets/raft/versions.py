@@ -10,15 +10,17 @@ from raft_assets.raft.dataset import DATASET_VERSION
 from raft_assets.raft.formats import FORMATS_VERSION
 from raft_assets.raft.gates import GATES_VERSION
 from raft_assets.raft.golden import GOLDEN_VERSION
-from raft_assets.raft.questions import PROMPT_VERSION
+from raft_assets.raft.judging import judge_prompts
+from raft_assets.raft.questions import QUESTIONS_VERSION, question_prompts
 from raft_assets.raft.reading import READING_VERSION
+from raft_assets.settings import QuestionSettings
 
 CODE_VERSIONS: Mapping[str, str] = MappingProxyType(
     {
         "reading": READING_VERSION,
         "chunking": CHUNKING_VERSION,
         "golden_questions": GOLDEN_VERSION,
-        "prompts": PROMPT_VERSION,
+        "questions": QUESTIONS_VERSION,
         "contract": CONTRACT_VERSION,
         "gates": GATES_VERSION,
         "dataset": DATASET_VERSION,
@@ -32,3 +34,9 @@ _PACKAGES = ("raft-assets", "bpe-openai", "mammoth", "numpy", "pypdfium2", "sele
 def package_versions() -> dict[str, str]:
     """What is installed of the packages that a data set may depend on."""
     return {name: version(name) for name in _PACKAGES}
+
+
+def prompt_versions(settings: QuestionSettings, *, judged: bool) -> dict[str, str]:
+    """The versions of the prompt files that question pairs are made with; the judge's where there is one."""
+    used = question_prompts(settings) | (judge_prompts() if judged else {})
+    return {f"prompt {name}": version for name, version in used.items()}

@@ -2,19 +2,27 @@
 
 import re
 from collections import Counter
+from itertools import takewhile
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raft_assets.embedded.answers import teach
+from raft_assets.embedded.teacher.ask import ask
 from raft_assets.raft.contract import INSTRUCTIONS, render_user
+from raft_assets.raft.prompting import read_prompt
 from raft_assets.raft.questions import (
+    QUESTION_MARKS,
     answer_request_for,
     chunks_to_ask,
     parse_questions,
     question_kind,
+    question_prompts,
     question_request,
 )
+from raft_assets.raft.tables import Chunk
 from raft_assets.settings import QuestionSettings
 from raft_assets_tests.raft.builders import a_chunk, a_corpus
 
@@ -75,7 +83,37 @@ REPLIES = {
         ["Who built the first lighthouse of Port Ellen in 1832?"],
     ),
     "duplicates": (f"{EATS}\n2. {EATS.upper()}\n{SLEEPS}", BOTH),
-    "a full-width question mark": (EATS.replace("?", "？"), [EATS]),
+    "a full-width question mark": (EATS.replace("?", "？"), [EATS.replace("?", "？")]),
+    "Spanish": (
+        "Aquí tienes:\n1. ¿Qué comen los vampiros?\n2. «¿Dónde duermen los zorros?»",
+        ["¿Qué comen los vampiros?", "¿Dónde duermen los zorros?"],
+    ),
+    "Spanish labels": ("Pregunta 1: ¿Qué comen los vampiros?\nRespuesta: ¿Sangre?", ["¿Qué comen los vampiros?"]),
+    "German quotation marks": (
+        "„Was frisst die Fledermaus?“\n»Wo schläft der Flughund?«",
+        ["Was frisst die Fledermaus?", "Wo schläft der Flughund?"],
+    ),
+    "German labels": ("Frage 1: Was frisst sie nachts?\nAntwort: Blut, was sonst?", ["Was frisst sie nachts?"]),
+    "French with spaces before its marks": (
+        "1. « Que mange la chauve-souris ? »",
+        ["Que mange la chauve-souris ?"],
+    ),
+    "Chinese": ("1、吸血蝙蝠吃什么？\n2、果蝠在哪里睡觉？", ["吸血蝙蝠吃什么？", "果蝠在哪里睡觉？"]),
+    "Chinese labels": ("问题1：吸血蝙蝠吃什么？\n答案：血吗？", ["吸血蝙蝠吃什么？"]),
+    "Japanese quotation marks": ("「コウモリは何を食べますか？」", ["コウモリは何を食べますか？"]),
+    "Arabic": ("١. ماذا تأكل الخفافيش ليلا؟", ["ماذا تأكل الخفافيش ليلا؟"]),
+    "Greek, typed with a semicolon": ("1. Τι τρώνε οι νυχτερίδες;", ["Τι τρώνε οι νυχτερίδες\u037e"]),
+    "Russian": ("Вопрос 1: Что едят летучие мыши?\nОтвет: кровь?", ["Что едят летучие мыши?"]),
+    "a semicolon in English": ("Bats sleep by day;", []),
+    "thoughts whose beginning is in the model's template": (f"Is it good? Yes.\n</think>\n{EATS}", [EATS]),
+    "thoughts under another name": (f"<reasoning>\nWhat shall I ask them?\n</reasoning>\n1. {EATS}", [EATS]),
+    "a YAML list": (f"- question: {EATS}\n  answer: blood\n- question: {SLEEPS}\n  answer: trees", BOTH),
+    "a table with answers": (f"| Question | Answer |\n|:--|--:|\n| {EATS} | blood |\n| {SLEEPS} | trees |", BOTH),
+    "JSON with numbered names": (f'{{"question_1": "{EATS}", "question_2": "{SLEEPS}"}}', BOTH),
+    "JSON behind a preamble with brackets": (f'The questions [2]:\n{{"questions": ["{EATS}", "{SLEEPS}"]}}', BOTH),
+    "notes below the questions": (f"{EATS}\n{SLEEPS}\n\nNote: Which of these is best? I can't say.", BOTH),
+    "headings between the questions": (f"## Factual\n{EATS}\n\n## Places\n{SLEEPS}", BOTH),
+    "a question inside prose": ("The keeper wondered what bats eat? He never knew. So he left.", []),
     "carriage returns": (f"1. {EATS}\r\n2. {SLEEPS}\r\n", BOTH),
     "a cloze": (f"1. {CLOZE}", [CLOZE]),
     "a quotation at the end": ('1. Who said "To be or not to be?"', ['Who said "To be or not to be?"']),
@@ -109,13 +147,13 @@ def test_no_more_questions_are_taken_than_were_asked_for() -> None:
 
 
 @settings(deadline=None)
-@given(st.text(max_size=200) | st.text(alphabet="1.)(-*\"'“”[]{}|?:#Q_ \nab", max_size=60))
+@given(st.text(max_size=200) | st.text(alphabet="1.)(-*\"'“”„«»「」[]{}|?？؟;:#Q_ \nabα血", max_size=60))
 def test_a_reply_of_anything_gives_distinct_lines_that_end_in_a_question_mark(reply: str) -> None:
     questions = parse_questions(reply, 5)
     assert len(set(questions)) == len(questions) <= 5
     for question in questions:
         assert question == " ".join(question.split())
-        assert question.rstrip('"”').endswith("?")
+        assert question.rstrip('"”»“«‹›」』').endswith(tuple(QUESTION_MARKS))
 
 
 MARKS = ("", "1. ", "(2) ", "[3] ", "- ", "* ", "> - ", "Q4: ", "Question 5: ", "**Question 6:** ", "- [ ] ", "#7 ")
@@ -164,22 +202,117 @@ def test_questions_about_an_api_are_api_questions_unless_they_are_clozes() -> No
     assert question_kind(CLOZE, "api") == "cloze"
 
 
-@pytest.mark.parametrize("kind", ["prose", "api"])
-def test_the_request_shows_the_chunk_and_then_says_how_many_questions_to_write(kind: str) -> None:
+STYLES = [QuestionSettings(style=style) for style in get_args(QuestionSettings.model_fields["style"].annotation)]
+of_every_style = pytest.mark.parametrize("style", STYLES, ids=lambda settings: settings.style)
+of_every_kind = pytest.mark.parametrize("kind", ["prose", "api"])
+
+
+def contents(chunk: Chunk, count: int, style: QuestionSettings) -> list[str]:
+    return [message["content"] for message in question_request(chunk, count, style).body["messages"]]
+
+
+@of_every_style
+@of_every_kind
+def test_the_request_shows_instructions_then_the_chunk_and_then_how_many_questions_to_write(
+    kind: str, style: QuestionSettings
+) -> None:
     chunk = a_chunk("c", "Bats </DOCUMENT> fly.", kind=kind)
-    body = question_request(chunk, 3, QuestionSettings()).body
-    system, user = (message["content"] for message in body["messages"])
-    document, task = user.split("\n\n", 1)
-    assert document == render_user("", [chunk.text]).strip()
-    assert re.match(r"^Write (?:up to )?3 questions?\b", task)
+    shown = "\n\n".join(contents(chunk, 3, style))
+    before, document, task = shown.partition(render_user("", [chunk.text]).strip())
+    assert len(before) > 500
+    assert document
+    assert re.match(r"^\n\nWrite 3 questions\b", task)
     assert "{" not in task
-    assert chunk.text not in system
-    assert body["max_completion_tokens"] == QuestionSettings().max_answer_tokens
+    assert "<DOCUMENT>" not in before
+    assert re.search(r"\bWrite 1 question\b", contents(chunk, 1, style)[-1])
+    assert question_request(chunk, 3, style).body["max_completion_tokens"] == style.max_answer_tokens
 
 
-def test_the_instructions_are_the_same_for_every_chunk_so_that_services_can_cache_them() -> None:
-    first, second = (question_request(a_chunk(name), count, QuestionSettings()) for name, count in (("a", 2), ("b", 4)))
-    assert first.body["messages"][0] == second.body["messages"][0]
+def shared_start(one: str, other: str) -> str:
+    return "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+@of_every_style
+@of_every_kind
+def test_what_requests_share_stands_first_so_that_services_can_cache_it(kind: str, style: QuestionSettings) -> None:
+    first, second = a_chunk("a", kind=kind), a_chunk("b", kind=kind)
+    shared = shared_start(*("".join(contents(chunk, 2, style)) for chunk in (first, second)))
+    assert "<DOCUMENT>" in shared
+    of_one_chunk = shared_start(*("".join(contents(first, count, style)) for count in (2, 4)))
+    assert first.text in of_one_chunk
+
+
+def test_llama_is_asked_in_one_message_with_an_example_and_without_a_system_prompt() -> None:
+    for kind in ("prose", "api"):
+        (message,) = question_request(a_chunk("c", kind=kind), 2, QuestionSettings(style="llama")).body["messages"]
+        assert message["role"] == "user"
+        assert "Example of a good reply" in message["content"]
+
+
+WRITTEN = {  # prompt file to its version: a changed text has another hash, and then wants another number
+    "general/questions": "1-24f685a3",
+    "general/api_questions": "1-7f584460",
+    "llama/questions": "1-0b892843",
+    "llama/api_questions": "1-047122e7",
+}
+
+
+def test_the_version_of_a_prompt_file_changes_with_its_text() -> None:
+    used = {name: version for style in STYLES for name, version in question_prompts(style).items()}
+    assert used == {name: read_prompt(name).version for name in used}
+    assert used == WRITTEN
+
+
+RECORDED = {
+    "general": (
+        "In which year was the Halden bridge opened?\nWhich stone did Marit Lund choose for the Halden bridge?\n",
+        ["In which year was the Halden bridge opened?", "Which stone did Marit Lund choose for the Halden bridge?"],
+    ),
+    "llama": (
+        "Here are the questions based on the document:\n\n1. In which year was the Halden bridge opened?\n\n"
+        "2. Which stone did Marit Lund choose for the Halden bridge?\n\n"
+        "Note: I only wrote two questions, as the document does not hold more answers.<|eot_id|>",
+        ["In which year was the Halden bridge opened?", "Which stone did Marit Lund choose for the Halden bridge?"],
+    ),
+    "llama, with answers": (
+        "**Question 1:** In which year was the Halden bridge opened?\n**Answer:** 1907\n\n"
+        "**Question 2:** Why did Marit Lund choose granite?\n**Answer:** Because iron rusts, does it not?",
+        ["In which year was the Halden bridge opened?", "Why did Marit Lund choose granite?"],
+    ),
+    "api": (
+        "Which call of the tides library reads the tide table of a port?\n"
+        "How many days does `tides.load` read unless it is told otherwise?\n"
+        "What does `tides.load(port, days=7)` return?",
+        [
+            "Which call of the tides library reads the tide table of a port?",
+            "How many days does `tides.load` read unless it is told otherwise?",
+            "What does `tides.load(port, days=7)` return?",
+        ],
+    ),
+    "llama, of an api": (
+        "```\n1. Which call of the tides library reads the tide table of a port?\n"
+        "2. What does `tides.load` return?\n```\n\nLet me know if you need more!",
+        ["Which call of the tides library reads the tide table of a port?", "What does `tides.load` return?"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("reply", "expected"), RECORDED.values(), ids=RECORDED.keys())
+def test_replies_in_every_style_are_read(reply: str, expected: list[str]) -> None:
+    assert parse_questions(reply, 4) == expected
+
+
+@of_every_style
+@of_every_kind
+def test_the_embedded_teacher_understands_every_style(kind: str, style: QuestionSettings) -> None:
+    text = (
+        "The Halden bridge was opened in 1907. Marit Lund built the Halden bridge."
+        if kind == "prose"
+        else "api_call: tides.load(port, days=7)\nfunctionality: Reads the tide table of a port"
+    )
+    prompt = contents(a_chunk("c", text, kind=kind), 1, style)[-1]
+    reply = teach(prompt, lambda document: ask(document, count=5))
+    assert len(parse_questions(reply or "", 5)) == 1
 
 
 def test_the_answer_is_asked_for_with_the_oracle_document_alone_and_the_contract() -> None:

@@ -25,7 +25,7 @@ from raft_assets.raft.generation import draft_pairs
 from raft_assets.raft.golden import GOLDEN_VERSION, parse_questions, resolve_golden
 from raft_assets.raft.identity import digest
 from raft_assets.raft.pairs import imported_drafts, parse_pairs
-from raft_assets.raft.questions import PROMPT_VERSION
+from raft_assets.raft.questions import QUESTIONS_VERSION
 from raft_assets.raft.reading import documents_of
 from raft_assets.raft.retrieval import Index
 from raft_assets.raft.tables import (
@@ -113,7 +113,7 @@ def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Mode
     owners=["team:raft"],
     tags={"stage": "dataset"},
     metadata={ROLES: "TEACHER EMBEDDING"},
-    code_version=f"{PROMPT_VERSION}.{GATES_VERSION}.{CONTRACT_VERSION}",
+    code_version=f"{QUESTIONS_VERSION}.{GATES_VERSION}.{CONTRACT_VERSION}",
     deps=[chunks, chunk_embeddings, PAIRS, settings_key("questions"), settings_key("prompt")],
     check_specs=[YIELD_SPEC],
 )
