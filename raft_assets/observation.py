@@ -19,6 +19,7 @@ from raft_assets.partitions import DOMAIN_PARTITIONS
 from raft_assets.raft.files import (
     PAIRS_FILE,
     QUESTIONS_FILE,
+    REVIEWS_FILE,
     DocumentFile,
     HashMemo,
     domain_folder,
@@ -37,6 +38,7 @@ FILES, SETTINGS = "domain_files", "domain_settings"
 DOCUMENTS = dg.AssetKey([FILES, "documents"])
 QUESTIONS = dg.AssetKey([FILES, "questions"])
 PAIRS = dg.AssetKey([FILES, "pairs"])
+REVIEWS = dg.AssetKey([FILES, "reviews"])
 
 # every group of settings is an asset of its own, so that a change reaches exactly what depends on it; with it, the
 # roles whose model matters there where they are configured
@@ -114,7 +116,7 @@ def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
         digest(*[part for file in files for part in (file.path, file.content_hash)]),
         _describe_files(files),
     )
-    for key, name in ((QUESTIONS, QUESTIONS_FILE), (PAIRS, PAIRS_FILE)):
+    for key, name in ((QUESTIONS, QUESTIONS_FILE), (PAIRS, PAIRS_FILE), (REVIEWS, REVIEWS_FILE)):
         written = folder / name
         content = written.read_bytes() if written.is_file() else b""
         lines = content.count(b"\n")
@@ -158,6 +160,7 @@ def external_assets(partitions_def: dg.PartitionsDefinition) -> list[dg.AssetSpe
         DOCUMENTS: ("Files of the domain's folder with their hashes.", "folder"),
         QUESTIONS: (f"Golden questions that a person wrote: `{QUESTIONS_FILE}` of the domain.", "json"),
         PAIRS: (f"Question pairs that another tool made: `{PAIRS_FILE}` of the domain.", "json"),
+        REVIEWS: (f"A person's verdicts on question pairs: `{REVIEWS_FILE}` of the domain.", "json"),
     } | {settings_key(group): (_describe_group(group, roles), "yaml") for group, roles in SETTINGS_GROUPS.items()}
     return [
         dg.AssetSpec(

@@ -21,8 +21,16 @@ from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.errors import DataError
 from raft_assets.evaluation.report import render_index
 from raft_assets.partitions import DOMAIN_PARTITIONS
-from raft_assets.raft.files import PAIRS_FILE, check_domain_name, domain_folder, domain_names, list_documents
+from raft_assets.raft.files import (
+    PAIRS_FILE,
+    REVIEWS_FILE,
+    check_domain_name,
+    domain_folder,
+    domain_names,
+    list_documents,
+)
 from raft_assets.raft.pairs import WrittenPair
+from raft_assets.raft.reviews import Review
 from raft_assets.raft.tables import ModelAnswer, QAPair, SourceDocument
 from raft_assets.raft.written import written_lines
 from raft_assets.resources.lake import Lake
@@ -73,9 +81,9 @@ def _purged(
     parsed = _parsed(workplace, {page.content_hash for page in pages})
     texts = [*(page.text for page in pages), *(text for file in parsed for text in _texts_of(file))]
     holds_text = _finder([*texts, *_imported_texts(lake, domain, document)])
-    if copies := _copies(workplace, domain, holds_text) if document else []:
+    for name, copies in _copies(workplace, domain, holds_text).items() if document else ():
         lines = ", ".join(map(str, copies))
-        yield f"{PAIRS_FILE}: not touched; delete its lines {lines} yourself, they hold the text"
+        yield f"{name}: not touched; delete its lines {lines} yourself, they hold the text"
     keys = _calls_about(lake, domain, document)
     with CallStore(workplace.calls) as store:
         forgotten = store.forget(lambda call: call.key in keys or _is_of(call, holds_text))
@@ -131,7 +139,7 @@ def _calls_about(lake: Lake, domain: str, document: str | None) -> set[str]:
         for answer in lake.rows(table, domain, ModelAnswer)
         if document is None or answer.question_id in questions or not chunks.isdisjoint(answer.document_chunk_ids)
     ]
-    asked = {key for pair in pairs for key in (pair.question_call, pair.answer_call)}
+    asked = {key for pair in pairs for key in (pair.question_call, pair.answer_call, pair.judge_call)}
     return asked | {answer.call for answer in answers}
 
 
@@ -148,16 +156,22 @@ def _imported_texts(lake: Lake, domain: str, document: str | None) -> list[str]:
     return [text for pair in pairs for text in (pair.question, pair.answer)]
 
 
-def _copies(workplace: Workplace, domain: str, holds_text: Callable[[str], bool]) -> list[int]:
-    """Lines of the domain's imported pairs that hold the text: the file is its owner's, as the documents are."""
+def _copies(workplace: Workplace, domain: str, holds_text: Callable[[str], bool]) -> dict[str, list[int]]:
+    """Lines of imported pairs and of reviews that hold the text: the files are their owner's, as the documents are."""
     if domain not in domain_names(workplace.data):
-        return []
-    file = domain_folder(workplace.data, domain) / PAIRS_FILE
-    return [
-        number
-        for number, pair in written_lines(file, WrittenPair)
-        if holds_text(pair.oracle) or holds_text(pair.answer)
-    ]
+        return {}
+    folder = domain_folder(workplace.data, domain)
+    found = {
+        PAIRS_FILE: [
+            number
+            for number, pair in written_lines(folder / PAIRS_FILE, WrittenPair)
+            if holds_text(pair.oracle) or holds_text(pair.answer)
+        ],
+        REVIEWS_FILE: [
+            number for number, review in written_lines(folder / REVIEWS_FILE, Review) if holds_text(review.note)
+        ],
+    }
+    return {name: numbers for name, numbers in found.items() if numbers}
 
 
 def _finder(texts: list[str]) -> Callable[[str], bool]:

@@ -10,7 +10,15 @@ import yaml
 from raft_assets.errors import DataError
 from raft_assets.observation import SETTINGS_GROUPS, resolved_model
 from raft_assets.raft.atomic import write_text
-from raft_assets.raft.files import PAIRS_FILE, QUESTIONS_FILE, SETTINGS_FILE, HashMemo, domain_folder, list_documents
+from raft_assets.raft.files import (
+    PAIRS_FILE,
+    QUESTIONS_FILE,
+    REVIEWS_FILE,
+    SETTINGS_FILE,
+    HashMemo,
+    domain_folder,
+    list_documents,
+)
 from raft_assets.raft.manifest import Inputs, Manifest, other_files, other_makers, other_packages, other_settings
 from raft_assets.raft.tables import SourceDocument
 from raft_assets.raft.versions import CODE_VERSIONS, package_versions, prompt_versions
@@ -28,7 +36,7 @@ def inputs_of(workplace: Workplace, domain: str) -> Inputs:
     folder = domain_folder(workplace.data, domain)
     with HashMemo(workplace.home / "cache" / "hashes.sqlite") as memo:
         files = {document.path: document.content_hash for document in list_documents(folder, memo)}
-    for name in (QUESTIONS_FILE, PAIRS_FILE):
+    for name in (QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE):
         if (folder / name).is_file():
             files[name] = sha256((folder / name).read_bytes()).hexdigest()
     endpoints, values = workplace.environment.endpoints(), workplace.settings(domain).values

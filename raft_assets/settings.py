@@ -104,7 +104,7 @@ class QuestionSettings(Section):
         default=4, description="questions asked of every chunk; 0: the teacher is asked nothing"
     )
     target_pairs: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="stop evenly at about this many pairs; null: all chunks"
+        default=None, description="stop evenly at this many accepted pairs; null: all chunks"
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
         default=None, description="of the teacher; null: the service's default"

@@ -8,6 +8,7 @@ from raft_assets.cli.data import export, import_, purge, report
 from raft_assets.cli.look import config, doctor, domains, status
 from raft_assets.cli.money import calls, costs
 from raft_assets.cli.rebuild import rebuild
+from raft_assets.cli.review import review
 from raft_assets.cli.run import run
 from raft_assets.cli.servers import serve, ui
 from raft_assets.cli.sql import sql
@@ -31,7 +32,7 @@ def raft() -> None:
 
 
 LOOKING = (status, config, domains, doctor, report, costs, calls, sql)
-DATA = (export, import_, rebuild, purge)
+DATA = (review, export, import_, rebuild, purge)
 for command in (run, serve, ui, *LOOKING, *DATA):
     raft.add_command(command)
 

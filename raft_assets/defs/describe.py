@@ -12,7 +12,9 @@ import dagster as dg
 
 from raft_assets.calls.requests import Tally
 from raft_assets.evaluation.plots import data_uri, histogram, line
-from raft_assets.raft.tables import Row
+from raft_assets.raft.gates import PASS, REASONS
+from raft_assets.raft.markdown import code
+from raft_assets.raft.tables import QAPair, Row
 from raft_assets.resources.lake import Written, arrow_schema
 
 Metadata = dict[str, Any]
@@ -106,3 +108,36 @@ def describe_calls(tally: Tally) -> Metadata:
         "dollars": round(tally.dollars, 6),
         **({"calls_of_unknown_price": tally.unpriced} if tally.unpriced else {}),
     }
+
+
+def describe_gates(pairs: Sequence[QAPair], written: Written) -> Metadata:
+    """Why pairs were rejected: counts with their meaning, a sample, and where all of them are to be read."""
+    rejected = [pair for pair in pairs if not pair.accepted]
+    counts = Counter(pair.reason for pair in rejected)
+    query = f"select * from '{written.address}' where not accepted"
+    failed = Counter(verdict for pair in pairs for verdict in pair.gates.values() if verdict != PASS)
+    return {
+        "rejected": markdown_table(
+            [
+                {"reason": reason, "first": counts[reason], "in all": count, "meaning": REASONS[reason]}
+                for reason, count in failed.most_common()
+            ],
+            ["reason", "first", "in all", "meaning"],
+        ),
+        "rejected_sample": markdown_table(
+            rejected[:SAMPLE_SHOWN], ["question", "final_answer", "reason", "judge_remark", "review_note"]
+        ),
+        "rejected_rows": dg.MetadataValue.md(
+            f"All of them in DuckDB: {code(query)}; for a "
+            "spreadsheet: `raft review export DOMAIN --rejected --to FILE.csv`"
+        ),
+    }
+
+
+def describe_judge(tally: Tally | None, pairs: Sequence[QAPair]) -> Metadata:
+    """What the judge said, and the calls; that there is none where there is none."""
+    if tally is None:
+        return {"judge": "none is configured"}
+    verdicts = Counter(pair.gates["judge"] for pair in pairs if "judge" in pair.gates)
+    calls = {f"judge_{name}": value for name, value in describe_calls(tally).items()}
+    return {"judge": counts_table(verdicts, "verdict"), **calls}

@@ -17,8 +17,9 @@ from typing import NamedTuple, Self
 
 from raft_assets.errors import DataError
 
-QUESTIONS_FILE, PAIRS_FILE, SETTINGS_FILE = "questions.jsonl", "pairs.jsonl", "domain.yaml"
-RESERVED_NAMES = frozenset({QUESTIONS_FILE, PAIRS_FILE, SETTINGS_FILE})  # at the top of a domain, ours
+QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE = "questions.jsonl", "pairs.jsonl", "reviews.jsonl"
+SETTINGS_FILE = "domain.yaml"
+RESERVED_NAMES = frozenset({QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE, SETTINGS_FILE})  # at the top of a domain, ours
 DROPPINGS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})  # left by Windows and macOS
 DROPPING_STARTS = ("~$", ".~lock.")  # lock files of Word and LibreOffice
 DROPPING_ENDS = (

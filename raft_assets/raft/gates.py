@@ -1,25 +1,31 @@
 """Quality gates: what a generated pair must pass before it becomes a RAFT row, each with the code of why it did not.
 
-What belongs here: judging. A rejected pair stays a pair, with its reason; nothing here asks a model or drops a row.
+What belongs here: which gates there are, in which order, and what counts. A rejected pair stays a pair, with its
+reason. The judge, the one gate that costs, sees only what passed the others; a person's verdict stands above those that
+judge content.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
+from raft_assets.calls.requests import Answer, Request
 from raft_assets.raft.contract import ANSWER_TAG, BEGIN_QUOTE, END_QUOTE, ParsedAnswer, parse_answer, quote_is_verbatim
 from raft_assets.raft.identity import draw, question_id
+from raft_assets.raft.judging import judge_request, parse_verdict
 from raft_assets.raft.questions import Draft, question_kind
+from raft_assets.raft.reviews import Review
 from raft_assets.raft.similarity import content_words, holds_phrase, near_duplicate_pairs, words
 from raft_assets.raft.tables import QAPair
 from raft_assets.settings import QuestionSettings
 
-GATES_VERSION = "1"  # changes whenever the same draft gets another verdict
+GATES_VERSION = "2"  # changes whenever the same draft gets another verdict
 PASS = "pass"
 QUESTION_SHINGLE_WORDS = 2  # longer shingles would call two questions different for a single other word
+REMARK_CHARACTERS = 500  # of what the judge says that are kept
 SEED = 0  # of the draws that decide which duplicate survives
 
 REASONS: Mapping[str, str] = MappingProxyType(
@@ -41,10 +47,18 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "duplicate_question": "Another pair asks the same question.",
         "near_duplicate_question": "Another pair with the passage or the answer asks nearly the same question.",
         "not_self_contained": "Retrieval over the domain doesn't bring the question back to its passage.",
+        "judged_unsupported": "The judge says that the document does not support the answer.",
+        "judge_failed": "The judge gave no verdict that can be read, so nothing vouches for the answer.",
+        "rejected_by_reviewer": "A person rejected the pair.",
     }
 )
 
+# gates that judge content, which a person's accept overrides; those of form never: without them a row can't be trained
+OVERRIDDEN_BY_ACCEPT = frozenset({"support", "own_words", "retrieval", "near_duplicate", "judge"})
+
 RankOf = Callable[[str, str], int | None]
+Ask = Callable[[Iterable[Request]], Iterator[Answer]]
+NO_REVIEWS: Mapping[str, Review] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,12 @@ class _Case:
     parsed: ParsedAnswer
     settings: QuestionSettings
     rank_of: RankOf | None
+    review: Review | None
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether a person accepted the pair."""
+        return self.review is not None and self.review.verdict == "accept"
 
     @property
     def is_asked(self) -> bool:
@@ -74,6 +94,14 @@ class _Case:
         return self.is_answered and bool(self.parsed.final_answer)
 
 
+class _Judgement(NamedTuple):
+    """What came of asking the judge."""
+
+    verdict: str
+    remark: str
+    call: str
+
+
 class _Gate(NamedTuple):
     """A gate that judges a pair by itself: when it can run, and when it fails."""
 
@@ -83,22 +111,36 @@ class _Gate(NamedTuple):
     fails: Callable[[_Case], bool]
 
 
-def judge_pairs(drafts: Iterable[Draft], *, settings: QuestionSettings, rank_of: RankOf | None) -> list[QAPair]:
+def judge_pairs(
+    drafts: Iterable[Draft],
+    *,
+    settings: QuestionSettings,
+    rank_of: RankOf | None,
+    ask_judge: Ask | None = None,
+    reviews: Mapping[str, Review] = NO_REVIEWS,
+) -> list[QAPair]:
     """Every draft as a pair with the verdict of every gate that could run, sorted by question_id.
 
     `rank_of(question, chunk_id)` is the rank from 1 of the chunk among the domain's chunks when they are retrieved for
-    the question, None when the chunk isn't among the first; without the function that gate is off. One question asked
-    twice of one chunk is one pair.
+    the question, None when the chunk isn't among the first; without the function that gate is off. `ask_judge` asks the
+    judge; without it there is none. `reviews`: a person's verdicts by question_id. One question asked twice of one
+    chunk is one pair.
     """
     cases: dict[str, _Case] = {}
     for draft in drafts:
         name = question_id(draft.chunk.chunk_id, draft.question)
-        cases.setdefault(name, _Case(draft, name, parse_answer(draft.answer), settings, rank_of))
+        cases.setdefault(name, _Case(draft, name, parse_answer(draft.answer), settings, rank_of, reviews.get(name)))
     verdicts = {name: _judged_alone(case) for name, case in cases.items()}
-    # the sound pair of two duplicates survives; of two sound ones a draw decides, never their order
+    # the sound pair of two duplicates survives, before it one that a person accepted; of two sound ones a draw decides,
+    # never their order
     asked = sorted(
         (case for case in cases.values() if case.is_asked),
-        key=lambda case: (_reason(verdicts[case.question_id]) != "", draw(SEED, case.question_id), case.question_id),
+        key=lambda case: (
+            _reason(case, verdicts[case.question_id]) != "",
+            not case.is_vouched_for,
+            draw(SEED, case.question_id),
+            case.question_id,
+        ),
     )
     duplicates = _duplicates(asked)
     near_duplicates = _near_duplicates([case for case in asked if case.question_id not in duplicates], settings)
@@ -106,7 +148,10 @@ def judge_pairs(drafts: Iterable[Draft], *, settings: QuestionSettings, rank_of:
         name = case.question_id
         verdicts[name]["duplicate"] = "duplicate_question" if name in duplicates else PASS
         verdicts[name]["near_duplicate"] = "near_duplicate_question" if name in near_duplicates else PASS
-    return [_pair(cases[name], verdicts[name]) for name in sorted(cases)]
+    judgements = _judgements([cases[name] for name in sorted(cases) if _passes(verdicts[name])], ask_judge)
+    for name, judgement in judgements.items():
+        verdicts[name]["judge"] = judgement.verdict
+    return [_pair(cases[name], verdicts[name], judgements.get(name, _NOT_JUDGED)) for name in sorted(cases)]
 
 
 def support(final_answer: str, document: str) -> float:
@@ -115,6 +160,8 @@ def support(final_answer: str, document: str) -> float:
     stems = {_stem(word) for word in words(document)}
     return sum(_stem(word) in stems for word in content) / len(content) if content else 1.0
 
+
+_NOT_JUDGED = _Judgement("", "", "")
 
 _ENDINGS = ("ing", "ies", "ed", "es", "ly", "s", "y", "e")
 _STEM_LENGTH = 3  # letters that an ending leaves at least
@@ -196,6 +243,12 @@ _GATES = (
     _Gate("oracle", "oracle_not_found", lambda case: not case.draft.question_call, lambda case: not case.has_oracle),
     _Gate("question", "no_question", lambda _: True, lambda case: not case.is_asked),
     _Gate(
+        "review",
+        "rejected_by_reviewer",
+        lambda case: case.review is not None,
+        lambda case: not case.is_vouched_for,
+    ),
+    _Gate(
         "numbering", "numbering", lambda case: case.is_asked, lambda case: bool(_LEFT_OVERS.match(case.draft.question))
     ),
     _Gate("answer", "empty_answer", lambda case: case.is_asked, lambda case: not case.is_answered),
@@ -275,12 +328,37 @@ def _stem(word: str) -> str:
     return word[: len(word) - len(ending)]
 
 
-def _reason(verdicts: Mapping[str, str]) -> str:
-    return next((verdict for verdict in verdicts.values() if verdict != PASS), "")
+def _judgements(cases: Sequence[_Case], ask_judge: Ask | None) -> dict[str, _Judgement]:
+    """What the judge says of each case; nothing where there is no judge.
+
+    A call that went wrong and a reply without a verdict are no verdict, and never an accept.
+    """
+    if ask_judge is None:
+        return {}
+    requests = (judge_request(case.draft.question, case.draft.answer, case.draft.chunk.passage) for case in cases)
+    judgements = dict[str, _Judgement]()
+    for case, answer in zip(cases, ask_judge(requests), strict=True):
+        verdict = parse_verdict(answer.text) if answer.status == "ok" else None
+        if verdict is None:
+            remark = answer.detail or f"no verdict in: {answer.text[:REMARK_CHARACTERS]}"
+            judgements[case.question_id] = _Judgement("judge_failed", remark, answer.key)
+        else:
+            code = PASS if verdict.supported else "judged_unsupported"
+            judgements[case.question_id] = _Judgement(code, verdict.reason[:REMARK_CHARACTERS], answer.key)
+    return judgements
 
 
-def _pair(case: _Case, verdicts: dict[str, str]) -> QAPair:
-    draft, parsed, reason = case.draft, case.parsed, _reason(verdicts)
+def _passes(verdicts: Mapping[str, str]) -> bool:
+    return all(verdict == PASS for verdict in verdicts.values())
+
+
+def _reason(case: _Case, verdicts: Mapping[str, str]) -> str:
+    overridden = OVERRIDDEN_BY_ACCEPT if case.is_vouched_for else frozenset[str]()
+    return next((verdict for gate, verdict in verdicts.items() if verdict != PASS and gate not in overridden), "")
+
+
+def _pair(case: _Case, verdicts: dict[str, str], judgement: _Judgement) -> QAPair:
+    draft, parsed, reason = case.draft, case.parsed, _reason(case, verdicts)
     return QAPair(
         question_id=case.question_id,
         chunk_id=draft.chunk.chunk_id,
@@ -296,4 +374,7 @@ def _pair(case: _Case, verdicts: dict[str, str]) -> QAPair:
         gates=verdicts,
         question_call=draft.question_call,
         answer_call=draft.answer_call,
+        judge_call=judgement.call,
+        judge_remark=judgement.remark,
+        review_note=case.review.note if case.review else "",
     )

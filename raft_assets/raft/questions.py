@@ -40,17 +40,17 @@ class Draft:
     call_detail: str
 
 
-def chunks_to_ask(chunks: Sequence[Chunk], settings: QuestionSettings, seed: int) -> list[tuple[Chunk, int]]:
-    """The chunks with the number of questions to ask of each, every chunk once before any twice, in an order by draw.
+def chunks_to_ask(
+    chunks: Sequence[Chunk], settings: QuestionSettings, wanted: int, seed: int
+) -> list[tuple[Chunk, int]]:
+    """The chunks with the number of questions to ask of each, `wanted` in all, every chunk once before any twice.
 
-    The order makes a generation that stops early an even sample. Chunks that `target_pairs` leaves no question are left
-    out.
+    Their order is by draw, so that a generation that stops early is an even sample, and more questions are asked of the
+    same chunks and then of further ones. No chunk has more than `questions_per_chunk`; those that are left none are
+    left out.
     """
     order = sorted(chunks, key=lambda chunk: (draw(seed, chunk.chunk_id, "ask"), chunk.chunk_id))
-    wanted = len(order) * settings.questions_per_chunk
-    if settings.target_pairs is not None:
-        wanted = min(wanted, settings.target_pairs)
-    each, more = divmod(wanted, max(len(order), 1))
+    each, more = divmod(min(wanted, len(order) * settings.questions_per_chunk), max(len(order), 1))
     counts = (each + (position < more) for position in range(len(order)))
     return [(chunk, count) for chunk, count in zip(order, counts, strict=True) if count]
 

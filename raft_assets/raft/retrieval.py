@@ -1,6 +1,6 @@
 """Retrieval over a domain's own chunks: exact nearest neighbours of unit vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,3 +29,26 @@ class Index:
         """Rank of a chunk for a query vector, from 1."""
         similarity = self.vectors @ vector
         return 1 + int(np.count_nonzero(similarity > similarity[self._position[chunk_id]]))
+
+
+class Ranks:
+    """Ranks of chunks for questions, among the first `top_k`; every question is embedded once.
+
+    `embed` gives a vector per text, in order.
+    """
+
+    def __init__(self, index: Index, embed: Callable[[Iterable[str]], Iterable[Vectors]], top_k: int) -> None:
+        self._index = index
+        self._embed = embed
+        self._top_k = top_k
+        self._vectors: dict[str, Vectors] = {}
+
+    def prepare(self, questions: Iterable[str]) -> None:
+        """Embeds what isn't yet, all at once."""
+        new = [question for question in dict.fromkeys(questions) if question not in self._vectors]
+        self._vectors |= zip(new, self._embed(new), strict=True)
+
+    def rank_of(self, question: str, chunk_id: str) -> int | None:
+        """Rank of a chunk for a prepared question, from 1; None where it isn't among the first."""
+        rank = self._index.rank(self._vectors[question], chunk_id)
+        return rank if rank <= self._top_k else None

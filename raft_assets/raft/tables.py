@@ -101,11 +101,14 @@ class QAPair(Row):
     answer: str = Field(description="chain-of-thought answer in RAFT's contract, verbatim from the teacher")
     final_answer: str = Field(description="what stands behind <ANSWER>:")
     quotes: list[str] = Field(description="what stands between ##begin_quote## and ##end_quote##")
-    accepted: bool = Field(description="whether every gate passed")
-    reason: str = Field(description="reason code of the first gate that failed, empty where accepted")
+    accepted: bool = Field(description="whether every gate passed, but for those that a person's accept overrides")
+    reason: str = Field(description="reason code of the first gate that failed and counts, empty where accepted")
     gates: dict[str, str] = Field(description="gate to pass or reason code, in the order in which they ran")
     question_call: str = Field(description="key in the call store of the call that asked")
     answer_call: str = Field(description="key in the call store of the call that answered")
+    judge_call: str = Field(default="", description="key in the call store of the call that judged; empty: none did")
+    judge_remark: str = Field(default="", description="what the judge said, or why it said nothing")
+    review_note: str = Field(default="", description="what a person noted who reviewed the pair")
 
     @property
     def is_imported(self) -> bool:

@@ -1,12 +1,13 @@
 """What the sensor, `raft run` and `raft status` see of folders, settings and models."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from raft_assets.observation import DOCUMENTS, QUESTIONS, look_at, observe, settings_key
+from raft_assets.observation import DOCUMENTS, QUESTIONS, REVIEWS, look_at, observe, settings_key
 from raft_assets.partitions import DOMAIN_PARTITIONS
 from raft_assets_tests.harness import Project
 
@@ -58,6 +59,8 @@ def test_a_changed_modification_time_changes_nothing(project: Project) -> None:
         ("data/mine/a.txt", TEXT + "One more sentence.\n", {DOCUMENTS}),
         ("data/mine/sub/c.txt", "A new one.\n", {DOCUMENTS}),
         ("data/mine/questions.jsonl", "{}\n", {QUESTIONS}),
+        ("data/mine/reviews.jsonl", "{}\n", {REVIEWS}),
+        ("data/mine/domain.yaml", "questions: {style: llama}", {settings_key("questions")}),
         ("data/mine/.hidden", "not a document", set()),
         ("data/mine/domain.yaml", "chunks: {chunk_size: 99}", {settings_key("chunks")}),
         ("data/mine/domain.yaml", "dataset: {distractors: 5}", {settings_key("dataset")}),
@@ -78,6 +81,26 @@ def test_another_model_of_a_role_reaches_that_role_only(project: Project) -> Non
     before = versions(project, "mine")
     project.write(".env", "TEACHER_OPENAI_BASE_URL=http://127.0.0.1:9/v1\nTEACHER_OPENAI_DEPLOYMENT=some-model\n")
     assert changed(before, versions(project, "mine")) == {settings_key("questions")}
+
+
+def test_a_judge_and_prompts_are_part_of_what_questions_depend_on(project: Project) -> None:
+    project.own_variables.clear()
+
+    def told() -> Mapping[str, str]:
+        return next(
+            seen.metadata for seen in look_at(project.workplace, "mine") if seen.key == settings_key("questions")
+        )
+
+    before = versions(project, "mine")
+    assert {name for name in told() if name.startswith("prompt ")} == {
+        "prompt general/questions",
+        "prompt general/api_questions",
+    }
+    assert "JUDGE" not in told()
+    project.write(".env", "JUDGE_OPENAI_BASE_URL=http://127.0.0.1:9/v1\nJUDGE_OPENAI_DEPLOYMENT=some-judge\n")
+    assert changed(before, versions(project, "mine")) == {settings_key("questions")}
+    assert "some-judge" in told()["JUDGE"]
+    assert "prompt judge" in told()
 
 
 def test_wrong_settings_of_one_domain_are_told_and_the_others_go_on(project: Project) -> None:

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raft_assets.raft.gates import PASS, REASONS, judge_pairs
+from raft_assets.raft.gates import OVERRIDDEN_BY_ACCEPT, PASS, REASONS, judge_pairs
+from raft_assets.raft.identity import question_id
 from raft_assets.raft.questions import Draft
+from raft_assets.raft.reviews import Review
 from raft_assets.raft.tables import QAPair
 from raft_assets.settings import QuestionSettings
 from raft_assets_tests.raft.builders import a_chunk, an_answer
@@ -146,6 +149,7 @@ def test_spoilt_pairs_are_rejected_with_their_reason(reason: str, draft: Draft) 
 
 def test_every_reason_is_tested_and_explained() -> None:
     among_others = {"duplicate_question", "near_duplicate_question", "not_self_contained"}
+    among_others |= {"judged_unsupported", "judge_failed", "rejected_by_reviewer"}
     assert SPOILT_DRAFTS.keys() | among_others == REASONS.keys()
     assert all(sentence.endswith(".") for sentence in REASONS.values())
 
@@ -247,3 +251,49 @@ def test_a_chunk_without_a_question_is_a_pair_of_its_own_whose_other_gates_did_n
     pairs = judge_pairs(empty, settings=QuestionSettings(), rank_of=lambda *_: 1)
     assert len({pair.question_id for pair in pairs}) == 2
     assert [pair.gates for pair in pairs] == [{"call": PASS, "question": "no_question"}] * 2
+
+
+def reviewed(verdict: Literal["accept", "reject"], *drafts: Draft, rank: int | None = 1) -> list[QAPair]:
+    """The drafts where a person said the same of each."""
+    ids = [question_id(draft.chunk.chunk_id, draft.question) for draft in drafts]
+    reviews = {name: Review(question_id=name, verdict=verdict, note="seen") for name in ids}
+    return judge_pairs(drafts, settings=QuestionSettings(), rank_of=lambda *_: rank, reviews=reviews)
+
+
+def test_a_persons_reject_takes_a_sound_pair_out_and_keeps_the_note() -> None:
+    (pair,) = reviewed("reject", SOUND)
+    assert (pair.accepted, pair.reason, pair.review_note) == (False, "rejected_by_reviewer", "seen")
+
+
+CONTENT = ("answer_not_supported", "points_at_text")
+
+
+@pytest.mark.parametrize("reason", SPOILT_DRAFTS)
+def test_a_persons_accept_overrides_the_gates_that_judge_content_and_none_of_form(reason: str) -> None:
+    for draft in SPOILT_DRAFTS[reason]:
+        (pair,) = reviewed("accept", draft)
+        assert pair.accepted == (reason in CONTENT)
+        assert pair.reason == ("" if reason in CONTENT else reason)
+        assert reason in pair.gates.values()  # what the gate said stays to be seen
+
+
+def test_a_persons_accept_overrides_retrieval_and_near_duplicates_but_not_duplicates() -> None:
+    assert reviewed("accept", SOUND, rank=None)[0].accepted
+    alike = [asking(f"{LONG}?"), asking(f"{LONG} then?")]
+    assert all(pair.accepted for pair in reviewed("accept", *alike))
+    same = [SOUND, replace(SOUND, chunk=a_chunk("other", CHUNK.text))]
+    assert sorted(pair.reason for pair in reviewed("accept", *same)) == ["", "duplicate_question"]
+
+
+def test_the_near_duplicate_that_a_person_accepted_survives() -> None:
+    alike = [asking(f"{LONG}{end}?") for end in ("", " then", " also", " too")]
+    for chosen in alike:
+        name = question_id(CHUNK.chunk_id, chosen.question)
+        reviews = {name: Review(question_id=name, verdict="accept")}
+        pairs = judge_pairs(alike, settings=QuestionSettings(), rank_of=None, reviews=reviews)
+        assert [pair.question for pair in pairs if pair.accepted] == [chosen.question]
+
+
+def test_every_gate_that_an_accept_overrides_is_there() -> None:
+    pairs = reviewed("accept", SOUND)
+    assert OVERRIDDEN_BY_ACCEPT - {"judge"} <= pairs[0].gates.keys()

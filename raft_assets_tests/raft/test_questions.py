@@ -333,21 +333,18 @@ def test_temperature_is_sent_only_where_it_is_set() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 12), st.integers(1, 5), st.none() | st.integers(1, 80))
-def test_every_chunk_is_asked_once_before_any_twice_up_to_the_target(
-    chunks: int, each: int, target: int | None
-) -> None:
-    settings = QuestionSettings(questions_per_chunk=each, target_pairs=target)
+@given(st.integers(0, 12), st.integers(0, 5), st.integers(0, 80))
+def test_every_chunk_is_asked_once_before_any_twice(chunks: int, each: int, wanted: int) -> None:
+    settings = QuestionSettings(questions_per_chunk=each)
     corpus = [a_chunk(f"c{number}", "x") for number in range(chunks)]
-    counts = Counter({chunk.chunk_id: count for chunk, count in chunks_to_ask(corpus, settings, 0)})
-    everything = chunks * each
-    assert counts.total() == min(everything, everything if target is None else target)
+    counts = Counter({chunk.chunk_id: count for chunk, count in chunks_to_ask(corpus, settings, wanted, 0)})
+    assert counts.total() == min(chunks * each, wanted)
     of_each = [counts[chunk.chunk_id] for chunk in corpus]
     assert max(of_each, default=0) - min(of_each, default=0) <= 1
 
 
 def test_which_chunks_are_asked_depends_on_the_draw_and_not_on_their_order() -> None:
     corpus = a_corpus(5)
-    settings = QuestionSettings(target_pairs=7)
-    assert chunks_to_ask(corpus, settings, 1) == chunks_to_ask(corpus[::-1], settings, 1)
-    assert chunks_to_ask(corpus, settings, 1) != chunks_to_ask(corpus, settings, 2)
+    settings = QuestionSettings()
+    assert chunks_to_ask(corpus, settings, 7, 1) == chunks_to_ask(corpus[::-1], settings, 7, 1)
+    assert chunks_to_ask(corpus, settings, 7, 1) != chunks_to_ask(corpus, settings, 7, 2)

@@ -9,25 +9,26 @@ from itertools import chain
 import dagster as dg
 import numpy as np
 
-from raft_assets.defs.describe import counts_table, describe_calls, describe_table, markdown_table
+from raft_assets.defs.describe import counts_table, describe_calls, describe_gates, describe_judge, describe_table
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
-from raft_assets.observation import DOCUMENTS, PAIRS, QUESTIONS, ROLES, resolved_model, settings_key
+from raft_assets.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS, ROLES, resolved_model, settings_key
+from raft_assets.pairing import pair_maker
 from raft_assets.partitions import domains
 from raft_assets.progress import log_progress
 from raft_assets.raft.contract import CONTRACT_VERSION
 from raft_assets.raft.datacard import CARD_FILE, CARD_RECORD, CARD_VERSION, MANIFEST_FILE, render_card
 from raft_assets.raft.datacard import data_card as describe_dataset
 from raft_assets.raft.dataset import DATASET_VERSION, assemble, leaks
-from raft_assets.raft.files import PAIRS_FILE, QUESTIONS_FILE, domain_folder
+from raft_assets.raft.files import PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FILE, domain_folder
 from raft_assets.raft.formats import FORMATS_VERSION, training_lines, training_stats
-from raft_assets.raft.gates import GATES_VERSION, REASONS, judge_pairs
-from raft_assets.raft.generation import draft_pairs
+from raft_assets.raft.gates import GATES_VERSION
 from raft_assets.raft.golden import GOLDEN_VERSION, parse_questions, resolve_golden
 from raft_assets.raft.identity import digest
 from raft_assets.raft.pairs import imported_drafts, parse_pairs
 from raft_assets.raft.questions import QUESTIONS_VERSION
 from raft_assets.raft.reading import documents_of
 from raft_assets.raft.retrieval import Index
+from raft_assets.raft.reviews import parse_reviews
 from raft_assets.raft.tables import (
     Chunk,
     ChunkEmbedding,
@@ -112,37 +113,26 @@ def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Mode
     kinds={"parquet", "openai"},
     owners=["team:raft"],
     tags={"stage": "dataset"},
-    metadata={ROLES: "TEACHER EMBEDDING"},
+    metadata={ROLES: "TEACHER EMBEDDING JUDGE"},
     code_version=f"{QUESTIONS_VERSION}.{GATES_VERSION}.{CONTRACT_VERSION}",
-    deps=[chunks, chunk_embeddings, PAIRS, settings_key("questions"), settings_key("prompt")],
+    deps=[chunks, chunk_embeddings, PAIRS, REVIEWS, settings_key("questions"), settings_key("prompt")],
     check_specs=[YIELD_SPEC],
 )
 def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Questions of every chunk with the teacher's chain-of-thought answers and the verdict of every quality gate.
 
-    Imported pairs pass the same gates. Rejected pairs stay, with a reason.
+    Imported pairs pass the same gates. Rejected pairs stay, with a reason. A person's verdicts (`raft review`) are one
+    more gate; where a judge is configured, it sees what passed the others.
     """
     domain = context.partition_key
-    resolved = models.settings(domain).values
-    settings = resolved.questions
+    settings, folder = models.settings(domain).values, domain_folder(models.workplace.data, domain)
+    imported, reviews = parse_pairs(folder / PAIRS_FILE), parse_reviews(folder / REVIEWS_FILE)
     table = list(lake.rows("chunks", domain, Chunk))
-    with models.caller(Role.TEACHER, on_progress=log_progress(context)) as teacher:
-        drafts = list(draft_pairs(table, settings, ask=teacher.ask, instructions=resolved.prompt.instructions))
-    imported = parse_pairs(domain_folder(models.workplace.data, domain) / PAIRS_FILE)
-    drafts += imported_drafts(imported, table)
-    questions = list(dict.fromkeys(draft.question for draft in drafts if draft.question))
-    with models.caller(Role.EMBEDDING) as encoder:
-        vectors = dict(zip(questions, encoder.embed(questions), strict=True)) if settings.retrieval_top_k else {}
-    index = read_index(lake, domain)
-
-    def rank_of(question: str, chunk_id: str) -> int | None:
-        rank = index.rank(vectors[question], chunk_id)
-        return rank if rank <= settings.retrieval_top_k else None
-
-    pairs = judge_pairs(drafts, settings=settings, rank_of=rank_of if settings.retrieval_top_k else None)
+    with pair_maker(models, settings, read_index(lake, domain), log_progress(context)) as maker:
+        pairs = maker.judged([*maker.drafts(table), *imported_drafts(imported, table)], reviews)
+        tallies = maker.tallies
     written = lake.write("qa_pairs", domain, pairs)
     accepted = [pair for pair in pairs if pair.accepted]
-    rejected = [pair for pair in pairs if not pair.accepted]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
@@ -151,15 +141,11 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
             "accepted": len(accepted),
             "chunks_with_accepted_pair": len({pair.chunk_id for pair in accepted}) / max(len(table), 1),
             "kinds": counts_table(Counter(pair.kind for pair in accepted), "kind"),
-            "rejected": markdown_table(
-                [
-                    {"reason": reason, "count": count, "meaning": REASONS[reason]}
-                    for reason, count in Counter(pair.reason for pair in rejected).most_common()
-                ],
-                ["reason", "count", "meaning"],
-            ),
-            "rejected_sample": markdown_table(rejected[:5], ["question", "final_answer", "reason"]),
-            **describe_calls(teacher.tally),
+            **describe_gates(pairs, written),
+            "reviewed": sum("review" in pair.gates for pair in pairs),
+            "reviews_without_pair": len(reviews.keys() - {pair.question_id for pair in pairs}),
+            **describe_calls(tallies[Role.TEACHER]),
+            **describe_judge(tallies.get(Role.JUDGE), pairs),
         },
         check_results=[
             dg.AssetCheckResult(
@@ -313,6 +299,7 @@ def training_files(
         DOCUMENTS,
         QUESTIONS,
         PAIRS,
+        REVIEWS,
         *map(settings_key, ("documents", "chunks", "embedding", "prompt", "questions", "dataset", "training_files")),
     ],
 )

@@ -1,0 +1,93 @@
+"""`raft review`: pairs go out to a person, verdicts come back."""
+
+from pathlib import Path
+
+import click
+
+from raft_assets.cli.project import chosen_domains
+from raft_assets.errors import DataError
+from raft_assets.raft.files import REVIEWS_FILE, domain_folder
+from raft_assets.raft.reviews import export_reviews, parse_reviews, read_returned, sampled, store_reviews
+from raft_assets.raft.tables import Chunk, QAPair
+from raft_assets.resources.lake import Lake
+from raft_assets.settings import Workplace
+
+TOLD = 5  # unknown ids that are named
+
+
+@click.group()
+def review() -> None:
+    """Carries a person's verdicts on question pairs: write pairs to a file, fill in verdicts, read them back.
+
+    \b
+    Examples:
+      raft review export bats --to review.csv --sample 50
+      raft review import bats review.csv && raft run bats
+    """
+
+
+@review.command("export")
+@click.argument("domain")
+@click.option(
+    "--to", "target", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.csv or FILE.jsonl."
+)
+@click.option("--sample", type=click.IntRange(min=1), help="Only so many, by draw: the same ones every time.")
+@click.option("--rejected", is_flag=True, help="Also pairs that the gates rejected, with the reason.")
+def export(domain: str, target: Path, sample: int | None, rejected: bool) -> None:
+    """Writes the pairs of a domain for a person: a row per pair, with its passage. CSV opens in a spreadsheet.
+
+    Write accept or reject into the column verdict, and what you like into note; leave the other columns as they are.
+    An apostrophe before a cell keeps a spreadsheet from computing it.
+
+    \b
+    Examples:
+      raft review export bats --to review.csv
+      raft review export bats --to review.jsonl --sample 50 --rejected
+    """
+    workplace = Workplace.load()
+    (name,) = chosen_domains(workplace, [domain], everything=False)
+    lake = Lake(root=workplace.lake)
+    pairs = sampled(lake.rows("qa_pairs", name, QAPair), sample=sample, rejected=rejected)
+    passages = {chunk.chunk_id: chunk.passage for chunk in lake.rows("chunks", name, Chunk)}
+    reviews = parse_reviews(domain_folder(workplace.data, name) / REVIEWS_FILE)
+    export_reviews(pairs, passages, reviews, target)
+    click.echo(f"{target}: {len(pairs):,} pairs, {sum(pair.question_id in reviews for pair in pairs):,} with a verdict")
+
+
+@review.command("import")
+@click.argument("domain")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_(domain: str, file: Path) -> None:
+    """Reads the verdicts of a file that `raft review export` wrote, and keeps them in the domain's reviews.jsonl.
+
+    A reject takes the pair out. An accept overrides the gates that judge content (answer not supported, the judge,
+    question points at a text, retrieval, near-duplicate), never those of form. Earlier verdicts on other pairs stay.
+
+    \b
+    Examples:
+      raft review import bats review.csv
+    """
+    workplace = Workplace.load()
+    (name,) = chosen_domains(workplace, [domain], everything=False)
+    returned = {review.question_id: review for review in read_returned(file)}
+    lake = Lake(root=workplace.lake)
+    if not lake.exists("qa_pairs", name):
+        raise DataError(f"There are no pairs of {name!r} yet: raft run {name!r} --select qa_pairs")
+    known = {pair.question_id for pair in lake.rows("qa_pairs", name, QAPair)}
+    unknown = sorted(returned.keys() - known)
+    kept = {question_id: review for question_id, review in returned.items() if question_id in known}
+    stored = domain_folder(workplace.data, name) / REVIEWS_FILE
+    merged = parse_reviews(stored) | kept
+    if kept:
+        store_reviews(stored, merged.values())
+    accepts = sum(review.verdict == "accept" for review in kept.values())
+    click.echo(f"{accepts:,} accepted, {len(kept) - accepts:,} rejected; {stored} holds {len(merged):,} verdicts")
+    if unknown:
+        listed = ", ".join(map(ascii, unknown[:TOLD]))
+        click.echo(
+            f"{len(unknown):,} question_ids are of no pair of {name!r} and left out: {listed}"
+            f"{', …' if len(unknown) > TOLD else ''}",
+            err=True,
+        )
+    if kept:
+        click.echo(f"Next: raft run {name!r}")
