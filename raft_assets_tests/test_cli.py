@@ -24,6 +24,8 @@ COMMANDS = (
     "costs",
     "calls",
     "sql",
+    "preview",
+    "review",
 )
 
 

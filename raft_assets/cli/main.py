@@ -7,6 +7,7 @@ import click
 from raft_assets.cli.data import export, import_, purge, report
 from raft_assets.cli.look import config, doctor, domains, status
 from raft_assets.cli.money import calls, costs
+from raft_assets.cli.preview import preview
 from raft_assets.cli.rebuild import rebuild
 from raft_assets.cli.review import review
 from raft_assets.cli.run import run
@@ -32,7 +33,7 @@ def raft() -> None:
 
 
 LOOKING = (status, config, domains, doctor, report, costs, calls, sql)
-DATA = (review, export, import_, rebuild, purge)
+DATA = (preview, review, export, import_, rebuild, purge)
 for command in (run, serve, ui, *LOOKING, *DATA):
     raft.add_command(command)
 

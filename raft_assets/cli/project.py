@@ -9,11 +9,12 @@ from importlib.resources import as_file, files
 
 import click
 import dagster as dg
+from rich.console import Console
 
 from raft_assets.errors import RaftError
 from raft_assets.raft.files import domain_names, refused_folders
 from raft_assets.raft.identity import normalized
-from raft_assets.settings import Workplace
+from raft_assets.settings import EMBEDDED_LABEL, Workplace
 
 
 def enter(workplace: Workplace) -> None:
@@ -73,3 +74,12 @@ def chosen_domains(workplace: Workplace, named: Sequence[str], *, everything: bo
             f"There is no domain {unknown[0]!r} in {workplace.data}. Domains there: {', '.join(known) or 'none'}."
         )
     return wanted
+
+
+def tell_models(console: Console, workplace: Workplace) -> None:
+    """Provider and model of every role: what a command that may cost money says first."""
+    endpoints = workplace.environment.endpoints()
+    for role, endpoint in endpoints.items():
+        console.print(f"{role.value:<10}{endpoint.model} ({endpoint.service})")
+    if any(endpoint.provider == "embedded" for endpoint in endpoints.values()):
+        console.print(EMBEDDED_LABEL)

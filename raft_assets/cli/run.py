@@ -16,7 +16,7 @@ from rich.text import Text
 
 from raft_assets.calls.ledger import is_rejected
 from raft_assets.calls.store import CallStore
-from raft_assets.cli.project import chosen_domains, enter, instance_of
+from raft_assets.cli.project import chosen_domains, enter, instance_of, tell_models
 from raft_assets.cli.worker import BUSY, worker_command
 from raft_assets.freshness import Graph, assets_in_order, failure_sentence, states, with_upstream
 from raft_assets.observation import observe
@@ -24,7 +24,7 @@ from raft_assets.progress import PREFIX
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import COMMAND_TAG, PARTITION_TAG, close_killed_runs
-from raft_assets.settings import EMBEDDED_LABEL, Workplace
+from raft_assets.settings import Workplace
 
 REPORT = "eval_report"
 LOOK_EVERY_S = 0.5
@@ -103,7 +103,7 @@ def run(  # noqa: PLR0917 - click hands options by name
     for name in names:
         workplace.settings(name)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    _tell_models(console, workplace)
+    tell_models(console, workplace)
     if retry_rejected:
         console.print(f"{_forget_rejected(workplace, names)} rejected answers are asked for again")
         force = True
@@ -133,14 +133,6 @@ def run(  # noqa: PLR0917 - click hands options by name
         failed = {item.domain for item in work if item.failed}
         _tell_verdicts(console, workplace, [name for name in names if name not in failed])
     raise SystemExit(0 if ok else 1)
-
-
-def _tell_models(console: Console, workplace: Workplace) -> None:
-    endpoints = workplace.environment.endpoints()
-    for role, endpoint in endpoints.items():
-        console.print(f"{role.value:<10}{endpoint.model} ({endpoint.service})")
-    if any(endpoint.provider == "embedded" for endpoint in endpoints.values()):
-        console.print(EMBEDDED_LABEL)
 
 
 def _forget_rejected(workplace: Workplace, names: Sequence[str]) -> int:

@@ -33,11 +33,11 @@ def draft_pairs(
     set for the domain. What fails is a draft with its status.
     """
     most = len(chunks) * settings.questions_per_chunk
-    wanted = most if settings.target_pairs is None else min(settings.target_pairs, most)
+    plan = first_plan(chunks, settings, seed)
+    wanted = sum(count for _, count in plan)
     asked = dict[str, int]()
     drafts = list[Draft]()
     while True:
-        plan = chunks_to_ask(chunks, settings, wanted, seed)
         due = [(chunk, count) for chunk, count in plan if count > asked.get(chunk.chunk_id, 0)]
         drafts += draft_round(due, settings, ask=ask, instructions=instructions, earlier=drafts)
         asked = {chunk.chunk_id: count for chunk, count in plan}
@@ -45,6 +45,13 @@ def draft_pairs(
         if missing <= 0 or wanted == most:
             return drafts
         wanted = min(most, wanted + missing)
+        plan = chunks_to_ask(chunks, settings, wanted, seed)
+
+
+def first_plan(chunks: Sequence[Chunk], settings: QuestionSettings, seed: int = 0) -> list[tuple[Chunk, int]]:
+    """What the first round asks: of which chunks, in order, how many questions."""
+    most = len(chunks) * settings.questions_per_chunk
+    return chunks_to_ask(chunks, settings, min(settings.target_pairs or most, most), seed)
 
 
 def draft_round(

@@ -1,0 +1,170 @@
+"""`raft preview`: finished rows of a domain in the terminal. What stands in them is `previewing`'s."""
+
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from raft_assets.cli.project import chosen_domains, enter, tell_models
+from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, neutralized, parse_answer
+from raft_assets.raft.gates import REASONS
+from raft_assets.raft.searching import Searchable
+from raft_assets.raft.tables import Chunk, QAPair, RaftRow
+from raft_assets.settings import Workplace
+
+DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
+REJECTED_SHOWN = 20
+QUOTE_STYLE, LABEL_STYLE = "black on yellow", "bold cyan"
+# characters that turn the direction of a text: what stands behind them would seem to stand elsewhere
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@click.command()
+@click.argument("domain")
+@click.option("-n", "count", type=click.IntRange(1, 100), default=5, show_default=True, help="Chunks to ask about.")
+@click.option("--yes", is_flag=True, help="Don't ask before a role that may cost money is called.")
+def preview(domain: str, count: int, yes: bool) -> None:
+    """Shows finished RAFT rows of a few chunks before a corpus is processed, and what was rejected and why.
+
+    Reads and cuts the documents, asks about the chunks that a run asks first, applies every gate and adds distractors.
+    Nothing is written but the answers, which are stored: the run that follows doesn't pay them again. With a paid
+    teacher this costs money; the number of calls is told first.
+
+    \b
+    Examples:
+      raft preview bats
+      raft preview bats -n 2
+      raft preview bats -n 10 --yes      with a paid teacher, in a script
+    """
+    workplace = Workplace.load()
+    (name,) = chosen_domains(workplace, [domain], everything=False)
+    settings = workplace.settings(name).values
+    console = Console(highlight=False, markup=False, emoji=False)
+    tell_models(console, workplace)
+    # a second or two: only once the arguments are known to be right
+    from raft_assets import previewing
+    from raft_assets.resources.models import Models
+
+    enter(workplace)
+    models = Models(project=str(workplace.project))
+    sources = previewing.read_sources(models, name)
+    for file in sources.quarantined:
+        console.print(Text(f"not read: {inert(file.path)}: {inert(file.detail)}", style="yellow"))
+    semantic = settings.chunks.boundaries == "semantic"
+    if semantic:
+        vectors = "EMBEDDING: a vector of every sentence, for semantic boundaries"
+        _confirm(console, [vectors] if previewing.embedding_costs(models) else [], yes=yes)
+    chunks = previewing.cut(models, settings, sources)
+    plan = previewing.plan_of(chunks, settings, count)
+    _confirm(console, previewing.paid_calls(models, settings, len(chunks), plan), yes=yes)
+    console.print(f"{name}: {len(sources.documents):,} documents, {len(chunks):,} chunks, {len(plan):,} are asked")
+    shown = previewing.preview_rows(models, name, settings, chunks, plan)
+    for number, row in enumerate(shown.rows, start=1):
+        _print_row(console, row, shown.chunks, f"row {number} of {len(shown.rows)}")
+    _print_rejected(console, shown.rejected)
+    console.print()
+    for role, tally in shown.tallies.items():
+        console.print(
+            f"{role.value:<10}{tally.calls:,} calls, {tally.from_store:,} answers from the store, "
+            f"{tally.usage.input_tokens:,} tokens in, {tally.usage.output_tokens:,} out"
+        )
+
+
+def inert(text: str) -> str:
+    """The text so that a terminal shows it and obeys nothing in it; line breaks stay."""
+    return "".join(
+        character if character == "\n" or not _is_command(character) else "\ufffd"
+        for character in text.replace("\r\n", "\n").replace("\t", " ")
+    )
+
+
+def _is_command(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cs"} or character in _TURNING
+
+
+def _confirm(console: Console, paid: Sequence[str], *, yes: bool) -> None:
+    if not paid:
+        return
+    console.print("This may cost money:")
+    for sentence in paid:
+        console.print(f"  {sentence}")
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("Nothing was asked. Say --yes to go on without being asked.")
+    if not yes:
+        click.confirm("Go on?", abort=True)
+
+
+def _print_row(console: Console, row: RaftRow, chunks: dict[str, Chunk], title: str) -> None:
+    console.print()
+    console.print(Rule(Text(inert(f"{title}, {row.kind}, {row.path}")), align="left"))
+    console.print(Text.assemble(("question  ", LABEL_STYLE), inert(row.question)))
+    quotes = parse_answer(row.answer).quotes
+    for position, text in enumerate(row.documents):
+        oracle = position == row.oracle_index
+        console.print(Text(f"document {position + 1}{', oracle' if oracle else ''}", style=LABEL_STYLE))
+        shown = _marked(text, quotes) if oracle else Text(inert(_shortened(text)), style="dim")
+        console.print(Padding(shown, (0, 0, 0, 2)))
+    if not row.has_oracle:
+        console.print(Text("the oracle was left out (setting p): the row teaches what to do then", style="dim"))
+        console.print(Padding(Text(inert(_shortened(chunks[row.chunk_id].passage)), style="dim"), (0, 0, 0, 2)))
+    console.print(Text("answer", style=LABEL_STYLE))
+    console.print(Padding(_with_quotes(row.answer), (0, 0, 0, 2)))
+
+
+def _marked(passage: str, quotes: Sequence[str]) -> Text:
+    """The passage with what is quoted of it highlighted."""
+    passage = inert(neutralized(passage))
+    text, searchable = Text(passage), Searchable(passage)
+    for quote in quotes:
+        for start, end in searchable.find(inert(neutralized(quote))):
+            text.stylize(QUOTE_STYLE, start, end)
+    return text
+
+
+def _with_quotes(answer: str) -> Text:
+    """The answer with its quotes highlighted, in quotation marks instead of the contract's."""
+    text, quoted = Text(), False
+    for part in _parts(answer):
+        if part in (BEGIN_QUOTE, END_QUOTE):
+            quoted = part == BEGIN_QUOTE
+            text.append("“" if quoted else "”")
+        else:
+            text.append(inert(part), style=QUOTE_STYLE if quoted else "")
+    return text
+
+
+def _parts(answer: str) -> Iterator[str]:
+    before, mark, behind = answer.partition(BEGIN_QUOTE)
+    while mark:
+        yield before
+        yield mark
+        other = END_QUOTE if mark == BEGIN_QUOTE else BEGIN_QUOTE
+        before, mark, behind = behind.partition(other)
+        if not mark:
+            break
+    yield before
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= DISTRACTOR_CHARACTERS else line[: DISTRACTOR_CHARACTERS - 1] + "…"
+
+
+def _print_rejected(console: Console, rejected: Sequence[QAPair]) -> None:
+    console.print()
+    if not rejected:
+        console.print("rejected: none")
+        return
+    table = Table(title=Text(f"rejected: {len(rejected)}"), title_justify="left", box=None, pad_edge=False)
+    for column in ("question", "final answer", "reason"):
+        table.add_column(column, overflow="fold")
+    for pair in rejected[:REJECTED_SHOWN]:
+        why = f"{pair.reason}: {pair.judge_remark or pair.review_note or REASONS[pair.reason]}"
+        table.add_row(*(Text(inert(text)) for text in (pair.question or "–", pair.final_answer, why)))
+    console.print(table)
