@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from raft_assets.calls.requests import Answer, Request
 from raft_assets.raft.contract import ANSWER_TAG, BEGIN_QUOTE, END_QUOTE, ParsedAnswer, parse_answer, quote_is_verbatim
 from raft_assets.raft.identity import draw, question_id
 from raft_assets.raft.judging import judge_request, parse_verdict
-from raft_assets.raft.questions import Draft, question_kind
+from raft_assets.raft.questions import Draft, has_mark, question_kind
 from raft_assets.raft.reviews import Review
 from raft_assets.raft.similarity import content_words, holds_phrase, near_duplicate_pairs, words
 from raft_assets.raft.tables import QAPair
@@ -24,6 +25,8 @@ from raft_assets.settings import QuestionSettings
 
 GATES_VERSION = "2"  # changes whenever the same draft gets another verdict
 PASS = "pass"
+SAME_WORDS = 0.75  # Jaccard similarity of the content words of two questions with one chunk and one answer
+FEWEST_NAMED = 3  # content words of a question with a pronoun: with fewer nobody knows what "it" is
 QUESTION_SHINGLE_WORDS = 2  # longer shingles would call two questions different for a single other word
 REMARK_CHARACTERS = 500  # of what the judge says that are kept
 SEED = 0  # of the draws that decide which duplicate survives
@@ -46,7 +49,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "points_at_text": "The question points at a text that its reader doesn't see (the passage, the author, above).",
         "duplicate_question": "Another pair asks the same question.",
         "near_duplicate_question": "Another pair with the passage or the answer asks nearly the same question.",
-        "not_self_contained": "Retrieval over the domain doesn't bring the question back to its passage.",
+        "not_self_contained": "The question doesn't name what it is about: it has hardly more than a pronoun, or "
+        "retrieval over the domain doesn't bring it back to its passage.",
         "judged_unsupported": "The judge says that the document does not support the answer.",
         "judge_failed": "The judge gave no verdict that can be read, so nothing vouches for the answer.",
         "rejected_by_reviewer": "A person rejected the pair.",
@@ -54,7 +58,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
 )
 
 # gates that judge content, which a person's accept overrides; those of form never: without them a row can't be trained
-OVERRIDDEN_BY_ACCEPT = frozenset({"support", "own_words", "retrieval", "near_duplicate", "judge"})
+OVERRIDDEN_BY_ACCEPT = frozenset({"support", "own_words", "named", "retrieval", "near_duplicate", "judge"})
 
 RankOf = Callable[[str, str], int | None]
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
@@ -169,9 +173,7 @@ _STEM_LENGTH = 3  # letters that an ending leaves at least
 _LEFT_OVERS = re.compile(
     r"""\s*(?:
         [-*•\#>|]
-      | [(\[]?\d{1,3}[.)\]:](?!\d)
-      | q(?:uestion)?\s*\d*\s*[:.]
-      | (?:sure|certainly|of\ course|here\ (?:are|is))\b[^?]*:
+      | (?:sure|certainly|here\ (?:are|is))\b[^?]*:
       | .*\n
     )""",
     re.VERBOSE | re.IGNORECASE,
@@ -183,46 +185,80 @@ _REFUSAL = re.compile(
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
+_TEXT = r"(?:passage|text|document|article|excerpt|extract|paragraph|context|snippet|chunk|section|chapter)"
+_SHOWN = r"(?:above|following|given|provided|preceding|aforementioned|presented|supplied)"
 _ABSTENTION = re.compile(
-    r"""\W*(?:
+    rf"""\W*(?:
         n/?a | unknown | none
-      | not\ (?:mentioned|specified|stated|provided|given|available|known|clear|in\ the\ documents?)\b.*
+      | (?:it\ is\ |that\ is\ |this\ is\ )?not\ (?:explicitly\ )?
+        (?:mentioned|specified|stated|provided|given|available|known|clear|in\ the\ documents?)\b.*
       | (?:it\ |this\ |that\ |the\ answer\ )?(?:can\ ?not|can['’]t)\ be\ (?:determined|answered|found)\b.*
-      | (?:the\ )?(?:document|text|passage|context)s?\ do(?:es)?(?:\ not|n['’]t)\ .*
+      | (?:the\ )?(?:{_SHOWN}\ )?{_TEXT}s?\ (?:do(?:es)?|did)(?:\ not|n['’]t)\ .*
       | (?:there\ is\ )?no\ (?:information|answer)\b.*
+      | the\ (?:answer|information)\b.*\bis(?:\ not|n['’]t)\ (?:present|contained|found|given|in|stated|provided)\b.*
+      | i\ (?:do\ not|don['’]t)\ know\b.*
     )\W*""",
     re.VERBOSE | re.IGNORECASE,
 )
-_TEXT = r"(?:passage|text|document|article|excerpt|extract|paragraph|context|snippet|chunk|section|chapter)"
 _WRITER = r"(?:author|writer|narrator)"
-_SAYS = r"(?:say|state|mention|describe|discuss|explain|note|claim|refer|suggest|list|imply|define|call)(?:s|es)?"
-_TOLD = r"(?:mentioned|described|stated|listed|discussed|given|provided|presented|shown|referred\ to|quoted)"
+_SAYS = (
+    r"(?:say|state|mention|describe|discuss|explain|note|claim|refer|suggest|list|imply|define|call|provide|give|argue"
+    r"|present|highlight|emphasi[sz]e|tell|focus)(?:s|es)?"
+)
+_TOLD = r"(?:mentioned|described|stated|listed|discussed|given|provided|presented|shown|referred\ to|quoted|explained)"
+_CODE = r"(?:function|method|call|endpoint|snippet|code)"
 _POINTING = re.compile(
     rf"""
         \b(?:according\ to|based\ on|as\ per|as\ {_TOLD}\ in)\ (?:the|this|these)
-            \ (?:\w+\ )?(?:{_TEXT}|{_WRITER}|description)s?\b
-      | \bthis\ {_TEXT}\b
-      | \bthe\ (?:above|following|given|provided|preceding|aforementioned)\ {_TEXT}\b
-      | \bthe\ {_TEXT}\ (?:above|below|provided|given)\b
+            \ (?:\w+\ )?(?:{_TEXT}|{_WRITER}|description|documentation)s?\b
+      | \bthis\ (?:{_TEXT}|{_CODE})\b
+      | \bthe\ {_SHOWN}\ (?:\w+\ )?(?:{_TEXT}|{_CODE}|documentation|information|description|table|figure)\b
+      | \bthe\ (?:\w+\ )?(?:{_TEXT}|{_CODE}|table|figure)\ (?:above|below|provided|given)\b
       | \b{_TOLD}\ (?:above|below|here|(?:in|by)\ (?:the|this)\ (?:{_TEXT}|{_WRITER}))\b
       | \bthe\ (?:passage|text|document|article|excerpt|{_WRITER})\ {_SAYS}\b
       | \b(?:does|do|did)\ the\ (?:paragraph|section|chapter)\ {_SAYS}\b
-      | ^in\ the\ {_TEXT},
+      | \b(?:topic|subject|theme|idea|purpose|point|focus|title|tone)\ of\ the\ {_TEXT}\b
+      | ^(?:in|from)\ the\ {_TEXT},
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_PRONOUN = re.compile(r"\b(?:it|its|he|she|him|her|his|they|them|their|this|that|these|those|there)\b", re.IGNORECASE)
+_ALTERNATIVE = re.compile(r"\bor\b", re.IGNORECASE)
+
+
+def _is_numbered(case: _Case) -> bool:
+    question = case.draft.question
+    return bool(_LEFT_OVERS.match(question)) or has_mark(question)
 
 
 def _gives_answer(case: _Case) -> bool:
-    return holds_phrase(case.draft.question, case.parsed.final_answer)
+    """Whether the answer stands in the question, and not as one of the things to choose from."""
+    question, final = case.draft.question, case.parsed.final_answer
+    return holds_phrase(question, final) and not _ALTERNATIVE.search(question)
 
 
 def _is_refusal(case: _Case) -> bool:
-    return any(_REFUSAL.match(text) for text in (case.draft.answer, case.parsed.final_answer))
+    final = case.parsed.final_answer
+    return bool(_REFUSAL.match(case.draft.answer) or (_REFUSAL.match(final) and not _is_quoted(case, final)))
 
 
 def _is_abstention(case: _Case) -> bool:
-    return case.parsed.abstained or bool(_ABSTENTION.fullmatch(case.parsed.final_answer))
+    """Whether the answer says that there is none; "None" and "Unknown" may be what the document says."""
+    final = case.parsed.final_answer
+    return case.parsed.abstained or bool(_ABSTENTION.fullmatch(final) and not _is_quoted(case, final))
+
+
+def _is_quoted(case: _Case, phrase: str) -> bool:
+    return any(
+        holds_phrase(quote, phrase)
+        for quote in case.parsed.quotes
+        if quote_is_verbatim(quote, case.draft.chunk.passage)
+    )
+
+
+def _names_nothing(case: _Case) -> bool:
+    question = case.draft.question
+    return bool(_PRONOUN.search(question)) and len(set(content_words(question))) < FEWEST_NAMED
 
 
 def _is_quotation_missing(case: _Case) -> bool:
@@ -248,9 +284,7 @@ _GATES = (
         lambda case: case.review is not None,
         lambda case: not case.is_vouched_for,
     ),
-    _Gate(
-        "numbering", "numbering", lambda case: case.is_asked, lambda case: bool(_LEFT_OVERS.match(case.draft.question))
-    ),
+    _Gate("numbering", "numbering", lambda case: case.is_asked, _is_numbered),
     _Gate("answer", "empty_answer", lambda case: case.is_asked, lambda case: not case.is_answered),
     _Gate("refusal", "refusal", lambda case: case.is_answered, _is_refusal),
     _Gate("length", "truncated", lambda case: case.is_asked, lambda case: case.draft.call_status == "truncated"),
@@ -276,6 +310,7 @@ _GATES = (
         lambda case: case.is_asked,
         lambda case: bool(_POINTING.search(case.draft.question)),
     ),
+    _Gate("named", "not_self_contained", lambda case: case.is_asked, _names_nothing),
     _Gate(
         "retrieval",
         "not_self_contained",
@@ -308,11 +343,28 @@ def _near_duplicates(ranked: Sequence[_Case], settings: QuestionSettings) -> set
         if _asks_for_the_same(by_id[one], by_id[other]):
             neighbours[one].add(other)
             neighbours[other].add(one)
+    for one, other in _in_the_same_words(ranked):
+        neighbours[one].add(other)
+        neighbours[other].add(one)
     kept: set[str] = set()
     for case in ranked:
         if not neighbours[case.question_id] & kept:
             kept.add(case.question_id)
     return by_id.keys() - kept
+
+
+def _in_the_same_words(cases: Sequence[_Case]) -> Iterator[tuple[str, str]]:
+    """Ids of two that ask one chunk for one answer in nearly the same content words, whatever their order."""
+    groups: dict[tuple[str, ...], list[_Case]] = defaultdict(list)
+    for case in cases:
+        if answer := words(case.parsed.final_answer):
+            groups[case.draft.chunk.chunk_id, *answer].append(case)
+    for alike in groups.values():
+        stems = {case.question_id: {_stem(word) for word in content_words(case.draft.question)} for case in alike}
+        for one, other in combinations(stems, 2):
+            shared = stems[one] & stems[other]
+            if len(shared) >= SAME_WORDS * len(stems[one] | stems[other]) > 0:
+                yield one, other
 
 
 def _asks_for_the_same(one: _Case, other: _Case) -> bool:

@@ -90,6 +90,11 @@ def question_kind(question: str, chunk_kind: str) -> str:
     return next((_KIND_OF_WORD[word] for word in asked if word in _KIND_OF_WORD), "other")
 
 
+def has_mark(question: str) -> bool:
+    """Whether a number, bullet or label stands before the question."""
+    return bool(_MARK.match(question))
+
+
 def without_thoughts(text: str) -> str:
     """A model's reply without the thinking that it shows."""
     return _THOUGHTS.sub("", text)
