@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from types import MappingProxyType
 from typing import NamedTuple
@@ -161,13 +162,17 @@ def judge_pairs(
 def support(final_answer: str, document: str) -> float:
     """Share of the answer's content words that the document holds, inflected or not; 1 where it has none ("Yes.")."""
     content = content_words(final_answer)
-    stems = {_stem(word) for word in words(document)}
-    return sum(_stem(word) in stems for word in content) / len(content) if content else 1.0
+    held = {_stem(word) for word in words(document)}
+    missing = [word for word in content if _stem(word) not in held]
+    if missing:  # irregular forms, "left" of "leave": a dictionary is asked only about what is left over
+        held = {lemma for word in set(words(document)) for lemma in _lemmas(word)}
+        missing = [word for word in missing if held.isdisjoint(_lemmas(word))]
+    return (len(content) - len(missing)) / len(content) if content else 1.0
 
 
 _NOT_JUDGED = _Judgement("", "", "")
 
-_ENDINGS = ("ing", "ies", "ed", "es", "ly", "s", "y", "e")
+_ENDINGS = ("ing", "ies", "ied", "ed", "es", "ly", "s", "y", "e")
 _STEM_LENGTH = 3  # letters that an ending leaves at least
 
 _LEFT_OVERS = re.compile(
@@ -370,6 +375,14 @@ def _in_the_same_words(cases: Sequence[_Case]) -> Iterator[tuple[str, str]]:
 def _asks_for_the_same(one: _Case, other: _Case) -> bool:
     same_answer = words(one.parsed.final_answer) == words(other.parsed.final_answer) != []
     return same_answer or one.draft.chunk.chunk_id == other.draft.chunk.chunk_id
+
+
+@lru_cache(maxsize=1 << 16)
+def _lemmas(word: str) -> frozenset[str]:
+    """The dictionary forms of an English word, of whatever kind of word it may be."""
+    from lemminflect import getAllLemmas  # loads its tables
+
+    return frozenset(lemma for lemmas in getAllLemmas(word).values() for lemma in lemmas)
 
 
 def _stem(word: str) -> str:
