@@ -4,17 +4,19 @@ What belongs here: choosing and marking. Nothing is escaped here; whoever shows 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Literal
 
 from raft_assets.evaluation.metrics import scores
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC
-from raft_assets.raft.contract import neutralized
-from raft_assets.raft.tables import ModelAnswer, Source
+from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, neutralized, parse_answer
+from raft_assets.raft.tables import Chunk, ModelAnswer, QAPair, RaftRow, Source
 
 SHOWN_PER_GROUP = 4
+DOCUMENT_CHARACTERS = 1600  # shown of a document: about 250 words around what is marked in it
+ANSWER_CHARACTERS = 1200
 
 Mark = Literal["", "quote", "answer"]
 
@@ -28,20 +30,47 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Excerpt:
+    """What is shown of a text, and how many of its characters are not."""
+
+    segments: tuple[Segment, ...]
+    left_out: int
+
+
+@dataclass(frozen=True)
 class ShownDocument:
     """A document as the model saw it; quoted sentences and golden answers are marked."""
 
-    segments: tuple[Segment, ...]
+    excerpt: Excerpt
     is_oracle: bool
 
 
 @dataclass(frozen=True)
-class ShownAnswer:
-    """A model's answer, verbatim; quotes and final answer are marked. `value` is its primary metric, from 0 to 1."""
+class ShownText:
+    """An answer in RAFT's form, read: reasoning whose quotes are marked, and the final answer, empty without a tag."""
 
-    segments: tuple[Segment, ...]
+    reasoning: Excerpt
+    final_answer: Excerpt
+
+
+@dataclass(frozen=True)
+class ShownAnswer:
+    """A model's answer. `value` is its primary metric, from 0 to 1."""
+
+    text: ShownText
     value: float
     status: str
+    well_formed: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row of the data set or a QA pair, with its documents."""
+
+    title: str
+    note: str
+    documents: tuple[ShownDocument, ...]
+    text: ShownText
 
 
 @dataclass(frozen=True)
@@ -86,6 +115,10 @@ def choose(answers: Iterable[ModelAnswer], source: Source) -> list[Group]:
     chosen = {
         "Where the student gained most": _first([pair for pair in main if pair.change > 0], lambda pair: -pair.change),
         "Where the student lost most": _first([pair for pair in main if pair.change < 0], lambda pair: pair.change),
+        "Where the answers changed most and the score did not": _first(
+            [pair for pair in same if pair.baseline.final_answer != pair.student.final_answer],
+            lambda pair: _likeness(pair.baseline.final_answer, pair.student.final_answer),
+        ),
         "Where both fell short": _first([pair for pair in same if pair.after < 1], lambda pair: pair.after),
         "Where both were right": _first([pair for pair in same if pair.after == 1], lambda pair: -pair.after),
         "Where the student answered and should have abstained": _first(
@@ -93,6 +126,53 @@ def choose(answers: Iterable[ModelAnswer], source: Source) -> list[Group]:
         ),
     }
     return [Group(title, tuple(map(_example, found))) for title, found in chosen.items() if found]
+
+
+def sample_of_row(row: RaftRow) -> Sample:
+    """A finished row as it is learned."""
+    return Sample(
+        title=row.question,
+        note=f"{row.split}, {row.kind}, {row.path}",
+        documents=tuple(
+            _document(text, parse_answer(row.answer).quotes, [row.final_answer], is_oracle=place == row.oracle_index)
+            for place, text in enumerate(row.documents)
+        ),
+        text=read_answer(row.answer),
+    )
+
+
+def sample_of_pair(pair: QAPair, chunk: Chunk | None) -> Sample:
+    """A QA pair beside the passage it was made from; None where that is in no document."""
+    pages = "" if chunk is None else f", page {chunk.page_from}" if chunk.kind == "prose" else ""
+    shown = [] if chunk is None else [_document(chunk.passage, pair.quotes, [pair.final_answer], is_oracle=True)]
+    return Sample(pair.question or "(no question)", f"{pair.path}{pages}", tuple(shown), read_answer(pair.answer))
+
+
+def read_answer(text: str) -> ShownText:
+    """The answer's parts. Without exactly the form, all that can be told apart; nothing of the text is lost."""
+    parsed = parse_answer(text)
+    pieces: list[Segment] = []
+    for piece in re.split(f"({BEGIN_QUOTE}.*?{END_QUOTE})", parsed.reasoning, flags=re.DOTALL):
+        is_quote = piece.startswith(BEGIN_QUOTE) and piece.endswith(END_QUOTE)
+        shown = piece.removeprefix(BEGIN_QUOTE).removesuffix(END_QUOTE).strip() if is_quote else piece
+        pieces += [Segment(shown, "quote" if is_quote else "")] * bool(shown)
+    final = (Segment(parsed.final_answer, "answer"),) if parsed.final_answer else ()
+    return ShownText(shortened(pieces, ANSWER_CHARACTERS), shortened(final, ANSWER_CHARACTERS))
+
+
+def shortened(segments: Sequence[Segment], most: int) -> Excerpt:
+    """At most so many characters, from a little before the first mark on."""
+    total = sum(len(segment.text) for segment in segments)
+    if total <= most:
+        return Excerpt(tuple(segments), 0)
+    starts = list(accumulate((len(segment.text) for segment in segments), initial=0))
+    first = next((start for start, segment in zip(starts, segments, strict=False) if segment.mark), 0)
+    low = max(0, min(first - most // 4, total - most))
+    kept = [
+        Segment(segment.text[max(0, low - start) : max(0, low + most - start)], segment.mark)
+        for start, segment in zip(starts, segments, strict=False)
+    ]
+    return Excerpt(tuple(segment for segment in kept if segment.text), total - most)
 
 
 def marked(text: str, *, quotes: Iterable[str], answers: Iterable[str]) -> tuple[Segment, ...]:
@@ -133,9 +213,7 @@ def _example(pair: _Pair) -> Example:
         arm=asked.arm,
         golden_answers=tuple(asked.golden_answers),
         documents=tuple(
-            ShownDocument(
-                marked(neutralized(text), quotes=quotes, answers=asked.golden_answers), chunk in asked.oracle_chunk_ids
-            )
+            _document(text, quotes, asked.golden_answers, is_oracle=chunk in asked.oracle_chunk_ids)
             for text, chunk in zip(asked.documents, asked.document_chunk_ids, strict=True)
         ),
         baseline=_shown(pair.baseline, pair.before),
@@ -144,8 +222,18 @@ def _example(pair: _Pair) -> Example:
 
 
 def _shown(answer: ModelAnswer, value: float) -> ShownAnswer:
-    segments = marked(answer.answer, quotes=answer.quotes, answers=[answer.final_answer])
-    return ShownAnswer(segments, value, answer.status)
+    return ShownAnswer(read_answer(answer.answer), value, answer.status, answer.well_formed)
+
+
+def _document(text: str, quotes: Iterable[str], answers: Iterable[str], *, is_oracle: bool) -> ShownDocument:
+    segments = marked(neutralized(text), quotes=map(neutralized, quotes), answers=answers)
+    return ShownDocument(shortened(segments, DOCUMENT_CHARACTERS), is_oracle)
+
+
+def _likeness(one: str, other: str) -> float:
+    """Share of words that two texts have in common."""
+    left, right = set(one.casefold().split()), set(other.casefold().split())
+    return len(left & right) / max(len(left | right), 1)
 
 
 def _patterns(quotes: Iterable[str], answers: Iterable[str]) -> Iterator[tuple[Mark, re.Pattern[str]]]:

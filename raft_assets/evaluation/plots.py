@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from raft_assets.evaluation.summary import in_order
-from raft_assets.evaluation.wording import counted, percent
+from raft_assets.evaluation.wording import counted, percent, points
 
 WIDTH = 460  # units of the view box: text of 12 units stays readable when a phone shrinks the plot to 340 pixels
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 42, 40
@@ -25,7 +25,9 @@ PLOT_HEIGHT = 150
 MOST_BINS = 24
 MOST_POINTS = 120  # of one line; more would pass 6 kB and can't be told apart
 CHARACTER = 6.4  # mean width of a character at 12 units
-BAR, ROW, HEADING, LABELS, VALUES = 10, 34, 26, 116, 40  # of interval_bars
+EDGE, ROW, HEADING, MOST_LABEL = 10, 24, 24, 18  # of interval_bars: left margin, heights, characters of a name
+SCALE_LEFT, SCALE_RIGHT, SPREAD_LEFT, SPREAD_RIGHT = 148, 274, 330, 436  # its two panels: scores, and differences
+DIFFERENCES = ["difference", "low", "high"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,14 @@ class Palette:
     grid: str
     baseline: str
     student: str
+    worse: str
     paper: str | None
 
 
-INLINE = Palette("currentColor", "var(--muted)", "var(--rule)", "var(--baseline)", "var(--student)", None)
-FIXED = Palette("#1d2430", "#5b6472", "#dfe3e8", "#8a93a1", "#0b7a75", "#ffffff")
+INLINE = Palette(
+    "currentColor", "var(--muted)", "var(--rule)", "var(--baseline)", "var(--student)", "var(--worse)", None
+)
+FIXED = Palette("#1d2430", "#5b6472", "#dfe3e8", "#8a93a1", "#0b7a75", "#b02a2a", "#ffffff")
 
 
 def data_uri(svg: str) -> str:
@@ -117,27 +122,56 @@ def line(
 
 
 def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone: bool = False) -> str:
-    """Baseline beside student, in per cent, for every slice and arm of a summary that has this metric.
+    """Left: baseline and student as dots, in per cent. Right: their difference with its 95 % interval as a bar.
 
-    The whisker is the 95 % interval of the paired difference, laid from the baseline's end: where it doesn't touch that
-    end, the difference is not chance.
+    A row per slice and arm of a summary that has this metric; a column `label` names the rows instead. An interval that
+    doesn't touch the zero line is coloured: that difference is not chance.
     """
     colours = _palette(standalone)
     rows = in_order(summary[summary["metric"] == metric])
     if rows.empty:
         return _svg(title, "No values.", "", TOP + 20, colours)
-    y, drawn, told, source = float(TOP), [], [], ""
+    least, most = (float(edge) for edge in (rows[DIFFERENCES].min().min(), rows[DIFFERENCES].max().max()))
+    across = _Across(min(least, 0.0), max(most, 0.0, least + 0.02))
+    y, drawn, told, source = float(TOP + 4), [], [], ""
     for row in rows.to_dict("records"):
+        name = str(row.get("label", row["arm"])).replace("_", " ")
         if row["source"] != source:
             source = row["source"]
-            drawn.append(_text(LEFT - 36, y + 16, f"{source} questions", colours.muted, weight="600"))
+            drawn.append(_text(EDGE, y + 16, f"{source} questions", colours.muted, weight="600"))
             y += HEADING
-        drawn.append(_bar_pair(row, y, colours))
-        told.append(f"{source}, {row['arm']}: baseline {percent(row['baseline'])}, student {percent(row['student'])}.")
+        drawn.append(_text(EDGE, y + ROW / 2 + 4, name[:MOST_LABEL], colours.ink))
+        drawn.append(_dots(row, y + ROW / 2, colours) + _difference(row, y + ROW / 2, across, colours))
+        told.append(f"{source}, {name}: baseline {percent(row['baseline'])}, student {percent(row['student'])}.")
         y += ROW
-    legend = _legend([("baseline", colours.baseline, ""), ("student", colours.student, "")], colours)
-    note = _text(LEFT - 36, y + 12, "per cent; whisker: 95 % interval of the difference", colours.muted)
-    return _svg(title, " ".join(told), "".join(drawn) + note + legend, y + 24, colours)
+    top = TOP + HEADING
+    rules = f'<path d="M{SCALE_LEFT} {top}V{y:g}M{SCALE_RIGHT} {top}V{y:g}" stroke="{colours.grid}"/>'
+    rules += f'<path d="M{across.x(0):.1f} {top}V{y:g}" stroke="{colours.muted}" stroke-dasharray="2 3"/>'
+    ends = [(SCALE_LEFT, "0"), (SCALE_RIGHT, "100 %"), (across.x(0), "0")]
+    ends += [(across.x(edge), points(edge)) for edge in (across.low, across.high) if abs(edge) > across.width / 5]
+    ticks = "".join(_text(x, y + 15, text, colours.muted, anchor="middle", size=11) for x, text in ends)
+    heads = _text(SCALE_LEFT - 4, TOP - 8, "baseline", colours.muted, weight="600")
+    heads += f'<circle cx="{SCALE_LEFT - 12}" cy="{TOP - 12}" r="4" fill="{colours.baseline}"/>'
+    heads += _text(SCALE_LEFT + 76, TOP - 8, "student", colours.student, weight="600")
+    heads += f'<circle cx="{SCALE_LEFT + 68}" cy="{TOP - 12}" r="4.5" fill="{colours.student}"/>'
+    heads += _text(WIDTH - RIGHT, TOP - 8, "difference, 95 %", colours.ink, anchor="end", weight="600")
+    return _svg(title, " ".join(told), rules + heads + "".join(drawn) + ticks, y + 26, colours)
+
+
+@dataclass(frozen=True)
+class _Across:
+    """The panel of differences and the values at its edges, of which one may be zero."""
+
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        return self.high - self.low
+
+    def x(self, value: float) -> float:
+        """Horizontal place of a difference."""
+        return SPREAD_LEFT + (value - self.low) / self.width * (SPREAD_RIGHT - SPREAD_LEFT)
 
 
 @dataclass(frozen=True)
@@ -179,20 +213,29 @@ class Axes:
         return f'<g stroke="{colours.grid}">{rules}</g>{"".join(ticks)}{labels}'
 
 
-def _bar_pair(row: Mapping[Hashable, Any], y: float, colours: Palette) -> str:
-    full = WIDTH - RIGHT - VALUES - LABELS
-    parts = [_text(LEFT - 36, y + BAR + 4, str(row["arm"]).replace("_", " "), colours.ink)]
-    for position, (name, colour) in enumerate((("baseline", colours.baseline), ("student", colours.student))):
-        top = y + position * (BAR + 1)
-        parts.append(f'<rect x="{LABELS}" y="{top:g}" width="{row[name] * full:.1f}" height="{BAR}" fill="{colour}"/>')
-        parts.append(_text(WIDTH - RIGHT, top + BAR - 0.5, percent(row[name]), colours.ink, anchor="end", size=11))
-    if not math.isnan(row["low"]):
-        # an interval of the difference can pass the ends of the scale by a little; the plot doesn't
-        low, high = (LABELS + min(max(row["baseline"] + row[end], 0.0), 1.0) * full for end in ("low", "high"))
-        middle = y + BAR * 1.5 + 1
-        path = f"M{low:.1f} {middle - 3:g}v6m0 -3H{high:.1f}m0 -3v6"
-        parts.append(f'<path d="{path}" stroke="{colours.ink}" stroke-width="1.5" fill="none"/>')
-    return "".join(parts)
+def _dots(row: Mapping[Hashable, Any], y: float, colours: Palette) -> str:
+    before, after = (SCALE_LEFT + row[name] * (SCALE_RIGHT - SCALE_LEFT) for name in ("baseline", "student"))
+    left, right = sorted((before, after))
+    values = sorted(((before, percent(row["baseline"])), (after, percent(row["student"]))))
+    labels = _text(left - 7, y + 4, values[0][1], colours.muted, anchor="end", size=11)
+    labels += _text(right + 7, y + 4, values[1][1], colours.muted, size=11)
+    return (
+        f'<path d="M{left:.1f} {y:g}H{right:.1f}" stroke="{colours.grid}" stroke-width="3"/>'
+        f'<circle cx="{before:.1f}" cy="{y:g}" r="4" fill="{colours.baseline}"/>'
+        f'<circle cx="{after:.1f}" cy="{y:g}" r="4.5" fill="{colours.student}"/>{labels}'
+    )
+
+
+def _difference(row: Mapping[Hashable, Any], y: float, across: _Across, colours: Palette) -> str:
+    middle = across.x(row["difference"])
+    if math.isnan(row["low"]):
+        return f'<circle cx="{middle:.1f}" cy="{y:g}" r="3" fill="none" stroke="{colours.muted}"/>'
+    colour = colours.student if row["low"] > 0 else colours.worse if row["high"] < 0 else colours.muted
+    low, high = (across.x(row[end]) for end in ("low", "high"))
+    return (
+        f'<path d="M{low:.1f} {y:g}H{high:.1f}" stroke="{colour}" stroke-width="6" stroke-opacity=".4"/>'
+        f'<circle cx="{middle:.1f}" cy="{y:g}" r="3" fill="{colour}"/>'
+    )
 
 
 def _polyline(points: Sequence[tuple[float, float]], axes: Axes, colour: str, dash: str) -> str:

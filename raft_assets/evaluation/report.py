@@ -4,6 +4,8 @@ What belongs here: what the page shows, in which order and words. How it looks s
 escaped by the templates; equal data give the same bytes, so nothing here looks at the clock.
 """
 
+import base64
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -17,17 +19,17 @@ import pandas as pd
 from markupsafe import Markup
 
 from raft_assets.calls.requests import Tally
-from raft_assets.evaluation.examples import choose
-from raft_assets.evaluation.metrics import METRICS, METRICS_VERSION
+from raft_assets.evaluation.examples import Sample, choose
+from raft_assets.evaluation.metrics import METRICS, METRICS_VERSION, scores
 from raft_assets.evaluation.plots import histogram, interval_bars, line
 from raft_assets.evaluation.statistics import Interval
-from raft_assets.evaluation.summary import ARMS, SOURCES
+from raft_assets.evaluation.summary import ARMS, SOURCES, score_frame, summarize
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC, Verdict, failures
 from raft_assets.evaluation.wording import counted, percent, points, signed
 from raft_assets.raft.contract import CONTRACT_VERSION
 from raft_assets.raft.tables import ModelAnswer, QuarantinedFile
 
-REPORT_VERSION = "1"
+REPORT_VERSION = "2"
 
 ARM_TITLES = {
     "main": "Main: the document with the answer among distractors",
@@ -50,6 +52,10 @@ METRIC_TITLES = {
 REPEATED = {"distractors_only": {"token_f1", "exact_match", "rouge_l"}, "closed_book": {"abstained_right"}}
 GUARD_TITLES = {"format": "Format", "abstention": "Abstention"}
 MODELS = ("baseline", "student")
+MOST_ROWS = 200  # of a list that grows with the corpus; the lake holds the rest
+MOST_RUNS = 30
+MOST_BARS = 8  # of a plot by slices
+SLICE_DRAWS = 1000
 # what stands behind an embedded model, so that nobody takes it for a language model
 EMBEDDED_NATURE = {"TEACHER": "rules, not a language model", "EMBEDDING": "sentence encoder on the CPU"}
 READER_NATURE = "extractive reader, not a language model"
@@ -65,14 +71,25 @@ class Split:
 
 
 @dataclass(frozen=True)
+class DocumentCounts:
+    """What came of a document; `pairs` are the accepted ones."""
+
+    path: str
+    chunks: int
+    tokens: int
+    pairs: int
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that the page of a domain shows.
 
-    `documents` are counts by what is counted. `gates` count QA pairs by reason code, the accepted ones under
-    "accepted", and `gate_meanings` explain the codes. `split_notes` say how the splits were made. `models` are
-    labels by role; that of an embedded model begins with "embedded". `settings` are value and source by dotted
-    name. `loss` are (step, training, validation). `calls` are those behind each table, whenever they were made.
-    `history` is the results store's, of the primary metric. `recall_at_k` is that of the retrieved arm.
+    `documents` are counts by what is counted. `pairs_per_chunk` counts the accepted pairs of every chunk. `gates`
+    count QA pairs by reason code, the accepted ones under "accepted"; `gate_meanings` explain the codes, `rejected`
+    are samples by code. `split_notes` say how the splits were made. `models` are labels by role; that of an embedded
+    model begins with "embedded". `settings` are value and source by dotted name. `loss` are (step, training,
+    validation). `calls` are those behind each table, whenever they were made. `history` is the results store's, of
+    the primary metric. `recall_at_k` is that of the retrieved arm.
     """
 
     domain: str
@@ -83,6 +100,10 @@ class ReportData:
     documents: Mapping[str, int]
     quarantine: Sequence[QuarantinedFile]
     chunk_tokens: Sequence[int]
+    document_counts: Sequence[DocumentCounts]
+    pairs_per_chunk: Sequence[int]
+    rejected: Mapping[str, Sequence[Sample]]
+    samples: Sequence[Sample]
     gates: Mapping[str, int]
     gate_meanings: Mapping[str, str]
     splits: Mapping[str, Split]
@@ -99,6 +120,7 @@ def render_report(data: ReportData) -> str:
     """The page of a domain: verdict first, then its evidence, examples, data, and how it was made."""
     verdict = data.verdict
     return _template("report.html").render(
+        style=_style(),
         data=data,
         verdict=verdict,
         guards=[(GUARD_TITLES[guard.name], guard, _interval(guard.interval)) for guard in verdict.guards],
@@ -109,12 +131,16 @@ def render_report(data: ReportData) -> str:
         comparison_plots=_comparison_plots(data.summary),
         abstentions=_abstentions(data.answers),
         groups=choose(data.answers, verdict.slice),
+        slice_plots=_slice_plots(data),
+        coverage=_coverage(data.pairs_per_chunk),
+        pairs_plot=_svg(histogram(data.pairs_per_chunk, title="Accepted pairs per chunk", x_label="pairs")),
+        most_rows=MOST_ROWS,
         chunk_plot=_svg(histogram(data.chunk_tokens, title="Length of the chunks", x_label="tokens")),
         loss_plot=_svg(_loss_plot(data.loss)) if data.loss else None,
         gates=_gates(data),
         history=_history(data),
         left_out=_left_out(data),
-        metric_meanings=[(METRIC_TITLES[metric], meaning) for metric, meaning in METRICS.items()],
+        metric_meanings=[(_metric_title(metric), meaning) for metric, meaning in METRICS.items()],
         versions={"report": REPORT_VERSION, "metrics": METRICS_VERSION, "contract": CONTRACT_VERSION},
         points=points,
     )
@@ -122,7 +148,7 @@ def render_report(data: ReportData) -> str:
 
 def render_index(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
     """The page over all domains: the latest verdict of each (rows of the results store) and a link to its report."""
-    return _template("index.html").render(verdicts=sorted(verdicts.items()))
+    return _template("index.html").render(style=_style(), verdicts=sorted(verdicts.items()))
 
 
 @cache
@@ -135,6 +161,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
+    environment.filters["clipped"] = _clipped
     return environment
 
 
@@ -142,9 +169,20 @@ def _template(name: str) -> jinja2.Template:
     return _environment().get_template(name)
 
 
+@cache
+def _style() -> tuple[Markup, str]:
+    """The style sheet, and its hash for the content security policy: no other style, and nothing else, is allowed."""
+    text = jinja2.PackageLoader("raft_assets.evaluation").get_source(_environment(), "style.css")[0]
+    return Markup(text), base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
 def _svg(plot: str) -> Markup:
     """A plot is markup of ours; the texts in it are escaped where it is drawn."""
     return Markup(plot)
+
+
+def _clipped(text: str, most: int = 400) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _nature(role: str, label: str) -> str:
@@ -198,14 +236,18 @@ def _score_row(row: Mapping[Hashable, Any]) -> dict[str, str]:
     show, change = (_plain, signed) if in_words else (percent, points)
     direction = "" if in_words or not (low > 0 or high < 0) else "up" if low > 0 else "down"
     return {
-        "title": METRIC_TITLES[metric],
-        "meaning": METRICS[metric],
+        "title": _metric_title(metric),
+        "meaning": METRICS.get(metric, ""),
         "baseline": show(row["baseline"]),
         "student": show(row["student"]),
         "difference": change(row["difference"]),
         "interval": "–" if math.isnan(low) else f"{change(low)} to {change(high)}",
         "direction": direction,
     }
+
+
+def _metric_title(metric: str) -> str:
+    return METRIC_TITLES.get(metric, metric.replace("_", " ").capitalize())
 
 
 def _plain(value: float) -> str:
@@ -218,6 +260,48 @@ def _comparison_plots(summary: pd.DataFrame) -> list[Markup]:
         _svg(interval_bars(summary, title=f"{METRIC_TITLES[metric]} of baseline and student", metric=metric))
         for metric in shown
     ]
+
+
+def _slice_plots(data: ReportData) -> list[Markup]:
+    """The primary metric in the main arm by kind of question and by place of the oracle."""
+    asked = [
+        answer
+        for answer in data.answers
+        if answer.arm == PRIMARY_ARM and answer.source == data.verdict.slice and answer.answerable
+    ]
+    if not asked:
+        return []
+    values = score_frame(score for answer in asked for score in scores(answer) if score.metric == PRIMARY_METRIC)
+    groupings = {
+        "By type of question": {answer.question_id: answer.kind for answer in asked},
+        "By place of the oracle": {answer.question_id: _place_of_oracle(answer) for answer in asked},
+    }
+    plots = []
+    for title, groups in groupings.items():
+        frame = values.assign(group=values["question_id"].map(groups))
+        largest = frame["group"].value_counts().index[:MOST_BARS]
+        parts = [
+            summarize(frame[frame["group"] == group].drop(columns="group"), draws=SLICE_DRAWS).assign(label=group)
+            for group in sorted(largest)
+        ]
+        plots.append(_svg(interval_bars(pd.concat(parts), title=title, metric=PRIMARY_METRIC)))
+    return plots
+
+
+def _place_of_oracle(answer: ModelAnswer) -> str:
+    places = [place for place, chunk in enumerate(answer.document_chunk_ids, 1) if chunk in answer.oracle_chunk_ids]
+    return f"document {places[0]}" if places else "not shown"
+
+
+def _coverage(pairs_per_chunk: Sequence[int]) -> dict[str, str]:
+    """How evenly the questions lie over the chunks."""
+    chunks, pairs = len(pairs_per_chunk), sum(pairs_per_chunk)
+    covered = sum(count > 0 for count in pairs_per_chunk)
+    return {
+        "Chunks with an accepted pair, per cent": percent(covered / chunks if chunks else None),
+        "Chunks without one": f"{chunks - covered:,}",
+        "Accepted pairs per chunk": f"{pairs / chunks:.2f}" if chunks else "–",
+    }
 
 
 def _abstentions(answers: Iterable[ModelAnswer]) -> list[dict[str, Any]]:
@@ -251,7 +335,11 @@ def _gates(data: ReportData) -> list[tuple[str, int, str]]:
 def _history(data: ReportData) -> dict[str, Any] | None:
     """The primary metric of this and earlier runs, oldest first; None for a first run."""
     frame = data.history
-    frame = frame[(frame["source"] == data.verdict.slice) & (frame["arm"] == PRIMARY_ARM)].sort_values("recorded_at")
+    frame = (
+        frame[(frame["source"] == data.verdict.slice) & (frame["arm"] == PRIMARY_ARM)]
+        .sort_values("recorded_at")
+        .tail(MOST_RUNS)
+    )
     if len(frame) < 2:
         return None
     series = {model: (frame[model] * 100).tolist() for model in ("student", "baseline")}
@@ -267,6 +355,7 @@ def _left_out(data: ReportData) -> list[str]:
         told.append("No judge is configured, so judged metrics are absent.")
     asked = {answer.arm for answer in data.answers}
     told += [f"The arm {arm.replace('_', ' ')} was not asked (evaluation.arms)." for arm in ARMS if arm not in asked]
+    told += [f"Rows {what}: {count}." for what, count in data.split_notes.items() if what.startswith("dropped")]
     told += [f"{failure}." for failure in failures(data.answers)]
     if without := _without_evidence(data.answers):
         told.append(f"{counted(without, 'golden question')} without evidence: asked in the retrieved arm only.")

@@ -75,7 +75,20 @@ def test_bars_show_both_models_of_every_slice_and_arm_in_words_too() -> None:
     described = root.findtext(f"{NAMESPACE}desc") or ""
     assert described.startswith("golden, main: baseline 0.0, student 50.0.")
     assert described.count("baseline") == 8
-    assert len(list(root.iter(f"{NAMESPACE}rect"))) == 16
+    assert len(list(root.iter(f"{NAMESPACE}circle"))) == 2 + 8 * 3  # a key, then baseline, student and difference
+
+
+def test_differences_that_may_be_chance_are_not_coloured() -> None:
+    summary, bar = summary_of_everything(), 'stroke="var(--student)" stroke-width="6"'
+    for low, is_coloured in ((0.1, True), (-0.1, False)):
+        plot = interval_bars(summary.assign(low=low, high=0.4), title="F1", metric="token_f1")
+        assert (bar in plot) == is_coloured
+
+
+def test_rows_can_be_named_by_what_they_were_grouped_by() -> None:
+    summary = summary_of_everything().assign(label="document 2")
+    root = parsed(interval_bars(summary, title="By place", metric="token_f1"))
+    assert "golden, document 2: baseline" in (root.findtext(f"{NAMESPACE}desc") or "")
 
 
 def test_a_metric_without_scores_is_an_empty_plot() -> None:

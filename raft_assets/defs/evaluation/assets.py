@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pandas as pd
 
-from raft_assets.defs.dataset.assets import golden_questions, qa_dataset, qa_pairs, read_index
+from raft_assets.defs.dataset.assets import data_card, golden_questions, qa_dataset, qa_pairs, read_index
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, inert, markdown_table, plot
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
 from raft_assets.defs.evaluation.report_data import report_data
@@ -157,6 +157,7 @@ def eval_scores(
         qa_pairs,
         chunks,
         source_documents,
+        data_card,
         settings_key("verdict"),
     ],
 )

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from raft_assets.calls.requests import Tally, Usage
 from raft_assets.calls.store import CallStore
 from raft_assets.evaluation.arms import recall_at_k
+from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
 from raft_assets.evaluation.metrics import scores
-from raft_assets.evaluation.report import ReportData, Split
+from raft_assets.evaluation.report import DocumentCounts, ReportData, Split
 from raft_assets.evaluation.summary import summarize
 from raft_assets.evaluation.verdict import PRIMARY_METRIC, decide
 from raft_assets.raft.gates import REASONS
@@ -16,6 +17,9 @@ from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
 from raft_assets.settings import Role, dotted
+
+REJECTED_PER_REASON = 4
+ROWS_PER_KIND = 2  # of a split, with and without the oracle
 
 
 def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) -> ReportData:
@@ -27,6 +31,7 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
     scored = [score for answer in answers for score in scores(answer)]
     pairs = list(lake.rows("qa_pairs", domain, QAPair))
     chunks = list(lake.rows("chunks", domain, Chunk))
+    rows = list(lake.rows("qa_dataset", domain, RaftRow))
     splits, tuned = lake.read_record("splits", domain), lake.read_record("finetuned_model", domain)
     return ReportData(
         domain=domain,
@@ -36,9 +41,13 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
         documents=_documents(domain, lake, chunks),
         quarantine=list(lake.rows("quarantine", domain, QuarantinedFile)),
         chunk_tokens=[chunk.tokens for chunk in chunks],
+        document_counts=_by_document(chunks, pairs),
+        pairs_per_chunk=_pairs_per_chunk(chunks, pairs),
+        rejected=_rejected(chunks, pairs),
+        samples=_samples(rows),
         gates=Counter(pair.reason or "accepted" for pair in pairs),
         gate_meanings=REASONS,
-        splits=_splits(lake.rows("qa_dataset", domain, RaftRow)),
+        splits=_splits(rows),
         split_notes={"unit": splits["unit"]}
         | {f"dropped, {why}": str(count) for why, count in splits["dropped"].items()},
         models=_labels(models, tuned["model"]),
@@ -60,6 +69,41 @@ def _documents(domain: str, lake: Lake, chunks: list[Chunk]) -> dict[str, int]:
         "chunks": len(chunks),
         "tokens": sum(chunk.tokens for chunk in chunks),
     }
+
+
+def _by_document(chunks: list[Chunk], pairs: list[QAPair]) -> list[DocumentCounts]:
+    """What came of every document, by its path."""
+    of_path: dict[str, list[Chunk]] = {}
+    for chunk in chunks:
+        of_path.setdefault(chunk.path, []).append(chunk)
+    accepted = Counter(pair.path for pair in pairs if pair.accepted)
+    return [
+        DocumentCounts(path, len(found), sum(chunk.tokens for chunk in found), accepted[path])
+        for path, found in sorted(of_path.items())
+    ]
+
+
+def _pairs_per_chunk(chunks: list[Chunk], pairs: list[QAPair]) -> list[int]:
+    accepted = Counter(pair.chunk_id for pair in pairs if pair.accepted)
+    return [accepted[chunk.chunk_id] for chunk in chunks]
+
+
+def _rejected(chunks: list[Chunk], pairs: list[QAPair]) -> dict[str, list[Sample]]:
+    """The first rejected pairs of every reason, in the order of their ids, which are hashes: a sample by chance."""
+    by_id = {chunk.chunk_id: chunk for chunk in chunks}
+    found: dict[str, list[Sample]] = {}
+    for pair in sorted(pairs, key=lambda pair: pair.question_id):
+        if not pair.accepted and len(found.setdefault(pair.reason, [])) < REJECTED_PER_REASON:
+            found[pair.reason].append(sample_of_pair(pair, by_id.get(pair.chunk_id)))
+    return found
+
+
+def _samples(rows: list[RaftRow]) -> list[Sample]:
+    """Some rows of every split, and of those without their oracle."""
+    found: dict[tuple[str, bool], list[RaftRow]] = {}
+    for row in sorted(rows, key=lambda row: row.question_id):
+        found.setdefault((row.split, row.has_oracle), []).append(row)
+    return [sample_of_row(row) for _, group in sorted(found.items()) for row in group[:ROWS_PER_KIND]]
 
 
 def _splits(rows: Iterable[RaftRow]) -> dict[str, Split]:
