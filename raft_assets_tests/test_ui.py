@@ -1,6 +1,7 @@
 """The Dagster UI and the report as a person sees them: a real `raft ui`, in headless Chromium."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -9,13 +10,17 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pypdfium2
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from raft_assets.evaluation.report import render_report
 from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.evaluation.test_report import HOSTILE, MARKUP, hostile_report
 from raft_assets_tests.harness import Project
 
 ARGUMENTS = [
@@ -87,6 +92,23 @@ def ui(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         log.close()
 
 
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots are left to be looked at: `RAFT_SCREENSHOTS`, else a temporary folder."""
+    folder = Path(os.environ.get("RAFT_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def told(page: Page) -> list[str]:
+    """What the page complains about: errors in its console, blocked content included."""
+    found: list[str] = []
+    page.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    return found
+
+
 @pytest.fixture
 def page(chromium: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
@@ -97,11 +119,13 @@ def page(chromium: str) -> Iterator[Page]:
         browser.close()
 
 
-def test_the_lineage_page_shows_every_group_without_a_dialog_in_front(ui: Ui, page: Page) -> None:
+def test_the_lineage_page_shows_every_group_without_a_dialog_in_front(ui: Ui, page: Page, shots: Path) -> None:
     page.goto(f"{ui.address}/asset-groups")
     for group in ("domain_files", "domain_settings", "documents", "dataset", "student", "evaluation"):
         expect(page.get_by_text(group, exact=True).first).to_be_visible(timeout=PATIENCE_MS)
     assert page.get_by_role("dialog").count() == 0
+    page.screenshot(path=shots / "lineage.png")
+    assert not_blank(shots / "lineage.png")
 
 
 def test_an_assets_page_shows_its_plot_and_verdict(ui: Ui, page: Page) -> None:
@@ -153,16 +177,73 @@ def test_a_backfill_from_the_ui_materializes_every_partition(ui: Ui) -> None:
         assert ui.project.states(domain)["chunks"].state == "fresh"
 
 
-@pytest.mark.parametrize("width", [1200, 380])
-def test_the_report_shows_its_verdict_first_and_nothing_sticks_out(finished: Project, page: Page, width: int) -> None:
+@pytest.mark.parametrize("view", [(1200, "light"), (1200, "dark"), (360, "light")])
+def test_the_report_shows_its_verdict_first_and_nothing_sticks_out(
+    finished: Project, page: Page, told: list[str], shots: Path, view: tuple[int, Literal["light", "dark"]]
+) -> None:
+    width, scheme = view
     page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(Path(str(finished.lake.path("eval_report", SMALL, ".html"))).as_uri())
     verdict = finished.results.verdicts()[SMALL]["sentence"]
     assert page.get_by_text(verdict).first.bounding_box()["y"] < 500  # type: ignore[index]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert all(url.startswith(("file:", "data:")) for url in asked)
+    assert all(url.startswith("file:") for url in asked)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")  # the policy let the page's style in
+    page.screenshot(path=shots / f"report-{scheme}-{width}.png")
+    assert not_blank(shots / f"report-{scheme}-{width}.png")
+    assert told == []
+
+
+def test_the_printed_report_holds_what_was_folded(finished: Project, page: Page, shots: Path) -> None:
+    page.goto(Path(str(finished.lake.path("eval_report", SMALL, ".html"))).as_uri())
+    folded = page.locator("details").last.locator("table")
+    assert folded.bounding_box() is None or not folded.is_visible()
+    page.pdf(path=shots / "report.pdf")
+    with closing(pypdfium2.PdfDocument(shots / "report.pdf")) as printed:
+        text = "".join(sheet.get_textpage().get_text_range() for sheet in printed)
+    assert "chunks.chunk_size" in text
+    assert "Document 1" in text
+
+
+def test_the_keyboard_reaches_the_content_and_opens_what_is_folded(finished: Project, page: Page) -> None:
+    page.goto(Path(str(finished.lake.path("eval_report", SMALL, ".html"))).as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("details").first.get_attribute("open") is not None
+
+
+def test_a_document_full_of_markup_stays_text_in_the_browser(page: Page, told: list[str], tmp_path: Path) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: told.append(dialog.message))
+    report = tmp_path / "report.html"
+    report.write_text(render_report(hostile_report()), "utf-8")
+    page.goto(report.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(folded => { folded.open = true })")
+    assert asked == [report.as_uri()]
+    assert told == []
+    assert page.locator("script, img, iframe, object, base, form, link, svg a, svg script").count() == 0
+    assert (
+        page.evaluate(
+            "[...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames())"
+            ".filter(name => name.startsWith('on')).length"
+        )
+        == 0
+    )
+    assert page.locator(".document").get_by_text(MARKUP).first.is_visible()
+    assert page.locator("h1").inner_text() == HOSTILE
+
+
+def not_blank(screenshot: Path) -> bool:
+    """Whether a picture shows something: an empty page of that size takes a tenth of this."""
+    return screenshot.stat().st_size > 20_000
 
 
 def answers(running: Ui) -> bool:

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 
 from raft_assets.calls.requests import Tally
-from raft_assets.evaluation.plots import data_uri, histogram, line
+from raft_assets.evaluation.examples import Sample, Segment
+from raft_assets.evaluation.plots import data_uri, histogram, interval_bars, line
+from raft_assets.evaluation.verdict import Verdict
 from raft_assets.raft.gates import PASS, REASONS
 from raft_assets.raft.markdown import code
 from raft_assets.raft.tables import QAPair, Row
@@ -20,6 +23,8 @@ from raft_assets.resources.lake import Written, arrow_schema
 Metadata = dict[str, Any]
 SAMPLE_SHOWN = 5
 CELL_CHARACTERS = 240
+SCORED_METRICS = ("token_f1", "exact_match", "well_formed", "abstained_right")
+SCORE_COLUMNS = ["source", "arm", "metric", "n", "baseline", "student", "difference", "low", "high"]
 
 
 def describe_table(
@@ -80,6 +85,44 @@ def plot(svg: str) -> dg.MarkdownMetadataValue:
 def token_histogram(tokens: Sequence[int], title: str) -> dg.MarkdownMetadataValue:
     """Distribution of lengths in tokens."""
     return plot(histogram(list(tokens), title=title, x_label="tokens", standalone=True))
+
+
+def pairs_histogram(pairs_per_chunk: Sequence[int]) -> dg.MarkdownMetadataValue:
+    """How often which number of accepted pairs came of a chunk."""
+    return plot(histogram(list(pairs_per_chunk), title="Accepted pairs per chunk", x_label="pairs", standalone=True))
+
+
+def quoted_samples(samples: Iterable[Sample]) -> dg.MarkdownMetadataValue:
+    """Questions with the answer and the oracle that holds it; quotes and answers in it are bold."""
+    blocks = [
+        f"**{inert(sample.title)}** {_highlighted(sample.text.final_answer.segments)}\n\n"
+        + "\n\n".join(f"> {_highlighted(shown.excerpt.segments)}" for shown in sample.documents if shown.is_oracle)
+        for sample in list(samples)[:SAMPLE_SHOWN]
+    ]
+    return dg.MetadataValue.md("\n\n".join(blocks) or "None.")
+
+
+def _highlighted(segments: Iterable[Segment]) -> str:
+    return " ".join(f"**{text}**" if segment.mark else text for segment in segments if (text := inert(segment.text)))
+
+
+def describe_verdict(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
+    """The verdict with its reasons, the table of scores, and baseline beside student as plots."""
+    scores = summary[summary["metric"].isin(SCORED_METRICS)].round(3)
+    return {
+        "verdict": verdict.sentence,
+        "reasons": dg.MetadataValue.md("\n".join(f"- {inert(reason)}" for reason in verdict.reasons) or "None."),
+        "scores": markdown_table(
+            [{str(name): value for name, value in row.items()} for row in scores.to_dict("records")], SCORE_COLUMNS
+        ),
+        **{
+            metric: plot(interval_bars(summary, title=title, metric=metric, standalone=True))
+            for metric, title in (
+                ("token_f1", "Token F1 of baseline and student"),
+                ("exact_match", "Exact match of baseline and student"),
+            )
+        },
+    }
 
 
 def loss_plot(loss: Sequence[tuple[int, float | None, float | None]]) -> dg.MarkdownMetadataValue:

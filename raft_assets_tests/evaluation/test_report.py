@@ -124,6 +124,39 @@ def report_data(answers: Sequence[ModelAnswer]) -> ReportData:
     )
 
 
+def hostile_report() -> ReportData:
+    """A report all of whose texts are markup."""
+    answers = some_answers()
+    hostile = {
+        "question": f"Why? {HOSTILE}",
+        "documents": [f"42 tonnes {HOSTILE}", "x"],
+        "golden_answers": [f"42 tonnes {MARKUP}"],
+        "model": HOSTILE,
+    }
+    quoting = render_answer(f"{BEGIN_QUOTE}{MARKUP}{END_QUOTE}", f"42 tonnes {MARKUP}")
+    answers += [
+        model_answer(answer=quoting, question_id="h", cluster="h", **(hostile | {"evaluated": "student"})),
+        model_answer(answer="no", question_id="h", cluster="h", **(hostile | {"evaluated": "baseline"})),
+    ]
+    spoilt = ROW.model_copy(
+        update={"question": HOSTILE, "answer": quoting, "documents": [HOSTILE] * 2, "path": HOSTILE}
+    )
+    return replace(
+        report_data(answers),
+        domain=HOSTILE,
+        quarantine=[QuarantinedFile(path=HOSTILE, content_hash="", reason=HOSTILE, detail=HOSTILE)],
+        models={"BASELINE": HOSTILE},
+        settings={HOSTILE: (HOSTILE, HOSTILE)},
+        gates={HOSTILE: 1},
+        gate_meanings={HOSTILE: HOSTILE},
+        rejected={HOSTILE: [sample(spoilt)]},
+        samples=[sample_of_row(spoilt)],
+        document_counts=[DocumentCounts(HOSTILE, 1, 1, 1)],
+        split_notes={HOSTILE: HOSTILE},
+        hashes={HOSTILE: HOSTILE},
+    )
+
+
 def text_of(page: str) -> str:
     """What a reader sees, white space collapsed."""
 
@@ -184,36 +217,7 @@ def test_the_page_needs_nothing_beside_it_and_runs_nothing(page: str) -> None:
 
 
 def test_text_of_documents_and_models_is_shown_and_never_markup() -> None:
-    answers = some_answers()
-    hostile = {
-        "question": f"Why? {HOSTILE}",
-        "documents": [f"42 tonnes {HOSTILE}", "x"],
-        "golden_answers": [f"42 tonnes {MARKUP}"],
-        "model": HOSTILE,
-    }
-    quoting = render_answer(f"{BEGIN_QUOTE}{MARKUP}{END_QUOTE}", f"42 tonnes {MARKUP}")
-    answers += [
-        model_answer(answer=quoting, question_id="h", cluster="h", **(hostile | {"evaluated": "student"})),
-        model_answer(answer="no", question_id="h", cluster="h", **(hostile | {"evaluated": "baseline"})),
-    ]
-    spoilt = ROW.model_copy(
-        update={"question": HOSTILE, "answer": quoting, "documents": [HOSTILE] * 2, "path": HOSTILE}
-    )
-    told = replace(
-        report_data(answers),
-        domain=HOSTILE,
-        quarantine=[QuarantinedFile(path=HOSTILE, content_hash="", reason=HOSTILE, detail=HOSTILE)],
-        models={"BASELINE": HOSTILE},
-        settings={HOSTILE: (HOSTILE, HOSTILE)},
-        gates={HOSTILE: 1},
-        gate_meanings={HOSTILE: HOSTILE},
-        rejected={HOSTILE: [sample(spoilt)]},
-        samples=[sample_of_row(spoilt)],
-        document_counts=[DocumentCounts(HOSTILE, 1, 1, 1)],
-        split_notes={HOSTILE: HOSTILE},
-        hashes={HOSTILE: HOSTILE},
-    )
-    page = render_report(told)
+    page = render_report(hostile_report())
     assert not re.search(r"<script|<img|</DOCUMENT|<ANSWER", page)
     _, example = text_of(page).split(f"Why? {HOSTILE}")
     assert f"{MARKUP} Final answer 42 tonnes {MARKUP}" in example

@@ -9,8 +9,18 @@ from itertools import chain
 import dagster as dg
 import numpy as np
 
-from raft_assets.defs.describe import counts_table, describe_calls, describe_gates, describe_judge, describe_table
+from raft_assets.defs.describe import (
+    SAMPLE_SHOWN,
+    counts_table,
+    describe_calls,
+    describe_gates,
+    describe_judge,
+    describe_table,
+    pairs_histogram,
+    quoted_samples,
+)
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
+from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
 from raft_assets.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS, ROLES, resolved_model, settings_key
 from raft_assets.pairing import pair_maker
 from raft_assets.partitions import domains
@@ -133,6 +143,7 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
         tallies = maker.tallies
     written = lake.write("qa_pairs", domain, pairs)
     accepted = [pair for pair in pairs if pair.accepted]
+    per_chunk, by_id = Counter(pair.chunk_id for pair in accepted), {chunk.chunk_id: chunk for chunk in table}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
@@ -140,7 +151,11 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
             "imported": len(imported),
             "accepted": len(accepted),
             "chunks_with_accepted_pair": len({pair.chunk_id for pair in accepted}) / max(len(table), 1),
+            "pairs_per_chunk": pairs_histogram([per_chunk[chunk.chunk_id] for chunk in table]),
             "kinds": counts_table(Counter(pair.kind for pair in accepted), "kind"),
+            "sample_with_quotes": quoted_samples(
+                sample_of_pair(pair, by_id.get(pair.chunk_id)) for pair in accepted[:SAMPLE_SHOWN]
+            ),
             **describe_gates(pairs, written),
             "reviewed": sum("review" in pair.gates for pair in pairs),
             "reviews_without_pair": len(reviews.keys() - {pair.question_id for pair in pairs}),
@@ -210,6 +225,9 @@ def qa_dataset(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, RaftRow, columns=["question", "final_answer", "split", "has_oracle"]),
+            "sample_with_quotes": quoted_samples(
+                sample_of_row(row) for row in written.sample if isinstance(row, RaftRow)
+            ),
             **{
                 name: value if isinstance(value, int | float | str) else json.dumps(value, ensure_ascii=False)
                 for name, value in summary.items()

@@ -4,16 +4,14 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import dagster as dg
-import pandas as pd
 
 from raft_assets.defs.dataset.assets import data_card, golden_questions, qa_dataset, qa_pairs, read_index
-from raft_assets.defs.describe import counts_table, describe_calls, describe_table, inert, markdown_table, plot
+from raft_assets.defs.describe import counts_table, describe_calls, describe_table, describe_verdict
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
 from raft_assets.defs.evaluation.report_data import report_data
 from raft_assets.defs.student.assets import deployment, finetuned_model
 from raft_assets.evaluation.arms import Item, items, model_answer, recall_at_k, request
 from raft_assets.evaluation.metrics import METRICS_VERSION, scores
-from raft_assets.evaluation.plots import interval_bars
 from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
 from raft_assets.evaluation.summary import summarize
 from raft_assets.evaluation.verdict import VERDICT_VERSION, decide
@@ -30,7 +28,6 @@ from raft_assets.resources.results import ResultsStore, RunRecord
 from raft_assets.settings import Role
 
 EVALUATED: tuple[Evaluated, ...] = ("baseline", "student")
-SHOWN_METRICS = ("token_f1", "exact_match", "well_formed", "abstained_right")
 ANSWERED_SPECS = {
     evaluated: dg.AssetCheckSpec(
         "every_question_was_answered", asset=f"{evaluated}_answers", description="No call failed for good."
@@ -116,19 +113,7 @@ def eval_scores(
         metadata={
             "dagster/row_count": len(scored),
             "path": dg.MetadataValue.path(results.path),
-            "verdict": verdict.sentence,
-            "reasons": dg.MetadataValue.md("\n".join(f"- {inert(reason)}" for reason in verdict.reasons)),
-            "scores": markdown_table(
-                _rounded(summary), ["source", "arm", "metric", "n", "baseline", "student", "difference", "low", "high"]
-            ),
-            "token_f1": plot(
-                interval_bars(summary, title="Token F1 of baseline and student", metric="token_f1", standalone=True)
-            ),
-            "exact_match": plot(
-                interval_bars(
-                    summary, title="Exact match of baseline and student", metric="exact_match", standalone=True
-                )
-            ),
+            **describe_verdict(verdict, summary),
         },
         check_results=[
             dg.AssetCheckResult(
@@ -166,7 +151,8 @@ def eval_report(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One self-contained page that says whether the student is better, on what evidence, and what was skipped."""
     domain = context.partition_key
-    page = render_report(report_data(domain, lake, models, results))
+    data = report_data(domain, lake, models, results)
+    page = render_report(data)
     address = lake.write_text("eval_report", domain, ".html", page)
     verdicts = results.verdicts()
     there = domain_names(models.workplace.data)
@@ -175,7 +161,7 @@ def eval_report(
         data_version=dg.DataVersion(digest(page)),
         metadata={
             "path": dg.MetadataValue.path(address),
-            "verdict": verdicts[domain]["sentence"],
+            **describe_verdict(data.verdict, data.summary),
             "bytes": len(page.encode()),
         },
     )
@@ -274,8 +260,3 @@ def _run_record(context: dg.AssetExecutionContext, lake: Lake, models: Models, a
         dagster_run=context.run.run_id,
         recorded_at=datetime.now(UTC),
     )
-
-
-def _rounded(summary: pd.DataFrame) -> list[dict[str, object]]:
-    shown = summary[summary["metric"].isin(SHOWN_METRICS)].round(3)
-    return [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]

@@ -1,0 +1,62 @@
+import re
+
+import dagster as dg
+import pytest
+
+from raft_assets.defs.describe import describe_verdict, inert, quoted_samples
+from raft_assets.evaluation.examples import sample_of_row
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.evaluation.test_report import HOSTILE, ROW, hostile_report
+from raft_assets_tests.harness import Project
+
+MOST_BYTES = 10_000  # of a Markdown in the event log
+
+
+def markdown(value: object) -> str:
+    assert isinstance(value, dg.MarkdownMetadataValue)
+    return value.md_str or ""
+
+
+def test_quotes_and_answers_are_bold_in_the_oracle_only() -> None:
+    text = markdown(quoted_samples([sample_of_row(ROW)]))
+    assert text == (
+        "**How much does the crane lift?** **42 tonnes**\n\n"
+        "> **The crane on quay 2 lifts** **42 tonnes** **.** It was built in 1907."
+    )
+
+
+def test_markup_in_documents_and_models_stays_text_in_markdown() -> None:
+    hostile = f"{HOSTILE} [x](javascript:alert(1)) ![y](http://example.org/z) `code` **bold** | cell\n# head"
+    row = ROW.model_copy(update={"question": hostile, "documents": [hostile, hostile], "answer": hostile})
+    data = hostile_report()
+    texts = [markdown(quoted_samples([sample_of_row(row)])), inert(hostile)]
+    texts += [
+        markdown(value) for name, value in describe_verdict(data.verdict, data.summary).items() if name != "verdict"
+    ]
+    for text in texts:
+        assert not re.search(r"<\w|(?<!\\)\]\((?!data:image/svg)|(?<!\\)`", text)
+        assert not re.search(r"^# ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("asset", ["eval_scores", "eval_report"])
+def test_verdict_table_and_plots_stand_in_the_ui(finished: Project, asset: str) -> None:
+    shown = finished.metadata(asset, SMALL)
+    assert shown["verdict"] == finished.results.verdicts()[SMALL]["sentence"]
+    assert "| token\\_f1 |" in str(shown["scores"])
+    assert {"token_f1", "exact_match", "reasons"} <= set(shown)
+
+
+def test_no_markdown_of_any_asset_is_too_large_for_the_event_log(finished: Project) -> None:
+    for asset in (
+        "source_documents",
+        "chunks",
+        "qa_pairs",
+        "qa_dataset",
+        "finetuned_model",
+        "eval_scores",
+        "eval_report",
+    ):
+        shown = finished.metadata(asset, SMALL)
+        assert {name: len(str(value)) for name, value in shown.items() if len(str(value).encode()) >= MOST_BYTES} == {}
+    assert {"pairs_per_chunk", "sample_with_quotes"} <= set(finished.metadata("qa_pairs", SMALL))
+    assert "data:image/svg+xml" in str(finished.metadata("finetuned_model", SMALL)["loss"])
