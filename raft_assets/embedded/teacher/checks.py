@@ -33,6 +33,17 @@ _INCOMPLETE = re.compile(
     r"|shorter)(?: in \d{4})?\?$"
     r"|\b(?:between|both) (?:(?! and ).)*$|\beither (?:(?! or ).)*$"
 )
+# an enumeration that is cut off before its last member
+_OPEN_LIST = re.compile(r"\b(?:including|such as|features)\b(?:(?! and | or ).)*,(?:(?! and | or ).)*\?$")
+_REPEATED = re.compile(r"\b(\w+(?: \w+)?) \1\b", re.IGNORECASE)  # a label ran into the sentence that it stands before
+_UNIT_LESS = re.compile(r"\b(?:over|under|about|around|nearly|almost|than|least|most|up to) [\d.,]+$")
+# words that the tagger took for another part of speech: an adverb, a participle, a plural that became the verb
+_MISTAKEN_ANSWER = re.compile(r"[A-Z]\w+ly [a-z]|.*\b(?:multiple|several|various|many) (?:[\w-]+ )?[\w-]*[^s\W]$")
+_MISTAKEN_QUESTION = re.compile(
+    r"(?:What|Who|Which [\w ]+?) (?:based|built|designed|known|located|made|named|produced|used|held)"
+    r" (?:as|at|by|for|from|in|of|on|to)\b"
+    r"|\b(?:is|are|was|were) (?:based|built|held|located|made|used) (?:the|an?)\b|\bdid [^?]* hold (?:at|in|on)\b"
+)
 _BARE_NOUN = re.compile(r"(?:the|this|that|an?) ([\w-]+)", re.IGNORECASE)
 _REFERENCE_MARK = re.compile(r"\[[\w ]{1,20}\]")
 
@@ -85,7 +96,7 @@ def _is_well_formed(question: str, needed: int, rule: str) -> bool:
         or re.search(r"[()\[\]{}|*_`]{2}|https?:", question)
     ):
         return False
-    if _INCOMPLETE.search(question):
+    if any(pattern.search(question) for pattern in (_INCOMPLETE, _OPEN_LIST, _REPEATED, _MISTAKEN_QUESTION)):
         return False
     return rule in _MAY_END_IN_PREPOSITION or not _DANGLING.search(question)
 
@@ -112,6 +123,9 @@ def _is_answer(answer: str, rule: str, *, has_topic: bool) -> bool:
         or answer.count('"') % 2
         or answer.count("(") != answer.count(")")
         or _REFERENCE_MARK.search(answer)
+        or _REPEATED.search(answer)
+        or _MISTAKEN_ANSWER.match(answer)
+        or (not rule.startswith("count") and _UNIT_LESS.search(answer))
     ):
         return False
     if rule not in ("reason", "used_for", "means") and _POINTING.search(answer.lower()):

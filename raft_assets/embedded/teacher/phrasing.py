@@ -10,7 +10,7 @@ from raft_assets.embedded.teacher.tagging import PROPER, is_always_capitalised
 
 _PARENTHESIS = re.compile(r"\s*\([^()]*\)")
 _CONNECTIVES = re.compile(
-    r"\b(?:also|then|subsequently|additionally|therefore|thus|however|instead|too|as well(?! as)|again|likewise)"
+    r"\b(?:also|then|subsequently|additionally|therefore|thus|however|instead(?! of)|too|as well(?! as)|again|likewise)"
     r"(?=[ ?]|$)"
 )
 _SPACE_BEFORE_MARK = re.compile(r"\s+([,.;:?!])")

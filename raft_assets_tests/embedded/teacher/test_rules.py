@@ -175,6 +175,10 @@ REFUSED = {
     "a caption that ran into a sentence": "A bat in flight The cave was closed in 1978 by rangers.",
     "a fragment": "World champion in 1978 and 1979 in Sydney.",
     "an unbalanced parenthesis": "The bridge at Oxley was opened (in 1978.",
+    "a unit that looks like a verb": "First man over 50 knots in official timing over 500 metres in Walvis Bay.",
+    "a label that ran into its sentence": "Open cell Open cell foils rely on a constant airflow against the valves.",
+    "an adverb that looks like its subject": "Traditionally board lengths are sized by the height of Lowe.",
+    "a participle that looks like a verb": "Ear plugs designed for surfers, swimmers and divers by Anna Lowe.",
     "a web address": "The bridge at Oxley was opened in 1978 (https://example.org).",
 }
 
@@ -191,6 +195,16 @@ def test_no_question_comes_of_a_sentence_that_does_not_stand_alone(sentence: str
 def test_a_noun_that_an_earlier_sentence_introduced_is_not_asked_about_alone() -> None:
     story = "Pierce built a receiver for ultrasound in 1935. The receiver stands in a museum at Harvard University."
     assert all("the receiver" not in asked.question for asked in wh(story))
+
+
+def test_what_stands_instead_of_something_is_not_said_of_it() -> None:
+    asked = wh("Grooming would then distribute protection instead of poison.")
+    assert all("instead of poison" in question.question for question in asked if "poison" in question.question)
+
+
+def test_an_enumeration_is_not_cut_off_before_its_last_member() -> None:
+    asked = wh("In 2005, Bow kites were made with features including a wide edge, a shallow arc, and a bridle of Lowe.")
+    assert not any(question.question.endswith("a shallow arc?") for question in asked)
 
 
 def test_a_question_that_two_sentences_answer_is_not_asked() -> None:
