@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from raft_assets.errors import DataError
+from raft_assets.raft.gates import GATES_VERSION
 from raft_assets.raft.manifest import read_manifest
 from raft_assets.raft.tables import Chunk, QAPair, RaftRow, SourceDocument
 from raft_assets.rebuilding import restore
@@ -91,7 +92,7 @@ def test_a_rebuild_from_other_inputs_is_refused_with_every_difference(copied: Pr
         f"{changed.name} has another content.",
         "new.md is not in the manifest.",
         "The setting chunks.chunk_size is 150 here and 160 in the manifest.",
-        "The version of gates is '1' here and '0' in the manifest.",
+        f"The version of gates is '{GATES_VERSION}' here and '0' in the manifest.",
         "The model of TEACHER is 'embedded: embedded-teacher",
         "Without",
     ):
