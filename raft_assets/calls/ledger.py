@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Literal
 
 from pydantic import Field
@@ -52,9 +51,7 @@ class Sum:
 
 def ledger(store: CallStore, prices: PriceList) -> Iterator[LedgerRow]:
     """The rows, oldest first."""
-    known = cache(prices.at)
     for call in store.calls():
-        price = known(call.service, call.model)
         yield LedgerRow(
             call=call.key,
             created=datetime.fromtimestamp(call.created, UTC),
@@ -63,7 +60,7 @@ def ledger(store: CallStore, prices: PriceList) -> Iterator[LedgerRow]:
             **vars(call.usage),
             latency_s=call.latency_s,
             tries=call.tries,
-            dollars=price.of(call.usage),
+            dollars=prices.at(call.service, call.model).of(call.usage),
         )
 
 

@@ -80,6 +80,7 @@ class PriceList:
     def __init__(self, project: Path) -> None:
         own = project / PRICES_FILE
         self._entries = [*(_read(own, own.read_text("utf-8")) if own.is_file() else ()), *_shipped()]
+        self._known: dict[tuple[str, str], Price] = {}
 
     def of(self, endpoint: Endpoint, model: str | None = None) -> Price:
         """The price of the endpoint's model, or of another one there; every part that nobody knows is None."""
@@ -91,6 +92,11 @@ class PriceList:
         """The price of a model of a service, as stored calls name them."""
         if service == "embedded":
             return FREE
+        if (service, model) not in self._known:
+            self._known[service, model] = self._look_up(service, model)
+        return self._known[service, model]
+
+    def _look_up(self, service: str, model: str) -> Price:
         layers = [_layer(entry) for entry in self._entries if entry.fits(service, model)] + _kept(service, model)
         found: dict[str, float] = {}
         sources: list[str] = []

@@ -119,7 +119,7 @@ def report_data(answers: Sequence[ModelAnswer]) -> ReportData:
         hashes={"training": "ab" * 32},
         settings={"chunks.chunk_size": ("160", "default")},
         loss=[(1, 2.0, None), (2, 1.5, 1.7)],
-        calls={"baseline_answers": Tally(calls=1200, usage=Usage(400_000, 0, 9_000))},
+        calls={"baseline_answers": Tally(calls=1200, usage=Usage(400_000, 0, 9_000), dollars=1.25, unpriced=7)},
         history=pd.DataFrame(columns=HISTORY),
     )
 
@@ -430,3 +430,7 @@ def test_the_index_leads_to_every_report() -> None:
     assert 'href="eval_report/a%26b/%23.html"' in page
     assert "<script" not in page
     assert "No domain has been evaluated yet." in render_index({})
+
+
+def test_the_cost_of_calls_is_shown_and_an_unknown_price_is_told(page: str) -> None:
+    assert "1.2500 and 7 calls of unknown price" in page

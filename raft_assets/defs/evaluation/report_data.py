@@ -1,10 +1,11 @@
 """Gathers what the report of a domain shows, from lake, results, call store and settings."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from raft_assets.calls.prices import PriceList
 from raft_assets.calls.requests import Tally, Usage
-from raft_assets.calls.store import CallStore
+from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.evaluation.arms import recall_at_k
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
 from raft_assets.evaluation.metrics import scores
@@ -123,15 +124,19 @@ def _labels(models: Models, student: str) -> dict[str, str]:
 
 
 def _calls(models: Models, pairs: list[QAPair], answers: dict[str, list[ModelAnswer]]) -> dict[str, Tally]:
-    """Calls behind each table and their tokens, whenever they were made: equal data, equal figures."""
+    """Calls behind each table, their tokens and cost, whenever they were made: equal data, equal figures."""
     keys = {"qa_pairs": {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}}
     keys |= {f"{name}_answers": {row.call for row in rows} for name, rows in answers.items()}
     with CallStore(models.workplace.calls) as store:
-        return {asset: _tally(store, of_asset) for asset, of_asset in keys.items()}
+        return {asset: _tally(store.get(of_asset), of_asset, models.prices) for asset, of_asset in keys.items()}
 
 
-def _tally(store: CallStore, keys: set[str]) -> Tally:
-    found = store.get(keys)
+def _tally(found: Mapping[str, StoredCall], keys: set[str], prices: PriceList) -> Tally:
+    costs = [prices.at(call.service, call.model).of(call.usage) for call in found.values()]
     return Tally(
-        calls=len(found), failures=len(keys) - len(found), usage=sum((call.usage for call in found.values()), Usage())
+        calls=len(found),
+        failures=len(keys) - len(found),
+        usage=sum((call.usage for call in found.values()), Usage()),
+        dollars=sum(cost for cost in costs if cost is not None),
+        unpriced=costs.count(None),
     )
