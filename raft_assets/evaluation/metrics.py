@@ -7,18 +7,25 @@ win by failing.
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
 from raft_assets.raft.contract import quote_is_verbatim
 from raft_assets.raft.tables import ModelAnswer, Score
 
-METRICS_VERSION = "1"
+METRICS_VERSION = "2"
 
 # name and meaning, in the order in which people read them; all from 0 to 1 but the last
 METRICS = {
     "token_f1": "overlap of the final answer's words with the golden answer (SQuAD)",
     "exact_match": "the final answer is a golden answer (SQuAD's normalization)",
+    "rouge_1": "words in common of final and golden answer (ROUGE-1 F)",
+    "rouge_2": "pairs of words in common (ROUGE-2 F)",
     "rouge_l": "longest common word sequence of final and golden answer (ROUGE-L F)",
+    "bleu": "runs of up to four words in common, smoothed, of one answer (sacreBLEU)",
+    "chrf": "runs of up to six characters in common (chrF2, sacreBLEU)",
     "abstained_right": "abstained exactly where no document shown holds the answer",
     "well_formed": "the answer keeps RAFT's form: one final answer, every quote closed",
     "quote_verbatim": "every quote stands word for word in a document shown (answers with quotes)",
@@ -30,16 +37,15 @@ QUOTE_METRICS = ("quote_verbatim", "quote_from_oracle")  # of answers with quote
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _WORD = re.compile(r"\w+")
+_ROUGE_WORD = re.compile(r"[a-z0-9]+")
 
 
 def scores(answer: ModelAnswer) -> list[Score]:
-    """Every metric that applies to the answer. Where abstaining is right, exact match, F1 and ROUGE-L are 1 for
-    abstaining, else 0.
+    """Every metric that applies to the answer. Where abstaining is right, those that compare with a golden answer are 1
+    for abstaining, else 0.
     """
     values = {
-        "token_f1": _quality(answer, token_f1),
-        "exact_match": _quality(answer, exact_match),
-        "rouge_l": _quality(answer, rouge_l),
+        **{name: _quality(answer, metric) for name, metric in _COMPARISONS.items()},
         "abstained_right": float(answer.status == "ok" and answer.abstained != answer.answerable),
         "well_formed": float(answer.status == "ok" and answer.well_formed),
         **_quote_metrics(answer),
@@ -77,12 +83,60 @@ def token_f1(answer: str, golden: str) -> float:
     return _f_measure((Counter(given) & Counter(expected)).total(), given, expected)
 
 
+def rouge_1(answer: str, golden: str) -> float:
+    """F-measure of the words in common, as ROUGE counts them (without stemming)."""
+    return _rouge_n(answer, golden, 1)
+
+
+def rouge_2(answer: str, golden: str) -> float:
+    """F-measure of the pairs of neighbouring words in common; 0 where one of the texts has a single word."""
+    return _rouge_n(answer, golden, 2)
+
+
 def rouge_l(answer: str, golden: str) -> float:
     """F-measure of the longest common subsequence of lower-case words (ROUGE-L without stemming)."""
-    given, expected = _WORD.findall(answer.lower()), _WORD.findall(golden.lower())
+    given, expected = _rouge_words(answer), _rouge_words(golden)
     if not given or not expected:
         return float(given == expected)
     return _f_measure(_common_subsequence(given, expected), given, expected)
+
+
+def bleu(answer: str, golden: str) -> float:
+    """Sentence BLEU with exponential smoothing and effective order (sacreBLEU); short answers have no four words."""
+    return float(_BLEU.sentence_score(answer, [golden]).score) / 100
+
+
+def chrf(answer: str, golden: str) -> float:
+    """chrF2 of one sentence (sacreBLEU)."""
+    return float(_CHRF.sentence_score(answer, [golden]).score) / 100
+
+
+_BLEU, _CHRF = BLEU(effective_order=True), CHRF()
+_COMPARISONS: Mapping[str, Callable[[str, str], float]] = {
+    "token_f1": token_f1,
+    "exact_match": exact_match,
+    "rouge_1": rouge_1,
+    "rouge_2": rouge_2,
+    "rouge_l": rouge_l,
+    "bleu": bleu,
+    "chrf": chrf,
+}
+
+
+def _rouge_n(answer: str, golden: str, n: int) -> float:
+    given, expected = (_runs(_rouge_words(text), n) for text in (answer, golden))
+    if not given or not expected:
+        return 0.0
+    return _f_measure((Counter(given) & Counter(expected)).total(), given, expected)
+
+
+def _rouge_words(text: str) -> list[str]:
+    """As rouge_score takes them: lower-case runs of ASCII letters and digits; of another script, of its letters."""
+    return _ROUGE_WORD.findall(text.lower()) or _WORD.findall(text.lower())
+
+
+def _runs(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
 def _quality(answer: ModelAnswer, metric: Callable[[str, str], float]) -> float:
@@ -111,7 +165,7 @@ def _all_stand_in(quotes: Sequence[str], documents: Sequence[str]) -> float:
     return float(all(any(quote_is_verbatim(quote, document) for document in documents) for quote in quotes))
 
 
-def _f_measure(common: int, given: Sequence[str], expected: Sequence[str]) -> float:
+def _f_measure(common: int, given: Sequence[object], expected: Sequence[object]) -> float:
     return 2 * common / (len(given) + len(expected))
 
 

@@ -1,10 +1,23 @@
 import math
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
-from raft_assets.evaluation.metrics import METRICS, exact_match, rouge_l, scores, squad_normalized, token_f1
+from raft_assets.evaluation.metrics import (
+    METRICS,
+    bleu,
+    chrf,
+    exact_match,
+    rouge_1,
+    rouge_2,
+    rouge_l,
+    scores,
+    squad_normalized,
+    token_f1,
+)
 from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, render_answer
 from raft_assets.raft.tables import ModelAnswer
 from raft_assets_tests.evaluation.builders import ABSTAINED, RIGHT, WRONG, model_answer
@@ -117,3 +130,25 @@ def test_quote_metrics_are_absent_where_nothing_is_quoted_or_shown() -> None:
 def test_every_metric_has_a_meaning_for_people() -> None:
     quoted = render_answer(f"{BEGIN_QUOTE}lifts 42{END_QUOTE}", RIGHT)
     assert values(model_answer(answer=quoted)).keys() == METRICS.keys()
+
+
+PHRASES = st.lists(st.sampled_from(["the", "a", "bat", "cave,", "Cave!", "42", "of-steel", "May's"]), max_size=8).map(
+    " ".join
+)
+
+
+@given(answer=PHRASES, golden=PHRASES)
+def test_rouge_is_that_of_the_reference_implementation(answer: str, golden: str) -> None:
+    expected = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False).score(golden, answer)
+    assert rouge_1(answer, golden) == pytest.approx(expected["rouge1"].fmeasure)
+    assert rouge_2(answer, golden) == pytest.approx(expected["rouge2"].fmeasure)
+    if answer and golden:
+        assert rouge_l(answer, golden) == pytest.approx(expected["rougeL"].fmeasure)
+
+
+@pytest.mark.parametrize("metric", [bleu, chrf])
+def test_bleu_and_chrf_go_from_nothing_in_common_to_the_same(metric: Callable[[str, str], float]) -> None:
+    golden = "forty tonnes of steel in May"
+    some = metric("forty tonnes of iron", golden)
+    assert metric("xyz", golden) < 0.1 < some < 0.9
+    assert metric(golden, golden) == pytest.approx(1.0)
