@@ -3,6 +3,7 @@
 What belongs here: arithmetic on arrays. Which rows are compared is the summary's and the verdict's.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -85,6 +86,18 @@ def smallest_detectable(differences: ArrayLike, clusters: Sequence[str]) -> floa
     return (normal.inv_cdf((1 + CONFIDENCE) / 2) + normal.inv_cdf(POWER)) * clustered_standard_error(
         differences, clusters
     )
+
+
+def clusters_to_settle(differences: ArrayLike, clusters: Sequence[str]) -> int | None:
+    """Clusters like these that would show a difference as large as the mean of the (n,) differences, if it is real.
+
+    With 80 % power at a two-sided level of 5 %; None for a mean of zero, which no number of them would show.
+    """
+    mean = float(np.mean(np.asarray(differences, np.float64)))
+    if mean == 0.0:
+        return None
+    ratio = smallest_detectable(differences, clusters) / abs(mean)
+    return math.ceil(len(set(clusters)) * ratio**2)
 
 
 def sign_test(baseline: ArrayLike, student: ArrayLike) -> float:

@@ -11,13 +11,19 @@ from typing import Literal
 
 import pandas as pd
 
-from raft_assets.evaluation.statistics import Interval, paired_bootstrap, sign_test, smallest_detectable
+from raft_assets.evaluation.statistics import (
+    Interval,
+    clusters_to_settle,
+    paired_bootstrap,
+    sign_test,
+    smallest_detectable,
+)
 from raft_assets.evaluation.summary import QUESTION, pair
 from raft_assets.evaluation.wording import counted, percent, points
 from raft_assets.raft.tables import ModelAnswer, Score, Source
 
 PRIMARY_METRIC, PRIMARY_NAME, PRIMARY_ARM = "token_f1", "token F1", "main"
-VERDICT_VERSION = "1"  # of rule and statistics: changes whenever the same scores give another verdict
+VERDICT_VERSION = "2"  # of rule and statistics: changes whenever the same scores give another verdict
 MIN_GOLDEN_QUESTIONS = 30  # below, generated rows decide: they are more, though they flatter every student
 MIN_CLUSTERS = 20  # below, a bootstrap interval is too narrow to trust
 
@@ -75,6 +81,8 @@ def decide(
     baseline, student = (None if rows.empty else float(rows[model].mean()) for model in ("baseline", "student"))
     reasons = [*doubts, *_notes(golden, source, guards, answers)]
     differences = rows["student"] - rows["baseline"]
+    if decision == "cannot tell" and interval is not None:
+        reasons += _way_out(clusters_to_settle(differences, rows["cluster"].tolist()), clusters, source)
     return Verdict(
         decision=decision,
         sentence=_sentence(decision, source, rows, interval, doubts),
@@ -143,6 +151,15 @@ def _doubts(interval: Interval | None, clusters: int) -> list[str]:
     if interval is None or clusters < MIN_CLUSTERS:
         return [f"the questions come from {counted(clusters, 'passage')}, {MIN_CLUSTERS} are needed"]
     return ["the interval holds zero, so it may be chance"] if interval.low <= 0 <= interval.high else []
+
+
+def _way_out(needed: int | None, clusters: int, source: Source) -> list[str]:
+    """How many passages with questions would settle it."""
+    if needed is None or needed <= clusters:
+        return []
+    return [
+        f"{source} questions about {counted(needed, 'passage')} would settle a difference of this size, if it is real"
+    ]
 
 
 def _broken(guard: Guard) -> str:

@@ -9,6 +9,7 @@ from raft_assets.evaluation import statistics
 from raft_assets.evaluation.statistics import (
     NotEnoughRows,
     clustered_standard_error,
+    clusters_to_settle,
     paired_bootstrap,
     sign_test,
     smallest_detectable,
@@ -101,3 +102,21 @@ def test_the_interval_of_scores_stays_within_their_range(rows: list[tuple[float,
     interval = paired_bootstrap(baseline, student, clusters=clusters, draws=200)
     differences = [after - before for before, after, _ in rows]
     assert min(differences) - 1e-9 <= interval.low <= interval.high <= max(differences) + 1e-9
+
+
+def test_as_many_clusters_as_would_settle_it_do_settle_it() -> None:
+    differences = np.array([0.5, -0.4, 0.6, 0.0, -0.3, 0.2, 0.1, -0.2] * 5)
+    needed = clusters_to_settle(differences, [str(number) for number in range(40)])
+    assert needed is not None
+    assert needed > 40
+
+    def detectable(count: int) -> float:
+        repeated = np.resize(differences, count)
+        return smallest_detectable(repeated, [str(number) for number in range(count)])
+
+    assert detectable(needed) == pytest.approx(differences.mean(), rel=0.02)
+    assert detectable(needed // 2) > differences.mean() * 1.3
+
+
+def test_no_number_of_clusters_shows_a_difference_of_nothing() -> None:
+    assert clusters_to_settle([0.5, -0.5], ["a", "b"]) is None

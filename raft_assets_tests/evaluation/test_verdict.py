@@ -49,6 +49,8 @@ def test_a_difference_that_may_be_chance_cannot_be_told() -> None:
     verdict = verdict_of(questions(40, rises=5, falls=4))
     assert verdict.decision == "cannot tell"
     assert "may be chance" in verdict.sentence
+    (way_out,) = [reason for reason in verdict.reasons if "would settle" in reason]
+    assert int(way_out.removeprefix("generated questions about ").split()[0].replace(",", "")) > 1000
 
 
 @pytest.mark.parametrize(("clusters", "decision"), [(19, "cannot tell"), (20, "better")])
