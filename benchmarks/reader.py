@@ -33,7 +33,7 @@ from raft_assets.raft.formats import training_lines
 from raft_assets.raft.identity import draw
 from raft_assets.raft.tables import Chunk, GoldenQuestion, QAPair, RaftRow
 from raft_assets.resources.lake import Lake
-from raft_assets.settings import DatasetSettings, EvaluationSettings, StudentSettings, Workplace
+from raft_assets.settings import DatasetSettings, DomainSettings, EvaluationSettings, Workplace
 
 REPOSITORY = Path(__file__).parents[1]
 PLOTS = REPOSITORY / "docs" / "images"
@@ -110,7 +110,7 @@ def _learning_curve(place: Workplace, encoder: Encoder) -> None:
         print(f"{domain}: {len(rows)} training rows, {len(of_domain)} questions")
     pooled = {size: {name: np.concatenate([one[name] for one in of]) for name in METRICS} for size, of in found.items()}
     slices, clusters = [item.source for item in asked], [item.cluster for item in asked]
-    places = [float(min(size, np.mean(learned))) for size in SIZES]
+    places = [float(min(size, sum(learned) // len(learned))) for size in SIZES]
     lines: dict[str, dict[str, list[float]]] = {metric: {} for metric in METRICS}
     for source in ("golden", "generated"):
         here = np.array([name == source for name in slices])
@@ -191,7 +191,7 @@ def _trained(encoder: Encoder, rows: Iterable[RaftRow]) -> tuple[TrainingResult,
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "train.jsonl"
-        file.write_text("".join(f"{line}\n" for line in training_lines(rows, StudentSettings())), "utf-8")
+        file.write_text("".join(f"{line}\n" for line in training_lines(rows, DomainSettings())), "utf-8")
         result = train(
             encoder, file, None, hyperparameters=Hyperparameters(), on_step=lambda _: None, cancelled=lambda: False
         )
