@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -137,18 +138,60 @@ def test_too_few_pairs_are_an_error() -> None:
         assembled(CORPUS, [])
 
 
-@pytest.mark.parametrize("position", [0, 13, 29])
-def test_a_new_document_changes_only_the_rows_in_which_it_stands(position: int, rows: list[RaftRow]) -> None:
-    before = assembled(CORPUS)
-    new = [a_chunk(f"new {number} {position}", document=f"new {position}") for number in range(2)]
-    chunks = [*CORPUS[:position], *new, *CORPUS[position:]]
-    after = {row.question_id: row for row in assembled(chunks, register=before.plan.register).rows()}
-    changed = [row for row in rows if after[row.question_id] != row]
-    assert len(changed) / len(rows) < 0.25  # two chunks of 122 in four places: 7 % on average
-    for row in rows:
-        now = after[row.question_id]
-        assert (now.split, now.has_oracle, now.answer) == (row.split, row.has_oracle, row.answer)
-        assert now == row or any(chunk.chunk_id in now.document_chunk_ids for chunk in new)
+def a_document(name: str) -> list[Chunk]:
+    """The chunks of a document of some sections, cut as the lineage cuts them."""
+    sentences = [prose(f"{name} {number}", length=12).capitalize() + "." for number in range(60)]
+    sections = [f"## Part {start}\n\n" + " ".join(sentences[start : start + 10]) for start in range(0, 60, 10)]
+    read = markdown("\n\n".join(sections))
+    placed = [page.model_copy(update={"doc_id": name, "path": f"{name}.md"}) for page in read.pages]
+    return chunk_document(replace(read, pages=tuple(placed)), ChunkSettings(chunk_size=60, min_chunk_tokens=8))
+
+
+FOLDER = [a_document(f"d{number}") for number in range(30)]
+
+
+def rows_of_folder(
+    documents: list[list[Chunk]], kind: str, register: Mapping[str, str]
+) -> tuple[dict[str, RaftRow], Mapping[str, str]]:
+    """The rows by question, and the register for the next time."""
+    chunks = [chunk for document in documents for chunk in document]
+    drawn = {chunk.chunk_id: np.random.default_rng(list(chunk.text.encode())).normal(size=32) for chunk in chunks}
+    vectors = {name: vector / np.linalg.norm(vector) for name, vector in drawn.items()}
+    configured = SMALL.model_copy(update={"distractor_kind": kind})
+    assembly = assemble(pairs_of(chunks), chunks, vectors, [], configured, register)
+    return {row.question_id: row for row in assembly.rows()}, assembly.plan.register
+
+
+@pytest.mark.parametrize("kind", ["random", "hard"])
+@pytest.mark.parametrize("place", [0, 29])
+def test_a_document_that_comes_or_goes_changes_at_most_its_share_of_rows(kind: str, place: int) -> None:
+    own = {chunk.chunk_id for chunk in FOLDER[place]}
+    finals = {pair.question_id: pair.final_answer for document in FOLDER for pair in pairs_of(document)}
+    without, register = rows_of_folder(FOLDER[:place] + FOLDER[place + 1 :], kind, {})
+    added, register = rows_of_folder(FOLDER, kind, register)
+    deleted, _ = rows_of_folder(FOLDER[:place] + FOLDER[place + 1 :], kind, register)
+    assert deleted == without
+    changed = [name for name, row in without.items() if added[name] != row]
+    shown = [name for row in added.values() if row.chunk_id not in own for name in row.document_chunk_ids]
+    # each of the others' places is the document's as often as any other chunk's, give or take
+    share = len(own) / len({chunk.chunk_id for document in FOLDER for chunk in document})
+    assert 0 < sum(name in own for name in shown) / len(shown) < 2 * share
+    assert 0 < len(changed) / len(without) < 2 * share * (SMALL.distractors + 1)
+    for name, before in without.items():
+        after = added[name]
+        assert (after.split, after.unit, after.has_oracle, after.answer) == (
+            before.split,
+            before.unit,
+            before.has_oracle,
+            before.answer,
+        )
+        # a new chunk that is drawn and refused, because it holds the answer, uses up its draw
+        refused = any(holds_phrase(chunk.text, finals[name]) for chunk in FOLDER[place])
+        assert after == before or own & set(after.document_chunk_ids) or refused
+        stayed = set(after.document_chunk_ids) & set(before.document_chunk_ids)
+        assert [chunk for chunk in after.document_chunk_ids if chunk in stayed] == [
+            chunk for chunk in before.document_chunk_ids if chunk in stayed
+        ]
 
 
 @st.composite
