@@ -40,7 +40,7 @@ def paired_bootstrap(
     """95 % interval of the mean paired difference, resampling whole clusters: questions of a chunk are not independent.
 
     Shapes: all (n,). Units: those of the scores. Raises NotEnoughRows below two clusters. Source: arXiv 2411.00640,
-    section 2.2; the interval is the percentile bootstrap.
+    section 2.2; the interval is the percentile bootstrap, widened for few clusters (see `_widening`).
     """
     (interval,) = bootstrap_columns(_differences(baseline, student)[:, None], clusters=clusters, draws=draws, seed=seed)
     return interval
@@ -64,11 +64,47 @@ def bootstrap_columns(differences: Numbers, *, clusters: Sequence[str], draws: i
         blocks.append((times @ sums) / (times @ sizes)[:, None])
     tail = (1 - CONFIDENCE) / 2
     lows, highs = np.quantile(np.concatenate(blocks), [tail, 1 - tail], axis=0)
+    means, wider = differences.mean(axis=0), _widening(count)
+    # no mean lies outside the differences, however few clusters there are
+    lows = np.maximum(means + (lows - means) * wider, differences.min(axis=0))
+    highs = np.minimum(means + (highs - means) * wider, differences.max(axis=0))
     rows = len(differences)
     return [
         Interval(float(mean), float(low), float(high), rows, count)
-        for mean, low, high in zip(differences.mean(axis=0), lows, highs, strict=True)
+        for mean, low, high in zip(means, lows, highs, strict=True)
     ]
+
+
+def t_quantile(freedom: int) -> float:
+    """What Student's t stays within, to either side, with 95 % probability at so many degrees of freedom.
+
+    By bisection of the angle atan(t / sqrt(freedom)), whose distribution is a finite sum (Abramowitz and Stegun, 26.7.3
+    and 26.7.4).
+    """
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):  # halvings: more than a float has bits
+        angle = (low + high) / 2
+        low, high = (angle, high) if _t_within(angle, freedom) < CONFIDENCE else (low, angle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _t_within(angle: float, freedom: int) -> float:
+    sine, cosine = math.sin(angle), math.cos(angle)
+    is_odd = freedom % 2
+    term, total = (cosine if is_odd else 1.0), 0.0
+    for step in range(freedom // 2):
+        total += term
+        divided = 2 * step + 2 + is_odd
+        term *= cosine * cosine * (divided - 1) / divided
+    return 2 / math.pi * (angle + sine * total) if is_odd else sine * total
+
+
+def _widening(clusters: int) -> float:
+    """By what the percentile bootstrap is too narrow: it takes the variance of `clusters` draws for that of a normal
+    distribution and divides by their number instead of one less.
+    """
+    normal = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    return t_quantile(clusters - 1) / normal * math.sqrt(clusters / (clusters - 1))
 
 
 def clustered_standard_error(differences: ArrayLike, clusters: Sequence[str]) -> float:

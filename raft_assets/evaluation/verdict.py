@@ -23,7 +23,7 @@ from raft_assets.evaluation.wording import counted, percent, points
 from raft_assets.raft.tables import ModelAnswer, Score, Source
 
 PRIMARY_METRIC, PRIMARY_NAME, PRIMARY_ARM = "token_f1", "token F1", "main"
-VERDICT_VERSION = "2"  # of rule and statistics: changes whenever the same scores give another verdict
+VERDICT_VERSION = "3"  # of rule and statistics: changes whenever the same scores give another verdict
 MIN_GOLDEN_QUESTIONS = 30  # below, generated rows decide: they are more, though they flatter every student
 MIN_CLUSTERS = 20  # below, a bootstrap interval is too narrow to trust
 

@@ -13,6 +13,7 @@ from raft_assets.evaluation.statistics import (
     paired_bootstrap,
     sign_test,
     smallest_detectable,
+    t_quantile,
 )
 
 
@@ -120,3 +121,23 @@ def test_as_many_clusters_as_would_settle_it_do_settle_it() -> None:
 
 def test_no_number_of_clusters_shows_a_difference_of_nothing() -> None:
     assert clusters_to_settle([0.5, -0.5], ["a", "b"]) is None
+
+
+@pytest.mark.parametrize(
+    ("freedom", "value"),  # of printed tables
+    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (19, 2.0930), (29, 2.0452), (120, 1.9799), (1999, 1.9612)],
+)
+def test_the_quantile_of_t_is_that_of_the_tables(freedom: int, value: float) -> None:
+    assert t_quantile(freedom) == pytest.approx(value, abs=5e-5)
+
+
+def test_one_model_twice_is_told_apart_in_five_of_a_hundred_pairs_at_most_even_with_twenty_clusters() -> None:
+    random = np.random.default_rng(5)
+    told, pairs = 0, 1000
+    for _ in range(pairs):
+        of_row = np.repeat(np.arange(20), random.integers(1, 5, 20))
+        differences = random.normal(0, 1, 20)[of_row] + random.normal(0, 1, len(of_row))
+        names = [str(name) for name in of_row]
+        interval = paired_bootstrap(np.zeros(len(of_row)), differences, clusters=names, draws=500)
+        told += interval.low > 0 or interval.high < 0
+    assert told / pairs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / pairs)  # two standard errors of the simulation
