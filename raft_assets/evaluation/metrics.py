@@ -45,7 +45,7 @@ def scores(answer: ModelAnswer) -> list[Score]:
     for abstaining, else 0.
     """
     values = {
-        **{name: _quality(answer, metric) for name, metric in _COMPARISONS.items()},
+        **{name: _quality(answer, metric) for name, metric in COMPARISONS.items()},
         "abstained_right": float(answer.status == "ok" and answer.abstained != answer.answerable),
         "well_formed": float(answer.status == "ok" and answer.well_formed),
         **_quote_metrics(answer),
@@ -112,7 +112,8 @@ def chrf(answer: str, golden: str) -> float:
 
 
 _BLEU, _CHRF = BLEU(effective_order=True), CHRF()
-_COMPARISONS: Mapping[str, Callable[[str, str], float]] = {
+# those that compare the final answer with a golden one
+COMPARISONS: Mapping[str, Callable[[str, str], float]] = {
     "token_f1": token_f1,
     "exact_match": exact_match,
     "rouge_1": rouge_1,

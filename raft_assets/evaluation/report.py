@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from raft_assets.calls.requests import Tally
 from raft_assets.evaluation.examples import Sample, choose
-from raft_assets.evaluation.metrics import METRICS, METRICS_VERSION, scores
+from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, scores
 from raft_assets.evaluation.plots import histogram, interval_bars, line
 from raft_assets.evaluation.statistics import Interval
 from raft_assets.evaluation.summary import ARMS, SOURCES, score_frame, summarize
@@ -40,7 +40,11 @@ ARM_TITLES = {
 METRIC_TITLES = {
     "token_f1": "Token F1",
     "exact_match": "Exact match",
+    "rouge_1": "ROUGE-1",
+    "rouge_2": "ROUGE-2",
     "rouge_l": "ROUGE-L",
+    "bleu": "BLEU",
+    "chrf": "chrF",
     "abstained_right": "Abstained rightly",
     "well_formed": "Well formed",
     "quote_verbatim": "Quotes verbatim",
@@ -49,7 +53,7 @@ METRIC_TITLES = {
 }
 # metrics that repeat another one in an arm: where no document holds the answer, abstaining is all that counts, and
 # without documents there is nothing to abstain from
-REPEATED = {"distractors_only": {"token_f1", "exact_match", "rouge_l"}, "closed_book": {"abstained_right"}}
+REPEATED = {"distractors_only": set(COMPARISONS), "closed_book": {"abstained_right"}}
 GUARD_TITLES = {"format": "Format", "abstention": "Abstention"}
 MODELS = ("baseline", "student")
 MOST_ROWS = 200  # of a list that grows with the corpus; the lake holds the rest
