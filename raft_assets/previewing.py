@@ -108,7 +108,8 @@ def preview_rows(
     )
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     accepted = [pair for pair in pairs if pair.accepted]
-    rows = list(Assembly(accepted, by_id, pool, _all_trained(accepted), settings.dataset).rows())
+    of_question = {pair.question_id: pair for pair in accepted}
+    rows = list(Assembly(of_question, pool, _all_trained(accepted), settings.dataset).rows())
     return Preview(
         by_id,
         rows,

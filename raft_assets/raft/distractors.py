@@ -4,6 +4,7 @@ A pick depends on the seed, the question and the pool's texts, never on an order
 its share of picks.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from raft_assets.raft.identity import digest
-from raft_assets.raft.kinship import overlap
+from raft_assets.raft.kinship import kin_groups, overlap, place_of
+from raft_assets.raft.shelf import Shelf
 from raft_assets.raft.similarity import Shingles, holds_phrase, jaccard, shingles
 from raft_assets.raft.tables import Chunk
 
@@ -25,25 +27,27 @@ HARD_DEPTH = 256  # nearest chunks that are considered as hard negatives
 DRAWN_POINTS = 32  # places of the ring that a question draws; what is still missing is looked for from the last one on
 LONGEST_WALK = 4096  # places; a pick that finds no more until there gives fewer
 BLOCK_CELLS = 1 << 24  # cosines of one matrix product, 64 MB
-CACHED_TEXTS = 1 << 14  # chunks whose shingles are kept at hand
+CACHED_TEXTS = 1 << 12  # chunks whose shingles are kept at hand
 
 
 class Pool:
     """The chunks that distractors are picked from, prepared once for any number of picks.
 
     `vectors` (chunk id to unit vector) are needed for hard negatives only. `near_duplicate` is the Jaccard similarity
-    from which two chunks count as the same. Memory follows the number of chunks; the time of a random pick doesn't.
+    from which two chunks count as the same. The chunks stand in a file: memory holds their ids and places on the ring,
+    and the time of a random pick doesn't depend on their number.
     """
 
     def __init__(
-        self, chunks: Iterable[Chunk], *, vectors: Mapping[str, Vector] | None = None, near_duplicate: float = 0.8
+        self,
+        chunks: Iterable[Chunk],
+        *,
+        vectors: Mapping[str, Vector] | None = None,
+        near_duplicate: float = 0.8,
     ) -> None:
-        chunks = tuple(chunks)
-        self._texts = {chunk.chunk_id: chunk.text for chunk in chunks}
-        self._passages = {chunk.chunk_id: chunk.passage for chunk in chunks}
-        self._spans = {chunk.chunk_id: (chunk.doc_id, chunk.start, chunk.end) for chunk in chunks}
-        self._ids = sorted(self._texts)
-        self._position = {name: position for position, name in enumerate(self._ids)}
+        self.chunks: Mapping[str, Chunk] = Shelf(Chunk, chunks, lambda chunk: chunk.chunk_id)
+        self.group_of = kin_groups(self.chunks, self.chunks, near_duplicate)  # those without kin are left out
+        self._ids = sorted(self.chunks)
         self._near_duplicate = near_duplicate
         self._ring, self._owners = _ring(self._ids)
         self._vectors = None if vectors is None else np.array([vectors[name] for name in self._ids], np.float32)
@@ -53,7 +57,7 @@ class Pool:
 
     def near(self, chunk_id: str) -> Iterator[str]:
         """At most HARD_DEPTH chunks, nearest by cosine first, without those so near that they say the same."""
-        position = self._position[chunk_id]
+        position = bisect_left(self._ids, chunk_id)
         if position not in self._nearest:
             self._find_nearest(position)
         return (self._ids[neighbour] for neighbour in self._nearest[position])
@@ -71,16 +75,20 @@ class Pool:
 
     def are_alike(self, one: str, other: str) -> bool:
         """Whether two chunks are the same text or near-duplicates, or share text of one document."""
-        if one == other or overlap(self._spans[one], self._spans[other]):
+        if one == other:
             return True
-        return jaccard(self._shingles(one), self._shingles(other)) >= self._near_duplicate
+        if self.group_of.get(one, one) != self.group_of.get(other, other):
+            return False
+        # a group hangs together over several links: its ends may be unlike
+        is_same_text = overlap(place_of(self.chunks[one]), place_of(self.chunks[other]))
+        return is_same_text or jaccard(self._shingles(one), self._shingles(other)) >= self._near_duplicate
 
     def holds(self, chunk_id: str, answer: str) -> bool:
         """Whether the answer stands in the chunk word for word; never for an answer of stop words alone."""
-        return holds_phrase(self._passages[chunk_id], answer)
+        return holds_phrase(self.chunks[chunk_id].passage, answer)
 
     def _shingles_of(self, chunk_id: str) -> Shingles:
-        return shingles(self._texts[chunk_id])
+        return shingles(self.chunks[chunk_id].text)
 
     def _find_nearest(self, position: int) -> None:
         """Fills in the neighbours of all chunks in the position's block: rows will ask for most of them anyway."""
@@ -135,16 +143,18 @@ def _candidates(pool: Pool, kind: Kind, oracle_chunk_id: str, seed: int, questio
     yield from pool.at_random(seed, question_id)
 
 
-def _ring(ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+def _ring(ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
     """Four places of every id on a ring of 2**64, sorted, and whose each place is (consistent hashing).
 
     The next place behind a random point belongs to a new id as often as to any other, and only where that id is next
     does a draw change.
     """
-    hashes = b"".join(bytes.fromhex(digest("ring", name)) for name in ids)
+    hashes = bytearray()
+    for name in ids:
+        hashes += bytes.fromhex(digest("ring", name))
     places = np.frombuffer(hashes, ">u8").astype(np.uint64)
     order = np.argsort(places, kind="stable")
-    return places[order], order // 4
+    return places[order], (order // 4).astype(np.int32)
 
 
 def _points(seed: int, question_id: str) -> Iterator[np.uint64]:

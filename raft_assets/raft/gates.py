@@ -344,7 +344,8 @@ def _near_duplicates(ranked: Sequence[_Case], settings: QuestionSettings) -> set
     by_id = {case.question_id: case for case in ranked}
     neighbours: dict[str, set[str]] = defaultdict(set)
     texts = {name: case.draft.question for name, case in by_id.items()}
-    for one, other in near_duplicate_pairs(texts, settings.near_duplicate, SEED, length=QUESTION_SHINGLE_WORDS):
+    alike = near_duplicate_pairs(texts, texts.__getitem__, settings.near_duplicate, SEED, length=QUESTION_SHINGLE_WORDS)
+    for one, other in alike:
         if _asks_for_the_same(by_id[one], by_id[other]):
             neighbours[one].add(other)
             neighbours[other].add(one)

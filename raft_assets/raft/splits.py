@@ -9,11 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from raft_assets.errors import DataError
 from raft_assets.raft.identity import draw, short
-from raft_assets.raft.kinship import kin_groups
 from raft_assets.raft.similarity import connected
 from raft_assets.raft.tables import Chunk, QAPair, Split
 from raft_assets.settings import DatasetSettings
@@ -24,6 +23,13 @@ UNIT_NAMES: Sequence[UnitName] = ("document", "section", "chunk")
 PRECEDENCE: Sequence[Split] = ("eval", "valid", "train")  # what evaluates is kept where two splits claim the same text
 _SPLIT_OF_NAME: Mapping[str, Split] = {split: split for split in PRECEDENCE}
 LEAST_TRAIN = 0.5  # of its share of the rows; a unit that leaves training less is too coarse
+
+
+class Asked(NamedTuple):
+    """What a split needs to know of an accepted pair."""
+
+    chunk_id: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -39,23 +45,28 @@ class SplitPlan:
     register: Mapping[str, str]
     dropped: Mapping[str, int]
 
-    def split_of(self, pair: QAPair) -> Split | None:
+    def split_of(self, pair: Asked | QAPair) -> Split | None:
         """The split of an accepted pair's row, None where it is dropped."""
         return None if self.reason_to_drop(pair) else self.splits[pair.chunk_id]
 
-    def reason_to_drop(self, pair: QAPair) -> str:
+    def reason_to_drop(self, pair: Asked | QAPair) -> str:
         """Why an accepted pair becomes no row; empty where it does."""
         if pair.chunk_id in self.removed:
             return self.removed[pair.chunk_id]
         return "cloze_in_eval" if pair.kind == "cloze" and self.splits[pair.chunk_id] == "eval" else ""
 
 
+class _Section(NamedTuple):
+    doc_id: str
+    heading: str
+
+
 @dataclass(frozen=True)
 class _Corpus:
     """What a plan is made of, whatever its unit; all pairs are accepted ones."""
 
-    chunks: Mapping[str, Chunk]  # those that a pair was asked of
-    pairs: Sequence[QAPair]
+    chunks: Mapping[str, _Section]  # those that a pair was asked of, and where they stand
+    pairs: Sequence[Asked]
     group_of: Mapping[str, str]  # chunk id to the name of its kin's group; the others are alone
     golden: frozenset[str]  # with kin
     settings: DatasetSettings
@@ -67,18 +78,20 @@ class _Corpus:
 
 def assign_splits(
     pairs: Iterable[QAPair],
-    chunks: Iterable[Chunk],
+    chunks: Mapping[str, Chunk],
+    *,
+    group_of: Mapping[str, str],
     golden_chunk_ids: AbstractSet[str],
     settings: DatasetSettings,
     register: Mapping[str, str],
 ) -> SplitPlan:
     """The split of every chunk that an accepted pair was asked of.
 
-    Units in the register stay where they are, and so does the kind of unit while every split has rows. Raises DataError
-    where the pairs are too few for training and evaluation.
+    `group_of` names the kin's group of chunks that have kin. Units in the register stay where they are, and so does the
+    kind of unit while every split has rows. Raises DataError where the pairs are too few for training and evaluation.
     """
-    corpus = _corpus(pairs, chunks, golden_chunk_ids, settings)
-    registered = _unit_name_of(register, corpus.chunks.values())
+    corpus = _corpus(pairs, chunks, group_of, golden_chunk_ids, settings)
+    registered = _unit_name_of(register, corpus.chunks)
     for name in UNIT_NAMES[UNIT_NAMES.index(registered or "document") :]:
         plan = _plan(corpus, name, register)
         rows = Counter(plan.split_of(pair) for pair in corpus.pairs)
@@ -95,29 +108,42 @@ def assign_splits(
 
 
 def _corpus(
-    pairs: Iterable[QAPair], chunks: Iterable[Chunk], golden_chunk_ids: AbstractSet[str], settings: DatasetSettings
+    pairs: Iterable[QAPair],
+    chunks: Mapping[str, Chunk],
+    group_of: Mapping[str, str],
+    golden_chunk_ids: AbstractSet[str],
+    settings: DatasetSettings,
 ) -> _Corpus:
-    accepted = [pair for pair in pairs if pair.accepted]
-    by_id = {chunk.chunk_id: chunk for chunk in chunks}
-    groups = kin_groups(by_id.values(), settings.near_duplicate, settings.seed)
-    group_of = {chunk_id: min(group) for group in groups for chunk_id in group}
-    asked = {pair.chunk_id: by_id[pair.chunk_id] for pair in accepted}
+    sections: dict[_Section, _Section] = {}  # each once, however many chunks it has
+    asked: dict[str, _Section] = {}
+    accepted: list[Asked] = []
+    for pair in pairs:
+        if pair.accepted:
+            accepted.append(Asked(pair.chunk_id, pair.kind))
+            if pair.chunk_id not in asked:
+                chunk = chunks[pair.chunk_id]
+                section = _Section(chunk.doc_id, chunk.heading)
+                asked[pair.chunk_id] = sections.setdefault(section, section)
     corpus = _Corpus(asked, accepted, group_of, frozenset(), settings)
     return replace(corpus, golden=corpus.with_kin(golden_chunk_ids))
 
 
-def _unit(chunk: Chunk, name: UnitName) -> str:
-    if name == "document":
-        return f"document:{chunk.doc_id}"
-    if name == "section":
-        return f"section:{short('section', chunk.doc_id, chunk.heading)}"
-    return f"chunk:{chunk.chunk_id}"
+def _units(chunks: Mapping[str, _Section], name: UnitName) -> dict[str, str]:
+    """Chunk id to its unit."""
+    if name == "chunk":
+        return {chunk_id: f"chunk:{chunk_id}" for chunk_id in chunks}
+    unit_of = {section: _unit(section, name) for section in set(chunks.values())}
+    return {chunk_id: unit_of[section] for chunk_id, section in chunks.items()}
 
 
-def _unit_name_of(register: Mapping[str, str], chunks: Iterable[Chunk]) -> UnitName | None:
+def _unit(section: _Section, name: UnitName) -> str:
+    return f"document:{section.doc_id}" if name == "document" else f"section:{short('section', *section)}"
+
+
+def _unit_name_of(register: Mapping[str, str], chunks: Mapping[str, _Section]) -> UnitName | None:
     """The kind of unit of which the register knows one of the chunks'; None where it knows none."""
-    known = {name for chunk in chunks for name in UNIT_NAMES if _unit(chunk, name) in register}
-    return next((name for name in UNIT_NAMES if name in known), None)
+    known = (name for name in UNIT_NAMES if not register.keys().isdisjoint(_units(chunks, name).values()))
+    return next(known, None)
 
 
 def _fits(rows: Mapping[Split | None, int], settings: DatasetSettings) -> bool:
@@ -134,7 +160,7 @@ def _fits(rows: Mapping[Split | None, int], settings: DatasetSettings) -> bool:
 
 def _plan(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> SplitPlan:
     """A plan with units of one kind, whatever its splits get."""
-    unit_of = {chunk_id: _unit(chunk, name) for chunk_id, chunk in corpus.chunks.items()}
+    unit_of = _units(corpus.chunks, name)
     blocks = list(_blocks(_merged(corpus, unit_of), _registered(corpus, name, register)))
     block_of = {unit: block.name for block in blocks for unit in block.units}
     units = {chunk_id: block_of[unit] for chunk_id, unit in unit_of.items()}
@@ -180,12 +206,12 @@ def _merged(corpus: _Corpus, unit_of: Mapping[str, str]) -> list[set[str]]:
 
 def _registered(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> dict[str, Split]:
     """The splits of units that have one already, of their own or from the larger unit that they are part of."""
-    names = UNIT_NAMES[UNIT_NAMES.index(name) :: -1]
     found: dict[str, Split] = {}
-    for chunk in corpus.chunks.values():
-        known = (register.get(_unit(chunk, larger), "") for larger in names)
-        if split := next((_SPLIT_OF_NAME[entry] for entry in known if entry in _SPLIT_OF_NAME), None):
-            found[_unit(chunk, name)] = split
+    own = _units(corpus.chunks, name)
+    for larger in UNIT_NAMES[: UNIT_NAMES.index(name) + 1]:  # the finest entry counts
+        for chunk_id, unit in _units(corpus.chunks, larger).items():
+            if split := _SPLIT_OF_NAME.get(register.get(unit, "")):
+                found[own[chunk_id]] = split
     return found
 
 
@@ -273,9 +299,10 @@ def _removals(corpus: _Corpus, splits: Mapping[str, Split]) -> Iterator[tuple[st
     """Chunks whose rows must go, with the reason: what golden questions ask for, and what another split has as well."""
     claims: dict[str, set[Split]] = defaultdict(set)
     for chunk_id, split in splits.items():
-        claims[corpus.group_of.get(chunk_id, chunk_id)].add(split)
+        if chunk_id in corpus.group_of:
+            claims[corpus.group_of[chunk_id]].add(split)
     for chunk_id, split in splits.items():
         if split != "eval" and chunk_id in corpus.golden:
             yield chunk_id, "golden_evidence"
-        elif split != min(claims[corpus.group_of.get(chunk_id, chunk_id)], key=PRECEDENCE.index):
+        elif chunk_id in corpus.group_of and split != min(claims[corpus.group_of[chunk_id]], key=PRECEDENCE.index):
             yield chunk_id, "near_duplicate_in_other_split"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from raft_assets.errors import DataError
 from raft_assets.raft.chunking import chunk_document
 from raft_assets.raft.contract import ABSTAINING_ANSWER, ABSTENTION
-from raft_assets.raft.dataset import Assembly, assemble, leaks
+from raft_assets.raft.dataset import Assembly, LeakCheck, LeaksError, assemble, without_leaks
 from raft_assets.raft.similarity import holds_phrase
-from raft_assets.raft.tables import Chunk, QAPair, RaftRow
+from raft_assets.raft.tables import Chunk, GoldenQuestion, QAPair, RaftRow
 from raft_assets.settings import ChunkSettings, DatasetSettings
 from raft_assets_tests.raft.builders import a_chunk, a_corpus, a_golden_question, a_pair, pairs_of, prose
 from raft_assets_tests.raft.test_chunking import markdown
@@ -41,6 +41,15 @@ def assembled(
         configured,
         register or {},
     )
+
+
+def leaks(
+    rows: list[RaftRow], golden: list[GoldenQuestion], chunks: list[Chunk], configured: DatasetSettings
+) -> dict[str, list[str]]:
+    check = LeakCheck(golden, configured)
+    for row in rows:
+        check.see(row)
+    return check.found({chunk.chunk_id: chunk for chunk in chunks})
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +279,16 @@ def test_clean_rows_have_no_leak_of_any_kind(rows: list[RaftRow]) -> None:
 def test_a_planted_leak_is_found(kind: str, plant: Callable[[list[RaftRow]], RaftRow], rows: list[RaftRow]) -> None:
     found = leaks([*rows, plant(rows)], [a_golden_question("golden")], CORPUS + OTHERS, SMALL)
     assert len(found[kind]) == 1
+
+
+def test_rows_pass_as_they_come_and_a_leak_is_an_error_behind_the_last(rows: list[RaftRow]) -> None:
+    by_id = {chunk.chunk_id: chunk for chunk in CORPUS}
+    assert list(without_leaks(rows, [], by_id, SMALL)) == rows
+    planted = PLANTS["eval_oracle_in_training"](rows)
+    passing = without_leaks([*rows, planted], [], by_id, SMALL)
+    assert [next(passing) for _ in range(len(rows) + 1)] == [*rows, planted]
+    with pytest.raises(LeaksError, match=r"leaks into training \(eval_oracle_in_training\): nothing was written"):
+        next(passing)
 
 
 def test_a_near_duplicate_across_splits_is_found(rows: list[RaftRow]) -> None:

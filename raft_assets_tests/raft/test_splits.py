@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.errors import DataError
+from raft_assets.raft.kinship import kin_groups
 from raft_assets.raft.splits import SplitPlan, assign_splits
 from raft_assets.raft.tables import Chunk, QAPair
 from raft_assets.settings import DatasetSettings
@@ -23,7 +24,15 @@ def plan_of(
     golden: frozenset[str] = frozenset(),
     register: dict[str, str] | None = None,
 ) -> SplitPlan:
-    return assign_splits(pairs_of(chunks) if pairs is None else pairs, chunks, golden, settings, register or {})
+    by_id = {chunk.chunk_id: chunk for chunk in chunks}
+    return assign_splits(
+        pairs_of(chunks) if pairs is None else pairs,
+        by_id,
+        group_of=kin_groups(by_id, by_id, settings.near_duplicate),
+        golden_chunk_ids=golden,
+        settings=settings,
+        register=register or {},
+    )
 
 
 def rows_per_split(plan: SplitPlan, pairs: list[QAPair]) -> Counter[str | None]:

@@ -28,7 +28,8 @@ from raft_assets.progress import log_progress
 from raft_assets.raft.contract import CONTRACT_VERSION
 from raft_assets.raft.datacard import CARD_FILE, CARD_RECORD, CARD_VERSION, MANIFEST_FILE, render_card
 from raft_assets.raft.datacard import data_card as describe_dataset
-from raft_assets.raft.dataset import DATASET_VERSION, assemble, leaks
+from raft_assets.raft.dataset import DATASET_VERSION, LeaksError, assemble, without_leaks
+from raft_assets.raft.distractors import Vector
 from raft_assets.raft.files import PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FILE, domain_folder
 from raft_assets.raft.formats import FORMATS_VERSION, training_lines, training_stats
 from raft_assets.raft.gates import GATES_VERSION
@@ -192,32 +193,30 @@ def qa_dataset(
     """
     domain = context.partition_key
     settings = models.settings(domain).values.dataset
-    table, golden = (
-        list(lake.rows("chunks", domain, Chunk)),
-        list(lake.rows("golden_questions", domain, GoldenQuestion)),
-    )
-    index = read_index(lake, domain)
+    golden = list(lake.rows("golden_questions", domain, GoldenQuestion))
     # other shares or another seed ask for other splits; anything else leaves every unit where it is
     drawn_by = settings.model_dump(mode="json", include={"seed", "eval_share", "valid_share"})
     splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
     register = splits["register"] if splits.get("drawn_by") == drawn_by else {}
     assembly = assemble(
-        (pair for pair in lake.rows("qa_pairs", domain, QAPair) if pair.accepted),
-        table,
-        dict(zip(index.chunk_ids, index.vectors, strict=True)),
+        lake.rows("qa_pairs", domain, QAPair),
+        lake.rows("chunks", domain, Chunk),
+        read_vectors(lake, domain) if settings.distractor_kind == "hard" else None,
         golden,
         settings,
         register,
     )
-    found = leaks(assembly.rows(), golden, table, settings)
-    yield dg.AssetCheckResult(
-        check_name=LEAK_SPEC.name,
-        passed=not any(found.values()),
-        metadata={kind: f"{len(examples)} {', '.join(examples[:5])}" for kind, examples in found.items()},
-    )
-    if leaking := [kind for kind, examples in found.items() if examples]:
-        raise dg.Failure(f"Evaluation leaks into training ({', '.join(leaking)}): nothing was written. Report this.")
-    written = lake.write("qa_dataset", domain, assembly.rows())
+    rows = without_leaks(assembly.rows(), golden, assembly.chunks, settings)
+    try:
+        written = lake.write("qa_dataset", domain, rows)
+    except LeaksError as error:
+        yield dg.AssetCheckResult(
+            check_name=LEAK_SPEC.name,
+            passed=False,
+            metadata={kind: f"{len(finds)} {', '.join(finds[:5])}" for kind, finds in error.found.items()},
+        )
+        raise dg.Failure(str(error)) from error
+    yield dg.AssetCheckResult(check_name=LEAK_SPEC.name, passed=True)
     summary = assembly.summary
     record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by}
     lake.write_record("splits", domain, record | {name: summary[name] for name in ("unit", "dropped")})
@@ -360,3 +359,9 @@ def read_index(lake: Lake, domain: str) -> Index:
     """The domain's chunks with their vectors."""
     table = list(lake.rows("chunk_embeddings", domain, ChunkEmbedding))
     return Index([row.chunk_id for row in table], np.array([row.vector for row in table], np.float32))
+
+
+def read_vectors(lake: Lake, domain: str) -> dict[str, Vector]:
+    """The domain's chunks with their vectors at length 1."""
+    index = read_index(lake, domain)
+    return dict(zip(index.chunk_ids, index.vectors, strict=True))
