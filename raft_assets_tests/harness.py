@@ -107,6 +107,21 @@ class Project:
             wanted = with_upstream(graph, keys) if keys else assets_in_order(graph)
             return materialize(defs, instance, domain, wanted, force=force, command="test")
 
+    def materialize_only(self, domain: str, asset: str) -> bool:
+        """Materializes one asset, whatever state it and its inputs have, as a click on it in the UI does."""
+        with self.instance() as instance:
+            return materialize(definitions(), instance, domain, [dg.AssetKey(asset)], force=True, command="test")
+
+    def failed_check(self, asset: str, check: str) -> dict[str, str]:
+        """Metadata of the asset's check. Fails unless it is a blocking one that didn't pass."""
+        key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+        with self.instance() as instance:
+            found = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+        assert found.event is not None
+        evaluation = found.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
+        assert (evaluation.passed, evaluation.blocking) == (False, True)
+        return {kind: str(value.value) for kind, value in evaluation.metadata.items()}
+
     def states(self, domain: str) -> dict[str, AssetState]:
         """State of every asset of the domain, after a look."""
         with self.instance() as instance:

@@ -146,7 +146,10 @@ class LeaksError(DataError):
     def __init__(self, found: Mapping[str, Sequence[str]]) -> None:
         self.found = found
         kinds = ", ".join(kind for kind, finds in found.items() if finds)
-        super().__init__(f"Evaluation leaks into training ({kinds}): nothing was written. Report this.")
+        super().__init__(
+            f"Evaluation leaks into training ({kinds}): nothing was written. Materialize qa_dataset anew (--force); "
+            "where that doesn't help, report it."
+        )
 
 
 def without_leaks(

@@ -1,10 +1,14 @@
 """RAFT rows as the lineage makes them: what a leak stops, and what stays where it is from run to run."""
 
-import dagster as dg
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
 
 from raft_assets.raft.tables import Chunk, QAPair, RaftRow
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
+from raft_assets_tests.raft.builders import a_golden_question
 
 AFTER_ROWS = ("training_files", "data_card", "finetuned_model", "baseline_answers", "student_answers", "eval_report")
 
@@ -36,15 +40,75 @@ def test_a_question_on_both_sides_stops_the_run_before_anything_is_written(copie
     assert copied.lake.read_record("splits", SMALL) == register
     assert {name: copied.runs_of(name, SMALL) for name in AFTER_ROWS} == before
     assert copied.states(SMALL)["qa_dataset"].state == "failed"
-    check = dg.AssetCheckKey(dg.AssetKey("qa_dataset"), "splits_share_nothing")
-    with copied.instance() as instance:
-        found = instance.event_log_storage.get_latest_asset_check_execution_by_key([check])[check]
-    assert found.event is not None
-    evaluation = found.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
-    assert (evaluation.passed, evaluation.blocking) == (False, True)
-    said = {kind: str(value.value) for kind, value in evaluation.metadata.items()}
+    said = copied.failed_check("qa_dataset", "splits_share_nothing")
     assert said.pop("question_in_several_splits").startswith("1 ")
     assert set(said.values()) == {"0 "}
+
+
+@dataclass
+class Planted:
+    """The domain's tables with a leak: one row of each side, and what is changed besides."""
+
+    project: Project
+
+    def __post_init__(self) -> None:
+        self.rows = rows_of(self.project)
+        self.trained = next(row for row in self.rows if row.split == "train" and row.has_oracle)
+        self.evaluated = next(row for row in self.rows if row.split == "eval")
+        self.chunks = list(self.project.lake.rows("chunks", SMALL, Chunk))
+
+    def change(self, **values: object) -> None:
+        """Gives the training row other values."""
+        self.rows[self.rows.index(self.trained)] = self.trained.model_copy(update=values)
+
+    def show(self, chunk_id: str) -> None:
+        """Puts the chunk in the place of the training row's first distractor."""
+        shown = list(self.trained.document_chunk_ids)
+        shown[0 if self.trained.oracle_index else 1] = chunk_id
+        self.change(document_chunk_ids=shown)
+
+    def copy_of_oracle(self) -> str:
+        """A further chunk that says what the evaluation row's oracle says, in another document."""
+        oracle = next(chunk for chunk in self.chunks if chunk.chunk_id == self.evaluated.chunk_id)
+        copy = {"chunk_id": "copy", "doc_id": "other", "text": f"{oracle.text} Or so."}
+        self.project.lake.write("chunks", SMALL, [*self.chunks, oracle.model_copy(update=copy)])
+        return "copy"
+
+    def hold_out(self) -> None:
+        """A golden question that came after the rows, about a chunk that is trained on."""
+        golden = a_golden_question(self.trained.chunk_id)
+        self.project.lake.write("golden_questions", SMALL, [golden])
+
+
+LEAKS: dict[str, tuple[str, Callable[[Planted], None]]] = {
+    "the same document": ("unit_in_several_splits", lambda tables: tables.change(unit=tables.evaluated.unit)),
+    "the same chunk": ("kin_in_several_splits", lambda tables: tables.change(chunk_id=tables.evaluated.chunk_id)),
+    "a near-duplicate chunk": (
+        "kin_in_several_splits", lambda tables: tables.change(chunk_id=tables.copy_of_oracle())
+    ),
+    "the same question": (
+        "question_in_several_splits", lambda tables: tables.change(question=f"{tables.evaluated.question.upper()} ..."),
+    ),
+    "an oracle as distractor": ("eval_oracle_in_training", lambda tables: tables.show(tables.evaluated.chunk_id)),
+    "a near-duplicate of an oracle as distractor": (
+        "eval_oracle_in_training", lambda tables: tables.show(tables.copy_of_oracle()),
+    ),
+    "golden evidence": ("golden_evidence_in_training", Planted.hold_out),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "plant"), LEAKS.values(), ids=LEAKS.keys())
+def test_rows_that_leak_by_whatever_way_are_never_trained_on(
+    kind: str, plant: Callable[[Planted], None], copied: Project
+) -> None:
+    tables = Planted(copied)
+    plant(tables)
+    copied.lake.write("qa_dataset", SMALL, tables.rows)
+    before = (copied.lake.path("training_files", SMALL, "") / "train.jsonl").read_bytes()
+    assert not copied.materialize_only(SMALL, "training_files")
+    said = copied.failed_check("training_files", "training_shares_nothing_with_evaluation")
+    assert not said[kind].startswith("0 ")
+    assert (copied.lake.path("training_files", SMALL, "") / "train.jsonl").read_bytes() == before
 
 
 def test_documents_stay_where_they_are_until_other_shares_are_asked_for(copied: Project) -> None:

@@ -40,6 +40,7 @@ from raft_assets.raft.questions import QUESTIONS_VERSION
 from raft_assets.raft.reading import documents_of
 from raft_assets.raft.retrieval import Index
 from raft_assets.raft.reviews import parse_reviews
+from raft_assets.raft.shelf import Shelf
 from raft_assets.raft.tables import (
     Chunk,
     ChunkEmbedding,
@@ -54,7 +55,7 @@ from raft_assets.raft.versions import CODE_VERSIONS
 from raft_assets.rebuilding import manifest_of
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
-from raft_assets.settings import Role
+from raft_assets.settings import DatasetSettings, Role
 
 EVIDENCE_SPEC = dg.AssetCheckSpec(
     "evidence_was_found", asset="golden_questions", description="Every evidence string stands in its document."
@@ -75,6 +76,12 @@ LEAK_SPEC = dg.AssetCheckSpec(
     asset="qa_dataset",
     blocking=True,
     description="No chunk, near-duplicate, question or evaluation oracle crosses from evaluation into training.",
+)
+HELD_OUT_SPEC = dg.AssetCheckSpec(
+    "training_shares_nothing_with_evaluation",
+    asset="training_files",
+    blocking=True,
+    description="The same of the rows as they stand now, and of the golden questions as they are now.",
 )
 
 
@@ -210,11 +217,7 @@ def qa_dataset(
     try:
         written = lake.write("qa_dataset", domain, rows)
     except LeaksError as error:
-        yield dg.AssetCheckResult(
-            check_name=LEAK_SPEC.name,
-            passed=False,
-            metadata={kind: f"{len(finds)} {', '.join(finds[:5])}" for kind, finds in error.found.items()},
-        )
+        yield _leaking(LEAK_SPEC, error)
         raise dg.Failure(str(error)) from error
     yield dg.AssetCheckResult(check_name=LEAK_SPEC.name, passed=True)
     summary = assembly.summary
@@ -242,8 +245,8 @@ def qa_dataset(
     owners=["team:raft"],
     tags={"stage": "dataset"},
     code_version=f"{FORMATS_VERSION}.{CONTRACT_VERSION}",
-    deps=[qa_dataset, settings_key("student"), settings_key("prompt"), settings_key("training_files")],
-    check_specs=[FIT_SPEC],
+    deps=[chunks, golden_questions, qa_dataset, *map(settings_key, ("student", "prompt", "training_files"))],
+    check_specs=[HELD_OUT_SPEC, FIT_SPEC],
 )
 def training_files(
     context: dg.AssetExecutionContext, lake: Lake, models: Models
@@ -258,6 +261,12 @@ def training_files(
     def rows_of(split: Split) -> Iterator[RaftRow]:
         return (row for row in lake.rows("qa_dataset", domain, RaftRow) if row.split == split)
 
+    try:
+        check_held_out(lake, domain, settings.dataset)
+    except LeaksError as error:
+        yield _leaking(HELD_OUT_SPEC, error)
+        raise dg.Failure(str(error)) from error
+    yield dg.AssetCheckResult(check_name=HELD_OUT_SPEC.name, passed=True)
     stats = {split: training_stats(rows_of(split), settings, tokenizer) for split in TRAINED_SPLITS}
     too_long = [name for counted in stats.values() for name in counted.too_long]
     fails = limits.too_long == "error"
@@ -353,6 +362,25 @@ def data_card(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> 
             "limits": dg.MetadataValue.md("\n".join(f"- {limit}" for limit in card["limits"])),
         },
     )
+
+
+def _leaking(spec: dg.AssetCheckSpec, error: LeaksError) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=spec.name,
+        passed=False,
+        metadata={kind: f"{len(finds)} {', '.join(finds[:5])}" for kind, finds in error.found.items()},
+    )
+
+
+def check_held_out(lake: Lake, domain: str, settings: DatasetSettings) -> None:
+    """Raises LeaksError where the domain's rows share anything between evaluation and training.
+
+    Rows that were changed by hand, and golden questions that came after the rows, are found before they train a model.
+    """
+    passages = Shelf(Chunk, lake.rows("chunks", domain, Chunk), lambda chunk: chunk.chunk_id)
+    golden = list(lake.rows("golden_questions", domain, GoldenQuestion))
+    for _ in without_leaks(lake.rows("qa_dataset", domain, RaftRow), golden, passages, settings):
+        pass
 
 
 def read_index(lake: Lake, domain: str) -> Index:
