@@ -7,17 +7,14 @@ Both run the lineage to its dataset in a temporary project first. Every figure i
 """
 
 import argparse
-import os
 import resource
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from project import REPOSITORY, materialized
 
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.reader.read import Reader
@@ -35,7 +32,6 @@ from raft_assets.raft.tables import Chunk, GoldenQuestion, QAPair, RaftRow
 from raft_assets.resources.lake import Lake
 from raft_assets.settings import DatasetSettings, DomainSettings, EvaluationSettings, Workplace
 
-REPOSITORY = Path(__file__).parents[1]
 PLOTS = REPOSITORY / "docs" / "images"
 ALL = 10**9
 SIZES = (0, 25, 50, 100, 200, ALL)  # training rows
@@ -52,23 +48,12 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, help="a folder of documents")
     folder = parser.parse_args().folder
     with tempfile.TemporaryDirectory() as project:
-        place = _materialized(Path(project), folder)
+        place = materialized(Path(project), folder, "qa_dataset")
         encoder = Encoder.load(place.encoder_folder, hf_home=place.huggingface_home)
         if folder:
             _before_and_after(place, encoder)
         else:
             _learning_curve(place, encoder)
-
-
-def _materialized(project: Path, folder: Path | None) -> Workplace:
-    """A project with the shipped domains, or with the folder as its only one, after `raft run --select qa_dataset`."""
-    shutil.copytree(folder or REPOSITORY / "data", project / "data" / (folder.name if folder else ""))
-    shutil.copytree(REPOSITORY / "presets", project / "presets")
-    shutil.copy(REPOSITORY / "workspace.yaml", project)
-    variables = {"RAFT_PROJECT": str(project), "RAFT_PROVIDER": "embedded"}
-    command = [sys.executable, "-m", "raft_assets.cli.main", "run", "--all", "--select", "qa_dataset"]
-    subprocess.run(command, env=os.environ | variables, check=True, stdout=subprocess.DEVNULL)
-    return Workplace.load(project, variables)
 
 
 def _before_and_after(place: Workplace, encoder: Encoder) -> None:

@@ -7,7 +7,8 @@ from raft_assets.embedded.teacher.reading import prose_of
 
 __all__ = ["TEACHER_VERSION", "AskedQuestion", "ask"]
 
-TEACHER_VERSION = "2"  # what determines the questions; part of a stored call's identity
+FALL_BACKS = 2
+TEACHER_VERSION = "3"  # what determines the questions; part of a stored call's identity
 
 
 def ask(chunk: str, *, count: int) -> list[AskedQuestion]:
@@ -16,8 +17,8 @@ def ask(chunk: str, *, count: int) -> list[AskedQuestion]:
     A cloze question comes only where no rule finds a question; nothing where nothing can be asked. English only.
     """
     api = api_description(chunk)
-    ranked = _about_api(api) if api else _about_prose(chunk)
-    return [question.asked for question in spread(ranked)[: max(count, 0)]]
+    ranked = spread(_about_api(api)) if api else _about_prose(chunk)
+    return [question.asked for question in ranked[: max(count, 0)]]
 
 
 def _about_api(api: ApiDescription) -> list[Ranked]:
@@ -26,5 +27,7 @@ def _about_api(api: ApiDescription) -> list[Ranked]:
 
 def _about_prose(chunk: str) -> list[Ranked]:
     passage = Passage.of(prose_of(chunk))
-    asked = [] if is_fragment(chunk) else wh_questions(passage)
-    return asked or spread(cloze_questions(passage))[:1]
+    asked = spread([] if is_fragment(chunk) else wh_questions(passage))
+    sentences = {question.sentence for question in asked}
+    gaps = (gap for gap in cloze_questions(passage) if gap.sentence not in sentences)
+    return [*asked, *spread(gaps)[: max(0, FALL_BACKS - len(asked))]]

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from raft_assets.embedded.teacher import words
 from raft_assets.embedded.teacher.phrases import TaggedSentence, noun_phrase_end
+from raft_assets.embedded.teacher.phrasing import content_words
 from raft_assets.embedded.teacher.tagging import FINITE, PROPER
 
-SENTENCE_WORDS = range(6, 41)
+SENTENCE_WORDS = range(6, 61)
 LONGEST_ANSWER = 5  # words
 
 
@@ -56,4 +57,4 @@ def _gap(s: TaggedSentence, start: int, end: int) -> Cloze | None:
     tags = {token.tag for token in s.tokens[start:end]}
     kind = 1.2 if "CD" in tags else 1.0 if tags & PROPER else 0.7 if end - start > 1 else 0.4
     statement = " ".join(f"{s.text[:first]}____{s.text[last:]}".split()).rstrip(". ")
-    return Cloze(f"Which words complete this statement: “{statement}”?", first, last, kind - 0.01 * len(s.text.split()))
+    return Cloze(f"Which words complete this statement: “{statement}”?", first, last, kind + 0.08 * min(len(content_words(statement)), 14))

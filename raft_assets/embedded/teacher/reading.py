@@ -7,7 +7,7 @@ from functools import cached_property
 from raft_assets.embedded.teacher.phrasing import content_words
 from raft_assets.raft.sentences import split_sentences
 
-LONGEST_WORDS = 45
+LONGEST_WORDS = 60
 _REFERENCE_MARK = re.compile(
     r"\[\s?(?:\d{1,3}|[a-z]|note \d+|nb \d+|citation needed|[a-z ]{2,20}\?)\s?\](?::\s?\d+(?:[–-]\d+)?)?"
 )

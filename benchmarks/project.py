@@ -1,0 +1,24 @@
+"""Temporary projects of the benchmarks."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from raft_assets.settings import Workplace
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def materialized(project: Path, folder: Path | None, asset: str) -> Workplace:
+    """A project with the shipped domains, or with the folder as its only one, after `raft run --select` of the asset,
+    offline.
+    """
+    shutil.copytree(folder or REPOSITORY / "data", project / "data" / (folder.name if folder else ""))
+    shutil.copytree(REPOSITORY / "presets", project / "presets")
+    shutil.copy(REPOSITORY / "workspace.yaml", project)
+    variables = {"RAFT_PROJECT": str(project), "RAFT_PROVIDER": "embedded"}
+    command = [sys.executable, "-m", "raft_assets.cli.main", "run", "--all", "--select", asset]
+    subprocess.run(command, env=os.environ | variables, check=True, stdout=subprocess.DEVNULL)
+    return Workplace.load(project, variables)
