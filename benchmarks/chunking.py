@@ -2,9 +2,9 @@
 
     python benchmarks/chunking.py [FOLDER]
 
-The documents of the folder (data/bats and the harbor handbook by default) are read once and chunked until there were
-enough of them. The peer is semantic-text-splitter, which cuts at the same kinds of places but knows no sections,
-minimum sizes or ids.
+The documents of the folder (data/bats and the harbor handbook by default) are read once and chunked in passes; the
+fastest counts, as whatever else the machine does only slows the others. The peer is semantic-text-splitter, which cuts
+at the same kinds of places but knows no sections, minimum sizes or ids.
 """
 
 import sys
@@ -21,7 +21,7 @@ from raft_assets.settings import ChunkSettings
 
 DATA = Path(__file__).parents[1] / "data"
 FOLDERS = [DATA / "bats", DATA / "harbor handbook"]
-MEGABYTES, TARGET = 10, 5.0  # of text that is chunked; a second
+PASSES, MEGABYTES, TARGET = 8, 2, 5.0  # passes of so many MB of text; MB a second
 
 
 def main() -> None:
@@ -40,6 +40,10 @@ def main() -> None:
 def _speed(documents: Sequence[ReadDocument], work: Callable[[ReadDocument], int]) -> float:
     """Megabytes of text a CPU second."""
     work(documents[0])  # loads the vocabulary
+    return max(_of_pass(documents, work) for _ in range(PASSES))
+
+
+def _of_pass(documents: Sequence[ReadDocument], work: Callable[[ReadDocument], int]) -> float:
     done, started = 0, time.process_time()
     while done < MEGABYTES * 1e6:
         for document in documents:

@@ -3,8 +3,8 @@
     python benchmarks/teacher.py                             the shipped domains
     python benchmarks/teacher.py FOLDER --sheet FILE         a folder of documents, and a sheet of wh-questions
 
-The sheet holds randomly chosen accepted wh-pairs, one JSON object a line, with chunk, question and answer only: somebody
-who knows nothing of the teacher can say of each whether it is well-formed, answerable from the chunk, and right.
+The sheet holds randomly chosen accepted wh-pairs, one JSON object a line, with chunk, question and answer only:
+somebody who knows nothing of the teacher can say of each whether it is well-formed, answerable from the chunk, right.
 """
 
 import argparse

@@ -364,8 +364,7 @@ class _Cutter:
         while not _SINGLE_SPACE.match(self.text, last, end):
             last = self.text.rfind(" ", first.start(), last)
         one, other = self._tokens_before((first.start(), last))
-        edges = (self.text[start : first.start()], self.text[last:end])
-        return sum(map(self._tokens_of, edges)) + other - one
+        return self._tokens_of(self.text[start : first.start()] + self.text[last:end]) + other - one
 
     def _tokens_of(self, text: str) -> int:
         return token_count(text, self.settings.tokenizer)

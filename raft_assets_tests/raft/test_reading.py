@@ -164,6 +164,15 @@ def test_a_line_of_ten_megabytes_is_a_document_and_one_above_the_limit_is_told(t
     assert "raise documents.max_file_mb" in refused.detail
 
 
+def test_a_line_of_a_hundred_megabytes_is_quarantined_and_the_rest_go_on(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"bats fly by night " * (100 * MEGABYTE // 18))
+    (tmp_path / "b.txt").write_text("Bats fly.")
+    refused, read = read_documents(list_documents(tmp_path))
+    assert isinstance(refused, QuarantinedFile)
+    assert (refused.path, refused.reason) == ("a.txt", "too_large")
+    assert isinstance(read, ReadDocument)
+
+
 def test_a_file_that_may_not_be_opened_is_quarantined_and_the_rest_go_on(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("Bats fly.")
     gone = DocumentFile(

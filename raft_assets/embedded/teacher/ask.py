@@ -7,14 +7,15 @@ from raft_assets.embedded.teacher.reading import prose_of
 
 __all__ = ["TEACHER_VERSION", "AskedQuestion", "ask"]
 
-FALL_BACKS = 2
 TEACHER_VERSION = "3"  # what determines the questions; part of a stored call's identity
+FEWEST = 2  # questions of a chunk; where the rules find fewer, clozes fill up, as retrieval may find one chunk in vain
 
 
 def ask(chunk: str, *, count: int) -> list[AskedQuestion]:
     """At most `count` questions about the chunk, best first and of different sentences first; deterministic.
 
-    A cloze question comes only where no rule finds a question; nothing where nothing can be asked. English only.
+    Cloze questions come where the rules find fewer than `FEWEST`, of other sentences; nothing where nothing can be
+    asked. English only.
     """
     api = api_description(chunk)
     ranked = spread(_about_api(api)) if api else _about_prose(chunk)
@@ -30,4 +31,4 @@ def _about_prose(chunk: str) -> list[Ranked]:
     asked = spread([] if is_fragment(chunk) else wh_questions(passage))
     sentences = {question.sentence for question in asked}
     gaps = (gap for gap in cloze_questions(passage) if gap.sentence not in sentences)
-    return [*asked, *spread(gaps)[: max(0, FALL_BACKS - len(asked))]]
+    return [*asked, *spread(gaps)[: max(0, FEWEST - len(asked))]]

@@ -1,4 +1,4 @@
-"""Cloze questions, for chunks in which no rule finds anything to ask: one key phrase of one sentence is blanked out."""
+"""Cloze questions, for chunks in which the rules find little to ask: a key phrase of a sentence is blanked out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,4 +57,9 @@ def _gap(s: TaggedSentence, start: int, end: int) -> Cloze | None:
     tags = {token.tag for token in s.tokens[start:end]}
     kind = 1.2 if "CD" in tags else 1.0 if tags & PROPER else 0.7 if end - start > 1 else 0.4
     statement = " ".join(f"{s.text[:first]}____{s.text[last:]}".split()).rstrip(". ")
-    return Cloze(f"Which words complete this statement: “{statement}”?", first, last, kind + 0.08 * min(len(content_words(statement)), 14))
+    return Cloze(
+        f"Which words complete this statement: “{statement}”?",
+        first,
+        last,
+        kind + 0.08 * min(len(content_words(statement)), 14),
+    )

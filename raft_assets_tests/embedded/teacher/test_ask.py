@@ -59,11 +59,14 @@ def test_fewer_questions_are_the_best_of_more() -> None:
     assert ask(PROSE, count=2) == ask(PROSE, count=5)[:2]
 
 
-def test_a_cloze_question_comes_only_where_no_rule_asks() -> None:
+def test_cloze_questions_come_last_of_other_sentences_and_only_until_there_are_two_questions() -> None:
     plain = "They gave the museum at Oxley some coal in winter. Perhaps Oxley never minded the smell of smoke."
     questions = ask(plain, count=5)
     assert [asked.kind for asked in questions] == ["cloze"]
     assert questions[0].answer not in questions[0].question
+    one_found = ask(f"The first steam crane has four wheels. {plain}", count=5)
+    assert [asked.kind for asked in one_found] == ["how", "cloze"]
+    assert one_found[0].sentence != one_found[1].sentence
     assert all(asked.kind != "cloze" for asked in ask(PROSE + plain, count=10))
 
 
