@@ -44,6 +44,7 @@ EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, 
 EMBEDDED_CEILING = 2  # calls at once: the embedded provider computes on this machine's cores
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_PRESET = "default"
+Tokenizer = Literal["o200k_base", "cl100k_base", "wordpiece"]  # of OpenAI's models, and of the embedded provider's
 _OF_CL100K = re.compile(r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)")  # GPT-4o and what came later have another vocabulary
 
 
@@ -212,7 +213,7 @@ class TrainingFileSettings(Section):
     bom: Literal["auto"] | bool = Field(
         default="auto", description="UTF-8 byte order mark; auto: where the student's service wants one (Azure)"
     )
-    tokenizer: Literal["auto", "o200k_base", "cl100k_base"] = Field(
+    tokenizer: Literal["auto"] | Tokenizer = Field(
         default="auto",
         description="what counts a row's tokens; auto: the student's own, or the nearest that is offline",
     )
@@ -336,8 +337,10 @@ class Endpoint:
         return self.provider == "azure"
 
     @property
-    def tokenizer(self) -> Literal["o200k_base", "cl100k_base"]:
+    def tokenizer(self) -> Tokenizer:
         """The vocabulary of the model, or of OpenAI's present models where the model's own isn't known offline."""
+        if self.provider == "embedded":
+            return "wordpiece"
         return "cl100k_base" if _OF_CL100K.match(self.model) else "o200k_base"
 
 

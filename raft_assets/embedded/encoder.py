@@ -161,10 +161,6 @@ class Encoder:
                 found[number] = TokenStates(pieces, encodings[number].spans, pooled[row])
         return [found[number] for number in range(len(texts))]
 
-    def count_pieces(self, text: str) -> int:
-        """Length of a text in pieces."""
-        return len(self.wordpiece.encode(text).ids)
-
     def _run(
         self, encodings: Sequence[Encoding], on_batch: Callable[[], None] = lambda: None
     ) -> Iterator[tuple[list[int], Floats, npt.NDArray[np.bool_]]]:

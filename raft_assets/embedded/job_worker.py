@@ -92,7 +92,7 @@ class JobWorker:
         try:
             vocabulary = find_weights(self._encoder_folder, hf_home=self._huggingface_home).vocabulary
             wordpiece = WordPiece(vocabulary)
-            tokens = count_training_tokens(train, lambda text: len(wordpiece.encode(text).ids))
+            tokens = count_training_tokens(train, wordpiece.count)
         except InvalidFileError as error:
             raise _invalid("training_file", error) from error
         try:

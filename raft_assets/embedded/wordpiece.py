@@ -45,6 +45,10 @@ class WordPiece:
         pieces = [piece for start, end in self._words(text) for piece in self._located(text[start:end], start)][:limit]
         return Encoding(tuple(number for number, _, _ in pieces), tuple((start, end) for _, start, end in pieces))
 
+    def count(self, text: str) -> int:
+        """Number of the text's pieces."""
+        return len(self.encode(text).ids)
+
     def _words(self, text: str) -> Iterator[tuple[int, int]]:
         """Spans of words and punctuation marks; the class string is as long as the text, so it has the same offsets."""
         for match in re.finditer(r"x*w[wx]*|p", text.translate(self._classes)):

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raft_assets.errors import DataError
-from raft_assets.raft.chunking import token_count
 from raft_assets.raft.contract import parse_answer, render_user
 from raft_assets.raft.prompting import answer_request
 from raft_assets.raft.tables import RaftRow, Split
@@ -51,13 +50,13 @@ class TrainingStats:
     too_long: tuple[str, ...]
 
 
-def training_stats(rows: Iterable[RaftRow], settings: DomainSettings, tokenizer: str) -> TrainingStats:
-    """Counts what `training_lines` writes of the rows, by the tokenizer's vocabulary."""
+def training_stats(rows: Iterable[RaftRow], settings: DomainSettings, count: Callable[[str], int]) -> TrainingStats:
+    """Counts what `training_lines` writes of the rows; `count` says how many tokens a text has for the student."""
     limits = settings.training_files
     kept = tokens = longest = 0
     too_long = list[str]()
     for row in rows:
-        length = _tokens(_training_record(row, settings), tokenizer)
+        length = _tokens(_training_record(row, settings), count)
         longest = max(longest, length)
         if length > limits.context_tokens:
             too_long.append(row.question_id)
@@ -171,13 +170,11 @@ def _json_line(record: Record) -> str:
     return json.dumps(record, ensure_ascii=False).translate(_LINE_BREAKS)
 
 
-def _tokens(record: Record, tokenizer: str) -> int:
+def _tokens(record: Record, count: Callable[[str], int]) -> int:
     messages = record.get("messages")
     if messages is None:
-        return token_count(record["prompt"], tokenizer) + token_count(record["completion"], tokenizer)
-    contents = sum(
-        token_count(message["role"], tokenizer) + token_count(message["content"], tokenizer) for message in messages
-    )
+        return count(record["prompt"]) + count(record["completion"])
+    contents = sum(count(message["role"]) + count(message["content"]) for message in messages)
     return contents + TOKENS_PER_MESSAGE * (len(messages) + 1)
 
 

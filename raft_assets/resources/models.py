@@ -5,7 +5,7 @@ A caller that asks, a client for fine-tuning jobs, and what identifies a model.
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import dagster as dg
@@ -22,8 +22,11 @@ from raft_assets.calls.requests import NOBODY, Origin, Progress
 from raft_assets.calls.store import CallStore
 from raft_assets.embedded.app import EmbeddedSettings, create_app
 from raft_assets.embedded.models import model_version
+from raft_assets.embedded.weights import find_weights
+from raft_assets.embedded.wordpiece import WordPiece
+from raft_assets.raft.chunking import token_count
 from raft_assets.runs import COMMAND_TAG, PROCESS_TAG, this_process
-from raft_assets.settings import Endpoint, ResolvedSettings, Role, Workplace
+from raft_assets.settings import Endpoint, ResolvedSettings, Role, Tokenizer, Workplace
 
 
 class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
@@ -54,6 +57,13 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
     def settings(self, domain: str) -> ResolvedSettings:
         """The domain's settings."""
         return self.workplace.settings(domain)
+
+    def token_counter(self, tokenizer: Tokenizer) -> Callable[[str], int]:
+        """How many tokens a text has by the tokenizer. Raises WeightsError where its vocabulary isn't found."""
+        if tokenizer != "wordpiece":
+            return partial(token_count, tokenizer=tokenizer)
+        place = self.workplace
+        return WordPiece(find_weights(place.encoder_folder, hf_home=place.huggingface_home).vocabulary).count
 
     def client(self, role: Role) -> openai.AsyncOpenAI:
         """The OpenAI client of a role's service; whoever opens it closes it."""

@@ -41,7 +41,7 @@ def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: Encoder) -> No
     together = encoder.encode(texts)
     alone = np.concatenate([encoder.encode([text]) for text in texts])
     assert np.abs(together - alone).max() < 1e-5
-    assert sum(min(256, encoder.count_pieces(text) + 2) for text in texts) > BATCH_PIECES
+    assert sum(min(256, encoder.wordpiece.count(text) + 2) for text in texts) > BATCH_PIECES
 
 
 def test_states_of_words_stand_where_the_words_stand(encoder: Encoder) -> None:

@@ -3,6 +3,7 @@
 import codecs
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ from raft_assets.raft.prompting import answer_request
 from raft_assets.raft.tables import RaftRow, Split
 from raft_assets.settings import DomainSettings, PromptSettings, StudentSettings, TrainingFileSettings
 
+O200K = partial(token_count, tokenizer="o200k_base")
 CHAT, COMPLETION = (DomainSettings(student=StudentSettings(format=form)) for form in ("chat", "completion"))
 OWN_WORDS = f"Be brief.\n{' '.join(CONTRACT_PARTS)}"
 
@@ -139,7 +141,7 @@ def test_rows_that_are_too_long_are_named_and_never_cut() -> None:
     short, long = a_row(), a_row(documents=("Bats fly. " * 200,)).model_copy(update={"question_id": "long"})
     limited = {how: TrainingFileSettings(context_tokens=300, too_long=how) for how in ("error", "drop")}
     kept, dropped = (
-        training_stats([short, long], CHAT.model_copy(update={"training_files": limited[how]}), "o200k_base")
+        training_stats([short, long], CHAT.model_copy(update={"training_files": limited[how]}), O200K)
         for how in ("error", "drop")
     )
     assert (kept.rows, kept.too_long, dropped.rows, dropped.too_long) == (2, ("long",), 1, ("long",))
@@ -162,15 +164,14 @@ def test_text_of_other_alphabets_stays_readable() -> None:
 
 def test_the_tokens_of_a_training_file_are_those_of_its_prompts_and_answers() -> None:
     rows = [a_row(), a_row(documents=("Bats fly. " * 50,))]
-    completion = training_stats(rows, COMPLETION, "o200k_base")
+    completion = training_stats(rows, COMPLETION, O200K)
     lengths = [
-        token_count(answer_request(row.question, row.documents, "completion", 1).body["prompt"], "o200k_base")
-        + token_count(row.answer, "o200k_base")
+        O200K(answer_request(row.question, row.documents, "completion", 1).body["prompt"]) + O200K(row.answer)
         for row in rows
     ]
     assert (completion.rows, completion.tokens, completion.longest) == (2, sum(lengths), max(lengths))
-    assert training_stats(rows, CHAT, "o200k_base").tokens > completion.tokens
-    assert training_stats([], CHAT, "o200k_base") == TrainingStats(rows=0, tokens=0, longest=0, too_long=())
+    assert training_stats(rows, CHAT, O200K).tokens > completion.tokens
+    assert training_stats([], CHAT, O200K) == TrainingStats(rows=0, tokens=0, longest=0, too_long=())
 
 
 def exported(rows: Iterable[RaftRow], form: Form, container: Container, target: Path) -> list[Path]:

@@ -256,6 +256,7 @@ def training_files(
     settings = models.settings(domain).values
     limits = settings.training_files
     tokenizer = student.tokenizer if limits.tokenizer == "auto" else limits.tokenizer
+    count = models.token_counter(tokenizer)
     bom = student.wants_bom if limits.bom == "auto" else limits.bom
 
     def rows_of(split: Split) -> Iterator[RaftRow]:
@@ -267,7 +268,7 @@ def training_files(
         yield _leaking(HELD_OUT_SPEC, error)
         raise dg.Failure(str(error)) from error
     yield dg.AssetCheckResult(check_name=HELD_OUT_SPEC.name, passed=True)
-    stats = {split: training_stats(rows_of(split), settings, tokenizer) for split in TRAINED_SPLITS}
+    stats = {split: training_stats(rows_of(split), settings, count) for split in TRAINED_SPLITS}
     too_long = [name for counted in stats.values() for name in counted.too_long]
     fails = limits.too_long == "error"
     yield dg.AssetCheckResult(
