@@ -235,6 +235,10 @@ class EvaluationSettings(Section):
         description="what the model is shown",
     )
     top_k: Annotated[int, Field(ge=1, le=50)] = Field(default=4, description="documents of the retrieved arm")
+    robustness_rows: Annotated[int, Field(ge=0)] = Field(
+        default=30,
+        description="questions asked again among 1, 3, 5 and 10 distractors, random ones and hard ones; 0: none",
+    )
     max_rows: Annotated[int, Field(ge=1)] | None = Field(default=None, description="generated rows per arm; null: all")
     max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(
         default=1024, description="room for an answer, tokens"

@@ -50,20 +50,28 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
         for name, problem in observe(instance, workplace).problems.items():
             click.echo(f"{name}: {problem}", err=True)
         found = {name: states(instance, graph, name) for name in names}
-    verdicts = ResultsStore(path=str(workplace.results)).verdicts()
-    sentences = {name: verdict["sentence"] for name, verdict in verdicts.items()}
+    results = ResultsStore(path=str(workplace.results))
+    sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
+    compared = {name: told["sentence"] for name in found if (told := results.comparison(name))}
     if as_json:
         for name, of_domain in found.items():
             click.echo(
                 json.dumps(
-                    {"domain": name, "assets": _plain(of_domain), "verdict": sentences.get(name)}, ensure_ascii=False
+                    {
+                        "domain": name,
+                        "assets": _plain(of_domain),
+                        "verdict": sentences.get(name),
+                        "against_previous_student": compared.get(name),
+                    },
+                    ensure_ascii=False,
                 )
             )
         return
     console = Console(highlight=False)
     for name, of_domain in found.items():
         console.print(_status_table(name, of_domain))
-        console.print(Text(f"verdict: {sentences.get(name, 'none yet')}\n"))
+        known = [sentence for sentence in (sentences.get(name), compared.get(name)) if sentence]
+        console.print(Text(f"verdict: {' '.join(known) or 'none yet'}\n"))
 
 
 def _plain(of_domain: Mapping[dg.AssetKey, AssetState]) -> dict[str, dict[str, object]]:

@@ -236,9 +236,10 @@ def _line(item: Work) -> RenderableType:
 
 
 def _tell_verdicts(console: Console, workplace: Workplace, names: Sequence[str]) -> None:
-    verdicts, lake = ResultsStore(path=str(workplace.results)).verdicts(), Lake(root=workplace.lake)
+    results, lake = ResultsStore(path=str(workplace.results)), Lake(root=workplace.lake)
+    verdicts = results.verdicts()
     for name in names:
         if name in verdicts:
-            console.print(
-                f"\n{name}: {verdicts[name]['sentence']}\n  report: {lake.path(REPORT, name, '.html')}", markup=False
-            )
+            compared = results.comparison(name)
+            told = [verdicts[name]["sentence"], *([compared["sentence"]] if compared else [])]
+            console.print(f"\n{name}: {' '.join(told)}\n  report: {lake.path(REPORT, name, '.html')}", markup=False)

@@ -4,17 +4,28 @@ Evaluation rows always have their oracle; arms are made here. Nothing depends on
 student get the very same prompts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 from raft_assets.calls.requests import Answer, Request
+from raft_assets.evaluation.verdict import MIN_GOLDEN_QUESTIONS
 from raft_assets.raft.contract import CLOSED_BOOK_INSTRUCTIONS, parse_answer
-from raft_assets.raft.distractors import HARD_DEPTH, Pool
+from raft_assets.raft.distractors import HARD_DEPTH, Kind, Pool
 from raft_assets.raft.identity import draw
 from raft_assets.raft.prompting import answer_request
 from raft_assets.raft.questions import question_kind
-from raft_assets.raft.tables import Arm, Chunk, Evaluated, GoldenQuestion, ModelAnswer, RaftRow, Source
+from raft_assets.raft.tables import (
+    Arm,
+    Chunk,
+    Evaluated,
+    GoldenQuestion,
+    ModelAnswer,
+    RaftRow,
+    RobustnessArm,
+    Source,
+)
 from raft_assets.settings import DatasetSettings, EvaluationSettings
 
 Nearest = Callable[[str, int], Sequence[str]]
@@ -26,7 +37,7 @@ class Item:
 
     question_id: str
     source: Source
-    arm: Arm
+    arm: Arm | RobustnessArm
     question: str
     documents: tuple[str, ...]
     document_chunk_ids: tuple[str, ...]
@@ -35,6 +46,15 @@ class Item:
     answerable: bool
     kind: str
     cluster: str
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a question is shown, and whether that holds an answer."""
+
+    chunk_ids: tuple[str, ...]
+    oracle_chunk_ids: tuple[str, ...]
+    answerable: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,17 +92,35 @@ def items(
     text_of = {chunk.chunk_id: chunk.passage for chunk in chunks}
     pool = Pool(chunks, near_duplicate=dataset.near_duplicate)
     evaluated = _limited((row for row in rows if row.split == "eval"), evaluation.max_rows, dataset.seed)
-    asked = [
-        *map(_generated, evaluated),
-        *(_golden(question, pool, nearest, dataset) for question in golden),
-    ]
-    made = [
-        item
+    beside = _Distractors(pool, nearest, dataset)
+    asked = [*map(_generated, evaluated), *(_golden(question, beside) for question in golden)]
+    shown: list[tuple[_Asked, Arm | RobustnessArm, _Shown | None]] = [
+        (question, arm, _shown(question, arm, pool, nearest, evaluation.top_k))
         for question in asked
         for arm in evaluation.arms
-        if (item := _item(question, arm, text_of, nearest, evaluation.top_k))
     ]
+    shown += [
+        (question, arm, _Shown(beside.among(question, count, kind), question.oracle_chunk_ids))
+        for question in _to_vary(asked, evaluation.robustness_rows, dataset.seed)
+        for arm, count, kind in variations(dataset)
+    ]
+    made = [_item(question, arm, documents, text_of) for question, arm, documents in shown if documents]
     return sorted(made, key=lambda item: (item.arm, item.source, item.question_id))
+
+
+def variations(dataset: DatasetSettings) -> list[tuple[RobustnessArm, int, Kind]]:
+    """The arms of robustness with number and kind of their distractors; one of each is what the main arm shows."""
+    counts: dict[RobustnessArm, int] = {
+        "distractors_1": 1,
+        "distractors_3": 3,
+        "distractors_5": 5,
+        "distractors_10": 10,
+    }
+    return [
+        *((arm, count, dataset.distractor_kind) for arm, count in counts.items()),
+        ("random_distractors", dataset.distractors, "random"),
+        ("hard_distractors", dataset.distractors, "hard"),
+    ]
 
 
 def request(
@@ -116,6 +154,7 @@ def model_answer(item: Item, answer: Answer, *, evaluated: Evaluated, model: str
         abstained=parsed.abstained,
         well_formed=parsed.well_formed,
         status=answer.status,
+        detail=answer.detail,
         call=answer.key,
     )
 
@@ -145,73 +184,101 @@ def _generated(row: RaftRow) -> _Asked:
     )
 
 
-def _golden(question: GoldenQuestion, pool: Pool, nearest: Nearest, settings: DatasetSettings) -> _Asked:
-    oracles = tuple(question.oracle_chunk_ids)
-    distractors = _distractors(question, pool, nearest, settings) if oracles else []
-    shown = sorted(
-        {*oracles, *distractors}, key=lambda chunk: draw(settings.seed, "order", question.question_id, chunk)
-    )
-    return _Asked(
+def _golden(question: GoldenQuestion, beside: "_Distractors") -> _Asked:
+    asked = _Asked(
         question_id=question.question_id,
         source="golden",
         question=question.question,
-        chunk_ids=tuple(shown),
-        oracle_chunk_ids=oracles,
+        chunk_ids=(),
+        oracle_chunk_ids=tuple(question.oracle_chunk_ids),
         golden_answers=tuple(question.answers),
         answerable=question.answerable,
         kind=question_kind(question.question, "prose"),
     )
+    return replace(asked, chunk_ids=beside.among(asked)) if asked.oracle_chunk_ids else asked
 
 
-def _item(asked: _Asked, arm: Arm, text_of: dict[str, str], nearest: Nearest, top_k: int) -> Item | None:
-    """The question under an arm, or None where the arm doesn't apply to it."""
+def _to_vary(asked: Sequence[_Asked], most: int, seed: int) -> list[_Asked]:
+    """Questions of the source that decides, golden where there are enough: the same however many others there are."""
+    known = [question for question in asked if question.oracle_chunk_ids and question.answerable]
+    golden = [question for question in known if question.source == "golden"]
+    chosen = golden if len(golden) >= MIN_GOLDEN_QUESTIONS else [one for one in known if one.source == "generated"]
+    return sorted(chosen, key=lambda question: draw(seed, "varied", question.question_id))[:most]
+
+
+def _shown(asked: _Asked, arm: Arm, pool: Pool, nearest: Nearest, top_k: int) -> _Shown | None:
+    """What a question is shown under an arm, None where the arm doesn't apply to it."""
     if arm != "retrieved" and not asked.chunk_ids:
         return None
     match arm:
         case "main":
-            shown, answerable = asked.chunk_ids, True
+            return _Shown(asked.chunk_ids, asked.oracle_chunk_ids)
         case "retrieved":
-            shown = tuple(nearest(asked.question, top_k))
-            answerable = (
-                any(chunk in shown for chunk in asked.oracle_chunk_ids) if asked.oracle_chunk_ids else asked.answerable
-            )
+            found = tuple(nearest(asked.question, top_k))
+            same = tuple(chunk for chunk in found if _says_the_same(chunk, asked, pool))
+            is_known = bool(asked.oracle_chunk_ids)
+            answerable = any(chunk in found for chunk in (*asked.oracle_chunk_ids, *same))
+            return _Shown(found, (*asked.oracle_chunk_ids, *same), answerable if is_known else asked.answerable)
         case "distractors_only":
-            shown, answerable = tuple(chunk for chunk in asked.chunk_ids if chunk not in asked.oracle_chunk_ids), False
-            if not shown:
-                return None
+            others = tuple(chunk for chunk in asked.chunk_ids if chunk not in asked.oracle_chunk_ids)
+            return _Shown(others, asked.oracle_chunk_ids, answerable=False) if others else None
         case "closed_book":
-            shown, answerable = (), True
+            return _Shown((), asked.oracle_chunk_ids)
+
+
+def _says_the_same(chunk: str, asked: _Asked, pool: Pool) -> bool:
+    """Whether a chunk beside the oracles holds the answer as they do: alike, or of the same text, and word for word."""
+    if chunk in asked.oracle_chunk_ids or not any(pool.are_alike(chunk, oracle) for oracle in asked.oracle_chunk_ids):
+        return False
+    return any(pool.holds(chunk, answer) for answer in asked.golden_answers)
+
+
+def _item(asked: _Asked, arm: Arm | RobustnessArm, shown: _Shown, text_of: Mapping[str, str]) -> Item:
     return Item(
         question_id=asked.question_id,
         source=asked.source,
         arm=arm,
         question=asked.question,
-        documents=tuple(text_of[chunk] for chunk in shown),
-        document_chunk_ids=shown,
-        oracle_chunk_ids=asked.oracle_chunk_ids,
-        golden_answers=asked.golden_answers if answerable else (),
-        answerable=answerable,
+        documents=tuple(text_of[chunk] for chunk in shown.chunk_ids),
+        document_chunk_ids=shown.chunk_ids,
+        oracle_chunk_ids=shown.oracle_chunk_ids,
+        golden_answers=asked.golden_answers if shown.answerable else (),
+        answerable=shown.answerable,
         kind=asked.kind,
         cluster=asked.cluster,
     )
 
 
-def _distractors(question: GoldenQuestion, pool: Pool, nearest: Nearest, settings: DatasetSettings) -> list[str]:
-    """Chunks beside the oracles of a golden question: unlike them and one another, none holds an accepted answer.
+@dataclass(frozen=True)
+class _Distractors:
+    """Picks what stands beside the oracles of a question, golden ones and rows of the dataset alike.
 
     `pick` of RAFT rows knows one oracle and one answer; a golden question has several of both.
     """
-    picked: list[str] = []
-    for candidate in _candidates(question, pool, nearest, settings):
-        if len(picked) == settings.distractors:
-            break
-        is_known = any(pool.are_alike(candidate, other) for other in (*question.oracle_chunk_ids, *picked))
-        if not is_known and not any(pool.holds(candidate, answer) for answer in question.answers):
-            picked.append(candidate)
-    return picked
 
+    pool: Pool
+    nearest: Nearest
+    settings: DatasetSettings
 
-def _candidates(question: GoldenQuestion, pool: Pool, nearest: Nearest, settings: DatasetSettings) -> Iterator[str]:
-    if settings.distractor_kind == "hard":
-        yield from nearest(question.question, HARD_DEPTH)
-    yield from pool.at_random(settings.seed, question.question_id)
+    def among(self, asked: _Asked, count: int | None = None, kind: Kind | None = None) -> tuple[str, ...]:
+        """The question's oracles among so many distractors, by default as the settings say, in no fixed order."""
+        count = self.settings.distractors if count is None else count
+        picked = list(islice(self._unlike(asked, kind or self.settings.distractor_kind), count))
+        shown = {*asked.oracle_chunk_ids, *picked}
+        if shown == set(asked.chunk_ids):
+            return asked.chunk_ids
+        return tuple(sorted(shown, key=lambda chunk: draw(self.settings.seed, "order", asked.question_id, chunk)))
+
+    def _unlike(self, asked: _Asked, kind: Kind) -> Iterator[str]:
+        """Chunks unlike the oracles and one another of which none holds an accepted answer, each once."""
+        taken = list(asked.oracle_chunk_ids)
+        for candidate in self._candidates(asked, kind):
+            is_known = any(self.pool.are_alike(candidate, other) for other in taken)
+            if not is_known and not any(self.pool.holds(candidate, answer) for answer in asked.golden_answers):
+                taken.append(candidate)
+                yield candidate
+
+    def _candidates(self, asked: _Asked, kind: Kind) -> Iterator[str]:
+        if kind == "hard":
+            yield from self.nearest(asked.question, HARD_DEPTH)
+        yield from self.pool.at_random(self.settings.seed, asked.question_id)

@@ -27,11 +27,14 @@ METRICS = {
     "bleu": "runs of up to four words in common, smoothed, of one answer (sacreBLEU)",
     "chrf": "runs of up to six characters in common (chrF2, sacreBLEU)",
     "abstained_right": "abstained exactly where no document shown holds the answer",
+    "abstention_precision": "share of a model's abstentions where no document shown holds the answer",
+    "abstention_recall": "share of the questions that no document shown answers where it abstained",
     "well_formed": "the answer keeps RAFT's form: one final answer, every quote closed",
     "quote_verbatim": "every quote stands word for word in a document shown (answers with quotes)",
     "quote_from_oracle": "every quote stands in a document that holds the answer (answers with quotes)",
     "answer_words": "length of the final answer, words",
 }
+OVERALL_METRICS = ("abstention_precision", "abstention_recall")  # of all questions together, not of one
 QUOTE_METRICS = ("quote_verbatim", "quote_from_oracle")  # of answers with quotes only
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")

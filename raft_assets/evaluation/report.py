@@ -20,16 +20,17 @@ from markupsafe import Markup
 
 from raft_assets.calls.requests import Tally
 from raft_assets.evaluation.examples import Sample, choose
-from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, scores
+from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, OVERALL_METRICS
 from raft_assets.evaluation.plots import histogram, interval_bars, line
+from raft_assets.evaluation.slices import CUTS
 from raft_assets.evaluation.statistics import Interval
-from raft_assets.evaluation.summary import ARMS, SOURCES, score_frame, summarize
+from raft_assets.evaluation.summary import ARMS, SOURCES
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC, Verdict, failures
 from raft_assets.evaluation.wording import counted, percent, points, signed
 from raft_assets.raft.contract import CONTRACT_VERSION
 from raft_assets.raft.tables import ModelAnswer, QuarantinedFile
 
-REPORT_VERSION = "2"
+REPORT_VERSION = "3"
 
 ARM_TITLES = {
     "main": "Main: the document with the answer among distractors",
@@ -46,6 +47,8 @@ METRIC_TITLES = {
     "bleu": "BLEU",
     "chrf": "chrF",
     "abstained_right": "Abstained rightly",
+    "abstention_precision": "Abstention precision",
+    "abstention_recall": "Abstention recall",
     "well_formed": "Well formed",
     "quote_verbatim": "Quotes verbatim",
     "quote_from_oracle": "Quotes from oracle",
@@ -59,7 +62,6 @@ MODELS = ("baseline", "student")
 MOST_ROWS = 200  # of a list that grows with the corpus; the lake holds the rest
 MOST_RUNS = 30
 MOST_BARS = 8  # of a plot by slices
-SLICE_DRAWS = 1000
 # what stands behind an embedded model, so that nobody takes it for a language model
 EMBEDDED_NATURE = {"TEACHER": "rules, not a language model", "EMBEDDING": "sentence encoder on the CPU"}
 READER_NATURE = "extractive reader, not a language model"
@@ -93,7 +95,8 @@ class ReportData:
     are samples by code. `split_notes` say how the splits were made. `models` are labels by role; that of an embedded
     model begins with "embedded". `settings` are value and source by dotted name. `loss` are (step, training,
     validation). `calls` are those behind each table, whenever they were made. `history` is the results store's, of
-    the primary metric. `recall_at_k` is that of the retrieved arm.
+    the primary metric. `recall_at_k` is that of the retrieved arm. `slices` have the columns of `SLICE_COLUMNS`.
+    `against_previous` is the results store's comparison with the student before, None where there was none.
     """
 
     domain: str
@@ -118,6 +121,8 @@ class ReportData:
     loss: Sequence[tuple[int, float | None, float | None]]
     calls: Mapping[str, Tally]
     history: pd.DataFrame
+    slices: pd.DataFrame
+    against_previous: Mapping[str, Any] | None
 
 
 def render_report(data: ReportData) -> str:
@@ -134,8 +139,9 @@ def render_report(data: ReportData) -> str:
         slices=_slices(data.summary),
         comparison_plots=_comparison_plots(data.summary),
         abstentions=_abstentions(data.answers),
-        groups=choose(data.answers, verdict.slice),
-        slice_plots=_slice_plots(data),
+        abstention_rows=_abstention_rows(data.summary),
+        groups=choose([answer for answer in data.answers if answer.arm in ARMS], verdict.slice),
+        slice_plots=_slice_plots(data.slices),
         coverage=_coverage(data.pairs_per_chunk),
         pairs_plot=_svg(histogram(data.pairs_per_chunk, title="Accepted pairs per chunk", x_label="pairs")),
         most_rows=MOST_ROWS,
@@ -244,7 +250,7 @@ def _score_row(row: Mapping[Hashable, Any]) -> dict[str, str]:
         "meaning": METRICS.get(metric, ""),
         "baseline": show(row["baseline"]),
         "student": show(row["student"]),
-        "difference": change(row["difference"]),
+        "difference": "–" if math.isnan(row["difference"]) else change(row["difference"]),
         "interval": "–" if math.isnan(low) else f"{change(low)} to {change(high)}",
         "direction": direction,
     }
@@ -266,35 +272,18 @@ def _comparison_plots(summary: pd.DataFrame) -> list[Markup]:
     ]
 
 
-def _slice_plots(data: ReportData) -> list[Markup]:
-    """The primary metric in the main arm by kind of question and by place of the oracle."""
-    asked = [
-        answer
-        for answer in data.answers
-        if answer.arm == PRIMARY_ARM and answer.source == data.verdict.slice and answer.answerable
-    ]
-    if not asked:
-        return []
-    values = score_frame(score for answer in asked for score in scores(answer) if score.metric == PRIMARY_METRIC)
-    groupings = {
-        "By type of question": {answer.question_id: answer.kind for answer in asked},
-        "By place of the oracle": {answer.question_id: _place_of_oracle(answer) for answer in asked},
-    }
+def _slice_plots(slices: pd.DataFrame) -> list[Markup]:
+    """The primary metric by every cut that has more than one part, the largest parts of each."""
     plots = []
-    for title, groups in groupings.items():
-        frame = values.assign(group=values["question_id"].map(groups))
-        largest = frame["group"].value_counts().index[:MOST_BARS]
-        parts = [
-            summarize(frame[frame["group"] == group].drop(columns="group"), draws=SLICE_DRAWS).assign(label=group)
-            for group in sorted(largest)
-        ]
-        plots.append(_svg(interval_bars(pd.concat(parts), title=title, metric=PRIMARY_METRIC)))
+    for cut, title in CUTS.items():
+        rows = slices[(slices["cut"] == cut) & (slices["metric"] == PRIMARY_METRIC)]
+        if len(rows) > 1:
+            shown = rows.loc[sorted(rows["n"].sort_values(ascending=False, kind="stable").index[:MOST_BARS])]
+            labelled = shown.assign(label=shown["part"], arm=PRIMARY_ARM)
+            plots.append(
+                _svg(interval_bars(labelled, title=f"{METRIC_TITLES[PRIMARY_METRIC]} {title}", metric=PRIMARY_METRIC))
+            )
     return plots
-
-
-def _place_of_oracle(answer: ModelAnswer) -> str:
-    places = [place for place, chunk in enumerate(answer.document_chunk_ids, 1) if chunk in answer.oracle_chunk_ids]
-    return f"document {places[0]}" if places else "not shown"
 
 
 def _coverage(pairs_per_chunk: Sequence[int]) -> dict[str, str]:
@@ -306,6 +295,12 @@ def _coverage(pairs_per_chunk: Sequence[int]) -> dict[str, str]:
         "Chunks without one": f"{chunks - covered:,}",
         "Accepted pairs per chunk": f"{pairs / chunks:.2f}" if chunks else "–",
     }
+
+
+def _abstention_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
+    """Precision and recall of abstaining, by slice."""
+    overall = summary[summary["metric"].isin(OVERALL_METRICS)]
+    return [_score_row(row) | {"source": str(row["source"])} for row in overall.to_dict("records")]
 
 
 def _abstentions(answers: Iterable[ModelAnswer]) -> list[dict[str, Any]]:
@@ -349,7 +344,11 @@ def _history(data: ReportData) -> dict[str, Any] | None:
     series = {model: (frame[model] * 100).tolist() for model in ("student", "baseline")}
     title = f"{METRIC_TITLES[PRIMARY_METRIC]} by run"
     plot = line(range(1, len(frame) + 1), series, title=title, x_label="run", y_label="per cent")
-    return {"plot": _svg(plot), "rows": frame.to_dict("records")}
+    runs = [
+        row | {"interval": "–" if math.isnan(row["high"]) else f"{points(row['low'])} to {points(row['high'])}"}
+        for row in frame.to_dict("records")
+    ]
+    return {"plot": _svg(plot), "rows": runs}
 
 
 def _left_out(data: ReportData) -> list[str]:

@@ -4,7 +4,7 @@ What belongs here: arithmetic on arrays. Which rows are compared is the summary'
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -15,6 +15,7 @@ from raft_assets.errors import RaftError
 
 CONFIDENCE = 0.95
 POWER = 0.80
+_TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 MOST_CELLS = 4_000_000  # of one block of resamples: 32 MB an array, whatever `draws` and the number of clusters
 Numbers = NDArray[np.float64]
 
@@ -50,20 +51,8 @@ def bootstrap_columns(differences: Numbers, *, clusters: Sequence[str], draws: i
     """`paired_bootstrap` of several metrics of the same rows, (n, metrics), for about the price of one."""
     sums, sizes = _by_cluster(differences, clusters)
     count = len(sizes)
-    if count < 2:
-        raise NotEnoughRows(
-            f"An interval needs rows of at least 2 clusters (oracle chunks), here are {count}. Add documents."
-        )
-    random = np.random.default_rng(seed)
-    blocks: list[Numbers] = []
-    most = max(1, MOST_CELLS // count)
-    for first in range(0, draws, most):
-        size = min(most, draws - first)
-        drawn = random.integers(0, count, size=(size, count)) + np.arange(size)[:, None] * count
-        times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
-        blocks.append((times @ sums) / (times @ sizes)[:, None])
-    tail = (1 - CONFIDENCE) / 2
-    lows, highs = np.quantile(np.concatenate(blocks), [tail, 1 - tail], axis=0)
+    resampled = [(times @ sums) / (times @ sizes)[:, None] for times in _resamples(count, draws, seed)]
+    lows, highs = np.quantile(np.concatenate(resampled), _TAILS, axis=0)
     means, wider = differences.mean(axis=0), _widening(count)
     # no mean lies outside the differences, however few clusters there are
     lows = np.maximum(means + (lows - means) * wider, differences.min(axis=0))
@@ -73,6 +62,41 @@ def bootstrap_columns(differences: Numbers, *, clusters: Sequence[str], draws: i
         Interval(float(mean), float(low), float(high), rows, count)
         for mean, low, high in zip(means, lows, highs, strict=True)
     ]
+
+
+def bootstrap_ratio(
+    counted: Numbers, among: Numbers, *, clusters: Sequence[str], draws: int, seed: int = 0
+) -> Interval | None:
+    """95 % interval of the difference of two models' ratios sum(counted) / sum(among), resampling whole clusters.
+
+    Shapes: (n, 2), baseline and student. None where one of the models has nothing to count among. Raises NotEnoughRows
+    below two clusters. Draws in which a model has nothing to count among are left out.
+    """
+    if not among.sum(axis=0).all():
+        return None
+    parts, _ = _by_cluster(counted, clusters)
+    wholes, sizes = _by_cluster(among, clusters)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = np.concatenate([(times @ parts) / (times @ wholes) for times in _resamples(len(sizes), draws, seed)])
+    before, after = counted.sum(axis=0) / among.sum(axis=0)
+    low, high = np.nanquantile(ratios[:, 1] - ratios[:, 0], _TAILS)
+    mean, wider = after - before, _widening(len(sizes))
+    low, high = max(mean + (low - mean) * wider, -1.0), min(mean + (high - mean) * wider, 1.0)
+    return Interval(float(mean), float(low), float(high), len(counted), len(sizes))
+
+
+def _resamples(clusters: int, draws: int, seed: int) -> Iterator[Numbers]:
+    """How often each cluster is drawn, (some draws, clusters) a block, until there were as many draws."""
+    if clusters < 2:
+        raise NotEnoughRows(
+            f"An interval needs rows of at least 2 clusters (oracle chunks), here are {clusters}. Add documents."
+        )
+    random = np.random.default_rng(seed)
+    most = max(1, MOST_CELLS // clusters)
+    for first in range(0, draws, most):
+        size = min(most, draws - first)
+        drawn = random.integers(0, clusters, size=(size, clusters)) + np.arange(size)[:, None] * clusters
+        yield np.bincount(drawn.ravel(), minlength=size * clusters).reshape(size, clusters).astype(np.float64)
 
 
 def t_quantile(freedom: int) -> float:

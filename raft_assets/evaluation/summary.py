@@ -1,19 +1,22 @@
 """Scores of two models, paired and summed up: the one table that report, results store and catalog show."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 
 from raft_assets.errors import DataError
 from raft_assets.evaluation.metrics import METRICS, QUOTE_METRICS
-from raft_assets.evaluation.statistics import bootstrap_columns
+from raft_assets.evaluation.statistics import bootstrap_columns, bootstrap_ratio
 from raft_assets.evaluation.wording import counted
-from raft_assets.raft.tables import Arm, Score
+from raft_assets.raft.tables import Arm, ModelAnswer, Score
 
 SOURCES = ("golden", "generated")  # in the order in which people should read them
 ARMS: tuple[str, ...] = get_args(Arm)
+ABSTAINING_ARMS = ("main", "retrieved", "distractors_only")  # those that show documents
+ALL_ARMS = "with documents"  # these together
 QUESTION = ["source", "arm", "question_id"]
 COLUMNS = ["source", "arm", "metric", "n", "clusters", "baseline", "student", "difference", "low", "high"]
 
@@ -91,9 +94,55 @@ def _compared(pairs: pd.DataFrame, draws: int, seed: int) -> list[tuple[object, 
     ]
 
 
+def summarize_all(scores: Iterable[Score], answers: Iterable[ModelAnswer], *, draws: int) -> pd.DataFrame:
+    """The scores of the arms and the figures of abstention in one table, see `summarize` and `summarize_abstention`.
+
+    The arms of robustness are no part of it: they repeat some of the main arm's questions.
+    """
+    frame = score_frame(scores)
+    tables = [summarize(frame[frame["arm"].isin(ARMS)], draws=draws), summarize_abstention(answers, draws=draws)]
+    return pd.concat([table for table in tables if not table.empty] or tables[:1], ignore_index=True)
+
+
+def summarize_abstention(answers: Iterable[ModelAnswer], *, draws: int, seed: int = 0) -> pd.DataFrame:
+    """One row per source and metric, over the arms that show documents: how often an abstention was right (precision),
+    and how many of the questions that no document shown answers were abstained from (recall).
+
+    Columns: `COLUMNS`. A model that never abstained has no precision: NaN.
+    """
+    asked = pd.DataFrame(
+        [
+            (a.source, a.arm, a.question_id, a.cluster, not a.answerable, a.evaluated, a.status == "ok" and a.abstained)
+            for a in answers
+            if a.arm in ABSTAINING_ARMS
+        ],
+        columns=["source", "arm", "question_id", "cluster", "is_right", "evaluated", "abstained"],
+    )
+    keys = ["source", "arm", "question_id", "cluster", "is_right"]
+    wide = asked.pivot(index=keys, columns="evaluated", values="abstained").reindex(columns=["baseline", "student"])
+    wide = wide.dropna().astype(float).reset_index()
+    rows = [row for source, of in wide.groupby("source") for row in _abstention_rows(str(source), of, draws, seed)]
+    return in_order(pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _abstention_rows(source: str, asked: pd.DataFrame, draws: int, seed: int) -> Iterator[tuple[object, ...]]:
+    abstained = asked[["baseline", "student"]].to_numpy(float)
+    is_right = np.repeat(asked["is_right"].to_numpy(float)[:, None], 2, axis=1)
+    clusters = asked["cluster"].tolist()
+    count = len(set(clusters))
+    for metric, among in (("abstention_precision", abstained), ("abstention_recall", is_right)):
+        with np.errstate(invalid="ignore"):
+            before, after = (abstained * is_right).sum(axis=0) / among.sum(axis=0)
+        interval = None
+        if count > 1:
+            interval = bootstrap_ratio(abstained * is_right, among, clusters=clusters, draws=draws, seed=seed)
+        limits = (interval.low, interval.high) if interval else (math.nan, math.nan)
+        yield (source, ALL_ARMS, metric, len(asked), count, before, after, after - before, *limits)
+
+
 def in_order(summary: pd.DataFrame) -> pd.DataFrame:
     """The rows in the order in which people read them: golden first, then by arm, then the metrics that matter most."""
-    rank = {name: position for names in (SOURCES, ARMS, METRICS) for position, name in enumerate(names)}
+    rank = {name: position for names in (SOURCES, (*ARMS, ALL_ARMS), METRICS) for position, name in enumerate(names)}
     return summary.sort_values(
         ["source", "arm", "metric"], key=lambda column: column.map(rank), kind="stable"
     ).reset_index(drop=True)

@@ -18,7 +18,7 @@ from raft_assets.evaluation.statistics import (
     sign_test,
     smallest_detectable,
 )
-from raft_assets.evaluation.summary import QUESTION, pair
+from raft_assets.evaluation.summary import QUESTION, pair, score_frame
 from raft_assets.evaluation.wording import counted, percent, points
 from raft_assets.raft.tables import ModelAnswer, Score, Source
 
@@ -28,6 +28,15 @@ MIN_GOLDEN_QUESTIONS = 30  # below, generated rows decide: they are more, though
 MIN_CLUSTERS = 20  # below, a bootstrap interval is too narrow to trust
 
 Decision = Literal["better", "worse", "cannot tell"]
+Against = Literal["baseline", "previous student"]  # what the student is compared with
+_UNTOLD = {
+    "baseline": "It cannot be told whether the fine-tuned student is better",
+    "previous student": "It cannot be told whether the student is better than the one before",
+}
+_TOLD = {
+    "baseline": "The fine-tuned student is {}",
+    "previous student": "The student is {} than the one before",
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Verdict:
     Means, interval and detectable difference are shares of one; None where there is nothing to compare.
     """
 
+    against: Against
     decision: Decision
     sentence: str
     slice: Source
@@ -62,7 +72,12 @@ class Verdict:
 
 
 def decide(
-    scores: Iterable[Score] | pd.DataFrame, answers: Sequence[ModelAnswer], *, draws: int, seed: int = 0
+    scores: Iterable[Score] | pd.DataFrame,
+    answers: Sequence[ModelAnswer],
+    *,
+    draws: int,
+    seed: int = 0,
+    against: Against = "baseline",
 ) -> Verdict:
     """The verdict on the scores of both models' answers. Raises DataError where they were asked different questions."""
     pairs = pair(scores).merge(_answerable(answers), on=QUESTION, validate="many_to_one")
@@ -84,8 +99,9 @@ def decide(
     if decision == "cannot tell" and interval is not None:
         reasons += _way_out(clusters_to_settle(differences, rows["cluster"].tolist()), clusters, source)
     return Verdict(
+        against=against,
         decision=decision,
-        sentence=_sentence(decision, source, rows, interval, doubts),
+        sentence=_sentence(decision, source, rows, interval, doubts, against=against),
         slice=source,
         metric=PRIMARY_METRIC,
         baseline=baseline,
@@ -98,6 +114,24 @@ def decide(
         clusters=clusters,
         reasons=tuple(reasons),
     )
+
+
+def compare_students(
+    before: pd.DataFrame, scores: Iterable[Score] | pd.DataFrame, answers: Sequence[ModelAnswer], *, draws: int
+) -> Verdict:
+    """The same rule on two students: the one before takes the baseline's place, on the questions that both answered.
+
+    `before`: the scores of the earlier student, with the columns of `Score`.
+    """
+    now = score_frame(scores)
+    now = now[now["evaluated"] == "student"]
+    then = before[before["evaluated"] == "student"].assign(evaluated="baseline")
+    shared = now[QUESTION].drop_duplicates().merge(then[QUESTION].drop_duplicates())
+    # a question's cluster is what it is now
+    then = then.drop(columns="cluster").merge(now[[*QUESTION, "cluster"]].drop_duplicates())
+    both = pd.concat([now, then], ignore_index=True).merge(shared)
+    mine = [answer for answer in answers if answer.evaluated == "student"]
+    return decide(both, mine, draws=draws, against="previous student")
 
 
 def failures(answers: Iterable[ModelAnswer]) -> list[str]:
@@ -180,9 +214,15 @@ def _notes(golden: pd.DataFrame, source: Source, guards: Iterable[Guard], answer
 
 
 def _sentence(
-    decision: Decision, source: Source, rows: pd.DataFrame, interval: Interval | None, doubts: Sequence[str]
+    decision: Decision,
+    source: Source,
+    rows: pd.DataFrame,
+    interval: Interval | None,
+    doubts: Sequence[str],
+    *,
+    against: Against,
 ) -> str:
-    told = "It cannot be told whether the fine-tuned student is better"
+    told = _UNTOLD[against]
     if rows.empty:
         return f"{told}: there are no questions to compare on."
     went = {"better": "rose", "worse": "fell"}.get(decision, "went")
@@ -191,7 +231,7 @@ def _sentence(
     figures = f"{PRIMARY_NAME} on {len(rows)} {source} questions {went} from {baseline} to {student}{change}"
     if decision == "cannot tell":
         return f"{told}: {figures}, but {' and '.join(doubts)}."
-    return f"The fine-tuned student is {decision}: {figures}{''.join(f'; {doubt}' for doubt in doubts)}."
+    return f"{_TOLD[against].format(decision)}: {figures}{''.join(f'; {doubt}' for doubt in doubts)}."
 
 
 def _change(interval: Interval) -> str:

@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 Split = Literal["train", "valid", "eval"]
 Source = Literal["generated", "golden"]
 Arm = Literal["main", "retrieved", "distractors_only", "closed_book"]
+# the main arm's questions, among other numbers and kinds of distractors
+RobustnessArm = Literal[
+    "distractors_1", "distractors_3", "distractors_5", "distractors_10", "random_distractors", "hard_distractors"
+]
 Evaluated = Literal["baseline", "student"]
 
 
@@ -140,7 +144,7 @@ class ModelAnswer(Row):
 
     question_id: str = Field(description="QA pair or golden question")
     source: Source = Field(description="generated or golden")
-    arm: Arm = Field(description="what the model was shown")
+    arm: Arm | RobustnessArm = Field(description="what the model was shown")
     evaluated: Evaluated = Field(description="baseline or student")
     model: str = Field(description="model that answered")
     question: str = Field(description="question")
@@ -157,6 +161,7 @@ class ModelAnswer(Row):
     abstained: bool = Field(description="whether it said that the documents do not contain the answer")
     well_formed: bool = Field(description="whether the answer keeps RAFT's contract")
     status: str = Field(description="ok, or why there is no answer")
+    detail: str = Field(description="one sentence where there is no answer")
     call: str = Field(description="key in the call store")
 
 
@@ -165,8 +170,23 @@ class Score(Row):
 
     question_id: str = Field(description="QA pair or golden question")
     source: Source = Field(description="generated or golden")
-    arm: Arm = Field(description="arm")
+    arm: Arm | RobustnessArm = Field(description="arm")
     evaluated: Evaluated = Field(description="baseline or student")
     cluster: str = Field(description="rows of one cluster are not independent")
     metric: str = Field(description="name of the metric")
     value: float = Field(description="0 to 1, but for answer_words")
+
+
+class QuestionOrigin(Row):
+    """Where a question of an evaluation came from."""
+
+    question_id: str = Field(description="QA pair or golden question")
+    source: Source = Field(description="generated or golden")
+    chunk_id: str = Field(description="oracle chunk, the first of several; empty where no evidence is known")
+    path: str = Field(description="document of the chunk, relative to the domain")
+    page_from: int | None = Field(description="first page or section of the chunk")
+    page_to: int | None = Field(description="last page or section of the chunk")
+    first_character: int | None = Field(description="first character of the chunk in its document")
+    end_character: int | None = Field(description="one past the last")
+    question_call: str = Field(description="key of the teacher's call that asked, empty for a person's question")
+    teacher_call: str = Field(description="key of the teacher's call that answered, empty for a person's question")

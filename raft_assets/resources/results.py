@@ -22,15 +22,16 @@ import pyarrow as pa
 
 from raft_assets.calls.ledger import LedgerRow
 from raft_assets.errors import DataError
+from raft_assets.evaluation.evaluate import Evaluation
 from raft_assets.evaluation.verdict import Verdict
 from raft_assets.raft.identity import digest
 from raft_assets.raft.locks import exclusive
-from raft_assets.raft.tables import ModelAnswer, Row, Score
+from raft_assets.raft.tables import ModelAnswer, QuestionOrigin, Row, Score
 from raft_assets.resources.lake import arrow_schema
 
 WAIT_S = 60.0  # for the file, while a program that doesn't know our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
-TABLES = ("answers", "scores", "aggregates", "verdicts", "runs", "ledger")
+TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs", "ledger")
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
 _CLOSED: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
@@ -48,17 +49,25 @@ CREATE TABLE IF NOT EXISTS answers (
     domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, arm VARCHAR, evaluated VARCHAR, model VARCHAR,
     question VARCHAR, documents VARCHAR[], document_chunk_ids VARCHAR[], oracle_chunk_ids VARCHAR[],
     golden_answers VARCHAR[], answerable BOOLEAN, kind VARCHAR, cluster VARCHAR, answer VARCHAR, final_answer VARCHAR,
-    quotes VARCHAR[], abstained BOOLEAN, well_formed BOOLEAN, status VARCHAR, call VARCHAR);
+    quotes VARCHAR[], abstained BOOLEAN, well_formed BOOLEAN, status VARCHAR, detail VARCHAR, call VARCHAR);
+ALTER TABLE answers ADD COLUMN IF NOT EXISTS detail VARCHAR;
 CREATE TABLE IF NOT EXISTS scores (
     domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, arm VARCHAR, evaluated VARCHAR, cluster VARCHAR,
     metric VARCHAR, value DOUBLE);
+CREATE TABLE IF NOT EXISTS questions (
+    domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, chunk_id VARCHAR, path VARCHAR, page_from BIGINT,
+    page_to BIGINT, first_character BIGINT, end_character BIGINT, question_call VARCHAR, teacher_call VARCHAR);
+CREATE TABLE IF NOT EXISTS slices (
+    domain VARCHAR, run VARCHAR, cut VARCHAR, part VARCHAR, source VARCHAR, arm VARCHAR, metric VARCHAR, n BIGINT,
+    clusters BIGINT, baseline DOUBLE, student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE);
 CREATE TABLE IF NOT EXISTS aggregates (
     domain VARCHAR, run VARCHAR, source VARCHAR, arm VARCHAR, metric VARCHAR, n BIGINT, clusters BIGINT,
     baseline DOUBLE, student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE);
 CREATE TABLE IF NOT EXISTS verdicts (
-    domain VARCHAR, run VARCHAR, decision VARCHAR, sentence VARCHAR, slice VARCHAR, metric VARCHAR, baseline DOUBLE,
-    student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE, smallest_detectable DOUBLE, n BIGINT,
-    clusters BIGINT, guards JSON, reasons VARCHAR[]);
+    domain VARCHAR, run VARCHAR, against VARCHAR, decision VARCHAR, sentence VARCHAR, slice VARCHAR, metric VARCHAR,
+    baseline DOUBLE, student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE,
+    smallest_detectable DOUBLE, n BIGINT, clusters BIGINT, guards JSON, reasons VARCHAR[]);
+ALTER TABLE verdicts ADD COLUMN IF NOT EXISTS against VARCHAR DEFAULT 'baseline';
 CREATE TABLE IF NOT EXISTS ledger (
     call VARCHAR, created TIMESTAMPTZ, role VARCHAR, service VARCHAR, model VARCHAR, kind VARCHAR, status VARCHAR,
     asset VARCHAR, domain VARCHAR, run VARCHAR, input_tokens BIGINT, cached_tokens BIGINT, output_tokens BIGINT,
@@ -71,7 +80,19 @@ CREATE OR REPLACE VIEW costs AS
     FROM ledger GROUP BY ALL ORDER BY day, domain, asset;
 CREATE OR REPLACE VIEW current_verdicts AS
     SELECT verdicts.*, recorded_at, baseline_model, student_model FROM verdicts JOIN runs USING (domain, run)
-    QUALIFY row_number() OVER (PARTITION BY domain ORDER BY recorded_at DESC, run) = 1;
+    WHERE against = 'baseline' QUALIFY row_number() OVER (PARTITION BY domain ORDER BY recorded_at DESC, run) = 1;
+CREATE OR REPLACE VIEW students_compared AS
+    SELECT verdicts.*, recorded_at, student_model FROM verdicts JOIN runs USING (domain, run)
+    WHERE against = 'previous student' ORDER BY domain, recorded_at;
+CREATE OR REPLACE VIEW score_origins AS
+    SELECT domain, run, question_id, source, arm, evaluated, metric, value, question, golden_answers, final_answer,
+        status, detail, call AS answer_call, chunk_id, path, page_from, page_to, first_character, end_character,
+        question_call, teacher_call, teacher.model AS teacher_model
+    FROM scores JOIN answers USING (domain, run, question_id, source, arm, evaluated)
+    LEFT JOIN questions USING (domain, run, question_id, source)
+    LEFT JOIN (SELECT call AS teacher_call, any_value(model) AS model FROM ledger GROUP BY call) AS teacher
+        USING (teacher_call)
+    SEMI JOIN current_verdicts USING (domain, run);
 CREATE OR REPLACE VIEW metric_history AS
     SELECT aggregates.*, recorded_at, baseline_model, student_model FROM aggregates JOIN runs USING (domain, run)
     ORDER BY domain, metric, source, arm, recorded_at;
@@ -113,22 +134,18 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
 
     path: str
 
-    def record(
-        self,
-        run: RunRecord,
-        answers: Sequence[ModelAnswer],
-        scores: Sequence[Score],
-        aggregates: pd.DataFrame,
-        verdict: Verdict,
-    ) -> None:
+    def record(self, run: RunRecord, evaluation: Evaluation) -> None:
         """Stores an evaluation, in place of an earlier one of the same run; other runs stay as history."""
         key = {"domain": run.domain, "run": run.content_hash}
+        verdicts = [verdict for verdict in (evaluation.verdict, evaluation.against_previous) if verdict]
         rows = {
             "runs": pa.Table.from_pylist([key | _run_row(run)]),
-            "answers": _keyed(_table(answers, ModelAnswer), key),
-            "scores": _keyed(_table(scores, Score), key),
-            "aggregates": _keyed(pa.Table.from_pandas(aggregates, preserve_index=False), key),
-            "verdicts": pa.Table.from_pylist([key | _verdict_row(verdict)]),
+            "answers": _keyed(_table(evaluation.answers, ModelAnswer), key),
+            "scores": _keyed(_table(evaluation.scores, Score), key),
+            "questions": _keyed(_table(evaluation.origins, QuestionOrigin), key),
+            "aggregates": _keyed(pa.Table.from_pandas(evaluation.summary, preserve_index=False), key),
+            "slices": _keyed(pa.Table.from_pandas(evaluation.slices, preserve_index=False), key),
+            "verdicts": pa.Table.from_pylist([key | _verdict_row(verdict) for verdict in verdicts]),
         }
         with self._writing() as connection:
             for table, content in rows.items():
@@ -150,6 +167,21 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
         with self._reading() as connection:
             rows = _current_verdicts(connection)
         return {row["domain"]: row | {"guards": json.loads(row["guards"])} for row in rows}
+
+    def comparison(self, domain: str) -> dict[str, Any] | None:
+        """How the student of the latest run compares with the one before it; None where there was none."""
+        with self._reading() as connection:
+            return _comparison(connection, domain)
+
+    def slices(self, domain: str) -> pd.DataFrame:
+        """The score of the domain's latest run taken apart, the columns of `SLICE_COLUMNS` and more."""
+        with self._reading() as connection:
+            return _current_slices(connection, domain)
+
+    def scores_of_previous_student(self, run: RunRecord) -> pd.DataFrame:
+        """The scores of the domain's last other student, with the columns of `Score`; empty where there was none."""
+        with self._reading() as connection:
+            return _scores_of_previous_student(connection, run)
 
     def history(self, domain: str, metric: str) -> pd.DataFrame:
         """The metric in every run of the domain, oldest first per source and arm."""
@@ -277,6 +309,25 @@ def _current_verdicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, A
 def _metric_history(connection: duckdb.DuckDBPyConnection, domain: str, metric: str) -> pd.DataFrame:
     sql = "SELECT * FROM metric_history WHERE domain = ? AND metric = ?"
     return _frame(connection.sql(sql, params=[domain, metric]))
+
+
+def _comparison(connection: duckdb.DuckDBPyConnection, domain: str) -> dict[str, Any] | None:
+    sql = "SELECT * FROM students_compared SEMI JOIN current_verdicts USING (domain, run) WHERE domain = ?"
+    rows: list[dict[str, Any]] = connection.sql(sql, params=[domain]).to_arrow_table().to_pylist()
+    return rows[0] if rows else None
+
+
+def _current_slices(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.DataFrame:
+    sql = "SELECT * FROM slices SEMI JOIN current_verdicts USING (domain, run) WHERE domain = ? ORDER BY slices.rowid"
+    return _frame(connection.sql(sql, params=[domain]))
+
+
+def _scores_of_previous_student(connection: duckdb.DuckDBPyConnection, run: RunRecord) -> pd.DataFrame:
+    sql = f"""SELECT {", ".join(Score.model_fields)} FROM scores JOIN (
+            SELECT domain, run FROM runs WHERE domain = ? AND (student_model <> ? OR training_hash <> ?)
+            ORDER BY recorded_at DESC, run LIMIT 1) USING (domain, run)
+        WHERE evaluated = 'student'"""
+    return _frame(connection.sql(sql, params=[run.domain, run.student_model, run.training_hash]))
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:

@@ -33,6 +33,7 @@ def model_answer(final_answer: str = "42 tonnes", **changes: Any) -> ModelAnswer
         "abstained": parsed.abstained,
         "well_formed": parsed.well_formed,
         "status": "ok",
+        "detail": "",
         "call": "key",
     }
     return ModelAnswer.model_validate(row | changes)

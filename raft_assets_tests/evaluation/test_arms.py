@@ -89,7 +89,7 @@ def made(
         questions,
         chunks,
         nearest=first_chunks,
-        evaluation=evaluation or EvaluationSettings(),
+        evaluation=evaluation or EvaluationSettings(robustness_rows=0),
         dataset=dataset or DatasetSettings(),
     )
     assert found == sorted(found, key=lambda item: (item.arm, item.source, item.question_id))
@@ -190,7 +190,58 @@ def test_max_rows_takes_the_same_questions_in_every_arm_and_leaves_golden_ones()
 
 
 def test_only_the_arms_of_the_settings_are_made() -> None:
-    assert {arm for arm, _ in made([row("q", "c1", "c5")], evaluation=EvaluationSettings(arms=("main",)))} == {"main"}
+    assert {
+        arm for arm, _ in made([row("q", "c1", "c5")], evaluation=EvaluationSettings(arms=("main",), robustness_rows=0))
+    } == {"main"}
+
+
+def varied(*rows: RaftRow, dataset: DatasetSettings | None = None, most: int = 30) -> dict[tuple[str, str], Item]:
+    return made(rows, evaluation=EvaluationSettings(arms=("main",), robustness_rows=most), dataset=dataset)
+
+
+def test_robustness_asks_the_main_questions_among_more_and_fewer_distractors() -> None:
+    found = varied(row("q", "c3", "c5", "c7", "c8"))
+    shown = {arm: item.document_chunk_ids for (arm, _), item in found.items()}
+    few, some, many, all_others = (set(shown[f"distractors_{count}"]) for count in (1, 3, 5, 10))  # type: ignore[index]
+    assert [len(few), len(some), len(many), len(all_others)] == [2, 4, 6, len(CHUNKS)]  # there are no ten others
+    assert {"c3"} < few < some < many < all_others
+    assert shown["random_distractors"] == shown["distractors_3"]
+    assert set(shown["hard_distractors"]) == {"c0", "c1", "c2", "c3"}
+    assert all(item.answerable and item.cluster == "c3" for item in found.values())
+
+
+def test_what_the_main_arm_shows_is_asked_only_once() -> None:
+    found = made(
+        questions=[golden(f"g{number}", "c4") for number in range(31)], evaluation=EvaluationSettings(arms=("main",))
+    )
+    asked = [name for arm, name in found if arm == "distractors_3"]
+    assert len(asked) == 30
+    for name in asked:
+        assert request(found["distractors_3", name], "chat", 9) == request(found["main", name], "chat", 9)
+        assert found["random_distractors", name].documents == found["main", name].documents
+
+
+def test_robustness_takes_the_same_few_questions_whatever_others_there_are() -> None:
+    rows = [row(f"q{number}", f"c{number}", "c9") for number in range(8)]
+    names = [{name for arm, name in varied(*some, most=3) if arm == "distractors_1"} for some in (rows, rows[:-1])]
+    assert [len(name) for name in names] == [3, 3]
+    assert len(names[0] & names[1]) >= 2
+
+
+def test_a_retrieved_twin_of_the_oracle_makes_a_question_answerable_if_it_holds_the_answer() -> None:
+    twin = chunk("twin", TEXTS["c9"].upper())
+    for final, answerable in (("officer spmal", True), ("nowhere to be read", False)):
+        found = items(
+            [row("q", "c9", "c5", final_answer=final)],
+            [],
+            [*CHUNKS, twin],
+            nearest=lambda *_: ["twin", "c1"],
+            evaluation=EvaluationSettings(arms=("main", "retrieved"), robustness_rows=0),
+            dataset=DatasetSettings(),
+        )
+        (item,) = (item for item in found if item.arm == "retrieved")
+        assert item.answerable == answerable
+        assert ("twin" in item.oracle_chunk_ids) == answerable
 
 
 def test_a_prompt_is_the_same_for_baseline_and_student_in_both_forms() -> None:

@@ -10,14 +10,24 @@ import pandas as pd
 import pytest
 
 from raft_assets.errors import DataError
-from raft_assets.evaluation.metrics import scores
-from raft_assets.evaluation.summary import summarize
-from raft_assets.evaluation.verdict import decide
-from raft_assets.raft.tables import ModelAnswer
+from raft_assets.evaluation.evaluate import evaluate
+from raft_assets.raft.tables import ModelAnswer, QuestionOrigin
 from raft_assets.resources.results import ResultsStore, RunRecord
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
 
-WRITERS, RUNS_EACH = 8, 3
+WRITERS, RUNS_EACH = 16, 2
+ORIGIN = QuestionOrigin(
+    question_id="",
+    source="generated",
+    chunk_id="oracle",
+    path="a.pdf",
+    page_from=2,
+    page_to=3,
+    first_character=10,
+    end_character=90,
+    question_call="asked",
+    teacher_call="answered",
+)
 STARTED = datetime(2026, 11, 4, 9, 30, tzinfo=UTC)
 
 
@@ -40,8 +50,9 @@ def record(store: ResultsStore, run: RunRecord, *, rises: int = 20, text: str = 
         for number in range(24)
         for answer in both(f"q{number}", WRONG, RIGHT if number < rises else WRONG, question=text)
     ]
-    scored = [score for answer in answers for score in scores(answer)]
-    store.record(run, answers, scored, summarize(scored, draws=1000), decide(scored, answers, draws=1000))
+    origins = [ORIGIN.model_copy(update={"question_id": f"q{number}"}) for number in range(24)]
+    earlier = store.scores_of_previous_student(run)
+    store.record(run, evaluate(answers, origins, draws=1000, scores_of_previous_student=earlier))
     return answers
 
 
@@ -100,8 +111,7 @@ def test_domains_do_not_touch_one_another(store: ResultsStore) -> None:
 
 def test_an_interval_that_could_not_be_measured_is_null_and_not_nan(store: ResultsStore) -> None:
     answers = both("q", WRONG, RIGHT)
-    scored = [score for answer in answers for score in scores(answer)]
-    store.record(run_record(), answers, scored, summarize(scored, draws=1000), decide(scored, answers, draws=1000))
+    store.record(run_record(), evaluate(answers, [], draws=1000))
     assert store.query("SELECT low FROM aggregates WHERE low IS NOT NULL").empty
     assert store.query("SELECT value FROM scores WHERE isnan(value)").empty
     current = store.current("bats")
@@ -111,11 +121,55 @@ def test_an_interval_that_could_not_be_measured_is_null_and_not_nan(store: Resul
 
 def test_worst_rows_lead_with_what_the_student_lost(store: ResultsStore) -> None:
     answers = [*both("gain", WRONG, RIGHT), *both("loss", RIGHT, WRONG)]
-    scored = [score for answer in answers for score in scores(answer)]
-    store.record(run_record(), answers, scored, summarize(scored, draws=1000), decide(scored, answers, draws=1000))
+    store.record(run_record(), evaluate(answers, [], draws=1000))
     worst = store.query("SELECT * FROM worst_rows")
     assert worst["question_id"].tolist() == ["loss", "gain"]
     assert worst["final_answer"].tolist() == [WRONG, RIGHT]
+
+
+def test_a_score_leads_back_to_its_row_chunk_page_and_calls(store: ResultsStore) -> None:
+    record(store, run_record())
+    query = "SELECT * FROM score_origins WHERE evaluated = 'student' AND metric = 'token_f1' AND question_id = 'q7'"
+    (row,) = store.query(query).to_dict("records")
+    assert (row["value"], row["final_answer"], row["answer_call"]) == (1.0, RIGHT, "key")
+    assert (row["chunk_id"], row["path"], row["page_from"], row["page_to"]) == ("oracle", "a.pdf", 2, 3)
+    assert (row["first_character"], row["end_character"]) == (10, 90)
+    assert (row["question_call"], row["teacher_call"]) == ("asked", "answered")
+    assert len(store.query("SELECT * FROM score_origins")) == count(store, "scores")
+
+
+def test_a_student_is_compared_with_the_last_other_one_and_a_regression_is_said(store: ResultsStore) -> None:
+    record(store, run_record(student="ft:1"), rises=24)
+    assert store.comparison("bats") is None
+    record(store, run_record(student="ft:2", after=1), rises=2)
+    record(store, run_record(student="ft:2", after=2), rises=2)  # not with itself
+    compared = store.comparison("bats")
+    assert compared is not None
+    assert compared["sentence"].startswith(
+        "The student is worse than the one before: token F1 on 24 generated questions fell from 100.0 to 8.3"
+    )
+    assert store.verdicts()["bats"]["against"] == "baseline"
+    record(store, run_record(student="ft:3", after=3), rises=23)
+    assert store.query("SELECT decision FROM students_compared")["decision"].tolist() == ["worse", "better"]
+
+
+def test_the_score_is_kept_taken_apart(store: ResultsStore) -> None:
+    record(store, run_record())
+    parts = store.slices("bats")
+    of_document = parts[(parts["cut"] == "document") & (parts["metric"] == "token_f1")]
+    assert of_document[["part", "n", "baseline"]].to_dict("records") == [{"part": "a.pdf", "n": 24, "baseline": 0.0}]
+
+
+def test_a_store_of_an_earlier_version_takes_new_evaluations(store: ResultsStore) -> None:
+    record(store, run_record())
+    with duckdb.connect(store.path) as connection:
+        for view in ("score_origins", "students_compared", "worst_rows", "metric_history", "current_verdicts"):
+            connection.execute(f"DROP VIEW {view}")
+        connection.execute("ALTER TABLE answers DROP COLUMN detail; ALTER TABLE verdicts DROP COLUMN against")
+        connection.execute("DROP TABLE slices; DROP TABLE questions")
+    record(store, run_record(student="ft:2", after=1))
+    assert store.verdicts()["bats"]["student_model"] == "ft:2"
+    assert store.query("SELECT * FROM verdicts WHERE against = 'baseline'")["student"].tolist() == [20 / 24] * 2
 
 
 def test_an_empty_store_answers_every_question(store: ResultsStore) -> None:
@@ -165,9 +219,9 @@ def write_runs(path: str, writer: int) -> None:
         record(store, run_record(f"domain {writer}", f"ft:{number}", after=number), rises=number)
 
 
-def test_eight_processes_write_at_once_while_another_one_reads_and_all_succeed(store: ResultsStore) -> None:
+def test_sixteen_processes_write_at_once_while_another_one_reads_and_all_succeed(store: ResultsStore) -> None:
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([__name__])  # eight times the imports would take a minute
+    processes.set_forkserver_preload([__name__])  # sixteen times the imports would take a minute
     writers = [processes.Process(target=write_runs, args=(store.path, writer)) for writer in range(WRITERS)]
     for writer in writers:
         writer.start()

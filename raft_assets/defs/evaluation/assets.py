@@ -1,6 +1,7 @@
 """Answers of baseline and student, their scores, and the report with its verdict."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -11,17 +12,18 @@ from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_d
 from raft_assets.defs.evaluation.report_data import report_data
 from raft_assets.defs.student.assets import deployment, finetuned_model
 from raft_assets.evaluation.arms import Item, items, model_answer, recall_at_k, request
-from raft_assets.evaluation.metrics import METRICS_VERSION, scores
+from raft_assets.evaluation.evaluate import evaluate
+from raft_assets.evaluation.metrics import METRICS_VERSION
+from raft_assets.evaluation.origins import origins
 from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
-from raft_assets.evaluation.summary import summarize
-from raft_assets.evaluation.verdict import VERDICT_VERSION, decide
+from raft_assets.evaluation.verdict import VERDICT_VERSION
 from raft_assets.observation import ROLES, resolved_model, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import log_progress
 from raft_assets.raft.contract import CONTRACT_VERSION
 from raft_assets.raft.files import domain_names
 from raft_assets.raft.identity import digest
-from raft_assets.raft.tables import Chunk, Evaluated, GoldenQuestion, ModelAnswer, RaftRow
+from raft_assets.raft.tables import Chunk, Evaluated, GoldenQuestion, ModelAnswer, QAPair, QuestionOrigin, RaftRow
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore, RunRecord
@@ -37,7 +39,12 @@ ANSWERED_SPECS = {
 COMPARISON_SPEC = dg.AssetCheckSpec(
     "student_beats_baseline", asset="eval_scores", description="Worse: error. Cannot tell: warning."
 )
-ANSWERS_VERSION = f"1.{CONTRACT_VERSION}"
+REGRESSION_SPEC = dg.AssetCheckSpec(
+    "student_keeps_its_level",
+    asset="eval_scores",
+    description="The student is not worse than the domain's student before it, by the rule of the verdict.",
+)
+ANSWERS_VERSION = f"2.{CONTRACT_VERSION}"
 READS: list[dg.AssetsDefinition | dg.AssetKey] = [
     qa_dataset,
     golden_questions,
@@ -92,28 +99,41 @@ def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Model
     owners=["team:raft"],
     tags={"stage": "evaluation"},
     code_version=f"{METRICS_VERSION}.{VERDICT_VERSION}",
-    deps=[baseline_answers, student_answers, deployment, settings_key("verdict")],
-    check_specs=[COMPARISON_SPEC],
+    deps=[
+        baseline_answers,
+        student_answers,
+        deployment,
+        qa_pairs,
+        golden_questions,
+        chunks,
+        settings_key("verdict"),
+    ],
+    check_specs=[COMPARISON_SPEC, REGRESSION_SPEC],
 )
 def eval_scores(
     context: dg.AssetExecutionContext, lake: Lake, models: Models, results: ResultsStore
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """A score per question, model, arm and metric, in DuckDB with its history, and the verdict that follows."""
     domain = context.partition_key
-    draws = models.settings(domain).values.verdict.bootstrap_draws
     answers = [row for evaluated in EVALUATED for row in lake.rows(f"{evaluated}_answers", domain, ModelAnswer)]
-    scored = [score for answer in answers for score in scores(answer)]
-    summary, verdict = summarize(scored, draws=draws), decide(scored, answers, draws=draws)
     run = _run_record(context, lake, models, answers)
-    results.record(run, answers, scored, summary, verdict)
+    found = evaluate(
+        answers,
+        list(_origins(domain, lake, answers)),
+        draws=models.settings(domain).values.verdict.bootstrap_draws,
+        scores_of_previous_student=results.scores_of_previous_student(run),
+    )
+    results.record(run, found)
+    verdict, compared = found.verdict, found.against_previous
     return dg.MaterializeResult(
         data_version=dg.DataVersion(
-            digest(run.content_hash, *(f"{score.question_id}{score.value}" for score in scored))
+            digest(run.content_hash, *(f"{score.question_id}{score.value}" for score in found.scores))
         ),
         metadata={
-            "dagster/row_count": len(scored),
+            "dagster/row_count": len(found.scores),
             "path": dg.MetadataValue.path(results.path),
-            **describe_verdict(verdict, summary),
+            **describe_verdict(verdict, found.summary),
+            **({"against_previous_student": compared.sentence} if compared else {}),
         },
         check_results=[
             dg.AssetCheckResult(
@@ -121,7 +141,13 @@ def eval_scores(
                 passed=verdict.decision == "better",
                 severity=dg.AssetCheckSeverity.ERROR if verdict.decision == "worse" else dg.AssetCheckSeverity.WARN,
                 description=verdict.sentence,
-            )
+            ),
+            dg.AssetCheckResult(
+                check_name=REGRESSION_SPEC.name,
+                passed=compared is None or compared.decision != "worse",
+                severity=dg.AssetCheckSeverity.ERROR,
+                description=compared.sentence if compared else "There was no student before.",
+            ),
         ],
     )
 
@@ -239,6 +265,15 @@ def _answers_asset(
                 metadata={"without_answer": failed},
             )
         ],
+    )
+
+
+def _origins(domain: str, lake: Lake, answers: list[ModelAnswer]) -> Iterator[QuestionOrigin]:
+    return origins(
+        dict.fromkeys((answer.source, answer.question_id) for answer in answers),
+        {pair.question_id: pair for pair in lake.rows("qa_pairs", domain, QAPair)},
+        {question.question_id: question for question in lake.rows("golden_questions", domain, GoldenQuestion)},
+        {chunk.chunk_id: chunk for chunk in lake.rows("chunks", domain, Chunk)},
     )
 
 

@@ -10,7 +10,7 @@ from raft_assets.evaluation.arms import recall_at_k
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
 from raft_assets.evaluation.metrics import scores
 from raft_assets.evaluation.report import DocumentCounts, ReportData, Split
-from raft_assets.evaluation.summary import summarize
+from raft_assets.evaluation.summary import summarize_all
 from raft_assets.evaluation.verdict import PRIMARY_METRIC, decide
 from raft_assets.raft.gates import REASONS
 from raft_assets.raft.tables import Chunk, ModelAnswer, QAPair, QuarantinedFile, RaftRow, SourceDocument
@@ -37,7 +37,7 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
     return ReportData(
         domain=domain,
         verdict=decide(scored, answers, draws=draws),
-        summary=summarize(scored, draws=draws),
+        summary=summarize_all(scored, answers, draws=draws),
         answers=answers,
         documents=_documents(domain, lake, chunks),
         quarantine=list(lake.rows("quarantine", domain, QuarantinedFile)),
@@ -57,6 +57,8 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
         loss=[tuple(step) for step in tuned["loss"]],
         calls=_calls(models, pairs, by_model),
         history=results.history(domain, PRIMARY_METRIC),
+        slices=results.slices(domain),
+        against_previous=results.comparison(domain),
         recall_at_k=recall_at_k(by_model["baseline"]),
     )
 

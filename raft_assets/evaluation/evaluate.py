@@ -1,0 +1,56 @@
+"""From two models' answers to everything that is kept of an evaluation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from raft_assets.evaluation.metrics import scores
+from raft_assets.evaluation.slices import take_apart
+from raft_assets.evaluation.summary import summarize_all
+from raft_assets.evaluation.verdict import Verdict, compare_students, decide
+from raft_assets.raft.tables import ModelAnswer, QuestionOrigin, Score
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; `against_previous` is None where there was no student before."""
+
+    answers: Sequence[ModelAnswer]
+    origins: Sequence[QuestionOrigin]
+    scores: Sequence[Score]
+    summary: pd.DataFrame
+    slices: pd.DataFrame
+    verdict: Verdict
+    against_previous: Verdict | None
+
+
+def evaluate(
+    answers: Sequence[ModelAnswer],
+    origins: Sequence[QuestionOrigin],
+    *,
+    draws: int,
+    scores_of_previous_student: pd.DataFrame | None = None,
+) -> Evaluation:
+    """Scores, means with intervals, slices and verdicts of baseline and student.
+
+    `scores_of_previous_student` has the columns of `Score`. Raises DataError where the models were asked different
+    questions.
+    """
+    scored = [score for answer in answers for score in scores(answer)]
+    verdict = decide(scored, answers, draws=draws)
+    before = scores_of_previous_student
+    path_of: Mapping[str, str] = {
+        origin.question_id: origin.path for origin in origins if origin.source == verdict.slice
+    }
+    return Evaluation(
+        answers=answers,
+        origins=origins,
+        scores=scored,
+        summary=summarize_all(scored, answers, draws=draws),
+        slices=take_apart(scored, answers, source=verdict.slice, path_of=path_of),
+        verdict=verdict,
+        against_previous=None
+        if before is None or before.empty
+        else compare_students(before, scored, answers, draws=draws),
+    )

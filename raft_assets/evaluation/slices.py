@@ -1,0 +1,78 @@
+"""The score taken apart: does the difference hold for every question type, oracle position and set of distractors?
+
+Cuts of the main arm group its questions. The arms of robustness ask the same questions among other distractors, so that
+their parts can be compared with one another.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import get_args
+
+import pandas as pd
+
+from raft_assets.evaluation.summary import COLUMNS, score_frame, summarize
+from raft_assets.evaluation.verdict import PRIMARY_ARM
+from raft_assets.raft.tables import ModelAnswer, RobustnessArm, Score, Source
+
+# name of a cut and what its parts are
+CUTS = {
+    "question_type": "by type of question",
+    "oracle_position": "by place of the oracle",
+    "document": "by document",
+    "distractors": "by number of distractors, same questions",
+    "distractor_kind": "by kind of distractors, same questions",
+}
+SLICED_METRICS = ("token_f1", "exact_match", "abstained_right")
+MOST_PARTS = 50  # of a cut, the largest: a corpus may have a thousand documents
+SLICE_DRAWS = 1000
+SLICE_COLUMNS = ["cut", "part", *COLUMNS]
+
+_PART_OF_ARM: Mapping[str, tuple[str, str]] = {
+    "distractors_1": ("distractors", "1"),
+    "distractors_3": ("distractors", "3"),
+    "distractors_5": ("distractors", "5"),
+    "distractors_10": ("distractors", "10"),
+    "random_distractors": ("distractor_kind", "random"),
+    "hard_distractors": ("distractor_kind", "hard"),
+}
+assert tuple(_PART_OF_ARM) == get_args(RobustnessArm)
+
+
+def take_apart(
+    scores: Iterable[Score] | pd.DataFrame,
+    answers: Iterable[ModelAnswer],
+    *,
+    source: Source,
+    path_of: Mapping[str, str],
+) -> pd.DataFrame:
+    """One row per cut, part and metric: means of both models over the questions of the source, and the 95 % interval of
+    their difference, see `summarize`.
+
+    `path_of`: document of every question. Columns: `SLICE_COLUMNS`.
+    """
+    frame = score_frame(scores)
+    frame = frame[frame["metric"].isin(SLICED_METRICS)]
+    asked = {answer.question_id: answer for answer in answers if answer.arm == PRIMARY_ARM and answer.source == source}
+    main = frame[(frame["arm"] == PRIMARY_ARM) & (frame["source"] == source)]
+    part_of: dict[str, dict[str, str]] = {
+        "question_type": {name: answer.kind for name, answer in asked.items()},
+        "oracle_position": {name: _place_of_oracle(answer) for name, answer in asked.items()},
+        "document": {name: path_of.get(name, "") for name in asked},
+    }
+    found = [part for cut, of in part_of.items() for part in _parts(cut, main, main["question_id"].map(of))]
+    found += [_part(cut, part, frame[frame["arm"] == arm]) for arm, (cut, part) in _PART_OF_ARM.items()]
+    filled = [part for part in found if not part.empty]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=SLICE_COLUMNS)
+
+
+def _parts(cut: str, frame: pd.DataFrame, part_of_row: pd.Series) -> Iterator[pd.DataFrame]:
+    for part in sorted(part_of_row.value_counts().index[:MOST_PARTS]):
+        yield _part(cut, part, frame[part_of_row == part])
+
+
+def _part(cut: str, part: str, frame: pd.DataFrame) -> pd.DataFrame:
+    return summarize(frame, draws=SLICE_DRAWS).assign(cut=cut, part=part)[SLICE_COLUMNS]
+
+
+def _place_of_oracle(answer: ModelAnswer) -> str:
+    places = [place for place, chunk in enumerate(answer.document_chunk_ids, 1) if chunk in answer.oracle_chunk_ids]
+    return f"document {places[0]}" if places else "not shown"

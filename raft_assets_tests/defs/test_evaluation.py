@@ -1,0 +1,82 @@
+"""What `eval_scores` makes of answers whose truth is known: the same model twice, a spoilt one, one that fell."""
+
+import dagster as dg
+import pytest
+
+from raft_assets.raft.contract import render_answer
+from raft_assets.raft.tables import ModelAnswer
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.evaluation.builders import model_answer
+from raft_assets_tests.harness import Project
+
+QUESTIONS = 60
+
+
+def answers_of(evaluated: str, said: list[str]) -> list[ModelAnswer]:
+    """A model's final answers to questions about as many passages; that of question n is "nt"."""
+    return [
+        model_answer(
+            answer=render_answer("It says so.", text),
+            evaluated=evaluated,
+            question_id=f"q{number}",
+            cluster=f"c{number}",
+            golden_answers=[f"{number}t"],
+        )
+        for number, text in enumerate(said)
+    ]
+
+
+HALF_RIGHT = [f"{number}t" if number % 2 else "eight hours" for number in range(QUESTIONS)]
+RIGHT = [f"{number}t" for number in range(QUESTIONS)]
+SHUFFLED = [*RIGHT[7:], *RIGHT[:7]]
+
+
+def evaluated(project: Project, baseline: list[str], student: list[str], model: str = "ft:1") -> dict[str, str]:
+    """Materializes the scores of such answers; the severity of each check that didn't pass, by its name."""
+    project.lake.write("baseline_answers", SMALL, answers_of("baseline", baseline))
+    project.lake.write("student_answers", SMALL, answers_of("student", student))
+    deployed = project.lake.read_record("deployment", SMALL)
+    project.lake.write_record("deployment", SMALL, deployed | {"model": model})
+    assert project.materialize_only(SMALL, "eval_scores")
+    return failed_checks(project)
+
+
+def failed_checks(project: Project) -> dict[str, str]:
+    names = ("student_beats_baseline", "student_keeps_its_level")
+    keys = [dg.AssetCheckKey(dg.AssetKey("eval_scores"), name) for name in names]
+    with project.instance() as instance:
+        found = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    evaluations = {key.name: record.event.dagster_event.asset_check_evaluation_data for key, record in found.items()}  # type: ignore[union-attr]
+    return {name: str(one.severity.value) for name, one in evaluations.items() if not one.passed}
+
+
+@pytest.mark.parametrize(
+    ("student", "decision", "failed"),
+    [
+        (HALF_RIGHT, "cannot tell", {"student_beats_baseline": "WARN"}),  # the baseline itself
+        (SHUFFLED, "worse", {"student_beats_baseline": "ERROR"}),  # right answers, each to another question
+        (RIGHT, "better", {}),
+    ],
+    ids=["the same model twice", "a sabotaged student", "a student that learned"],
+)
+def test_the_verdict_is_the_truth_about_models_that_are_known(
+    student: list[str], decision: str, failed: dict[str, str], copied: Project
+) -> None:
+    copied.results.purge(SMALL)  # the student that the project has is not the one before
+    assert evaluated(copied, HALF_RIGHT, student) == failed
+    assert copied.results.verdicts()[SMALL]["decision"] == decision
+    assert decision in str(copied.metadata("eval_scores", SMALL)["verdict"]).replace("cannot be told", "cannot tell")
+
+
+def test_a_student_that_is_worse_than_the_one_before_fails_its_check_though_it_beats_the_baseline(
+    copied: Project,
+) -> None:
+    nearly = [text if number % 5 else "eight hours" for number, text in enumerate(RIGHT)]
+    copied.results.purge(SMALL)
+    assert evaluated(copied, ["eight hours"] * QUESTIONS, RIGHT, "ft:1") == {}
+    assert evaluated(copied, ["eight hours"] * QUESTIONS, nearly, "ft:2") == {"student_keeps_its_level": "ERROR"}
+    said = str(copied.metadata("eval_scores", SMALL)["against_previous_student"])
+    assert said.startswith("The student is worse than the one before: token F1 on 60 generated questions fell from 100")
+    assert copied.materialize_only(SMALL, "eval_report")
+    assert said in copied.lake.path("eval_report", SMALL, ".html").read_text("utf-8")
+    assert said in " ".join(copied.raft("status", SMALL).stdout.split())
