@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from raft_assets.raft.identity import normalized
 
-CONTRACT_VERSION = "1"
+CONTRACT_VERSION = "2"
 ABSTENTION = "The documents do not contain the answer."
 BEGIN_QUOTE, END_QUOTE, ANSWER_TAG = "##begin_quote##", "##end_quote##", "<ANSWER>:"
 
@@ -34,6 +34,20 @@ _DELIMITERS = (
     (re.compile(r"<\s*ANSWER\s*>", re.IGNORECASE), "‹ANSWER›"),
 )
 _QUOTE = re.compile(r"##begin_quote##(.*?)##end_quote##", re.DOTALL)
+
+# how models write the tag when they don't quite keep the contract, the closest to it first
+_TAGS = (
+    re.compile(re.escape(ANSWER_TAG)),
+    re.compile(r"<\s*ANSWER\s*>\s*[:：]?", re.IGNORECASE),
+    re.compile(r"^[\W_]*(?:the )?(?:final )?answer(?: is)?[*_\s]*[:：]", re.IGNORECASE | re.MULTILINE),
+)
+_CLOSING_TAG = re.compile(r"<\s*/\s*ANSWER\s*>", re.IGNORECASE)
+_AROUND = (("**", "**"), ("`", "`"), ('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"), ("'", "'"))
+_ABSTENTION = re.compile(
+    r"(?:(?:the|these|given|provided) )*documents? (?:do not|don['’]t|does not|doesn['’]t)"
+    r" (?:contain|hold|provide|include) (?:the|an|any) answer(?: to (?:the|this|that) question)?\.?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -79,16 +93,17 @@ ABSTAINING_ANSWER = render_answer("None of the documents holds what the question
 
 
 def parse_answer(text: str) -> ParsedAnswer:
-    """Reads an answer.
+    """Reads an answer, also one that doesn't quite keep the form: what a model knows and how it says it are two things.
 
-    Never raises. The last answer tag counts; the final answer is the rest of its line, else the next line.
+    Never raises. The last answer tag counts; the final answer is the rest of its line, else the next line, without the
+    marks around it. Without any tag there is no final answer.
     """
-    head, tag, tail = text.rpartition(ANSWER_TAG)
-    final = next((line.strip() for line in tail.splitlines() if line.strip()), "") if tag else ""
+    head, tail = _divided(text)
+    final = next((bare for line in tail.splitlines() if (bare := _bare(line))), "")
     quotes = tuple(quote.strip() for quote in _QUOTE.findall(text))
     closed = text.count(BEGIN_QUOTE) == text.count(END_QUOTE) == len(quotes)
     return ParsedAnswer(
-        reasoning=(head if tag else text).strip(),
+        reasoning=head.strip(),
         quotes=quotes,
         final_answer=final,
         abstained=_is_abstention(final),
@@ -101,5 +116,25 @@ def quote_is_verbatim(quote: str, document: str) -> bool:
     return bool(quote.strip()) and normalized(neutralized(quote)) in normalized(neutralized(document))
 
 
+def _divided(text: str) -> tuple[str, str]:
+    """What stands before and behind the last answer tag; nothing behind where there is none."""
+    for pattern in _TAGS:
+        if found := list(pattern.finditer(text)):
+            return text[: found[-1].start()], text[found[-1].end() :]
+    return text, ""
+
+
+def _bare(line: str) -> str:
+    """The line without what closes it, emphasis and quotation marks around all of it."""
+    line = _CLOSING_TAG.sub("", line).replace(BEGIN_QUOTE, "").replace(END_QUOTE, "").strip()
+    if line.count("**") == 1:  # the other half stands before the tag: **<ANSWER>:** 42
+        line = line.replace("**", "").strip()
+    for opening, closing in _AROUND:
+        inside = line[len(opening) : -len(closing)]
+        if line.startswith(opening) and line.endswith(closing) and inside and opening not in inside:
+            return _bare(inside)
+    return line
+
+
 def _is_abstention(final_answer: str) -> bool:
-    return normalized(final_answer).rstrip(".").casefold() == ABSTENTION.rstrip(".").casefold()
+    return _ABSTENTION.fullmatch(normalized(final_answer)) is not None
