@@ -140,7 +140,9 @@ def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone:
             source = row["source"]
             drawn.append(_text(EDGE, y + 16, f"{source} questions", colours.muted, weight="600"))
             y += HEADING
-        drawn.append(_text(EDGE, y + ROW / 2 + 4, name[:MOST_LABEL], colours.ink))
+        drawn.append(
+            _text(EDGE, y + ROW / 2 + 4, name if len(name) <= MOST_LABEL else f"{name[: MOST_LABEL - 1]}…", colours.ink)
+        )
         drawn.append(_dots(row, y + ROW / 2, colours) + _difference(row, y + ROW / 2, across, colours))
         told.append(f"{source}, {name}: baseline {percent(row['baseline'])}, student {percent(row['student'])}.")
         y += ROW

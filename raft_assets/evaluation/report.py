@@ -7,6 +7,7 @@ escaped by the templates; equal data give the same bytes, so nothing here looks 
 import base64
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,6 +173,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["percent"] = percent
     environment.filters["clipped"] = _clipped
+    environment.filters["short_hashes"] = _short_hashes
     return environment
 
 
@@ -193,6 +195,11 @@ def _svg(plot: str) -> Markup:
 
 def _clipped(text: str, most: int = 400) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _short_hashes(text: str) -> str:
+    """The text with its SHA-256 hashes cut to what tells them apart."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
 
 
 def _nature(role: str, label: str) -> str:

@@ -456,3 +456,21 @@ def test_the_index_leads_to_every_report() -> None:
 
 def test_the_cost_of_calls_is_shown_and_an_unknown_price_is_told(page: str) -> None:
     assert "1.2500 and 7 calls of unknown price" in page
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    channels = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_every_text_stands_out_from_what_is_behind_it(mode: int, page: str) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", page, re.DOTALL)
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", blocks[mode]))
+    texts, backgrounds = ("ink", "muted", "student", "better", "worse", "unknown"), ("paper", "surface")
+    pairs = [(text, ground) for text in texts for ground in backgrounds] + [("ink", "quote"), ("ink", "answer")]
+    for text, ground in pairs:
+        darker, lighter = sorted((luminance(colours[text]), luminance(colours[ground])))
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (text, ground)
