@@ -17,8 +17,10 @@ _NEEDED_CONTENT = {"apposition": 1, "called": 2, "place": 2, "definition": 1}
 _MAY_END_IN_PREPOSITION = frozenset(("called", "used_for", "agent"))
 
 _POINTING = re.compile(
-    r"\b(?:he|she|it|they|him|them|this|these|those|here|we|you|I|us|me|former|latter|itself|themselves|said|following|above|below|similar|respective|respectively|corresponding|aforementioned|another"
-    r"|comparable|the other|the same(?! time)|one of the|every one|each one|a different)\b"
+    r"\b(?:he|she|it|they|him|them|this|these|those|here|we|you|I|us|me|former|latter|itself|themselves|said"
+    r"|following|above|below|similar|respective|respectively|corresponding|aforementioned|another|comparable"
+    r"|that (?:point|time|day|year|period|moment)|the other|the same(?! time)|one of the|every one|each one"
+    r"|a different)\b"
 )
 _PERSON_FIRST = re.compile(
     r"(?:[\w ]+, )?[\w ]*?\b(?:did|does|has|had|was|is|will|can|could|may|must|would|Who)\b [A-Z]"
@@ -35,6 +37,8 @@ _INCOMPLETE = re.compile(
 )
 # an enumeration that is cut off before its last member
 _OPEN_LIST = re.compile(r"\b(?:including|such as|features)\b(?:(?! and | or ).)*,(?:(?! and | or ).)*\?$")
+# "In November 2014, 20 athletes" taken for a date and a number
+_TORN_LEAD = re.compile(r"(?:In|On|At|By|Since) [^,?]*\d{4}, \d+, ")
 _REPEATED = re.compile(r"\b(\w+(?: \w+)?) \1\b", re.IGNORECASE)  # a label ran into the sentence that it stands before
 _UNIT_LESS = re.compile(r"\b(?:over|under|about|around|nearly|almost|than|least|most|up to) [\d.,]+$")
 # words that the tagger took for another part of speech: an adverb, a participle, a plural that became the verb
@@ -96,7 +100,9 @@ def _is_well_formed(question: str, needed: int, rule: str) -> bool:
         or re.search(r"[()\[\]{}|*_`]{2}|https?:", question)
     ):
         return False
-    if any(pattern.search(question) for pattern in (_INCOMPLETE, _OPEN_LIST, _REPEATED, _MISTAKEN_QUESTION)):
+    if any(
+        pattern.search(question) for pattern in (_INCOMPLETE, _OPEN_LIST, _REPEATED, _MISTAKEN_QUESTION, _TORN_LEAD)
+    ):
         return False
     return rule in _MAY_END_IN_PREPOSITION or not _DANGLING.search(question)
 

@@ -179,6 +179,8 @@ REFUSED = {
     "a label that ran into its sentence": "Open cell Open cell foils rely on a constant airflow against the valves.",
     "an adverb that looks like its subject": "Traditionally board lengths are sized by the height of Lowe.",
     "a participle that looks like a verb": "Ear plugs designed for surfers, swimmers and divers by Anna Lowe.",
+    "a lead that points back": "From that point on, surfing became an integral part of the California lifestyle.",
+    "a number torn from its noun by a date": "In November 2014, 20 athletes attended the final in Abu Dhabi.",
     "a web address": "The bridge at Oxley was opened in 1978 (https://example.org).",
 }
 
