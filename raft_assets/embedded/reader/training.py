@@ -28,6 +28,7 @@ from raft_assets.errors import DataError, RaftError
 
 TRAINING_PIECES = 600_000  # of sentences kept while training: 460 MB at most
 AUTO_EPOCHS, AUTO_BATCH_SIZE = 8, 16
+PATIENCE = 2  # epochs in a row without a lower validation loss, behind which an automatic number of epochs ends
 SENTENCE_EPOCHS, SENTENCE_RATE, SENTENCE_PULL = 20, 0.05, 1e-4
 SPAN_RATE, SPAN_PULL = 0.03, 1e-3
 KEPT_SPANS = 400  # candidates of a sample: the right ones and a draw from the others, which bounds memory
@@ -131,7 +132,8 @@ def train(
     rng = np.random.default_rng(seed)
     samples = [_span_sample(model, exercise, rng) for exercise in _answered(exercises, checkpoint)]
     valid_samples = [_span_sample(model, exercise, rng) for exercise in _answered(examined, checkpoint)]
-    learned = _learn_spans(model.spans, samples, valid_samples, schedule, after_step)
+    patience = PATIENCE if hyperparameters.n_epochs == "auto" else schedule.epochs
+    learned = _learn_spans(model.spans, samples, valid_samples, schedule, patience=patience, on_step=after_step)
     return TrainingResult(
         reader=Reader(encoder, replace(model, spans=learned.ranker)),
         used_rows=len(lessons.lessons),
@@ -140,8 +142,8 @@ def train(
         valid_skipped_rows=dict(valid.skipped),
         steps=learned.steps,
         best_step=learned.best_step,
-        epochs=schedule.epochs,
-        trained_tokens=lessons.pieces * schedule.epochs,
+        epochs=learned.epochs,
+        trained_tokens=lessons.pieces * learned.epochs,
     )
 
 
@@ -158,6 +160,7 @@ class _LearnedSpans:
     ranker: Ranker
     steps: int
     best_step: int
+    epochs: int
 
 
 def _as_asked(analyst: Analyst, lessons: Sequence[Lesson], checkpoint: Callable[[], None]) -> list[_Exercise]:
@@ -230,9 +233,14 @@ def _learn_spans(
     samples: Sequence[Sample],
     valid: Sequence[Sample],
     schedule: Schedule,
+    *,
+    patience: int,
     on_step: Callable[[Step], None],
 ) -> _LearnedSpans:
-    """The span ranker: the last, or where there are samples to validate on, that of the epoch with the least loss."""
+    """The span ranker: the last, or where there are samples to validate on, that of the epoch with the least loss.
+
+    Learning ends early behind `patience` epochs in a row that didn't lower that loss.
+    """
     steps_per_epoch = -(-len(samples) // schedule.batch_size)
     step, ranker = 0, start
     best: tuple[float, int, Ranker] = (np.inf, 0, start)
@@ -241,7 +249,10 @@ def _learn_spans(
         if examination and examination.loss < best[0]:
             best = (examination.loss, step, ranker)
         on_step(_step(step, fit, examination))
-    return _LearnedSpans(best[2], step, best[1]) if valid else _LearnedSpans(ranker, step, step)
+        if examination and step - best[1] >= patience * steps_per_epoch:
+            break
+    kept, best_step = (best[2], best[1]) if valid else (ranker, step)
+    return _LearnedSpans(kept, step, best_step, step // steps_per_epoch)
 
 
 def _sentence_sample(model: Model, exercise: _Exercise) -> Sample:

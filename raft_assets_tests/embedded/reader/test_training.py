@@ -2,15 +2,23 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.reader import lessons
 from raft_assets.embedded.reader.read import Reader
-from raft_assets.embedded.reader.training import Hyperparameters, Step, TrainingCancelled, TrainingResult, train
+from raft_assets.embedded.reader.training import (
+    PATIENCE,
+    Hyperparameters,
+    Step,
+    TrainingCancelled,
+    TrainingResult,
+    train,
+)
 from raft_assets.errors import DataError
 from raft_assets_tests.embedded.reader.conftest import Case, cases, write_rows
 
@@ -117,6 +125,26 @@ def test_progress_has_every_step_and_validates_each_epoch(
     assert (validated[-1].valid_accuracy or 0) >= (validated[0].valid_accuracy or 0)
     assert steps[-1].train_loss < steps[0].train_loss
     assert result.trained_tokens > 0
+
+
+@pytest.mark.parametrize(("n_epochs", "trained_epochs"), [("auto", 1 + PATIENCE), (5, 5)])
+def test_an_automatic_training_ends_where_validation_only_gets_worse(
+    n_epochs: Literal["auto"] | int, trained_epochs: int, encoder: Encoder, lighthouses: Path, tmp_path: Path
+) -> None:
+    misled = [replace(case, answer=case.sentence.split()[0]).row() for case in cases(range(8))]
+    steps: list[Step] = []
+    result = train(
+        encoder,
+        lighthouses,
+        write_rows(tmp_path / "valid.jsonl", misled),
+        hyperparameters=Hyperparameters(n_epochs=n_epochs),
+        on_step=steps.append,
+        cancelled=lambda: False,
+    )
+    losses = [step.valid_loss for step in steps if step.valid_loss is not None]
+    assert losses == sorted(losses)
+    assert result.epochs == len(losses) == trained_epochs
+    assert result.best_step * trained_epochs == result.steps  # the first epoch's weights are kept
 
 
 def test_a_cancelled_training_stops_and_keeps_nothing(encoder: Encoder, lighthouses: Path) -> None:
