@@ -32,6 +32,8 @@ def sql(query: str | None, as_csv: bool, as_json: bool) -> None:
       raft sql "SELECT domain, sentence FROM current_verdicts"
       raft sql "SELECT * FROM metric_history WHERE metric = 'token_f1'" --csv > history.csv
       raft sql "SELECT question, final_answer, golden_answers FROM worst_rows LIMIT 10"
+      raft sql "SELECT part, student, low, high FROM slices WHERE cut = 'distractors' AND metric = 'token_f1'"
+      raft sql "SELECT path, page_from, teacher_call FROM score_origins WHERE question_id = '...'"
       raft sql "SELECT asset, sum(dollars) AS dollars FROM costs GROUP BY asset"
     """
     store = ResultsStore(path=str(Workplace.load().results))
