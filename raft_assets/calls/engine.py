@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,6 +37,7 @@ MORE_ROOM = 4  # times the tokens, for an answer that was cut off
 ROOM_PARAMETERS = ("max_completion_tokens", "max_tokens")
 MOST_TEXTS_AHEAD = 16_384  # of the consumer, whatever the ceiling: some 20 MB of texts and vectors
 CHARACTERS_PER_CALL = 200_000  # of an embeddings call; OpenAI takes 300,000 tokens
+LOOKED_UP_AT_ONCE = 500
 LOST_IN_A_ROW = 16  # calls given up without one answer between them: the service is down, not the request odd
 
 
@@ -112,6 +114,20 @@ class Caller:
         )
         return self._handed_out(stream, texts, self._vector)
 
+    def stored(self, requests: Iterable[Request]) -> Iterator[Answer | None]:
+        """The stored answer to each request, in order; None where it would be a call. Nothing is asked."""
+        for call in self._looked_up(map(self._request_key, requests)):
+            yield self._read(call, from_store=True) if call else None
+
+    def are_stored(self, texts: Iterable[str]) -> list[bool]:
+        """Whether the vector of each text is stored. Nothing is asked."""
+        return [call is not None for call in self._looked_up(map(self._text_key, texts))]
+
+    def _looked_up(self, keys: Iterator[str]) -> Iterator[StoredCall | None]:
+        while batch := list(islice(keys, LOOKED_UP_AT_ONCE)):
+            found = self._store.get(batch)
+            yield from map(found.get, batch)
+
     @property
     def tally(self) -> Tally:
         """What was done so far, for the metadata of an asset."""
@@ -147,10 +163,12 @@ class Caller:
                 from_store=False,
             )
         self._count(from_store=slot.from_store)
+        return self._read(call, from_store=slot.from_store)
+
+    @staticmethod
+    def _read(call: StoredCall, *, from_store: bool) -> Answer:
         reading = read_answer(json.loads(call.payload))
-        return Answer(
-            slot.key, reading.text, reading.status, reading.detail, call.usage, call.latency_s, slot.from_store
-        )
+        return Answer(call.key, reading.text, reading.status, reading.detail, call.usage, call.latency_s, from_store)
 
     def _vector(self, slot: Slot) -> np.ndarray:
         try:

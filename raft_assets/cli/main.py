@@ -5,6 +5,7 @@ import sys
 import click
 
 from raft_assets.cli.data import export, import_, purge, report
+from raft_assets.cli.estimate import estimate
 from raft_assets.cli.look import config, doctor, domains, status
 from raft_assets.cli.money import calls, costs
 from raft_assets.cli.preview import preview
@@ -32,7 +33,7 @@ def raft() -> None:
     """
 
 
-LOOKING = (status, config, domains, doctor, report, costs, calls, sql)
+LOOKING = (status, config, domains, doctor, report, estimate, costs, calls, sql)
 DATA = (preview, review, export, import_, rebuild, purge)
 for command in (run, serve, ui, *LOOKING, *DATA):
     raft.add_command(command)

@@ -1,0 +1,92 @@
+"""`raft estimate`: what the next run will cost, before it starts."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from raft_assets.calls.prices import PRICES_FILE
+from raft_assets.cli.project import chosen_domains, enter, instance_of
+from raft_assets.errors import DataError
+from raft_assets.estimating import Forecast, forecast
+from raft_assets.freshness import states
+from raft_assets.resources.models import Models
+from raft_assets.settings import Workplace
+
+LINE = 200  # characters, where the output is no terminal
+
+
+@click.command()
+@click.argument("domain", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every domain.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
+def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
+    """Says what the next `raft run` will ask of which model: calls, tokens, US dollars, time. Nothing is asked for it.
+
+    What is fresh, and what is stored already, costs nothing. How many questions a call brings and how long answers are
+    is measured on stored calls of the corpus: `raft preview DOMAIN -n 20` makes an even sample, which isn't paid again.
+
+    \b
+    Examples:
+      raft estimate mine
+      raft preview mine -n 20 && raft estimate mine
+      raft estimate --all --json
+    """
+    workplace = Workplace.load()
+    names = chosen_domains(workplace, domain, everything=everything)
+    from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
+
+    enter(workplace)
+    graph = definitions().resolve_asset_graph()
+    models = Models(project=str(workplace.project))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LINE)
+    with instance_of(workplace) as instance:
+        for name in names:
+            found = states(instance, graph, name)
+            fresh = {key.to_user_string() for key, state in found.items() if state.state == "fresh"}
+            try:
+                forecasts = forecast(models, name, fresh=fresh)
+            except DataError as error:
+                click.echo(f"{name}: {error}", err=True)
+                continue
+            _tell(console, name, forecasts, as_json=as_json)
+
+
+def _tell(console: Console, domain: str, forecasts: Sequence[Forecast], *, as_json: bool) -> None:
+    if as_json:
+        for one in forecasts:
+            click.echo(json.dumps({"domain": domain, **asdict(one), "role": one.role.value}, ensure_ascii=False))
+        return
+    console.print(_table(domain, forecasts) if forecasts else Text(f"{domain}: everything is fresh, nothing is asked."))
+    for what in sorted({what for one in forecasts for what in one.assumed if one.calls}):
+        console.print(Text(f"Assumed: {what}.", style="yellow"))
+    for model in sorted({one.model for one in forecasts if one.dollars is None and one.calls}):
+        told = f"The price of {model} is unknown: put it into {PRICES_FILE} of the project."
+        console.print(Text(told, style="yellow"))
+    console.print()
+
+
+def _table(domain: str, forecasts: Sequence[Forecast]) -> Table:
+    table = Table(title=Text(domain, style="bold"), title_justify="left", box=None, pad_edge=False)
+    for column in ("asset", "role", "model"):
+        table.add_column(column)
+    for column in ("calls", "stored", "input", "output", "US$", "minutes"):
+        table.add_column(column, justify="right")
+    for one in forecasts:
+        table.add_row(
+            one.asset,
+            one.role.value.lower(),
+            Text(one.model),
+            *(f"{n:,}" for n in (one.calls, one.stored, one.usage.input_tokens, one.usage.output_tokens)),
+            "?" if one.dollars is None else f"{one.dollars:,.4f}",
+            "?" if one.seconds is None else f"{one.seconds / 60:.1f}",
+        )
+    known = [one.dollars for one in forecasts if one.dollars is not None]
+    dollars = f"{sum(known):,.4f}" + " + ?" * (len(known) < len(forecasts))
+    table.add_row("all", "", "", f"{sum(one.calls for one in forecasts):,}", "", "", "", dollars, "")
+    return table
