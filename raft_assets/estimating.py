@@ -26,11 +26,11 @@ from raft_assets.raft.questions import answer_request_for, parse_questions, ques
 from raft_assets.raft.tables import Chunk
 from raft_assets.resources.models import Models
 from raft_assets.settings import DomainSettings, Role
+from raft_assets.student.approval import AUTO_EPOCHS
 
 LEAST_SAMPLE = 5  # stored answers from which a mean is taken
 ASSUMED_QUESTION_TOKENS, ASSUMED_ANSWER_TOKENS, ASSUMED_VERDICT_TOKENS = 18, 150, 40
 ASSUMED_ACCEPTED = 0.8  # share of the pairs that the gates let through
-AUTO_EPOCHS = 3  # what OpenAI chooses for a few hundred rows
 TOKENS_PER_MESSAGE = 4
 SOME_QUESTION = "What does the passage say about the subject that it explains first?"
 CALLS_AT_ONCE = 16  # what a service takes, where the limiter hasn't found it out yet

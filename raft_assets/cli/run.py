@@ -25,6 +25,7 @@ from raft_assets.resources.lake import Lake
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import COMMAND_TAG, PARTITION_TAG, close_killed_runs
 from raft_assets.settings import Workplace
+from raft_assets.student.approval import APPROVAL_VARIABLE, TRAINING
 
 REPORT = "eval_report"
 LOOK_EVERY_S = 0.5
@@ -69,6 +70,7 @@ class Work:
     is_flag=True,
     help="Asks again for answers that were filtered, cut off or empty; implies --force.",
 )
+@click.option("--yes", is_flag=True, help="Says yes to fine-tuning that may cost money; without it such a job waits.")
 @click.option(
     "--budget", type=click.FloatRange(min=0), metavar="US$", help="Stops before paid calls of this command cost more."
 )
@@ -79,6 +81,7 @@ def run(  # noqa: PLR0917 - click hands options by name
     preset: str | None,
     force: bool,
     retry_rejected: bool,
+    yes: bool,
     budget: float | None,
 ) -> None:
     """Materializes what is not fresh, from documents to eval report.
@@ -92,10 +95,13 @@ def run(  # noqa: PLR0917 - click hands options by name
       raft run bats "harbor handbook"
       raft run bats --select training_files     stop before anything is trained
       raft run bats --preset hard_distractors
+      raft run bats --yes                        says yes to a fine-tuning job that costs money
       raft run bats --budget 5                   of US$; what was paid is kept, a higher budget goes on from there
     """
     if budget is not None:
         os.environ["RAFT_BUDGET_RUN"] = str(budget)  # for the domains' processes, too
+    if yes:
+        os.environ[APPROVAL_VARIABLE] = TRAINING
     workplace = Workplace.load()
     names = chosen_domains(workplace, domain, everything=everything)
     for name in names if preset else []:

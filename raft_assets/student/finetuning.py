@@ -72,16 +72,22 @@ class FineTuned:
     reattached: bool = False
 
 
-async def fine_tune(client: openai.AsyncOpenAI, order: TrainingOrder, *, on_event: Callable[[str], None]) -> FineTuned:
+async def fine_tune(
+    client: openai.AsyncOpenAI,
+    order: TrainingOrder,
+    *,
+    on_event: Callable[[str], None],
+    before_submission: Callable[[], None] = lambda: None,
+) -> FineTuned:
     """Trains, or finds the job that already does, and waits for its end.
 
+    `before_submission` is called where no job is found, before anything is uploaded: what it raises ends the call.
     Raises EndpointError for every end but success, with the service's reason, and when a deadline passes; the job then
-    goes on and the next
-    call finds it.
+    goes on and the next call finds it.
     """
     client = client.with_options(max_retries=POLL_RETRIES)
     try:
-        return await _fine_tuned(client, order, on_event)
+        return await _fine_tuned(client, order, on_event, before_submission)
     except openai.APIError as error:
         raise EndpointError(
             f"The fine-tuning service of {order.base_model} failed: {type(error).__name__}. "
@@ -89,8 +95,15 @@ async def fine_tune(client: openai.AsyncOpenAI, order: TrainingOrder, *, on_even
         ) from None
 
 
-async def _fine_tuned(client: openai.AsyncOpenAI, order: TrainingOrder, on_event: Callable[[str], None]) -> FineTuned:
+async def _fine_tuned(
+    client: openai.AsyncOpenAI,
+    order: TrainingOrder,
+    on_event: Callable[[str], None],
+    before_submission: Callable[[], None],
+) -> FineTuned:
     found = await _find(client, order.training_hash)
+    if found is None:
+        before_submission()
     job = found or await _submit(client, order)
     on_event(f"fine-tuning job {job.id} of {order.base_model}: {'found again' if found else 'submitted'}")
     job = await _wait(client, job, on_event)

@@ -1,5 +1,8 @@
 """The fine-tuned student and where it answers."""
 
+import shlex
+from collections.abc import Callable
+
 import dagster as dg
 
 from raft_assets.calls.background import run
@@ -12,9 +15,11 @@ from raft_assets.raft.identity import digest
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import Role
+from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, TRAINING, TrainingBill
 from raft_assets.student.deployment import smoke_test
 from raft_assets.student.finetuning import FineTuned, TrainingOrder, fine_tune
 
+SHOWN_OF_ROW = 2000  # characters, of a training file that waits for a yes
 SMOKE_SPEC = dg.AssetCheckSpec(
     "student_keeps_the_contract",
     asset="deployment",
@@ -50,7 +55,7 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
         },
         seed=settings.seed,
     )
-    tuned = run(_fine_tune(models, order, context))
+    tuned = run(_fine_tune(models, order, context, lambda: _check_approval(context, lake, models)))
     loss = [(step.step, step.train_loss, step.valid_loss) for step in tuned.loss]
     record = {
         "job": tuned.job_id,
@@ -122,6 +127,42 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
     )
 
 
-async def _fine_tune(models: Models, order: TrainingOrder, context: dg.AssetExecutionContext) -> FineTuned:
+async def _fine_tune(
+    models: Models, order: TrainingOrder, context: dg.AssetExecutionContext, before_submission: Callable[[], None]
+) -> FineTuned:
     async with models.client(Role.STUDENT) as client:
-        return await fine_tune(client, order, on_event=lambda message: context.log.info("%s %s", PREFIX, message))
+        return await fine_tune(
+            client,
+            order,
+            on_event=lambda message: context.log.info("%s %s", PREFIX, message),
+            before_submission=before_submission,
+        )
+
+
+def _check_approval(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> None:
+    """Stops before a job that may cost money and that nobody said yes to, or that a budget forbids."""
+    endpoint, domain = models.endpoints[Role.STUDENT], context.partition_key
+    if endpoint.is_free:
+        return
+    counts = lake.read_record("training_files", domain)
+    bill = TrainingBill(
+        rows=counts["train"]["rows"],
+        valid_rows=counts["valid"]["rows"],
+        tokens=counts["train"]["tokens"],
+        epochs=models.settings(domain).values.training.n_epochs,
+        price=models.prices.of(endpoint).training,
+    )
+    bill.check_budget(models.workplace.budget.run)
+    if TRAINING in (context.run.tags.get(APPROVAL_TAG), models.workplace.environment.get(APPROVAL_VARIABLE)):
+        return
+    raise dg.Failure(
+        f"Fine-tuning {endpoint.model} waits for a yes: {bill.told}. Look at the rows (`raft preview {domain}`), then "
+        f"`raft run {shlex.quote(domain)} --yes`, or launch the run with the tag {APPROVAL_TAG} = {TRAINING}.",
+        metadata={"rows": bill.rows, "first_row": dg.MetadataValue.text(_first_line(lake, domain))},
+        allow_retries=False,
+    )
+
+
+def _first_line(lake: Lake, domain: str) -> str:
+    line = lake.read_lines("training_files", domain, "train.jsonl").decode("utf-8-sig").partition("\n")[0]
+    return line[:SHOWN_OF_ROW]

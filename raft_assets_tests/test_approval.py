@@ -1,0 +1,51 @@
+"""A fine-tuning job that may cost money waits for a yes, and for a budget that it fits into."""
+
+from dataclasses import replace
+from typing import Any
+
+import openai
+import pytest
+
+from raft_assets.errors import DataError
+from raft_assets.student.approval import TrainingBill
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.embedded.provider import served
+from raft_assets_tests.harness import Project
+
+BILL = TrainingBill(rows=200, valid_rows=20, tokens=100_000, epochs=2, price=25.0)
+
+
+def test_a_bill_tells_rows_tokens_and_cost() -> None:
+    assert BILL.told == "200 rows, 20 to validate on, 100,000 tokens a pass, about US$ 5.00 for 2 passes"
+    assert "about US$ 7.50 for 3 passes, as services choose" in replace(BILL, epochs="auto").told
+    assert "at a price that nobody knows (put it into prices.yaml)" in replace(BILL, price=None).told
+
+
+@pytest.mark.parametrize(("budget", "change"), [(4.99, {}), (1000.0, {"price": None})])
+def test_a_job_that_would_pass_the_budget_is_refused(budget: float, change: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="Raise --budget"):
+        replace(BILL, **change).check_budget(budget)
+    BILL.check_budget(5.0)
+    BILL.check_budget(None)
+
+
+def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
+    copied: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    command = ("run", SMALL, "--select", "finetuned_model")
+    with served(tmp_path_factory.mktemp("service")) as address:
+        role = {"BASE_URL": address, "DEPLOYMENT": "embedded-reader", "API_KEY": "none"}
+        copied.write(".env", "".join(f"STUDENT_OPENAI_{name}={value}\n" for name, value in role.items()))
+        copied.write("prices.yaml", '- {model: embedded-reader, training: 25.0, source: "mine", date: 2026-11-26}')
+        waits = copied.raft(*command, variables={"RAFT_PROVIDER": ""})
+        told = " ".join(waits.stdout.split())
+        assert waits.returncode == 1
+        assert "Fine-tuning embedded-reader waits for a yes:" in told
+        assert "tokens a pass, about US$ " in told
+        assert f"`raft run {SMALL} --yes`, or launch the run with the tag raft/approve = fine-tuning" in told
+        with openai.OpenAI(base_url=address, api_key="none") as client:
+            assert (client.files.list().data, client.fine_tuning.jobs.list().data) == ([], [])
+            submitted = copied.raft(*command, "--yes", variables={"RAFT_PROVIDER": ""})
+            assert submitted.returncode == 0, submitted.stdout
+            (job,) = client.fine_tuning.jobs.list().data
+        assert copied.lake.read_record("finetuned_model", SMALL)["job"] == job.id
