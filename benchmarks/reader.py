@@ -111,7 +111,7 @@ def _learning_curve(place: Workplace, encoder: Encoder) -> None:
             for name, values in after.items():
                 lines[name].setdefault(source, []).append(float(values.mean()))
     for metric, series in lines.items():
-        plot = PLOTS / f"learning-curve-{metric.replace(" ", "-").lower()}.svg"
+        plot = PLOTS / f"learning-curve-{metric.replace(' ', '-').lower()}.svg"
         title = f"{metric.capitalize()} by number of training rows".replace("f1", "F1")
         drawn = line(places, series, title=title, x_label="training rows of a domain", y_label=metric, standalone=True)
         plot.write_text(drawn, "utf-8")
