@@ -17,6 +17,7 @@ import openai
 
 from raft_assets.calls import refusals
 from raft_assets.calls.answers import CONTENT_FILTER, MalformedResponseError, read_usage
+from raft_assets.calls.capabilities import Capabilities
 from raft_assets.calls.keys import EMBEDDING
 from raft_assets.calls.limits import Limiter, Turn
 from raft_assets.calls.requests import Usage
@@ -76,17 +77,24 @@ class Response(Generic[T]):
 
 
 class Attempts:
-    """Makes calls of one model; which parameters it refuses is learned once."""
+    """Makes calls of one model; a parameter that it refuses is learned once, and for good."""
 
     def __init__(
-        self, endpoint: Endpoint, *, model: str, client: openai.AsyncOpenAI, limiter: Limiter, patience: Patience
+        self,
+        endpoint: Endpoint,
+        *,
+        model: str,
+        client: openai.AsyncOpenAI,
+        limiter: Limiter,
+        capabilities: Capabilities,
+        patience: Patience,
     ) -> None:
         self._endpoint = endpoint
         self._model = model
         self._client = client
         self._limiter = limiter
         self._patience = patience
-        self._substitutes: dict[str, str | None] = {}
+        self._capabilities = capabilities
 
     async def call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         """Sends `body` until `read` can read the response.
@@ -157,19 +165,19 @@ class Attempts:
         await patience.sleep(pause)
 
     def _substituted(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        names = {name: self._substitutes.get(name, name) for name in body}
+        substitutes = self._capabilities.substitutes
+        names = {name: substitutes.get(name, name) for name in body}
         return {sent: body[name] for name, sent in names.items() if sent is not None}
 
     def _learn(self, refusal: refusals.Unsupported, sent: Mapping[str, Any]) -> None:
         """Another call may have learned it while this one was under way; nothing is substituted back and forth."""
-        parameter = refusal.parameter
-        if parameter not in sent or parameter in self._substitutes.values():
+        parameter, known = refusal.parameter, self._capabilities.substitutes
+        if parameter not in sent or parameter in known.values():
             raise EndpointError(refusal.otherwise)
-        if parameter not in self._substitutes:
-            self._substitutes[parameter] = refusals.SUBSTITUTES[parameter]
-            log.warning(
-                "%s refuses %s; sending %s instead", self._model, parameter, self._substitutes[parameter] or "nothing"
-            )
+        if parameter not in known:
+            instead = refusals.SUBSTITUTES[parameter]
+            self._capabilities.learn(parameter, instead)
+            log.warning("%s refuses %s; sending %s instead", self._model, parameter, instead or "nothing")
 
 
 def _tell(turn: Turn, error: openai.APIError, outcome: refusals.Refusal) -> None:

@@ -20,6 +20,7 @@ from raft_assets.calls import refusals
 from raft_assets.calls.answers import FLOAT32, Reading, read_answer, read_vectors, shared_out
 from raft_assets.calls.attempts import PATIENCE, Attempts, CallLostError, Patience, Response
 from raft_assets.calls.budget import Budget
+from raft_assets.calls.capabilities import Capabilities
 from raft_assets.calls.keys import EMBEDDING, call_key, embedding_key
 from raft_assets.calls.limits import Limiter
 from raft_assets.calls.prices import FREE, Price
@@ -76,7 +77,14 @@ class Caller:
         if budget:
             budget.check_price(price, self._model)
         self._on_progress = on_progress
-        self._attempts = Attempts(endpoint, model=self._model, client=client, limiter=limiter, patience=patience)
+        self._attempts = Attempts(
+            endpoint,
+            model=self._model,
+            client=client,
+            limiter=limiter,
+            capabilities=Capabilities(store.path.parent, endpoint.service, self._model),
+            patience=patience,
+        )
         self._lost_in_a_row = 0
         self._counting = threading.Lock()
         self._tally = Tally()

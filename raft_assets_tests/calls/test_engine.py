@@ -385,6 +385,9 @@ def test_a_parameter_that_the_model_refuses_is_changed_once(
     assert service.seen[-1].body == {"model": "model-1", "messages": body["messages"]} | (
         {sent_instead: 7} if sent_instead else {}
     )
+    before = len(service.seen)
+    list(caller().ask([Request("chat", body, sample=99)]))  # as a later process does
+    assert len(service.seen) == before + 1
 
 
 def test_a_model_that_refuses_both_names_of_a_parameter_ends_the_stream(service: Service, caller: MakeCaller) -> None:
