@@ -47,3 +47,9 @@ def test_an_unknown_model_is_the_clients_own_error(client: openai.OpenAI) -> Non
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_fault_that_is_none_is_told_before_anything_is_served(finished: Project) -> None:
+    told = finished.raft("serve", "--simulate", "--fault", "bad_luck=0.1")
+    assert told.returncode == 2
+    assert told.stderr.startswith("Error: There is no fault 'bad_luck': choose from rate_limit, ")

@@ -12,14 +12,22 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from raft_assets.embedded.app import EmbeddedSettings, create_app
+from raft_assets.embedded.simulation import Simulated, Simulation
 from raft_assets.errors import SettingsError
 
 BACKLOG = 128
 LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 
-def serve(settings: EmbeddedSettings, *, host: str = "127.0.0.1", port: int, allow_remote: bool = False) -> None:
-    """Serves until interrupted.
+def serve(
+    settings: EmbeddedSettings,
+    *,
+    host: str = "127.0.0.1",
+    port: int,
+    allow_remote: bool = False,
+    simulation: Simulation | None = None,
+) -> None:
+    """Serves until interrupted, with a `simulation` as a hosted service would.
 
     Raises SettingsError for an address that other machines can reach, unless allowed, and for a port that is taken.
     """
@@ -31,6 +39,8 @@ def serve(settings: EmbeddedSettings, *, host: str = "127.0.0.1", port: int, all
         )
     listener = _listen(host, port)
     app: ASGIApp = create_app(settings)
+    if simulation:
+        app = Simulated(app, simulation)
     if local:
         app = TrustedHostMiddleware(app, allowed_hosts=LOCAL_NAMES, www_redirect=False)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
