@@ -88,8 +88,8 @@ def _measure(folder: Path, url: str, limits: Mapping[str, int], calls: int) -> N
     named = ", ".join(f"{name} {value}" for name, value in limits.items())
     print(
         f"{named}: {calls:,} calls in {seconds:.0f} s, bound "
-        f"{bound:.0f} s, ratio {seconds / bound:.2f} (at most {RATIO}); {rejected:.1%} rejected (at most {REJECTED:.0%}), "
-        f"{cpu_s / calls * 1000:.1f} ms of CPU a call (at most {CPU_MS:.0f})",
+        f"{bound:.0f} s, ratio {seconds / bound:.2f} (at most {RATIO}); {rejected:.1%} rejected "
+        f"(at most {REJECTED:.0%}), {cpu_s / calls * 1000:.1f} ms of CPU a call (at most {CPU_MS:.0f})",
         flush=True,
     )
 

@@ -80,7 +80,7 @@ class _State:
     decreased_at: float = 0.0
     before: tuple[float, float] = (FIRST_WINDOW, math.inf)  # window and peak before the last round with rejections
     paused_until: float = 0.0
-    rejections: int = 0  # since the last answer
+    rejections: int = 0  # since the last answer; of those that don't tell a rate one a round
     touched_at: float = 0.0
     requests: _Rate = field(default_factory=_Rate)
     tokens: _Rate = field(default_factory=_Rate)
@@ -237,9 +237,12 @@ class Limiter:
 
     def _shrink(self, state: _State, turn: Turn, now: float) -> None:
         """Calls that started before the round of the last decrease say nothing about the window after it."""
-        if turn.started > state.decreased_at:
+        is_new_round = turn.started > state.decreased_at
+        if is_new_round:
             state.before, state.decreased_at = (float(self._room(state)), state.peak), now
-        state.rejections, state.answers = state.rejections + 1, 0
+        # a burst that is too large is rejected as a whole: without the rate's headers that says nothing of a rate
+        state.rejections += is_new_round or _tells_rate(turn.headers or {})
+        state.answers = 0
         window = state.before[0]
         # where rejections come at once, what is still under way is what the endpoint takes
         taken = max(1.0, min(float(state.in_flight), DECREASE * window), LARGEST_DECREASE * window)
@@ -286,6 +289,10 @@ class Limiter:
 
     def _member_file(self, name: str) -> Path:
         return self._file.with_name(f"{self._file.stem}.{name}.member")
+
+
+def _tells_rate(headers: Mapping[str, str]) -> bool:
+    return any(name.startswith("x-ratelimit-") for name in headers)
 
 
 def _number(value: Any) -> float | None:

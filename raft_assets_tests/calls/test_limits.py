@@ -48,10 +48,13 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "limits" / "endpoint.json"
 
 
+@pytest.mark.parametrize("busy_for_s", [None, 0.25])
 @pytest.mark.parametrize("at_once", [1, 8, 32, 128])
-def test_the_calls_that_an_endpoint_takes_at_once_are_found_with_few_rejections(file: Path, at_once: int) -> None:
+def test_the_calls_that_an_endpoint_takes_at_once_are_found_with_few_rejections(
+    file: Path, at_once: int, busy_for_s: float | None
+) -> None:
     loop = VirtualLoop()
-    endpoint = Endpoint(loop, at_once=at_once)
+    endpoint = Endpoint(loop, at_once=at_once, busy_for_s=busy_for_s)
     calls = max(500, 25 * at_once)
     seconds = time_for(calls, endpoint, [Limiter(file, Limits(), clock=loop.time)], loop)
     assert endpoint.answered == calls
@@ -75,7 +78,7 @@ def test_a_rate_that_is_only_enforced_is_waited_for(file: Path) -> None:
     endpoint = Endpoint(loop, at_once=128, per_minute=600, tells_rate=False)
     seconds = time_for(2400, endpoint, [Limiter(file, Limits(), clock=loop.time)], loop)
     assert endpoint.answered == 2400
-    assert seconds <= MOST_TIME * 240
+    assert seconds <= 1.2 * 240  # at first it looks like too many calls at once
     assert endpoint.rejected <= 2400
 
 

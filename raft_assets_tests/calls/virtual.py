@@ -53,6 +53,7 @@ class Endpoint:
     at_once: int = 10**9
     per_minute: int | None = None
     tells_rate: bool = True
+    busy_for_s: float | None = None  # what it asks to wait where too many calls are under way
     rejected: int = 0
     answered: int = 0
     in_flight: int = 0
@@ -70,7 +71,7 @@ class Endpoint:
         if self.in_flight >= self.at_once:
             await asyncio.sleep(0.005)
             self.rejected += 1
-            return False, None, {}
+            return False, self.busy_for_s, {}
         self._taken.append(now)
         self.in_flight += 1
         try:
