@@ -24,6 +24,7 @@ from raft_assets.raft.judging import judge_request
 from raft_assets.raft.prompting import answer_request
 from raft_assets.raft.questions import answer_request_for, parse_questions, question_request
 from raft_assets.raft.tables import Chunk
+from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import DomainSettings, Role
 from raft_assets.student.approval import AUTO_EPOCHS
@@ -62,7 +63,7 @@ def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> lis
     Raises DataError where no document can be read, and SettingsError as a run would.
     """
     settings = models.settings(domain).values
-    chunks = cut(models, settings, read_sources(models, domain))
+    chunks = _chunks(models, domain, settings, fresh)
     found: list[Forecast] = []
     if "chunk_embeddings" not in fresh:
         with models.caller(Role.EMBEDDING) as encoder:
@@ -86,6 +87,14 @@ def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> lis
         if f"{role.value.lower()}_answers" not in fresh:
             found.append(_evaluation(models, role, shape, asked))
     return found
+
+
+def _chunks(models: Models, domain: str, settings: DomainSettings, fresh: Collection[str]) -> list[Chunk]:
+    """The chunks as they are, else as the documents are cut by their structure: boundaries by embedding would cost."""
+    if "chunks" in fresh:
+        return list(Lake(root=models.workplace.lake).rows("chunks", domain, Chunk))
+    structure = settings.chunks.model_copy(update={"boundaries": "structure"})
+    return cut(models, settings.model_copy(update={"chunks": structure}), read_sources(models, domain))
 
 
 @dataclass(frozen=True)

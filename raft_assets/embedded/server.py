@@ -43,7 +43,8 @@ def serve(
         app = Simulated(app, simulation)
     if local:
         app = TrustedHostMiddleware(app, allowed_hosts=LOCAL_NAMES, www_redirect=False)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+    level = "critical" if simulation else "warning"  # a simulated reset is a mistake to the server
+    config = uvicorn.Config(app, log_level=level, access_log=False, lifespan="off")
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -23,11 +23,6 @@ QUANTIFIERS = word_set(
     " various different certain numerous multiple"
     " subsequent further additional"
 )
-SMALL_NUMBERS = word_set(
-    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion"
-    " dozen"
-)
 APPROXIMATIONS = word_set(
     "over about around approximately nearly almost more than at least most some only up to roughly fewer less as"
     " many just under exactly"
