@@ -25,7 +25,7 @@ from raft_assets.raft.readers.sniffing import KIND_OF_SUFFIX, kind_of
 from raft_assets.raft.readers.web import read_html
 from raft_assets.raft.tables import QuarantinedFile, SourceDocument
 
-READING_VERSION = "3"  # changes whenever any reader returns something else for the same bytes
+READING_VERSION = "4"  # changes whenever any reader returns something else for the same bytes
 PAGE_SEPARATOR = "\n\n"
 DEFAULT_MAX_MB = 50
 

@@ -53,7 +53,7 @@ _COMPOUNDING |= {"short", "single", "small", "three", "two", "well"}
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?:][\"”’')\]]*(?:\[\d+\])*$")
 _FIRST_SENTENCE = re.compile(r".*?[.!?][\"”’')\]]*(?:\[\d+\])*(?=\s|$)", re.DOTALL)
-_SHOWN_LINK = re.compile(r"\s?\(\s?https?://[^()]{1,400}\)|(?<!\S)https?://\S+$")  # browsers print a link's target
+_SHOWN_LINK = re.compile(r"\s?\(\s?h\s?ttps?://[^()]{1,400}\)|(?<!\S)https?://\S+$")  # browsers print a link's target
 _REFERENCES = re.compile(
     r"(?:\d+\.?\s+)?(?:references|bibliography|notes|citations|works cited|footnotes|external links|further reading"
     r"|see also)",
