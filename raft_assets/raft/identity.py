@@ -6,6 +6,7 @@ counter.
 
 import hashlib
 import unicodedata
+from functools import lru_cache
 from pathlib import PurePath
 
 ID_LENGTH = 20  # hex digits, 80 bits: a collision among 10 million ids has probability 4e-11
@@ -31,6 +32,7 @@ def doc_id(path: PurePath | str) -> str:
     return short("doc", unicodedata.normalize("NFC", PurePath(path).as_posix()))
 
 
+@lru_cache(maxsize=64)  # of a chunk it is asked for its id, its count and its quotes
 def normalized(text: str) -> str:
     """Text as identity sees it: NFC, white space collapsed."""
     return " ".join(unicodedata.normalize("NFC", text).split())
