@@ -307,7 +307,11 @@ def _coverage(pairs_per_chunk: Sequence[int]) -> dict[str, str]:
 def _abstention_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
     """Precision and recall of abstaining, by slice."""
     overall = summary[summary["metric"].isin(OVERALL_METRICS)]
-    return [_score_row(row) | {"source": str(row["source"])} for row in overall.to_dict("records")]
+    return [
+        _score_row(row)
+        | {"title": str(row["metric"]).removeprefix("abstention_").capitalize(), "source": row["source"]}
+        for row in overall.to_dict("records")
+    ]
 
 
 def _abstentions(answers: Iterable[ModelAnswer]) -> list[dict[str, Any]]:
