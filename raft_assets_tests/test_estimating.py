@@ -57,6 +57,17 @@ def test_a_project_that_is_fresh_will_ask_nothing(finished: Project) -> None:
     assert f"{SMALL}: everything is fresh, nothing is asked." in told.stdout
 
 
+def test_a_document_that_came_since_is_estimated_and_a_domain_without_one_is_told(copied: Project) -> None:
+    copied.write(f"data/{SMALL}/more.md", "# Roosts\n\nThe roost at Alba mill was found in 1931 by Ann Bell.\n")
+    (copied.folder / "data" / "void").mkdir()
+    copied.write("data/void/a.txt", "   ")
+    told = copied.raft("estimate", SMALL, "void", "--json")
+    assert told.returncode == 1
+    assert "void: No document of 'void' could be read" in told.stderr
+    asked = {(line["asset"], line["role"]): line["calls"] for line in map(json.loads, told.stdout.splitlines())}
+    assert 2 <= asked["qa_pairs", "TEACHER"] <= 5
+
+
 def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: Project) -> None:
     assert forecasts(paid)[TEACHER].dollars is None
     paid.write("prices.yaml", PRICES)

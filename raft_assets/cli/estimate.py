@@ -2,10 +2,11 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import click
+import dagster as dg
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +15,8 @@ from raft_assets.calls.prices import PRICES_FILE
 from raft_assets.cli.project import chosen_domains, enter, instance_of
 from raft_assets.errors import DataError
 from raft_assets.estimating import Forecast, forecast
-from raft_assets.freshness import states
+from raft_assets.freshness import AssetState, Graph, states, with_upstream
+from raft_assets.observation import observe
 from raft_assets.resources.models import Models
 from raft_assets.settings import Workplace
 
@@ -45,16 +47,25 @@ def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
     graph = definitions().resolve_asset_graph()
     models = Models(project=str(workplace.project))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LINE)
+    unread = 0
     with instance_of(workplace) as instance:
+        observe(instance, workplace)  # what changed since isn't fresh
         for name in names:
-            found = states(instance, graph, name)
-            fresh = {key.to_user_string() for key, state in found.items() if state.state == "fresh"}
+            fresh = _settled(graph, states(instance, graph, name))
             try:
                 forecasts = forecast(models, name, fresh=fresh)
             except DataError as error:
                 click.echo(f"{name}: {error}", err=True)
+                unread += 1
                 continue
             _tell(console, name, forecasts, as_json=as_json)
+    sys.exit(1 if unread else 0)
+
+
+def _settled(graph: Graph, found: Mapping[dg.AssetKey, AssetState]) -> set[str]:
+    """Assets that are fresh with everything before them: what stands behind a stale one may change with it."""
+    stale = {key for key, state in found.items() if state.state != "fresh"}
+    return {key.to_user_string() for key in found if stale.isdisjoint(with_upstream(graph, [key]))}
 
 
 def _tell(console: Console, domain: str, forecasts: Sequence[Forecast], *, as_json: bool) -> None:
