@@ -119,14 +119,16 @@ def decide(
 def compare_students(
     before: pd.DataFrame, scores: Iterable[Score] | pd.DataFrame, answers: Sequence[ModelAnswer], *, draws: int
 ) -> Verdict:
-    """The same rule on two students: the one before takes the baseline's place, on the questions that both answered.
+    """The same rule on two students: the one before takes the baseline's place, on the questions that both answered
+    and the metrics that both were measured by.
 
     `before`: the scores of the earlier student, with the columns of `Score`.
     """
     now = score_frame(scores)
     now = now[now["evaluated"] == "student"]
     then = before[before["evaluated"] == "student"].assign(evaluated="baseline")
-    shared = now[QUESTION].drop_duplicates().merge(then[QUESTION].drop_duplicates())
+    measured = [*QUESTION, "metric"]  # a metric that came later was never measured on the student before
+    shared = now[measured].drop_duplicates().merge(then[measured].drop_duplicates())
     # a question's cluster is what it is now
     then = then.drop(columns="cluster").merge(now[[*QUESTION, "cluster"]].drop_duplicates())
     both = pd.concat([now, then], ignore_index=True).merge(shared)

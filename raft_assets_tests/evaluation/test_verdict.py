@@ -4,7 +4,7 @@ import pytest
 from raft_assets.errors import DataError
 from raft_assets.evaluation.metrics import scores
 from raft_assets.evaluation.summary import COLUMNS, score_frame, summarize
-from raft_assets.evaluation.verdict import Verdict, decide
+from raft_assets.evaluation.verdict import Verdict, compare_students, decide
 from raft_assets.evaluation.wording import points
 from raft_assets.raft.tables import ModelAnswer
 from raft_assets_tests.evaluation.builders import ABSTAINED, RIGHT, WRONG, both, model_answer, unanswerable
@@ -143,6 +143,14 @@ def test_two_equal_models_cannot_be_told_apart_in_about_95_of_100_experiments() 
 def test_models_that_were_asked_different_questions_are_not_compared() -> None:
     with pytest.raises(DataError, match=r"1 question answered by only one .* q1 \(main\).*Materialize"):
         verdict_of([*questions(3, rises=1), model_answer(evaluated="baseline")])
+
+
+def test_a_student_before_whose_run_lacks_a_later_metric_is_compared_by_what_both_have() -> None:
+    answers = questions(30, rises=10)
+    scored = score_frame(score for answer in answers for score in scores(answer))
+    before = scored[scored["metric"] != "chrf"]
+    verdict = compare_students(before, scored, answers, draws=DRAWS)
+    assert (verdict.n, verdict.student, verdict.decision) == (30, verdict.baseline, "cannot tell")
 
 
 def test_the_summary_pairs_models_and_puts_what_matters_first() -> None:
