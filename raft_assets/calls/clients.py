@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
-from raft_assets.errors import EndpointError
+from raft_assets.calls.sign_in import AZURE_SCOPE, SignIn
 from raft_assets.settings import Endpoint
 
 ASGIApp = Callable[
@@ -29,8 +29,6 @@ TIMEOUT = httpx2.Timeout(
 )  # seconds; a long answer of a slow model takes a minute or more before its first byte
 EMBEDDED_URL = "http://embedded/v1"
 NO_KEY = "none"  # the client insists on a key, a local service needs none
-AZURE_SCOPE = "https://cognitiveservices.azure.com/.default"
-SIGN_IN_S = 60.0  # azure-identity may ask a silent metadata address for minutes
 
 
 def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> AsyncOpenAI:
@@ -85,27 +83,13 @@ def _key(endpoint: Endpoint) -> str | None:
 
 
 def _token_provider(endpoint: Endpoint) -> TokenProvider:
-    """Signs in to Azure as whoever runs this; the token is kept and renewed by `azure-identity`."""
-    try:
-        from azure.core.exceptions import ClientAuthenticationError
-        from azure.identity import DefaultAzureCredential, get_bearer_token_provider
-    except ImportError as error:
-        raise EndpointError(
-            f"{endpoint.role} is on Azure without a key, which needs azure-identity: install raft-assets[azure], "
-            f"or set {endpoint.role}_AZURE_OPENAI_API_KEY."
-        ) from error
-    fetch = get_bearer_token_provider(DefaultAzureCredential(), AZURE_SCOPE)
+    """Signs in to Azure as whoever runs this."""
+    key = f"set {endpoint.role}_AZURE_OPENAI_API_KEY"
+    credential = SignIn(f"{endpoint.role} is on Azure without a key", key)
     one_at_a_time = asyncio.Lock()
 
     async def token() -> str:
         async with one_at_a_time:
-            try:
-                return str(await asyncio.wait_for(asyncio.to_thread(fetch), SIGN_IN_S))
-            except (ClientAuthenticationError, TimeoutError) as error:
-                reason = str(error).splitlines()[0].rstrip(".") if str(error) else f"no answer in {SIGN_IN_S:.0f} s"
-        raise EndpointError(
-            f"{endpoint.role} is on Azure without a key, and signing in failed ({reason}): run `az login`, "
-            f"or set {endpoint.role}_AZURE_OPENAI_API_KEY."
-        )
+            return (await asyncio.to_thread(credential.get_token, AZURE_SCOPE)).token
 
     return token
