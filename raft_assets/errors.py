@@ -21,3 +21,7 @@ class DataError(RaftError):
 
 class EndpointError(RaftError):
     """A model endpoint refuses in a way that asking again does not mend (sign-in, unknown model, exhausted quota)."""
+
+
+class NotDeployedError(EndpointError):
+    """The endpoint doesn't know the model or deployment: it was never made, has expired, or isn't ready yet."""

@@ -44,6 +44,8 @@ EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, 
 EMBEDDED_CEILING = 2  # calls at once: the embedded provider computes on this machine's cores
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_PRESET = "default"
+DEPLOYMENT_PREFIX = "raft-"  # of the deployments that this product makes
+DEVELOPER_TIER = "DeveloperTier"  # of Azure: no hosting cost, no promises, and an end after 24 h
 Tokenizer = Literal["o200k_base", "cl100k_base", "wordpiece"]  # of OpenAI's models, and of the embedded provider's
 _OF_CL100K = re.compile(r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)")  # GPT-4o and what came later have another vocabulary
 
@@ -166,6 +168,10 @@ class TrainingSettings(Section):
     batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         default="auto", description="rows per step"
     )
+    checkpoint: Literal["last", "best"] = Field(
+        default="last",
+        description="which of the job's models is the student: the last, or that of the least validation loss",
+    )
     learning_rate_multiplier: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = Field(
         default="auto", description="of the service's default"
     )
@@ -177,6 +183,11 @@ class StudentSettings(Section):
 
     format: Literal["chat", "completion"] = Field(
         default="chat", description="of the training files and of the prompts"
+    )
+    finetuned_model: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="a model or deployment of yours that is already fine-tuned: it is evaluated, nothing is trained or "
+        "deployed",
     )
 
 
@@ -323,7 +334,13 @@ class Endpoint:
     base_url: str = ""
     api_key: SecretStr | None = field(default=None, repr=False)
     api_version: str | None = None
+    known_as: str = ""  # the model behind a deployment whose name doesn't tell, from <ROLE>_MODEL
     limits: Limits = Limits()
+
+    @property
+    def base_model(self) -> str:
+        """The model as price lists, tokenizers and licences name it."""
+        return self.known_as or self.model
 
     @property
     def service(self) -> str:
@@ -345,7 +362,26 @@ class Endpoint:
         """The vocabulary of the model, or of OpenAI's present models where the model's own isn't known offline."""
         if self.provider == "embedded":
             return "wordpiece"
-        return "cl100k_base" if _OF_CL100K.match(self.model) else "o200k_base"
+        return "cl100k_base" if _OF_CL100K.match(self.base_model) else "o200k_base"
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """How Azure trains and hosts a fine-tuned student; nothing of it changes what the student says.
+
+    `hours`: how long a deployment may live; the developer tier ends after 24 h by itself. `model_format`: who made the
+    base model, as Azure names it (`OpenAI`, `Meta`, ...). `training_type`: what Azure
+    calls `trainingType` (`Standard`, `GlobalStandard`, `DeveloperTier`), None for the service's default.
+    """
+
+    subscription: str | None = None
+    resource_group: str | None = None
+    sku: str = DEVELOPER_TIER
+    capacity: int = 50
+    hours: int | None = None
+    model_format: str = "OpenAI"
+    training_type: str | None = None
+    redeploy: bool = False
 
 
 @dataclass(frozen=True)
@@ -394,6 +430,22 @@ class Environment:
         )
         return {role: replace(endpoint, limits=self._limits(endpoint)) for role, endpoint in found.items()}
 
+    def hosting(self) -> Hosting:
+        """What `AZURE_SUBSCRIPTION_ID`, `AZURE_RESOURCE_GROUP` and the `STUDENT_DEPLOYMENT_*` variables say.
+
+        Raises SettingsError for a value that can't be.
+        """
+        return Hosting(
+            subscription=self.get("AZURE_SUBSCRIPTION_ID"),
+            resource_group=self.get("AZURE_RESOURCE_GROUP"),
+            sku=self.get("STUDENT_DEPLOYMENT_SKU") or DEVELOPER_TIER,
+            capacity=_bounded_int(self, "STUDENT_DEPLOYMENT_CAPACITY", default=50, low=1, high=100_000),
+            hours=_bounded_int(self, "STUDENT_DEPLOYMENT_HOURS", default=None, low=1, high=24 * 365),
+            model_format=self.get("STUDENT_DEPLOYMENT_FORMAT") or "OpenAI",
+            training_type=self.get("STUDENT_TRAINING_TYPE"),
+            redeploy=bool(_bounded_int(self, "RAFT_REDEPLOY", default=0, low=0, high=1)),
+        )
+
     def _limits(self, endpoint: Endpoint) -> Limits:
         """What `<ROLE>_MAX_CONCURRENT_CALLS`, `_REQUESTS_PER_MINUTE` and `_TOKENS_PER_MINUTE` say."""
 
@@ -434,7 +486,14 @@ class Environment:
                 f"{role} is half configured: set {names[0]}, or {names[1]} for a service that needs no key."
             )
         address = _without_credentials(names[1], base_url or OPENAI_BASE_URL)
-        return Endpoint(role, "openai", model, address, SecretStr(key) if key else None)
+        return Endpoint(
+            role,
+            "openai",
+            model,
+            address,
+            SecretStr(key) if key else None,
+            known_as=self.get(f"{prefix}_MODEL") or "",
+        )
 
     def _azure(self, role: Role, prefix: str) -> Endpoint | None:
         names = [f"{prefix}_AZURE_OPENAI_{part}" for part in ("API_KEY", "ENDPOINT", "DEPLOYMENT")]
@@ -455,6 +514,7 @@ class Environment:
             _without_credentials(names[1], str(address)),
             SecretStr(key) if key else None,
             self.get(f"{prefix}_OPENAI_API_VERSION"),
+            self.get(f"{prefix}_MODEL") or "",
         )
 
 
@@ -532,6 +592,11 @@ class Workplace:
     def embedded_folder(self) -> Path:
         """State of the embedded provider: uploaded files, jobs, trained models."""
         return self.home / "embedded"
+
+    @property
+    def jobs_folder(self) -> Path:
+        """What this machine remembers of fine-tuning jobs that it submitted."""
+        return self.home / "jobs"
 
     @property
     def results(self) -> Path:

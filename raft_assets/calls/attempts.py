@@ -21,7 +21,7 @@ from raft_assets.calls.capabilities import Capabilities
 from raft_assets.calls.keys import EMBEDDING
 from raft_assets.calls.limits import Limiter, Turn
 from raft_assets.calls.requests import Usage
-from raft_assets.errors import EndpointError
+from raft_assets.errors import EndpointError, NotDeployedError
 from raft_assets.settings import Endpoint
 
 log = logging.getLogger(__name__)
@@ -117,8 +117,8 @@ class Attempts:
                     self._learn(outcome, sent)
                 case refusals.GiveUpRow(reason):
                     raise CallLostError(reason, tries=tries)
-                case refusals.Stop(sentence):
-                    raise EndpointError(sentence)
+                case refusals.Stop(sentence, not_deployed):
+                    raise NotDeployedError(sentence) if not_deployed else EndpointError(sentence)
 
     async def _try(
         self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], tries: int

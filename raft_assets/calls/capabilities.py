@@ -36,12 +36,15 @@ class Capability(BaseModel):
 
 
 class Capabilities:
-    """What one model of one service refuses: by the table, and as it was learned by any process of the project."""
+    """What one model of one service refuses: by the table, and as it was learned by any process of the project.
 
-    def __init__(self, folder: Path, service: str, model: str) -> None:
+    `family` is looked up in the table: the model's own name, which that of a deployment may not tell.
+    """
+
+    def __init__(self, folder: Path, service: str, model: str, *, family: str) -> None:
         self._file = folder / LEARNED
         self._name = f"{service} {model}"
-        entry = next((entry for entry in table() if fnmatchcase(model, entry.model)), None)
+        entry = next((entry for entry in table() if fnmatchcase(family, entry.model)), None)
         learned: Substitutes = _read(self._file).get(self._name, {})
         # what the service said of a parameter counts more than the table, in either direction: one name, or the other
         known: Substitutes = {n: other for n, other in (entry.instead.items() if entry else ()) if other not in learned}

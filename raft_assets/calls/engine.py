@@ -82,7 +82,9 @@ class Caller:
             model=self._model,
             client=client,
             limiter=limiter,
-            capabilities=Capabilities(store.path.parent, endpoint.service, self._model),
+            capabilities=Capabilities(
+                store.path.parent, endpoint.service, self._model, family=endpoint.known_as or self._model
+            ),
             patience=patience,
         )
         self._lost_in_a_row = 0

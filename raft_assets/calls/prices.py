@@ -3,7 +3,7 @@
 A price that nobody knows is None, never zero. US dollars per million tokens throughout.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raft_assets.calls.requests import Usage
 from raft_assets.errors import SettingsError
-from raft_assets.settings import Endpoint
+from raft_assets.settings import DEPLOYMENT_PREFIX, Endpoint, Role
 
 PRICES_FILE = "prices.yaml"  # of a project, beside its workspace.yaml
 PER_MILLION = 1_000_000
@@ -37,6 +37,7 @@ class PriceEntry(BaseModel):
     cached: Dollars | None = None
     output: Dollars | None = None
     training: Dollars | None = None
+    hosting: Dollars | None = None
     source: str
     date: date
 
@@ -46,13 +47,14 @@ class PriceEntry(BaseModel):
 
 @dataclass(frozen=True)
 class Price:
-    """Dollars per million tokens of each kind, and where that stands; None: nobody knows."""
+    """Dollars per million tokens of each kind, per hour of hosting, and where that stands; None: nobody knows."""
 
     input: float | None
     cached: float | None
     output: float | None
     training: float | None
     source: str
+    hosting: float | None = None  # dollars an hour that a deployment of the fine-tuned model stands
 
     def of(self, usage: Usage) -> float | None:
         """What the tokens cost; None where a price of tokens that there are isn't known."""
@@ -71,14 +73,16 @@ class Price:
         return None if self.training is None else tokens * self.training / PER_MILLION
 
 
-FREE = Price(0.0, 0.0, 0.0, 0.0, "the embedded provider costs nothing")
+PARTS = ("input", "cached", "output", "training", "hosting")
+FREE = Price(0.0, 0.0, 0.0, 0.0, "the embedded provider costs nothing", 0.0)
 
 
 class PriceList:
-    """The prices that hold in a project."""
+    """The prices that hold in a project. `endpoints` tell which models stand behind the names of deployments."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, endpoints: Iterable[Endpoint] = ()) -> None:
         own = project / PRICES_FILE
+        self._endpoints = tuple(endpoints)
         self._entries = [*(_read(own, own.read_text("utf-8")) if own.is_file() else ()), *_shipped()]
         self._known: dict[tuple[str, str], Price] = {}
 
@@ -93,8 +97,16 @@ class PriceList:
         if service == "embedded":
             return FREE
         if (service, model) not in self._known:
-            self._known[service, model] = self._look_up(service, model)
+            self._known[service, model] = self._look_up(service, self._known_as(service, model))
         return self._known[service, model]
+
+    def _known_as(self, service: str, model: str) -> str:
+        """The model's own name: a deployment's says nothing, and a student of ours costs what its base model costs."""
+        for endpoint in self._endpoints:
+            hosted = endpoint.role is Role.STUDENT and model.startswith(DEPLOYMENT_PREFIX)
+            if endpoint.service == service and (endpoint.model == model or hosted):
+                return endpoint.base_model
+        return model
 
     def _look_up(self, service: str, model: str) -> Price:
         layers = [_layer(entry) for entry in self._entries if entry.fits(service, model)] + _kept(service, model)
@@ -104,12 +116,12 @@ class PriceList:
             new = {name: value for name, value in prices.items() if name not in found}
             found |= new
             sources += [source] if new else []
-        parts = {name: found.get(name) for name in ("input", "cached", "output", "training")}
+        parts = {name: found.get(name) for name in PARTS}
         return Price(**parts, source="; ".join(sources) or "unknown")
 
 
 def _layer(entry: PriceEntry) -> tuple[Mapping[str, float], str]:
-    prices = entry.model_dump(include={"input", "cached", "output", "training"}, exclude_none=True)
+    prices = entry.model_dump(include=set(PARTS), exclude_none=True)
     return prices, f"{entry.source}, {entry.date}"
 
 

@@ -71,6 +71,7 @@ class Stop:
     """No request of this endpoint will pass until somebody changes something; a sentence for people."""
 
     sentence: str
+    not_deployed: bool = False
 
 
 Refusal = TryAgain | GiveUpRow | Filtered | Unsupported | Stop
@@ -93,7 +94,7 @@ def understand(error: openai.APIError, endpoint: Endpoint, model: str) -> Refusa
             is_rejection=error.status_code == 429,
         )
     if error.status_code in (401, 403, 404):
-        return Stop(_refused(error.status_code, endpoint, model))
+        return Stop(_refused(error.status_code, endpoint, model), not_deployed=error.status_code == 404)
     return _understand_bad_request(error, message, endpoint, model)
 
 

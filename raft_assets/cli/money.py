@@ -51,7 +51,7 @@ def costs(domain: tuple[str, ...], by: Grouping, since: datetime | None, as_csv:
     workplace = Workplace.load()
     names = chosen_domains(workplace, domain, everything=False) if domain else []
     with CallStore(workplace.calls) as store:
-        rows = list(ledger(store, PriceList(workplace.project)))
+        rows = list(ledger(store, PriceList(workplace.project, workplace.environment.endpoints().values())))
     ResultsStore(path=str(workplace.results)).keep_ledger(rows)
     start = since.replace(tzinfo=UTC) if since else None
     chosen = [row for row in rows if (not names or row.domain in names) and (start is None or row.created >= start)]

@@ -27,6 +27,7 @@ from raft_assets.embedded.wordpiece import WordPiece
 from raft_assets.raft.chunking import token_count
 from raft_assets.runs import COMMAND_TAG, PROCESS_TAG, this_process
 from raft_assets.settings import Endpoint, ResolvedSettings, Role, Tokenizer, Workplace
+from raft_assets.student.hosting import AzureHosting
 
 
 class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
@@ -52,7 +53,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
     @cached_property
     def prices(self) -> PriceList:
         """What the models cost."""
-        return PriceList(self.workplace.project)
+        return PriceList(self.workplace.project, self.endpoints.values())
 
     def settings(self, domain: str) -> ResolvedSettings:
         """The domain's settings."""
@@ -70,6 +71,19 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         place = self.workplace
         settings = EmbeddedSettings(place.embedded_folder, place.encoder_folder, place.huggingface_home)
         return open_client(self.endpoints[role], lambda: embedded_app(settings))
+
+    @contextmanager
+    def hosting(self) -> Iterator[AzureHosting | None]:
+        """Where fine-tuned students are deployed; None where a model's id is its deployment.
+
+        Raises SettingsError where Azure's subscription isn't known.
+        """
+        student = self.endpoints[Role.STUDENT]
+        if student.provider != "azure":
+            yield None
+            return
+        with closing(AzureHosting(student, self.workplace.environment.hosting())) as hosting:
+            yield hosting
 
     def _budget(self, store: CallStore) -> Budget:
         file = self.workplace.calls.with_name("budget.json")

@@ -1,18 +1,26 @@
 """Where a fine-tuned student answers, and the proof that it does.
 
-With OpenAI and the embedded provider the model's id is its deployment; Azure's deploy step stands behind the same
-record.
+With OpenAI and the embedded provider the model's id is its deployment; on Azure it is deployed (`hosting`).
 """
 
+import shlex
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from raft_assets.calls.engine import Caller
 from raft_assets.calls.requests import Answer, Request
-from raft_assets.errors import EndpointError
+from raft_assets.errors import EndpointError, NotDeployedError
 from raft_assets.raft.contract import parse_answer
 from raft_assets.raft.prompting import answer_request
-from raft_assets.settings import StudentSettings
+from raft_assets.settings import Endpoint, StudentSettings
+from raft_assets.student.hosting import AzureHosting
 
+EMBEDDED_SKU = "in process, `raft serve` for others"
+ID_SKU = "none needed: the model id is its deployment"
+READY_WITHIN_S, READY_POLL_S = 600.0, 2.0  # "wait 5 minutes", says the service
 SMOKE_QUESTION = "In which year was the lighthouse on Gull Point built?"
 SMOKE_DOCUMENT = "The lighthouse on Gull Point was built in 1871. Its keeper lived in the tower with two assistants."
 
@@ -26,12 +34,125 @@ class SmokeTest:
     well_formed: bool
 
 
+@dataclass(frozen=True)
+class Deployed:
+    """Where a student answers: `name` is what is asked for, `model` the fine-tuned model behind it.
+
+    `expires` is None for never; `training_hash` tells two models of one name apart.
+    """
+
+    service: str
+    name: str
+    model: str
+    training_hash: str
+    sku: str
+    expires: datetime | None = None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Deployed":
+        """What the lake holds of the asset `deployment`."""
+        expires = record.get("expires")
+        return cls(
+            record["service"],
+            record["name"],
+            record["model"],
+            record["training_hash"],
+            record["sku"],
+            datetime.fromisoformat(expires) if expires else None,
+        )
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether it was deployed, and can go or be changed."""
+        return self.name != self.model
+
+    @property
+    def record(self) -> dict[str, str | None]:
+        """For the lake."""
+        return {**vars(self), "expires": self.expires.isoformat() if self.expires else None}
+
+
+def deploy(
+    endpoint: Endpoint,
+    hosting: AzureHosting | None,
+    domain: str,
+    model: str,
+    training_hash: str,
+    *,
+    on_event: Callable[[str], None],
+) -> Deployed:
+    """Sees to it that the model answers, and says where; without `hosting` the model's id is all that is needed.
+
+    Raises EndpointError with the service's reason.
+    """
+    if hosting is None:
+        sku = EMBEDDED_SKU if endpoint.provider == "embedded" else ID_SKU
+        return Deployed(endpoint.service, model, model, training_hash, sku)
+    hosted = hosting.deploy(domain, model, training_hash, on_event=on_event, now=datetime.now(UTC))
+    sku = f"{hosted.sku}, capacity {hosted.capacity}"
+    return Deployed(endpoint.service, hosted.name, model, training_hash, sku, hosted.expires)
+
+
+def see_to(
+    deployed: Deployed,
+    hosting: AzureHosting | None,
+    domain: str,
+    *,
+    redeploy: bool,
+    on_event: Callable[[str], None],
+) -> None:
+    """Makes sure that the student's own deployment answers, before its answers are taken for the student's.
+
+    One that has expired or was changed is deployed again where that is allowed; else raises EndpointError.
+    """
+    if hosting is None:
+        return
+    wrong = _what_is_wrong(deployed, hosting)
+    if not wrong:
+        return
+    if not redeploy:
+        raise EndpointError(
+            f"The student of {domain!r} can't be asked: {wrong}. Deploy it again (`raft run {shlex.quote(domain)} "
+            f"--select deployment --force`), or allow it with RAFT_REDEPLOY=1."
+        )
+    on_event(f"{wrong}: deployed again")
+    hosting.deploy(domain, deployed.model, deployed.training_hash, on_event=on_event, now=datetime.now(UTC))
+
+
+def _what_is_wrong(deployed: Deployed, hosting: AzureHosting) -> str:
+    """Why the student that was deployed doesn't answer any more, or another one in its place; empty: all is well."""
+    found = hosting.find(deployed.name)
+    if found is None:
+        over = deployed.expires and deployed.expires <= datetime.now(UTC)
+        return f"the deployment {deployed.name} {'has expired' if over else 'is gone'}"
+    if (found.model, found.training_hash) != (deployed.model, deployed.training_hash):
+        return f"the deployment {deployed.name} now holds another model ({found.model})"
+    return "" if found.state == "Succeeded" else f"the deployment {deployed.name} is {found.state}"
+
+
 def smoke_test(
-    caller: Caller, settings: StudentSettings, max_tokens: int, instructions: str | None = None
+    caller: Caller,
+    settings: StudentSettings,
+    max_tokens: int,
+    instructions: str | None = None,
+    *,
+    ready_within_s: float = 0.0,
 ) -> SmokeTest:
-    """Asks the student one question; raises EndpointError where nothing comes back."""
+    """Asks the student one question; raises EndpointError where nothing comes back.
+
+    A deployment that was just made isn't known to every part of the service yet: it is asked again for
+    `ready_within_s` seconds.
+    """
     request: Request = answer_request(SMOKE_QUESTION, [SMOKE_DOCUMENT], settings.format, max_tokens, instructions)
-    answer: Answer = next(iter(caller.ask([request])))
+    deadline = time.monotonic() + ready_within_s
+    while True:
+        try:
+            answer: Answer = next(iter(caller.ask([request])))
+            break
+        except NotDeployedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(READY_POLL_S)
     if answer.status != "ok":
         raise EndpointError(
             f"The deployed student doesn't answer: {answer.status} ({answer.detail}). "

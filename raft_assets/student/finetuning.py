@@ -11,21 +11,42 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import openai
 from openai.types.fine_tuning import FineTuningJob, SupervisedHyperparametersParam
 
+from raft_assets.calls.answers import one_line
 from raft_assets.errors import EndpointError
+from raft_assets.raft.atomic import write_text
 from raft_assets.raft.identity import digest
 
 HASH_KEY = "raft_training_hash"
-FIRST_POLL_S, LONGEST_POLL_S = 0.2, 30.0
+SUFFIX_HASH = 12  # hexadecimal digits of the training hash in the job's suffix, of which Azure takes 18 characters
+LEAST_ROWS = 10  # that OpenAI and Azure OpenAI train on
 POLL_RETRIES = 5  # of one request; a job that runs for hours must survive a dropped poll
-FILE_PROCESSING_DEADLINE_S = 600
-JOB_DEADLINE_S = 72 * 3600  # hosted services queue for up to a day
+ENDED = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class JobPatience:
+    """How long a job is waited for, seconds. A paused one may go on by itself (Azure's developer tier does that).
+
+    `listed_late_s`: how late a service may list a job that it took.
+    """
+
+    first_poll_s: float = 0.2
+    longest_poll_s: float = 30.0
+    file_s: float = 600.0
+    paused_s: float = 1800.0
+    job_s: float = 72 * 3600.0  # hosted services queue for up to a day
+    listed_late_s: float = 20.0
+
+
+PATIENCE = JobPatience()
 
 
 @dataclass(frozen=True)
@@ -33,6 +54,8 @@ class TrainingOrder:
     """What a student is trained on.
 
     `base_version` is what determines the student beside the base model's name: service, version of embedded weights.
+    `checkpoint` chooses among the job's models; `training_type` is what Azure calls `trainingType`. Neither is part of
+    the hash: the job is the same.
     """
 
     base_model: str
@@ -41,6 +64,18 @@ class TrainingOrder:
     valid: bytes
     hyperparameters: SupervisedHyperparametersParam
     seed: int
+    checkpoint: Literal["last", "best"] = "last"
+    training_type: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the training file."""
+        return sum(bool(line.strip()) for line in self.train.splitlines())
+
+    @property
+    def suffix(self) -> str:
+        """Name of the job's model at the service; part of the hash, for services that keep no metadata."""
+        return f"raft-{self.training_hash[:SUFFIX_HASH]}"
 
     @property
     def training_hash(self) -> str:
@@ -59,6 +94,15 @@ class LossStep:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A model that the job kept on its way; `valid_loss` None where the service doesn't say."""
+
+    step: int
+    model: str
+    valid_loss: float | None
+
+
+@dataclass(frozen=True)
 class FineTuned:
     """A finished job."""
 
@@ -69,25 +113,48 @@ class FineTuned:
     hyperparameters: dict[str, Any]
     trained_tokens: int | None
     loss: list[LossStep] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
     reattached: bool = False
+
+
+def own_model(base_model: str, service: str, model: str) -> FineTuned:
+    """A model that the user fine-tuned elsewhere: nothing is known of its training but its name."""
+    return FineTuned("", model, base_model, digest("own model", service, model), {}, None)
 
 
 async def fine_tune(
     client: openai.AsyncOpenAI,
     order: TrainingOrder,
     *,
+    records: Path,
     on_event: Callable[[str], None],
     before_submission: Callable[[], None] = lambda: None,
+    patience: JobPatience = PATIENCE,
 ) -> FineTuned:
     """Trains, or finds the job that already does, and waits for its end.
 
-    `before_submission` is called where no job is found, before anything is uploaded: what it raises ends the call.
+    `records` is a folder in which this machine remembers what it submitted. `before_submission` is called where no job
+    is found, before anything is uploaded: what it raises ends the call.
     Raises EndpointError for every end but success, with the service's reason, and when a deadline passes; the job then
     goes on and the next call finds it.
     """
     client = client.with_options(max_retries=POLL_RETRIES)
     try:
-        return await _fine_tuned(client, order, on_event, before_submission)
+        return await _fine_tuned(
+            client,
+            order,
+            JobRecord(records, order),
+            on_event=on_event,
+            before_submission=before_submission,
+            patience=patience,
+        )
+    except openai.APIStatusError as error:
+        message = error.body.get("message") if isinstance(error.body, dict) else None
+        told = f": {one_line(str(message))}" if message and error.status_code not in (401, 403) else ""
+        raise EndpointError(
+            f"The fine-tuning service of {order.base_model} refuses ({error.status_code}{told}). {_remedy(error)} "
+            "A job that was submitted is found again."
+        ) from None
     except openai.APIError as error:
         raise EndpointError(
             f"The fine-tuning service of {order.base_model} failed: {type(error).__name__}. "
@@ -95,46 +162,129 @@ async def fine_tune(
         ) from None
 
 
+class JobRecord:
+    """What this machine remembers of a submission: that it was tried, and then the job's id.
+
+    A service may list a job late, and may keep no metadata: without a record a kill between submission and the next
+    look could be paid twice.
+    """
+
+    def __init__(self, folder: Path, order: TrainingOrder) -> None:
+        self._file = folder / f"{order.training_hash}.json"
+
+    @property
+    def job_id(self) -> str | None:
+        """The job; empty where it was tried and nothing is known of what came of it, None where it never was."""
+        return str(json.loads(self._file.read_text("utf-8"))["job"]) if self._file.is_file() else None
+
+    def write(self, job_id: str) -> None:
+        """Remembers it durably."""
+        write_text(self._file, json.dumps({"job": job_id}))
+
+    def forget(self) -> None:
+        """The submission was refused."""
+        self._file.unlink(missing_ok=True)
+
+
+def _remedy(error: openai.APIStatusError) -> str:
+    if error.status_code in (401, 403):
+        return "Sign in, or set a key, that may fine-tune: `raft doctor` says for which role."
+    if error.status_code == 404:
+        return "Set STUDENT to a base model that the service fine-tunes."
+    return "Mend it and materialize finetuned_model again."
+
+
 async def _fine_tuned(
     client: openai.AsyncOpenAI,
     order: TrainingOrder,
+    record: JobRecord,
+    *,
     on_event: Callable[[str], None],
     before_submission: Callable[[], None],
+    patience: JobPatience,
 ) -> FineTuned:
-    found = await _find(client, order.training_hash)
+    found = await _find(client, order, record, on_event, patience)
     if found is None:
         before_submission()
-    job = found or await _submit(client, order)
-    on_event(f"fine-tuning job {job.id} of {order.base_model}: {'found again' if found else 'submitted'}")
-    job = await _wait(client, job, on_event)
+    job = found or await _submit(client, order, record, patience)
+    record.write(job.id)
+    on_event(
+        f"fine-tuning job {job.id} of {order.base_model}: {'found again' if found else 'submitted'}; "
+        f"`raft jobs --cancel {job.id}` ends it, ending this run doesn't"
+    )
+    job = await _wait(client, job, on_event, patience)
     if job.status != "succeeded" or not job.fine_tuned_model:
         reason = job.error.message if job.error and job.error.message else "the service gives no reason"
         raise EndpointError(
             f"Fine-tuning job {job.id} of {order.base_model} ended as {job.status}: {reason}. "
             f"Mend it and materialize finetuned_model again."
         )
+    checkpoints = await _checkpoints(client, job)
     return FineTuned(
         job_id=job.id,
-        model=job.fine_tuned_model,
+        model=chosen_model(job.fine_tuned_model, checkpoints, order.checkpoint),
         base_model=order.base_model,
         training_hash=order.training_hash,
         hyperparameters={**order.hyperparameters, "seed": order.seed},
         trained_tokens=job.trained_tokens,
         loss=await _loss_curve(client, job),
+        checkpoints=checkpoints,
         reattached=found is not None,
     )
 
 
-async def _find(client: openai.AsyncOpenAI, training_hash: str) -> FineTuningJob | None:
+def chosen_model(last: str, checkpoints: Sequence[Checkpoint], choice: Literal["last", "best"]) -> str:
+    """The job's last model, or the checkpoint of the least validation loss where the service tells any."""
+    measured = [(point.valid_loss, point.model) for point in checkpoints if point.valid_loss is not None]
+    return min(measured)[1] if choice == "best" and measured else last
+
+
+async def _find(
+    client: openai.AsyncOpenAI,
+    order: TrainingOrder,
+    record: JobRecord,
+    on_event: Callable[[str], None],
+    patience: JobPatience,
+) -> FineTuningJob | None:
+    """The job that this very order has, by our own record, else by what the service kept of it."""
+    if record.job_id:
+        try:
+            job = await client.fine_tuning.jobs.retrieve(record.job_id)
+        except openai.NotFoundError:
+            on_event(f"the service doesn't know fine-tuning job {record.job_id} any more")
+        else:
+            return job if await _still_serves(client, job) else None
+    found = await _listed(client, order)
+    if found is None and record.job_id == "":  # a submission was cut off: the service may list it late
+        await asyncio.sleep(patience.listed_late_s)
+        found = await _listed(client, order)
+    return found
+
+
+async def _listed(client: openai.AsyncOpenAI, order: TrainingOrder) -> FineTuningJob | None:
     async for job in client.fine_tuning.jobs.list(limit=100):
-        same = (job.metadata or {}).get(HASH_KEY) == training_hash and job.status not in ("failed", "cancelled")
-        if same and await _still_answers(client, job):
+        if await _is_of(client, job, order) and await _still_serves(client, job):
             return job
     return None
 
 
-async def _still_answers(client: openai.AsyncOpenAI, job: FineTuningJob) -> bool:
-    """Whether the job's model is still there; one that is being trained will be."""
+async def _is_of(client: openai.AsyncOpenAI, job: FineTuningJob, order: TrainingOrder) -> bool:
+    """By the metadata, else by the name of the training file, which holds the hash, too."""
+    kept = (job.metadata or {}).get(HASH_KEY)
+    if kept is not None:
+        return kept == order.training_hash
+    if (job.model_extra or {}).get("suffix") != order.suffix and order.suffix not in (job.fine_tuned_model or ""):
+        return False
+    try:
+        return order.training_hash in (await client.files.retrieve(job.training_file)).filename
+    except openai.NotFoundError:
+        return False
+
+
+async def _still_serves(client: openai.AsyncOpenAI, job: FineTuningJob) -> bool:
+    """Whether the job's model is there, or will be."""
+    if job.status in ("failed", "cancelled"):
+        return False
     if job.status != "succeeded" or not job.fine_tuned_model:
         return True
     try:
@@ -144,63 +294,106 @@ async def _still_answers(client: openai.AsyncOpenAI, job: FineTuningJob) -> bool
     return True
 
 
-async def _submit(client: openai.AsyncOpenAI, order: TrainingOrder) -> FineTuningJob:
-    train = await _upload(client, "train.jsonl", order.train)
-    valid = await _upload(client, "valid.jsonl", order.valid) if order.valid.strip() else None
-    return await client.fine_tuning.jobs.create(
-        model=order.base_model,
-        training_file=train,
-        validation_file=valid or openai.omit,
-        method={"type": "supervised", "supervised": {"hyperparameters": order.hyperparameters}},
-        seed=order.seed,
-        suffix=f"raft-{order.training_hash[:8]}",
-        metadata={HASH_KEY: order.training_hash},
-    )
+async def _submit(
+    client: openai.AsyncOpenAI, order: TrainingOrder, record: JobRecord, patience: JobPatience
+) -> FineTuningJob:
+    name = order.training_hash
+    train = await _upload(client, f"train-{name}.jsonl", order.train, patience)
+    valid = await _upload(client, f"valid-{name}.jsonl", order.valid, patience) if order.valid.strip() else None
+    record.write("")
+    try:
+        return await client.fine_tuning.jobs.create(
+            model=order.base_model,
+            training_file=train,
+            validation_file=valid or openai.omit,
+            method={"type": "supervised", "supervised": {"hyperparameters": order.hyperparameters}},
+            seed=order.seed,
+            suffix=order.suffix,
+            metadata={HASH_KEY: name},
+            extra_body={"trainingType": order.training_type} if order.training_type else None,
+        )
+    except openai.APIStatusError as error:
+        if error.status_code < 500:
+            record.forget()
+        raise
 
 
-async def _upload(client: openai.AsyncOpenAI, name: str, content: bytes) -> str:
+async def _upload(client: openai.AsyncOpenAI, name: str, content: bytes, patience: JobPatience) -> str:
     uploaded = await client.files.create(file=(name, content), purpose="fine-tune")
-    deadline = time.monotonic() + FILE_PROCESSING_DEADLINE_S
-    pause = FIRST_POLL_S
+    deadline = time.monotonic() + patience.file_s
+    pause = patience.first_poll_s
     while uploaded.status not in ("processed", "error"):
         if time.monotonic() > deadline:
             raise EndpointError(
-                f"The service still processes the upload {uploaded.id} after {FILE_PROCESSING_DEADLINE_S} s. "
+                f"The service still processes the upload {uploaded.id} after {patience.file_s:.0f} s. "
                 f"Materialize finetuned_model again later."
             )
         await asyncio.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_POLL_S)
+        pause = min(pause * 1.5, patience.longest_poll_s)
         uploaded = await client.files.retrieve(uploaded.id)
     if uploaded.status == "error":
         raise EndpointError(f"The service refuses the training file: {uploaded.status_details or 'no reason given'}.")
     return uploaded.id
 
 
-async def _wait(client: openai.AsyncOpenAI, job: FineTuningJob, on_event: Callable[[str], None]) -> FineTuningJob:
-    deadline = time.monotonic() + JOB_DEADLINE_S
-    pause, told = FIRST_POLL_S, set[str]()
+async def _wait(
+    client: openai.AsyncOpenAI, job: FineTuningJob, on_event: Callable[[str], None], patience: JobPatience
+) -> FineTuningJob:
+    started, pause, told = time.monotonic(), patience.first_poll_s, set[str]()
+    paused_since: float | None = None
     while True:
-        job = await client.fine_tuning.jobs.retrieve(job.id)
-        events = [event async for event in _newest_events(client, job.id)]
-        for event_id, message in reversed(events):
+        try:
+            job = await client.fine_tuning.jobs.retrieve(job.id)
+        except openai.NotFoundError:
+            raise EndpointError(
+                f"Fine-tuning job {job.id} is gone: the service doesn't know it any more. Whoever deleted it ended it; "
+                "materialize finetuned_model again for a new one."
+            ) from None
+        for event_id, message in reversed(await _newest_events(client, job.id)):
             if event_id not in told:
                 told.add(event_id)
                 on_event(message)
-        if job.status in ("succeeded", "failed", "cancelled"):
+        if job.status in ENDED:
             return job
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        paused_since = (paused_since or now) if str(job.status) == "paused" else None
+        if paused_since is not None and now - paused_since >= patience.paused_s:
             raise EndpointError(
-                f"Fine-tuning job {job.id} is still {job.status} after {JOB_DEADLINE_S // 3600} h. "
+                f"Fine-tuning job {job.id} is paused. `raft jobs --resume {job.id}` lets it go on; then materialize "
+                "finetuned_model again: the job is found, not repeated."
+            )
+        if now - started > patience.job_s:
+            raise EndpointError(
+                f"Fine-tuning job {job.id} is still {job.status} after {patience.job_s / 3600:.0f} h. "
                 f"Materialize finetuned_model again: the job is found, not repeated."
             )
         await asyncio.sleep(pause)
-        pause = min(pause * 1.3, LONGEST_POLL_S)
+        pause = min(pause * 1.3, patience.longest_poll_s)
 
 
-async def _newest_events(client: openai.AsyncOpenAI, job_id: str) -> Any:
+async def _newest_events(client: openai.AsyncOpenAI, job_id: str) -> list[tuple[str, str]]:
     page = await client.fine_tuning.jobs.list_events(job_id, limit=50)
-    for event in page.data:
-        yield event.id, event.message
+    return [(event.id, event.message) for event in page.data]
+
+
+async def _checkpoints(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[Checkpoint]:
+    """In the order of their steps; none where the service has no such list."""
+    try:
+        found = [point async for point in client.fine_tuning.jobs.checkpoints.list(job.id, limit=100)]
+    except openai.NotFoundError:
+        return []
+    losses = {point.id: (point.metrics.full_valid_loss, point.metrics.valid_loss) for point in found}
+    return sorted(
+        (
+            Checkpoint(
+                point.step_number,
+                point.fine_tuned_model_checkpoint,
+                next((loss for loss in losses[point.id] if loss is not None), None),
+            )
+            for point in found
+        ),
+        key=lambda point: point.step,
+    )
 
 
 async def _loss_curve(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[LossStep]:

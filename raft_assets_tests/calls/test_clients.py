@@ -1,11 +1,7 @@
 """Clients of every provider, as the service at the other end sees them."""
 
-import json
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -22,6 +18,7 @@ from raft_assets.calls.limits import Limiter
 from raft_assets.calls.store import CallStore
 from raft_assets.errors import EndpointError
 from raft_assets.settings import Endpoint, Role
+from raft_assets_tests.azure.identity import Identity, serving
 from raft_assets_tests.calls.conftest import CANARY, ask_about
 from raft_assets_tests.calls.service import Seen, Service
 
@@ -99,49 +96,27 @@ def test_azure_without_a_key_and_without_azure_identity_says_what_to_install(mon
         open_client(Endpoint(Role.STUDENT, "azure", "my-deployment", "https://resource"), not_embedded)
 
 
-class IdentityService(BaseHTTPRequestHandler):
-    """What a machine on Azure asks for its token; it gives one, or refuses where `token` is empty."""
-
-    token = "token-of-this-machine"
-
-    def do_GET(self) -> None:
-        body = {"access_token": self.token, "expires_on": str(int(time.time()) + 3600), "token_type": "Bearer"}
-        self.send_response(200 if self.token else 400)
-        self.end_headers()
-        self.wfile.write(json.dumps(body if self.token else {"error": "no identity"}).encode())
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Quiet."""
-
-
 @pytest.fixture
-def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[Identity]:
     pytest.importorskip("azure.identity", reason="the extra raft-assets[azure]")
-    with ThreadingHTTPServer(("127.0.0.1", 0), IdentityService) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_port}/token")
-        monkeypatch.setenv("IDENTITY_HEADER", "secret of the machine")
-        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
-        yield
-        server.shutdown()
-        thread.join()
+    with serving() as found:
+        for name, value in found.variables.items():
+            monkeypatch.setenv(name, value)
+        yield found
 
 
-@pytest.mark.usefixtures("identity")
 @pytest.mark.parametrize("api_version", [None, "2024-10-21"])
 def test_azure_without_a_key_is_asked_with_the_token_of_whoever_runs_this(
-    service: Service, store: CallStore, api_version: str | None
+    service: Service, store: CallStore, identity: Identity, api_version: str | None
 ) -> None:
     resource = service.url.removesuffix("/v1")
     seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource, None, api_version))
-    assert seen.headers["authorization"] == "Bearer token-of-this-machine"
+    assert identity.holds(seen.headers["authorization"].removeprefix("Bearer "))
     assert "api-key" not in seen.headers
 
 
-@pytest.mark.usefixtures("identity")
-def test_a_sign_in_that_fails_is_one_sentence(store: CallStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(IdentityService, "token", "")
+def test_a_sign_in_that_fails_is_one_sentence(store: CallStore, identity: Identity) -> None:
+    identity.refuses = True
     with pytest.raises(EndpointError, match=r"signing in failed \(.*\): run `az login`, or set STUDENT_AZURE_OPENAI"):
         ask_once(Endpoint(Role.STUDENT, "azure", "my-deployment", "http://127.0.0.1:9"), store)
 

@@ -36,7 +36,7 @@ def evaluated(project: Project, baseline: list[str], student: list[str], model: 
     project.lake.write("baseline_answers", SMALL, answers_of("baseline", baseline))
     project.lake.write("student_answers", SMALL, answers_of("student", student))
     deployed = project.lake.read_record("deployment", SMALL)
-    project.lake.write_record("deployment", SMALL, deployed | {"model": model})
+    project.lake.write_record("deployment", SMALL, deployed | {"model": model, "name": model})
     assert project.materialize_only(SMALL, "eval_scores")
     return failed_checks(project)
 

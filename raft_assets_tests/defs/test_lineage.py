@@ -115,7 +115,7 @@ def test_a_white_space_edit_stops_where_the_data_is_equal_again(copied: Project)
         ("questions: {questions_per_chunk: 2}", {"qa_pairs", "data_card"}),
         ("dataset: {distractors: 2}", {"qa_dataset", "data_card", *ANSWERS}),
         ("prompt: {instructions: null}", set()),  # what holds anyway
-        ("student: {format: completion}", {"training_files", "deployment", *ANSWERS}),
+        ("student: {format: completion}", {"training_files", "finetuned_model", "deployment", *ANSWERS}),
         ("training: {n_epochs: 2}", {"finetuned_model"}),
         ("evaluation: {top_k: 2}", ANSWERS),
         ("verdict: {bootstrap_draws: 2000}", {"eval_scores", "eval_report"}),

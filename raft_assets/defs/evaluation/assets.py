@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -19,7 +20,7 @@ from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_r
 from raft_assets.evaluation.verdict import VERDICT_VERSION
 from raft_assets.observation import ROLES, resolved_model, settings_key
 from raft_assets.partitions import domains
-from raft_assets.progress import log_progress
+from raft_assets.progress import PREFIX, log_progress
 from raft_assets.raft.contract import CONTRACT_VERSION
 from raft_assets.raft.files import domain_names
 from raft_assets.raft.identity import digest
@@ -28,6 +29,7 @@ from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore, RunRecord
 from raft_assets.settings import Role
+from raft_assets.student.deployment import Deployed, see_to
 
 EVALUATED: tuple[Evaluated, ...] = ("baseline", "student")
 ANSWERED_SPECS = {
@@ -86,10 +88,16 @@ def baseline_answers(context: dg.AssetExecutionContext, lake: Lake, models: Mode
 )
 def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Answers of the fine-tuned model to the very prompts that the baseline was given."""
-    deployed = lake.read_record("deployment", context.partition_key)
-    return _answers_asset(
-        context, lake, models, "student", model=deployed["model"], training_hash=deployed["training_hash"]
-    )
+    deployed = Deployed.of(lake.read_record("deployment", context.partition_key))
+    with models.hosting() if deployed.is_hosted else nullcontext() as hosting:
+        see_to(
+            deployed,
+            hosting,
+            context.partition_key,
+            redeploy=models.workplace.environment.hosting().redeploy,
+            on_event=lambda message: context.log.info("%s %s", PREFIX, message),
+        )
+    return _answers_asset(context, lake, models, "student", model=deployed.name, training_hash=deployed.training_hash)
 
 
 @dg.asset(

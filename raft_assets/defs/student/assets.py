@@ -2,12 +2,16 @@
 
 import shlex
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
 
 import dagster as dg
 
 from raft_assets.calls.background import run
+from raft_assets.calls.prices import PRICES_FILE
 from raft_assets.defs.dataset.assets import training_files
 from raft_assets.defs.describe import inert, loss_plot
+from raft_assets.errors import DataError
 from raft_assets.observation import ROLES, resolved_model, settings_key
 from raft_assets.partitions import domains
 from raft_assets.progress import PREFIX
@@ -16,9 +20,11 @@ from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import Role
 from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, TRAINING, TrainingBill
-from raft_assets.student.deployment import smoke_test
-from raft_assets.student.finetuning import FineTuned, TrainingOrder, fine_tune
+from raft_assets.student.deployment import READY_WITHIN_S, deploy, smoke_test
+from raft_assets.student.finetuning import LEAST_ROWS, FineTuned, TrainingOrder, fine_tune, own_model
+from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
 
+HOSTING_UNKNOWN = f"nobody knows; put it into {PRICES_FILE}"
 SHOWN_OF_ROW = 2000  # characters, of a training file that waits for a yes
 SMOKE_SPEC = dg.AssetCheckSpec(
     "student_keeps_the_contract",
@@ -35,27 +41,15 @@ SMOKE_SPEC = dg.AssetCheckSpec(
     tags={"stage": "student"},
     metadata={ROLES: "STUDENT"},
     code_version="1",
-    deps=[training_files, settings_key("training")],
+    deps=[training_files, settings_key("training"), settings_key("student")],
 )
 def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The student's weights at the service that trained them, with job, loss curve and the hash of what they were
     trained on.
     """
     domain = context.partition_key
-    settings = models.settings(domain).values.training
-    order = TrainingOrder(
-        base_model=models.endpoints[Role.STUDENT].model,
-        base_version=resolved_model(models.endpoints[Role.STUDENT], models.workplace),
-        train=lake.read_lines("training_files", domain, "train.jsonl"),
-        valid=lake.read_lines("training_files", domain, "valid.jsonl"),
-        hyperparameters={
-            "n_epochs": settings.n_epochs,
-            "batch_size": settings.batch_size,
-            "learning_rate_multiplier": settings.learning_rate_multiplier,
-        },
-        seed=settings.seed,
-    )
-    tuned = run(_fine_tune(models, order, context, lambda: _check_approval(context, lake, models)))
+    student, own = models.endpoints[Role.STUDENT], models.settings(domain).values.student.finetuned_model
+    tuned = own_model(student.model, student.service, own) if own else _trained(context, lake, models)
     loss = [(step.step, step.train_loss, step.valid_loss) for step in tuned.loss]
     record = {
         "job": tuned.job_id,
@@ -65,6 +59,7 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
         "hyperparameters": tuned.hyperparameters,
         "trained_tokens": tuned.trained_tokens,
         "loss": loss,
+        "checkpoints": [asdict(point) for point in tuned.checkpoints],
     }
     address = lake.write_record("finetuned_model", domain, record)
     return dg.MaterializeResult(
@@ -75,9 +70,31 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
             "hyperparameters": dg.MetadataValue.json(tuned.hyperparameters),
             "trained_tokens": tuned.trained_tokens or 0,
             "found_again": tuned.reattached,
+            "checkpoints": dg.MetadataValue.json([asdict(point) for point in tuned.checkpoints]),
             "loss": loss_plot(loss) if loss else "the service gave no loss curve",
         },
     )
+
+
+def _trained(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> FineTuned:
+    """The model of the job that this very training has, which is submitted where there is none."""
+    domain, student = context.partition_key, models.endpoints[Role.STUDENT]
+    settings, hosting = models.settings(domain).values.training, models.workplace.environment.hosting()
+    order = TrainingOrder(
+        base_model=student.model,
+        base_version=resolved_model(student, models.workplace),
+        train=lake.read_lines("training_files", domain, "train.jsonl"),
+        valid=lake.read_lines("training_files", domain, "valid.jsonl"),
+        hyperparameters={
+            "n_epochs": settings.n_epochs,
+            "batch_size": settings.batch_size,
+            "learning_rate_multiplier": settings.learning_rate_multiplier,
+        },
+        seed=settings.seed,
+        checkpoint=settings.checkpoint,
+        training_type=hosting.training_type if student.provider == "azure" else None,
+    )
+    return run(_fine_tune(models, order, context, lambda: _check_approval(context, lake, models, order)))
 
 
 @dg.asset(
@@ -87,7 +104,7 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
     owners=["team:raft"],
     tags={"stage": "student"},
     metadata={ROLES: "STUDENT"},
-    code_version="1",
+    code_version="2",
     deps=[finetuned_model, settings_key("student"), settings_key("prompt")],
     check_specs=[SMOKE_SPEC],
 )
@@ -96,27 +113,32 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
     domain = context.partition_key
     settings = models.settings(domain).values
     tuned = lake.read_record("finetuned_model", domain)
-    with models.caller(Role.STUDENT, model=tuned["model"], training_hash=tuned["training_hash"]) as student:
-        test = smoke_test(
-            student, settings.student, settings.evaluation.max_answer_tokens, settings.prompt.instructions
+    with models.hosting() if settings.student.finetuned_model is None else nullcontext() as hosting:
+        deployed = deploy(
+            models.endpoints[Role.STUDENT],
+            hosting,
+            domain,
+            tuned["model"],
+            tuned["training_hash"],
+            on_event=lambda message: context.log.info("%s %s", PREFIX, message),
         )
-    endpoint = models.endpoints[Role.STUDENT]
-    record = {
-        "service": endpoint.service,
-        "model": tuned["model"],
-        "training_hash": tuned["training_hash"],
-        "sku": "in process, `raft serve` for others"
-        if endpoint.provider == "embedded"
-        else "none needed: the model id is its deployment",
-        "expires": None,
-        "smoke_test": {"question": test.question, "answer": test.answer, "well_formed": test.well_formed},
-    }
-    address = lake.write_record("deployment", domain, record)
+    with models.caller(Role.STUDENT, model=deployed.name, training_hash=deployed.training_hash) as student:
+        test = smoke_test(
+            student,
+            settings.student,
+            settings.evaluation.max_answer_tokens,
+            settings.prompt.instructions,
+            ready_within_s=READY_WITHIN_S if hosting else 0.0,
+        )
+    per_hour = models.prices.of(models.endpoints[Role.STUDENT]).hosting if hosting else 0.0
+    shown = {"question": test.question, "answer": test.answer, "well_formed": test.well_formed}
+    address = lake.write_record("deployment", domain, {**deployed.record, "smoke_test": shown})
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(digest(record["service"], record["model"], record["training_hash"])),
+        data_version=dg.DataVersion(digest(deployed.service, deployed.name, deployed.model, deployed.training_hash)),
         metadata={
             "path": dg.MetadataValue.path(address),
-            **{name: str(record[name]) for name in ("service", "model", "training_hash", "sku", "expires")},
+            **{name: str(value) for name, value in deployed.record.items()},
+            "hosting_us_dollars_an_hour": HOSTING_UNKNOWN if per_hour is None else per_hour,
             "smoke_test": dg.MetadataValue.md(f"**{inert(test.question)}**\n\n{inert(test.answer)}"),
         },
         check_results=[
@@ -134,16 +156,25 @@ async def _fine_tune(
         return await fine_tune(
             client,
             order,
+            records=models.workplace.jobs_folder,
             on_event=lambda message: context.log.info("%s %s", PREFIX, message),
             before_submission=before_submission,
         )
 
 
-def _check_approval(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> None:
-    """Stops before a job that may cost money and that nobody said yes to, or that a budget forbids."""
+def _check_approval(context: dg.AssetExecutionContext, lake: Lake, models: Models, order: TrainingOrder) -> None:
+    """Stops before a job that the service would refuse, that nobody said yes to, or that a budget forbids."""
     endpoint, domain = models.endpoints[Role.STUDENT], context.partition_key
     if endpoint.is_free:
         return
+    check_licence(models.endpoints, models.workplace.environment.get(ACCEPT_VARIABLE))
+    if order.rows < LEAST_ROWS:
+        raise DataError(
+            f"{order.rows} training rows of {domain!r} are fewer than the {LEAST_ROWS} that services train on. Add "
+            "documents, or ask more of every chunk (questions.questions_per_chunk)."
+        )
+    with models.hosting():  # where the student can't be deployed, it isn't trained either
+        pass
     counts = lake.read_record("training_files", domain)
     bill = TrainingBill(
         rows=counts["train"]["rows"],

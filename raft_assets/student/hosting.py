@@ -1,0 +1,266 @@
+"""Deployments of fine-tuned students on Azure: made, found again, updated, proved and torn down.
+
+A deployment of ours carries tags: the domain, the hash of what the student was trained on, and when it may go. So any
+machine that may look finds it, whoever made it, and nothing else is ever touched.
+API: https://learn.microsoft.com/rest/api/aiservices/accountmanagement/deployments
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from raft_assets.calls.sign_in import INSTALL, SignIn
+from raft_assets.errors import EndpointError, SettingsError
+from raft_assets.raft.identity import digest
+from raft_assets.settings import DEPLOYMENT_PREFIX, DEVELOPER_TIER, Endpoint, Hosting
+
+DOMAIN_TAG, HASH_TAG, EXPIRES_TAG = "raft-domain", "raft-training-hash", "raft-expires"
+DEVELOPER_TIER_H = 24  # the service ends it then
+CONTRIBUTOR = "Cognitive Services Contributor"  # may write and delete deployments
+FIRST_POLL_S, LONGEST_POLL_S = 1.0, 30.0
+DEPLOYED_WITHIN_S = 3600
+DELETED_WITHIN_S = 600
+CONNECT_S, READ_S = 10, 60
+ENDED = ("Succeeded", "Failed", "Canceled", "Disabled")
+_UNFIT = re.compile(r"[^a-zA-Z0-9-]+")
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A deployment of ours as Azure tells it; `model` is the fine-tuned model's id, `expires` None for never."""
+
+    name: str
+    model: str
+    state: str
+    sku: str
+    capacity: int
+    domain: str
+    training_hash: str
+    created: datetime | None
+    expires: datetime | None
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires is not None and self.expires <= now
+
+
+class AzureHosting:
+    """The deployments of one Azure OpenAI or Foundry resource, found by the student's endpoint.
+
+    Every method raises EndpointError with the service's reason and what to do; making one raises SettingsError where
+    the subscription isn't known.
+    """
+
+    def __init__(self, endpoint: Endpoint, hosting: Hosting) -> None:
+        if not hosting.subscription:
+            raise SettingsError(
+                "STUDENT is on Azure, where a fine-tuned model must be deployed: set AZURE_SUBSCRIPTION_ID (and "
+                "AZURE_RESOURCE_GROUP), or name a model of yours that is deployed in student.finetuned_model."
+            )
+        try:
+            from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
+        except ImportError as error:
+            raise EndpointError(f"Deploying on Azure needs azure-mgmt-cognitiveservices: {INSTALL}.") from error
+        self._hosting, self._host = hosting, (urlsplit(endpoint.service).hostname or "").lower()
+        sign_in = SignIn("Deploying on Azure", "deploy yourself and name the model in student.finetuned_model")
+        self._client = CognitiveServicesManagementClient(
+            sign_in, hosting.subscription, connection_timeout=CONNECT_S, read_timeout=READ_S
+        )
+        self._account: tuple[str, str] | None = None
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """Resource group and name of the resource that answers at the endpoint."""
+        if self._account is None:
+            with _explained("find the resource"):
+                self._account = self._find_account()
+        return self._account
+
+    def find(self, name: str) -> Hosted | None:
+        """The deployment of that name; None where there is none. Raises where it is none of ours."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with _explained(f"look at the deployment {name}"):
+            try:
+                found = _hosted(self._client.deployments.get(*self.account, name))
+            except ResourceNotFoundError:
+                return None
+        if not found.training_hash:
+            raise EndpointError(
+                f"The deployment {name} of {self._host} was not made by raft-assets (it has no tag {HASH_TAG}), and "
+                f"is left alone. Delete or rename it, and materialize deployment again."
+            )
+        return found
+
+    def all(self) -> list[Hosted]:
+        """Every deployment of ours in the resource."""
+        with _explained("list the deployments"):
+            found = [_hosted(deployment) for deployment in self._client.deployments.list(*self.account)]
+        return [hosted for hosted in found if hosted.training_hash]
+
+    def deploy(self, domain: str, model: str, training_hash: str, *, on_event: Tell, now: datetime) -> Hosted:
+        """The domain's deployment, of this very model: reused, updated from an older model, or made.
+
+        A deployment that is already under way, after a crash, is waited for and not made twice.
+        """
+        name = deployment_name(domain)
+        found = self.find(name)
+        right = found is not None and (found.model, found.training_hash) == (model, training_hash)
+        if found is not None and right and found.state not in ("Failed", "Canceled", "Disabled"):
+            on_event(f"deployment {name} of {model} is there: {found.state}")
+            return found if found.state == "Succeeded" else self._wait(name, on_event)
+        on_event(f"deployment {name}: {'updated to' if found else 'made of'} {model}, {self._hosting.sku}")
+        self._put(name, domain, model, training_hash, now)
+        return self._wait(name, on_event)
+
+    def delete(self, name: str) -> None:
+        """Deletes a deployment of ours and proves that it is gone; one that isn't there is no mistake."""
+        if self.find(name) is None:
+            return
+        with _explained(f"delete the deployment {name}"):
+            self._client.deployments.begin_delete(*self.account, name, polling=False)
+        for _ in _polls(DELETED_WITHIN_S):
+            if self.find(name) is None:
+                return
+        raise EndpointError(f"The deployment {name} is still there {DELETED_WITHIN_S} s after it was deleted.")
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+    def _find_account(self) -> tuple[str, str]:
+        accounts, group = self._client.accounts, self._hosting.resource_group
+        for account in accounts.list_by_resource_group(group) if group else accounts.list():
+            if self._host in _hosts_of(account):
+                return str(account.id).split("/")[4], str(account.name)
+        name = self._host.partition(".")[0]
+        if any(gone.name == name for gone in self._client.deleted_accounts.list()):
+            raise EndpointError(
+                f"The resource {name} was deleted and can still be brought back: `az cognitiveservices account "
+                f"recover --name {name}`. Then materialize deployment again."
+            )
+        where = f"resource group {group}" if group else f"subscription {self._hosting.subscription}"
+        raise EndpointError(
+            f"No resource of {where} answers at {self._host}. Set AZURE_SUBSCRIPTION_ID and AZURE_RESOURCE_GROUP to "
+            "those of STUDENT_AZURE_OPENAI_ENDPOINT, or ask for the role Reader there."
+        )
+
+    def _put(self, name: str, domain: str, model: str, training_hash: str, now: datetime) -> None:
+        from azure.mgmt.cognitiveservices import models
+
+        hours = self._hosting.hours
+        if hours is None and self._hosting.sku.lower() == DEVELOPER_TIER.lower():
+            hours = DEVELOPER_TIER_H
+        expires = {EXPIRES_TAG: (now + timedelta(hours=hours)).isoformat(timespec="seconds")} if hours else {}
+        wanted = models.Deployment(
+            sku=models.Sku(name=self._hosting.sku, capacity=self._hosting.capacity),
+            tags={DOMAIN_TAG: domain, HASH_TAG: training_hash} | expires,
+            properties=models.DeploymentProperties(
+                model=models.DeploymentModel(format=self._hosting.model_format, name=model, version="1")
+            ),
+        )
+        with _explained(f"deploy {model} as {name}"):
+            self._client.deployments.begin_create_or_update(*self.account, name, wanted, polling=False)
+
+    def _wait(self, name: str, on_event: Tell) -> Hosted:
+        """Until it has ended: the state on the service is asked, so that whoever comes next can wait on."""
+        told = ""
+        for _ in _polls(DEPLOYED_WITHIN_S):
+            found = self.find(name)
+            if found is None:
+                raise EndpointError(f"The deployment {name} is gone while it was made. Materialize deployment again.")
+            if found.state != told:
+                on_event(f"deployment {name}: {found.state}")
+            told = found.state
+            if told == "Succeeded":
+                return found
+            if told in ENDED:
+                raise EndpointError(
+                    f"The deployment {name} of {found.model} ended as {told}. Look at it in the portal (a quota, a "
+                    "region without the model), and materialize deployment again."
+                )
+        raise EndpointError(
+            f"The deployment {name} is still {told} after {DEPLOYED_WITHIN_S // 60} min. Materialize deployment "
+            "again: it is found and waited for."
+        )
+
+
+def deployment_name(domain: str) -> str:
+    """The name of a domain's deployment: letters, digits and hyphens, at most 64, different for different domains."""
+    return f"{DEPLOYMENT_PREFIX}{_UNFIT.sub('-', domain).strip('-')[:48]}-{digest('deployment', domain)[:8]}".replace(
+        "--", "-"
+    )
+
+
+def _hosted(deployment: Any) -> Hosted:
+    tags, properties, created = deployment.tags or {}, deployment.properties, deployment.system_data
+    return Hosted(
+        name=deployment.name,
+        model=properties.model.name if properties.model else "",
+        state=str(getattr(properties.provisioning_state, "value", properties.provisioning_state)),
+        sku=deployment.sku.name if deployment.sku else "",
+        capacity=(deployment.sku.capacity if deployment.sku else None) or 0,
+        domain=tags.get(DOMAIN_TAG, ""),
+        training_hash=tags.get(HASH_TAG, ""),
+        created=created.created_at if created else None,
+        expires=datetime.fromisoformat(tags[EXPIRES_TAG]) if EXPIRES_TAG in tags else None,
+    )
+
+
+def _hosts_of(account: Any) -> set[str]:
+    """Every host name under which a resource answers."""
+    addresses = [account.properties.endpoint, *(account.properties.endpoints or {}).values()]
+    named = account.properties.custom_sub_domain_name or account.name
+    hosts = {f"{named}.{suffix}" for suffix in ("openai.azure.com", "services.ai.azure.com")}
+    return {host.lower() for host in hosts | {urlsplit(address or "").hostname or "" for address in addresses}}
+
+
+def _polls(within_s: float) -> Iterator[None]:
+    """One turn at once, then others at growing pauses until the time is up."""
+    deadline, pause = time.monotonic() + within_s, FIRST_POLL_S
+    yield
+    while time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_POLL_S)
+        yield
+
+
+_REMEDIES = {
+    "AuthorizationFailed": f"ask for the role {CONTRIBUTOR} on the resource (whoever signs in here lacks it)",
+    "InsufficientQuota": "lower STUDENT_DEPLOYMENT_CAPACITY, choose another STUDENT_DEPLOYMENT_SKU, or ask for quota",
+    "InvalidResourceProperties": "choose a STUDENT_DEPLOYMENT_SKU that this model has in this region",
+    "DeploymentModelNotSupported": "choose a STUDENT_DEPLOYMENT_SKU that this model has in this region",
+    "SubscriptionNotFound": "set AZURE_SUBSCRIPTION_ID to a subscription that you can see",
+    "ResourceGroupNotFound": "set AZURE_RESOURCE_GROUP to one that exists, or unset it",
+}
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turns errors of Azure's library into one sentence with a way out."""
+    from azure.core.exceptions import AzureError, HttpResponseError
+
+    try:
+        yield
+    except HttpResponseError as error:
+        raise _sentence(what, error) from None
+    except AzureError as error:
+        raise EndpointError(
+            f"Azure could not {what}: {type(error).__name__}, it can't be reached. Look at the network and the proxy."
+        ) from None
+
+
+def _sentence(what: str, error: Any) -> EndpointError:
+    code = (error.error.code if error.error else None) or f"status {error.status_code}"
+    message = (error.error.message if error.error else None) or error.reason or ""
+    remedy = _REMEDIES.get(code)
+    if remedy is None and error.status_code in (401, 403):
+        remedy = _REMEDIES["AuthorizationFailed"]
+    told = " ".join(str(message).split())[:300].rstrip(".")
+    return EndpointError(f"Azure could not {what} ({code}: {told}): {remedy or 'mend it and materialize again'}.")

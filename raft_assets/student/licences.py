@@ -1,0 +1,70 @@
+"""Whose answers may train whom: a teacher whose terms forbid it is refused before anything is paid.
+
+What the terms say stands in `licences.yaml`. It is our reading of them and no legal advice.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import resources
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from raft_assets.errors import SettingsError
+from raft_assets.settings import Endpoint, Role
+
+TABLE = "licences.yaml"
+ACCEPT_VARIABLE = "RAFT_ACCEPT_LICENCE"  # names the teacher's model: a yes to one teacher is no yes to the next
+_FAMILIES = re.compile(r"gpt|o\d|llama|mistral|mixtral|ministral|phi|qwen|gemma|gemini|claude|deepseek|falcon|command")
+
+
+class Licence(BaseModel):
+    """An entry of the table; `teacher` and `students` are patterns of model names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    teacher: str
+    students: tuple[str, ...]
+    terms: str
+    date: date
+
+
+def licence_problem(endpoints: Mapping[Role, Endpoint]) -> str:
+    """What the teacher's terms have against the student, in a sentence; empty where they have nothing.
+
+    A model is known by its name, or by `<ROLE>_MODEL` where a deployment's name says nothing. The embedded reader is no
+    language model and competes with none.
+    """
+    teacher, student = endpoints[Role.TEACHER], endpoints[Role.STUDENT]
+    taught = _plain(student.base_model)
+    licence = next((entry for entry in _table() if fnmatchcase(_plain(teacher.base_model), entry.teacher)), None)
+    if licence is None or student.provider == "embedded" or not _FAMILIES.match(taught):
+        return ""
+    if any(fnmatchcase(taught, allowed) for allowed in licence.students):
+        return ""
+    return (
+        f"TEACHER {teacher.base_model} must not teach STUDENT {student.base_model} ({licence.terms}). Choose a student "
+        f"or a teacher of another family, or, if your contract says otherwise, set "
+        f"{ACCEPT_VARIABLE}={teacher.base_model}."
+    )
+
+
+def check_licence(endpoints: Mapping[Role, Endpoint], accepted: str | None) -> None:
+    """Raises SettingsError for a pairing that the terms forbid, unless that very teacher was accepted."""
+    problem = licence_problem(endpoints)
+    if problem and accepted != endpoints[Role.TEACHER].base_model:
+        raise SettingsError(problem)
+
+
+def _plain(model: str) -> str:
+    """A model's name without publisher and case: `meta-llama/Meta-Llama-3.1-8B-Instruct` is llama-3.1-8b-instruct."""
+    return model.lower().rpartition("/")[2].removeprefix("meta-")
+
+
+@cache
+def _table() -> tuple[Licence, ...]:
+    text = (resources.files("raft_assets.student") / TABLE).read_text("utf-8")
+    return tuple(Licence.model_validate(entry) for entry in yaml.safe_load(text))

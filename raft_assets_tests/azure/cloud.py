@@ -1,0 +1,59 @@
+"""An Azure subscription on this machine: identity, management plane, an Azure OpenAI resource; by environment only."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from raft_assets.embedded.app import create_app
+from raft_assets_tests.azure.data_plane import DataPlane
+from raft_assets_tests.azure.identity import Identity, serving
+from raft_assets_tests.azure.internet import Internet, internet
+from raft_assets_tests.azure.management import ACCOUNT, SUBSCRIPTION, Management
+from raft_assets_tests.embedded.provider import settings_of
+
+RESOURCE = f"https://{ACCOUNT}.openai.azure.com"
+KEY = "canary-azure-openai-key"
+BASE = "gpt-4o-mini-2024-07-18"
+
+
+@dataclass
+class Cloud:
+    """What a test changes and looks at."""
+
+    identity: Identity
+    management: Management
+    resource: DataPlane
+    internet: Internet
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment of a project that lives there without any key: every role on the resource."""
+        roles = {"TEACHER": "teacher", "EMBEDDING": "embedding", "STUDENT": BASE}
+        endpoints = {f"{role}_AZURE_OPENAI_ENDPOINT": RESOURCE for role in roles}
+        models = {f"{role}_AZURE_OPENAI_DEPLOYMENT": name for role, name in roles.items()}
+        return {
+            **self.internet.variables,
+            **self.identity.variables,
+            **endpoints,
+            **models,
+            "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
+        }
+
+
+@contextlib.contextmanager
+def cloud() -> Iterator[Cloud]:
+    """The subscription until the block ends; a host that it doesn't have fails the test."""
+    folder = Path(tempfile.mkdtemp(prefix="raft-cloud-"))
+    try:
+        with serving() as identity:
+            management = Management(identity.holds)
+            resource = DataPlane(create_app(settings_of(folder / "provider")), management, identity.holds, {KEY})
+            apps = {"management.azure.com": management.app, f"{ACCOUNT}.openai.azure.com": resource}
+            with internet(apps, folder) as net:
+                yield Cloud(identity, management, resource, net)
+                assert net.unknown == []
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,42 @@
+"""The official schemas of Azure's management API, where they are at hand (`AZURE_CONTRACTS_DIR`)."""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT4
+
+FOLDER = Path(os.environ.get("AZURE_CONTRACTS_DIR") or Path(__file__).parents[2].parent / "shared" / "contracts")
+COMMON = "https://schema.management.azure.com/schemas/common/definitions.json"
+EXPRESSION = {"type": "string", "pattern": r"^\[.*\]$"}  # of templates; no request holds one
+
+
+def breaches(file_pattern: str, resource: str, kind: str, name: str, body: Mapping[str, Any]) -> list[str]:
+    """What the official schema says against the body of a PUT; nothing where the schema isn't at hand."""
+    found = sorted(FOLDER.glob(file_pattern))
+    if not found:
+        return []
+    schema = _schema(found[-1])
+    version = schema["resourceDefinitions"][resource]["properties"]["apiVersion"]["enum"][0]
+    validator = jsonschema.Draft4Validator(
+        {"$ref": f"#/resourceDefinitions/{resource}", **{k: v for k, v in schema.items() if k != "id"}},
+        registry=_common(),
+    )
+    instance = {**body, "name": name, "type": kind, "apiVersion": version}
+    return [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(instance)]
+
+
+@cache
+def _schema(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text("utf-8"))  # type: ignore[no-any-return]
+
+
+@cache
+def _common() -> Any:
+    common = Resource(contents={"definitions": {"expression": EXPRESSION}}, specification=DRAFT4)
+    return Registry().with_resource(COMMON, common)

@@ -1,0 +1,67 @@
+"""A machine's identity endpoint, as App Service has it: `DefaultAzureCredential` asks it unchanged."""
+
+import contextlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+HEADER = "secret-of-the-machine"
+
+
+class Identity(ThreadingHTTPServer):
+    """Gives tokens that hold for `lifetime_s`; none while `refuses`. `valid` holds when each token ends."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.refuses = False
+        self.lifetime_s = 3600
+        self.valid: dict[str, float] = {}
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment of a process on this machine."""
+        return {
+            "IDENTITY_ENDPOINT": f"http://127.0.0.1:{self.server_port}/token",
+            "IDENTITY_HEADER": HEADER,
+            "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+        }
+
+    def holds(self, token: str) -> bool:
+        """Whether a token was given here and is not over."""
+        return self.valid.get(token, 0.0) > time.time()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Identity
+
+    def do_GET(self) -> None:
+        if self.server.refuses or self.headers.get("X-IDENTITY-HEADER") != HEADER:
+            self._say(400, {"error": "no identity"})
+            return
+        token, until = f"token-{secrets.token_hex(8)}", time.time() + self.server.lifetime_s
+        self.server.valid[token] = until
+        self._say(200, {"access_token": token, "expires_on": str(int(until)), "token_type": "Bearer"})
+
+    def _say(self, status: int, body: dict[str, str]) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Quiet."""
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Identity]:
+    """An identity endpoint until the block ends."""
+    with Identity() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
