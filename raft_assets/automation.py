@@ -5,6 +5,7 @@ for what a command would skip.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -17,6 +18,7 @@ from raft_assets.settings import Endpoint, Role
 
 OBSERVE_EVERY_S = 30
 REQUEST_EVERY_S = 60
+TEAR_DOWN_EVERY_S = 600
 
 
 @dg.sensor(minimum_interval_seconds=OBSERVE_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -31,6 +33,19 @@ def observe_domains(context: dg.SensorEvaluationContext, models: Models) -> dg.S
         return dg.SkipReason(str(error))
     wrong = "".join(f" {error}" for error in seen.problems.values())
     return dg.SkipReason(f"{len(seen.domains)} domains observed: {', '.join(seen.domains)}.{wrong}")
+
+
+@dg.sensor(minimum_interval_seconds=TEAR_DOWN_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
+def tear_down_expired(models: Models) -> dg.SkipReason:
+    """Deletes deployments on Azure that are past the end that was set for them. The models stay."""
+    if models.endpoints[Role.STUDENT].provider != "azure" or not models.workplace.environment.hosting().subscription:
+        return dg.SkipReason("Nothing is deployed on Azure.")
+    try:
+        with models.hosting() as hosting:
+            gone = hosting.delete_expired(datetime.now(UTC)) if hosting else []
+    except RaftError as error:
+        return dg.SkipReason(str(error))
+    return dg.SkipReason(f"Deleted: {', '.join(gone)}." if gone else "No deployment is past its end.")
 
 
 def requests(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iterator[dg.RunRequest]:

@@ -14,7 +14,7 @@ import psutil
 
 from raft_assets.cli.project import enter
 from raft_assets.definitions import definitions
-from raft_assets.freshness import AssetState, Graph, assets_in_order, states, with_upstream
+from raft_assets.freshness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
 from raft_assets.observation import observe
 from raft_assets.resources.lake import TABLES, Lake
 from raft_assets.resources.results import ResultsStore
@@ -111,6 +111,16 @@ class Project:
         """Materializes one asset, whatever state it and its inputs have, as a click on it in the UI does."""
         with self.instance() as instance:
             return materialize(definitions(), instance, domain, [dg.AssetKey(asset)], force=True, command="test")
+
+    def last_failure(self) -> str:
+        """What the newest run that failed says."""
+        failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])
+        with self.instance() as instance:
+            (run,) = instance.get_runs(filters=failed, limit=1)
+            records = instance.get_records_for_run(run.run_id, of_type={dg.DagsterEventType.STEP_FAILURE}).records
+        error = records[0].event_log_entry.get_dagster_event().step_failure_data.error
+        assert error is not None
+        return failure_sentence(error)
 
     def failed_check(self, asset: str, check: str) -> dict[str, str]:
         """Metadata of the asset's check. Fails unless it is a blocking one that didn't pass."""

@@ -26,6 +26,8 @@ COMMANDS = (
     "sql",
     "preview",
     "review",
+    "jobs",
+    "teardown",
 )
 
 
@@ -159,7 +161,7 @@ def test_doctor_reports_an_endpoint_that_does_not_answer(copied: Project) -> Non
     copied.own_variables = {"TEACHER_OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "TEACHER_OPENAI_DEPLOYMENT": "m"}
     ended = copied.raft("doctor")
     assert ended.returncode == 1
-    assert "http://127.0.0.1:9/v1 doesn't answer for m" in ended.stdout
+    assert "TEACHER (m at http://127.0.0.1:9/v1) doesn't answer" in ended.stdout
 
 
 @pytest.mark.parametrize("form", ["hf", "chat", "completion", "eval"])

@@ -73,6 +73,22 @@ def summed(rows: Iterable[LedgerRow], by: Grouping) -> list[Sum]:
     return sorted(sums, key=lambda group: (-group.dollars, -group.usage.input_tokens, group.name))
 
 
+def spent(store: CallStore, prices: PriceList) -> dict[str, Sum]:
+    """What the calls of every domain cost, by its name; those of no domain under the empty name."""
+    found: dict[str, Sum] = {}
+    for used in store.usage():
+        before = found.get(used.domain, Sum(used.domain, 0, Usage(), 0.0, 0))
+        dollars = prices.at(used.service, used.model).of(used.usage)
+        found[used.domain] = Sum(
+            used.domain,
+            before.calls + used.calls,
+            before.usage + used.usage,
+            before.dollars + (dollars or 0.0),
+            before.unpriced + (used.calls if dollars is None else 0),
+        )
+    return found
+
+
 def is_rejected(call: StoredCall) -> bool:
     """Whether the answer is one that a person may want to ask for again."""
     return call.status != "ok"

@@ -126,6 +126,17 @@ class StoreStats:
     size: int
 
 
+@dataclass(frozen=True)
+class ModelUsage:
+    """Calls that a domain made to a model, and their tokens."""
+
+    domain: str
+    service: str
+    model: str
+    calls: int
+    usage: Usage
+
+
 class CallStore:
     """The store in one file, made where it isn't there yet.
 
@@ -170,6 +181,19 @@ class CallStore:
                 return
             last = (rows[-1][_NAMES.index("created")], rows[-1][0])
             yield from filter(None, map(_call, rows))
+
+    def usage(self) -> list[ModelUsage]:
+        """What each domain used of each model, added up in the file."""
+        with self._explained(), self._reading:
+            rows = self._patiently(lambda: _by_model(self._reader))
+        return [
+            ModelUsage(domain, service, model, calls, Usage(*tokens)) for domain, service, model, calls, *tokens in rows
+        ]
+
+    def last_asked(self, service: str, model: str) -> float | None:
+        """When the model was last asked, Unix time; None where it never was."""
+        with self._explained(), self._reading:
+            return self._patiently(lambda: _newest(self._reader, service, model))
 
     def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
         """Deletes the chosen entries, so that nothing of them stays in the file; returns how many they were."""
@@ -277,6 +301,18 @@ def _select(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, St
 def _page(connection: sqlite3.Connection, after: tuple[float, str]) -> list[tuple[Any, ...]]:
     statement = f"SELECT {_COLUMNS} FROM calls WHERE (created, key) > (?, ?) ORDER BY created, key LIMIT ?"
     return connection.execute(statement, (*after, KEYS_PER_QUERY)).fetchall()
+
+
+def _by_model(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    sums = ", ".join(f"sum({name})" for name in _TOKENS)
+    grouped = "domain, service, model"
+    return connection.execute(f"SELECT {grouped}, count(*), {sums} FROM calls GROUP BY {grouped}").fetchall()
+
+
+def _newest(connection: sqlite3.Connection, service: str, model: str) -> float | None:
+    query = "SELECT max(created) FROM calls WHERE service = ? AND model = ?"
+    (created,) = connection.execute(query, (service, model)).fetchone()
+    return None if created is None else float(created)
 
 
 def _insert(connection: sqlite3.Connection, calls: Iterable[StoredCall]) -> None:

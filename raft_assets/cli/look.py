@@ -1,10 +1,7 @@
-"""Commands that look and change nothing: status, config, domains, doctor."""
+"""Commands that look and change nothing: status, config, domains."""
 
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import click
 import dagster as dg
@@ -12,18 +9,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.calls.background import run as run_coroutine
+from raft_assets.calls.ledger import Sum, spent
 from raft_assets.calls.store import CallStore
+from raft_assets.cli.money import dollars_told
 from raft_assets.cli.project import chosen_domains, enter, instance_of
-from raft_assets.embedded.weights import find_weights
-from raft_assets.errors import RaftError
+from raft_assets.cli.student import show_hosted
 from raft_assets.freshness import AssetState, Graph, states
 from raft_assets.observation import observe
 from raft_assets.raft.files import domain_folder, list_documents
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import close_killed_runs
-from raft_assets.settings import Role, Workplace, dotted
+from raft_assets.settings import Workplace, dotted
 
 STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "failed": "red"}
 
@@ -53,6 +50,9 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
     results = ResultsStore(path=str(workplace.results))
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
     compared = {name: told["sentence"] for name in found if (told := results.comparison(name))}
+    models = Models(project=str(workplace.project))
+    with CallStore(workplace.calls) as store:
+        paid = spent(store, models.prices)
     if as_json:
         for name, of_domain in found.items():
             click.echo(
@@ -62,6 +62,9 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
                         "assets": _plain(of_domain),
                         "verdict": sentences.get(name),
                         "against_previous_student": compared.get(name),
+                        "calls": paid[name].calls if name in paid else 0,
+                        "dollars": paid[name].dollars if name in paid else 0.0,
+                        "calls_without_price": paid[name].unpriced if name in paid else 0,
                     },
                     ensure_ascii=False,
                 )
@@ -71,7 +74,16 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
     for name, of_domain in found.items():
         console.print(_status_table(name, of_domain))
         known = [sentence for sentence in (sentences.get(name), compared.get(name)) if sentence]
-        console.print(Text(f"verdict: {' '.join(known) or 'none yet'}\n"))
+        console.print(Text(f"verdict: {' '.join(known) or 'none yet'}"))
+        console.print(Text(f"{_paid(paid.get(name))}\n"))
+    show_hosted(console, models)
+
+
+def _paid(of_domain: Sum | None) -> str:
+    if of_domain is None:
+        return "calls: none yet"
+    money = dollars_told(of_domain.dollars, of_domain.unpriced)
+    return f"calls: {of_domain.calls:,} stored, US$ {money} (`raft costs`)"
 
 
 def _plain(of_domain: Mapping[dg.AssetKey, AssetState]) -> dict[str, dict[str, object]]:
@@ -142,92 +154,3 @@ def domains() -> None:
             f"{name}: {len(files)} documents, {sum(file.size for file in files):,} bytes, "
             f"preset {workplace.settings(name).preset}"
         )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check of `raft doctor` saw; `problem` says what to do."""
-
-    subject: str
-    seen: str
-    problem: str = ""
-
-
-@click.command()
-def doctor() -> None:
-    """Checks what a run needs: folders, settings, encoder weights, and an answer from every role's endpoint.
-
-    \b
-    Examples:
-      raft doctor
-    """
-    workplace = Workplace.load()
-    findings = list(_examine(workplace))
-    for finding in findings:
-        click.echo(f"{'problem' if finding.problem else 'ok':<8} {finding.subject}: {finding.problem or finding.seen}")
-    sys.exit(1 if any(finding.problem for finding in findings) else 0)
-
-
-def _examine(workplace: Workplace) -> Iterator[Finding]:
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("home", lambda: _writable(workplace)),
-        ("domains", lambda: f"{len(chosen_domains(workplace, (), everything=True))} in {workplace.data}"),
-        ("settings", lambda: _settings_are_right(workplace)),
-        (
-            "encoder weights",
-            lambda: str(find_weights(workplace.encoder_folder, hf_home=workplace.huggingface_home).weights),
-        ),
-        ("call store", lambda: _call_store(workplace)),
-    ]
-    models = Models(project=str(workplace.project))
-    try:
-        roles = list(models.endpoints)
-    except RaftError as error:
-        yield Finding("roles", "", str(error))
-        roles = []
-    checks += [(f"role {role.value}", lambda role=role: _answers(models, role)) for role in roles]  # type: ignore[misc]
-    for subject, check in checks:
-        try:
-            yield Finding(subject, check())
-        except (RaftError, click.UsageError) as error:
-            yield Finding(subject, "", str(error))
-
-
-def _writable(workplace: Workplace) -> str:
-    try:
-        workplace.home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RaftError(
-            f"{workplace.home} can't be made ({error.strerror}). Set RAFT_HOME to a folder that you may write."
-        ) from error
-    if not os.access(workplace.home, os.W_OK):
-        raise RaftError(f"{workplace.home} can't be written. Set RAFT_HOME to a folder that you may write.")
-    return f"{workplace.home} can be written"
-
-
-def _settings_are_right(workplace: Workplace) -> str:
-    names = chosen_domains(workplace, (), everything=True)
-    return ", ".join(f"{name}: preset {workplace.settings(name).preset}" for name in names)
-
-
-def _call_store(workplace: Workplace) -> str:
-    with CallStore(workplace.calls) as store:
-        return f"{store.stats().calls:,} calls in {workplace.calls}"
-
-
-def _answers(models: Models, role: Role) -> str:
-    """Lists the service's models: it proves address and key, and costs nothing."""
-
-    async def listed() -> int:
-        async with models.client(role) as client:
-            return len((await client.models.list()).data)
-
-    endpoint = models.endpoints[role]
-    try:
-        count = run_coroutine(listed())
-    except Exception as error:  # whatever the service or the network does, the doctor reports it
-        raise RaftError(
-            f"{endpoint.service} doesn't answer for {endpoint.model}: {type(error).__name__}. "
-            f"Check address, key and network."
-        ) from error
-    return f"{endpoint.model} at {endpoint.service} ({count} models there)"

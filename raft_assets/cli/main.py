@@ -5,8 +5,9 @@ import sys
 import click
 
 from raft_assets.cli.data import export, import_, purge, report
+from raft_assets.cli.doctor import doctor
 from raft_assets.cli.estimate import estimate
-from raft_assets.cli.look import config, doctor, domains, status
+from raft_assets.cli.look import config, domains, status
 from raft_assets.cli.money import calls, costs
 from raft_assets.cli.preview import preview
 from raft_assets.cli.rebuild import rebuild
@@ -14,6 +15,7 @@ from raft_assets.cli.review import review
 from raft_assets.cli.run import run
 from raft_assets.cli.servers import serve, ui
 from raft_assets.cli.sql import sql
+from raft_assets.cli.student import jobs, teardown
 from raft_assets.errors import RaftError
 
 INTERRUPTED = 130
@@ -33,8 +35,8 @@ def raft() -> None:
     """
 
 
-LOOKING = (status, config, domains, doctor, report, estimate, costs, calls, sql)
-DATA = (preview, review, export, import_, rebuild, purge)
+LOOKING = (status, config, domains, doctor, report, estimate, costs, calls, jobs, sql)
+DATA = (preview, review, export, import_, rebuild, purge, teardown)
 for command in (run, serve, ui, *LOOKING, *DATA):
     raft.add_command(command)
 

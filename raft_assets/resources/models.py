@@ -26,8 +26,10 @@ from raft_assets.embedded.weights import find_weights
 from raft_assets.embedded.wordpiece import WordPiece
 from raft_assets.raft.chunking import token_count
 from raft_assets.runs import COMMAND_TAG, PROCESS_TAG, this_process
-from raft_assets.settings import Endpoint, ResolvedSettings, Role, Tokenizer, Workplace
+from raft_assets.settings import DEVELOPER_TIER, Endpoint, ResolvedSettings, Role, Tokenizer, Workplace
 from raft_assets.student.hosting import AzureHosting
+
+HOURS_A_MONTH = 730
 
 
 class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
@@ -84,6 +86,13 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
             return
         with closing(AzureHosting(student, self.workplace.environment.hosting())) as hosting:
             yield hosting
+
+    def hosting_a_month(self, sku: str) -> float | None:
+        """US dollars a month that a deployment of the student costs when nobody asks; None: nobody knows."""
+        if sku.lower() == DEVELOPER_TIER.lower():
+            return 0.0
+        per_hour = self.prices.of(self.endpoints[Role.STUDENT]).hosting
+        return None if per_hour is None else per_hour * HOURS_A_MONTH
 
     def _budget(self, store: CallStore) -> Budget:
         file = self.workplace.calls.with_name("budget.json")

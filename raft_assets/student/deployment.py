@@ -46,6 +46,7 @@ class Deployed:
     model: str
     training_hash: str
     sku: str
+    capacity: int | None = None
     expires: datetime | None = None
 
     @classmethod
@@ -58,6 +59,7 @@ class Deployed:
             record["model"],
             record["training_hash"],
             record["sku"],
+            record["capacity"],
             datetime.fromisoformat(expires) if expires else None,
         )
 
@@ -67,7 +69,7 @@ class Deployed:
         return self.name != self.model
 
     @property
-    def record(self) -> dict[str, str | None]:
+    def record(self) -> dict[str, str | int | None]:
         """For the lake."""
         return {**vars(self), "expires": self.expires.isoformat() if self.expires else None}
 
@@ -89,8 +91,7 @@ def deploy(
         sku = EMBEDDED_SKU if endpoint.provider == "embedded" else ID_SKU
         return Deployed(endpoint.service, model, model, training_hash, sku)
     hosted = hosting.deploy(domain, model, training_hash, on_event=on_event, now=datetime.now(UTC))
-    sku = f"{hosted.sku}, capacity {hosted.capacity}"
-    return Deployed(endpoint.service, hosted.name, model, training_hash, sku, hosted.expires)
+    return Deployed(endpoint.service, hosted.name, model, training_hash, hosted.sku, hosted.capacity, hosted.expires)
 
 
 def see_to(

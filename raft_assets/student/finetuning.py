@@ -268,6 +268,11 @@ async def _listed(client: openai.AsyncOpenAI, order: TrainingOrder) -> FineTunin
     return None
 
 
+def is_ours(job: FineTuningJob) -> bool:
+    """Whether this product submitted a job, for whatever domain."""
+    return HASH_KEY in (job.metadata or {}) or str((job.model_extra or {}).get("suffix", "")).startswith("raft-")
+
+
 async def _is_of(client: openai.AsyncOpenAI, job: FineTuningJob, order: TrainingOrder) -> bool:
     """By the metadata, else by the name of the training file, which holds the hash, too."""
     kept = (job.metadata or {}).get(HASH_KEY)

@@ -7,10 +7,11 @@ API: https://learn.microsoft.com/rest/api/aiservices/accountmanagement/deploymen
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,9 @@ from raft_assets.settings import DEPLOYMENT_PREFIX, DEVELOPER_TIER, Endpoint, Ho
 DOMAIN_TAG, HASH_TAG, EXPIRES_TAG = "raft-domain", "raft-training-hash", "raft-expires"
 DEVELOPER_TIER_H = 24  # the service ends it then
 CONTRIBUTOR = "Cognitive Services Contributor"  # may write and delete deployments
+ACCOUNTS = "/providers/Microsoft.CognitiveServices/accounts"
+PERMISSIONS = "/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
+DEPLOY_ACTION = "Microsoft.CognitiveServices/accounts/deployments/write"
 FIRST_POLL_S, LONGEST_POLL_S = 1.0, 30.0
 DEPLOYED_WITHIN_S = 3600
 DELETED_WITHIN_S = 600
@@ -82,6 +86,20 @@ class AzureHosting:
                 self._account = self._find_account()
         return self._account
 
+    def check_permission(self) -> None:
+        """Raises where whoever signs in may not deploy. Source: Azure's API of permissions for a resource."""
+        from azure.core.rest import HttpRequest
+
+        group, name = self.account
+        path = f"/subscriptions/{self._hosting.subscription}/resourceGroups/{group}{ACCOUNTS}/{name}{PERMISSIONS}"
+        with _explained("look at your permissions"):
+            response = self._client._send_request(HttpRequest("GET", path))  # the library has no call for it
+            response.raise_for_status()
+        if not any(_allows(role) for role in response.json()["value"]):
+            raise EndpointError(
+                f"Whoever signs in here may not deploy models at {name}: ask for the role {CONTRIBUTOR} on it."
+            )
+
     def find(self, name: str) -> Hosted | None:
         """The deployment of that name; None where there is none. Raises where it is none of ours."""
         from azure.core.exceptions import ResourceNotFoundError
@@ -129,6 +147,13 @@ class AzureHosting:
             if self.find(name) is None:
                 return
         raise EndpointError(f"The deployment {name} is still there {DELETED_WITHIN_S} s after it was deleted.")
+
+    def delete_expired(self, now: datetime) -> list[str]:
+        """Deletes what is past its end; returns the names."""
+        expired = [hosted.name for hosted in self.all() if hosted.is_expired(now)]
+        for name in expired:
+            self.delete(name)
+        return expired
 
     def close(self) -> None:
         """Closes the connections."""
@@ -189,6 +214,15 @@ class AzureHosting:
             f"The deployment {name} is still {told} after {DEPLOYED_WITHIN_S // 60} min. Materialize deployment "
             "again: it is found and waited for."
         )
+
+
+def _allows(role: Mapping[str, Any]) -> bool:
+    """Whether a set of permissions holds that to write deployments; `*` stands for anything, case doesn't matter."""
+
+    def named(patterns: Iterable[str]) -> bool:
+        return any(fnmatchcase(DEPLOY_ACTION.lower(), pattern.lower()) for pattern in patterns)
+
+    return named(role.get("actions", ())) and not named(role.get("notActions", ()))
 
 
 def deployment_name(domain: str) -> str:

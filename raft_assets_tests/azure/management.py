@@ -32,6 +32,7 @@ class Management:
         self.ends_as = "Succeeded"
         self.account_is = "there"  # or "gone", "deleted softly"
         self.quota = 1000
+        self.actions = ["Microsoft.CognitiveServices/*"]
         self._looks: Counter[str] = Counter()
         group = "/subscriptions/{subscription}/resourceGroups/{group}"
         accounts = "/providers/Microsoft.CognitiveServices/accounts"
@@ -43,6 +44,10 @@ class Management:
                 Route(
                     "/subscriptions/{subscription}/providers/Microsoft.CognitiveServices/deletedAccounts",
                     self._of(self._deleted),
+                ),
+                Route(
+                    f"{group}{accounts}/{{account}}/providers/Microsoft.Authorization/permissions",
+                    self._of(self._permissions),
                 ),
                 Route(deployment, self._of(self._list)),
                 Route(f"{deployment}/{{name}}", self._of(self._get)),
@@ -86,6 +91,9 @@ class Management:
     def _deleted(self, request: Request, _: bytes) -> Response:
         gone = [{"name": ACCOUNT, "location": "swedencentral"}] if self.account_is == "deleted softly" else []
         return JSONResponse({"value": gone})
+
+    def _permissions(self, request: Request, _: bytes) -> Response:
+        return JSONResponse({"value": [{"actions": self.actions, "notActions": []}]})
 
     def _list(self, request: Request, _: bytes) -> Response:
         return JSONResponse({"value": [self._shown(name) for name in self.deployments]})

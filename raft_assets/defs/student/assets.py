@@ -130,7 +130,7 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
             settings.prompt.instructions,
             ready_within_s=READY_WITHIN_S if hosting else 0.0,
         )
-    per_hour = models.prices.of(models.endpoints[Role.STUDENT]).hosting if hosting else 0.0
+    month = models.hosting_a_month(deployed.sku) if hosting else 0.0
     shown = {"question": test.question, "answer": test.answer, "well_formed": test.well_formed}
     address = lake.write_record("deployment", domain, {**deployed.record, "smoke_test": shown})
     return dg.MaterializeResult(
@@ -138,7 +138,7 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
         metadata={
             "path": dg.MetadataValue.path(address),
             **{name: str(value) for name, value in deployed.record.items()},
-            "hosting_us_dollars_an_hour": HOSTING_UNKNOWN if per_hour is None else per_hour,
+            "hosting_us_dollars_a_month": HOSTING_UNKNOWN if month is None else month,
             "smoke_test": dg.MetadataValue.md(f"**{inert(test.question)}**\n\n{inert(test.answer)}"),
         },
         check_results=[

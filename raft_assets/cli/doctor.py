@@ -1,0 +1,155 @@
+"""`raft doctor`: proves what a run needs, over the wire, and says for each failure what to set or whom to ask."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import click
+
+from raft_assets.calls.background import run as run_coroutine
+from raft_assets.calls.prices import PRICES_FILE
+from raft_assets.calls.probing import probe
+from raft_assets.calls.store import CallStore
+from raft_assets.cli.project import chosen_domains
+from raft_assets.embedded.weights import find_weights
+from raft_assets.errors import RaftError
+from raft_assets.resources.models import Models
+from raft_assets.settings import DEVELOPER_TIER, Role, Workplace
+from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check saw; a problem stops a run and says what to do, a warning doesn't stop it."""
+
+    subject: str
+    told: str
+    level: Literal["ok", "warning", "problem"] = "ok"
+
+
+class WarningError(RaftError):
+    """What a check found is no obstacle, but somebody should know."""
+
+
+@click.command()
+def doctor() -> None:
+    """Checks what a run needs, over the wire: folders, settings, weights, and what every role's endpoint does.
+
+    Each role is asked one short question (a fraction of a cent where it costs money); the student's service is asked
+    whether it fine-tunes, and Azure whether a model may be deployed.
+
+    \b
+    Examples:
+      raft doctor
+    """
+    workplace = Workplace.load()
+    findings = list(_examine(workplace))
+    for finding in findings:
+        click.echo(f"{finding.level:<8} {finding.subject}: {finding.told}")
+    sys.exit(1 if any(finding.level == "problem" for finding in findings) else 0)
+
+
+def _examine(workplace: Workplace) -> Iterator[Finding]:
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("home", lambda: _writable(workplace)),
+        ("domains", lambda: f"{len(chosen_domains(workplace, (), everything=True))} in {workplace.data}"),
+        ("settings", lambda: _settings_are_right(workplace)),
+        (
+            "encoder weights",
+            lambda: str(find_weights(workplace.encoder_folder, hf_home=workplace.huggingface_home).weights),
+        ),
+        ("call store", lambda: _call_store(workplace)),
+    ]
+    models = Models(project=str(workplace.project))
+    try:
+        checks += _checks_of_roles(models)
+    except RaftError as error:
+        yield Finding("roles", str(error), "problem")
+    for subject, check in checks:
+        try:
+            yield Finding(subject, check())
+        except WarningError as error:
+            yield Finding(subject, str(error), "warning")
+        except (RaftError, click.UsageError) as error:
+            yield Finding(subject, str(error), "problem")
+
+
+def _checks_of_roles(models: Models) -> list[tuple[str, Callable[[], str]]]:
+    """Every role over the wire; then what only matters where money is spent."""
+    checks: list[tuple[str, Callable[[], str]]] = [
+        (f"role {role.value}", partial(_answers, models, role)) for role in models.endpoints
+    ]
+    checks.append(("licence", partial(_licence, models)))
+    if models.endpoints[Role.STUDENT].provider == "azure":
+        checks.append(("deployment", partial(_may_deploy, models)))
+    paid = [role for role, endpoint in models.endpoints.items() if not endpoint.is_free]
+    return checks + [(f"price {role.value}", partial(_price, models, role)) for role in paid]
+
+
+def _writable(workplace: Workplace) -> str:
+    try:
+        workplace.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RaftError(
+            f"{workplace.home} can't be made ({error.strerror}). Set RAFT_HOME to a folder that you may write."
+        ) from error
+    if not os.access(workplace.home, os.W_OK):
+        raise RaftError(f"{workplace.home} can't be written. Set RAFT_HOME to a folder that you may write.")
+    return f"{workplace.home} can be written"
+
+
+def _settings_are_right(workplace: Workplace) -> str:
+    names = chosen_domains(workplace, (), everything=True)
+    return ", ".join(f"{name}: preset {workplace.settings(name).preset}" for name in names)
+
+
+def _call_store(workplace: Workplace) -> str:
+    with CallStore(workplace.calls) as store:
+        return f"{store.stats().calls:,} calls in {workplace.calls}"
+
+
+def _answers(models: Models, role: Role) -> str:
+    endpoint, workplace = models.endpoints[role], models.workplace
+    names = chosen_domains(workplace, (), everything=True) if role is Role.BASELINE else ()
+    completion = any(workplace.settings(name).values.student.format == "completion" for name in names)
+
+    async def asked() -> str:
+        async with models.client(role) as client:
+            return await probe(client, endpoint, completion=completion)
+
+    return f"{endpoint.model} at {endpoint.service} {run_coroutine(asked())}"
+
+
+def _licence(models: Models) -> str:
+    check_licence(models.endpoints, models.workplace.environment.get(ACCEPT_VARIABLE))
+    return f"nothing known forbids that {Role.TEACHER} teaches {Role.STUDENT}"
+
+
+def _may_deploy(models: Models) -> str:
+    with models.hosting() as hosting:
+        assert hosting is not None  # the student is on Azure
+        group, account = hosting.account
+        hosting.check_permission()
+    return f"models may be deployed at {account} (resource group {group})"
+
+
+def _price(models: Models, role: Role) -> str:
+    """What the role's calls cost, as far as anybody knows. Raises WarningError for a price that nobody does."""
+    endpoint = models.endpoints[role]
+    price, hosting = models.prices.of(endpoint), models.workplace.environment.hosting()
+    wanted = {"input": price.input}
+    if role is not Role.EMBEDDING:
+        wanted["output"] = price.output
+    if role is Role.STUDENT:
+        wanted["training"] = price.training
+    if role is Role.STUDENT and endpoint.provider == "azure" and hosting.sku.lower() != DEVELOPER_TIER.lower():
+        wanted["hosting"] = price.hosting
+    if unknown := [name for name, value in wanted.items() if value is None]:
+        raise WarningError(
+            f"nobody knows what {endpoint.base_model} costs ({', '.join(unknown)}). Put it into {PRICES_FILE}, or name "
+            f"the model behind the deployment in {role}_MODEL: an unknown price is never counted as zero."
+        )
+    return ", ".join(f"{name} US$ {value:g}" for name, value in wanted.items()) + f" ({price.source})"

@@ -1,0 +1,138 @@
+"""Commands about what stands at the student's service: its fine-tuning jobs, and what is deployed on Azure."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+import openai
+from openai.types.fine_tuning import FineTuningJob
+from rich.console import Console
+from rich.table import Table
+
+from raft_assets.calls.background import run as run_coroutine
+from raft_assets.calls.store import CallStore
+from raft_assets.cli.project import chosen_domains
+from raft_assets.errors import EndpointError
+from raft_assets.resources.models import Models
+from raft_assets.settings import Role, Workplace
+from raft_assets.student.finetuning import is_ours
+from raft_assets.student.hosting import AzureHosting, Hosted
+
+SHOWN_JOBS = 50
+
+
+@click.command()
+@click.option("--cancel", "cancelled", metavar="JOB", help="Ends a job; the service keeps what it cost so far.")
+@click.option("--resume", "resumed", metavar="JOB", help="Lets a paused job go on.")
+def jobs(cancelled: str | None, resumed: str | None) -> None:
+    """Lists the fine-tuning jobs that raft-assets submitted to the student's service, newest first.
+
+    \b
+    Examples:
+      raft jobs
+      raft jobs --cancel ftjob-abc123
+    """
+    models = Models(project=str(Workplace.load().project))
+
+    async def work() -> list[FineTuningJob]:
+        async with models.client(Role.STUDENT) as client:
+            if cancelled:
+                return [await client.fine_tuning.jobs.cancel(cancelled)]
+            if resumed:
+                return [await client.fine_tuning.jobs.resume(resumed)]
+            page = await client.fine_tuning.jobs.list(limit=SHOWN_JOBS)
+            return [job for job in page.data if is_ours(job)]
+
+    try:
+        found = run_coroutine(work())
+    except openai.APIStatusError as error:
+        raise EndpointError(
+            f"The service of STUDENT refuses ({error.status_code}) for {cancelled or resumed or 'a list of jobs'}. "
+            "See `raft jobs` for the ids, and `raft doctor` for the sign-in."
+        ) from None
+    except openai.APIError as error:
+        raise EndpointError(f"The service of STUDENT doesn't answer ({type(error).__name__}): `raft doctor`.") from None
+    if not found:
+        click.echo("There is no job of raft-assets at this service.")
+    for job in found:
+        reason = f": {job.error.message}" if job.error and job.error.message else ""
+        since = datetime.fromtimestamp(job.created_at, UTC)
+        click.echo(f"{job.id}  {job.status:<12} {since:%Y-%m-%d %H:%M}  {job.fine_tuned_model or job.model}{reason}")
+
+
+@click.command()
+@click.argument("domain", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every deployment that raft-assets made in the resource.")
+@click.option("--expired", is_flag=True, help="What is past its end.")
+@click.option("--idle", type=click.FloatRange(min=0), metavar="HOURS", help="What nobody asked for so long, from here.")
+@click.option("--dry-run", is_flag=True, help="Only says what would go.")
+def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: float | None, dry_run: bool) -> None:
+    """Deletes deployments of fine-tuned students on Azure, and proves that they are gone. The models stay.
+
+    \b
+    Examples:
+      raft teardown bats
+      raft teardown --expired
+      raft teardown --idle 12 --dry-run
+      raft teardown --all
+    """
+    workplace = Workplace.load()
+    if sum((bool(domain), everything, expired, idle is not None)) != 1:
+        raise click.UsageError("Say which: a domain, --all, --expired or --idle HOURS.")
+    names = chosen_domains(workplace, domain, everything=False) if domain else []
+    models = Models(project=str(workplace.project))
+    with models.hosting() as hosting:
+        if hosting is None:
+            click.echo("Nothing is deployed: a model's id is its deployment at this service.")
+            return
+        now = datetime.now(UTC)
+        chosen = [
+            hosted
+            for hosted in hosting.all()
+            if everything
+            or hosted.domain in names
+            or (expired and hosted.is_expired(now))
+            or (idle is not None and idle_hours(workplace, models, hosted, now) >= idle)
+        ]
+        for hosted in chosen:
+            if not dry_run:
+                hosting.delete(hosted.name)
+            click.echo(f"{hosted.name} ({hosted.domain}): {'would be deleted' if dry_run else 'deleted'}")
+        if not chosen:
+            click.echo("No deployment of raft-assets is to go.")
+
+
+def idle_hours(workplace: Workplace, models: Models, hosted: Hosted, now: datetime) -> float:
+    """Since when nobody of this project asked the deployment, else since it was made."""
+    with CallStore(workplace.calls) as store:
+        asked = store.last_asked(models.endpoints[Role.STUDENT].service, hosted.name)
+    since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created
+    return (now - since).total_seconds() / 3600 if since else 0.0
+
+
+def show_hosted(console: Console, models: Models) -> None:
+    """What is deployed on Azure and what it costs a month when nobody asks; nothing where Azure isn't used."""
+    if models.endpoints[Role.STUDENT].provider != "azure" or not models.workplace.environment.hosting().subscription:
+        return
+    try:
+        with models.hosting() as hosting:
+            console.print(_hosted_table(hosting.all() if isinstance(hosting, AzureHosting) else [], models))
+    except EndpointError as error:
+        console.print(f"deployments: {error}", style="yellow", markup=False)
+
+
+def _hosted_table(deployments: Sequence[Hosted], models: Models) -> Table:
+    table = Table(title="deployed on Azure", title_justify="left", box=None, pad_edge=False)
+    for column in ("deployment", "domain", "state", "SKU", "ends", "US$ a month, idle"):
+        table.add_column(column)
+    for hosted in deployments:
+        month = models.hosting_a_month(hosted.sku)
+        table.add_row(
+            hosted.name,
+            hosted.domain,
+            hosted.state,
+            f"{hosted.sku}, {hosted.capacity}",
+            f"{hosted.expires:%Y-%m-%d %H:%M}" if hosted.expires else "never",
+            "nobody knows" if month is None else f"{month:,.2f}",
+        )
+    return table

@@ -1,0 +1,134 @@
+"""The whole lineage on Azure OpenAI without a key, by the real libraries and production names; and what comes after."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from raft_assets_tests.azure.cloud import BASE, Cloud, cloud
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.harness import Project
+
+NAME = re.compile(r"raft-small-[0-9a-f]{8}")
+
+
+@pytest.fixture(scope="module")
+def azure() -> Iterator[Cloud]:
+    """One subscription for the module: its tests stand in the order of a deployment's life."""
+    with cloud() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def project(azure: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose every role is on Azure; one document went through the whole lineage."""
+    found = Project(tmp_path_factory.mktemp("azure"))
+    found.own_variables = azure.variables
+    found.copy_domain("bats", SMALL, documents=1)
+    azure.resource.not_ready = 2
+    done = found.raft("run", SMALL, "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return found
+
+
+def test_every_model_was_asked_on_azure_and_the_student_by_its_deployment(azure: Cloud, project: Project) -> None:
+    (name,) = azure.management.deployments
+    assert NAME.fullmatch(name)
+    assert set(azure.resource.asked) == {"teacher", "embedding", BASE, name}
+    assert project.not_fresh(SMALL) == {}
+    assert project.metadata("deployment", SMALL)["hosting_us_dollars_a_month"] == 0.0
+
+
+def test_a_deployment_tells_whose_it_is_and_when_it_ends(azure: Cloud, project: Project) -> None:
+    (deployment,) = azure.management.deployments.values()
+    tuned = project.lake.read_record("finetuned_model", SMALL)
+    assert deployment["tags"]["raft-training-hash"] == tuned["training_hash"]
+    assert deployment["properties"]["model"]["name"] == tuned["model"]
+    record = project.lake.read_record("deployment", SMALL)
+    assert record["expires"] == deployment["tags"]["raft-expires"]
+
+
+def test_another_machine_finds_job_and_deployment_and_pays_for_neither(
+    azure: Cloud, project: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    before = azure.management.count("PUT"), len(azure.resource.training_types)
+    other = Project(tmp_path_factory.mktemp("other"))
+    other.own_variables = azure.variables | {"RAFT_LAKE": project.workplace.lake}
+    other.copy_domain("bats", SMALL, documents=1)
+    other.look()
+    assert other.materialize_only(SMALL, "finetuned_model")
+    assert other.metadata("finetuned_model", SMALL)["found_again"] is True
+    assert other.materialize_only(SMALL, "deployment")
+    assert (azure.management.count("PUT"), len(azure.resource.training_types)) == before
+
+
+def test_doctor_proves_every_role_and_the_right_to_deploy(azure: Cloud, project: Project) -> None:
+    sound = project.raft("doctor")
+    assert sound.returncode == 0, sound.stdout
+    for said in (
+        "ok       role TEACHER: teacher at https://raft-openai.openai.azure.com answers",
+        "ok       role EMBEDDING: embedding at https://raft-openai.openai.azure.com embeds with 384 dimensions",
+        f"ok       role STUDENT: {BASE} at https://raft-openai.openai.azure.com fine-tuning is permitted",
+        "ok       deployment: models may be deployed at raft-openai (resource group rg-raft)",
+        "warning  price TEACHER: nobody knows what teacher costs (input, output). Put it into prices.yaml, or name",
+    ):
+        assert said in sound.stdout
+    azure.management.actions = ["*/read"]
+    azure.identity.valid.clear()
+    lacking = project.raft(
+        "doctor", variables={"TEACHER_AZURE_OPENAI_DEPLOYMENT": "nowhere", "TEACHER_MODEL": "gpt-4o"}
+    )
+    azure.management.actions = ["*"]
+    assert lacking.returncode == 1
+    assert "may not deploy models at raft-openai: ask for the role Cognitive Services Contributor" in lacking.stdout
+    assert "problem  role TEACHER: TEACHER (model nowhere" in lacking.stdout
+    assert "not known there (404): set the model in TEACHER_AZURE_OPENAI_DEPLOYMENT" in lacking.stdout
+
+
+def test_status_tells_what_stands_and_what_it_costs(project: Project) -> None:
+    shown = project.raft("status", variables={"COLUMNS": "200"}).stdout
+    assert re.search(r"raft-small-[0-9a-f]{8}\s+small\s+Succeeded\s+DeveloperTier, 50 .* 0\.00", shown)
+
+
+def test_a_deployment_that_is_gone_is_told_and_made_again_where_that_is_allowed(azure: Cloud, project: Project) -> None:
+    azure.management.deployments.clear()
+    asked = azure.resource.asked.total()
+    assert not project.materialize_only(SMALL, "student_answers")
+    assert azure.resource.asked.total() == asked
+    assert "can't be asked: the deployment raft-small-" in project.last_failure()
+    project.own_variables = azure.variables | {"RAFT_REDEPLOY": "1"}
+    assert project.materialize_only(SMALL, "student_answers")
+    assert len(azure.management.deployments) == 1
+
+
+def test_answers_of_another_model_under_the_same_name_are_not_taken(azure: Cloud, project: Project) -> None:
+    project.own_variables = azure.variables
+    (deployment,) = azure.management.deployments.values()
+    right = deployment["properties"]["model"]["name"]
+    deployment["properties"]["model"]["name"] = "ft:embedded-reader:somebody-else"
+    assert not project.materialize_only(SMALL, "student_answers")
+    assert "now holds another model" in project.last_failure()
+    puts = azure.management.count("PUT")
+    assert project.materialize_only(SMALL, "deployment")  # which updates it
+    assert azure.management.count("PUT") == puts + 1
+    (deployment,) = azure.management.deployments.values()
+    assert deployment["properties"]["model"]["name"] == right
+
+
+def test_teardown_deletes_what_it_is_told_and_nothing_of_others(azure: Cloud, project: Project) -> None:
+    foreign = {"sku": {"name": "Standard", "capacity": 1}, "properties": {"provisioningState": "Succeeded"}}
+    azure.management.deployments["gpt-4o"] = foreign
+    for kept in (("--expired",), ("--idle", "1"), ("--all", "--dry-run")):
+        assert project.raft("teardown", *kept).returncode == 0
+        assert len(azure.management.deployments) == 2
+    assert project.raft("teardown").returncode == 2
+    gone = project.raft("teardown", SMALL)
+    assert NAME.search(gone.stdout)
+    assert list(azure.management.deployments) == ["gpt-4o"]
+
+
+def test_no_token_or_secret_of_the_machine_stays_anywhere(azure: Cloud, project: Project) -> None:
+    secrets = [token.encode() for token in azure.identity.valid] + [b"secret-of-the-machine"]
+    files = [file for file in project.folder.rglob("*") if file.is_file()]
+    assert len(files) > 40
+    assert [file for file in files for secret in secrets if secret in file.read_bytes()] == []
