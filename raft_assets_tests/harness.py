@@ -1,5 +1,7 @@
 """A project in a temporary folder, driven as a person would: change a document, look, materialize, kill."""
 
+import contextlib
+import io
 import os
 import shutil
 import signal
@@ -8,10 +10,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import dagster as dg
 import psutil
 
+from raft_assets.cli.main import main
 from raft_assets.cli.project import enter
 from raft_assets.definitions import definitions
 from raft_assets.freshness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
@@ -167,6 +171,28 @@ class Project:
             text=True,
             check=False,
         )
+
+    def raft_here(
+        self, *arguments: str, variables: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The `raft` command in this process: seconds faster, for commands that only look or delete."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        before = self.own_variables
+        self.own_variables = before | dict(variables or {})
+        try:
+            with (
+                self._as_this_process(),
+                contextlib.chdir(self.folder),
+                mock.patch.object(sys, "argv", ["raft", *arguments]),
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            self.own_variables = before
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Starts the `raft` command."""

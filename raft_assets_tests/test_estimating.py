@@ -52,7 +52,7 @@ def test_what_is_stored_is_not_estimated_again(copied: Project) -> None:
 
 
 def test_a_project_that_is_fresh_will_ask_nothing(finished: Project) -> None:
-    told = finished.raft("estimate", SMALL)
+    told = finished.raft_here("estimate", SMALL)
     assert told.returncode == 0, told.stderr
     assert f"{SMALL}: everything is fresh, nothing is asked." in told.stdout
 
@@ -61,7 +61,7 @@ def test_a_document_that_came_since_is_estimated_and_a_domain_without_one_is_tol
     copied.write(f"data/{SMALL}/more.md", "# Roosts\n\nThe roost at Alba mill was found in 1931 by Ann Bell.\n")
     (copied.folder / "data" / "void").mkdir()
     copied.write("data/void/a.txt", "   ")
-    told = copied.raft("estimate", SMALL, "void", "--json")
+    told = copied.raft_here("estimate", SMALL, "void", "--json")
     assert told.returncode == 1
     assert "void: No document of 'void' could be read" in told.stderr
     asked = {(line["asset"], line["role"]): line["calls"] for line in map(json.loads, told.stdout.splitlines())}
@@ -80,7 +80,7 @@ def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: Project)
     (line, *_) = [
         one
         for one in map(
-            json.loads, paid.raft("estimate", SMALL, "--json", variables={"RAFT_PROVIDER": ""}).stdout.splitlines()
+            json.loads, paid.raft_here("estimate", SMALL, "--json", variables={"RAFT_PROVIDER": ""}).stdout.splitlines()
         )
         if (one["asset"], one["role"]) == ("qa_pairs", "TEACHER")
     ]

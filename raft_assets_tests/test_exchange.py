@@ -12,11 +12,11 @@ COPY = "copy of an export"
 
 
 def test_an_exported_data_set_is_imported_and_evaluated_without_a_teacher(copied: Project) -> None:
-    exported = copied.raft("export", SMALL, "--format", "hf", "--container", "parquet", "--to", "out")
+    exported = copied.raft_here("export", SMALL, "--format", "hf", "--container", "parquet", "--to", "out")
     assert exported.returncode == 0, exported.stderr
-    imported = copied.raft("import", COPY, "out")
+    imported = copied.raft_here("import", COPY, "out")
     assert imported.returncode == 0, imported.stderr
-    again = copied.raft("import", COPY, "out")
+    again = copied.raft_here("import", COPY, "out")
     assert (again.returncode, "import under another name" in again.stderr) == (2, True)
 
     rows = list(copied.lake.rows("qa_dataset", SMALL, RaftRow))

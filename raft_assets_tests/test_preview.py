@@ -18,7 +18,7 @@ BATS = "bats"
 def previewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     project = Project(tmp_path_factory.mktemp("previewed"))
     project.copy_domain(BATS, documents=2)
-    done = project.raft("preview", BATS, "-n", "3", variables={"COLUMNS": "60"})
+    done = project.raft_here("preview", BATS, "-n", "3", variables={"COLUMNS": "60"})
     assert done.returncode == 0, done.stderr
     return project, done.stdout
 
@@ -67,12 +67,12 @@ def test_a_paid_teacher_is_asked_only_on_yes_and_its_text_commands_no_terminal(
     project.own_variables.clear()
     project.write(".env", f"TEACHER_OPENAI_BASE_URL={teacher.url}\nTEACHER_OPENAI_DEPLOYMENT=dear\n")
     project.write("data/bridges/a.txt", f"{SECRET} It is 80 metres long and stands on five piers of granite.\n")
-    refused = project.raft("preview", "bridges")
+    refused = project.raft_here("preview", "bridges")
     assert refused.returncode == 2
     assert "at most 5 calls (1 for questions, 4 answers)" in " ".join(refused.stdout.split())
     assert "--yes" in refused.stderr
     assert teacher.seen == []
-    done = project.raft("preview", "bridges", "--yes", variables={"FORCE_COLOR": "1"})
+    done = project.raft_here("preview", "bridges", "--yes", variables={"FORCE_COLOR": "1"})
     assert done.returncode == 0, done.stderr
     assert len(teacher.seen) == 3
     assert "points_at_text" in done.stdout
@@ -91,7 +91,7 @@ def test_what_can_not_be_previewed_is_one_sentence(tmp_path: Path, settings: str
     project = Project(tmp_path)
     project.write("data/bridges/a.txt", f"{SECRET}\n")
     project.write("data/bridges/domain.yaml", settings)
-    ended = project.raft("preview", "bridges")
+    ended = project.raft_here("preview", "bridges")
     assert ended.returncode == 2
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr

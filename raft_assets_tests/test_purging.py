@@ -18,11 +18,11 @@ def test_a_purged_document_leaves_no_text_behind(copied: Project) -> None:
     copied.write(f"data/{SMALL}/secret.txt", f"# Secret\n\n{secret} The vault was built by Anna Petersen in 1903.\n")
     assert copied.materialize(SMALL, "data_card")
     assert holders(copied.folder / ".raft", "Heligoland")
-    refused = copied.raft("purge", SMALL, "--document", "secret.txt", "--yes")
+    refused = copied.raft_here("purge", SMALL, "--document", "secret.txt", "--yes")
     assert refused.returncode == 2
     assert "delete it there first" in refused.stderr
     (copied.folder / "data" / SMALL / "secret.txt").unlink()
-    purged = copied.raft("purge", SMALL, "--document", "secret.txt", "--yes")
+    purged = copied.raft_here("purge", SMALL, "--document", "secret.txt", "--yes")
     assert purged.returncode == 0, purged.stderr
     assert holders(copied.folder / ".raft", "Heligoland") == []
     assert not copied.lake.path("data_card", SMALL, "").exists()
@@ -36,7 +36,7 @@ def test_a_document_that_was_deleted_and_run_without_is_purged_as_well(copied: P
     assert copied.materialize(SMALL, "training_files")
     (copied.folder / "data" / SMALL / "secret.txt").unlink()
     assert copied.materialize(SMALL, "training_files")
-    assert copied.raft("purge", SMALL, "--yes").returncode == 0
+    assert copied.raft_here("purge", SMALL, "--yes").returncode == 0
     assert holders(copied.folder / ".raft", "Heligoland") == []
 
 
@@ -48,18 +48,18 @@ def test_purged_imported_pairs_leave_no_text_behind_and_a_copy_in_them_is_told(c
     assert copied.materialize(SMALL, "data_card")
     assert holders(copied.folder / ".raft", "Heligoland")
     file.unlink()
-    assert copied.raft("purge", SMALL, "--document", "pairs.jsonl", "--yes").returncode == 0
+    assert copied.raft_here("purge", SMALL, "--document", "pairs.jsonl", "--yes").returncode == 0
     assert holders(copied.folder / ".raft", "Heligoland") == []
     file.write_text(f"\n{json.dumps(pair)}\n", "utf-8")
     assert copied.materialize(SMALL, "source_documents")
     (copied.folder / "data" / SMALL / chunk.path).unlink()
-    told = copied.raft("purge", SMALL, "--document", chunk.path, "--yes").stdout
+    told = copied.raft_here("purge", SMALL, "--document", chunk.path, "--yes").stdout
     assert "delete its lines 2 yourself" in told
 
 
 @pytest.mark.parametrize("name", ["..", "/etc", "nowhere", "a/b", "."])
 def test_purge_refuses_what_is_no_domain(copied: Project, name: str) -> None:
-    ended = copied.raft("purge", name, "--yes")
+    ended = copied.raft_here("purge", name, "--yes")
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     assert copied.not_fresh(SMALL) == {}
@@ -69,7 +69,7 @@ def test_a_purged_domain_is_gone(copied: Project) -> None:
     for file in (copied.folder / "data" / SMALL).iterdir():
         file.unlink()
     (copied.folder / "data" / SMALL).rmdir()
-    assert copied.raft("purge", SMALL, "--yes").returncode == 0
+    assert copied.raft_here("purge", SMALL, "--yes").returncode == 0
     assert copied.look() == []
     assert copied.results.verdicts() == {}
     assert holders(copied.folder / ".raft", "Spallanzani") == []

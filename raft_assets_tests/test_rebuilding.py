@@ -24,7 +24,7 @@ def manifest_of(project: Project) -> Path:
 
 def test_the_card_counts_what_is_in_the_lake_and_stands_beside_every_export(copied: Project) -> None:
     folder = copied.folder / "out"
-    assert copied.raft("export", SMALL, "--to", "out").returncode == 0
+    assert copied.raft_here("export", SMALL, "--to", "out").returncode == 0
     assert [file.name for file in sorted(folder.iterdir())] == [*CARD, "test.jsonl", "train.jsonl", "validation.jsonl"]
     card = json.loads((folder / "data_card.json").read_text("utf-8"))
     pages = list(copied.lake.rows("source_documents", SMALL, SourceDocument))
@@ -47,7 +47,7 @@ def test_the_card_counts_what_is_in_the_lake_and_stands_beside_every_export(copi
 
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}\n")
     assert copied.materialize(SMALL, "qa_dataset")
-    ended = copied.raft("export", SMALL, "--to", "out")
+    ended = copied.raft_here("export", SMALL, "--to", "out")
     assert "--select data_card" in ended.stderr
     assert not [name for name in CARD if (folder / name).exists()], "a card of older rows"
 
@@ -60,7 +60,7 @@ def test_the_same_data_set_is_built_again_after_the_lake_is_gone(copied: Project
     shutil.rmtree(copied.folder / ".raft")
     (copied.folder / "data" / SMALL).rename(copied.folder / "data" / "again")
     (copied.folder / "data" / "again" / "domain.yaml").unlink()
-    ended = copied.raft("rebuild", str(manifest), "--domain", "again")
+    ended = copied.raft_here("rebuild", str(manifest), "--domain", "again")
     assert ended.returncode == 0, ended.stderr
     assert digest in ended.stdout
     assert copied.lake.digest("qa_dataset", "again") == digest
@@ -70,7 +70,7 @@ def test_the_same_data_set_is_built_again_after_the_lake_is_gone(copied: Project
     trained = [unit for unit, split in record["splits"]["register"].items() if split == "train"]
     record["splits"]["register"][trained[0]] = "eval"
     manifest.write_text(json.dumps(record), "utf-8")
-    ended = copied.raft("rebuild", str(manifest), "--domain", "again")
+    ended = copied.raft_here("rebuild", str(manifest), "--domain", "again")
     assert ended.returncode == 1
     assert ended.stderr.startswith("qa_dataset is another: ")
 

@@ -19,7 +19,7 @@ def pairs_of(project: Project) -> list[QAPair]:
 
 
 def test_verdicts_go_out_and_come_back_and_cost_no_call(copied: Project) -> None:
-    exported = copied.raft("review", "export", SMALL, "--to", "review.csv", "--rejected")
+    exported = copied.raft_here("review", "export", SMALL, "--to", "review.csv", "--rejected")
     assert exported.returncode == 0, exported.stderr
     file = copied.folder / "review.csv"
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
@@ -32,7 +32,7 @@ def test_verdicts_go_out_and_come_back_and_cost_no_call(copied: Project) -> None
     table.loc[len(table)] = dict.fromkeys(table.columns, "") | {"question_id": "gone", "verdict": "accept"}
     table.to_csv(file, index=False)
 
-    imported = copied.raft("review", "import", SMALL, "review.csv")
+    imported = copied.raft_here("review", "import", SMALL, "review.csv")
     assert imported.returncode == 0, imported.stderr
     assert "1 accepted, 1 rejected" in imported.stdout
     assert "1 question_ids are of no pair" in imported.stderr
@@ -52,7 +52,7 @@ def test_verdicts_go_out_and_come_back_and_cost_no_call(copied: Project) -> None
     # the file is a document to nobody, and a purge knows what was derived from it
     assert "source_documents" not in copied.not_fresh(SMALL)
     (copied.folder / "data" / SMALL / REVIEWS_FILE).unlink()
-    assert copied.raft("purge", SMALL, "--document", REVIEWS_FILE, "--yes").returncode == 0
+    assert copied.raft_here("purge", SMALL, "--document", REVIEWS_FILE, "--yes").returncode == 0
     assert not copied.lake.exists("qa_pairs", SMALL)
 
 
@@ -65,15 +65,15 @@ def test_a_purged_document_that_a_note_quotes_is_told(copied: Project) -> None:
             [{"question_id": pair.question_id, "verdict": "reject", "note": f"It says: {pair.quotes[0]}"}]
         ).to_json(orient="records", lines=True),
     )
-    assert copied.raft("review", "import", SMALL, "review.jsonl").returncode == 0
+    assert copied.raft_here("review", "import", SMALL, "review.jsonl").returncode == 0
     (copied.folder / "data" / SMALL / pair.path).unlink()
-    told = copied.raft("purge", SMALL, "--document", pair.path, "--yes").stdout
+    told = copied.raft_here("purge", SMALL, "--document", pair.path, "--yes").stdout
     assert f"{REVIEWS_FILE}: not touched; delete its lines 1 yourself" in told
 
 
 def test_a_wrong_review_file_is_one_sentence_and_changes_nothing(copied: Project) -> None:
     copied.write("review.csv", "question_id,verdict\nx,perhaps\n")
-    ended = copied.raft("review", "import", SMALL, "review.csv")
+    ended = copied.raft_here("review", "import", SMALL, "review.csv")
     assert ended.returncode == 2
     assert "row 1, column verdict" in ended.stderr
     assert "Traceback" not in ended.stderr

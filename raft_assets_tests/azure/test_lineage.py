@@ -63,7 +63,7 @@ def test_another_machine_finds_job_and_deployment_and_pays_for_neither(
 
 
 def test_doctor_proves_every_role_and_the_right_to_deploy(azure: Cloud, project: Project) -> None:
-    sound = project.raft("doctor")
+    sound = project.raft_here("doctor")
     assert sound.returncode == 0, sound.stdout
     for said in (
         "ok       role TEACHER: teacher at https://raft-openai.openai.azure.com answers",
@@ -75,7 +75,7 @@ def test_doctor_proves_every_role_and_the_right_to_deploy(azure: Cloud, project:
         assert said in sound.stdout
     azure.management.actions = ["*/read"]
     azure.identity.valid.clear()
-    lacking = project.raft(
+    lacking = project.raft_here(
         "doctor", variables={"TEACHER_AZURE_OPENAI_DEPLOYMENT": "nowhere", "TEACHER_MODEL": "gpt-4o"}
     )
     azure.management.actions = ["*"]
@@ -86,7 +86,7 @@ def test_doctor_proves_every_role_and_the_right_to_deploy(azure: Cloud, project:
 
 
 def test_status_tells_what_stands_and_what_it_costs(project: Project) -> None:
-    shown = project.raft("status", variables={"COLUMNS": "200"}).stdout
+    shown = project.raft_here("status", variables={"COLUMNS": "200"}).stdout
     assert re.search(r"raft-small-[0-9a-f]{8}\s+small\s+Succeeded\s+DeveloperTier, 50 .* 0\.00", shown)
 
 
@@ -119,10 +119,10 @@ def test_teardown_deletes_what_it_is_told_and_nothing_of_others(azure: Cloud, pr
     foreign = {"sku": {"name": "Standard", "capacity": 1}, "properties": {"provisioningState": "Succeeded"}}
     azure.management.deployments["gpt-4o"] = foreign
     for kept in (("--expired",), ("--idle", "1"), ("--all", "--dry-run")):
-        assert project.raft("teardown", *kept).returncode == 0
+        assert project.raft_here("teardown", *kept).returncode == 0
         assert len(azure.management.deployments) == 2
-    assert project.raft("teardown").returncode == 2
-    gone = project.raft("teardown", SMALL)
+    assert project.raft_here("teardown").returncode == 2
+    gone = project.raft_here("teardown", SMALL)
     assert NAME.search(gone.stdout)
     assert list(azure.management.deployments) == ["gpt-4o"]
 
