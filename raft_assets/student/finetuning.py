@@ -307,7 +307,8 @@ async def _submit(
     valid = await _upload(client, f"valid-{name}.jsonl", order.valid, patience) if order.valid.strip() else None
     record.write("")
     try:
-        return await client.fine_tuning.jobs.create(
+        # never tried again by itself: what the service did before its answer got lost is looked up first
+        return await client.with_options(max_retries=0).fine_tuning.jobs.create(
             model=order.base_model,
             training_file=train,
             validation_file=valid or openai.omit,

@@ -6,7 +6,7 @@ tokens are checked; a base model that is to be fine-tuned has the name that Azur
 
 import json
 from collections import Counter
-from collections.abc import Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.requests import Request
@@ -27,6 +27,7 @@ ASKING = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 class DataPlane:
     """`not_ready`: how many more questions to a deployment of the management plane are refused.
 
+    `before` may answer in the provider's place, `create_job` takes the place of its fine-tuning.
     `seen`: method and path as the client sent them, with the model that was asked for; `asked`: questions per model.
     """
 
@@ -40,6 +41,7 @@ class DataPlane:
         self.asked: Counter[str] = Counter()
         self.training_types: list[str | None] = []
         self.before: Callable[[Request], JSONResponse | None] = lambda _: None
+        self.create_job: Callable[[Request], Awaitable[JSONResponse]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -64,6 +66,8 @@ class DataPlane:
             model = self._model(asked) if path in ASKING else BASE_MODELS.get(asked)
             if model is None:
                 return _error(404, "DeploymentNotFound", "The API deployment for this resource does not exist.")
+            if self.create_job and path == "/v1/fine_tuning/jobs":
+                return await self.create_job(request)
             if "trainingType" in content or path == "/v1/fine_tuning/jobs":
                 self.training_types.append(content.pop("trainingType", None))
             body = json.dumps({**content, "model": model}).encode()

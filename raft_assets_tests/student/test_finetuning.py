@@ -1,0 +1,205 @@
+"""A fine-tuning job's life: every end told apart, nothing submitted twice, whatever died in between.
+
+The service is the embedded provider behind Azure's names; what it can't be brought to do (fail, pause, vanish) is said
+in its place, in the service's own form.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from raft_assets.calls.clients import open_client
+from raft_assets.errors import EndpointError
+from raft_assets.settings import Endpoint, Role
+from raft_assets.student.finetuning import (
+    Checkpoint,
+    FineTuned,
+    JobPatience,
+    JobRecord,
+    TrainingOrder,
+    chosen_model,
+    fine_tune,
+)
+from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud, cloud
+
+STUDENT = Endpoint(Role.STUDENT, "azure", BASE, RESOURCE)
+QUICK = JobPatience(first_poll_s=0.01, longest_poll_s=0.01, paused_s=0.05, listed_late_s=0.0)
+ROW = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "<ANSWER>: Me"}]}
+ORDER = TrainingOrder(
+    base_model=BASE,
+    base_version="1",
+    train=(json.dumps(ROW) + "\n").encode() * 10,
+    valid=b"",
+    hyperparameters={"n_epochs": 1},
+    seed=0,
+)
+
+
+class Jobs:
+    """The service's jobs, said in its place: `states` are those of the one job, look by look; None: it is gone."""
+
+    def __init__(self, states: list[str | None]) -> None:
+        self.states = states
+        self.created: list[dict[str, Any]] = []
+        self.keeps_metadata = True
+        self.dies_after_creation = False
+
+    def answer(self, request: Request) -> JSONResponse | None:
+        path = request.url.path.removeprefix("/openai/v1")
+        if request.method != "GET" or not path.startswith(("/fine_tuning/jobs", "/models/")):
+            return None
+        if path.startswith("/models/"):
+            return JSONResponse({"id": "ft:1", "object": "model", "created": 1, "owned_by": "me"})
+        if path.endswith("/jobs"):
+            return _page([self.job(one) for one in self.created])
+        return _page([]) if path.endswith(("/events", "/checkpoints")) else self.look()
+
+    def look(self) -> JSONResponse:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        if state is None:
+            return JSONResponse({"error": {"message": "no such job", "code": "not_found"}}, 404)
+        return JSONResponse(self.job(self.created[0], state))
+
+    async def create(self, request: Request) -> JSONResponse:
+        self.created.append(await request.json())
+        if self.dies_after_creation:
+            return JSONResponse({"error": {"message": "lost on the way back"}}, 500)
+        return JSONResponse(self.job(self.created[-1]))
+
+    def job(self, order: dict[str, Any], status: str = "succeeded") -> dict[str, Any]:
+        reason = {"code": "invalid_training_file", "message": "row 3 has no assistant", "param": None}
+        kept = {"metadata": order["metadata"]} if self.keeps_metadata else {}
+        return {
+            "id": "ftjob-1",
+            "object": "fine_tuning.job",
+            "created_at": 1,
+            "model": order["model"],
+            "training_file": order["training_file"],
+            "suffix": order["suffix"],
+            "status": status,
+            "fine_tuned_model": "ft:1" if status == "succeeded" else None,
+            "error": reason if status == "failed" else None,
+            "hyperparameters": {"n_epochs": 1},
+            "organization_id": "o",
+            "result_files": [],
+            "seed": 0,
+            "trained_tokens": 7,
+            **kept,
+        }
+
+
+def _page(data: list[dict[str, Any]]) -> JSONResponse:
+    return JSONResponse({"object": "list", "data": data, "has_more": False})
+
+
+@pytest.fixture
+def azure(monkeypatch: pytest.MonkeyPatch) -> Any:
+    pytest.importorskip("azure.identity", reason="the extra raft-assets[azure]")
+    with cloud() as found:
+        for name, value in found.variables.items():
+            monkeypatch.setenv(name, value)
+        yield found
+
+
+def train(
+    azure: Cloud, jobs: Jobs, records: Path, order: TrainingOrder = ORDER, told: Callable[[str], None] = print
+) -> FineTuned:
+    """Fine-tunes as an asset does, with a client of its own."""
+    azure.resource.before, azure.resource.create_job = jobs.answer, jobs.create
+
+    async def work() -> FineTuned:
+        async with open_client(STUDENT, lambda: pytest.fail("not the embedded provider")) as client:
+            return await fine_tune(client, order, records=records, on_event=told, patience=QUICK)
+
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        (["queued", "failed"], r"ftjob-1 .* ended as failed: row 3 has no assistant"),
+        (["running", "cancelled"], r"ended as cancelled: the service gives no reason"),
+        (["running", "paused"], r"is paused\. `raft jobs --resume ftjob-1` lets it go on"),
+        (["running", None], r"ftjob-1 is gone: the service doesn't know it any more"),
+    ],
+)
+def test_every_end_of_a_job_is_told_apart(azure: Cloud, tmp_path: Path, states: list[str | None], said: str) -> None:
+    with pytest.raises(EndpointError, match=said):
+        train(azure, Jobs(states), tmp_path)
+
+
+def test_a_paused_job_that_goes_on_by_itself_is_waited_for(azure: Cloud, tmp_path: Path) -> None:
+    assert train(azure, Jobs(["paused", "running", "pending", "succeeded"]), tmp_path).model == "ft:1"
+
+
+def test_training_type_and_seed_reach_the_service(azure: Cloud, tmp_path: Path) -> None:
+    jobs = Jobs(["succeeded"])
+    train(azure, jobs, tmp_path, replace(ORDER, training_type="GlobalStandard", seed=7))
+    (sent,) = jobs.created
+    assert (sent["trainingType"], sent["seed"], sent["suffix"][:5]) == ("GlobalStandard", 7, "raft-")
+    assert len(sent["suffix"]) <= 18
+
+
+@pytest.mark.parametrize("keeps_metadata", [True, False])
+@pytest.mark.parametrize("same_machine", [True, False])
+def test_a_job_is_found_again_by_its_whole_hash(
+    azure: Cloud, tmp_path: Path, keeps_metadata: bool, same_machine: bool
+) -> None:
+    jobs = Jobs(["succeeded"])
+    jobs.keeps_metadata = keeps_metadata
+    assert train(azure, jobs, tmp_path / "here").reattached is False
+    assert train(azure, jobs, tmp_path / ("here" if same_machine else "there")).reattached is True
+    assert len(jobs.created) == 1
+
+
+def test_a_job_of_other_rows_with_the_same_suffix_is_not_taken(azure: Cloud, tmp_path: Path) -> None:
+    jobs = Jobs(["succeeded"])
+    jobs.keeps_metadata = False
+    train(azure, jobs, tmp_path / "one")
+    jobs.created[0]["suffix"] = (other := replace(ORDER, seed=1)).suffix
+    assert train(azure, jobs, tmp_path / "two", other).reattached is False
+
+
+def test_a_submission_whose_answer_was_lost_is_not_repeated(azure: Cloud, tmp_path: Path) -> None:
+    jobs = Jobs(["succeeded"])
+    jobs.dies_after_creation = True
+    with pytest.raises(EndpointError, match="A job that was submitted is found again"):
+        train(azure, jobs, tmp_path)
+    submitted = len(jobs.created)
+    jobs.dies_after_creation = False
+    assert train(azure, jobs, tmp_path).reattached is True
+    assert len(jobs.created) == submitted == 1
+
+
+def test_a_refused_submission_leaves_no_record(azure: Cloud, tmp_path: Path) -> None:
+    jobs = Jobs(["succeeded"])
+    with pytest.raises(EndpointError, match=r"refuses \(404.*Set STUDENT to a base model that the service fine-tunes"):
+        train(azure, jobs, tmp_path, replace(ORDER, base_model="nowhere"))
+    assert JobRecord(tmp_path, replace(ORDER, base_model="nowhere")).job_id is None
+
+
+def test_a_token_that_runs_out_while_the_job_runs_is_renewed(azure: Cloud, tmp_path: Path) -> None:
+    jobs = Jobs(["running"] * 5 + ["succeeded"])
+    azure.identity.lifetime_s = 1  # which azure-identity takes for one that is over
+    assert train(azure, jobs, tmp_path).model == "ft:1"
+    assert len(azure.identity.valid) > 1
+
+
+def test_a_sign_in_without_rights_says_what_to_ask_for(azure: Cloud, tmp_path: Path) -> None:
+    azure.identity.lifetime_s = -1
+    with pytest.raises(EndpointError, match=r"refuses \(401\)\. Sign in, or set a key, that may fine-tune"):
+        train(azure, Jobs(["succeeded"]), tmp_path)
+
+
+def test_the_best_checkpoint_is_that_of_the_least_validation_loss() -> None:
+    points = [Checkpoint(10, "ft:a", 0.9), Checkpoint(20, "ft:b", 0.4), Checkpoint(30, "ft:c", None)]
+    assert chosen_model("ft:c", points, "best") == "ft:b"
+    assert chosen_model("ft:c", points, "last") == "ft:c"
+    assert chosen_model("ft:c", points[2:], "best") == "ft:c"
