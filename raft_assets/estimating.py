@@ -21,7 +21,7 @@ from raft_assets.raft.files import QUESTIONS_FILE, domain_folder
 from raft_assets.raft.generation import first_plan
 from raft_assets.raft.golden import parse_questions as parse_golden
 from raft_assets.raft.judging import judge_request
-from raft_assets.raft.prompting import answer_request
+from raft_assets.raft.prompting import answer_request, read_prompt
 from raft_assets.raft.questions import answer_request_for, parse_questions, question_request
 from raft_assets.raft.tables import Chunk
 from raft_assets.resources.lake import Lake
@@ -86,6 +86,8 @@ def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> lis
     for role in (Role.BASELINE, Role.STUDENT):
         if f"{role.value.lower()}_answers" not in fresh:
             found.append(_evaluation(models, role, shape, asked))
+    if "judged_answers" not in fresh and Role.JUDGE in models.endpoints:
+        found.append(_judging(models, shape, asked))
     return found
 
 
@@ -233,6 +235,21 @@ def _evaluation(models: Models, role: Role, shape: _Shape, asked: _Asked) -> For
     )
     made = _forecast(models, f"{role.value.lower()}_answers", role, calls, usage)
     return replace(made, assumed=("accepted pairs", "length of answers"))
+
+
+def _judging(models: Models, shape: _Shape, asked: _Asked) -> Forecast:
+    """Both models' answers by every metric; only groundedness is shown the documents."""
+    settings = shape.settings.judging
+    questions = min(asked.everywhere, settings.max_questions)
+    rated = 2 * (questions + min(questions, settings.repeated_questions))
+    documents = (1 + shape.settings.dataset.distractors) * shape.passage
+    metric_tokens = sum(_count(read_prompt(f"judged/{metric}").instructions) for metric in settings.metrics)
+    prompts = metric_tokens + len(settings.metrics) * (shape.answer + _count(SOME_QUESTION) + 2 * TOKENS_PER_MESSAGE)
+    prompts += documents * ("groundedness" in settings.metrics)
+    calls = round(rated * len(settings.metrics))
+    usage = Usage(round(rated * prompts), 0, calls * ASSUMED_VERDICT_TOKENS)
+    made = _forecast(models, "judged_answers", Role.JUDGE, calls, usage)
+    return replace(made, assumed=("accepted pairs", "length of verdicts"))
 
 
 def _forecast(

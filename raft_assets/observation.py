@@ -15,6 +15,7 @@ import dagster as dg
 
 from raft_assets.embedded.models import model_version
 from raft_assets.errors import RaftError
+from raft_assets.evaluation.judged import judging_prompts
 from raft_assets.partitions import DOMAIN_PARTITIONS
 from raft_assets.raft.files import (
     PAIRS_FILE,
@@ -54,6 +55,7 @@ SETTINGS_GROUPS: Mapping[str, tuple[Role, ...]] = {
     "training": (Role.STUDENT,),
     "baseline": (Role.BASELINE,),
     "evaluation": (),
+    "judging": (Role.JUDGE,),
     "verdict": (),
 }
 
@@ -134,6 +136,8 @@ def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
         }
         if group == "questions":
             content_of_group["prompts"] = prompt_versions(resolved.values.questions, judged=Role.JUDGE in endpoints)
+        if group == "judging" and Role.JUDGE in endpoints:
+            content_of_group["prompts"] = judging_prompts(resolved.values.judging)
         text = json.dumps(content_of_group, sort_keys=True, ensure_ascii=False)
         metadata = {"preset": resolved.preset} | dict(chain.from_iterable(map(dict.items, content_of_group.values())))
         yield Observation(

@@ -31,7 +31,7 @@ from raft_assets.raft.files import (
 )
 from raft_assets.raft.pairs import WrittenPair
 from raft_assets.raft.reviews import Review
-from raft_assets.raft.tables import ModelAnswer, QAPair, SourceDocument
+from raft_assets.raft.tables import JudgedAnswer, ModelAnswer, QAPair, SourceDocument
 from raft_assets.raft.written import written_lines
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
@@ -139,8 +139,13 @@ def _calls_about(lake: Lake, domain: str, document: str | None) -> set[str]:
         for answer in lake.rows(table, domain, ModelAnswer)
         if document is None or answer.question_id in questions or not chunks.isdisjoint(answer.document_chunk_ids)
     ]
+    judged = {
+        row.call
+        for row in (lake.rows("judged_answers", domain, JudgedAnswer) if lake.exists("judged_answers", domain) else ())
+        if document is None or row.question_id in questions
+    }
     asked = {key for pair in pairs for key in (pair.question_call, pair.answer_call, pair.judge_call)}
-    return asked | {answer.call for answer in answers}
+    return asked | judged | {answer.call for answer in answers}
 
 
 def _is_about(pair: QAPair, document: str | None) -> bool:

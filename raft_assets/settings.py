@@ -47,6 +47,7 @@ DEFAULT_PRESET = "default"
 DEPLOYMENT_PREFIX = "raft-"  # of the deployments that this product makes
 DEVELOPER_TIER = "DeveloperTier"  # of Azure: no hosting cost, no promises, and an end after 24 h
 Tokenizer = Literal["o200k_base", "cl100k_base", "wordpiece"]  # of OpenAI's models, and of the embedded provider's
+_FAMILY = re.compile(r"gpt|o\d|llama|mistral|mixtral|ministral|phi|qwen|gemma|gemini|claude|deepseek|falcon|command")
 _OF_CL100K = re.compile(r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)")  # GPT-4o and what came later have another vocabulary
 
 
@@ -262,6 +263,23 @@ class EvaluationSettings(Section):
         return self
 
 
+JudgedMetric = Literal["groundedness", "relevance", "coherence", "fluency", "similarity"]
+
+
+class JudgingSettings(Section):
+    """What the judge rates in the answers of baseline and student, where one is configured."""
+
+    metrics: tuple[JudgedMetric, ...] = Field(
+        default=("groundedness", "relevance", "coherence", "fluency", "similarity"), description="a call each"
+    )
+    max_questions: Annotated[int, Field(ge=0)] = Field(
+        default=100, description="questions of the main arm whose answers are judged, a stable sample; 0: none"
+    )
+    repeated_questions: Annotated[int, Field(ge=0)] = Field(
+        default=20, description="of these, how many are judged twice, which tells how far the judge agrees with itself"
+    )
+
+
 class VerdictSettings(Section):
     """How sure a verdict has to be."""
 
@@ -283,6 +301,7 @@ class DomainSettings(Section):
     training_files: TrainingFileSettings = TrainingFileSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    judging: JudgingSettings = JudgingSettings()
     verdict: VerdictSettings = VerdictSettings()
 
     @model_validator(mode="after")
@@ -341,6 +360,17 @@ class Endpoint:
     def base_model(self) -> str:
         """The model as price lists, tokenizers and licences name it."""
         return self.known_as or self.model
+
+    @property
+    def plain_model(self) -> str:
+        """The model's name without publisher and case: `meta-llama/Meta-Llama-3.1-8B` is llama-3.1-8b."""
+        return self.base_model.lower().rpartition("/")[2].removeprefix("meta-")
+
+    @property
+    def family(self) -> str:
+        """What kin the model is, such as `gpt` or `llama`; empty where its name doesn't tell."""
+        found = _FAMILY.match(self.plain_model)
+        return "" if found is None else "gpt" if re.fullmatch(r"o\d", found[0]) else found[0]
 
     @property
     def service(self) -> str:

@@ -16,6 +16,7 @@ from raft_assets.calls.store import CallStore
 from raft_assets.cli.project import chosen_domains
 from raft_assets.embedded.weights import find_weights
 from raft_assets.errors import RaftError
+from raft_assets.evaluation.judged import kin_of_teacher
 from raft_assets.resources.models import Models
 from raft_assets.settings import DEVELOPER_TIER, Role, Workplace
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
@@ -83,6 +84,8 @@ def _checks_of_roles(models: Models) -> list[tuple[str, Callable[[], str]]]:
         (f"role {role.value}", partial(_answers, models, role)) for role in models.endpoints
     ]
     checks.append(("licence", partial(_licence, models)))
+    if Role.JUDGE in models.endpoints:
+        checks.append(("judge", partial(_judge, models)))
     if models.endpoints[Role.STUDENT].provider == "azure":
         checks.append(("deployment", partial(_may_deploy, models)))
     paid = [role for role, endpoint in models.endpoints.items() if not endpoint.is_free]
@@ -126,6 +129,12 @@ def _answers(models: Models, role: Role) -> str:
 def _licence(models: Models) -> str:
     check_licence(models.endpoints, models.workplace.environment.get(ACCEPT_VARIABLE))
     return f"nothing known forbids that {Role.TEACHER} teaches {Role.STUDENT}"
+
+
+def _judge(models: Models) -> str:
+    if doubt := kin_of_teacher(models.endpoints):
+        raise WarningError(doubt)
+    return "not known to be of the teacher's family"
 
 
 def _may_deploy(models: Models) -> str:

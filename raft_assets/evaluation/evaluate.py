@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from raft_assets.evaluation.judged import judged_scores
 from raft_assets.evaluation.metrics import scores
 from raft_assets.evaluation.slices import take_apart
 from raft_assets.evaluation.summary import summarize_all
 from raft_assets.evaluation.verdict import Verdict, compare_students, decide
-from raft_assets.raft.tables import ModelAnswer, QuestionOrigin, Score
+from raft_assets.raft.tables import JudgedAnswer, ModelAnswer, QuestionOrigin, Score
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,16 @@ def evaluate(
     origins: Sequence[QuestionOrigin],
     *,
     draws: int,
+    judged: Sequence[JudgedAnswer] = (),
     scores_of_previous_student: pd.DataFrame | None = None,
 ) -> Evaluation:
     """Scores, means with intervals, slices and verdicts of baseline and student.
 
-    `scores_of_previous_student` has the columns of `Score`. Raises DataError where the models were asked different
+    `judged` is what a judge said, empty without one. `scores_of_previous_student` has the columns of `Score`.
+    Raises DataError where the models were asked different
     questions.
     """
-    scored = [score for answer in answers for score in scores(answer)]
+    scored = [score for answer in answers for score in scores(answer)] + judged_scores(judged)
     verdict = decide(scored, answers, draws=draws)
     before = scores_of_previous_student
     path_of: Mapping[str, str] = {

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from raft_assets.evaluation.judged import JUDGED_METRICS
 from raft_assets.raft.contract import quote_is_verbatim
 from raft_assets.raft.tables import ModelAnswer, Score
 
 METRICS_VERSION = "2"
 
-# name and meaning, in the order in which people read them; all from 0 to 1 but the last
+# name and meaning, in the order in which people read them; all from 0 to 1 but those that are judged and the last
 METRICS = {
     "token_f1": "overlap of the final answer's words with the golden answer (SQuAD)",
     "exact_match": "the final answer is a golden answer (SQuAD's normalization)",
@@ -32,10 +33,13 @@ METRICS = {
     "well_formed": "the answer keeps RAFT's form: one final answer, every quote closed",
     "quote_verbatim": "every quote stands word for word in a document shown (answers with quotes)",
     "quote_from_oracle": "every quote stands in a document that holds the answer (answers with quotes)",
+    **JUDGED_METRICS,
     "answer_words": "length of the final answer, words",
 }
 OVERALL_METRICS = ("abstention_precision", "abstention_recall")  # of all questions together, not of one
 QUOTE_METRICS = ("quote_verbatim", "quote_from_oracle")  # of answers with quotes only
+OWN_SCALE = ("answer_words", *JUDGED_METRICS)  # neither shares nor per cent
+PARTIAL_METRICS = (*QUOTE_METRICS, *JUDGED_METRICS)  # that an answer may lack
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)

@@ -21,7 +21,8 @@ from markupsafe import Markup
 
 from raft_assets.calls.requests import Tally
 from raft_assets.evaluation.examples import Sample, choose
-from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, OVERALL_METRICS
+from raft_assets.evaluation.judged import Agreement
+from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, OVERALL_METRICS, OWN_SCALE
 from raft_assets.evaluation.plots import histogram, interval_bars, line
 from raft_assets.evaluation.slices import CUTS
 from raft_assets.evaluation.statistics import Interval
@@ -53,6 +54,11 @@ METRIC_TITLES = {
     "well_formed": "Well formed",
     "quote_verbatim": "Quotes verbatim",
     "quote_from_oracle": "Quotes from oracle",
+    "groundedness": "Groundedness, judged",
+    "relevance": "Relevance, judged",
+    "coherence": "Coherence, judged",
+    "fluency": "Fluency, judged",
+    "similarity": "Similarity, judged",
     "answer_words": "Words of the answer",
 }
 # metrics that repeat another one in an arm: where no document holds the answer, abstaining is all that counts, and
@@ -66,6 +72,18 @@ MOST_BARS = 8  # of a plot by slices
 # what stands behind an embedded model, so that nobody takes it for a language model
 EMBEDDED_NATURE = {"TEACHER": "rules, not a language model", "EMBEDDING": "sentence encoder on the CPU"}
 READER_NATURE = "extractive reader, not a language model"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How the judge did: answers times metrics, those without a score by reason, how far it agrees with itself, and
+    what is doubtful about it (empty: nothing).
+    """
+
+    rows: int
+    without_score: Mapping[str, int]
+    agreement: Sequence[Agreement]
+    doubt: str
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,7 @@ class ReportData:
     model begins with "embedded". `settings` are value and source by dotted name. `loss` are (step, training,
     validation). `calls` are those behind each table, whenever they were made. `history` is the results store's, of
     the primary metric. `recall_at_k` is that of the retrieved arm. `slices` have the columns of `SLICE_COLUMNS`.
+    `judged` is None without a judge.
     `against_previous` is the results store's comparison with the student before, None where there was none.
     """
 
@@ -124,6 +143,7 @@ class ReportData:
     history: pd.DataFrame
     slices: pd.DataFrame
     against_previous: Mapping[str, Any] | None
+    judged: Judged | None
 
 
 def render_report(data: ReportData) -> str:
@@ -249,9 +269,8 @@ def _arm(arm: str, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _score_row(row: Mapping[Hashable, Any]) -> dict[str, str]:
     metric, low, high = row["metric"], row["low"], row["high"]
-    in_words = metric == "answer_words"
-    show, change = (_plain, signed) if in_words else (percent, points)
-    direction = "" if in_words or not (low > 0 or high < 0) else "up" if low > 0 else "down"
+    show, change = (_plain, signed) if metric in OWN_SCALE else (percent, points)
+    direction = "" if metric == "answer_words" or not (low > 0 or high < 0) else "up" if low > 0 else "down"
     return {
         "title": _metric_title(metric),
         "meaning": METRICS.get(metric, ""),
@@ -365,8 +384,10 @@ def _history(data: ReportData) -> dict[str, Any] | None:
 def _left_out(data: ReportData) -> list[str]:
     """What is not on the page, or counts less, and why."""
     told = []
-    if "JUDGE" not in data.models:
+    if data.judged is None:
         told.append("No judge is configured, so judged metrics are absent.")
+    for reason, count in data.judged.without_score.items() if data.judged else ():
+        told.append(f"{counted(count, 'judgement')} without a score: {reason}.")
     asked = {answer.arm for answer in data.answers}
     told += [f"The arm {arm.replace('_', ' ')} was not asked (evaluation.arms)." for arm in ARMS if arm not in asked]
     told += [f"Rows {what}: {count}." for what, count in data.split_notes.items() if what.startswith("dropped")]

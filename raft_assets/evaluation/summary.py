@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from raft_assets.errors import DataError
-from raft_assets.evaluation.metrics import METRICS, QUOTE_METRICS
+from raft_assets.evaluation.metrics import METRICS, PARTIAL_METRICS
 from raft_assets.evaluation.statistics import bootstrap_columns, bootstrap_ratio
 from raft_assets.evaluation.wording import counted
 from raft_assets.raft.tables import Arm, ModelAnswer, Score
@@ -42,7 +42,7 @@ def pair(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
         .reset_index()
     )
     wide.columns.name = None
-    alone = wide[wide[["baseline", "student"]].isna().any(axis=1) & ~wide["metric"].isin(QUOTE_METRICS)]
+    alone = wide[wide[["baseline", "student"]].isna().any(axis=1) & ~wide["metric"].isin(PARTIAL_METRICS)]
     if not alone.empty:
         questions = alone[QUESTION].drop_duplicates()
         arm, question = questions.iloc[0]["arm"], questions.iloc[0]["question_id"]
@@ -56,8 +56,8 @@ def pair(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
 def summarize(scores: Iterable[Score] | pd.DataFrame, *, draws: int, seed: int = 0) -> pd.DataFrame:
     """One row per source, arm and metric: means over the pairs, and the 95 % interval of their difference.
 
-    Columns: `COLUMNS`; `low` and `high` are NaN below two clusters. Metrics of quotes count the questions on which both
-    models quoted.
+    Columns: `COLUMNS`; `low` and `high` are NaN below two clusters. Metrics of quotes, and those that are judged,
+    count the questions on which both models have one.
     """
     pairs = pair(scores)
     rows = [

@@ -33,7 +33,7 @@ def judge_prompts() -> dict[str, str]:
 
 def judge_request(question: str, answer: str, passage: str) -> Request:
     """Asks whether the passage supports the answer, reasoning and all."""
-    messages = read_prompt(PROMPT).messages(passage, question=question, answer=answer)
+    messages = read_prompt(PROMPT).messages([passage], question=question, answer=answer)
     return Request("chat", {"messages": messages, "max_completion_tokens": VERDICT_TOKENS})
 
 
@@ -43,7 +43,7 @@ def parse_verdict(text: str) -> Verdict | None:
     Never raises. Only a JSON object with a true or false `supported` is one: nothing is guessed from prose.
     """
     found = []
-    for value in _objects(without_thoughts(text)):
+    for value in json_objects(without_thoughts(text)):
         try:
             found.append(Verdict.model_validate(value))
         except ValidationError:
@@ -51,7 +51,7 @@ def parse_verdict(text: str) -> Verdict | None:
     return found[-1] if len({verdict.supported for verdict in found}) == 1 else None
 
 
-def _objects(text: str) -> Iterator[Any]:
+def json_objects(text: str) -> Iterator[Any]:
     """The JSON objects that stand in a text, outermost ones, in order."""
     decoder, at = json.JSONDecoder(), text.find("{")
     while at >= 0:

@@ -27,13 +27,13 @@ class PromptFile:
     instructions: str
     task: str
 
-    def messages(self, passage: str, **values: str) -> list[dict[str, str]]:
-        """Chat messages: what all requests share stands first, then the document, then the task, for caches.
+    def messages(self, passages: Sequence[str], **values: str) -> list[dict[str, str]]:
+        """Chat messages: what all requests share stands first, then the documents, then the task, for caches.
 
-        Instructions of the role `user` stand in the same message as the document.
+        Instructions of the role `user` stand in the same message as the documents.
         """
         # in one pass: a value that holds the name of another is a text like any other
-        shown = render_user(_PLACE.sub(lambda place: values.get(place[1], place[0]), self.task), [passage])
+        shown = render_user(_PLACE.sub(lambda place: values.get(place[1], place[0]), self.task), passages)
         if self.role == "user":
             return [{"role": "user", "content": f"{self.instructions}\n\n{shown}"}]
         return [{"role": "system", "content": self.instructions}, {"role": "user", "content": shown}]

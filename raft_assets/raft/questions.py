@@ -58,7 +58,7 @@ def chunks_to_ask(
 def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Request:
     """Asks the teacher for `count` questions about a chunk; what all chunks share stands first, for caches."""
     prompt = read_prompt(_prompt_name(settings.style, chunk.kind))
-    messages = prompt.messages(chunk.passage, questions=f"{count} question{'s' * (count > 1)}")
+    messages = prompt.messages([chunk.passage], questions=f"{count} question{'s' * (count > 1)}")
     return _with_temperature(
         Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens}), settings
     )

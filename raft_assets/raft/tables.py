@@ -165,6 +165,22 @@ class ModelAnswer(Row):
     call: str = Field(description="key in the call store")
 
 
+class JudgedAnswer(Row):
+    """What the judge said of one answer of the main arm by one metric."""
+
+    question_id: str = Field(description="QA pair or golden question")
+    source: Source = Field(description="generated or golden")
+    evaluated: Evaluated = Field(description="baseline or student")
+    cluster: str = Field(description="rows of one cluster are not independent")
+    metric: str = Field(description="groundedness, relevance, coherence, fluency or similarity")
+    sample: int = Field(description="0, or 1 where the same answer was judged again")
+    score: int | None = Field(description="1 to 5, null where the judge gave none")
+    reason: str = Field(description="the judge's, one sentence")
+    status: str = Field(description="ok, or why there is no score")
+    detail: str = Field(description="one sentence where there is no score")
+    call: str = Field(description="key in the call store")
+
+
 class Score(Row):
     """One metric of one answer."""
 
@@ -174,7 +190,7 @@ class Score(Row):
     evaluated: Evaluated = Field(description="baseline or student")
     cluster: str = Field(description="rows of one cluster are not independent")
     metric: str = Field(description="name of the metric")
-    value: float = Field(description="0 to 1, but for answer_words")
+    value: float = Field(description="0 to 1, but for answer_words and what is judged from 1 to 5")
 
 
 class QuestionOrigin(Row):

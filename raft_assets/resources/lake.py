@@ -30,6 +30,7 @@ from raft_assets.raft.tables import (
     Chunk,
     ChunkEmbedding,
     GoldenQuestion,
+    JudgedAnswer,
     ModelAnswer,
     QAPair,
     QuarantinedFile,
@@ -52,6 +53,7 @@ TABLES: Mapping[str, type[Row]] = {
     "qa_dataset": RaftRow,
     "baseline_answers": ModelAnswer,
     "student_answers": ModelAnswer,
+    "judged_answers": JudgedAnswer,
 }
 
 R = TypeVar("R", bound=Row)

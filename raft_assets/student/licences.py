@@ -3,7 +3,6 @@
 What the terms say stands in `licences.yaml`. It is our reading of them and no legal advice.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from fnmatch import fnmatchcase
@@ -18,7 +17,6 @@ from raft_assets.settings import Endpoint, Role
 
 TABLE = "licences.yaml"
 ACCEPT_VARIABLE = "RAFT_ACCEPT_LICENCE"  # names the teacher's model: a yes to one teacher is no yes to the next
-_FAMILIES = re.compile(r"gpt|o\d|llama|mistral|mixtral|ministral|phi|qwen|gemma|gemini|claude|deepseek|falcon|command")
 
 
 class Licence(BaseModel):
@@ -39,11 +37,10 @@ def licence_problem(endpoints: Mapping[Role, Endpoint]) -> str:
     language model and competes with none.
     """
     teacher, student = endpoints[Role.TEACHER], endpoints[Role.STUDENT]
-    taught = _plain(student.base_model)
-    licence = next((entry for entry in _table() if fnmatchcase(_plain(teacher.base_model), entry.teacher)), None)
-    if licence is None or student.provider == "embedded" or not _FAMILIES.match(taught):
+    licence = next((entry for entry in _table() if fnmatchcase(teacher.plain_model, entry.teacher)), None)
+    if licence is None or student.provider == "embedded" or not student.family:
         return ""
-    if any(fnmatchcase(taught, allowed) for allowed in licence.students):
+    if any(fnmatchcase(student.plain_model, allowed) for allowed in licence.students):
         return ""
     return (
         f"TEACHER {teacher.base_model} must not teach STUDENT {student.base_model} ({licence.terms}). Choose a student "
@@ -57,11 +54,6 @@ def check_licence(endpoints: Mapping[Role, Endpoint], accepted: str | None) -> N
     problem = licence_problem(endpoints)
     if problem and accepted != endpoints[Role.TEACHER].base_model:
         raise SettingsError(problem)
-
-
-def _plain(model: str) -> str:
-    """A model's name without publisher and case: `meta-llama/Meta-Llama-3.1-8B-Instruct` is llama-3.1-8b-instruct."""
-    return model.lower().rpartition("/")[2].removeprefix("meta-")
 
 
 @cache

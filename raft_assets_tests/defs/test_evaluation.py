@@ -4,7 +4,8 @@ import dagster as dg
 import pytest
 
 from raft_assets.raft.contract import render_answer
-from raft_assets.raft.tables import ModelAnswer
+from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
+from raft_assets_tests.calls.service import Reply, Seen, Service, chat
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.evaluation.builders import model_answer
 from raft_assets_tests.harness import Project
@@ -68,6 +69,32 @@ def test_the_verdict_is_the_truth_about_models_that_are_known(
     assert decision in str(copied.metadata("eval_scores", SMALL)["verdict"]).replace("cannot be told", "cannot tell")
 
 
+def test_a_judge_rates_both_models_and_its_failures_are_counted(copied: Project) -> None:
+    def rate(seen: Seen) -> Reply:
+        return chat(
+            "I'd rather not" if "the language of an answer" in str(seen.body) else '{"score": 4, "reason": "so"}'
+        )
+
+    service = Service()
+    service.rule = rate
+    try:
+        copied.own_variables = {"JUDGE_OPENAI_BASE_URL": service.url, "JUDGE_OPENAI_DEPLOYMENT": "stern"}
+        assert copied.materialize_only(SMALL, "judged_answers")
+    finally:
+        service.stop()
+    rows = list(copied.lake.rows("judged_answers", SMALL, JudgedAnswer))
+    assert {row.status for row in rows if row.metric == "fluency"} == {"unreadable"}
+    assert {row.score for row in rows if row.metric != "fluency"} == {4}
+    assert len(service.seen) == len(rows)
+    agreed = copied.metadata("judged_answers", SMALL)["agreement_groundedness"]
+    assert str(agreed).startswith("100% the same, 0.00 points apart (n = ")
+    assert copied.materialize_only(SMALL, "eval_scores")
+    assert copied.materialize_only(SMALL, "eval_report")
+    page = copied.lake.path("eval_report", SMALL, ".html").read_text("utf-8")
+    assert "Groundedness, judged" in page
+    assert "without a score: unreadable" in page
+
+
 def test_a_student_that_is_worse_than_the_one_before_fails_its_check_though_it_beats_the_baseline(
     copied: Project,
 ) -> None:
@@ -79,4 +106,4 @@ def test_a_student_that_is_worse_than_the_one_before_fails_its_check_though_it_b
     assert said.startswith("The student is worse than the one before: token F1 on 60 generated questions fell from 100")
     assert copied.materialize_only(SMALL, "eval_report")
     assert said in copied.lake.path("eval_report", SMALL, ".html").read_text("utf-8")
-    assert said in " ".join(copied.raft("status", SMALL).stdout.split())
+    assert said in " ".join(copied.raft_here("status", SMALL).stdout.split())

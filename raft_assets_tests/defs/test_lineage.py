@@ -14,7 +14,8 @@ from raft_assets_tests.harness import Project
 
 EVERY_ASSET = {
     "source_documents", "chunks", "chunk_embeddings", "golden_questions", "qa_pairs", "qa_dataset", "training_files",
-    "data_card", "finetuned_model", "deployment", "baseline_answers", "student_answers", "eval_scores", "eval_report",
+    "data_card", "finetuned_model", "deployment", "baseline_answers", "student_answers",
+    "judged_answers", "eval_scores", "eval_report",
 }  # fmt: skip
 ANSWERS = {"baseline_answers", "student_answers"}
 

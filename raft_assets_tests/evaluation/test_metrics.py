@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
+from raft_assets.evaluation.judged import JUDGED_METRICS
 from raft_assets.evaluation.metrics import (
     METRICS,
     OVERALL_METRICS,
@@ -130,7 +131,7 @@ def test_quote_metrics_are_absent_where_nothing_is_quoted_or_shown() -> None:
 
 def test_every_metric_has_a_meaning_for_people() -> None:
     quoted = render_answer(f"{BEGIN_QUOTE}lifts 42{END_QUOTE}", RIGHT)
-    assert values(model_answer(answer=quoted)).keys() == METRICS.keys() - set(OVERALL_METRICS)
+    assert values(model_answer(answer=quoted)).keys() == METRICS.keys() - {*OVERALL_METRICS, *JUDGED_METRICS}
 
 
 PHRASES = st.lists(st.sampled_from(["the", "a", "bat", "cave,", "Cave!", "42", "of-steel", "May's"]), max_size=8).map(

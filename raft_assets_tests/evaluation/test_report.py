@@ -22,7 +22,8 @@ from raft_assets.evaluation.examples import (
     sample_of_row,
     shortened,
 )
-from raft_assets.evaluation.report import DocumentCounts, ReportData, Split, render_index, render_report
+from raft_assets.evaluation.judged import Agreement
+from raft_assets.evaluation.report import DocumentCounts, Judged, ReportData, Split, render_index, render_report
 from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, render_answer
 from raft_assets.raft.tables import Chunk, ModelAnswer, QAPair, QuarantinedFile, RaftRow
 from raft_assets_tests.evaluation.builders import (
@@ -109,6 +110,7 @@ def report_data(answers: Sequence[ModelAnswer]) -> ReportData:
         summary=found.summary,
         slices=found.slices,
         against_previous=None,
+        judged=None,
         answers=answers,
         recall_at_k=0.875,
         documents={"documents": 9, "chunks": 120},
@@ -364,8 +366,15 @@ def test_what_was_left_out_is_said_with_its_reason(data: ReportData) -> None:
         "1 golden question without evidence: asked in the retrieved arm only.",
     ):
         assert sentence in left_out
-    judged = replace(data, models=data.models | {"JUDGE": "openai: gpt"})
-    assert "No judge" not in render_report(judged)
+
+
+def test_a_judge_is_shown_with_what_is_doubtful_about_it(data: ReportData) -> None:
+    judged = Judged(60, {"unreadable (no score)": 3}, [Agreement("fluency", 20, 0.85, 0.2)], "The judge is kin.")
+    page = text_of(render_report(replace(data, judged=judged)))
+    assert "No judge" not in page
+    assert "The judge is kin." in page
+    assert "Fluency 20 85.0 0.20" in page
+    assert "3 judgements without a score: unreadable (no score)." in page
 
 
 def test_abstentions_are_counted_where_they_are_right_and_where_they_are_wrong(page: str) -> None:

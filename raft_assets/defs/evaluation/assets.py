@@ -14,6 +14,7 @@ from raft_assets.defs.evaluation.report_data import report_data
 from raft_assets.defs.student.assets import deployment, finetuned_model
 from raft_assets.evaluation.arms import Item, items, model_answer, recall_at_k, request
 from raft_assets.evaluation.evaluate import evaluate
+from raft_assets.evaluation.judged import agreement, judge_answers
 from raft_assets.evaluation.metrics import METRICS_VERSION
 from raft_assets.evaluation.origins import origins
 from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
@@ -24,7 +25,16 @@ from raft_assets.progress import PREFIX, log_progress
 from raft_assets.raft.contract import CONTRACT_VERSION
 from raft_assets.raft.files import domain_names
 from raft_assets.raft.identity import digest
-from raft_assets.raft.tables import Chunk, Evaluated, GoldenQuestion, ModelAnswer, QAPair, QuestionOrigin, RaftRow
+from raft_assets.raft.tables import (
+    Chunk,
+    Evaluated,
+    GoldenQuestion,
+    JudgedAnswer,
+    ModelAnswer,
+    QAPair,
+    QuestionOrigin,
+    RaftRow,
+)
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore, RunRecord
@@ -46,6 +56,10 @@ REGRESSION_SPEC = dg.AssetCheckSpec(
     asset="eval_scores",
     description="The student is not worse than the domain's student before it, by the rule of the verdict.",
 )
+JUDGED_SPEC = dg.AssetCheckSpec(
+    "every_answer_was_judged", asset="judged_answers", description="No reply of the judge was without a score."
+)
+JUDGING_VERSION = "1"
 ANSWERS_VERSION = f"2.{CONTRACT_VERSION}"
 READS: list[dg.AssetsDefinition | dg.AssetKey] = [
     qa_dataset,
@@ -103,6 +117,56 @@ def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Model
 @dg.asset(
     partitions_def=domains,
     group_name="evaluation",
+    kinds={"parquet", "openai"},
+    owners=["team:raft"],
+    tags={"stage": "evaluation"},
+    metadata={ROLES: "JUDGE"},
+    code_version=JUDGING_VERSION,
+    deps=[baseline_answers, student_answers, settings_key("judging")],
+    check_specs=[JUDGED_SPEC],
+)
+def judged_answers(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """What a judge says of both models' answers in the main arm; nothing where no judge is configured."""
+    domain = context.partition_key
+    settings = models.settings(domain).values.judging
+    if Role.JUDGE not in models.endpoints:
+        written = lake.write("judged_answers", domain, ())
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(written.digest),
+            metadata={"dagster/row_count": 0, "judge": "none is configured"},
+            check_results=[dg.AssetCheckResult(check_name=JUDGED_SPEC.name, passed=True)],
+        )
+    with models.caller(Role.JUDGE, on_progress=log_progress(context)) as judge:
+        written = lake.write("judged_answers", domain, judge_answers(_both(lake, domain), settings, judge.ask))
+        tally = judge.tally
+    rows = list(lake.rows("judged_answers", domain, JudgedAnswer))
+    failed = Counter(row.status for row in rows if row.score is None)
+    agreed = {
+        f"agreement_{one.metric}": f"{one.same:.0%} the same, {one.difference:.2f} points apart (n = {one.n})"
+        for one in agreement(rows)
+    }
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(written.digest),
+        metadata={
+            **describe_table(written, JudgedAnswer, columns=["metric", "evaluated", "score", "reason"]),
+            "judge": models.endpoints[Role.JUDGE].model,
+            **agreed,
+            **describe_calls(tally),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=JUDGED_SPEC.name,
+                passed=not failed,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata=dict(failed),
+            )
+        ],
+    )
+
+
+@dg.asset(
+    partitions_def=domains,
+    group_name="evaluation",
     kinds={"duckdb"},
     owners=["team:raft"],
     tags={"stage": "evaluation"},
@@ -110,6 +174,7 @@ def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Model
     deps=[
         baseline_answers,
         student_answers,
+        judged_answers,
         deployment,
         qa_pairs,
         golden_questions,
@@ -123,12 +188,13 @@ def eval_scores(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """A score per question, model, arm and metric, in DuckDB with its history, and the verdict that follows."""
     domain = context.partition_key
-    answers = [row for evaluated in EVALUATED for row in lake.rows(f"{evaluated}_answers", domain, ModelAnswer)]
+    answers = list(_both(lake, domain))
     run = _run_record(context, lake, models, answers)
     found = evaluate(
         answers,
         list(_origins(domain, lake, answers)),
         draws=models.settings(domain).values.verdict.bootstrap_draws,
+        judged=list(lake.rows("judged_answers", domain, JudgedAnswer)),
         scores_of_previous_student=results.scores_of_previous_student(run),
     )
     results.record(run, found)
@@ -171,6 +237,7 @@ def eval_scores(
         eval_scores,
         baseline_answers,
         student_answers,
+        judged_answers,
         finetuned_model,
         qa_dataset,
         qa_pairs,
@@ -274,6 +341,12 @@ def _answers_asset(
             )
         ],
     )
+
+
+def _both(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
+    """The answers of baseline and student."""
+    for evaluated in EVALUATED:
+        yield from lake.rows(f"{evaluated}_answers", domain, ModelAnswer)
 
 
 def _origins(domain: str, lake: Lake, answers: list[ModelAnswer]) -> Iterator[QuestionOrigin]:

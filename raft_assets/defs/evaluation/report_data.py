@@ -1,19 +1,20 @@
 """Gathers what the report of a domain shows, from lake, results, call store and settings."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from raft_assets.calls.prices import PriceList
 from raft_assets.calls.requests import Tally, Usage
 from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.evaluation.arms import recall_at_k
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
+from raft_assets.evaluation.judged import agreement, judged_scores, kin_of_teacher
 from raft_assets.evaluation.metrics import scores
-from raft_assets.evaluation.report import DocumentCounts, ReportData, Split
+from raft_assets.evaluation.report import DocumentCounts, Judged, ReportData, Split
 from raft_assets.evaluation.summary import summarize_all
 from raft_assets.evaluation.verdict import PRIMARY_METRIC, decide
 from raft_assets.raft.gates import REASONS
-from raft_assets.raft.tables import Chunk, ModelAnswer, QAPair, QuarantinedFile, RaftRow, SourceDocument
+from raft_assets.raft.tables import Chunk, JudgedAnswer, ModelAnswer, QAPair, QuarantinedFile, RaftRow, SourceDocument
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
@@ -29,7 +30,8 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
     draws = resolved.values.verdict.bootstrap_draws
     by_model = {name: list(lake.rows(f"{name}_answers", domain, ModelAnswer)) for name in ("baseline", "student")}
     answers = [*by_model["baseline"], *by_model["student"]]
-    scored = [score for answer in answers for score in scores(answer)]
+    judged = list(lake.rows("judged_answers", domain, JudgedAnswer))
+    scored = [score for answer in answers for score in scores(answer)] + judged_scores(judged)
     pairs = list(lake.rows("qa_pairs", domain, QAPair))
     chunks = list(lake.rows("chunks", domain, Chunk))
     rows = list(lake.rows("qa_dataset", domain, RaftRow))
@@ -58,9 +60,17 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
         calls=_calls(models, pairs, by_model),
         history=results.history(domain, PRIMARY_METRIC),
         slices=results.slices(domain),
+        judged=_judged(models, judged),
         against_previous=results.comparison(domain),
         recall_at_k=recall_at_k(by_model["baseline"]),
     )
+
+
+def _judged(models: Models, rows: Sequence[JudgedAnswer]) -> Judged | None:
+    if Role.JUDGE not in models.endpoints:
+        return None
+    without = Counter(f"{row.status} ({row.detail})" for row in rows if row.score is None)
+    return Judged(len(rows), without, agreement(rows), kin_of_teacher(models.endpoints))
 
 
 def _documents(domain: str, lake: Lake, chunks: list[Chunk]) -> dict[str, int]:

@@ -1,0 +1,167 @@
+"""Metrics that a model judges: what it is asked about an answer, what counts as a score, how far it agrees with itself.
+
+Names and scale (1 to 5) are those of `azure-ai-evaluation`, so that figures compare; the prompts are our own. Judged
+metrics are shown and decide nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+
+from raft_assets.calls.requests import Answer, Request
+from raft_assets.raft.identity import draw
+from raft_assets.raft.judging import VERDICT_TOKENS, json_objects
+from raft_assets.raft.prompting import read_prompt
+from raft_assets.raft.questions import without_thoughts
+from raft_assets.raft.tables import Arm, JudgedAnswer, ModelAnswer, Score
+from raft_assets.settings import Endpoint, JudgingSettings, Role
+
+JUDGED_ARM: Arm = "main"
+JUDGED_METRICS = {
+    "groundedness": "every claim of the answer stands in the documents shown (judged, 1 to 5)",
+    "relevance": "the answer is to what was asked (judged, 1 to 5)",
+    "coherence": "its sentences follow from one another (judged, 1 to 5)",
+    "fluency": "its language (judged, 1 to 5)",
+    "similarity": "it means what the golden answer means (judged, 1 to 5)",
+}
+UNREADABLE = "unreadable"  # status of a reply in which no score from 1 to 5 stands
+
+
+class Judgement(BaseModel):
+    """What the judge says of an answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    score: StrictInt = Field(ge=1, le=5)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the judge agrees with itself on a metric: of `n` answers judged twice, the share with the same score, and
+    the mean difference in points.
+    """
+
+    metric: str
+    n: int
+    same: float
+    difference: float
+
+
+def judging_prompts(settings: JudgingSettings) -> dict[str, str]:
+    """The prompt files of the metrics with their versions."""
+    return {metric: read_prompt(f"judged/{metric}").version for metric in settings.metrics}
+
+
+def judge_answers(
+    answers: Iterable[ModelAnswer], settings: JudgingSettings, ask: Callable[[Iterable[Request]], Iterable[Answer]]
+) -> Iterator[JudgedAnswer]:
+    """A row per answer and metric, streamed: of the main arm, a stable sample of its questions.
+
+    Some of the questions are judged twice (`sample` 1). An answer that isn't there is no row: it scored 0 elsewhere.
+    A reply without a score is a row with a status.
+    """
+    plan = list(_plan(answers, settings))
+    requests = (_request(answer, metric, sample) for answer, metric, sample in plan)
+    for (answer, metric, sample), reply in zip(plan, ask(requests), strict=True):
+        judgement = parse_judgement(reply.text) if reply.status == "ok" else None
+        status = reply.status if reply.status != "ok" else UNREADABLE if judgement is None else "ok"
+        yield JudgedAnswer(
+            question_id=answer.question_id,
+            source=answer.source,
+            evaluated=answer.evaluated,
+            cluster=answer.cluster,
+            metric=metric,
+            sample=sample,
+            score=judgement.score if judgement else None,
+            reason=judgement.reason if judgement else "",
+            status=status,
+            detail=reply.detail if status != UNREADABLE else "no JSON object with a score from 1 to 5",
+            call=reply.key,
+        )
+
+
+def parse_judgement(text: str) -> Judgement | None:
+    """The score in a judge's reply, whatever stands around it; None where there is none, or two that differ.
+
+    Never raises, and guesses nothing from prose or from numbers outside of the scale.
+    """
+    found = []
+    for value in json_objects(without_thoughts(text)):
+        try:
+            found.append(Judgement.model_validate(value))
+        except ValidationError:
+            continue
+    return found[-1] if len({judgement.score for judgement in found}) == 1 else None
+
+
+def judged_scores(rows: Iterable[JudgedAnswer]) -> list[Score]:
+    """The first judgements as scores like any other, on their own scale."""
+    return [
+        Score(
+            question_id=row.question_id,
+            source=row.source,
+            arm=JUDGED_ARM,
+            evaluated=row.evaluated,
+            cluster=row.cluster,
+            metric=row.metric,
+            value=float(row.score),
+        )
+        for row in rows
+        if row.sample == 0 and row.score is not None
+    ]
+
+
+def kin_of_teacher(endpoints: Mapping[Role, Endpoint]) -> str:
+    """What is doubtful about the judge, in a sentence: models rate their own kin higher. Empty: nothing is known."""
+    judge, teacher = endpoints.get(Role.JUDGE), endpoints[Role.TEACHER]
+    if judge is None or not judge.family or judge.family != teacher.family:
+        return ""
+    return (
+        f"The judge ({judge.base_model}) is of the teacher's family ({teacher.base_model}), and models rate their own "
+        f"kin higher: set {Role.JUDGE} to another family."
+    )
+
+
+def agreement(rows: Iterable[JudgedAnswer]) -> list[Agreement]:
+    """How far the judge agrees with itself, by metric; nothing for a metric without answers judged twice."""
+    scores = {
+        (row.metric, row.source, row.question_id, row.evaluated, row.sample): row.score
+        for row in rows
+        if row.score is not None
+    }
+    pairs: dict[str, list[int]] = {}
+    for (metric, *answer, sample), score in scores.items():
+        first = scores.get((metric, *answer, 0)) if sample else None  # type: ignore[arg-type]
+        if first is not None:
+            pairs.setdefault(metric, []).append(abs(score - first))
+    return [
+        Agreement(metric, len(found), fmean(difference == 0 for difference in found), fmean(found))
+        for metric in JUDGED_METRICS
+        if (found := pairs.get(metric))
+    ]
+
+
+def _plan(answers: Iterable[ModelAnswer], settings: JudgingSettings) -> Iterator[tuple[ModelAnswer, str, int]]:
+    """Which answer is judged by what and how often, question by question, both models side by side."""
+    of_question: dict[tuple[str, str], list[ModelAnswer]] = {}
+    for answer in answers:
+        if answer.arm == JUDGED_ARM and answer.status == "ok":
+            of_question.setdefault((answer.source, answer.question_id), []).append(answer)
+    chosen = sorted(of_question, key=lambda question: draw(0, "judged", *question))[: settings.max_questions]
+    for number, question in enumerate(chosen):
+        samples = 2 if number < settings.repeated_questions else 1
+        for answer in of_question[question]:
+            for metric in settings.metrics:
+                yield from ((answer, metric, sample) for sample in range(samples))
+
+
+def _request(answer: ModelAnswer, metric: str, sample: int) -> Request:
+    documents: Sequence[str] = answer.documents if metric == "groundedness" else ()
+    golden = answer.golden_answers[0] if answer.golden_answers else ""
+    messages = read_prompt(f"judged/{metric}").messages(
+        documents, question=answer.question, answer=answer.answer, golden=golden
+    )
+    return Request("chat", {"messages": messages, "max_completion_tokens": VERDICT_TOKENS}, sample=sample)
