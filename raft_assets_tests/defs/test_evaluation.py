@@ -71,9 +71,8 @@ def test_the_verdict_is_the_truth_about_models_that_are_known(
 
 def test_a_judge_rates_both_models_and_its_failures_are_counted(copied: Project) -> None:
     def rate(seen: Seen) -> Reply:
-        return chat(
-            "I'd rather not" if "the language of an answer" in str(seen.body) else '{"score": 4, "reason": "so"}'
-        )
+        refuses = "the language of an answer" in str(seen.body)
+        return chat("I'd rather not" if refuses else '{"score": 4, "reason": "so"}')
 
     service = Service()
     service.rule = rate
@@ -85,7 +84,7 @@ def test_a_judge_rates_both_models_and_its_failures_are_counted(copied: Project)
     rows = list(copied.lake.rows("judged_answers", SMALL, JudgedAnswer))
     assert {row.status for row in rows if row.metric == "fluency"} == {"unreadable"}
     assert {row.score for row in rows if row.metric != "fluency"} == {4}
-    assert len(service.seen) == len(rows)
+    assert len(service.seen) == len({row.call for row in rows}) < len(rows)  # equal answers are judged once
     agreed = copied.metadata("judged_answers", SMALL)["agreement_groundedness"]
     assert str(agreed).startswith("100% the same, 0.00 points apart (n = ")
     assert copied.materialize_only(SMALL, "eval_scores")
