@@ -44,6 +44,7 @@ EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, 
 EMBEDDED_CEILING = 2  # calls at once: the embedded provider computes on this machine's cores
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_PRESET = "default"
+AZURE_BLOB_SCHEMES = ("abfs", "abfss", "az")
 DEPLOYMENT_PREFIX = "raft-"  # of the deployments that this product makes
 DEVELOPER_TIER = "DeveloperTier"  # of Azure: no hosting cost, no promises, and an end after 24 h
 Tokenizer = Literal["o200k_base", "cl100k_base", "wordpiece"]  # of OpenAI's models, and of the embedded provider's
@@ -694,6 +695,34 @@ class Workplace:
                 f"There is no preset {name!r} in {self.presets}. Allowed: {', '.join(self.preset_names())}."
             )
         return _read_yaml(file) if file.is_file() else {}
+
+
+def storage_options(address: str) -> dict[str, Any]:
+    """What fsspec is told to open an address on Azure Blob: keyless, unless `AZURE_STORAGE_CONNECTION_STRING` or
+    `AZURE_STORAGE_ACCOUNT_KEY` stands in the environment or in `.env`. Nothing for other addresses.
+    """
+    if urlsplit(address).scheme not in AZURE_BLOB_SCHEMES:
+        return {}
+    environment = Workplace.load().environment
+    names = ("connection_string", "account_name", "account_key")
+    found = {name: environment.get(f"AZURE_STORAGE_{name.upper()}") for name in names}
+    return {"anon": False} | {name: value for name, value in found.items() if value}
+
+
+def blob_container(address: str) -> tuple[str, str, str] | None:
+    """Account (empty where only the environment tells), container and folder of an address on Azure Blob, else None.
+
+    Raises SettingsError for an address without a container.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in AZURE_BLOB_SCHEMES:
+        return None
+    container, _, host = parts.netloc.rpartition("@") if "@" in parts.netloc else (parts.netloc, "", "")
+    if not container:
+        raise SettingsError(
+            f"RAFT_LAKE is {address!r}; allowed is abfs://container@account.dfs.core.windows.net/folder."
+        )
+    return host.partition(".")[0], container, parts.path.strip("/")
 
 
 def _without_credentials(name: str, address: str) -> str:

@@ -17,6 +17,7 @@ from raft_assets.cli.project import chosen_domains
 from raft_assets.embedded.weights import find_weights
 from raft_assets.errors import RaftError
 from raft_assets.evaluation.judged import kin_of_teacher
+from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import DEVELOPER_TIER, Role, Workplace
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
@@ -63,6 +64,7 @@ def _examine(workplace: Workplace) -> Iterator[Finding]:
             lambda: str(find_weights(workplace.encoder_folder, hf_home=workplace.huggingface_home).weights),
         ),
         ("call store", lambda: _call_store(workplace)),
+        ("lake", lambda: _lake(workplace)),
     ]
     models = Models(project=str(workplace.project))
     try:
@@ -112,6 +114,11 @@ def _settings_are_right(workplace: Workplace) -> str:
 def _call_store(workplace: Workplace) -> str:
     with CallStore(workplace.calls) as store:
         return f"{store.stats().calls:,} calls in {workplace.calls}"
+
+
+def _lake(workplace: Workplace) -> str:
+    Lake(root=workplace.lake).check()
+    return f"{workplace.lake} can be written"
 
 
 def _answers(models: Models, role: Role) -> str:

@@ -2,19 +2,20 @@
 
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import as_file, files
+from importlib.resources import files
 
 import click
 import dagster as dg
+import yaml
 from rich.console import Console
 
 from raft_assets.errors import RaftError
+from raft_assets.raft.atomic import write_text
 from raft_assets.raft.files import domain_names, refused_folders
 from raft_assets.raft.identity import normalized
-from raft_assets.settings import EMBEDDED_LABEL, Workplace
+from raft_assets.settings import EMBEDDED_LABEL, Workplace, blob_container
 
 
 def enter(workplace: Workplace) -> None:
@@ -33,10 +34,35 @@ def enter(workplace: Workplace) -> None:
         if not os.access(folder, os.W_OK):
             raise RaftError(f"{folder} can't be written. Set RAFT_HOME to a folder of yours.")
     if not (home / "dagster.yaml").exists():
-        with as_file(files("raft_assets") / "dagster.yaml") as template:
-            shutil.copy(template, home / "dagster.yaml")
+        template = (files("raft_assets") / "dagster.yaml").read_text("utf-8")
+        write_text(home / "dagster.yaml", template + _compute_logs(workplace))
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["RAFT_PROJECT"] = str(workplace.project)
+
+
+def _compute_logs(workplace: Workplace) -> str:
+    """Where runs write what they print: beside a lake that is on Azure, else Dagster's own place.
+
+    A key is read when it is needed, from the environment; it doesn't stand in the file.
+    """
+    place = blob_container(workplace.lake)
+    if place is None:
+        return ""
+    account, container, folder = place
+    account = account or workplace.environment.get("AZURE_STORAGE_ACCOUNT_NAME") or ""
+    if not account or workplace.environment.get("AZURE_STORAGE_CONNECTION_STRING"):
+        return ""
+    keyed = workplace.environment.get("AZURE_STORAGE_ACCOUNT_KEY")
+    sign_in = {"access_key_or_sas_token": {"env": "AZURE_STORAGE_ACCOUNT_KEY"}}
+    config = {
+        "storage_account": account,
+        "container": container,
+        "prefix": "/".join(filter(None, (folder, "compute_logs"))),
+        "local_dir": str(workplace.home / "compute_logs"),
+        **(sign_in if keyed else {"default_azure_credential": {}}),
+    }
+    manager = {"module": "dagster_azure.blob", "class": "AzureBlobComputeLogManager", "config": config}
+    return yaml.safe_dump({"compute_logs": manager}, sort_keys=False)
 
 
 @contextmanager

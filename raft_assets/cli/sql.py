@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raft_assets.errors import DataError
+from raft_assets.resources.lake import Lake
 from raft_assets.resources.results import ResultsStore
 from raft_assets.settings import Workplace
 
@@ -22,9 +23,9 @@ LINE = 200  # characters, where the output is no terminal
 @click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets, every row.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts, one object per line, every row.")
 def sql(query: str | None, as_csv: bool, as_json: bool) -> None:
-    """Asks the results in SQL (DuckDB); without a query, lists the tables and views with their columns.
+    """Asks results and lake in SQL (DuckDB); without a query, lists the tables and views with their columns.
 
-    It reads one file and nothing else, and writes nothing.
+    It reads the results' file and the lake's tables (with a column `domain`), wherever they are, and writes nothing.
 
     \b
     Examples:
@@ -33,12 +34,14 @@ def sql(query: str | None, as_csv: bool, as_json: bool) -> None:
       raft sql "SELECT * FROM metric_history WHERE metric = 'token_f1'" --csv > history.csv
       raft sql "SELECT question, final_answer, golden_answers FROM worst_rows LIMIT 10"
       raft sql "SELECT part, student, low, high FROM slices WHERE cut = 'distractors' AND metric = 'token_f1'"
+      raft sql "SELECT domain, question, final_answer FROM qa_pairs WHERE reason = 'duplicate_question'"
       raft sql "SELECT path, page_from, teacher_call FROM score_origins WHERE question_id = '...'"
       raft sql "SELECT asset, sum(dollars) AS dollars FROM costs GROUP BY asset"
     """
-    store = ResultsStore(path=str(Workplace.load().results))
+    workplace = Workplace.load()
+    store, lake = ResultsStore(path=str(workplace.results)), Lake(root=workplace.lake)
     try:
-        found = store.query(query) if query else store.columns()
+        found = store.query(query, lake) if query else store.columns(lake)
     except duckdb.Error as error:
         first, *_ = str(error).splitlines() or [""]
         raise DataError(f"DuckDB refuses the query: {first} `raft sql` lists tables and columns.") from error

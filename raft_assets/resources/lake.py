@@ -7,7 +7,6 @@ whole or not at all. The root is a local folder or any fsspec address (`abfs://.
 
 import json
 import os
-import shutil
 import tempfile
 import types
 import typing
@@ -15,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from raft_assets.errors import DataError
+from raft_assets.errors import DataError, RaftError, SettingsError
 from raft_assets.raft.tables import (
     Chunk,
     ChunkEmbedding,
@@ -38,7 +38,9 @@ from raft_assets.raft.tables import (
     Row,
     SourceDocument,
 )
+from raft_assets.settings import storage_options
 
+BLOB_ROLE = "Storage Blob Data Contributor"
 BATCH_ROWS = 5_000  # rows in memory at a time while a table streams
 DIGEST_KEY = "raft_digest"  # in the metadata of a Parquet file: the digest of its rows
 SAMPLE_ROWS = 5  # rows that a write hands back for previews
@@ -74,16 +76,50 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
 
     root: str
 
+    @cached_property
+    def _root(self) -> UPath:
+        """The root with what opens it. Credentials are looked up where they are needed and stand in no resource."""
+        with _explained(self.root):
+            root: UPath = UPath(self.root, **storage_options(self.root))
+            return root
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine."""
+        return self._root.protocol in ("", "file")
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system behind a root that isn't local."""
+        return self._root.fs
+
+    def parquet_files(self) -> dict[str, list[str]]:
+        """Address of every domain's Parquet file, by table; tables without one are left out."""
+        with _explained(self.root):
+            found = {
+                table: sorted(map(str, folder.glob("*.parquet")))
+                for table in TABLES
+                if (folder := self._root / table).is_dir()
+            }
+        return {table: files for table, files in found.items() if files}
+
+    def check(self) -> None:
+        """Raises SettingsError where the lake can't be written."""
+        with _explained(self.root):
+            probe = self._root / ".raft-doctor"
+            self._publish(probe, lambda file: _write_text(file, "raft doctor looked whether this can be written"))
+            probe.unlink()
+
     def path(self, table: str, domain: str, suffix: str = ".parquet") -> UPath:
         """Address of a domain's file in a table's folder."""
         if not domain or domain in (".", "..") or "/" in domain or "\\" in domain:
             raise DataError(f"{domain!r} is no domain: a domain is a folder of data/, named without its path.")
-        return UPath(self.root) / table / f"{domain}{suffix}"
+        return self._root / table / f"{domain}{suffix}"
 
     @property
     def index_path(self) -> UPath:
         """Address of the index over all reports."""
-        return UPath(self.root) / "index.html"
+        return self._root / "index.html"
 
     def write_index(self, text: str) -> str:
         """Writes the index over all reports; returns its address."""
@@ -151,7 +187,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
     def read_lines(self, table: str, domain: str, name: str) -> bytes:
         """What `write_lines` wrote; empty where there is no such file."""
         path = self.path(table, domain, "") / name
-        return path.read_bytes() if path.is_file() else b""
+        with _explained(self.root):
+            return path.read_bytes() if path.is_file() else b""
 
     def write_text(self, table: str, domain: str, suffix: str, text: str) -> str:
         """Writes a whole text (a report, a record); returns its address."""
@@ -164,18 +201,21 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
     def read_record(self, table: str, domain: str) -> dict[str, Any]:
         """A JSON record. Raises DataError where it is missing."""
         path = self.path(table, domain, ".json")
-        if not path.is_file():
+        with _explained(self.root):
+            text = path.read_text("utf-8") if path.is_file() else None
+        if text is None:
             raise DataError(_missing(table, domain))
-        return json.loads(path.read_text("utf-8"))  # type: ignore[no-any-return]
+        return json.loads(text)  # type: ignore[no-any-return]
 
     def exists(self, table: str, domain: str, suffix: str = ".parquet") -> bool:
         """Whether the domain's file of the table is there."""
-        return self.path(table, domain, suffix).exists()
+        with _explained(self.root):
+            return self.path(table, domain, suffix).exists()
 
     def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
         """Removes every file of a domain, but for those of the tables to keep; returns their addresses."""
         removed = []
-        root = UPath(self.root)
+        root = self._root
         folders = [folder for folder in root.iterdir() if folder.is_dir()] if root.is_dir() else []
         for folder in sorted(folders):
             if folder.name in keep:
@@ -193,13 +233,14 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
     @contextmanager
     def _open_parquet(self, table: str, domain: str) -> Iterator[pq.ParquetFile]:
         path = self.path(table, domain)
-        if not path.is_file():
-            raise DataError(_missing(table, domain))
-        with path.open("rb") as stream, pq.ParquetFile(stream) as parquet:
-            yield parquet
+        with _explained(self.root):
+            if not path.is_file():
+                raise DataError(_missing(table, domain))
+            with path.open("rb") as stream, pq.ParquetFile(stream) as parquet:
+                yield parquet
 
     def _publish(self, target: UPath, fill: Callable[[Path], None]) -> str:
-        if target.protocol in ("", "file"):
+        if self.is_local:
             local = Path(target.path)
             local.parent.mkdir(parents=True, exist_ok=True)
             draft = local.with_name(f".{os.getpid()}-{sha256(local.name.encode()).hexdigest()[:12]}.tmp")
@@ -212,8 +253,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder) / "draft"
             fill(draft)
-            with draft.open("rb") as source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
+            with _explained(self.root):
+                target.fs.put_file(str(draft), target.path)  # the blob changes when all of it is there
         return str(target)
 
 
@@ -224,6 +265,30 @@ _SCALARS: Mapping[Any, pa.DataType] = {
     bool: pa.bool_(),
     datetime: pa.timestamp("us", "UTC"),
 }
+
+
+@contextmanager
+def _explained(root: str) -> Iterator[None]:
+    """Turns what a cloud's library raises into one sentence; errors of a local disk tell enough themselves."""
+    try:
+        yield
+    except ImportError as error:
+        raise SettingsError(f"The lake {root} needs another library ({error}): install raft-assets[azure].") from error
+    except Exception as error:
+        if "://" not in root or isinstance(error, RaftError) or not _is_of_azure(error):
+            raise
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise SettingsError(
+            f"The lake {root} can't be used ({type(error).__name__}: {reason}). Look whether the container is there, "
+            f"and ask for the role {BLOB_ROLE} on it, or set AZURE_STORAGE_CONNECTION_STRING."
+        ) from None
+
+
+def _is_of_azure(error: BaseException | None) -> bool:
+    """Whether Azure's library, or what stands between it and us, is the cause."""
+    if error is None:
+        return False
+    return type(error).__module__.startswith("azure.") or _is_of_azure(error.__cause__ or error.__context__)
 
 
 def arrow_schema(model: type[Row]) -> pa.Schema:

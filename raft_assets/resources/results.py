@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from raft_assets.evaluation.verdict import Verdict
 from raft_assets.raft.identity import digest
 from raft_assets.raft.locks import exclusive
 from raft_assets.raft.tables import ModelAnswer, QuestionOrigin, Row, Score
-from raft_assets.resources.lake import arrow_schema
+from raft_assets.resources.lake import Lake, arrow_schema
 
 WAIT_S = 60.0  # for the file, while a program that doesn't know our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
@@ -35,6 +36,7 @@ TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", 
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
 _CLOSED: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
+_OPEN: dict[str, str | bool | int | float | list[str]] = {}
 _HELD = (
     "Could not set lock",
     "different configuration",
@@ -188,14 +190,20 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
         with self._reading() as connection:
             return _metric_history(connection, domain, metric)
 
-    def query(self, sql: str) -> pd.DataFrame:
-        """Runs a query that a person wrote. It can't write, and it reaches nothing but this file."""
-        with self._reading() as connection:
+    def query(self, sql: str, lake: Lake | None = None) -> pd.DataFrame:
+        """Runs a query that a person wrote. It can't write, and it reaches nothing but this file and the lake's tables.
+
+        Raises DataError for anything but a question, and duckdb.Error.
+        """
+        kinds = {statement.type for statement in duckdb.extract_statements(sql)}
+        if not kinds <= {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}:
+            raise DataError("Only questions are answered (SELECT, FROM, SUMMARIZE, EXPLAIN): nothing is changed here.")
+        with self._reading(lake) as connection:
             return _frame(connection.sql(sql))
 
-    def columns(self) -> pd.DataFrame:
+    def columns(self, lake: Lake | None = None) -> pd.DataFrame:
         """Every table and view with its columns, as a query of a person may name them."""
-        with self._reading() as connection:
+        with self._reading(lake) as connection:
             return _columns(connection)
 
     def purge(self, domain: str) -> int:
@@ -220,11 +228,20 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
         return purged
 
     @contextmanager
-    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _reading(self, lake: Lake | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         if not Path(self.path).exists():
             with self._writing():
                 pass  # an empty store has its tables and views, so that every query has its columns
-        with self._open(read_only=True) as connection:
+        files = lake.parquet_files() if lake else {}
+        # what may be read besides can be said to an open connection only
+        with self._open(read_only=True, config=_OPEN if files else _CLOSED) as connection:
+            if lake and files and not lake.is_local:
+                connection.register_filesystem(lake.filesystem)
+            if files:
+                connection.execute("SET allowed_paths = ?", [[*chain.from_iterable(files.values())]])
+                connection.execute("SET enable_external_access = false")
+            for table, of_table in files.items():
+                connection.execute(_lake_view(table, of_table))
             yield connection
 
     @contextmanager
@@ -235,11 +252,13 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
             yield connection
 
     @contextmanager
-    def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _open(
+        self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]] = _CLOSED
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for as long as the block takes. Our processes queue, other holders are waited for."""
         deadline = time.monotonic() + WAIT_S
         with exclusive(Path(f"{self.path}.lock")):
-            while (connection := self._try_to_open(read_only=read_only)) is None:
+            while (connection := self._try_to_open(read_only, config)) is None:
                 if time.monotonic() > deadline:
                     raise DataError(
                         f"The results store {self.path} has been held by another program for {WAIT_S:.0f} s. "
@@ -249,11 +268,13 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
             with connection:
                 yield connection
 
-    def _try_to_open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection | None:
+    def _try_to_open(
+        self, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]]
+    ) -> duckdb.DuckDBPyConnection | None:
         """A connection, or None while another one holds the file."""
         before = _file_number(self.path)
         try:
-            connection = duckdb.connect(self.path, read_only=read_only, config=_CLOSED)
+            connection = duckdb.connect(self.path, read_only=read_only, config=dict(config))
         except (duckdb.IOException, duckdb.ConnectionException) as error:
             if any(sign in str(error) for sign in _HELD):
                 return None
@@ -330,9 +351,24 @@ def _scores_of_previous_student(connection: duckdb.DuckDBPyConnection, run: RunR
     return _frame(connection.sql(sql, params=[run.domain, run.student_model, run.training_hash]))
 
 
+def _lake_view(table: str, files: Sequence[str]) -> str:
+    """A view over a table of the lake, for this connection: its rows with their domain.
+
+    A view takes no parameters, so the addresses are quoted as SQL quotes text.
+    """
+    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    domain = r"regexp_extract(filename, '([^/]+)\.parquet$', 1)"
+    return (
+        f"CREATE TEMP VIEW {table} AS SELECT {domain} AS domain, * EXCLUDE (filename) "
+        f"FROM read_parquet([{listed}], filename = true)"
+    )
+
+
 def _columns(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     sql = """SELECT table_name AS name, string_agg(column_name, ', ' ORDER BY ordinal_position) AS columns
-        FROM information_schema.columns WHERE table_schema = 'main' GROUP BY table_name ORDER BY table_name"""
+        FROM information_schema.columns
+        WHERE table_schema = 'main' AND table_catalog IN (current_database(), 'temp')
+        GROUP BY table_name ORDER BY table_name"""
     return _frame(connection.sql(sql))
 
 

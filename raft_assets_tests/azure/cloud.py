@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raft_assets.embedded.app import create_app
+from raft_assets_tests.azure.blob import BLOB_HOST, LAKE, azurite, make_container
 from raft_assets_tests.azure.data_plane import DataPlane
 from raft_assets_tests.azure.identity import Identity, serving
-from raft_assets_tests.azure.internet import Internet, internet
+from raft_assets_tests.azure.internet import Authority, Internet, internet
 from raft_assets_tests.azure.management import ACCOUNT, SUBSCRIPTION, Management
 from raft_assets_tests.embedded.provider import settings_of
 
@@ -27,6 +28,7 @@ class Cloud:
     management: Management
     resource: DataPlane
     internet: Internet
+    lake: str = ""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -40,20 +42,30 @@ class Cloud:
             **endpoints,
             **models,
             "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
+            **({"RAFT_LAKE": self.lake} if self.lake else {}),
         }
 
 
 @contextlib.contextmanager
-def cloud() -> Iterator[Cloud]:
-    """The subscription until the block ends; a host that it doesn't have fails the test."""
+def cloud(*, with_storage: bool = False) -> Iterator[Cloud]:
+    """The subscription until the block ends, with a storage account where asked; another host fails the test."""
     folder = Path(tempfile.mkdtemp(prefix="raft-cloud-"))
     try:
         with serving() as identity:
             management = Management(identity.holds)
             resource = DataPlane(create_app(settings_of(folder / "provider")), management, identity.holds, {KEY})
             apps = {"management.azure.com": management.app, f"{ACCOUNT}.openai.azure.com": resource}
-            with internet(apps, folder) as net:
-                yield Cloud(identity, management, resource, net)
+            authority = Authority(folder)
+            with contextlib.ExitStack() as stack:
+                servers = {}
+                if with_storage:
+                    servers[BLOB_HOST] = stack.enter_context(azurite(folder / "azurite", authority.pem(BLOB_HOST)))
+                net = stack.enter_context(internet(apps, authority, servers=servers))
+                found = Cloud(identity, management, resource, net)
+                if with_storage:
+                    make_container(found.variables)
+                    found.lake = LAKE
+                yield found
                 assert net.unknown == []
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,12 +1,15 @@
 """A machine's identity endpoint, as App Service has it: `DefaultAzureCredential` asks it unchanged."""
 
+import base64
 import contextlib
 import json
 import secrets
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 HEADER = "secret-of-the-machine"
 
@@ -41,7 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.refuses or self.headers.get("X-IDENTITY-HEADER") != HEADER:
             self._say(400, {"error": "no identity"})
             return
-        token, until = f"token-{secrets.token_hex(8)}", time.time() + self.server.lifetime_s
+        until = time.time() + self.server.lifetime_s
+        token = _token(self.path, until)
         self.server.valid[token] = until
         self._say(200, {"access_token": token, "expires_on": str(int(until)), "token_type": "Bearer"})
 
@@ -52,6 +56,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Quiet."""
+
+
+def _token(asked: str, until: float) -> str:
+    """A token in the form of Microsoft's, for the resource that was asked for; nobody here looks at a signature."""
+    (resource,) = parse_qs(urlsplit(asked).query)["resource"]
+    now = int(time.time())
+    issuer = f"https://sts.windows.net/{uuid.uuid4()}/"
+    claims = {"aud": resource, "iss": issuer, "nbf": now - 60, "iat": now - 60, "exp": int(until)}
+    parts = ({"typ": "JWT", "alg": "RS256"}, claims, {"signature": secrets.token_hex(8)})
+    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import uvicorn
 from cryptography import x509
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 DAY = timedelta(days=1)
 PIECE = 1 << 16
+NO_SERVERS: Mapping[str, int] = MappingProxyType({})
 
 
 class Authority:
@@ -38,6 +40,12 @@ class Authority:
 
     def context(self, host: str) -> ssl.SSLContext:
         """A server's context with a certificate for the host."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.pem(host))
+        return context
+
+    def pem(self, host: str) -> Path:
+        """A file with a key and a certificate for the host."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host[:64])])
         certificate = self._signed(name, key.public_key(), x509.SubjectAlternativeName([x509.DNSName(host)]))
@@ -46,9 +54,7 @@ class Authority:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         file.write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return file
 
     def _signed(
         self, name: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType
@@ -88,9 +94,13 @@ class Internet:
 
 
 @contextlib.contextmanager
-def internet(apps: Mapping[str, ASGIApp], folder: Path) -> Iterator[Internet]:
-    """Serves each application under its host name until the block ends."""
-    authority = Authority(folder)
+def internet(
+    apps: Mapping[str, ASGIApp], authority: Authority, *, servers: Mapping[str, int] = NO_SERVERS
+) -> Iterator[Internet]:
+    """Serves each application under its host name until the block ends.
+
+    `servers`: ports of this machine that speak TLS for a host themselves.
+    """
     contexts = {host: authority.context(host) for host in apps}
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,11 +117,12 @@ def internet(apps: Mapping[str, ASGIApp], folder: Path) -> Iterator[Internet]:
     config.ssl = front
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as tls, socket.create_server(("127.0.0.1", 0)) as proxy:
+        ports = dict.fromkeys(apps, tls.getsockname()[1]) | dict(servers)
         found = Internet(f"http://127.0.0.1:{proxy.getsockname()[1]}", authority.file)
 
         async def live() -> None:
             async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                await _tunnel(reader, writer, tls.getsockname()[1], set(apps), found.unknown)
+                await _tunnel(reader, writer, ports, found.unknown)
 
             async with await asyncio.start_server(tunnel, sock=proxy):
                 await server.serve([tls])
@@ -126,7 +137,7 @@ def internet(apps: Mapping[str, ASGIApp], folder: Path) -> Iterator[Internet]:
 
 
 async def _tunnel(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, known: set[str], unknown: list[str]
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ports: Mapping[str, int], unknown: list[str]
 ) -> None:
     with (
         contextlib.closing(writer),
@@ -134,12 +145,12 @@ async def _tunnel(
     ):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split()
         host = head[1].partition(":")[0]
-        if head[0] != "CONNECT" or host not in known:
+        if head[0] != "CONNECT" or host not in ports:
             unknown.append(host)
             writer.write(b"HTTP/1.1 403 no such host\r\n\r\n")
             await writer.drain()
             return
-        behind, onward = await asyncio.open_connection("127.0.0.1", port)
+        behind, onward = await asyncio.open_connection("127.0.0.1", ports[host])
         with contextlib.closing(onward):
             writer.write(b"HTTP/1.1 200 connected\r\n\r\n")
             _, running = await asyncio.wait(

@@ -15,7 +15,7 @@ NAME = re.compile(r"raft-small-[0-9a-f]{8}")
 @pytest.fixture(scope="module")
 def azure() -> Iterator[Cloud]:
     """One subscription for the module: its tests stand in the order of a deployment's life."""
-    with cloud() as found:
+    with cloud(with_storage=True) as found:
         yield found
 
 
