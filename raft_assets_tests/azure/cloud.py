@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp.connector
+
 from raft_assets.embedded.app import create_app
 from raft_assets_tests.azure.blob import BLOB_HOST, LAKE, azurite, make_container
 from raft_assets_tests.azure.data_plane import DataPlane
@@ -22,17 +24,18 @@ BASE = "gpt-4o-mini-2024-07-18"
 
 @dataclass
 class Cloud:
-    """What a test changes and looks at."""
+    """What a test changes and looks at. `storage` is where the storage account keeps its blobs."""
 
     identity: Identity
     management: Management
     resource: DataPlane
     internet: Internet
+    storage: Path
     lake: str = ""
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment of a project that lives there without any key: every role on the resource."""
+        """Environment of a project that lives there: every role on the resource, the teacher by key, the rest keyless."""
         roles = {"TEACHER": "teacher", "EMBEDDING": "embedding", "STUDENT": BASE}
         endpoints = {f"{role}_AZURE_OPENAI_ENDPOINT": RESOURCE for role in roles}
         models = {f"{role}_AZURE_OPENAI_DEPLOYMENT": name for role, name in roles.items()}
@@ -41,6 +44,7 @@ class Cloud:
             **self.identity.variables,
             **endpoints,
             **models,
+            "TEACHER_AZURE_OPENAI_API_KEY": KEY,
             "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
             **({"RAFT_LAKE": self.lake} if self.lake else {}),
         }
@@ -61,8 +65,10 @@ def cloud(*, with_storage: bool = False) -> Iterator[Cloud]:
                 if with_storage:
                     servers[BLOB_HOST] = stack.enter_context(azurite(folder / "azurite", authority.pem(BLOB_HOST)))
                 net = stack.enter_context(internet(apps, authority, servers=servers))
-                found = Cloud(identity, management, resource, net)
+                found = Cloud(identity, management, resource, net, folder / "azurite")
                 if with_storage:
+                    # aiohttp reads SSL_CERT_FILE when it is imported, which in this process may have happened before
+                    aiohttp.connector._SSL_CONTEXT_VERIFIED.load_verify_locations(authority.file)
                     make_container(found.variables)
                     found.lake = LAKE
                 yield found

@@ -44,10 +44,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.refuses or self.headers.get("X-IDENTITY-HEADER") != HEADER:
             self._say(400, {"error": "no identity"})
             return
+        (resource,) = parse_qs(urlsplit(self.path).query)["resource"]
         until = time.time() + self.server.lifetime_s
-        token = _token(self.path, until)
+        token = _token(resource, until)
         self.server.valid[token] = until
-        self._say(200, {"access_token": token, "expires_on": str(int(until)), "token_type": "Bearer"})
+        self._say(
+            200, {"access_token": token, "expires_on": str(int(until)), "resource": resource, "token_type": "Bearer"}
+        )
 
     def _say(self, status: int, body: dict[str, str]) -> None:
         self.send_response(status)
@@ -58,9 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-def _token(asked: str, until: float) -> str:
-    """A token in the form of Microsoft's, for the resource that was asked for; nobody here looks at a signature."""
-    (resource,) = parse_qs(urlsplit(asked).query)["resource"]
+def _token(resource: str, until: float) -> str:
+    """A token in the form of Microsoft's, for a resource; nobody here looks at a signature."""
     now = int(time.time())
     issuer = f"https://sts.windows.net/{uuid.uuid4()}/"
     claims = {"aud": resource, "iss": issuer, "nbf": now - 60, "iat": now - 60, "exp": int(until)}

@@ -1,11 +1,12 @@
 """The whole lineage on Azure OpenAI without a key, by the real libraries and production names; and what comes after."""
 
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
 
-from raft_assets_tests.azure.cloud import BASE, Cloud, cloud
+from raft_assets_tests.azure.cloud import BASE, KEY, Cloud, cloud
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
@@ -15,7 +16,9 @@ NAME = re.compile(r"raft-small-[0-9a-f]{8}")
 @pytest.fixture(scope="module")
 def azure() -> Iterator[Cloud]:
     """One subscription for the module: its tests stand in the order of a deployment's life."""
-    with cloud(with_storage=True) as found:
+    with cloud(with_storage=True) as found, pytest.MonkeyPatch.context() as patch:
+        for name, value in found.variables.items():
+            patch.setenv(name, value)
         yield found
 
 
@@ -48,12 +51,20 @@ def test_a_deployment_tells_whose_it_is_and_when_it_ends(azure: Cloud, project: 
     assert record["expires"] == deployment["tags"]["raft-expires"]
 
 
+def test_the_lake_is_asked_where_it_lies_and_nothing_of_it_is_on_this_machine(project: Project) -> None:
+    asked = project.raft_here("sql", "SELECT count(*) AS n FROM student_answers WHERE status = 'ok'", "--json")
+    assert json.loads(asked.stdout)["n"] > 50
+    assert project.raft_here("report", SMALL).stdout.startswith("abfs://lake/raft/eval_report/small.html")
+    assert not list(project.folder.rglob("*.parquet"))
+    assert "AzureBlobComputeLogManager" in (project.workplace.dagster_home / "dagster.yaml").read_text()
+
+
 def test_another_machine_finds_job_and_deployment_and_pays_for_neither(
     azure: Cloud, project: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     before = azure.management.count("PUT"), len(azure.resource.training_types)
     other = Project(tmp_path_factory.mktemp("other"))
-    other.own_variables = azure.variables | {"RAFT_LAKE": project.workplace.lake}
+    other.own_variables = azure.variables
     other.copy_domain("bats", SMALL, documents=1)
     other.look()
     assert other.materialize_only(SMALL, "finetuned_model")
@@ -128,7 +139,8 @@ def test_teardown_deletes_what_it_is_told_and_nothing_of_others(azure: Cloud, pr
 
 
 def test_no_token_or_secret_of_the_machine_stays_anywhere(azure: Cloud, project: Project) -> None:
-    secrets = [token.encode() for token in azure.identity.valid] + [b"secret-of-the-machine"]
-    files = [file for file in project.folder.rglob("*") if file.is_file()]
-    assert len(files) > 40
+    secrets = [token.encode() for token in azure.identity.valid] + [b"secret-of-the-machine", KEY.encode()]
+    files = [file for folder in (project.folder, azure.storage) for file in folder.rglob("*") if file.is_file()]
+    assert len(files) > 20
+    assert any(b"train.jsonl" in file.read_bytes() for file in files)  # the lake is among them
     assert [file for file in files for secret in secrets if secret in file.read_bytes()] == []
