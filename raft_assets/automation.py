@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from raft_assets.calls.batches import read_records
 from raft_assets.errors import RaftError
 from raft_assets.freshness import Graph, assets_in_order, next_wave, states
 from raft_assets.observation import ROLES, observe
@@ -19,6 +20,7 @@ from raft_assets.settings import Endpoint, Role
 OBSERVE_EVERY_S = 30
 REQUEST_EVERY_S = 60
 TEAR_DOWN_EVERY_S = 600
+COLLECT_EVERY_S = 60
 
 
 @dg.sensor(minimum_interval_seconds=OBSERVE_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -56,7 +58,8 @@ def requests(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iter
         if domain in seen.problems or _is_open(instance, models, domain):
             continue
         current = states(instance, graph, domain)
-        wanted = [key for key in free_assets(graph, models.endpoints) if current[key].state != "failed"]
+        free = free_assets(graph, models.endpoints)
+        wanted = [key for key in free if current[key].state not in ("failed", "waiting")]
         wave = next_wave(graph, current, wanted)
         if wave:
             yield dg.RunRequest(partition_key=domain, asset_selection=wave, job_name=LINEAGE_JOB)
@@ -76,6 +79,32 @@ def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetK
         for key in assets_in_order(graph)
         if not paid.intersection(str(graph.get(key).metadata.get(ROLES, "")).split())
     ]
+
+
+@dg.sensor(
+    job_name=LINEAGE_JOB, minimum_interval_seconds=COLLECT_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING
+)
+def collect_batches(context: dg.SensorEvaluationContext, models: Models) -> Iterator[dg.RunRequest]:
+    """Collects what batches of calls brought, and requests the asset that waited for it, and no other."""
+    assert context.repository_def is not None
+    yield from continuations(context.instance, context.repository_def.asset_graph, models)
+
+
+def continuations(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iterator[dg.RunRequest]:
+    """A run request per asset whose batches have all been answered since it ended without them."""
+    folder = models.workplace.batches
+    before = [record for record in read_records(folder) if record.is_open]
+    for role, model in dict.fromkeys((record.role, record.model) for record in before):
+        if role in models.endpoints:
+            models.collect_batches(role, model)
+    after = read_records(folder)
+    waits = {(record.domain, record.asset) for record in after if record.is_open}
+    for domain, asset in dict.fromkeys((record.domain, record.asset) for record in before):
+        if (domain, asset) in waits or not domain or _is_open(instance, models, domain):
+            continue
+        key = dg.AssetKey(asset)
+        if states(instance, graph, domain)[key].state == "waiting":
+            yield dg.RunRequest(partition_key=domain, asset_selection=[key], job_name=LINEAGE_JOB)
 
 
 @dg.sensor(

@@ -40,7 +40,12 @@ def definitions() -> dg.Definitions:
             ),
         ],
         schedules=[automation.nightly],
-        sensors=[automation.observe_domains, automation.request_stale, automation.tear_down_expired],
+        sensors=[
+            automation.observe_domains,
+            automation.request_stale,
+            automation.tear_down_expired,
+            automation.collect_batches,
+        ],
         executor=dg.in_process_executor,  # a step process costs 2 to 3 s; domains run side by side as runs
         resources={
             "lake": Lake(root=workplace.lake),

@@ -20,7 +20,7 @@ from dagster._core.definitions.data_version import (
 from dagster._core.loader import LoadingContextForTest
 from dagster_shared.error import SerializableErrorInfo
 
-State = Literal["fresh", "stale", "missing", "failed"]
+State = Literal["fresh", "stale", "missing", "waiting", "failed"]
 Graph: TypeAlias = AssetGraph
 
 
@@ -57,6 +57,11 @@ def states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dict[dg.A
             state = AssetState(key, "fresh", tuple(f"behind {parent.to_user_string()}" for parent in behind))
         found[key] = state
     return found
+
+
+def is_waiting(error: SerializableErrorInfo) -> bool:
+    """Whether an asset ended because its answers are still to come, and not because anything is wrong."""
+    return "BatchPendingError" in (error.cls_name, error.cause.cls_name if error.cause else None)
 
 
 def failure_sentence(error: SerializableErrorInfo) -> str:
@@ -106,7 +111,7 @@ def _state(
     if status == StaleStatus.FRESH:
         return AssetState(key, "fresh")
     if (failure := _last_failure(instance, key, domain)) is not None:
-        return AssetState(key, "failed", (failure,))
+        return AssetState(key, "waiting" if is_waiting(failure) else "failed", (failure_sentence(failure),))
     if status == StaleStatus.MISSING:
         return AssetState(key, "missing")
     causes = resolver.get_stale_causes(key, domain)
@@ -122,7 +127,7 @@ def _reason(cause: StaleCause) -> str:
     return f"{cause.dependency.asset_key.to_user_string()} {happened}"
 
 
-def _last_failure(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -> str | None:
+def _last_failure(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -> SerializableErrorInfo | None:
     """Why the asset's own step failed in its last attempt; None where it didn't, or was never reached."""
     attempts = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(
         key
@@ -135,4 +140,4 @@ def _last_failure(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -
     failures = instance.get_records_for_run(run.run_id, of_type={dg.DagsterEventType.STEP_FAILURE}).records
     events = [record.event_log_entry.get_dagster_event() for record in failures]
     own = [event.step_failure_data.error for event in events if event.step_key == key.to_python_identifier()]
-    return (failure_sentence(own[0]) if own[0] else "it failed") if own else None
+    return (own[0] or SerializableErrorInfo("it failed", [], None)) if own else None

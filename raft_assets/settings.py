@@ -356,6 +356,7 @@ class Endpoint:
     api_version: str | None = None
     known_as: str = ""  # the model behind a deployment whose name doesn't tell, from <ROLE>_MODEL
     limits: Limits = Limits()
+    batch: bool = False  # asked through the service's Batch API: half the price, answered within a day
 
     @property
     def base_model(self) -> str:
@@ -459,7 +460,17 @@ class Environment:
             Role.BASELINE,
             replace(student, role=Role.BASELINE),
         )
-        return {role: replace(endpoint, limits=self._limits(endpoint)) for role, endpoint in found.items()}
+        return {
+            role: replace(endpoint, limits=self._limits(endpoint), batch=self._asks_in_batches(role))
+            for role, endpoint in found.items()
+        }
+
+    def _asks_in_batches(self, role: Role) -> bool:
+        """What `<ROLE>_BATCH` says. Raises SettingsError for the embeddings, which are asked as they are needed."""
+        wanted = bool(_bounded_int(self, f"{role}_BATCH", default=0, low=0, high=1))
+        if wanted and role is Role.EMBEDDING:
+            raise SettingsError("EMBEDDING_BATCH is set, and embeddings are not asked in batches: remove it.")
+        return wanted
 
     def hosting(self) -> Hosting:
         """What `AZURE_SUBSCRIPTION_ID`, `AZURE_RESOURCE_GROUP` and the `STUDENT_DEPLOYMENT_*` variables say.
@@ -623,6 +634,11 @@ class Workplace:
     def embedded_folder(self) -> Path:
         """State of the embedded provider: uploaded files, jobs, trained models."""
         return self.home / "embedded"
+
+    @property
+    def batches(self) -> Path:
+        """What is remembered of batches of calls."""
+        return self.home / "calls" / "batches"
 
     @property
     def jobs_folder(self) -> Path:

@@ -128,7 +128,7 @@ class Attempts:
     ]:
         """The body as it was sent, and what came of it."""
         async with self._limiter.turn(_tokens_of(body)) as turn:
-            started, sent = self._patience.clock(), self._substituted(body)
+            started, sent = self._patience.clock(), self._capabilities.applied(body)
             try:
                 outcome: Mapping[str, Any] | refusals.Refusal = await self._post(kind, sent, turn)
             except openai.APIError as error:
@@ -163,11 +163,6 @@ class Attempts:
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
             raise CallLostError(refusal.reason, tries=tries)
         await patience.sleep(pause)
-
-    def _substituted(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        substitutes = self._capabilities.substitutes
-        names = {name: substitutes.get(name, name) for name in body}
-        return {sent: body[name] for name, sent in names.items() if sent is not None}
 
     def _learn(self, refusal: refusals.Unsupported, sent: Mapping[str, Any]) -> None:
         """Another call may have learned it while this one was under way; nothing is substituted back and forth."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -87,6 +88,13 @@ class Budget:
             yield held
         finally:
             self._settle(held)
+
+    def spend(self, dollars: float) -> None:
+        """Takes money for what is only known afterwards. Raises BudgetReachedError where too little is left."""
+        held = Held(dollars, settled=dollars)
+        while not self._hold(dollars):
+            time.sleep(LOOK_S)
+        self._settle(held)
 
     def _hold(self, dollars: float) -> bool:
         """Whether the money is held; not while it may become free."""

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -49,6 +49,11 @@ class Capabilities:
         # what the service said of a parameter counts more than the table, in either direction: one name, or the other
         known: Substitutes = {n: other for n, other in (entry.instead.items() if entry else ()) if other not in learned}
         self.substitutes: Substitutes = {**known, **learned}
+
+    def applied(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A body as the model takes it."""
+        names = {name: self.substitutes.get(name, name) for name in body}
+        return {sent: body[name] for name, sent in names.items() if sent is not None}
 
     def learn(self, parameter: str, instead: str | None) -> None:
         """Remembers a refusal for this process and those to come."""

@@ -8,9 +8,10 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +20,9 @@ import openai
 from raft_assets.calls import refusals
 from raft_assets.calls.answers import FLOAT32, Reading, read_answer, read_vectors, shared_out
 from raft_assets.calls.attempts import PATIENCE, Attempts, CallLostError, Patience, Response
-from raft_assets.calls.budget import Budget
+from raft_assets.calls.background import run
+from raft_assets.calls.batches import BatchDesk
+from raft_assets.calls.budget import Budget, most_usage
 from raft_assets.calls.capabilities import Capabilities
 from raft_assets.calls.keys import EMBEDDING, call_key, embedding_key
 from raft_assets.calls.limits import Limiter
@@ -63,6 +66,7 @@ class Caller:
         price: Price = FREE,
         origin: Origin = NOBODY,
         budget: Budget | None = None,
+        batch_folder: Path | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
@@ -77,14 +81,18 @@ class Caller:
         if budget:
             budget.check_price(price, self._model)
         self._on_progress = on_progress
+        capabilities = Capabilities(
+            store.path.parent, endpoint.service, self._model, family=endpoint.known_as or self._model
+        )
+        self._batches = batch_folder and BatchDesk(
+            batch_folder, endpoint, self._model, client=client, store=store, capabilities=capabilities, origin=origin
+        )
         self._attempts = Attempts(
             endpoint,
             model=self._model,
             client=client,
             limiter=limiter,
-            capabilities=Capabilities(
-                store.path.parent, endpoint.service, self._model, family=endpoint.known_as or self._model
-            ),
+            capabilities=capabilities,
             patience=patience,
         )
         self._lost_in_a_row = 0
@@ -97,7 +105,13 @@ class Caller:
         A call that is given up is an answer with status `failed`. Raises EndpointError where the endpoint refuses in a
         way that asking again does not mend, and RaftError where answers can't be stored. Closing the generator cancels
         what is in flight.
+
+        Where the role asks in batches, what isn't stored is submitted and BatchPendingError raised; asked again when
+        the answers are there, it hands them out.
         """
+        if self._batches:
+            requests = list(requests)
+            self._settle(self._batches, requests)
         stream = Stream(
             self._store,
             key_of=self._request_key,
@@ -107,6 +121,19 @@ class Caller:
             group=self._ceiling,
         )
         return self._handed_out(stream, requests, self._answer)
+
+    def _settle(self, batches: BatchDesk, requests: Sequence[Request]) -> None:
+        keyed = {self._request_key(request): request for request in requests}
+        stored = self._looked_up(iter(keyed))
+        missing = {key: request for (key, request), call in zip(keyed.items(), stored, strict=True) if call is None}
+        if missing:
+            run(batches.settle(missing, self._afford))
+
+    def _afford(self, requests: Iterable[Request]) -> None:
+        """Takes what a batch may cost at most from the budget: nobody knows more before it is answered."""
+        if self._budget:
+            most = [self._price.of(most_usage(request.body), batched=True) or 0.0 for request in requests]
+            self._budget.spend(sum(most))
 
     def embed(self, texts: Iterable[str]) -> Generator[np.ndarray]:
         """A float32 vector per text, in order, as the model gives it; equal texts are asked once.

@@ -24,7 +24,7 @@ class LedgerRow(Row):
     role: str = Field(description="role that asked first")
     service: str = Field(description="address of the service, or embedded")
     model: str = Field(description="model")
-    kind: str = Field(description="chat, completion or embedding")
+    kind: str = Field(description="chat, completion or embedding; with ', batch' where it came in one")
     status: str = Field(description="ok, truncated, filtered or empty")
     asset: str = Field(description="asset that asked first, empty outside of runs")
     domain: str = Field(description="domain of that asset")
@@ -60,7 +60,7 @@ def ledger(store: CallStore, prices: PriceList) -> Iterator[LedgerRow]:
             **vars(call.usage),
             latency_s=call.latency_s,
             tries=call.tries,
-            dollars=prices.at(call.service, call.model).of(call.usage),
+            dollars=prices.at(call.service, call.model).of(call.usage, batched=call.is_batched),
         )
 
 
@@ -78,7 +78,7 @@ def spent(store: CallStore, prices: PriceList) -> dict[str, Sum]:
     found: dict[str, Sum] = {}
     for used in store.usage():
         before = found.get(used.domain, Sum(used.domain, 0, Usage(), 0.0, 0))
-        dollars = prices.at(used.service, used.model).of(used.usage)
+        dollars = prices.at(used.service, used.model).of(used.usage, batched=used.is_batched)
         found[used.domain] = Sum(
             used.domain,
             before.calls + used.calls,

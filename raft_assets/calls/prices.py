@@ -22,6 +22,7 @@ from raft_assets.settings import DEPLOYMENT_PREFIX, Endpoint, Role
 
 PRICES_FILE = "prices.yaml"  # of a project, beside its workspace.yaml
 PER_MILLION = 1_000_000
+BATCH_SHARE = 0.5  # of OpenAI's and Azure's Batch API
 
 Dollars = Annotated[float, Field(ge=0)]
 
@@ -38,6 +39,7 @@ class PriceEntry(BaseModel):
     output: Dollars | None = None
     training: Dollars | None = None
     hosting: Dollars | None = None
+    batch: Annotated[float, Field(ge=0, le=1)] | None = None
     source: str
     date: date
 
@@ -55,9 +57,11 @@ class Price:
     training: float | None
     source: str
     hosting: float | None = None  # dollars an hour that a deployment of the fine-tuned model stands
+    batch: float | None = None  # what of the price is paid where the call came in a batch
 
-    def of(self, usage: Usage) -> float | None:
+    def of(self, usage: Usage, *, batched: bool = False) -> float | None:
         """What the tokens cost; None where a price of tokens that there are isn't known."""
+        share = 1.0 if not batched else BATCH_SHARE if self.batch is None else self.batch
         cached = self.input if self.cached is None else self.cached
         parts = (
             (usage.input_tokens - usage.cached_tokens, self.input),
@@ -66,14 +70,14 @@ class Price:
         )
         if any(tokens and price is None for tokens, price in parts):
             return None
-        return sum(tokens * (price or 0.0) for tokens, price in parts) / PER_MILLION
+        return share * sum(tokens * (price or 0.0) for tokens, price in parts) / PER_MILLION
 
     def of_training(self, tokens: int) -> float | None:
         """What it costs to train on so many tokens, all epochs together."""
         return None if self.training is None else tokens * self.training / PER_MILLION
 
 
-PARTS = ("input", "cached", "output", "training", "hosting")
+PARTS = ("input", "cached", "output", "training", "hosting", "batch")
 FREE = Price(0.0, 0.0, 0.0, 0.0, "the embedded provider costs nothing", 0.0)
 
 

@@ -22,7 +22,7 @@ from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import close_killed_runs
 from raft_assets.settings import Workplace, dotted
 
-STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "failed": "red"}
+STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "waiting": "cyan", "failed": "red"}
 
 
 @click.command()

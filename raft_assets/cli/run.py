@@ -17,7 +17,7 @@ from rich.text import Text
 from raft_assets.calls.ledger import is_rejected
 from raft_assets.calls.store import CallStore
 from raft_assets.cli.project import chosen_domains, enter, instance_of, tell_models
-from raft_assets.cli.worker import BUSY, worker_command
+from raft_assets.cli.worker import BUSY, WAITING, worker_command
 from raft_assets.freshness import Graph, assets_in_order, failure_sentence, states, with_upstream
 from raft_assets.observation import observe
 from raft_assets.progress import PREFIX
@@ -54,7 +54,12 @@ class Work:
     @property
     def failed(self) -> bool:
         """Whether it ended badly."""
-        return self.process is not None and bool(self.process.poll())
+        return self.process is not None and self.process.poll() not in (None, 0, WAITING)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it ended because answers are still to come."""
+        return self.process is not None and self.process.poll() == WAITING
 
 
 @click.command()
@@ -136,7 +141,7 @@ def run(  # noqa: PLR0917 - click hands options by name
                 console.print(f"{name}: everything is fresh")
         _work_through(console, instance, workplace, work, wanted, force=force, command=command)
         ok = not any(item.failed for item in work)
-        failed = {item.domain for item in work if item.failed}
+        failed = {item.domain for item in work if item.failed or item.waits}
         _tell_verdicts(console, workplace, [name for name in names if name not in failed])
     raise SystemExit(0 if ok else 1)
 
@@ -186,6 +191,8 @@ def _work_through(
             item.error = "another command works on this domain; wait for its end"
         if item.failed and not item.error:
             item.error = f"its process ended with {item.process.poll() if item.process else '?'}; see {item.log}"
+        if item.waits:
+            console.print(f"{item.domain}: waits: {item.error}", style="cyan")
         if item.failed:
             console.print(f"{item.domain}: failed: {item.error}", style="red")
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from raft_assets.freshness import states
 from raft_assets.runs import claim, materialize
 from raft_assets.settings import Workplace
 
-FAILED, BUSY = 1, 3
+FAILED, BUSY, WAITING = 1, 3, 4
 
 
 def worker_command(domain: str, wanted: Sequence[dg.AssetKey], *, force: bool, command: str) -> list[str]:
@@ -36,8 +37,11 @@ def _work() -> int:
         done = materialize(
             definitions(), instance, arguments.domain, wanted, force=arguments.force, command=arguments.command
         )
+        found = () if done else states(instance, definitions().resolve_asset_graph(), arguments.domain).values()
     os.close(claimed)
-    return 0 if done else FAILED
+    if done:
+        return 0
+    return WAITING if any(one.state == "waiting" for one in found if one.key in wanted) else FAILED
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The embedded provider: an ASGI application that speaks the OpenAI API.
 
 The `openai` client reaches it in process, or on a port that `server` opens. What belongs here: its settings, its
-routes, and the endpoints of models, files and fine-tuning jobs. It binds no address, asks for no key, and reads no
-header but the type and length of the content.
+routes, and the endpoints of models, files, batches and fine-tuning jobs. It binds no address, asks for no key, and
+reads no header but the type and length of the content.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from raft_assets.embedded.bodies import JobRequest, limited, read
+from raft_assets.embedded.batches import BatchService
+from raft_assets.embedded.bodies import BatchRequest, JobRequest, limited, read
 from raft_assets.embedded.completions import Completions
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.errors import HANDLERS, ApiError, bad_request
-from raft_assets.embedded.files import MAX_FILE_BYTES, FileStore
+from raft_assets.embedded.files import MAX_FILE_BYTES, UPLOADED, FileStore
 from raft_assets.embedded.jobs import JobService
 from raft_assets.embedded.models import Models
 from raft_assets.embedded.paging import page
@@ -46,7 +47,7 @@ def create_app(settings: EmbeddedSettings) -> Starlette:
     files = FileStore(folder)
     models = Models(folder, partial(Encoder.load, settings.encoder_folder, hf_home=settings.huggingface_home))
     jobs = JobService(folder, files, worker_options=_worker_options(settings))
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/health", _health),
             *_completion_routes(Completions(models)),
@@ -56,6 +57,8 @@ def create_app(settings: EmbeddedSettings) -> Starlette:
         ],
         exception_handlers=HANDLERS,
     )
+    app.router.routes += _batch_routes(BatchService(folder, files, app))
+    return app
 
 
 def _worker_options(settings: EmbeddedSettings) -> list[str]:
@@ -99,14 +102,14 @@ def _file_routes(files: FileStore) -> list[Route]:
     async def create(request: Request) -> Response:
         form = await _upload_form(request)
         file, purpose = form["file"], form["purpose"]
-        if purpose != "fine-tune":
+        if purpose not in UPLOADED:
             raise bad_request(
-                f"Invalid value for 'purpose': expected 'fine-tune', got {str(purpose)[:40]!r}.",
+                f"Invalid value for 'purpose': expected 'fine-tune' or 'batch', got {str(purpose)[:40]!r}.",
                 param="purpose",
                 code="invalid_value",
             )
         stored = await run_sync(
-            partial(files.create, file.file, filename=file.filename or "upload.jsonl", purpose="fine-tune")
+            partial(files.create, file.file, filename=file.filename or "upload.jsonl", purpose=purpose)
         )
         await file.close()
         return JSONResponse(stored.as_api())
@@ -166,6 +169,29 @@ def _job_routes(jobs: JobService) -> list[Route]:
         Route("/v1/fine_tuning/jobs/{job}/cancel", cancel, methods=["POST"]),
         Route("/v1/fine_tuning/jobs/{job}/events", events),
         Route("/v1/fine_tuning/jobs/{job}/checkpoints", checkpoints),
+    ]
+
+
+def _batch_routes(batches: BatchService) -> list[Route]:
+    async def create(request: Request) -> Response:
+        body = await read(request, BatchRequest)
+        return JSONResponse((await run_sync(batches.create, body)).as_api())
+
+    def list_batches(request: Request) -> Response:
+        found = [batch.as_api() for batch in batches.all()]
+        return JSONResponse(page(found, request.query_params, default_limit=JOBS_PAGE))
+
+    async def retrieve(request: Request) -> Response:
+        return JSONResponse((await batches.advance(request.path_params["batch"])).as_api())
+
+    def cancel(request: Request) -> Response:
+        return JSONResponse(batches.cancel(request.path_params["batch"]).as_api())
+
+    return [
+        Route("/v1/batches", list_batches),
+        Route("/v1/batches", create, methods=["POST"]),
+        Route("/v1/batches/{batch}", retrieve),
+        Route("/v1/batches/{batch}/cancel", cancel, methods=["POST"]),
     ]
 
 

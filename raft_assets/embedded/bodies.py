@@ -210,6 +210,15 @@ class JobRequest(Body):
         return self
 
 
+class BatchRequest(Body):
+    """`POST /v1/batches`."""
+
+    input_file_id: str
+    endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
+    completion_window: Literal["24h"]
+    metadata: Metadata | None = None
+
+
 async def limited(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerator[bytes, None]:
     """The stream, refused with 413 as soon as it is longer than `limit` bytes."""
     length = 0

@@ -21,7 +21,8 @@ from raft_assets.raft.atomic import write_text
 from raft_assets.raft.locks import exclusive
 
 MAX_FILE_BYTES = 512 << 20  # OpenAI's
-Purpose = Literal["fine-tune", "fine-tune-results"]
+Purpose = Literal["fine-tune", "fine-tune-results", "batch", "batch_output"]
+UPLOADED: tuple[Purpose, ...] = ("fine-tune", "batch")  # what a client may say that a file is for
 _ID = re.compile(r"file-[0-9a-f]{24}")
 
 

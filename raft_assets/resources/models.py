@@ -13,7 +13,9 @@ import openai
 from starlette.applications import Starlette
 
 from raft_assets.calls.background import run
+from raft_assets.calls.batches import BatchDesk
 from raft_assets.calls.budget import Budget
+from raft_assets.calls.capabilities import Capabilities
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
 from raft_assets.calls.limits import Limiter
@@ -87,6 +89,27 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         with closing(AzureHosting(student, self.workplace.environment.hosting())) as hosting:
             yield hosting
 
+    def collect_batches(self, role: Role, model: str) -> None:
+        """Brings what batches of a model have brought into the store. Raises EndpointError."""
+        endpoint = self.endpoints[role]
+        folder = self.workplace.calls.parent
+        with CallStore(self.workplace.calls) as store:
+            client = self.client(role)
+            try:
+                capabilities = Capabilities(folder, endpoint.service, model, family=endpoint.known_as or model)
+                desk = BatchDesk(
+                    self.workplace.batches,
+                    endpoint,
+                    model,
+                    client=client,
+                    store=store,
+                    capabilities=capabilities,
+                    origin=NOBODY,
+                )
+                run(desk.collect())
+            finally:
+                run(client.close())
+
     def hosting_a_month(self, sku: str) -> float | None:
         """US dollars a month that a deployment of the student costs when nobody asks; None: nobody knows."""
         if sku.lower() == DEVELOPER_TIER.lower():
@@ -105,9 +128,13 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         *,
         model: str | None = None,
         training_hash: str = "",
+        live: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Caller]:
-        """A caller for the role's model, or for a model fine-tuned from it (`model` with its `training_hash`)."""
+        """A caller for the role's model, or for a model fine-tuned from it (`model` with its `training_hash`).
+
+        `live`: asks at once even where the role asks in batches.
+        """
         endpoint = self.endpoints[role]
         embedded = endpoint.provider == "embedded"
         version = model_version(model or endpoint.model, self.workplace.embedded_folder) if embedded else training_hash
@@ -128,6 +155,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
                     price=self.prices.of(endpoint, model),
                     origin=_origin(),
                     budget=None if endpoint.is_free else self._budget(store),
+                    batch_folder=self.workplace.batches if endpoint.batch and not live else None,
                     on_progress=on_progress,
                 )
             finally:

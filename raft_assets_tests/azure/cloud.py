@@ -35,7 +35,7 @@ class Cloud:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment of a project that lives there: every role on the resource, the teacher by key, the rest keyless."""
+        """Environment of a project that lives there: the teacher by key, every other role keyless."""
         roles = {"TEACHER": "teacher", "EMBEDDING": "embedding", "STUDENT": BASE}
         endpoints = {f"{role}_AZURE_OPENAI_ENDPOINT": RESOURCE for role in roles}
         models = {f"{role}_AZURE_OPENAI_DEPLOYMENT": name for role, name in roles.items()}

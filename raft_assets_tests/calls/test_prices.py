@@ -59,6 +59,17 @@ def test_what_is_not_used_needs_no_price(tmp_path: Path) -> None:
     assert prices.at("http://ours/v1", "embed").of(Usage(output_tokens=10)) is None
 
 
+def test_a_call_of_a_batch_costs_its_share(tmp_path: Path) -> None:
+    prices = own(
+        tmp_path,
+        "- {model: half, input: 1, source: s, date: 2026-11-01}\n"
+        "- {model: third, input: 3, batch: 0.3, source: s, date: 2026-11-01}\n",
+    )
+    used = Usage(input_tokens=1_000_000)
+    assert prices.at("http://ours/v1", "half").of(used, batched=True) == pytest.approx(0.5)
+    assert prices.at("http://ours/v1", "third").of(used, batched=True) == pytest.approx(0.9)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -144,7 +144,7 @@ def _calls(models: Models, pairs: list[QAPair], answers: dict[str, list[ModelAns
 
 
 def _tally(found: Mapping[str, StoredCall], keys: set[str], prices: PriceList) -> Tally:
-    costs = [prices.at(call.service, call.model).of(call.usage) for call in found.values()]
+    costs = [prices.at(call.service, call.model).of(call.usage, batched=call.is_batched) for call in found.values()]
     return Tally(
         calls=len(found),
         failures=len(keys) - len(found),

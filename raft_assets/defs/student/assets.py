@@ -122,7 +122,7 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
             tuned["training_hash"],
             on_event=lambda message: context.log.info("%s %s", PREFIX, message),
         )
-    with models.caller(Role.STUDENT, model=deployed.name, training_hash=deployed.training_hash) as student:
+    with models.caller(Role.STUDENT, model=deployed.name, training_hash=deployed.training_hash, live=True) as student:
         test = smoke_test(
             student,
             settings.student,

@@ -1,0 +1,232 @@
+"""The Batch API of the embedded provider: many requests in a file, answers in another, half the price elsewhere.
+
+A batch is worked on while it is looked at, a bounded slice at a time: nothing runs behind a client's back, and an
+application in process needs no thread. Every line's answer is on disk before the next one is asked, so that a provider
+that was killed goes on where it was.
+API: https://platform.openai.com/docs/api-reference/batch
+"""
+
+import io
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx2
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.types import ASGIApp
+
+from raft_assets.embedded.bodies import BatchRequest
+from raft_assets.embedded.errors import ApiError, not_found
+from raft_assets.embedded.files import FileStore
+from raft_assets.raft.atomic import write_text
+from raft_assets.raft.locks import exclusive, try_exclusive
+
+MOST_LINES = 50_000  # OpenAI's
+SLICE_S = 2.0  # of work at a look
+EXPIRES_S = 24 * 3600
+URL = "http://embedded"
+
+Status = Literal["in_progress", "completed", "failed", "cancelled"]
+
+
+class Batch(BaseModel):
+    """A batch; `lines` counts the requests, `answered` and `failed` those that are done."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    created_ns: int
+    input_file: str
+    endpoint: str
+    metadata: dict[str, str] | None
+    status: Status = "in_progress"
+    lines: int = 0
+    answered: int = 0
+    failed: int = 0
+    errors: list[dict[str, Any]] = []
+    output_file: str | None = None
+    error_file: str | None = None
+    ended_at: int | None = None
+
+    def as_api(self) -> dict[str, Any]:
+        """OpenAI's `batch` object."""
+        created = self.created_ns // 10**9
+        ended = {f"{self.status}_at": self.ended_at} if self.ended_at else {}
+        return {
+            "id": self.id,
+            "object": "batch",
+            "endpoint": self.endpoint,
+            "errors": {"object": "list", "data": self.errors} if self.errors else None,
+            "input_file_id": self.input_file,
+            "completion_window": "24h",
+            "status": self.status,
+            "output_file_id": self.output_file,
+            "error_file_id": self.error_file,
+            "created_at": created,
+            "in_progress_at": created,
+            "expires_at": created + EXPIRES_S,
+            "request_counts": {"total": self.lines, "completed": self.answered, "failed": self.failed},
+            "metadata": self.metadata,
+            **ended,
+        }
+
+
+class BatchService:
+    """Creates batches, works on them and lists them; `app` answers their lines."""
+
+    def __init__(self, folder: Path, files: FileStore, app: ASGIApp) -> None:
+        self._folder, self._files, self._app = folder / "batches", files, app
+
+    def create(self, request: BatchRequest) -> Batch:
+        """A batch of the uploaded lines; one whose lines are wrong has failed. Raises ApiError (400, 404)."""
+        content = self._files.content(request.input_file_id).read_text("utf-8")
+        lines, errors = _checked(content, request.endpoint)
+        now = time.time_ns()
+        batch = Batch(
+            id=f"batch_{secrets.token_hex(12)}",
+            created_ns=now,
+            input_file=request.input_file_id,
+            endpoint=request.endpoint,
+            metadata=request.metadata,
+            status="failed" if errors else "in_progress",
+            lines=len(lines),
+            errors=errors,
+            ended_at=now // 10**9 if errors else None,
+        )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._save(batch)
+
+    def all(self) -> list[Batch]:
+        """Every batch, newest first."""
+        found = [batch for file in self._folder.glob("batch_*.json") if (batch := self._read(file))]
+        return sorted(found, key=lambda batch: (batch.created_ns, batch.id), reverse=True)
+
+    def get(self, batch_id: str) -> Batch:
+        """The batch; raises ApiError (404)."""
+        found = self._read(self._folder / f"{batch_id}.json") if batch_id.isidentifier() else None
+        if found is None:
+            raise not_found("batch", batch_id)
+        return found
+
+    def cancel(self, batch_id: str) -> Batch:
+        """Ends a batch; what was answered is kept. Raises ApiError (404, 409)."""
+        with exclusive(self._lock(batch_id)):
+            batch = self.get(batch_id)
+            if batch.status != "in_progress":
+                raise ApiError(409, f"The batch {batch_id} is {batch.status} and can't be cancelled.")
+            return self._end(batch, "cancelled")
+
+    async def advance(self, batch_id: str) -> Batch:
+        """The batch after a slice of work on it; as it is while somebody else works on it. Raises ApiError (404)."""
+        self.get(batch_id)
+        claimed = try_exclusive(self._lock(batch_id))
+        if claimed is None:
+            return self.get(batch_id)
+        try:
+            batch = self.get(batch_id)
+            if batch.status != "in_progress":
+                return batch
+            lines = self._files.content(batch.input_file).read_text("utf-8").splitlines()
+            done = _done(self._part(batch, "output")) | _done(self._part(batch, "error"))
+            asked = [line for line in map(json.loads, filter(str.strip, lines)) if line["custom_id"] not in done]
+            deadline = time.monotonic() + SLICE_S
+            async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self._app), base_url=URL) as client:
+                while asked and time.monotonic() < deadline:
+                    await self._answer(client, batch, asked.pop(0))
+            counted = batch.model_copy(
+                update={
+                    "answered": len(_done(self._part(batch, "output"))),
+                    "failed": len(_done(self._part(batch, "error"))),
+                }
+            )
+            return self._save(counted) if asked else self._end(counted, "completed")
+        finally:
+            os.close(claimed)
+
+    async def _answer(self, client: httpx2.AsyncClient, batch: Batch, line: dict[str, Any]) -> None:
+        response = await client.post(line["url"], json=line["body"], timeout=None)
+        told = {
+            "id": f"batch_req_{secrets.token_hex(12)}",
+            "custom_id": line["custom_id"],
+            "response": {
+                "status_code": response.status_code,
+                "request_id": secrets.token_hex(12),
+                "body": response.json(),
+            },
+            "error": None,
+        }
+        kind = "output" if response.status_code == 200 else "error"
+        with self._part(batch, kind).open("a", encoding="utf-8") as part:
+            part.write(json.dumps(told, ensure_ascii=False) + "\n")
+
+    def _end(self, batch: Batch, status: Status) -> Batch:
+        names = {}
+        for kind in ("output", "error"):
+            part = self._part(batch, kind)
+            if part.is_file():
+                content = io.BytesIO(part.read_bytes())
+                stored = self._files.create(content, filename=f"{batch.id}_{kind}.jsonl", purpose="batch_output")
+                names[f"{kind}_file"] = stored.id
+        ended = batch.model_copy(update={**names, "status": status, "ended_at": int(time.time())})
+        return self._save(ended)
+
+    def _save(self, batch: Batch) -> Batch:
+        write_text(self._folder / f"{batch.id}.json", batch.model_dump_json())
+        return batch
+
+    def _part(self, batch: Batch, kind: str) -> Path:
+        return self._folder / f"{batch.id}.{kind}.jsonl"
+
+    def _lock(self, batch_id: str) -> Path:
+        return self._folder / f"{batch_id}.lock"
+
+    @staticmethod
+    def _read(file: Path) -> Batch | None:
+        try:
+            return Batch.model_validate_json(file.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+
+def _done(part: Path) -> set[str]:
+    """The ids of the lines that are answered; one that was cut off by a kill is asked again."""
+    if not part.is_file():
+        return set()
+    content = part.read_bytes()
+    whole = content.rpartition(b"\n")[0]
+    if len(whole) + 1 < len(content):
+        part.write_bytes(whole + b"\n" if whole else b"")
+    return {json.loads(line)["custom_id"] for line in whole.splitlines()}
+
+
+def _checked(content: str, endpoint: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """The lines, and what is wrong with them in the form of OpenAI's `errors`."""
+    lines = [line for line in content.splitlines() if line.strip()]
+    if not lines or len(lines) > MOST_LINES:
+        code = "empty_file" if not lines else "too_many_tasks"
+        return lines, [{"code": code, "message": f"The file has {len(lines)} requests.", "param": None, "line": None}]
+    errors, seen = list[dict[str, Any]](), set[str]()
+    for number, line in enumerate(lines, start=1):
+        code, message = _problem(line, endpoint, seen)
+        if code:
+            errors.append({"code": code, "message": message, "param": None, "line": number})
+    return lines, errors
+
+
+def _problem(line: str, endpoint: str, seen: set[str]) -> tuple[str, str]:
+    """Code and message of what is wrong with a line; empty where nothing is."""
+    try:
+        request = json.loads(line)
+    except ValueError:
+        return "invalid_json_line", "This line is not parseable as valid JSON."
+    if not isinstance(request, dict) or not isinstance(request.get("custom_id"), str):
+        return "missing_required_parameter", "The line has no 'custom_id'."
+    if request["custom_id"] in seen:
+        return "duplicate_custom_id", f"The custom_id {request['custom_id'][:80]!r} stands twice."
+    seen.add(request["custom_id"])
+    if request.get("url") != endpoint or request.get("method") != "POST":
+        return "mismatched_endpoint", f"The line must POST to {endpoint}."
+    return ("", "") if isinstance(request.get("body"), dict) else ("missing_required_parameter", "There is no 'body'.")
