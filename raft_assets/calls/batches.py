@@ -121,7 +121,7 @@ class BatchDesk:
         if pending:
             count, names = sum(len(record.keys) for record in pending), ", ".join(one.batch for one in pending)
             raise BatchPendingError(
-                f"{count:,} questions to {self._model} wait in batches ({names}): within 24 hours they are answered, at "
+                f"{count:,} questions to {self._model} are in batches ({names}), answered within 24 hours at "
                 "a lower price. `raft run` again goes on with what has arrived, and so does the sensor collect_batches."
             )
 
