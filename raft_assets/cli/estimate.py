@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -17,6 +18,7 @@ from raft_assets.errors import DataError
 from raft_assets.estimating import Forecast, forecast
 from raft_assets.freshness import AssetState, Graph, states, with_upstream
 from raft_assets.observation import observe
+from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import Workplace
 
@@ -51,18 +53,44 @@ def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
     with instance_of(workplace) as instance:
         observe(instance, workplace)  # what changed since isn't fresh
         for name in names:
-            fresh = _settled(graph, states(instance, graph, name))
+            fresh = settled(graph, states(instance, graph, name))
             try:
                 forecasts = forecast(models, name, fresh=fresh)
             except DataError as error:
                 click.echo(f"{name}: {error}", err=True)
                 unread += 1
                 continue
+            keep_estimate(instance, workplace, name, forecasts)
             _tell(console, name, forecasts, as_json=as_json)
     sys.exit(1 if unread else 0)
 
 
-def _settled(graph: Graph, found: Mapping[dg.AssetKey, AssetState]) -> set[str]:
+def keep_estimate(
+    instance: dg.DagsterInstance, workplace: Workplace, domain: str, forecasts: Sequence[Forecast]
+) -> None:
+    """Keeps an estimate for the report, which sets it beside the bill, and shows it on the assets in the UI.
+
+    One that asks nothing keeps the one before.
+    """
+    if not any(one.calls for one in forecasts):
+        return
+    rows = [{**asdict(one), "role": one.role.value} for one in forecasts]
+    Lake(root=workplace.lake).write_record("estimate", domain, {"made": time.time(), "rows": rows})
+    for asset in dict.fromkeys(one.asset for one in forecasts):
+        of_asset = [one for one in forecasts if one.asset == asset]
+        dollars = [one.dollars for one in of_asset]
+        known = [amount for amount in dollars if amount is not None]
+        metadata: dict[str, int | str] = {
+            "estimated_calls": sum(one.calls for one in of_asset),
+            "estimated_tokens": sum(one.usage.input_tokens + one.usage.output_tokens for one in of_asset),
+            "estimated_us_dollars": f"{sum(known):,.4f}" + " + ?" * (len(known) < len(dollars)),
+        }
+        instance.report_runless_asset_event(
+            dg.AssetObservation(dg.AssetKey(asset), partition=domain, metadata=metadata)
+        )
+
+
+def settled(graph: Graph, found: Mapping[dg.AssetKey, AssetState]) -> set[str]:
     """Assets that are fresh with everything before them: what stands behind a stale one may change with it."""
     stale = {key for key, state in found.items() if state.state != "fresh"}
     return {key.to_user_string() for key in found if stale.isdisjoint(with_upstream(graph, [key]))}

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +16,16 @@ from rich.text import Text
 
 from raft_assets.calls.ledger import is_rejected
 from raft_assets.calls.store import CallStore
+from raft_assets.cli.estimate import keep_estimate, settled
 from raft_assets.cli.project import chosen_domains, enter, instance_of, tell_models
 from raft_assets.cli.worker import BUSY, WAITING, worker_command
-from raft_assets.freshness import Graph, assets_in_order, failure_sentence, states, with_upstream
+from raft_assets.errors import DataError
+from raft_assets.estimating import forecast
+from raft_assets.freshness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
 from raft_assets.observation import observe
 from raft_assets.progress import PREFIX
 from raft_assets.resources.lake import Lake
+from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import COMMAND_TAG, PARTITION_TAG, close_killed_runs
 from raft_assets.settings import Workplace
@@ -134,6 +138,7 @@ def run(  # noqa: PLR0917 - click hands options by name
         command, work = uuid.uuid4().hex, list[Work]()
         for name in names:
             now = states(instance, graph, name)
+            _estimate(instance, workplace, graph, now, name)
             due = len(wanted) if force else sum(now[key].state != "fresh" for key in wanted)
             if due:
                 work.append(Work(name, due, workplace.home / "logs" / f"{name}.log"))
@@ -144,6 +149,23 @@ def run(  # noqa: PLR0917 - click hands options by name
         failed = {item.domain for item in work if item.failed or item.waits}
         _tell_verdicts(console, workplace, [name for name in names if name not in failed])
     raise SystemExit(0 if ok else 1)
+
+
+def _estimate(
+    instance: dg.DagsterInstance,
+    workplace: Workplace,
+    graph: Graph,
+    now: Mapping[dg.AssetKey, AssetState],
+    domain: str,
+) -> None:
+    """Keeps what the run is expected to cost, where anything may cost money, to be set beside the bill."""
+    models = Models(project=str(workplace.project))
+    if all(endpoint.is_free for endpoint in models.endpoints.values()):
+        return
+    try:
+        keep_estimate(instance, workplace, domain, forecast(models, domain, fresh=settled(graph, now)))
+    except DataError:
+        return  # the run itself tells what is wrong with the documents
 
 
 def _forget_rejected(workplace: Workplace, names: Sequence[str]) -> int:

@@ -75,6 +75,20 @@ READER_NATURE = "extractive reader, not a language model"
 
 
 @dataclass(frozen=True)
+class Estimated:
+    """What was expected of an asset's calls to a role before they were made, and what came of it; dollars None: nobody
+    knows the price.
+    """
+
+    asset: str
+    role: str
+    calls: int
+    dollars: float | None
+    asked: int
+    paid: float | None
+
+
+@dataclass(frozen=True)
 class Judged:
     """How the judge did: answers times metrics, those without a score by reason, how far it agrees with itself, and
     what is doubtful about it (empty: nothing).
@@ -115,7 +129,7 @@ class ReportData:
     model begins with "embedded". `settings` are value and source by dotted name. `loss` are (step, training,
     validation). `calls` are those behind each table, whenever they were made. `history` is the results store's, of
     the primary metric. `recall_at_k` is that of the retrieved arm. `slices` have the columns of `SLICE_COLUMNS`.
-    `judged` is None without a judge.
+    `judged` is None without a judge. `estimated` is empty where no estimate was made.
     `against_previous` is the results store's comparison with the student before, None where there was none.
     """
 
@@ -144,6 +158,7 @@ class ReportData:
     slices: pd.DataFrame
     against_previous: Mapping[str, Any] | None
     judged: Judged | None
+    estimated: Sequence[Estimated]
 
 
 def render_report(data: ReportData) -> str:

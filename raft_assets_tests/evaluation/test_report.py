@@ -23,7 +23,15 @@ from raft_assets.evaluation.examples import (
     shortened,
 )
 from raft_assets.evaluation.judged import Agreement
-from raft_assets.evaluation.report import DocumentCounts, Judged, ReportData, Split, render_index, render_report
+from raft_assets.evaluation.report import (
+    DocumentCounts,
+    Estimated,
+    Judged,
+    ReportData,
+    Split,
+    render_index,
+    render_report,
+)
 from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, render_answer
 from raft_assets.raft.tables import Chunk, ModelAnswer, QAPair, QuarantinedFile, RaftRow
 from raft_assets_tests.evaluation.builders import (
@@ -111,6 +119,7 @@ def report_data(answers: Sequence[ModelAnswer]) -> ReportData:
         slices=found.slices,
         against_previous=None,
         judged=None,
+        estimated=[Estimated("qa_pairs", "TEACHER", 120, 0.5, 100, 0.45)],
         answers=answers,
         recall_at_k=0.875,
         documents={"documents": 9, "chunks": 120},
@@ -366,6 +375,10 @@ def test_what_was_left_out_is_said_with_its_reason(data: ReportData) -> None:
         "1 golden question without evidence: asked in the retrieved arm only.",
     ):
         assert sentence in left_out
+
+
+def test_an_estimate_stands_beside_the_bill(page: str) -> None:
+    assert "qa pairs, teacher 120 100 0.5000 0.4500" in text_of(page)
 
 
 def test_a_judge_is_shown_with_what_is_doubtful_about_it(data: ReportData) -> None:

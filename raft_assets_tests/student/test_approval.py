@@ -49,3 +49,5 @@ def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
             assert submitted.returncode == 0, submitted.stdout
             (job,) = client.fine_tuning.jobs.list().data
         assert copied.lake.read_record("finetuned_model", SMALL)["job"] == job.id
+        estimated = {(row["asset"], row["role"]) for row in copied.lake.read_record("estimate", SMALL)["rows"]}
+        assert ("finetuned_model", "STUDENT") in estimated

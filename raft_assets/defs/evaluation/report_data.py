@@ -10,7 +10,7 @@ from raft_assets.evaluation.arms import recall_at_k
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
 from raft_assets.evaluation.judged import agreement, judged_scores, kin_of_teacher
 from raft_assets.evaluation.metrics import scores
-from raft_assets.evaluation.report import DocumentCounts, Judged, ReportData, Split
+from raft_assets.evaluation.report import DocumentCounts, Estimated, Judged, ReportData, Split
 from raft_assets.evaluation.summary import summarize_all
 from raft_assets.evaluation.verdict import PRIMARY_METRIC, decide
 from raft_assets.raft.gates import REASONS
@@ -61,6 +61,7 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
         history=results.history(domain, PRIMARY_METRIC),
         slices=results.slices(domain),
         judged=_judged(models, judged),
+        estimated=_estimated(models, lake, domain, _keys(pairs, by_model)),
         against_previous=results.comparison(domain),
         recall_at_k=recall_at_k(by_model["baseline"]),
     )
@@ -135,20 +136,45 @@ def _labels(models: Models, student: str) -> dict[str, str]:
     return labels | {Role.STUDENT.value: f"{models.endpoints[Role.STUDENT].service}: {student}"}
 
 
+def _keys(pairs: list[QAPair], answers: dict[str, list[ModelAnswer]]) -> dict[str, set[str]]:
+    """Keys of the calls behind each table."""
+    keys = {"qa_pairs": {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}}
+    return keys | {f"{name}_answers": {row.call for row in rows} for name, rows in answers.items()}
+
+
+def _estimated(models: Models, lake: Lake, domain: str, keys: Mapping[str, set[str]]) -> list[Estimated]:
+    """The last estimate beside what was asked since, for the tables whose calls are known by key."""
+    if not lake.exists("estimate", domain, ".json"):
+        return []
+    kept, found = lake.read_record("estimate", domain), list[Estimated]()
+    with CallStore(models.workplace.calls) as store:
+        for row in kept["rows"]:
+            if row["asset"] not in keys or row["role"] in (Role.EMBEDDING, Role.JUDGE):
+                continue
+            calls = store.get(keys[row["asset"]]).values()
+            since = _tally_of([call for call in calls if call.created >= kept["made"]], models.prices)
+            paid = None if since.unpriced else since.dollars
+            found.append(Estimated(row["asset"], row["role"], row["calls"], row["dollars"], since.calls, paid))
+    return found
+
+
 def _calls(models: Models, pairs: list[QAPair], answers: dict[str, list[ModelAnswer]]) -> dict[str, Tally]:
     """Calls behind each table, their tokens and cost, whenever they were made: equal data, equal figures."""
-    keys = {"qa_pairs": {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}}
-    keys |= {f"{name}_answers": {row.call for row in rows} for name, rows in answers.items()}
+    keys = _keys(pairs, answers)
     with CallStore(models.workplace.calls) as store:
         return {asset: _tally(store.get(of_asset), of_asset, models.prices) for asset, of_asset in keys.items()}
 
 
 def _tally(found: Mapping[str, StoredCall], keys: set[str], prices: PriceList) -> Tally:
-    costs = [prices.at(call.service, call.model).of(call.usage, batched=call.is_batched) for call in found.values()]
+    return _tally_of(list(found.values()), prices, failures=len(keys) - len(found))
+
+
+def _tally_of(found: Sequence[StoredCall], prices: PriceList, failures: int = 0) -> Tally:
+    costs = [prices.at(call.service, call.model).of(call.usage, batched=call.is_batched) for call in found]
     return Tally(
         calls=len(found),
-        failures=len(keys) - len(found),
-        usage=sum((call.usage for call in found.values()), Usage()),
+        failures=failures,
+        usage=sum((call.usage for call in found), Usage()),
         dollars=sum(cost for cost in costs if cost is not None),
         unpriced=costs.count(None),
     )
