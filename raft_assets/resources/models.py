@@ -30,6 +30,7 @@ from raft_assets.raft.chunking import token_count
 from raft_assets.runs import COMMAND_TAG, PROCESS_TAG, this_process
 from raft_assets.settings import DEVELOPER_TIER, Endpoint, ResolvedSettings, Role, Tokenizer, Workplace
 from raft_assets.student.hosting import AzureHosting
+from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
 
 HOURS_A_MONTH = 730
 
@@ -136,6 +137,8 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         `live`: asks at once even where the role asks in batches.
         """
         endpoint = self.endpoints[role]
+        if not endpoint.is_free:  # every paid call comes by here: nothing is spent on what must not be trained
+            check_licence(self.endpoints, self.workplace.environment.get(ACCEPT_VARIABLE))
         embedded = endpoint.provider == "embedded"
         version = model_version(model or endpoint.model, self.workplace.embedded_folder) if embedded else training_hash
         limits = self.workplace.calls.parent / "limits"

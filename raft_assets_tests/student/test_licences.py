@@ -1,0 +1,66 @@
+"""Whose answers may train whom, and that nothing is paid where they mustn't."""
+
+from pathlib import Path
+
+import pytest
+
+from raft_assets.errors import SettingsError
+from raft_assets.resources.models import Models
+from raft_assets.settings import Endpoint, Role
+from raft_assets.student.licences import check_licence, licence_problem
+from raft_assets_tests.harness import Project
+
+
+def endpoints(teacher: str, student: str, known_as: str = "") -> dict[Role, Endpoint]:
+    return {
+        Role.TEACHER: Endpoint(Role.TEACHER, "openai", teacher),
+        Role.STUDENT: Endpoint(Role.STUDENT, "azure", student, known_as=known_as),
+    }
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "forbidden_by"),
+    [
+        ("gpt-4o-2024-08-06", "gpt-4o-mini-2024-07-18", ""),
+        ("o3", "gpt-4.1-nano", ""),
+        ("gpt-4.1", "Meta-Llama-3.1-8B-Instruct", "compete with OpenAI"),
+        ("gpt-oss-120b", "Llama-3.3-70B-Instruct", ""),  # Apache 2.0, in spite of its name
+        ("meta-llama/Llama-2-70b-chat", "Meta-Llama-3.1-8B", ""),
+        ("Llama-2-70b-chat", "gpt-4o-mini", "must not improve any other"),
+        ("meta-llama/Meta-Llama-3-70B-Instruct", "mistral-7b", "must not improve any other"),
+        ("Meta-Llama-3.1-405B-Instruct", "gpt-oss-20b", ""),
+        ("claude-sonnet-4", "gpt-4o-mini", "Anthropic"),
+        ("mistral-large", "gpt-4o-mini", ""),
+        ("gpt-4o", "our-deployment", ""),  # a name that tells nothing is no proof
+    ],
+)
+def test_a_teacher_whose_terms_forbid_it_teaches_no_other_family(teacher: str, student: str, forbidden_by: str) -> None:
+    problem = licence_problem(endpoints(teacher, student))
+    assert forbidden_by in problem
+    assert bool(problem) == bool(forbidden_by)
+
+
+def test_a_deployment_is_known_by_the_model_behind_it() -> None:
+    assert "must not teach" in licence_problem(endpoints("gpt-4o", "our-deployment", known_as="Llama-3.1-8B"))
+
+
+def test_a_yes_to_one_teacher_is_no_yes_to_the_next() -> None:
+    check_licence(endpoints("gpt-4o", "Llama-3.1-8B"), "gpt-4o")
+    with pytest.raises(SettingsError, match=r"RAFT_ACCEPT_LICENCE=gpt-4\.1"):
+        check_licence(endpoints("gpt-4.1", "Llama-3.1-8B"), "gpt-4o")
+
+
+def test_nothing_is_asked_where_it_is_forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAFT_PROVIDER", raising=False)
+    project = Project(tmp_path)
+    roles = {"TEACHER": "gpt-4o", "STUDENT": "Llama-3.1-8B", "EMBEDDING": "text-embedding-3-small"}
+    variables = {f"{role}_OPENAI_DEPLOYMENT": model for role, model in roles.items()}
+    variables |= {f"{role}_OPENAI_BASE_URL": "http://127.0.0.1:9/v1" for role in roles}
+    project.write(".env", "".join(f"{name}={value}\n" for name, value in variables.items()))
+    models = Models(project=str(project.folder))
+    for role in (Role.EMBEDDING, Role.TEACHER, Role.BASELINE):
+        with (
+            pytest.raises(SettingsError, match="TEACHER gpt-4o must not teach STUDENT Llama-3"),
+            models.caller(role),
+        ):
+            pass
