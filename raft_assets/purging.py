@@ -85,7 +85,7 @@ def _purged(
         lines = ", ".join(map(str, copies))
         yield f"{name}: not touched; delete its lines {lines} yourself, they hold the text"
     keys = _calls_about(lake, domain, document)
-    with CallStore(workplace.calls) as store:
+    with CallStore.of(workplace) as store:
         forgotten = store.forget(lambda call: call.key in keys or _is_of(call, holds_text))
         yield f"call store: {forgotten} answers and vectors"
     models = Models(project=str(workplace.project))

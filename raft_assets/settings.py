@@ -584,6 +584,7 @@ class Workplace:
     data: Path
     home: Path
     lake: str
+    calls_address: str | None
     presets: Path
     default_preset: str
     max_concurrent_runs: int
@@ -614,6 +615,7 @@ class Workplace:
             data=folder("RAFT_DATA", root / "data"),
             home=home,
             lake=_lake(root, environment.get("RAFT_LAKE")) or str(home / "lake"),
+            calls_address=_lake(root, environment.get("RAFT_CALLS")),
             presets=folder("RAFT_PRESETS", root / "presets"),
             default_preset=environment.get("RAFT_PRESET") or DEFAULT_PRESET,
             max_concurrent_runs=_bounded_int(

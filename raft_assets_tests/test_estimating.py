@@ -85,7 +85,7 @@ def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: Project)
         if (one["asset"], one["role"]) == ("qa_pairs", "TEACHER")
     ]
     assert (line["calls"], line["dollars"]) == (teacher.calls, teacher.dollars)
-    with CallStore(paid.workplace.calls) as store:
+    with CallStore.of(paid.workplace) as store:
         assert store.stats().calls == 0
 
 

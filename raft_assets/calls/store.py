@@ -22,8 +22,11 @@ from typing import Any, Self, TypeVar
 
 from raft_assets.calls.keys import EMBEDDING
 from raft_assets.calls.requests import NOBODY, Origin, Usage
-from raft_assets.errors import RaftError
+from raft_assets.calls.segments import Segments
+from raft_assets.errors import RaftError, SettingsError
 from raft_assets.raft.identity import short
+from raft_assets.raft.locks import exclusive
+from raft_assets.settings import Workplace, storage_options
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,6 +35,7 @@ STORE_FORMAT = 2
 BUSY_S = 5.0  # SQLite's own wait for the writer's lock, before we draw lots again
 GIVE_UP_S = 60.0  # a commit takes milliseconds; a lock that is held so long is a process that hangs
 PAUSE_S = (0.02, 0.2)  # between two tries for the lock, drawn, so that processes don't meet again
+FLUSHED_CALLS, FLUSHED_AFTER_S = 200, 30.0  # of a commit, and since the last segment: then the spool is written
 KEYS_PER_QUERY = 500  # well below SQLite's limit of variables in a statement
 
 _SCHEMA = """
@@ -145,18 +149,33 @@ class ModelUsage:
 
 
 class CallStore:
-    """The store in one file, made where it isn't there yet.
+    """The store in one file, made where it isn't there yet; with `segments` that file is a spool of what they hold.
 
-    Threads may share it. Errors of file and disk are RaftErrors.
+    Threads may share it. Errors of file and disk are RaftErrors. Segments that can't be reached when the store is
+    opened are one, too; later, what can't be written into them stays in the spool, and the log says so.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, segments: Segments | None = None) -> None:
         self.path = path
+        self._segments, self._flushed = segments, time.monotonic()
         self._reading, self._writing = threading.Lock(), threading.Lock()
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._patiently(self._open)
             self._reader = self._patiently(self._open)
+        if segments:
+            self._flush()
+            self._catch_up(segments)
+
+    @classmethod
+    def of(cls, workplace: Workplace) -> Self:
+        """The store of a project."""
+        address = workplace.calls_address
+        try:
+            segments = Segments(address, storage_options(address)) if address else None
+        except ImportError as error:
+            raise SettingsError(f"RAFT_CALLS is {address}, which needs raft-assets[azure] ({error}).") from error
+        return cls(workplace.calls, segments)
 
     def get(self, keys: Iterable[str]) -> dict[str, StoredCall]:
         """The entries that are there and whole."""
@@ -170,7 +189,10 @@ class CallStore:
         is kept.
         """
         with self._explained(), self._writing:
-            return self._patiently(lambda: self._commit(calls))
+            kept = self._patiently(lambda: self._commit(calls))
+        if self._segments and (len(calls) >= FLUSHED_CALLS or time.monotonic() - self._flushed > FLUSHED_AFTER_S):
+            self._flush()
+        return kept
 
     def stats(self) -> StoreStats:
         """Totals over everything that is stored."""
@@ -208,10 +230,14 @@ class CallStore:
         with self._explained(), self._reading, self._writing:
             keys = [row[0] for row in self._reader.execute(f"SELECT {_COLUMNS} FROM calls") if _is_chosen(row, chosen)]
             self._patiently(lambda: _delete(self._writer, keys))
-            return len(keys)
+        if self._segments and keys:
+            self._forget_in(self._segments, set(keys))
+        return len(keys)
 
     def close(self) -> None:
-        """Folds the write-ahead log into the file and lets go of it."""
+        """Folds the write-ahead log into the file and lets go of it; what is in the spool goes into a segment."""
+        if self._segments:
+            self._flush()
         with self._explained(), self._reading, self._writing:
             self._reader.close()
             self._writer.close()
@@ -239,6 +265,9 @@ class CallStore:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if self._segments:
+            # which segment holds an entry; none yet: it is in the spool
+            connection.execute("CREATE TABLE IF NOT EXISTS placed (key TEXT PRIMARY KEY, segment TEXT NOT NULL)")
         if version == 0:
             connection.execute(_SCHEMA)
             connection.execute("CREATE INDEX IF NOT EXISTS by_time ON calls (created, key)")
@@ -254,7 +283,62 @@ class CallStore:
             kept = _select(self._writer, [call.key for call in calls])
             added = {call.key: call for call in calls if call.key not in kept}
             _insert(self._writer, added.values())
+            if self._segments:
+                self._writer.executemany("INSERT OR REPLACE INTO placed VALUES (?, '')", [(key,) for key in added])
         return kept | added
+
+    def _flush(self) -> None:
+        """Writes the spool into a segment; where that fails, it stays for the next time."""
+        assert self._segments is not None
+        self._flushed = time.monotonic()
+        with exclusive(self.path.with_suffix(".flush")), self._explained():
+            with self._reading:
+                rows = self._patiently(lambda: _spooled(self._reader))
+            if not rows:
+                return
+            try:
+                name = self._segments.write(rows)
+            except Exception as error:  # whatever the service or the network does: nothing is lost here
+                log.warning(
+                    "%d answers could not be written to %s (%s): they are kept in %s and written the next time",
+                    *(len(rows), self._segments.address, type(error).__name__, self.path),
+                )
+                return
+            with self._writing:
+                self._patiently(lambda: _place(self._writer, [row[0] for row in rows], name))
+
+    def _catch_up(self, segments: Segments) -> None:
+        """Brings what other machines wrote into the file, and drops what they forgot."""
+        try:
+            names = segments.names()
+            with self._explained(), self._reading:
+                known = self._patiently(lambda: _segments_of(self._reader))
+            for name in sorted(names - known):
+                rows = segments.read(name)
+                with self._explained(), self._writing:
+                    self._patiently(partial(_import, self._writer, rows, name))
+        except RaftError:
+            raise
+        except Exception as error:
+            raise RaftError(
+                f"The paid calls at {segments.address} can't be read ({type(error).__name__}): look at the address in "
+                "RAFT_CALLS and at your role there. Without them they would be paid again."
+            ) from error
+        if gone := known - names:
+            with self._explained(), self._writing:
+                self._patiently(lambda: _drop(self._writer, gone))
+
+    def _forget_in(self, segments: Segments, keys: set[str]) -> None:
+        """Writes the segments that hold an entry anew without it."""
+        for name in segments.names():
+            rows = segments.read(name)
+            kept = [row for row in rows if row[0] not in keys]
+            if len(kept) < len(rows):
+                if kept:
+                    moved = segments.write(kept)
+                    with self._explained(), self._writing:
+                        self._patiently(partial(_place, self._writer, [row[0] for row in kept], moved))
+                segments.delete(name)
 
     def _patiently(self, action: Callable[[], T]) -> T:
         """Tries again while other processes hold the file."""
@@ -321,6 +405,35 @@ def _newest(connection: sqlite3.Connection, service: str, model: str) -> float |
     query = "SELECT max(created) FROM calls WHERE service = ? AND model = ?"
     (created,) = connection.execute(query, (service, model)).fetchone()
     return None if created is None else float(created)
+
+
+def _spooled(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        f"SELECT {_COLUMNS} FROM calls WHERE key NOT IN (SELECT key FROM placed WHERE segment <> '')"
+    ).fetchall()
+
+
+def _place(connection: sqlite3.Connection, keys: Sequence[str], segment: str) -> None:
+    with _transaction(connection):
+        connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(key, segment) for key in keys])
+
+
+def _segments_of(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT DISTINCT segment FROM placed WHERE segment <> ''")}
+
+
+def _import(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], segment: str) -> None:
+    marks = ", ".join("?" * len(_NAMES))
+    with _transaction(connection):
+        connection.executemany(f"INSERT OR IGNORE INTO calls ({_COLUMNS}) VALUES ({marks})", rows)
+        connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(row[0], segment) for row in rows])
+
+
+def _drop(connection: sqlite3.Connection, segments: Iterable[str]) -> None:
+    with _transaction(connection):
+        for name in segments:
+            connection.execute("DELETE FROM calls WHERE key IN (SELECT key FROM placed WHERE segment = ?)", (name,))
+            connection.execute("DELETE FROM placed WHERE segment = ?", (name,))
 
 
 def _insert(connection: sqlite3.Connection, calls: Iterable[StoredCall]) -> None:

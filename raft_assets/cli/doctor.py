@@ -112,7 +112,7 @@ def _settings_are_right(workplace: Workplace) -> str:
 
 
 def _call_store(workplace: Workplace) -> str:
-    with CallStore(workplace.calls) as store:
+    with CallStore.of(workplace) as store:
         return f"{store.stats().calls:,} calls in {workplace.calls}"
 
 

@@ -51,7 +51,7 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
     compared = {name: told["sentence"] for name in found if (told := results.comparison(name))}
     models = Models(project=str(workplace.project))
-    with CallStore(workplace.calls) as store:
+    with CallStore.of(workplace) as store:
         paid = spent(store, models.prices)
     if as_json:
         for name, of_domain in found.items():

@@ -50,7 +50,7 @@ def costs(domain: tuple[str, ...], by: Grouping, since: datetime | None, as_csv:
     """
     workplace = Workplace.load()
     names = chosen_domains(workplace, domain, everything=False) if domain else []
-    with CallStore(workplace.calls) as store:
+    with CallStore.of(workplace) as store:
         rows = list(ledger(store, PriceList(workplace.project, workplace.environment.endpoints().values())))
     ResultsStore(path=str(workplace.results)).keep_ledger(rows)
     start = since.replace(tzinfo=UTC) if since else None
@@ -147,7 +147,7 @@ def list_calls(domain: str | None, role: str | None, rejected: bool, most: int) 
       raft calls list
       raft calls list --role JUDGE --rejected -n 100
     """
-    with CallStore(Workplace.load().calls) as store:
+    with CallStore.of(Workplace.load()) as store:
         found = [
             call
             for call in store.calls()
@@ -174,7 +174,7 @@ def show_call(key: str) -> None:
     Examples:
       raft calls show 3f9a77c1b2d4
     """
-    with CallStore(Workplace.load().calls) as store:
+    with CallStore.of(Workplace.load()) as store:
         found = [call for call in store.calls() if call.key.startswith(key)]
     if len(found) != 1:
         raise DataError(f"{len(found)} stored calls have a key that begins with {key}: see `raft calls list`.")
@@ -194,7 +194,7 @@ def size_of_calls() -> None:
       raft calls size
     """
     workplace = Workplace.load()
-    with CallStore(workplace.calls) as store:
+    with CallStore.of(workplace) as store:
         stats = store.stats()
     click.echo(f"{stats.calls:,} calls, {stats.size / 1e6:,.1f} MB in {workplace.calls}")
 
@@ -219,7 +219,7 @@ def prune_calls(days: int | None, model: str | None, rejected: bool, yes: bool) 
     def is_chosen(call: StoredCall) -> bool:
         return call.created < before and model in (None, call.model) and (not rejected or is_rejected(call))
 
-    with CallStore(Workplace.load().calls) as store:
+    with CallStore.of(Workplace.load()) as store:
         count = sum(map(is_chosen, store.calls()))
         if not yes:
             click.confirm(f"Delete {count:,} calls? Those that are needed again will be paid again.", abort=True)

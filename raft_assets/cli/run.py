@@ -169,7 +169,7 @@ def _estimate(
 
 
 def _forget_rejected(workplace: Workplace, names: Sequence[str]) -> int:
-    with CallStore(workplace.calls) as store:
+    with CallStore.of(workplace) as store:
         return store.forget(lambda call: is_rejected(call) and call.origin.domain in names)
 
 

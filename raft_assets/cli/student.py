@@ -104,7 +104,7 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
 
 def idle_hours(workplace: Workplace, models: Models, hosted: Hosted, now: datetime) -> float:
     """Since when nobody of this project asked the deployment, else since it was made."""
-    with CallStore(workplace.calls) as store:
+    with CallStore.of(workplace) as store:
         asked = store.last_asked(models.endpoints[Role.STUDENT].service, hosted.name)
     since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created
     return (now - since).total_seconds() / 3600 if since else 0.0

@@ -94,7 +94,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         """Brings what batches of a model have brought into the store. Raises EndpointError."""
         endpoint = self.endpoints[role]
         folder = self.workplace.calls.parent
-        with CallStore(self.workplace.calls) as store:
+        with CallStore.of(self.workplace) as store:
             client = self.client(role)
             try:
                 capabilities = Capabilities(folder, endpoint.service, model, family=endpoint.known_as or model)
@@ -143,7 +143,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         version = model_version(model or endpoint.model, self.workplace.embedded_folder) if embedded else training_hash
         limits = self.workplace.calls.parent / "limits"
         with (
-            CallStore(self.workplace.calls) as store,
+            CallStore.of(self.workplace) as store,
             closing(Limiter.of(limits, endpoint, model or endpoint.model)) as limiter,
         ):
             client = self.client(role)

@@ -177,5 +177,5 @@ def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_othe
 
 
 def calls_stored(project: Project) -> int:
-    with CallStore(project.workplace.calls) as store:
+    with CallStore.of(project.workplace) as store:
         return store.stats().calls

@@ -147,7 +147,7 @@ def _estimated(models: Models, lake: Lake, domain: str, keys: Mapping[str, set[s
     if not lake.exists("estimate", domain, ".json"):
         return []
     kept, found = lake.read_record("estimate", domain), list[Estimated]()
-    with CallStore(models.workplace.calls) as store:
+    with CallStore.of(models.workplace) as store:
         for row in kept["rows"]:
             if row["asset"] not in keys or row["role"] in (Role.EMBEDDING, Role.JUDGE):
                 continue
@@ -161,7 +161,7 @@ def _estimated(models: Models, lake: Lake, domain: str, keys: Mapping[str, set[s
 def _calls(models: Models, pairs: list[QAPair], answers: dict[str, list[ModelAnswer]]) -> dict[str, Tally]:
     """Calls behind each table, their tokens and cost, whenever they were made: equal data, equal figures."""
     keys = _keys(pairs, answers)
-    with CallStore(models.workplace.calls) as store:
+    with CallStore.of(models.workplace) as store:
         return {asset: _tally(store.get(of_asset), of_asset, models.prices) for asset, of_asset in keys.items()}
 
 
