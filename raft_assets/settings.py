@@ -349,7 +349,7 @@ class Endpoint:
     """A model and the service that answers for it. Equal `service` and `model` mean: equal request, equal answer."""
 
     role: Role
-    provider: Literal["embedded", "openai", "azure"]
+    provider: Literal["embedded", "openai", "azure", "azureml"]
     model: str
     base_url: str = ""
     api_key: SecretStr | None = field(default=None, repr=False)
@@ -417,6 +417,15 @@ class Hosting:
 
 
 @dataclass(frozen=True)
+class MLWorkspace:
+    """An Azure ML workspace that tunes and serves the student ("MaaS")."""
+
+    subscription: str
+    resource_group: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Environment:
     """Variables of the process, then of `.env`, then of `.env.state`.
 
@@ -432,6 +441,9 @@ class Environment:
         files: dict[str, str] = {}
         for name in (".env.state", ".env"):
             files |= {key: value for key, value in dotenv.dotenv_values(project / name).items() if value}
+        workspace = project / "config.json"  # as Azure ML's studio gives it
+        if workspace.is_file():
+            files |= {f"config.json {key}": str(value) for key, value in _read_json(workspace).items()}
         return cls(process=dict(os.environ if process is None else process), files=files)
 
     def get(self, name: str) -> str | None:
@@ -504,13 +516,49 @@ class Environment:
     def _endpoint(self, role: Role) -> Endpoint | None:
         prefixes = (role.value, "COMPLETION") if role is Role.TEACHER else (role.value,)
         found = [
-            endpoint for prefix in prefixes for read in (self._azure, self._openai) if (endpoint := read(role, prefix))
+            endpoint
+            for prefix in prefixes
+            for read in (self._azure, self._openai, self._azureml)
+            if (endpoint := read(role, prefix))
         ]
         if len(found) > 1:
             raise SettingsError(
                 f"{role} is configured twice, as {found[0].service} and as {found[1].service}: remove one of them."
             )
         return found[0] if found else None
+
+    def ml_workspace(self) -> MLWorkspace:
+        """From `AZUREML_WORKSPACE`, `AZURE_RESOURCE_GROUP` and `AZURE_SUBSCRIPTION_ID`, else from `config.json`.
+
+        Raises SettingsError where a part is missing.
+        """
+        named = {
+            "AZURE_SUBSCRIPTION_ID": "subscription_id",
+            "AZURE_RESOURCE_GROUP": "resource_group",
+            "AZUREML_WORKSPACE": "workspace_name",
+        }
+        parts = [self.get(name) or self.files.get(f"config.json {field}") for name, field in named.items()]
+        if missing := [name for name, part in zip(named, parts, strict=True) if not part]:
+            raise SettingsError(
+                f"STUDENT is in an Azure ML workspace, and it isn't known which: set {', '.join(missing)}, or put the "
+                "workspace's config.json beside workspace.yaml."
+            )
+        return MLWorkspace(*map(str, parts))
+
+    def _azureml(self, role: Role, prefix: str) -> Endpoint | None:
+        model = self.get(f"{prefix}_AZUREML_MODEL")
+        if not model:
+            return None
+        if role is not Role.STUDENT:
+            raise SettingsError(f"{prefix}_AZUREML_MODEL is set; only STUDENT is tuned in an Azure ML workspace.")
+        if not self._endpoint(Role.BASELINE):
+            raise SettingsError(
+                "STUDENT_AZUREML_MODEL is set, and a base model in a registry doesn't answer: set BASELINE_OPENAI_* to "
+                "an endpoint of it."
+            )
+        place = self.ml_workspace()
+        known_as = self.get(f"{prefix}_MODEL") or re.sub(r"/versions/[^/]+$", "", model).rpartition("/")[2]
+        return Endpoint(role, "azureml", model, f"azureml://{place.name}", known_as=known_as)
 
     def _openai(self, role: Role, prefix: str) -> Endpoint | None:
         names = [f"{prefix}_OPENAI_{part}" for part in ("API_KEY", "BASE_URL", "DEPLOYMENT")]
@@ -805,6 +853,14 @@ def _read_yaml(file: Path) -> dict[str, Any]:
             f"(such as `chunks: {{chunk_size: 200}}`), not a {type(content).__name__}."
         )
     return content or {}
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise SettingsError(f"{file} is not readable as JSON: {error}.") from error
+    return content if isinstance(content, dict) else {}
 
 
 def _check_layer(name: str, layer: Mapping[str, Any]) -> None:

@@ -88,7 +88,7 @@ def _checks_of_roles(models: Models) -> list[tuple[str, Callable[[], str]]]:
     checks.append(("licence", partial(_licence, models)))
     if Role.JUDGE in models.endpoints:
         checks.append(("judge", partial(_judge, models)))
-    if models.endpoints[Role.STUDENT].provider == "azure":
+    if models.endpoints[Role.STUDENT].provider in ("azure", "azureml"):
         checks.append(("deployment", partial(_may_deploy, models)))
     paid = [role for role, endpoint in models.endpoints.items() if not endpoint.is_free]
     return checks + [(f"price {role.value}", partial(_price, models, role)) for role in paid]
@@ -147,9 +147,7 @@ def _judge(models: Models) -> str:
 def _may_deploy(models: Models) -> str:
     with models.hosting() as hosting:
         assert hosting is not None  # the student is on Azure
-        group, account = hosting.account
-        hosting.check_permission()
-    return f"models may be deployed at {account} (resource group {group})"
+        return hosting.check_permission()
 
 
 def _price(models: Models, role: Role) -> str:

@@ -5,11 +5,13 @@ A caller that asks, a client for fine-tuning jobs, and what identifies a model.
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 
 import dagster as dg
 import openai
+from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from raft_assets.calls.background import run
@@ -29,8 +31,10 @@ from raft_assets.embedded.wordpiece import WordPiece
 from raft_assets.raft.chunking import token_count
 from raft_assets.runs import COMMAND_TAG, PROCESS_TAG, this_process
 from raft_assets.settings import DEVELOPER_TIER, Endpoint, ResolvedSettings, Role, Tokenizer, Workplace
+from raft_assets.student.deployment import Deployed
 from raft_assets.student.hosting import AzureHosting
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
+from raft_assets.student.serverless import Serverless
 
 HOURS_A_MONTH = 730
 
@@ -73,22 +77,38 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
 
     def client(self, role: Role) -> openai.AsyncOpenAI:
         """The OpenAI client of a role's service; whoever opens it closes it."""
+        return self._client(self.endpoints[role])
+
+    def _client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
         place = self.workplace
         settings = EmbeddedSettings(place.embedded_folder, place.encoder_folder, place.huggingface_home)
-        return open_client(self.endpoints[role], lambda: embedded_app(settings))
+        return open_client(endpoint, lambda: embedded_app(settings))
 
     @contextmanager
-    def hosting(self) -> Iterator[AzureHosting | None]:
+    def hosting(self) -> Iterator[AzureHosting | Serverless | None]:
         """Where fine-tuned students are deployed; None where a model's id is its deployment.
 
-        Raises SettingsError where Azure's subscription isn't known.
+        Raises SettingsError where Azure's subscription or workspace isn't known.
         """
-        student = self.endpoints[Role.STUDENT]
-        if student.provider != "azure":
+        student, environment = self.endpoints[Role.STUDENT], self.workplace.environment
+        if student.provider == "azure":
+            with closing(AzureHosting(student, environment.hosting())) as hosting:
+                yield hosting
+        elif student.provider == "azureml":
+            with closing(Serverless(student, environment.ml_workspace(), environment.hosting())) as serverless:
+                yield serverless
+        else:
             yield None
-            return
-        with closing(AzureHosting(student, self.workplace.environment.hosting())) as hosting:
-            yield hosting
+
+    def _deployed_endpoint(self, deployed: Deployed) -> Endpoint:
+        """Where a deployed student is asked: the student's service, or its own with a key that is read now."""
+        endpoint = self.endpoints[Role.STUDENT]
+        if endpoint.provider != "azureml" or not deployed.is_hosted:
+            return endpoint
+        with self.hosting() as hosting:
+            assert isinstance(hosting, Serverless)
+            key = SecretStr(hosting.key(deployed.name))
+        return replace(endpoint, provider="openai", base_url=deployed.service, api_key=key)
 
     def collect_batches(self, role: Role, model: str) -> None:
         """Brings what batches of a model have brought into the store. Raises EndpointError."""
@@ -127,16 +147,16 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         self,
         role: Role,
         *,
-        model: str | None = None,
-        training_hash: str = "",
+        deployed: Deployed | None = None,
         live: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Caller]:
-        """A caller for the role's model, or for a model fine-tuned from it (`model` with its `training_hash`).
+        """A caller for the role's model, or for the student that was fine-tuned from it.
 
         `live`: asks at once even where the role asks in batches.
         """
-        endpoint = self.endpoints[role]
+        endpoint = self._deployed_endpoint(deployed) if deployed else self.endpoints[role]
+        model, training_hash = (deployed.name, deployed.training_hash) if deployed else (None, "")
         if not endpoint.is_free:  # every paid call comes by here: nothing is spent on what must not be trained
             check_licence(self.endpoints, self.workplace.environment.get(ACCEPT_VARIABLE))
         embedded = endpoint.provider == "embedded"
@@ -146,7 +166,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
             CallStore.of(self.workplace) as store,
             closing(Limiter.of(limits, endpoint, model or endpoint.model)) as limiter,
         ):
-            client = self.client(role)
+            client = self._client(endpoint)
             try:
                 yield Caller(
                     endpoint,

@@ -17,6 +17,7 @@ from raft_assets.raft.contract import parse_answer
 from raft_assets.raft.prompting import answer_request
 from raft_assets.settings import Endpoint, StudentSettings
 from raft_assets.student.hosting import AzureHosting
+from raft_assets.student.serverless import Serverless
 
 EMBEDDED_SKU = "in process, `raft serve` for others"
 ID_SKU = "none needed: the model id is its deployment"
@@ -76,7 +77,7 @@ class Deployed:
 
 def deploy(
     endpoint: Endpoint,
-    hosting: AzureHosting | None,
+    hosting: AzureHosting | Serverless | None,
     domain: str,
     model: str,
     training_hash: str,
@@ -96,7 +97,7 @@ def deploy(
 
 def see_to(
     deployed: Deployed,
-    hosting: AzureHosting | None,
+    hosting: AzureHosting | Serverless | None,
     domain: str,
     *,
     redeploy: bool,
@@ -120,13 +121,13 @@ def see_to(
     hosting.deploy(domain, deployed.model, deployed.training_hash, on_event=on_event, now=datetime.now(UTC))
 
 
-def _what_is_wrong(deployed: Deployed, hosting: AzureHosting) -> str:
+def _what_is_wrong(deployed: Deployed, hosting: AzureHosting | Serverless) -> str:
     """Why the student that was deployed doesn't answer any more, or another one in its place; empty: all is well."""
     found = hosting.find(deployed.name)
     if found is None:
         over = deployed.expires and deployed.expires <= datetime.now(UTC)
         return f"the deployment {deployed.name} {'has expired' if over else 'is gone'}"
-    if (found.model, found.training_hash) != (deployed.model, deployed.training_hash):
+    if found.training_hash != deployed.training_hash or not deployed.model.startswith(found.model):
         return f"the deployment {deployed.name} now holds another model ({found.model})"
     return "" if found.state == "Succeeded" else f"the deployment {deployed.name} is {found.state}"
 

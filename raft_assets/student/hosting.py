@@ -49,6 +49,7 @@ class Hosted:
     training_hash: str
     created: datetime | None
     expires: datetime | None
+    address: str = ""  # where it answers, if not where the student's base model does
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires is not None and self.expires <= now
@@ -86,8 +87,8 @@ class AzureHosting:
                 self._account = self._find_account()
         return self._account
 
-    def check_permission(self) -> None:
-        """Raises where whoever signs in may not deploy. Source: Azure's API of permissions for a resource."""
+    def check_permission(self) -> str:
+        """Says that whoever signs in may deploy, or raises. Source: Azure's API of permissions for a resource."""
         from azure.core.rest import HttpRequest
 
         group, name = self.account
@@ -99,6 +100,7 @@ class AzureHosting:
             raise EndpointError(
                 f"Whoever signs in here may not deploy models at {name}: ask for the role {CONTRIBUTOR} on it."
             )
+        return f"models may be deployed at {name} (resource group {group})"
 
     def find(self, name: str) -> Hosted | None:
         """The deployment of that name; None where there is none. Raises where it is none of ours."""
@@ -143,7 +145,7 @@ class AzureHosting:
             return
         with _explained(f"delete the deployment {name}"):
             self._client.deployments.begin_delete(*self.account, name, polling=False)
-        for _ in _polls(DELETED_WITHIN_S):
+        for _ in polls(DELETED_WITHIN_S):
             if self.find(name) is None:
                 return
         raise EndpointError(f"The deployment {name} is still there {DELETED_WITHIN_S} s after it was deleted.")
@@ -196,7 +198,7 @@ class AzureHosting:
     def _wait(self, name: str, on_event: Tell) -> Hosted:
         """Until it has ended: the state on the service is asked, so that whoever comes next can wait on."""
         told = ""
-        for _ in _polls(DEPLOYED_WITHIN_S):
+        for _ in polls(DEPLOYED_WITHIN_S):
             found = self.find(name)
             if found is None:
                 raise EndpointError(f"The deployment {name} is gone while it was made. Materialize deployment again.")
@@ -225,11 +227,14 @@ def _allows(role: Mapping[str, Any]) -> bool:
     return named(role.get("actions", ())) and not named(role.get("notActions", ()))
 
 
+def slug(text: str) -> str:
+    """Letters, digits and hyphens of a text, lower case."""
+    return _UNFIT.sub("-", text.lower()).strip("-")
+
+
 def deployment_name(domain: str) -> str:
     """The name of a domain's deployment: letters, digits and hyphens, at most 64, different for different domains."""
-    return f"{DEPLOYMENT_PREFIX}{_UNFIT.sub('-', domain).strip('-')[:48]}-{digest('deployment', domain)[:8]}".replace(
-        "--", "-"
-    )
+    return f"{DEPLOYMENT_PREFIX}{slug(domain)[:48]}-{digest('deployment', domain)[:8]}".replace("--", "-")
 
 
 def _hosted(deployment: Any) -> Hosted:
@@ -255,7 +260,7 @@ def _hosts_of(account: Any) -> set[str]:
     return {host.lower() for host in hosts | {urlsplit(address or "").hostname or "" for address in addresses}}
 
 
-def _polls(within_s: float) -> Iterator[None]:
+def polls(within_s: float) -> Iterator[None]:
     """One turn at once, then others at growing pauses until the time is up."""
     deadline, pause = time.monotonic() + within_s, FIRST_POLL_S
     yield

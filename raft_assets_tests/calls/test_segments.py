@@ -51,7 +51,8 @@ def test_what_a_killed_process_left_in_its_spool_is_found(segments: Segments, tm
     program = (
         "import os, sys; from pathlib import Path; from raft_assets.calls.segments import Segments; "
         "from raft_assets.calls.store import CallStore; from raft_assets_tests.calls.test_segments import call; "
-        f"CallStore(Path(sys.argv[1]), Segments(sys.argv[2], {dict(segments._root.storage_options)!r})).put([call('a')]); "
+        f"remote = Segments(sys.argv[2], {dict(segments._root.storage_options)!r}); "
+        "CallStore(Path(sys.argv[1]), remote).put([call('a')]); "
         "os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run([sys.executable, "-c", program, tmp_path / "here.sqlite", segments.address], check=False)

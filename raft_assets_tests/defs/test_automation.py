@@ -29,7 +29,7 @@ def test_a_stale_asset_is_requested_and_what_lies_behind_waits(copied: Project) 
 
 def test_a_new_domain_is_requested_from_end_to_end(copied: Project) -> None:
     copied.write("data/new/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
-    assert len(requested(copied)["new"]) == 14
+    assert len(requested(copied)["new"]) == 15
 
 
 def test_what_a_paid_role_answers_is_never_requested(copied: Project) -> None:

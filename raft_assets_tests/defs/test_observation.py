@@ -98,7 +98,7 @@ def test_a_judge_and_prompts_are_part_of_what_questions_depend_on(project: Proje
     }
     assert "JUDGE" not in told()
     project.write(".env", "JUDGE_OPENAI_BASE_URL=http://127.0.0.1:9/v1\nJUDGE_OPENAI_DEPLOYMENT=some-judge\n")
-    assert changed(before, versions(project, "mine")) == {settings_key("questions")}
+    assert changed(before, versions(project, "mine")) == {settings_key("questions"), settings_key("judging")}
     assert "some-judge" in told()["JUDGE"]
     assert "prompt judge" in told()
 

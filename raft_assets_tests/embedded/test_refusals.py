@@ -223,7 +223,7 @@ def test_metadata_are_filtered_by_one_form_only(base_url: str) -> None:
         ({"purpose": "fine-tune"}, None, "file"),
         ({"purpose": "fine-tune", "file": "a text"}, None, "file"),
         ({}, {"file": ("a.jsonl", b"{}")}, "purpose"),
-        ({"purpose": "batch"}, {"file": ("a.jsonl", b"{}")}, "purpose"),
+        ({"purpose": "assistants"}, {"file": ("a.jsonl", b"{}")}, "purpose"),
         ({"purpose": "fine-tune", "colour": "red"}, {"file": ("a.jsonl", b"{}")}, "colour"),
         ({"purpose": "fine-tune"}, {"file": ("a.jsonl", b"")}, "file"),
     ],

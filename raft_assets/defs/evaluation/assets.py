@@ -111,7 +111,7 @@ def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Model
             redeploy=models.workplace.environment.hosting().redeploy,
             on_event=lambda message: context.log.info("%s %s", PREFIX, message),
         )
-    return _answers_asset(context, lake, models, "student", model=deployed.name, training_hash=deployed.training_hash)
+    return _answers_asset(context, lake, models, "student", deployed)
 
 
 @dg.asset(
@@ -299,19 +299,17 @@ def _answers_asset(
     lake: Lake,
     models: Models,
     evaluated: Evaluated,
-    *,
-    model: str | None = None,
-    training_hash: str = "",
+    deployed: Deployed | None = None,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Asks one model everything and describes what came back."""
     domain = context.partition_key
     settings, role = models.settings(domain).values, Role(evaluated.upper())
     asked, table = _items(domain, lake, models), f"{evaluated}_answers"
     progress = log_progress(context, total=len(asked))
-    with models.caller(role, model=model, training_hash=training_hash, on_progress=progress) as caller:
+    with models.caller(role, deployed=deployed, on_progress=progress) as caller:
         form, room = settings.student.format, settings.evaluation.max_answer_tokens
         prompts = (request(item, form, room, settings.prompt.instructions) for item in asked)
-        name = model or models.endpoints[role].model
+        name = deployed.name if deployed else models.endpoints[role].model
         answered = (
             model_answer(item, answer, evaluated=evaluated, model=name)
             for item, answer in zip(asked, caller.ask(prompts), strict=True)

@@ -23,6 +23,7 @@ from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, TRAINI
 from raft_assets.student.deployment import READY_WITHIN_S, deploy, smoke_test
 from raft_assets.student.finetuning import LEAST_ROWS, FineTuned, TrainingOrder, fine_tune, own_model
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
+from raft_assets.student.serverless import Serverless
 
 HOSTING_UNKNOWN = f"nobody knows; put it into {PRICES_FILE}"
 SHOWN_OF_ROW = 2000  # characters, of a training file that waits for a yes
@@ -94,7 +95,20 @@ def _trained(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> F
         checkpoint=settings.checkpoint,
         training_type=hosting.training_type if student.provider == "azure" else None,
     )
-    return run(_fine_tune(models, order, context, lambda: _check_approval(context, lake, models, order)))
+
+    def check() -> None:
+        _check_approval(context, lake, models, order)
+
+    with models.hosting() if student.provider == "azureml" else nullcontext() as workspace:
+        if isinstance(workspace, Serverless):
+            form = models.settings(domain).values.student.format
+            return workspace.fine_tune(order, form, on_event=_teller(context), before_submission=check)
+    return run(_fine_tune(models, order, context, check))
+
+
+def _teller(context: dg.AssetExecutionContext) -> Callable[[str], None]:
+    """Puts what happens at a service into the log of the run."""
+    return lambda message: context.log.info("%s %s", PREFIX, message)
 
 
 @dg.asset(
@@ -120,9 +134,9 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
             domain,
             tuned["model"],
             tuned["training_hash"],
-            on_event=lambda message: context.log.info("%s %s", PREFIX, message),
+            on_event=_teller(context),
         )
-    with models.caller(Role.STUDENT, model=deployed.name, training_hash=deployed.training_hash, live=True) as student:
+    with models.caller(Role.STUDENT, deployed=deployed, live=True) as student:
         test = smoke_test(
             student,
             settings.student,
@@ -157,7 +171,7 @@ async def _fine_tune(
             client,
             order,
             records=models.workplace.jobs_folder,
-            on_event=lambda message: context.log.info("%s %s", PREFIX, message),
+            on_event=_teller(context),
             before_submission=before_submission,
         )
 
