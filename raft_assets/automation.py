@@ -40,7 +40,7 @@ def observe_domains(context: dg.SensorEvaluationContext, models: Models) -> dg.S
 @dg.sensor(minimum_interval_seconds=TEAR_DOWN_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
 def tear_down_expired(models: Models) -> dg.SkipReason:
     """Deletes deployments on Azure that are past the end that was set for them. The models stay."""
-    if models.endpoints[Role.STUDENT].provider != "azure" or not models.workplace.environment.hosting().subscription:
+    if not models.endpoints[Role.STUDENT].is_deployed_on_azure:
         return dg.SkipReason("Nothing is deployed on Azure.")
     try:
         with models.hosting() as hosting:

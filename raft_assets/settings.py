@@ -385,6 +385,11 @@ class Endpoint:
         return self.provider == "embedded"
 
     @property
+    def is_deployed_on_azure(self) -> bool:
+        """Whether a model that is fine-tuned from it must be deployed, and may cost while it stands."""
+        return self.provider in ("azure", "azureml")
+
+    @property
     def wants_bom(self) -> bool:
         """Whether training files must begin with a byte order mark: Azure OpenAI asks for it."""
         return self.provider == "azure"

@@ -12,6 +12,7 @@ import httpx2
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 from raft_assets.calls.sign_in import AZURE_SCOPE, SignIn
+from raft_assets.errors import EndpointError
 from raft_assets.settings import Endpoint
 
 ASGIApp = Callable[
@@ -39,6 +40,11 @@ def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> Asyn
     Raises EndpointError where Azure is to be used without a key and `azure-identity` is not installed. Close it with
     `run(client.close())`.
     """
+    if endpoint.provider == "azureml":
+        raise EndpointError(
+            f"{endpoint.role} is a base model in an Azure ML workspace, which answers once it is tuned and deployed; "
+            "its jobs are in the studio."
+        )
     if endpoint.provider == "embedded":
         transport = httpx2.ASGITransport(app=embedded_app())
         client = AsyncOpenAI(

@@ -83,12 +83,14 @@ def _examine(workplace: Workplace) -> Iterator[Finding]:
 def _checks_of_roles(models: Models) -> list[tuple[str, Callable[[], str]]]:
     """Every role over the wire; then what only matters where money is spent."""
     checks: list[tuple[str, Callable[[], str]]] = [
-        (f"role {role.value}", partial(_answers, models, role)) for role in models.endpoints
+        (f"role {role.value}", partial(_answers, models, role))
+        for role, endpoint in models.endpoints.items()
+        if endpoint.provider != "azureml"  # a base model in a registry doesn't answer; its workspace is looked at below
     ]
     checks.append(("licence", partial(_licence, models)))
     if Role.JUDGE in models.endpoints:
         checks.append(("judge", partial(_judge, models)))
-    if models.endpoints[Role.STUDENT].provider in ("azure", "azureml"):
+    if models.endpoints[Role.STUDENT].is_deployed_on_azure:
         checks.append(("deployment", partial(_may_deploy, models)))
     paid = [role for role, endpoint in models.endpoints.items() if not endpoint.is_free]
     return checks + [(f"price {role.value}", partial(_price, models, role)) for role in paid]

@@ -12,11 +12,11 @@ from rich.table import Table
 from raft_assets.calls.background import run as run_coroutine
 from raft_assets.calls.store import CallStore
 from raft_assets.cli.project import chosen_domains
-from raft_assets.errors import EndpointError
+from raft_assets.errors import EndpointError, SettingsError
 from raft_assets.resources.models import Models
 from raft_assets.settings import Role, Workplace
 from raft_assets.student.finetuning import is_ours
-from raft_assets.student.hosting import AzureHosting, Hosted
+from raft_assets.student.hosting import Hosted
 
 SHOWN_JOBS = 50
 
@@ -112,12 +112,12 @@ def idle_hours(workplace: Workplace, models: Models, hosted: Hosted, now: dateti
 
 def show_hosted(console: Console, models: Models) -> None:
     """What is deployed on Azure and what it costs a month when nobody asks; nothing where Azure isn't used."""
-    if models.endpoints[Role.STUDENT].provider != "azure" or not models.workplace.environment.hosting().subscription:
+    if not models.endpoints[Role.STUDENT].is_deployed_on_azure:
         return
     try:
         with models.hosting() as hosting:
-            console.print(_hosted_table(hosting.all() if isinstance(hosting, AzureHosting) else [], models))
-    except EndpointError as error:
+            console.print(_hosted_table(hosting.all() if hosting else [], models))
+    except (EndpointError, SettingsError) as error:
         console.print(f"deployments: {error}", style="yellow", markup=False)
 
 

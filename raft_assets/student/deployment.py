@@ -92,7 +92,15 @@ def deploy(
         sku = EMBEDDED_SKU if endpoint.provider == "embedded" else ID_SKU
         return Deployed(endpoint.service, model, model, training_hash, sku)
     hosted = hosting.deploy(domain, model, training_hash, on_event=on_event, now=datetime.now(UTC))
-    return Deployed(endpoint.service, hosted.name, model, training_hash, hosted.sku, hosted.capacity, hosted.expires)
+    return Deployed(
+        hosted.address or endpoint.service,
+        hosted.name,
+        model,
+        training_hash,
+        hosted.sku,
+        hosted.capacity,
+        hosted.expires,
+    )
 
 
 def see_to(

@@ -75,7 +75,7 @@ class Serverless:
         """
         name = f"raft-{order.training_hash[:NAME_HASH]}"
         job = self._job(name)
-        found = job is not None and job.status not in ("Failed", "Canceled")
+        found = job is not None and _status(job) not in ("Failed", "Canceled", "NotResponding")
         if not found:
             before_submission()
             name = name if job is None else f"{name}-{int(time.time())}"  # a job that failed keeps its name
@@ -102,7 +102,7 @@ class Serverless:
                 return None
 
     def _submit(self, name: str, order: TrainingOrder, form: str) -> None:
-        from azure.ai.ml.entities import Input, Output
+        from azure.ai.ml import Input, Output
         from azure.ai.ml.entities._job.finetuning.custom_model_finetuning_job import CustomModelFineTuningJob
 
         # the library's helper insists on validation data; a set may be too small to have any
@@ -152,9 +152,9 @@ class Serverless:
                     f"Fine-tuning job {name} is gone: the workspace doesn't know it any more. Materialize "
                     "finetuned_model again for a new one."
                 )
-            if job.status != told:
-                on_event(f"fine-tuning job {name}: {job.status}")
-            told = str(job.status)
+            if _status(job) != told:
+                on_event(f"fine-tuning job {name}: {_status(job)}")
+            told = _status(job)
             if told == "Completed":
                 return
             if told == "Paused":
@@ -285,6 +285,11 @@ class Serverless:
 def endpoint_name(domain: str) -> str:
     """The name of a domain's endpoint: it stands in a host name, at most 32 letters, digits and hyphens."""
     return f"raft-{slug(domain)[:18].strip('-')}-{digest('endpoint', domain)[:6]}".replace("--", "-")
+
+
+def _status(job: Any) -> str:
+    """The state in the service's own word, whether the library knows it or not."""
+    return str(getattr(job.status, "value", job.status))
 
 
 def _model_name(order: TrainingOrder) -> str:

@@ -10,6 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,14 @@ def make_container(variables: Mapping[str, str]) -> None:
             ContainerClient(f"https://{BLOB_HOST}", CONTAINER, credential=credential) as container,
         ):
             container.create_container()
+
+
+def container_of(port: int, name: str) -> Any:
+    """A container by the account's key, past TLS and names, as the owner of the emulator."""
+    from azure.storage.blob import ContainerClient
+
+    keyed = {"account_name": ACCOUNT, "account_key": KEY}
+    return ContainerClient(f"https://127.0.0.1:{port}/{ACCOUNT}", name, credential=keyed, connection_verify=False)
 
 
 def _command() -> str:

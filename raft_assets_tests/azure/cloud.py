@@ -10,11 +10,15 @@ from pathlib import Path
 import aiohttp.connector
 
 from raft_assets.embedded.app import create_app
-from raft_assets_tests.azure.blob import BLOB_HOST, LAKE, azurite, make_container
+from raft_assets.student.serverless import endpoint_name
+from raft_assets_tests.azure.blob import ACCOUNT as STORAGE
+from raft_assets_tests.azure.blob import BLOB_HOST, LAKE, azurite, container_of, make_container
 from raft_assets_tests.azure.data_plane import DataPlane
 from raft_assets_tests.azure.identity import Identity, serving
 from raft_assets_tests.azure.internet import Authority, Internet, internet
 from raft_assets_tests.azure.management import ACCOUNT, SUBSCRIPTION, Management
+from raft_assets_tests.azure.ml import ML_CONTAINER, REGION, MachineLearning, ServerlessPlane
+from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import settings_of
 
 RESOURCE = f"https://{ACCOUNT}.openai.azure.com"
@@ -31,6 +35,8 @@ class Cloud:
     resource: DataPlane
     internet: Internet
     storage: Path
+    studio: MachineLearning
+    serverless: ServerlessPlane
     lake: str = ""
 
     @property
@@ -56,16 +62,29 @@ def cloud(*, with_storage: bool = False) -> Iterator[Cloud]:
     folder = Path(tempfile.mkdtemp(prefix="raft-cloud-"))
     try:
         with serving() as identity:
+            provider = create_app(settings_of(folder / "provider"))
             management = Management(identity.holds)
-            resource = DataPlane(create_app(settings_of(folder / "provider")), management, identity.holds, {KEY})
-            apps = {"management.azure.com": management.app, f"{ACCOUNT}.openai.azure.com": resource}
+            resource = DataPlane(provider, management, identity.holds, {KEY})
+            studio = MachineLearning(provider, lambda: container_of(port, ML_CONTAINER), STORAGE)
+            management.app.router.routes += studio.routes
+            serverless = ServerlessPlane(provider, studio)
+            served = f"{endpoint_name(SMALL)}.{REGION}.models.ai.azure.com"
+            apps = {
+                "management.azure.com": management.app,
+                f"{ACCOUNT}.openai.azure.com": resource,
+                served: serverless,
+            }
+            port = 0
             authority = Authority(folder)
             with contextlib.ExitStack() as stack:
                 servers = {}
                 if with_storage:
-                    servers[BLOB_HOST] = stack.enter_context(azurite(folder / "azurite", authority.pem(BLOB_HOST)))
+                    port = stack.enter_context(azurite(folder / "azurite", authority.pem(BLOB_HOST)))
+                    servers[BLOB_HOST] = port
+                    with container_of(port, ML_CONTAINER) as container:
+                        container.create_container()
                 net = stack.enter_context(internet(apps, authority, servers=servers))
-                found = Cloud(identity, management, resource, net, folder / "azurite")
+                found = Cloud(identity, management, resource, net, folder / "azurite", studio, serverless)
                 if with_storage:
                     # aiohttp reads SSL_CERT_FILE when it is imported, which in this process may have happened before
                     aiohttp.connector._SSL_CONTEXT_VERIFIED.load_verify_locations(authority.file)

@@ -1,0 +1,84 @@
+"""A student tuned and served by an Azure ML workspace, in completion format, through the real azure-ai-ml."""
+
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from raft_assets.student.serverless import endpoint_name
+from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud, cloud
+from raft_assets_tests.azure.management import GROUP
+from raft_assets_tests.azure.ml import ENDPOINT_KEY, MODEL, WORKSPACE
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.harness import Project
+
+
+@pytest.fixture(scope="module")
+def azure() -> Iterator[Cloud]:
+    pytest.importorskip("azure.ai.ml", reason="the extra raft-assets[azure]")
+    with cloud(with_storage=True) as found:
+        found.lake = ""  # on this machine's disk: the other lineage has its lake there
+        yield found
+
+
+@pytest.fixture(scope="module")
+def project(azure: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    found = Project(tmp_path_factory.mktemp("serverless"))
+    here = {name: value for name, value in azure.variables.items() if not name.startswith("STUDENT_")}
+    found.own_variables = here | {
+        "STUDENT_AZUREML_MODEL": f"{MODEL}/versions/24",
+        "BASELINE_AZURE_OPENAI_ENDPOINT": RESOURCE,
+        "BASELINE_AZURE_OPENAI_DEPLOYMENT": BASE,
+        "AZURE_RESOURCE_GROUP": GROUP,
+        "TEACHER_MODEL": "Llama-3.1-405B-Instruct",
+    }
+    found.write("config.json", f'{{"workspace_name": "{WORKSPACE}"}}')
+    found.copy_domain("bats", SMALL, documents=1)
+    found.write(f"data/{SMALL}/domain.yaml", "student: {format: completion}\ntraining: {n_epochs: 2}\n")
+    done = found.raft("run", SMALL, "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return found
+
+
+def test_the_student_is_trained_on_its_files_and_asked_at_its_own_endpoint(azure: Cloud, project: Project) -> None:
+    assert project.not_fresh(SMALL) == {}
+    tuned = project.lake.read_record("finetuned_model", SMALL)
+    (job,) = [body for (kind, _), body in azure.studio.made.items() if kind == "jobs"]
+    assert job["properties"]["fineTuningDetails"]["taskType"].lower() == "textcompletion"
+    assert job["properties"]["fineTuningDetails"]["hyperParameters"] == {"num_train_epochs": "2"}
+    assert job["properties"]["tags"] == {"raft-training-hash": tuned["training_hash"]}
+    deployed = project.lake.read_record("deployment", SMALL)
+    assert deployed["service"] == f"https://{endpoint_name(SMALL)}.swedencentral.models.ai.azure.com/v1"
+    assert set(azure.serverless.asked) == {"/v1/completions"}
+    assert {"data", "jobs", "marketplaceSubscriptions", "serverlessEndpoints"} == set(azure.studio.puts)
+
+
+def test_everything_is_found_again_and_nothing_is_submitted_twice(azure: Cloud, project: Project) -> None:
+    before = list(azure.studio.puts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library opens files that it leaves to the collector
+        assert project.materialize_only(SMALL, "finetuned_model")
+        assert project.materialize_only(SMALL, "deployment")
+    assert azure.studio.puts == before
+    assert project.metadata("finetuned_model", SMALL)["found_again"] is True
+
+
+def test_teardown_deletes_the_endpoint(azure: Cloud, project: Project) -> None:
+    assert "Succeeded" in project.raft_here("status", variables={"COLUMNS": "200"}).stdout
+    gone = project.raft_here("teardown", SMALL)
+    assert gone.stdout == f"{endpoint_name(SMALL)} ({SMALL}): deleted\n"
+    assert not [name for kind, name in azure.studio.made if kind == "serverlessEndpoints"]
+
+
+def test_a_job_that_failed_is_told_with_its_reason(azure: Cloud, project: Project) -> None:
+    azure.studio.ends_as = "Failed"
+    project.write(f"data/{SMALL}/domain.yaml", "student: {format: completion}\ntraining: {n_epochs: 1}\n")
+    assert not project.materialize(SMALL, "finetuned_model")
+    project.own_variables["RAFT_APPROVE"] = "fine-tuning"
+    assert not project.materialize(SMALL, "finetuned_model")
+    assert "ended as Failed: row 3 has no answer. Mend it" in project.last_failure()
+
+
+def test_the_endpoints_key_is_written_nowhere(project: Project) -> None:
+    files = [file for file in project.folder.rglob("*") if file.is_file()]
+    assert [file for file in files if ENDPOINT_KEY.encode() in file.read_bytes()] == []
