@@ -110,16 +110,15 @@ def see_to(
     *,
     redeploy: bool,
     on_event: Callable[[str], None],
-) -> None:
-    """Makes sure that the student's own deployment answers, before its answers are taken for the student's.
+) -> bool:
+    """Makes sure that the student's own deployment stands, before its answers are taken for the student's.
 
-    One that has expired or was changed is deployed again where that is allowed; else raises EndpointError.
+    One that has expired or was changed is deployed again where that is allowed, which is told by True: it may need a
+    while until it answers. Else raises EndpointError.
     """
-    if hosting is None:
-        return
-    wrong = _what_is_wrong(deployed, hosting)
-    if not wrong:
-        return
+    wrong = "" if hosting is None else _what_is_wrong(deployed, hosting)
+    if hosting is None or not wrong:
+        return False
     if not redeploy:
         raise EndpointError(
             f"The student of {domain!r} can't be asked: {wrong}. Deploy it again (`raft run {shlex.quote(domain)} "
@@ -127,6 +126,7 @@ def see_to(
         )
     on_event(f"{wrong}: deployed again")
     hosting.deploy(domain, deployed.model, deployed.training_hash, on_event=on_event, now=datetime.now(UTC))
+    return True
 
 
 def _what_is_wrong(deployed: Deployed, hosting: AzureHosting | Serverless) -> str:

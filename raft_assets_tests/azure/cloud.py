@@ -41,7 +41,7 @@ class Cloud:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment of a project that lives there: the teacher by key, every other role keyless."""
+        """Environment of a project that lives there: the teacher by key and dated API, the rest keyless."""
         roles = {"TEACHER": "teacher", "EMBEDDING": "embedding", "STUDENT": BASE}
         endpoints = {f"{role}_AZURE_OPENAI_ENDPOINT": RESOURCE for role in roles}
         models = {f"{role}_AZURE_OPENAI_DEPLOYMENT": name for role, name in roles.items()}
@@ -51,6 +51,7 @@ class Cloud:
             **endpoints,
             **models,
             "TEACHER_AZURE_OPENAI_API_KEY": KEY,
+            "TEACHER_OPENAI_API_VERSION": "2024-10-21",
             "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
             **({"RAFT_LAKE": self.lake} if self.lake else {}),
         }

@@ -38,6 +38,8 @@ def test_every_model_was_asked_on_azure_and_the_student_by_its_deployment(azure:
     (name,) = azure.management.deployments
     assert NAME.fullmatch(name)
     assert set(azure.resource.asked) == {"teacher", "embedding", BASE, name}
+    paths = {path for _, path in azure.resource.seen}
+    assert {"/openai/deployments/teacher/chat/completions", "/openai/v1/embeddings"} <= paths
     assert project.not_fresh(SMALL) == {}
     assert project.metadata("deployment", SMALL)["hosting_us_dollars_a_month"] == 0.0
 
@@ -108,6 +110,7 @@ def test_a_deployment_that_is_gone_is_told_and_made_again_where_that_is_allowed(
     assert azure.resource.asked.total() == asked
     assert "can't be asked: the deployment raft-small-" in project.last_failure()
     project.own_variables = azure.variables | {"RAFT_REDEPLOY": "1"}
+    azure.resource.not_ready = 1  # which is waited out
     assert project.materialize_only(SMALL, "student_answers")
     assert len(azure.management.deployments) == 1
 

@@ -39,7 +39,7 @@ from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore, RunRecord
 from raft_assets.settings import Role
-from raft_assets.student.deployment import Deployed, see_to
+from raft_assets.student.deployment import READY_WITHIN_S, Deployed, see_to, smoke_test
 
 EVALUATED: tuple[Evaluated, ...] = ("baseline", "student")
 ANSWERED_SPECS = {
@@ -104,13 +104,18 @@ def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Model
     """Answers of the fine-tuned model to the very prompts that the baseline was given."""
     deployed = Deployed.of(lake.read_record("deployment", context.partition_key))
     with models.hosting() if deployed.is_hosted else nullcontext() as hosting:
-        see_to(
+        is_new = see_to(
             deployed,
             hosting,
             context.partition_key,
             redeploy=models.workplace.environment.hosting().redeploy,
             on_event=lambda message: context.log.info("%s %s", PREFIX, message),
         )
+    if is_new:
+        settings = models.settings(context.partition_key).values
+        with models.caller(Role.STUDENT, deployed=deployed, live=True) as student:
+            room = settings.evaluation.max_answer_tokens
+            smoke_test(student, settings.student, room, settings.prompt.instructions, ready_within_s=READY_WITHIN_S)
     return _answers_asset(context, lake, models, "student", deployed)
 
 
