@@ -14,6 +14,15 @@ CHROMIUM = next(
 )
 
 
+# files that take minutes are begun first, so that no worker ends with one of them alone
+LONGEST = ("test_runs.py", "test_ui.py", "test_lineage.py", "test_serverless.py", "test_cli.py", "test_batches.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others as they come."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose one domain went through the whole lineage by `raft run`; tests look at it and change nothing."""
