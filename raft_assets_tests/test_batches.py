@@ -53,7 +53,10 @@ def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(p
     assert ended.returncode == 0, ended.stdout
     assert "harbor: waits: qa_pairs: " in ended.stdout
     assert project.not_fresh(DOMAIN)["qa_pairs"] == "waiting"
+    told = project.raft_here("batches").stdout
+    assert "calls to embedded-teacher for qa_pairs of harbor" in told
     assert tick(project) == [["qa_pairs"]]
+    assert "completed" in project.raft_here("batches").stdout
     assert not project.materialize_only(DOMAIN, "qa_pairs")  # the answers' turn
     assert len(records(project)) == 2
     assert tick(project) == [["qa_pairs"]]

@@ -27,6 +27,7 @@ COMMANDS = (
     "preview",
     "review",
     "jobs",
+    "batches",
     "teardown",
 )
 

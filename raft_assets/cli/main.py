@@ -8,7 +8,7 @@ from raft_assets.cli.data import export, import_, purge, report
 from raft_assets.cli.doctor import doctor
 from raft_assets.cli.estimate import estimate
 from raft_assets.cli.look import config, domains, status
-from raft_assets.cli.money import calls, costs
+from raft_assets.cli.money import batches, calls, costs
 from raft_assets.cli.preview import preview
 from raft_assets.cli.rebuild import rebuild
 from raft_assets.cli.review import review
@@ -35,7 +35,7 @@ def raft() -> None:
     """
 
 
-LOOKING = (status, config, domains, doctor, report, estimate, costs, calls, jobs, sql)
+LOOKING = (status, config, domains, doctor, report, estimate, costs, calls, batches, jobs, sql)
 DATA = (preview, review, export, import_, rebuild, purge, teardown)
 for command in (run, serve, ui, *LOOKING, *DATA):
     raft.add_command(command)

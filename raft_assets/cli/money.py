@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.calls.batches import read_records
 from raft_assets.calls.ledger import Grouping, LedgerRow, Sum, is_rejected, ledger, summed
 from raft_assets.calls.prices import PRICES_FILE, PriceList
 from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.cli.project import chosen_domains
 from raft_assets.errors import DataError
+from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
 from raft_assets.settings import Workplace
 
@@ -237,3 +239,31 @@ def _answer_of(call: StoredCall) -> str:
 
     reading = read_answer(json.loads(call.payload))
     return reading.text or reading.detail
+
+
+@click.command()
+@click.option("--collect", is_flag=True, help="Asks the services, and brings what has arrived into the call store.")
+def batches(collect: bool) -> None:
+    """Lists batches of calls (`<ROLE>_BATCH=1`), oldest first: whom they ask, for what, and what became of them.
+
+    \b
+    Examples:
+      raft batches
+      raft batches --collect
+    """
+    workplace = Workplace.load()
+    if collect:
+        models = Models(project=str(workplace.project))
+        for role, model in {(one.role, one.model) for one in read_records(workplace.batches) if one.is_open}:
+            models.collect_batches(role, model)
+    found = read_records(workplace.batches)
+    if not found:
+        click.echo("No calls were asked in batches.")
+    for one in found:
+        lost = f", {len(one.lost)} of them lost" if one.lost else ""
+        since = datetime.fromtimestamp(one.submitted, UTC)
+        name = one.batch or "not known to the service yet"
+        click.echo(
+            f"{name}  {one.status:<12} {since:%Y-%m-%d %H:%M}  {len(one.keys):,} calls{lost} to {one.model} for "
+            f"{one.asset} of {one.domain}"
+        )
