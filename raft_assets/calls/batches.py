@@ -216,7 +216,7 @@ class BatchDesk:
     def _read(self, content: str, record: BatchRecord) -> Iterator[StoredCall]:
         """The calls of an output file; a line that is no answer is left out, and asked live."""
         wanted = set(record.keys)
-        for line in filter(str.strip, content.splitlines()):
+        for line in filter(str.strip, content.split("\n")):
             told = json.loads(line)
             body = (told.get("response") or {}).get("body")
             key = told.get("custom_id")

@@ -6,6 +6,7 @@ that was killed goes on where it was.
 API: https://platform.openai.com/docs/api-reference/batch
 """
 
+import hashlib
 import io
 import json
 import os
@@ -19,17 +20,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.types import ASGIApp
 
 from raft_assets.embedded.bodies import BatchRequest
-from raft_assets.embedded.errors import ApiError, not_found
+from raft_assets.embedded.errors import ApiError, bad_request, not_found
 from raft_assets.embedded.files import FileStore
 from raft_assets.raft.atomic import write_text
 from raft_assets.raft.locks import exclusive, try_exclusive
 
-MOST_LINES = 50_000  # OpenAI's
+MOST_LINES, MOST_BYTES = 50_000, 200 << 20  # OpenAI's
 SLICE_S = 2.0  # of work at a look
 EXPIRES_S = 24 * 3600
 URL = "http://embedded"
 
-Status = Literal["in_progress", "completed", "failed", "cancelled"]
+Status = Literal["in_progress", "completed", "failed", "expired", "cancelled"]
 
 
 class Batch(BaseModel):
@@ -55,21 +56,22 @@ class Batch(BaseModel):
         """OpenAI's `batch` object."""
         created = self.created_ns // 10**9
         ended = {f"{self.status}_at": self.ended_at} if self.ended_at else {}
+        errors = {"errors": {"object": "list", "data": self.errors}} if self.errors else {}
+        files = {"output_file_id": self.output_file, "error_file_id": self.error_file}
         return {
             "id": self.id,
             "object": "batch",
             "endpoint": self.endpoint,
-            "errors": {"object": "list", "data": self.errors} if self.errors else None,
             "input_file_id": self.input_file,
             "completion_window": "24h",
             "status": self.status,
-            "output_file_id": self.output_file,
-            "error_file_id": self.error_file,
             "created_at": created,
             "in_progress_at": created,
             "expires_at": created + EXPIRES_S,
             "request_counts": {"total": self.lines, "completed": self.answered, "failed": self.failed},
             "metadata": self.metadata,
+            **errors,
+            **{name: file for name, file in files.items() if file},
             **ended,
         }
 
@@ -82,8 +84,14 @@ class BatchService:
 
     def create(self, request: BatchRequest) -> Batch:
         """A batch of the uploaded lines; one whose lines are wrong has failed. Raises ApiError (400, 404)."""
-        content = self._files.content(request.input_file_id).read_text("utf-8")
-        lines, errors = _checked(content, request.endpoint)
+        file = self._files.get(request.input_file_id)
+        if file.purpose != "batch":
+            raise bad_request(
+                f"The file {file.id} has the purpose '{file.purpose}': upload it with the purpose 'batch'.",
+                param="input_file_id",
+                code="invalid_value",
+            )
+        lines, errors = _checked(self._files.content(file.id), request.endpoint)
         now = time.time_ns()
         batch = Batch(
             id=f"batch_{secrets.token_hex(12)}",
@@ -92,7 +100,7 @@ class BatchService:
             endpoint=request.endpoint,
             metadata=request.metadata,
             status="failed" if errors else "in_progress",
-            lines=len(lines),
+            lines=lines,
             errors=errors,
             ended_at=now // 10**9 if errors else None,
         )
@@ -129,27 +137,36 @@ class BatchService:
             batch = self.get(batch_id)
             if batch.status != "in_progress":
                 return batch
-            lines = self._files.content(batch.input_file).read_text("utf-8").splitlines()
-            done = _done(self._part(batch, "output")) | _done(self._part(batch, "error"))
-            asked = [line for line in map(json.loads, filter(str.strip, lines)) if line["custom_id"] not in done]
-            deadline = time.monotonic() + SLICE_S
-            async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self._app), base_url=URL) as client:
-                while asked and time.monotonic() < deadline:
-                    await self._answer(client, batch, asked.pop(0))
-            counted = batch.model_copy(
-                update={
-                    "answered": len(_done(self._part(batch, "output"))),
-                    "failed": len(_done(self._part(batch, "error"))),
-                }
-            )
-            return self._save(counted) if asked else self._end(counted, "completed")
+            return await self._work(batch)
         finally:
             os.close(claimed)
+
+    async def _work(self, batch: Batch) -> Batch:
+        try:
+            content = self._files.content(batch.input_file).read_bytes()
+        except ApiError:
+            return self._end(batch.model_copy(update={"errors": [_INPUT_GONE]}), "failed")
+        done = _done(self._part(batch, "output")) | _done(self._part(batch, "error"))
+        asked = [line for _, raw in _lines(content) if (line := json.loads(raw))["custom_id"] not in done]
+        if time.time_ns() >= batch.created_ns + EXPIRES_S * 10**9:
+            for line in asked:
+                self._tell(batch, "error", {"custom_id": line["custom_id"], "response": None, "error": _EXPIRED})
+            return self._end(batch, "expired")
+        deadline = time.monotonic() + SLICE_S
+        transport = httpx2.ASGITransport(app=self._app, raise_app_exceptions=False)  # a mistake is that line's alone
+        async with httpx2.AsyncClient(transport=transport, base_url=URL) as client:
+            while asked and time.monotonic() < deadline:
+                await self._answer(client, batch, asked.pop(0))
+        return self._save(self._counted(batch)) if asked else self._end(batch, "completed")
+
+    def _counted(self, batch: Batch) -> Batch:
+        """The batch with what its parts hold; a line that was cut off by a kill leaves them."""
+        answered, failed = (len(_done(self._part(batch, kind))) for kind in ("output", "error"))
+        return batch.model_copy(update={"answered": answered, "failed": failed})
 
     async def _answer(self, client: httpx2.AsyncClient, batch: Batch, line: dict[str, Any]) -> None:
         response = await client.post(line["url"], json=line["body"], timeout=None)
         told = {
-            "id": f"batch_req_{secrets.token_hex(12)}",
             "custom_id": line["custom_id"],
             "response": {
                 "status_code": response.status_code,
@@ -158,18 +175,23 @@ class BatchService:
             },
             "error": None,
         }
-        kind = "output" if response.status_code == 200 else "error"
+        self._tell(batch, "output" if response.status_code == 200 else "error", told)
+
+    def _tell(self, batch: Batch, kind: str, told: dict[str, Any]) -> None:
         with self._part(batch, kind).open("a", encoding="utf-8") as part:
-            part.write(json.dumps(told, ensure_ascii=False) + "\n")
+            part.write(json.dumps({"id": f"batch_req_{secrets.token_hex(12)}", **told}) + "\n")
 
     def _end(self, batch: Batch, status: Status) -> Batch:
-        names = {}
+        names, batch = dict[str, str](), self._counted(batch)
         for kind in ("output", "error"):
             part = self._part(batch, kind)
             if part.is_file():
                 content = io.BytesIO(part.read_bytes())
-                stored = self._files.create(content, filename=f"{batch.id}_{kind}.jsonl", purpose="batch_output")
-                names[f"{kind}_file"] = stored.id
+                # the same id after a kill: no second file stays behind
+                file_id = f"file-{hashlib.sha256(f'{batch.id} {kind}'.encode()).hexdigest()[:24]}"
+                name = f"{batch.id}_{kind}.jsonl"
+                self._files.create(content, filename=name, purpose="batch_output", file_id=file_id)
+                names[f"{kind}_file"] = file_id
         ended = batch.model_copy(update={**names, "status": status, "ended_at": int(time.time())})
         return self._save(ended)
 
@@ -202,21 +224,38 @@ def _done(part: Path) -> set[str]:
     return {json.loads(line)["custom_id"] for line in whole.splitlines()}
 
 
-def _checked(content: str, endpoint: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """The lines, and what is wrong with them in the form of OpenAI's `errors`."""
-    lines = [line for line in content.splitlines() if line.strip()]
+def _lines(content: bytes) -> list[tuple[int, bytes]]:
+    """Number and content of the lines that aren't blank. Only a line feed ends one: JSON may hold other separators."""
+    return [(number, line) for number, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
+
+
+def _checked(file: Path, endpoint: str) -> tuple[int, list[dict[str, Any]]]:
+    """How many lines there are, and what is wrong with them in the form of OpenAI's `errors`."""
+    if (size := file.stat().st_size) > MOST_BYTES:
+        return 0, [_error("file_too_large", f"The file has {size:,} bytes: {MOST_BYTES:,} are allowed.")]
+    lines = _lines(file.read_bytes())
     if not lines or len(lines) > MOST_LINES:
-        code = "empty_file" if not lines else "too_many_tasks"
-        return lines, [{"code": code, "message": f"The file has {len(lines)} requests.", "param": None, "line": None}]
-    errors, seen = list[dict[str, Any]](), set[str]()
-    for number, line in enumerate(lines, start=1):
-        code, message = _problem(line, endpoint, seen)
+        return len(lines), [_error("too_many_tasks" if lines else "empty_file", f"The file has {len(lines)} requests.")]
+    errors, seen, models = list[dict[str, Any]](), set[str](), set[str]()
+    for number, line in lines:
+        code, message = _problem(line, endpoint, seen, models)
         if code:
-            errors.append({"code": code, "message": message, "param": None, "line": number})
-    return lines, errors
+            errors.append(_error(code, message, number))
+    return len(lines), errors
 
 
-def _problem(line: str, endpoint: str, seen: set[str]) -> tuple[str, str]:
+def _error(code: str, message: str, line: int | None = None) -> dict[str, Any]:
+    return {"code": code, "message": message, "param": None, "line": line}
+
+
+_INPUT_GONE = _error("input_file_deleted", "The input file was deleted before every line was answered.")
+_EXPIRED = {
+    "code": "batch_expired",
+    "message": "This request could not be executed before the completion window expired.",
+}
+
+
+def _problem(line: bytes, endpoint: str, seen: set[str], models: set[str]) -> tuple[str, str]:
     """Code and message of what is wrong with a line; empty where nothing is."""
     try:
         request = json.loads(line)
@@ -229,4 +268,13 @@ def _problem(line: str, endpoint: str, seen: set[str]) -> tuple[str, str]:
     seen.add(request["custom_id"])
     if request.get("url") != endpoint or request.get("method") != "POST":
         return "mismatched_endpoint", f"The line must POST to {endpoint}."
-    return ("", "") if isinstance(request.get("body"), dict) else ("missing_required_parameter", "There is no 'body'.")
+    return _problem_of_body(request.get("body"), models)
+
+
+def _problem_of_body(body: object, models: set[str]) -> tuple[str, str]:
+    if not isinstance(body, dict):
+        return "missing_required_parameter", "There is no 'body'."
+    if body.get("stream"):
+        return "unsupported_parameter", "A line of a batch can't be streamed: leave out 'stream'."
+    models.add(str(body.get("model")))
+    return ("mismatched_model", "Every line must ask the same model.") if len(models) > 1 else ("", "")

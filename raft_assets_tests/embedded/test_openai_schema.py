@@ -108,3 +108,20 @@ def test_what_is_created_cancelled_and_deleted_has_the_official_form(base_url: s
         check("FineTuningJob", job)
         check("FineTuningJob", http.post(f"/fine_tuning/jobs/{job['id']}/cancel").json())
         check("DeleteFileResponse", http.delete(f"/files/{file['id']}").json())
+
+
+def test_batches_have_the_official_form(base_url: str) -> None:
+    url, body = "/v1/chat/completions", {"model": "embedded-reader", "messages": MESSAGES}
+    good = json.dumps({"custom_id": "a", "method": "POST", "url": url, "body": body})
+    with httpx2.Client(base_url=base_url, timeout=60) as http:
+        for content in (good, "{broken"):
+            file = http.post("/files", data={"purpose": "batch"}, files={"file": ("a.jsonl", content)}).json()
+            asked = {"input_file_id": file["id"], "endpoint": url, "completion_window": "24h"}
+            batch = http.post("/batches", json=asked).json()
+            check("Batch", batch)
+            while batch["status"] == "in_progress":
+                batch = http.get(f"/batches/{batch['id']}").json()
+            check("Batch", batch)
+        check("ListBatchesResponse", http.get("/batches").json())
+        check("ListFilesResponse", http.get("/files?purpose=batch_output").json())
+        check("ErrorResponse", http.get("/batches/batch_0").json())
