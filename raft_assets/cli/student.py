@@ -16,7 +16,7 @@ from raft_assets.errors import EndpointError, SettingsError
 from raft_assets.resources.models import Models
 from raft_assets.settings import Role, Workplace
 from raft_assets.student.finetuning import is_ours
-from raft_assets.student.hosting import Hosted
+from raft_assets.student.hosted import Hosted
 
 SHOWN_JOBS = 50
 

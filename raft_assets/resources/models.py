@@ -32,6 +32,7 @@ from raft_assets.raft.chunking import token_count
 from raft_assets.runs import COMMAND_TAG, PROCESS_TAG, this_process
 from raft_assets.settings import DEVELOPER_TIER, Endpoint, ResolvedSettings, Role, Tokenizer, Workplace
 from raft_assets.student.deployment import Deployed
+from raft_assets.student.hosted import StudentHosting
 from raft_assets.student.hosting import AzureHosting
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
 from raft_assets.student.serverless import Serverless
@@ -85,7 +86,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         return open_client(endpoint, lambda: embedded_app(settings))
 
     @contextmanager
-    def hosting(self) -> Iterator[AzureHosting | Serverless | None]:
+    def hosting(self) -> Iterator[StudentHosting | None]:
         """Where fine-tuned students are deployed; None where a model's id is its deployment.
 
         Raises SettingsError where Azure's subscription or workspace isn't known.

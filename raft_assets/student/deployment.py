@@ -1,6 +1,6 @@
 """Where a fine-tuned student answers, and the proof that it does.
 
-With OpenAI and the embedded provider the model's id is its deployment; on Azure it is deployed (`hosting`).
+With OpenAI and the embedded provider the model's id is its deployment; on Azure it is deployed (`hosted`).
 """
 
 import shlex
@@ -16,8 +16,7 @@ from raft_assets.errors import EndpointError, NotDeployedError
 from raft_assets.raft.contract import parse_answer
 from raft_assets.raft.prompting import answer_request
 from raft_assets.settings import Endpoint, StudentSettings
-from raft_assets.student.hosting import AzureHosting
-from raft_assets.student.serverless import Serverless
+from raft_assets.student.hosted import STANDS, StudentHosting
 
 EMBEDDED_SKU = "in process, `raft serve` for others"
 ID_SKU = "none needed: the model id is its deployment"
@@ -77,7 +76,7 @@ class Deployed:
 
 def deploy(
     endpoint: Endpoint,
-    hosting: AzureHosting | Serverless | None,
+    hosting: StudentHosting | None,
     domain: str,
     model: str,
     training_hash: str,
@@ -105,7 +104,7 @@ def deploy(
 
 def see_to(
     deployed: Deployed,
-    hosting: AzureHosting | Serverless | None,
+    hosting: StudentHosting | None,
     domain: str,
     *,
     redeploy: bool,
@@ -129,7 +128,7 @@ def see_to(
     return True
 
 
-def _what_is_wrong(deployed: Deployed, hosting: AzureHosting | Serverless) -> str:
+def _what_is_wrong(deployed: Deployed, hosting: StudentHosting) -> str:
     """Why the student that was deployed doesn't answer any more, or another one in its place; empty: all is well."""
     found = hosting.find(deployed.name)
     if found is None:
@@ -137,7 +136,7 @@ def _what_is_wrong(deployed: Deployed, hosting: AzureHosting | Serverless) -> st
         return f"the deployment {deployed.name} {'has expired' if over else 'is gone'}"
     if found.training_hash != deployed.training_hash or not deployed.model.startswith(found.model):
         return f"the deployment {deployed.name} now holds another model ({found.model})"
-    return "" if found.state == "Succeeded" else f"the deployment {deployed.name} is {found.state}"
+    return "" if found.state == STANDS else f"the deployment {deployed.name} is {found.state}"
 
 
 def smoke_test(

@@ -1,16 +1,11 @@
-"""Deployments of fine-tuned students on Azure: made, found again, updated, proved and torn down.
+"""Deployments of fine-tuned students on an Azure OpenAI or Foundry resource.
 
-A deployment of ours carries tags: the domain, the hash of what the student was trained on, and when it may go. So any
-machine that may look finds it, whoever made it, and nothing else is ever touched.
 API: https://learn.microsoft.com/rest/api/aiservices/accountmanagement/deployments
 """
 
-import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,48 +14,36 @@ from raft_assets.calls.sign_in import INSTALL, SignIn
 from raft_assets.errors import EndpointError, SettingsError
 from raft_assets.raft.identity import digest
 from raft_assets.settings import DEPLOYMENT_PREFIX, DEVELOPER_TIER, Endpoint, Hosting
+from raft_assets.student.hosted import (
+    FAILED,
+    HASH_TAG,
+    STANDS,
+    Hosted,
+    StudentHosting,
+    Tell,
+    refusal_of,
+    slug,
+    tags_of,
+    told_by_tags,
+)
 
-DOMAIN_TAG, HASH_TAG, EXPIRES_TAG = "raft-domain", "raft-training-hash", "raft-expires"
 DEVELOPER_TIER_H = 24  # the service ends it then
 CONTRIBUTOR = "Cognitive Services Contributor"  # may write and delete deployments
 ACCOUNTS = "/providers/Microsoft.CognitiveServices/accounts"
 PERMISSIONS = "/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
 DEPLOY_ACTION = "Microsoft.CognitiveServices/accounts/deployments/write"
-FIRST_POLL_S, LONGEST_POLL_S = 1.0, 30.0
-DEPLOYED_WITHIN_S = 3600
-DELETED_WITHIN_S = 600
 CONNECT_S, READ_S = 10, 60
-ENDED = ("Succeeded", "Failed", "Canceled", "Disabled")
-_UNFIT = re.compile(r"[^a-zA-Z0-9-]+")
-
-Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Hosted:
-    """A deployment of ours as Azure tells it; `model` is the fine-tuned model's id, `expires` None for never."""
-
-    name: str
-    model: str
-    state: str
-    sku: str
-    capacity: int
-    domain: str
-    training_hash: str
-    created: datetime | None
-    expires: datetime | None
-    address: str = ""  # where it answers, if not where the student's base model does
-
-    def is_expired(self, now: datetime) -> bool:
-        return self.expires is not None and self.expires <= now
-
-
-class AzureHosting:
+class AzureHosting(StudentHosting):
     """The deployments of one Azure OpenAI or Foundry resource, found by the student's endpoint.
 
     Every method raises EndpointError with the service's reason and what to do; making one raises SettingsError where
     the subscription isn't known.
     """
+
+    kind = "deployment"
+    portal = "the portal (a quota, a region without the model)"
 
     def __init__(self, endpoint: Endpoint, hosting: Hosting) -> None:
         if not hosting.subscription:
@@ -132,34 +115,20 @@ class AzureHosting:
         name = deployment_name(domain)
         found = self.find(name)
         right = found is not None and (found.model, found.training_hash) == (model, training_hash)
-        if found is not None and right and found.state not in ("Failed", "Canceled", "Disabled"):
+        if found is not None and right and found.state not in FAILED:
             on_event(f"deployment {name} of {model} is there: {found.state}")
-            return found if found.state == "Succeeded" else self._wait(name, on_event)
+            return found if found.state == STANDS else self._wait(name, on_event)
         on_event(f"deployment {name}: {'updated to' if found else 'made of'} {model}, {self._hosting.sku}")
         self._put(name, domain, model, training_hash, now)
         return self._wait(name, on_event)
 
-    def delete(self, name: str) -> None:
-        """Deletes a deployment of ours and proves that it is gone; one that isn't there is no mistake."""
-        if self.find(name) is None:
-            return
-        with _explained(f"delete the deployment {name}"):
-            self._client.deployments.begin_delete(*self.account, name, polling=False)
-        for _ in polls(DELETED_WITHIN_S):
-            if self.find(name) is None:
-                return
-        raise EndpointError(f"The deployment {name} is still there {DELETED_WITHIN_S} s after it was deleted.")
-
-    def delete_expired(self, now: datetime) -> list[str]:
-        """Deletes what is past its end; returns the names."""
-        expired = [hosted.name for hosted in self.all() if hosted.is_expired(now)]
-        for name in expired:
-            self.delete(name)
-        return expired
-
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
+
+    def _begin_delete(self, name: str) -> None:
+        with _explained(f"delete the deployment {name}"):
+            self._client.deployments.begin_delete(*self.account, name, polling=False)
 
     def _find_account(self) -> tuple[str, str]:
         accounts, group = self._client.accounts, self._hosting.resource_group
@@ -184,38 +153,15 @@ class AzureHosting:
         hours = self._hosting.hours
         if hours is None and self._hosting.sku.lower() == DEVELOPER_TIER.lower():
             hours = DEVELOPER_TIER_H
-        expires = {EXPIRES_TAG: (now + timedelta(hours=hours)).isoformat(timespec="seconds")} if hours else {}
         wanted = models.Deployment(
             sku=models.Sku(name=self._hosting.sku, capacity=self._hosting.capacity),
-            tags={DOMAIN_TAG: domain, HASH_TAG: training_hash} | expires,
+            tags=tags_of(domain, training_hash, hours=hours, now=now),
             properties=models.DeploymentProperties(
                 model=models.DeploymentModel(format=self._hosting.model_format, name=model, version="1")
             ),
         )
         with _explained(f"deploy {model} as {name}"):
             self._client.deployments.begin_create_or_update(*self.account, name, wanted, polling=False)
-
-    def _wait(self, name: str, on_event: Tell) -> Hosted:
-        """Until it has ended: the state on the service is asked, so that whoever comes next can wait on."""
-        told = ""
-        for _ in polls(DEPLOYED_WITHIN_S):
-            found = self.find(name)
-            if found is None:
-                raise EndpointError(f"The deployment {name} is gone while it was made. Materialize deployment again.")
-            if found.state != told:
-                on_event(f"deployment {name}: {found.state}")
-            told = found.state
-            if told == "Succeeded":
-                return found
-            if told in ENDED:
-                raise EndpointError(
-                    f"The deployment {name} of {found.model} ended as {told}. Look at it in the portal (a quota, a "
-                    "region without the model), and materialize deployment again."
-                )
-        raise EndpointError(
-            f"The deployment {name} is still {told} after {DEPLOYED_WITHIN_S // 60} min. Materialize deployment "
-            "again: it is found and waited for."
-        )
 
 
 def _allows(role: Mapping[str, Any]) -> bool:
@@ -227,28 +173,20 @@ def _allows(role: Mapping[str, Any]) -> bool:
     return named(role.get("actions", ())) and not named(role.get("notActions", ()))
 
 
-def slug(text: str) -> str:
-    """Letters, digits and hyphens of a text, lower case."""
-    return _UNFIT.sub("-", text.lower()).strip("-")
-
-
 def deployment_name(domain: str) -> str:
     """The name of a domain's deployment: letters, digits and hyphens, at most 64, different for different domains."""
     return f"{DEPLOYMENT_PREFIX}{slug(domain)[:48]}-{digest('deployment', domain)[:8]}".replace("--", "-")
 
 
 def _hosted(deployment: Any) -> Hosted:
-    tags, properties, created = deployment.tags or {}, deployment.properties, deployment.system_data
+    properties = deployment.properties
     return Hosted(
         name=deployment.name,
         model=properties.model.name if properties.model else "",
         state=str(getattr(properties.provisioning_state, "value", properties.provisioning_state)),
         sku=deployment.sku.name if deployment.sku else "",
         capacity=(deployment.sku.capacity if deployment.sku else None) or 0,
-        domain=tags.get(DOMAIN_TAG, ""),
-        training_hash=tags.get(HASH_TAG, ""),
-        created=created.created_at if created else None,
-        expires=datetime.fromisoformat(tags[EXPIRES_TAG]) if EXPIRES_TAG in tags else None,
+        **told_by_tags(deployment.tags, deployment.system_data),
     )
 
 
@@ -258,16 +196,6 @@ def _hosts_of(account: Any) -> set[str]:
     named = account.properties.custom_sub_domain_name or account.name
     hosts = {f"{named}.{suffix}" for suffix in ("openai.azure.com", "services.ai.azure.com")}
     return {host.lower() for host in hosts | {urlsplit(address or "").hostname or "" for address in addresses}}
-
-
-def polls(within_s: float) -> Iterator[None]:
-    """One turn at once, then others at growing pauses until the time is up."""
-    deadline, pause = time.monotonic() + within_s, FIRST_POLL_S
-    yield
-    while time.monotonic() < deadline:
-        time.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_POLL_S)
-        yield
 
 
 _REMEDIES = {
@@ -296,10 +224,8 @@ def _explained(what: str) -> Iterator[None]:
 
 
 def _sentence(what: str, error: Any) -> EndpointError:
-    code = (error.error.code if error.error else None) or f"status {error.status_code}"
-    message = (error.error.message if error.error else None) or error.reason or ""
+    code, told = refusal_of(error)
     remedy = _REMEDIES.get(code)
     if remedy is None and error.status_code in (401, 403):
         remedy = _REMEDIES["AuthorizationFailed"]
-    told = " ".join(str(message).split())[:300].rstrip(".")
     return EndpointError(f"Azure could not {what} ({code}: {told}): {remedy or 'mend it and materialize again'}.")

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,17 @@ from raft_assets.errors import EndpointError
 from raft_assets.raft.identity import digest
 from raft_assets.settings import Endpoint, Hosting, MLWorkspace
 from raft_assets.student.finetuning import FineTuned, TrainingOrder
-from raft_assets.student.hosting import (
-    DELETED_WITHIN_S,
-    DEPLOYED_WITHIN_S,
-    DOMAIN_TAG,
-    EXPIRES_TAG,
+from raft_assets.student.hosted import (
     HASH_TAG,
+    STANDS_WITHIN_S,
     Hosted,
+    StudentHosting,
     Tell,
     polls,
+    refusal_of,
     slug,
+    tags_of,
+    told_by_tags,
 )
 
 SKU = "serverless"
@@ -41,11 +42,14 @@ _REGISTERED = re.compile(r"/versions/[^/]+$")  # an endpoint is of a model, not 
 DEVELOPER = "AzureML Data Scientist"  # may submit jobs, and make endpoints
 
 
-class Serverless:
+class Serverless(StudentHosting):
     """The workspace that tunes and serves the student; `hosting.hours` bounds how long an endpoint may live.
 
     Every method raises EndpointError with the service's reason and what to do.
     """
+
+    kind = "endpoint"
+    portal = "the studio"
 
     def __init__(self, endpoint: Endpoint, place: MLWorkspace, hosting: Hosting) -> None:
         try:
@@ -81,7 +85,7 @@ class Serverless:
             name = name if job is None else f"{name}-{int(time.time())}"  # a job that failed keeps its name
             self._submit(name, order, form)
         on_event(f"fine-tuning job {name} of {order.base_model}: {'found again' if found else 'submitted'}")
-        self._wait(name, on_event)
+        self._wait_for_job(name, on_event)
         return FineTuned(
             job_id=name,
             model=self._registered(order),
@@ -143,7 +147,7 @@ class Serverless:
                 made = Data(name=asset, version="1", type="uri_file", path=str(file))
                 return str(self._client.data.create_or_update(made).id)
 
-    def _wait(self, name: str, on_event: Tell) -> None:
+    def _wait_for_job(self, name: str, on_event: Tell) -> None:
         told = ""
         for _ in polls(JOB_WITHIN_S):
             job = self._job(name)
@@ -210,33 +214,19 @@ class Serverless:
             self._subscribe(on_event)
             on_event(f"endpoint {name}: made of {model}")
             self._make(name, domain, model, training_hash, now)
-        return self._stands(name, on_event)
+        return self._wait(name, on_event)
 
     def key(self, name: str) -> str:
         """The endpoint's key, read when it is needed and never written down."""
         with _explained(f"read the key of the endpoint {name}"):
             return str(self._client.serverless_endpoints.get_keys(name).primary_key)
 
-    def delete(self, name: str) -> None:
-        """Deletes an endpoint of ours and proves that it is gone; one that isn't there is no mistake."""
-        if self.find(name) is None:
-            return
-        with _explained(f"delete the endpoint {name}"):
-            self._client.serverless_endpoints.begin_delete(name, polling=False)
-        for _ in polls(DELETED_WITHIN_S):
-            if self.find(name) is None:
-                return
-        raise EndpointError(f"The endpoint {name} is still there {DELETED_WITHIN_S} s after it was deleted.")
-
-    def delete_expired(self, now: datetime) -> list[str]:
-        """Deletes what is past its end; returns the names."""
-        expired = [hosted.name for hosted in self.all() if hosted.is_expired(now)]
-        for name in expired:
-            self.delete(name)
-        return expired
-
     def close(self) -> None:
         """Nothing is kept open."""
+
+    def _begin_delete(self, name: str) -> None:
+        with _explained(f"delete the endpoint {name}"):
+            self._client.serverless_endpoints.begin_delete(name, polling=False)
 
     def _subscribe(self, on_event: Tell) -> None:
         """The workspace's subscription to the base model's offer, which its publisher asks for."""
@@ -251,35 +241,18 @@ class Serverless:
             except ResourceNotFoundError:
                 on_event(f"marketplace subscription {name} to {model}")
                 wanted = MarketplaceSubscription(name=name, model_id=model)
-                self._client.marketplace_subscriptions.begin_create_or_update(wanted).result(DEPLOYED_WITHIN_S)
+                self._client.marketplace_subscriptions.begin_create_or_update(wanted).result(STANDS_WITHIN_S)
 
     def _make(self, name: str, domain: str, model: str, training_hash: str, now: datetime) -> None:
         from azure.ai.ml.entities import ServerlessEndpoint
 
-        hours = self._hosting.hours
-        expires = {EXPIRES_TAG: (now + timedelta(hours=hours)).isoformat(timespec="seconds")} if hours else {}
         with _explained(f"make the endpoint {name}"):
             wanted = ServerlessEndpoint(
                 name=name,
                 model_id=_REGISTERED.sub("", model),
-                tags={DOMAIN_TAG: domain, HASH_TAG: training_hash} | expires,
+                tags=tags_of(domain, training_hash, hours=self._hosting.hours, now=now),
             )
             self._client.serverless_endpoints.begin_create_or_update(wanted, polling=False)
-
-    def _stands(self, name: str, on_event: Tell) -> Hosted:
-        told = ""
-        for _ in polls(DEPLOYED_WITHIN_S):
-            found = self.find(name)
-            if found is None:
-                raise EndpointError(f"The endpoint {name} is gone while it was made. Materialize deployment again.")
-            if found.state != told:
-                on_event(f"endpoint {name}: {found.state}")
-            told = found.state
-            if told == "Succeeded":
-                return found
-            if told in ("Failed", "Canceled"):
-                raise EndpointError(f"The endpoint {name} ended as {told}: look at it in the studio, and run again.")
-        raise EndpointError(f"The endpoint {name} is still {told}. Materialize deployment again: it is waited for.")
 
 
 def endpoint_name(domain: str) -> str:
@@ -303,17 +276,13 @@ def _named(hyperparameters: dict[str, str]) -> dict[str, str]:
 
 
 def _hosted(endpoint: Any) -> Hosted:
-    tags, created = endpoint.tags or {}, endpoint.system_data
     return Hosted(
         name=endpoint.name,
         model=endpoint.model_id or "",
         state=str(endpoint.provisioning_state or "").title(),
         sku=SKU,
         capacity=0,
-        domain=tags.get(DOMAIN_TAG, ""),
-        training_hash=tags.get(HASH_TAG, ""),
-        created=created.created_at if created else None,
-        expires=datetime.fromisoformat(tags[EXPIRES_TAG]) if EXPIRES_TAG in tags else None,
+        **told_by_tags(endpoint.tags, endpoint.system_data),
         address=f"{endpoint.scoring_uri.rstrip('/')}/v1" if endpoint.scoring_uri else "",
     )
 
@@ -327,8 +296,7 @@ def _explained(what: str) -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        code = (error.error.code if error.error else None) or f"status {error.status_code}"
-        message = one_line(str((error.error.message if error.error else None) or error.reason or "")).rstrip(".")
+        code, message = refusal_of(error)
         remedy = (
             f"ask for the role {DEVELOPER} on the workspace"
             if error.status_code in (401, 403)
