@@ -94,11 +94,8 @@ def continuations(instance: dg.DagsterInstance, graph: Graph, models: Models) ->
     """A run request per asset whose batches have all been answered since it ended without them."""
     folder = models.workplace.batches
     before = [record for record in read_records(folder) if record.is_open]
-    for role, model in dict.fromkeys((record.role, record.model) for record in before):
-        if role in models.endpoints:
-            models.collect_batches(role, model)
-    after = read_records(folder)
-    waits = {(record.domain, record.asset) for record in after if record.is_open}
+    models.collect_batches()
+    waits = {(record.domain, record.asset) for record in read_records(folder) if record.is_open}
     for domain, asset in dict.fromkeys((record.domain, record.asset) for record in before):
         if (domain, asset) in waits or not domain or _is_open(instance, models, domain):
             continue

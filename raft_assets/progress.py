@@ -11,6 +11,11 @@ SAY_EVERY_S = 2.0
 PREFIX = "progress:"
 
 
+def log_events(context: dg.AssetExecutionContext) -> Callable[[str], None]:
+    """A callback that logs what happens at a service, such as the states of a job."""
+    return lambda message: context.log.info("%s %s", PREFIX, message)
+
+
 def log_progress(context: dg.AssetExecutionContext, *, total: int | None = None) -> Callable[[Progress], None]:
     """A callback that logs counts, rate and time left of the running asset, at most every `SAY_EVERY_S`.
 

@@ -114,10 +114,8 @@ class BatchDesk:
                 before_submission(new.values())
             for kind in URLS:
                 for part in self._parts({key: one for key, one in new.items() if one.kind == kind}):
-                    await self._submit(kind, part)
-            pending = [
-                record for record in self.records() if record.is_open and not asked.keys().isdisjoint(record.keys)
-            ]
+                    records.append(await self._submit(kind, part))
+            pending = [one for one in records if one.is_open and not asked.keys().isdisjoint(one.keys)]
         if pending:
             count, names = sum(len(record.keys) for record in pending), ", ".join(one.batch for one in pending)
             raise BatchPendingError(
@@ -130,8 +128,9 @@ class BatchDesk:
         return exclusive(self._folder / f"{digest(self._endpoint.service, self._model)[:16]}.lock")
 
     async def _collect_all(self) -> None:
-        for record in [record for record in self.records() if record.is_open]:
-            await self._collect(record)
+        for record in self.records():
+            if record.is_open:
+                await self._collect(record)
 
     def records(self) -> list[BatchRecord]:
         """Every batch of the model, oldest first."""
@@ -141,7 +140,7 @@ class BatchDesk:
             if (record.service, record.model) == (self._endpoint.service, self._model)
         ]
 
-    async def _submit(self, kind: str, part: Mapping[str, str]) -> None:
+    async def _submit(self, kind: str, part: Mapping[str, str]) -> BatchRecord:
         name = digest("batch", self._endpoint.service, self._model, *sorted(part))
         record = BatchRecord(
             name=name,
@@ -166,7 +165,9 @@ class BatchDesk:
             ),
             refused=lambda: self._file(record).unlink(),
         )
-        self._save(record.model_copy(update={"batch": batch.id}))
+        submitted = record.model_copy(update={"batch": batch.id})
+        self._save(submitted)
+        return submitted
 
     async def _collect(self, record: BatchRecord) -> None:
         """Stores what a batch brought, once it is over; a submission that was cut off is found, or forgotten."""

@@ -10,13 +10,15 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from raft_assets.calls.store import CallStore
 from raft_assets.raft.atomic import write_text
 from raft_assets.raft.locks import exclusive
+from raft_assets.settings import Endpoint
 
 TABLE = "capabilities.yaml"
 LEARNED = "capabilities.json"  # beside the call store
@@ -49,6 +51,11 @@ class Capabilities:
         # what the service said of a parameter counts more than the table, in either direction: one name, or the other
         known: Substitutes = {n: other for n, other in (entry.instead.items() if entry else ()) if other not in learned}
         self.substitutes: Substitutes = {**known, **learned}
+
+    @classmethod
+    def of(cls, store: CallStore, endpoint: Endpoint, model: str) -> Self:
+        """Those of a model of an endpoint, as the project knows them."""
+        return cls(store.path.parent, endpoint.service, model, family=endpoint.known_as or model)
 
     def applied(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A body as the model takes it."""

@@ -48,6 +48,16 @@ class Sum:
     dollars: float
     unpriced: int
 
+    def __add__(self, other: "Sum") -> "Sum":
+        """Both together, under the name of the first."""
+        return Sum(
+            self.name,
+            self.calls + other.calls,
+            self.usage + other.usage,
+            self.dollars + other.dollars,
+            self.unpriced + other.unpriced,
+        )
+
 
 def ledger(store: CallStore, prices: PriceList) -> Iterator[LedgerRow]:
     """The rows, oldest first."""
@@ -77,15 +87,10 @@ def spent(store: CallStore, prices: PriceList) -> dict[str, Sum]:
     """What the calls of every domain cost, by its name; those of no domain under the empty name."""
     found: dict[str, Sum] = {}
     for used in store.usage():
-        before = found.get(used.domain, Sum(used.domain, 0, Usage(), 0.0, 0))
         dollars = prices.at(used.service, used.model).of(used.usage, batched=used.is_batched)
-        found[used.domain] = Sum(
-            used.domain,
-            before.calls + used.calls,
-            before.usage + used.usage,
-            before.dollars + (dollars or 0.0),
-            before.unpriced + (used.calls if dollars is None else 0),
-        )
+        unpriced = used.calls if dollars is None else 0
+        one = Sum(used.domain, used.calls, used.usage, dollars or 0.0, unpriced)
+        found[used.domain] = found[used.domain] + one if used.domain in found else one
     return found
 
 

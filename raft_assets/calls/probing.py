@@ -15,6 +15,10 @@ from raft_assets.settings import Endpoint, Role
 T = TypeVar("T")
 
 QUESTION = "Say yes."
+FINE_TUNE_REMEDY = (
+    "ask for a role that may fine-tune (on Azure: Cognitive Services OpenAI Contributor; on OpenAI: a key with write "
+    "permission for fine-tuning)"
+)
 
 
 async def probe(client: openai.AsyncOpenAI, endpoint: Endpoint, *, completion: bool) -> str:
@@ -35,12 +39,6 @@ async def probe(client: openai.AsyncOpenAI, endpoint: Endpoint, *, completion: b
     messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": QUESTION}]
     await _within(client.chat.completions.create(model=endpoint.model, messages=messages), endpoint)
     return "answers"
-
-
-FINE_TUNE_REMEDY = (
-    "ask for a role that may fine-tune (on Azure: Cognitive Services OpenAI Contributor; on OpenAI: a key with write "
-    "permission for fine-tuning)"
-)
 
 
 async def _within(asked: Awaitable[T], endpoint: Endpoint, forbidden: str = "") -> T:

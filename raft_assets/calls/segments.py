@@ -7,14 +7,14 @@ segment with others soon after. What a process that died left in its spool is fo
 import base64
 import gzip
 import json
-import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from upath import UPath
+
+from raft_assets.raft.atomic import publish
 
 SUFFIX = ".jsonl.gz"
 
@@ -40,11 +40,9 @@ class Segments:
         """A new segment of the rows; returns its name."""
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}{SUFFIX}"
         text = "".join(json.dumps([_plain(value) for value in row]) + "\n" for row in rows)
-        with tempfile.TemporaryDirectory() as folder:
-            draft = Path(folder) / name
-            draft.write_bytes(gzip.compress(text.encode("utf-8"), mtime=0))
-            self._root.fs.makedirs(self._root.path, exist_ok=True)
-            self._root.fs.put_file(str(draft), (self._root / name).path)
+        packed = gzip.compress(text.encode("utf-8"), mtime=0)
+        self._root.fs.makedirs(self._root.path, exist_ok=True)
+        publish(self._root / name, lambda draft: draft.write_bytes(packed))
         return name
 
     def delete(self, name: str) -> None:

@@ -10,6 +10,7 @@ from upath import UPath
 from raft_assets.cli.project import chosen_domains, instance_of
 from raft_assets.errors import DataError
 from raft_assets.purging import purge as forget
+from raft_assets.raft.atomic import is_local
 from raft_assets.raft.identity import normalized
 from raft_assets.raft.tables import Chunk, RaftRow
 from raft_assets.resources.lake import Lake
@@ -144,7 +145,7 @@ def report(domain: str | None, in_browser: bool) -> None:
 
 def _local_copy(path: UPath, folder: Path) -> Path:
     """The file itself where it is local, else a copy of it: browsers don't open a lake in a cloud."""
-    if path.protocol in ("", "file"):
+    if is_local(path):
         return Path(path.path)
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / path.name

@@ -20,7 +20,6 @@ from raft_assets.evaluation.judged import kin_of_teacher
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings import DEVELOPER_TIER, Role, Workplace
-from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _answers(models: Models, role: Role) -> str:
 
 
 def _licence(models: Models) -> str:
-    check_licence(models.endpoints, models.workplace.environment.get(ACCEPT_VARIABLE))
+    models.check_licence()
     return f"nothing known forbids that {Role.TEACHER} teaches {Role.STUDENT}"
 
 

@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -86,12 +86,8 @@ def dollars_told(dollars: float, unpriced: int) -> str:
     return f"{dollars:,.4f}" + ("" if not unpriced else " + ?")
 
 
-def _total(sums: Iterable[Sum]) -> Sum:
-    parts = list(sums)
-    usage = parts[0].usage
-    for part in parts[1:]:
-        usage += part.usage
-    return Sum("all", sum(p.calls for p in parts), usage, sum(p.dollars for p in parts), sum(p.unpriced for p in parts))
+def _total(sums: Sequence[Sum]) -> Sum:
+    return sum(sums[1:], replace(sums[0], name="all"))
 
 
 def _tell_unpriced(console: Console, rows: Iterable[LedgerRow]) -> None:
@@ -253,9 +249,7 @@ def batches(collect: bool) -> None:
     """
     workplace = Workplace.load()
     if collect:
-        models = Models(project=str(workplace.project))
-        for role, model in {(one.role, one.model) for one in read_records(workplace.batches) if one.is_open}:
-            models.collect_batches(role, model)
+        Models(project=str(workplace.project)).collect_batches()
     found = read_records(workplace.batches)
     if not found:
         click.echo("No calls were asked in batches.")

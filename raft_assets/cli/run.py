@@ -138,9 +138,9 @@ def run(  # noqa: PLR0917 - click hands options by name
         command, work = uuid.uuid4().hex, list[Work]()
         for name in names:
             now = states(instance, graph, name)
-            _estimate(instance, workplace, graph, now, name)
             due = len(wanted) if force else sum(now[key].state != "fresh" for key in wanted)
             if due:
+                _estimate(instance, workplace, graph, now, name)
                 work.append(Work(name, due, workplace.home / "logs" / f"{name}.log"))
             else:
                 console.print(f"{name}: everything is fresh")

@@ -81,7 +81,8 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
         raise click.UsageError("Say which: a domain, --all, --expired or --idle HOURS.")
     names = chosen_domains(workplace, domain, everything=False) if domain else []
     models = Models(project=str(workplace.project))
-    with models.hosting() as hosting:
+    service = models.endpoints[Role.STUDENT].service
+    with models.hosting() as hosting, CallStore.of(workplace) as store:
         if hosting is None:
             click.echo("Nothing is deployed: a model's id is its deployment at this service.")
             return
@@ -92,7 +93,7 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
             if everything
             or hosted.domain in names
             or (expired and hosted.is_expired(now))
-            or (idle is not None and idle_hours(workplace, models, hosted, now) >= idle)
+            or (idle is not None and idle_hours(store, service, hosted, now) >= idle)
         ]
         for hosted in chosen:
             if not dry_run:
@@ -102,10 +103,9 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
             click.echo("No deployment of raft-assets is to go.")
 
 
-def idle_hours(workplace: Workplace, models: Models, hosted: Hosted, now: datetime) -> float:
+def idle_hours(store: CallStore, service: str, hosted: Hosted, now: datetime) -> float:
     """Since when nobody of this project asked the deployment, else since it was made."""
-    with CallStore.of(workplace) as store:
-        asked = store.last_asked(models.endpoints[Role.STUDENT].service, hosted.name)
+    asked = store.last_asked(service, hosted.name)
     since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created
     return (now - since).total_seconds() / 3600 if since else 0.0
 

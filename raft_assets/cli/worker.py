@@ -33,11 +33,10 @@ def _work() -> int:
     claimed = claim(Workplace.load(), arguments.domain)
     if claimed is None:
         return BUSY
+    defs = definitions()
     with dg.DagsterInstance.get() as instance:
-        done = materialize(
-            definitions(), instance, arguments.domain, wanted, force=arguments.force, command=arguments.command
-        )
-        found = () if done else states(instance, definitions().resolve_asset_graph(), arguments.domain).values()
+        done = materialize(defs, instance, arguments.domain, wanted, force=arguments.force, command=arguments.command)
+        found = () if done else states(instance, defs.resolve_asset_graph(), arguments.domain).values()
     os.close(claimed)
     if done:
         return 0

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from raft_assets.calls.requests import Answer, Request
 from raft_assets.raft.identity import draw
-from raft_assets.raft.judging import VERDICT_TOKENS, json_objects
+from raft_assets.raft.judging import VERDICT_TOKENS, agreed_object
 from raft_assets.raft.prompting import read_prompt
-from raft_assets.raft.questions import without_thoughts
 from raft_assets.raft.tables import Arm, JudgedAnswer, ModelAnswer, Score
 from raft_assets.settings import Endpoint, JudgingSettings, Role
 
@@ -88,13 +87,7 @@ def parse_judgement(text: str) -> Judgement | None:
 
     Never raises, and guesses nothing from prose or from numbers outside of the scale.
     """
-    found = []
-    for value in json_objects(without_thoughts(text)):
-        try:
-            found.append(Judgement.model_validate(value))
-        except ValidationError:
-            continue
-    return found[-1] if len({judgement.score for judgement in found}) == 1 else None
+    return agreed_object(text, Judgement, by=lambda judgement: judgement.score)
 
 
 def judged_scores(rows: Iterable[JudgedAnswer]) -> list[Score]:

@@ -4,14 +4,16 @@ Which pairs are judged, and what a verdict means for them, is `gates`'.
 """
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
 from raft_assets.calls.requests import Request
 from raft_assets.raft.prompting import read_prompt
 from raft_assets.raft.questions import without_thoughts
+
+Said = TypeVar("Said", bound=BaseModel)
 
 PROMPT = "judge"
 VERDICT_TOKENS = 1024  # a short object; a model that thinks needs the rest
@@ -42,16 +44,23 @@ def parse_verdict(text: str) -> Verdict | None:
 
     Never raises. Only a JSON object with a true or false `supported` is one: nothing is guessed from prose.
     """
+    return agreed_object(text, Verdict, by=lambda verdict: verdict.supported)
+
+
+def agreed_object(text: str, kind: type[Said], *, by: Callable[[Said], Hashable]) -> Said | None:
+    """The last JSON object of a kind in a reply, thoughts left out; None where there is none, or two that differ `by`
+    what counts. Never raises.
+    """
     found = []
-    for value in json_objects(without_thoughts(text)):
+    for value in _objects(without_thoughts(text)):
         try:
-            found.append(Verdict.model_validate(value))
+            found.append(kind.model_validate(value))
         except ValidationError:
             continue
-    return found[-1] if len({verdict.supported for verdict in found}) == 1 else None
+    return found[-1] if len(set(map(by, found))) == 1 else None
 
 
-def json_objects(text: str) -> Iterator[Any]:
+def _objects(text: str) -> Iterator[Any]:
     """The JSON objects that stand in a text, outermost ones, in order."""
     decoder, at = json.JSONDecoder(), text.find("{")
     while at >= 0:

@@ -6,8 +6,6 @@ whole or not at all. The root is a local folder or any fsspec address (`abfs://.
 """
 
 import json
-import os
-import tempfile
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +24,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from raft_assets.errors import DataError, RaftError, SettingsError
+from raft_assets.raft.atomic import is_local, publish
 from raft_assets.raft.tables import (
     Chunk,
     ChunkEmbedding,
@@ -79,14 +78,19 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
     @cached_property
     def _root(self) -> UPath:
         """The root with what opens it. Credentials are looked up where they are needed and stand in no resource."""
-        with _explained(self.root):
-            root: UPath = UPath(self.root, **storage_options(self.root))
-            return root
+        try:
+            with _explained(self.root):
+                root: UPath = UPath(self.root, **storage_options(self.root))
+        except ImportError as error:
+            raise SettingsError(
+                f"The lake {self.root} needs another library ({error}): install raft-assets[azure]."
+            ) from error
+        return root
 
     @property
     def is_local(self) -> bool:
         """Whether the root is a folder of this machine."""
-        return self._root.protocol in ("", "file")
+        return is_local(self._root)
 
     @property
     def filesystem(self) -> Any:
@@ -240,22 +244,9 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
                 yield parquet
 
     def _publish(self, target: UPath, fill: Callable[[Path], None]) -> str:
-        if self.is_local:
-            local = Path(target.path)
-            local.parent.mkdir(parents=True, exist_ok=True)
-            draft = local.with_name(f".{os.getpid()}-{sha256(local.name.encode()).hexdigest()[:12]}.tmp")
-            try:
-                fill(draft)
-                draft.replace(local)
-            finally:
-                draft.unlink(missing_ok=True)
-            return str(local)
-        with tempfile.TemporaryDirectory() as folder:
-            draft = Path(folder) / "draft"
-            fill(draft)
-            with _explained(self.root):
-                target.fs.put_file(str(draft), target.path)  # the blob changes when all of it is there
-        return str(target)
+        with _explained(self.root):
+            publish(target, fill)
+        return target.path if self.is_local else str(target)
 
 
 _SCALARS: Mapping[Any, pa.DataType] = {
@@ -272,8 +263,6 @@ def _explained(root: str) -> Iterator[None]:
     """Turns what a cloud's library raises into one sentence; errors of a local disk tell enough themselves."""
     try:
         yield
-    except ImportError as error:
-        raise SettingsError(f"The lake {root} needs another library ({error}): install raft-assets[azure].") from error
     except Exception as error:
         if "://" not in root or isinstance(error, RaftError) or not _is_of_azure(error):
             raise

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from raft_assets.calls.background import run
-from raft_assets.calls.batches import BatchDesk
+from raft_assets.calls.batches import BatchDesk, read_records
 from raft_assets.calls.budget import Budget
 from raft_assets.calls.capabilities import Capabilities
 from raft_assets.calls.clients import open_client
@@ -69,6 +69,10 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         """The domain's settings."""
         return self.workplace.settings(domain)
 
+    def check_licence(self) -> None:
+        """Raises SettingsError for a teacher whose terms forbid the student, unless that teacher was accepted."""
+        check_licence(self.endpoints, self.workplace.environment.get(ACCEPT_VARIABLE))
+
     def token_counter(self, tokenizer: Tokenizer) -> Callable[[str], int]:
         """How many tokens a text has by the tokenizer. Raises WeightsError where its vocabulary isn't found."""
         if tokenizer != "wordpiece":
@@ -111,21 +115,28 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
             key = SecretStr(hosting.key(deployed.name))
         return replace(endpoint, provider="openai", base_url=deployed.service, api_key=key)
 
-    def collect_batches(self, role: Role, model: str) -> None:
-        """Brings what batches of a model have brought into the store. Raises EndpointError."""
+    def collect_batches(self) -> None:
+        """Brings into the store what open batches have brought, of every model that is still configured.
+
+        Raises EndpointError.
+        """
+        asked = (record for record in read_records(self.workplace.batches) if record.is_open)
+        for role, model in dict.fromkeys((record.role, record.model) for record in asked):
+            if role in self.endpoints:
+                self._collect_batches(role, model)
+
+    def _collect_batches(self, role: Role, model: str) -> None:
         endpoint = self.endpoints[role]
-        folder = self.workplace.calls.parent
         with CallStore.of(self.workplace) as store:
             client = self.client(role)
             try:
-                capabilities = Capabilities(folder, endpoint.service, model, family=endpoint.known_as or model)
                 desk = BatchDesk(
                     self.workplace.batches,
                     endpoint,
                     model,
                     client=client,
                     store=store,
-                    capabilities=capabilities,
+                    capabilities=Capabilities.of(store, endpoint, model),
                     origin=NOBODY,
                 )
                 run(desk.collect())
@@ -159,7 +170,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         endpoint = self._deployed_endpoint(deployed) if deployed else self.endpoints[role]
         model, training_hash = (deployed.name, deployed.training_hash) if deployed else (None, "")
         if not endpoint.is_free:  # every paid call comes by here: nothing is spent on what must not be trained
-            check_licence(self.endpoints, self.workplace.environment.get(ACCEPT_VARIABLE))
+            self.check_licence()
         embedded = endpoint.provider == "embedded"
         version = model_version(model or endpoint.model, self.workplace.embedded_folder) if embedded else training_hash
         limits = self.workplace.calls.parent / "limits"

@@ -51,6 +51,17 @@ def azurite(folder: Path, pem: Path | None = None) -> Iterator[int]:
         process.wait()
 
 
+@contextlib.contextmanager
+def storage_account(folder: Path) -> Iterator[str]:
+    """The connection string of a storage account of its own, with an empty container."""
+    blob = pytest.importorskip("azure.storage.blob", reason="the extra raft-assets[azure]")
+    with azurite(folder / "azurite") as port:
+        connection = connection_string(port)
+        with blob.ContainerClient.from_connection_string(connection, CONTAINER) as container:
+            container.create_container()
+        yield connection
+
+
 def make_container(variables: Mapping[str, str]) -> None:
     """Makes the lake's container, as whoever set up the account would."""
     from azure.identity import DefaultAzureCredential

@@ -11,7 +11,7 @@ from raft_assets.calls.requests import Usage
 from raft_assets.calls.segments import Segments
 from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.errors import RaftError
-from raft_assets_tests.azure.blob import CONTAINER, azurite, connection_string
+from raft_assets_tests.azure.blob import CONTAINER, storage_account
 
 
 def call(key: str, payload: bytes = b'{"choices": [\xc3\xa4]}') -> StoredCall:
@@ -20,12 +20,8 @@ def call(key: str, payload: bytes = b'{"choices": [\xc3\xa4]}') -> StoredCall:
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    blob = pytest.importorskip("azure.storage.blob", reason="the extra raft-assets[azure]")
-    with azurite(tmp_path_factory.mktemp("azurite") / "data") as port:
-        connection = connection_string(port)
-        with blob.ContainerClient.from_connection_string(connection, CONTAINER) as container:
-            container.create_container()
-        yield connection
+    with storage_account(tmp_path_factory.mktemp("account")) as found:
+        yield found
 
 
 @pytest.fixture(params=["folder", "azure"])

@@ -10,7 +10,7 @@ from raft_assets.raft.tables import Chunk, QuarantinedFile, Row
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.results import ResultsStore
 from raft_assets.settings import blob_container
-from raft_assets_tests.azure.blob import CONTAINER, KEY, azurite, connection_string
+from raft_assets_tests.azure.blob import CONTAINER, KEY, storage_account
 
 DOMAIN = "harbor's handbook, 100 %"
 ROWS = [QuarantinedFile(path=f"{n}.pdf", content_hash="", reason="corrupt", detail=f"ä {n}") for n in range(3)]
@@ -18,13 +18,8 @@ ROWS = [QuarantinedFile(path=f"{n}.pdf", content_hash="", reason="corrupt", deta
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The connection string of a storage account with an empty container."""
-    blob = pytest.importorskip("azure.storage.blob", reason="the extra raft-assets[azure]")
-    with azurite(tmp_path_factory.mktemp("azurite") / "data") as port:
-        connection = connection_string(port)
-        with blob.ContainerClient.from_connection_string(connection, CONTAINER) as container:
-            container.create_container()
-        yield connection
+    with storage_account(tmp_path_factory.mktemp("account")) as found:
+        yield found
 
 
 @pytest.fixture(params=["local", "azure"])

@@ -21,7 +21,7 @@ from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_r
 from raft_assets.evaluation.verdict import VERDICT_VERSION
 from raft_assets.observation import ROLES, resolved_model, settings_key
 from raft_assets.partitions import domains
-from raft_assets.progress import PREFIX, log_progress
+from raft_assets.progress import log_events, log_progress
 from raft_assets.raft.contract import CONTRACT_VERSION
 from raft_assets.raft.files import domain_names
 from raft_assets.raft.identity import digest
@@ -109,7 +109,7 @@ def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Model
             hosting,
             context.partition_key,
             redeploy=models.workplace.environment.hosting().redeploy,
-            on_event=lambda message: context.log.info("%s %s", PREFIX, message),
+            on_event=log_events(context),
         )
     if is_new:
         settings = models.settings(context.partition_key).values

@@ -36,6 +36,9 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
     chunks = list(lake.rows("chunks", domain, Chunk))
     rows = list(lake.rows("qa_dataset", domain, RaftRow))
     splits, tuned = lake.read_record("splits", domain), lake.read_record("finetuned_model", domain)
+    keys = _keys(pairs, by_model)
+    with CallStore.of(models.workplace) as store:
+        calls = {asset: list(store.get(of_asset).values()) for asset, of_asset in keys.items()}
     return ReportData(
         domain=domain,
         verdict=decide(scored, answers, draws=draws),
@@ -57,11 +60,11 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
         hashes={"training": tuned["training_hash"], "questions": lake.digest("qa_dataset", domain)},
         settings={name: (str(value), resolved.sources[name]) for name, value in dotted(resolved.values)},
         loss=[tuple(step) for step in tuned["loss"]],
-        calls=_calls(models, pairs, by_model),
+        calls={asset: _tally(calls[asset], keys[asset], models.prices) for asset in keys},
         history=results.history(domain, PRIMARY_METRIC),
         slices=results.slices(domain),
         judged=_judged(models, judged),
-        estimated=_estimated(models, lake, domain, _keys(pairs, by_model)),
+        estimated=_estimated(models, lake, domain, calls),
         against_previous=results.comparison(domain),
         recall_at_k=recall_at_k(by_model["baseline"]),
     )
@@ -142,31 +145,23 @@ def _keys(pairs: list[QAPair], answers: dict[str, list[ModelAnswer]]) -> dict[st
     return keys | {f"{name}_answers": {row.call for row in rows} for name, rows in answers.items()}
 
 
-def _estimated(models: Models, lake: Lake, domain: str, keys: Mapping[str, set[str]]) -> list[Estimated]:
+def _estimated(models: Models, lake: Lake, domain: str, calls: Mapping[str, Sequence[StoredCall]]) -> list[Estimated]:
     """The last estimate beside what was asked since, for the tables whose calls are known by key."""
     if not lake.exists("estimate", domain, ".json"):
         return []
     kept, found = lake.read_record("estimate", domain), list[Estimated]()
-    with CallStore.of(models.workplace) as store:
-        for row in kept["rows"]:
-            if row["asset"] not in keys or row["role"] in (Role.EMBEDDING, Role.JUDGE):
-                continue
-            calls = store.get(keys[row["asset"]]).values()
-            since = _tally_of([call for call in calls if call.created >= kept["made"]], models.prices)
-            paid = None if since.unpriced else since.dollars
-            found.append(Estimated(row["asset"], row["role"], row["calls"], row["dollars"], since.calls, paid))
+    for row in kept["rows"]:
+        if row["asset"] not in calls or row["role"] in (Role.EMBEDDING, Role.JUDGE):
+            continue
+        since = _tally_of([call for call in calls[row["asset"]] if call.created >= kept["made"]], models.prices)
+        paid = None if since.unpriced else since.dollars
+        found.append(Estimated(row["asset"], row["role"], row["calls"], row["dollars"], since.calls, paid))
     return found
 
 
-def _calls(models: Models, pairs: list[QAPair], answers: dict[str, list[ModelAnswer]]) -> dict[str, Tally]:
-    """Calls behind each table, their tokens and cost, whenever they were made: equal data, equal figures."""
-    keys = _keys(pairs, answers)
-    with CallStore.of(models.workplace) as store:
-        return {asset: _tally(store.get(of_asset), of_asset, models.prices) for asset, of_asset in keys.items()}
-
-
-def _tally(found: Mapping[str, StoredCall], keys: set[str], prices: PriceList) -> Tally:
-    return _tally_of(list(found.values()), prices, failures=len(keys) - len(found))
+def _tally(found: Sequence[StoredCall], keys: set[str], prices: PriceList) -> Tally:
+    """Calls behind a table, their tokens and cost, whenever they were made: equal data, equal figures."""
+    return _tally_of(found, prices, failures=len(keys) - len(found))
 
 
 def _tally_of(found: Sequence[StoredCall], prices: PriceList, failures: int = 0) -> Tally:

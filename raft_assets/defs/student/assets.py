@@ -14,7 +14,7 @@ from raft_assets.defs.describe import inert, loss_plot
 from raft_assets.errors import DataError
 from raft_assets.observation import ROLES, resolved_model, settings_key
 from raft_assets.partitions import domains
-from raft_assets.progress import PREFIX
+from raft_assets.progress import log_events
 from raft_assets.raft.identity import digest
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
@@ -22,7 +22,6 @@ from raft_assets.settings import Role
 from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, TRAINING, TrainingBill
 from raft_assets.student.deployment import READY_WITHIN_S, deploy, smoke_test
 from raft_assets.student.finetuning import LEAST_ROWS, FineTuned, TrainingOrder, fine_tune, own_model
-from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
 from raft_assets.student.serverless import Serverless
 
 HOSTING_UNKNOWN = f"nobody knows; put it into {PRICES_FILE}"
@@ -102,13 +101,8 @@ def _trained(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> F
     with models.hosting() if student.provider == "azureml" else nullcontext() as workspace:
         if isinstance(workspace, Serverless):
             form = models.settings(domain).values.student.format
-            return workspace.fine_tune(order, form, on_event=_teller(context), before_submission=check)
+            return workspace.fine_tune(order, form, on_event=log_events(context), before_submission=check)
     return run(_fine_tune(models, order, context, check))
-
-
-def _teller(context: dg.AssetExecutionContext) -> Callable[[str], None]:
-    """Puts what happens at a service into the log of the run."""
-    return lambda message: context.log.info("%s %s", PREFIX, message)
 
 
 @dg.asset(
@@ -134,7 +128,7 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
             domain,
             tuned["model"],
             tuned["training_hash"],
-            on_event=_teller(context),
+            on_event=log_events(context),
         )
     with models.caller(Role.STUDENT, deployed=deployed, live=True) as student:
         test = smoke_test(
@@ -171,7 +165,7 @@ async def _fine_tune(
             client,
             order,
             records=models.workplace.jobs_folder,
-            on_event=_teller(context),
+            on_event=log_events(context),
             before_submission=before_submission,
         )
 
@@ -181,7 +175,7 @@ def _check_approval(context: dg.AssetExecutionContext, lake: Lake, models: Model
     endpoint, domain = models.endpoints[Role.STUDENT], context.partition_key
     if endpoint.is_free:
         return
-    check_licence(models.endpoints, models.workplace.environment.get(ACCEPT_VARIABLE))
+    models.check_licence()
     if order.rows < LEAST_ROWS:
         raise DataError(
             f"{order.rows} training rows of {domain!r} are fewer than the {LEAST_ROWS} that services train on. Add "
