@@ -18,7 +18,7 @@ from raft_assets.raft.dataset import assemble, without_leaks
 from raft_assets.raft.identity import short
 from raft_assets.raft.tables import Chunk, QAPair
 from raft_assets.resources.lake import Lake
-from raft_assets.settings import DatasetSettings
+from raft_assets.settings.domain import DatasetSettings
 
 SIZES = (50_000, 200_000, 1_000_000)
 MEMORY_MB = 2000  # at most

@@ -25,7 +25,7 @@ from raft_assets.calls.limits import Limiter
 from raft_assets.calls.requests import Request
 from raft_assets.calls.store import CallStore
 from raft_assets.raft.contract import render_messages
-from raft_assets.settings import Endpoint, Limits, Role
+from raft_assets.settings.endpoints import Endpoint, Limits, Role
 
 REPOSITORY = Path(__file__).parents[1]
 LATENCY_S, SECONDS_PER_TOKEN = 0.3, 0.01

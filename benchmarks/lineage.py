@@ -18,7 +18,7 @@ import psutil
 from raft_assets.calls.store import CallStore
 from raft_assets.raft.tables import Chunk
 from raft_assets.resources.lake import Lake
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 REPOSITORY = Path(__file__).parents[1]
 LOOK_EVERY_S = 0.5

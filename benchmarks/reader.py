@@ -30,7 +30,8 @@ from raft_assets.raft.formats import training_lines
 from raft_assets.raft.identity import draw
 from raft_assets.raft.tables import Chunk, GoldenQuestion, QAPair, RaftRow
 from raft_assets.resources.lake import Lake
-from raft_assets.settings import DatasetSettings, DomainSettings, EvaluationSettings, Workplace
+from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
+from raft_assets.settings.workplace import Workplace
 
 PLOTS = REPOSITORY / "docs" / "images"
 ALL = 10**9

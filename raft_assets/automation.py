@@ -15,7 +15,7 @@ from raft_assets.freshness import Graph, assets_in_order, next_wave, states
 from raft_assets.observation import ROLES, observe
 from raft_assets.resources.models import Models
 from raft_assets.runs import LINEAGE_JOB, OPEN, PARTITION_TAG, close_killed_runs, is_being_worked_on
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings.endpoints import Endpoint, Role
 
 OBSERVE_EVERY_S = 30
 REQUEST_EVERY_S = 60

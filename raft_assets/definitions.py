@@ -13,7 +13,7 @@ from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import LINEAGE_JOB
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 
 @dg.definitions

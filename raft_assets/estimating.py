@@ -26,7 +26,8 @@ from raft_assets.raft.questions import answer_request_for, parse_questions, ques
 from raft_assets.raft.tables import Chunk
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
-from raft_assets.settings import DomainSettings, Role
+from raft_assets.settings.domain import DomainSettings
+from raft_assets.settings.endpoints import Role
 from raft_assets.student.approval import AUTO_EPOCHS
 
 LEAST_SAMPLE = 5  # stored answers from which a mean is taken

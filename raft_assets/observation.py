@@ -31,7 +31,9 @@ from raft_assets.raft.files import (
 from raft_assets.raft.identity import digest
 from raft_assets.raft.markdown import code
 from raft_assets.raft.versions import prompt_versions
-from raft_assets.settings import DomainSettings, Endpoint, Role, Section, Workplace
+from raft_assets.settings.domain import DomainSettings, Section
+from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.settings.workplace import Workplace
 
 DATA_VERSION_TAG = "dagster/data_version"
 ROLES = "roles"  # metadata of an asset: the roles that it calls, separated by spaces

@@ -15,7 +15,8 @@ from raft_assets.raft.retrieval import Index, Ranks
 from raft_assets.raft.reviews import Review
 from raft_assets.raft.tables import Chunk, QAPair
 from raft_assets.resources.models import Models
-from raft_assets.settings import DomainSettings, Role
+from raft_assets.settings.domain import DomainSettings
+from raft_assets.settings.endpoints import Role
 
 
 class PairMaker:

@@ -23,7 +23,8 @@ from raft_assets.raft.splits import SplitPlan
 from raft_assets.raft.subjects import likeness_by
 from raft_assets.raft.tables import Chunk, QAPair, QuarantinedFile, RaftRow, SourceDocument
 from raft_assets.resources.models import Models
-from raft_assets.settings import DomainSettings, Role
+from raft_assets.settings.domain import DomainSettings
+from raft_assets.settings.endpoints import Role
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import PARTITION_TAG, claim
-from raft_assets.settings import Role, Workplace
+from raft_assets.settings.endpoints import Role
+from raft_assets.settings.workplace import Workplace
 
 BUSY_S = 30.0  # the UI may be writing; where it never pauses, the bytes go with the next purge
 WORDS_IN_COMMON = 8  # in a row: no two texts share them by chance, every quote of a sentence does
@@ -65,6 +66,7 @@ def purge(
     if claimed is None:
         raise DataError(f"A command works on {domain!r}: wait for its end, then purge.")
     try:
+        lake.check()  # a lake that is away looks like an empty one: nothing is forgotten before it answers
         yield from _purged(instance, workplace, domain, document, lake)
         if domain not in there:
             instance.delete_dynamic_partition(DOMAIN_PARTITIONS, domain)

@@ -24,7 +24,8 @@ from raft_assets.raft.tables import SourceDocument
 from raft_assets.raft.versions import CODE_VERSIONS, package_versions, prompt_versions
 from raft_assets.resources.lake import Lake
 from raft_assets.runs import is_being_worked_on
-from raft_assets.settings import Role, Workplace
+from raft_assets.settings.endpoints import Role
+from raft_assets.settings.workplace import Workplace
 
 DATASET = "qa_dataset"
 LINEAGE = ("source_documents", "chunks", "golden_questions", "qa_pairs", DATASET)  # tables in order, up to the rows

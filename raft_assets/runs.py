@@ -14,7 +14,7 @@ import psutil
 
 from raft_assets.freshness import Graph, assets_in_order, next_wave, states
 from raft_assets.raft.locks import try_exclusive
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 LINEAGE_JOB = "lineage"
 PARTITION_TAG = "dagster/partition"

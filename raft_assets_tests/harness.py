@@ -23,7 +23,7 @@ from raft_assets.observation import observe
 from raft_assets.resources.lake import TABLES, Lake
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import materialize
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / "data"

@@ -9,7 +9,7 @@ from raft_assets.calls.store import CallStore
 from raft_assets.estimating import ASSUMED_ANSWER_TOKENS, Forecast, forecast
 from raft_assets.raft.tables import QAPair
 from raft_assets.resources.models import Models
-from raft_assets.settings import Role
+from raft_assets.settings.endpoints import Role
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 

@@ -6,7 +6,10 @@ import pytest
 import yaml
 
 from raft_assets.errors import SettingsError
-from raft_assets.settings import DomainSettings, Environment, Role, Workplace
+from raft_assets.settings.domain import DomainSettings
+from raft_assets.settings.endpoints import Role
+from raft_assets.settings.environment import Environment
+from raft_assets.settings.workplace import Workplace
 
 REPOSITORY = Path(__file__).parents[1]
 

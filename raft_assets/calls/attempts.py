@@ -22,7 +22,7 @@ from raft_assets.calls.keys import EMBEDDING
 from raft_assets.calls.limits import Limiter, Turn
 from raft_assets.calls.requests import Usage
 from raft_assets.errors import EndpointError, NotDeployedError
-from raft_assets.settings import Endpoint
+from raft_assets.settings.endpoints import Endpoint
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -28,7 +28,7 @@ from raft_assets.errors import EndpointError, RaftError
 from raft_assets.raft.atomic import write_text
 from raft_assets.raft.identity import digest
 from raft_assets.raft.locks import exclusive
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings.endpoints import Endpoint, Role
 
 T = TypeVar("T")
 

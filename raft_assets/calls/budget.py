@@ -24,7 +24,7 @@ from raft_assets.calls.requests import Usage
 from raft_assets.calls.store import CallStore
 from raft_assets.errors import EndpointError
 from raft_assets.raft.locks import exclusive
-from raft_assets.settings import Budgets
+from raft_assets.settings.workplace import Budgets
 
 CHARACTERS_PER_TOKEN = 3  # rather too many tokens than too few: a budget is not to be passed
 RUNS_KEPT = 100  # of which it is known what they spent; a run that goes on is one of the last

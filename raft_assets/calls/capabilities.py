@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from raft_assets.calls.store import CallStore
 from raft_assets.raft.atomic import write_text
 from raft_assets.raft.locks import exclusive
-from raft_assets.settings import Endpoint
+from raft_assets.settings.endpoints import Endpoint
 
 TABLE = "capabilities.yaml"
 LEARNED = "capabilities.json"  # beside the call store

@@ -13,7 +13,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 from raft_assets.calls.sign_in import AZURE_SCOPE, SignIn
 from raft_assets.errors import EndpointError
-from raft_assets.settings import Endpoint
+from raft_assets.settings.endpoints import Endpoint
 
 ASGIApp = Callable[
     [

@@ -31,7 +31,7 @@ from raft_assets.calls.requests import NO_USAGE, NOBODY, Answer, Origin, Progres
 from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.calls.streams import Batch, Slot, Stream
 from raft_assets.errors import EndpointError
-from raft_assets.settings import Endpoint
+from raft_assets.settings.endpoints import Endpoint
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raft_assets.calls.requests import Request
-from raft_assets.settings import Endpoint
+from raft_assets.settings.endpoints import Endpoint
 
 KEY_FORMAT = 1
 EMBEDDING = "embedding"

@@ -23,7 +23,7 @@ from typing import Any
 
 from raft_assets.raft.identity import short
 from raft_assets.raft.locks import exclusive, is_free, try_exclusive
-from raft_assets.settings import Endpoint, Limits
+from raft_assets.settings.endpoints import Endpoint, Limits
 
 FIRST_WINDOW = 4  # calls at once before anything is known
 DECREASE, LARGEST_DECREASE = 0.9, 0.5  # of the window, in one round: always half would leave a quarter unused

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raft_assets.calls.requests import Usage
 from raft_assets.errors import SettingsError
-from raft_assets.settings import DEPLOYMENT_PREFIX, Endpoint, Role
+from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role
 
 PRICES_FILE = "prices.yaml"  # of a project, beside its workspace.yaml
 PER_MILLION = 1_000_000

@@ -10,7 +10,7 @@ import openai
 
 from raft_assets.calls.refusals import GiveUpRow, Stop, Unsupported, scrubbed, understand
 from raft_assets.errors import EndpointError
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings.endpoints import Endpoint, Role
 
 T = TypeVar("T")
 

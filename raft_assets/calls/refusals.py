@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 import openai
 
 from raft_assets.calls.answers import CONTENT_FILTER, one_line
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings.endpoints import Endpoint, Role
 
 # what is sent instead of a parameter that a model refuses; None: nothing
 SUBSTITUTES: Mapping[str, str | None] = {

@@ -26,7 +26,8 @@ from raft_assets.calls.segments import Segments
 from raft_assets.errors import RaftError, SettingsError
 from raft_assets.raft.identity import short
 from raft_assets.raft.locks import exclusive
-from raft_assets.settings import Workplace, storage_options
+from raft_assets.settings.blob import storage_options
+from raft_assets.settings.workplace import Workplace
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -172,7 +173,7 @@ class CallStore:
         """The store of a project."""
         address = workplace.calls_address
         try:
-            segments = Segments(address, storage_options(address)) if address else None
+            segments = Segments(address, storage_options(address, workplace.environment)) if address else None
         except ImportError as error:
             raise SettingsError(f"RAFT_CALLS is {address}, which needs raft-assets[azure] ({error}).") from error
         return cls(workplace.calls, segments)

@@ -14,7 +14,7 @@ from raft_assets.raft.atomic import is_local
 from raft_assets.raft.identity import normalized
 from raft_assets.raft.tables import Chunk, RaftRow
 from raft_assets.resources.lake import Lake
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 
 @click.command()

@@ -19,7 +19,8 @@ from raft_assets.errors import RaftError
 from raft_assets.evaluation.judged import kin_of_teacher
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
-from raft_assets.settings import DEVELOPER_TIER, Role, Workplace
+from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
+from raft_assets.settings.workplace import Workplace
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from raft_assets.freshness import AssetState, Graph, states, with_upstream
 from raft_assets.observation import observe
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 LINE = 200  # characters, where the output is no terminal
 

@@ -20,7 +20,8 @@ from raft_assets.raft.files import domain_folder, list_documents
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import close_killed_runs
-from raft_assets.settings import Workplace, dotted
+from raft_assets.settings.domain import dotted
+from raft_assets.settings.workplace import Workplace
 
 STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "waiting": "cyan", "failed": "red"}
 

@@ -1,27 +1,45 @@
 """The `raft` command: its groups and how errors end. What a command does stands in the module of its subject."""
 
 import sys
+from importlib import import_module
 
 import click
 
-from raft_assets.cli.data import export, import_, purge, report
-from raft_assets.cli.doctor import doctor
-from raft_assets.cli.estimate import estimate
-from raft_assets.cli.look import config, domains, status
-from raft_assets.cli.money import batches, calls, costs
-from raft_assets.cli.preview import preview
-from raft_assets.cli.rebuild import rebuild
-from raft_assets.cli.review import review
-from raft_assets.cli.run import run
-from raft_assets.cli.servers import serve, ui
-from raft_assets.cli.sql import sql
-from raft_assets.cli.student import jobs, teardown
 from raft_assets.errors import RaftError
 
 INTERRUPTED = 130
+# by subject: the module of a command is imported when the command is asked for, since all of them take seconds
+COMMANDS = {
+    "run": "run",
+    **dict.fromkeys(("serve", "ui"), "servers"),
+    **dict.fromkeys(("status", "config", "domains"), "look"),
+    "doctor": "doctor",
+    "estimate": "estimate",
+    **dict.fromkeys(("costs", "calls", "batches"), "money"),
+    **dict.fromkeys(("jobs", "teardown"), "student"),
+    "sql": "sql",
+    "preview": "preview",
+    "review": "review",
+    "rebuild": "rebuild",
+    **dict.fromkeys(("report", "export", "import", "purge"), "data"),
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """The commands, each imported from its module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"raft_assets.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, "import_" if cmd_name == "import" else cmd_name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="raft-assets")
 def raft() -> None:
     """Turns folders of documents into fine-tuned, evaluated students.
@@ -33,12 +51,6 @@ def raft() -> None:
       raft report bats --open   open the eval report of a domain
       raft ui                   the Dagster UI on 127.0.0.1
     """
-
-
-LOOKING = (status, config, domains, doctor, report, estimate, costs, calls, batches, jobs, sql)
-DATA = (preview, review, export, import_, rebuild, purge, teardown)
-for command in (run, serve, ui, *LOOKING, *DATA):
-    raft.add_command(command)
 
 
 def main() -> None:

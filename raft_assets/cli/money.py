@@ -20,7 +20,7 @@ from raft_assets.cli.project import chosen_domains
 from raft_assets.errors import DataError
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 SHOWN_CHARACTERS = 60  # of a call in a list
 LINE = 200  # characters, where the output is no terminal

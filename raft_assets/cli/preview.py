@@ -16,7 +16,7 @@ from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, neutralized, parse
 from raft_assets.raft.gates import REASONS
 from raft_assets.raft.searching import Searchable
 from raft_assets.raft.tables import Chunk, QAPair, RaftRow
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 REJECTED_SHOWN = 20

@@ -15,7 +15,9 @@ from raft_assets.errors import RaftError
 from raft_assets.raft.atomic import write_text
 from raft_assets.raft.files import domain_names, refused_folders
 from raft_assets.raft.identity import normalized
-from raft_assets.settings import EMBEDDED_LABEL, Workplace, blob_container
+from raft_assets.settings.blob import CONNECTION, KEY, SAS, blob_place
+from raft_assets.settings.endpoints import EMBEDDED_LABEL
+from raft_assets.settings.workplace import Workplace
 
 
 def enter(workplace: Workplace) -> None:
@@ -36,6 +38,8 @@ def enter(workplace: Workplace) -> None:
     if not (home / "dagster.yaml").exists():
         template = (files("raft_assets") / "dagster.yaml").read_text("utf-8")
         write_text(home / "dagster.yaml", template + _compute_logs(workplace))
+    if key := workplace.environment.get(KEY):
+        os.environ[KEY] = key  # dagster.yaml names it, and Dagster doesn't read `.env`
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["RAFT_PROJECT"] = str(workplace.project)
 
@@ -45,19 +49,15 @@ def _compute_logs(workplace: Workplace) -> str:
 
     A key is read when it is needed, from the environment; it doesn't stand in the file.
     """
-    place = blob_container(workplace.lake)
-    if place is None:
+    place = blob_place("RAFT_LAKE", workplace.lake, workplace.environment)
+    if place is None or any(map(workplace.environment.get, (CONNECTION, SAS))):
         return ""
-    account, container, folder = place
-    account = account or workplace.environment.get("AZURE_STORAGE_ACCOUNT_NAME") or ""
-    if not account or workplace.environment.get("AZURE_STORAGE_CONNECTION_STRING"):
-        return ""
-    keyed = workplace.environment.get("AZURE_STORAGE_ACCOUNT_KEY")
-    sign_in = {"access_key_or_sas_token": {"env": "AZURE_STORAGE_ACCOUNT_KEY"}}
+    keyed = workplace.environment.get(KEY)
+    sign_in = {"access_key_or_sas_token": {"env": KEY}}
     config = {
-        "storage_account": account,
-        "container": container,
-        "prefix": "/".join(filter(None, (folder, "compute_logs"))),
+        "storage_account": place.account,
+        "container": place.container,
+        "prefix": "/".join(filter(None, (place.folder, "compute_logs"))),
         "local_dir": str(workplace.home / "compute_logs"),
         **(sign_in if keyed else {"default_azure_credential": {}}),
     }
@@ -70,7 +70,13 @@ def instance_of(workplace: Workplace) -> Iterator[dg.DagsterInstance]:
     """The project's Dagster instance."""
     enter(workplace)
     logging.getLogger("dagster").setLevel(logging.ERROR)
-    with dg.DagsterInstance.get() as instance:
+    try:
+        instance = dg.DagsterInstance.get()
+    except (dg.DagsterInvalidConfigError, yaml.YAMLError) as error:
+        file = workplace.dagster_home / "dagster.yaml"
+        reason = " ".join(str(error).split())
+        raise RaftError(f"{file} can't be used ({reason}): mend it, or delete it, and it is written anew.") from error
+    with instance:
         yield instance
 
 

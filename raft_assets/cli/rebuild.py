@@ -9,7 +9,7 @@ from raft_assets.cli.project import chosen_domains
 from raft_assets.cli.run import run
 from raft_assets.raft.manifest import read_manifest
 from raft_assets.resources.lake import Lake
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 
 @click.command()

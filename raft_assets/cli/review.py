@@ -10,7 +10,7 @@ from raft_assets.raft.files import REVIEWS_FILE, domain_folder
 from raft_assets.raft.reviews import export_reviews, parse_reviews, read_returned, sampled, store_reviews
 from raft_assets.raft.tables import Chunk, QAPair
 from raft_assets.resources.lake import Lake
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 TOLD = 5  # unknown ids that are named
 

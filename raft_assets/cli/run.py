@@ -28,7 +28,7 @@ from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
 from raft_assets.runs import COMMAND_TAG, PARTITION_TAG, close_killed_runs
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 from raft_assets.student.approval import APPROVAL_VARIABLE, TRAINING
 
 REPORT = "eval_report"
@@ -126,6 +126,7 @@ def run(  # noqa: PLR0917 - click hands options by name
     from raft_assets.definitions import definitions
 
     enter(workplace)
+    Lake(root=workplace.lake).check()
     graph: Graph = definitions().resolve_asset_graph()
     wanted = _wanted(graph, selected)
     with instance_of(workplace) as instance:

@@ -11,7 +11,7 @@ from raft_assets.cli.project import enter
 from raft_assets.embedded.app import EmbeddedSettings
 from raft_assets.embedded.simulation import FAULTS, Simulation
 from raft_assets.errors import SettingsError
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 
 @click.command()

@@ -12,7 +12,7 @@ from rich.text import Text
 from raft_assets.errors import DataError
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.results import ResultsStore
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 SHOWN_ROWS = 100  # in a terminal; --csv and --json give all
 LINE = 200  # characters, where the output is no terminal

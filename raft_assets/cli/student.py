@@ -14,7 +14,8 @@ from raft_assets.calls.store import CallStore
 from raft_assets.cli.project import chosen_domains
 from raft_assets.errors import EndpointError, SettingsError
 from raft_assets.resources.models import Models
-from raft_assets.settings import Role, Workplace
+from raft_assets.settings.endpoints import Role
+from raft_assets.settings.workplace import Workplace
 from raft_assets.student.finetuning import is_ours
 from raft_assets.student.hosted import Hosted
 
@@ -105,7 +106,7 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
 
 def idle_hours(store: CallStore, service: str, hosted: Hosted, now: datetime) -> float:
     """Since when nobody of this project asked the deployment, else since it was made."""
-    asked = store.last_asked(service, hosted.name)
+    asked = store.last_asked(hosted.address or service, hosted.name)
     since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created
     return (now - since).total_seconds() / 3600 if since else 0.0
 

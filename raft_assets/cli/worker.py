@@ -9,7 +9,7 @@ import dagster as dg
 
 from raft_assets.freshness import states
 from raft_assets.runs import claim, materialize
-from raft_assets.settings import Workplace
+from raft_assets.settings.workplace import Workplace
 
 FAILED, BUSY, WAITING = 1, 3, 4
 

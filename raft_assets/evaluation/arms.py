@@ -26,7 +26,7 @@ from raft_assets.raft.tables import (
     RobustnessArm,
     Source,
 )
-from raft_assets.settings import DatasetSettings, EvaluationSettings
+from raft_assets.settings.domain import DatasetSettings, EvaluationSettings
 
 Nearest = Callable[[str, int], Sequence[str]]
 

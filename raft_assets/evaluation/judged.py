@@ -15,7 +15,8 @@ from raft_assets.raft.identity import draw
 from raft_assets.raft.judging import VERDICT_TOKENS, agreed_object
 from raft_assets.raft.prompting import read_prompt
 from raft_assets.raft.tables import Arm, JudgedAnswer, ModelAnswer, Score
-from raft_assets.settings import Endpoint, JudgingSettings, Role
+from raft_assets.settings.domain import JudgingSettings
+from raft_assets.settings.endpoints import Endpoint, Role
 
 JUDGED_ARM: Arm = "main"
 JUDGED_METRICS = {

@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
-import bpe_openai
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +24,7 @@ from raft_assets.raft.identity import chunk_id, normalized
 from raft_assets.raft.readers.content import headings
 from raft_assets.raft.reading import ReadDocument
 from raft_assets.raft.tables import Chunk
-from raft_assets.settings import ChunkSettings
+from raft_assets.settings.domain import ChunkSettings
 
 CHUNKING_VERSION = "4"  # changes whenever the same document and settings give other chunks
 
@@ -93,7 +93,9 @@ def token_count(text: str, tokenizer: str) -> int:
 
 
 @functools.cache
-def _encoding(tokenizer: str) -> bpe_openai.Encoding:
+def _encoding(tokenizer: str) -> Any:
+    import bpe_openai  # here, because it unpacks its vocabularies on import: 0.6 s that most commands don't need
+
     return bpe_openai.get_encoding(tokenizer)
 
 

@@ -11,7 +11,7 @@ from raft_assets.raft.gates import REASONS
 from raft_assets.raft.manifest import Manifest
 from raft_assets.raft.markdown import code, table
 from raft_assets.raft.tables import Chunk, GoldenQuestion, QAPair, QuarantinedFile, RaftRow, SourceDocument
-from raft_assets.settings import EMBEDDED_LABEL
+from raft_assets.settings.endpoints import EMBEDDED_LABEL
 
 CARD_FILE, CARD_RECORD, MANIFEST_FILE = "DATA_CARD.md", "data_card.json", "manifest.json"
 CARD_VERSION = "1"  # changes whenever the same data set gives another card

@@ -17,7 +17,7 @@ from raft_assets.raft.shelf import Shelf
 from raft_assets.raft.similarity import words
 from raft_assets.raft.splits import SplitPlan, assign_splits
 from raft_assets.raft.tables import Chunk, GoldenQuestion, QAPair, RaftRow, Split
-from raft_assets.settings import DatasetSettings
+from raft_assets.settings.domain import DatasetSettings
 
 DATASET_VERSION = "1"  # changes whenever the same pairs, chunks and settings give other rows
 

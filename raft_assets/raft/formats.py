@@ -17,7 +17,7 @@ from raft_assets.errors import DataError
 from raft_assets.raft.contract import parse_answer, render_user
 from raft_assets.raft.prompting import answer_request
 from raft_assets.raft.tables import RaftRow, Split
-from raft_assets.settings import DomainSettings
+from raft_assets.settings.domain import DomainSettings
 
 FORMATS_VERSION = "2"  # changes whenever the same row gives another line
 

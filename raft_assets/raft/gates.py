@@ -22,7 +22,7 @@ from raft_assets.raft.questions import Draft, has_mark, question_kind
 from raft_assets.raft.reviews import Review
 from raft_assets.raft.similarity import content_words, holds_phrase, near_duplicate_pairs, words
 from raft_assets.raft.tables import QAPair
-from raft_assets.settings import QuestionSettings
+from raft_assets.settings.domain import QuestionSettings
 
 GATES_VERSION = "2"  # changes whenever the same draft gets another verdict
 PASS = "pass"

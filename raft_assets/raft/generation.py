@@ -12,7 +12,7 @@ from raft_assets.calls.requests import Answer, Request
 from raft_assets.raft.questions import Draft, answer_request_for, chunks_to_ask, parse_questions, question_request
 from raft_assets.raft.similarity import words
 from raft_assets.raft.tables import Chunk
-from raft_assets.settings import QuestionSettings
+from raft_assets.settings.domain import QuestionSettings
 
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
 CountAccepted = Callable[[Sequence[Draft]], int]

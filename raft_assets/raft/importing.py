@@ -24,7 +24,7 @@ from raft_assets.raft.identity import normalized
 from raft_assets.raft.pairs import WrittenPair
 from raft_assets.raft.readers.cleaning import clean
 from raft_assets.raft.written import Text, checked
-from raft_assets.settings import ChunkSettings, DocumentSettings
+from raft_assets.settings.domain import ChunkSettings, DocumentSettings
 
 Container = Literal["jsonl", "parquet", "arrow"]
 CONTEXTS_FILE = "contexts.jsonl"

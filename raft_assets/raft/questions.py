@@ -15,7 +15,7 @@ from raft_assets.raft.identity import draw
 from raft_assets.raft.prompting import answer_request, read_prompt
 from raft_assets.raft.similarity import words
 from raft_assets.raft.tables import Chunk
-from raft_assets.settings import QuestionSettings
+from raft_assets.settings.domain import QuestionSettings
 
 QUESTIONS_VERSION = "2"  # of the plan and the parser: changes whenever the same replies give other questions
 FEWEST_WORDS = 3  # "Why?" and "How so?" ask nothing on their own

@@ -15,7 +15,7 @@ from raft_assets.errors import DataError
 from raft_assets.raft.identity import draw, short
 from raft_assets.raft.similarity import connected
 from raft_assets.raft.tables import Chunk, QAPair, Split
-from raft_assets.settings import DatasetSettings
+from raft_assets.settings.domain import DatasetSettings
 
 UnitName = Literal["document", "section", "chunk"]
 

@@ -13,7 +13,7 @@ from raft_assets.raft.golden import GOLDEN_VERSION
 from raft_assets.raft.judging import judge_prompts
 from raft_assets.raft.questions import QUESTIONS_VERSION, question_prompts
 from raft_assets.raft.reading import READING_VERSION
-from raft_assets.settings import QuestionSettings
+from raft_assets.settings.domain import QuestionSettings
 
 CODE_VERSIONS: Mapping[str, str] = MappingProxyType(
     {

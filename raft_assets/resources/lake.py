@@ -6,6 +6,7 @@ whole or not at all. The root is a local folder or any fsspec address (`abfs://.
 """
 
 import json
+import socket
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.request import getproxies
 
 import dagster as dg
 import pyarrow as pa
@@ -37,7 +39,8 @@ from raft_assets.raft.tables import (
     Row,
     SourceDocument,
 )
-from raft_assets.settings import storage_options
+from raft_assets.settings.blob import CONNECTION, blob_place, storage_options
+from raft_assets.settings.workplace import Workplace
 
 BLOB_ROLE = "Storage Blob Data Contributor"
 BATCH_ROWS = 5_000  # rows in memory at a time while a table streams
@@ -80,7 +83,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
         """The root with what opens it. Credentials are looked up where they are needed and stand in no resource."""
         try:
             with _explained(self.root):
-                root: UPath = UPath(self.root, **storage_options(self.root))
+                root: UPath = UPath(self.root, **storage_options(self.root, Workplace.load().environment))
         except ImportError as error:
             raise SettingsError(
                 f"The lake {self.root} needs another library ({error}): install raft-assets[azure]."
@@ -109,6 +112,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
 
     def check(self) -> None:
         """Raises SettingsError where the lake can't be written."""
+        _look_up(self.root)
         with _explained(self.root):
             probe = self._root / ".raft-doctor"
             self._publish(probe, lambda file: _write_text(file, "raft doctor looked whether this can be written"))
@@ -271,6 +275,22 @@ def _explained(root: str) -> Iterator[None]:
             f"The lake {root} can't be used ({type(error).__name__}: {reason}). Look whether the container is there, "
             f"and ask for the role {BLOB_ROLE} on it, or set AZURE_STORAGE_CONNECTION_STRING."
         ) from None
+
+
+def _look_up(root: str) -> None:
+    """Raises SettingsError where the storage account has no address: Azure's library would try for 80 s."""
+    environment = Workplace.load().environment
+    place = blob_place("The lake", root, environment)
+    if place is None or environment.get(CONNECTION) or getproxies().get("https"):  # the address is another's to find
+        return
+    host = f"{place.account}.blob.core.windows.net"
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError as error:
+        raise SettingsError(
+            f"The lake {root} can't be used: {host} is not found ({error.strerror}). Look at the account's name in "
+            "RAFT_LAKE, and at the network."
+        ) from error
 
 
 def _is_of_azure(error: BaseException | None) -> bool:

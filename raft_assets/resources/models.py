@@ -30,7 +30,9 @@ from raft_assets.embedded.weights import find_weights
 from raft_assets.embedded.wordpiece import WordPiece
 from raft_assets.raft.chunking import token_count
 from raft_assets.runs import COMMAND_TAG, PROCESS_TAG, this_process
-from raft_assets.settings import DEVELOPER_TIER, Endpoint, ResolvedSettings, Role, Tokenizer, Workplace
+from raft_assets.settings.domain import ResolvedSettings, Tokenizer
+from raft_assets.settings.endpoints import DEVELOPER_TIER, Endpoint, Role
+from raft_assets.settings.workplace import Workplace
 from raft_assets.student.deployment import Deployed
 from raft_assets.student.hosted import StudentHosting
 from raft_assets.student.hosting import AzureHosting

@@ -15,7 +15,8 @@ from raft_assets.calls.requests import Answer, Request
 from raft_assets.errors import EndpointError, NotDeployedError
 from raft_assets.raft.contract import parse_answer
 from raft_assets.raft.prompting import answer_request
-from raft_assets.settings import Endpoint, StudentSettings
+from raft_assets.settings.domain import StudentSettings
+from raft_assets.settings.endpoints import Endpoint
 from raft_assets.student.hosted import STANDS, StudentHosting
 
 EMBEDDED_SKU = "in process, `raft serve` for others"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from raft_assets.calls.sign_in import INSTALL, SignIn
 from raft_assets.errors import EndpointError, SettingsError
 from raft_assets.raft.identity import digest
-from raft_assets.settings import DEPLOYMENT_PREFIX, DEVELOPER_TIER, Endpoint, Hosting
+from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, DEVELOPER_TIER, Endpoint, Hosting
 from raft_assets.student.hosted import (
     FAILED,
     HASH_TAG,

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from raft_assets.errors import SettingsError
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings.endpoints import Endpoint, Role
 
 TABLE = "licences.yaml"
 ACCEPT_VARIABLE = "RAFT_ACCEPT_LICENCE"  # names the teacher's model: a yes to one teacher is no yes to the next

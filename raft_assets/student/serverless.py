@@ -18,7 +18,7 @@ from raft_assets.calls.answers import one_line
 from raft_assets.calls.sign_in import INSTALL, SignIn
 from raft_assets.errors import EndpointError
 from raft_assets.raft.identity import digest
-from raft_assets.settings import Endpoint, Hosting, MLWorkspace
+from raft_assets.settings.endpoints import Endpoint, Hosting, MLWorkspace
 from raft_assets.student.finetuning import FineTuned, TrainingOrder
 from raft_assets.student.hosted import (
     HASH_TAG,

@@ -6,7 +6,7 @@ It checks what it is sent against the official schema, and can be told to fail a
 import json
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,6 +18,7 @@ from raft_assets_tests.azure.contracts import breaches
 
 SUBSCRIPTION, GROUP, ACCOUNT = "11111111-2222-3333-4444-555555555555", "rg-raft", "raft-openai"
 KIND = "Microsoft.CognitiveServices/accounts/deployments"
+MADE_BEFORE = timedelta(hours=2)  # what is hosted was made so long ago, by its own record: it may count as idle
 TURNS_UNTIL_MADE = 1  # looks at a new deployment that find it unfinished
 
 
@@ -117,7 +118,7 @@ class Management:
             return _error(400, "InsufficientQuota", f"The capacity is above the quota of {self.quota}.")
         self._looks[name] = 0
         wanted["properties"]["provisioningState"] = "Creating"
-        wanted["systemData"] = {"createdAt": datetime.now(UTC).isoformat()}
+        wanted["systemData"] = {"createdAt": (datetime.now(UTC) - MADE_BEFORE).isoformat()}
         made = name not in self.deployments
         self.deployments[name] = wanted
         return JSONResponse(self._shown(name), 201 if made else 200)

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from raft_assets_tests.azure.contracts import breaches
-from raft_assets_tests.azure.management import GROUP, SUBSCRIPTION
+from raft_assets_tests.azure.management import GROUP, MADE_BEFORE, SUBSCRIPTION
 
 WORKSPACE, REGION, STORE = "ws-raft", "swedencentral", "workspaceblobstore"
 ML_CONTAINER = "azureml"  # of the workspace, in its storage account
@@ -121,7 +121,7 @@ class MachineLearning:
             return _error(400, "InvalidRequestContent", "; ".join(wrong))
         self.puts.append(kind)
         self.made[kind, name] = body
-        body["systemData"] = {"createdAt": datetime.now(UTC).isoformat()}
+        body["systemData"] = {"createdAt": (datetime.now(UTC) - MADE_BEFORE).isoformat()}
         if kind == "jobs":
             body["properties"]["status"] = "Running"
             self.trained[name] = await self._train(body["properties"])

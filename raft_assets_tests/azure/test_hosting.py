@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from raft_assets.errors import EndpointError, RaftError, SettingsError
-from raft_assets.settings import Endpoint, Environment, Hosting, Role
+from raft_assets.settings.endpoints import Endpoint, Hosting, Role
+from raft_assets.settings.environment import Environment
 from raft_assets.student.hosting import AzureHosting, deployment_name
 from raft_assets_tests.azure import contracts
 from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud

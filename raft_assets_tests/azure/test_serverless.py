@@ -65,6 +65,8 @@ def test_everything_is_found_again_and_nothing_is_submitted_twice(azure: Cloud, 
 
 def test_teardown_deletes_the_endpoint(azure: Cloud, project: Project) -> None:
     assert "Succeeded" in project.raft_here("status", variables={"COLUMNS": "200"}).stdout
+    kept = project.raft_here("teardown", "--idle", "1")  # made long ago, asked a minute ago
+    assert kept.stdout == "No deployment of raft-assets is to go.\n"
     gone = project.raft_here("teardown", SMALL)
     assert gone.stdout == f"{endpoint_name(SMALL)} ({SMALL}): deleted\n"
     assert not [name for kind, name in azure.studio.made if kind == "serverlessEndpoints"]

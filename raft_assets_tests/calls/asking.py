@@ -11,7 +11,7 @@ from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
 from raft_assets.calls.limits import Limiter
 from raft_assets.calls.store import CallStore
-from raft_assets.settings import Endpoint, Limits, Role
+from raft_assets.settings.endpoints import Endpoint, Limits, Role
 from raft_assets_tests.calls.conftest import ask_about
 
 if __name__ == "__main__":

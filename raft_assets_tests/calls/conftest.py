@@ -15,7 +15,7 @@ from raft_assets.calls.engine import Caller
 from raft_assets.calls.limits import Limiter
 from raft_assets.calls.requests import Request
 from raft_assets.calls.store import CallStore
-from raft_assets.settings import Endpoint, Limits, Role
+from raft_assets.settings.endpoints import Endpoint, Limits, Role
 from raft_assets_tests.calls.service import Service
 
 CANARY = "sk-canary-3f9a77c1"  # a key that must be seen by the service and nowhere else

@@ -11,7 +11,7 @@ from raft_assets.calls.budget import Budget, BudgetReachedError
 from raft_assets.calls.prices import PRICES_FILE, Price, PriceList
 from raft_assets.calls.store import CallStore
 from raft_assets.errors import EndpointError, SettingsError
-from raft_assets.settings import Budgets, Workplace
+from raft_assets.settings.workplace import Budgets, Workplace
 from raft_assets_tests.calls.conftest import MakeCaller, ask_about
 from raft_assets_tests.calls.service import Service
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from raft_assets.calls.budget import Budget, BudgetReachedError
 from raft_assets.calls.prices import Price, PriceList
 from raft_assets.calls.store import CallStore
-from raft_assets.settings import Budgets
+from raft_assets.settings.workplace import Budgets
 
 folder, hold = Path(sys.argv[1]), len(sys.argv) > 2
 price = Price(0.0, 0.0, 10_000.0, None, "a cent a token")

@@ -17,7 +17,7 @@ from raft_assets.calls.engine import Caller
 from raft_assets.calls.limits import Limiter
 from raft_assets.calls.store import CallStore
 from raft_assets.errors import EndpointError
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets_tests.azure.identity import Identity, serving
 from raft_assets_tests.calls.conftest import CANARY, ask_about
 from raft_assets_tests.calls.service import Seen, Service

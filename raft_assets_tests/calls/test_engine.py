@@ -26,7 +26,7 @@ from raft_assets.calls.limits import Limiter
 from raft_assets.calls.requests import Progress, Request, Tally, Usage
 from raft_assets.calls.store import CallStore
 from raft_assets.errors import EndpointError, RaftError
-from raft_assets.settings import Endpoint, Limits, Role
+from raft_assets.settings.endpoints import Endpoint, Limits, Role
 from raft_assets_tests.calls.conftest import CANARY, Clock, MakeCaller, ask_about
 from raft_assets_tests.calls.service import Reply, Service, chat, completion, error, vector
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from raft_assets.calls.keys import call_key, canonical, embedding_key
 from raft_assets.calls.requests import Request
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings.endpoints import Endpoint, Role
 
 ENDPOINT = Endpoint(Role.TEACHER, "openai", "gpt", "http://service/v1", SecretStr("sk-1"), "2026-01-01")
 BODY = {"messages": [{"role": "user", "content": "why?"}], "max_completion_tokens": 50, "temperature": 0.5}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.calls.limits import Limiter
-from raft_assets.settings import Limits
+from raft_assets.settings.endpoints import Limits
 from raft_assets_tests.calls.virtual import Endpoint, VirtualLoop, run_virtually
 
 MOST_REJECTED, MOST_TIME = 0.05, 1.15  # share of calls, and of the time that latency and limits set

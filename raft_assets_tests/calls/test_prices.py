@@ -7,7 +7,7 @@ import pytest
 from raft_assets.calls.prices import FREE, PRICES_FILE, PriceList
 from raft_assets.calls.requests import Usage
 from raft_assets.errors import SettingsError
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings.endpoints import Endpoint, Role
 
 OPENAI = "https://api.openai.com/v1"
 USAGE = Usage(input_tokens=1_000_000, cached_tokens=400_000, output_tokens=500_000)

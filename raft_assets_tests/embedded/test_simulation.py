@@ -20,7 +20,7 @@ from raft_assets.embedded.app import create_app
 from raft_assets.embedded.simulation import FAULTS, Simulated, Simulation
 from raft_assets.errors import SettingsError
 from raft_assets.raft.contract import render_messages
-from raft_assets.settings import Endpoint, Limits, Role
+from raft_assets.settings.endpoints import Endpoint, Limits, Role
 from raft_assets_tests.embedded.provider import settings_of
 
 TEACHER = "embedded-teacher"

@@ -7,7 +7,7 @@ from raft_assets.calls.requests import Answer, Usage
 from raft_assets.evaluation.arms import Item, items, model_answer, recall_at_k, request
 from raft_assets.raft.contract import ABSTENTION, BEGIN_QUOTE, CLOSED_BOOK_INSTRUCTIONS, END_QUOTE, INSTRUCTIONS
 from raft_assets.raft.tables import Chunk, GoldenQuestion, RaftRow
-from raft_assets.settings import DatasetSettings, EvaluationSettings
+from raft_assets.settings.domain import DatasetSettings, EvaluationSettings
 
 TOPICS = ["cranes", "ferries", "pilots", "tides", "customs", "fishing", "cargo", "ropes", "storms", "lamps"]
 TEXTS = {

@@ -16,7 +16,8 @@ from raft_assets.evaluation.judged import (
 )
 from raft_assets.evaluation.summary import pair
 from raft_assets.raft.tables import JudgedAnswer
-from raft_assets.settings import Endpoint, JudgingSettings, Role
+from raft_assets.settings.domain import JudgingSettings
+from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets_tests.evaluation.builders import both
 
 GOOD = Judgement(score=4, reason="it does")

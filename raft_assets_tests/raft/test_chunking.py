@@ -11,7 +11,7 @@ from raft_assets.raft.chunking import chunk_document, token_count, too_long
 from raft_assets.raft.readers.content import Section, sections_of
 from raft_assets.raft.reading import PAGE_SEPARATOR, ReadDocument
 from raft_assets.raft.tables import Chunk, SourceDocument
-from raft_assets.settings import ChunkSettings
+from raft_assets.settings.domain import ChunkSettings
 
 SENTENCE = "The noctule leaves its roost early in the evening and hunts high above the lake for beetles and moths. "
 

@@ -16,7 +16,7 @@ from raft_assets.raft.contract import ABSTAINING_ANSWER, ABSTENTION
 from raft_assets.raft.dataset import Assembly, LeakCheck, LeaksError, assemble, without_leaks
 from raft_assets.raft.similarity import holds_phrase
 from raft_assets.raft.tables import Chunk, GoldenQuestion, QAPair, RaftRow
-from raft_assets.settings import ChunkSettings, DatasetSettings
+from raft_assets.settings.domain import ChunkSettings, DatasetSettings
 from raft_assets_tests.raft.builders import a_chunk, a_corpus, a_golden_question, a_pair, pairs_of, prose
 from raft_assets_tests.raft.test_chunking import markdown
 

@@ -22,7 +22,7 @@ from raft_assets.raft.contract import ABSTAINING_ANSWER, CONTRACT_PARTS
 from raft_assets.raft.formats import Container, Form, TrainingStats, export, training_lines, training_stats
 from raft_assets.raft.prompting import answer_request
 from raft_assets.raft.tables import RaftRow, Split
-from raft_assets.settings import DomainSettings, PromptSettings, StudentSettings, TrainingFileSettings
+from raft_assets.settings.domain import DomainSettings, PromptSettings, StudentSettings, TrainingFileSettings
 
 O200K = partial(token_count, tokenizer="o200k_base")
 CHAT, COMPLETION = (DomainSettings(student=StudentSettings(format=form)) for form in ("chat", "completion"))

@@ -19,7 +19,7 @@ from raft_assets.raft.identity import question_id
 from raft_assets.raft.questions import Draft
 from raft_assets.raft.retrieval import Index, Ranks
 from raft_assets.raft.tables import QAPair
-from raft_assets.settings import QuestionSettings
+from raft_assets.settings.domain import QuestionSettings
 from raft_assets_tests.raft.builders import a_chunk
 
 SOUND = "sound"

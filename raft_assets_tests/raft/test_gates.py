@@ -13,7 +13,7 @@ from raft_assets.raft.identity import question_id
 from raft_assets.raft.questions import Draft
 from raft_assets.raft.reviews import Review
 from raft_assets.raft.tables import QAPair
-from raft_assets.settings import QuestionSettings
+from raft_assets.settings.domain import QuestionSettings
 from raft_assets_tests.raft.builders import a_chunk, an_answer
 
 EATS = "Vampire bats eat blood and nothing else."

@@ -14,7 +14,7 @@ from raft_assets.raft.generation import draft_pairs
 from raft_assets.raft.identity import digest
 from raft_assets.raft.questions import Draft
 from raft_assets.raft.tables import Chunk
-from raft_assets.settings import QuestionSettings
+from raft_assets.settings.domain import QuestionSettings
 from raft_assets_tests.raft.builders import a_chunk, an_answer
 
 TWO_PLACES = ("first", "second", "third", "fourth", "fifth")

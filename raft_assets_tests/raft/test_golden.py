@@ -12,7 +12,7 @@ from raft_assets.raft.files import QUESTIONS_FILE, list_documents
 from raft_assets.raft.golden import WrittenQuestion, parse_questions, resolve_golden
 from raft_assets.raft.reading import ReadDocument, read_documents
 from raft_assets.raft.tables import GoldenQuestion
-from raft_assets.settings import ChunkSettings
+from raft_assets.settings.domain import ChunkSettings
 from raft_assets_tests.raft.conftest import SHIPPED_DATA
 
 GOOD: dict[str, Any] = {

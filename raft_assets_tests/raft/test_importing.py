@@ -16,7 +16,7 @@ from raft_assets.raft.files import list_documents
 from raft_assets.raft.importing import Container, import_dataset
 from raft_assets.raft.pairs import parse_pairs
 from raft_assets.raft.reading import ReadDocument, read_document
-from raft_assets.settings import ChunkSettings
+from raft_assets.settings.domain import ChunkSettings
 from raft_assets_tests.raft.builders import an_answer, prose
 
 CONTEXTS = [f"Passage {number}. {prose(str(number), length=10 + 15 * number)}." for number in range(5)]

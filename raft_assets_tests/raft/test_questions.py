@@ -23,7 +23,7 @@ from raft_assets.raft.questions import (
     question_request,
 )
 from raft_assets.raft.tables import Chunk
-from raft_assets.settings import QuestionSettings
+from raft_assets.settings.domain import QuestionSettings
 from raft_assets_tests.raft.builders import a_chunk, a_corpus
 
 EATS, SLEEPS = "What does a vampire bat eat?", "Where do fruit bats sleep?"

@@ -10,7 +10,7 @@ from raft_assets.errors import DataError
 from raft_assets.raft.kinship import kin_groups
 from raft_assets.raft.splits import SplitPlan, assign_splits
 from raft_assets.raft.tables import Chunk, QAPair
-from raft_assets.settings import DatasetSettings
+from raft_assets.settings.domain import DatasetSettings
 from raft_assets_tests.raft.builders import a_chunk, a_corpus, a_pair, pairs_of, prose
 
 SMALL = DatasetSettings(min_eval_rows=4, min_valid_rows=2)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.errors import DataError, RaftError, SettingsError
+from raft_assets.errors import DataError, SettingsError
 from raft_assets.raft.tables import Chunk, QuarantinedFile, Row
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.results import ResultsStore
-from raft_assets.settings import blob_container
+from raft_assets.settings.blob import BlobPlace, blob_place, storage_options
+from raft_assets.settings.environment import Environment
+from raft_assets.settings.workplace import Workplace
 from raft_assets_tests.azure.blob import CONTAINER, KEY, storage_account
 
 DOMAIN = "harbor's handbook, 100 %"
@@ -112,17 +114,67 @@ def test_a_lake_that_cannot_be_used_is_one_sentence_without_a_secret(
 @pytest.mark.parametrize(
     ("address", "place"),
     [
-        ("abfs://lake@mine.dfs.core.windows.net/a/b", ("mine", "lake", "a/b")),
-        ("az://lake/a", ("", "lake", "a")),
-        ("abfs://lake", ("", "lake", "")),
+        ("abfs://lake@mine.dfs.core.windows.net/a/b", BlobPlace("mine", "lake", "a/b")),
+        ("az://lake/a", BlobPlace("other", "lake", "a")),
+        ("abfs://lake", BlobPlace("other", "lake", "")),
         ("/mnt/lake", None),
         ("s3://bucket/a", None),
     ],
 )
-def test_an_address_on_azure_names_account_container_and_folder(address: str, place: object) -> None:
-    assert blob_container(address) == place
+def test_an_address_on_azure_names_account_container_and_folder(address: str, place: BlobPlace | None) -> None:
+    variables = {} if place is None or place.account == "mine" else {"AZURE_STORAGE_ACCOUNT_NAME": "other"}
+    assert blob_place("RAFT_LAKE", address, Environment(process=variables, files={})) == place
 
 
-def test_an_address_without_a_container_is_told() -> None:
-    with pytest.raises(RaftError, match="allowed is abfs://container@account"):
-        blob_container("abfs:///folder")
+SECRET = "canary-of-an-address"
+
+
+@pytest.mark.parametrize(
+    ("address", "variables", "told"),
+    [
+        ("abfs:///folder", {}, "allowed is abfs://container@account"),
+        ("az://lake/a", {}, "names no storage account"),
+        # a shared access signature, and a password: an address is shown in tables and reports
+        (f"abfs://lake@mine.dfs.core.windows.net/a?sig={SECRET}", {}, "holds a query or a password"),
+        (f"s3://me:{SECRET}@bucket/a", {}, "holds a query or a password"),
+        # what would write into another account than the address names
+        (
+            "abfs://lake@mine.dfs.core.windows.net/a",
+            {"AZURE_STORAGE_ACCOUNT_NAME": "other"},
+            "RAFT_LAKE names mine and AZURE_STORAGE_ACCOUNT_NAME names other",
+        ),
+        (
+            "abfs://lake@mine.dfs.core.windows.net/a",
+            {"AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint=https://other.blob.core.windows.net;sas={SECRET}"},
+            "RAFT_LAKE names mine and AZURE_STORAGE_CONNECTION_STRING names other",
+        ),
+        ("az://lake", {"AZURE_STORAGE_CONNECTION_STRING": SECRET}, "is no connection string"),
+    ],
+)
+@pytest.mark.parametrize("name", ["RAFT_LAKE", "RAFT_CALLS"])
+def test_an_address_that_cannot_be_meant_is_told_before_anything_is_opened(
+    name: str, address: str, variables: dict[str, str], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=told.replace("RAFT_LAKE", name)) as error:
+        Workplace.load(tmp_path, {name: address} | variables)
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("scheme", ["abfs", "abfss", "az"])
+def test_the_schemes_of_azure_blob_are_one(scheme: str, tmp_path: Path) -> None:
+    address = f"{scheme}://lake@mine.dfs.core.windows.net/a"
+    assert Workplace.load(tmp_path, {"RAFT_LAKE": address}).lake == "abfs://lake@mine.dfs.core.windows.net/a"
+
+
+def test_a_mistyped_account_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingsError, match=r"mine\.blob\.core\.windows\.net is not found"):
+        Lake(root="abfs://lake@no--account--of--mine.dfs.core.windows.net/a").check()
+
+
+def test_credentials_open_an_address_from_where_the_user_keeps_them() -> None:
+    environment = Environment(process={}, files={"AZURE_STORAGE_SAS_TOKEN": "sig=1"})
+    options = storage_options("abfs://lake@mine.dfs.core.windows.net/a", environment)
+    assert options == {"anon": False, "account_name": "mine", "sas_token": "sig=1"}
+    assert storage_options("/mnt/lake", environment) == {}

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 
 from raft_assets.calls.clients import open_client
 from raft_assets.errors import EndpointError
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.student.finetuning import (
     Checkpoint,
     FineTuned,

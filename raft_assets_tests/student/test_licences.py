@@ -6,7 +6,7 @@ import pytest
 
 from raft_assets.errors import SettingsError
 from raft_assets.resources.models import Models
-from raft_assets.settings import Endpoint, Role
+from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.student.licences import check_licence, licence_problem
 from raft_assets_tests.harness import Project
 

@@ -55,7 +55,8 @@ from raft_assets.raft.versions import CODE_VERSIONS
 from raft_assets.rebuilding import manifest_of
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
-from raft_assets.settings import DatasetSettings, Role
+from raft_assets.settings.domain import DatasetSettings
+from raft_assets.settings.endpoints import Role
 
 EVIDENCE_SPEC = dg.AssetCheckSpec(
     "evidence_was_found", asset="golden_questions", description="Every evidence string stands in its document."

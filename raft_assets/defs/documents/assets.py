@@ -16,7 +16,7 @@ from raft_assets.raft.subjects import likeness_by
 from raft_assets.raft.tables import Chunk, ChunkEmbedding, QuarantinedFile, SourceDocument
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
-from raft_assets.settings import Role
+from raft_assets.settings.endpoints import Role
 
 READ_SPEC = dg.AssetCheckSpec(
     "every_file_was_read", asset="source_documents", description="No file stands in quarantine."

@@ -38,7 +38,7 @@ from raft_assets.raft.tables import (
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore, RunRecord
-from raft_assets.settings import Role
+from raft_assets.settings.endpoints import Role
 from raft_assets.student.deployment import READY_WITHIN_S, Deployed, see_to, smoke_test
 
 EVALUATED: tuple[Evaluated, ...] = ("baseline", "student")

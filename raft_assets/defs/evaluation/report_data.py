@@ -18,7 +18,8 @@ from raft_assets.raft.tables import Chunk, JudgedAnswer, ModelAnswer, QAPair, Qu
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.resources.results import ResultsStore
-from raft_assets.settings import Role, dotted
+from raft_assets.settings.domain import dotted
+from raft_assets.settings.endpoints import Role
 
 REJECTED_PER_REASON = 4
 ROWS_PER_KIND = 2  # of a split, with and without the oracle

@@ -18,7 +18,7 @@ from raft_assets.progress import log_events
 from raft_assets.raft.identity import digest
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
-from raft_assets.settings import Role
+from raft_assets.settings.endpoints import Role
 from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, TRAINING, TrainingBill
 from raft_assets.student.deployment import READY_WITHIN_S, deploy, smoke_test
 from raft_assets.student.finetuning import LEAST_ROWS, FineTuned, TrainingOrder, fine_tune, own_model

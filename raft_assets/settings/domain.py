@@ -1,0 +1,354 @@
+"""Settings that determine data, typed, with unit, default and bounds.
+
+They come from a preset (`presets/*.yaml`) and a domain's `domain.yaml`, over the defaults below, and a change makes
+what depends on it stale.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from raft_assets.errors import SettingsError
+from raft_assets.raft.contract import CONTRACT_PARTS
+from raft_assets.raft.tables import Arm
+
+Tokenizer = Literal["o200k_base", "cl100k_base", "wordpiece"]  # of OpenAI's models, and of the embedded provider's
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are errors, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DocumentSettings(Section):
+    """What is read."""
+
+    max_file_mb: Annotated[int, Field(ge=1, le=2000)] = Field(
+        default=50, description="larger files are quarantined, MB"
+    )
+
+
+class ChunkSettings(Section):
+    """How documents are cut."""
+
+    tokenizer: Literal["o200k_base", "cl100k_base"] = Field(
+        default="o200k_base", description="what counts tokens; o200k is that of GPT-4o and later"
+    )
+    chunk_size: Annotated[int, Field(ge=16, le=8000)] = Field(
+        default=160, description="hard maximum of a chunk, tokens"
+    )
+    chunk_overlap: Annotated[int, Field(ge=0, le=4000)] = Field(
+        default=0,
+        description="tokens that neighbouring chunks share, at most; chunks that share text share a split, and golden "
+        "evidence then holds out its whole section",
+    )
+    min_chunk_tokens: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=24, description="smaller pieces join a neighbour, tokens"
+    )
+    boundaries: Literal["structure", "semantic"] = Field(
+        default="structure",
+        description="cut by the document's structure, the same on every machine, or where the subject changes, "
+        "by the EMBEDDING role's vectors",
+    )
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> "ChunkSettings":
+        if 2 * self.chunk_overlap > self.chunk_size or self.min_chunk_tokens > self.chunk_size:
+            raise ValueError("chunk_overlap must be at most half of chunk_size, min_chunk_tokens at most chunk_size")
+        return self
+
+
+class QuestionSettings(Section):
+    """What the teacher is asked, and what a pair must pass."""
+
+    style: Literal["general", "llama"] = Field(
+        default="general", description="folder of raft/prompts; llama: one message with an example, for Llama's family"
+    )
+    questions_per_chunk: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=4, description="questions asked of every chunk; 0: the teacher is asked nothing"
+    )
+    target_pairs: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="stop evenly at this many accepted pairs; null: all chunks"
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=None, description="of the teacher; null: the service's default"
+    )
+    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(
+        default=1024, description="room for an answer, tokens"
+    )
+    min_support: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.6, description="share of the answer's content words that the oracle document must hold"
+    )
+    retrieval_top_k: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=5, description="the question must bring its chunk back among so many nearest ones; 0: gate off"
+    )
+    near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(
+        default=0.85, description="Jaccard similarity of two questions that counts as the same"
+    )
+
+
+class DatasetSettings(Section):
+    """RAFT rows and splits (arXiv 2403.10131, section 3)."""
+
+    distractors: Annotated[int, Field(ge=0, le=50)] = Field(default=3, description="distractor documents per row")
+    distractor_kind: Literal["random", "hard"] = Field(
+        default="random", description="random, or nearest chunks by embedding"
+    )
+    p: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.8, description="share of train and valid rows that keep their oracle document"
+    )
+    without_oracle: Literal["abstain", "answer"] = Field(
+        default="abstain", description="what rows without their oracle document teach"
+    )
+    eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.25, description="share of rows for evaluation")
+    valid_share: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.1, description="share of rows for validation")
+    min_eval_rows: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="a coarser split unit is taken only if evaluation gets so many rows"
+    )
+    min_valid_rows: Annotated[int, Field(ge=0)] = Field(
+        default=10, description="a coarser split unit is taken only if validation gets so many rows"
+    )
+    near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(
+        default=0.8, description="Jaccard similarity of two chunks that share a split"
+    )
+    seed: int = Field(default=0, description="of every draw")
+
+    @model_validator(mode="after")
+    def _shares_leave_training(self) -> "DatasetSettings":
+        if self.eval_share + self.valid_share >= 1:
+            raise ValueError("eval_share and valid_share together must be below 1")
+        return self
+
+
+class TrainingSettings(Section):
+    """The student's fine-tuning."""
+
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = Field(
+        default="auto", description="passes over the training file"
+    )
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        default="auto", description="rows per step"
+    )
+    checkpoint: Literal["last", "best"] = Field(
+        default="last",
+        description="which of the job's models is the student: the last, or that of the least validation loss",
+    )
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = Field(
+        default="auto", description="of the service's default"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(default=0, description="of the training job")
+
+
+class StudentSettings(Section):
+    """How the student is spoken to, in training and in evaluation."""
+
+    format: Literal["chat", "completion"] = Field(
+        default="chat", description="of the training files and of the prompts"
+    )
+    finetuned_model: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="a model or deployment of yours that is already fine-tuned: it is evaluated, nothing is trained or "
+        "deployed",
+    )
+
+
+class PromptSettings(Section):
+    """What teacher, baseline and student are told before the documents, all three in the same words."""
+
+    instructions: str | None = Field(
+        default=None, description="the system prompt; null: the prompt contract's own instructions"
+    )
+
+    @model_validator(mode="after")
+    def _tells_the_contract(self) -> "PromptSettings":
+        told = self.instructions
+        missing = [part for part in CONTRACT_PARTS if told is not None and part not in told]
+        if missing:
+            raise ValueError(
+                "instructions must tell the form in which answers are read; "
+                f"what is not in them: {', '.join(map(repr, missing))}"
+            )
+        if told and "<DOCUMENT>" in told:
+            raise ValueError("instructions must not hold <DOCUMENT>, with which the documents begin")
+        return self
+
+
+class TrainingFileSettings(Section):
+    """How the student's training files are written."""
+
+    answer_weight: Literal[1] | None = Field(
+        default=None, description="`weight` of an assistant message that answers, chat only; null: not written"
+    )
+    abstention_weight: Literal[0, 1] | None = Field(
+        default=None, description="`weight` of one that abstains, chat only; 0: shown, but not trained on"
+    )
+    bom: Literal["auto"] | bool = Field(
+        default="auto", description="UTF-8 byte order mark; auto: where the student's service wants one (Azure)"
+    )
+    tokenizer: Literal["auto"] | Tokenizer = Field(
+        default="auto",
+        description="what counts a row's tokens; auto: the student's own, or the nearest that is offline",
+    )
+    context_tokens: Annotated[int, Field(ge=256, le=2_000_000)] = Field(
+        default=65_536,
+        description="longest row that the student's training takes, tokens; the default is that of GPT-4o and 4.1",
+    )
+    too_long: Literal["error", "drop"] = Field(
+        default="error", description="what longer rows do: fail training_files, or be left out and counted"
+    )
+
+
+class EvaluationSettings(Section):
+    """What baseline and student are asked."""
+
+    arms: tuple[Arm, ...] = Field(
+        default=("main", "retrieved", "distractors_only", "closed_book"),
+        min_length=1,
+        description="what the model is shown",
+    )
+    top_k: Annotated[int, Field(ge=1, le=50)] = Field(default=4, description="documents of the retrieved arm")
+    robustness_rows: Annotated[int, Field(ge=0)] = Field(
+        default=30,
+        description="questions asked again among 1, 3, 5 and 10 distractors, random ones and hard ones; 0: none",
+    )
+    max_rows: Annotated[int, Field(ge=1)] | None = Field(default=None, description="generated rows per arm; null: all")
+    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(
+        default=1024, description="room for an answer, tokens"
+    )
+
+    @model_validator(mode="after")
+    def _main_arm_stays(self) -> "EvaluationSettings":
+        if "main" not in self.arms:
+            raise ValueError("arms must hold main: the verdict rests on it")
+        return self
+
+
+JudgedMetric = Literal["groundedness", "relevance", "coherence", "fluency", "similarity"]
+
+
+class JudgingSettings(Section):
+    """What the judge rates in the answers of baseline and student, where one is configured."""
+
+    metrics: tuple[JudgedMetric, ...] = Field(
+        default=("groundedness", "relevance", "coherence", "fluency", "similarity"), description="a call each"
+    )
+    max_questions: Annotated[int, Field(ge=0)] = Field(
+        default=100, description="questions of the main arm whose answers are judged, a stable sample; 0: none"
+    )
+    repeated_questions: Annotated[int, Field(ge=0)] = Field(
+        default=20, description="of these, how many are judged twice, which tells how far the judge agrees with itself"
+    )
+
+
+class VerdictSettings(Section):
+    """How sure a verdict has to be."""
+
+    bootstrap_draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
+        default=10_000, description="resamples behind an interval"
+    )
+
+
+class DomainSettings(Section):
+    """Everything that determines a domain's data, but for the roles' models."""
+
+    version: Literal[1] = Field(default=1, description="of the preset's format")
+    documents: DocumentSettings = DocumentSettings()
+    chunks: ChunkSettings = ChunkSettings()
+    prompt: PromptSettings = PromptSettings()
+    questions: QuestionSettings = QuestionSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    student: StudentSettings = StudentSettings()
+    training_files: TrainingFileSettings = TrainingFileSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    judging: JudgingSettings = JudgingSettings()
+    verdict: VerdictSettings = VerdictSettings()
+
+    @model_validator(mode="after")
+    def _weights_can_be_written(self) -> "DomainSettings":
+        weights = (self.training_files.answer_weight, self.training_files.abstention_weight)
+        if self.student.format == "completion" and weights != (None, None):
+            raise ValueError("training_files.answer_weight and abstention_weight must be null: only chat has weights")
+        return self
+
+
+@dataclass(frozen=True)
+class ResolvedSettings:
+    """A domain's settings and, per dotted name, where each value comes from."""
+
+    preset: str
+    values: DomainSettings
+    sources: Mapping[str, str]
+
+
+def dotted(settings: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a settings model with its dotted name."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, Section):
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def check_layer(name: str, layer: Mapping[str, Any]) -> None:
+    for section, content in layer.items():
+        if section in DomainSettings.model_fields and section != "version" and not isinstance(content, dict):
+            raise SettingsError(f"{name}: {section} is {content!r}; allowed are names and values below it.")
+    validated(name, layer, only_unknown=True)
+
+
+def validated(name: str, values: Mapping[str, Any], *, only_unknown: bool = False) -> DomainSettings:
+    """The settings of the values; raises SettingsError.
+
+    `only_unknown`: of a single layer, misspelt names are told with the layer that holds them; values are judged after
+    merging.
+    """
+    try:
+        return DomainSettings.model_validate(values)
+    except ValidationError as error:
+        for problem in error.errors():
+            if only_unknown and problem["type"] != "extra_forbidden":
+                continue
+            where = ".".join(
+                str(part)
+                for part in problem["loc"]
+                if not str(part).startswith(("literal", "constrained", "int", "function"))
+            )
+            raise SettingsError(
+                f"{name}: {where or 'settings'} is {_shown(problem['input'])}. {_allowed(problem, where)}"
+            ) from error
+    return DomainSettings()
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+
+
+def _allowed(problem: Mapping[str, Any], where: str) -> str:
+    if problem["type"] != "extra_forbidden":
+        return f"Allowed: {problem['msg'].removeprefix('Value error, ').removeprefix('Input ').strip()}."
+    *parents, _ = where.split(".")
+    section: Any = DomainSettings
+    for parent in parents:
+        section = section.model_fields[parent].annotation
+    return f"There is no such setting; known there: {', '.join(section.model_fields)}."
+
+
+def merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            merge(target[key], value)
+        else:
+            target[key] = dict(value) if isinstance(value, dict) else value
+
+
+def dotted_names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from dotted_names(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"

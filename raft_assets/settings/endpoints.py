@@ -1,0 +1,129 @@
+"""The five roles, the models and services that answer for them, and where a student is hosted."""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import SecretStr
+
+from raft_assets.settings.domain import Tokenizer
+
+EMBEDDED_MODELS = {
+    "TEACHER": "embedded-teacher",
+    "EMBEDDING": "embedded-encoder",
+    "BASELINE": "embedded-reader",
+    "STUDENT": "embedded-reader",
+}
+EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, no language model"
+EMBEDDED_CEILING = 2  # calls at once: the embedded provider computes on this machine's cores
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+DEPLOYMENT_PREFIX = "raft-"  # of the deployments that this product makes
+DEVELOPER_TIER = "DeveloperTier"  # of Azure: no hosting cost, no promises, and an end after 24 h
+_FAMILY = re.compile(r"gpt|o\d|llama|mistral|mixtral|ministral|phi|qwen|gemma|gemini|claude|deepseek|falcon|command")
+_OF_CL100K = re.compile(r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)")  # GPT-4o and what came later have another vocabulary
+
+
+class Role(StrEnum):
+    """What a model is used for."""
+
+    TEACHER = "TEACHER"
+    EMBEDDING = "EMBEDDING"
+    BASELINE = "BASELINE"
+    STUDENT = "STUDENT"
+    JUDGE = "JUDGE"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How fast a role's model may be asked; None: found out from the service's headers, or unlimited."""
+
+    ceiling: int = 256  # calls at once
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model and the service that answers for it. Equal `service` and `model` mean: equal request, equal answer."""
+
+    role: Role
+    provider: Literal["embedded", "openai", "azure", "azureml"]
+    model: str
+    base_url: str = ""
+    api_key: SecretStr | None = field(default=None, repr=False)
+    api_version: str | None = None
+    known_as: str = ""  # the model behind a deployment whose name doesn't tell, from <ROLE>_MODEL
+    limits: Limits = Limits()
+    batch: bool = False  # asked through the service's Batch API: half the price, answered within a day
+
+    @property
+    def base_model(self) -> str:
+        """The model as price lists, tokenizers and licences name it."""
+        return self.known_as or self.model
+
+    @property
+    def plain_model(self) -> str:
+        """The model's name without publisher and case: `meta-llama/Meta-Llama-3.1-8B` is llama-3.1-8b."""
+        return self.base_model.lower().rpartition("/")[2].removeprefix("meta-")
+
+    @property
+    def family(self) -> str:
+        """What kin the model is, such as `gpt` or `llama`; empty where its name doesn't tell."""
+        found = _FAMILY.match(self.plain_model)
+        return "" if found is None else "gpt" if re.fullmatch(r"o\d", found[0]) else found[0]
+
+    @property
+    def service(self) -> str:
+        """Identity of the service in call keys and data versions: address without credentials, or `embedded`."""
+        return self.provider if self.provider == "embedded" else self.base_url.rstrip("/")
+
+    @property
+    def is_free(self) -> bool:
+        """Whether calls cost nothing: only the embedded provider is known to."""
+        return self.provider == "embedded"
+
+    @property
+    def is_deployed_on_azure(self) -> bool:
+        """Whether a model that is fine-tuned from it must be deployed, and may cost while it stands."""
+        return self.provider in ("azure", "azureml")
+
+    @property
+    def wants_bom(self) -> bool:
+        """Whether training files must begin with a byte order mark: Azure OpenAI asks for it."""
+        return self.provider == "azure"
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The vocabulary of the model, or of OpenAI's present models where the model's own isn't known offline."""
+        if self.provider == "embedded":
+            return "wordpiece"
+        return "cl100k_base" if _OF_CL100K.match(self.base_model) else "o200k_base"
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """How Azure trains and hosts a fine-tuned student; nothing of it changes what the student says.
+
+    `hours`: how long a deployment may live; the developer tier ends after 24 h by itself. `model_format`: who made the
+    base model, as Azure names it (`OpenAI`, `Meta`, ...). `training_type`: what Azure
+    calls `trainingType` (`Standard`, `GlobalStandard`, `DeveloperTier`), None for the service's default.
+    """
+
+    subscription: str | None = None
+    resource_group: str | None = None
+    sku: str = DEVELOPER_TIER
+    capacity: int = 50
+    hours: int | None = None
+    model_format: str = "OpenAI"
+    training_type: str | None = None
+    redeploy: bool = False
+
+
+@dataclass(frozen=True)
+class MLWorkspace:
+    """An Azure ML workspace that tunes and serves the student ("MaaS")."""
+
+    subscription: str
+    resource_group: str
+    name: str

@@ -1,0 +1,254 @@
+"""The environment, `.env` and `.env.state`: addresses, keys and limits. Only a role's *model* determines data.
+
+Precedence, highest first: environment, `.env`, `.env.state`. No other module reads the environment.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import dotenv
+from pydantic import SecretStr
+
+from raft_assets.errors import SettingsError
+from raft_assets.settings.endpoints import (
+    DEVELOPER_TIER,
+    EMBEDDED_CEILING,
+    EMBEDDED_MODELS,
+    OPENAI_BASE_URL,
+    Endpoint,
+    Hosting,
+    Limits,
+    MLWorkspace,
+    Role,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Variables of the process, then of `.env`, then of `.env.state`.
+
+    Unprefixed credentials count from the files only.
+    """
+
+    process: Mapping[str, str]
+    files: Mapping[str, str]
+
+    @classmethod
+    def load(cls, project: Path, process: Mapping[str, str] | None = None) -> "Environment":
+        """Reads the two files of the project folder; the process's own variables by default."""
+        files: dict[str, str] = {}
+        for name in (".env.state", ".env"):
+            files |= {key: value for key, value in dotenv.dotenv_values(project / name).items() if value}
+        workspace = project / "config.json"  # as Azure ML's studio gives it
+        if workspace.is_file():
+            files |= {f"config.json {key}": str(value) for key, value in _read_json(workspace).items()}
+        return cls(process=dict(os.environ if process is None else process), files=files)
+
+    def get(self, name: str) -> str | None:
+        """A variable that names its role or this product; empty counts as absent."""
+        return self.process.get(name) or self.files.get(name) or None
+
+    def endpoints(self) -> dict[Role, Endpoint]:
+        """The endpoint of every role; the judge only where one is configured.
+
+        Raises SettingsError for a half-configured role: falling back would spend, or not spend, where the user didn't
+        mean to.
+        """
+        pinned = self.get("RAFT_PROVIDER")
+        if pinned not in (None, "embedded"):
+            raise SettingsError(
+                f"RAFT_PROVIDER is {pinned!r}; allowed is embedded "
+                f"(which ignores every configured endpoint), or nothing."
+            )
+        found = {role: endpoint for role in Role if not pinned and (endpoint := self._endpoint(role))}
+        for role, model in EMBEDDED_MODELS.items():
+            if role != Role.BASELINE:
+                limits = Limits(ceiling=EMBEDDED_CEILING)
+                found.setdefault(Role(role), Endpoint(Role(role), "embedded", model, limits=limits))
+        student = found[Role.STUDENT]
+        found.setdefault(
+            Role.BASELINE,
+            replace(student, role=Role.BASELINE),
+        )
+        return {
+            role: replace(endpoint, limits=self._limits(endpoint), batch=self._asks_in_batches(role))
+            for role, endpoint in found.items()
+        }
+
+    def _asks_in_batches(self, role: Role) -> bool:
+        """What `<ROLE>_BATCH` says. Raises SettingsError for the embeddings, which are asked as they are needed."""
+        wanted = bool(bounded_int(self, f"{role}_BATCH", default=0, low=0, high=1))
+        if wanted and role is Role.EMBEDDING:
+            raise SettingsError("EMBEDDING_BATCH is set, and embeddings are not asked in batches: remove it.")
+        return wanted
+
+    def hosting(self) -> Hosting:
+        """What `AZURE_SUBSCRIPTION_ID`, `AZURE_RESOURCE_GROUP` and the `STUDENT_DEPLOYMENT_*` variables say.
+
+        Raises SettingsError for a value that can't be.
+        """
+        return Hosting(
+            subscription=self.get("AZURE_SUBSCRIPTION_ID"),
+            resource_group=self.get("AZURE_RESOURCE_GROUP"),
+            sku=self.get("STUDENT_DEPLOYMENT_SKU") or DEVELOPER_TIER,
+            capacity=bounded_int(self, "STUDENT_DEPLOYMENT_CAPACITY", default=50, low=1, high=100_000),
+            hours=bounded_int(self, "STUDENT_DEPLOYMENT_HOURS", default=None, low=1, high=24 * 365),
+            model_format=self.get("STUDENT_DEPLOYMENT_FORMAT") or "OpenAI",
+            training_type=self.get("STUDENT_TRAINING_TYPE"),
+            redeploy=bool(bounded_int(self, "RAFT_REDEPLOY", default=0, low=0, high=1)),
+        )
+
+    def _limits(self, endpoint: Endpoint) -> Limits:
+        """What `<ROLE>_MAX_CONCURRENT_CALLS`, `_REQUESTS_PER_MINUTE` and `_TOKENS_PER_MINUTE` say."""
+
+        def number(name: str, default: int | None) -> int | None:
+            return bounded_int(self, f"{endpoint.role}_{name}", default=default, low=1, high=10**9)
+
+        known = endpoint.limits
+        return Limits(
+            ceiling=number("MAX_CONCURRENT_CALLS", known.ceiling) or known.ceiling,
+            requests_per_minute=number("REQUESTS_PER_MINUTE", None),
+            tokens_per_minute=number("TOKENS_PER_MINUTE", None),
+        )
+
+    def _endpoint(self, role: Role) -> Endpoint | None:
+        prefixes = (role.value, "COMPLETION") if role is Role.TEACHER else (role.value,)
+        found = [
+            endpoint
+            for prefix in prefixes
+            for read in (self._azure, self._openai, self._azureml)
+            if (endpoint := read(role, prefix))
+        ]
+        if len(found) > 1:
+            raise SettingsError(
+                f"{role} is configured twice, as {found[0].service} and as {found[1].service}: remove one of them."
+            )
+        return found[0] if found else None
+
+    def ml_workspace(self) -> MLWorkspace:
+        """From `AZUREML_WORKSPACE`, `AZURE_RESOURCE_GROUP` and `AZURE_SUBSCRIPTION_ID`, else from `config.json`.
+
+        Raises SettingsError where a part is missing.
+        """
+        named = {
+            "AZURE_SUBSCRIPTION_ID": "subscription_id",
+            "AZURE_RESOURCE_GROUP": "resource_group",
+            "AZUREML_WORKSPACE": "workspace_name",
+        }
+        parts = [self.get(name) or self.files.get(f"config.json {field}") for name, field in named.items()]
+        if missing := [name for name, part in zip(named, parts, strict=True) if not part]:
+            raise SettingsError(
+                f"STUDENT is in an Azure ML workspace, and it isn't known which: set {', '.join(missing)}, or put the "
+                "workspace's config.json beside workspace.yaml."
+            )
+        return MLWorkspace(*map(str, parts))
+
+    def _azureml(self, role: Role, prefix: str) -> Endpoint | None:
+        model = self.get(f"{prefix}_AZUREML_MODEL")
+        if not model:
+            return None
+        if role is not Role.STUDENT:
+            raise SettingsError(f"{prefix}_AZUREML_MODEL is set; only STUDENT is tuned in an Azure ML workspace.")
+        if not self._endpoint(Role.BASELINE):
+            raise SettingsError(
+                "STUDENT_AZUREML_MODEL is set, and a base model in a registry doesn't answer: set BASELINE_OPENAI_* to "
+                "an endpoint of it."
+            )
+        place = self.ml_workspace()
+        known_as = self.get(f"{prefix}_MODEL") or re.sub(r"/versions/[^/]+$", "", model).rpartition("/")[2]
+        return Endpoint(role, "azureml", model, f"azureml://{place.name}", known_as=known_as)
+
+    def _openai(self, role: Role, prefix: str) -> Endpoint | None:
+        names = [f"{prefix}_OPENAI_{part}" for part in ("API_KEY", "BASE_URL", "DEPLOYMENT")]
+        key, base_url, model = (self.get(name) for name in names)
+        if not (key or base_url or model):
+            return None
+        key, base_url = key or self.files.get("OPENAI_API_KEY"), base_url or self.files.get("OPENAI_BASE_URL")
+        if not model:
+            raise SettingsError(
+                f"{role} is half configured: {names[2]} (the model) is not set. "
+                f"Set it, or remove the other {prefix}_OPENAI_* variables."
+            )
+        if not (key or base_url):
+            raise SettingsError(
+                f"{role} is half configured: set {names[0]}, or {names[1]} for a service that needs no key."
+            )
+        address = _without_credentials(names[1], base_url or OPENAI_BASE_URL)
+        return Endpoint(
+            role,
+            "openai",
+            model,
+            address,
+            SecretStr(key) if key else None,
+            known_as=self.get(f"{prefix}_MODEL") or "",
+        )
+
+    def _azure(self, role: Role, prefix: str) -> Endpoint | None:
+        names = [f"{prefix}_AZURE_OPENAI_{part}" for part in ("API_KEY", "ENDPOINT", "DEPLOYMENT")]
+        key, address, model = (self.get(name) for name in names)
+        if not (key or address or model):
+            return None
+        key, address = key or self.files.get("AZURE_OPENAI_API_KEY"), address or self.files.get("AZURE_OPENAI_ENDPOINT")
+        for name, value in zip(names[1:], (address, model), strict=True):
+            if not value:
+                raise SettingsError(
+                    f"{role} is half configured: {name} is not set. "
+                    f"Set it, or remove the other {prefix}_AZURE_OPENAI_* variables."
+                )
+        return Endpoint(
+            role,
+            "azure",
+            str(model),
+            _without_credentials(names[1], str(address)),
+            SecretStr(key) if key else None,
+            self.get(f"{prefix}_OPENAI_API_VERSION"),
+            self.get(f"{prefix}_MODEL") or "",
+        )
+
+
+def bounded_int(environment: Environment, name: str, *, default: T, low: int, high: int) -> int | T:
+    value = environment.get(name)
+    if value is None:
+        return default
+    if not value.isdigit() or not low <= int(value) <= high:
+        raise SettingsError(f"{name} is {value!r}; allowed is a whole number from {low} to {high}.")
+    return int(value)
+
+
+def dollars_of(environment: Environment, name: str) -> float | None:
+    value = environment.get(name)
+    if value is None:
+        return None
+    try:
+        dollars = float(value)
+    except ValueError:
+        dollars = -1.0
+    if not 0 <= dollars < float("inf"):
+        raise SettingsError(f"{name} is {value!r}; allowed is an amount of US dollars, such as 12.50.")
+    return dollars
+
+
+def _without_credentials(name: str, address: str) -> str:
+    """An address stands in tables, reports and errors: a password in it would stand there, too."""
+    if "@" in urlsplit(address).netloc or urlsplit(address).query:
+        raise SettingsError(
+            f"{name} holds a user, a password or a query: "
+            f"put the key into {name.rpartition('_OPENAI_')[0]}_OPENAI_API_KEY instead."
+        )
+    return address
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise SettingsError(f"{file} is not readable as JSON: {error}.") from error
+    return content if isinstance(content, dict) else {}
