@@ -127,7 +127,7 @@ class Attempts:
         Response[T] | refusals.TryAgain | refusals.GiveUpRow | refusals.Unsupported | refusals.Stop,
     ]:
         """The body as it was sent, and what came of it."""
-        async with self._limiter.turn(_tokens_of(body)) as turn:
+        async with self._limiter.turn(_tokens_of(body), again=tries > 1) as turn:
             started, sent = self._patience.clock(), self._capabilities.applied(body)
             try:
                 outcome: Mapping[str, Any] | refusals.Refusal = await self._post(kind, sent, turn)

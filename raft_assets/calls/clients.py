@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import httpx2
-from openai import AsyncAzureOpenAI, AsyncOpenAI
+from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 
 from raft_assets.calls.sign_in import AZURE_SCOPE, SignIn
 from raft_assets.errors import EndpointError
@@ -55,7 +55,7 @@ def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> Asyn
         )
     elif endpoint.provider == "openai":
         client = AsyncOpenAI(
-            base_url=endpoint.service, api_key=_key(endpoint) or NO_KEY, timeout=TIMEOUT, max_retries=0
+            base_url=endpoint.service, api_key=_key(endpoint) or NO_KEY, http_client=_connections(), max_retries=0
         )
     else:
         client = _azure_client(endpoint)
@@ -73,10 +73,17 @@ def _azure_client(endpoint: Endpoint) -> AsyncOpenAI:
             api_version=endpoint.api_version,
             api_key=key,
             azure_ad_token_provider=sign_in,
-            timeout=TIMEOUT,
+            http_client=_connections(),
             max_retries=0,
         )
-    return AsyncOpenAI(base_url=_azure_v1(endpoint.service), api_key=key or sign_in, timeout=TIMEOUT, max_retries=0)
+    return AsyncOpenAI(
+        base_url=_azure_v1(endpoint.service), api_key=key or sign_in, http_client=_connections(), max_retries=0
+    )
+
+
+def _connections() -> httpx2.AsyncClient:
+    """The client library's aiohttp side: its other one looks at every open connection for each call."""
+    return DefaultAioHttpClient(timeout=TIMEOUT)
 
 
 def _azure_v1(service: str) -> str:

@@ -25,8 +25,9 @@ from raft_assets.raft.identity import short
 from raft_assets.raft.locks import exclusive, is_free, try_exclusive
 from raft_assets.settings.endpoints import Endpoint, Limits
 
-FIRST_WINDOW = 4  # calls at once before anything is known
+FIRST_WINDOW = 8  # calls at once before anything is known
 DECREASE, LARGEST_DECREASE = 0.9, 0.5  # of the window, in one round: always half would leave a quarter unused
+PROVEN_STAYS = 0.8  # of the calls at once that were answered, after each round with a rejection below them
 PROBE_AFTER = 50  # answers before a window that was rejected is tried again: at most 2 % of calls are rejected by it
 REJECTIONS_IN_A_ROW = 3  # without an answer between them: a rate is exhausted, and everybody waits
 LONGEST_PAUSE_S = 120.0  # for everybody; what is asked to wait longer, a day's quota, ends as failed calls and is told
@@ -76,6 +77,9 @@ class _Member:
 class _State:
     window: float = float(FIRST_WINDOW)
     peak: float = math.inf  # the smallest window that was rejected; infinite in slow start
+    step: float = 1.0  # by which a window that was rejected once is passed, doubled each time that succeeds
+    proven: float = 0.0  # calls at once of which one was answered
+    full_at: float = -math.inf  # when a call last found the window full
     answers: int = 0  # since the last rejection
     decreased_at: float = 0.0
     before: tuple[float, float] = (FIRST_WINDOW, math.inf)  # window and peak before the last round with rejections
@@ -110,9 +114,10 @@ class _State:
 
 @dataclass
 class Turn:
-    """One try of a call: admitted at `started`, then told how it ended."""
+    """One try of a call: admitted at `started` as one of `at_once`, then told how it ended."""
 
     started: float
+    at_once: int
     headers: Mapping[str, str] | None = None
     rejected_for_s: float | None = None  # what the service asks to wait; 0 where it doesn't say
     answered: bool = False
@@ -138,7 +143,7 @@ class Limiter:
         self._clock = clock  # the system's monotonic clock is one for all processes
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._alive = try_exclusive(self._member_file(self._name))
-        self._queue = asyncio.Lock()
+        self._queue, self._retried = asyncio.Lock(), asyncio.Lock()
         self._changed = asyncio.Event()
         self._looked_at = 0.0
 
@@ -148,14 +153,16 @@ class Limiter:
         return cls(folder / f"{short('limits', endpoint.service, model)}.json", endpoint.limits)
 
     @contextlib.asynccontextmanager
-    async def turn(self, tokens: int) -> AsyncIterator[Turn]:
-        """Waits until a call of about so many tokens may be made, and counts it as under way."""
-        async with self._queue:
-            while wait := self._admit(tokens):
+    async def turn(self, tokens: int, *, again: bool = False) -> AsyncIterator[Turn]:
+        """Waits until a call of about so many tokens may be made, and counts it as under way.
+
+        One that is tried `again` doesn't queue behind those that weren't tried yet: its answer is waited for.
+        """
+        async with self._retried if again else self._queue:
+            while isinstance(turn := self._admit(tokens), float):
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), wait)
-        turn = Turn(self._clock())
+                    await asyncio.wait_for(self._changed.wait(), turn)
         try:
             yield turn
         finally:
@@ -177,23 +184,26 @@ class Limiter:
             os.close(self._alive)
             self._alive = None
 
-    def _admit(self, tokens: int) -> float:
-        """0 where the call was counted as under way, else the seconds after which to look again."""
+    def _admit(self, tokens: int) -> Turn | float:
+        """The turn of a call that was counted as under way, else the seconds after which to look again."""
         with self._shared() as state:
             now = self._clock()
             me = state.members.setdefault(self._name, _Member())
             me.waits = not self._has_room(state, me)
+            if me.waits:
+                state.full_at = now
             wait = max(
                 state.paused_until - now,
                 state.requests.wait(1, now),
                 state.tokens.wait(tokens, now),
                 LOOK_S if me.waits else 0.0,
             )
-            if not wait:
-                me.in_flight += 1
-                state.requests.spend(1)
-                state.tokens.spend(tokens)
-            return wait
+            if wait:
+                return wait
+            me.in_flight += 1
+            state.requests.spend(1)
+            state.tokens.spend(tokens)
+            return Turn(now, state.in_flight)
 
     def _has_room(self, state: _State, me: _Member) -> bool:
         """Whether the window has room, of which nobody takes more than a fair share while others wait."""
@@ -212,12 +222,12 @@ class Limiter:
     def _leave(self, turn: Turn) -> None:
         with self._shared() as state:
             now = self._clock()
-            used = any(member.waits for member in state.members.values())
             state.members.setdefault(self._name, _Member(in_flight=1)).in_flight -= 1
             self._learn(state, turn.headers or {}, now)
             if turn.answered:
                 state.rejections, state.answers = 0, state.answers + 1
-                if used:  # a window that nobody waits for says nothing about a larger one
+                state.proven = max(state.proven, turn.at_once)
+                if state.full_at >= turn.started:  # a window that nobody waits for says nothing about a larger one
                     self._grow(state)
             elif turn.rejected_for_s is not None:
                 self._shrink(state, turn, now)
@@ -232,7 +242,8 @@ class Limiter:
             if state.answers < PROBE_AFTER:
                 state.window = state.peak - 0.01
             else:
-                state.window, state.peak, state.answers = state.peak, state.peak + 1, 0
+                state.window, state.peak, state.answers = state.peak, state.peak + state.step, 0
+                state.step *= 2
         state.window = min(state.window, float(self._limits.ceiling))
 
     def _shrink(self, state: _State, turn: Turn, now: float) -> None:
@@ -242,12 +253,15 @@ class Limiter:
             state.before, state.decreased_at = (float(self._room(state)), state.peak), now
         # a burst that is too large is rejected as a whole: without the rate's headers that says nothing of a rate
         state.rejections += is_new_round or _tells_rate(turn.headers or {})
-        state.answers = 0
-        window = state.before[0]
-        # where rejections come at once, what is still under way is what the endpoint takes
-        taken = max(1.0, min(float(state.in_flight), DECREASE * window), LARGEST_DECREASE * window)
-        state.window = min(state.window, taken)
-        state.peak = max(2.0, min(window, float(state.in_flight + 1)))
+        state.answers, state.step = 0, 1.0
+        if turn.at_once > state.proven:
+            window = state.before[0]
+            # where rejections come at once, what is still under way is what the endpoint takes
+            taken = max(1.0, min(float(state.in_flight), DECREASE * window), LARGEST_DECREASE * window)
+            state.window = min(state.window, taken)
+            state.peak = max(2.0, min(window, float(state.in_flight + 1)))
+        elif is_new_round:  # so many at once were answered: a rate was passed, or the endpoint takes less than it did
+            state.proven *= PROVEN_STAYS
         after_s = turn.rejected_for_s or 0.0
         if state.rejections >= REJECTIONS_IN_A_ROW and 0 < after_s <= LONGEST_PAUSE_S:
             state.paused_until = max(state.paused_until, now + after_s)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+import aiohttp
 import openai
 
 from raft_assets.calls.answers import CONTENT_FILTER, one_line
@@ -77,9 +78,15 @@ class Stop:
 Refusal = TryAgain | GiveUpRow | Filtered | Unsupported | Stop
 
 
+def _lost_its_connection(error: openai.APITimeoutError) -> bool:
+    """The client's aiohttp side tells every lost connection as a timeout; what is behind it tells them apart."""
+    behind = error.__cause__ and error.__cause__.__cause__
+    return isinstance(behind, aiohttp.ClientConnectionError) and not isinstance(behind, TimeoutError)
+
+
 def understand(error: openai.APIError, endpoint: Endpoint, model: str) -> Refusal:
     """What to do about an error of the client."""
-    if isinstance(error, openai.APITimeoutError):
+    if isinstance(error, openai.APITimeoutError) and not _lost_its_connection(error):
         return TryAgain("it did not answer in time")
     if not isinstance(error, openai.APIStatusError):
         return TryAgain("the connection failed")

@@ -134,6 +134,8 @@ class Simulated:
         return headers
 
     async def _answer(self, scope: Scope, body: bytes, send: Send) -> None:
+        """Sent when latency and tokens say; what it takes to make the answer is part of that."""
+        started = time.monotonic()
         fault = self._fault(body)
         if fault in _ERRORS:
             await asyncio.sleep(self._as.latency_s)
@@ -145,7 +147,8 @@ class Simulated:
             return
         status, payload = await self._asked(scope, body)
         tokens = payload.get("usage", {}).get("completion_tokens", 0)
-        await asyncio.sleep(self._as.latency_s + tokens * self._as.seconds_per_token)
+        due_s = self._as.latency_s + tokens * self._as.seconds_per_token
+        await asyncio.sleep(due_s - (time.monotonic() - started))
         content = json.dumps(_spoilt(payload, fault), ensure_ascii=False).encode()
         headers = self._rates()
         if fault == "reset":

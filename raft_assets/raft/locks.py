@@ -43,5 +43,8 @@ def is_free(file: Path) -> bool:
 
 
 def _open(file: Path) -> int:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
     return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)

@@ -20,13 +20,15 @@ MOST_REJECTED, MOST_TIME = 0.05, 1.15  # share of calls, and of the time that la
 
 async def ask(limiter: Limiter, endpoint: Endpoint, *, tokens: int = 100) -> None:
     """One call, tried until it is answered."""
+    again = False
     while True:
-        async with limiter.turn(tokens) as turn:
+        async with limiter.turn(tokens, again=again) as turn:
             answered, after_s, headers = await endpoint.call()
             if answered:
                 turn.was_answered(headers)
                 return
             turn.was_rejected(after_s, headers)
+        again = True
         await asyncio.sleep(after_s or 0.2)
 
 
@@ -155,7 +157,7 @@ def test_a_call_of_more_tokens_than_the_burst_is_made_all_the_same(file: Path) -
 def test_what_a_killed_process_held_is_given_back(file: Path) -> None:
     script = (
         "import asyncio, sys; from pathlib import Path\n"
-        "from raft_assets.calls.limits import Limiter; from raft_assets.settings import Limits\n"
+        "from raft_assets.calls.limits import Limiter; from raft_assets.settings.endpoints import Limits\n"
         "async def hold():\n"
         "    limiter = Limiter(Path(sys.argv[1]), Limits(ceiling=2))\n"
         "    async with limiter.turn(1):\n"
