@@ -25,7 +25,7 @@ from raft_assets.raft.identity import short
 from raft_assets.raft.locks import exclusive, is_free, try_exclusive
 from raft_assets.settings.endpoints import Endpoint, Limits
 
-FIRST_WINDOW = 8  # calls at once before anything is known
+FIRST_WINDOW = 4  # calls at once before anything is known
 DECREASE, LARGEST_DECREASE = 0.9, 0.5  # of the window, in one round: always half would leave a quarter unused
 PROVEN_STAYS = 0.8  # of the calls at once that were answered, after each round with a rejection below them
 PROBE_AFTER = 50  # answers before a window that was rejected is tried again: at most 2 % of calls are rejected by it
