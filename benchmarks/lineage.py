@@ -6,7 +6,6 @@ Runs `raft run --all` from nothing, again with nothing changed, and after an edi
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,13 +13,13 @@ import time
 from pathlib import Path
 
 import psutil
+from project import copied
 
 from raft_assets.calls.store import CallStore
 from raft_assets.raft.tables import Chunk
 from raft_assets.resources.lake import Lake
 from raft_assets.settings.workplace import Workplace
 
-REPOSITORY = Path(__file__).parents[1]
 LOOK_EVERY_S = 0.5
 EDITED = {"bats": "vampire-bats.md", "harbor handbook": "staff-handbook.txt"}
 
@@ -29,9 +28,7 @@ def main() -> None:
     """Measures and prints."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
-        for name in ("data", "presets"):
-            shutil.copytree(REPOSITORY / name, project / name)
-        shutil.copy(REPOSITORY / "workspace.yaml", project)
+        copied(project)
         place = Workplace.load(project, {"RAFT_PROJECT": folder})
         seconds, memory = run(project)
         tell("all domains from nothing, s", seconds, 180)

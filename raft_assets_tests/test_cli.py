@@ -165,6 +165,17 @@ def test_doctor_reports_an_endpoint_that_does_not_answer(copied: Project) -> Non
     assert "TEACHER (m at http://127.0.0.1:9/v1) doesn't answer" in ended.stdout
 
 
+def test_doctor_says_where_a_prompt_does_not_fit_into_the_model(copied: Project) -> None:
+    copied.own_variables = {
+        "BASELINE_OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+        "BASELINE_OPENAI_DEPLOYMENT": "meta-llama/Llama-2-7b",
+    }
+    assert "ok       context BASELINE: meta-llama/Llama-2-7b takes 4,096 tokens" in copied.raft_here("doctor").stdout
+    copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 40}\n")
+    told = copied.raft_here("doctor").stdout
+    assert "problem  context BASELINE: meta-llama/Llama-2-7b takes 4,096 tokens, and a prompt of " in told
+
+
 @pytest.mark.parametrize("form", ["hf", "chat", "completion", "eval"])
 @pytest.mark.parametrize("container", ["jsonl", "parquet"])
 def test_an_export_holds_every_row_of_its_split(finished: Project, tmp_path: Path, form: str, container: str) -> None:

@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict
 
 from raft_assets.calls.answers import MalformedResponseError, one_line, read_answer, read_usage
 from raft_assets.calls.capabilities import Capabilities
+from raft_assets.calls.keys import BATCHED
 from raft_assets.calls.refusals import Stop, scrubbed, understand
 from raft_assets.calls.requests import Origin, Request
-from raft_assets.calls.store import BATCHED, CallStore, StoredCall
+from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.errors import EndpointError, RaftError
 from raft_assets.raft.atomic import write_text
 from raft_assets.raft.identity import digest

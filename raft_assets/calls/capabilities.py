@@ -22,7 +22,7 @@ from raft_assets.settings.endpoints import Endpoint
 
 TABLE = "capabilities.yaml"
 LEARNED = "capabilities.json"  # beside the call store
-Parameter = Literal["max_tokens", "max_completion_tokens", "temperature"]
+Parameter = Literal["max_tokens", "max_completion_tokens", "temperature", "seed", "response_format", "reasoning_effort"]
 Substitutes = dict[str, str | None]  # parameter to what is sent in its place; None: nothing
 
 
@@ -32,7 +32,8 @@ class Capability(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    instead: Mapping[Parameter, Parameter | None]
+    instead: Mapping[Parameter, Parameter | None] = {}
+    context_tokens: int | None = None  # prompt and answer together
     source: str
     date: date
 
@@ -40,7 +41,7 @@ class Capability(BaseModel):
 class Capabilities:
     """What one model of one service refuses: by the table, and as it was learned by any process of the project.
 
-    `family` is looked up in the table: the model's own name, which that of a deployment may not tell.
+    `family` is looked up in the table: the name of the base model, which that of a deployment may not tell.
     """
 
     def __init__(self, folder: Path, service: str, model: str, *, family: str) -> None:
@@ -51,11 +52,12 @@ class Capabilities:
         # what the service said of a parameter counts more than the table, in either direction: one name, or the other
         known: Substitutes = {n: other for n, other in (entry.instead.items() if entry else ()) if other not in learned}
         self.substitutes: Substitutes = {**known, **learned}
+        self.context_tokens = entry.context_tokens if entry else None
 
     @classmethod
     def of(cls, store: CallStore, endpoint: Endpoint, model: str) -> Self:
         """Those of a model of an endpoint, as the project knows them."""
-        return cls(store.path.parent, endpoint.service, model, family=endpoint.known_as or model)
+        return cls(store.path.parent, endpoint.service, model, family=endpoint.plain_model)
 
     def applied(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A body as the model takes it."""

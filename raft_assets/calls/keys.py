@@ -19,10 +19,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from raft_assets.calls.requests import Request
+from raft_assets.raft.identity import digest
 from raft_assets.settings.endpoints import Endpoint
 
 KEY_FORMAT = 1
 EMBEDDING = "embedding"
+TRAINING = "training"  # a fine-tuning job, which is paid as well
+BATCHED = ", batch"  # behind the kind of a call that a batch brought
 
 
 def call_key(endpoint: Endpoint, request: Request, *, model: str, model_version: str) -> str:
@@ -33,6 +36,11 @@ def call_key(endpoint: Endpoint, request: Request, *, model: str, model_version:
 def embedding_key(endpoint: Endpoint, text: str, *, model: str, model_version: str) -> str:
     """Key of one text's vector; which texts shared its call doesn't count."""
     return _hashed(endpoint, (model, model_version), EMBEDDING, {"input": text}, 0)
+
+
+def training_key(service: str, job: str) -> str:
+    """Key of a fine-tuning job."""
+    return digest(TRAINING, service, job)
 
 
 def canonical(value: Any) -> str:

@@ -17,19 +17,22 @@ Grouping = Literal["asset", "domain", "model", "role", "day", "run"]
 
 
 class LedgerRow(Row):
-    """A call that was answered, with what it cost. An embedded text is a row, with its share of its call."""
+    """A call that was answered, or a fine-tuning job, with what it cost.
+
+    An embedded text is a row, with its share of its call.
+    """
 
     call: str = Field(description="key in the call store")
     created: datetime = Field(description="when the answer came, UTC")
     role: str = Field(description="role that asked first")
     service: str = Field(description="address of the service, or embedded")
     model: str = Field(description="model")
-    kind: str = Field(description="chat, completion or embedding; with ', batch' where it came in one")
+    kind: str = Field(description="chat, completion or embedding, with ', batch' where it came in one; or training")
     status: str = Field(description="ok, truncated, filtered or empty")
     asset: str = Field(description="asset that asked first, empty outside of runs")
     domain: str = Field(description="domain of that asset")
     run: str = Field(description="Dagster run of that")
-    input_tokens: int = Field(description="tokens of the prompt")
+    input_tokens: int = Field(description="tokens of the prompt; of training, all that were trained on")
     cached_tokens: int = Field(description="of these, read from the service's prompt cache")
     output_tokens: int = Field(description="tokens of the answer")
     reasoning_tokens: int = Field(description="of these, of reasoning that isn't shown")
@@ -70,7 +73,7 @@ def ledger(store: CallStore, prices: PriceList) -> Iterator[LedgerRow]:
             **vars(call.usage),
             latency_s=call.latency_s,
             tries=call.tries,
-            dollars=prices.at(call.service, call.model).of(call.usage, batched=call.is_batched),
+            dollars=prices.at(call.service, call.model).of_call(call.kind, call.usage),
         )
 
 
@@ -87,7 +90,7 @@ def spent(store: CallStore, prices: PriceList) -> dict[str, Sum]:
     """What the calls of every domain cost, by its name; those of no domain under the empty name."""
     found: dict[str, Sum] = {}
     for used in store.usage():
-        dollars = prices.at(used.service, used.model).of(used.usage, batched=used.is_batched)
+        dollars = prices.at(used.service, used.model).of_call(used.kind, used.usage)
         unpriced = used.calls if dollars is None else 0
         one = Sum(used.domain, used.calls, used.usage, dollars or 0.0, unpriced)
         found[used.domain] = found[used.domain] + one if used.domain in found else one

@@ -16,6 +16,7 @@ import genai_prices
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from raft_assets.calls.keys import BATCHED, TRAINING
 from raft_assets.calls.requests import Usage
 from raft_assets.errors import SettingsError
 from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role
@@ -71,6 +72,12 @@ class Price:
         if any(tokens and price is None for tokens, price in parts):
             return None
         return share * sum(tokens * (price or 0.0) for tokens, price in parts) / PER_MILLION
+
+    def of_call(self, kind: str, usage: Usage) -> float | None:
+        """What was paid for an entry of the store: its kind tells whether it came in a batch, or is a training."""
+        if kind == TRAINING:
+            return self.of_training(usage.input_tokens)
+        return self.of(usage, batched=kind.endswith(BATCHED))
 
     def of_training(self, tokens: int) -> float | None:
         """What it costs to train on so many tokens, all epochs together."""

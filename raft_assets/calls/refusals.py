@@ -20,6 +20,9 @@ SUBSTITUTES: Mapping[str, str | None] = {
     "max_completion_tokens": "max_tokens",  # older local services know only the old name
     "max_tokens": "max_completion_tokens",  # reasoning models know only the new one
     "temperature": None,  # reasoning models have one temperature
+    "seed": None,
+    "response_format": None,  # the prompt asks for the form as well
+    "reasoning_effort": None,  # of models that reason
 }
 
 _UNSUPPORTED = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}

@@ -4,11 +4,13 @@ What belongs here: values. How a call is named is `keys`, how it is made `engine
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Kind = Literal["chat", "completion"]
 Status = Literal["ok", "truncated", "filtered", "empty", "failed"]
+
+JSON_OBJECT = {"type": "json_object"}  # as a `response_format`: the answer is one JSON object and nothing else
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,17 @@ class Request:
     """One question to a model.
 
     `body` is the JSON that is sent, without `model`: `messages` and `max_completion_tokens` (chat), or `prompt` and
-    `max_tokens` (completion), `temperature` only where it is set. `sample` tells several answers to one body apart.
+    `max_tokens` (completion), others only where they are set. `sample` tells several answers to one body apart.
     """
 
     kind: Kind
     body: Mapping[str, Any]
     sample: int = 0
+
+    def asking(self, **parameters: Any) -> "Request":
+        """The same with further parameters, of which None is left out. A model that refuses one is asked without it."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return replace(self, body={**self.body, **given})
 
 
 @dataclass(frozen=True)

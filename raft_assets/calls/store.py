@@ -82,7 +82,6 @@ _NAMES = (
     "checksum",
 )
 _COLUMNS = ", ".join(_NAMES)
-BATCHED = ", batch"  # behind the kind of a call that a batch brought
 _TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 _REMEDIES = {
     (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT): (
@@ -122,11 +121,6 @@ class StoredCall:
     role: str = ""
     origin: Origin = NOBODY
 
-    @property
-    def is_batched(self) -> bool:
-        """Whether a batch brought the answer, which then cost less."""
-        return self.kind.endswith(BATCHED)
-
 
 @dataclass(frozen=True)
 class StoreStats:
@@ -144,7 +138,7 @@ class ModelUsage:
     domain: str
     service: str
     model: str
-    is_batched: bool
+    kind: str
     calls: int
     usage: Usage
 
@@ -217,8 +211,8 @@ class CallStore:
         with self._explained(), self._reading:
             rows = self._patiently(lambda: _by_model(self._reader))
         return [
-            ModelUsage(domain, service, model, bool(batched), calls, Usage(*tokens))
-            for domain, service, model, batched, calls, *tokens in rows
+            ModelUsage(domain, service, model, kind, calls, Usage(*tokens))
+            for domain, service, model, kind, calls, *tokens in rows
         ]
 
     def last_asked(self, service: str, model: str) -> float | None:
@@ -398,7 +392,7 @@ def _page(connection: sqlite3.Connection, after: tuple[float, str]) -> list[tupl
 
 def _by_model(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     sums = ", ".join(f"sum({name})" for name in _TOKENS)
-    grouped = f"domain, service, model, kind LIKE '%{BATCHED}'"
+    grouped = "domain, service, model, kind"
     return connection.execute(f"SELECT {grouped}, count(*), {sums} FROM calls GROUP BY {grouped}").fetchall()
 
 

@@ -10,12 +10,14 @@ from typing import Literal
 import click
 
 from raft_assets.calls.background import run as run_coroutine
+from raft_assets.calls.capabilities import Capabilities
 from raft_assets.calls.prices import PRICES_FILE
 from raft_assets.calls.probing import probe
 from raft_assets.calls.store import CallStore
 from raft_assets.cli.project import chosen_domains
 from raft_assets.embedded.weights import find_weights
 from raft_assets.errors import RaftError
+from raft_assets.evaluation.arms import longest_prompt
 from raft_assets.evaluation.judged import kin_of_teacher
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
@@ -87,6 +89,11 @@ def _checks_of_roles(models: Models) -> list[tuple[str, Callable[[], str]]]:
         for role, endpoint in models.endpoints.items()
         if endpoint.provider != "azureml"  # a base model in a registry doesn't answer; its workspace is looked at below
     ]
+    checks += [
+        (f"context {role.value}", partial(_context, models, role))
+        for role in (Role.BASELINE, Role.STUDENT)
+        if not models.endpoints[role].is_free
+    ]
     checks.append(("licence", partial(_licence, models)))
     if Role.JUDGE in models.endpoints:
         checks.append(("judge", partial(_judge, models)))
@@ -133,6 +140,25 @@ def _answers(models: Models, role: Role) -> str:
             return await probe(client, endpoint, completion=completion)
 
     return f"{endpoint.model} at {endpoint.service} {run_coroutine(asked())}"
+
+
+def _context(models: Models, role: Role) -> str:
+    """Whether the longest prompt of every domain and its answer fit into what the model takes, as far as it's known."""
+    endpoint, workplace = models.endpoints[role], models.workplace
+    with CallStore.of(workplace) as store:
+        takes = Capabilities.of(store, endpoint, endpoint.model).context_tokens
+    names = chosen_domains(workplace, (), everything=True)
+    longest = {name: longest_prompt(workplace.settings(name).values) for name in names}
+    most = max(longest.values())
+    if takes is None:
+        raise WarningError(f"nobody knows how many tokens {endpoint.base_model} takes; up to {most:,} may be sent")
+    for name, tokens in longest.items():
+        if tokens > takes:
+            raise RaftError(
+                f"{endpoint.base_model} takes {takes:,} tokens, and a prompt of {name} with its answer may have about "
+                f"{tokens:,}: lower chunks.chunk_size, dataset.distractors, evaluation.top_k or max_answer_tokens."
+            )
+    return f"{endpoint.base_model} takes {takes:,} tokens, of which {most:,} are used at most"
 
 
 def _licence(models: Models) -> str:

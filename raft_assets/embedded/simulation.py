@@ -90,7 +90,7 @@ class Simulated:
     def __init__(self, app: ASGIApp, simulation: Simulation, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
         self._as = simulation
-        self._in_flight = 0
+        self.in_flight = 0
         rates = {"requests": simulation.requests_per_minute, "tokens": simulation.tokens_per_minute}
         self._buckets = {name: _Bucket(rate, clock) for name, rate in rates.items() if rate}
         self._tries: Counter[bytes] = Counter()
@@ -106,15 +106,15 @@ class Simulated:
         if rejection:
             await rejection(scope, receive, send)
             return
-        self._in_flight += 1
+        self.in_flight += 1
         try:
             await self._answer(scope, body, send)
         finally:
-            self._in_flight -= 1
+            self.in_flight -= 1
 
     def _rejection(self, body: bytes) -> Response | None:
         """A 429 where the limits are passed."""
-        if self._as.concurrency is not None and self._in_flight >= self._as.concurrency:
+        if self._as.concurrency is not None and self.in_flight >= self._as.concurrency:
             return _error(429, "rate_limit_exceeded", "Too many requests at once.", _to_wait(BUSY_S))
         amounts = {"requests": 1.0, "tokens": float(_tokens(body))}
         waits = {name: bucket.wait_s(amounts[name]) for name, bucket in self._buckets.items()}

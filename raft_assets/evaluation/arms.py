@@ -26,9 +26,11 @@ from raft_assets.raft.tables import (
     RobustnessArm,
     Source,
 )
-from raft_assets.settings.domain import DatasetSettings, EvaluationSettings
+from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
 
 Nearest = Callable[[str, int], Sequence[str]]
+
+PROMPT_TOKENS = 500  # about what instructions, delimiters and question have
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,21 @@ def variations(dataset: DatasetSettings) -> list[tuple[RobustnessArm, int, Kind]
     ]
 
 
+def longest_prompt(settings: DomainSettings) -> int:
+    """About how many tokens a prompt and the room for its answer have at most."""
+    evaluation, dataset = settings.evaluation, settings.dataset
+    varied = [count for _, count, _ in variations(dataset)] if evaluation.robustness_rows else []
+    documents = max(evaluation.top_k, 1 + max(dataset.distractors, 0, *varied))
+    return documents * settings.chunks.chunk_size + PROMPT_TOKENS + evaluation.max_answer_tokens
+
+
 def request(
-    item: Item, form: Literal["chat", "completion"], max_tokens: int, instructions: str | None = None
+    item: Item, form: Literal["chat", "completion"], settings: EvaluationSettings, instructions: str | None = None
 ) -> Request:
     """The prompt of an item in the student's format, by the instructions set for the domain."""
     told = CLOSED_BOOK_INSTRUCTIONS if item.arm == "closed_book" else instructions
-    return answer_request(item.question, item.documents, form, max_tokens, told)
+    asked = answer_request(item.question, item.documents, form, settings.max_answer_tokens, told)
+    return asked.asking(temperature=settings.temperature, seed=settings.seed)
 
 
 def model_answer(item: Item, answer: Answer, *, evaluated: Evaluated, model: str) -> ModelAnswer:

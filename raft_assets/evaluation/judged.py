@@ -10,7 +10,7 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from raft_assets.calls.requests import Answer, Request
+from raft_assets.calls.requests import JSON_OBJECT, Answer, Request
 from raft_assets.raft.identity import draw
 from raft_assets.raft.judging import VERDICT_TOKENS, agreed_object
 from raft_assets.raft.prompting import read_prompt
@@ -158,4 +158,5 @@ def _request(answer: ModelAnswer, metric: str, sample: int) -> Request:
     messages = read_prompt(f"judged/{metric}").messages(
         documents, question=answer.question, answer=answer.answer, golden=golden
     )
-    return Request("chat", {"messages": messages, "max_completion_tokens": VERDICT_TOKENS}, sample=sample)
+    request = Request("chat", {"messages": messages, "max_completion_tokens": VERDICT_TOKENS}, sample=sample)
+    return request.asking(response_format=JSON_OBJECT)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
-from raft_assets.calls.requests import Request
+from raft_assets.calls.requests import JSON_OBJECT, Request
 from raft_assets.raft.prompting import read_prompt
 from raft_assets.raft.questions import without_thoughts
 
@@ -36,7 +36,8 @@ def judge_prompts() -> dict[str, str]:
 def judge_request(question: str, answer: str, passage: str) -> Request:
     """Asks whether the passage supports the answer, reasoning and all."""
     messages = read_prompt(PROMPT).messages([passage], question=question, answer=answer)
-    return Request("chat", {"messages": messages, "max_completion_tokens": VERDICT_TOKENS})
+    request = Request("chat", {"messages": messages, "max_completion_tokens": VERDICT_TOKENS})
+    return request.asking(response_format=JSON_OBJECT)
 
 
 def parse_verdict(text: str) -> Verdict | None:

@@ -7,7 +7,7 @@ The prompts are files (`prompting`), two for every style: of prose and of API de
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from raft_assets.calls.requests import Request
@@ -59,9 +59,8 @@ def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Re
     """Asks the teacher for `count` questions about a chunk; what all chunks share stands first, for caches."""
     prompt = read_prompt(_prompt_name(settings.style, chunk.kind))
     messages = prompt.messages([chunk.passage], questions=f"{count} question{'s' * (count > 1)}")
-    return _with_temperature(
-        Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens}), settings
-    )
+    request = Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens})
+    return request.asking(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
 
 
 def question_prompts(settings: QuestionSettings) -> dict[str, str]:
@@ -75,7 +74,7 @@ def answer_request_for(
 ) -> Request:
     """Asks the teacher to answer a question from its oracle document alone, by the instructions set for the domain."""
     request = answer_request(question, [chunk.passage], "chat", settings.max_answer_tokens, instructions)
-    return _with_temperature(request, settings)
+    return request.asking(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
 
 
 def question_kind(question: str, chunk_kind: str) -> str:
@@ -195,12 +194,6 @@ _TO_THE_USER = re.compile(
 
 def _prompt_name(style: str, chunk_kind: str) -> str:
     return f"{style}/{'api_questions' if chunk_kind == 'api' else 'questions'}"
-
-
-def _with_temperature(request: Request, settings: QuestionSettings) -> Request:
-    if settings.temperature is None:
-        return request
-    return replace(request, body={**request.body, "temperature": settings.temperature})
 
 
 def _distinct(candidates: Iterable[str]) -> list[str]:

@@ -3,6 +3,8 @@
 A caller that asks, a client for fine-tuning jobs, and what identifies a model.
 """
 
+import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -20,10 +22,11 @@ from raft_assets.calls.budget import Budget
 from raft_assets.calls.capabilities import Capabilities
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
+from raft_assets.calls.keys import TRAINING, training_key
 from raft_assets.calls.limits import Limiter
 from raft_assets.calls.prices import PriceList
-from raft_assets.calls.requests import NOBODY, Origin, Progress
-from raft_assets.calls.store import CallStore
+from raft_assets.calls.requests import NOBODY, Origin, Progress, Usage
+from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.embedded.app import EmbeddedSettings, create_app
 from raft_assets.embedded.models import model_version
 from raft_assets.embedded.weights import find_weights
@@ -34,6 +37,7 @@ from raft_assets.settings.domain import ResolvedSettings, Tokenizer
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Endpoint, Role
 from raft_assets.settings.workplace import Workplace
 from raft_assets.student.deployment import Deployed
+from raft_assets.student.finetuning import FineTuned
 from raft_assets.student.hosted import StudentHosting
 from raft_assets.student.hosting import AzureHosting
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
@@ -116,6 +120,28 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
             assert isinstance(hosting, Serverless)
             key = SecretStr(hosting.key(deployed.name))
         return replace(endpoint, provider="openai", base_url=deployed.service, api_key=key)
+
+    def keep_training(self, tuned: FineTuned) -> None:
+        """Puts a fine-tuning job that cost money beside the paid calls: once, however often it is found again."""
+        endpoint = self.endpoints[Role.STUDENT]
+        if endpoint.is_free or tuned.trained_tokens is None:
+            return
+        usage = Usage(input_tokens=tuned.trained_tokens)
+        job = StoredCall(
+            *(training_key(endpoint.service, tuned.job_id), endpoint.service, endpoint.model, TRAINING, "ok", usage),
+            latency_s=0.0,
+            created=time.time(),
+            payload=json.dumps({"job": tuned.job_id, "model": tuned.model}).encode(),
+            role=Role.STUDENT.value,
+            origin=_origin(),
+        )
+        with CallStore.of(self.workplace) as store:
+            store.put([job])
+
+    def reserve_training(self, dollars: float) -> None:
+        """Takes a job's expected cost from the budgets of run and month. Raises BudgetReachedError before they pass."""
+        with CallStore.of(self.workplace) as store:
+            self._budget(store).spend(dollars)
 
     def collect_batches(self) -> None:
         """Brings into the store what open batches have brought, of every model that is still configured.

@@ -76,6 +76,9 @@ class QuestionSettings(Section):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
         default=None, description="of the teacher; null: the service's default"
     )
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
+        default=None, description="of a teacher that reasons, whose thoughts are paid; null: the service's default"
+    )
     max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(
         default=1024, description="room for an answer, tokens"
     )
@@ -217,6 +220,12 @@ class EvaluationSettings(Section):
     max_rows: Annotated[int, Field(ge=1)] | None = Field(default=None, description="generated rows per arm; null: all")
     max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(
         default=1024, description="room for an answer, tokens"
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=0, description="of baseline and student; 0: the likeliest answer; null: the service's default"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+        default=0, description="of baseline and student, where the service takes one; null: none is sent"
     )
 
     @model_validator(mode="after")

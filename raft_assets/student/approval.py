@@ -5,6 +5,7 @@ from typing import Literal
 
 from raft_assets.calls.prices import PER_MILLION, PRICES_FILE
 from raft_assets.errors import DataError
+from raft_assets.settings.workplace import Budgets
 
 APPROVAL_TAG = "raft/approve"  # of a run
 APPROVAL_VARIABLE = "RAFT_APPROVE"
@@ -37,11 +38,11 @@ class TrainingBill:
             cost = f"about US$ {self.dollars:,.2f} for {passes}"
         return f"{self.rows:,} rows, {self.valid_rows:,} to validate on, {self.tokens:,} tokens a pass, {cost}"
 
-    def check_budget(self, most: float | None) -> None:
-        """Raises DataError where the job alone would pass the budget of the run, or nobody knows whether."""
-        if most is None or (self.dollars is not None and self.dollars <= most):
-            return
-        raise DataError(
-            f"The budget of this run is US$ {most:,.2f}, and fine-tuning would take {self.told}. Raise --budget, or "
-            "train on less (questions.target_pairs, training.n_epochs)."
-        )
+    def check_budget(self, budgets: Budgets) -> None:
+        """Raises DataError where the job alone would pass a budget, or nobody knows whether."""
+        for budget, most in (("this run", budgets.run), ("the month", budgets.month)):
+            if most is not None and (self.dollars is None or self.dollars > most):
+                raise DataError(
+                    f"The budget of {budget} is US$ {most:,.2f}, and fine-tuning would take {self.told}. Raise it, or "
+                    "train on less (questions.target_pairs, training.n_epochs)."
+                )

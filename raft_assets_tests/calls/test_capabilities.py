@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from raft_assets.calls.capabilities import LEARNED, Capabilities, table
+from raft_assets.calls.store import CallStore
+from raft_assets.settings.endpoints import Endpoint, Role
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -14,9 +16,10 @@ OPENAI = "https://api.openai.com/v1"
     [
         ("gpt-5-mini-2025-08-07", {"max_tokens": "max_completion_tokens", "temperature": None}),
         ("o4-mini", {"max_tokens": "max_completion_tokens", "temperature": None}),
-        ("gpt-5-chat-latest", {"max_tokens": "max_completion_tokens"}),
-        ("gpt-3.5-turbo-0125", {"max_completion_tokens": "max_tokens"}),
-        ("gpt-4.1-mini", {}),
+        ("gpt-5-chat-latest", {"max_tokens": "max_completion_tokens", "reasoning_effort": None}),
+        ("gpt-3.5-turbo-0125", {"max_completion_tokens": "max_tokens", "reasoning_effort": None}),
+        ("gpt-4.1-mini", {"reasoning_effort": None}),
+        ("gpt-oss-20b", {}),
         ("my-deployment", {}),
     ],
 )
@@ -45,5 +48,21 @@ def test_a_broken_file_is_learned_again(tmp_path: Path) -> None:
     assert Capabilities(tmp_path, OPENAI, "mine", family="mine").substitutes == {"temperature": None}
 
 
-def test_every_entry_names_its_source() -> None:
-    assert all(entry.source and entry.instead for entry in table())
+def test_every_entry_names_its_source_and_tells_something() -> None:
+    assert all(entry.source and (entry.instead or entry.context_tokens) for entry in table())
+
+
+@pytest.mark.parametrize(
+    ("model", "known_as", "tokens"),
+    [
+        ("meta-llama/Meta-Llama-3.1-8B-Instruct", "", 131_072),
+        ("my-deployment", "gpt-4o-mini-2024-07-18", 128_000),  # a deployment's name tells nothing
+        ("my-deployment", "", None),
+    ],
+)
+def test_the_base_model_tells_what_an_endpoint_takes(
+    model: str, known_as: str, tokens: int | None, tmp_path: Path
+) -> None:
+    endpoint = Endpoint(Role.STUDENT, "openai", model, OPENAI, known_as=known_as)
+    with CallStore(tmp_path / "calls.sqlite") as store:
+        assert Capabilities.of(store, endpoint, "ft:mine").context_tokens == tokens

@@ -366,6 +366,9 @@ def test_answers_that_came_before_a_refusal_are_kept(service: Service, caller: M
         ),
         ("max_tokens", error(400, code="unsupported_parameter", param="max_tokens"), "max_completion_tokens"),
         ("temperature", error(400, code="unsupported_value", param="temperature"), None),
+        ("seed", error(400, code="unsupported_parameter", param="seed"), None),
+        ("response_format", error(400, code="unsupported_parameter", param="response_format"), None),
+        ("reasoning_effort", error(400, message="Unrecognized request argument supplied: reasoning_effort"), None),
         (
             "max_completion_tokens",
             error(400, message="Unrecognized request argument supplied: max_completion_tokens"),

@@ -4,16 +4,17 @@ from typing import Any
 import pytest
 
 from raft_assets.calls.requests import Answer, Usage
-from raft_assets.evaluation.arms import Item, items, model_answer, recall_at_k, request
+from raft_assets.evaluation.arms import Item, items, longest_prompt, model_answer, recall_at_k, request
 from raft_assets.raft.contract import ABSTENTION, BEGIN_QUOTE, CLOSED_BOOK_INSTRUCTIONS, END_QUOTE, INSTRUCTIONS
 from raft_assets.raft.tables import Chunk, GoldenQuestion, RaftRow
-from raft_assets.settings.domain import DatasetSettings, EvaluationSettings
+from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
 
 TOPICS = ["cranes", "ferries", "pilots", "tides", "customs", "fishing", "cargo", "ropes", "storms", "lamps"]
 TEXTS = {
     f"c{number}": f"About {topic}: rule {number} was written by officer {topic[::-1]}."
     for number, topic in enumerate(TOPICS)
 }
+ASKING = EvaluationSettings(max_answer_tokens=100)
 
 
 def chunk(name: str, text: str) -> Chunk:
@@ -128,7 +129,7 @@ def test_the_retrieved_arm_shows_the_nearest_chunks_whatever_they_hold(oracle: s
 def test_the_closed_book_shows_nothing_and_has_instructions_of_its_own() -> None:
     item = made([row("q", "c1", "c5")])["closed_book", "q"]
     assert (item.documents, item.answerable) == ((), True)
-    body = request(item, "chat", 100).body
+    body = request(item, "chat", ASKING).body
     assert body["messages"][0]["content"] == CLOSED_BOOK_INSTRUCTIONS
     assert "DOCUMENT" not in body["messages"][1]["content"]
 
@@ -217,7 +218,7 @@ def test_what_the_main_arm_shows_is_asked_only_once() -> None:
     asked = [name for arm, name in found if arm == "distractors_3"]
     assert len(asked) == 30
     for name in asked:
-        assert request(found["distractors_3", name], "chat", 9) == request(found["main", name], "chat", 9)
+        assert request(found["distractors_3", name], "chat", ASKING) == request(found["main", name], "chat", ASKING)
         assert found["random_distractors", name].documents == found["main", name].documents
 
 
@@ -246,11 +247,25 @@ def test_a_retrieved_twin_of_the_oracle_makes_a_question_answerable_if_it_holds_
 
 def test_a_prompt_is_the_same_for_baseline_and_student_in_both_forms() -> None:
     item = made([row("q", "c1", "c5")])["main", "q"]
-    chat, completion = request(item, "chat", 100), request(item, "completion", 100)
+    chat, completion = request(item, "chat", ASKING), request(item, "completion", ASKING)
     assert (chat.kind, chat.body["max_completion_tokens"]) == ("chat", 100)
+    for asked in (chat, completion):
+        assert (asked.body["temperature"], asked.body["seed"]) == (0, 0)
+    defaults = request(item, "chat", EvaluationSettings(temperature=None, seed=None))
+    assert not {"temperature", "seed"} & defaults.body.keys()
     assert chat.body["messages"][0]["content"] == INSTRUCTIONS
     assert completion.kind == "completion"
     assert chat.body["messages"][1]["content"] in completion.body["prompt"]
+
+
+def test_the_longest_prompt_is_that_of_the_arm_with_the_most_documents() -> None:
+    def tokens(**sections: Any) -> int:
+        return longest_prompt(DomainSettings.model_validate({"chunks": {"chunk_size": 1000}, **sections})) // 1000
+
+    assert tokens() == 12  # an oracle among ten distractors, and a thousand for the answer
+    assert tokens(evaluation={"robustness_rows": 0}) == 5
+    assert tokens(evaluation={"robustness_rows": 0, "top_k": 20}) == 21
+    assert tokens(dataset={"distractors": 30}) == 32
 
 
 def test_an_answer_is_read_by_the_contract_and_keeps_what_was_shown() -> None:

@@ -63,6 +63,7 @@ def test_the_judge_sees_the_source_then_question_and_answer_and_no_text_speaks_f
     assert document.startswith("<DOCUMENT>Built in 1926.")
     assert "Question: Who? {answer}\n" in task
     assert task.rstrip().endswith("JSON object only.")
+    assert request.body["response_format"] == {"type": "json_object"}
 
 
 def test_the_version_of_the_judges_prompt_changes_with_its_text() -> None:

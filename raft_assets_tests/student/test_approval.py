@@ -1,12 +1,16 @@
 """A fine-tuning job that may cost money waits for a yes, and for a budget that it fits into."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import openai
 import pytest
 
+from raft_assets.calls.keys import TRAINING
+from raft_assets.calls.store import CallStore
 from raft_assets.errors import DataError
+from raft_assets.settings.workplace import Budgets
 from raft_assets.student.approval import TrainingBill
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import served
@@ -21,12 +25,13 @@ def test_a_bill_tells_rows_tokens_and_cost() -> None:
     assert "at a price that nobody knows (put it into prices.yaml)" in replace(BILL, price=None).told
 
 
-@pytest.mark.parametrize(("budget", "change"), [(4.99, {}), (1000.0, {"price": None})])
-def test_a_job_that_would_pass_the_budget_is_refused(budget: float, change: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="Raise --budget"):
-        replace(BILL, **change).check_budget(budget)
-    BILL.check_budget(5.0)
-    BILL.check_budget(None)
+@pytest.mark.parametrize(("most", "change"), [(4.99, {}), (1000.0, {"price": None})])
+def test_a_job_that_would_pass_a_budget_is_refused(most: float, change: dict[str, Any]) -> None:
+    for budgets, name in ((Budgets(run=most), "this run"), (Budgets(month=most), "the month")):
+        with pytest.raises(DataError, match=f"The budget of {name} is US"):
+            replace(BILL, **change).check_budget(budgets)
+    BILL.check_budget(Budgets(run=5.0, month=5.0))
+    BILL.check_budget(Budgets())
 
 
 def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
@@ -45,9 +50,20 @@ def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
         assert f"`raft run {SMALL} --yes`, or launch the run with the tag raft/approve = fine-tuning" in told
         with openai.OpenAI(base_url=address, api_key="none") as client:
             assert (client.files.list().data, client.fine_tuning.jobs.list().data) == ([], [])
-            submitted = copied.raft(*command, "--yes", variables={"RAFT_PROVIDER": ""})
+            spent = copied.raft(*command, "--yes", "--budget", "0.01", variables={"RAFT_PROVIDER": ""})
+            assert "The budget of this run is US$ 0.01, and fine-tuning would take" in " ".join(spent.stdout.split())
+            submitted = copied.raft(*command, "--yes", "--budget", "9", variables={"RAFT_PROVIDER": ""})
             assert submitted.returncode == 0, submitted.stdout
             (job,) = client.fine_tuning.jobs.list().data
+        assert job.trained_tokens
+        with CallStore(copied.workplace.calls) as store:
+            (kept,) = (call for call in store.calls() if call.kind == TRAINING)
+        assert (kept.usage.input_tokens, kept.origin.asset) == (job.trained_tokens, "finetuned_model")
+        sums = map(json.loads, copied.raft_here("costs", SMALL, "--by", "asset", "--json").stdout.splitlines())
+        paid = {one["name"]: one["dollars"] for one in sums}
+        assert paid["finetuned_model"] == pytest.approx(job.trained_tokens * 25e-6)
+        held = json.loads(copied.workplace.calls.with_name("budget.json").read_text())
+        assert held["months"] > 0  # other runs of the month see it
         assert copied.lake.read_record("finetuned_model", SMALL)["job"] == job.id
         estimated = {(row["asset"], row["role"]) for row in copied.lake.read_record("estimate", SMALL)["rows"]}
         assert ("finetuned_model", "STUDENT") in estimated

@@ -312,8 +312,8 @@ def _answers_asset(
     asked, table = _items(domain, lake, models), f"{evaluated}_answers"
     progress = log_progress(context, total=len(asked))
     with models.caller(role, deployed=deployed, on_progress=progress) as caller:
-        form, room = settings.student.format, settings.evaluation.max_answer_tokens
-        prompts = (request(item, form, room, settings.prompt.instructions) for item in asked)
+        form, told = settings.student.format, settings.prompt.instructions
+        prompts = (request(item, form, settings.evaluation, told) for item in asked)
         name = deployed.name if deployed else models.endpoints[role].model
         answered = (
             model_answer(item, answer, evaluated=evaluated, model=name)

@@ -166,7 +166,7 @@ def _tally(found: Sequence[StoredCall], keys: set[str], prices: PriceList) -> Ta
 
 
 def _tally_of(found: Sequence[StoredCall], prices: PriceList, failures: int = 0) -> Tally:
-    costs = [prices.at(call.service, call.model).of(call.usage, batched=call.is_batched) for call in found]
+    costs = [prices.at(call.service, call.model).of_call(call.kind, call.usage) for call in found]
     return Tally(
         calls=len(found),
         failures=failures,

@@ -50,6 +50,7 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
     domain = context.partition_key
     student, own = models.endpoints[Role.STUDENT], models.settings(domain).values.student.finetuned_model
     tuned = own_model(student.model, student.service, own) if own else _trained(context, lake, models)
+    models.keep_training(tuned)
     loss = [(step.step, step.train_loss, step.valid_loss) for step in tuned.loss]
     record = {
         "job": tuned.job_id,
@@ -191,8 +192,9 @@ def _check_approval(context: dg.AssetExecutionContext, lake: Lake, models: Model
         epochs=models.settings(domain).values.training.n_epochs,
         price=models.prices.of(endpoint).training,
     )
-    bill.check_budget(models.workplace.budget.run)
+    bill.check_budget(models.workplace.budget)
     if TRAINING in (context.run.tags.get(APPROVAL_TAG), models.workplace.environment.get(APPROVAL_VARIABLE)):
+        models.reserve_training(bill.dollars or 0.0)
         return
     raise dg.Failure(
         f"Fine-tuning {endpoint.model} waits for a yes: {bill.told}. Look at the rows (`raft preview {domain}`), then "
