@@ -24,7 +24,9 @@ import pyarrow as pa
 from raft_assets.calls.ledger import LedgerRow
 from raft_assets.errors import DataError
 from raft_assets.evaluation.evaluate import Evaluation
-from raft_assets.evaluation.verdict import Verdict
+from raft_assets.evaluation.statistics import Interval
+from raft_assets.evaluation.summary import COLUMNS
+from raft_assets.evaluation.verdict import Guard, Verdict
 from raft_assets.raft.identity import digest
 from raft_assets.raft.locks import exclusive
 from raft_assets.raft.tables import ModelAnswer, QuestionOrigin, Row, Score
@@ -160,9 +162,17 @@ class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the re
             connection.execute("DELETE FROM ledger")
             _insert(connection, "ledger", _table(rows, LedgerRow))
 
-    def current(self, domain: str) -> dict[str, Any] | None:
-        """The domain's latest verdict, see `verdicts`; None before the first."""
-        return self.verdicts().get(domain)
+    def verdict(self, domain: str) -> Verdict:
+        """The domain's latest verdict. Raises DataError where there is none yet."""
+        row = self.verdicts().get(domain)
+        if row is None:
+            raise DataError(f"{domain!r} has no verdict yet. Materialize it: raft run {domain!r} --select eval_scores")
+        return _verdict(row)
+
+    def summary(self, domain: str) -> pd.DataFrame:
+        """Means and intervals of the domain's latest run, the columns of `summary.COLUMNS`."""
+        with self._reading() as connection:
+            return _current_summary(connection, domain)
 
     def verdicts(self) -> dict[str, dict[str, Any]]:
         """The latest verdict of every domain: the columns of `current_verdicts`."""
@@ -327,6 +337,12 @@ def _current_verdicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, A
     return rows
 
 
+def _current_summary(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.DataFrame:
+    sql = f"""SELECT {", ".join(COLUMNS)} FROM aggregates SEMI JOIN current_verdicts USING (domain, run)
+        WHERE domain = ? ORDER BY aggregates.rowid"""
+    return _frame(connection.sql(sql, params=[domain]))
+
+
 def _metric_history(connection: duckdb.DuckDBPyConnection, domain: str, metric: str) -> pd.DataFrame:
     sql = "SELECT * FROM metric_history WHERE domain = ? AND metric = ?"
     return _frame(connection.sql(sql, params=[domain, metric]))
@@ -408,6 +424,18 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
         "guards": json.dumps([asdict(guard) for guard in verdict.guards]),
         "reasons": list(verdict.reasons),
     }
+
+
+def _verdict(row: Mapping[str, Any]) -> Verdict:
+    """What `_verdict_row` kept, with its guards already read."""
+    told = {field.name: row[field.name] for field in fields(Verdict) if field.name in row}
+    guards = [guard | {"interval": guard["interval"] and Interval(**guard["interval"])} for guard in row["guards"]]
+    interval = None
+    if row["difference"] is not None:
+        interval = Interval(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
+    return Verdict(
+        **told | {"interval": interval, "guards": tuple(Guard(**g) for g in guards), "reasons": tuple(row["reasons"])}
+    )
 
 
 def _file_number(path: str) -> int | None:

@@ -66,9 +66,12 @@ def store(tmp_path: Path) -> ResultsStore:
 
 
 def test_an_evaluation_is_stored_whole_and_its_verdict_is_current(store: ResultsStore) -> None:
+    record(store, run_record(student="ft:0", after=-1), rises=0)
     answers = record(store, run_record())
-    current = store.current("bats")
-    assert current is not None
+    found = evaluate(answers, [], draws=1000)
+    assert store.verdict("bats") == found.verdict
+    pd.testing.assert_frame_equal(store.summary("bats"), found.summary)
+    current = store.verdicts()["bats"]
     assert (current["decision"], current["slice"], current["n"], current["student_model"]) == (
         "better",
         "generated",
@@ -78,7 +81,7 @@ def test_an_evaluation_is_stored_whole_and_its_verdict_is_current(store: Results
     assert current["recorded_at"] == STARTED
     assert [guard["name"] for guard in current["guards"]] == ["format", "abstention"]
     assert "abstention could not be measured" in current["reasons"]
-    assert count(store, "answers") == len(answers)
+    assert count(store, "answers") == 2 * len(answers)
     stored = store.query("SELECT documents, golden_answers FROM answers LIMIT 1").to_dict("records")[0]
     assert list(stored["documents"]) == answers[0].documents
 
@@ -90,8 +93,7 @@ def test_the_same_run_replaces_itself_and_another_one_is_history(store: ResultsS
     assert count(store, "scores") == before
     record(store, run_record(student="ft:2", after=2), rises=0)
     assert count(store, "scores") == 2 * before
-    current = store.current("bats")
-    assert current is not None
+    current = store.verdicts()["bats"]
     assert (current["decision"], current["student_model"]) == ("cannot tell", "ft:2")
     history = store.history("bats", "token_f1")
     assert history["student"].tolist() == pytest.approx([22 / 24, 0])
@@ -114,8 +116,7 @@ def test_an_interval_that_could_not_be_measured_is_null_and_not_nan(store: Resul
     store.record(run_record(), evaluate(answers, [], draws=1000))
     assert store.query("SELECT low FROM aggregates WHERE low IS NOT NULL").empty
     assert store.query("SELECT value FROM scores WHERE isnan(value)").empty
-    current = store.current("bats")
-    assert current is not None
+    current = store.verdicts()["bats"]
     assert current["low"] is None
 
 
@@ -174,7 +175,9 @@ def test_a_store_of_an_earlier_version_takes_new_evaluations(store: ResultsStore
 
 def test_an_empty_store_answers_every_question(store: ResultsStore) -> None:
     assert store.verdicts() == {}
-    assert store.current("bats") is None
+    with pytest.raises(DataError, match=r"'bats' has no verdict yet\. Materialize it: raft run 'bats'"):
+        store.verdict("bats")
+    assert store.summary("bats").empty
     assert store.history("bats", "token_f1").empty
     assert store.purge("bats") == 0
 

@@ -8,11 +8,9 @@ from raft_assets.calls.requests import Tally, Usage
 from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.evaluation.arms import recall_at_k
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
-from raft_assets.evaluation.judged import agreement, judged_scores, kin_of_teacher
-from raft_assets.evaluation.metrics import scores
+from raft_assets.evaluation.judged import agreement, kin_of_teacher
 from raft_assets.evaluation.report import DocumentCounts, Estimated, Judged, ReportData, Split
-from raft_assets.evaluation.summary import summarize_all
-from raft_assets.evaluation.verdict import PRIMARY_METRIC, decide
+from raft_assets.evaluation.verdict import PRIMARY_METRIC
 from raft_assets.raft.gates import REASONS
 from raft_assets.raft.tables import Chunk, JudgedAnswer, ModelAnswer, QAPair, QuarantinedFile, RaftRow, SourceDocument
 from raft_assets.resources.lake import Lake
@@ -28,11 +26,9 @@ ROWS_PER_KIND = 2  # of a split, with and without the oracle
 def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) -> ReportData:
     """Everything on the page of a domain."""
     resolved = models.settings(domain)
-    draws = resolved.values.verdict.bootstrap_draws
     by_model = {name: list(lake.rows(f"{name}_answers", domain, ModelAnswer)) for name in ("baseline", "student")}
     answers = [*by_model["baseline"], *by_model["student"]]
     judged = list(lake.rows("judged_answers", domain, JudgedAnswer))
-    scored = [score for answer in answers for score in scores(answer)] + judged_scores(judged)
     pairs = list(lake.rows("qa_pairs", domain, QAPair))
     chunks = list(lake.rows("chunks", domain, Chunk))
     rows = list(lake.rows("qa_dataset", domain, RaftRow))
@@ -42,8 +38,8 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
         calls = {asset: list(store.get(of_asset).values()) for asset, of_asset in keys.items()}
     return ReportData(
         domain=domain,
-        verdict=decide(scored, answers, draws=draws),
-        summary=summarize_all(scored, answers, draws=draws),
+        verdict=results.verdict(domain),
+        summary=results.summary(domain),
         answers=answers,
         documents=_documents(domain, lake, chunks),
         quarantine=list(lake.rows("quarantine", domain, QuarantinedFile)),
