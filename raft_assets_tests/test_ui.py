@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import pypdfium2
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
 
 from raft_assets.evaluation.report import render_report
@@ -218,6 +219,23 @@ def test_the_keyboard_reaches_the_content_and_opens_what_is_folded(finished: Pro
     page.locator("summary").first.focus()
     page.keyboard.press("Enter")
     assert page.locator("details").first.get_attribute("open") is not None
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["report", "index"])
+def test_a_screen_reader_meets_no_barrier_that_axe_knows(
+    finished: Project, page: Page, scheme: Literal["light", "dark"], name: str
+) -> None:
+    """axe-core's rules: names and roles, contrast, order of headings, captions of tables, texts of pictures."""
+    page.emulate_media(color_scheme=scheme)
+    address = finished.lake.index_path if name == "index" else finished.lake.path("eval_report", SMALL, ".html")
+    page.goto(Path(str(address)).as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert len(found.response["passes"]) >= 15  # so many of its rules had something to look at
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x>')")
+    assert Axe().run(page).violations_count > 0
 
 
 def test_a_document_full_of_markup_stays_text_in_the_browser(page: Page, told: list[str], tmp_path: Path) -> None:
