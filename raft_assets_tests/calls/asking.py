@@ -14,9 +14,11 @@ from raft_assets.calls.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
 from raft_assets_tests.calls.conftest import ask_about
 
+CEILING = 4
+
 if __name__ == "__main__":
     url, file, first, count, *leave = sys.argv[1:]
-    endpoint = Endpoint(Role.TEACHER, "openai", "model-1", url, limits=Limits(ceiling=4))
+    endpoint = Endpoint(Role.TEACHER, "openai", "model-1", url, limits=Limits(ceiling=CEILING))
     store = CallStore(Path(file))
     client = open_client(endpoint, lambda: sys.exit("not embedded"))
     limiter = Limiter.of(Path(file).parent, endpoint, endpoint.model)

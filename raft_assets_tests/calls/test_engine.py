@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from raft_assets.calls.requests import Progress, Request, Tally, Usage
 from raft_assets.calls.store import CallStore
 from raft_assets.errors import EndpointError, RaftError
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets_tests.calls.asking import CEILING
 from raft_assets_tests.calls.conftest import CANARY, Clock, MakeCaller, ask_about
 from raft_assets_tests.calls.service import Reply, Service, chat, completion, error, vector
 
@@ -483,6 +486,26 @@ def test_two_processes_share_a_store(service: Service, tmp_path: Path) -> None:
     with CallStore(file) as store:
         assert store.get(keys).keys() == keys
         assert store.stats().calls == len(keys) == 100
+
+
+def test_two_processes_share_what_the_endpoint_takes_at_once(service: Service, tmp_path: Path) -> None:
+    def members() -> int:
+        return sum(len(json.loads(state.read_text() or "{}").get("members", ())) for state in tmp_path.glob("*.json"))
+
+    service.holds = lambda _: True
+    with (
+        process_that_asks(service, tmp_path / "calls.sqlite", count=300) as one,
+        process_that_asks(service, tmp_path / "calls.sqlite", first=1000, count=300) as other,
+    ):
+        service.wait_until(lambda seen: seen.held == CEILING)
+        while members() < 2:
+            time.sleep(0.01)
+        service.release()
+        answered_keys(one, 300), answered_keys(other, 300)
+        assert (one.wait(60), other.wait(60)) == (0, 0)
+    assert service.most_at_once == CEILING
+    of_one = [int(question.split()[-1]) < 1000 for question in service.questions]
+    assert 0.2 < sum(of_one[:300]) / 300 < 0.8  # neither waits for the end of the other
 
 
 def test_answers_that_cannot_be_stored_end_the_stream(service: Service, caller: MakeCaller, store: CallStore) -> None:
