@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 
 from raft_assets.automation import continuations
-from raft_assets.calls.batches import BatchRecord, read_records
+from raft_assets.calls.batches import BatchPendingError, BatchRecord, read_records
 from raft_assets.calls.ledger import ledger
 from raft_assets.calls.prices import PriceList
+from raft_assets.calls.requests import Request
 from raft_assets.calls.store import CallStore
+from raft_assets.raft.contract import render_messages
 from raft_assets.raft.tables import QAPair
 from raft_assets.resources.models import Models
+from raft_assets.settings.endpoints import Role
 from raft_assets_tests.harness import Project
 
 DOMAIN = "harbor"
@@ -94,6 +97,24 @@ def test_a_batch_that_was_cancelled_is_asked_live(project: Project) -> None:
         assert [row.kind for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"] == [
             "chat"
         ] * len(record.keys)
+
+
+def test_an_answer_that_a_batch_cut_off_is_asked_live_with_more_room_and_both_are_paid_once(project: Project) -> None:
+    messages = render_messages("Who built the mill?", ["The mill at Alba was built by Ann Bell in 1893."])
+    request = Request("chat", {"messages": messages, "max_completion_tokens": 20})
+    project.write(".env", "RAFT_PROVIDER=embedded\nTEACHER_BATCH=1\n")
+    models = Models(project=str(project.folder))
+    with models.caller(Role.TEACHER) as caller, pytest.raises(BatchPendingError):
+        list(caller.ask([request]))
+    while any(record.is_open for record in records(project)):
+        models.collect_batches()
+    for calls in (1, 0):
+        with models.caller(Role.TEACHER) as caller:
+            (answer,) = caller.ask([request])
+        assert (answer.status, "Ann Bell" in answer.text, caller.tally.calls) == ("ok", True, calls)
+    with CallStore(project.workplace.calls) as store:
+        paid = {(call.kind, call.status): call.usage.output_tokens for call in store.calls()}
+    assert paid == {("chat, batch", "truncated"): 20, ("chat", "ok"): answer.usage.output_tokens}
 
 
 def test_embeddings_are_not_asked_in_batches(project: Project) -> None:

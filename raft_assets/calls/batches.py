@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from raft_assets.calls.answers import MalformedResponseError, one_line, read_answer, read_usage
 from raft_assets.calls.capabilities import Capabilities
-from raft_assets.calls.keys import BATCHED
+from raft_assets.calls.keys import BATCHED, cut_off_key
 from raft_assets.calls.refusals import Stop, scrubbed, understand
 from raft_assets.calls.requests import Origin, Request
 from raft_assets.calls.store import CallStore, StoredCall
@@ -102,7 +102,7 @@ class BatchDesk:
 
         `asked`: the requests that aren't stored, by key. `before_submission` may raise, before anything is sent.
         Raises BatchPendingError while answers are to come, and EndpointError. Returns where the rest is to be asked
-        live: lines that a batch lost.
+        live: lines that a batch lost, and answers that it cut off, which are asked with more room.
         """
         with self._alone():
             await self._collect_all()
@@ -216,7 +216,7 @@ class BatchDesk:
         return None
 
     def _read(self, content: str, record: BatchRecord) -> Iterator[StoredCall]:
-        """The calls of an output file; a line that is no answer is left out, and asked live."""
+        """The calls of an output file; a line that is no answer is left out. What isn't under its key is asked live."""
         wanted = set(record.keys)
         for line in filter(str.strip, content.split("\n")):
             told = json.loads(line)
@@ -230,7 +230,8 @@ class BatchDesk:
                 continue
             payload = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
             yield StoredCall(
-                *(key, record.service, record.model, record.kind + BATCHED, reading.status),
+                cut_off_key(key) if reading.status == "truncated" else key,
+                *(record.service, record.model, record.kind + BATCHED, reading.status),
                 *(read_usage(body), 0.0, time.time(), payload),
                 role=self._endpoint.role.value,
                 origin=Origin(record.asset, record.domain, record.run),

@@ -24,7 +24,7 @@ from raft_assets.calls.background import run
 from raft_assets.calls.batches import BatchDesk
 from raft_assets.calls.budget import Budget, most_usage
 from raft_assets.calls.capabilities import Capabilities
-from raft_assets.calls.keys import EMBEDDING, call_key, embedding_key
+from raft_assets.calls.keys import EMBEDDING, call_key, cut_off_key, embedding_key
 from raft_assets.calls.limits import Limiter
 from raft_assets.calls.prices import FREE, Price
 from raft_assets.calls.requests import NO_USAGE, NOBODY, Answer, Origin, Progress, Request, Tally, Usage
@@ -217,11 +217,19 @@ class Caller:
 
     async def _ask_one(self, batch: Batch[Request]) -> list[StoredCall]:
         [(key, request)] = batch
-        response = await self._call(request.kind, request.body, read_answer)
+        response = self._cut_off_by_a_batch(key) or await self._call(request.kind, request.body, read_answer)
         if response.content.status == "truncated":
             response = await self._with_more_room(request, response)
         payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
         return [self._stored(key, request.kind, response, payload, status=response.content.status)]
+
+    def _cut_off_by_a_batch(self, key: str) -> Response[Reading] | None:
+        """What was paid of it stands in the store already."""
+        name = cut_off_key(key)
+        if self._batches is None or (call := self._store.get([name]).get(name)) is None:
+            return None
+        payload = json.loads(call.payload)
+        return Response(payload, read_answer(payload), NO_USAGE, call.latency_s, call.tries)
 
     async def _with_more_room(self, request: Request, cut_off: Response[Reading]) -> Response[Reading]:
         """The answer to the same with more room, once; both are paid. Where that fails, the answer that was cut off."""

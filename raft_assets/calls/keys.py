@@ -38,6 +38,11 @@ def embedding_key(endpoint: Endpoint, text: str, *, model: str, model_version: s
     return _hashed(endpoint, (model, model_version), EMBEDDING, {"input": text}, 0)
 
 
+def cut_off_key(key: str) -> str:
+    """Key of an answer that a batch cut off: it is paid, and the call is to be made again with more room."""
+    return digest("cut off", key)
+
+
 def training_key(service: str, job: str) -> str:
     """Key of a fine-tuning job."""
     return digest(TRAINING, service, job)
