@@ -15,7 +15,15 @@ CHROMIUM = next(
 
 
 # files that take minutes are begun first, so that no worker ends with one of them alone
-LONGEST = ("test_runs.py", "test_ui.py", "test_lineage.py", "test_serverless.py", "test_cli.py", "test_batches.py")
+LONGEST = (
+    "test_runs.py",
+    "test_ui.py",
+    "test_lineage.py",
+    "test_serverless.py",
+    "test_compatible.py",
+    "test_cli.py",
+    "test_batches.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
