@@ -10,6 +10,7 @@ from raft_assets_tests.calls.service import Reply, Seen, Service, chat
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import served
 from raft_assets_tests.harness import Project
+from raft_assets_tests.openai_contract import request_breaches
 
 CANARY = "sk-canary-of-a-compatible-service"
 MODELS = {"TEACHER": "embedded-teacher", "EMBEDDING": "embedded-encoder", "STUDENT": "embedded-reader"}
@@ -17,6 +18,7 @@ MODELS = {"TEACHER": "embedded-teacher", "EMBEDDING": "embedded-encoder", "STUDE
 
 def judged(seen: Seen) -> Reply:
     """Supports what a gate asks about, but for some; rates all answers alike."""
+    assert request_breaches("/v1/chat/completions", seen.body) == []
     assert seen.body["response_format"] == {"type": "json_object"}
     assert seen.headers["authorization"] == f"Bearer {CANARY}"
     if "supported" in str(seen.body["messages"][0]):
@@ -56,6 +58,17 @@ def test_every_asset_is_fresh_and_every_call_was_asked_at_its_service(project: P
     assert services == {*((role, False) for role in roles), ("JUDGE", True)}
     tuned = project.lake.read_record("finetuned_model", SMALL)
     assert project.lake.read_record("deployment", SMALL)["name"] == tuned["model"]  # the id is the deployment
+
+
+def test_a_body_that_breaks_the_contract_is_noticed() -> None:
+    messages = [{"role": "user", "content": "Who?"}]
+    assert request_breaches("/v1/chat/completions", {"model": "m", "messages": messages, "seed": 0}) == []
+    for wrong in (
+        {"messages": messages},
+        {"model": "m", "messages": messages, "top_k": 3},
+        {"model": "m", "seed": "x"},
+    ):
+        assert request_breaches("/v1/chat/completions", wrong) != []
 
 
 def test_the_judge_gates_pairs_and_rates_answers(project: Project) -> None:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from raft_assets_tests.azure.management import Management
+from raft_assets_tests.openai_contract import request_breaches
 
 BASE_MODELS = {"gpt-4o-mini-2024-07-18": "embedded-reader"}  # what can be fine-tuned there
 BASE_DEPLOYMENTS = {  # what somebody deployed before
@@ -64,12 +65,15 @@ class DataPlane:
             asked = deployment or content["model"]
             self.asked[asked] += 1
             model = self._model(asked) if path in ASKING else BASE_MODELS.get(asked)
+            training_type = content.pop("trainingType", None)  # which is Azure's, and goes beside the library's own
+            if wrong := request_breaches(path, {"model": asked, **content}):
+                return _error(400, "InvalidRequest", "; ".join(wrong))
             if model is None:
                 return _error(404, "DeploymentNotFound", "The API deployment for this resource does not exist.")
             if self.create_job and path == "/v1/fine_tuning/jobs":
                 return await self.create_job(request)
-            if "trainingType" in content or path == "/v1/fine_tuning/jobs":
-                self.training_types.append(content.pop("trainingType", None))
+            if path == "/v1/fine_tuning/jobs":
+                self.training_types.append(training_type)
             body = json.dumps({**content, "model": model}).encode()
         headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
         headers.append((b"content-length", str(len(body)).encode()))

@@ -1,9 +1,6 @@
 """Every response against OpenAI's own schema, where it is at hand."""
 
 import json
-import os
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,37 +9,16 @@ from openai.types.fine_tuning import FineTuningJob
 
 from raft_assets.raft.contract import render_messages, render_prompt
 from raft_assets_tests.embedded.provider import lighthouse
+from raft_assets_tests.openai_contract import SCHEMA, schema_breaches
 
-jsonschema = pytest.importorskip("jsonschema")
-
-CONTRACTS = Path(os.environ.get("AZURE_CONTRACTS_DIR") or Path(__file__).parents[2].parent / "shared" / "contracts")
-SCHEMA = CONTRACTS / "openai_openapi.json"
 pytestmark = pytest.mark.skipif(not SCHEMA.is_file(), reason=f"{SCHEMA} is not there")
 
 MESSAGES = render_messages("Who painted the lighthouse of Alba?", [lighthouse(0)])
 PROMPT = render_prompt("Who painted the lighthouse of Alba?", [lighthouse(0)])
 
 
-@lru_cache(maxsize=1)
-def official() -> Any:
-    return _as_json_schema(json.loads(SCHEMA.read_text("utf-8"))["components"])
-
-
-def _as_json_schema(node: Any) -> Any:
-    """OpenAPI 3.0 says `nullable` where JSON Schema has a type, and `exclusiveMinimum: true` beside a `minimum`."""
-    if isinstance(node, list):
-        return [_as_json_schema(part) for part in node]
-    if not isinstance(node, dict):
-        return node
-    plain = {name: _as_json_schema(part) for name, part in node.items() if name != "nullable"}
-    if plain.get("exclusiveMinimum") is True:
-        plain["exclusiveMinimum"] = plain.pop("minimum")
-    return {"anyOf": [plain, {"type": "null"}]} if node.get("nullable") is True else plain
-
-
 def check(name: str, content: Any) -> None:
-    validator = jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": official()})
-    assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(content)] == []
+    assert schema_breaches(name, content) == []
 
 
 @pytest.mark.parametrize(
