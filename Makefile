@@ -45,6 +45,7 @@ constraints: ## pins everything anew; needs uv
 	$(COMPILE) .venv/also.in --output-file infra/constraints/run.txt
 	$(COMPILE) .venv/also.in --extra dev --output-file infra/constraints/dev.txt
 	$(COMPILE) .venv/also.in --extra azure --output-file infra/constraints/azure.txt
+	$(COMPILE) .venv/also.in --extra azure-evaluation --output-file infra/constraints/azure-evaluation.txt
 
 data: install-dev ## what of data/ is not text
 	$(BIN)/python data/.sources/make_pdfs.py

@@ -218,7 +218,7 @@ class Project:
 
     def digests(self, domain: str) -> dict[str, str]:
         """Digest of every table of the domain."""
-        return {table: self.lake.digest(table, domain) for table in TABLES}
+        return {table: self.lake.digest(table, domain) for table in TABLES if self.lake.exists(table, domain)}
 
     def runs_of_command(self) -> int:
         """How many runs Dagster knows."""

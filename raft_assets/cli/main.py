@@ -18,6 +18,7 @@ COMMANDS = {
     **dict.fromkeys(("costs", "calls", "batches"), "money"),
     **dict.fromkeys(("jobs", "teardown"), "student"),
     "sql": "sql",
+    "azure-evaluation": "azure_evaluation",
     "preview": "preview",
     "review": "review",
     "rebuild": "rebuild",
@@ -35,7 +36,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"raft_assets.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, "import_" if cmd_name == "import" else cmd_name)
+        command: click.Command = getattr(module, "import_" if cmd_name == "import" else cmd_name.replace("-", "_"))
         return command
 
 

@@ -26,6 +26,7 @@ JUDGED_METRICS = {
     "fluency": "its language (judged, 1 to 5)",
     "similarity": "it means what the golden answer means (judged, 1 to 5)",
 }
+SCALE = range(1, 6)
 UNREADABLE = "unreadable"  # status of a reply in which no score from 1 to 5 stands
 
 
@@ -34,7 +35,7 @@ class Judgement(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    score: StrictInt = Field(ge=1, le=5)
+    score: StrictInt = Field(ge=SCALE.start, le=SCALE[-1])
     reason: str = ""
 
 

@@ -58,6 +58,7 @@ TABLES: Mapping[str, type[Row]] = {
     "baseline_answers": ModelAnswer,
     "student_answers": ModelAnswer,
     "judged_answers": JudgedAnswer,
+    "azure_judged_answers": JudgedAnswer,
 }
 
 R = TypeVar("R", bound=Row)

@@ -1,0 +1,84 @@
+"""A caller as a service: for libraries that insist on asking a model themselves.
+
+What they ask goes by our store, limits, ledger and budget, so that it is paid once, counted and bounded like the rest.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request as Received
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from raft_assets.calls.engine import Caller
+from raft_assets.calls.requests import Answer, Request
+from raft_assets.errors import RaftError
+
+FINISHED = {"truncated": "length", "filtered": "content_filter"}  # status to `finish_reason`
+
+
+@contextmanager
+def gateway(caller: Caller) -> Iterator[str]:
+    """The base URL, on 127.0.0.1, of an OpenAI chat API that the caller answers; any key will do.
+
+    Raises at the end what stopped the caller (a budget, an endpoint that refuses): a library may have hidden it.
+    """
+    stopped: list[RaftError] = []
+
+    async def chat(received: Received) -> JSONResponse:
+        body = await received.json()
+        model = body.pop("model", "")
+        try:
+            [answer] = await to_thread.run_sync(lambda: list(caller.ask([Request("chat", body)])))
+        except RaftError as error:
+            stopped.append(error)
+            return _refusal(str(error))
+        return _refusal(answer.detail) if answer.status == "failed" else JSONResponse(_completion(answer, model))
+
+    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", access_log=False, lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
+    finally:
+        server.should_exit = True
+        thread.join()
+    if stopped:
+        raise stopped[0]
+
+
+def _completion(answer: Answer, model: str) -> dict[str, Any]:
+    usage = answer.usage
+    return {
+        "id": f"chatcmpl-{answer.key[:24]}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": answer.text, "refusal": None},
+                "finish_reason": FINISHED.get(answer.status, "stop"),
+                "logprobs": None,
+            }
+        ],
+        "usage": {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+        },
+    }
+
+
+def _refusal(message: str) -> JSONResponse:
+    """400: asking again would only bring it again."""
+    return JSONResponse({"error": {"message": message, "type": "refused", "param": None, "code": None}}, 400)

@@ -1,0 +1,64 @@
+"""`raft azure-evaluation`: Microsoft's evaluators on the rows that our judge rated."""
+
+import click
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from raft_assets.calls.gateway import gateway
+from raft_assets.cli.project import chosen_domains
+from raft_assets.errors import SettingsError
+from raft_assets.evaluation.azure_evaluators import Beside, beside, rate
+from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
+from raft_assets.resources.lake import Lake
+from raft_assets.resources.models import Models
+from raft_assets.settings.endpoints import Role
+from raft_assets.settings.workplace import Workplace
+
+TABLE = "azure_judged_answers"
+
+
+@click.command("azure-evaluation")
+@click.argument("domain")
+def azure_evaluation(domain: str) -> None:
+    """Rates the judged answers of a domain again, by azure-ai-evaluation's own evaluators, and sets both side by side.
+
+    The JUDGE role answers them, through the store of paid calls: what was asked is paid once, within the budgets. The
+    rows stand in the lake as azure_judged_answers. The package is an extra for an environment of its own:
+
+    \b
+      pip install --no-deps --require-hashes -r infra/constraints/azure-evaluation.txt
+      pip install --no-deps --no-build-isolation -e .
+
+    \b
+    Examples:
+      raft azure-evaluation mine
+      raft sql "SELECT metric, avg(score) FROM azure_judged_answers GROUP BY metric"
+    """
+    workplace = Workplace.load()
+    [name] = chosen_domains(workplace, [domain], everything=False)
+    models, lake = Models(project=str(workplace.project)), Lake(root=workplace.lake)
+    judge = models.endpoints.get(Role.JUDGE)
+    if judge is None:
+        raise SettingsError("There is no judge: set JUDGE_OPENAI_* or JUDGE_AZURE_OPENAI_*, and run the domain.")
+    ours = list(lake.rows("judged_answers", name, JudgedAnswer))
+    answers = [row for who in ("baseline", "student") for row in lake.rows(f"{who}_answers", name, ModelAnswer)]
+    count = sum(row.sample == 0 for row in ours)
+    with models.caller(Role.JUDGE, live=True) as caller, gateway(caller) as address:
+        rows = rate(ours, answers, base_url=address, model=judge.model)
+        theirs = list(track(rows, f"{name}: {judge.model} rates by azure-ai-evaluation", total=count, transient=True))
+    written = lake.write(TABLE, name, theirs)
+    failed = sum(row.score is None for row in theirs)
+    Console(highlight=False).print(_table(beside(ours, theirs)))
+    click.echo(f"{written.rows} rows in {written.address}, {failed} without a score; {caller.tally.calls} calls")
+
+
+def _table(found: list[Beside]) -> Table:
+    table = Table("metric", box=None, header_style="bold")
+    for title in ("answers", "our mean", "theirs", "the same", "points apart"):
+        table.add_column(title, justify="right")
+    for one in found:
+        table.add_row(
+            one.metric, str(one.n), f"{one.ours:.2f}", f"{one.theirs:.2f}", f"{one.equal:.0%}", f"{one.apart:.2f}"
+        )
+    return table

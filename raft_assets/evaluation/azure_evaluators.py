@@ -1,0 +1,115 @@
+"""The evaluators of `azure-ai-evaluation` on the rows that our own judge rated, to set the two beside one another.
+
+The package is an extra, in an environment of its own: it wants a pandas before 3.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from raft_assets.calls.answers import one_line
+from raft_assets.errors import SettingsError
+from raft_assets.evaluation.judged import JUDGED_ARM, SCALE
+from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
+
+# metric to the package's evaluator and what it is shown
+EVALUATORS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "groundedness": ("GroundednessEvaluator", ("query", "response", "context")),
+    "relevance": ("RelevanceEvaluator", ("query", "response")),
+    "coherence": ("CoherenceEvaluator", ("query", "response")),
+    "fluency": ("FluencyEvaluator", ("response",)),
+    "similarity": ("SimilarityEvaluator", ("query", "response", "ground_truth")),
+}
+AT_ONCE = 16  # rows that are rated side by side; how many calls that makes is the caller's to say
+CONSTRAINTS = "infra/constraints/azure-evaluation.txt"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Both judges on the same answers: mean scores, how often they are equal, and points apart on average."""
+
+    metric: str
+    n: int
+    ours: float
+    theirs: float
+    equal: float
+    apart: float
+
+
+def rate(
+    judged: Iterable[JudgedAnswer], answers: Iterable[ModelAnswer], *, base_url: str, model: str
+) -> Iterator[JudgedAnswer]:
+    """The judged rows again, in their order, as the package's evaluators rate them by a model at an address.
+
+    Of answers that were judged twice the first rows only. A row without a score has a status and the reason.
+    Raises SettingsError where the package isn't installed.
+    """
+    shown = {(one.source, one.question_id, one.evaluated): one for one in answers if one.arm == JUDGED_ARM}
+    rows = [row for row in judged if row.sample == 0 and row.metric in EVALUATORS]
+    evaluators = _evaluators({row.metric for row in rows}, base_url, model)
+
+    def rated(row: JudgedAnswer) -> JudgedAnswer:
+        answer = shown[row.source, row.question_id, row.evaluated]
+        return row.model_copy(update=_rating(evaluators[row.metric], row.metric, answer))
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        yield from threads.map(rated, rows)
+
+
+def beside(ours: Iterable[JudgedAnswer], theirs: Iterable[JudgedAnswer]) -> list[Beside]:
+    """The two judges by metric, over the answers that both scored."""
+    first = {_place(row): row.score for row in ours if row.sample == 0 and row.score is not None}
+    pairs: dict[str, list[tuple[int, int]]] = {}
+    for row in theirs:
+        if row.score is not None and (score := first.get(_place(row))) is not None:
+            pairs.setdefault(row.metric, []).append((score, row.score))
+    return [
+        Beside(
+            metric,
+            len(found),
+            fmean(one for one, _ in found),
+            fmean(other for _, other in found),
+            fmean(one == other for one, other in found),
+            fmean(abs(one - other) for one, other in found),
+        )
+        for metric, found in pairs.items()
+    ]
+
+
+def _place(row: JudgedAnswer) -> tuple[str, ...]:
+    return row.metric, row.source, row.question_id, row.evaluated
+
+
+def _evaluators(metrics: Iterable[str], base_url: str, model: str) -> dict[str, Callable[..., Mapping[str, Any]]]:
+    try:
+        from azure.ai import evaluation  # type: ignore[attr-defined]
+    except ImportError as error:
+        raise SettingsError(
+            f"azure-ai-evaluation isn't installed ({error}): pip install --no-deps --require-hashes -r {CONSTRAINTS}, "
+            "in an environment of its own."
+        ) from error
+    # a caller of ours answers at the address and has the key; the package asks for one
+    config = {"type": "openai", "api_key": "none", "model": model, "base_url": base_url}
+    return {metric: getattr(evaluation, EVALUATORS[metric][0])(config) for metric in metrics}
+
+
+def _rating(evaluator: Callable[..., Mapping[str, Any]], metric: str, answer: ModelAnswer) -> dict[str, Any]:
+    """The fields of a row that the package decides."""
+    given = {
+        "query": answer.question,
+        "response": answer.answer,
+        "context": "\n\n".join(answer.documents) or "(no document)",
+        "ground_truth": answer.golden_answers[0] if answer.golden_answers else "(the documents don't hold the answer)",
+    }
+    nothing = {"score": None, "reason": "", "call": ""}
+    try:
+        said = evaluator(**{name: given[name] for name in EVALUATORS[metric][1]})
+    except Exception as error:  # the package raises whatever it likes, of its own and of others
+        return nothing | {"status": "failed", "detail": one_line(str(error))}
+    score, reason = said.get(metric), said.get(f"{metric}_reason")
+    if not isinstance(score, (int, float)) or math.isnan(score) or round(score) not in SCALE:
+        return nothing | {"status": "unreadable", "detail": f"no score on the scale: {one_line(str(score))}"}
+    return nothing | {"score": round(score), "reason": str(reason or ""), "status": "ok", "detail": ""}

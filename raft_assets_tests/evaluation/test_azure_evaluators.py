@@ -1,0 +1,73 @@
+"""azure-ai-evaluation's own evaluators beside our judge; what needs the package runs where it is installed."""
+
+import importlib.util
+from collections.abc import Iterator
+
+import pytest
+
+from raft_assets.errors import SettingsError
+from raft_assets.evaluation.azure_evaluators import EVALUATORS, beside, rate
+from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
+from raft_assets_tests.calls.service import Reply, Seen, Service, chat
+from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
+
+
+def is_installed() -> bool:
+    try:
+        return importlib.util.find_spec("azure.ai.evaluation") is not None
+    except ImportError:  # nothing of Azure is
+        return False
+
+
+def judged(answer: ModelAnswer, metric: str, score: int | None, sample: int = 0) -> JudgedAnswer:
+    return JudgedAnswer(
+        question_id=answer.question_id,
+        source=answer.source,
+        evaluated=answer.evaluated,
+        cluster=answer.cluster,
+        metric=metric,
+        sample=sample,
+        score=score,
+        reason="ours",
+        status="ok" if score else "unreadable",
+        detail="",
+        call="key",
+    )
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    found = Service()
+    yield found
+    found.stop()
+
+
+def test_both_judges_are_compared_on_what_both_scored() -> None:
+    one, two = both("q", WRONG, RIGHT)
+    ours = [judged(one, "fluency", 4), judged(one, "fluency", 1, sample=1), judged(two, "fluency", 3)]
+    theirs = [judged(one, "fluency", 4), judged(two, "fluency", 5), judged(two, "relevance", 2)]
+    (found,) = beside([*ours, judged(two, "relevance", None)], theirs)
+    assert (found.metric, found.n, found.ours, found.theirs) == ("fluency", 2, 3.5, 4.5)
+    assert (found.equal, found.apart) == (0.5, 1.0)
+
+
+@pytest.mark.skipif(is_installed(), reason="the package is installed")
+def test_without_the_package_it_is_said_what_to_install() -> None:
+    (one, _) = both("q", WRONG, RIGHT)
+    with pytest.raises(SettingsError, match=r"isn't installed .* infra/constraints/azure-evaluation\.txt"):
+        list(rate([judged(one, "fluency", 4)], [one], base_url="http://127.0.0.1:9/v1", model="m"))
+
+
+@pytest.mark.skipif(not is_installed(), reason="the extra raft-assets[azure-evaluation]")
+def test_the_packages_evaluators_rate_the_same_rows(service: Service) -> None:
+    def answer(seen: Seen) -> Reply:
+        return chat("nothing" if "**Fluency**" in str(seen.body) else '{"reason": "theirs", "score": 2}')
+
+    service.rule = answer
+    answers = both("q", WRONG, RIGHT)
+    ours = [judged(one, metric, 4) for one in answers for metric in EVALUATORS]
+    found = list(rate([*ours, judged(answers[0], "fluency", 4, sample=1)], answers, base_url=service.url, model="m"))
+    assert [(row.metric, row.evaluated) for row in found] == [(row.metric, row.evaluated) for row in ours]
+    assert {(row.score, row.reason) for row in found if row.metric != "fluency"} == {(2, "theirs")}
+    assert {row.score for row in found if row.metric == "fluency"} == {None}
+    assert {row.status for row in found if row.metric == "fluency"} <= {"failed", "unreadable"}
