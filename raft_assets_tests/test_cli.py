@@ -6,30 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from raft_assets.cli.main import COMMANDS
 from raft_assets.raft.tables import Chunk, RaftRow
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
-
-COMMANDS = (
-    "run",
-    "status",
-    "config",
-    "domains",
-    "report",
-    "serve",
-    "ui",
-    "export",
-    "doctor",
-    "purge",
-    "costs",
-    "calls",
-    "sql",
-    "preview",
-    "review",
-    "jobs",
-    "batches",
-    "teardown",
-)
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ BURST_S = 10.0  # Azure counts rates over 1 to 10 seconds, not over the minute
 PACE = 0.99  # of the limit: two clocks differ
 SHORTEST_WAIT_S = 1e-3  # below it clocks and sleeps don't tell one moment from the next
 LOOK_S = 0.05  # while other processes hold what is waited for
+ALONE_S = 1.0  # where there are none: calls of our own that end wake the others
 FORGET_S = 600.0  # what was found of an endpoint so long ago may no longer hold
 
 
@@ -196,7 +197,7 @@ class Limiter:
                 state.paused_until - now,
                 state.requests.wait(1, now),
                 state.tokens.wait(tokens, now),
-                LOOK_S if me.waits else 0.0,
+                (LOOK_S if len(state.members) > 1 else ALONE_S) if me.waits else 0.0,
             )
             if wait:
                 return wait

@@ -73,7 +73,7 @@ def test_a_training_row_is_the_request_that_evaluation_sends_byte_for_byte_and_t
         student=StudentSettings(format=form), prompt=PromptSettings.model_construct(instructions=instructions)
     )
     (line,) = training_lines([row], how)
-    sent = request(as_asked(row), form, 100, instructions).body
+    sent = request(as_asked(row), form, how.evaluation, instructions).body
     if form == "chat":
         *prompt, answer = json.loads(line)["messages"]
         assert json.dumps(prompt) == json.dumps(sent["messages"])
