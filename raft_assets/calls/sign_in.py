@@ -4,11 +4,13 @@
 address that is silent keeps it waiting for minutes.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from raft_assets.errors import EndpointError
 
@@ -45,6 +47,32 @@ class SignIn:
         except (ClientAuthenticationError, NotInTime) as error:
             reason = str(error).splitlines()[0].rstrip(".") if str(error) else f"no answer in {SIGN_IN_S:.0f} s"
         raise EndpointError(f"{self._who}, and signing in failed ({reason}): run `az login`, or {self._remedy}.")
+
+
+class AsyncSignIn:
+    """A sign-in for libraries that wait without blocking."""
+
+    def __init__(self, sign_in: SignIn) -> None:
+        self._sign_in = sign_in
+
+    async def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
+        """As `SignIn.get_token`."""
+        return await asyncio.to_thread(self._sign_in.get_token, *scopes, **options)
+
+    async def close(self) -> None:
+        """Nothing is open between two tokens."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+@cache
+def storage_sign_in() -> AsyncSignIn:
+    """The one of object storage; one for all, because file systems are kept by what opens them."""
+    return AsyncSignIn(SignIn("Azure Blob is used without a key", "set AZURE_STORAGE_CONNECTION_STRING"))
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:

@@ -23,6 +23,7 @@ from typing import Any, Self, TypeVar
 from raft_assets.calls.keys import EMBEDDING
 from raft_assets.calls.requests import NOBODY, Origin, Usage
 from raft_assets.calls.segments import Segments
+from raft_assets.calls.sign_in import storage_sign_in
 from raft_assets.errors import RaftError, SettingsError
 from raft_assets.raft.identity import short
 from raft_assets.raft.locks import exclusive
@@ -167,7 +168,9 @@ class CallStore:
         """The store of a project."""
         address = workplace.calls_address
         try:
-            segments = Segments(address, storage_options(address, workplace.environment)) if address else None
+            segments = (
+                Segments(address, storage_options(address, workplace.environment, storage_sign_in)) if address else None
+            )
         except ImportError as error:
             raise SettingsError(f"RAFT_CALLS is {address}, which needs raft-assets[azure] ({error}).") from error
         return cls(workplace.calls, segments)

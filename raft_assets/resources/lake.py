@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from raft_assets.calls.sign_in import storage_sign_in
 from raft_assets.errors import DataError, RaftError, SettingsError
 from raft_assets.raft.atomic import is_local, publish
 from raft_assets.raft.tables import (
@@ -84,7 +85,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
         """The root with what opens it. Credentials are looked up where they are needed and stand in no resource."""
         try:
             with _explained(self.root):
-                root: UPath = UPath(self.root, **storage_options(self.root, Workplace.load().environment))
+                options = storage_options(self.root, Workplace.load().environment, storage_sign_in)
+                root: UPath = UPath(self.root, **options)
         except ImportError as error:
             raise SettingsError(
                 f"The lake {self.root} needs another library ({error}): install raft-assets[azure]."

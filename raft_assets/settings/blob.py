@@ -1,5 +1,6 @@
 """Addresses on Azure Blob: what they name, and what opens them. Accounts are told, credentials never."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,16 +66,18 @@ def blob_place(name: str, address: str, environment: Environment) -> BlobPlace |
     return BlobPlace(next(iter(accounts.values())), container, parts.path.strip("/"))
 
 
-def storage_options(address: str, environment: Environment) -> dict[str, Any]:
-    """What fsspec is told to open an address on Azure Blob: keyless, unless a connection string, an account key or a
-    shared access signature stands in the environment or in `.env`. Nothing for other addresses.
+def storage_options(address: str, environment: Environment, sign_in: Callable[[], Any]) -> dict[str, Any]:
+    """What fsspec is told to open an address on Azure Blob; nothing for other addresses.
+
+    The connection string, account key or shared access signature that stands in the environment or in `.env`, else
+    the credential that `sign_in` gives.
     """
     place = blob_place("The address", address, environment)
     if place is None:
         return {}
     names = {"connection_string": CONNECTION, "account_key": KEY, "sas_token": SAS}
     found = {option: value for option, name in names.items() if (value := environment.get(name))}
-    return {"anon": False, "account_name": place.account} | found
+    return {"anon": False, "account_name": place.account} | (found or {"credential": sign_in()})
 
 
 def _account_of(connection: str) -> str:

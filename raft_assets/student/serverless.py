@@ -8,7 +8,7 @@ API: https://learn.microsoft.com/azure/machine-learning/how-to-fine-tune-serverl
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from raft_assets.calls.answers import one_line
 from raft_assets.calls.sign_in import INSTALL, SignIn
-from raft_assets.errors import EndpointError
+from raft_assets.errors import EndpointError, SettingsError
 from raft_assets.raft.identity import digest
 from raft_assets.settings.endpoints import Endpoint, Hosting, MLWorkspace
 from raft_assets.student.finetuning import FineTuned, TrainingOrder
@@ -77,13 +77,14 @@ class Serverless(StudentHosting):
 
         `form`: chat or completion. `before_submission` is called where no job is found, before anything is uploaded.
         """
+        hyperparameters = _named(order.hyperparameters)
         name = f"raft-{order.training_hash[:NAME_HASH]}"
         job = self._job(name)
         found = job is not None and _status(job) not in ("Failed", "Canceled", "NotResponding")
         if not found:
             before_submission()
             name = name if job is None else f"{name}-{int(time.time())}"  # a job that failed keeps its name
-            self._submit(name, order, form)
+            self._submit(name, order, form, hyperparameters)
         on_event(f"fine-tuning job {name} of {order.base_model}: {'found again' if found else 'submitted'}")
         self._wait_for_job(name, on_event)
         return FineTuned(
@@ -105,22 +106,20 @@ class Serverless(StudentHosting):
             except ResourceNotFoundError:
                 return None
 
-    def _submit(self, name: str, order: TrainingOrder, form: str) -> None:
+    def _submit(self, name: str, order: TrainingOrder, form: str, hyperparameters: dict[str, str]) -> None:
         from azure.ai.ml import Input, Output
         from azure.ai.ml.entities._job.finetuning.custom_model_finetuning_job import CustomModelFineTuningJob
 
         # the library's helper insists on validation data; a set may be too small to have any
         valid = self._data("valid", order.valid) if order.valid.strip() else None
         train = self._data("train", order.train)
-        # the service takes texts, and knows no "auto": what isn't set is left to it
-        chosen = {k: str(value) for k, value in order.hyperparameters.items() if value != "auto"}
         job = CustomModelFineTuningJob(
             name=name,
             task=TASKS[form],
             model=Input(type="mlflow_model", path=order.base_model),
             training_data=Input(type="uri_file", path=train),
             validation_data=valid and Input(type="uri_file", path=valid),
-            hyperparameters=_named(chosen),
+            hyperparameters=hyperparameters,
             outputs={"registered_model": Output(type="mlflow_model", name=_model_name(order))},
             experiment_name="raft-assets",
             display_name=name,
@@ -269,10 +268,20 @@ def _model_name(order: TrainingOrder) -> str:
     return f"raft-{order.training_hash[:NAME_HASH]}"
 
 
-def _named(hyperparameters: dict[str, str]) -> dict[str, str]:
-    """The names that the service's models know."""
+def _named(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
+    """The texts and names that the service's models know, as in Microsoft's example of a job for azure-ai-ml.
+
+    There is no "auto": what isn't set is left to the service.
+
+    Raises SettingsError for the multiplier: they take a learning rate, and what it would be multiplied with isn't told.
+    """
+    chosen = {name: str(value) for name, value in hyperparameters.items() if value != "auto"}
+    if "learning_rate_multiplier" in chosen:
+        raise SettingsError(
+            "training.learning_rate_multiplier is set, and models in an Azure ML workspace take none: leave it at auto."
+        )
     names = {"n_epochs": "num_train_epochs", "batch_size": "per_device_train_batch_size"}
-    return {names.get(name, name): value for name, value in hyperparameters.items()}
+    return {names[name]: value for name, value in chosen.items()}
 
 
 def _hosted(endpoint: Any) -> Hosted:

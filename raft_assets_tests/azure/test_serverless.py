@@ -72,6 +72,19 @@ def test_teardown_deletes_the_endpoint(azure: Cloud, project: Project) -> None:
     assert not [name for kind, name in azure.studio.made if kind == "serverlessEndpoints"]
 
 
+def test_a_multiplier_of_an_unknown_learning_rate_is_refused_before_anything_is_uploaded(
+    azure: Cloud, project: Project
+) -> None:
+    before = list(azure.studio.puts)
+    project.write(
+        f"data/{SMALL}/domain.yaml", "student: {format: completion}\ntraining: {learning_rate_multiplier: 2}\n"
+    )
+    project.look()
+    assert not project.materialize_only(SMALL, "finetuned_model")
+    assert "models in an Azure ML workspace take none: leave it at auto" in project.last_failure()
+    assert azure.studio.puts == before
+
+
 def test_a_job_that_failed_is_told_with_its_reason(azure: Cloud, project: Project) -> None:
     azure.studio.ends_as = "Failed"
     project.write(f"data/{SMALL}/domain.yaml", "student: {format: completion}\ntraining: {n_epochs: 1}\n")

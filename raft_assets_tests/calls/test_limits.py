@@ -84,6 +84,30 @@ def test_a_rate_that_is_only_enforced_is_waited_for(file: Path) -> None:
     assert endpoint.rejected <= 2400
 
 
+def test_an_endpoint_that_takes_less_than_it_did_is_found_out(file: Path) -> None:
+    loop = VirtualLoop()
+    endpoint = Endpoint(loop, at_once=64, busy_for_s=0.25)
+    limiter = Limiter(file, Limits(), clock=loop.time)
+    time_before, before = 10, 64
+
+    async def take_less() -> None:
+        await asyncio.sleep(time_before)
+        endpoint.at_once = before // 8
+
+    async def work() -> float:
+        started = loop.time()
+        dropping = asyncio.ensure_future(take_less())
+        for _ in range(3):
+            await asyncio.gather(*(ask(limiter, endpoint) for _ in range(1000)))
+        await dropping
+        return loop.time() - started
+
+    seconds = run_virtually(work(), loop)
+    most_before = time_before * before / endpoint.latency_s
+    assert seconds <= MOST_TIME * (time_before + (3000 - most_before) * endpoint.latency_s / endpoint.at_once)
+    assert endpoint.rejected <= 450  # a burst when it happens, and then as few as ever
+
+
 @given(at_once=st.integers(1, 64), ceiling=st.integers(1, 64), latency_s=st.floats(0.01, 5))
 @settings(max_examples=20, deadline=None)
 def test_the_ceiling_is_never_passed(

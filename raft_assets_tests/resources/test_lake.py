@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.errors import DataError, SettingsError
+from raft_assets.errors import DataError, EndpointError, SettingsError
 from raft_assets.raft.tables import Chunk, QuarantinedFile, Row
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.results import ResultsStore
@@ -175,6 +175,22 @@ def test_a_mistyped_account_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_credentials_open_an_address_from_where_the_user_keeps_them() -> None:
     environment = Environment(process={}, files={"AZURE_STORAGE_SAS_TOKEN": "sig=1"})
-    options = storage_options("abfs://lake@mine.dfs.core.windows.net/a", environment)
-    assert options == {"anon": False, "account_name": "mine", "sas_token": "sig=1"}
-    assert storage_options("/mnt/lake", environment) == {}
+    address, here = "abfs://lake@mine.dfs.core.windows.net/a", {"anon": False, "account_name": "mine"}
+    assert storage_options(address, environment, str) == here | {"sas_token": "sig=1"}
+    assert storage_options(address, Environment({}, {}), lambda: "signed in") == here | {"credential": "signed in"}
+    assert storage_options("/mnt/lake", environment, str) == {}
+
+
+def test_without_a_key_a_sign_in_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("azure.identity", reason="the extra raft-assets[azure]")
+    for name, value in {
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+        "IDENTITY_ENDPOINT": "http://127.0.0.1:9/token",
+        "IDENTITY_HEADER": "none",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        EndpointError, match=r"Azure Blob is used without a key, and signing in failed .*`az login`, or"
+    ):
+        Lake(root="abfs://lake@mine.dfs.core.windows.net/a").check()
