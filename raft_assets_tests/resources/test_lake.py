@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from raft_assets.calls.sign_in import storage_sign_in
 from raft_assets.errors import DataError, EndpointError, SettingsError
 from raft_assets.raft.tables import Chunk, QuarantinedFile, Row
 from raft_assets.resources.lake import Lake
@@ -190,6 +191,7 @@ def test_without_a_key_a_sign_in_that_fails_is_one_sentence(monkeypatch: pytest.
         "IDENTITY_HEADER": "none",
     }.items():
         monkeypatch.setenv(name, value)
+    storage_sign_in.cache_clear()  # another test of this process may have signed in
     with pytest.raises(
         EndpointError, match=r"Azure Blob is used without a key, and signing in failed .*`az login`, or"
     ):
