@@ -12,17 +12,15 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import psutil
-import uvicorn
 from project import REPOSITORY, copied
 
+from raft_assets.calls.serving import served
 from raft_assets.embedded.app import EmbeddedSettings, create_app
 from raft_assets.embedded.simulation import Simulated, Simulation
 from raft_assets.settings.workplace import Workplace
@@ -38,7 +36,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, _service(Path(folder)) as (service, url):
+    with tempfile.TemporaryDirectory() as folder, served(service := _service(Path(folder))) as address:
+        url = f"{address}/v1"
         undisturbed, asked = _finished(Path(folder) / "undisturbed", url), service.counts["taken"]
         project, kills, asking = Path(folder) / "killed", 0, 0
         draw = Random(chosen.seed)
@@ -53,21 +52,10 @@ def main() -> None:
     sys.exit(0 if same and twice <= asking * AT_ONCE else 1)
 
 
-@contextmanager
-def _service(folder: Path) -> Iterator[tuple[Simulated, str]]:
+def _service(folder: Path) -> Simulated:
     place = Workplace.load(REPOSITORY)
     settings = EmbeddedSettings(folder / "embedded", place.encoder_folder, place.huggingface_home)
-    app = Simulated(create_app(settings), Simulation())
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.05)
-        yield app, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
-    finally:
-        server.should_exit = True
-        thread.join()
+    return Simulated(create_app(settings), Simulation())
 
 
 def _start(project: Path, url: str) -> "subprocess.Popen[bytes]":

@@ -11,15 +11,12 @@ import json
 import resource
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request as Received
 from starlette.responses import JSONResponse
@@ -30,6 +27,7 @@ from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
 from raft_assets.calls.limits import Limiter
 from raft_assets.calls.requests import Origin, Request, Usage
+from raft_assets.calls.serving import served
 from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.raft.identity import digest
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
@@ -57,10 +55,10 @@ def main() -> None:
         return
     with TemporaryDirectory() as folder:
         _look_up(Path(folder), chosen.entries)
-    with _service() as url:
+    with served(_service()) as address:
         first = 0.0
         for calls in chosen.calls:
-            command = [sys.executable, __file__, "--worker", url, "--calls", str(calls)]
+            command = [sys.executable, __file__, "--worker", f"{address}/v1", "--calls", str(calls)]
             worker = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             seconds, memory = map(float, worker.stdout.split())
             first = first or memory
@@ -125,22 +123,11 @@ def _asked(url: str, calls: int) -> tuple[float, float]:
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-@contextmanager
-def _service() -> Iterator[str]:
+def _service() -> Starlette:
     async def answer(_: Received) -> JSONResponse:
         return JSONResponse(REPLY)
 
-    app = Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
-    finally:
-        server.should_exit = True
-        thread.join()
+    return Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])
 
 
 if __name__ == "__main__":

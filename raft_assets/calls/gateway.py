@@ -3,13 +3,11 @@
 What they ask goes by our store, limits, ledger and budget, so that it is paid once, counted and bounded like the rest.
 """
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request as Received
@@ -18,6 +16,7 @@ from starlette.routing import Route
 
 from raft_assets.calls.engine import Caller
 from raft_assets.calls.requests import Answer, Request
+from raft_assets.calls.serving import served
 from raft_assets.errors import RaftError
 
 FINISHED = {"truncated": "length", "filtered": "content_filter"}  # status to `finish_reason`
@@ -42,16 +41,8 @@ def gateway(caller: Caller) -> Iterator[str]:
         return _refusal(answer.detail) if answer.status == "failed" else JSONResponse(_completion(answer, model))
 
     app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", access_log=False, lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with served(app) as address:
+        yield f"{address}/v1"
     if stopped:
         raise stopped[0]
 

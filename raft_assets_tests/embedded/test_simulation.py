@@ -2,19 +2,18 @@
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
-import uvicorn
 
 from raft_assets.calls.background import run
 from raft_assets.calls.clients import open_client
 from raft_assets.calls.engine import Caller
 from raft_assets.calls.limits import Limiter
 from raft_assets.calls.requests import Answer, Request
+from raft_assets.calls.serving import served
 from raft_assets.calls.store import CallStore
 from raft_assets.embedded.app import create_app
 from raft_assets.embedded.simulation import FAULTS, Simulated, Simulation
@@ -31,17 +30,8 @@ ASKED = render_messages("Who built the mill at Alba?", ["The mill at Alba was bu
 def simulated(folder: Path, simulation: Simulation) -> Iterator[tuple[str, Simulated]]:
     """The base URL of the service, and the layer that counts."""
     app = Simulated(create_app(settings_of(folder)), simulation)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}/v1", app
-    finally:
-        server.should_exit = True
-        thread.join()
+    with served(app) as address:
+        yield f"{address}/v1", app
 
 
 async def asked(url: str, count: int) -> list[object]:
