@@ -121,11 +121,16 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
             key = SecretStr(hosting.key(deployed.name))
         return replace(endpoint, provider="openai", base_url=deployed.service, api_key=key)
 
-    def keep_training(self, tuned: FineTuned) -> None:
-        """Puts a fine-tuning job that cost money beside the paid calls: once, however often it is found again."""
+    def keep_training(self, tuned: FineTuned) -> float | None:
+        """Puts a fine-tuning job that cost money beside the paid calls: once, however often it is found again.
+
+        Returns what it cost, US dollars; None where nobody knows.
+        """
         endpoint = self.endpoints[Role.STUDENT]
-        if endpoint.is_free or tuned.trained_tokens is None:
-            return
+        if not tuned.job_id or endpoint.is_free:
+            return 0.0
+        if tuned.trained_tokens is None:
+            return None
         usage = Usage(input_tokens=tuned.trained_tokens)
         job = StoredCall(
             *(training_key(endpoint.service, tuned.job_id), endpoint.service, endpoint.model, TRAINING, "ok", usage),
@@ -137,6 +142,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         )
         with CallStore.of(self.workplace) as store:
             store.put([job])
+        return self.prices.of(endpoint).of_training(tuned.trained_tokens)
 
     def reserve_training(self, dollars: float) -> None:
         """Takes a job's expected cost from the budgets of run and month. Raises BudgetReachedError before they pass."""

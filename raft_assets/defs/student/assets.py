@@ -24,7 +24,7 @@ from raft_assets.student.deployment import READY_WITHIN_S, deploy, smoke_test
 from raft_assets.student.finetuning import LEAST_ROWS, FineTuned, TrainingOrder, fine_tune, own_model
 from raft_assets.student.serverless import Serverless
 
-HOSTING_UNKNOWN = f"nobody knows; put it into {PRICES_FILE}"
+PRICE_UNKNOWN = f"nobody knows; put it into {PRICES_FILE}"
 SHOWN_OF_ROW = 2000  # characters, of a training file that waits for a yes
 SMOKE_SPEC = dg.AssetCheckSpec(
     "student_keeps_the_contract",
@@ -50,7 +50,7 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
     domain = context.partition_key
     student, own = models.endpoints[Role.STUDENT], models.settings(domain).values.student.finetuned_model
     tuned = own_model(student.model, student.service, own) if own else _trained(context, lake, models)
-    models.keep_training(tuned)
+    dollars = models.keep_training(tuned)
     loss = [(step.step, step.train_loss, step.valid_loss) for step in tuned.loss]
     record = {
         "job": tuned.job_id,
@@ -69,7 +69,8 @@ def finetuned_model(context: dg.AssetExecutionContext, lake: Lake, models: Model
             "path": dg.MetadataValue.path(address),
             **{name: record[name] for name in ("job", "model", "base_model", "training_hash")},
             "hyperparameters": dg.MetadataValue.json(tuned.hyperparameters),
-            "trained_tokens": tuned.trained_tokens or 0,
+            "trained_tokens": tuned.trained_tokens or "the service doesn't tell",
+            "dollars": PRICE_UNKNOWN if dollars is None else round(dollars, 6),
             "found_again": tuned.reattached,
             "checkpoints": dg.MetadataValue.json([asdict(point) for point in tuned.checkpoints]),
             "loss": loss_plot(loss) if loss else "the service gave no loss curve",
@@ -147,7 +148,7 @@ def deployment(context: dg.AssetExecutionContext, lake: Lake, models: Models) ->
         metadata={
             "path": dg.MetadataValue.path(address),
             **{name: str(value) for name, value in deployed.record.items()},
-            "hosting_us_dollars_a_month": HOSTING_UNKNOWN if month is None else month,
+            "hosting_us_dollars_a_month": PRICE_UNKNOWN if month is None else month,
             "smoke_test": dg.MetadataValue.md(f"**{inert(test.question)}**\n\n{inert(test.answer)}"),
         },
         check_results=[
