@@ -115,7 +115,10 @@ class PriceList:
         """The model's own name: a deployment's says nothing, and a student of ours costs what its base model costs."""
         for endpoint in self._endpoints:
             hosted = endpoint.role is Role.STUDENT and model.startswith(DEPLOYMENT_PREFIX)
-            if endpoint.service == service and (endpoint.model == model or hosted):
+            # what Azure ML hosts answers at an address of its own
+            if (endpoint.service == service and endpoint.model == model) or (
+                hosted and (endpoint.service == service or endpoint.provider == "azureml")
+            ):
                 return endpoint.base_model
         return model
 

@@ -53,6 +53,14 @@ def test_the_projects_own_prices_come_first_and_fill_what_others_leave_open(tmp_
     assert prices.at("https://theirs.openai.azure.com", "our-model").input is None
 
 
+def test_a_student_that_azure_ml_hosts_costs_what_its_base_model_costs(tmp_path: Path) -> None:
+    (tmp_path / PRICES_FILE).write_text("- {model: Llama-2-7b, input: 3, source: the marketplace, date: 2026-11-01}")
+    student = Endpoint(Role.STUDENT, "azureml", "azureml://models/Llama-2-7b", "azureml://ws", known_as="Llama-2-7b")
+    prices = PriceList(tmp_path, [student])
+    assert prices.at("https://raft-small.region.models.ai.azure.com/v1", "raft-small-3f08").input == 3
+    assert prices.at("https://raft-small.region.models.ai.azure.com/v1", "somebody-else").input is None
+
+
 def test_what_is_not_used_needs_no_price(tmp_path: Path) -> None:
     prices = own(tmp_path, "- {model: embed, input: 1, source: ours, date: 2026-11-01}")
     assert prices.at("http://ours/v1", "embed").of(Usage(input_tokens=10)) == pytest.approx(1e-5)
