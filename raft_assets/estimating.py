@@ -19,6 +19,7 @@ from raft_assets.previewing import cut, read_sources
 from raft_assets.raft.chunking import token_count
 from raft_assets.raft.files import QUESTIONS_FILE, domain_folder
 from raft_assets.raft.generation import first_plan
+from raft_assets.raft.golden import WrittenQuestion
 from raft_assets.raft.golden import parse_questions as parse_golden
 from raft_assets.raft.judging import judge_request
 from raft_assets.raft.prompting import answer_request, read_prompt
@@ -77,11 +78,11 @@ def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> lis
         pairs = _Pairs.of(teacher, chunks, settings)
     if "qa_pairs" not in fresh:
         found += pairs.forecasts(models, settings)
-    trained, evaluated = pairs.rows(settings)
+    golden = parse_golden(domain_folder(models.workplace.data, domain) / QUESTIONS_FILE)
+    trained, evaluated = pairs.rows(settings, kept=1 - len(_held_out(golden, chunks)) / len(chunks))
     shape = _Shape(fmean([chunk.tokens for chunk in chunks]), pairs.answer_tokens, settings)
     if "finetuned_model" not in fresh:
         found.append(_training(models, shape, trained, settings))
-    golden = parse_golden(domain_folder(models.workplace.data, domain) / QUESTIONS_FILE)
     known = sum(question.answerable and bool(question.evidence) for question in golden)
     asked = _Asked(evaluated + known, len(golden) - known)
     for role in (Role.BASELINE, Role.STUDENT):
@@ -90,6 +91,20 @@ def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> lis
     if "judged_answers" not in fresh and Role.JUDGE in models.endpoints:
         found.append(_judging(models, shape, asked))
     return found
+
+
+def _held_out(golden: Iterable[WrittenQuestion], chunks: Sequence[Chunk]) -> set[str]:
+    """The chunks that hold golden evidence as a whole: about those of which no row is made."""
+    of_path: dict[str, list[Chunk]] = {}
+    for chunk in chunks:
+        of_path.setdefault(chunk.path, []).append(chunk)
+    return {
+        chunk.chunk_id
+        for question in golden
+        for evidence in question.evidence
+        for chunk in of_path.get(question.document or "", chunks)
+        if evidence in chunk.text
+    }
 
 
 def _chunks(models: Models, domain: str, settings: DomainSettings, fresh: Collection[str]) -> list[Chunk]:
@@ -181,12 +196,13 @@ class _Pairs:
             verdicts = _forecast(models, "qa_pairs", Role.JUDGE, judged, usage)
             yield replace(verdicts, assumed=("accepted pairs", "length of verdicts"))
 
-    def rows(self, settings: DomainSettings) -> tuple[float, float]:
-        """Rows that train and validate, and rows that evaluate."""
-        rows = self.questions * ASSUMED_ACCEPTED
+    def rows(self, settings: DomainSettings, *, kept: float) -> tuple[float, float]:
+        """Rows that train, and rows that evaluate; `kept` is the share of chunks that no golden question holds out."""
+        rows = self.questions * ASSUMED_ACCEPTED * kept
         evaluated = rows * settings.dataset.eval_share
         most = settings.evaluation.max_rows
-        return rows - evaluated, evaluated if most is None else min(evaluated, most)
+        trained = rows * (1 - settings.dataset.eval_share - settings.dataset.valid_share)  # validation costs nothing
+        return trained, evaluated if most is None else min(evaluated, most)
 
 
 @dataclass(frozen=True)

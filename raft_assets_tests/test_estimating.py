@@ -7,7 +7,7 @@ import pytest
 
 from raft_assets.calls.store import CallStore
 from raft_assets.estimating import ASSUMED_ANSWER_TOKENS, Forecast, forecast
-from raft_assets.raft.tables import QAPair
+from raft_assets.raft.tables import Chunk, QAPair
 from raft_assets.resources.models import Models
 from raft_assets.settings.endpoints import Role
 from raft_assets_tests.conftest import SMALL
@@ -49,6 +49,22 @@ def test_what_is_stored_is_not_estimated_again(copied: Project) -> None:
     assert again[TEACHER].stored == len(made)
     assert 2 <= again[TEACHER].calls <= 5  # one call that asks, and one for every question
     assert again["chunk_embeddings", Role.EMBEDDING].calls == 1
+
+
+def test_the_training_is_estimated_by_its_file(copied: Project) -> None:
+    """Nothing that only validates is trained on, and nothing that a golden question holds out."""
+    copied.write(f"data/{SMALL}/domain.yaml", "training: {n_epochs: 2}\n")
+    counted = copied.lake.read_record("training_files", SMALL)["train"]
+    before = forecasts(copied)["finetuned_model", Role.STUDENT].usage.input_tokens
+    assert before == pytest.approx(2 * counted["tokens"], rel=0.35)  # of few documents, without a golden question
+    chunks = list(copied.lake.rows("chunks", SMALL, Chunk))
+    golden = [
+        {"id": chunk.chunk_id, "question": "What is it?", "answers": ["it"], "evidence": [chunk.text]}
+        for chunk in chunks[: len(chunks) // 2]
+    ]
+    copied.write(f"data/{SMALL}/questions.jsonl", "".join(f"{json.dumps(one)}\n" for one in golden))
+    held_out = forecasts(copied)["finetuned_model", Role.STUDENT].usage.input_tokens
+    assert held_out == pytest.approx(before * (1 - len(golden) / len(chunks)), rel=0.01)
 
 
 def test_a_project_that_is_fresh_will_ask_nothing(finished: Project) -> None:

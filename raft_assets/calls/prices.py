@@ -84,6 +84,7 @@ class Price:
         return None if self.training is None else tokens * self.training / PER_MILLION
 
 
+FINE_TUNED = "ft:"  # before the base model, in the id that OpenAI gives a fine-tuned one
 PARTS = ("input", "cached", "output", "training", "hosting", "batch")
 FREE = Price(0.0, 0.0, 0.0, 0.0, "the embedded provider costs nothing", 0.0)
 
@@ -124,6 +125,9 @@ class PriceList:
 
     def _look_up(self, service: str, model: str) -> Price:
         layers = [_layer(entry) for entry in self._entries if entry.fits(service, model)] + _kept(service, model)
+        if model.startswith(FINE_TUNED):  # where nobody has a price of its own for it
+            base = model.split(":")[1]
+            layers += [_layer(entry) for entry in self._entries if entry.fits(service, base)]
         found: dict[str, float] = {}
         sources: list[str] = []
         for prices, source in layers:

@@ -61,6 +61,20 @@ def test_a_student_that_azure_ml_hosts_costs_what_its_base_model_costs(tmp_path:
     assert prices.at("https://raft-small.region.models.ai.azure.com/v1", "somebody-else").input is None
 
 
+def test_a_fine_tuned_model_costs_what_its_base_model_does_unless_it_has_a_price_of_its_own(tmp_path: Path) -> None:
+    prices = own(
+        tmp_path,
+        """
+        - {model: "small", input: 1, output: 2, source: ours, date: 2026-11-01}
+        - {model: "ft:small:*", input: 5, source: ours, date: 2026-11-01}
+        - {model: "other", input: 7, source: ours, date: 2026-11-01}
+        """,
+    )
+    tuned = prices.at("http://ours/v1", "ft:small:us:raft:1")
+    assert (tuned.input, tuned.output) == (5, 2)
+    assert prices.at("http://ours/v1", "ft:other:us:raft:1").input == 7
+
+
 def test_what_is_not_used_needs_no_price(tmp_path: Path) -> None:
     prices = own(tmp_path, "- {model: embed, input: 1, source: ours, date: 2026-11-01}")
     assert prices.at("http://ours/v1", "embed").of(Usage(input_tokens=10)) == pytest.approx(1e-5)
