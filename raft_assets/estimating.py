@@ -19,12 +19,13 @@ from raft_assets.previewing import cut, read_sources
 from raft_assets.raft.chunking import token_count
 from raft_assets.raft.files import QUESTIONS_FILE, domain_folder
 from raft_assets.raft.generation import first_plan
-from raft_assets.raft.golden import WrittenQuestion
 from raft_assets.raft.golden import parse_questions as parse_golden
+from raft_assets.raft.golden import resolve_golden
 from raft_assets.raft.judging import judge_request
 from raft_assets.raft.prompting import answer_request, read_prompt
 from raft_assets.raft.questions import answer_request_for, parse_questions, question_request
-from raft_assets.raft.tables import Chunk
+from raft_assets.raft.reading import ReadDocument, documents_of
+from raft_assets.raft.tables import Chunk, SourceDocument
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
 from raft_assets.settings.domain import DomainSettings
@@ -65,7 +66,7 @@ def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> lis
     Raises DataError where no document can be read, and SettingsError as a run would.
     """
     settings = models.settings(domain).values
-    chunks = _chunks(models, domain, settings, fresh)
+    documents, chunks = _corpus(models, domain, settings, fresh)
     found: list[Forecast] = []
     if "chunk_embeddings" not in fresh:
         with models.caller(Role.EMBEDDING) as encoder:
@@ -79,7 +80,8 @@ def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> lis
     if "qa_pairs" not in fresh:
         found += pairs.forecasts(models, settings)
     golden = parse_golden(domain_folder(models.workplace.data, domain) / QUESTIONS_FILE)
-    trained, evaluated = pairs.rows(settings, kept=1 - len(_held_out(golden, chunks)) / len(chunks))
+    held_out = {name for one in resolve_golden(golden, documents, chunks) for name in one.oracle_chunk_ids}
+    trained, evaluated = pairs.rows(settings, kept=1 - len(held_out) / len(chunks))
     shape = _Shape(fmean([chunk.tokens for chunk in chunks]), pairs.answer_tokens, settings)
     if "finetuned_model" not in fresh:
         found.append(_training(models, shape, trained, settings))
@@ -93,26 +95,19 @@ def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> lis
     return found
 
 
-def _held_out(golden: Iterable[WrittenQuestion], chunks: Sequence[Chunk]) -> set[str]:
-    """The chunks that hold golden evidence as a whole: about those of which no row is made."""
-    of_path: dict[str, list[Chunk]] = {}
-    for chunk in chunks:
-        of_path.setdefault(chunk.path, []).append(chunk)
-    return {
-        chunk.chunk_id
-        for question in golden
-        for evidence in question.evidence
-        for chunk in of_path.get(question.document or "", chunks)
-        if evidence in chunk.text
-    }
-
-
-def _chunks(models: Models, domain: str, settings: DomainSettings, fresh: Collection[str]) -> list[Chunk]:
-    """The chunks as they are, else as the documents are cut by their structure: boundaries by embedding would cost."""
+def _corpus(
+    models: Models, domain: str, settings: DomainSettings, fresh: Collection[str]
+) -> tuple[Sequence[ReadDocument], list[Chunk]]:
+    """The documents, and their chunks as they are, else as they are cut by structure: boundaries by embedding would
+    cost.
+    """
     if "chunks" in fresh:
-        return list(Lake(root=models.workplace.lake).rows("chunks", domain, Chunk))
+        lake = Lake(root=models.workplace.lake)
+        pages = lake.rows("source_documents", domain, SourceDocument)
+        return list(documents_of(pages)), list(lake.rows("chunks", domain, Chunk))
     structure = settings.chunks.model_copy(update={"boundaries": "structure"})
-    return cut(models, settings.model_copy(update={"chunks": structure}), read_sources(models, domain))
+    sources = read_sources(models, domain)
+    return sources.documents, cut(models, settings.model_copy(update={"chunks": structure}), sources)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
 """`raft` as a person types it: what it says, what it writes, how it ends."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from raft_assets.cli.main import COMMANDS
+from raft_assets.cli.project import enter
 from raft_assets.raft.tables import Chunk, RaftRow
+from raft_assets.settings.blob import KEY
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
@@ -118,6 +121,23 @@ def test_config_prints_values_with_their_sources_and_no_key(copied: Project) -> 
     assert "chunks.chunk_size = 160  # presets/default.yaml" in shown
     assert "TEACHER = big" in shown
     assert "canary" not in shown
+
+
+def test_a_dagster_yaml_that_cannot_be_read_is_one_sentence(copied: Project) -> None:
+    (copied.workplace.dagster_home / "dagster.yaml").write_text("telemetry: [")
+    ended = copied.raft_here("status")
+    assert ended.returncode == 2
+    assert "dagster.yaml can't be used (" in ended.stderr
+    assert "mend it, or delete it, and it is written anew." in ended.stderr
+
+
+def test_a_storage_key_of_the_project_reaches_dagster(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "")  # and is put back afterwards
+    copied.write(".env", f"{KEY}=a-key\n")
+    for name in ("DAGSTER_HOME", "RAFT_PROJECT"):
+        monkeypatch.setenv(name, "")
+    enter(copied.workplace)
+    assert os.environ[KEY] == "a-key"
 
 
 def test_doctor_proves_a_sound_project_and_names_what_is_wrong(copied: Project) -> None:

@@ -65,6 +65,16 @@ def test_purge_refuses_what_is_no_domain(copied: Project, name: str) -> None:
     assert copied.not_fresh(SMALL) == {}
 
 
+def test_a_lake_that_is_away_is_told_before_anything_is_forgotten(copied: Project) -> None:
+    with CallStore(copied.workplace.calls) as store:
+        calls = store.stats().calls
+    away = copied.raft_here("purge", SMALL, "--yes", variables={"RAFT_LAKE": "/proc/nowhere"})
+    assert (away.returncode, "/proc/nowhere" in away.stderr) == (2, True)
+    with CallStore(copied.workplace.calls) as store:
+        assert store.stats().calls == calls > 0
+    assert SMALL in copied.results.verdicts()
+
+
 def test_a_purged_domain_is_gone(copied: Project) -> None:
     for file in (copied.folder / "data" / SMALL).iterdir():
         file.unlink()

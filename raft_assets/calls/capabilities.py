@@ -15,7 +15,6 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from raft_assets.calls.store import CallStore
 from raft_assets.raft.atomic import write_text
 from raft_assets.raft.locks import exclusive
 from raft_assets.settings.endpoints import Endpoint
@@ -55,9 +54,9 @@ class Capabilities:
         self.context_tokens = entry.context_tokens if entry else None
 
     @classmethod
-    def of(cls, store: CallStore, endpoint: Endpoint, model: str) -> Self:
-        """Those of a model of an endpoint, as the project knows them."""
-        return cls(store.path.parent, endpoint.service, model, family=endpoint.plain_model)
+    def of(cls, folder: Path, endpoint: Endpoint, model: str) -> Self:
+        """Those of a model of an endpoint, as the project knows them; `folder` is that of its call store."""
+        return cls(folder, endpoint.service, model, family=endpoint.plain_model)
 
     def applied(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A body as the model takes it."""

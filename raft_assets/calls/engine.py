@@ -81,7 +81,7 @@ class Caller:
         if budget:
             budget.check_price(price, self._model)
         self._on_progress = on_progress
-        capabilities = Capabilities.of(store, endpoint, self._model)
+        capabilities = Capabilities.of(store.path.parent, endpoint, self._model)
         self._batches = batch_folder and BatchDesk(
             batch_folder, endpoint, self._model, client=client, store=store, capabilities=capabilities, origin=origin
         )

@@ -31,6 +31,8 @@ def gateway(caller: Caller) -> Iterator[str]:
     stopped: list[RaftError] = []
 
     async def chat(received: Received) -> JSONResponse:
+        if stopped:
+            return _refusal(str(stopped[0]))
         body = await received.json()
         model = body.pop("model", "")
         try:

@@ -2,9 +2,10 @@
 
 Concurrency is found as TCP finds a line's: slow start (one more for every answer) until the first rejection, then less
 by a tenth or by all that was rejected, more again with every round of answers, and what was rejected is tried again
-only now and then. Rates are paced as the service's headers tell them, or as they are set. The state stands in a small
-file under a lock, so that processes which ask the same model at the same time share its limit, evenly while each of
-them wants more; what a killed process held is given back.
+only now and then. A rejection among fewer calls than were answered before is one of a rate. Rates are paced as the
+service's headers tell them, or as they are set. The state stands in a small file under a lock, so that processes which
+ask the same model at the same time share its limit, evenly while each of them wants more; what a killed process held is
+given back.
 
 Not here: what a rejection is (`refusals`) and how long one call waits after it (`attempts`).
 """

@@ -81,12 +81,6 @@ class Stop:
 Refusal = TryAgain | GiveUpRow | Filtered | Unsupported | Stop
 
 
-def _lost_its_connection(error: openai.APITimeoutError) -> bool:
-    """The client's aiohttp side tells every lost connection as a timeout; what is behind it tells them apart."""
-    behind = error.__cause__ and error.__cause__.__cause__
-    return isinstance(behind, aiohttp.ClientConnectionError) and not isinstance(behind, TimeoutError)
-
-
 def understand(error: openai.APIError, endpoint: Endpoint, model: str) -> Refusal:
     """What to do about an error of the client."""
     if isinstance(error, openai.APITimeoutError) and not _lost_its_connection(error):
@@ -106,6 +100,12 @@ def understand(error: openai.APIError, endpoint: Endpoint, model: str) -> Refusa
     if error.status_code in (401, 403, 404):
         return Stop(_refused(error.status_code, endpoint, model), not_deployed=error.status_code == 404)
     return _understand_bad_request(error, message, endpoint, model)
+
+
+def _lost_its_connection(error: openai.APITimeoutError) -> bool:
+    """The client's aiohttp side tells every lost connection as a timeout; what is behind it tells them apart."""
+    behind = error.__cause__ and error.__cause__.__cause__
+    return isinstance(behind, aiohttp.ClientConnectionError) and not isinstance(behind, TimeoutError)
 
 
 def scrubbed(error: openai.APIError, endpoint: Endpoint) -> str:

@@ -15,8 +15,6 @@ from raft_assets.resources.models import Models
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.workplace import Workplace
 
-TABLE = "azure_judged_answers"
-
 
 @click.command("azure-evaluation")
 @click.argument("domain")
@@ -47,7 +45,7 @@ def azure_evaluation(domain: str) -> None:
     with models.caller(Role.JUDGE, live=True) as caller, gateway(caller) as address:
         rows = rate(ours, answers, base_url=address, model=judge.model)
         theirs = list(track(rows, f"{name}: {judge.model} rates by azure-ai-evaluation", total=count, transient=True))
-    written = lake.write(TABLE, name, theirs)
+    written = lake.write("azure_judged_answers", name, theirs)
     failed = sum(row.score is None for row in theirs)
     Console(highlight=False).print(_table(beside(ours, theirs)))
     click.echo(f"{written.rows} rows in {written.address}, {failed} without a score; {caller.tally.calls} calls")
@@ -58,7 +56,7 @@ def _table(found: list[Beside]) -> Table:
     for title in ("answers", "our mean", "theirs", "the same", "points apart"):
         table.add_column(title, justify="right")
     for one in found:
-        table.add_row(
-            one.metric, str(one.n), f"{one.ours:.2f}", f"{one.theirs:.2f}", f"{one.equal:.0%}", f"{one.apart:.2f}"
-        )
+        agreed = one.agreement
+        means = (f"{one.ours:.2f}", f"{one.theirs:.2f}")
+        table.add_row(agreed.metric, str(agreed.n), *means, f"{agreed.same:.0%}", f"{agreed.difference:.2f}")
     return table

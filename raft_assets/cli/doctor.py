@@ -145,8 +145,7 @@ def _answers(models: Models, role: Role) -> str:
 def _context(models: Models, role: Role) -> str:
     """Whether the longest prompt of every domain and its answer fit into what the model takes, as far as it's known."""
     endpoint, workplace = models.endpoints[role], models.workplace
-    with CallStore.of(workplace) as store:
-        takes = Capabilities.of(store, endpoint, endpoint.model).context_tokens
+    takes = Capabilities.of(workplace.calls.parent, endpoint, endpoint.model).context_tokens
     names = chosen_domains(workplace, (), everything=True)
     longest = {name: longest_prompt(workplace.settings(name).values) for name in names}
     most = max(longest.values())

@@ -1,6 +1,6 @@
 """Commands about what stands at the student's service: its fine-tuning jobs, and what is deployed on Azure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import click
@@ -82,19 +82,20 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
         raise click.UsageError("Say which: a domain, --all, --expired or --idle HOURS.")
     names = chosen_domains(workplace, domain, everything=False) if domain else []
     models = Models(project=str(workplace.project))
-    service = models.endpoints[Role.STUDENT].service
-    with models.hosting() as hosting, CallStore.of(workplace) as store:
+    with models.hosting() as hosting:
         if hosting is None:
             click.echo("Nothing is deployed: a model's id is its deployment at this service.")
             return
         now = datetime.now(UTC)
+        deployments = hosting.all()
+        hours_idle = {} if idle is None else idle_hours(models, deployments, now)
         chosen = [
             hosted
-            for hosted in hosting.all()
+            for hosted in deployments
             if everything
             or hosted.domain in names
             or (expired and hosted.is_expired(now))
-            or (idle is not None and idle_hours(store, service, hosted, now) >= idle)
+            or (idle is not None and hours_idle[hosted.name] >= idle)
         ]
         for hosted in chosen:
             if not dry_run:
@@ -104,11 +105,15 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
             click.echo("No deployment of raft-assets is to go.")
 
 
-def idle_hours(store: CallStore, service: str, hosted: Hosted, now: datetime) -> float:
-    """Since when nobody of this project asked the deployment, else since it was made."""
-    asked = store.last_asked(hosted.address or service, hosted.name)
-    since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created
-    return (now - since).total_seconds() / 3600 if since else 0.0
+def idle_hours(models: Models, deployments: Iterable[Hosted], now: datetime) -> dict[str, float]:
+    """Since when nobody of this project asked each deployment, else since it was made."""
+    service, found = models.endpoints[Role.STUDENT].service, dict[str, float]()
+    with CallStore.of(models.workplace) as store:
+        for hosted in deployments:
+            asked = store.last_asked(hosted.address or service, hosted.name)
+            since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created
+            found[hosted.name] = (now - since).total_seconds() / 3600 if since else 0.0
+    return found
 
 
 def show_hosted(console: Console, models: Models) -> None:

@@ -129,7 +129,7 @@ def longest_prompt(settings: DomainSettings) -> int:
     """About how many tokens a prompt and the room for its answer have at most."""
     evaluation, dataset = settings.evaluation, settings.dataset
     varied = [count for _, count, _ in variations(dataset)] if evaluation.robustness_rows else []
-    documents = max(evaluation.top_k, 1 + max(dataset.distractors, 0, *varied))
+    documents = max(evaluation.top_k, 1 + max([dataset.distractors, *varied]))
     return documents * settings.chunks.chunk_size + PROMPT_TOKENS + evaluation.max_answer_tokens
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from raft_assets.calls.answers import one_line
 from raft_assets.errors import SettingsError
-from raft_assets.evaluation.judged import JUDGED_ARM, SCALE
+from raft_assets.evaluation.judged import JUDGED_ARM, SCALE, Agreement
 from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
 
 # metric to the package's evaluator and what it is shown
@@ -29,14 +29,11 @@ CONSTRAINTS = "infra/constraints/azure-evaluation.txt"
 
 @dataclass(frozen=True)
 class Beside:
-    """Both judges on the same answers: mean scores, how often they are equal, and points apart on average."""
+    """Both judges on the same answers: mean scores, and how far they agree."""
 
-    metric: str
-    n: int
     ours: float
     theirs: float
-    equal: float
-    apart: float
+    agreement: Agreement
 
 
 def rate(
@@ -48,7 +45,7 @@ def rate(
     Raises SettingsError where the package isn't installed.
     """
     shown = {(one.source, one.question_id, one.evaluated): one for one in answers if one.arm == JUDGED_ARM}
-    rows = [row for row in judged if row.sample == 0 and row.metric in EVALUATORS]
+    rows = [row for row in judged if row.sample == 0]
     evaluators = _evaluators({row.metric for row in rows}, base_url, model)
 
     def rated(row: JudgedAnswer) -> JudgedAnswer:
@@ -68,12 +65,9 @@ def beside(ours: Iterable[JudgedAnswer], theirs: Iterable[JudgedAnswer]) -> list
             pairs.setdefault(row.metric, []).append((score, row.score))
     return [
         Beside(
-            metric,
-            len(found),
             fmean(one for one, _ in found),
             fmean(other for _, other in found),
-            fmean(one == other for one, other in found),
-            fmean(abs(one - other) for one, other in found),
+            Agreement.of(metric, [abs(one - other) for one, other in found]),
         )
         for metric, found in pairs.items()
     ]

@@ -7,6 +7,7 @@ metrics are shown and decide nothing.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
@@ -41,14 +42,19 @@ class Judgement(BaseModel):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the judge agrees with itself on a metric: of `n` answers judged twice, the share with the same score, and
-    the mean difference in points.
+    """How far two judgements agree on a metric: of `n` answers judged twice, the share with the same score, and the
+    mean difference in points.
     """
 
     metric: str
     n: int
     same: float
     difference: float
+
+    @classmethod
+    def of(cls, metric: str, differences: Sequence[int]) -> Self:
+        """From the difference of each answer's two scores, in points; there must be one."""
+        return cls(metric, len(differences), fmean(one == 0 for one in differences), fmean(differences))
 
 
 def judging_prompts(settings: JudgingSettings) -> dict[str, str]:
@@ -132,11 +138,7 @@ def agreement(rows: Iterable[JudgedAnswer]) -> list[Agreement]:
         first = scores.get((metric, *answer, 0)) if sample else None  # type: ignore[arg-type]
         if first is not None:
             pairs.setdefault(metric, []).append(abs(score - first))
-    return [
-        Agreement(metric, len(found), fmean(difference == 0 for difference in found), fmean(found))
-        for metric in JUDGED_METRICS
-        if (found := pairs.get(metric))
-    ]
+    return [Agreement.of(metric, found) for metric in JUDGED_METRICS if (found := pairs.get(metric))]
 
 
 def _plan(answers: Iterable[ModelAnswer], settings: JudgingSettings) -> Iterator[tuple[ModelAnswer, str, int]]:

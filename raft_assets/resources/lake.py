@@ -41,6 +41,7 @@ from raft_assets.raft.tables import (
     SourceDocument,
 )
 from raft_assets.settings.blob import CONNECTION, blob_place, storage_options
+from raft_assets.settings.environment import Environment
 from raft_assets.settings.workplace import Workplace
 
 BLOB_ROLE = "Storage Blob Data Contributor"
@@ -85,13 +86,17 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
         """The root with what opens it. Credentials are looked up where they are needed and stand in no resource."""
         try:
             with _explained(self.root):
-                options = storage_options(self.root, Workplace.load().environment, storage_sign_in)
+                options = storage_options(self.root, self._environment, storage_sign_in)
                 root: UPath = UPath(self.root, **options)
         except ImportError as error:
             raise SettingsError(
                 f"The lake {self.root} needs another library ({error}): install raft-assets[azure]."
             ) from error
         return root
+
+    @cached_property
+    def _environment(self) -> Environment:
+        return Workplace.load().environment
 
     @property
     def is_local(self) -> bool:
@@ -115,7 +120,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
 
     def check(self) -> None:
         """Raises SettingsError where the lake can't be written."""
-        _look_up(self.root)
+        _look_up(self.root, self._environment)
         with _explained(self.root):
             probe = self._root / ".raft-doctor"
             self._publish(probe, lambda file: _write_text(file, "raft doctor looked whether this can be written"))
@@ -280,9 +285,8 @@ def _explained(root: str) -> Iterator[None]:
         ) from None
 
 
-def _look_up(root: str) -> None:
+def _look_up(root: str, environment: Environment) -> None:
     """Raises SettingsError where the storage account has no address: Azure's library would try for 80 s."""
-    environment = Workplace.load().environment
     place = blob_place("The lake", root, environment)
     if place is None or environment.get(CONNECTION) or getproxies().get("https"):  # the address is another's to find
         return

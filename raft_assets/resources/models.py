@@ -170,7 +170,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
                     model,
                     client=client,
                     store=store,
-                    capabilities=Capabilities.of(store, endpoint, model),
+                    capabilities=Capabilities.of(store.path.parent, endpoint, model),
                     origin=NOBODY,
                 )
                 run(desk.collect())

@@ -1,7 +1,6 @@
 """The official schemas of Azure's management API, where they are at hand (`AZURE_CONTRACTS_DIR`)."""
 
 import json
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,8 @@ import jsonschema
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
-FOLDER = Path(os.environ.get("AZURE_CONTRACTS_DIR") or Path(__file__).parents[2].parent / "shared" / "contracts")
+from raft_assets_tests.openai_contract import FOLDER
+
 COMMON = "https://schema.management.azure.com/schemas/common/definitions.json"
 EXPRESSION = {"type": "string", "pattern": r"^\[.*\]$"}  # of templates; no request holds one
 

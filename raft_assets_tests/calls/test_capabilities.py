@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from raft_assets.calls.capabilities import LEARNED, Capabilities, table
-from raft_assets.calls.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Role
 
 OPENAI = "https://api.openai.com/v1"
@@ -64,5 +63,4 @@ def test_the_base_model_tells_what_an_endpoint_takes(
     model: str, known_as: str, tokens: int | None, tmp_path: Path
 ) -> None:
     endpoint = Endpoint(Role.STUDENT, "openai", model, OPENAI, known_as=known_as)
-    with CallStore(tmp_path / "calls.sqlite") as store:
-        assert Capabilities.of(store, endpoint, "ft:mine").context_tokens == tokens
+    assert Capabilities.of(tmp_path, endpoint, "ft:mine").context_tokens == tokens

@@ -47,3 +47,4 @@ def test_what_stops_the_caller_is_told_to_the_library_and_to_whoever_opened_the_
 
     with pytest.raises(EndpointError, match="does not accept the sign-in"):
         use()
+    assert len(service.seen) == 1  # the second time nobody was asked

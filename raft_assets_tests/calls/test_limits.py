@@ -84,6 +84,26 @@ def test_a_rate_that_is_only_enforced_is_waited_for(file: Path) -> None:
     assert endpoint.rejected <= 2400
 
 
+def test_a_call_that_is_tried_again_does_not_queue_behind_the_others(file: Path) -> None:
+    loop = VirtualLoop()
+    limiter = Limiter(file, Limits(ceiling=1), clock=loop.time)
+    order: list[str] = []
+
+    async def call(name: str, *, again: bool = False) -> None:
+        async with limiter.turn(1, again=again) as turn:
+            order.append(name)
+            await asyncio.sleep(1)
+            turn.was_answered({})
+
+    async def work() -> None:
+        waiting = [asyncio.ensure_future(call(f"new {number}")) for number in range(20)]
+        await asyncio.sleep(0.5)
+        await asyncio.gather(call("again", again=True), *waiting)
+
+    run_virtually(work(), loop)
+    assert order.index("again") <= 3
+
+
 def test_an_endpoint_that_takes_less_than_it_did_is_found_out(file: Path) -> None:
     loop = VirtualLoop()
     endpoint = Endpoint(loop, at_once=64, busy_for_s=0.25)

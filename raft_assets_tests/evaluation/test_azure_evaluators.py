@@ -7,6 +7,7 @@ import pytest
 
 from raft_assets.errors import SettingsError
 from raft_assets.evaluation.azure_evaluators import EVALUATORS, beside, rate
+from raft_assets.evaluation.judged import Agreement
 from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
 from raft_assets_tests.calls.service import Reply, Seen, Service, chat
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
@@ -47,8 +48,8 @@ def test_both_judges_are_compared_on_what_both_scored() -> None:
     ours = [judged(one, "fluency", 4), judged(one, "fluency", 1, sample=1), judged(two, "fluency", 3)]
     theirs = [judged(one, "fluency", 4), judged(two, "fluency", 5), judged(two, "relevance", 2)]
     (found,) = beside([*ours, judged(two, "relevance", None)], theirs)
-    assert (found.metric, found.n, found.ours, found.theirs) == ("fluency", 2, 3.5, 4.5)
-    assert (found.equal, found.apart) == (0.5, 1.0)
+    assert (found.ours, found.theirs) == (3.5, 4.5)
+    assert found.agreement == Agreement("fluency", 2, same=0.5, difference=1.0)
 
 
 @pytest.mark.skipif(is_installed(), reason="the package is installed")

@@ -325,11 +325,12 @@ def test_the_answer_is_asked_for_with_the_oracle_document_alone_and_the_contract
     ]
 
 
-def test_temperature_is_sent_only_where_it_is_set() -> None:
+@pytest.mark.parametrize(("name", "value"), [("temperature", 0), ("reasoning_effort", "low")])
+def test_a_parameter_is_sent_only_where_it_is_set(name: str, value: object) -> None:
     chunk = a_chunk("c", "Bats fly.")
-    for configured, expected in ((QuestionSettings(), None), (QuestionSettings(temperature=0), 0)):
+    for configured, expected in ((QuestionSettings(), None), (QuestionSettings.model_validate({name: value}), value)):
         requests = question_request(chunk, 1, configured), answer_request_for(EATS, chunk, configured)
-        assert [request.body.get("temperature") for request in requests] == [expected, expected]
+        assert [request.body.get(name) for request in requests] == [expected, expected]
 
 
 @settings(deadline=None)
