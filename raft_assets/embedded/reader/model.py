@@ -23,7 +23,7 @@ from raft_assets.embedded.reader.questions import KINDS, Question
 from raft_assets.embedded.reader.ranking import Candidates, CategoryTable, Ranker
 from raft_assets.errors import RaftError
 
-FORMAT = "raft-embedded-reader/1"
+FORMAT = "raft-embedded-reader/2"
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "head.safetensors"
 READ_SENTENCES = 5  # best-ranked sentences whose spans compete
 
@@ -43,6 +43,7 @@ _INITIAL_SPAN_CATEGORIES = {
     "how_many:shape=money": 2.0,
     "measure:shape=number": 4.0,
     "measure:shape=money": 3.0,
+    "by_whom:shape=name": 4.0,
     "who:shape=name": 4.0,
     "where:shape=name": 3.0,
     "which:shape=name": 2.5,
@@ -54,6 +55,7 @@ _INITIAL_SPAN_CATEGORIES = {
     "what_object:shape=name": 2.0,
     "what_object:shape=noun phrase": 2.0,
     "why:shape=long": 3.0,
+    "why:before=because": 3.0,
     "how:shape=noun phrase": 1.0,
     "cloze:shape=name": 1.0,
     "cloze:shape=noun phrase": 1.0,

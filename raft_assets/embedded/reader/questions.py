@@ -11,8 +11,8 @@ from raft_assets.embedded.reader.words import STOP_WORDS, WORD, lemma, terms, wo
 from raft_assets.embedded.teacher.tagging import Token, tagged
 
 KINDS = (
-    "when", "how_many", "measure", "where", "why", "who", "how", "how_to", "call", "which", "what_acts", "what_object",
-    "what", "cloze", "yes_no", "other",
+    "when", "how_many", "measure", "where", "why", "by_whom", "who", "how", "how_to", "call", "which", "what_acts",
+    "what_object", "what", "cloze", "yes_no", "other",
 )  # fmt: skip
 
 _AUXILIARY = r"(?:is|are|was|were|did|do|does|has|have|had|can|could|would|will|may|should|must|might)"
@@ -42,7 +42,8 @@ _KIND_PATTERNS = tuple(
             r"|building)\b",
             "where",
         ),
-        (r"\bwhy\b|\bfor what (?:purpose|reason)\b|\bwhat (?:causes?|caused|reason)\b", "why"),
+        (r"\bwhy\b|\bfor what (?:purpose|reason)\b|\bwhat reason\b", "why"),
+        (r"\bby whom\b", "by_whom"),
         (r"\bwho(?:m|se)?\b", "who"),
         (r"\bhow\b", "how"),
         (r"\bwhich\b", "which"),
@@ -56,6 +57,8 @@ _UNTELLING = word_set("kind type sort form name the a an of one other single onl
 _VERB_TAGS = frozenset(("VBZ", "VBD", "VBP", "MD", "VB"))
 _NOUN_TAGS = frozenset(("NN", "NNS", "NNP", "NNPS", "JJ", "JJR", "JJS", "CD", "VBN", "VBG", "DT", "IN"))
 _ASKING = frozenset(("what", "which", "many", "much"))
+_QUESTION_WORDS = word_set("what which who whom whose when where why how")
+_CLOZE_OPENING = re.compile(r'[^_“"]*: [“"](?=.*____)', re.DOTALL)
 _BE = frozenset(("is", "are", "was", "were"))
 _DO = frozenset(("do", "does", "did"))
 
@@ -124,6 +127,20 @@ class Question:
                 break
             found.append(lemma(token.word))
         return frozenset(found)
+
+    @cached_property
+    def frame(self) -> list[str]:
+        """Base forms of the words that stand around the answer in a sentence that says what is asked, in order."""
+        tokens = [token for token in self._tokens if token.word[0].isalnum()]
+        if statement := _CLOZE_OPENING.match(self.text):
+            return [lemma(token.word) for token in tokens if token.start >= statement.end()]
+        place = next((place for place, token in enumerate(tokens) if token.lower in _QUESTION_WORDS), None)
+        if place is None:
+            return [lemma(token.word) for token in tokens]
+        behind = tokens[place + 1 :]
+        if behind and behind[0].lower in _DO:
+            behind = behind[1:]
+        return [lemma(token.word) for token in (*behind, *tokens[:place])]
 
     @cached_property
     def words(self) -> list[str]:

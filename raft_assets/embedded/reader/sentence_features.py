@@ -45,6 +45,7 @@ _ANSWER_KINDS = {
     "when": re.compile(rf"\b\d{{3,4}}s?\b|\bcentury\b|\b\d{{1,2}}[:.]\d\d\b|\b(?i:{'|'.join(sorted(MONTHS))})\b"),
     "how_many": re.compile(rf"\d|\b(?:{'|'.join(sorted(NUMBER_WORDS))})\b", re.IGNORECASE),
     "measure": re.compile(rf"\d|\b(?:{'|'.join(sorted(NUMBER_WORDS))})\b", re.IGNORECASE),
+    "by_whom": re.compile(r"\bby\b"),
     "who": re.compile(r"(?<=[a-z,] )[A-Z]\w+|^[A-Z]\w+ [A-Z]"),
     "why": re.compile(
         r"\b(?:because|due to|as a result|so that|in order|since|caused?|therefore|reason)\b", re.IGNORECASE

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +22,15 @@ TEXT_START, TEXT_END = "<start>", "<end>"
 
 Positions = npt.NDArray[np.int64]
 
-_CANNOT_START = word_set("of and or but nor that which who whom than 's ’s is are was were be been has have had")
+_CANNOT_START = word_set(
+    "of and or but nor because that which who whom than 's ’s is are was were be been has have had"
+)
 _CANNOT_END = _CANNOT_START | word_set("the a an in on at to by for with from as his her its their into if not")
 _OPENING_MARKS = frozenset("$£€\"“'")
 _CLOSING_MARKS = frozenset(')"”%')
+_OPENING_BRACKETS, _CLOSING_BRACKETS = frozenset("(["), frozenset(")]")
+_BEFORE_AMOUNTS = word_set("than over about around approximately nearly almost roughly some between")
+_NOUNS, _NOUN_PARTS = frozenset(("noun", "name")), frozenset(("noun", "name", "adjective", "number"))
 _BARRIERS = frozenset(";!?")
 _CLAUSE_ENDS = frozenset(",.;:)—–")
 
@@ -112,11 +118,13 @@ def _candidates(tokens: Sequence[Token], value_start: int | None) -> tuple[Posit
     may_start = np.array(
         [word not in _CANNOT_START and (word[0].isalnum() or word in _OPENING_MARKS) for word in lower], bool
     )
+    for i in range(1, count - 1):
+        may_start[i] &= not (words[i - 1] == "[" and words[i].isdigit() and words[i + 1] == "]")  # a note's number
     may_end = np.array([word not in _CANNOT_END and _closes(words[i]) for i, word in enumerate(lower)], bool)
     clause_ends = np.array([*(word in _CLAUSE_ENDS for word in words[1:]), True], bool)[:count]
     barriers = _totals([word in _BARRIERS for word in words])
-    opened = _totals([word == "(" for word in words])
-    closed = _totals([word == ")" for word in words])
+    opened = _totals([word in _OPENING_BRACKETS for word in words])
+    closed = _totals([word in _CLOSING_BRACKETS for word in words])
 
     starts = np.repeat(np.arange(count), LONGEST_SPAN)
     ends = starts + np.tile(np.arange(1, LONGEST_SPAN + 1), count)
@@ -153,7 +161,7 @@ def _codes(tokens: Sequence[Token], starts: Positions, ends: Positions, field: i
         "after": _neighbours(lower, class_codes, _NEIGHBOURS_AFTER)[after],
         "first word": np.array([_position(word, _NEIGHBOURS_BEFORE) for word in lower], np.int64)[starts],
         "field": np.full(len(starts), field),
-        "extensible": _extensible(classes, starts, ends),
+        "extensible": _extensible(lower, classes, starts, ends),
         "first class": first,
         "last class": last,
         "classes at start": class_codes[before] * len(_CLASSES) + first,
@@ -173,7 +181,7 @@ def _token_flags(words: Sequence[str], lower: Sequence[str], classes: Sequence[s
     return {
         "digit": [word[0].isdigit() for word in words],
         "number word": [word in NUMBER_WORDS for word in lower],
-        "year": [bool(re.fullmatch(r"1\d\d\d|20\d\d", word)) for word in words],
+        "year": [_is_year(word) for word in words],
         "decade": [bool(re.fullmatch(r"\d{2,4}s", word)) or word in ("century", "bc", "bce") for word in lower],
         "month": [word in MONTHS and words[i][0].isupper() for i, word in enumerate(lower)],
         "unit": [word in UNITS for word in lower],
@@ -205,14 +213,29 @@ def _shapes(has: dict[str, Flags], lengths: Positions, classes: Sequence[str], e
     return np.select(conditions, list(range(len(conditions))), len(conditions))
 
 
-def _extensible(classes: Sequence[str], starts: Positions, ends: Positions) -> Positions:
-    """Whether the span cuts a noun phrase: 1 at its right end, 2 at its left, 3 at both."""
-    nouns, modifiers = ("noun", "name"), ("noun", "name", "adjective", "number")
-    follows = np.array([*(name in nouns for name in classes[1:]), False], bool)[: len(classes)]
-    inner = np.array([name in modifiers for name in classes], bool)
-    modifier_before = np.array([False, *(name in (*modifiers, "determiner") for name in classes[:-1])], bool)
-    cut: Positions = (inner & follows)[ends - 1] + 2 * (inner & modifier_before)[starts].astype(np.int64)
+def _extensible(lower: Sequence[str], classes: Sequence[str], starts: Positions, ends: Positions) -> Positions:
+    """Whether the span cuts a noun phrase, a date or an amount: 1 at its right end, 2 at its left, 3 at both."""
+    goes_on, went_before = np.zeros(len(classes), bool), np.zeros(len(classes), bool)
+    for i, (one, other) in enumerate(pairwise(classes)):
+        goes_on[i] = (one in _NOUN_PARTS and other in _NOUNS) or _date_goes_on(lower, i)
+        went_before[i + 1] = (other in _NOUN_PARTS and (one in _NOUN_PARTS or one == "determiner")) or (
+            other == "number" and lower[i] in _BEFORE_AMOUNTS
+        )
+    cut: Positions = goes_on[ends - 1] + 2 * went_before[starts].astype(np.int64)
     return cut
+
+
+def _date_goes_on(lower: Sequence[str], i: int) -> bool:
+    """Whether a date goes on behind token `i`: "May | 21" and "May 21 |, 1967"."""
+    following = lower[i + 1 : i + 3]
+    if lower[i] in MONTHS:
+        return following[0].isdigit()
+    is_day = lower[i].isdigit() and len(lower[i]) <= 2
+    return is_day and ((following[0] == "," and _is_year(following[-1])) or following[0] in MONTHS)
+
+
+def _is_year(word: str) -> bool:
+    return bool(re.fullmatch(r"1\d\d\d|20\d\d", word))
 
 
 def _quoted(words: Sequence[str], starts: Positions, ends: Positions) -> Flags:

@@ -36,7 +36,7 @@ AXES_SENTENCES, AXES_EVERY = 700, 5  # sentences, and every which piece of them,
 AXES_STRETCH = 4.0  # brings projected states to the scale of the other features
 
 # each question is learned as it is asked, and so many times in other words
-COPIES, NOISE = 2, Noise(drop=0.3, replace=0.9)
+COPIES, NOISE = 3, Noise(drop=0.3, replace=0.9)
 
 
 class TrainingCancelled(RaftError):  # noqa: N818 - it is news, not a mistake
@@ -171,7 +171,10 @@ def _as_asked(analyst: Analyst, lessons: Sequence[Lesson], checkpoint: Callable[
 def _in_other_words(
     analyst: Analyst, lessons: Sequence[Lesson], seed: int, checkpoint: Callable[[], None]
 ) -> list[_Exercise]:
-    """Every lesson once for each copy; its words depend on the seed, the copy and the row alone."""
+    """The lessons once more for each copy, but for those that have no other words (gaps to fill).
+
+    A copy's words depend on the seed, the copy and the row alone.
+    """
     words = {match.group() for lesson in lessons for match in WORD.finditer(lesson.question)}
     synonyms = Synonyms(analyst.encoder, words | answer_heads(lesson.answer for lesson in lessons if lesson.answer))
 
@@ -179,8 +182,9 @@ def _in_other_words(
         rng = random.Random(f"{seed}:{copy}:{row}")
         return replace(lesson, question=noisy(lesson.question, lesson.answer, NOISE, synonyms, rng))
 
-    copies = [reworded(lesson, copy, row) for copy in range(COPIES) for row, lesson in enumerate(lessons)]
-    return _as_asked(analyst, copies, checkpoint)
+    copies = [(lesson, reworded(lesson, copy, row)) for copy in range(COPIES) for row, lesson in enumerate(lessons)]
+    changed = [copy for lesson, copy in copies if copy.question != lesson.question]
+    return _as_asked(analyst, changed, checkpoint)
 
 
 def _axes_of_meaning(lessons: Sequence[Lesson]) -> Floats:

@@ -7,7 +7,7 @@ from raft_assets.embedded.teacher.reading import prose_of
 
 __all__ = ["TEACHER_VERSION", "AskedQuestion", "ask"]
 
-TEACHER_VERSION = "3"  # what determines the questions; part of a stored call's identity
+TEACHER_VERSION = "4"  # what determines the questions; part of a stored call's identity
 FEWEST = 2  # questions of a chunk; where the rules find fewer, clozes fill up, as retrieval may find one chunk in vain
 
 

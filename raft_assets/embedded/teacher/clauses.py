@@ -339,7 +339,9 @@ def _comma_ends(s: TaggedSentence, start: int, i: int, stop: int) -> bool | None
         return True
     if word in ("and", "or", "but", "nor"):
         is_list = "," in s.lowered[start:i]
-        return word == "but" or not is_list or _begins_clause(s, i + 2, stop)
+        # "the strength of the wind, and the length of its fetch."
+        goes_on = is_list or (i + 2 < stop and noun_list_end(s, i + 2, stop) == stop)
+        return word == "but" or not goes_on or _begins_clause(s, i + 2, stop)
     if s.tag(i - 1) in ADJECTIVES | {"VBN"} and tag in ADJECTIVES | {"VBN"} | NOUNS:
         return False
     if tag == "CD" and s.tag(i - 1) == "CD" and s.tag(i - 2) in PROPER:

@@ -16,6 +16,8 @@ CASES = (
     ("Where does the mud end up?", "where", set()),
     ("Why is ice made at night?", "why", set()),
     ("Whom did the crew elect?", "who", set()),
+    ("By whom was the crew elected?", "by_whom", set()),
+    ("What causes surfer's ear?", "what_acts", set()),
     ("How is butter made?", "how", set()),
     ("How do I copy a folder?", "how_to", set()),
     ("Which call copies a folder?", "call", {"call"}),
@@ -33,3 +35,17 @@ CASES = (
 def test_kind_and_wanted_noun_are_read(encoder: Encoder, text: str, kind: str, wanted: set[str]) -> None:
     question = Analyst(encoder).question(text)
     assert (KINDS[question.kind], set(question.wanted)) == (kind, wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "frame"),
+    [
+        ("What do kites develop in low winds?", "kite develop in low wind"),
+        ("In 2016, what was added by the committee?", "be add by the committee in 2016"),
+        ("By whom are smaller kites used?", "be small kite use by"),
+        ("Which words complete this statement: “Boards with ____ are used”?", "board with be use"),
+        ("Tell me about bats.", "tell me about bat"),
+    ],
+)
+def test_the_frame_is_what_stands_around_the_answer(encoder: Encoder, text: str, frame: str) -> None:
+    assert " ".join(Analyst(encoder).question(text).frame) == frame

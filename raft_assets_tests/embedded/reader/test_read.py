@@ -68,7 +68,7 @@ def test_a_saved_reader_reads_as_before(
     ("name", "change"),
     [
         (CONFIG_FILE, lambda _: b"{"),
-        (CONFIG_FILE, lambda text: text.replace(b"raft-embedded-reader/1", b"raft-embedded-reader/0")),
+        (CONFIG_FILE, lambda text: text.replace(b"raft-embedded-reader/2", b"raft-embedded-reader/0")),
         (CONFIG_FILE, lambda text: text.replace(b'"encoder_sha256": "', b'"encoder_sha256": "0')),
         (WEIGHTS_FILE, lambda text: text[:-1] + bytes([text[-1] ^ 1])),
     ],

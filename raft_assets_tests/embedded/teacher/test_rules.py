@@ -131,6 +131,12 @@ ASKED = [
         "Anna Pearson",
     ),
     (
+        "agent",
+        "The size of a swell is determined by the strength of the wind, and the length of its fetch.",
+        "What is the size of a swell determined by?",
+        "the strength of the wind, and the length of its fetch",
+    ),
+    (
         "object",
         "Honduran white bats build tents from the leaves of Heliconia plants.",
         "What do Honduran white bats build from the leaves of Heliconia plants?",
@@ -207,6 +213,11 @@ def test_what_stands_instead_of_something_is_not_said_of_it() -> None:
 def test_an_enumeration_is_not_cut_off_before_its_last_member() -> None:
     asked = wh("In 2005, Bow kites were made with features including a wide edge, a shallow arc, and a bridle of Lowe.")
     assert not any(question.question.endswith("a shallow arc?") for question in asked)
+
+
+def test_who_did_it_is_not_answered_by_a_description_when_the_name_follows() -> None:
+    asked = wh("The Starfin was designed in the 1980s by the America's Cup yacht designer, Ben Lexcen, in Sydney.")
+    assert all(not question.question.startswith("By whom") for question in asked)
 
 
 def test_a_question_that_two_sentences_answer_is_not_asked() -> None:

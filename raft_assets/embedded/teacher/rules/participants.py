@@ -9,7 +9,7 @@ from raft_assets.embedded.teacher.morphology import forms_of
 from raft_assets.embedded.teacher.names import is_person_noun
 from raft_assets.embedded.teacher.phrases import Span, TaggedSentence, has_name, head, noun_list_end
 from raft_assets.embedded.teacher.phrasing import content_words, predicate
-from raft_assets.embedded.teacher.tagging import NOUNS, is_number
+from raft_assets.embedded.teacher.tagging import NOUNS, PROPER, is_number
 from raft_assets.embedded.teacher.words import word_set
 
 
@@ -35,6 +35,8 @@ def agent(case: Case) -> Iterator[Draft]:
     ):
         return
     if is_personal(case, span):
+        if s.word(end) == "," and s.tag(end + 1) in PROPER:
+            return  # "by the yacht designer, Ben Lexcen, ..."
         yield from case.ask("By whom", stop=clause.end, drop=(by, end), answer=span)
     elif (
         not has_name(s, span)
