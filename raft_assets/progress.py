@@ -16,6 +16,17 @@ def log_events(context: dg.AssetExecutionContext) -> Callable[[str], None]:
     return lambda message: context.log.info("%s %s", PREFIX, message)
 
 
+def log_metrics(context: dg.AssetExecutionContext) -> Callable[[dict[str, float]], None]:
+    """A callback that observes figures of the running asset: the UI plots them while it runs."""
+
+    def observe(figures: dict[str, float]) -> None:
+        context.log_event(
+            dg.AssetObservation(context.asset_key, partition=context.partition_key, metadata=dict(figures))
+        )
+
+    return observe
+
+
 def log_progress(context: dg.AssetExecutionContext, *, total: int | None = None) -> Callable[[Progress], None]:
     """A callback that logs counts, rate and time left of the running asset, at most every `SAY_EVERY_S`.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import openai
-from openai.types.fine_tuning import FineTuningJob, SupervisedHyperparametersParam
+from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent, SupervisedHyperparametersParam
 
 from raft_assets.calls.answers import one_line
 from raft_assets.errors import EndpointError
@@ -128,13 +128,15 @@ async def fine_tune(
     *,
     records: Path,
     on_event: Callable[[str], None],
+    on_metrics: Callable[[dict[str, float]], None] = lambda _: None,
     before_submission: Callable[[], None] = lambda: None,
     patience: JobPatience = PATIENCE,
 ) -> FineTuned:
     """Trains, or finds the job that already does, and waits for its end.
 
-    `records` is a folder in which this machine remembers what it submitted. `before_submission` is called where no job
-    is found, before anything is uploaded: what it raises ends the call.
+    `records` is a folder in which this machine remembers what it submitted. `on_event` gets what the service says
+    while it trains, `on_metrics` the newest figures of each look at it (`step`, `train_loss`, ...).
+    `before_submission` is called where no job is found, before anything is uploaded: what it raises ends the call.
     Raises EndpointError for every end but success, with the service's reason, and when a deadline passes; the job then
     goes on and the next call finds it.
     """
@@ -145,6 +147,7 @@ async def fine_tune(
             order,
             JobRecord(records, order),
             on_event=on_event,
+            on_metrics=on_metrics,
             before_submission=before_submission,
             patience=patience,
         )
@@ -200,6 +203,7 @@ async def _fine_tuned(
     record: JobRecord,
     *,
     on_event: Callable[[str], None],
+    on_metrics: Callable[[dict[str, float]], None],
     before_submission: Callable[[], None],
     patience: JobPatience,
 ) -> FineTuned:
@@ -212,7 +216,7 @@ async def _fine_tuned(
         f"fine-tuning job {job.id} of {order.base_model}: {'found again' if found else 'submitted'}; "
         f"`raft jobs --cancel {job.id}` ends it, ending this run doesn't"
     )
-    job = await _wait(client, job, on_event, patience)
+    job = await _wait(client, job, on_event, on_metrics, patience)
     if job.status != "succeeded" or not job.fine_tuned_model:
         reason = job.error.message if job.error and job.error.message else "the service gives no reason"
         raise EndpointError(
@@ -343,7 +347,11 @@ async def _upload(client: openai.AsyncOpenAI, name: str, content: bytes, patienc
 
 
 async def _wait(
-    client: openai.AsyncOpenAI, job: FineTuningJob, on_event: Callable[[str], None], patience: JobPatience
+    client: openai.AsyncOpenAI,
+    job: FineTuningJob,
+    on_event: Callable[[str], None],
+    on_metrics: Callable[[dict[str, float]], None],
+    patience: JobPatience,
 ) -> FineTuningJob:
     started, pause, told = time.monotonic(), patience.first_poll_s, set[str]()
     paused_since: float | None = None
@@ -355,10 +363,12 @@ async def _wait(
                 f"Fine-tuning job {job.id} is gone: the service doesn't know it any more. Whoever deleted it ended it; "
                 "materialize finetuned_model again for a new one."
             ) from None
-        for event_id, message in reversed(await _newest_events(client, job.id)):
-            if event_id not in told:
-                told.add(event_id)
-                on_event(message)
+        events = [event for event in reversed(await _newest_events(client, job.id)) if event.id not in told]
+        told.update(event.id for event in events)
+        for event in events:
+            on_event(event.message)
+        if told_figures := [figures for event in events if (figures := _figures(event))]:
+            on_metrics(told_figures[-1])
         if job.status in ENDED:
             return job
         now = time.monotonic()
@@ -377,9 +387,15 @@ async def _wait(
         pause = min(pause * 1.3, patience.longest_poll_s)
 
 
-async def _newest_events(client: openai.AsyncOpenAI, job_id: str) -> list[tuple[str, str]]:
-    page = await client.fine_tuning.jobs.list_events(job_id, limit=50)
-    return [(event.id, event.message) for event in page.data]
+async def _newest_events(client: openai.AsyncOpenAI, job_id: str) -> list[FineTuningJobEvent]:
+    return (await client.fine_tuning.jobs.list_events(job_id, limit=50)).data
+
+
+def _figures(event: FineTuningJobEvent) -> dict[str, float]:
+    """What is a number in an event's data; empty where it is none of metrics."""
+    if event.type != "metrics" or not isinstance(event.data, dict):
+        return {}
+    return {name: value for name, value in event.data.items() if isinstance(value, int | float)}
 
 
 async def _checkpoints(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[Checkpoint]:

@@ -60,3 +60,15 @@ def test_no_markdown_of_any_asset_is_too_large_for_the_event_log(finished: Proje
         assert {name: len(str(value)) for name, value in shown.items() if len(str(value).encode()) >= MOST_BYTES} == {}
     assert {"pairs_per_chunk", "sample_with_quotes"} <= set(finished.metadata("qa_pairs", SMALL))
     assert "data:image/svg+xml" in str(finished.metadata("finetuned_model", SMALL)["loss"])
+
+
+def test_the_loss_can_be_watched_while_the_job_runs(finished: Project) -> None:
+    with finished.instance() as instance:
+        observed = instance.fetch_observations(dg.AssetKey("finetuned_model"), limit=100).records
+        materialized = instance.fetch_materializations(dg.AssetKey("finetuned_model"), limit=1).records[0]
+    assert observed
+    for record in observed:
+        observation = record.asset_observation
+        assert observation is not None
+        assert (observation.partition, record.timestamp < materialized.timestamp) == (SMALL, True)
+        assert {"step", "train_loss"} <= {name for name, value in observation.metadata.items() if value.value >= 0}

@@ -14,7 +14,7 @@ from raft_assets.defs.describe import inert, loss_plot
 from raft_assets.errors import DataError
 from raft_assets.observation import ROLES, resolved_model, settings_key
 from raft_assets.partitions import domains
-from raft_assets.progress import log_events
+from raft_assets.progress import log_events, log_metrics
 from raft_assets.raft.identity import digest
 from raft_assets.resources.lake import Lake
 from raft_assets.resources.models import Models
@@ -168,6 +168,7 @@ async def _fine_tune(
             order,
             records=models.workplace.jobs_folder,
             on_event=log_events(context),
+            on_metrics=log_metrics(context),
             before_submission=before_submission,
         )
 
