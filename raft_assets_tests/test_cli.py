@@ -11,6 +11,7 @@ from raft_assets.cli.main import COMMANDS
 from raft_assets.cli.project import enter
 from raft_assets.raft.tables import Chunk, RaftRow
 from raft_assets.settings.blob import KEY
+from raft_assets.settings.workplace import Workplace
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
@@ -121,6 +122,28 @@ def test_config_prints_values_with_their_sources_and_no_key(copied: Project) -> 
     assert "chunks.chunk_size = 160  # presets/default.yaml" in shown
     assert "TEACHER = big" in shown
     assert "canary" not in shown
+
+
+def test_compute_logs_follow_the_lake_and_the_rest_of_dagster_yaml_stays_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DAGSTER_HOME", "RAFT_PROJECT"):
+        monkeypatch.setenv(name, "")  # and is put back afterwards
+    file = tmp_path / ".raft" / "dagster_home" / "dagster.yaml"
+
+    def entered(lake: str) -> str:
+        enter(Workplace.load(tmp_path, {"RAFT_PROJECT": str(tmp_path), "RAFT_LAKE": lake}))
+        return file.read_text("utf-8")
+
+    there = entered("abfs://lake@one.dfs.core.windows.net/raft")
+    assert "storage_account: one\n" in there
+    file.write_text(there.replace("max_concurrent_runs: 4", "max_concurrent_runs: 2"))
+    moved = entered("abfs://lake@two.dfs.core.windows.net/raft")
+    assert "storage_account: two\n" in moved
+    assert "max_concurrent_runs: 2" in moved
+    assert "compute_logs:" not in entered(str(tmp_path / "lake"))
+    file.write_text(own := "telemetry:\n  enabled: false\n")
+    assert entered("abfs://lake@two.dfs.core.windows.net/raft") == own
 
 
 def test_a_dagster_yaml_that_cannot_be_read_is_one_sentence(copied: Project) -> None:

@@ -19,11 +19,13 @@ from raft_assets.settings.blob import CONNECTION, KEY, SAS, blob_place
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 from raft_assets.settings.workplace import Workplace
 
+OURS_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
+
 
 def enter(workplace: Workplace) -> None:
     """Makes the workplace the one that Dagster and every child process use.
 
-    Installs `dagster.yaml` where there is none.
+    Installs `dagster.yaml` where there is none, and keeps its part on compute logs as the lake is set.
     """
     home = workplace.dagster_home
     for folder in (workplace.home, home):
@@ -35,13 +37,22 @@ def enter(workplace: Workplace) -> None:
             ) from error
         if not os.access(folder, os.W_OK):
             raise RaftError(f"{folder} can't be written. Set RAFT_HOME to a folder of yours.")
-    if not (home / "dagster.yaml").exists():
-        template = (files("raft_assets") / "dagster.yaml").read_text("utf-8")
-        write_text(home / "dagster.yaml", template + _compute_logs(workplace))
+    _write_instance_settings(workplace)
     if key := workplace.environment.get(KEY):
         os.environ[KEY] = key  # dagster.yaml names it, and Dagster doesn't read `.env`
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["RAFT_PROJECT"] = str(workplace.project)
+
+
+def _write_instance_settings(workplace: Workplace) -> None:
+    """What stands above OURS_BELOW is the user's; without that line, so is the whole file."""
+    file = workplace.dagster_home / "dagster.yaml"
+    template = (files("raft_assets") / "dagster.yaml").read_text("utf-8")
+    before = file.read_text("utf-8") if file.exists() else ""
+    theirs, ours, _ = (before or template).partition(OURS_BELOW)
+    wanted = theirs + ours + _compute_logs(workplace) if ours else before
+    if wanted != before:
+        write_text(file, wanted)
 
 
 def _compute_logs(workplace: Workplace) -> str:
