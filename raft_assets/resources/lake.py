@@ -204,7 +204,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
         """What `write_lines` wrote; empty where there is no such file."""
         path = self.path(table, domain, "") / name
         with _explained(self.root):
-            return path.read_bytes() if path.is_file() else b""
+            return path.read_bytes() if path.exists() else b""
 
     def write_text(self, table: str, domain: str, suffix: str, text: str) -> str:
         """Writes a whole text (a report, a record); returns its address."""
@@ -216,44 +216,41 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
 
     def read_record(self, table: str, domain: str) -> dict[str, Any]:
         """A JSON record. Raises DataError where it is missing."""
-        path = self.path(table, domain, ".json")
-        with _explained(self.root):
-            text = path.read_text("utf-8") if path.is_file() else None
-        if text is None:
+        if not self.exists(table, domain, ".json"):
             raise DataError(_missing(table, domain))
-        return json.loads(text)  # type: ignore[no-any-return]
+        with _explained(self.root):
+            return json.loads(self.path(table, domain, ".json").read_text("utf-8"))  # type: ignore[no-any-return]
 
     def exists(self, table: str, domain: str, suffix: str = ".parquet") -> bool:
         """Whether the domain's file of the table is there."""
         with _explained(self.root):
+            # not `is_file`, by which adlfs takes every failure of Azure for a missing file
             return self.path(table, domain, suffix).exists()
 
     def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
         """Removes every file of a domain, but for those of the tables to keep; returns their addresses."""
-        removed = []
-        root = self._root
-        folders = [folder for folder in root.iterdir() if folder.is_dir()] if root.is_dir() else []
-        for folder in sorted(folders):
-            if folder.name in keep:
-                continue
-            for path in [self.path(folder.name, domain, suffix) for suffix in (".parquet", ".json", ".html", "")]:
-                if path.is_file():
-                    path.unlink()
-                elif path.is_dir():
+        root, suffixes = self._root, (".parquet", ".json", ".html", "")
+        with _explained(self.root):
+            tables = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+            files = [self.path(table, domain, suffix) for table in tables if table not in keep for suffix in suffixes]
+            removed = [path for path in files if path.exists()]
+            for path in removed:
+                if path.is_dir():
                     path.fs.rm(path.path, recursive=True)
                 else:
-                    continue
-                removed.append(str(path))
-        return removed
+                    path.unlink()
+        return [str(path) for path in removed]
 
     @contextmanager
     def _open_parquet(self, table: str, domain: str) -> Iterator[pq.ParquetFile]:
-        path = self.path(table, domain)
-        with _explained(self.root):
-            if not path.is_file():
-                raise DataError(_missing(table, domain))
-            with path.open("rb") as stream, pq.ParquetFile(stream) as parquet:
-                yield parquet
+        if not self.exists(table, domain):
+            raise DataError(_missing(table, domain))
+        with (
+            _explained(self.root),
+            self.path(table, domain).open("rb") as stream,
+            pq.ParquetFile(stream) as parquet,
+        ):
+            yield parquet
 
     def _publish(self, target: UPath, fill: Callable[[Path], None]) -> str:
         with _explained(self.root):

@@ -3,12 +3,9 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qs, quote
 
 import pytest
 
-from raft_assets_tests.azure import blob
 from raft_assets_tests.azure.cloud import BASE, KEY, Cloud, cloud
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
@@ -142,28 +139,6 @@ def test_teardown_deletes_what_it_is_told_and_nothing_of_others(azure: Cloud, pr
     gone = project.raft_here("teardown", SMALL)
     assert NAME.search(gone.stdout)
     assert list(azure.management.deployments) == ["gpt-4o"]
-
-
-def test_a_shared_access_signature_opens_the_lake_and_stands_nowhere(azure: Cloud, project: Project) -> None:
-    from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
-
-    sas = generate_account_sas(
-        blob.ACCOUNT,
-        blob.KEY,
-        resource_types=ResourceTypes(service=True, container=True, object=True),
-        permission=AccountSasPermissions(read=True, write=True, delete=True, list=True, add=True, create=True),
-        expiry=datetime.now(UTC) + timedelta(hours=1),
-    )
-    project.own_variables = azure.variables | {"AZURE_STORAGE_SAS_TOKEN": sas}
-    azure.identity.refuses = True  # nobody signs in
-    assert project.raft_here("sql", "SELECT count(*) FROM chunks").returncode == 0
-    azure.identity.refuses = False
-    assert project.materialize_only(SMALL, "data_card")
-    project.own_variables = azure.variables
-    (signature,) = parse_qs(sas)["sig"]
-    wanted = [signature.encode(), quote(signature, safe="").encode()]
-    files = [file for folder in (project.folder, azure.storage) for file in folder.rglob("*") if file.is_file()]
-    assert [file for file in files for form in wanted if form in file.read_bytes()] == []
 
 
 def test_no_token_or_secret_of_the_machine_stays_anywhere(azure: Cloud, project: Project) -> None:

@@ -1,11 +1,18 @@
-"""A student tuned and served by an Azure ML workspace, in completion format, through the real azure-ai-ml."""
+"""A student tuned and served by an Azure ML workspace, in completion format, through the real azure-ai-ml; the lake is
+opened by a shared access signature.
+"""
 
+import json
+import os
 import warnings
 from collections.abc import Iterator
+from urllib.parse import parse_qs, quote
 
 import pytest
 
+from raft_assets.settings.blob import SAS
 from raft_assets.student.serverless import endpoint_name
+from raft_assets_tests.azure.blob import shared_access_signature
 from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud, cloud
 from raft_assets_tests.azure.management import GROUP
 from raft_assets_tests.azure.ml import ENDPOINT_KEY, MODEL, WORKSPACE
@@ -16,8 +23,9 @@ from raft_assets_tests.harness import Project
 @pytest.fixture(scope="module")
 def azure() -> Iterator[Cloud]:
     pytest.importorskip("azure.ai.ml", reason="the extra raft-assets[azure]")
-    with cloud(with_storage=True) as found:
-        found.lake = ""  # on this machine's disk: the other lineage has its lake there
+    with cloud(with_storage=True) as found, pytest.MonkeyPatch.context() as patch:
+        for name, value in (found.variables | {SAS: shared_access_signature()}).items():
+            patch.setenv(name, value)
         yield found
 
 
@@ -94,6 +102,17 @@ def test_a_job_that_failed_is_told_with_its_reason(azure: Cloud, project: Projec
     assert "ended as Failed: row 3 has no answer. Mend it" in project.last_failure()
 
 
-def test_the_endpoints_key_is_written_nowhere(project: Project) -> None:
-    files = [file for file in project.folder.rglob("*") if file.is_file()]
-    assert [file for file in files if ENDPOINT_KEY.encode() in file.read_bytes()] == []
+def test_the_lake_is_opened_by_its_signature_where_nobody_signs_in(azure: Cloud, project: Project) -> None:
+    azure.identity.refuses = True
+    asked = project.raft_here("sql", "SELECT count(*) AS n FROM student_answers WHERE status = 'ok'", "--json")
+    azure.identity.refuses = False
+    assert json.loads(asked.stdout)["n"] > 10
+    assert not list(project.folder.rglob("*.parquet"))
+
+
+def test_neither_the_endpoints_key_nor_the_signature_is_written_anywhere(azure: Cloud, project: Project) -> None:
+    (signature,) = parse_qs(os.environ[SAS])["sig"]
+    secrets = [ENDPOINT_KEY.encode(), signature.encode(), quote(signature, safe="").encode()]
+    files = [file for folder in (project.folder, azure.storage) for file in folder.rglob("*") if file.is_file()]
+    assert any(b"train.jsonl" in file.read_bytes() for file in files)  # the lake is among them
+    assert [file for file in files for secret in secrets if secret in file.read_bytes()] == []

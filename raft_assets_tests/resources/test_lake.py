@@ -1,6 +1,7 @@
 """The lake, the same on this machine's disk and on Azure Blob."""
 
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,25 @@ def test_a_lake_that_cannot_be_used_is_one_sentence_without_a_secret(
     with pytest.raises(SettingsError, match=r"abfs://nowhere/x can't be used .*Storage Blob Data Contributor") as told:
         Lake(root="abfs://nowhere/x").check()
     assert KEY not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda lake: lake.read_record("quarantine", DOMAIN),
+        lambda lake: list(lake.rows("quarantine", DOMAIN, QuarantinedFile)),
+        lambda lake: lake.read_lines("training_files", DOMAIN, "valid.jsonl"),
+        lambda lake: lake.exists("quarantine", DOMAIN),
+        lambda lake: lake.purge(DOMAIN),
+    ],
+)
+def test_a_lake_that_refuses_is_never_an_empty_one(
+    read: Callable[[Lake], object], account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = b64encode(b"another key").decode()
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", account.replace(KEY, wrong))
+    with pytest.raises(SettingsError, match=r"The lake abfs://lake/x can't be used \(\w+: .*authenticate"):
+        read(Lake(root=f"abfs://{CONTAINER}/x"))
 
 
 @pytest.mark.parametrize(
