@@ -7,7 +7,6 @@ API: https://learn.microsoft.com/azure/machine-learning/how-to-fine-tune-serverl
 
 import re
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -37,7 +36,7 @@ SKU = "serverless"
 NAME_HASH = 20  # hexadecimal digits of a hash in a name
 TASKS = {"chat": "ChatCompletion", "completion": "TextCompletion"}
 JOB_WITHIN_S = 72 * 3600.0
-ENDED = {"Completed", "Failed", "Canceled", "NotResponding"}
+FAILED = frozenset(("Failed", "Canceled", "NotResponding"))
 _REGISTERED = re.compile(r"/versions/[^/]+$")  # an endpoint is of a model, not of a version
 DEVELOPER = "AzureML Data Scientist"  # may submit jobs, and make endpoints
 
@@ -78,12 +77,9 @@ class Serverless(StudentHosting):
         `form`: chat or completion. `before_submission` is called where no job is found, before anything is uploaded.
         """
         hyperparameters = _named(order.hyperparameters)
-        name = f"raft-{order.training_hash[:NAME_HASH]}"
-        job = self._job(name)
-        found = job is not None and _status(job) not in ("Failed", "Canceled", "NotResponding")
+        name, found = self._job_name(order)
         if not found:
             before_submission()
-            name = name if job is None else f"{name}-{int(time.time())}"  # a job that failed keeps its name
             self._submit(name, order, form, hyperparameters)
         on_event(f"fine-tuning job {name} of {order.base_model}: {'found again' if found else 'submitted'}")
         self._wait_for_job(name, on_event)
@@ -96,6 +92,15 @@ class Serverless(StudentHosting):
             trained_tokens=None,
             reattached=found,
         )
+
+    def _job_name(self, order: TrainingOrder) -> tuple[str, bool]:
+        """Name of the order's job, and whether it is there. One that failed keeps its name; the next has a number."""
+        name = tried = f"raft-{order.training_hash[:NAME_HASH]}"
+        number = 1
+        while (job := self._job(tried)) is not None and _status(job) in FAILED:
+            number += 1
+            tried = f"{name}-{number}"
+        return tried, job is not None
 
     def _job(self, name: str) -> Any | None:
         from azure.core.exceptions import ResourceNotFoundError
@@ -162,7 +167,7 @@ class Serverless(StudentHosting):
                 return
             if told == "Paused":
                 raise EndpointError(f"Fine-tuning job {name} is paused: resume it in the studio, then run again.")
-            if told in ENDED:
+            if told in FAILED:
                 reason = one_line(str((job.properties or {}).get("error") or "the studio shows the reason"))
                 raise EndpointError(
                     f"Fine-tuning job {name} of {self._base_model} ended as {told}: {reason}. Mend it and materialize "

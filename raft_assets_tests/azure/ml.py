@@ -167,6 +167,8 @@ class MachineLearning:
         async with self._client() as client:
             job = await client.fine_tuning.jobs.retrieve(self.trained[name])
         properties = self.made["jobs", name]["properties"]
+        if properties["status"] == "Failed":
+            return  # for good
         properties["status"] = self.ends_as or STATUSES.get(job.status, "Running")
         if properties["status"] == "Failed":
             properties["properties"] = {"error": "row 3 has no answer"}

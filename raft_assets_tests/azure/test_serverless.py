@@ -93,13 +93,21 @@ def test_a_multiplier_of_an_unknown_learning_rate_is_refused_before_anything_is_
     assert azure.studio.puts == before
 
 
-def test_a_job_that_failed_is_told_with_its_reason(azure: Cloud, project: Project) -> None:
+def test_a_job_that_failed_or_is_paused_is_told_and_the_one_after_it_is_found(azure: Cloud, project: Project) -> None:
     azure.studio.ends_as = "Failed"
     project.write(f"data/{SMALL}/domain.yaml", "student: {format: completion}\ntraining: {n_epochs: 1}\n")
     assert not project.materialize(SMALL, "finetuned_model")
     project.own_variables["RAFT_APPROVE"] = "fine-tuning"
     assert not project.materialize(SMALL, "finetuned_model")
     assert "ended as Failed: row 3 has no answer. Mend it" in project.last_failure()
+    azure.studio.ends_as = "Paused"
+    assert not project.materialize(SMALL, "finetuned_model")
+    assert "is paused: resume it in the studio, then run again" in project.last_failure()
+    before = list(azure.studio.puts)
+    azure.studio.ends_as = None
+    assert project.materialize_only(SMALL, "finetuned_model")
+    assert azure.studio.puts == before
+    assert str(project.metadata("finetuned_model", SMALL)["job"]).endswith("-2")
 
 
 def test_the_lake_is_opened_by_its_signature_where_nobody_signs_in(azure: Cloud, project: Project) -> None:
