@@ -114,8 +114,8 @@ def _by_words(asked: Flags, is_content: Flags, starts: Positions, ends: Position
 
 def _by_clause(asked: Flags, sentence: Sentence, starts: Positions, ends: Positions) -> list[Floats]:
     """share in clause, best clause, breaks."""
-    clauses = np.cumsum([token.lower in _CLAUSE_BREAKS for token in sentence.tokens])
-    held = np.bincount(clauses, asked)
+    clauses = np.cumsum([token.lower in _CLAUSE_BREAKS for token in sentence.tokens], dtype=np.int64)
+    held = np.bincount(clauses, asked, minlength=1)
     of_span = clauses[starts]
     share = held[of_span] / max(1.0, float(held.sum()))
     return [share, (held[of_span] == held.max()).astype(np.float32), clauses[ends - 1] - of_span]

@@ -79,6 +79,16 @@ def test_how_neighbours_of_a_span_stand_in_the_question_is_told(
     assert span_features.TABLE.categories[column].values[described.codes[number, column]] == joint
 
 
+@pytest.mark.parametrize("text", ["…", "\u200b", "[1]", "~~~"])
+@pytest.mark.parametrize("question", ["What is it?", "?", "What", "____"])
+def test_a_sentence_or_a_question_without_words_is_described(encoder: Encoder, text: str, question: str) -> None:
+    analyst = Analyst(encoder)
+    ((sentence,),) = analyst.documents([text])
+    axes = np.zeros((DIMENSIONS, span_features.MEANING_DIMENSIONS), np.float32)
+    described = span_features.describe(analyst.question(question), sentence, score=0.0, rank=0, axes=axes)
+    assert len(described) == len(sentence.spans)
+
+
 @pytest.mark.parametrize(("text", "answers"), CASES)
 def test_every_value_of_a_category_is_one_of_its_values(encoder: Encoder, text: str, answers: list[str]) -> None:
     ((sentence,),) = Analyst(encoder).documents([text])
