@@ -6,6 +6,7 @@ A host that no application answers for is refused, and remembered.
 
 import asyncio
 import contextlib
+import secrets
 import socket
 import ssl
 import threading
@@ -33,7 +34,9 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "raft-assets tests")])
+        # a name of its own: among issuers of one name, OpenSSL takes the first that this process came to trust
+        name = f"raft-assets tests {secrets.token_hex(8)}"
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         certificate = self._signed(self._name, self._key.public_key(), x509.BasicConstraints(ca=True, path_length=0))
         self.file = folder / "authority.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
