@@ -9,6 +9,7 @@ import pytest
 
 from raft_assets.cli.main import COMMANDS
 from raft_assets.cli.project import enter
+from raft_assets.errors import RaftError
 from raft_assets.raft.tables import Chunk, RaftRow
 from raft_assets.settings.blob import KEY
 from raft_assets.settings.workplace import Workplace
@@ -142,8 +143,17 @@ def test_compute_logs_follow_the_lake_and_the_rest_of_dagster_yaml_stays_the_use
     assert "storage_account: two\n" in moved
     assert "max_concurrent_runs: 2" in moved
     assert "compute_logs:" not in entered(str(tmp_path / "lake"))
-    file.write_text(own := "telemetry:\n  enabled: false\n")
-    assert entered("abfs://lake@two.dfs.core.windows.net/raft") == own
+    for own in ("telemetry:\n  enabled: false\n", ""):
+        file.write_text(own)
+        assert entered("abfs://lake@two.dfs.core.windows.net/raft") == own
+
+
+def test_a_dagster_yaml_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    workplace = Workplace.load(tmp_path, {"RAFT_PROJECT": str(tmp_path)})
+    workplace.dagster_home.mkdir(parents=True)
+    (workplace.dagster_home / "dagster.yaml").write_bytes(b"# \xff")
+    with pytest.raises(RaftError, match=r"dagster\.yaml can't be used .* mend it, or delete it"):
+        enter(workplace)
 
 
 def test_a_dagster_yaml_that_cannot_be_read_is_one_sentence(copied: Project) -> None:

@@ -20,6 +20,7 @@ from raft_assets.settings.endpoints import EMBEDDED_LABEL
 from raft_assets.settings.workplace import Workplace
 
 OURS_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
+MEND_SETTINGS = "mend it, or delete it, and it is written anew."
 
 
 def enter(workplace: Workplace) -> None:
@@ -47,11 +48,13 @@ def enter(workplace: Workplace) -> None:
 def _write_instance_settings(workplace: Workplace) -> None:
     """What stands above OURS_BELOW is the user's; without that line, so is the whole file."""
     file = workplace.dagster_home / "dagster.yaml"
+    try:
+        before = file.read_text("utf-8") if file.exists() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RaftError(f"{file} can't be used ({error}): {MEND_SETTINGS}") from error
     template = (files("raft_assets") / "dagster.yaml").read_text("utf-8")
-    before = file.read_text("utf-8") if file.exists() else ""
-    theirs, ours, _ = (before or template).partition(OURS_BELOW)
-    wanted = theirs + ours + _compute_logs(workplace) if ours else before
-    if wanted != before:
+    theirs, ours, _ = (template if before is None else before).partition(OURS_BELOW)
+    if ours and before != (wanted := theirs + ours + _compute_logs(workplace)):
         write_text(file, wanted)
 
 
@@ -86,7 +89,7 @@ def instance_of(workplace: Workplace) -> Iterator[dg.DagsterInstance]:
     except (dg.DagsterInvalidConfigError, yaml.YAMLError) as error:
         file = workplace.dagster_home / "dagster.yaml"
         reason = " ".join(str(error).split())
-        raise RaftError(f"{file} can't be used ({reason}): mend it, or delete it, and it is written anew.") from error
+        raise RaftError(f"{file} can't be used ({reason}): {MEND_SETTINGS}") from error
     with instance:
         yield instance
 
