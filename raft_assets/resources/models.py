@@ -36,10 +36,10 @@ from raft_assets.runs import COMMAND_TAG, PROCESS_TAG, this_process
 from raft_assets.settings.domain import ResolvedSettings, Tokenizer
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Endpoint, Role
 from raft_assets.settings.workplace import Workplace
+from raft_assets.student.azure_openai import AzureHosting
 from raft_assets.student.deployment import Deployed
 from raft_assets.student.finetuning import FineTuned
 from raft_assets.student.hosted import StudentHosting
-from raft_assets.student.hosting import AzureHosting
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
 from raft_assets.student.serverless import Serverless
 

@@ -9,7 +9,7 @@ import pytest
 from raft_assets.errors import EndpointError, RaftError, SettingsError
 from raft_assets.settings.endpoints import Endpoint, Hosting, Role
 from raft_assets.settings.environment import Environment
-from raft_assets.student.hosting import AzureHosting, deployment_name
+from raft_assets.student.azure_openai import AzureHosting, deployment_name
 from raft_assets_tests.azure import contracts
 from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud
 from raft_assets_tests.azure.management import SUBSCRIPTION
