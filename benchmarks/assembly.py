@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from random import Random
 from tempfile import TemporaryDirectory
 
-from raft_assets.raft.dataset import assemble, without_leaks
-from raft_assets.raft.identity import short
-from raft_assets.raft.tables import Chunk, QAPair
-from raft_assets.resources.lake import Lake
+from raft_assets.core.identity import short
+from raft_assets.core.tables import Chunk, QAPair
+from raft_assets.dataset.rows import assemble, without_leaks
 from raft_assets.settings.domain import DatasetSettings
+from raft_assets.storage.lake import Lake
 
 SIZES = (50_000, 200_000, 1_000_000)
 MEMORY_MB = 2000  # at most

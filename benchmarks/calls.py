@@ -20,13 +20,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from raft_assets.calls.background import run
-from raft_assets.calls.clients import open_client
-from raft_assets.calls.engine import Caller
-from raft_assets.calls.limits import Limiter
-from raft_assets.calls.requests import Request
-from raft_assets.calls.store import CallStore
-from raft_assets.raft.contract import render_messages
+from raft_assets.core.prompt_contract import render_messages
+from raft_assets.llm.background import run
+from raft_assets.llm.caller import Caller
+from raft_assets.llm.clients import open_client
+from raft_assets.llm.limits import Limiter
+from raft_assets.llm.requests import Request
+from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
 
 REPOSITORY = Path(__file__).parents[1]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from semantic_text_splitter import TextSplitter
 
-from raft_assets.raft.chunking import chunk_document
-from raft_assets.raft.files import list_documents
-from raft_assets.raft.reading import ReadDocument, read_documents
+from raft_assets.documents.chunking import chunk_document
+from raft_assets.documents.reading import ReadDocument, read_documents
 from raft_assets.settings.domain import ChunkSettings
+from raft_assets.settings.domains import list_documents
 
 DATA = Path(__file__).parents[1] / "data"
 FOLDERS = [DATA / "bats", DATA / "harbor handbook"]

@@ -20,10 +20,10 @@ from random import Random
 import psutil
 from project import REPOSITORY, copied
 
-from raft_assets.calls.serving import served
 from raft_assets.embedded.app import EmbeddedSettings, create_app
 from raft_assets.embedded.simulation import Simulated, Simulation
-from raft_assets.settings.workplace import Workplace
+from raft_assets.llm.serve_app import served
+from raft_assets.settings.project import Workplace
 
 DOMAIN, ASSET = "bats", "qa_dataset"
 AT_ONCE = 8  # calls of the teacher: few, so that the run is long enough to be killed so often

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 from project import copied
 
-from raft_assets.calls.store import CallStore
-from raft_assets.raft.tables import Chunk
-from raft_assets.resources.lake import Lake
-from raft_assets.settings.workplace import Workplace
+from raft_assets.core.tables import Chunk
+from raft_assets.llm.store import CallStore
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
 
 LOOK_EVERY_S = 0.5
 EDITED = {"bats": "vampire-bats.md", "harbor handbook": "staff-handbook.txt"}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raft_assets.settings.workplace import Workplace
+from raft_assets.settings.project import Workplace
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -16,6 +16,11 @@ from pathlib import Path
 import numpy as np
 from project import REPOSITORY, materialized
 
+from raft_assets.core.identity import draw
+from raft_assets.core.prompt_contract import ABSTAINING_ANSWER, ABSTENTION
+from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
+from raft_assets.dataset.distractors import Pool, pick
+from raft_assets.dataset.formats import training_lines
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.reader.training import Hyperparameters, TrainingResult, train
@@ -23,15 +28,10 @@ from raft_assets.evaluation.arms import Item, items
 from raft_assets.evaluation.metrics import exact_match, token_f1
 from raft_assets.evaluation.plots import line
 from raft_assets.evaluation.statistics import Interval, paired_bootstrap
-from raft_assets.raft.contract import ABSTAINING_ANSWER, ABSTENTION
-from raft_assets.raft.distractors import Pool, pick
-from raft_assets.raft.files import domain_names
-from raft_assets.raft.formats import training_lines
-from raft_assets.raft.identity import draw
-from raft_assets.raft.tables import Chunk, GoldenQuestion, QAPair, RaftRow
-from raft_assets.resources.lake import Lake
 from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
-from raft_assets.settings.workplace import Workplace
+from raft_assets.settings.domains import domain_names
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
 
 PLOTS = REPOSITORY / "docs" / "images"
 ALL = 10**9

@@ -16,7 +16,7 @@ from typing import Any
 import pypdfium2
 from PyPDF2 import PdfReader
 
-from raft_assets.raft.readers.pdf import read_pdf
+from raft_assets.documents.readers.pdf import read_pdf
 
 DATA = Path(__file__).parents[1] / "data"
 RATIO = 10.0  # of CPU time, at least

@@ -22,14 +22,14 @@ from starlette.requests import Request as Received
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from raft_assets.calls.background import run
-from raft_assets.calls.clients import open_client
-from raft_assets.calls.engine import Caller
-from raft_assets.calls.limits import Limiter
-from raft_assets.calls.requests import Origin, Request, Usage
-from raft_assets.calls.serving import served
-from raft_assets.calls.store import CallStore, StoredCall
-from raft_assets.raft.identity import digest
+from raft_assets.core.identity import digest
+from raft_assets.llm.background import run
+from raft_assets.llm.caller import Caller
+from raft_assets.llm.clients import open_client
+from raft_assets.llm.limits import Limiter
+from raft_assets.llm.requests import Origin, Request, Usage
+from raft_assets.llm.serve_app import served
+from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
 
 LOOKED_UP, AT_ONCE = 100_000, 500

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from project import materialized
 
-from raft_assets.raft.files import domain_names
-from raft_assets.raft.identity import draw
-from raft_assets.raft.tables import Chunk, QAPair
-from raft_assets.resources.lake import Lake
+from raft_assets.core.identity import draw
+from raft_assets.core.tables import Chunk, QAPair
+from raft_assets.settings.domains import domain_names
+from raft_assets.storage.lake import Lake
 
 SHEET_PAIRS = 120
 

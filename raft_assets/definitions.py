@@ -2,18 +2,18 @@
 
 import dagster as dg
 
-from raft_assets import automation
+from raft_assets.defs import automation
 from raft_assets.defs.dataset import assets as dataset
 from raft_assets.defs.documents import assets as documents
 from raft_assets.defs.evaluation import assets as evaluation
+from raft_assets.defs.observation import external_assets
+from raft_assets.defs.partitions import domains
+from raft_assets.defs.runs import LINEAGE_JOB
 from raft_assets.defs.student import assets as student
-from raft_assets.observation import external_assets
-from raft_assets.partitions import domains
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.models import Models
-from raft_assets.resources.results import ResultsStore
-from raft_assets.runs import LINEAGE_JOB
-from raft_assets.settings.workplace import Workplace
+from raft_assets.operations.models import Models
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.results import ResultsStore
 
 
 @dg.definitions

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets_tests.harness import Project
+from raft_assets.core.tables import QuarantinedFile
+from raft_assets.documents.reading import ReadDocument, read_documents
+from raft_assets.settings.domains import domain_folder, domain_names, list_documents
+from raft_assets_tests.harness import SHIPPED, Project
 
 SMALL = "small"  # the domain of `finished`: four documents of a shipped one
 CHROMIUM = next(
@@ -57,3 +60,17 @@ def chromium() -> str:
             pytest.fail("no chromium on this machine, and RAFT_REQUIRE_BROWSER is set")
         pytest.skip("no chromium on this machine: apt-get install chromium")
     return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def shipped() -> dict[str, list[ReadDocument | QuarantinedFile]]:
+    """What reading the shipped domains gives, by domain."""
+    return {name: list(read_documents(list_documents(domain_folder(SHIPPED, name)))) for name in domain_names(SHIPPED)}
+
+
+@pytest.fixture(scope="session")
+def shipped_documents(shipped: dict[str, list[ReadDocument | QuarantinedFile]]) -> dict[str, list[ReadDocument]]:
+    """The documents of the shipped domains, by domain."""
+    return {
+        name: [result for result in results if isinstance(result, ReadDocument)] for name, results in shipped.items()
+    }

@@ -18,12 +18,12 @@ import psutil
 from raft_assets.cli.main import main
 from raft_assets.cli.project import enter
 from raft_assets.definitions import definitions
-from raft_assets.freshness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
-from raft_assets.observation import observe
-from raft_assets.resources.lake import TABLES, Lake
-from raft_assets.resources.results import ResultsStore
-from raft_assets.runs import materialize
-from raft_assets.settings.workplace import Workplace
+from raft_assets.defs.observation import observe
+from raft_assets.defs.runs import materialize
+from raft_assets.defs.staleness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import TABLES, Lake
+from raft_assets.storage.results import ResultsStore
 
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / "data"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-PLAIN = ("raft", "calls", "embedded", "evaluation", "student", "settings", "errors")
+PLAIN = ("core", "settings", "documents", "llm", "pairs", "dataset", "student", "evaluation", "embedded")
 
 
 @pytest.mark.parametrize("library", PLAIN)

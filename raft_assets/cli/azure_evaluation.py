@@ -5,15 +5,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from raft_assets.calls.gateway import gateway
 from raft_assets.cli.project import chosen_domains
-from raft_assets.errors import SettingsError
+from raft_assets.core.errors import SettingsError
+from raft_assets.core.tables import JudgedAnswer, ModelAnswer
 from raft_assets.evaluation.azure_evaluators import Beside, beside, rate
-from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.models import Models
+from raft_assets.llm.gateway import gateway
+from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import Role
-from raft_assets.settings.workplace import Workplace
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
 
 
 @click.command("azure-evaluation")

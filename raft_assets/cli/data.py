@@ -8,13 +8,13 @@ import click
 from upath import UPath
 
 from raft_assets.cli.project import chosen_domains, instance_of
-from raft_assets.errors import DataError
-from raft_assets.purging import purge as forget
-from raft_assets.raft.atomic import is_local
-from raft_assets.raft.identity import normalized
-from raft_assets.raft.tables import Chunk, RaftRow
-from raft_assets.resources.lake import Lake
-from raft_assets.settings.workplace import Workplace
+from raft_assets.core.atomic import is_local
+from raft_assets.core.errors import DataError
+from raft_assets.core.identity import normalized
+from raft_assets.core.tables import Chunk, RaftRow
+from raft_assets.operations.purge import purge as forget
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
 
 
 @click.command()
@@ -46,7 +46,7 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
       raft export bats --format chat --to out/bats-chat
       raft export bats --format hf --container parquet --to out/bats-hf
     """
-    from raft_assets.raft.formats import export as write_export
+    from raft_assets.dataset.formats import export as write_export
 
     workplace = Workplace.load()
     (name,) = chosen_domains(workplace, [domain], everything=False)
@@ -65,8 +65,8 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
 
 def _copy_card(lake: Lake, domain: str, target: Path) -> Iterator[Path]:
     """Data card and manifest beside an export of the rows that they are about; others than those are removed."""
-    from raft_assets.raft.datacard import CARD_FILE, CARD_RECORD, MANIFEST_FILE
-    from raft_assets.raft.manifest import Manifest
+    from raft_assets.dataset.data_card import CARD_FILE, CARD_RECORD, MANIFEST_FILE
+    from raft_assets.dataset.manifest import Manifest
 
     manifest = lake.read_lines("data_card", domain, MANIFEST_FILE)
     is_of_the_rows = bool(manifest) and (
@@ -107,7 +107,7 @@ def import_(domain: str, path: Path, container: str) -> None:
       raft import zoo raft-out.jsonl && raft run zoo
       raft import copy out/bats-hf           what raft export --format hf wrote
     """
-    from raft_assets.raft.importing import LARGEST_CHUNK, import_dataset
+    from raft_assets.dataset.import_raft_py import LARGEST_CHUNK, import_dataset
 
     workplace, name = Workplace.load(), normalized(domain.rstrip("/"))
     made = import_dataset(path, None if container == "auto" else container, workplace.data, name)  # type: ignore[arg-type]  # click has checked the choice

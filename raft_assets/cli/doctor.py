@@ -9,20 +9,20 @@ from typing import Literal
 
 import click
 
-from raft_assets.calls.background import run as run_coroutine
-from raft_assets.calls.capabilities import Capabilities
-from raft_assets.calls.prices import PRICES_FILE
-from raft_assets.calls.probing import probe
-from raft_assets.calls.store import CallStore
 from raft_assets.cli.project import chosen_domains
+from raft_assets.core.errors import RaftError
 from raft_assets.embedded.weights import find_weights
-from raft_assets.errors import RaftError
 from raft_assets.evaluation.arms import longest_prompt
 from raft_assets.evaluation.judged import kin_of_teacher
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.models import Models
+from raft_assets.llm.background import run as run_coroutine
+from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.prices import PRICES_FILE
+from raft_assets.llm.probing import probe
+from raft_assets.llm.store import CallStore
+from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
-from raft_assets.settings.workplace import Workplace
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.calls.prices import PRICES_FILE
 from raft_assets.cli.project import chosen_domains, enter, instance_of
-from raft_assets.errors import DataError
-from raft_assets.estimating import Forecast, forecast
-from raft_assets.freshness import AssetState, Graph, states, with_upstream
-from raft_assets.observation import observe
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.models import Models
-from raft_assets.settings.workplace import Workplace
+from raft_assets.core.errors import DataError
+from raft_assets.defs.observation import observe
+from raft_assets.defs.staleness import AssetState, Graph, states, with_upstream
+from raft_assets.llm.prices import PRICES_FILE
+from raft_assets.operations.estimate import Forecast, forecast
+from raft_assets.operations.models import Models
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
 
 LINE = 200  # characters, where the output is no terminal
 

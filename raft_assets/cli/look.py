@@ -9,19 +9,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.calls.ledger import Sum, spent
-from raft_assets.calls.store import CallStore
 from raft_assets.cli.money import dollars_told
 from raft_assets.cli.project import chosen_domains, enter, instance_of
 from raft_assets.cli.student import show_hosted
-from raft_assets.freshness import AssetState, Graph, states
-from raft_assets.observation import observe
-from raft_assets.raft.files import domain_folder, list_documents
-from raft_assets.resources.models import Models
-from raft_assets.resources.results import ResultsStore
-from raft_assets.runs import close_killed_runs
+from raft_assets.defs.observation import observe
+from raft_assets.defs.runs import close_killed_runs
+from raft_assets.defs.staleness import AssetState, Graph, states
+from raft_assets.llm.ledger import Sum, spent
+from raft_assets.llm.store import CallStore
+from raft_assets.operations.models import Models
 from raft_assets.settings.domain import dotted
-from raft_assets.settings.workplace import Workplace
+from raft_assets.settings.domains import domain_folder, list_documents
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.results import ResultsStore
 
 STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "waiting": "cyan", "failed": "red"}
 

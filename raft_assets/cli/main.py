@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from raft_assets.errors import RaftError
+from raft_assets.core.errors import RaftError
 
 INTERRUPTED = 130
 # by subject: the module of a command is imported when the command is asked for, since all of them take seconds

@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.calls.batches import read_records
-from raft_assets.calls.ledger import Grouping, LedgerRow, Sum, is_rejected, ledger, summed
-from raft_assets.calls.prices import PRICES_FILE, PriceList
-from raft_assets.calls.store import CallStore, StoredCall
 from raft_assets.cli.project import chosen_domains
-from raft_assets.errors import DataError
-from raft_assets.resources.models import Models
-from raft_assets.resources.results import ResultsStore
-from raft_assets.settings.workplace import Workplace
+from raft_assets.core.errors import DataError
+from raft_assets.llm.batches import read_records
+from raft_assets.llm.ledger import Grouping, LedgerRow, Sum, is_rejected, ledger, summed
+from raft_assets.llm.prices import PRICES_FILE, PriceList
+from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.operations.models import Models
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.results import ResultsStore
 
 SHOWN_CHARACTERS = 60  # of a call in a list
 LINE = 200  # characters, where the output is no terminal
@@ -231,7 +231,7 @@ def _shown(call: StoredCall) -> str:
 
 
 def _answer_of(call: StoredCall) -> str:
-    from raft_assets.calls.answers import read_answer
+    from raft_assets.llm.answers import read_answer
 
     reading = read_answer(json.loads(call.payload))
     return reading.text or reading.detail

@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from raft_assets.cli.project import chosen_domains, enter, tell_models
-from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, neutralized, parse_answer
-from raft_assets.raft.gates import REASONS
-from raft_assets.raft.searching import Searchable
-from raft_assets.raft.tables import Chunk, QAPair, RaftRow
-from raft_assets.settings.workplace import Workplace
+from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, neutralized, parse_answer
+from raft_assets.core.tables import Chunk, QAPair, RaftRow
+from raft_assets.core.text_search import Searchable
+from raft_assets.pairs.gates import REASONS
+from raft_assets.settings.project import Workplace
 
 DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 REJECTED_SHOWN = 20
@@ -48,23 +48,23 @@ def preview(domain: str, count: int, yes: bool) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     tell_models(console, workplace)
     # a second or two: only once the arguments are known to be right
-    from raft_assets import previewing
-    from raft_assets.resources.models import Models
+    from raft_assets.operations import preview as operation
+    from raft_assets.operations.models import Models
 
     enter(workplace)
     models = Models(project=str(workplace.project))
-    sources = previewing.read_sources(models, name)
+    sources = operation.read_sources(models, name)
     for file in sources.quarantined:
         console.print(Text(f"not read: {inert(file.path)}: {inert(file.detail)}", style="yellow"))
     semantic = settings.chunks.boundaries == "semantic"
     if semantic:
         vectors = "EMBEDDING: a vector of every sentence, for semantic boundaries"
-        _confirm(console, [vectors] if previewing.embedding_costs(models) else [], yes=yes)
-    chunks = previewing.cut(models, settings, sources)
-    plan = previewing.plan_of(chunks, settings, count)
-    _confirm(console, previewing.paid_calls(models, settings, len(chunks), plan), yes=yes)
+        _confirm(console, [vectors] if operation.embedding_costs(models) else [], yes=yes)
+    chunks = operation.cut(models, settings, sources)
+    plan = operation.plan_of(chunks, settings, count)
+    _confirm(console, operation.paid_calls(models, settings, len(chunks), plan), yes=yes)
     console.print(f"{name}: {len(sources.documents):,} documents, {len(chunks):,} chunks, {len(plan):,} are asked")
-    shown = previewing.preview_rows(models, name, settings, chunks, plan)
+    shown = operation.preview_rows(models, name, settings, chunks, plan)
     for number, row in enumerate(shown.rows, start=1):
         _print_row(console, row, shown.chunks, f"row {number} of {len(shown.rows)}")
     _print_rejected(console, shown.rejected)

@@ -11,13 +11,13 @@ import dagster as dg
 import yaml
 from rich.console import Console
 
-from raft_assets.errors import RaftError
-from raft_assets.raft.atomic import write_text
-from raft_assets.raft.files import domain_names, refused_folders
-from raft_assets.raft.identity import normalized
+from raft_assets.core.atomic import write_text
+from raft_assets.core.errors import RaftError
+from raft_assets.core.identity import normalized
 from raft_assets.settings.blob import CONNECTION, KEY, SAS, blob_place
+from raft_assets.settings.domains import domain_names, refused_folders
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
-from raft_assets.settings.workplace import Workplace
+from raft_assets.settings.project import Workplace
 
 OURS_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
 MEND_SETTINGS = "mend it, or delete it, and it is written anew."

@@ -7,9 +7,9 @@ import click
 
 from raft_assets.cli.project import chosen_domains
 from raft_assets.cli.run import run
-from raft_assets.raft.manifest import read_manifest
-from raft_assets.resources.lake import Lake
-from raft_assets.settings.workplace import Workplace
+from raft_assets.dataset.manifest import read_manifest
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
 
 
 @click.command()
@@ -28,7 +28,7 @@ def rebuild(context: click.Context, manifest: Path, domain: str | None) -> None:
       raft rebuild out/bats/manifest.json
       cp -r /archive/bats data/again && raft rebuild out/bats/manifest.json --domain again
     """
-    from raft_assets.rebuilding import DATASET, notes, other_tables, restore
+    from raft_assets.operations.rebuild import DATASET, notes, other_tables, restore
 
     workplace, wanted = Workplace.load(), read_manifest(manifest)
     (name,) = chosen_domains(workplace, [domain or wanted.domain], everything=False)

@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from raft_assets.cli.project import chosen_domains
-from raft_assets.errors import DataError
-from raft_assets.raft.files import REVIEWS_FILE, domain_folder
-from raft_assets.raft.reviews import export_reviews, parse_reviews, read_returned, sampled, store_reviews
-from raft_assets.raft.tables import Chunk, QAPair
-from raft_assets.resources.lake import Lake
-from raft_assets.settings.workplace import Workplace
+from raft_assets.core.errors import DataError
+from raft_assets.core.tables import Chunk, QAPair
+from raft_assets.pairs.reviews import export_reviews, parse_reviews, read_returned, sampled, store_reviews
+from raft_assets.settings.domains import REVIEWS_FILE, domain_folder
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
 
 TOLD = 5  # unknown ids that are named
 

@@ -14,21 +14,21 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from raft_assets.calls.ledger import is_rejected
-from raft_assets.calls.store import CallStore
 from raft_assets.cli.estimate import keep_estimate, settled
 from raft_assets.cli.project import chosen_domains, enter, instance_of, tell_models
 from raft_assets.cli.worker import BUSY, WAITING, worker_command
-from raft_assets.errors import DataError
-from raft_assets.estimating import forecast
-from raft_assets.freshness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
-from raft_assets.observation import observe
-from raft_assets.progress import PREFIX
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.models import Models
-from raft_assets.resources.results import ResultsStore
-from raft_assets.runs import COMMAND_TAG, PARTITION_TAG, close_killed_runs
-from raft_assets.settings.workplace import Workplace
+from raft_assets.core.errors import DataError
+from raft_assets.defs.observation import observe
+from raft_assets.defs.progress import PREFIX
+from raft_assets.defs.runs import COMMAND_TAG, PARTITION_TAG, close_killed_runs
+from raft_assets.defs.staleness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
+from raft_assets.llm.ledger import is_rejected
+from raft_assets.llm.store import CallStore
+from raft_assets.operations.estimate import forecast
+from raft_assets.operations.models import Models
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.results import ResultsStore
 from raft_assets.student.approval import APPROVAL_VARIABLE, TRAINING
 
 REPORT = "eval_report"

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from raft_assets.cli.project import enter
+from raft_assets.core.errors import SettingsError
 from raft_assets.embedded.app import EmbeddedSettings
 from raft_assets.embedded.simulation import FAULTS, Simulation
-from raft_assets.errors import SettingsError
-from raft_assets.settings.workplace import Workplace
+from raft_assets.settings.project import Workplace
 
 
 @click.command()

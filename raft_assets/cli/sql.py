@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.errors import DataError
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.results import ResultsStore
-from raft_assets.settings.workplace import Workplace
+from raft_assets.core.errors import DataError
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.results import ResultsStore
 
 SHOWN_ROWS = 100  # in a terminal; --csv and --json give all
 LINE = 200  # characters, where the output is no terminal

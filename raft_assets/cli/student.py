@@ -9,15 +9,15 @@ from openai.types.fine_tuning import FineTuningJob
 from rich.console import Console
 from rich.table import Table
 
-from raft_assets.calls.background import run as run_coroutine
-from raft_assets.calls.store import CallStore
 from raft_assets.cli.project import chosen_domains
-from raft_assets.errors import EndpointError, SettingsError
-from raft_assets.resources.models import Models
+from raft_assets.core.errors import EndpointError, SettingsError
+from raft_assets.llm.background import run as run_coroutine
+from raft_assets.llm.store import CallStore
+from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import Role
-from raft_assets.settings.workplace import Workplace
+from raft_assets.settings.project import Workplace
 from raft_assets.student.finetuning import is_ours
-from raft_assets.student.hosted import Hosted
+from raft_assets.student.hosting import Hosted
 
 SHOWN_JOBS = 50
 

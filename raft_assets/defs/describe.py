@@ -11,14 +11,14 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from raft_assets.calls.requests import Tally
+from raft_assets.core.markdown import code
+from raft_assets.core.tables import QAPair, Row
 from raft_assets.evaluation.examples import Sample, Segment
 from raft_assets.evaluation.plots import data_uri, histogram, interval_bars, line
 from raft_assets.evaluation.verdict import Verdict
-from raft_assets.raft.gates import PASS, REASONS
-from raft_assets.raft.markdown import code
-from raft_assets.raft.tables import QAPair, Row
-from raft_assets.resources.lake import Written, arrow_schema
+from raft_assets.llm.requests import Tally
+from raft_assets.pairs.gates import PASS, REASONS
+from raft_assets.storage.lake import Written, arrow_schema
 
 Metadata = dict[str, Any]
 SAMPLE_SHOWN = 5

@@ -8,11 +8,11 @@ quotes is fixed.
 import re
 from collections.abc import Callable, Sequence
 
+from raft_assets.core.identity import normalized
+from raft_assets.core.prompt_contract import ABSTAINING_ANSWER, BEGIN_QUOTE, END_QUOTE, neutralized, render_answer
 from raft_assets.embedded.reader.prompts import parse_prompt
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.teacher.ask import AskedQuestion
-from raft_assets.raft.contract import ABSTAINING_ANSWER, BEGIN_QUOTE, END_QUOTE, neutralized, render_answer
-from raft_assets.raft.identity import normalized
 
 NOTHING_TO_ASK = "No question can be asked about this document."
 CLOSED_BOOK_ANSWER = render_answer(

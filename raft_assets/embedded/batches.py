@@ -19,11 +19,11 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.types import ASGIApp
 
+from raft_assets.core.atomic import write_text
+from raft_assets.core.locks import exclusive, try_exclusive
 from raft_assets.embedded.bodies import BatchRequest
 from raft_assets.embedded.errors import ApiError, bad_request, not_found
 from raft_assets.embedded.files import FileStore
-from raft_assets.raft.atomic import write_text
-from raft_assets.raft.locks import exclusive, try_exclusive
 
 MOST_LINES, MOST_BYTES = 50_000, 200 << 20  # OpenAI's
 SLICE_S = 2.0  # of work at a look

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
-from raft_assets.errors import RaftError
+from raft_assets.core.errors import RaftError
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from raft_assets.core.atomic import write_text
+from raft_assets.core.locks import exclusive
 from raft_assets.embedded.errors import bad_request, not_found
-from raft_assets.raft.atomic import write_text
-from raft_assets.raft.locks import exclusive
 
 MAX_FILE_BYTES = 512 << 20  # OpenAI's
 Purpose = Literal["fine-tune", "fine-tune-results", "batch", "batch_output"]

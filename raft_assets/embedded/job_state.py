@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from raft_assets.core.atomic import write_text
+from raft_assets.core.locks import exclusive
 from raft_assets.embedded.bodies import Hyperparameters
-from raft_assets.raft.atomic import write_text
-from raft_assets.raft.locks import exclusive
 
 ORGANIZATION = "raft-assets"
 Status = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]

@@ -16,6 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from raft_assets.core.errors import DataError, RaftError
+from raft_assets.core.identity import digest
+from raft_assets.core.locks import try_exclusive
 from raft_assets.embedded.bodies import Hyperparameters
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.errors import ApiError
@@ -26,9 +29,6 @@ from raft_assets.embedded.reader import training
 from raft_assets.embedded.training_files import InvalidFileError, check_validation_file, count_training_tokens
 from raft_assets.embedded.weights import find_weights
 from raft_assets.embedded.wordpiece import WordPiece
-from raft_assets.errors import DataError, RaftError
-from raft_assets.raft.identity import digest
-from raft_assets.raft.locks import try_exclusive
 
 log = logging.getLogger(__name__)
 

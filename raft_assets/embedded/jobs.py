@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raft_assets.core.locks import try_exclusive
 from raft_assets.embedded.bodies import JobRequest
 from raft_assets.embedded.errors import ApiError, bad_request, not_found
 from raft_assets.embedded.files import FileStore
 from raft_assets.embedded.job_state import Job, JobError, JobFolder, job_folders, readable_job
 from raft_assets.embedded.models import READER
-from raft_assets.raft.locks import try_exclusive
 
 MAX_STARTS = 3  # a process that dies every time (out of memory) ends the job instead of starting for ever
 _ID = re.compile(r"ftjob-[0-9a-f]{24}")

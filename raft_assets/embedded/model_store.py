@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from raft_assets.core.atomic import write_text
+from raft_assets.core.identity import digest, short
 from raft_assets.embedded.errors import model_not_found
-from raft_assets.raft.atomic import write_text
-from raft_assets.raft.identity import digest, short
 
 OWNER = "raft-assets"
 _CARD, _READER = "model.json", "reader"

@@ -11,6 +11,8 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from raft_assets.core.errors import EndpointError
+from raft_assets.core.identity import digest
 from raft_assets.embedded import answers
 from raft_assets.embedded.encoder import Encoder, Floats
 from raft_assets.embedded.errors import ApiError, bad_request, model_not_found
@@ -20,8 +22,6 @@ from raft_assets.embedded.reader.passages import Analyst
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.teacher.ask import TEACHER_VERSION, AskedQuestion, ask
 from raft_assets.embedded.weights import MODEL_SHA256
-from raft_assets.errors import EndpointError
-from raft_assets.raft.identity import digest
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ import uvicorn
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
+from raft_assets.core.errors import SettingsError
 from raft_assets.embedded.app import EmbeddedSettings, create_app
 from raft_assets.embedded.simulation import Simulated, Simulation
-from raft_assets.errors import SettingsError
 
 BACKLOG = 128
 LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]

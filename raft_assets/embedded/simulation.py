@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from raft_assets.errors import SettingsError
+from raft_assets.core.errors import SettingsError
 
 ASKED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 CHARACTERS_PER_TOKEN = 4  # as a service guesses before it counts

@@ -9,14 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
-from raft_assets.calls.requests import Answer, Request
-from raft_assets.evaluation.verdict import MIN_GOLDEN_QUESTIONS
-from raft_assets.raft.contract import CLOSED_BOOK_INSTRUCTIONS, parse_answer
-from raft_assets.raft.distractors import HARD_DEPTH, Kind, Pool
-from raft_assets.raft.identity import draw
-from raft_assets.raft.prompting import answer_request
-from raft_assets.raft.questions import question_kind
-from raft_assets.raft.tables import (
+from raft_assets.core.identity import draw
+from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS, parse_answer
+from raft_assets.core.tables import (
     Arm,
     Chunk,
     Evaluated,
@@ -26,6 +21,11 @@ from raft_assets.raft.tables import (
     RobustnessArm,
     Source,
 )
+from raft_assets.dataset.distractors import HARD_DEPTH, Kind, Pool
+from raft_assets.evaluation.verdict import MIN_GOLDEN_QUESTIONS
+from raft_assets.llm.prompts import answer_request
+from raft_assets.llm.requests import Answer, Request
+from raft_assets.pairs.questions import question_kind
 from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
 
 Nearest = Callable[[str, int], Sequence[str]]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from raft_assets.calls.answers import one_line
-from raft_assets.errors import SettingsError
+from raft_assets.core.errors import SettingsError
+from raft_assets.core.tables import JudgedAnswer, ModelAnswer
 from raft_assets.evaluation.judged import JUDGED_ARM, SCALE, Agreement
-from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
+from raft_assets.llm.answers import one_line
 
 # metric to the package's evaluator and what it is shown
 EVALUATORS: Mapping[str, tuple[str, tuple[str, ...]]] = {

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from raft_assets.core.tables import JudgedAnswer, ModelAnswer, QuestionOrigin, Score
 from raft_assets.evaluation.judged import judged_scores
 from raft_assets.evaluation.metrics import scores
 from raft_assets.evaluation.slices import take_apart
 from raft_assets.evaluation.summary import summarize_all
 from raft_assets.evaluation.verdict import Verdict, compare_students, decide
-from raft_assets.raft.tables import JudgedAnswer, ModelAnswer, QuestionOrigin, Score
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Literal
 
+from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, neutralized, parse_answer
+from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, RaftRow, Source
 from raft_assets.evaluation.metrics import scores
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC
-from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, neutralized, parse_answer
-from raft_assets.raft.tables import Chunk, ModelAnswer, QAPair, RaftRow, Source
 
 SHOWN_PER_GROUP = 4
 DOCUMENT_CHARACTERS = 1600  # shown of a document: about 250 words around what is marked in it

@@ -11,11 +11,11 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from raft_assets.calls.requests import JSON_OBJECT, Answer, Request
-from raft_assets.raft.identity import draw
-from raft_assets.raft.judging import VERDICT_TOKENS, agreed_object
-from raft_assets.raft.prompting import read_prompt
-from raft_assets.raft.tables import Arm, JudgedAnswer, ModelAnswer, Score
+from raft_assets.core.identity import draw
+from raft_assets.core.tables import Arm, JudgedAnswer, ModelAnswer, Score
+from raft_assets.llm.prompts import read_prompt
+from raft_assets.llm.requests import JSON_OBJECT, Answer, Request
+from raft_assets.pairs.judge import VERDICT_TOKENS, agreed_object
 from raft_assets.settings.domain import JudgingSettings
 from raft_assets.settings.endpoints import Endpoint, Role
 
@@ -59,7 +59,7 @@ class Agreement:
 
 def judging_prompts(settings: JudgingSettings) -> dict[str, str]:
     """The prompt files of the metrics with their versions."""
-    return {metric: read_prompt(f"judged/{metric}").version for metric in settings.metrics}
+    return {metric: read_prompt("raft_assets.evaluation", metric).version for metric in settings.metrics}
 
 
 def judge_answers(
@@ -158,7 +158,7 @@ def _plan(answers: Iterable[ModelAnswer], settings: JudgingSettings) -> Iterator
 def _request(answer: ModelAnswer, metric: str, sample: int) -> Request:
     documents: Sequence[str] = answer.documents if metric == "groundedness" else ()
     golden = answer.golden_answers[0] if answer.golden_answers else ""
-    messages = read_prompt(f"judged/{metric}").messages(
+    messages = read_prompt("raft_assets.evaluation", metric).messages(
         documents, question=answer.question, answer=answer.answer, golden=golden
     )
     request = Request("chat", {"messages": messages, "max_completion_tokens": VERDICT_TOKENS}, sample=sample)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from raft_assets.core.prompt_contract import quote_is_verbatim
+from raft_assets.core.tables import ModelAnswer, Score
 from raft_assets.evaluation.judged import JUDGED_METRICS
-from raft_assets.raft.contract import quote_is_verbatim
-from raft_assets.raft.tables import ModelAnswer, Score
 
 METRICS_VERSION = "2"
 

@@ -19,7 +19,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from raft_assets.calls.requests import Tally
+from raft_assets.core.prompt_contract import CONTRACT_VERSION
+from raft_assets.core.tables import ModelAnswer, QuarantinedFile
 from raft_assets.evaluation.examples import Sample, choose
 from raft_assets.evaluation.judged import Agreement
 from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, OVERALL_METRICS, OWN_SCALE
@@ -29,8 +30,7 @@ from raft_assets.evaluation.statistics import Interval
 from raft_assets.evaluation.summary import ARMS, SOURCES
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC, Verdict, failures
 from raft_assets.evaluation.wording import counted, percent, points, signed
-from raft_assets.raft.contract import CONTRACT_VERSION
-from raft_assets.raft.tables import ModelAnswer, QuarantinedFile
+from raft_assets.llm.requests import Tally
 
 REPORT_VERSION = "3"
 

@@ -9,9 +9,9 @@ from typing import get_args
 
 import pandas as pd
 
+from raft_assets.core.tables import ModelAnswer, RobustnessArm, Score, Source
 from raft_assets.evaluation.summary import COLUMNS, score_frame, summarize
 from raft_assets.evaluation.verdict import PRIMARY_ARM
-from raft_assets.raft.tables import ModelAnswer, RobustnessArm, Score, Source
 
 # name of a cut and what its parts are
 CUTS = {

@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from raft_assets.errors import RaftError
+from raft_assets.core.errors import RaftError
 
 CONFIDENCE = 0.95
 POWER = 0.80

@@ -7,11 +7,11 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from raft_assets.errors import DataError
+from raft_assets.core.errors import DataError
+from raft_assets.core.tables import Arm, ModelAnswer, Score
 from raft_assets.evaluation.metrics import METRICS, PARTIAL_METRICS
 from raft_assets.evaluation.statistics import bootstrap_columns, bootstrap_ratio
 from raft_assets.evaluation.wording import counted
-from raft_assets.raft.tables import Arm, ModelAnswer, Score
 
 SOURCES = ("golden", "generated")  # in the order in which people should read them
 ARMS: tuple[str, ...] = get_args(Arm)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
+from raft_assets.core.tables import ModelAnswer, Score, Source
 from raft_assets.evaluation.statistics import (
     Interval,
     clusters_to_settle,
@@ -20,7 +21,6 @@ from raft_assets.evaluation.statistics import (
 )
 from raft_assets.evaluation.summary import QUESTION, pair, score_frame
 from raft_assets.evaluation.wording import counted, percent, points
-from raft_assets.raft.tables import ModelAnswer, Score, Source
 
 PRIMARY_METRIC, PRIMARY_NAME, PRIMARY_ARM = "token_f1", "token F1", "main"
 VERDICT_VERSION = "3"  # of rule and statistics: changes whenever the same scores give another verdict

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from raft_assets.errors import SettingsError
+from raft_assets.core.errors import SettingsError
 from raft_assets.settings.environment import Environment
 
 SCHEMES = ("abfs", "abfss", "az")

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from raft_assets.errors import SettingsError
-from raft_assets.raft.contract import CONTRACT_PARTS
-from raft_assets.raft.tables import Arm
+from raft_assets.core.errors import SettingsError
+from raft_assets.core.prompt_contract import CONTRACT_PARTS
+from raft_assets.core.tables import Arm
 
 Tokenizer = Literal["o200k_base", "cl100k_base", "wordpiece"]  # of OpenAI's models, and of the embedded provider's
 

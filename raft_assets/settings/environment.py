@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import dotenv
 from pydantic import SecretStr
 
-from raft_assets.errors import SettingsError
+from raft_assets.core.errors import SettingsError
 from raft_assets.settings.endpoints import (
     DEVELOPER_TIER,
     EMBEDDED_CEILING,

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from raft_assets.calls.prices import PER_MILLION, PRICES_FILE
-from raft_assets.errors import DataError
-from raft_assets.settings.workplace import Budgets
+from raft_assets.core.errors import DataError
+from raft_assets.llm.prices import PER_MILLION, PRICES_FILE
+from raft_assets.settings.project import Budgets
 
 APPROVAL_TAG = "raft/approve"  # of a run
 APPROVAL_VARIABLE = "RAFT_APPROVE"

@@ -10,11 +10,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
-from raft_assets.calls.sign_in import INSTALL, SignIn
-from raft_assets.errors import EndpointError, SettingsError
-from raft_assets.raft.identity import digest
+from raft_assets.core.errors import EndpointError, SettingsError
+from raft_assets.core.identity import digest
+from raft_assets.llm.azure_sign_in import INSTALL, SignIn
 from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, DEVELOPER_TIER, Endpoint, Hosting
-from raft_assets.student.hosted import (
+from raft_assets.student.hosting import (
     FAILED,
     HASH_TAG,
     STANDS,

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from raft_assets.calls.engine import Caller
-from raft_assets.calls.requests import Answer, Request
-from raft_assets.errors import EndpointError, NotDeployedError
-from raft_assets.raft.contract import parse_answer
-from raft_assets.raft.prompting import answer_request
+from raft_assets.core.errors import EndpointError, NotDeployedError
+from raft_assets.core.prompt_contract import parse_answer
+from raft_assets.llm.caller import Caller
+from raft_assets.llm.prompts import answer_request
+from raft_assets.llm.requests import Answer, Request
 from raft_assets.settings.domain import StudentSettings
 from raft_assets.settings.endpoints import Endpoint
-from raft_assets.student.hosted import STANDS, StudentHosting
+from raft_assets.student.hosting import STANDS, StudentHosting
 
 EMBEDDED_SKU = "in process, `raft serve` for others"
 ID_SKU = "none needed: the model id is its deployment"

@@ -19,10 +19,10 @@ from typing import Any, Literal
 import openai
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent, SupervisedHyperparametersParam
 
-from raft_assets.calls.answers import one_line
-from raft_assets.errors import EndpointError
-from raft_assets.raft.atomic import write_text
-from raft_assets.raft.identity import digest
+from raft_assets.core.atomic import write_text
+from raft_assets.core.errors import EndpointError
+from raft_assets.core.identity import digest
+from raft_assets.llm.answers import one_line
 
 HASH_KEY = "raft_training_hash"
 SUFFIX_HASH = 12  # hexadecimal digits of the training hash in the job's suffix, of which Azure takes 18 characters

@@ -12,7 +12,7 @@ from importlib import resources
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from raft_assets.errors import SettingsError
+from raft_assets.core.errors import SettingsError
 from raft_assets.settings.endpoints import Endpoint, Role
 
 TABLE = "licences.yaml"

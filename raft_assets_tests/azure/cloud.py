@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp.connector
 
 from raft_assets.embedded.app import create_app
-from raft_assets.student.serverless import endpoint_name
+from raft_assets.student.azure_ml import endpoint_name
 from raft_assets_tests.azure.blob import ACCOUNT as STORAGE
 from raft_assets_tests.azure.blob import BLOB_HOST, LAKE, azurite, container_of, make_container
 from raft_assets_tests.azure.data_plane import DataPlane

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from raft_assets.errors import EndpointError, RaftError, SettingsError
+from raft_assets.core.errors import EndpointError, RaftError, SettingsError
 from raft_assets.settings.endpoints import Endpoint, Hosting, Role
 from raft_assets.settings.environment import Environment
 from raft_assets.student.azure_openai import AzureHosting, deployment_name

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote
 import pytest
 
 from raft_assets.settings.blob import SAS
-from raft_assets.student.serverless import endpoint_name
+from raft_assets.student.azure_ml import endpoint_name
 from raft_assets_tests.azure.blob import shared_access_signature
 from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud, cloud
 from raft_assets_tests.azure.management import GROUP

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from raft_assets.automation import nightly, observe_domains, requests
-from raft_assets.resources.models import Models
+from raft_assets.defs.automation import nightly, observe_domains, requests
+from raft_assets.operations.models import Models
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 

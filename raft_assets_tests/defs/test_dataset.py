@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from raft_assets.raft.tables import Chunk, QAPair, RaftRow
+from raft_assets.core.tables import Chunk, QAPair, RaftRow
+from raft_assets_tests.builders import a_golden_question
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
-from raft_assets_tests.raft.builders import a_golden_question
 
 AFTER_ROWS = ("training_files", "data_card", "finetuned_model", "baseline_answers", "student_answers", "eval_report")
 

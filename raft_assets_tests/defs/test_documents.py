@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.observation import look_at, settings_key
-from raft_assets.raft.tables import Chunk
-from raft_assets.settings.workplace import Workplace
+from raft_assets.core.tables import Chunk
+from raft_assets.defs.observation import look_at, settings_key
+from raft_assets.settings.project import Workplace
 from raft_assets_tests.harness import Project
 
 BATS = "The noctule leaves its roost early in the evening and hunts high above the lake for beetles and moths. "

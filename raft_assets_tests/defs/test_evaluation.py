@@ -3,12 +3,12 @@
 import dagster as dg
 import pytest
 
-from raft_assets.raft.contract import render_answer
-from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
-from raft_assets_tests.calls.service import Reply, Seen, Service, chat
+from raft_assets.core.prompt_contract import render_answer
+from raft_assets.core.tables import JudgedAnswer, ModelAnswer
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.evaluation.builders import model_answer
 from raft_assets_tests.harness import Project
+from raft_assets_tests.llm.service import Reply, Seen, Service, chat
 
 QUESTIONS = 60
 

@@ -6,9 +6,9 @@ import shutil
 import dagster as dg
 import pytest
 
-from raft_assets.calls.store import CallStore
-from raft_assets.observation import DOCUMENTS
-from raft_assets.raft.tables import Chunk, ModelAnswer, QAPair, RaftRow
+from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, RaftRow
+from raft_assets.defs.observation import DOCUMENTS
+from raft_assets.llm.store import CallStore
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from raft_assets.raft.contract import CONTRACT_PARTS
+from raft_assets.core.prompt_contract import CONTRACT_PARTS
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 

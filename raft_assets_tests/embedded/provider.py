@@ -20,9 +20,9 @@ import openai
 from openai.types.fine_tuning import FineTuningJob
 from starlette.applications import Starlette
 
+from raft_assets.core.locks import try_exclusive
+from raft_assets.core.prompt_contract import render_answer, render_messages
 from raft_assets.embedded.app import EmbeddedSettings
-from raft_assets.raft.contract import render_answer, render_messages
-from raft_assets.raft.locks import try_exclusive
 
 T = TypeVar("T")
 

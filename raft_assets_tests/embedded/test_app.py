@@ -9,11 +9,8 @@ import openai
 import pytest
 from starlette.applications import Starlette
 
-from raft_assets.embedded.app import EmbeddedSettings, create_app
-from raft_assets.embedded.models import model_version
-from raft_assets.embedded.tokens import count_tokens
-from raft_assets.errors import EndpointError
-from raft_assets.raft.contract import (
+from raft_assets.core.errors import EndpointError
+from raft_assets.core.prompt_contract import (
     ABSTAINING_ANSWER,
     CLOSED_BOOK_INSTRUCTIONS,
     parse_answer,
@@ -21,6 +18,9 @@ from raft_assets.raft.contract import (
     render_messages,
     render_prompt,
 )
+from raft_assets.embedded.app import EmbeddedSettings, create_app
+from raft_assets.embedded.models import model_version
+from raft_assets.embedded.tokens import count_tokens
 from raft_assets_tests.embedded.provider import KEEPERS, in_process, lighthouse
 
 TEACHER, READER, ENCODER = "embedded-teacher", "embedded-reader", "embedded-encoder"

@@ -8,8 +8,8 @@ from typing import Any, Final
 import openai
 import pytest
 
+from raft_assets.core.prompt_contract import render_messages
 from raft_assets.embedded.app import create_app
-from raft_assets.raft.contract import render_messages
 from raft_assets_tests.embedded.provider import in_process, lighthouse, settings_of
 
 CHAT: Final = "/v1/chat/completions"

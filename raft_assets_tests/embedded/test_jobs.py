@@ -16,13 +16,13 @@ import pytest
 from openai.types.fine_tuning import FineTuningJob
 from starlette.applications import Starlette
 
+from raft_assets.core.prompt_contract import parse_answer
 from raft_assets.embedded.bodies import JobRequest, parsed
 from raft_assets.embedded.files import FileStore
 from raft_assets.embedded.job_state import JobFolder
 from raft_assets.embedded.jobs import MAX_STARTS, JobService
 from raft_assets.embedded.model_store import ModelStore
 from raft_assets.embedded.models import model_version
-from raft_assets.raft.contract import parse_answer
 from raft_assets_tests.embedded.provider import (
     ENDED,
     KEEPERS,

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from openai.types.fine_tuning import FineTuningJob
 
-from raft_assets.raft.contract import render_messages, render_prompt
+from raft_assets.core.prompt_contract import render_messages, render_prompt
 from raft_assets_tests.embedded.provider import lighthouse
 from raft_assets_tests.openai_contract import SCHEMA, schema_breaches
 

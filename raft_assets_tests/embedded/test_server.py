@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from raft_assets.core.errors import SettingsError
 from raft_assets.embedded.bodies import limited
 from raft_assets.embedded.errors import ApiError
 from raft_assets.embedded.server import is_loopback, serve
-from raft_assets.errors import SettingsError
 from raft_assets_tests.embedded.provider import settings_of
 
 

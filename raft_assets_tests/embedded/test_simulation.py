@@ -8,17 +8,17 @@ from pathlib import Path
 import openai
 import pytest
 
-from raft_assets.calls.background import run
-from raft_assets.calls.clients import open_client
-from raft_assets.calls.engine import Caller
-from raft_assets.calls.limits import Limiter
-from raft_assets.calls.requests import Answer, Request
-from raft_assets.calls.serving import served
-from raft_assets.calls.store import CallStore
+from raft_assets.core.errors import SettingsError
+from raft_assets.core.prompt_contract import render_messages
 from raft_assets.embedded.app import create_app
 from raft_assets.embedded.simulation import FAULTS, Simulated, Simulation
-from raft_assets.errors import SettingsError
-from raft_assets.raft.contract import render_messages
+from raft_assets.llm.background import run
+from raft_assets.llm.caller import Caller
+from raft_assets.llm.clients import open_client
+from raft_assets.llm.limits import Limiter
+from raft_assets.llm.requests import Answer, Request
+from raft_assets.llm.serve_app import served
+from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
 from raft_assets_tests.embedded.provider import settings_of
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from raft_assets.raft.contract import ABSTENTION, parse_answer, render_answer
-from raft_assets.raft.tables import ModelAnswer
+from raft_assets.core.prompt_contract import ABSTENTION, parse_answer, render_answer
+from raft_assets.core.tables import ModelAnswer
 
 ORACLE = "The crane on quay 2 lifts 42 tonnes. It was built in 1907."
 DISTRACTOR = "The ferry terminal has four berths and a café."

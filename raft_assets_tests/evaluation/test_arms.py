@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from raft_assets.calls.requests import Answer, Usage
+from raft_assets.core.prompt_contract import ABSTENTION, BEGIN_QUOTE, CLOSED_BOOK_INSTRUCTIONS, END_QUOTE, INSTRUCTIONS
+from raft_assets.core.tables import Chunk, GoldenQuestion, RaftRow
 from raft_assets.evaluation.arms import Item, items, longest_prompt, model_answer, recall_at_k, request
-from raft_assets.raft.contract import ABSTENTION, BEGIN_QUOTE, CLOSED_BOOK_INSTRUCTIONS, END_QUOTE, INSTRUCTIONS
-from raft_assets.raft.tables import Chunk, GoldenQuestion, RaftRow
+from raft_assets.llm.requests import Answer, Usage
 from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
 
 TOPICS = ["cranes", "ferries", "pilots", "tides", "customs", "fishing", "cargo", "ropes", "storms", "lamps"]

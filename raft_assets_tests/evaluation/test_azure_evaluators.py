@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.errors import SettingsError
+from raft_assets.core.errors import SettingsError
+from raft_assets.core.tables import JudgedAnswer, ModelAnswer
 from raft_assets.evaluation.azure_evaluators import EVALUATORS, beside, rate
 from raft_assets.evaluation.judged import Agreement
-from raft_assets.raft.tables import JudgedAnswer, ModelAnswer
-from raft_assets_tests.calls.service import Reply, Seen, Service, chat
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
+from raft_assets_tests.llm.service import Reply, Seen, Service, chat
 
 # where `make test` puts the package with the older pandas that it needs
 BESIDE = Path(sys.prefix) / "azure-evaluation"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from raft_assets.calls.requests import NO_USAGE, Answer, Request
+from raft_assets.core.tables import JudgedAnswer
 from raft_assets.evaluation.judged import (
     JUDGED_METRICS,
     Judgement,
@@ -15,7 +15,7 @@ from raft_assets.evaluation.judged import (
     parse_judgement,
 )
 from raft_assets.evaluation.summary import pair
-from raft_assets.raft.tables import JudgedAnswer
+from raft_assets.llm.requests import NO_USAGE, Answer, Request
 from raft_assets.settings.domain import JudgingSettings
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets_tests.evaluation.builders import both

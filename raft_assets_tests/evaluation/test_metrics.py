@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
+from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, render_answer
+from raft_assets.core.tables import ModelAnswer
 from raft_assets.evaluation.judged import JUDGED_METRICS
 from raft_assets.evaluation.metrics import (
     METRICS,
@@ -20,8 +22,6 @@ from raft_assets.evaluation.metrics import (
     squad_normalized,
     token_f1,
 )
-from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, render_answer
-from raft_assets.raft.tables import ModelAnswer
 from raft_assets_tests.evaluation.builders import ABSTAINED, RIGHT, WRONG, model_answer
 
 TEXTS = st.text(alphabet=st.sampled_from("abc THE the, an."), max_size=30)

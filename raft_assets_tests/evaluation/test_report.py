@@ -11,7 +11,8 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from raft_assets.calls.requests import Tally, Usage
+from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, render_answer
+from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, QuarantinedFile, RaftRow
 from raft_assets.evaluation.evaluate import evaluate
 from raft_assets.evaluation.examples import (
     Sample,
@@ -32,8 +33,7 @@ from raft_assets.evaluation.report import (
     render_index,
     render_report,
 )
-from raft_assets.raft.contract import BEGIN_QUOTE, END_QUOTE, render_answer
-from raft_assets.raft.tables import Chunk, ModelAnswer, QAPair, QuarantinedFile, RaftRow
+from raft_assets.llm.requests import Tally, Usage
 from raft_assets_tests.evaluation.builders import (
     ABSTAINED,
     DISTRACTOR,

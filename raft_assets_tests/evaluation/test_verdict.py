@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from raft_assets.errors import DataError
+from raft_assets.core.errors import DataError
+from raft_assets.core.tables import ModelAnswer
 from raft_assets.evaluation.metrics import scores
 from raft_assets.evaluation.summary import COLUMNS, score_frame, summarize
 from raft_assets.evaluation.verdict import Verdict, compare_students, decide
 from raft_assets.evaluation.wording import points
-from raft_assets.raft.tables import ModelAnswer
 from raft_assets_tests.evaluation.builders import ABSTAINED, RIGHT, WRONG, both, model_answer, unanswerable
 
 DRAWS = 2000

@@ -7,10 +7,10 @@ from typing import Any
 import openai
 import pytest
 
-from raft_assets.calls.keys import TRAINING
-from raft_assets.calls.store import CallStore
-from raft_assets.errors import DataError
-from raft_assets.settings.workplace import Budgets
+from raft_assets.core.errors import DataError
+from raft_assets.llm.keys import TRAINING
+from raft_assets.llm.store import CallStore
+from raft_assets.settings.project import Budgets
 from raft_assets.student.approval import TrainingBill
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import served

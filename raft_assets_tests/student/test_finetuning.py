@@ -15,8 +15,8 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from raft_assets.calls.clients import open_client
-from raft_assets.errors import EndpointError
+from raft_assets.core.errors import EndpointError
+from raft_assets.llm.clients import open_client
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.student.finetuning import (
     Checkpoint,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.errors import SettingsError
-from raft_assets.resources.models import Models
+from raft_assets.core.errors import SettingsError
+from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.student.licences import check_licence, licence_problem
 from raft_assets_tests.harness import Project

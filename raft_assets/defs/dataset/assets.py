@@ -9,6 +9,26 @@ from itertools import chain
 import dagster as dg
 import numpy as np
 
+from raft_assets.core.identity import digest
+from raft_assets.core.prompt_contract import CONTRACT_VERSION
+from raft_assets.core.row_file import Shelf
+from raft_assets.core.tables import (
+    Chunk,
+    ChunkEmbedding,
+    GoldenQuestion,
+    QAPair,
+    QuarantinedFile,
+    RaftRow,
+    SourceDocument,
+    Split,
+)
+from raft_assets.dataset.data_card import CARD_FILE, CARD_RECORD, CARD_VERSION, MANIFEST_FILE, render_card
+from raft_assets.dataset.data_card import data_card as describe_dataset
+from raft_assets.dataset.distractors import Vector
+from raft_assets.dataset.formats import FORMATS_VERSION, training_lines, training_stats
+from raft_assets.dataset.golden import GOLDEN_VERSION, parse_questions, resolve_golden
+from raft_assets.dataset.rows import DATASET_VERSION, LeaksError, assemble, without_leaks
+from raft_assets.dataset.versions import CODE_VERSIONS
 from raft_assets.defs.describe import (
     SAMPLE_SHOWN,
     counts_table,
@@ -20,43 +40,23 @@ from raft_assets.defs.describe import (
     quoted_samples,
 )
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
+from raft_assets.defs.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS, ROLES, resolved_model, settings_key
+from raft_assets.defs.partitions import domains
+from raft_assets.defs.progress import log_progress
+from raft_assets.documents.reading import documents_of
+from raft_assets.documents.retrieval import Index
 from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
-from raft_assets.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS, ROLES, resolved_model, settings_key
-from raft_assets.pairing import pair_maker
-from raft_assets.partitions import domains
-from raft_assets.progress import log_progress
-from raft_assets.raft.contract import CONTRACT_VERSION
-from raft_assets.raft.datacard import CARD_FILE, CARD_RECORD, CARD_VERSION, MANIFEST_FILE, render_card
-from raft_assets.raft.datacard import data_card as describe_dataset
-from raft_assets.raft.dataset import DATASET_VERSION, LeaksError, assemble, without_leaks
-from raft_assets.raft.distractors import Vector
-from raft_assets.raft.files import PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FILE, domain_folder
-from raft_assets.raft.formats import FORMATS_VERSION, training_lines, training_stats
-from raft_assets.raft.gates import GATES_VERSION
-from raft_assets.raft.golden import GOLDEN_VERSION, parse_questions, resolve_golden
-from raft_assets.raft.identity import digest
-from raft_assets.raft.pairs import imported_drafts, parse_pairs
-from raft_assets.raft.questions import QUESTIONS_VERSION
-from raft_assets.raft.reading import documents_of
-from raft_assets.raft.retrieval import Index
-from raft_assets.raft.reviews import parse_reviews
-from raft_assets.raft.shelf import Shelf
-from raft_assets.raft.tables import (
-    Chunk,
-    ChunkEmbedding,
-    GoldenQuestion,
-    QAPair,
-    QuarantinedFile,
-    RaftRow,
-    SourceDocument,
-    Split,
-)
-from raft_assets.raft.versions import CODE_VERSIONS
-from raft_assets.rebuilding import manifest_of
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.models import Models
+from raft_assets.operations.models import Models
+from raft_assets.operations.pair_maker import pair_maker
+from raft_assets.operations.rebuild import manifest_of
+from raft_assets.pairs.gates import GATES_VERSION
+from raft_assets.pairs.imported import imported_drafts, parse_pairs
+from raft_assets.pairs.questions import QUESTIONS_VERSION
+from raft_assets.pairs.reviews import parse_reviews
 from raft_assets.settings.domain import DatasetSettings
+from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.lake import Lake
 
 EVIDENCE_SPEC = dg.AssetCheckSpec(
     "evidence_was_found", asset="golden_questions", description="Every evidence string stands in its document."

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from raft_assets.core.tables import Chunk, ChunkEmbedding, QuarantinedFile, SourceDocument
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, token_histogram
-from raft_assets.observation import DOCUMENTS, ROLES, settings_key
-from raft_assets.partitions import domains
-from raft_assets.progress import log_progress
-from raft_assets.raft.chunking import CHUNKING_VERSION, chunk_document, too_long
-from raft_assets.raft.files import domain_folder, list_documents
-from raft_assets.raft.reading import READING_VERSION, documents_of, read_documents
-from raft_assets.raft.subjects import likeness_by
-from raft_assets.raft.tables import Chunk, ChunkEmbedding, QuarantinedFile, SourceDocument
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.models import Models
+from raft_assets.defs.observation import DOCUMENTS, ROLES, settings_key
+from raft_assets.defs.partitions import domains
+from raft_assets.defs.progress import log_progress
+from raft_assets.documents.chunking import CHUNKING_VERSION, chunk_document, too_long
+from raft_assets.documents.reading import READING_VERSION, documents_of, read_documents
+from raft_assets.documents.semantic_boundaries import likeness_by
+from raft_assets.operations.models import Models
+from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.lake import Lake
 
 READ_SPEC = dg.AssetCheckSpec(
     "every_file_was_read", asset="source_documents", description="No file stands in quarantine."

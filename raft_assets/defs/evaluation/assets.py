@@ -7,25 +7,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from raft_assets.defs.dataset.assets import data_card, golden_questions, qa_dataset, qa_pairs, read_index
-from raft_assets.defs.describe import counts_table, describe_calls, describe_table, describe_verdict
-from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
-from raft_assets.defs.evaluation.report_data import report_data
-from raft_assets.defs.student.assets import deployment, finetuned_model
-from raft_assets.evaluation.arms import Item, items, model_answer, recall_at_k, request
-from raft_assets.evaluation.evaluate import evaluate
-from raft_assets.evaluation.judged import agreement, judge_answers
-from raft_assets.evaluation.metrics import METRICS_VERSION
-from raft_assets.evaluation.origins import origins
-from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
-from raft_assets.evaluation.verdict import VERDICT_VERSION
-from raft_assets.observation import ROLES, resolved_model, settings_key
-from raft_assets.partitions import domains
-from raft_assets.progress import log_events, log_progress
-from raft_assets.raft.contract import CONTRACT_VERSION
-from raft_assets.raft.files import domain_names
-from raft_assets.raft.identity import digest
-from raft_assets.raft.tables import (
+from raft_assets.core.identity import digest
+from raft_assets.core.prompt_contract import CONTRACT_VERSION
+from raft_assets.core.tables import (
     Chunk,
     Evaluated,
     GoldenQuestion,
@@ -35,10 +19,26 @@ from raft_assets.raft.tables import (
     QuestionOrigin,
     RaftRow,
 )
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.models import Models
-from raft_assets.resources.results import ResultsStore, RunRecord
+from raft_assets.defs.dataset.assets import data_card, golden_questions, qa_dataset, qa_pairs, read_index
+from raft_assets.defs.describe import counts_table, describe_calls, describe_table, describe_verdict
+from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
+from raft_assets.defs.evaluation.report_data import report_data
+from raft_assets.defs.observation import ROLES, resolved_model, settings_key
+from raft_assets.defs.partitions import domains
+from raft_assets.defs.progress import log_events, log_progress
+from raft_assets.defs.student.assets import deployment, finetuned_model
+from raft_assets.evaluation.arms import Item, items, model_answer, recall_at_k, request
+from raft_assets.evaluation.evaluate import evaluate
+from raft_assets.evaluation.judged import agreement, judge_answers
+from raft_assets.evaluation.metrics import METRICS_VERSION
+from raft_assets.evaluation.provenance import origins
+from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
+from raft_assets.evaluation.verdict import VERDICT_VERSION
+from raft_assets.operations.models import Models
+from raft_assets.settings.domains import domain_names
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.results import ResultsStore, RunRecord
 from raft_assets.student.deployment import READY_WITHIN_S, Deployed, see_to, smoke_test
 
 EVALUATED: tuple[Evaluated, ...] = ("baseline", "student")

@@ -3,21 +3,21 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from raft_assets.calls.prices import PriceList
-from raft_assets.calls.requests import Tally, Usage
-from raft_assets.calls.store import CallStore, StoredCall
+from raft_assets.core.tables import Chunk, JudgedAnswer, ModelAnswer, QAPair, QuarantinedFile, RaftRow, SourceDocument
 from raft_assets.evaluation.arms import recall_at_k
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
 from raft_assets.evaluation.judged import agreement, kin_of_teacher
 from raft_assets.evaluation.report import DocumentCounts, Estimated, Judged, ReportData, Split
 from raft_assets.evaluation.verdict import PRIMARY_METRIC
-from raft_assets.raft.gates import REASONS
-from raft_assets.raft.tables import Chunk, JudgedAnswer, ModelAnswer, QAPair, QuarantinedFile, RaftRow, SourceDocument
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.models import Models
-from raft_assets.resources.results import ResultsStore
+from raft_assets.llm.prices import PriceList
+from raft_assets.llm.requests import Tally, Usage
+from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.operations.models import Models
+from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.domain import dotted
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.results import ResultsStore
 
 REJECTED_PER_REASON = 4
 ROWS_PER_KIND = 2  # of a split, with and without the oracle

@@ -7,22 +7,22 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from raft_assets.calls.background import run
-from raft_assets.calls.prices import PRICES_FILE
+from raft_assets.core.errors import DataError
+from raft_assets.core.identity import digest
 from raft_assets.defs.dataset.assets import training_files
 from raft_assets.defs.describe import inert, loss_plot
-from raft_assets.errors import DataError
-from raft_assets.observation import ROLES, resolved_model, settings_key
-from raft_assets.partitions import domains
-from raft_assets.progress import log_events, log_metrics
-from raft_assets.raft.identity import digest
-from raft_assets.resources.lake import Lake
-from raft_assets.resources.models import Models
+from raft_assets.defs.observation import ROLES, resolved_model, settings_key
+from raft_assets.defs.partitions import domains
+from raft_assets.defs.progress import log_events, log_metrics
+from raft_assets.llm.background import run
+from raft_assets.llm.prices import PRICES_FILE
+from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, TRAINING, TrainingBill
+from raft_assets.student.azure_ml import Serverless
 from raft_assets.student.deployment import READY_WITHIN_S, deploy, smoke_test
 from raft_assets.student.finetuning import LEAST_ROWS, FineTuned, TrainingOrder, fine_tune, own_model
-from raft_assets.student.serverless import Serverless
 
 PRICE_UNKNOWN = f"nobody knows; put it into {PRICES_FILE}"
 SHOWN_OF_ROW = 2000  # characters, of a training file that waits for a yes

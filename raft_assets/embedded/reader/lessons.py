@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from raft_assets.core.errors import DataError
+from raft_assets.core.identity import normalized
+from raft_assets.core.prompt_contract import parse_answer
 from raft_assets.embedded.reader.passages import Analyst, Sentence
 from raft_assets.embedded.reader.prompts import parse_prompt
 from raft_assets.embedded.reader.ranking import Flags
-from raft_assets.errors import DataError
-from raft_assets.raft.contract import parse_answer
-from raft_assets.raft.identity import normalized
 
 LEAST_SPAN_F1 = 0.5  # an answer that is no exact span is taught by the span nearest to it, if it is this near
 LEAST_QUOTE_F1 = 0.5  # a sentence this near to the quote is the quoted one

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
+from raft_assets.core.errors import RaftError
 from raft_assets.embedded.encoder import DIMENSIONS, Floats
 from raft_assets.embedded.reader import sentence_features, span_features
 from raft_assets.embedded.reader.passages import Sentence
 from raft_assets.embedded.reader.presence import Presence
 from raft_assets.embedded.reader.questions import KINDS, Question
 from raft_assets.embedded.reader.ranking import Candidates, CategoryTable, Ranker
-from raft_assets.errors import RaftError
 
 FORMAT = "raft-embedded-reader/2"
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "head.safetensors"

@@ -11,12 +11,12 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from raft_assets.core.sentences import split_sentences
 from raft_assets.embedded.encoder import Encoder, Floats, TokenStates
 from raft_assets.embedded.reader.questions import Question
 from raft_assets.embedded.reader.spans import FIELDS, Spans, spans_of
 from raft_assets.embedded.reader.words import STOP_WORDS, lemma, terms
 from raft_assets.embedded.teacher.tagging import Token, tagged
-from raft_assets.raft.sentences import split_sentences
 
 SENTENCE_PIECES = 160  # longer sentences are tables and lists; what stands behind is not read
 SENTENCE_WORDS = 120

@@ -1,9 +1,9 @@
-"""Reads a prompt back into its documents, question and instructions: the inverse of `raft_assets.raft.contract`."""
+"""Reads a prompt back into its documents, question and instructions: the inverse of `core.prompt_contract`."""
 
 import re
 from typing import NamedTuple
 
-from raft_assets.raft.contract import CLOSED_BOOK_INSTRUCTIONS, INSTRUCTIONS
+from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS, INSTRUCTIONS
 
 _DOCUMENT = re.compile(r"<DOCUMENT>(.*?)</DOCUMENT>", re.DOTALL)
 _KNOWN_INSTRUCTIONS = (INSTRUCTIONS.strip(), CLOSED_BOOK_INSTRUCTIONS.strip())

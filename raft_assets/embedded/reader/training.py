@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from raft_assets.core.errors import DataError, RaftError
 from raft_assets.embedded.encoder import Encoder, Floats
 from raft_assets.embedded.reader.lessons import NO_LESSONS, Lesson, read_lessons
 from raft_assets.embedded.reader.model import READ_SENTENCES, Model
@@ -24,7 +25,6 @@ from raft_assets.embedded.reader.ranking import Fit, Ranker, Sample, Schedule, l
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.reader.span_features import MEANING_DIMENSIONS
 from raft_assets.embedded.reader.words import WORD
-from raft_assets.errors import DataError, RaftError
 
 TRAINING_PIECES = 600_000  # of sentences kept while training: 460 MB at most
 AUTO_EPOCHS, AUTO_BATCH_SIZE = 8, 16

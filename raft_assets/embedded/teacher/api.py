@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from raft_assets.core.sentences import split_sentences
 from raft_assets.embedded.teacher.asked import AskedQuestion, Ranked
 from raft_assets.embedded.teacher.morphology import base_form, forms_of, third_person
 from raft_assets.embedded.teacher.phrasing import content_words
-from raft_assets.raft.sentences import split_sentences
 
 _FIELD = re.compile(r"^([a-z]\w*(?:\.[^\s:]+)?):[ \t]+(\S.*?)[ \t\r]*$", re.MULTILINE)
 _API_FIELD = re.compile(

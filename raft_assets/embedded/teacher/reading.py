@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from raft_assets.core.sentences import split_sentences
 from raft_assets.embedded.teacher.phrasing import content_words
-from raft_assets.raft.sentences import split_sentences
 
 LONGEST_WORDS = 60
 _REFERENCE_MARK = re.compile(

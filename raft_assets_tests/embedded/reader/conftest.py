@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from raft_assets.core.prompt_contract import ABSTAINING_ANSWER, render_answer, render_messages
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.reader.training import Hyperparameters, Step, TrainingResult, train
-from raft_assets.raft.contract import ABSTAINING_ANSWER, render_answer, render_messages
 
 PLACES = (
     "Alba",

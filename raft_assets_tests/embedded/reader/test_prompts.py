@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft_assets.embedded.reader.prompts import parse_prompt
-from raft_assets.raft.contract import (
+from raft_assets.core.prompt_contract import (
     CLOSED_BOOK_INSTRUCTIONS,
     INSTRUCTIONS,
     neutralized,
     render_prompt,
     render_user,
 )
+from raft_assets.embedded.reader.prompts import parse_prompt
 
 TEXTS = st.text(min_size=1).map(str.strip).filter(lambda text: bool(text) and not text.lower().startswith("q"))
 

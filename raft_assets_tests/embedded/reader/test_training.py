@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
+from raft_assets.core.errors import DataError
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.reader import lessons
 from raft_assets.embedded.reader.read import Reader
@@ -19,7 +20,6 @@ from raft_assets.embedded.reader.training import (
     TrainingResult,
     train,
 )
-from raft_assets.errors import DataError
 from raft_assets_tests.embedded.reader.conftest import Case, cases, write_rows
 
 Train = Callable[..., TrainingResult]

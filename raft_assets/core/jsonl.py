@@ -1,0 +1,44 @@
+"""The files that people and imports leave in a domain: JSON Lines, every line checked against a model."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, StringConstraints, ValidationError
+
+from raft_assets.core.errors import DataError
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+M = TypeVar("M", bound=BaseModel)
+
+
+def written_lines(file: Path, model: type[M]) -> Iterator[tuple[int, M]]:
+    """Line numbers from 1 and lines; none where there is no file. Raises DataError with file, line and field."""
+    if not file.is_file():
+        return
+    try:
+        lines = file.read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 at byte {error.start}: save it as UTF-8.") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _parse_line(line, model, f"{file}, line {number}")
+
+
+def checked(value: object, model: type[M], where: str, *, part: str = "field") -> M:
+    """The value as the model; raises DataError with the part (field, column) and what is wrong there."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise DataError(f"{where}{f', {part} {field}' if field else ''}: {problem['msg']}; mend it there.") from error
+
+
+def _parse_line(line: str, model: type[M], where: str) -> M:
+    try:
+        value = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{where} is no JSON ({error}): mend that line.") from error
+    return checked(value, model, where)

@@ -1,0 +1,140 @@
+"""The prompt contract: the one place that renders a prompt and reads an answer.
+
+Teacher, baseline and student see the same rendering, in training rows and in evaluation, otherwise a comparison
+measures format
+(arXiv 2403.10131, figure 2, is the answer style).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from raft_assets.core.identity import normalized
+
+CONTRACT_VERSION = "2"
+ABSTENTION = "The documents do not contain the answer."
+BEGIN_QUOTE, END_QUOTE, ANSWER_TAG = "##begin_quote##", "##end_quote##", "<ANSWER>:"
+
+INSTRUCTIONS = f"""Answer the question from the documents only.
+First reason step by step. Copy every sentence that you rely on, word for word, between {BEGIN_QUOTE} and {END_QUOTE}.
+Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer
+When the documents do not hold the answer, end with: {ANSWER_TAG} {ABSTENTION}"""
+
+# what instructions have to hold, whoever words them: otherwise answers can't be read
+CONTRACT_PARTS = (BEGIN_QUOTE, END_QUOTE, ANSWER_TAG, ABSTENTION)
+
+CLOSED_BOOK_INSTRUCTIONS = f"""Answer the question from memory; no documents are given.
+First reason step by step.
+Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer"""
+
+# what a document could use to speak with the prompt's voice, and what stands in its place
+_DELIMITERS = (
+    (re.compile(r"<(/?)\s*DOCUMENT\s*>", re.IGNORECASE), r"‹\1DOCUMENT›"),
+    (re.compile(r"##\s*(begin|end)_quote\s*##", re.IGNORECASE), r"#\1_quote#"),
+    (re.compile(r"<\s*ANSWER\s*>", re.IGNORECASE), "‹ANSWER›"),
+)
+_QUOTE = re.compile(r"##begin_quote##(.*?)##end_quote##", re.DOTALL)
+
+# how models write the tag when they don't quite keep the contract, the closest to it first
+_TAGS = (
+    re.compile(re.escape(ANSWER_TAG)),
+    re.compile(r"<\s*ANSWER\s*>\s*[:：]?", re.IGNORECASE),
+    re.compile(r"^[\W_]*(?:the )?(?:final )?answer(?: is)?[*_\s]*[:：]", re.IGNORECASE | re.MULTILINE),
+)
+_CLOSING_TAG = re.compile(r"<\s*/\s*ANSWER\s*>", re.IGNORECASE)
+_AROUND = (("**", "**"), ("`", "`"), ('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"), ("'", "'"))
+_ABSTENTION = re.compile(
+    r"(?:(?:the|these|given|provided) )*documents? (?:do not|don['’]t|does not|doesn['’]t)"
+    r" (?:contain|hold|provide|include) (?:the|an|any) answer(?: to (?:the|this|that) question)?\.?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class ParsedAnswer:
+    """An answer, read. `well_formed`: exactly one non-empty final answer and every quote closed."""
+
+    reasoning: str
+    quotes: tuple[str, ...]
+    final_answer: str
+    abstained: bool
+    well_formed: bool
+
+
+def neutralized(text: str) -> str:
+    """The text as it stands in a prompt: the contract's own delimiters inside it are made harmless."""
+    for pattern, replacement in _DELIMITERS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def render_user(question: str, documents: Sequence[str]) -> str:
+    """The user message: each document between <DOCUMENT> and </DOCUMENT>, a blank line, the question."""
+    blocks = [f"<DOCUMENT>{neutralized(text)}</DOCUMENT>" for text in documents]
+    return "\n".join(blocks) + ("\n\n" if blocks else "") + neutralized(question)
+
+
+def render_messages(question: str, documents: Sequence[str], instructions: str = INSTRUCTIONS) -> list[dict[str, str]]:
+    """The prompt as chat messages (system, user)."""
+    return [{"role": "system", "content": instructions}, {"role": "user", "content": render_user(question, documents)}]
+
+
+def render_prompt(question: str, documents: Sequence[str], instructions: str = INSTRUCTIONS) -> str:
+    """The same prompt as one text, for completion models; the answer follows behind it."""
+    return f"{instructions}\n\n{render_user(question, documents)}\n\n"
+
+
+def render_answer(reasoning: str, final_answer: str) -> str:
+    """An answer in the contract's form."""
+    return f"{reasoning.strip()}\n{ANSWER_TAG} {final_answer.strip()}"
+
+
+ABSTAINING_ANSWER = render_answer("None of the documents holds what the question asks for.", ABSTENTION)
+
+
+def parse_answer(text: str) -> ParsedAnswer:
+    """Reads an answer, also one that doesn't quite keep the form: what a model knows and how it says it are two things.
+
+    Never raises. The last answer tag counts; the final answer is the rest of its line, else the next line, without the
+    marks around it. Without any tag there is no final answer.
+    """
+    head, tail = _divided(text)
+    final = next((bare for line in tail.splitlines() if (bare := _bare(line))), "")
+    quotes = tuple(quote.strip() for quote in _QUOTE.findall(text))
+    closed = text.count(BEGIN_QUOTE) == text.count(END_QUOTE) == len(quotes)
+    return ParsedAnswer(
+        reasoning=head.strip(),
+        quotes=quotes,
+        final_answer=final,
+        abstained=_is_abstention(final),
+        well_formed=bool(final) and text.count(ANSWER_TAG) == 1 and closed,
+    )
+
+
+def quote_is_verbatim(quote: str, document: str) -> bool:
+    """Whether the quote stands in the document word for word; white space and neutralised delimiters don't count."""
+    return bool(quote.strip()) and normalized(neutralized(quote)) in normalized(neutralized(document))
+
+
+def _divided(text: str) -> tuple[str, str]:
+    """What stands before and behind the last answer tag; nothing behind where there is none."""
+    for pattern in _TAGS:
+        if found := list(pattern.finditer(text)):
+            return text[: found[-1].start()], text[found[-1].end() :]
+    return text, ""
+
+
+def _bare(line: str) -> str:
+    """The line without what closes it, emphasis and quotation marks around all of it."""
+    line = _CLOSING_TAG.sub("", line).replace(BEGIN_QUOTE, "").replace(END_QUOTE, "").strip()
+    if line.count("**") == 1:  # the other half stands before the tag: **<ANSWER>:** 42
+        line = line.replace("**", "").strip()
+    for opening, closing in _AROUND:
+        inside = line[len(opening) : -len(closing)]
+        if line.startswith(opening) and line.endswith(closing) and inside and opening not in inside:
+            return _bare(inside)
+    return line
+
+
+def _is_abstention(final_answer: str) -> bool:
+    return _ABSTENTION.fullmatch(normalized(final_answer)) is not None

@@ -1,0 +1,227 @@
+"""How alike two texts are by their words: shingles, Jaccard, and near-duplicates among many texts in about linear time.
+
+What belongs here: lexical likeness. What follows from it (a rejected question, a shared split) is decided where it
+matters.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from itertools import chain, pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from raft_assets.core.identity import digest, normalized
+
+Shingles = npt.NDArray[np.uint64]
+
+CHUNK_SHINGLE_WORDS = 3
+HASHES = 128  # of a MinHash signature; the estimate of a similarity has a standard deviation of at most 0.045
+ESTIMATE_SLACK = 0.25  # candidates whose estimate is lower than the threshold by more are not compared: 5 deviations
+BATCH_TEXTS = 1 << 10  # texts whose signatures are made at once
+REMEMBERED_WORDS = 1 << 18  # hashes at hand, about 50 MB
+CACHED_TEXTS = 1 << 12  # texts whose shingles are kept while candidates are compared
+MISS_PROBABILITY = 1e-6  # that no band of two texts exactly at the threshold agrees
+
+_WORD = re.compile(r"[^\W_]+")
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text as likeness sees them: runs of letters and digits, case folded."""
+    return _WORD.findall(_folded(text))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+_STOP_WORDS = frozenset(
+    words(
+        """a about after all also an and any are as at be because been being both but by can could did do does during
+        each for from had has have he her his how i if in into is it its may might more most must no not of on or other
+        our out over own she should so some such than that the their them then there these they this those through to
+        under up was we were what when where which while who why will with would yes you your"""
+    )
+)
+
+
+def content_words(text: str) -> list[str]:
+    """The words of a text that say what it is about; none of "Yes" and "It was"."""
+    return [word for word in words(text) if word not in _STOP_WORDS]
+
+
+def holds_phrase(text: str, phrase: str) -> bool:
+    """Whether the phrase stands in the text word for word; never for one of stop words, which stand everywhere."""
+    telling, spaced = _phrase(phrase)
+    if not telling:
+        return False
+    folded = _folded(text)  # a text that lacks a word needn't be taken apart
+    return all(word in folded for word in telling) and spaced in f" {' '.join(words(text))} "
+
+
+@lru_cache(maxsize=1024)
+def _phrase(phrase: str) -> tuple[list[str], str]:
+    return content_words(phrase), f" {' '.join(words(phrase))} "
+
+
+def shingles(text: str, length: int = CHUNK_SHINGLE_WORDS) -> Shingles:
+    """Hashes of every run of `length` words, sorted, each once; of a shorter text as a whole. Shape (n,), n >= 1."""
+    return np.unique(_runs(np.array(_word_hashes(text, length), np.uint64), length))
+
+
+def jaccard(one: Shingles, other: Shingles) -> float:
+    """Shared shingles by all shingles."""
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    return shared / (len(one) + len(other) - shared)
+
+
+def near_duplicate_pairs(
+    names: Iterable[str],
+    text_of: Callable[[str], str],
+    threshold: float,
+    seed: int,
+    *,
+    length: int = CHUNK_SHINGLE_WORDS,
+) -> Iterator[tuple[str, str]]:
+    """Pairs of ids whose texts have a Jaccard similarity of at least `threshold`, each once and smaller id first.
+
+    MinHash signatures in bands (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4) propose the
+    pairs and the true similarity decides. A pair at the threshold is missed with a probability of `MISS_PROBABILITY`, a
+    more alike one more rarely. Of texts with equal shingles only neighbours by id are told: with them goes every
+    likeness that any one of them has. Memory holds a signature of 256 bytes of each text; the texts are read again
+    where they are compared.
+    """
+    ids = sorted(names)
+    shingles_of = lru_cache(CACHED_TEXTS)(lambda position: shingles(text_of(ids[position]), length))
+    signatures = np.empty((len(ids), HASHES), np.uint16)
+    functions = _hash_functions(seed)
+    for start in range(0, len(ids), BATCH_TEXTS):
+        texts = map(text_of, ids[start : start + BATCH_TEXTS])
+        signatures[start : start + BATCH_TEXTS] = _signatures(texts, functions, length)
+    first = np.ones(len(ids), bool)
+    for alike in _equal(_mixed(signatures)):
+        copies: dict[bytes, list[int]] = defaultdict(list)
+        for position in alike.tolist():
+            copies[hashlib.blake2b(shingles_of(position).tobytes(), digest_size=16).digest()].append(position)
+        for equal in copies.values():
+            first[equal[1:]] = False
+            yield from ((ids[one], ids[other]) for one, other in pairwise(equal))
+    distinct = np.flatnonzero(first)
+    for one, other in _candidates(signatures, distinct, threshold):
+        if jaccard(shingles_of(one), shingles_of(other)) >= threshold:
+            yield ids[one], ids[other]
+
+
+def connected(pairs: Iterable[tuple[str, str]]) -> list[set[str]]:
+    """The connected components of the pairs."""
+    group_of: dict[str, set[str]] = {}
+    for one, other in pairs:
+        larger, smaller = sorted(
+            (group_of.setdefault(one, {one}), group_of.setdefault(other, {other})), key=len, reverse=True
+        )
+        if larger is not smaller:
+            larger |= smaller
+            group_of.update(dict.fromkeys(smaller, larger))
+    return list({id(group): group for group in group_of.values()}.values())
+
+
+class _WordHashes(dict[str, int]):
+    """Hash of a word, made when it is asked for; the words of a corpus are few and come often."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= REMEMBERED_WORDS:
+            self.clear()
+        value = int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+        return self.setdefault(word, value)
+
+
+_HASH_OF = _WordHashes()
+
+
+def _word_hashes(text: str, length: int) -> list[int]:
+    """A hash per word, filled up to `length`; one of the whole text where it has no word."""
+    hashes = list(map(_HASH_OF.__getitem__, words(text) or [normalized(text)]))
+    return hashes + [0] * (length - len(hashes))
+
+
+def _runs(hashes: npt.NDArray[np.uint64], length: int) -> Shingles:
+    """A hash of every run of `length` hashes, in order."""
+    runs = np.zeros(len(hashes) - length + 1, np.uint64)
+    for offset in range(length):
+        runs = (runs ^ hashes[offset : offset + len(runs)]) * _MIXER
+        runs ^= runs >> np.uint64(29)  # else the order of words would not count in the lowest bits
+    return runs
+
+
+def _hash_functions(seed: int) -> npt.NDArray[np.uint32]:
+    """Factors and offsets of `HASHES` functions x -> factor * x + offset modulo 2**32. Shape (HASHES, 2)."""
+    draws = b"".join(bytes.fromhex(digest("minhash", seed, number)) for number in range(HASHES // 4))
+    functions = np.frombuffer(draws, ">u4").astype(np.uint32).reshape(HASHES, 2)
+    return functions | np.array([1, 0], np.uint32)  # odd factors keep every bit
+
+
+def _signatures(texts: Iterable[str], functions: npt.NDArray[np.uint32], length: int) -> npt.NDArray[np.uint16]:
+    """The lower half of the smallest value of each hash function over the shingles. Shape (texts, HASHES)."""
+    hashes = [_word_hashes(text, length) for text in texts]
+    runs = _runs(np.fromiter(chain.from_iterable(hashes), np.uint64), length)
+    ends = np.cumsum([len(of_text) for of_text in hashes])
+    is_within = np.ones(len(runs), bool)
+    for before in range(1, length):  # runs that reach into the next text
+        is_within[ends[:-1] - before] = False
+    folded = (runs[is_within] >> np.uint64(32)).astype(np.uint32)
+    starts = np.concatenate([[0], (ends - np.arange(1, len(ends) + 1) * (length - 1))[:-1]])
+    smallest = [np.minimum.reduceat(folded * factor + offset, starts) for factor, offset in functions]
+    return np.array(smallest, np.uint32).T.astype(np.uint16)
+
+
+def _mixed(rows: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint64]:
+    """A hash of every row."""
+    mixed = np.zeros(len(rows), np.uint64)
+    for column in rows.T:
+        mixed = (mixed ^ column) * _MIXER
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _equal(values: npt.NDArray[np.uint64]) -> Iterator[npt.NDArray[np.intp]]:
+    """Positions of values that are there more than once, by value, ascending."""
+    order = np.argsort(values, kind="stable")
+    ends = np.flatnonzero(np.diff(values[order], append=~values[order[-1:]])) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    for group in np.flatnonzero(ends - starts > 1):
+        yield order[starts[group] : ends[group]]
+
+
+def _candidates(
+    signatures: npt.NDArray[np.uint16], distinct: npt.NDArray[np.intp], threshold: float
+) -> Iterator[tuple[int, int]]:
+    """Pairs of the distinct texts whose signatures agree in a whole band and about as often as the threshold asks.
+
+    Each once. Shape of `signatures`: (texts, HASHES).
+    """
+    rows = _rows_per_band(threshold)
+    seen: set[tuple[int, int]] = set()
+    for start in range(0, HASHES - rows + 1, rows):
+        for members in _equal(_mixed(signatures[distinct, start : start + rows])):
+            new = set(_promising(signatures, distinct[members], threshold)) - seen
+            seen |= new
+            yield from sorted(new)
+
+
+def _promising(
+    signatures: npt.NDArray[np.uint16], members: npt.NDArray[np.intp], threshold: float
+) -> Iterator[tuple[int, int]]:
+    for position, one in enumerate(members[:-1], start=1):
+        others = members[position:]
+        estimates = (signatures[others] == signatures[one]).mean(axis=1)
+        yield from ((int(one), int(other)) for other in others[estimates >= threshold - ESTIMATE_SLACK])
+
+
+def _rows_per_band(threshold: float) -> int:
+    """The longest bands that miss pairs rarely enough: the longer, the fewer pairs are proposed in vain."""
+    return max(rows for rows in range(1, HASHES + 1) if (1 - threshold**rows) ** (HASHES // rows) <= MISS_PROBABILITY)

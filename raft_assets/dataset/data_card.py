@@ -1,0 +1,175 @@
+"""The data card of a data set: what it was made of, how, how much came of it, and what it can't be used for.
+
+The card is a record; `render_card` is the same for people. All that came from documents or names is inert there.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from raft_assets.core.markdown import code, table
+from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, QuarantinedFile, RaftRow, SourceDocument
+from raft_assets.dataset.manifest import Manifest
+from raft_assets.pairs.gates import REASONS
+from raft_assets.settings.endpoints import EMBEDDED_LABEL
+
+CARD_FILE, CARD_RECORD, MANIFEST_FILE = "DATA_CARD.md", "data_card.json", "manifest.json"
+CARD_VERSION = "1"  # changes whenever the same data set gives another card
+
+Card = dict[str, Any]
+LICENCE = (
+    "Not stated: what applies to the documents applies to the rows, which hold passages of them word for word. "
+    "Whoever passes the data set on needs the right to pass the documents on, and that of the teacher's service."
+)
+
+
+def data_card(
+    manifest: Manifest,
+    *,
+    documents: Iterable[SourceDocument],
+    quarantine: Iterable[QuarantinedFile],
+    chunks: Iterable[Chunk],
+    golden: Iterable[GoldenQuestion],
+    pairs: Iterable[QAPair],
+    rows: Iterable[RaftRow],
+    training: Mapping[str, Any],
+    student: str,
+) -> Card:
+    """The card; tables are read once, a row at a time.
+
+    `training`: the lake's record of the training files, which are written for the model `student`.
+    """
+    sources = _sources(documents)
+    quarantined = [{"path": file.path, "reason": file.reason} for file in quarantine]
+    tokens = [chunk.tokens for chunk in chunks]
+    reasons: Counter[str] = Counter()
+    imported = 0
+    for pair in pairs:
+        reasons[pair.reason or "accepted"] += 1
+        imported += pair.is_imported
+    splits = {split: Counter[str]() for split in ("train", "valid", "eval")}
+    for row in rows:
+        splits[row.split].update({"rows": 1, "without_oracle": not row.has_oracle})
+    answerable = Counter(question.answerable for question in golden)
+    card = manifest.model_dump(include={"domain", "settings", "versions", "packages", "digests"})
+    return card | {
+        "models": manifest.models | {"STUDENT": student},
+        "sources": [source | {"sha256": manifest.files.get(source["path"], "")} for source in sources],
+        "quarantine": quarantined,
+        "counts": {
+            "documents": len(sources),
+            "pages": sum(source["pages"] for source in sources),
+            "chunks": len(tokens),
+            "chunk_tokens": sum(tokens),
+            "pairs": reasons.total(),
+            "pairs_imported": imported,
+            "pairs_by_gate": dict(reasons.most_common()),
+            "golden_questions": answerable.total(),
+            "golden_questions_answerable": answerable[True],
+            "rows": {split: counts["rows"] for split, counts in splits.items()},
+            "rows_without_oracle": {split: counts["without_oracle"] for split, counts in splits.items()},
+            "training_tokens": {split: training[split]["tokens"] for split in ("train", "valid")},
+            "rows_too_long": {split: len(training[split]["too_long"]) for split in ("train", "valid")},
+        },
+        "tokenizer": training["tokenizer"],
+        "split_unit": manifest.splits["unit"],
+        "dropped_at_the_split": manifest.splits["dropped"],
+        "licence": LICENCE,
+        "limits": list(_limits(manifest, quarantined, imported, answerable.total())),
+    }
+
+
+def render_card(card: Card) -> list[str]:
+    """The card as lines of Markdown."""
+    counts = card["counts"]
+    amounts = {name.replace("_", " "): value for name, value in counts.items() if isinstance(value, int)}
+    verdicts = [
+        {"verdict": reason, "pairs": count, "meaning": REASONS.get(reason, "Every gate passed.")}
+        for reason, count in counts["pairs_by_gate"].items()
+    ]
+    splits = [
+        {
+            "split": split,
+            "rows": rows,
+            "without oracle": counts["rows_without_oracle"][split],
+            "training tokens": counts["training_tokens"].get(split, 0),
+            "too long": counts["rows_too_long"].get(split, 0),
+        }
+        for split, rows in counts["rows"].items()
+    ]
+    return [
+        f"# Data card: {code(card['domain'])}",
+        "",
+        "Questions with documents and chain-of-thought answers, for retrieval augmented fine-tuning "
+        "(RAFT, arXiv 2403.10131). Digest of the rows: " + code(card["digests"]["qa_dataset"]),
+        *_section("Amounts", table([{"what": name, "count": count} for name, count in amounts.items()])),
+        *_section(
+            "Rows",
+            [
+                *table(splits),
+                "",
+                f"Splits share no {code(card['split_unit'])}. Tokens are counted by {code(card['tokenizer'])}.",
+            ],
+        ),
+        *_section("Quality gates", table(verdicts)),
+        *_section(
+            "Sources",
+            table([{name: source[name] for name in ("path", "kind", "pages", "sha256")} for source in card["sources"]]),
+        ),
+        *_section("Left out", table(card["quarantine"])),
+        *_section("Models", table([{"role": role, "model": model} for role, model in card["models"].items()])),
+        *_section("Versions", table(_named(card["versions"], "code") + _named(card["packages"], "package"))),
+        *_section("Settings", table([{"setting": name, "value": value} for name, value in _flat(card["settings"])])),
+        *_section("Licence", [card["licence"]]),
+        *_section("Known limits", [f"- {limit}" for limit in card["limits"]]),
+        "",
+    ]
+
+
+def _sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any]]:
+    """A record per document, in order."""
+    found: dict[str, dict[str, Any]] = {}
+    for page in documents:
+        source = found.setdefault(page.path, {"path": page.path, "kind": page.kind, "pages": 0, "characters": 0})
+        source["pages"] += 1
+        source["characters"] += len(page.text)
+    return list(found.values())
+
+
+def _limits(manifest: Manifest, quarantined: Sequence[object], imported: int, golden: int) -> Iterator[str]:
+    yield (
+        "Questions are generated from the passage that answers them and resemble it: a model looks better on them than "
+        "on questions that people ask."
+    )
+    if manifest.models["TEACHER"].startswith("embedded"):
+        yield f"The teacher is the {EMBEDDED_LABEL}: answers are spans of one sentence, nothing is inferred."
+    else:
+        yield (
+            "The teacher is a language model, which may be wrong in ways that no gate sees, and answers otherwise when "
+            "it is asked again: to build the same rows its stored answers are needed."
+        )
+    yield (
+        "Gates judge words, not truth: what is wrong in a document is right here. Stop words and sentence rules are of "
+        "English; of other languages less is found."
+    )
+    yield "Nothing was removed from the documents: names and other personal data in them are in the rows."
+    if not golden:
+        yield "There are no questions written by people, so nothing here says how the data set serves real ones."
+    if imported:
+        yield f"{imported:,} pairs were made by another tool; how is not known here."
+    if quarantined:
+        yield f"{len(quarantined):,} files could not be read and are not in the rows."
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"## {title}", "", *lines]
+
+
+def _named(versions: Mapping[str, str], kind: str) -> list[dict[str, str]]:
+    return [{"of": kind, "name": name, "version": version} for name, version in versions.items()]
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for group, values in settings.items():
+        for name, value in values.items():
+            yield f"{group}.{name}", "null" if value is None else str(value)

@@ -1,0 +1,243 @@
+"""The forms in which RAFT rows leave the product: training files in the student's format, and exports that others read.
+
+Prompts are the contract's; nothing here words one.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raft_assets.core.errors import DataError
+from raft_assets.core.prompt_contract import parse_answer, render_user
+from raft_assets.core.tables import RaftRow, Split
+from raft_assets.llm.prompts import answer_request
+from raft_assets.settings.domain import DomainSettings
+
+FORMATS_VERSION = "2"  # changes whenever the same row gives another line
+
+Form = Literal["hf", "chat", "completion", "eval"]
+Container = Literal["jsonl", "parquet"]
+Record = dict[str, Any]
+
+# the names by which Hugging Face `datasets` knows the splits of a folder
+FILE_OF_SPLIT: Mapping[Split, str] = {"train": "train", "valid": "validation", "eval": "test"}
+TOKENS_PER_MESSAGE = (
+    3  # what the chat format adds to each message, and once to each row (OpenAI cookbook, "how to count tokens")
+)
+BYTE_ORDER_MARK = "\ufeff"
+ROWS_PER_GROUP = 1000  # of a Parquet file
+# JSON allows these characters as they are, but readers that split lines by Unicode's rules break at them
+_LINE_BREAKS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+
+
+@dataclass(frozen=True)
+class TrainingStats:
+    """What goes into a training file, in tokens as a chat model is billed for them, one pass.
+
+    `too_long`: question ids of the rows that are longer than the student's context; they count as rows of the file
+    unless the settings drop them.
+    """
+
+    rows: int
+    tokens: int
+    longest: int  # tokens of the longest row, whether it is dropped or not
+    too_long: tuple[str, ...]
+
+
+def training_stats(rows: Iterable[RaftRow], settings: DomainSettings, count: Callable[[str], int]) -> TrainingStats:
+    """Counts what `training_lines` writes of the rows; `count` says how many tokens a text has for the student."""
+    limits = settings.training_files
+    kept = tokens = longest = 0
+    too_long = list[str]()
+    for row in rows:
+        length = _tokens(_training_record(row, settings), count)
+        longest = max(longest, length)
+        if length > limits.context_tokens:
+            too_long.append(row.question_id)
+        if length <= limits.context_tokens or limits.too_long != "drop":
+            kept, tokens = kept + 1, tokens + length
+    return TrainingStats(kept, tokens, longest, tuple(too_long))
+
+
+def training_lines(
+    rows: Iterable[RaftRow], settings: DomainSettings, *, dropped: Collection[str] = (), bom: bool = False
+) -> Iterator[str]:
+    """One JSON line per row, in the student's format: exactly the prompt that evaluation renders, and the answer.
+
+    Rows whose question id is in `dropped` have none. `bom`: the first line begins with a byte order mark.
+    """
+    start = BYTE_ORDER_MARK if bom else ""
+    for row in rows:
+        if row.question_id not in dropped:
+            yield start + _json_line(_training_record(row, settings))
+            start = ""
+
+
+def export(
+    rows: Iterable[RaftRow],
+    form: Form,
+    container: Container,
+    target: Path,
+    *,
+    settings: DomainSettings,
+    oracles: Mapping[str, str],
+) -> list[Path]:
+    """Writes a file per split that has rows into a folder that `datasets.load_dataset` reads; returns the files.
+
+    `hf` and `eval` have the columns of RAFT's own raft.py and format.py (ShishirPatil/gorilla), `chat` and `completion`
+    are training files of the domain's settings. `oracles`: chunk id to text, for oracles that were left out. An earlier
+    export of the same form in the folder is replaced, a half-written one is never seen.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    record_of, schema = _records(settings, oracles)[form], _schema(form, settings)
+    files: dict[Split, Path] = {}
+    with ExitStack() as stack:
+        writers: dict[Split, Callable[[Record], None]] = {}
+        for row in rows:
+            if row.split not in writers:
+                files[row.split] = target / f"{FILE_OF_SPLIT[row.split]}.{container}"
+                writers[row.split] = stack.enter_context(_WRITERS[container](files[row.split], schema))
+            writers[row.split](record_of(row))
+    for name in FILE_OF_SPLIT.values():
+        for other in {target / f"{name}.{kind}" for kind in _WRITERS} - set(files.values()):
+            other.unlink(missing_ok=True)
+    return [files[split] for split in FILE_OF_SPLIT if split in files]
+
+
+def _records(settings: DomainSettings, oracles: Mapping[str, str]) -> Mapping[Form, Callable[[RaftRow], Record]]:
+    return {
+        "hf": lambda row: _hf_record(row, oracles),
+        "chat": lambda row: _chat_record(row, settings),
+        "completion": lambda row: _completion_record(row, settings),
+        "eval": _eval_record,
+    }
+
+
+def _training_record(row: RaftRow, settings: DomainSettings) -> Record:
+    return (_chat_record if settings.student.format == "chat" else _completion_record)(row, settings)
+
+
+def _chat_record(row: RaftRow, settings: DomainSettings) -> Record:
+    files, answer = settings.training_files, {"role": "assistant", "content": row.answer}
+    weight = files.abstention_weight if parse_answer(row.answer).abstained else files.answer_weight
+    return {"messages": [*_prompt(row, "chat", settings), answer if weight is None else answer | {"weight": weight}]}
+
+
+def _completion_record(row: RaftRow, settings: DomainSettings) -> Record:
+    return {"prompt": _prompt(row, "completion", settings), "completion": row.answer}
+
+
+def _prompt(row: RaftRow, form: Literal["chat", "completion"], settings: DomainSettings) -> Any:
+    """The prompt as evaluation sends it: messages or a text."""
+    room = settings.evaluation.max_answer_tokens
+    request = answer_request(row.question, row.documents, form, room, settings.prompt.instructions)
+    return request.body["messages" if form == "chat" else "prompt"]
+
+
+def _hf_record(row: RaftRow, oracles: Mapping[str, str]) -> Record:
+    """The columns of raft.py, with chunk ids for its placeholder titles; as there, a left out oracle is still named."""
+    oracle = oracles.get(row.chunk_id) if row.oracle_index is None else row.documents[row.oracle_index]
+    if oracle is None:
+        raise DataError(f"The oracle of row {row.question_id} is no chunk any more: materialize qa_dataset again.")
+    return {
+        "id": row.question_id,
+        "type": "api call" if row.kind == "api" else "general",
+        "question": row.question,
+        "context": {"title": [row.document_chunk_ids], "sentences": [row.documents]},
+        "oracle_context": oracle,
+        "cot_answer": row.answer,
+        "instruction": render_user(row.question, row.documents),
+    }
+
+
+def _eval_record(row: RaftRow) -> Record:
+    """The columns that format.py's `eval` form has, and the one that eval.py asks with."""
+    return {
+        "question": row.question,
+        "gold_final_answer": row.final_answer,
+        "context": render_user("", row.documents).strip(),
+        "instruction": render_user(row.question, row.documents),
+    }
+
+
+def _json_line(record: Record) -> str:
+    return json.dumps(record, ensure_ascii=False).translate(_LINE_BREAKS)
+
+
+def _tokens(record: Record, count: Callable[[str], int]) -> int:
+    messages = record.get("messages")
+    if messages is None:
+        return count(record["prompt"]) + count(record["completion"])
+    contents = sum(count(message["role"]) + count(message["content"]) for message in messages)
+    return contents + TOKENS_PER_MESSAGE * (len(messages) + 1)
+
+
+def _schema(form: Form, settings: DomainSettings) -> pa.Schema:
+    """Columns of a Parquet file; messages have weights where the settings give some."""
+    files = settings.training_files
+    if form != "chat" or files.answer_weight is files.abstention_weight is None:
+        return _SCHEMAS[form]
+    message = pa.struct([("role", _TEXT), ("content", _TEXT), ("weight", pa.int8())])
+    return pa.schema({"messages": pa.list_(message)})
+
+
+@contextmanager
+def _jsonl_writer(file: Path, _: pa.Schema) -> Iterator[Callable[[Record], None]]:
+    with _replacing(file) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
+        yield lambda record: print(_json_line(record), file=stream)
+
+
+@contextmanager
+def _parquet_writer(file: Path, schema: pa.Schema) -> Iterator[Callable[[Record], None]]:
+    waiting: list[Record] = []
+    with _replacing(file) as part, pq.ParquetWriter(part, schema) as writer:
+
+        def write(record: Record) -> None:
+            waiting.append(record)
+            if len(waiting) >= ROWS_PER_GROUP:
+                flush()
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(waiting, schema))
+            waiting.clear()
+
+        yield write
+        if waiting:
+            flush()
+
+
+@contextmanager
+def _replacing(file: Path) -> Iterator[Path]:
+    """A hidden file beside `file` that takes its place when all went well."""
+    part = file.with_name(f".{file.name}.part")
+    try:
+        yield part
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+_TEXT = pa.string()
+_SCHEMAS: Mapping[Form, pa.Schema] = {
+    "hf": pa.schema(
+        {
+            "id": _TEXT,
+            "type": _TEXT,
+            "question": _TEXT,
+            "context": pa.struct([("title", pa.list_(pa.list_(_TEXT))), ("sentences", pa.list_(pa.list_(_TEXT)))]),
+            "oracle_context": _TEXT,
+            "cot_answer": _TEXT,
+            "instruction": _TEXT,
+        }
+    ),
+    "chat": pa.schema({"messages": pa.list_(pa.struct([("role", _TEXT), ("content", _TEXT)]))}),
+    "completion": pa.schema({"prompt": _TEXT, "completion": _TEXT}),
+    "eval": pa.schema({"question": _TEXT, "gold_final_answer": _TEXT, "context": _TEXT, "instruction": _TEXT}),
+}
+_WRITERS = {"jsonl": _jsonl_writer, "parquet": _parquet_writer}

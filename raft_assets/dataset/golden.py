@@ -1,0 +1,99 @@
+"""Golden questions: what a person wrote in `questions.jsonl`, and the chunks that hold its evidence.
+
+A question is used for evaluation only. Its evidence, verbatim strings of a document, leads to its oracle chunks.
+"""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from raft_assets.core.errors import DataError
+from raft_assets.core.jsonl import Text, written_lines
+from raft_assets.core.tables import Chunk, GoldenQuestion
+from raft_assets.core.text_search import Searchable
+from raft_assets.documents.reading import ReadDocument
+
+GOLDEN_VERSION = "1"  # changes whenever the same questions and chunks resolve differently
+
+
+class WrittenQuestion(BaseModel):
+    """A line of `questions.jsonl`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Text
+    question: Text
+    answers: tuple[Text, ...] = ()
+    answerable: bool = True
+    document: str | None = None  # path relative to the domain
+    evidence: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _answers_fit(self) -> "WrittenQuestion":
+        if self.answerable and not self.answers:
+            raise ValueError("an answerable question needs at least one entry in answers")
+        if not self.answerable and (self.answers or self.evidence):
+            raise ValueError("an unanswerable question has no answers and no evidence")
+        return self
+
+
+def parse_questions(file: Path) -> list[WrittenQuestion]:
+    """The questions of a domain in order; none where there is no file. Raises DataError with file, line and field."""
+    questions: list[WrittenQuestion] = []
+    line_of_id: dict[str, int] = {}
+    for number, question in written_lines(file, WrittenQuestion):
+        if question.id in line_of_id:
+            first = line_of_id[question.id]
+            raise DataError(
+                f"{file}, line {number}: the id {question.id!r} stands in line {first} already: give it another."
+            )
+        line_of_id[question.id] = number
+        questions.append(question)
+    return questions
+
+
+def resolve_golden(
+    questions: Iterable[WrittenQuestion], documents: Iterable[ReadDocument], chunks: Iterable[Chunk]
+) -> list[GoldenQuestion]:
+    """The questions with the chunks that hold their evidence; every occurrence of it counts."""
+    chunks_of: dict[str, list[Chunk]] = defaultdict(list)
+    for chunk in chunks:
+        chunks_of[chunk.path].append(chunk)
+    searchable = {document.path: Searchable(document.document_text) for document in documents}
+    return [_resolve(question, searchable, chunks_of) for question in questions]
+
+
+def _resolve(
+    question: WrittenQuestion, searchable: dict[str, Searchable], chunks_of: dict[str, list[Chunk]]
+) -> GoldenQuestion:
+    path = unicodedata.normalize("NFC", question.document or "")
+    places = {path: searchable[path]} if path in searchable else {} if path else searchable
+    missing = False
+    oracles: dict[str, None] = {}  # a set that keeps its order
+    for evidence in question.evidence:
+        found = [(where, span) for where, text in places.items() for span in text.find(evidence)]
+        missing = missing or not found
+        oracles |= {chunk.chunk_id: None for where, span in found for chunk in _overlapping(chunks_of[where], span)}
+    if not question.answerable:
+        status = "unanswerable"
+    elif not question.evidence:
+        status = "no_evidence"
+    else:
+        status = "evidence_not_found" if missing or not oracles else "resolved"
+    return GoldenQuestion(
+        question_id=question.id,
+        question=question.question,
+        answers=list(question.answers),
+        answerable=question.answerable,
+        path=path,
+        oracle_chunk_ids=list(oracles),
+        status=status,
+    )
+
+
+def _overlapping(chunks: Sequence[Chunk], span: tuple[int, int]) -> Iterator[Chunk]:
+    start, end = span
+    return (chunk for chunk in chunks if chunk.start < end and chunk.end > start)

@@ -1,0 +1,209 @@
+"""Data sets of RAFT's own raft.py (ShishirPatil/gorilla) as domains: contexts become documents, pairs stay pairs.
+
+What belongs here: reading such a data set and writing the domain's folder. What becomes of the pairs is `pairs`'.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from raft_assets.core.errors import DataError
+from raft_assets.core.identity import normalized
+from raft_assets.core.jsonl import Text, checked
+from raft_assets.documents.chunking import token_count
+from raft_assets.documents.readers.cleaning import clean
+from raft_assets.pairs.imported import WrittenPair
+from raft_assets.settings.domain import ChunkSettings, DocumentSettings
+from raft_assets.settings.domains import PAIRS_FILE, SETTINGS_FILE, check_domain_name
+
+Container = Literal["jsonl", "parquet", "arrow"]
+CONTEXTS_FILE = "contexts.jsonl"
+TOKENIZER: Literal["o200k_base"] = "o200k_base"
+LARGEST_CHUNK, SMALLEST_CHUNK = 8000, 16  # bounds of chunks.chunk_size, tokens
+BATCH_ROWS = 1000
+ARROW_STREAM = b"\xff\xff\xff\xff"  # with which every message of the stream format begins
+_OTHER_FORMS = frozenset({"messages", "prompt"})  # columns of raft.py's chat and completion forms
+
+
+class _Context(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    sentences: list[list[str]]
+
+
+class _Row(BaseModel):
+    """What is read of a row of raft.py; an answer that its model refused is null."""
+
+    model_config = ConfigDict(frozen=True)
+
+    question: Text
+    context: _Context
+    oracle_context: Text
+    cot_answer: str | None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import made. `longest`: tokens of the longest context, which a chunk holds up to `LARGEST_CHUNK`."""
+
+    folder: Path
+    pairs: int
+    contexts: int
+    longest: int
+
+
+def import_dataset(source: Path, container: Container | None, data: Path, domain: str) -> Imported:
+    """Makes the domain's folder in `data` from a data set; it appears whole or not at all.
+
+    `source` is a JSON Lines or Parquet file, or a folder of them or of `datasets.Dataset.save_to_disk`; the container
+    is told by the content where it isn't given. Raises DataError naming file, row and column, and where there is such
+    a domain.
+    """
+    check_domain_name(domain)
+    target = data / domain
+    if target.exists():
+        raise DataError(f"There is a folder {target} already: import under another name, or move that folder away.")
+    files = _files(source, container)
+    data.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=data, prefix="."))
+    try:
+        made = _write(draft, files)
+        draft.chmod(0o755)  # a temporary folder is its owner's alone
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Imported(target, *made)
+
+
+def _write(folder: Path, files: Mapping[Path, Container]) -> tuple[int, int, int]:
+    """Writes pairs, contexts and settings; returns pairs, contexts and tokens of the longest context."""
+    pairs = longest = 0
+    contexts: set[str] = set()
+    with (
+        (folder / PAIRS_FILE).open("w", encoding="utf-8") as asked,
+        (folder / CONTEXTS_FILE).open("w", encoding="utf-8") as shown,
+    ):
+        for file, container in files.items():
+            for number, row in enumerate(_ROWS[container](file), start=1):
+                found = _checked(row, f"{file}, row {number}")
+                pair = WrittenPair(question=found.question, answer=found.cot_answer or "", oracle=found.oracle_context)
+                print(json.dumps(pair.model_dump(), ensure_ascii=False), file=asked)
+                pairs += 1
+                for text in (found.oracle_context, *(text for group in found.context.sentences for text in group)):
+                    if normalized(text) and normalized(text) not in contexts:
+                        contexts.add(normalized(text))
+                        longest = max(longest, token_count(clean(text), TOKENIZER))
+                        print(json.dumps({"text": text}, ensure_ascii=False), file=shown)
+    if not pairs:
+        raise DataError(f"There is no row in {', '.join(map(str, files))}: name the data set that raft.py wrote.")
+    settings = _settings(longest, (folder / CONTEXTS_FILE).stat().st_size)
+    head = "# An imported data set: a context is a chunk, and the teacher is asked nothing.\n"
+    (folder / SETTINGS_FILE).write_text(head + yaml.safe_dump(settings, sort_keys=False), "utf-8")
+    return pairs, len(contexts), longest
+
+
+def _settings(longest: int, size: int) -> dict[str, Any]:
+    chunk_size = min(max(longest, SMALLEST_CHUNK), LARGEST_CHUNK)
+    chunks = ChunkSettings(tokenizer=TOKENIZER, chunk_size=chunk_size, min_chunk_tokens=1)
+    settings: dict[str, Any] = {
+        "chunks": chunks.model_dump(include={"tokenizer", "chunk_size", "min_chunk_tokens"}),
+        "questions": {"questions_per_chunk": 0},
+    }
+    megabytes = -(-size // 2**20)
+    if megabytes > DocumentSettings().max_file_mb:
+        settings["documents"] = {"max_file_mb": megabytes}
+    return settings
+
+
+def _checked(row: Any, where: str) -> _Row:
+    if isinstance(row, dict) and "cot_answer" not in row and _OTHER_FORMS & row.keys():
+        raise DataError(
+            f"{where}, column cot_answer: it is missing, this is raft.py's chat or completion form, which doesn't say "
+            "where the answer stands. Import the folder that raft.py saved beside it (--output), or its hf form."
+        )
+    return checked(row, _Row, where, part="column")
+
+
+# ---- containers ----
+
+
+@contextmanager
+def _readable(file: Path, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{file} can't be read as {kind} ({' '.join(str(error).split())}): it may be cut off; write it again."
+        ) from error
+
+
+def _files(source: Path, container: Container | None) -> dict[Path, Container]:
+    """The files of the data set with their containers, in order."""
+    if source.is_file():
+        return {source: container or _container(source)}
+    if not source.is_dir():
+        raise DataError(f"There is no file or folder {source}: name the data set that raft.py wrote.")
+    for kind, pattern in _PATTERNS.items():
+        found = sorted(source.rglob(pattern)) if container in (None, kind) else []
+        if found:
+            return dict.fromkeys(found, kind)
+    raise DataError(
+        f"There is no {' or '.join(_PATTERNS.values() if container is None else [_PATTERNS[container]])} in {source}: "
+        "name the data set that raft.py wrote."
+    )
+
+
+def _container(file: Path) -> Container:
+    with file.open("rb") as stream:
+        start = stream.read(8)
+    if start.startswith(b"PAR1"):
+        return "parquet"
+    return "arrow" if start.startswith(ARROW_STREAM) else "jsonl"
+
+
+def _lines(file: Path) -> Iterator[Any]:
+    number = 0
+    try:
+        with file.open(encoding="utf-8-sig", newline="\n") as stream:
+            for line in stream:
+                if line.strip():
+                    number += 1
+                    yield json.loads(line)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}, row {number + 1} is not UTF-8: save the file as UTF-8.") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{file}, row {number} is no JSON ({error}): mend it there.") from error
+
+
+def _parquet_rows(file: Path) -> Iterator[Any]:
+    with _readable(file, "Parquet"), pq.ParquetFile(file) as table:
+        for batch in table.iter_batches(BATCH_ROWS):
+            yield from batch.to_pylist()
+
+
+def _arrow_rows(file: Path) -> Iterator[Any]:
+    with _readable(file, "Arrow"), closing(pa.memory_map(str(file))) as stored:
+        for batch in pa.ipc.open_stream(stored):
+            yield from batch.to_pylist()
+
+
+_PATTERNS: Mapping[Container, str] = {
+    "arrow": "data-*.arrow",  # of save_to_disk; what `datasets` caches beside them has other names
+    "parquet": "*.parquet",
+    "jsonl": "*.jsonl",
+}
+_ROWS: Mapping[Container, Callable[[Path], Iterator[Any]]] = {
+    "jsonl": _lines,
+    "parquet": _parquet_rows,
+    "arrow": _arrow_rows,
+}

@@ -1,0 +1,113 @@
+"""What a data set was made of, exactly: the manifest from which the same rows are built again.
+
+What belongs here: the record, and what differs between two of them in sentences. Running is `rebuilding`'s.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from raft_assets.core.errors import DataError
+
+TOLD = 20  # differences of a kind that are named one by one
+
+
+class Inputs(BaseModel):
+    """Everything that determines the rows of a domain's data set, but for its register of splits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: dict[str, str]  # path relative to the domain, documents and reserved files, to SHA-256
+    settings: dict[str, Any]  # by group
+    versions: dict[str, str]  # of our code
+    models: dict[str, str]  # role to service, model and version
+    packages: dict[str, str]  # of others; another version may give the same rows
+
+
+class Manifest(Inputs):
+    """Inputs and result. `splits` is the lake's record of that name, `digests` table to the digest of its rows."""
+
+    version: Literal[1] = 1
+    domain: str
+    splits: dict[str, Any]
+    digests: dict[str, str]
+
+    @field_validator("digests")
+    @classmethod
+    def _names_the_rows(cls, digests: dict[str, str]) -> dict[str, str]:
+        if "qa_dataset" not in digests:
+            raise ValueError("the digest of qa_dataset is missing")
+        return digests
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Raises DataError with file and field."""
+    try:
+        return Manifest.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise DataError(
+            f"{file}{f', field {where}' if where else ''}: {problem['msg']}. Name the manifest.json of an export or "
+            "of the lake's data_card."
+        ) from error
+
+
+def other_files(manifest: Inputs, here: Inputs) -> list[str]:
+    """What differs between the files, in sentences."""
+    return _limited(
+        f"{path} is missing here."
+        if path not in here.files
+        else f"{path} is not in the manifest."
+        if path not in manifest.files
+        else f"{path} has another content."
+        for path in sorted(manifest.files.keys() | here.files.keys())
+        if manifest.files.get(path) != here.files.get(path)
+    )
+
+
+def other_settings(manifest: Inputs, here: Inputs) -> list[str]:
+    """What differs between the settings, in sentences."""
+    return _limited(_different(dict(_dotted(manifest.settings)), dict(_dotted(here.settings)), "The setting "))
+
+
+def other_makers(manifest: Inputs, here: Inputs) -> list[str]:
+    """What differs between the versions of the code and the models, in sentences."""
+    return _limited(
+        sentence
+        for mine, theirs, kind in (
+            (manifest.versions, here.versions, "The version of "),
+            (manifest.models, here.models, "The model of "),
+        )
+        for sentence in _different(mine, theirs, kind)
+    )
+
+
+def other_packages(manifest: Inputs, here: Inputs) -> list[str]:
+    """What differs between the installed packages, in sentences."""
+    return _limited(_different(manifest.packages, here.packages, "The package "))
+
+
+def _different(mine: Mapping[str, Any], here: Mapping[str, Any], kind: str) -> Iterator[str]:
+    for name in sorted(mine.keys() | here.keys()):
+        if mine.get(name) != here.get(name):
+            yield f"{kind}{name} is {_shown(here, name)} here and {_shown(mine, name)} in the manifest."
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    return repr(values[name]) if name in values else "absent"
+
+
+def _limited(sentences: Iterator[str]) -> list[str]:
+    found = list(sentences)
+    return found if len(found) <= TOLD else [*found[:TOLD], f"{len(found) - TOLD} more differ."]
+
+
+def _dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,53 @@
+"""Which chunks say the same: near-duplicates, and chunks of one document that share some of its text.
+
+What follows from it (a shared split, no distractor) is decided where it matters.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
+
+import numpy as np
+
+from raft_assets.core.similarity import connected, near_duplicate_pairs
+from raft_assets.core.tables import Chunk
+
+Place = tuple[str, int, int]  # document, first character, one past the last
+
+
+def kin_groups(
+    names: Collection[str], chunks: Mapping[str, Chunk], threshold: float, *, seed: int = 0
+) -> dict[str, str]:
+    """The named chunks that hang together by likeness or shared text: chunk id to the smallest id of its group.
+
+    A chunk without kin is left out. Likeness is looked for by the hash functions of the seed.
+    """
+    alike = near_duplicate_pairs(names, lambda name: chunks[name].text, threshold, seed)
+    groups = connected(chain(alike, overlapping_pairs(names, chunks)))
+    return {name: first for group in groups for first in [min(group)] for name in group}
+
+
+def overlapping_pairs(names: Collection[str], chunks: Mapping[str, Chunk]) -> Iterator[tuple[str, str]]:
+    """Pairs of chunks of one document whose spans overlap: each with the one before it that reaches furthest."""
+    ids = sorted(names)
+    documents: dict[str, int] = {}
+    places = np.empty((len(ids), 3), np.int64)
+    for row, name in enumerate(ids):
+        chunk = chunks[name]
+        places[row] = documents.setdefault(chunk.doc_id, len(documents)), chunk.start, chunk.end
+    furthest, reached = -1, (-1, 0)
+    for position in np.lexsort(places.T[::-1]):
+        document, start, end = places[position].tolist()
+        if (document, start) < reached:
+            yield ids[furthest], ids[position]
+        if (document, end) > reached:
+            furthest, reached = position, (document, end)
+
+
+def overlap(one: Place, other: Place) -> bool:
+    """Whether two places share text of one document."""
+    return one[0] == other[0] and one[1] < other[2] and other[1] < one[2]
+
+
+def place_of(chunk: Chunk) -> Place:
+    """Where a chunk stands."""
+    return chunk.doc_id, chunk.start, chunk.end

@@ -1,0 +1,308 @@
+"""Which rows train, which validate and which evaluate, so that nothing that evaluates has been trained on.
+
+The unit is the document, else the section, else the chunk: the coarsest that gives every split its minimum of rows.
+Units that hold near-duplicate or overlapping chunks share a split. Assignments are kept in a register: what has a split
+keeps it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from raft_assets.core.errors import DataError
+from raft_assets.core.identity import draw, short
+from raft_assets.core.similarity import connected
+from raft_assets.core.tables import Chunk, QAPair, Split
+from raft_assets.settings.domain import DatasetSettings
+
+UnitName = Literal["document", "section", "chunk"]
+
+UNIT_NAMES: Sequence[UnitName] = ("document", "section", "chunk")
+PRECEDENCE: Sequence[Split] = ("eval", "valid", "train")  # what evaluates is kept where two splits claim the same text
+_SPLIT_OF_NAME: Mapping[str, Split] = {split: split for split in PRECEDENCE}
+LEAST_TRAIN = 0.5  # of its share of the rows; a unit that leaves training less is too coarse
+
+
+class Asked(NamedTuple):
+    """What a split needs to know of an accepted pair."""
+
+    chunk_id: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """Where every chunk's rows go; `register` is for the next plan, `dropped` counts rows without a split by reason."""
+
+    unit_name: UnitName
+    units: Mapping[str, str]  # chunk id to the group that never crosses splits
+    splits: Mapping[str, Split]  # chunk id to its split; chunks of units without a row have none
+    removed: Mapping[str, str]  # chunk id to the reason for which its rows are dropped
+    # chunks that no train or valid row may show: oracles of evaluation, golden evidence, and their kin
+    withheld: frozenset[str]
+    register: Mapping[str, str]
+    dropped: Mapping[str, int]
+
+    def split_of(self, pair: Asked | QAPair) -> Split | None:
+        """The split of an accepted pair's row, None where it is dropped."""
+        return None if self.reason_to_drop(pair) else self.splits[pair.chunk_id]
+
+    def reason_to_drop(self, pair: Asked | QAPair) -> str:
+        """Why an accepted pair becomes no row; empty where it does."""
+        if pair.chunk_id in self.removed:
+            return self.removed[pair.chunk_id]
+        return "cloze_in_eval" if pair.kind == "cloze" and self.splits[pair.chunk_id] == "eval" else ""
+
+
+class _Section(NamedTuple):
+    doc_id: str
+    heading: str
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """What a plan is made of, whatever its unit; all pairs are accepted ones."""
+
+    chunks: Mapping[str, _Section]  # those that a pair was asked of, and where they stand
+    pairs: Sequence[Asked]
+    group_of: Mapping[str, str]  # chunk id to the name of its kin's group; the others are alone
+    golden: frozenset[str]  # with kin
+    settings: DatasetSettings
+
+    def with_kin(self, chunk_ids: AbstractSet[str]) -> frozenset[str]:
+        groups = {self.group_of[chunk_id] for chunk_id in chunk_ids if chunk_id in self.group_of}
+        return frozenset(chunk_ids).union(chunk_id for chunk_id, group in self.group_of.items() if group in groups)
+
+
+def assign_splits(
+    pairs: Iterable[QAPair],
+    chunks: Mapping[str, Chunk],
+    *,
+    group_of: Mapping[str, str],
+    golden_chunk_ids: AbstractSet[str],
+    settings: DatasetSettings,
+    register: Mapping[str, str],
+) -> SplitPlan:
+    """The split of every chunk that an accepted pair was asked of.
+
+    `group_of` names the kin's group of chunks that have kin. Units in the register stay where they are, and so does the
+    kind of unit while every split has rows. Raises DataError where the pairs are too few for training and evaluation.
+    """
+    corpus = _corpus(pairs, chunks, group_of, golden_chunk_ids, settings)
+    registered = _unit_name_of(register, corpus.chunks)
+    for name in UNIT_NAMES[UNIT_NAMES.index(registered or "document") :]:
+        plan = _plan(corpus, name, register)
+        rows = Counter(plan.split_of(pair) for pair in corpus.pairs)
+        stays = name == registered and rows["eval"] and rows["train"] and (rows["valid"] or not settings.valid_share)
+        if stays or _fits(rows, settings):
+            return plan
+    if not (rows["train"] and rows["eval"]):
+        raise DataError(
+            f"{len(corpus.pairs)} accepted question pairs of {len(corpus.chunks)} chunks are too few for"
+            " training and evaluation, which need pairs of different chunks: add documents, raise"
+            " questions.questions_per_chunk, or see in qa_pairs why pairs were rejected."
+        )
+    return plan
+
+
+def _corpus(
+    pairs: Iterable[QAPair],
+    chunks: Mapping[str, Chunk],
+    group_of: Mapping[str, str],
+    golden_chunk_ids: AbstractSet[str],
+    settings: DatasetSettings,
+) -> _Corpus:
+    sections: dict[_Section, _Section] = {}  # each once, however many chunks it has
+    asked: dict[str, _Section] = {}
+    accepted: list[Asked] = []
+    for pair in pairs:
+        if pair.accepted:
+            accepted.append(Asked(pair.chunk_id, pair.kind))
+            if pair.chunk_id not in asked:
+                chunk = chunks[pair.chunk_id]
+                section = _Section(chunk.doc_id, chunk.heading)
+                asked[pair.chunk_id] = sections.setdefault(section, section)
+    corpus = _Corpus(asked, accepted, group_of, frozenset(), settings)
+    return replace(corpus, golden=corpus.with_kin(golden_chunk_ids))
+
+
+def _units(chunks: Mapping[str, _Section], name: UnitName) -> dict[str, str]:
+    """Chunk id to its unit."""
+    if name == "chunk":
+        return {chunk_id: f"chunk:{chunk_id}" for chunk_id in chunks}
+    unit_of = {section: _unit(section, name) for section in set(chunks.values())}
+    return {chunk_id: unit_of[section] for chunk_id, section in chunks.items()}
+
+
+def _unit(section: _Section, name: UnitName) -> str:
+    return f"document:{section.doc_id}" if name == "document" else f"section:{short('section', *section)}"
+
+
+def _unit_name_of(register: Mapping[str, str], chunks: Mapping[str, _Section]) -> UnitName | None:
+    """The kind of unit of which the register knows one of the chunks'; None where it knows none."""
+    known = (name for name in UNIT_NAMES if not register.keys().isdisjoint(_units(chunks, name).values()))
+    return next(known, None)
+
+
+def _fits(rows: Mapping[Split | None, int], settings: DatasetSettings) -> bool:
+    """Whether every split has the rows that it needs."""
+    total = sum(rows.values())
+    train_share = 1 - settings.eval_share - settings.valid_share
+    valid_is_enough = not settings.valid_share or rows["valid"] >= max(settings.min_valid_rows, 1)
+    return (
+        valid_is_enough
+        and rows["eval"] >= settings.min_eval_rows
+        and rows["train"] >= max(LEAST_TRAIN * train_share * total, 1)
+    )
+
+
+def _plan(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> SplitPlan:
+    """A plan with units of one kind, whatever its splits get."""
+    unit_of = _units(corpus.chunks, name)
+    blocks = list(_blocks(_merged(corpus, unit_of), _registered(corpus, name, register)))
+    block_of = {unit: block.name for block in blocks for unit in block.units}
+    units = {chunk_id: block_of[unit] for chunk_id, unit in unit_of.items()}
+    split_of_block = _filled(blocks, _offers(corpus, units), corpus.settings)
+    splits = {chunk_id: split_of_block[unit] for chunk_id, unit in units.items()}
+    removed = dict(_removals(corpus, splits))
+    oracles = {pair.chunk_id for pair in corpus.pairs if splits[pair.chunk_id] == "eval" and pair.kind != "cloze"}
+    plan = SplitPlan(
+        unit_name=name,
+        units=units,
+        splits=splits,
+        removed=removed,
+        withheld=corpus.with_kin(oracles | corpus.golden),
+        register={unit: split for unit, split in register.items() if unit.startswith(f"{name}:")}
+        | {unit: splits[chunk_id] for chunk_id, unit in unit_of.items()},
+        dropped={},
+    )
+    reasons = Counter(reason for pair in corpus.pairs if (reason := plan.reason_to_drop(pair)))
+    return replace(plan, dropped=dict(sorted(reasons.items())))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Units that share a split, which may be registered already."""
+
+    units: frozenset[str]
+    split: Split | None
+
+    @property
+    def name(self) -> str:
+        return min(self.units)
+
+
+def _merged(corpus: _Corpus, unit_of: Mapping[str, str]) -> list[set[str]]:
+    """Sets of units that hang together by kin chunks; a unit without any is a set of its own."""
+    first_of_group: dict[str, str] = {}
+    links = (
+        (unit, first_of_group.setdefault(corpus.group_of.get(chunk_id, chunk_id), unit))
+        for chunk_id, unit in unit_of.items()
+    )
+    return connected(links)
+
+
+def _registered(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> dict[str, Split]:
+    """The splits of units that have one already, of their own or from the larger unit that they are part of."""
+    found: dict[str, Split] = {}
+    own = _units(corpus.chunks, name)
+    for larger in UNIT_NAMES[: UNIT_NAMES.index(name) + 1]:  # the finest entry counts
+        for chunk_id, unit in _units(corpus.chunks, larger).items():
+            if split := _SPLIT_OF_NAME.get(register.get(unit, "")):
+                found[own[chunk_id]] = split
+    return found
+
+
+def _blocks(merged: Iterable[AbstractSet[str]], registered: Mapping[str, Split]) -> Iterator[_Block]:
+    """A block per set of units, or per split where the register has several; then the first takes what is new."""
+    for units in merged:
+        claimed = sorted({registered[unit] for unit in units if unit in registered}, key=PRECEDENCE.index)
+        if len(claimed) <= 1:
+            yield _Block(frozenset(units), claimed[0] if claimed else None)
+            continue
+        for split in claimed:
+            yield _Block(frozenset(unit for unit in units if registered.get(unit, claimed[0]) == split), split)
+
+
+def _offers(corpus: _Corpus, units: Mapping[str, str]) -> dict[str, Counter[Split]]:
+    """The rows that a block gives to each split."""
+    offers: dict[str, Counter[Split]] = defaultdict(Counter)
+    for pair in corpus.pairs:
+        offer = offers[units[pair.chunk_id]]
+        offer["eval"] += pair.kind != "cloze"
+        learnable = pair.chunk_id not in corpus.golden
+        offer["valid"] += learnable
+        offer["train"] += learnable
+    return offers
+
+
+def _filled(
+    blocks: Iterable[_Block], offers: Mapping[str, Counter[Split]], settings: DatasetSettings
+) -> dict[str, Split]:
+    """The split of every block: by draw evaluation is filled, then validation; the rest trains, at least one."""
+    splits = {block.name: block.split for block in blocks if block.split}
+    free = sorted(
+        (block.name for block in blocks if not block.split), key=lambda name: (draw(settings.seed, name, "split"), name)
+    )
+    wants: list[tuple[Split, float, int]] = [
+        ("eval", settings.eval_share, settings.min_eval_rows),
+        ("valid", settings.valid_share, settings.min_valid_rows),
+    ]
+    for split, share, minimum in wants:
+        target = share * sum(offer[split] for offer in offers.values())
+        have = sum(offers[name][split] for name, where in splits.items() if where == split)
+        is_trained = any(where == "train" and offers[name]["train"] for name, where in splits.items())
+        spare = sum(bool(offers[name]["train"]) for name in free) - (not is_trained)
+        taken = _taken(
+            free, offers, split, missing=target - have, needed=min(max(minimum, 1), target) - have, spare=spare
+        )
+        splits |= dict.fromkeys(taken, split)
+        free = [name for name in free if name not in splits]
+    return splits | dict.fromkeys(free, "train")
+
+
+def _taken(
+    free: Sequence[str],
+    offers: Mapping[str, Counter[Split]],
+    split: Split,
+    *,
+    missing: float,
+    needed: float,
+    spare: int,
+) -> list[str]:
+    """Blocks for a split: all that bring it nearer to the `missing` rows, then, up to `needed` rows, the best fitting.
+
+    Of those with rows for training at most `spare` are taken.
+    """
+    rows = {name: offers[name][split] for name in free if offers[name][split]}
+    costs = {name: bool(offers[name]["train"]) for name in rows}
+    taken: list[str] = []
+    have = 0
+
+    def take(name: str) -> None:
+        nonlocal have, spare
+        taken.append(name)
+        have += rows.pop(name)
+        spare -= costs[name]
+
+    for name in list(rows):
+        if costs[name] <= spare and abs(have + rows[name] - missing) <= abs(have - missing):
+            take(name)
+    while have < needed and (affordable := [name for name in rows if costs[name] <= spare]):
+        take(min(affordable, key=lambda name: abs(have + rows[name] - missing)))
+    return taken
+
+
+def _removals(corpus: _Corpus, splits: Mapping[str, Split]) -> Iterator[tuple[str, str]]:
+    """Chunks whose rows must go, with the reason: what golden questions ask for, and what another split has as well."""
+    claims: dict[str, set[Split]] = defaultdict(set)
+    for chunk_id, split in splits.items():
+        if chunk_id in corpus.group_of:
+            claims[corpus.group_of[chunk_id]].add(split)
+    for chunk_id, split in splits.items():
+        if split != "eval" and chunk_id in corpus.golden:
+            yield chunk_id, "golden_evidence"
+        elif chunk_id in corpus.group_of and split != min(claims[corpus.group_of[chunk_id]], key=PRECEDENCE.index):
+            yield chunk_id, "near_duplicate_in_other_split"

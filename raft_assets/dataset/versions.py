@@ -1,0 +1,42 @@
+"""The versions of the code that makes a data set, by what they are about; a data card and a manifest name them."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from types import MappingProxyType
+
+from raft_assets.core.prompt_contract import CONTRACT_VERSION
+from raft_assets.dataset.formats import FORMATS_VERSION
+from raft_assets.dataset.golden import GOLDEN_VERSION
+from raft_assets.dataset.rows import DATASET_VERSION
+from raft_assets.documents.chunking import CHUNKING_VERSION
+from raft_assets.documents.reading import READING_VERSION
+from raft_assets.pairs.gates import GATES_VERSION
+from raft_assets.pairs.judge import judge_prompts
+from raft_assets.pairs.questions import QUESTIONS_VERSION, question_prompts
+from raft_assets.settings.domain import QuestionSettings
+
+CODE_VERSIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "reading": READING_VERSION,
+        "chunking": CHUNKING_VERSION,
+        "golden_questions": GOLDEN_VERSION,
+        "questions": QUESTIONS_VERSION,
+        "contract": CONTRACT_VERSION,
+        "gates": GATES_VERSION,
+        "dataset": DATASET_VERSION,
+        "formats": FORMATS_VERSION,
+    }
+)
+# packages of others that decide what is read from a file and how it is cut and counted
+_PACKAGES = ("raft-assets", "bpe-openai", "mammoth", "numpy", "pypdfium2", "selectolax")
+
+
+def package_versions() -> dict[str, str]:
+    """What is installed of the packages that a data set may depend on."""
+    return {name: version(name) for name in _PACKAGES}
+
+
+def prompt_versions(settings: QuestionSettings, *, judged: bool) -> dict[str, str]:
+    """The versions of the prompt files that question pairs are made with; the judge's where there is one."""
+    used = question_prompts(settings) | (judge_prompts() if judged else {})
+    return {f"prompt {name}": version for name, version in used.items()}

@@ -1,0 +1,218 @@
+"""What the outside world looks like: domains, their files, their settings, the roles' models.
+
+The observing sensor, `raft run` and `raft status` call `observe`, so they can't disagree. A data version is a hash of
+content: a changed
+modification time changes nothing.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import dagster as dg
+
+from raft_assets.core.errors import RaftError
+from raft_assets.core.identity import digest
+from raft_assets.core.markdown import code
+from raft_assets.dataset.versions import prompt_versions
+from raft_assets.defs.partitions import DOMAIN_PARTITIONS
+from raft_assets.embedded.models import model_version
+from raft_assets.evaluation.judged import judging_prompts
+from raft_assets.settings.domain import DomainSettings, Section
+from raft_assets.settings.domains import (
+    PAIRS_FILE,
+    QUESTIONS_FILE,
+    REVIEWS_FILE,
+    DocumentFile,
+    HashMemo,
+    domain_folder,
+    domain_names,
+    list_documents,
+    refused_folders,
+)
+from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.settings.project import Workplace
+
+DATA_VERSION_TAG = "dagster/data_version"
+ROLES = "roles"  # metadata of an asset: the roles that it calls, separated by spaces
+FILES, SETTINGS = "domain_files", "domain_settings"
+DOCUMENTS = dg.AssetKey([FILES, "documents"])
+QUESTIONS = dg.AssetKey([FILES, "questions"])
+PAIRS = dg.AssetKey([FILES, "pairs"])
+REVIEWS = dg.AssetKey([FILES, "reviews"])
+
+# every group of settings is an asset of its own, so that a change reaches exactly what depends on it; with it, the
+# roles whose model matters there where they are configured
+SETTINGS_GROUPS: Mapping[str, tuple[Role, ...]] = {
+    "documents": (),
+    "chunks": (),
+    "embedding": (Role.EMBEDDING,),
+    "prompt": (),
+    "questions": (Role.TEACHER, Role.JUDGE),
+    "dataset": (),
+    "student": (),
+    "training_files": (Role.STUDENT,),
+    "training": (Role.STUDENT,),
+    "baseline": (Role.BASELINE,),
+    "evaluation": (),
+    "judging": (Role.JUDGE,),
+    "verdict": (),
+}
+
+
+def settings_key(group: str) -> dg.AssetKey:
+    """Key of the external asset that holds a group of settings."""
+    return dg.AssetKey([SETTINGS, group])
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The present state of one external asset in one domain."""
+
+    key: dg.AssetKey
+    domain: str
+    data_version: str
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The domains that are there, and what is wrong with the settings or files of some of them."""
+
+    domains: list[str]
+    problems: Mapping[str, RaftError]
+
+
+def observe(instance: dg.DagsterInstance, workplace: Workplace) -> Observed:
+    """Registers the domains that are there, unregisters those that are gone, and reports what changed.
+
+    Of a domain with wrong settings, and of a folder that can't be a domain, nothing is reported; the others go on.
+    """
+    names = domain_names(workplace.data)
+    observations = list[Observation]()
+    problems: dict[str, RaftError] = dict(refused_folders(workplace.data))
+    for name in names:
+        try:
+            observations += list(look_at(workplace, name))
+        except RaftError as error:
+            problems[name] = error
+    known = set(instance.get_dynamic_partitions(DOMAIN_PARTITIONS))
+    if new := [name for name in names if name not in known]:
+        instance.add_dynamic_partitions(DOMAIN_PARTITIONS, new)
+    for gone in sorted(known - set(names)):
+        instance.delete_dynamic_partition(DOMAIN_PARTITIONS, gone)
+    for observation in observations:
+        if _last_version(instance, observation) != observation.data_version:
+            _report(instance, observation)
+    return Observed(names, problems)
+
+
+def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
+    """The state of every external asset of a domain."""
+    folder = domain_folder(workplace.data, domain)
+    with HashMemo(workplace.home / "cache" / "hashes.sqlite") as memo:
+        files = list_documents(folder, memo)
+    yield Observation(
+        DOCUMENTS,
+        domain,
+        digest(*[part for file in files for part in (file.path, file.content_hash)]),
+        _describe_files(files),
+    )
+    for key, name in ((QUESTIONS, QUESTIONS_FILE), (PAIRS, PAIRS_FILE), (REVIEWS, REVIEWS_FILE)):
+        written = folder / name
+        content = written.read_bytes() if written.is_file() else b""
+        lines = content.count(b"\n")
+        yield Observation(
+            key, domain, digest(content), {"dagster/row_count": lines, "path": str(written) if content else "none"}
+        )
+    resolved = workplace.settings(domain)
+    endpoints = workplace.environment.endpoints()
+    for group in SETTINGS_GROUPS:
+        section = getattr(resolved.values, group, None)
+        roles = [role for role in _roles_of(group, resolved.values) if role in endpoints]
+        content_of_group = {
+            "settings": section.model_dump(mode="json") if isinstance(section, Section) else {},
+            "models": {role.value: resolved_model(endpoints[role], workplace) for role in roles},
+        }
+        if group == "questions":
+            content_of_group["prompts"] = prompt_versions(resolved.values.questions, judged=Role.JUDGE in endpoints)
+        if group == "judging" and Role.JUDGE in endpoints:
+            content_of_group["prompts"] = judging_prompts(resolved.values.judging)
+        text = json.dumps(content_of_group, sort_keys=True, ensure_ascii=False)
+        metadata = {"preset": resolved.preset} | dict(chain.from_iterable(map(dict.items, content_of_group.values())))
+        yield Observation(
+            settings_key(group), domain, digest(text), {name: str(value) for name, value in metadata.items()}
+        )
+
+
+def _roles_of(group: str, values: DomainSettings) -> tuple[Role, ...]:
+    """The roles whose model matters to a group of settings as they are."""
+    if group == "chunks" and values.chunks.boundaries == "semantic":
+        return (Role.EMBEDDING,)
+    return SETTINGS_GROUPS[group]
+
+
+def resolved_model(endpoint: Endpoint, workplace: Workplace) -> str:
+    """What answers for the role: service, model and, of the embedded provider, the version of its rules and weights."""
+    version = f" {model_version(endpoint.model, workplace.embedded_folder)}" if endpoint.provider == "embedded" else ""
+    return f"{endpoint.service}: {endpoint.model}{version}"
+
+
+def external_assets(partitions_def: dg.PartitionsDefinition) -> list[dg.AssetSpec]:
+    """The external assets, for the definitions."""
+    described = {
+        DOCUMENTS: ("Files of the domain's folder with their hashes.", "folder"),
+        QUESTIONS: (f"Golden questions that a person wrote: `{QUESTIONS_FILE}` of the domain.", "json"),
+        PAIRS: (f"Question pairs that another tool made: `{PAIRS_FILE}` of the domain.", "json"),
+        REVIEWS: (f"A person's verdicts on question pairs: `{REVIEWS_FILE}` of the domain.", "json"),
+    } | {settings_key(group): (_describe_group(group, roles), "yaml") for group, roles in SETTINGS_GROUPS.items()}
+    return [
+        dg.AssetSpec(
+            key,
+            partitions_def=partitions_def,
+            group_name=key.path[0],
+            kinds={kind},
+            description=text,
+            owners=["team:raft"],
+        )
+        for key, (text, kind) in described.items()
+    ]
+
+
+def _describe_group(group: str, roles: tuple[Role, ...]) -> str:
+    models = f", and the resolved model of {' and '.join(roles)}" if roles else ""
+    return f"Settings `{group}` of the domain that determine data{models}."
+
+
+def _describe_files(files: list[DocumentFile]) -> dict[str, Any]:
+    listed = "\n".join(f"| {code(file.path)} | {file.size:,} | `{file.content_hash[:12]}` |" for file in files[:50])
+    more = f"\n\n… and {len(files) - 50} more" if len(files) > 50 else ""
+    return {
+        "documents": len(files),
+        "bytes": sum(file.size for file in files),
+        "files": dg.MetadataValue.md(f"| file | bytes | SHA-256 |\n|---|---:|---|\n{listed}{more}"),
+    }
+
+
+def _last_version(instance: dg.DagsterInstance, observation: Observation) -> str | None:
+    filters = dg.AssetRecordsFilter(asset_key=observation.key, asset_partitions=[observation.domain])
+    records = instance.fetch_materializations(filters, limit=1).records
+    materialization = records[0].asset_materialization if records else None
+    return (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
+
+
+def _report(instance: dg.DagsterInstance, observation: Observation) -> None:
+    # staleness of an external asset is read from observations, automation and the partition bar from materializations;
+    # in this
+    # order a run that starts in between is told stale rather than fresh
+    for event in (dg.AssetObservation, dg.AssetMaterialization):
+        instance.report_runless_asset_event(
+            event(
+                observation.key,
+                partition=observation.domain,
+                metadata=observation.metadata,
+                tags={DATA_VERSION_TAG: observation.data_version},
+            )
+        )

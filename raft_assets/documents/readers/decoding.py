@@ -1,0 +1,96 @@
+"""Bytes to text: what the file declares, else UTF-8, else what can be told with some certainty, else a refusal."""
+
+import codecs
+import re
+
+from charset_normalizer import from_bytes
+
+from raft_assets.documents.readers.content import UnreadableError
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# what Western European text in Windows-1252 is made of beside ASCII; other code pages decode to other characters too
+_WESTERN = frozenset(
+    "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüŒœÿ‘’“”„‚–—…•€£¢¥§µ×÷°©®™·«»´\u00a0¿¡ºª½¼²±"
+)
+_WESTERN_SHARE = (
+    0.4  # of the letters at most: short French may have a quarter, Cyrillic read as Windows-1252 has nearly all
+)
+_MISREAD = re.compile(r"[^\W\d_][¿¡]")  # no Western word has these inside; Polish read as Windows-1252 has
+_TELLING_BYTES = 30  # beyond ASCII; fewer don't tell one code page from another, and a wrong guess would show nowhere
+_MULTIBYTE_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_PROBED_BYTES = 200_000  # as much as settles the code page of a text
+_CODE_PAGES = [
+    "cp1250",
+    "cp1251",
+    "cp1253",
+    "cp1254",
+    "koi8_r",
+    "shift_jis",
+    "euc_jp",
+    "gb18030",
+    "big5",
+    "euc_kr",
+]
+_REMEDY = "save the file as UTF-8"
+
+
+def decode(data: bytes, declared: str = "") -> str:
+    """The text of `data`. `declared` is an encoding that the content names (HTML). Raises UnreadableError(encoding)."""
+    for mark, encoding in _BOMS:
+        if data.startswith(mark):
+            return _strictly(data, encoding)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if len(_MULTIBYTE_UTF8.findall(data)) > 2 * data.decode("utf-8", "replace").count("\ufffd"):
+            raise UnreadableError(
+                "encoding",
+                f"The file is UTF-8 that is damaged at byte {error.start}; mend it there, or {_REMEDY}.",
+            ) from error
+    if declared and _is_known(declared):
+        return _strictly(data, declared)
+    return _western(data) or _other_code_page(data)
+
+
+def _strictly(data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise UnreadableError("encoding", f"The file says that it is {encoding} and is not; {_REMEDY}.") from error
+
+
+def _is_known(encoding: str) -> bool:
+    try:
+        return bool(codecs.lookup(encoding)._is_text_encoding)
+    except (LookupError, ValueError):
+        return False
+
+
+def _western(data: bytes) -> str:
+    """The text where it is plausibly Windows-1252, else nothing."""
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError:
+        return ""
+    beyond = [character for character in text if character > "\x7f"]
+    letters = sum(character.isalpha() for character in text)
+    plausible = _WESTERN.issuperset(beyond) and len(beyond) <= _WESTERN_SHARE * letters and not _MISREAD.search(text)
+    return text if plausible else ""
+
+
+def _other_code_page(data: bytes) -> str:
+    telling = len(data) - len(data.translate(None, bytes(range(0x80, 0x100))))
+    best = (
+        None
+        if telling < _TELLING_BYTES
+        else from_bytes(data[:_PROBED_BYTES], cp_isolation=_CODE_PAGES, enable_fallback=False).best()
+    )
+    if best is None:
+        raise UnreadableError("encoding", f"The encoding of the file can't be told; {_REMEDY}.")
+    return _strictly(data, best.encoding)

@@ -1,0 +1,525 @@
+"""PDF: lines with their geometry become paragraphs and headings in reading order, without running headers."""
+
+import ctypes
+import itertools
+import re
+import statistics
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+
+from raft_assets.documents.readers.cleaning import clean, one_line
+from raft_assets.documents.readers.content import Content, Section, UnreadableError, headings
+
+_PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
+
+# all geometry is in points, y upwards; "size" is the height of a font's box, about 1.2 times its nominal size
+MARGIN = 0.12  # share of the page at top and bottom where running headers, footers and page numbers stand
+SAME_PLACE = 6.0  # points that a running header may move between pages
+REPEATED_ON = 3  # pages that a line must repeat on to be furniture; both pages of a short document are enough
+HEADING_SIZE = 1.15  # times the body's size
+HEADING_CHARACTERS, BOLD_HEADING_CHARACTERS = 160, 80
+BOLD_WEIGHT = 600
+GUTTER = 0.8  # least width of the white between two columns, in sizes
+PARAGRAPH_GAP = 0.35  # more white than usual between two lines of one paragraph, in sizes
+INDENT = 0.8  # of a paragraph's first line, in sizes
+SMALL_SIZE = 0.85  # of the body's size; captions and cells of tables are smaller
+CAPTION_CHARACTERS = 250
+LEAST_CELLS = 4  # short blocks that follow one another; fewer are captions or headings
+REGULAR, LEAST_ROW_WORDS = 0.7, 3  # share of a table's rows that are alike, and words of a row
+ASIDE_CHARACTERS = 60  # captions and cells of tables are shorter, paragraphs seldom
+LONGEST_CARRIED = 600  # characters of a sentence that are carried back over a page break
+
+_PAGE_NUMBER = re.compile(
+    r"\W*(?:(?:page|seite|p\.?)\s*)?(?:#+|[ivxlc]{1,6})(?:\s*(?:/|of|von|-)\s*#+)?\W*",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"[•◦▪‣●○■□–*\uf0b7]\s+|[oO-]\s+(?=\S)")
+_LIST_GAP = re.compile(r"(?<=\n)(- [^\n]*\n)\n(?=- )")
+_NUMBERED = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s+\S")
+_HYPHENATED = re.compile(r"([^\W\d_]+|\d+)[-\u2010\u00ad\x02]$")
+# words that keep the hyphen behind them
+_COMPOUNDING = frozenset(
+    {"all", "cross", "ex", "full", "half", "high", "large", "long", "low", "mid", "non", "one", "self"}
+)
+_COMPOUNDING |= {"short", "single", "small", "three", "two", "well"}
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_SENTENCE_END = re.compile(r"[.!?:][\"”’')\]]*(?:\[\d+\])*$")
+_FIRST_SENTENCE = re.compile(r".*?[.!?][\"”’')\]]*(?:\[\d+\])*(?=\s|$)", re.DOTALL)
+_SHOWN_LINK = re.compile(r"\s?\(\s?h\s?ttps?://[^()]{1,400}\)|(?<!\S)https?://\S+$")  # browsers print a link's target
+_REFERENCES = re.compile(
+    r"(?:\d+\.?\s+)?(?:references|bibliography|notes|citations|works cited|footnotes|external links|further reading"
+    r"|see also)",
+    re.IGNORECASE,
+)
+_JUNK_TITLE = re.compile(
+    r"untitled|microsoft \w+ - |.*\.(?:docx?|pdf|indd|tex|pptx?)$|\(?anonymous\)?$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text as it is seen. Its text keeps a hyphen at its end."""
+
+    text: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+    size: float
+    bold: bool
+
+    @property
+    def middle(self) -> float:
+        return (self.bottom + self.top) / 2
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines of one paragraph or heading."""
+
+    lines: tuple[Line, ...]
+
+    @cached_property
+    def left(self) -> float:
+        return min(line.left for line in self.lines)
+
+    @cached_property
+    def right(self) -> float:
+        return max(line.right for line in self.lines)
+
+    @cached_property
+    def bottom(self) -> float:
+        return min(line.bottom for line in self.lines)
+
+    @cached_property
+    def top(self) -> float:
+        return max(line.top for line in self.lines)
+
+    @cached_property
+    def size(self) -> float:
+        return statistics.median(line.size for line in self.lines)
+
+
+@dataclass(frozen=True)
+class PageLines:
+    """The lines of a page in the order in which the file draws them."""
+
+    number: int
+    height: float
+    lines: tuple[Line, ...]
+
+
+def read_pdf(data: bytes) -> Content:
+    """A section per page that has text. Raises UnreadableError (encrypted, corrupt, no_text)."""
+    with _PDFIUM, closing(_open(data)) as document:
+        metadata_title = one_line(document.get_metadata_value("Title"))
+        pages = [_page_lines(document, index) for index in range(len(document))]
+    if not any(line.text for page in pages for line in page.lines):
+        detail = (
+            f"The PDF has {len(pages)} pages and no text, so it is probably scanned; put its text through OCR here."
+        )
+        raise UnreadableError("no_text", detail)
+    pages = _without_furniture(pages)
+    style = _Style.of(pages)
+    paragraphs = [list(style.texts_of(_in_reading_order(style.blocks(page.lines), style.body_size))) for page in pages]
+    paragraphs = _without_references(paragraphs)
+    _mend_page_breaks(paragraphs, style)
+    first_heading = next((text for page in paragraphs for text in page if text.startswith("## ")), "").removeprefix(
+        "## "
+    )
+    title = "" if _JUNK_TITLE.match(metadata_title) else metadata_title
+    return Content("pdf", title or first_heading, tuple(_sections(pages, paragraphs)))
+
+
+def _open(data: bytes) -> pypdfium2.PdfDocument:
+    try:
+        return pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == pdfium.FPDF_ERR_PASSWORD:
+            raise UnreadableError("encrypted", "The PDF is protected by a password; save it without one.") from error
+        raise UnreadableError("corrupt", "The file is not a whole PDF; export or download it again.") from error
+
+
+# ---- lines ----
+
+
+def _page_lines(document: pypdfium2.PdfDocument, index: int) -> PageLines:
+    try:
+        with (
+            closing(document[index]) as page,
+            closing(page.get_textpage()) as text_page,
+        ):
+            return PageLines(
+                index + 1,
+                page.get_height(),
+                tuple(_joined_on_one_line(_drawn_lines(text_page))),
+            )
+    except pypdfium2.PdfiumError as error:
+        raise UnreadableError(
+            "corrupt",
+            f"Page {index + 1} of the PDF can't be read; export or download it again.",
+        ) from error
+
+
+def _drawn_lines(text_page: pypdfium2.PdfTextPage) -> Iterator[Line]:
+    """Lines as PDFium has them: it breaks before superscripts, and marks a hyphen at a line's end by U+0002 only."""
+    raw, run = text_page.raw, list[int]()
+    for index in range(text_page.count_chars()):
+        code = pdfium.FPDFText_GetUnicode(raw, index)
+        if code not in (0x0A, 0x0D):
+            run.append(index)
+        if code in (0x02, 0x0A, 0x0D):
+            yield from _line(raw, run)
+            run = []
+    yield from _line(raw, run)
+
+
+def _line(raw: pdfium.FPDF_TEXTPAGE, indices: Sequence[int]) -> Iterator[Line]:
+    text = "".join(chr(pdfium.FPDFText_GetUnicode(raw, index)) for index in indices)
+    visible = [
+        index for index, character in zip(indices, text, strict=True) if not character.isspace() and character > "\x1f"
+    ]
+    if not visible:
+        return
+    boxes = [_box(raw, index) for index in visible]
+    bottom, top = (statistics.median(values) for values in ([box.bottom for box in boxes], [box.top for box in boxes]))
+    hyphenated = text.rstrip("\r\n").endswith("\x02")
+    yield Line(
+        text=one_line(text) + ("\u00ad" if hyphenated else ""),
+        left=min(box.left for box in boxes),
+        bottom=bottom,
+        right=max(box.right for box in boxes),
+        top=top,
+        size=top - bottom,
+        bold=_is_bold(raw, visible[0]) and _is_bold(raw, visible[-1]),
+    )
+
+
+def _box(raw: pdfium.FPDF_TEXTPAGE, index: int) -> pdfium.FS_RECTF:
+    box = pdfium.FS_RECTF()
+    pdfium.FPDFText_GetLooseCharBox(raw, index, box)
+    return box
+
+
+def _is_bold(raw: pdfium.FPDF_TEXTPAGE, index: int) -> bool:
+    name, flags = ctypes.create_string_buffer(128), ctypes.c_int()
+    pdfium.FPDFText_GetFontInfo(raw, index, name, len(name), flags)
+    return b"bold" in name.value.lower() or pdfium.FPDFText_GetFontWeight(raw, index) >= BOLD_WEIGHT
+
+
+def _joined_on_one_line(lines: Iterable[Line]) -> Iterator[Line]:
+    """Superscripts and what follows them rejoin the line that they stand on."""
+    previous: Line | None = None
+    for line in lines:
+        if previous and _continues(previous, line):
+            space = "" if line.left - previous.right < 0.12 * previous.size else " "
+            larger = max(previous, line, key=lambda part: part.size)
+            previous = replace(
+                larger,
+                text=previous.text + space + line.text,
+                left=previous.left,
+                right=line.right,
+                bold=previous.bold and line.bold,
+            )
+            continue
+        if previous:
+            yield previous
+        previous = line
+    if previous:
+        yield previous
+
+
+def _continues(previous: Line, line: Line) -> bool:
+    overlap = min(previous.top, line.top) - max(previous.bottom, line.bottom)
+    gap = line.left - previous.right
+    return overlap > 0.5 * min(previous.size, line.size) and -1.0 < gap < previous.size
+
+
+# ---- furniture ----
+
+
+def _without_furniture(pages: Sequence[PageLines]) -> list[PageLines]:
+    """Pages without page numbers and running lines: the same words but for numbers, in one place, on several pages."""
+    places: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for page in pages:
+        for line in page.lines:
+            if _in_margin(line, page):
+                places[_masked(line)].append((page.number, line.middle))
+    needed = max(2, min(REPEATED_ON, len(pages)))
+    return [
+        replace(
+            page,
+            lines=tuple(
+                line
+                for line in page.lines
+                if not (_in_margin(line, page) and _is_furniture(line, places[_masked(line)], needed))
+            ),
+        )
+        for page in pages
+    ]
+
+
+def _is_furniture(line: Line, places: Sequence[tuple[int, float]], needed: int) -> bool:
+    pages_with_it = {number for number, middle in places if abs(middle - line.middle) <= SAME_PLACE}
+    return len(pages_with_it) >= needed or bool(_PAGE_NUMBER.fullmatch(_masked(line)))
+
+
+def _in_margin(line: Line, page: PageLines) -> bool:
+    return not MARGIN * page.height < line.middle < (1 - MARGIN) * page.height
+
+
+def _masked(line: Line) -> str:
+    return re.sub(r"\d+", "#", line.text.casefold())
+
+
+# ---- paragraphs ----
+
+
+@dataclass(frozen=True)
+class _Style:
+    """What is usual in the document: size and edges of its body, the white between two lines, its words."""
+
+    body_size: float
+    left: float
+    right: float
+    line_gap: float
+    words: Counter[str]
+
+    @classmethod
+    def of(cls, pages: Sequence[PageLines]) -> "_Style":
+        lines = [line for page in pages for line in page.lines]
+        sizes: Counter[float] = Counter()
+        for line in lines:
+            sizes[round(2 * line.size) / 2] += len(line.text)
+        body_size = sizes.most_common(1)[0][0] if sizes else 1.0
+        gaps = [
+            upper.bottom - lower.top
+            for page in pages
+            for upper, lower in zip(page.lines, page.lines[1:], strict=False)
+            if abs(upper.left - lower.left) < body_size and abs(upper.bottom - lower.top) < body_size
+        ]
+        words = Counter(word.casefold() for line in lines for word in _WORD.findall(line.text))
+        body = [line for line in lines if abs(line.size - body_size) < 0.1 * body_size] or lines
+        left = Counter(round(line.left) for line in body).most_common(1)[0][0] if body else 0
+        right = sorted(line.right for line in body)[int(0.95 * (len(body) - 1))] if body else 0.0
+        return cls(body_size or 1.0, left, right, statistics.median(gaps) if gaps else 0.0, words)
+
+    def blocks(self, lines: Sequence[Line]) -> list[Block]:
+        """Consecutive lines that belong to one paragraph, list item or heading."""
+        grouped: list[list[Line]] = []
+        for line in lines:
+            if grouped and self._belongs(line, grouped[-1]):
+                grouped[-1].append(line)
+            else:
+                grouped.append([line])
+        return [Block(tuple(group)) for group in grouped]
+
+    def _belongs(self, line: Line, block: Sequence[Line]) -> bool:
+        previous = block[-1]
+        gap = previous.bottom - line.top
+        if abs(line.size - previous.size) > 0.12 * self.body_size or (
+            line.bold != previous.bold and (line.bold or len(block) == 1)
+        ):
+            return False
+        if gap > self.line_gap + PARAGRAPH_GAP * self.body_size or gap < -0.5 * self.body_size:
+            return False
+        if line.left > max(one.right for one in block) or line.right < min(one.left for one in block):
+            return False
+        if _BULLET.match(line.text) or (_NUMBERED.match(line.text) and _SENTENCE_END.search(previous.text)):
+            return False
+        if self._begins_item(line, previous):
+            return False
+        indented = INDENT * self.body_size < line.left - previous.left < 4 * self.body_size and len(block) > 1
+        return not (indented and _SENTENCE_END.search(previous.text))
+
+    def _begins_item(self, line: Line, previous: Line) -> bool:
+        """Whether an indented line begins an item of its own, whose bullet is drawn and no character.
+
+        It does where the line before it ended although the first word would have fitted.
+        """
+        first = line.text.split(" ", 1)[0]
+        is_indented = line.left - self.left > INDENT * self.body_size and abs(line.left - previous.left) < 1.0
+        if not is_indented or not (first[0].isupper() or first[0].isdigit()):
+            return False
+        width = (line.right - line.left) * (len(first) + 1) / len(line.text)
+        return previous.right + width < self.right - self.body_size
+
+    def texts_of(self, blocks: Sequence[Block]) -> Iterator[str]:
+        """The blocks as paragraphs, headings, lists and tables; captions, and tables that fell apart, not at all."""
+        for is_short, run in itertools.groupby(blocks, self._is_short):
+            members = list(run)
+            if not is_short:
+                yield from map(self.text_of, members)
+            elif len(members) < LEAST_CELLS:
+                yield from (self.text_of(block) for block in members if not self._is_small(block))
+            elif max(block.left for block in members) - min(block.left for block in members) < self.body_size / 2:
+                yield "\n".join(f"- {_BULLET.sub('', self.text_of(block), count=1)}" for block in members)
+            elif table := self._table(members):
+                yield table
+
+    def _table(self, cells: Sequence[Block]) -> str:
+        """Rows whose cells stand beside one another; nothing where most of them have other numbers of cells."""
+        rows = [[self.text_of(cell) for cell in row] for row in _rows(cells)]
+        counts = Counter(map(len, rows))
+        columns, usual = counts.most_common(1)[0]
+        words = sum(len(cell.split()) for row in rows for cell in row)
+        is_whole = (
+            usual >= REGULAR * len(rows) and words >= LEAST_ROW_WORDS * len(rows) and (columns > 1 or len(rows) > 2)
+        )
+        return "\n".join(map(" | ".join, rows)) if is_whole else ""
+
+    def _is_short(self, block: Block) -> bool:
+        """Whether the block is a caption, an item or a cell rather than text, which has sentences."""
+        length = sum(len(line.text) for line in block.lines)
+        ends = bool(_SENTENCE_END.search(block.lines[-1].text))
+        if self._is_small(block):
+            return length <= (ASIDE_CHARACTERS if ends else CAPTION_CHARACTERS)
+        text = block.lines[0].text
+        return length < ASIDE_CHARACTERS and not ends and not _BULLET.match(text) and not self._is_heading(block, text)
+
+    def _is_small(self, block: Block) -> bool:
+        return block.size < SMALL_SIZE * self.body_size
+
+    def text_of(self, block: Block) -> str:
+        """The block as Markdown: `## Heading`, `- item` or a paragraph on one line."""
+        text = block.lines[0].text
+        for line in block.lines[1:]:
+            text = self.joined(text, line.text)
+        text = _SHOWN_LINK.sub("", _end_of_line(text))
+        if self._is_heading(block, text):
+            return f"## {text}"
+        return _BULLET.sub("- ", text, count=1) if _BULLET.match(text) else text
+
+    def joined(self, text: str, continuation: str) -> str:
+        """Two lines as one: a hyphen goes where it only divided a word, and stays in what looks like a compound."""
+        broken = _HYPHENATED.search(text)
+        if not broken or not continuation[:1].isalnum():
+            return f"{_end_of_line(text)} {continuation}"
+        head, tail = broken[1].casefold(), _WORD.match(continuation)
+        divided = continuation[0].islower() and tail and not self._is_compound(head, tail[0].split("-")[0].casefold())
+        return text[: broken.end(1)] + ("" if divided else "-") + continuation
+
+    def _is_compound(self, head: str, tail: str) -> bool:
+        if self.words[head + tail]:
+            return False
+        return (
+            head in _COMPOUNDING
+            or bool(self.words[f"{head}-{tail}"])
+            or (self.words[head] > 1 and self.words[tail] > 1)
+        )
+
+    def _is_heading(self, block: Block, text: str) -> bool:
+        if len(block.lines) > 3 or not any(character.isalpha() for character in text) or _BULLET.match(text):
+            return False
+        size = block.size
+        if size >= HEADING_SIZE * self.body_size:
+            return len(text) <= HEADING_CHARACTERS
+        bold = all(line.bold for line in block.lines) and size > 0.95 * self.body_size
+        return bold and len(text) <= BOLD_HEADING_CHARACTERS and not text.endswith((".", ",", ";", ":"))
+
+
+def _rows(blocks: Iterable[Block]) -> list[list[Block]]:
+    """Blocks that stand beside one another, from left to right, from top to bottom."""
+    rows = _cut(blocks, lambda block: (-block.top, -block.bottom), 0.0)
+    return [sorted(row, key=lambda block: block.left) for row in rows]
+
+
+def _without_references(pages: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The pages without reference lists and lists of links, which end at the next heading of another kind."""
+    kept: list[list[str]] = []
+    is_listing = False
+    for page in pages:
+        kept.append([])
+        for text in page:
+            if text.startswith("## "):
+                is_listing = bool(_REFERENCES.fullmatch(text[3:].strip(" :")))
+            if not is_listing:
+                kept[-1].append(text)
+    return kept
+
+
+def _end_of_line(text: str) -> str:
+    return text[:-1] + "-" if text.endswith("\u00ad") else text
+
+
+def _in_reading_order(blocks: list[Block], size: float) -> list[Block]:
+    """Columns from left to right, each from top to bottom: the files' own order puts headings or captions anywhere."""
+    ordered: list[Block] = []
+    while len(blocks) > 1:
+        columns = _cut(blocks, lambda block: (block.left, block.right), GUTTER * size)
+        if len(columns) > 1:
+            return ordered + [block for column in columns for block in _in_reading_order(column, size)]
+        bands = _cut(blocks, lambda block: (-block.top, -block.bottom), -0.3 * size)
+        if len(bands) == 1:
+            break
+        top = bands[0]
+        ordered += _in_reading_order(top, size) if len(top) > 1 else top
+        blocks = [block for band in bands[1:] for block in band]
+    return ordered + blocks
+
+
+def _cut(
+    blocks: Iterable[Block],
+    extent: Callable[[Block], tuple[float, float]],
+    least: float,
+) -> list[list[Block]]:
+    """Groups of blocks with at least so much white between them along one axis, in the order of the axis."""
+    groups: list[list[Block]] = []
+    reached = 0.0
+    for block in sorted(blocks, key=lambda block: extent(block)[0]):
+        start, end = extent(block)
+        if groups and start - reached < least:
+            groups[-1].append(block)
+            reached = max(reached, end)
+        else:
+            groups.append([block])
+            reached = end
+    return groups
+
+
+def _mend_page_breaks(pages: list[list[str]], style: _Style) -> None:
+    """The end of a sentence that runs over a page break goes back to the page on which it began."""
+    for page, following in pairwise(page for page in pages if page):
+        broken = _last_of_body(page)
+        first = next((index for index, text in enumerate(following) if not _is_aside(text)), None)
+        if broken is None or first is None or not following[first][0].islower():
+            continue
+        end = _FIRST_SENTENCE.match(following[first])
+        if end is None or end.end() > LONGEST_CARRIED:
+            continue
+        page[broken] = style.joined(page[broken], end[0])
+        following[first] = following[first][end.end() :].strip()
+        if not following[first]:
+            following.pop(first)
+
+
+def _last_of_body(page: Sequence[str]) -> int | None:
+    """The last paragraph of a page, if it ends within a sentence."""
+    last = next((index for index in reversed(range(len(page))) if not _is_aside(page[index])), None)
+    return None if last is None or _SENTENCE_END.search(page[last]) else last
+
+
+def _is_aside(text: str) -> bool:
+    """Whether the text is rather a heading, caption or cell than a paragraph."""
+    return text.startswith("## ") or (len(text) < ASIDE_CHARACTERS and not _SENTENCE_END.search(text))
+
+
+def _sections(pages: Sequence[PageLines], paragraphs: Sequence[Sequence[str]]) -> Iterator[Section]:
+    """Pages with text; a page without a heading at its top stands under the last one before."""
+    heading = ""
+    for page, texts in zip(pages, paragraphs, strict=True):
+        text = _LIST_GAP.sub(r"\1", clean("\n\n".join(texts))).strip()
+        if not text:
+            continue
+        here = [words for _, words in headings(text)]
+        yield Section(page.number, here[0] if here and text.startswith("#") else heading, text)
+        heading = here[-1] if here else heading

@@ -1,0 +1,111 @@
+"""Which reader a file needs: its content where that is unmistakable, else its extension."""
+
+import re
+from pathlib import PurePosixPath
+
+from raft_assets.documents.readers.content import Kind, UnreadableError
+from raft_assets.documents.readers.office import is_docx
+
+KIND_OF_SUFFIX: dict[str, Kind] = {
+    ".pdf": "pdf",
+    ".docx": "docx",
+    ".md": "md",
+    ".markdown": "md",
+    ".txt": "txt",
+    ".text": "txt",
+    ".rst": "txt",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+READABLE = "PDF, Word (.docx), Markdown, text, HTML, JSON or JSON Lines"
+_HEAD = 4096  # bytes that are looked at
+_OFFICE_SUFFIXES = frozenset(
+    {
+        ".doc",
+        ".odt",
+        ".rtf",
+        ".pptx",
+        ".ppt",
+        ".odp",
+        ".xlsx",
+        ".xls",
+        ".ods",
+        ".epub",
+        ".pages",
+    }
+)
+_BINARY_STARTS = (
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"\x1f\x8b",
+    b"\x7fELF",
+    b"MZ\x90",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"7z\xbc\xaf",
+    b"Rar!",
+    b"SQLite format",
+    b"PAR1",
+)
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # what Office wraps a document with a password into
+_ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf"
+_HTML = re.compile(
+    rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_CONTROL_BYTES = bytes(code for code in range(32) if code not in b"\t\n\r\f\x0b\x1b")
+
+
+def kind_of(path: str, data: bytes) -> Kind:
+    """The reader for a file. Raises UnreadableError (empty, binary, unsupported)."""
+    suffix, head = PurePosixPath(path).suffix.casefold(), data[:_HEAD]
+    if not data.strip():
+        raise UnreadableError("empty", "The file is empty; put text into it or delete it.")
+    if b"%PDF-" in head[:1024]:
+        return "pdf"
+    if head.startswith(_ZIP) and is_docx(data):
+        return "docx"
+    _refuse_office(suffix, head, data)
+    _refuse_binary(head)
+    if _HTML.match(head.removeprefix(b"\xef\xbb\xbf")):
+        return "html"
+    kind = KIND_OF_SUFFIX.get(suffix)
+    if kind in ("pdf", "docx"):
+        raise UnreadableError("corrupt", f"The file is named {suffix} and is none; export it again.")
+    return kind or _kind_of_unknown(suffix)
+
+
+def _kind_of_unknown(suffix: str) -> Kind:
+    if suffix:
+        raise UnreadableError(
+            "unsupported",
+            f"Files that end in {suffix} are not read; save the file as {READABLE}, or move it out of the domain.",
+        )
+    return "txt"  # README, LICENSE
+
+
+def _refuse_office(suffix: str, head: bytes, data: bytes) -> None:
+    if head.startswith(_OLE) and _ENCRYPTED in data:
+        raise UnreadableError("encrypted", "The document has a password; save it without one.")
+    if head.startswith(_ZIP) and suffix == ".docx":
+        raise UnreadableError("corrupt", "The file is named .docx and holds no Word document; export it again.")
+    office = head.startswith((_ZIP, _OLE)) and suffix in _OFFICE_SUFFIXES
+    if office or head.startswith((_RTF, _OLE)):
+        raise UnreadableError("unsupported", f"Such office files are not read; save the file as {READABLE}.")
+
+
+def _refuse_binary(head: bytes) -> None:
+    if head.startswith(_UTF16_MARKS):
+        return
+    controls = len(head) - len(head.translate(None, _CONTROL_BYTES))
+    if b"\0" in head or head.startswith((_ZIP, *_BINARY_STARTS)) or controls > len(head) // 20:
+        raise UnreadableError(
+            "binary",
+            f"The file is not text; move it out of the domain, or save what it says as {READABLE}.",
+        )

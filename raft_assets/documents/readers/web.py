@@ -1,0 +1,163 @@
+"""HTML: the main content as text with Markdown's marks for headings, list items, tables and code."""
+
+import re
+from dataclasses import dataclass, field
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from raft_assets.documents.readers.cleaning import clean, one_line
+from raft_assets.documents.readers.content import Content, sections_of
+from raft_assets.documents.readers.decoding import decode
+
+_DECLARED = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
+_WHITE_SPACE = re.compile(r"\s+")
+_MAIN = ("main", "[role=main]", "article")  # the first that there is exactly one of
+_ALWAYS_FURNITURE = (
+    "nav, footer, aside, script, style, noscript, template, form, button, select, svg, iframe, object, [hidden],"
+    " [aria-hidden=true]"
+)
+_PAGE_FURNITURE = "header, [role=banner]"  # inside main content a header holds the title
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_LISTS = frozenset({"ul", "ol", "menu"})
+_CELLS = frozenset({"td", "th"})
+_BLOCKS = frozenset(
+    [
+        "address",
+        "article",
+        "blockquote",
+        "body",
+        "caption",
+        "center",
+        "dd",
+        "details",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "header",
+        "hgroup",
+        "hr",
+        "li",
+        "main",
+        "p",
+        "pre",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+        "thead",
+        "tr",
+    ]
+) | {*_HEADINGS, *_LISTS}
+
+
+def read_html(data: bytes) -> Content:
+    """The title is the first heading, else the page's <title>. No recursion: pages nest as deep as they like."""
+    declared = _DECLARED.search(data[:4096])
+    tree = LexborHTMLParser(decode(data, declared[1].decode("ascii", "replace") if declared else ""))
+    page_title = tree.css_first("title")
+    title = one_line(page_title.text()) if page_title else ""
+    for node in tree.css(_ALWAYS_FURNITURE):
+        node.decompose()
+    sections = sections_of(clean(_Rendering().of(_main_content(tree))))
+    first_heading = next((section.heading for section in sections if section.heading), "")
+    return Content("html", first_heading or title, sections)
+
+
+def _main_content(tree: LexborHTMLParser) -> LexborNode | None:
+    for selector in _MAIN:
+        found = tree.css(selector)
+        if len(found) == 1 and found[0].text(strip=True):
+            return found[0]
+    for node in tree.css(_PAGE_FURNITURE):
+        node.decompose()
+    return tree.body
+
+
+@dataclass
+class _Rendering:
+    """Text of a tree, block by block, in one walk."""
+
+    written: list[str] = field(default_factory=list)
+    separator: str = ""  # what comes before the next block
+    marker: str = ""  # what the next block begins with
+    inline: list[str] = field(default_factory=list)  # of the block that the walk stands in
+    row: list[str] = field(default_factory=list)
+    cell: list[str] = field(default_factory=list)
+    lists: int = 0  # how many lists, table cells and <pre> the walk stands in
+    cells: int = 0
+    verbatim: int = 0
+
+    def of(self, root: LexborNode | None) -> str:
+        """The text below `root`."""
+        pending: list[tuple[LexborNode, bool]] = [(root, True)] if root else []
+        while pending:
+            node, entering = pending.pop()
+            tag = str(node.tag)
+            if not entering:
+                self._leave(tag)
+            elif node.is_text_node:
+                text = node.text_content or ""
+                self.inline.append(text if self.verbatim else _WHITE_SPACE.sub(" ", text))
+            elif node.is_element_node:
+                self._enter(tag)
+                pending.append((node, False))
+                pending.extend((child, True) for child in reversed(list(node.iter(include_text=True))))
+        self._flush()
+        return "".join(self.written)
+
+    def _enter(self, tag: str) -> None:
+        if tag == "br":
+            self.inline.append("\n")
+        if tag not in _BLOCKS:
+            return
+        self._flush()
+        if tag in _HEADINGS:
+            self.marker = "#" * _HEADINGS[tag] + " "
+        elif tag == "li":
+            self.marker = "- "
+        self._count(tag, 1)
+
+    def _leave(self, tag: str) -> None:
+        if tag not in _BLOCKS:
+            return
+        self._flush()
+        self._count(tag, -1)
+        if tag in _HEADINGS or tag == "li":
+            self.marker = ""
+        if tag in _CELLS and not self.cells:
+            self.row.append(" ".join(self.cell))
+            self.cell = []
+        elif tag == "tr" and not self.cells and any(self.row):
+            self._write(" | ".join(self.row), then="\n")
+            self.row = []
+        elif tag == "table" or (tag in _LISTS and not self.lists):
+            self.separator = "\n\n"
+
+    def _count(self, tag: str, step: int) -> None:
+        self.lists += step * (tag in _LISTS)
+        self.cells += step * (tag in _CELLS)
+        self.verbatim += step * (tag == "pre")
+
+    def _flush(self) -> None:
+        text, self.inline = "".join(self.inline), []
+        if not text.strip():
+            return
+        lines = [line for line in map(one_line, text.split("\n")) if line]
+        if self.cells:
+            self.cell.append(" ".join(lines))
+        elif self.verbatim:
+            self._write(f"```\n{text.strip(chr(10))}\n```", then="\n\n")
+        else:
+            words = ("\n" if self.marker in {"", "- "} else " ").join(lines)
+            self._write(self.marker + words, then="\n" if self.lists else "\n\n")
+            self.marker = ""
+
+    def _write(self, text: str, then: str) -> None:
+        self.written.append(self.separator + text)
+        self.separator = then

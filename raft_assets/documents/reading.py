@@ -1,0 +1,217 @@
+"""A file becomes a document with its pages, or a row that says why not. How each format is read stands in `readers`.
+
+`document_text` is the pages' texts joined by a blank line, and every span in the lineage refers to it.
+"""
+
+import hashlib
+import itertools
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from raft_assets.core.atomic import write_text
+from raft_assets.core.identity import doc_id, short
+from raft_assets.core.tables import QuarantinedFile, SourceDocument
+from raft_assets.documents.readers.content import Content, Kind, Section, UnreadableError
+from raft_assets.documents.readers.decoding import decode
+from raft_assets.documents.readers.entries import read_json, read_json_lines
+from raft_assets.documents.readers.office import read_docx
+from raft_assets.documents.readers.pdf import read_pdf
+from raft_assets.documents.readers.prose import read_prose
+from raft_assets.documents.readers.sniffing import KIND_OF_SUFFIX, kind_of
+from raft_assets.documents.readers.web import read_html
+from raft_assets.settings.domains import DocumentFile
+
+READING_VERSION = "4"  # changes whenever any reader returns something else for the same bytes
+PAGE_SEPARATOR = "\n\n"
+DEFAULT_MAX_MB = 50
+
+log = logging.getLogger(__name__)
+_HAS_WORD = re.compile(r"[^\W_]")
+
+_READERS: dict[Kind, Callable[[bytes], Content]] = {
+    "pdf": read_pdf,
+    "docx": read_docx,
+    "html": read_html,
+    "md": lambda data: read_prose(decode(data), "md"),
+    "txt": lambda data: read_prose(decode(data), "txt"),
+    "json": lambda data: read_json(decode(data)),
+    "jsonl": lambda data: read_json_lines(decode(data)),
+}
+
+
+@dataclass(frozen=True)
+class ReadDocument:
+    """A document as the rest of the lineage sees it: rows of `source_documents`, in order."""
+
+    pages: tuple[SourceDocument, ...]  # at least one; page.text == document_text[page.start:page.end]
+    document_text: str
+
+    @property
+    def doc_id(self) -> str:
+        return self.pages[0].doc_id
+
+    @property
+    def path(self) -> str:
+        return self.pages[0].path
+
+    @property
+    def kind(self) -> str:
+        return self.pages[0].kind
+
+    @property
+    def title(self) -> str:
+        return self.pages[0].title
+
+
+@dataclass(frozen=True)
+class ParseMemo:
+    """What files of the same bytes said when they were last read; a folder that anyone may delete at any time."""
+
+    folder: Path
+
+    def recall(self, file: DocumentFile) -> Content | UnreadableError | None:
+        """The stored result; nothing where there is none, or where it is broken."""
+        try:
+            stored = json.loads(self._entry(file).read_text("utf-8"))
+            if "reason" in stored:
+                return UnreadableError(stored["reason"], stored["detail"])
+            return Content(
+                stored["kind"],
+                stored["title"],
+                tuple(Section(**section) for section in stored["sections"]),
+            )
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def remember(self, file: DocumentFile, result: Content | UnreadableError) -> None:
+        """Stores what reading the file gave."""
+        stored = (
+            {"reason": result.reason, "detail": result.detail}
+            if isinstance(result, UnreadableError)
+            else asdict(result)
+        )
+        write_text(self._entry(file), json.dumps(stored, ensure_ascii=False))
+
+    def _entry(self, file: DocumentFile) -> Path:
+        # the extension counts too: it decides what text is taken for
+        return self.folder / f"{file.content_hash}-{READING_VERSION}-{short(_suffix(file))[:8]}.json"
+
+
+def read_documents(
+    files: Iterable[DocumentFile],
+    *,
+    memo: Path | None = None,
+    max_file_mb: int = DEFAULT_MAX_MB,
+) -> Iterator[ReadDocument | QuarantinedFile]:
+    """Every file in order, read or quarantined, one at a time in memory. With `memo`, only new bytes are parsed."""
+    seen: set[str] = set()
+    for file in files:
+        if file.path in seen:
+            yield _quarantined(
+                file,
+                UnreadableError(
+                    "same_name",
+                    "Another file has the same name in a different unicode spelling; rename one of them.",
+                ),
+            )
+            continue
+        seen.add(file.path)
+        yield read_document(file, memo=ParseMemo(memo) if memo else None, max_file_mb=max_file_mb)
+
+
+def read_document(
+    file: DocumentFile,
+    *,
+    memo: ParseMemo | None = None,
+    max_file_mb: int = DEFAULT_MAX_MB,
+) -> ReadDocument | QuarantinedFile:
+    """The document, or why it can't be read. Never raises for what a file holds."""
+    result = _too_large(file, max_file_mb) or (memo.recall(file) if memo else None)
+    if result is None:
+        result = _read(file)
+        if memo and not (isinstance(result, UnreadableError) and result.reason == "unreadable"):
+            memo.remember(file, result)
+    return _quarantined(file, result) if isinstance(result, UnreadableError) else _document(file, result)
+
+
+def documents_of(rows: Iterable[SourceDocument]) -> Iterator[ReadDocument]:
+    """Documents from rows of `source_documents`, in which the pages of one document stand together."""
+    for _, pages in itertools.groupby(rows, key=lambda row: row.doc_id):
+        together = tuple(pages)
+        yield ReadDocument(together, PAGE_SEPARATOR.join(page.text for page in together))
+
+
+def _read(file: DocumentFile) -> Content | UnreadableError:
+    try:
+        data = file.absolute.read_bytes()
+    except OSError as error:
+        return UnreadableError(
+            "unreadable",
+            f"The file can't be opened ({error.strerror}); check its permissions.",
+        )
+    if hashlib.sha256(data).hexdigest() != file.content_hash:
+        return UnreadableError("unreadable", "The file changed while it was being read; run again.")
+    try:
+        kind = kind_of(file.path, data)
+        content = _READERS[kind](data)
+    except UnreadableError as refusal:
+        return refusal
+    except Exception as error:  # one file must never stop the others, whatever a parser does
+        log.exception("reading %s failed", file.path)
+        return UnreadableError(
+            "corrupt",
+            f"Reading the file failed ({type(error).__name__}); open it and save it again.",
+        )
+    return (
+        content
+        if any(_HAS_WORD.search(section.text) for section in content.sections)
+        else UnreadableError("no_text", "The file holds no text; put text into it or delete it.")
+    )
+
+
+def _document(file: DocumentFile, content: Content) -> ReadDocument:
+    rows: list[SourceDocument] = []
+    start = 0
+    for section in content.sections:
+        end = start + len(section.text)
+        rows.append(
+            SourceDocument(
+                doc_id=doc_id(file.path),
+                path=file.path,
+                content_hash=file.content_hash,
+                kind=content.kind,
+                page=section.number,
+                title=content.title or PurePosixPath(file.path).stem,
+                heading=section.heading,
+                start=start,
+                end=end,
+                text=section.text,
+            )
+        )
+        start = end + len(PAGE_SEPARATOR)
+    return ReadDocument(tuple(rows), PAGE_SEPARATOR.join(section.text for section in content.sections))
+
+
+def _too_large(file: DocumentFile, max_file_mb: int) -> UnreadableError | None:
+    if file.size <= max_file_mb * 1_000_000:
+        return None
+    size = f"{file.size / 1e6:.0f} MB"
+    detail = f"The file has {size} and the limit is {max_file_mb} MB; split it, or raise documents.max_file_mb."
+    return UnreadableError("too_large", detail)
+
+
+def _quarantined(file: DocumentFile, refusal: UnreadableError) -> QuarantinedFile:
+    return QuarantinedFile(
+        path=file.path,
+        content_hash=file.content_hash,
+        reason=refusal.reason,
+        detail=refusal.detail,
+    )
+
+
+def _suffix(file: DocumentFile) -> str:
+    return KIND_OF_SUFFIX.get(PurePosixPath(file.path).suffix.casefold()) or PurePosixPath(file.path).suffix.casefold()

@@ -1,0 +1,125 @@
+"""Reading what a service sent: text and status of an answer, tokens, vectors.
+
+The same functions read an answer that just arrived and one from the store, which keeps the service's JSON as it was; so
+a better reader also mends what was paid before. Nothing here asks or stores.
+"""
+
+import base64
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from raft_assets.llm.requests import Status, Usage
+
+CONTENT_FILTER = "content_filter"  # as the code of an error and as the reason why an answer ends
+FLOAT32 = np.dtype("<f4")
+
+
+class MalformedResponseError(Exception):
+    """The service sent something that is not an answer of the OpenAI protocol."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An answer's text and what is to be known about it; `detail` is a sentence wherever `status` is not ok."""
+
+    text: str
+    status: Status
+    detail: str = ""
+
+
+def read_answer(payload: Mapping[str, Any]) -> Reading:
+    """Reads a chat or completion response, or the error of a content filter. Raises MalformedResponseError."""
+    error = _mapping(payload.get("error"))
+    if error.get("code") == CONTENT_FILTER:
+        return Reading(
+            "", "filtered", f"The service's content filter refused the request: {one_line(error.get('message'))}"
+        )
+    choices = payload.get("choices")
+    if not isinstance(choices, list):
+        raise MalformedResponseError("a response without choices")
+    if not choices or not isinstance(choices[0], Mapping):
+        return Reading("", "empty", "The service answered without a choice.")
+    return _read_choice(choices[0])
+
+
+def read_usage(payload: Mapping[str, Any]) -> Usage:
+    """Tokens of a response; what a service doesn't tell counts 0."""
+    usage = _mapping(payload.get("usage"))
+    prompt, completion = (_mapping(usage.get(f"{part}_tokens_details")) for part in ("prompt", "completion"))
+    return Usage(
+        input_tokens=_count(usage.get("prompt_tokens")),
+        cached_tokens=_count(prompt.get("cached_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+        reasoning_tokens=_count(completion.get("reasoning_tokens")),
+    )
+
+
+def read_vectors(payload: Mapping[str, Any], *, count: int) -> list[np.ndarray]:
+    """The float32 vectors of an embeddings response, in the order of the texts.
+
+    Raises MalformedResponseError if they are not `count` finite ones.
+    """
+    try:
+        entries = sorted(payload["data"], key=lambda entry: entry["index"])
+        vectors = [_vector(entry["embedding"]) for entry in entries]
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedResponseError("a response without readable vectors") from error
+    if [entry["index"] for entry in entries] != list(range(count)):
+        raise MalformedResponseError(f"{len(entries)} vectors for {count} texts")
+    if len({vector.shape for vector in vectors}) > 1 or not all(
+        vector.size and np.isfinite(vector).all() for vector in vectors
+    ):
+        raise MalformedResponseError("vectors that are empty, not finite or of several lengths")
+    return vectors
+
+
+def shared_out(usage: Usage, texts: Sequence[str]) -> list[Usage]:
+    """The tokens of one call for many texts, per text by its length; the sum is exactly the call's."""
+    ends = np.cumsum([len(text) + 1 for text in texts])
+    bounds = [0, *(int(end) * usage.input_tokens // int(ends[-1]) for end in ends)]
+    return [Usage(input_tokens=after - before) for before, after in itertools.pairwise(bounds)]
+
+
+def one_line(message: object, *, limit: int = 300) -> str:
+    """A service's message as part of a sentence of ours."""
+    text = " ".join(str(message or "no reason given").split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _read_choice(choice: Mapping[str, Any]) -> Reading:
+    message = _mapping(choice.get("message"))
+    text = _whole_characters(str(message.get("content") or choice.get("text") or ""))
+    finish = choice.get("finish_reason")
+    if finish == CONTENT_FILTER:
+        return Reading(text, "filtered", "The service's content filter cut the answer off.")
+    if message.get("refusal"):
+        return Reading(text, "filtered", f"The model declined: {one_line(message['refusal'])}")
+    if finish == "length":
+        return Reading(text, "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens.")
+    if not text.strip():
+        return Reading(text, "empty", "The model answered with nothing.")
+    return Reading(text, "ok")
+
+
+def _vector(embedding: Any) -> np.ndarray:
+    """base64 is asked for; some local services send numbers all the same."""
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding, validate=True), dtype=FLOAT32)
+    return np.asarray(embedding, dtype=FLOAT32)
+
+
+def _whole_characters(text: str) -> str:
+    """JSON may hold half a character (of an answer cut inside an emoji), which no file format downstream takes."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0

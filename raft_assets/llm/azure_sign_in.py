@@ -1,0 +1,89 @@
+"""Signing in to Azure without a key, as whoever runs this: `az login`, a managed identity, a service principal.
+
+`azure-identity` finds out which (`AZURE_TOKEN_CREDENTIALS` pins it); here it is given a bound, because a metadata
+address that is silent keeps it waiting for minutes.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from raft_assets.core.errors import EndpointError
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken
+
+T = TypeVar("T")
+
+AZURE_SCOPE = "https://cognitiveservices.azure.com/.default"
+SIGN_IN_S = 60.0
+INSTALL = "install raft-assets[azure]"
+
+
+class SignIn:
+    """A credential of Azure's libraries whose every failure is one sentence; tokens are kept and renewed by them.
+
+    `remedy` ends the sentence. Making one raises EndpointError where `azure-identity` is not installed.
+    """
+
+    def __init__(self, who: str, remedy: str) -> None:
+        self._who, self._remedy = who, remedy
+        try:
+            from azure.identity import DefaultAzureCredential
+        except ImportError as error:
+            raise EndpointError(f"{who} needs azure-identity: {INSTALL}, or {remedy}.") from error
+        self._credential = DefaultAzureCredential()
+
+    def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
+        """A valid token; raises EndpointError where signing in fails or takes longer than `SIGN_IN_S`."""
+        from azure.core.exceptions import ClientAuthenticationError
+
+        try:
+            return _within(SIGN_IN_S, lambda: self._credential.get_token(*scopes, **options))
+        except (ClientAuthenticationError, NotInTime) as error:
+            reason = str(error).splitlines()[0].rstrip(".") if str(error) else f"no answer in {SIGN_IN_S:.0f} s"
+        raise EndpointError(f"{self._who}, and signing in failed ({reason}): run `az login`, or {self._remedy}.")
+
+
+class AsyncSignIn:
+    """A sign-in for libraries that wait without blocking."""
+
+    def __init__(self, sign_in: SignIn) -> None:
+        self._sign_in = sign_in
+
+    async def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
+        """As `SignIn.get_token`."""
+        return await asyncio.to_thread(self._sign_in.get_token, *scopes, **options)
+
+    async def close(self) -> None:
+        """Nothing is open between two tokens."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+@cache
+def storage_sign_in() -> AsyncSignIn:
+    """The one of object storage; one for all, because file systems are kept by what opens them."""
+    return AsyncSignIn(SignIn("Azure Blob is used without a key", "set AZURE_STORAGE_CONNECTION_STRING"))
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """Raises TimeoutError; the work is then left behind, in a thread that doesn't keep the process from ending."""
+    result = Future[T]()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # whoever waits gets it
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="azure-sign-in", daemon=True).start()
+    return result.result(seconds)

@@ -1,0 +1,281 @@
+"""The Batch API of OpenAI and Azure OpenAI: many calls in a file, at half the price, answered within a day.
+
+What is not in the store is written into files and submitted; whoever asked ends without an answer (`BatchPendingError`)
+and asks again when the answers are there. A batch is remembered by the hash of what it asks before it is submitted, so
+it is found again after a crash or by another process, and never submitted twice. A line that failed or expired is asked
+live the next time.
+API: https://platform.openai.com/docs/guides/batch
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import openai
+from openai.types import Batch as RemoteBatch
+from pydantic import BaseModel, ConfigDict
+
+from raft_assets.core.atomic import write_text
+from raft_assets.core.errors import EndpointError, RaftError
+from raft_assets.core.identity import digest
+from raft_assets.core.locks import exclusive
+from raft_assets.llm.answers import MalformedResponseError, one_line, read_answer, read_usage
+from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.keys import BATCHED, cut_off_key
+from raft_assets.llm.requests import Origin, Request
+from raft_assets.llm.service_errors import Stop, scrubbed, understand
+from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.settings.endpoints import Endpoint, Role
+
+T = TypeVar("T")
+
+MOST_LINES, MOST_BYTES = 50_000, 100 << 20  # of a file: OpenAI takes 200 MB, Azure 200 MB, some regions 100
+URLS = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
+HASH_KEY = "raft_batch"  # in the batch's metadata
+LISTED_LATE_S = 20.0
+OVER = ("completed", "failed", "expired", "cancelled")
+
+
+class BatchPendingError(RaftError):
+    """The answers are still to come: nothing is wrong, and nobody waits."""
+
+
+class BatchRecord(BaseModel):
+    """What is remembered of a batch: the keys that it asks, and what became of it.
+
+    `batch` is empty from before the submission until the service has answered it. `lost` are keys without an answer.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    role: Role
+    service: str
+    model: str
+    kind: Literal["chat", "completion"]
+    keys: tuple[str, ...]
+    asset: str
+    domain: str
+    run: str
+    submitted: float
+    batch: str = ""
+    status: str = "submitted"
+    lost: tuple[str, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether answers are to come."""
+        return self.status not in OVER
+
+
+class BatchDesk:
+    """The batches of one model; `folder` is shared by every process of a project, and the store is theirs, too."""
+
+    def __init__(
+        self,
+        folder: Path,
+        endpoint: Endpoint,
+        model: str,
+        *,
+        client: openai.AsyncOpenAI,
+        store: CallStore,
+        capabilities: Capabilities,
+        origin: Origin,
+    ) -> None:
+        self._folder, self._endpoint, self._model = folder, endpoint, model
+        self._client, self._store = client.with_options(max_retries=3), store
+        self._capabilities, self._origin = capabilities, origin
+
+    async def collect(self) -> None:
+        """Brings what has arrived into the store. Raises EndpointError."""
+        with self._alone():
+            await self._collect_all()
+
+    async def settle(
+        self, asked: Mapping[str, Request], before_submission: Callable[[Collection[Request]], None]
+    ) -> None:
+        """Brings what has arrived into the store and submits what nobody asked yet.
+
+        `asked`: the requests that aren't stored, by key. `before_submission` may raise, before anything is sent.
+        Raises BatchPendingError while answers are to come, and EndpointError. Returns where the rest is to be asked
+        live: lines that a batch lost, and answers that it cut off, which are asked with more room.
+        """
+        with self._alone():
+            await self._collect_all()
+            records = self.records()
+            lost = {key for record in records for key in record.lost}
+            waiting = {key for record in records if record.is_open for key in record.keys}
+            stored = set(self._store.get(asked))
+            new = {key: one for key, one in asked.items() if key not in stored and key not in waiting | lost}
+            if new:
+                before_submission(new.values())
+            for kind in URLS:
+                for part in self._parts({key: one for key, one in new.items() if one.kind == kind}):
+                    records.append(await self._submit(kind, part))
+            pending = [one for one in records if one.is_open and not asked.keys().isdisjoint(one.keys)]
+        if pending:
+            count, names = sum(len(record.keys) for record in pending), ", ".join(one.batch for one in pending)
+            raise BatchPendingError(
+                f"{count:,} questions to {self._model} are in batches ({names}), answered within 24 hours at "
+                "a lower price. `raft run` again goes on with what has arrived, and so does the sensor collect_batches."
+            )
+
+    def _alone(self) -> AbstractContextManager[int]:
+        """Processes that ask the same model take turns: what one has submitted, the next one finds."""
+        return exclusive(self._folder / f"{digest(self._endpoint.service, self._model)[:16]}.lock")
+
+    async def _collect_all(self) -> None:
+        for record in self.records():
+            if record.is_open:
+                await self._collect(record)
+
+    def records(self) -> list[BatchRecord]:
+        """Every batch of the model, oldest first."""
+        return [
+            record
+            for record in read_records(self._folder)
+            if (record.service, record.model) == (self._endpoint.service, self._model)
+        ]
+
+    async def _submit(self, kind: str, part: Mapping[str, str]) -> BatchRecord:
+        name = digest("batch", self._endpoint.service, self._model, *sorted(part))
+        record = BatchRecord(
+            name=name,
+            role=self._endpoint.role,
+            service=self._endpoint.service,
+            model=self._model,
+            kind=kind,  # type: ignore[arg-type]  # a key of URLS
+            keys=tuple(part),
+            **vars(self._origin),
+            submitted=time.time(),
+        )
+        content = "".join(part.values()).encode("utf-8", "surrogatepass")
+        file = await self._told(self._client.files.create(file=(f"{name}.jsonl", content), purpose="batch"))
+        self._save(record)
+        # never tried again by itself: what the service did before its answer got lost is looked up first
+        batch = await self._told(
+            self._client.with_options(max_retries=0).batches.create(
+                input_file_id=file.id,
+                endpoint=URLS[kind],  # type: ignore[arg-type]
+                completion_window="24h",
+                metadata={HASH_KEY: name},
+            ),
+            refused=lambda: self._file(record).unlink(),
+        )
+        submitted = record.model_copy(update={"batch": batch.id})
+        self._save(submitted)
+        return submitted
+
+    async def _collect(self, record: BatchRecord) -> None:
+        """Stores what a batch brought, once it is over; a submission that was cut off is found, or forgotten."""
+        batch = await self._find(record)
+        if batch is None:
+            self._file(record).unlink()
+            return
+        if batch.status not in OVER:
+            self._save(record.model_copy(update={"batch": batch.id, "status": batch.status}))
+            return
+        if batch.status == "failed" and not batch.output_file_id:
+            self._file(record).unlink()
+            problems = batch.errors.data if batch.errors and batch.errors.data else []
+            said = "; ".join(f"line {one.line}: {one.message}" for one in problems[:3]) or "no reason given"
+            raise EndpointError(f"The service refuses batch {batch.id} of {self._model}: {one_line(said)}.")
+        answered = set[str]()
+        if batch.output_file_id:
+            content = await self._told(self._client.files.content(batch.output_file_id))
+            calls = list(self._read(content.text, record))
+            self._store.put(calls)
+            answered = {call.key for call in calls}
+        lost = tuple(key for key in record.keys if key not in answered)
+        self._save(record.model_copy(update={"batch": batch.id, "status": batch.status, "lost": lost}))
+
+    async def _find(self, record: BatchRecord) -> RemoteBatch | None:
+        if record.batch:
+            try:
+                return await self._client.batches.retrieve(record.batch)
+            except openai.NotFoundError:
+                return None
+            except openai.APIError as error:
+                raise self._sentence(error) from None
+        if (found := await self._listed(record)) is None:
+            await asyncio.sleep(max(0.0, LISTED_LATE_S - (time.time() - record.submitted)))
+            found = await self._listed(record)
+        return found
+
+    async def _listed(self, record: BatchRecord) -> RemoteBatch | None:
+        try:
+            async for batch in self._client.batches.list(limit=100):
+                if (batch.metadata or {}).get(HASH_KEY) == record.name:
+                    return batch
+        except openai.APIError as error:
+            raise self._sentence(error) from None
+        return None
+
+    def _read(self, content: str, record: BatchRecord) -> Iterator[StoredCall]:
+        """The calls of an output file; a line that is no answer is left out. What isn't under its key is asked live."""
+        wanted = set(record.keys)
+        for line in filter(str.strip, content.split("\n")):
+            told = json.loads(line)
+            body = (told.get("response") or {}).get("body")
+            key = told.get("custom_id")
+            if key not in wanted or not isinstance(body, Mapping):
+                continue
+            try:
+                reading = read_answer(body)
+            except MalformedResponseError:
+                continue
+            payload = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            yield StoredCall(
+                cut_off_key(key) if reading.status == "truncated" else key,
+                *(record.service, record.model, record.kind + BATCHED, reading.status),
+                *(read_usage(body), 0.0, time.time(), payload),
+                role=self._endpoint.role.value,
+                origin=Origin(record.asset, record.domain, record.run),
+            )
+
+    def _parts(self, asked: Mapping[str, Request]) -> Iterator[dict[str, str]]:
+        """Lines by key, in files within the service's limits."""
+        part, size = dict[str, str](), 0
+        for key, request in asked.items():
+            body = {"model": self._model, **self._capabilities.applied(request.body)}
+            line = json.dumps({"custom_id": key, "method": "POST", "url": URLS[request.kind], "body": body}) + "\n"
+            if part and (len(part) == MOST_LINES or size + len(line) > MOST_BYTES):
+                yield part
+                part, size = {}, 0
+            part[key] = line
+            size += len(line)
+        if part:
+            yield part
+
+    async def _told(self, asked: Awaitable[T], refused: Callable[[], None] = lambda: None) -> T:
+        try:
+            return await asked
+        except openai.APIError as error:
+            if getattr(error, "status_code", 500) < 500:
+                refused()
+            raise self._sentence(error) from None
+
+    def _sentence(self, error: openai.APIError) -> EndpointError:
+        refusal = understand(error, self._endpoint, self._model)
+        if isinstance(refusal, Stop):
+            return EndpointError(refusal.sentence)
+        return EndpointError(
+            f"The Batch API of {self._endpoint.service} fails for {self._endpoint.role} "
+            f"({scrubbed(error, self._endpoint)}). Run again: what was submitted is found."
+        )
+
+    def _file(self, record: BatchRecord) -> Path:
+        return self._folder / f"{record.name}.json"
+
+    def _save(self, record: BatchRecord) -> None:
+        write_text(self._file(record), record.model_dump_json())
+
+
+def read_records(folder: Path) -> list[BatchRecord]:
+    """Every batch of a project, oldest first."""
+    found = [BatchRecord.model_validate_json(file.read_bytes()) for file in folder.glob("*.json")]
+    return sorted(found, key=lambda record: (record.submitted, record.name))

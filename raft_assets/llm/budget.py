@@ -1,0 +1,165 @@
+"""What may be spent: per run and per month, over all processes of the project.
+
+Money is held before a call is made and settled when its answer has come, so that calls under way count and several
+processes together don't pass a budget either. What was spent is derived from the store when a budget is opened; the
+file beside it only tells processes of one another, and may be deleted whenever none is running.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from raft_assets.core.errors import EndpointError
+from raft_assets.core.locks import exclusive
+from raft_assets.llm.ledger import ledger
+from raft_assets.llm.prices import PRICES_FILE, Price, PriceList
+from raft_assets.llm.requests import Usage
+from raft_assets.llm.store import CallStore
+from raft_assets.settings.project import Budgets
+
+CHARACTERS_PER_TOKEN = 3  # rather too many tokens than too few: a budget is not to be passed
+RUNS_KEPT = 100  # of which it is known what they spent; a run that goes on is one of the last
+LOOK_S = 0.05  # while calls under way hold what is left
+LEAST_DOLLARS = 1e-9  # less is what adding and subtracting leaves behind
+DEFAULT_ROOM = 4096  # tokens of an answer whose request sets no maximum
+RUN_VARIABLE, MONTH_VARIABLE = "RAFT_BUDGET_RUN", "RAFT_BUDGET_MONTH"
+
+
+class BudgetReachedError(EndpointError):
+    """The next call could pass the budget; nothing was sent."""
+
+
+@dataclass
+class Held:
+    """Money for one call: what it may cost at most, then what it did cost."""
+
+    dollars: float
+    settled: float = 0.0
+
+
+@dataclass
+class _State:
+    month: str = ""
+    months: float = 0.0  # spent in that month
+    runs: dict[str, float] = field(default_factory=dict)
+    held: dict[str, dict[str, float]] = field(default_factory=dict)  # process to run to dollars
+
+
+class Budget:
+    """The budget of one run; `spent` of run and month come from the store once, when this is made.
+
+    Raises EndpointError where a budget is set and the price of the model isn't known: it could not be kept.
+    """
+
+    def __init__(self, file: Path, limits: Budgets, *, run: str, store: CallStore, prices: PriceList) -> None:
+        self._file = file
+        self._limits = limits
+        self._run = run
+        if limits.is_set:
+            self._recall(store, prices)
+
+    def check_price(self, price: Price, model: str) -> None:
+        """Raises EndpointError where a budget is set and nobody knows what the model's tokens cost."""
+        if self._limits.is_set and price.of(Usage(1, 0, 1)) is None and price.of(Usage(1)) is None:
+            raise EndpointError(
+                f"A budget is set and the price of {model} is unknown: put it into {PRICES_FILE} of the project, "
+                f"or unset {RUN_VARIABLE} and {MONTH_VARIABLE}."
+            )
+
+    @contextlib.asynccontextmanager
+    async def held(self, price: Price, body: Mapping[str, Any]) -> AsyncIterator[Held]:
+        """Holds what a call may cost at most while it is made; waits while calls under way hold what it needs.
+
+        Raises BudgetReachedError, before anything is sent, where what is spent leaves too little.
+        """
+        held = Held(price.of(most_usage(body)) or 0.0 if self._limits.is_set else 0.0)
+        while not self._hold(held.dollars):
+            await asyncio.sleep(LOOK_S)
+        try:
+            yield held
+        finally:
+            self._settle(held)
+
+    def spend(self, dollars: float) -> None:
+        """Takes money for what is only known afterwards. Raises BudgetReachedError where too little is left."""
+        held = Held(dollars, settled=dollars)
+        while not self._hold(dollars):
+            time.sleep(LOOK_S)
+        self._settle(held)
+
+    def _hold(self, dollars: float) -> bool:
+        """Whether the money is held; not while it may become free."""
+        if not self._limits.is_set:
+            return True
+        with self._shared() as state:
+            of_run = sum(runs.get(self._run, 0.0) for runs in state.held.values())
+            of_all = sum(sum(runs.values()) for runs in state.held.values())
+            for limit, spent, under_way, which, variable in (
+                (self._limits.run, state.runs.get(self._run, 0.0), of_run, "of this run", RUN_VARIABLE),
+                (self._limits.month, state.months, of_all, "of this month", MONTH_VARIABLE),
+            ):
+                if limit is not None and spent + under_way + dollars > limit:
+                    if under_way > LEAST_DOLLARS and dollars <= limit:
+                        return False
+                    raise BudgetReachedError(
+                        f"The budget {which} is reached: {spent:.4f} of {limit:.4f} US$ are spent, and the next call "
+                        f"may cost {dollars:.4f}. Raise {variable} and run again: what was paid is kept."
+                    )
+            mine = state.held.setdefault(str(os.getpid()), {})
+            mine[self._run] = mine.get(self._run, 0.0) + dollars
+            return True
+
+    def _settle(self, held: Held) -> None:
+        if not self._limits.is_set:
+            return
+        with self._shared() as state:
+            mine = state.held.setdefault(str(os.getpid()), {})
+            mine[self._run] = max(0.0, mine.get(self._run, 0.0) - held.dollars)
+            state.months += held.settled
+            state.runs[self._run] = state.runs.get(self._run, 0.0) + held.settled
+
+    def _recall(self, store: CallStore, prices: PriceList) -> None:
+        month = _this_month()
+        rows = [row for row in ledger(store, prices) if row.dollars]
+        with self._shared() as state:
+            stored = sum(row.dollars or 0.0 for row in rows if row.created.strftime("%Y-%m") == month)
+            state.months = max(state.months, stored)  # what others settled may not be stored yet
+            state.runs = dict([*state.runs.items()][-RUNS_KEPT:])
+
+    @contextlib.contextmanager
+    def _shared(self) -> Iterator[_State]:
+        with exclusive(self._file) as descriptor:
+            text = os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode("utf-8", "replace")
+            try:
+                state = _State(**json.loads(text))
+            except (ValueError, TypeError):
+                state = _State()
+            if state.month != _this_month():
+                state.month, state.months = _this_month(), 0.0
+            state.held = {process: runs for process, runs in state.held.items() if psutil.pid_exists(int(process))}
+            yield state
+            written = json.dumps(vars(state)).encode()
+            os.pwrite(descriptor, written, 0)
+            os.ftruncate(descriptor, len(written))
+
+
+def most_usage(body: Mapping[str, Any]) -> Usage:
+    """The most tokens that a call may be billed for."""
+    texts = body.get("input") or body.get("prompt") or [message.get("content") for message in body.get("messages", ())]
+    characters = sum(len(str(text)) for text in ([texts] if isinstance(texts, str) else texts))
+    is_embedding = "input" in body
+    room = 0 if is_embedding else body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_ROOM
+    return Usage(input_tokens=characters // CHARACTERS_PER_TOKEN + 1, output_tokens=room)
+
+
+def _this_month() -> str:
+    return datetime.now(UTC).strftime("%Y-%m")

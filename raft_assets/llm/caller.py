@@ -1,0 +1,300 @@
+"""`Caller`: asks one model many things, several at once, each of them once, and gives the answers in order.
+
+What belongs here: what a call of each kind is (its body, its entry in the store, its answer) and what is counted. When
+calls start and end is `streams`, how one call is tried `attempts`, how it is named `keys`.
+"""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import openai
+
+from raft_assets.core.errors import EndpointError
+from raft_assets.llm import service_errors
+from raft_assets.llm.answers import FLOAT32, Reading, read_answer, read_vectors, shared_out
+from raft_assets.llm.attempts import PATIENCE, Attempts, CallLostError, Patience, Response
+from raft_assets.llm.background import run
+from raft_assets.llm.batches import BatchDesk
+from raft_assets.llm.budget import Budget, most_usage
+from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.keys import EMBEDDING, call_key, cut_off_key, embedding_key
+from raft_assets.llm.limits import Limiter
+from raft_assets.llm.prices import FREE, Price
+from raft_assets.llm.requests import NO_USAGE, NOBODY, Answer, Origin, Progress, Request, Tally, Usage
+from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.llm.streams import Batch, Slot, Stream
+from raft_assets.settings.endpoints import Endpoint
+
+T = TypeVar("T")
+
+WINDOW_PER_CALL = 4  # requests taken ahead per call in flight: enough that a slow first one rarely stops the others
+TEXTS_PER_CALL = 64  # of an embeddings call; services take 2048, but a batch is lost and repeated as a whole
+MORE_ROOM = 4  # times the tokens, for an answer that was cut off
+ROOM_PARAMETERS = ("max_completion_tokens", "max_tokens")
+MOST_TEXTS_AHEAD = 16_384  # of the consumer, whatever the ceiling: some 20 MB of texts and vectors
+CHARACTERS_PER_CALL = 200_000  # of an embeddings call; OpenAI takes 300,000 tokens
+LOOKED_UP_AT_ONCE = 500
+LOST_IN_A_ROW = 16  # calls given up without one answer between them: the service is down, not the request odd
+
+
+class Caller:
+    """Asks one model, and asks it everything once.
+
+    `model` is the name that is sent, the endpoint's by default; `model_version` is what else its answers depend on: the
+    embedded provider's version, a fine-tuned model's training hash, empty where the service tells nothing. `limiter`
+    says how many calls are in flight, and whoever made it closes it; `price` and `origin` are for the ledger, and
+    `budget` stops calls in time. `on_progress` is called in the thread that consumes the answers.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        model: str | None = None,
+        model_version: str,
+        client: openai.AsyncOpenAI,
+        store: CallStore,
+        limiter: Limiter,
+        price: Price = FREE,
+        origin: Origin = NOBODY,
+        budget: Budget | None = None,
+        batch_folder: Path | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        patience: Patience = PATIENCE,
+    ) -> None:
+        self._endpoint = endpoint
+        self._model = model or endpoint.model
+        self._model_version = model_version
+        self._store = store
+        self._ceiling = endpoint.limits.ceiling
+        self._price = price
+        self._origin = origin
+        self._budget = budget
+        if budget:
+            budget.check_price(price, self._model)
+        self._on_progress = on_progress
+        capabilities = Capabilities.of(store.path.parent, endpoint, self._model)
+        self._batches = batch_folder and BatchDesk(
+            batch_folder, endpoint, self._model, client=client, store=store, capabilities=capabilities, origin=origin
+        )
+        self._attempts = Attempts(
+            endpoint,
+            model=self._model,
+            client=client,
+            limiter=limiter,
+            capabilities=capabilities,
+            patience=patience,
+        )
+        self._lost_in_a_row = 0
+        self._counting = threading.Lock()
+        self._tally = Tally()
+
+    def ask(self, requests: Iterable[Request]) -> Generator[Answer]:
+        """Answers in the order of the requests, which are taken as they are needed; equal ones are asked once.
+
+        A call that is given up is an answer with status `failed`. Raises EndpointError where the endpoint refuses in a
+        way that asking again does not mend, and RaftError where answers can't be stored. Closing the generator cancels
+        what is in flight.
+
+        Where the role asks in batches, what isn't stored is submitted and BatchPendingError raised; asked again when
+        the answers are there, it hands them out.
+        """
+        if self._batches:
+            requests = list(requests)
+            self._settle(self._batches, requests)
+        stream = Stream(
+            self._store,
+            key_of=self._request_key,
+            send=self._ask_one,
+            batches=lambda keyed: [[one] for one in keyed],
+            window=WINDOW_PER_CALL * self._ceiling,
+            group=self._ceiling,
+        )
+        return self._handed_out(stream, requests, self._answer)
+
+    def _settle(self, batches: BatchDesk, requests: Sequence[Request]) -> None:
+        keyed = {self._request_key(request): request for request in requests}
+        stored = self._looked_up(iter(keyed))
+        missing = {key: request for (key, request), call in zip(keyed.items(), stored, strict=True) if call is None}
+        if missing:
+            run(batches.settle(missing, self._afford))
+
+    def _afford(self, requests: Iterable[Request]) -> None:
+        """Takes what a batch may cost at most from the budget: nobody knows more before it is answered."""
+        if self._budget:
+            most = [self._price.of(most_usage(request.body), batched=True) or 0.0 for request in requests]
+            self._budget.spend(sum(most))
+
+    def embed(self, texts: Iterable[str]) -> Generator[np.ndarray]:
+        """A float32 vector per text, in order, as the model gives it; equal texts are asked once.
+
+        Texts are asked in batches and stored one by one. Raises as `ask` does, and EndpointError where a batch is lost:
+        a text without a vector has no place downstream.
+        """
+        stream = Stream(
+            self._store,
+            key_of=self._text_key,
+            send=self._embed_batch,
+            batches=text_batches,
+            window=min(WINDOW_PER_CALL * self._ceiling * TEXTS_PER_CALL, MOST_TEXTS_AHEAD),
+            group=TEXTS_PER_CALL,
+        )
+        return self._handed_out(stream, texts, self._vector)
+
+    def stored(self, requests: Iterable[Request]) -> Iterator[Answer | None]:
+        """The stored answer to each request, in order; None where it would be a call. Nothing is asked."""
+        for call in self._looked_up(map(self._request_key, requests)):
+            yield self._read(call, from_store=True) if call else None
+
+    def are_stored(self, texts: Iterable[str]) -> list[bool]:
+        """Whether the vector of each text is stored. Nothing is asked."""
+        return [call is not None for call in self._looked_up(map(self._text_key, texts))]
+
+    def _looked_up(self, keys: Iterator[str]) -> Iterator[StoredCall | None]:
+        while batch := list(islice(keys, LOOKED_UP_AT_ONCE)):
+            found = self._store.get(batch)
+            yield from map(found.get, batch)
+
+    @property
+    def tally(self) -> Tally:
+        """What was done so far, for the metadata of an asset."""
+        return self._tally
+
+    # ------------------------------------------------------------ in the consumer's thread
+
+    def _handed_out(self, stream: Stream[Any], items: Iterable[Any], result: Callable[[Slot], T]) -> Generator[T]:
+        with contextlib.closing(stream.slots(items)) as slots:
+            for answered, slot in enumerate(slots, start=1):
+                value = result(slot)
+                if self._on_progress:
+                    self._on_progress(Progress(answered, stream.waiting, self._tally))
+                yield value
+
+    def _request_key(self, request: Request) -> str:
+        return call_key(self._endpoint, request, model=self._model, model_version=self._model_version)
+
+    def _text_key(self, text: str) -> str:
+        return embedding_key(self._endpoint, text, model=self._model, model_version=self._model_version)
+
+    def _answer(self, slot: Slot) -> Answer:
+        try:
+            call = slot.future.result()
+        except CallLostError as lost:
+            return Answer(
+                slot.key,
+                "",
+                "failed",
+                f"{self._endpoint.role} gave no answer: {lost}.",
+                NO_USAGE,
+                0.0,
+                from_store=False,
+            )
+        self._count(from_store=slot.from_store)
+        return self._read(call, from_store=slot.from_store)
+
+    @staticmethod
+    def _read(call: StoredCall, *, from_store: bool) -> Answer:
+        reading = read_answer(json.loads(call.payload))
+        return Answer(call.key, reading.text, reading.status, reading.detail, call.usage, call.latency_s, from_store)
+
+    def _vector(self, slot: Slot) -> np.ndarray:
+        try:
+            call = slot.future.result()
+        except CallLostError as lost:
+            raise EndpointError(service_errors.gave_up(self._endpoint, self._model, str(lost))) from None
+        self._count(from_store=slot.from_store)
+        return np.frombuffer(call.payload, dtype=FLOAT32)
+
+    # ------------------------------------------------------------ on the background loop
+
+    async def _ask_one(self, batch: Batch[Request]) -> list[StoredCall]:
+        [(key, request)] = batch
+        response = self._cut_off_by_a_batch(key) or await self._call(request.kind, request.body, read_answer)
+        if response.content.status == "truncated":
+            response = await self._with_more_room(request, response)
+        payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return [self._stored(key, request.kind, response, payload, status=response.content.status)]
+
+    def _cut_off_by_a_batch(self, key: str) -> Response[Reading] | None:
+        """What was paid of it stands in the store already."""
+        name = cut_off_key(key)
+        if self._batches is None or (call := self._store.get([name]).get(name)) is None:
+            return None
+        payload = json.loads(call.payload)
+        return Response(payload, read_answer(payload), NO_USAGE, call.latency_s, call.tries)
+
+    async def _with_more_room(self, request: Request, cut_off: Response[Reading]) -> Response[Reading]:
+        """The answer to the same with more room, once; both are paid. Where that fails, the answer that was cut off."""
+        room = {name: request.body[name] * MORE_ROOM for name in ROOM_PARAMETERS if name in request.body}
+        try:
+            whole = await self._call(request.kind, {**request.body, **room}, read_answer)
+        except (CallLostError, EndpointError):  # such as: more than the model gives
+            return cut_off
+        return replace(whole, usage=cut_off.usage + whole.usage, latency_s=cut_off.latency_s + whole.latency_s)
+
+    async def _embed_batch(self, batch: Batch[str]) -> list[StoredCall]:
+        texts = [text for _, text in batch]
+        body = {"input": texts, "encoding_format": "base64"}
+        response = await self._call(EMBEDDING, body, lambda payload: read_vectors(payload, count=len(texts)))
+        return [
+            self._stored(key, EMBEDDING, replace(response, usage=usage), vector.tobytes(), status="ok")
+            for (key, _), usage, vector in zip(batch, shared_out(response.usage, texts), response.content, strict=True)
+        ]
+
+    async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
+        try:
+            async with self._budget.held(self._price, body) if self._budget else contextlib.nullcontext() as held:
+                response = await self._attempts.call(kind, body, read)
+                if held:
+                    held.settled = self._price.of(response.usage) or 0.0
+        except CallLostError as lost:
+            self._lost_in_a_row += 1
+            self._count(failures=1, retries=lost.tries - 1)
+            if self._lost_in_a_row < LOST_IN_A_ROW:
+                raise
+            reason = f"{self._lost_in_a_row} calls in a row were given up, the last one because {lost}"
+        else:
+            self._lost_in_a_row = 0
+            self._count(calls=1, retries=response.tries - 1, usage=response.usage)
+            return response
+        raise EndpointError(service_errors.gave_up(self._endpoint, self._model, reason))
+
+    def _stored(self, key: str, kind: str, response: Response[Any], payload: bytes, *, status: str) -> StoredCall:
+        service, created = self._endpoint.service, time.time()
+        usage, latency_s = response.usage, response.latency_s
+        return StoredCall(
+            *(key, service, self._model, kind, status, usage, latency_s, created, payload),
+            tries=response.tries,
+            role=self._endpoint.role.value,
+            origin=self._origin,
+        )
+
+    def _count(
+        self, *, calls: int = 0, from_store: int = 0, retries: int = 0, failures: int = 0, usage: Usage = NO_USAGE
+    ) -> None:
+        """From both threads."""
+        dollars = self._price.of(usage) if calls else 0.0
+        with self._counting:
+            self._tally += Tally(calls, from_store, retries, failures, usage, dollars or 0.0, int(dollars is None))
+
+
+def text_batches(keyed: Batch[str]) -> Iterator[Batch[str]]:
+    """Calls of at most TEXTS_PER_CALL texts and CHARACTERS_PER_CALL characters; a longer text goes alone."""
+    batch: list[tuple[str, str]] = []
+    characters = 0
+    for key, text in keyed:
+        if batch and (len(batch) == TEXTS_PER_CALL or characters + len(text) > CHARACTERS_PER_CALL):
+            yield batch
+            batch, characters = [], 0
+        batch.append((key, text))
+        characters += len(text)
+    if batch:
+        yield batch

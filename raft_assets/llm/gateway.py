@@ -1,0 +1,77 @@
+"""A caller as a service: for libraries that insist on asking a model themselves.
+
+What they ask goes by our store, limits, ledger and budget, so that it is paid once, counted and bounded like the rest.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request as Received
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from raft_assets.core.errors import RaftError
+from raft_assets.llm.caller import Caller
+from raft_assets.llm.requests import Answer, Request
+from raft_assets.llm.serve_app import served
+
+FINISHED = {"truncated": "length", "filtered": "content_filter"}  # status to `finish_reason`
+
+
+@contextmanager
+def gateway(caller: Caller) -> Iterator[str]:
+    """The base URL, on 127.0.0.1, of an OpenAI chat API that the caller answers; any key will do.
+
+    Raises at the end what stopped the caller (a budget, an endpoint that refuses): a library may have hidden it.
+    """
+    stopped: list[RaftError] = []
+
+    async def chat(received: Received) -> JSONResponse:
+        if stopped:
+            return _refusal(str(stopped[0]))
+        body = await received.json()
+        model = body.pop("model", "")
+        try:
+            [answer] = await to_thread.run_sync(lambda: list(caller.ask([Request("chat", body)])))
+        except RaftError as error:
+            stopped.append(error)
+            return _refusal(str(error))
+        return _refusal(answer.detail) if answer.status == "failed" else JSONResponse(_completion(answer, model))
+
+    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+    with served(app) as address:
+        yield f"{address}/v1"
+    if stopped:
+        raise stopped[0]
+
+
+def _completion(answer: Answer, model: str) -> dict[str, Any]:
+    usage = answer.usage
+    return {
+        "id": f"chatcmpl-{answer.key[:24]}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": answer.text, "refusal": None},
+                "finish_reason": FINISHED.get(answer.status, "stop"),
+                "logprobs": None,
+            }
+        ],
+        "usage": {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+        },
+    }
+
+
+def _refusal(message: str) -> JSONResponse:
+    """400: asking again would only bring it again."""
+    return JSONResponse({"error": {"message": message, "type": "refused", "param": None, "code": None}}, 400)

@@ -1,0 +1,81 @@
+"""A call's name in the store: a hash of everything that determines its answer, and of nothing else.
+
+In the key, each because another value may bring another answer:
+
+- `KEY_FORMAT`, so that a change of this module never meets old entries by accident;
+- the service (address, or `embedded`) and the provider: two deployments of one name are two models;
+- the resolved model: its name and its version (weights of the embedded provider, training hash of a fine-tuned model);
+- the kind of call and the body as it was asked, whatever order its names stand in;
+- the sample index, which tells several answers to one body apart.
+
+Not in the key, because the answer doesn't depend on it: ids, paths and names of ours (renaming a document costs
+nothing), the role (a teacher and a judge that are one model share answers), the API key and API version, and what
+`engine` changes in a body that a model refuses to take as it is.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from raft_assets.core.identity import digest
+from raft_assets.llm.requests import Request
+from raft_assets.settings.endpoints import Endpoint
+
+KEY_FORMAT = 1
+EMBEDDING = "embedding"
+TRAINING = "training"  # a fine-tuning job, which is paid as well
+BATCHED = ", batch"  # behind the kind of a call that a batch brought
+
+
+def call_key(endpoint: Endpoint, request: Request, *, model: str, model_version: str) -> str:
+    """Key of a chat or completion call, 64 hex digits."""
+    return _hashed(endpoint, (model, model_version), request.kind, request.body, request.sample)
+
+
+def embedding_key(endpoint: Endpoint, text: str, *, model: str, model_version: str) -> str:
+    """Key of one text's vector; which texts shared its call doesn't count."""
+    return _hashed(endpoint, (model, model_version), EMBEDDING, {"input": text}, 0)
+
+
+def cut_off_key(key: str) -> str:
+    """Key of an answer that a batch cut off: it is paid, and the call is to be made again with more room."""
+    return digest("cut off", key)
+
+
+def training_key(service: str, job: str) -> str:
+    """Key of a fine-tuning job."""
+    return digest(TRAINING, service, job)
+
+
+def canonical(value: Any) -> str:
+    """JSON in one spelling: names sorted, no white space, whole numbers without a fraction.
+
+    Raises ValueError for NaN and infinity.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _hashed(endpoint: Endpoint, resolved: tuple[str, str], kind: str, body: Mapping[str, Any], sample: int) -> str:
+    named = {
+        "format": KEY_FORMAT,
+        "service": endpoint.service,
+        "provider": endpoint.provider,
+        "model": resolved[0],
+        "model_version": resolved[1],
+        "kind": kind,
+        "body": body,
+        "sample": sample,
+    }
+    return hashlib.sha256(canonical(named).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """0.0 and 0 are one temperature, a tuple and a list one array, any mapping one object."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,117 @@
+"""What was paid, derived from the store: a row per call, and sums of them. Nothing is written down twice."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import Field
+
+from raft_assets.core.tables import Row
+from raft_assets.llm.prices import PriceList
+from raft_assets.llm.requests import Usage
+from raft_assets.llm.store import CallStore, StoredCall
+
+Grouping = Literal["asset", "domain", "model", "role", "day", "run"]
+
+
+class LedgerRow(Row):
+    """A call that was answered, or a fine-tuning job, with what it cost.
+
+    An embedded text is a row, with its share of its call.
+    """
+
+    call: str = Field(description="key in the call store")
+    created: datetime = Field(description="when the answer came, UTC")
+    role: str = Field(description="role that asked first")
+    service: str = Field(description="address of the service, or embedded")
+    model: str = Field(description="model")
+    kind: str = Field(description="chat, completion or embedding, with ', batch' where it came in one; or training")
+    status: str = Field(description="ok, truncated, filtered or empty")
+    asset: str = Field(description="asset that asked first, empty outside of runs")
+    domain: str = Field(description="domain of that asset")
+    run: str = Field(description="Dagster run of that")
+    input_tokens: int = Field(description="tokens of the prompt; of training, all that were trained on")
+    cached_tokens: int = Field(description="of these, read from the service's prompt cache")
+    output_tokens: int = Field(description="tokens of the answer")
+    reasoning_tokens: int = Field(description="of these, of reasoning that isn't shown")
+    latency_s: float = Field(description="seconds of the try that was answered")
+    tries: int = Field(description="how often it was tried")
+    dollars: float | None = Field(description="what the tokens cost; null where the price is unknown")
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Calls of one group; `dollars` are those of calls whose price is known, `unpriced` counts the others."""
+
+    name: str
+    calls: int
+    usage: Usage
+    dollars: float
+    unpriced: int
+
+    def __add__(self, other: "Sum") -> "Sum":
+        """Both together, under the name of the first."""
+        return Sum(
+            self.name,
+            self.calls + other.calls,
+            self.usage + other.usage,
+            self.dollars + other.dollars,
+            self.unpriced + other.unpriced,
+        )
+
+
+def ledger(store: CallStore, prices: PriceList) -> Iterator[LedgerRow]:
+    """The rows, oldest first."""
+    for call in store.calls():
+        yield LedgerRow(
+            call=call.key,
+            created=datetime.fromtimestamp(call.created, UTC),
+            **{name: getattr(call, name) for name in ("role", "service", "model", "kind", "status")},
+            **{name: getattr(call.origin, name) for name in ("asset", "domain", "run")},
+            **vars(call.usage),
+            latency_s=call.latency_s,
+            tries=call.tries,
+            dollars=prices.at(call.service, call.model).of_call(call.kind, call.usage),
+        )
+
+
+def summed(rows: Iterable[LedgerRow], by: Grouping) -> list[Sum]:
+    """Sums per group, the dearest first."""
+    groups: dict[str, list[LedgerRow]] = defaultdict(list)
+    for row in rows:
+        groups[_group(row, by)].append(row)
+    sums = [_sum(name, members) for name, members in groups.items()]
+    return sorted(sums, key=lambda group: (-group.dollars, -group.usage.input_tokens, group.name))
+
+
+def spent(store: CallStore, prices: PriceList) -> dict[str, Sum]:
+    """What the calls of every domain cost, by its name; those of no domain under the empty name."""
+    found: dict[str, Sum] = {}
+    for used in store.usage():
+        dollars = prices.at(used.service, used.model).of_call(used.kind, used.usage)
+        unpriced = used.calls if dollars is None else 0
+        one = Sum(used.domain, used.calls, used.usage, dollars or 0.0, unpriced)
+        found[used.domain] = found[used.domain] + one if used.domain in found else one
+    return found
+
+
+def is_rejected(call: StoredCall) -> bool:
+    """Whether the answer is one that a person may want to ask for again."""
+    return call.status != "ok"
+
+
+def _sum(name: str, rows: Iterable[LedgerRow]) -> Sum:
+    members = list(rows)
+    usage = Usage()
+    for row in members:
+        usage += Usage(row.input_tokens, row.cached_tokens, row.output_tokens, row.reasoning_tokens)
+    priced = [row.dollars for row in members if row.dollars is not None]
+    return Sum(name, len(members), usage, sum(priced), len(members) - len(priced))
+
+
+def _group(row: LedgerRow, by: Grouping) -> str:
+    if by == "day":
+        return row.created.date().isoformat()
+    return str(getattr(row, by)) or "elsewhere"

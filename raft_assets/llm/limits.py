@@ -1,0 +1,319 @@
+"""How many calls of a model may be under way, and how fast: found, not configured, and shared by this machine.
+
+Concurrency is found as TCP finds a line's: slow start (one more for every answer) until the first rejection, then less
+by a tenth or by all that was rejected, more again with every round of answers, and what was rejected is tried again
+only now and then. A rejection among fewer calls than were answered before is one of a rate. Rates are paced as the
+service's headers tell them, or as they are set. The state stands in a small file under a lock, so that processes which
+ask the same model at the same time share its limit, evenly while each of them wants more; what a killed process held is
+given back.
+
+Not here: what a rejection is (`refusals`) and how long one call waits after it (`attempts`).
+"""
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raft_assets.core.identity import short
+from raft_assets.core.locks import exclusive, is_free, try_exclusive
+from raft_assets.settings.endpoints import Endpoint, Limits
+
+FIRST_WINDOW = 4  # calls at once before anything is known
+DECREASE, LARGEST_DECREASE = 0.9, 0.5  # of the window, in one round: always half would leave a quarter unused
+PROVEN_STAYS = 0.8  # of the calls at once that were answered, after each round with a rejection below them
+PROBE_AFTER = 50  # answers before a window that was rejected is tried again: at most 2 % of calls are rejected by it
+REJECTIONS_IN_A_ROW = 3  # without an answer between them: a rate is exhausted, and everybody waits
+LONGEST_PAUSE_S = 120.0  # for everybody; what is asked to wait longer, a day's quota, ends as failed calls and is told
+BURST_S = 10.0  # Azure counts rates over 1 to 10 seconds, not over the minute
+PACE = 0.99  # of the limit: two clocks differ
+SHORTEST_WAIT_S = 1e-3  # below it clocks and sleeps don't tell one moment from the next
+LOOK_S = 0.05  # while other processes hold what is waited for
+ALONE_S = 1.0  # where there are none: calls of our own that end wake the others
+FORGET_S = 600.0  # what was found of an endpoint so long ago may no longer hold
+
+
+@dataclass
+class _Rate:
+    """A bucket of at most `BURST_S` seconds of a limit per minute."""
+
+    per_minute: float | None = None
+    level: float = 0.0
+    at: float = 0.0
+
+    def limit(self, per_minute: float, now: float) -> None:
+        """Takes notice of the limit; a new one starts with a full bucket."""
+        if per_minute != self.per_minute:
+            self.per_minute, self.level, self.at = per_minute, per_minute / 60 * BURST_S, now
+
+    def wait(self, amount: float, now: float) -> float:
+        """Seconds until `amount` may be spent; more than a bucket holds waits for a full one."""
+        if self.per_minute is None:
+            return 0.0
+        per_second = self.per_minute / 60 * PACE
+        capacity = max(self.per_minute / 60 * BURST_S, 1.0)
+        self.level, self.at = min(capacity, self.level + (now - self.at) * per_second), now
+        wait = (min(amount, capacity) - self.level) / per_second
+        return wait if wait > SHORTEST_WAIT_S else 0.0
+
+    def spend(self, amount: float) -> None:
+        self.level -= amount
+
+
+@dataclass
+class _Member:
+    """A limiter of some process: its calls under way, and whether one more waits."""
+
+    in_flight: int = 0
+    waits: bool = False
+
+
+@dataclass
+class _State:
+    window: float = float(FIRST_WINDOW)
+    peak: float = math.inf  # the smallest window that was rejected; infinite in slow start
+    step: float = 1.0  # by which a window that was rejected once is passed, doubled each time that succeeds
+    proven: float = 0.0  # calls at once of which one was answered
+    full_at: float = -math.inf  # when a call last found the window full
+    answers: int = 0  # since the last rejection
+    decreased_at: float = 0.0
+    before: tuple[float, float] = (FIRST_WINDOW, math.inf)  # window and peak before the last round with rejections
+    paused_until: float = 0.0
+    rejections: int = 0  # since the last answer; of those that don't tell a rate one a round
+    touched_at: float = 0.0
+    requests: _Rate = field(default_factory=_Rate)
+    tokens: _Rate = field(default_factory=_Rate)
+    members: dict[str, _Member] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str, now: float) -> "_State":
+        """What was written, where it is whole, of this boot of the machine and not too old."""
+        try:
+            found = json.loads(text)
+            state = cls(
+                **found
+                | {
+                    "requests": _Rate(**found["requests"]),
+                    "tokens": _Rate(**found["tokens"]),
+                    "members": {name: _Member(**member) for name, member in found["members"].items()},
+                }
+            )
+        except (ValueError, TypeError, KeyError):
+            return cls(touched_at=now)
+        return state if 0 <= now - state.touched_at < FORGET_S else cls(touched_at=now, members=state.members)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(member.in_flight for member in self.members.values())
+
+
+@dataclass
+class Turn:
+    """One try of a call: admitted at `started` as one of `at_once`, then told how it ended."""
+
+    started: float
+    at_once: int
+    headers: Mapping[str, str] | None = None
+    rejected_for_s: float | None = None  # what the service asks to wait; 0 where it doesn't say
+    answered: bool = False
+
+    def was_answered(self, headers: Mapping[str, str]) -> None:
+        """The service took it, whatever it said."""
+        self.answered, self.headers = True, headers
+
+    def was_rejected(self, after_s: float | None, headers: Mapping[str, str]) -> None:
+        """The service had no room for it (429, or an overloaded 503)."""
+        self.rejected_for_s, self.headers = after_s or 0.0, headers
+
+
+class Limiter:
+    """Admits the calls of one model at one endpoint, in the order in which they ask.
+
+    `file` is the state that all limiters of the model share. `close` gives back what this one holds.
+    """
+
+    def __init__(self, file: Path, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = file
+        self._limits = limits
+        self._clock = clock  # the system's monotonic clock is one for all processes
+        self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._alive = try_exclusive(self._member_file(self._name))
+        self._queue, self._retried = asyncio.Lock(), asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._looked_at = 0.0
+
+    @classmethod
+    def of(cls, folder: Path, endpoint: Endpoint, model: str) -> "Limiter":
+        """The limiter of a model, whose state stands in the folder."""
+        return cls(folder / f"{short('limits', endpoint.service, model)}.json", endpoint.limits)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, tokens: int, *, again: bool = False) -> AsyncIterator[Turn]:
+        """Waits until a call of about so many tokens may be made, and counts it as under way.
+
+        One that is tried `again` doesn't queue behind those that weren't tried yet: its answer is waited for.
+        """
+        async with self._retried if again else self._queue:
+            while isinstance(turn := self._admit(tokens), float):
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), turn)
+        try:
+            yield turn
+        finally:
+            self._leave(turn)
+            self._changed.set()
+
+    @property
+    def window(self) -> int:
+        """Calls at once that the endpoint is believed to take."""
+        with self._shared() as state:
+            return self._room(state)
+
+    def close(self) -> None:
+        """Gives back what this limiter holds."""
+        if self._alive is not None:
+            with self._shared() as state:
+                state.members.pop(self._name, None)
+            self._member_file(self._name).unlink(missing_ok=True)
+            os.close(self._alive)
+            self._alive = None
+
+    def _admit(self, tokens: int) -> Turn | float:
+        """The turn of a call that was counted as under way, else the seconds after which to look again."""
+        with self._shared() as state:
+            now = self._clock()
+            me = state.members.setdefault(self._name, _Member())
+            me.waits = not self._has_room(state, me)
+            if me.waits:
+                state.full_at = now
+            wait = max(
+                state.paused_until - now,
+                state.requests.wait(1, now),
+                state.tokens.wait(tokens, now),
+                (LOOK_S if len(state.members) > 1 else ALONE_S) if me.waits else 0.0,
+            )
+            if wait:
+                return wait
+            me.in_flight += 1
+            state.requests.spend(1)
+            state.tokens.spend(tokens)
+            return Turn(now, state.in_flight)
+
+    def _has_room(self, state: _State, me: _Member) -> bool:
+        """Whether the window has room, of which nobody takes more than a fair share while others wait."""
+        room = self._room(state)
+        others = [member for member in state.members.values() if member is not me]
+        if others and state.in_flight >= room:
+            self._bury_the_dead(state)
+        if state.in_flight >= room:
+            return False
+        contenders = 1 + sum(member.waits or member.in_flight > 0 for member in others)
+        return me.in_flight < max(1, room / contenders) or not any(member.waits for member in others)
+
+    def _room(self, state: _State) -> int:
+        return max(1, min(int(state.window), self._limits.ceiling))
+
+    def _leave(self, turn: Turn) -> None:
+        with self._shared() as state:
+            now = self._clock()
+            state.members.setdefault(self._name, _Member(in_flight=1)).in_flight -= 1
+            self._learn(state, turn.headers or {}, now)
+            if turn.answered:
+                state.rejections, state.answers = 0, state.answers + 1
+                state.proven = max(state.proven, turn.at_once)
+                if state.full_at >= turn.started:  # a window that nobody waits for says nothing about a larger one
+                    self._grow(state)
+            elif turn.rejected_for_s is not None:
+                self._shrink(state, turn, now)
+
+    def _grow(self, state: _State) -> None:
+        """By one for each answer in slow start; later by half the way to the peak in a round of answers."""
+        if state.peak == math.inf:
+            state.window += 1
+        else:
+            state.window += max(1.0, (state.peak - state.window) / 2) / state.window
+        if state.window >= state.peak:
+            if state.answers < PROBE_AFTER:
+                state.window = state.peak - 0.01
+            else:
+                state.window, state.peak, state.answers = state.peak, state.peak + state.step, 0
+                state.step *= 2
+        state.window = min(state.window, float(self._limits.ceiling))
+
+    def _shrink(self, state: _State, turn: Turn, now: float) -> None:
+        """Calls that started before the round of the last decrease say nothing about the window after it."""
+        is_new_round = turn.started > state.decreased_at
+        if is_new_round:
+            state.before, state.decreased_at = (float(self._room(state)), state.peak), now
+        # a burst that is too large is rejected as a whole: without the rate's headers that says nothing of a rate
+        state.rejections += is_new_round or _tells_rate(turn.headers or {})
+        state.answers, state.step = 0, 1.0
+        if turn.at_once > state.proven:
+            window = state.before[0]
+            # where rejections come at once, what is still under way is what the endpoint takes
+            taken = max(1.0, min(float(state.in_flight), DECREASE * window), LARGEST_DECREASE * window)
+            state.window = min(state.window, taken)
+            state.peak = max(2.0, min(window, float(state.in_flight + 1)))
+        elif is_new_round:  # so many at once were answered: a rate was passed, or the endpoint takes less than it did
+            state.proven *= PROVEN_STAYS
+        after_s = turn.rejected_for_s or 0.0
+        if state.rejections >= REJECTIONS_IN_A_ROW and 0 < after_s <= LONGEST_PAUSE_S:
+            state.paused_until = max(state.paused_until, now + after_s)
+            state.window, state.peak = state.before  # a rate is exhausted, which says nothing of calls at once
+
+    def _learn(self, state: _State, headers: Mapping[str, str], now: float) -> None:
+        """Rates as set, else as the service tells them.
+
+        What it says is left isn't used: the answers under way were counted at other times, and told one after another
+        they would empty a bucket that has been filled since.
+        """
+        known = {"requests": self._limits.requests_per_minute, "tokens": self._limits.tokens_per_minute}
+        for name, rate in (("requests", state.requests), ("tokens", state.tokens)):
+            per_minute = known[name] or _number(headers.get(f"x-ratelimit-limit-{name}"))
+            if per_minute:
+                rate.limit(per_minute, now)
+
+    @contextlib.contextmanager
+    def _shared(self) -> Iterator[_State]:
+        """The state under its lock, written back at the end."""
+        with exclusive(self._file) as descriptor:
+            now = self._clock()
+            state = _State.parse(os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode("utf-8", "replace"), now)
+            self._learn(state, {}, now)
+            yield state
+            state.touched_at = now
+            written = json.dumps(asdict(state)).encode()
+            os.pwrite(descriptor, written, 0)
+            os.ftruncate(descriptor, len(written))
+
+    def _bury_the_dead(self, state: _State) -> None:
+        """Members whose process has ended without `close`; the kernel has freed their lock."""
+        if self._clock() - self._looked_at < 1.0:
+            return
+        self._looked_at = self._clock()
+        for name in [name for name in state.members if name != self._name and is_free(self._member_file(name))]:
+            del state.members[name]
+            self._member_file(name).unlink(missing_ok=True)
+
+    def _member_file(self, name: str) -> Path:
+        return self._file.with_name(f"{self._file.stem}.{name}.member")
+
+
+def _tells_rate(headers: Mapping[str, str]) -> bool:
+    return any(name.startswith("x-ratelimit-") for name in headers)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if 0 <= found < math.inf else None

@@ -1,0 +1,192 @@
+"""What a token costs: the project's own prices, then those of this product, then the kept list of genai-prices.
+
+A price that nobody knows is None, never zero. US dollars per million tokens throughout.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import genai_prices
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from raft_assets.core.errors import SettingsError
+from raft_assets.llm.keys import BATCHED, TRAINING
+from raft_assets.llm.requests import Usage
+from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role
+
+PRICES_FILE = "prices.yaml"  # of a project, beside its workspace.yaml
+PER_MILLION = 1_000_000
+BATCH_SHARE = 0.5  # of OpenAI's and Azure's Batch API
+
+Dollars = Annotated[float, Field(ge=0)]
+
+
+class PriceEntry(BaseModel):
+    """An entry of a price file; `model` and `service` are patterns in which * stands for anything."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    service: str = "*"
+    input: Dollars | None = None
+    cached: Dollars | None = None
+    output: Dollars | None = None
+    training: Dollars | None = None
+    hosting: Dollars | None = None
+    batch: Annotated[float, Field(ge=0, le=1)] | None = None
+    source: str
+    date: date
+
+    def fits(self, service: str, model: str) -> bool:
+        return fnmatchcase(service, self.service) and fnmatchcase(model, self.model)
+
+
+@dataclass(frozen=True)
+class Price:
+    """Dollars per million tokens of each kind, per hour of hosting, and where that stands; None: nobody knows."""
+
+    input: float | None
+    cached: float | None
+    output: float | None
+    training: float | None
+    source: str
+    hosting: float | None = None  # dollars an hour that a deployment of the fine-tuned model stands
+    batch: float | None = None  # what of the price is paid where the call came in a batch
+
+    def of(self, usage: Usage, *, batched: bool = False) -> float | None:
+        """What the tokens cost; None where a price of tokens that there are isn't known."""
+        share = 1.0 if not batched else BATCH_SHARE if self.batch is None else self.batch
+        cached = self.input if self.cached is None else self.cached
+        parts = (
+            (usage.input_tokens - usage.cached_tokens, self.input),
+            (usage.cached_tokens, cached),
+            (usage.output_tokens, self.output),
+        )
+        if any(tokens and price is None for tokens, price in parts):
+            return None
+        return share * sum(tokens * (price or 0.0) for tokens, price in parts) / PER_MILLION
+
+    def of_call(self, kind: str, usage: Usage) -> float | None:
+        """What was paid for an entry of the store: its kind tells whether it came in a batch, or is a training."""
+        if kind == TRAINING:
+            return self.of_training(usage.input_tokens)
+        return self.of(usage, batched=kind.endswith(BATCHED))
+
+    def of_training(self, tokens: int) -> float | None:
+        """What it costs to train on so many tokens, all epochs together."""
+        return None if self.training is None else tokens * self.training / PER_MILLION
+
+
+FINE_TUNED = "ft:"  # before the base model, in the id that OpenAI gives a fine-tuned one
+PARTS = ("input", "cached", "output", "training", "hosting", "batch")
+FREE = Price(0.0, 0.0, 0.0, 0.0, "the embedded provider costs nothing", 0.0)
+
+
+class PriceList:
+    """The prices that hold in a project. `endpoints` tell which models stand behind the names of deployments."""
+
+    def __init__(self, project: Path, endpoints: Iterable[Endpoint] = ()) -> None:
+        own = project / PRICES_FILE
+        self._endpoints = tuple(endpoints)
+        self._entries = [*(_read(own, own.read_text("utf-8")) if own.is_file() else ()), *_shipped()]
+        self._known: dict[tuple[str, str], Price] = {}
+
+    def of(self, endpoint: Endpoint, model: str | None = None) -> Price:
+        """The price of the endpoint's model, or of another one there; every part that nobody knows is None."""
+        if endpoint.is_free:
+            return FREE
+        return self.at(endpoint.service, model or endpoint.model)
+
+    def at(self, service: str, model: str) -> Price:
+        """The price of a model of a service, as stored calls name them."""
+        if service == "embedded":
+            return FREE
+        if (service, model) not in self._known:
+            self._known[service, model] = self._look_up(service, self._known_as(service, model))
+        return self._known[service, model]
+
+    def _known_as(self, service: str, model: str) -> str:
+        """The model's own name: a deployment's says nothing, and a student of ours costs what its base model costs."""
+        for endpoint in self._endpoints:
+            hosted = endpoint.role is Role.STUDENT and model.startswith(DEPLOYMENT_PREFIX)
+            # what Azure ML hosts answers at an address of its own
+            if (endpoint.service == service and endpoint.model == model) or (
+                hosted and (endpoint.service == service or endpoint.provider == "azureml")
+            ):
+                return endpoint.base_model
+        return model
+
+    def _look_up(self, service: str, model: str) -> Price:
+        layers = [_layer(entry) for entry in self._entries if entry.fits(service, model)] + _kept(service, model)
+        if model.startswith(FINE_TUNED):  # where nobody has a price of its own for it
+            base = model.split(":")[1]
+            layers += [_layer(entry) for entry in self._entries if entry.fits(service, base)]
+        found: dict[str, float] = {}
+        sources: list[str] = []
+        for prices, source in layers:
+            new = {name: value for name, value in prices.items() if name not in found}
+            found |= new
+            sources += [source] if new else []
+        parts = {name: found.get(name) for name in PARTS}
+        return Price(**parts, source="; ".join(sources) or "unknown")
+
+
+def _layer(entry: PriceEntry) -> tuple[Mapping[str, float], str]:
+    prices = entry.model_dump(include=set(PARTS), exclude_none=True)
+    return prices, f"{entry.source}, {entry.date}"
+
+
+def _kept(service: str, model: str) -> list[tuple[Mapping[str, float], str]]:
+    """Of a service that the kept list knows by its address; a local one may serve a model of a famous name for nothing.
+
+    Fine-tuned models are listed by their base.
+    """
+    try:
+        usage = genai_prices.Usage(input_tokens=1, output_tokens=0)
+        price = genai_prices.calc_price(usage, model, provider_api_url=service).model_price
+    except (LookupError, ValueError):
+        return []
+    names = {"input": "input_mtok", "cached": "cache_read_mtok", "output": "output_mtok"}
+    values = {name: getattr(price, theirs, None) for name, theirs in names.items()}
+    # tiered prices are objects of their own: the first tier is not the price
+    plain = {name: float(value) for name, value in values.items() if value is not None and _is_number(value)}
+    return [(plain, f"genai-prices {metadata.version('genai-prices')}")] if plain else []
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except TypeError:
+        return False
+    return True
+
+
+@cache
+def _shipped() -> Sequence[PriceEntry]:
+    file = resources.files("raft_assets.llm") / PRICES_FILE
+    return _read(file, file.read_text("utf-8"))
+
+
+def _read(file: object, text: str) -> list[PriceEntry]:
+    try:
+        content = yaml.safe_load(text) or []
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file} is not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, list):
+        raise SettingsError(f"{file} must hold a list of prices, each with model, source and date.")
+    entries: list[PriceEntry] = []
+    for number, entry in enumerate(content, start=1):
+        try:
+            entries.append(PriceEntry.model_validate(entry))
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, problem["loc"])) or "the entry"
+            raise SettingsError(f"{file}, entry {number}: {where}: {problem['msg']}. Mend it there.") from error
+    return entries

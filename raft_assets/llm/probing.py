@@ -1,0 +1,61 @@
+"""Proves an endpoint over the wire with the least that shows it: one short question, one vector, one list of jobs.
+
+What is asked here is not stored: an answer from the store would prove nothing.
+"""
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import openai
+
+from raft_assets.core.errors import EndpointError
+from raft_assets.llm.service_errors import GiveUpRow, Stop, Unsupported, scrubbed, understand
+from raft_assets.settings.endpoints import Endpoint, Role
+
+T = TypeVar("T")
+
+QUESTION = "Say yes."
+FINE_TUNE_REMEDY = (
+    "ask for a role that may fine-tune (on Azure: Cognitive Services OpenAI Contributor; on OpenAI: a key with write "
+    "permission for fine-tuning)"
+)
+
+
+async def probe(client: openai.AsyncOpenAI, endpoint: Endpoint, *, completion: bool) -> str:
+    """What the endpoint does, in half a sentence. Raises EndpointError with what to set, or whom to ask.
+
+    `completion`: the student's base model is asked through the older API. A student's base need not be deployed: that
+    the service fine-tunes for whoever asks is what matters.
+    """
+    if endpoint.role is Role.STUDENT:
+        await _within(client.fine_tuning.jobs.list(limit=1), endpoint, FINE_TUNE_REMEDY)
+        return "fine-tuning is permitted"
+    if endpoint.role is Role.EMBEDDING:
+        embedded = await _within(client.embeddings.create(model=endpoint.model, input=[QUESTION]), endpoint)
+        return f"embeds with {len(embedded.data[0].embedding)} dimensions"
+    if completion and endpoint.role is Role.BASELINE:
+        await _within(client.completions.create(model=endpoint.model, prompt=QUESTION), endpoint)
+        return "completes"
+    messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": QUESTION}]
+    await _within(client.chat.completions.create(model=endpoint.model, messages=messages), endpoint)
+    return "answers"
+
+
+async def _within(asked: Awaitable[T], endpoint: Endpoint, forbidden: str = "") -> T:
+    try:
+        return await asked
+    except openai.APIError as error:
+        refusal = understand(error, endpoint, endpoint.model)
+        if forbidden and getattr(error, "status_code", 0) == 403:
+            raise EndpointError(f"{endpoint.role} ({endpoint.service}) refuses (403): {forbidden}.") from None
+        match refusal:
+            case Stop(sentence):
+                raise EndpointError(sentence) from None
+            case Unsupported(_, sentence):
+                raise EndpointError(sentence) from None
+            case GiveUpRow(reason):
+                raise EndpointError(f"{endpoint.role} ({endpoint.service}): {reason}.") from None
+        raise EndpointError(
+            f"{endpoint.role} ({endpoint.model} at {endpoint.service}) doesn't answer: {scrubbed(error, endpoint)}. "
+            "Check address and network, or wait."
+        ) from None

@@ -1,0 +1,69 @@
+"""Requests: those in the prompt contract, which evaluation sends and training files hold, and those of prompt files.
+
+A prompt file in `prompts/` has a head (its version, and the role that speaks its instructions), the instructions and
+the task, parted by lines `---`. What is asked of whom, and how an answer is read, stands beside the parser.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal
+
+from raft_assets.core.identity import digest
+from raft_assets.core.prompt_contract import INSTRUCTIONS, render_messages, render_prompt, render_user
+from raft_assets.llm.requests import Request
+
+VERSION_DIGITS = 8  # of the hash of a prompt file's text
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """A prompt. `version` holds the written number and a hash of the text, so that no change goes unseen."""
+
+    version: str
+    role: Literal["system", "user"]
+    instructions: str
+    task: str
+
+    def messages(self, passages: Sequence[str], **values: str) -> list[dict[str, str]]:
+        """Chat messages: what all requests share stands first, then the documents, then the task, for caches.
+
+        Instructions of the role `user` stand in the same message as the documents.
+        """
+        # in one pass: a value that holds the name of another is a text like any other
+        shown = render_user(_PLACE.sub(lambda place: values.get(place[1], place[0]), self.task), passages)
+        if self.role == "user":
+            return [{"role": "user", "content": f"{self.instructions}\n\n{shown}"}]
+        return [{"role": "system", "content": self.instructions}, {"role": "user", "content": shown}]
+
+
+def read_prompt(package: str, name: str) -> PromptFile:
+    """The prompt file of a name such as `general/questions` in the package's folder `prompts`."""
+    text = (resources.files(package) / "prompts" / f"{name}.md").read_text("utf-8")
+    head, instructions, task = text.split("\n---\n")
+    said = dict(line.split(": ", 1) for line in head.splitlines())
+    version = f"{said['version']}-{digest(text)[:VERSION_DIGITS]}"
+    return PromptFile(version, "user" if said["role"] == "user" else "system", instructions.strip(), task.strip())
+
+
+def answer_request(
+    question: str,
+    documents: Sequence[str],
+    form: Literal["chat", "completion"],
+    max_tokens: int,
+    instructions: str | None = None,
+) -> Request:
+    """Asks a model a question about documents, as chat messages or as one text.
+
+    `instructions`: as set for the domain; None stands for the contract's own.
+    """
+    instructions = INSTRUCTIONS if instructions is None else instructions
+    if form == "completion":
+        return Request(
+            "completion", {"prompt": render_prompt(question, documents, instructions), "max_tokens": max_tokens}
+        )
+    return Request(
+        "chat", {"messages": render_messages(question, documents, instructions), "max_completion_tokens": max_tokens}
+    )

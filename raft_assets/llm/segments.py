@@ -1,0 +1,58 @@
+"""Paid calls on object storage: segments that are only ever added, each whole or not there.
+
+A store that has them keeps its file as a spool: an answer is durable on this disk before it is used, and goes into a
+segment with others soon after. What a process that died left in its spool is found when the next one opens it.
+"""
+
+import base64
+import gzip
+import json
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from upath import UPath
+
+from raft_assets.core.atomic import publish
+
+SUFFIX = ".jsonl.gz"
+
+
+class Segments:
+    """The segments under an address (`abfs://...`, or any that fsspec opens, or a folder)."""
+
+    def __init__(self, address: str, options: dict[str, Any]) -> None:
+        self.address = address
+        self._root: UPath = UPath(address, **options)
+
+    def names(self) -> set[str]:
+        """Every segment that is there."""
+        self._root.fs.invalidate_cache()
+        return {file.name for file in self._root.glob(f"*{SUFFIX}")} if self._root.is_dir() else set()
+
+    def read(self, name: str) -> list[tuple[Any, ...]]:
+        """The rows of a segment; bytes among them are whole again."""
+        lines = gzip.decompress((self._root / name).read_bytes()).decode("utf-8").splitlines()
+        return [tuple(map(_value, json.loads(line))) for line in lines]
+
+    def write(self, rows: Iterable[Sequence[Any]]) -> str:
+        """A new segment of the rows; returns its name."""
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex}{SUFFIX}"
+        text = "".join(json.dumps([_plain(value) for value in row]) + "\n" for row in rows)
+        packed = gzip.compress(text.encode("utf-8"), mtime=0)
+        self._root.fs.makedirs(self._root.path, exist_ok=True)
+        publish(self._root / name, lambda draft: draft.write_bytes(packed))
+        return name
+
+    def delete(self, name: str) -> None:
+        """Removes a segment; one that is gone is no mistake."""
+        (self._root / name).unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+
+def _value(value: Any) -> Any:
+    return base64.b64decode(value["base64"]) if isinstance(value, dict) else value

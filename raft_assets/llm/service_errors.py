@@ -1,0 +1,172 @@
+"""What a service's refusal means: try again, take the row as lost, change the body, or stop.
+
+One table of rules for every service that speaks the OpenAI protocol. Nothing here asks, waits or stores.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+import openai
+
+from raft_assets.llm.answers import CONTENT_FILTER, one_line
+from raft_assets.settings.endpoints import Endpoint, Role
+
+# what is sent instead of a parameter that a model refuses; None: nothing
+SUBSTITUTES: Mapping[str, str | None] = {
+    "max_completion_tokens": "max_tokens",  # older local services know only the old name
+    "max_tokens": "max_completion_tokens",  # reasoning models know only the new one
+    "temperature": None,  # reasoning models have one temperature
+    "seed": None,
+    "response_format": None,  # the prompt asks for the form as well
+    "reasoning_effort": None,  # of models that reason
+}
+
+_UNSUPPORTED = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}
+_UNRECOGNIZED = re.compile(
+    r"[Uu]nrecognized request arguments? supplied: (\w+)"
+)  # how Azure's older API versions say it, without a code
+_FILTERED = {CONTENT_FILTER, "content_policy_violation"}
+_TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
+_TOO_LONG_MESSAGE = re.compile(r"maximum context length", re.IGNORECASE)  # how vLLM says it, without a code
+_NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_FALLBACK_PREFIX = {
+    Role.TEACHER: "COMPLETION",
+    Role.BASELINE: "STUDENT",
+}  # where `settings` looks for what the role itself doesn't set
+
+
+@dataclass(frozen=True)
+class TryAgain:
+    """It may pass: `after_s` is what the service asks to wait, if it says so; a rejection: it has no room just now."""
+
+    reason: str
+    after_s: float | None = None
+    is_rejection: bool = False
+
+
+@dataclass(frozen=True)
+class GiveUpRow:
+    """Asking this again brings the same, other requests may pass."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """The service's content filter; an answer like any other, with the message that came."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """The model refuses a parameter that `SUBSTITUTES` knows; `otherwise` is for when changing it doesn't help."""
+
+    parameter: str
+    otherwise: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """No request of this endpoint will pass until somebody changes something; a sentence for people."""
+
+    sentence: str
+    not_deployed: bool = False
+
+
+Refusal = TryAgain | GiveUpRow | Filtered | Unsupported | Stop
+
+
+def understand(error: openai.APIError, endpoint: Endpoint, model: str) -> Refusal:
+    """What to do about an error of the client."""
+    if isinstance(error, openai.APITimeoutError) and not _lost_its_connection(error):
+        return TryAgain("it did not answer in time")
+    if not isinstance(error, openai.APIStatusError):
+        return TryAgain("the connection failed")
+    message = scrubbed(error, endpoint)
+    if error.code in _NO_CREDIT:
+        remedy = f"raise the limit of the account, or set another key in {_variable(endpoint, 'API_KEY')}"
+        return Stop(f"{_asking(endpoint, model)} has no credit left ({error.code}): {remedy}.")
+    if error.status_code in (408, 409, 429) or error.status_code >= 500:
+        return TryAgain(
+            f"it answered {error.status_code} ({message})",
+            _asked_to_wait(error.response.headers),
+            is_rejection=error.status_code == 429,
+        )
+    if error.status_code in (401, 403, 404):
+        return Stop(_refused(error.status_code, endpoint, model), not_deployed=error.status_code == 404)
+    return _understand_bad_request(error, message, endpoint, model)
+
+
+def _lost_its_connection(error: openai.APITimeoutError) -> bool:
+    """The client's aiohttp side tells every lost connection as a timeout; what is behind it tells them apart."""
+    behind = error.__cause__ and error.__cause__.__cause__
+    return isinstance(behind, aiohttp.ClientConnectionError) and not isinstance(behind, TimeoutError)
+
+
+def scrubbed(error: openai.APIError, endpoint: Endpoint) -> str:
+    """The service's message as a short line; services repeat keys in it, so the endpoint's is taken out."""
+    body = error.body if isinstance(error.body, Mapping) else {}
+    message = str(body.get("message") or error.message)
+    secret = endpoint.api_key.get_secret_value() if endpoint.api_key else ""
+    return one_line(message.replace(secret, "***") if secret else message)
+
+
+def gave_up(endpoint: Endpoint, model: str, reason: str) -> str:
+    """Sentence about an endpoint that does not answer."""
+    remedy = "Look whether the service is up and run again; answers that came are kept."
+    return f"{_asking(endpoint, model)} does not answer: {reason}. {remedy}"
+
+
+def _understand_bad_request(error: openai.APIStatusError, message: str, endpoint: Endpoint, model: str) -> Refusal:
+    if error.code in _FILTERED:
+        return Filtered(message)
+    if error.code in _TOO_LONG or error.status_code == 413 or _TOO_LONG_MESSAGE.search(message):
+        return GiveUpRow(f"the request is too long for the model ({message})")
+    remedy = f"set a model that takes it in {_variable(endpoint, 'DEPLOYMENT')}"
+    refused = f"{_asking(endpoint, model)} refuses the request ({error.status_code}: {message}): {remedy}."
+    unrecognized = _UNRECOGNIZED.search(message)
+    parameter = unrecognized[1] if unrecognized else error.param if error.code in _UNSUPPORTED else None
+    return Unsupported(parameter, refused) if parameter and parameter in SUBSTITUTES else Stop(refused)
+
+
+def _refused(status: int, endpoint: Endpoint, model: str) -> str:
+    """The service's own message is left out: after a wrong key it often holds the key."""
+    asking = _asking(endpoint, model)
+    if endpoint.provider == "embedded":
+        return f"{asking} refuses ({status}): there is no such model in this installation."
+    if status == 401:
+        return f"{asking} does not accept the sign-in (401): set {_variable(endpoint, 'API_KEY')}."
+    if status == 403:
+        remedy = f"give it access, or set another key in {_variable(endpoint, 'API_KEY')}"
+        return f"{asking} is not allowed for this key or from this network (403): {remedy}."
+    address = _variable(endpoint, "ENDPOINT" if endpoint.provider == "azure" else "BASE_URL")
+    remedy = f"set the model in {_variable(endpoint, 'DEPLOYMENT')}, or the address in {address}"
+    return f"{asking} is not known there (404): {remedy}."
+
+
+def _asking(endpoint: Endpoint, model: str) -> str:
+    return f"{endpoint.role} (model {model} at {endpoint.service})"
+
+
+def _variable(endpoint: Endpoint, part: str) -> str:
+    family = "AZURE_OPENAI" if endpoint.provider == "azure" else "OPENAI"
+    fallback = _FALLBACK_PREFIX.get(endpoint.role)
+    return f"{endpoint.role}_{family}_{part}" + (f" (or {fallback}_{family}_{part})" if fallback else "")
+
+
+def _asked_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds from `retry-after-ms`, else from `Retry-After` (seconds or a date); None where neither can be read."""
+    for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
+        try:
+            return max(0.0, float(headers[name])) / per_second  # in this order NaN counts as 0
+        except (KeyError, ValueError):
+            continue
+    try:
+        return max((parsedate_to_datetime(headers["retry-after"]) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,194 @@
+"""A stream of items on its way to answers.
+
+    items -> window (keys, look-up, equal ones joined) -> calls on the background loop -> one writer -> slots in order
+
+What a call is stands in `engine`; here is only when it starts, when it counts as done (once it is committed), and how
+it ends early.
+"""
+
+import asyncio
+import functools
+import itertools
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from raft_assets.llm.attempts import CallLostError
+from raft_assets.llm.background import background_loop, is_background_thread
+from raft_assets.llm.store import CallStore, StoredCall
+
+Item = TypeVar("Item")
+Batch = Sequence[tuple[str, Item]]  # keys and items of one call
+Send = Callable[[Batch[Item]], Awaitable[list[StoredCall]]]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An item's place in the order.
+
+    `future` brings the committed call, or raises CallLostError or what stopped the stream.
+    """
+
+    key: str
+    future: Future[StoredCall]
+    from_store: bool
+
+
+class Stream(Generic[Item]):
+    """Items taken in groups, at most `window` ahead of the consumer.
+
+    `batches` cuts what is not in the store into calls, `send` makes one.
+    """
+
+    def __init__(
+        self,
+        store: CallStore,
+        *,
+        key_of: Callable[[Item], str],
+        send: Send[Item],
+        batches: Callable[[Batch[Item]], Iterable[Batch[Item]]],
+        window: int,
+        group: int,
+    ) -> None:
+        self._store = store
+        self._key_of = key_of
+        self._batches = batches
+        self._window = window
+        self._group = group
+        self._ahead: deque[Slot] = deque()
+        self._flight = _Flight(store, send)
+
+    @property
+    def waiting(self) -> int:
+        """Items that are taken but not handed out yet."""
+        return len(self._ahead)
+
+    def slots(self, items: Iterable[Item]) -> Generator[Slot]:
+        """The items' slots in order; closing the generator cancels what is in flight and commits what has arrived."""
+        source = iter(items)
+        try:
+            while True:
+                while len(self._ahead) + self._group <= self._window and (
+                    group := list(itertools.islice(source, self._group))
+                ):
+                    self._ahead.extend(self._taken(group))
+                if not self._ahead:
+                    return
+                yield self._ahead.popleft()
+        finally:
+            self._flight.close()
+
+    def _taken(self, group: Sequence[Item]) -> list[Slot]:
+        keyed = [(self._key_of(item), item) for item in group]
+        # looked at before the store: what is committed in between is then in the store
+        joined = {key: future for key, _ in keyed if (future := self._flight.expected(key))}
+        stored = self._store.get({key for key, _ in keyed} - joined.keys())
+        slots, missing = [], []
+        for key, item in keyed:
+            is_new = key not in stored and key not in joined
+            if is_new:
+                joined[key] = self._flight.expect(key)
+                missing.append((key, item))
+            slots.append(Slot(key, _done(stored[key]) if key in stored else joined[key], from_store=not is_new))
+        for batch in self._batches(missing):
+            self._flight.start(batch)
+        return slots
+
+
+class _Flight(Generic[Item]):
+    """Calls of one stream that are under way.
+
+    Everything but `expect`, `expected`, `start` and `close` happens on the background loop.
+
+    An answer counts once it is committed. One writer commits whatever has arrived while it was busy with the commit
+    before, so that the price of durability is shared by more answers the faster they come.
+    """
+
+    def __init__(self, store: CallStore, send: Send[Item]) -> None:
+        self._store = store
+        self._send = send
+        self._expected: dict[str, Future[StoredCall]] = {}
+        self._tasks: set[asyncio.Task[list[StoredCall]]] = set()
+        self._arrived: list[StoredCall] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._stopped_by: BaseException | None = None
+
+    def expected(self, key: str) -> Future[StoredCall] | None:
+        """The future of a call that is under way."""
+        return self._expected.get(key)
+
+    def expect(self, key: str) -> Future[StoredCall]:
+        """Announces a call that `start` is going to make."""
+        return self._expected.setdefault(key, Future())
+
+    def start(self, batch: Batch[Item]) -> None:
+        """Starts a call for these items."""
+        background_loop().call_soon_threadsafe(self._start, batch)
+
+    def close(self) -> None:
+        """Cancels what is in flight, commits what has arrived; afterwards nothing of this stream is running."""
+        if sys.is_finalizing():  # the loop's thread is gone already, and waiting for it would never end
+            return
+        closing = asyncio.run_coroutine_threadsafe(self._close(), background_loop())
+        if not is_background_thread():  # it would be, if the garbage collector closes a generator there
+            closing.result()
+
+    def _start(self, batch: Batch[Item]) -> None:
+        keys = [key for key, _ in batch]
+        if self._stopped_by:
+            self._settle(keys, self._stopped_by)
+            return
+        task = asyncio.ensure_future(self._send(batch))
+        self._tasks.add(task)
+        task.add_done_callback(functools.partial(self._land, keys))
+
+    def _land(self, keys: Sequence[str], task: asyncio.Task[list[StoredCall]]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            self._settle(keys, self._stopped_by or CallLostError("it was cancelled", tries=1))
+        elif error := task.exception():
+            self._settle(keys, error)
+            if not isinstance(error, CallLostError):
+                self._stop(error)
+        else:
+            self._arrived += task.result()
+            self._writer = self._writer or asyncio.ensure_future(self._commit())
+
+    async def _commit(self) -> None:
+        while self._arrived:
+            calls, self._arrived = self._arrived, []
+            try:
+                kept = await asyncio.to_thread(self._store.put, calls)
+            except Exception as error:
+                self._settle([call.key for call in calls], error)
+                self._stop(error)
+            else:
+                for call in calls:
+                    self._expected.pop(call.key).set_result(kept[call.key])
+        self._writer = None
+
+    def _stop(self, error: BaseException) -> None:
+        """What no other call would survive ends the stream; answers that have arrived are committed all the same."""
+        self._stopped_by = self._stopped_by or error
+        for task in self._tasks:
+            task.cancel()
+
+    def _settle(self, keys: Iterable[str], error: BaseException) -> None:
+        for key in keys:
+            self._expected.pop(key).set_exception(error)
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._writer:
+            await self._writer
+
+
+def _done(call: StoredCall) -> Future[StoredCall]:
+    future: Future[StoredCall] = Future()
+    future.set_result(call)
+    return future

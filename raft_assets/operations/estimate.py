@@ -1,0 +1,303 @@
+"""What a domain's next run will ask of its models: calls, tokens, money and time, before it starts.
+
+Documents are read and cut as the lineage does it, requests are those that it will make, and what the call store has is
+counted as paid. What only the models can tell (how many questions a call brings, how long answers are) is measured on
+the stored calls of the same corpus, which `raft preview` makes by an even sample; without enough of them it is assumed,
+and said so.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import fmean, median
+
+from raft_assets.core.tables import Chunk, SourceDocument
+from raft_assets.dataset.golden import parse_questions as parse_golden
+from raft_assets.dataset.golden import resolve_golden
+from raft_assets.documents.chunking import token_count
+from raft_assets.documents.reading import ReadDocument, documents_of
+from raft_assets.evaluation.arms import variations
+from raft_assets.llm.caller import TEXTS_PER_CALL, Caller
+from raft_assets.llm.prices import Price
+from raft_assets.llm.prompts import answer_request, read_prompt
+from raft_assets.llm.requests import Answer, Request, Usage
+from raft_assets.operations.models import Models
+from raft_assets.operations.preview import cut, read_sources
+from raft_assets.pairs.generation import first_plan
+from raft_assets.pairs.judge import judge_request
+from raft_assets.pairs.questions import answer_request_for, parse_questions, question_request
+from raft_assets.settings.domain import DomainSettings
+from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
+from raft_assets.settings.endpoints import Role
+from raft_assets.storage.lake import Lake
+from raft_assets.student.approval import AUTO_EPOCHS
+
+LEAST_SAMPLE = 5  # stored answers from which a mean is taken
+ASSUMED_QUESTION_TOKENS, ASSUMED_ANSWER_TOKENS, ASSUMED_VERDICT_TOKENS = 18, 150, 40
+ASSUMED_ACCEPTED = 0.8  # share of the pairs that the gates let through
+TOKENS_PER_MESSAGE = 4
+SOME_QUESTION = "What does the passage say about the subject that it explains first?"
+CALLS_AT_ONCE = 16  # what a service takes, where the limiter hasn't found it out yet
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an asset will ask of a role.
+
+    `calls` are still to be made, `stored` are answered already; tokens and money are those of `calls`. `dollars` is
+    None where the price is unknown, `seconds` where no call of the model was timed yet. `assumed` names what no stored
+    call could tell.
+    """
+
+    asset: str
+    role: Role
+    model: str
+    calls: int
+    stored: int
+    usage: Usage
+    dollars: float | None
+    seconds: float | None
+    assumed: tuple[str, ...] = ()
+
+
+def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> list[Forecast]:
+    """What a run of the domain will ask, in the order of the lineage; nothing for assets that are `fresh`.
+
+    Raises DataError where no document can be read, and SettingsError as a run would.
+    """
+    settings = models.settings(domain).values
+    documents, chunks = _corpus(models, domain, settings, fresh)
+    found: list[Forecast] = []
+    if "chunk_embeddings" not in fresh:
+        with models.caller(Role.EMBEDDING) as encoder:
+            stored = encoder.are_stored([chunk.passage for chunk in chunks])
+        new = [chunk.passage for chunk, is_stored in zip(chunks, stored, strict=True) if not is_stored]
+        calls = -(-len(new) // TEXTS_PER_CALL)
+        made = _forecast(models, "chunk_embeddings", Role.EMBEDDING, calls, Usage(sum(map(_count, new))))
+        found.append(replace(made, stored=sum(stored)))
+    with models.caller(Role.TEACHER) as teacher:
+        pairs = _Pairs.of(teacher, chunks, settings)
+    if "qa_pairs" not in fresh:
+        found += pairs.forecasts(models, settings)
+    golden = parse_golden(domain_folder(models.workplace.data, domain) / QUESTIONS_FILE)
+    held_out = {name for one in resolve_golden(golden, documents, chunks) for name in one.oracle_chunk_ids}
+    trained, evaluated = pairs.rows(settings, kept=1 - len(held_out) / len(chunks))
+    shape = _Shape(fmean([chunk.tokens for chunk in chunks]), pairs.answer_tokens, settings)
+    if "finetuned_model" not in fresh:
+        found.append(_training(models, shape, trained, settings))
+    known = sum(question.answerable and bool(question.evidence) for question in golden)
+    asked = _Asked(evaluated + known, len(golden) - known)
+    for role in (Role.BASELINE, Role.STUDENT):
+        if f"{role.value.lower()}_answers" not in fresh:
+            found.append(_evaluation(models, role, shape, asked))
+    if "judged_answers" not in fresh and Role.JUDGE in models.endpoints:
+        found.append(_judging(models, shape, asked))
+    return found
+
+
+def _corpus(
+    models: Models, domain: str, settings: DomainSettings, fresh: Collection[str]
+) -> tuple[Sequence[ReadDocument], list[Chunk]]:
+    """The documents, and their chunks as they are, else as they are cut by structure: boundaries by embedding would
+    cost.
+    """
+    if "chunks" in fresh:
+        lake = Lake(root=models.workplace.lake)
+        pages = lake.rows("source_documents", domain, SourceDocument)
+        return list(documents_of(pages)), list(lake.rows("chunks", domain, Chunk))
+    structure = settings.chunks.model_copy(update={"boundaries": "structure"})
+    sources = read_sources(models, domain)
+    return sources.documents, cut(models, settings.model_copy(update={"chunks": structure}), sources)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Questions and answers of the teacher: what is stored, what is to come, and how long it will be."""
+
+    question_requests: Sequence[Request]  # not stored
+    answer_requests: Sequence[Request]  # to known questions, not stored
+    expected: Sequence[tuple[Chunk, float]]  # chunks without known questions, and how many they will bring
+    known_questions: int
+    stored: int
+    question_tokens: float  # of a question call's answer
+    answer_tokens: float
+    seconds: float | None  # of a call, median
+    assumed: tuple[str, ...]
+
+    @classmethod
+    def of(cls, teacher: Caller, chunks: Sequence[Chunk], settings: DomainSettings) -> "_Pairs":
+        plan = first_plan(chunks, settings.questions)
+        asked = [question_request(chunk, count, settings.questions) for chunk, count in plan]
+        found = list(teacher.stored(asked))
+        told = [
+            (chunk, question)
+            for (chunk, count), answer in zip(plan, found, strict=True)
+            if answer
+            for question in parse_questions(answer.text, count)
+        ]
+        instructions = settings.prompt.instructions
+        requests = [answer_request_for(question, chunk, settings.questions, instructions) for chunk, question in told]
+        answers = list(teacher.stored(requests))
+        sampled = [(count, answer) for (_, count), answer in zip(plan, found, strict=True) if answer]
+        is_enough = len(sampled) >= LEAST_SAMPLE
+        share = len(told) / max(sum(count for count, _ in sampled), 1) if is_enough else 1.0
+        lengths = _lengths(answers)
+        assumed = (*(() if is_enough else ("questions per call",)), *(() if lengths else ("length of answers",)))
+        asked_of = fmean([count for _, count in plan]) if plan else 0.0
+        return cls(
+            question_requests=[request for request, answer in zip(asked, found, strict=True) if not answer],
+            answer_requests=[request for request, answer in zip(requests, answers, strict=True) if not answer],
+            expected=[(chunk, count * share) for (chunk, count), answer in zip(plan, found, strict=True) if not answer],
+            known_questions=len(told),
+            stored=len(sampled) + sum(answer is not None for answer in answers),
+            question_tokens=_lengths(found) or asked_of * ASSUMED_QUESTION_TOKENS,
+            answer_tokens=lengths or ASSUMED_ANSWER_TOKENS,
+            seconds=_seconds([*found, *answers]),
+            assumed=assumed,
+        )
+
+    @property
+    def questions(self) -> float:
+        """All questions, known and expected."""
+        return self.known_questions + sum(count for _, count in self.expected)
+
+    def forecasts(self, models: Models, settings: DomainSettings) -> Iterator[Forecast]:
+        instructions = settings.prompt.instructions
+        coming = [
+            (count, _tokens(answer_request_for(SOME_QUESTION, chunk, settings.questions, instructions)))
+            for chunk, count in self.expected
+        ]
+        answers = len(self.answer_requests) + sum(count for count, _ in coming)
+        usage = Usage(
+            round(
+                sum(map(_tokens, [*self.question_requests, *self.answer_requests]))
+                + sum(count * tokens for count, tokens in coming)
+            ),
+            0,
+            round(len(self.question_requests) * self.question_tokens + answers * self.answer_tokens),
+        )
+        calls = round(len(self.question_requests) + answers)
+        made = _forecast(models, "qa_pairs", Role.TEACHER, calls, usage, seconds=self.seconds)
+        yield replace(made, stored=self.stored, assumed=self.assumed if calls else ())
+        if settings.questions.retrieval_top_k:
+            new = answers  # a question is embedded when it is judged, and stored with its answer's call or not at all
+            tokens = round(new * _count(SOME_QUESTION))
+            yield _forecast(models, "qa_pairs", Role.EMBEDDING, -(-round(new) // TEXTS_PER_CALL), Usage(tokens))
+        if Role.JUDGE in models.endpoints:
+            passage = fmean([chunk.tokens for chunk, _ in self.expected]) if self.expected else 0.0
+            prompt = _tokens(judge_request(SOME_QUESTION, "", "")) + self.answer_tokens + passage
+            judged = round(answers * ASSUMED_ACCEPTED)
+            usage = Usage(round(judged * prompt), 0, judged * ASSUMED_VERDICT_TOKENS)
+            verdicts = _forecast(models, "qa_pairs", Role.JUDGE, judged, usage)
+            yield replace(verdicts, assumed=("accepted pairs", "length of verdicts"))
+
+    def rows(self, settings: DomainSettings, *, kept: float) -> tuple[float, float]:
+        """Rows that train, and rows that evaluate; `kept` is the share of chunks that no golden question holds out."""
+        rows = self.questions * ASSUMED_ACCEPTED * kept
+        evaluated = rows * settings.dataset.eval_share
+        most = settings.evaluation.max_rows
+        trained = rows * (1 - settings.dataset.eval_share - settings.dataset.valid_share)  # validation costs nothing
+        return trained, evaluated if most is None else min(evaluated, most)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Questions of the evaluation: under every arm, and those of people without evidence."""
+
+    everywhere: float
+    only_retrieved: int
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How long prompts and answers of rows are, in tokens."""
+
+    passage: float
+    answer: float
+    settings: DomainSettings
+
+    def prompt(self, documents: float) -> float:
+        empty = answer_request(SOME_QUESTION, [], "chat", 1, self.settings.prompt.instructions)
+        return _tokens(empty) + documents * self.passage
+
+
+def _training(models: Models, shape: _Shape, rows: float, settings: DomainSettings) -> Forecast:
+    epochs = AUTO_EPOCHS if settings.training.n_epochs == "auto" else settings.training.n_epochs
+    tokens = round(rows * (shape.prompt(1 + settings.dataset.distractors) + shape.answer) * epochs)
+    endpoint = models.endpoints[Role.STUDENT]
+    price = models.prices.of(endpoint)
+    assumed = ("accepted pairs", *(("epochs",) if settings.training.n_epochs == "auto" else ()))
+    return Forecast(
+        "finetuned_model", Role.STUDENT, endpoint.model, 1, 0, Usage(tokens), price.of_training(tokens), None, assumed
+    )
+
+
+def _evaluation(models: Models, role: Role, shape: _Shape, asked: _Asked) -> Forecast:
+    settings, questions = shape.settings, asked.everywhere
+    distractors, top_k = settings.dataset.distractors, settings.evaluation.top_k
+    shown = {"main": 1 + distractors, "retrieved": top_k, "distractors_only": distractors, "closed_book": 0}
+    prompts = [(questions, shown[arm]) for arm in settings.evaluation.arms]
+    prompts += [(asked.only_retrieved, top_k)] * ("retrieved" in settings.evaluation.arms)
+    varied = {(count, kind) for _, count, kind in variations(settings.dataset)}
+    varied -= {(distractors, settings.dataset.distractor_kind)}  # is the main arm, and stored with it
+    prompts += [(min(questions, settings.evaluation.robustness_rows), 1 + count) for count, _ in varied]
+    calls = round(sum(count for count, _ in prompts))
+    usage = Usage(
+        round(sum(count * shape.prompt(documents) for count, documents in prompts)), 0, round(calls * shape.answer)
+    )
+    made = _forecast(models, f"{role.value.lower()}_answers", role, calls, usage)
+    return replace(made, assumed=("accepted pairs", "length of answers"))
+
+
+def _judging(models: Models, shape: _Shape, asked: _Asked) -> Forecast:
+    """Both models' answers by every metric; only groundedness is shown the documents."""
+    settings = shape.settings.judging
+    questions = min(asked.everywhere, settings.max_questions)
+    rated = 2 * (questions + min(questions, settings.repeated_questions))
+    documents = (1 + shape.settings.dataset.distractors) * shape.passage
+    metric_tokens = sum(
+        _count(read_prompt("raft_assets.evaluation", metric).instructions) for metric in settings.metrics
+    )
+    prompts = metric_tokens + len(settings.metrics) * (shape.answer + _count(SOME_QUESTION) + 2 * TOKENS_PER_MESSAGE)
+    prompts += documents * ("groundedness" in settings.metrics)
+    calls = round(rated * len(settings.metrics))
+    usage = Usage(round(rated * prompts), 0, calls * ASSUMED_VERDICT_TOKENS)
+    made = _forecast(models, "judged_answers", Role.JUDGE, calls, usage)
+    return replace(made, assumed=("accepted pairs", "length of verdicts"))
+
+
+def _forecast(
+    models: Models, asset: str, role: Role, calls: int, usage: Usage, *, seconds: float | None = None
+) -> Forecast:
+    endpoint = models.endpoints[role]
+    price: Price = models.prices.of(endpoint)
+    at_once = min(CALLS_AT_ONCE, endpoint.limits.ceiling)
+    return Forecast(
+        asset,
+        role,
+        endpoint.model,
+        calls,
+        0,
+        usage,
+        price.of(usage),
+        None if seconds is None else calls * seconds / at_once,
+    )
+
+
+_count = partial(token_count, tokenizer="o200k_base")
+
+
+def _tokens(request: Request) -> int:
+    messages = request.body["messages"]
+    return sum(_count(message["content"]) + TOKENS_PER_MESSAGE for message in messages)
+
+
+def _lengths(answers: Iterable[Answer | None]) -> float | None:
+    """Mean length of stored answers in tokens; None for a sample that is too small."""
+    lengths = [answer.usage.output_tokens for answer in answers if answer and answer.status == "ok"]
+    return fmean(lengths) if len(lengths) >= LEAST_SAMPLE else None
+
+
+def _seconds(answers: Iterable[Answer | None]) -> float | None:
+    times = [answer.latency_s for answer in answers if answer]
+    return median(times) if times else None

@@ -1,0 +1,80 @@
+"""Question pairs by the project's models: what the asset `qa_pairs` and `raft preview` both do.
+
+The method is `raft.generation`'s and `raft.gates`'; here it meets the roles that ask, embed and judge.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+from raft_assets.core.tables import Chunk, QAPair
+from raft_assets.documents.retrieval import Index, Ranks
+from raft_assets.llm.caller import Caller
+from raft_assets.llm.requests import Progress, Tally
+from raft_assets.operations.models import Models
+from raft_assets.pairs.gates import NO_REVIEWS, judge_pairs
+from raft_assets.pairs.generation import draft_pairs, draft_round
+from raft_assets.pairs.questions import Draft
+from raft_assets.pairs.reviews import Review
+from raft_assets.settings.domain import DomainSettings
+from raft_assets.settings.endpoints import Role
+
+
+class PairMaker:
+    """Drafts pairs and judges them; `judge` is None where that role isn't configured."""
+
+    def __init__(
+        self, teacher: Caller, encoder: Caller, judge: Caller | None, settings: DomainSettings, index: Index
+    ) -> None:
+        self._teacher = teacher
+        self._encoder = encoder
+        self._judge = judge
+        self._settings = settings
+        top_k = settings.questions.retrieval_top_k
+        self._ranks = Ranks(index, encoder.embed, top_k) if top_k else None
+
+    def drafts(self, chunks: Sequence[Chunk]) -> list[Draft]:
+        """Drafts of all chunks, up to the target: what the gates accept counts, whatever a person said of it later."""
+        return draft_pairs(
+            chunks,
+            self._settings.questions,
+            ask=self._teacher.ask,
+            accepted=lambda drafts: sum(pair.accepted for pair in self.judged(drafts)),
+            instructions=self._settings.prompt.instructions,
+        )
+
+    def drafts_of(self, plan: Sequence[tuple[Chunk, int]]) -> list[Draft]:
+        """Drafts of some chunks with the number of questions to ask of each."""
+        instructions = self._settings.prompt.instructions
+        return draft_round(plan, self._settings.questions, ask=self._teacher.ask, instructions=instructions)
+
+    def judged(self, drafts: Sequence[Draft], reviews: Mapping[str, Review] = NO_REVIEWS) -> list[QAPair]:
+        """The drafts with the verdict of every gate."""
+        if self._ranks:
+            self._ranks.prepare(draft.question for draft in drafts if draft.question)
+        return judge_pairs(
+            drafts,
+            settings=self._settings.questions,
+            rank_of=self._ranks.rank_of if self._ranks else None,
+            ask_judge=self._judge.ask if self._judge else None,
+            reviews=reviews,
+        )
+
+    @property
+    def tallies(self) -> dict[Role, Tally]:
+        """What was asked of each role."""
+        found = {Role.TEACHER: self._teacher.tally, Role.EMBEDDING: self._encoder.tally}
+        return found | ({Role.JUDGE: self._judge.tally} if self._judge else {})
+
+
+@contextmanager
+def pair_maker(
+    models: Models, settings: DomainSettings, index: Index, on_progress: Callable[[Progress], None] | None = None
+) -> Iterator[PairMaker]:
+    """A maker for a domain's settings; `index` holds all chunks of the domain."""
+    with ExitStack() as stack:
+        teacher = stack.enter_context(models.caller(Role.TEACHER, on_progress=on_progress))
+        encoder = stack.enter_context(models.caller(Role.EMBEDDING))
+        judge = None
+        if Role.JUDGE in models.endpoints:
+            judge = stack.enter_context(models.caller(Role.JUDGE, on_progress=on_progress))
+        yield PairMaker(teacher, encoder, judge, settings, index)

@@ -1,0 +1,155 @@
+"""Finished RAFT rows of a few chunks, before a corpus is processed: the whole method in memory, nothing in the lake.
+
+Every request is one that the lineage makes later, so what is asked here is stored and not paid again.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raft_assets.core.errors import DataError
+from raft_assets.core.tables import Chunk, QAPair, QuarantinedFile, RaftRow, SourceDocument
+from raft_assets.dataset.distractors import Pool
+from raft_assets.dataset.rows import Assembly
+from raft_assets.dataset.splits import SplitPlan
+from raft_assets.documents.chunking import chunk_document
+from raft_assets.documents.reading import ReadDocument, documents_of, read_documents
+from raft_assets.documents.retrieval import Index
+from raft_assets.documents.semantic_boundaries import likeness_by
+from raft_assets.llm.requests import Tally
+from raft_assets.operations.models import Models
+from raft_assets.operations.pair_maker import pair_maker
+from raft_assets.pairs.generation import first_plan
+from raft_assets.pairs.reviews import parse_reviews
+from raft_assets.settings.domain import DomainSettings
+from raft_assets.settings.domains import REVIEWS_FILE, domain_folder, list_documents
+from raft_assets.settings.endpoints import Role
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a domain's folder holds."""
+
+    documents: list[ReadDocument]
+    quarantined: list[QuarantinedFile]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Rows, and what became of the other pairs; `chunks` are all of the domain."""
+
+    chunks: dict[str, Chunk]
+    rows: list[RaftRow]
+    rejected: list[QAPair]
+    tallies: dict[Role, Tally]
+
+
+def read_sources(models: Models, domain: str) -> Sources:
+    """Reads the documents. Raises DataError where there is none that can be read."""
+    workplace, pages, quarantined = models.workplace, list[SourceDocument](), list[QuarantinedFile]()
+    settings = models.settings(domain).values.documents
+    files = list_documents(domain_folder(workplace.data, domain))
+    memo = workplace.home / "cache" / "parsed"
+    for read in read_documents(files, memo=memo, max_file_mb=settings.max_file_mb):
+        if isinstance(read, QuarantinedFile):
+            quarantined.append(read)
+        else:
+            pages.extend(read.pages)
+    if not pages:
+        raise DataError(
+            f"No document of {domain!r} could be read ({len(quarantined)} in quarantine): put documents into "
+            f"{domain_folder(workplace.data, domain)}."
+        )
+    return Sources(list(documents_of(pages)), quarantined)
+
+
+def cut(models: Models, settings: DomainSettings, sources: Sources) -> list[Chunk]:
+    """The chunks as the lineage cuts them; semantic boundaries ask the EMBEDDING role."""
+    if settings.chunks.boundaries == "structure":
+        return [chunk for document in sources.documents for chunk in chunk_document(document, settings.chunks)]
+    with models.caller(Role.EMBEDDING) as encoder:
+        likeness = likeness_by(encoder.embed)
+        return [
+            chunk
+            for document in sources.documents
+            for chunk in chunk_document(document, settings.chunks, likeness=likeness)
+        ]
+
+
+def plan_of(chunks: Sequence[Chunk], settings: DomainSettings, count: int) -> list[tuple[Chunk, int]]:
+    """The first `count` chunks that the lineage will ask, with their numbers of questions.
+
+    Raises DataError where none is to be asked.
+    """
+    plan = first_plan(chunks, settings.questions)[:count]
+    if not plan:
+        raise DataError("questions.questions_per_chunk is 0, so no question is asked: raise it to see rows.")
+    return plan
+
+
+def preview_rows(
+    models: Models, domain: str, settings: DomainSettings, chunks: Sequence[Chunk], plan: Sequence[tuple[Chunk, int]]
+) -> Preview:
+    """Asks, judges and assembles; all rows are as if they were trained on."""
+    with models.caller(Role.EMBEDDING) as encoder:
+        needed = settings.questions.retrieval_top_k or settings.dataset.distractor_kind == "hard"
+        vectors = list(encoder.embed(chunk.passage for chunk in chunks)) if needed else []
+        of_chunks = encoder.tally
+    ids = [chunk.chunk_id for chunk in chunks][: len(vectors)]
+    index = Index(ids, np.array(vectors, np.float32).reshape(len(ids), -1))
+    reviews = parse_reviews(domain_folder(models.workplace.data, domain) / REVIEWS_FILE)
+    with pair_maker(models, settings, index) as maker:
+        pairs = maker.judged(maker.drafts_of(plan), reviews)
+        tallies = maker.tallies
+    pool = Pool(
+        chunks,
+        vectors=dict(zip(ids, index.vectors, strict=True)) if vectors else None,
+        near_duplicate=settings.dataset.near_duplicate,
+    )
+    by_id = {chunk.chunk_id: chunk for chunk in chunks}
+    accepted = [pair for pair in pairs if pair.accepted]
+    of_question = {pair.question_id: pair for pair in accepted}
+    rows = list(Assembly(of_question, pool, _all_trained(accepted), settings.dataset).rows())
+    return Preview(
+        by_id,
+        rows,
+        [pair for pair in pairs if not pair.accepted],
+        tallies | {Role.EMBEDDING: tallies[Role.EMBEDDING] + of_chunks},
+    )
+
+
+def paid_calls(models: Models, settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, int]]) -> list[str]:
+    """What will be asked of roles that may cost money, at most, in sentences; none where everything is free."""
+    return [
+        f"{role.value} ({models.endpoints[role].model} at {models.endpoints[role].service}): {said}"
+        for role, said in _calls(settings, chunks, plan)
+        if role in models.endpoints and not models.endpoints[role].is_free
+    ]
+
+
+def embedding_costs(models: Models) -> bool:
+    """Whether vectors may cost money."""
+    return not models.endpoints[Role.EMBEDDING].is_free
+
+
+def _calls(settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, int]]) -> Iterator[tuple[Role, str]]:
+    questions = sum(count for _, count in plan)
+    yield Role.TEACHER, f"at most {len(plan) + questions:,} calls ({len(plan):,} for questions, {questions:,} answers)"
+    if settings.questions.retrieval_top_k or settings.dataset.distractor_kind == "hard":
+        yield Role.EMBEDDING, f"vectors of {chunks:,} passages and of at most {questions:,} questions"
+    yield Role.JUDGE, f"at most {questions:,} calls"
+
+
+def _all_trained(pairs: Sequence[QAPair]) -> SplitPlan:
+    """Splits need the whole corpus: here every chunk is a unit of its own and trained on."""
+    asked = sorted({pair.chunk_id for pair in pairs})
+    return SplitPlan(
+        unit_name="chunk",
+        units={name: name for name in asked},
+        splits=dict.fromkeys(asked, "train"),
+        removed={},
+        withheld=frozenset(),
+        register={},
+        dropped={},
+    )

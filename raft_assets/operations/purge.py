@@ -1,0 +1,244 @@
+"""Forgetting a text: what was made from a domain or document leaves lake, call store, results, caches and run history.
+
+Whatever else the domain holds is made again by the next run. Stored answers are found by their content, so that those
+under earlier settings and models go as well, and those of other documents stay paid.
+"""
+
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+from raft_assets.core.errors import DataError
+from raft_assets.core.jsonl import written_lines
+from raft_assets.core.tables import JudgedAnswer, ModelAnswer, QAPair, SourceDocument
+from raft_assets.defs.partitions import DOMAIN_PARTITIONS
+from raft_assets.defs.runs import PARTITION_TAG, claim
+from raft_assets.evaluation.report import render_index
+from raft_assets.llm.background import run
+from raft_assets.llm.keys import EMBEDDING
+from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.operations.models import Models
+from raft_assets.pairs.imported import WrittenPair
+from raft_assets.pairs.reviews import Review
+from raft_assets.settings.domains import (
+    PAIRS_FILE,
+    REVIEWS_FILE,
+    check_domain_name,
+    domain_folder,
+    domain_names,
+    list_documents,
+)
+from raft_assets.settings.endpoints import Role
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.results import ResultsStore
+
+BUSY_S = 30.0  # the UI may be writing; where it never pauses, the bytes go with the next purge
+WORDS_IN_COMMON = 8  # in a row: no two texts share them by chance, every quote of a sentence does
+_WORD = re.compile(r"\w+")
+
+
+def purge(
+    instance: dg.DagsterInstance, workplace: Workplace, domain: str, document: str | None = None
+) -> Iterator[str]:
+    """Forgets a domain, or one document of it that is no longer in its folder; yields a line per place.
+
+    Texts of files that are in no domain any more, which the parsing cache still knows, are forgotten as well.
+
+    Raises DataError where nothing is known of the domain, the document is still in the folder, or a run works on it.
+    """
+    check_domain_name(domain)
+    lake, results = Lake(root=workplace.lake), ResultsStore(path=str(workplace.results))
+    there = domain_names(workplace.data)
+    known = {*there, *instance.get_dynamic_partitions(DOMAIN_PARTITIONS), *results.verdicts()}
+    if domain not in known and not lake.exists("source_documents", domain):
+        raise DataError(f"Nothing is known of a domain {domain!r}. Known: {', '.join(sorted(known)) or 'none'}.")
+    if document and domain in there and (domain_folder(workplace.data, domain) / document).exists():
+        raise DataError(f"{document} is still in {domain!r}: delete it there first, then purge it.")
+    claimed = claim(workplace, domain)
+    if claimed is None:
+        raise DataError(f"A command works on {domain!r}: wait for its end, then purge.")
+    try:
+        lake.check()  # a lake that is away looks like an empty one: nothing is forgotten before it answers
+        yield from _purged(instance, workplace, domain, document, lake)
+        if domain not in there:
+            instance.delete_dynamic_partition(DOMAIN_PARTITIONS, domain)
+            workplace.forget_preset(domain)
+    finally:
+        os.close(claimed)
+
+
+def _purged(
+    instance: dg.DagsterInstance, workplace: Workplace, domain: str, document: str | None, lake: Lake
+) -> Iterator[str]:
+    results = ResultsStore(path=str(workplace.results))
+    pages = _pages(lake, domain, document)
+    parsed = _parsed(workplace, {page.content_hash for page in pages})
+    texts = [*(page.text for page in pages), *(text for file in parsed for text in _texts_of(file))]
+    holds_text = _finder([*texts, *_imported_texts(lake, domain, document)])
+    for name, copies in _copies(workplace, domain, holds_text).items() if document else ():
+        lines = ", ".join(map(str, copies))
+        yield f"{name}: not touched; delete its lines {lines} yourself, they hold the text"
+    keys = _calls_about(lake, domain, document)
+    with CallStore.of(workplace) as store:
+        forgotten = store.forget(lambda call: call.key in keys or _is_of(call, holds_text))
+        yield f"call store: {forgotten} answers and vectors"
+    models = Models(project=str(workplace.project))
+    if models.endpoints[Role.STUDENT].provider == "embedded":
+        yield f"uploads: {run(_delete_uploads(models, holds_text))} training files"
+    else:
+        yield f"uploads: not touched; delete the training files at {models.endpoints[Role.STUDENT].service} yourself"
+    for file in [*parsed, workplace.home / "logs" / f"{domain}.log"]:
+        file.unlink(missing_ok=True)
+    # the assignment to splits holds hashes only, and the other documents keep theirs
+    yield f"lake: {len(lake.purge(domain, keep=('splits',) if document else ()))} files"
+    yield f"results: {results.purge(domain)} evaluations"
+    lake.write_index(render_index(results.verdicts()))
+    yield f"run history: {_delete_runs(instance, domain)} runs with their samples"
+
+
+def _pages(lake: Lake, domain: str, document: str | None) -> list[SourceDocument]:
+    if not lake.exists("source_documents", domain):
+        return []
+    return [page for page in lake.rows("source_documents", domain, SourceDocument) if document in (None, page.path)]
+
+
+def _parsed(workplace: Workplace, chosen: set[str]) -> list[Path]:
+    """Entries of the parsing cache for the chosen contents, and for contents that no domain holds any more."""
+    held = {
+        file.content_hash
+        for name in domain_names(workplace.data)
+        for file in list_documents(domain_folder(workplace.data, name))
+    } - chosen
+    return [
+        file for file in (workplace.home / "cache" / "parsed").glob("*.json") if file.name.split("-")[0] not in held
+    ]
+
+
+def _texts_of(file: Path) -> list[str]:
+    """Texts of an entry of the parsing cache."""
+    return [section["text"] for section in json.loads(file.read_text("utf-8")).get("sections", [])]
+
+
+def _calls_about(lake: Lake, domain: str, document: str | None) -> set[str]:
+    """Keys of the calls behind the present tables that asked about the text."""
+    if not lake.exists("qa_pairs", domain):
+        return set()
+    pairs = [pair for pair in lake.rows("qa_pairs", domain, QAPair) if _is_about(pair, document)]
+    questions = {pair.question_id for pair in pairs}
+    chunks = {pair.chunk_id for pair in pairs if document != PAIRS_FILE}
+    answers = [
+        answer
+        for table in ("baseline_answers", "student_answers")
+        if lake.exists(table, domain)
+        for answer in lake.rows(table, domain, ModelAnswer)
+        if document is None or answer.question_id in questions or not chunks.isdisjoint(answer.document_chunk_ids)
+    ]
+    judged = {
+        row.call
+        for row in (lake.rows("judged_answers", domain, JudgedAnswer) if lake.exists("judged_answers", domain) else ())
+        if document is None or row.question_id in questions
+    }
+    asked = {key for pair in pairs for key in (pair.question_call, pair.answer_call, pair.judge_call)}
+    return asked | judged | {answer.call for answer in answers}
+
+
+def _is_about(pair: QAPair, document: str | None) -> bool:
+    """Whether a pair goes with the document; imported pairs go with the file that held them, too."""
+    return document in (None, pair.path) or (document == PAIRS_FILE and pair.is_imported)
+
+
+def _imported_texts(lake: Lake, domain: str, document: str | None) -> list[str]:
+    """What the domain's imported pairs ask and answer, where these are to be forgotten."""
+    if document not in (None, PAIRS_FILE) or not lake.exists("qa_pairs", domain):
+        return []
+    pairs = (pair for pair in lake.rows("qa_pairs", domain, QAPair) if pair.is_imported)
+    return [text for pair in pairs for text in (pair.question, pair.answer)]
+
+
+def _copies(workplace: Workplace, domain: str, holds_text: Callable[[str], bool]) -> dict[str, list[int]]:
+    """Lines of imported pairs and of reviews that hold the text: the files are their owner's, as the documents are."""
+    if domain not in domain_names(workplace.data):
+        return {}
+    folder = domain_folder(workplace.data, domain)
+    found = {
+        PAIRS_FILE: [
+            number
+            for number, pair in written_lines(folder / PAIRS_FILE, WrittenPair)
+            if holds_text(pair.oracle) or holds_text(pair.answer)
+        ],
+        REVIEWS_FILE: [
+            number for number, review in written_lines(folder / REVIEWS_FILE, Review) if holds_text(review.note)
+        ],
+    }
+    return {name: numbers for name, numbers in found.items() if numbers}
+
+
+def _finder(texts: list[str]) -> Callable[[str], bool]:
+    """Tells whether a text has `WORDS_IN_COMMON` words in a row in common with one of the texts."""
+    wanted = {shingle for text in texts for shingle in _shingles(text)}
+    return lambda text: not wanted.isdisjoint(_shingles(text))
+
+
+def _shingles(text: str) -> Iterator[tuple[str, ...]]:
+    words = _WORD.findall(text.casefold())
+    for start in range(len(words) - WORDS_IN_COMMON + 1):
+        yield tuple(words[start : start + WORDS_IN_COMMON])
+
+
+def _is_of(call: StoredCall, holds_text: Callable[[str], bool]) -> bool:
+    # a vector tells nothing of what it stands for, and costs next to nothing: all of them go
+    return call.kind == EMBEDDING or holds_text(call.payload.decode("utf-8", "replace"))
+
+
+async def _delete_uploads(models: Models, holds_text: Callable[[str], bool]) -> int:
+    """Deletes training files at the student's service that hold the text."""
+    deleted = 0
+    async with models.client(Role.STUDENT) as client:
+        async for file in client.files.list(purpose="fine-tune"):
+            if holds_text((await client.files.content(file.id)).text):
+                await client.files.delete(file.id)
+                deleted += 1
+    return deleted
+
+
+def _delete_runs(instance: dg.DagsterInstance, domain: str) -> int:
+    """Deletes the domain's runs: their events hold samples of the text."""
+    runs = instance.get_runs(filters=dg.RunsFilter(tags={PARTITION_TAG: domain}))
+    events = [
+        record.asset_materialization
+        for run_of_domain in runs
+        for record in _materializations(instance, run_of_domain.run_id)
+        if record.asset_materialization
+    ]
+    for run_of_domain in runs:
+        instance.compute_log_manager.delete_logs(prefix=[run_of_domain.run_id])
+        instance.delete_run(run_of_domain.run_id)
+    for key in {event.asset_key for event in events}:
+        _forget_last(instance, key)
+    if instance.root_directory:
+        for database in Path(instance.root_directory).rglob("*.db"):
+            with closing(sqlite3.connect(database, timeout=BUSY_S)) as connection, suppress(sqlite3.OperationalError):
+                connection.execute("VACUUM")  # until then SQLite keeps the bytes of what was deleted
+    return len(runs)
+
+
+def _materializations(instance: dg.DagsterInstance, run_id: str) -> Sequence[dg.EventLogEntry]:
+    of_type = {dg.DagsterEventType.ASSET_MATERIALIZATION}
+    return [record.event_log_entry for record in instance.get_records_for_run(run_id, of_type=of_type).records]
+
+
+def _forget_last(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
+    """Dagster copies an asset's last materialization beside its events: that copy becomes the last one that is left."""
+    left, storage = instance.fetch_materializations(key, limit=1).records, instance.event_log_storage
+    if left and isinstance(storage, SqlEventLogStorage):
+        storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
+    else:
+        instance.wipe_assets([key])

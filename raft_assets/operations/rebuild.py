@@ -1,0 +1,104 @@
+"""What a domain's data set is made of here, and building it again from a manifest.
+
+The asset `data_card` writes the manifest, `raft rebuild` reads it.
+"""
+
+from hashlib import sha256
+
+import yaml
+
+from raft_assets.core.atomic import write_text
+from raft_assets.core.errors import DataError
+from raft_assets.core.tables import SourceDocument
+from raft_assets.dataset.manifest import Inputs, Manifest, other_files, other_makers, other_packages, other_settings
+from raft_assets.dataset.versions import CODE_VERSIONS, package_versions, prompt_versions
+from raft_assets.defs.observation import SETTINGS_GROUPS, resolved_model
+from raft_assets.defs.runs import is_being_worked_on
+from raft_assets.settings.domains import (
+    PAIRS_FILE,
+    QUESTIONS_FILE,
+    REVIEWS_FILE,
+    SETTINGS_FILE,
+    HashMemo,
+    domain_folder,
+    list_documents,
+)
+from raft_assets.settings.endpoints import Role
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
+
+DATASET = "qa_dataset"
+LINEAGE = ("source_documents", "chunks", "golden_questions", "qa_pairs", DATASET)  # tables in order, up to the rows
+AFTER_THE_ROWS = {"version", "student", "training_files", "training", "baseline", "evaluation", "verdict"}
+
+
+def inputs_of(workplace: Workplace, domain: str) -> Inputs:
+    """What determines the domain's rows, as it is now."""
+    folder = domain_folder(workplace.data, domain)
+    with HashMemo(workplace.home / "cache" / "hashes.sqlite") as memo:
+        files = {document.path: document.content_hash for document in list_documents(folder, memo)}
+    for name in (QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE):
+        if (folder / name).is_file():
+            files[name] = sha256((folder / name).read_bytes()).hexdigest()
+    endpoints, values = workplace.environment.endpoints(), workplace.settings(domain).values
+    makers = {role for group, roles in SETTINGS_GROUPS.items() if group not in AFTER_THE_ROWS for role in roles}
+    return Inputs(
+        files=files,
+        settings=values.model_dump(mode="json", exclude=AFTER_THE_ROWS),
+        versions=dict(CODE_VERSIONS) | prompt_versions(values.questions, judged=Role.JUDGE in endpoints),
+        models={role.value: resolved_model(endpoints[role], workplace) for role in sorted(makers & endpoints.keys())},
+        packages=package_versions(),
+    )
+
+
+def manifest_of(workplace: Workplace, lake: Lake, domain: str) -> Manifest:
+    """The manifest of the domain's data set as it is in the lake.
+
+    Raises DataError where a document has changed since it was read: the manifest would not be of these rows.
+    """
+    inputs = inputs_of(workplace, domain)
+    for page in lake.rows("source_documents", domain, SourceDocument):
+        if inputs.files.get(page.path) != page.content_hash:
+            raise DataError(f"{page.path} has changed since it was read: run {domain!r} from its documents on.")
+    return Manifest(
+        **inputs.model_dump(),
+        domain=domain,
+        splits=lake.read_record("splits", domain),
+        digests={table: lake.digest(table, domain) for table in LINEAGE},
+    )
+
+
+def restore(workplace: Workplace, lake: Lake, manifest: Manifest, domain: str) -> None:
+    """Makes a domain that holds the manifest's documents what the manifest was made of, with its register of splits.
+
+    Settings are written where there is no `domain.yaml`. Raises DataError with everything that differs.
+    """
+    if is_being_worked_on(workplace, domain):
+        raise DataError(f"A command works on {domain!r}: wait for its end, then rebuild.")
+    here = inputs_of(workplace, domain)
+    file = domain_folder(workplace.data, domain) / SETTINGS_FILE
+    settings = other_settings(manifest, here)
+    if settings and not file.exists():
+        head = f"# Settings of the manifest of {manifest.domain!a}, written by raft rebuild.\n"
+        write_text(file, head + yaml.safe_dump(manifest.settings, sort_keys=False, allow_unicode=True))
+        settings = other_settings(manifest, inputs_of(workplace, domain))
+    differences = [*other_files(manifest, here), *settings, *other_makers(manifest, here)]
+    if differences:
+        advice = f" Without {file} the settings of the manifest are written there." if settings else ""
+        raise DataError(f"{domain!r} is not what the manifest was made of. {' '.join(differences)}{advice}")
+    lake.write_record("splits", domain, manifest.splits)
+
+
+def other_tables(lake: Lake, manifest: Manifest, domain: str) -> list[str]:
+    """The tables whose rows are not those of the manifest, in sentences and in the order of the lineage."""
+    here = {table: lake.digest(table, domain) for table in LINEAGE if table in manifest.digests}
+    return [
+        f"{table} is another: {found} here, {manifest.digests[table]} in the manifest."
+        for table, found in here.items()
+        if found != manifest.digests[table]
+    ]
+
+
+def notes(manifest: Manifest) -> list[str]:
+    """What is worth knowing where the rows differ: other versions of packages, which may read or cut otherwise."""
+    return other_packages(manifest, manifest.model_copy(update={"packages": package_versions()}))

@@ -1,0 +1,453 @@
+"""Quality gates: what a generated pair must pass before it becomes a RAFT row, each with the code of why it did not.
+
+What belongs here: which gates there are, in which order, and what counts. A rejected pair stays a pair, with its
+reason. The judge, the one gate that costs, sees only what passed the others; a person's verdict stands above those that
+judge content.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from types import MappingProxyType
+from typing import NamedTuple
+
+from raft_assets.core.identity import draw, question_id
+from raft_assets.core.prompt_contract import (
+    ANSWER_TAG,
+    BEGIN_QUOTE,
+    END_QUOTE,
+    ParsedAnswer,
+    parse_answer,
+    quote_is_verbatim,
+)
+from raft_assets.core.similarity import content_words, holds_phrase, near_duplicate_pairs, words
+from raft_assets.core.tables import QAPair
+from raft_assets.llm.requests import Answer, Request
+from raft_assets.pairs.judge import judge_request, parse_verdict
+from raft_assets.pairs.questions import Draft, has_mark, question_kind
+from raft_assets.pairs.reviews import Review
+from raft_assets.settings.domain import QuestionSettings
+
+GATES_VERSION = "2"  # changes whenever the same draft gets another verdict
+PASS = "pass"
+SAME_WORDS = 0.75  # Jaccard similarity of the content words of two questions with one chunk and one answer
+FEWEST_NAMED = 3  # content words of a question with a pronoun: with fewer nobody knows what "it" is
+QUESTION_SHINGLE_WORDS = 2  # longer shingles would call two questions different for a single other word
+REMARK_CHARACTERS = 500  # of what the judge says that are kept
+SEED = 0  # of the draws that decide which duplicate survives
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "call_failed": "The teacher's service gave no answer, or filtered it.",
+        "oracle_not_found": "The text that holds the answer of an imported pair is in no document of the domain.",
+        "no_question": "The teacher wrote no question about this passage.",
+        "numbering": "A number, bullet or preamble is left in the question.",
+        "empty_answer": "The teacher's answer is empty.",
+        "refusal": "The teacher refused to answer.",
+        "truncated": "The answer reached the maximum of tokens; raise max_answer_tokens.",
+        "no_answer_tag": f"The answer does not end in exactly one {ANSWER_TAG} with a final answer.",
+        "abstained": "The teacher says that the document does not hold the answer.",
+        "quote_missing": "The answer quotes nothing, or a quotation isn't closed.",
+        "quote_not_verbatim": "A quotation does not stand in the document word for word.",
+        "answer_not_supported": "Too few of the final answer's words stand in the document.",
+        "question_gives_answer": "The whole final answer stands in the question.",
+        "points_at_text": "The question points at a text that its reader doesn't see (the passage, the author, above).",
+        "duplicate_question": "Another pair asks the same question.",
+        "near_duplicate_question": "Another pair with the passage or the answer asks nearly the same question.",
+        "not_self_contained": "The question doesn't name what it is about: it has hardly more than a pronoun, or "
+        "retrieval over the domain doesn't bring it back to its passage.",
+        "judged_unsupported": "The judge says that the document does not support the answer.",
+        "judge_failed": "The judge gave no verdict that can be read, so nothing vouches for the answer.",
+        "rejected_by_reviewer": "A person rejected the pair.",
+    }
+)
+
+# gates that judge content, which a person's accept overrides; those of form never: without them a row can't be trained
+OVERRIDDEN_BY_ACCEPT = frozenset({"support", "own_words", "named", "retrieval", "near_duplicate", "judge"})
+
+RankOf = Callable[[str, str], int | None]
+Ask = Callable[[Iterable[Request]], Iterator[Answer]]
+NO_REVIEWS: Mapping[str, Review] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A draft as the gates see it."""
+
+    draft: Draft
+    question_id: str
+    parsed: ParsedAnswer
+    settings: QuestionSettings
+    rank_of: RankOf | None
+    review: Review | None
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether a person accepted the pair."""
+        return self.review is not None and self.review.verdict == "accept"
+
+    @property
+    def is_asked(self) -> bool:
+        return bool(self.draft.question)
+
+    @property
+    def has_oracle(self) -> bool:
+        return bool(self.draft.chunk.chunk_id)
+
+    @property
+    def is_answered(self) -> bool:
+        return self.is_asked and bool(self.draft.answer.strip())
+
+    @property
+    def is_final(self) -> bool:
+        return self.is_answered and bool(self.parsed.final_answer)
+
+
+class _Judgement(NamedTuple):
+    """What came of asking the judge."""
+
+    verdict: str
+    remark: str
+    call: str
+
+
+class _Gate(NamedTuple):
+    """A gate that judges a pair by itself: when it can run, and when it fails."""
+
+    name: str
+    code: str
+    applies: Callable[[_Case], bool]
+    fails: Callable[[_Case], bool]
+
+
+def judge_pairs(
+    drafts: Iterable[Draft],
+    *,
+    settings: QuestionSettings,
+    rank_of: RankOf | None,
+    ask_judge: Ask | None = None,
+    reviews: Mapping[str, Review] = NO_REVIEWS,
+) -> list[QAPair]:
+    """Every draft as a pair with the verdict of every gate that could run, sorted by question_id.
+
+    `rank_of(question, chunk_id)` is the rank from 1 of the chunk among the domain's chunks when they are retrieved for
+    the question, None when the chunk isn't among the first; without the function that gate is off. `ask_judge` asks the
+    judge; without it there is none. `reviews`: a person's verdicts by question_id. One question asked twice of one
+    chunk is one pair.
+    """
+    cases: dict[str, _Case] = {}
+    for draft in drafts:
+        name = question_id(draft.chunk.chunk_id, draft.question)
+        cases.setdefault(name, _Case(draft, name, parse_answer(draft.answer), settings, rank_of, reviews.get(name)))
+    verdicts = {name: _judged_alone(case) for name, case in cases.items()}
+    # the sound pair of two duplicates survives, before it one that a person accepted; of two sound ones a draw decides,
+    # never their order
+    asked = sorted(
+        (case for case in cases.values() if case.is_asked),
+        key=lambda case: (
+            _reason(case, verdicts[case.question_id]) != "",
+            not case.is_vouched_for,
+            draw(SEED, case.question_id),
+            case.question_id,
+        ),
+    )
+    duplicates = _duplicates(asked)
+    near_duplicates = _near_duplicates([case for case in asked if case.question_id not in duplicates], settings)
+    for case in asked:
+        name = case.question_id
+        verdicts[name]["duplicate"] = "duplicate_question" if name in duplicates else PASS
+        verdicts[name]["near_duplicate"] = "near_duplicate_question" if name in near_duplicates else PASS
+    judgements = _judgements([cases[name] for name in sorted(cases) if _passes(verdicts[name])], ask_judge)
+    for name, judgement in judgements.items():
+        verdicts[name]["judge"] = judgement.verdict
+    return [_pair(cases[name], verdicts[name], judgements.get(name, _NOT_JUDGED)) for name in sorted(cases)]
+
+
+def support(final_answer: str, document: str) -> float:
+    """Share of the answer's content words that the document holds, inflected or not; 1 where it has none ("Yes.")."""
+    content = content_words(final_answer)
+    held = {_stem(word) for word in words(document)}
+    missing = [word for word in content if _stem(word) not in held]
+    if missing:  # irregular forms, "left" of "leave": a dictionary is asked only about what is left over
+        held = {lemma for word in set(words(document)) for lemma in _lemmas(word)}
+        missing = [word for word in missing if held.isdisjoint(_lemmas(word))]
+    return (len(content) - len(missing)) / len(content) if content else 1.0
+
+
+_NOT_JUDGED = _Judgement("", "", "")
+
+_ENDINGS = ("ing", "ies", "ied", "ed", "es", "ly", "s", "y", "e")
+_STEM_LENGTH = 3  # letters that an ending leaves at least
+
+_LEFT_OVERS = re.compile(
+    r"""\s*(?:
+        [-*•\#>|]
+      | (?:sure|certainly|here\ (?:are|is))\b[^?]*:
+      | .*\n
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"""\W*(?:
+        (?:i['’]?m|i\ am)\ (?:very\ )?sorry | sorry, | i\ apologi[sz]e | as\ an\ ai\b
+      | (?:unfortunately,?\ )?i(?:['’]m|\ am)?\ (?:can(?:not|['’]t)|unable|not\ able|won['’]t)\b
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_TEXT = r"(?:passage|text|document|article|excerpt|extract|paragraph|context|snippet|chunk|section|chapter)"
+_SHOWN = r"(?:above|following|given|provided|preceding|aforementioned|presented|supplied)"
+_ABSTENTION = re.compile(
+    rf"""\W*(?:
+        n/?a | unknown | none
+      | (?:it\ is\ |that\ is\ |this\ is\ )?not\ (?:explicitly\ )?
+        (?:mentioned|specified|stated|provided|given|available|known|clear|in\ the\ documents?)\b.*
+      | (?:it\ |this\ |that\ |the\ answer\ )?(?:can\ ?not|can['’]t)\ be\ (?:determined|answered|found)\b.*
+      | (?:the\ )?(?:{_SHOWN}\ )?{_TEXT}s?\ (?:do(?:es)?|did)(?:\ not|n['’]t)\ .*
+      | (?:there\ is\ )?no\ (?:information|answer)\b.*
+      | the\ (?:answer|information)\b.*\bis(?:\ not|n['’]t)\ (?:present|contained|found|given|in|stated|provided)\b.*
+      | i\ (?:do\ not|don['’]t)\ know\b.*
+    )\W*""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_WRITER = r"(?:author|writer|narrator)"
+_SAYS = (
+    r"(?:say|state|mention|describe|discuss|explain|note|claim|refer|suggest|list|imply|define|call|provide|give|argue"
+    r"|present|highlight|emphasi[sz]e|tell|focus)(?:s|es)?"
+)
+_TOLD = r"(?:mentioned|described|stated|listed|discussed|given|provided|presented|shown|referred\ to|quoted|explained)"
+_CODE = r"(?:function|method|call|endpoint|snippet|code)"
+_POINTING = re.compile(
+    rf"""
+        \b(?:according\ to|based\ on|as\ per|as\ {_TOLD}\ in)\ (?:the|this|these)
+            \ (?:\w+\ )?(?:{_TEXT}|{_WRITER}|description|documentation)s?\b
+      | \bthis\ (?:{_TEXT}|{_CODE})\b
+      | \bthe\ {_SHOWN}\ (?:\w+\ )?(?:{_TEXT}|{_CODE}|documentation|information|description|table|figure)\b
+      | \bthe\ (?:\w+\ )?(?:{_TEXT}|{_CODE}|table|figure)\ (?:above|below|provided|given)\b
+      | \b{_TOLD}\ (?:above|below|here|(?:in|by)\ (?:the|this)\ (?:{_TEXT}|{_WRITER}))\b
+      | \bthe\ (?:passage|text|document|article|excerpt|{_WRITER})\ {_SAYS}\b
+      | \b(?:does|do|did)\ the\ (?:paragraph|section|chapter)\ {_SAYS}\b
+      | \b(?:topic|subject|theme|idea|purpose|point|focus|title|tone)\ of\ the\ {_TEXT}\b
+      | ^(?:in|from)\ the\ {_TEXT},
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_PRONOUN = re.compile(r"\b(?:it|its|he|she|him|her|his|they|them|their|this|that|these|those|there)\b", re.IGNORECASE)
+_ALTERNATIVE = re.compile(r"\bor\b", re.IGNORECASE)
+
+
+def _is_numbered(case: _Case) -> bool:
+    question = case.draft.question
+    return bool(_LEFT_OVERS.match(question)) or has_mark(question)
+
+
+def _gives_answer(case: _Case) -> bool:
+    """Whether the answer stands in the question, and not as one of the things to choose from."""
+    question, final = case.draft.question, case.parsed.final_answer
+    return holds_phrase(question, final) and not _ALTERNATIVE.search(question)
+
+
+def _is_refusal(case: _Case) -> bool:
+    final = case.parsed.final_answer
+    return bool(_REFUSAL.match(case.draft.answer) or (_REFUSAL.match(final) and not _is_quoted(case, final)))
+
+
+def _is_abstention(case: _Case) -> bool:
+    """Whether the answer says that there is none; "None" and "Unknown" may be what the document says."""
+    final = case.parsed.final_answer
+    return case.parsed.abstained or bool(_ABSTENTION.fullmatch(final) and not _is_quoted(case, final))
+
+
+def _is_quoted(case: _Case, phrase: str) -> bool:
+    return any(
+        holds_phrase(quote, phrase)
+        for quote in case.parsed.quotes
+        if quote_is_verbatim(quote, case.draft.chunk.passage)
+    )
+
+
+def _names_nothing(case: _Case) -> bool:
+    question = case.draft.question
+    return bool(_PRONOUN.search(question)) and len(set(content_words(question))) < FEWEST_NAMED
+
+
+def _is_quotation_missing(case: _Case) -> bool:
+    marks = {case.draft.answer.count(mark) for mark in (BEGIN_QUOTE, END_QUOTE)}
+    return marks != {len(case.parsed.quotes)} or not any(case.parsed.quotes)
+
+
+def _is_misquoted(case: _Case) -> bool:
+    return not all(quote_is_verbatim(quote, case.draft.chunk.passage) for quote in case.parsed.quotes)
+
+
+def _is_lost_in_retrieval(case: _Case) -> bool:
+    return case.rank_of is not None and case.rank_of(case.draft.question, case.draft.chunk.chunk_id) is None
+
+
+_GATES = (
+    _Gate("call", "call_failed", lambda _: True, lambda case: case.draft.call_status in ("failed", "filtered")),
+    _Gate("oracle", "oracle_not_found", lambda case: not case.draft.question_call, lambda case: not case.has_oracle),
+    _Gate("question", "no_question", lambda _: True, lambda case: not case.is_asked),
+    _Gate(
+        "review",
+        "rejected_by_reviewer",
+        lambda case: case.review is not None,
+        lambda case: not case.is_vouched_for,
+    ),
+    _Gate("numbering", "numbering", lambda case: case.is_asked, _is_numbered),
+    _Gate("answer", "empty_answer", lambda case: case.is_asked, lambda case: not case.is_answered),
+    _Gate("refusal", "refusal", lambda case: case.is_answered, _is_refusal),
+    _Gate("length", "truncated", lambda case: case.is_asked, lambda case: case.draft.call_status == "truncated"),
+    _Gate(
+        "answer_tag",
+        "no_answer_tag",
+        lambda case: case.is_answered,
+        lambda case: not case.is_final or case.draft.answer.count(ANSWER_TAG) != 1,
+    ),
+    _Gate("abstention", "abstained", lambda case: case.is_final, _is_abstention),
+    _Gate("quotation", "quote_missing", lambda case: case.is_answered, _is_quotation_missing),
+    _Gate("verbatim", "quote_not_verbatim", lambda case: case.is_answered and bool(case.parsed.quotes), _is_misquoted),
+    _Gate(
+        "support",
+        "answer_not_supported",
+        lambda case: case.is_final,
+        lambda case: support(case.parsed.final_answer, case.draft.chunk.passage) < case.settings.min_support,
+    ),
+    _Gate("open_question", "question_gives_answer", lambda case: case.is_final, _gives_answer),
+    _Gate(
+        "own_words",
+        "points_at_text",
+        lambda case: case.is_asked,
+        lambda case: bool(_POINTING.search(case.draft.question)),
+    ),
+    _Gate("named", "not_self_contained", lambda case: case.is_asked, _names_nothing),
+    _Gate(
+        "retrieval",
+        "not_self_contained",
+        lambda case: case.is_asked and case.has_oracle and case.rank_of is not None,
+        _is_lost_in_retrieval,
+    ),
+)
+
+
+def _judged_alone(case: _Case) -> dict[str, str]:
+    return {gate.name: gate.code if gate.fails(case) else PASS for gate in _GATES if gate.applies(case)}
+
+
+def _duplicates(ranked: Sequence[_Case]) -> set[str]:
+    """Ids of those that ask what one before them asks in the same words."""
+    first: dict[str, str] = {}
+    return {
+        case.question_id
+        for case in ranked
+        if first.setdefault(" ".join(words(case.draft.question)), case.question_id) != case.question_id
+    }
+
+
+def _near_duplicates(ranked: Sequence[_Case], settings: QuestionSettings) -> set[str]:
+    """Ids of those that ask nearly what a kept one before them asks, of the same chunk or with the same answer."""
+    by_id = {case.question_id: case for case in ranked}
+    neighbours: dict[str, set[str]] = defaultdict(set)
+    texts = {name: case.draft.question for name, case in by_id.items()}
+    alike = near_duplicate_pairs(texts, texts.__getitem__, settings.near_duplicate, SEED, length=QUESTION_SHINGLE_WORDS)
+    for one, other in alike:
+        if _asks_for_the_same(by_id[one], by_id[other]):
+            neighbours[one].add(other)
+            neighbours[other].add(one)
+    for one, other in _in_the_same_words(ranked):
+        neighbours[one].add(other)
+        neighbours[other].add(one)
+    kept: set[str] = set()
+    for case in ranked:
+        if not neighbours[case.question_id] & kept:
+            kept.add(case.question_id)
+    return by_id.keys() - kept
+
+
+def _in_the_same_words(cases: Sequence[_Case]) -> Iterator[tuple[str, str]]:
+    """Ids of two that ask one chunk for one answer in nearly the same content words, whatever their order."""
+    groups: dict[tuple[str, ...], list[_Case]] = defaultdict(list)
+    for case in cases:
+        if answer := words(case.parsed.final_answer):
+            groups[case.draft.chunk.chunk_id, *answer].append(case)
+    for alike in groups.values():
+        stems = {case.question_id: {_stem(word) for word in content_words(case.draft.question)} for case in alike}
+        for one, other in combinations(stems, 2):
+            shared = stems[one] & stems[other]
+            if len(shared) >= SAME_WORDS * len(stems[one] | stems[other]) > 0:
+                yield one, other
+
+
+def _asks_for_the_same(one: _Case, other: _Case) -> bool:
+    same_answer = words(one.parsed.final_answer) == words(other.parsed.final_answer) != []
+    return same_answer or one.draft.chunk.chunk_id == other.draft.chunk.chunk_id
+
+
+@lru_cache(maxsize=1 << 16)
+def _lemmas(word: str) -> frozenset[str]:
+    """The dictionary forms of an English word, of whatever kind of word it may be."""
+    from lemminflect import getAllLemmas  # loads its tables
+
+    return frozenset(lemma for lemmas in getAllLemmas(word).values() for lemma in lemmas)
+
+
+def _stem(word: str) -> str:
+    """The word without one inflectional ending; doubled consonants ("stopped") stay two."""
+    ending = next(
+        (ending for ending in _ENDINGS if word.endswith(ending) and len(word) - len(ending) >= _STEM_LENGTH), ""
+    )
+    return word[: len(word) - len(ending)]
+
+
+def _judgements(cases: Sequence[_Case], ask_judge: Ask | None) -> dict[str, _Judgement]:
+    """What the judge says of each case; nothing where there is no judge.
+
+    A call that went wrong and a reply without a verdict are no verdict, and never an accept.
+    """
+    if ask_judge is None:
+        return {}
+    requests = (judge_request(case.draft.question, case.draft.answer, case.draft.chunk.passage) for case in cases)
+    judgements = dict[str, _Judgement]()
+    for case, answer in zip(cases, ask_judge(requests), strict=True):
+        verdict = parse_verdict(answer.text) if answer.status == "ok" else None
+        if verdict is None:
+            remark = answer.detail or f"no verdict in: {answer.text[:REMARK_CHARACTERS]}"
+            judgements[case.question_id] = _Judgement("judge_failed", remark, answer.key)
+        else:
+            code = PASS if verdict.supported else "judged_unsupported"
+            judgements[case.question_id] = _Judgement(code, verdict.reason[:REMARK_CHARACTERS], answer.key)
+    return judgements
+
+
+def _passes(verdicts: Mapping[str, str]) -> bool:
+    return all(verdict == PASS for verdict in verdicts.values())
+
+
+def _reason(case: _Case, verdicts: Mapping[str, str]) -> str:
+    overridden = OVERRIDDEN_BY_ACCEPT if case.is_vouched_for else frozenset[str]()
+    return next((verdict for gate, verdict in verdicts.items() if verdict != PASS and gate not in overridden), "")
+
+
+def _pair(case: _Case, verdicts: dict[str, str], judgement: _Judgement) -> QAPair:
+    draft, parsed, reason = case.draft, case.parsed, _reason(case, verdicts)
+    return QAPair(
+        question_id=case.question_id,
+        chunk_id=draft.chunk.chunk_id,
+        doc_id=draft.chunk.doc_id,
+        path=draft.chunk.path,
+        question=draft.question,
+        kind=question_kind(draft.question, draft.chunk.kind),
+        answer=draft.answer,
+        final_answer=parsed.final_answer,
+        quotes=list(parsed.quotes),
+        accepted=not reason,
+        reason=reason,
+        gates=verdicts,
+        question_call=draft.question_call,
+        answer_call=draft.answer_call,
+        judge_call=judgement.call,
+        judge_remark=judgement.remark,
+        review_note=case.review.note if case.review else "",
+    )

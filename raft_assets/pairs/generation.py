@@ -1,0 +1,114 @@
+"""From chunks to drafts: the two calls of RAFT, questions of a chunk, then an answer to each, in rounds up to a target.
+
+Every chunk is asked once before any twice. Without a target one round asks everything. With one, a round asks as many
+questions as accepted pairs are still missing, so that there are never more than the target, and the next round asks on
+until it is reached or no chunk has a question left. Calls are stored, so a generation that stopped goes on for nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from raft_assets.core.similarity import words
+from raft_assets.core.tables import Chunk
+from raft_assets.llm.requests import Answer, Request
+from raft_assets.pairs.questions import Draft, answer_request_for, chunks_to_ask, parse_questions, question_request
+from raft_assets.settings.domain import QuestionSettings
+
+Ask = Callable[[Iterable[Request]], Iterator[Answer]]
+CountAccepted = Callable[[Sequence[Draft]], int]
+
+
+def draft_pairs(
+    chunks: Sequence[Chunk],
+    settings: QuestionSettings,
+    *,
+    ask: Ask,
+    accepted: CountAccepted,
+    instructions: str | None = None,
+    seed: int = 0,
+) -> list[Draft]:
+    """Drafts of every chunk, up to `target_pairs` accepted ones.
+
+    `accepted` says how many of the drafts so far the gates accept. `instructions`: the system prompt of the answers, as
+    set for the domain. What fails is a draft with its status.
+    """
+    most = len(chunks) * settings.questions_per_chunk
+    plan = first_plan(chunks, settings, seed)
+    wanted = sum(count for _, count in plan)
+    asked = dict[str, int]()
+    drafts = list[Draft]()
+    while True:
+        due = [(chunk, count) for chunk, count in plan if count > asked.get(chunk.chunk_id, 0)]
+        drafts += draft_round(due, settings, ask=ask, instructions=instructions, earlier=drafts)
+        asked = {chunk.chunk_id: count for chunk, count in plan}
+        missing = 0 if settings.target_pairs is None else settings.target_pairs - accepted(drafts)
+        if missing <= 0 or wanted == most:
+            return drafts
+        wanted = min(most, wanted + missing)
+        plan = chunks_to_ask(chunks, settings, wanted, seed)
+
+
+def first_plan(chunks: Sequence[Chunk], settings: QuestionSettings, seed: int = 0) -> list[tuple[Chunk, int]]:
+    """What the first round asks: of which chunks, in order, how many questions."""
+    most = len(chunks) * settings.questions_per_chunk
+    return chunks_to_ask(chunks, settings, min(settings.target_pairs or most, most), seed)
+
+
+def draft_round(
+    plan: Sequence[tuple[Chunk, int]],
+    settings: QuestionSettings,
+    *,
+    ask: Ask,
+    instructions: str | None = None,
+    earlier: Iterable[Draft] = (),
+) -> list[Draft]:
+    """Drafts of the chunks with as many questions as planned, those of `earlier` rounds counted in."""
+    known: dict[str, set[str]] = {chunk.chunk_id: set() for chunk, _ in plan}
+    for draft in earlier:
+        if draft.question and draft.chunk.chunk_id in known:
+            known[draft.chunk.chunk_id].add(_key(draft.question))
+    asked = list[Draft]()
+    for (chunk, count), answer in zip(
+        plan, ask(question_request(chunk, count, settings) for chunk, count in plan), strict=True
+    ):
+        before = known[chunk.chunk_id]
+        questions = parse_questions(answer.text, count) if answer.status == "ok" else []
+        new = [question for question in questions if _key(question) not in before][: max(0, count - len(before))]
+        asked += [_asked(chunk, question, answer) for question in new]
+        if not questions and not before:
+            asked.append(_failed(chunk, answer))
+    answers = ask(
+        answer_request_for(draft.question, draft.chunk, settings, instructions) for draft in asked if draft.question
+    )
+    return [_answered(draft, next(answers)) if draft.question else draft for draft in asked]
+
+
+def _key(question: str) -> str:
+    return " ".join(words(question))
+
+
+def _asked(chunk: Chunk, question: str, answer: Answer) -> Draft:
+    return Draft(
+        chunk=chunk,
+        question=question,
+        question_call=answer.key,
+        answer="",
+        answer_call="",
+        call_status="ok",
+        call_detail="",
+    )
+
+
+def _failed(chunk: Chunk, answer: Answer) -> Draft:
+    draft = _asked(chunk, "", answer)
+    return replace(draft, answer=answer.text, call_status=answer.status, call_detail=answer.detail)
+
+
+def _answered(draft: Draft, answer: Answer) -> Draft:
+    return replace(
+        draft,
+        answer=answer.text,
+        answer_call=answer.key,
+        call_status=answer.status,
+        call_detail=answer.detail,
+    )

@@ -1,0 +1,108 @@
+"""Question pairs that another tool made: `pairs.jsonl` of a domain, and the chunks that are their oracles.
+
+They become drafts beside the teacher's and pass every gate. Making the file from a data set is `importing`'s.
+"""
+
+import bisect
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from raft_assets.core.identity import normalized
+from raft_assets.core.jsonl import Text, written_lines
+from raft_assets.core.prompt_contract import parse_answer, quote_is_verbatim
+from raft_assets.core.tables import Chunk
+from raft_assets.core.text_search import Searchable
+from raft_assets.pairs.questions import Draft
+from raft_assets.settings.domains import PAIRS_FILE
+
+
+class WrittenPair(BaseModel):
+    """A line of `pairs.jsonl`: a question, its chain-of-thought answer, and the text that holds it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: Text
+    answer: str
+    oracle: Text
+
+
+def parse_pairs(file: Path) -> list[WrittenPair]:
+    """The pairs of a domain in order; none where there is no file. Raises DataError with file, line and field."""
+    return [pair for _, pair in written_lines(file, WrittenPair)]
+
+
+def imported_drafts(pairs: Iterable[WrittenPair], chunks: Iterable[Chunk]) -> Iterator[Draft]:
+    """The pairs as drafts of the chunk that holds their oracle; without one the draft's chunk has no id.
+
+    An oracle is the chunk with the same text, else the one with most of the pair's quotes, then most of the oracle.
+    """
+    chunk_of_text: dict[str, Chunk] = {}
+    chunks_of: dict[str, list[Chunk]] = defaultdict(list)
+    for chunk in chunks:
+        chunk_of_text.setdefault(normalized(chunk.passage), chunk)
+        chunks_of[chunk.doc_id].append(chunk)
+    documents = cache(lambda: [_Document(sorted(found, key=lambda chunk: chunk.start)) for found in chunks_of.values()])
+
+    @cache
+    def places(oracle: str) -> list[tuple[Chunk, int]]:
+        """Chunks that hold a part of the oracle, with its length, characters."""
+        return [place for document in documents() for place in document.places(oracle)]
+
+    for pair in pairs:
+        found = chunk_of_text.get(normalized(pair.oracle)) or _best(places(pair.oracle), pair)
+        yield Draft(
+            chunk=found or _without_place(pair.oracle),
+            question=normalized(pair.question),
+            question_call="",
+            answer=pair.answer,
+            answer_call="",
+            call_status="ok",
+            call_detail="",
+        )
+
+
+class _Document:
+    """A document's chunks in order, joined: what lies between chunks is white space, which searching doesn't see."""
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self._chunks = chunks
+        self._ends = list(itertools.accumulate(len(chunk.text) + 1 for chunk in chunks))
+        self._text = Searchable("\n".join(chunk.text for chunk in chunks))
+
+    def places(self, oracle: str) -> Iterator[tuple[Chunk, int]]:
+        for start, end in self._text.find(oracle):
+            first, last = bisect.bisect_right(self._ends, start), bisect.bisect_left(self._ends, end)
+            for chunk, chunk_end in zip(self._chunks[first : last + 1], self._ends[first:], strict=False):
+                yield chunk, min(chunk_end, end) - max(chunk_end - len(chunk.text) - 1, start)
+
+
+def _best(places: Sequence[tuple[Chunk, int]], pair: WrittenPair) -> Chunk | None:
+    quotes = parse_answer(pair.answer).quotes
+
+    def worth(place: tuple[Chunk, int]) -> tuple[int, int, str]:
+        chunk, held = place
+        return sum(quote_is_verbatim(quote, chunk.passage) for quote in quotes), held, chunk.chunk_id
+
+    return max(places, key=worth)[0] if places else None
+
+
+def _without_place(oracle: str) -> Chunk:
+    """Stands for a chunk that isn't there: the gates say so and judge the rest by the oracle as it was written."""
+    return Chunk(
+        chunk_id="",
+        doc_id="",
+        path=PAIRS_FILE,
+        kind="prose",
+        page_from=1,
+        page_to=1,
+        start=0,
+        end=len(oracle),
+        heading="",
+        text=oracle,
+        tokens=0,
+    )

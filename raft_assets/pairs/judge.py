@@ -1,0 +1,74 @@
+"""Asking the judge whether a document supports an answer, and reading its verdict.
+
+Which pairs are judged, and what a verdict means for them, is `gates`'.
+"""
+
+import json
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
+
+from raft_assets.llm.prompts import read_prompt
+from raft_assets.llm.requests import JSON_OBJECT, Request
+from raft_assets.pairs.questions import without_thoughts
+
+Said = TypeVar("Said", bound=BaseModel)
+
+PROMPT = "judge"
+VERDICT_TOKENS = 1024  # a short object; a model that thinks needs the rest
+
+
+class Verdict(BaseModel):
+    """What the judge says of an answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    supported: StrictBool
+    reason: str = ""
+
+
+def judge_prompts() -> dict[str, str]:
+    """The judge's prompt file with its version."""
+    return {PROMPT: read_prompt("raft_assets.pairs", PROMPT).version}
+
+
+def judge_request(question: str, answer: str, passage: str) -> Request:
+    """Asks whether the passage supports the answer, reasoning and all."""
+    messages = read_prompt("raft_assets.pairs", PROMPT).messages([passage], question=question, answer=answer)
+    request = Request("chat", {"messages": messages, "max_completion_tokens": VERDICT_TOKENS})
+    return request.asking(response_format=JSON_OBJECT)
+
+
+def parse_verdict(text: str) -> Verdict | None:
+    """The verdict in a judge's reply, whatever stands around it; None where there is none, or two that disagree.
+
+    Never raises. Only a JSON object with a true or false `supported` is one: nothing is guessed from prose.
+    """
+    return agreed_object(text, Verdict, by=lambda verdict: verdict.supported)
+
+
+def agreed_object(text: str, kind: type[Said], *, by: Callable[[Said], Hashable]) -> Said | None:
+    """The last JSON object of a kind in a reply, thoughts left out; None where there is none, or two that differ `by`
+    what counts. Never raises.
+    """
+    found = []
+    for value in _objects(without_thoughts(text)):
+        try:
+            found.append(kind.model_validate(value))
+        except ValidationError:
+            continue
+    return found[-1] if len(set(map(by, found))) == 1 else None
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """The JSON objects that stand in a text, outermost ones, in order."""
+    decoder, at = json.JSONDecoder(), text.find("{")
+    while at >= 0:
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            yield value
+        at = text.find("{", end)

@@ -1,0 +1,288 @@
+"""Asking the teacher for questions: how many of which chunk, the requests, and the parser of what comes back.
+
+The prompts are files (`prompting`), two for every style: of prose and of API descriptions. What a pair must pass is
+`gates`'.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raft_assets.core.identity import draw
+from raft_assets.core.similarity import words
+from raft_assets.core.tables import Chunk
+from raft_assets.llm.prompts import answer_request, read_prompt
+from raft_assets.llm.requests import Request
+from raft_assets.settings.domain import QuestionSettings
+
+QUESTIONS_VERSION = "2"  # of the plan and the parser: changes whenever the same replies give other questions
+FEWEST_WORDS = 3  # "Why?" and "How so?" ask nothing on their own
+FEWEST_IDEOGRAPHS = 4  # of a question in a script that puts no spaces between words
+QUESTION_MARKS = "?？؟\u037e"  # of Latin and Cyrillic, full width, Arabic, Greek
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A question and its answer as they came from the teacher: what the gates judge.
+
+    A chunk from which no question came is a draft whose question and answer are empty. `call_status` and `call_detail`
+    are those of the call that went wrong, else of the answer's.
+    """
+
+    chunk: Chunk
+    question: str
+    question_call: str
+    answer: str
+    answer_call: str
+    call_status: str
+    call_detail: str
+
+
+def chunks_to_ask(
+    chunks: Sequence[Chunk], settings: QuestionSettings, wanted: int, seed: int
+) -> list[tuple[Chunk, int]]:
+    """The chunks with the number of questions to ask of each, `wanted` in all, every chunk once before any twice.
+
+    Their order is by draw, so that a generation that stops early is an even sample, and more questions are asked of the
+    same chunks and then of further ones. No chunk has more than `questions_per_chunk`; those that are left none are
+    left out.
+    """
+    order = sorted(chunks, key=lambda chunk: (draw(seed, chunk.chunk_id, "ask"), chunk.chunk_id))
+    each, more = divmod(min(wanted, len(order) * settings.questions_per_chunk), max(len(order), 1))
+    counts = (each + (position < more) for position in range(len(order)))
+    return [(chunk, count) for chunk, count in zip(order, counts, strict=True) if count]
+
+
+def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Request:
+    """Asks the teacher for `count` questions about a chunk; what all chunks share stands first, for caches."""
+    prompt = read_prompt("raft_assets.pairs", _prompt_name(settings.style, chunk.kind))
+    messages = prompt.messages([chunk.passage], questions=f"{count} question{'s' * (count > 1)}")
+    request = Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens})
+    return request.asking(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
+
+
+def question_prompts(settings: QuestionSettings) -> dict[str, str]:
+    """The prompt files that the settings use, with their versions."""
+    names = [_prompt_name(settings.style, kind) for kind in ("prose", "api")]
+    return {name: read_prompt("raft_assets.pairs", name).version for name in names}
+
+
+def answer_request_for(
+    question: str, chunk: Chunk, settings: QuestionSettings, instructions: str | None = None
+) -> Request:
+    """Asks the teacher to answer a question from its oracle document alone, by the instructions set for the domain."""
+    request = answer_request(question, [chunk.passage], "chat", settings.max_answer_tokens, instructions)
+    return request.asking(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
+
+
+def question_kind(question: str, chunk_kind: str) -> str:
+    """cloze, api (of an API description), other (opens with a verb: "Is ..."), or else the first question word."""
+    if _CLOZE.search(question):
+        return "cloze"
+    if chunk_kind == "api":
+        return "api"
+    asked = words(question)
+    if not asked or asked[0] in _AUXILIARIES:
+        return "other"
+    return next((_KIND_OF_WORD[word] for word in asked if word in _KIND_OF_WORD), "other")
+
+
+def has_mark(question: str) -> bool:
+    """Whether a number, bullet or label stands before the question."""
+    return bool(_MARK.match(question))
+
+
+def without_thoughts(text: str) -> str:
+    """A model's reply without the thinking that it shows."""
+    return _THOUGHTS.sub("", text)
+
+
+def parse_questions(text: str, limit: int) -> list[str]:
+    """At most `limit` questions in a model's reply, without what is around them. Never raises.
+
+    A question is a line, or a string of a JSON value, that ends in a question mark once numbers, bullets, labels,
+    quotation marks, Markdown and remarks behind it are taken off. Questions to the person who asked ("Could you share
+    the document?") are none.
+    """
+    text = without_thoughts(text)
+    found = _distinct(_strings(_json_value(text))) or _distinct(_lines(text))
+    return found[:limit]
+
+
+_KIND_OF_WORD = {word: word for word in ("what", "who", "when", "where", "why", "how", "which")} | {
+    "whom": "who",
+    "whose": "who",
+}
+_AUXILIARIES = frozenset(
+    words(
+        """is are was were am be do does did has have had can could may might must shall should will would
+        name list describe explain"""
+    )
+)
+_OPENINGS = _AUXILIARIES | _KIND_OF_WORD.keys() | {"in", "at", "on", "by", "for", "from", "to", "with"}
+_CLOZE = re.compile(r"_{3,}|\bcompletes? (?:this|the) (?:statement|sentence)\b", re.IGNORECASE)
+
+_THOUGHT = r"(?:think(?:ing)?|thoughts?|reasoning|analysis|scratchpad)"
+# the opening tag may have stood in the model's own template, and the closing one may have been cut off
+_THOUGHTS = re.compile(
+    rf"<{_THOUGHT}>.*?(?:</{_THOUGHT}>|\Z)|\A(?:(?!<{_THOUGHT}>).)*</{_THOUGHT}>", re.DOTALL | re.IGNORECASE
+)
+_FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
+_HTML_TAG = re.compile(r"</?(?:questions?|q|li|ol|ul|p|br|b|i|em|strong|item)\s*/?>", re.IGNORECASE)
+_JSON_STRING = re.compile(rf'"((?:[^"\\]|\\.)*[{QUESTION_MARKS}])"')
+_CHATTER = re.compile(
+    r"^(?:sure|certainly|of course|ok(?:ay)?|absolutely|great|here (?:are|is)|here['’]s|below are)\b[^?]*?:\s+(?=\S)",
+    re.IGNORECASE,
+)
+# more questions behind the first on a line: only where a number says so
+_NEXT_NUMBER = re.compile(
+    rf"([{QUESTION_MARKS}][\"”’*_)]*)\s+(?=[(\[]?(?:Q(?:uestion)?\s*)?\d{{1,3}}\s?[.):\]]+\s*\S)", re.IGNORECASE
+)
+_BOLD = re.compile(r"(?<!\w)\*\*(?=\S)([^*]+)(?<=\S)\*\*(?!\w)")
+_LABELS = "q|question|query|pregunta|pergunta|domanda|frage|vraag|fråga|spørgsmål|вопрос|问题|問題|質問|سؤال|ερώτηση"
+_ANSWER_LABELS = (
+    "a|ans|answer|response|respuesta|resposta|risposta|réponse|antwort|antwoord|svar|ответ|答案|答え|回答|答|إجابة|الجواب"
+    "|απάντηση"
+)
+_MARK = re.compile(
+    rf"""(?:
+        [-*•‣▪◦–—+>\#]+\s+                                        # bullet, quotation, heading
+      | \[[ xX]?\]\s+                                             # box of a task list
+      | (?:\#\s?)?[(\[]?\d{{1,3}}(?:[.):\]、．）：]+|\s[-–—])\s*(?=\D)  # 1. 1) (1) [1] 1: #1: 1 - 1、
+      | \#\d{{1,3}}\s+
+      | [(\[]?(?:[a-hA-H]|[ivx]{{1,4}})[)\]]\s*                     # a) (iv)
+      | [ivx]{{1,4}}\.\s+(?=\S)
+      | (?i:(?:\w+\s)?(?:{_LABELS})\s*(?:no\.?|number|n[.º°])?    # Q: Question 1: Easy question (2) -
+            \s*\#?\s?\d*\s*(?:\([^()]*\)\s*)?(?:[:.)：．）]+|\s[-–—])\s*)
+      | (?i:q(?:uestion)?\s?\d{{1,3}}\s+)
+    )""",
+    re.VERBOSE,
+)
+_CLOSING = {  # of quotation marks in English, German, Danish, French, Japanese
+    "“": "”", "‘": "’", "„": "“”", "‚": "‘’", "»": "«»", "›": "‹", "«": "»", "‹": "›", "「": "」", "『": "』", "”": "”",
+}  # fmt: skip
+_WRAPPED = re.compile(
+    r"^(\*{1,3}|_{1,2}(?!_)|`+|[\"'“‘„‚»›«‹「『”])(.+?)(\*{1,3}|(?<!_)_{1,2}|`+|[\"'”’“‘«‹»›」』])[.,;]?$"
+)
+_REMARK = re.compile(
+    rf"""(?<=[{QUESTION_MARKS}])(["”’*_`]*)\s*(?:
+        [(\[{{（][^?？؟]*[)\]}}）]                                   # (easy) [Answer: a bat]
+      | (?:[-–—|(*_]+\s*)?(?:{_ANSWER_LABELS}|difficulty|type|source|hint)\b[*_]*\s*[:=：].*
+      | (?:->|→|=>).*
+      | [;,.|，。]+
+    )$""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_LABELLED_ANSWER = re.compile(rf"\W*(?:{_ANSWER_LABELS}|hint|note|explanation|rationale)\W*\d*\W*[:：]", re.IGNORECASE)
+_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
+_GREEK_QUESTION = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]\s*;$")  # its mark is the Latin semicolon
+_ENDED = re.compile(rf"[{QUESTION_MARKS}][\"”»“«‹›」』]?$")
+_TO_THE_USER = re.compile(
+    r"(?:i['’]?m |i am |we are )?sorry\b|unfortunately\b|apologies\b"
+    r"|(?:could|can|would|will) you (?:please )?(?:provide|share|paste|send|give|clarify|specify|upload|tell)\b[^?]*"
+    r"\b(?:document|text|passage|content|context|details|information|article|excerpt|it|me|us)\b"
+    r"|(?:would|do|are|were) you (?:like|want|prefer|need|looking|happy|satisfied)\b"
+    r"|(?:shall|should|may|can|could) (?:i|we)"
+    r" (?:help|provide|write|generate|add|continue|rewrite|create|make|proceed)\b[^?]*\b(?:you|questions?|more)\b"
+    r"|(?:is there )?anything else\b|(?:how|what) about (?:these|this)\b"
+    r"|(?:does|do|are|is) (?:this|these|that|those) (?:questions? )?(?:help|work|ok|okay|fine|good)\b",
+    re.IGNORECASE,
+)
+
+
+def _prompt_name(style: str, chunk_kind: str) -> str:
+    return f"{style}/{'api_questions' if chunk_kind == 'api' else 'questions'}"
+
+
+def _distinct(candidates: Iterable[str]) -> list[str]:
+    """The questions among the candidates; of those with the same words the first."""
+    found: dict[str, str] = {}
+    for question in map(_question_of, candidates):
+        asked = words(question)
+        long_enough = len(asked) >= FEWEST_WORDS or len(_IDEOGRAPH.findall(question)) >= FEWEST_IDEOGRAPHS
+        if long_enough and not _TO_THE_USER.match(question):
+            found.setdefault(" ".join(asked), question)
+    return list(found.values())
+
+
+def _json_value(text: str) -> Any:
+    """The JSON list or object in a reply, whatever chatter or code fence stands around it; None where there is none."""
+    for opening, closing in ("[]", "{}"):
+        start, end = text.find(opening), text.rfind(closing)
+        if 0 <= start < end:
+            try:
+                return json.loads(text[start : end + 1])
+            except (ValueError, RecursionError):
+                continue
+    return None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The candidates of a JSON value: its strings, of an object only those named as questions where it has such."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _strings(entry)
+    elif isinstance(value, dict):
+        named = [entry for name, entry in value.items() if name.casefold() == "q" or "question" in name.casefold()]
+        for entry in named or value.values():
+            yield from _strings(entry)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The candidates of a reply in lines: wrapped lines are joined, numbered questions on one line are parted."""
+    joined: list[str] = []
+    for line in map(str.strip, _HTML_TAG.sub("\n", _FENCE.sub("", text)).splitlines()):
+        if joined and _continues(joined[-1], line):
+            joined[-1] += " " + line
+        else:
+            joined.append(line)
+    for line in joined:
+        if line.startswith(("[", "{")):  # JSON with a fault in it
+            yield from _JSON_STRING.findall(line)
+        yield from _NEXT_NUMBER.sub(r"\1\n", line).split("\n")
+
+
+def _continues(before: str, line: str) -> bool:
+    """Whether a line goes on with the question that the line before it began."""
+    goes_on = not before.endswith((".", ":", "!", ",", "]", "}", '"')) and not _ENDED.search(before)
+    if not before or not line or not goes_on or _MARK.match(line):
+        return False
+    first, opening = words(_without_mark(before))[:1], words(line)[:1]
+    return line[0].islower() or (first != [] and first[0] in _OPENINGS and not (opening and opening[0] in _OPENINGS))
+
+
+def _question_of(candidate: str) -> str:
+    """The bare question in a candidate; empty where there is none."""
+    if _LABELLED_ANSWER.match(candidate):
+        return ""
+    if "|" in (candidate[:1], candidate[-1:]):  # row of a table
+        candidate = next((cell for cell in candidate.split("|") if cell.strip().endswith(tuple(QUESTION_MARKS))), "")
+    bare, before = _BOLD.sub(r"\1", " ".join(candidate.split())), ""
+    while bare != before:
+        before = bare
+        bare = _GREEK_QUESTION.sub(lambda end: f"{end[0][:-1]}\u037e", bare)
+        bare = _REMARK.sub(r"\1", _unwrapped(_without_mark(_CHATTER.sub("", bare)))).strip()
+    return bare if _ENDED.search(bare) else ""
+
+
+def _without_mark(text: str) -> str:
+    match = _MARK.match(text)
+    return text[match.end() :] if match else text
+
+
+def _unwrapped(text: str) -> str:
+    """The text without quotation marks or Markdown around the whole of it."""
+    match = _WRAPPED.match(text)
+    if not match:
+        return text
+    opening, inner, closing = match.groups()
+    whole = (
+        closing in _CLOSING.get(opening, opening)
+        and inner.count(opening) == inner.count(closing)
+        and (opening in _CLOSING or inner.count(opening) % 2 == 0)
+    )
+    return inner.strip() if whole else text

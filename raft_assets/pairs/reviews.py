@@ -1,0 +1,194 @@
+"""A person's verdicts on question pairs: `reviews.jsonl` of a domain, and the tables that are sent out and come back.
+
+What belongs here: writing pairs for a person, checking what comes back, keeping it. What a verdict does to a pair is
+`gates`'.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator
+
+from raft_assets.core.atomic import write_text
+from raft_assets.core.errors import DataError
+from raft_assets.core.identity import ID_LENGTH, draw
+from raft_assets.core.jsonl import Text, checked, written_lines
+from raft_assets.core.tables import QAPair
+
+Verdict = Literal["accept", "reject"]
+COLUMNS = (
+    "question_id",
+    "question",
+    "final_answer",
+    "quotes",
+    "passage",
+    "kind",
+    "reason",
+    "verdict",
+    "note",
+)
+SUFFIXES = (".jsonl", ".csv")
+BETWEEN_QUOTES = "\n"
+SEED = 0  # of the draw of a sample
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute such a cell
+_ID_LIKE_A_NUMBER = re.compile(rf"(?=.{{{ID_LENGTH}}}$)\d+(e\d+)?")
+INERT = "'"  # what a spreadsheet takes for "this is text"
+csv.field_size_limit(2**27)  # passages are longer than the 128 kB that csv takes by itself
+
+
+class Review(BaseModel):
+    """A line of `reviews.jsonl`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question_id: Text
+    verdict: Verdict
+    note: str = ""
+
+
+class _Returned(BaseModel):
+    """A row that came back; what isn't asked of a person is not looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    question_id: Text
+    verdict: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)] = ""
+    note: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
+
+    @field_validator("verdict")
+    @classmethod
+    def _is_one(cls, verdict: str) -> str:
+        if verdict not in ("", "accept", "reject"):
+            raise ValueError(f"{verdict!r} is neither accept nor reject nor empty")
+        return verdict
+
+
+def parse_reviews(file: Path) -> dict[str, Review]:
+    """The verdicts of a domain by question_id, of several on one question the last; none where there is no file.
+
+    Raises DataError with file, line and field.
+    """
+    return {review.question_id: review for _, review in written_lines(file, Review)}
+
+
+def sampled(pairs: Iterable[QAPair], *, sample: int | None, rejected: bool) -> list[QAPair]:
+    """The pairs to send out, sorted by question_id: accepted ones, or all, of them so many by draw.
+
+    A chunk from which no question came is nothing to review.
+    """
+    chosen = [pair for pair in pairs if pair.question and (rejected or pair.accepted)]
+    drawn = sorted(chosen, key=lambda pair: (draw(SEED, pair.question_id, "review"), pair.question_id))[:sample]
+    return sorted(drawn, key=lambda pair: pair.question_id)
+
+
+def export_reviews(
+    pairs: Iterable[QAPair], passages: Mapping[str, str], reviews: Mapping[str, Review], target: Path
+) -> None:
+    """Writes a row per pair for a person, CSV or JSON Lines as the name ends, with the verdicts that are there.
+
+    `passages`: chunk id to what the teacher was shown. Raises DataError for another ending.
+    """
+    _check_suffix(target)
+    rows = [_row(pair, passages.get(pair.chunk_id, ""), reviews.get(pair.question_id)) for pair in pairs]
+    if target.suffix == ".csv":
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, COLUMNS)
+        writer.writeheader()
+        writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+        write_text(target, "\ufeff" + table.getvalue())
+    else:
+        write_text(target, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_returned(file: Path) -> list[Review]:
+    """The verdicts in a file that came back; rows without one are left out.
+
+    Raises DataError with file, row (from 1, without the head of a table) and column.
+    """
+    _check_suffix(file)
+    rows = _csv_rows(file) if file.suffix == ".csv" else _json_rows(file)
+    found: dict[str, Review] = {}
+    for number, row in enumerate(rows, start=1):
+        where = f"{file}, row {number}"
+        returned = checked(row, _Returned, where, part="column")
+        if not returned.verdict:
+            continue
+        review = Review.model_validate(returned.model_dump())
+        if found.setdefault(review.question_id, review).verdict != review.verdict:
+            raise DataError(f"{where}, column verdict: {review.question_id} has another verdict above; keep one.")
+    return list(found.values())
+
+
+def store_reviews(file: Path, reviews: Iterable[Review]) -> None:
+    """Writes the verdicts of a domain, sorted, whole or not at all."""
+    lines = sorted(review.model_dump_json() for review in reviews)
+    write_text(file, "".join(f"{line}\n" for line in lines))
+
+
+def _check_suffix(file: Path) -> None:
+    if file.suffix not in SUFFIXES:
+        raise DataError(f"{file} ends neither in .csv nor in .jsonl: name it by what it is to be.")
+
+
+def _row(pair: QAPair, passage: str, review: Review | None) -> dict[str, str]:
+    return {
+        "question_id": pair.question_id,
+        "question": pair.question,
+        "final_answer": pair.final_answer,
+        "quotes": BETWEEN_QUOTES.join(pair.quotes),
+        "passage": passage,
+        "kind": pair.kind,
+        "reason": pair.reason,
+        "verdict": review.verdict if review else "",
+        "note": review.note if review else "",
+    }
+
+
+def _inert(cell: str) -> str:
+    """The cell so that a spreadsheet takes it neither for a formula nor, being an id, for a number."""
+    computed = cell.lstrip(" \n").startswith(FORMULA_STARTS) or cell.startswith(INERT)
+    return f"{INERT}{cell}" if computed or _ID_LIKE_A_NUMBER.fullmatch(cell) else cell
+
+
+def _csv_rows(file: Path) -> Iterator[dict[str, Any]]:
+    text = _text(file)
+    # spreadsheets write what their country separates by
+    head = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=head.count)
+    try:
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        _check_columns(file, table.fieldnames or [])
+        for row in table:
+            yield {name: _bare(value) for name, value in row.items() if isinstance(value, str)}
+    except csv.Error as error:
+        raise DataError(f"{file} can't be read as CSV ({error}): save it again as CSV.") from error
+
+
+def _check_columns(file: Path, names: Sequence[str]) -> None:
+    missing = [name for name in ("question_id", "verdict") if name not in names]
+    if missing:
+        raise DataError(f"{file}, row 0: there is no column {missing[0]}; keep the head that the export wrote.")
+
+
+def _bare(cell: str) -> str:
+    return cell.removeprefix(INERT)
+
+
+def _json_rows(file: Path) -> Iterator[Any]:
+    for number, line in enumerate(filter(str.strip, _text(file).split("\n")), start=1):
+        try:
+            yield json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{file}, row {number} is no JSON ({error}): mend it there.") from error
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 at byte {error.start}: save it as CSV UTF-8.") from error

@@ -1,7 +1,0 @@
-"""The domain partition: the one owner of its name. What a valid key is, `raft_assets.raft.files` says."""
-
-import dagster as dg
-
-DOMAIN_PARTITIONS = "domain"
-
-domains = dg.DynamicPartitionsDefinition(name=DOMAIN_PARTITIONS)

@@ -1,0 +1,249 @@
+"""Which folders are domains, which of their files are documents, and what those files hash to.
+
+What belongs here: names, reserved names and content hashes. Opening a file to understand it is `reading`'s.
+"""
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import stat
+import time
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from raft_assets.core.errors import DataError
+
+QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE = "questions.jsonl", "pairs.jsonl", "reviews.jsonl"
+SETTINGS_FILE = "domain.yaml"
+RESERVED_NAMES = frozenset({QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE, SETTINGS_FILE})  # at the top of a domain, ours
+DROPPINGS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})  # left by Windows and macOS
+DROPPING_STARTS = ("~$", ".~lock.")  # lock files of Word and LibreOffice
+DROPPING_ENDS = (
+    "~",
+    ".swp",
+    ".swo",
+    ".tmp",
+    ".crdownload",
+    ".part",
+)  # editors and unfinished downloads
+MAX_DOMAIN_BYTES = 200  # a partition key also stands in file names, which end at 255 bytes on every common file system
+REHASHED_AFTER_NS = (
+    2_000_000_000  # a file changed this recently may change again within one tick of the file system's clock
+)
+HASH_BLOCK = 1 << 20  # bytes
+
+_CREATE = """CREATE TABLE IF NOT EXISTS hashes (device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,
+    ctime_ns INTEGER, content_hash TEXT, PRIMARY KEY (device, inode))"""
+_RECALL = """SELECT content_hash FROM hashes
+    WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?"""
+_REMEMBER = "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)"
+
+
+@dataclass(frozen=True)
+class DocumentFile:
+    """A file that is a document of its domain, readable or not; without `content_hash` where it can't be opened."""
+
+    path: str  # relative to the domain, NFC, with forward slashes
+    absolute: Path
+    size: int  # bytes
+    content_hash: str  # SHA-256, 64 hex digits
+
+
+class FileState(NamedTuple):
+    """What changes when a file changes; times in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class HashMemo:
+    """Remembers hashes of files whose inode, size and times haven't changed; a file that anyone may delete at any time.
+
+    Use it in a `with` statement: what was learned is written at the end, in one transaction.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._learned: dict[FileState, str] = {}
+
+    def __enter__(self) -> Self:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._open()
+        except sqlite3.DatabaseError:  # broken, or of another program: what is lost is only time
+            self.file.unlink()
+            self._open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.closing(self._connection), self._connection:
+            rows = [(*state, content_hash) for state, content_hash in self._learned.items()]
+            self._connection.executemany(_REMEMBER, rows)
+        self._learned = {}
+
+    def recall(self, state: FileState) -> str | None:
+        """The hash of the file in exactly this state, if it is known."""
+        row = self._connection.execute(_RECALL, state).fetchone()
+        return row[0] if row else None
+
+    def remember(self, state: FileState, content_hash: str) -> None:
+        """Keeps the hash, unless the file changed so recently that it may change again without showing it."""
+        if time.time_ns() - state.mtime_ns > REHASHED_AFTER_NS:
+            self._learned[state] = content_hash
+
+    def _open(self) -> None:
+        self._connection = sqlite3.connect(self.file, timeout=30)
+        self._connection.execute(_CREATE)
+
+
+def list_documents(folder: Path, memo: HashMemo | None = None) -> list[DocumentFile]:
+    """The documents of a domain folder and its subfolders, sorted by path; files that `memo` knows aren't read."""
+    documents = []
+    for file in _regular_files(folder):
+        found = file.stat()
+        path = _printable(file.relative_to(folder).as_posix())
+        documents.append(DocumentFile(path, file, found.st_size, _content_hash(file, found, memo)))
+    return sorted(documents, key=lambda document: (document.path, os.fsencode(document.absolute)))
+
+
+def is_reserved(path: str) -> bool:
+    """Whether a path relative to its domain can't be a document: hidden, ours, or left behind by a program."""
+    parts = path.split("/")
+    if path in RESERVED_NAMES or any(part.startswith(".") for part in parts):
+        return True
+    return any(_is_dropping(part.casefold()) for part in parts)
+
+
+def domain_names(root: Path) -> list[str]:
+    """Names of the domains in `root` (NFC), sorted; hidden folders and those of `refused_folders` are none."""
+    return sorted(_domain_folders(root)[0])
+
+
+def refused_folders(root: Path) -> dict[str, DataError]:
+    """Folders of `root` that can't be domains, with the reason: by their name, or as one of two spellings of a name."""
+    return _domain_folders(root)[1]
+
+
+def domain_folder(root: Path, name: str) -> Path:
+    """The folder of a domain, in whatever unicode spelling the disk has it. Raises DataError where there is none."""
+    folders, refused = _domain_folders(root)
+    if name in refused:
+        raise refused[name]
+    folder = folders.get(unicodedata.normalize("NFC", name))
+    if folder is None:
+        raise DataError(
+            f"There is no domain {name!r} in {root}: create the folder {root / name} and put its documents there."
+        )
+    return folder
+
+
+def check_domain_name(name: str) -> None:
+    """Raises DataError with the reason when a name can't be a domain's: it is also a partition key and a file name."""
+    problem = _problem_of(name)
+    if problem:
+        raise DataError(f"The folder name {name!r} can't be a domain: {problem}. Rename the folder.")
+
+
+def _problem_of(name: str) -> str:
+    if not name.strip():
+        return "it is empty"
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_DOMAIN_BYTES:
+        return f"it is longer than {MAX_DOMAIN_BYTES} bytes"
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name):
+        return "it has control characters or characters that are not unicode"
+    if name.startswith("."):
+        return "it begins with a dot, which hides it"
+    # Dagster writes a range of partitions as a...b, and a list of them with commas
+    forbidden = next((text for text in ("...", ",", "/", "\\") if text in name), None)
+    return f"it contains {forbidden!r}" if forbidden else ""
+
+
+def _domain_folders(root: Path) -> tuple[dict[str, Path], dict[str, DataError]]:
+    """The folders of domains by name, and those that can't be one."""
+    if not root.is_dir():
+        raise DataError(f"There is no folder {root}: create it with one folder of documents per domain.")
+    found: dict[str, Path] = {}
+    refused: dict[str, DataError] = {}
+    for folder in sorted(root.iterdir()):
+        if folder.name.startswith(".") or not folder.is_dir():
+            continue
+        name = unicodedata.normalize("NFC", folder.name)
+        try:
+            check_domain_name(folder.name)
+        except DataError as error:
+            refused[folder.name] = error
+            continue
+        if name in found:
+            spellings = " and ".join(ascii(path.name) for path in (found[name], folder))
+            refused[folder.name] = DataError(
+                f"The folders {spellings} in {root} are one name in two unicode spellings: merge or rename one."
+            )
+            continue
+        found[name] = folder
+    return found, refused
+
+
+def _regular_files(folder: Path) -> Iterator[Path]:
+    """Files without reserved names; devices, pipes and broken links are no documents, linked folders aren't entered."""
+    for parent, folders, names in os.walk(folder):
+        inside = Path(parent).relative_to(folder)
+        folders[:] = [name for name in folders if not is_reserved((inside / name).as_posix())]
+        for name in names:
+            file = Path(parent, name)
+            if not is_reserved((inside / name).as_posix()) and _is_regular(file):
+                yield file
+
+
+def _is_regular(file: Path) -> bool:
+    try:
+        return stat.S_ISREG(file.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _is_dropping(name: str) -> bool:
+    return name in DROPPINGS or name.startswith(DROPPING_STARTS) or name.endswith(DROPPING_ENDS)
+
+
+def _printable(path: str) -> str:
+    """The path in NFC; bytes that are no UTF-8 become U+FFFD, otherwise no table could hold the path."""
+    return unicodedata.normalize("NFC", os.fsencode(path).decode("utf-8", "replace"))
+
+
+def _content_hash(file: Path, found: os.stat_result, memo: HashMemo | None) -> str:
+    if memo is None:
+        return _hash_file(file)
+    state = FileState(
+        found.st_dev,
+        _signed(found.st_ino),
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+    )
+    content_hash = memo.recall(state) or _hash_file(file)
+    if content_hash:
+        memo.remember(state, content_hash)
+    return content_hash
+
+
+def _signed(inode: int) -> int:
+    """The inode as SQLite can hold it: network file systems use all 64 bits."""
+    return inode - (1 << 64) if inode >= 1 << 63 else inode
+
+
+def _hash_file(file: Path) -> str:
+    state = hashlib.sha256()
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(HASH_BLOCK):
+                state.update(block)
+    except OSError:
+        return ""  # stays a document: reading quarantines it with the reason
+    return state.hexdigest()

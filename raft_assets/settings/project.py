@@ -1,0 +1,200 @@
+"""Where and how the work is executed on this machine; nothing here changes a result.
+
+Which preset a domain has: `preset:` in its `domain.yaml`, then the last `raft run --preset` for that domain, then
+`RAFT_PRESET`, then `default`.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raft_assets.core.atomic import write_text
+from raft_assets.core.errors import SettingsError
+from raft_assets.settings.blob import checked_address
+from raft_assets.settings.domain import ResolvedSettings, check_layer, dotted, dotted_names, merge, validated
+from raft_assets.settings.domains import SETTINGS_FILE, domain_folder
+from raft_assets.settings.environment import Environment, bounded_int, dollars_of
+
+DEFAULT_PRESET = "default"
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What may be spent on model calls, US dollars, per run and per calendar month; None: no budget."""
+
+    run: float | None = None
+    month: float | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a budget to keep."""
+        return self.run is not None or self.month is not None
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Folders and limits of this machine; none of them changes a result."""
+
+    project: Path
+    data: Path
+    home: Path
+    lake: str
+    calls_address: str | None
+    presets: Path
+    default_preset: str
+    max_concurrent_runs: int
+    budget: Budgets
+    encoder_folder: Path | None
+    huggingface_home: Path
+    environment: Environment
+
+    @classmethod
+    def load(cls, project: Path | None = None, process: Mapping[str, str] | None = None) -> "Workplace":
+        """The workplace of a project folder.
+
+        The given one, `RAFT_PROJECT`, or the nearest folder upwards that holds `workspace.yaml`.
+        """
+        variables = dict(os.environ if process is None else process)
+        root = (
+            project or (Path(variables["RAFT_PROJECT"]) if variables.get("RAFT_PROJECT") else _find_project(Path.cwd()))
+        ).resolve()
+        environment = Environment.load(root, variables)
+
+        def folder(name: str, default: Path) -> Path:
+            return (root / (environment.get(name) or default)).resolve()
+
+        home = folder("RAFT_HOME", root / ".raft")
+        encoder = environment.get("RAFT_ENCODER_DIR")
+        return cls(
+            project=root,
+            data=folder("RAFT_DATA", root / "data"),
+            home=home,
+            lake=_address(root, environment, "RAFT_LAKE") or str(home / "lake"),
+            calls_address=_address(root, environment, "RAFT_CALLS"),
+            presets=folder("RAFT_PRESETS", root / "presets"),
+            default_preset=environment.get("RAFT_PRESET") or DEFAULT_PRESET,
+            max_concurrent_runs=bounded_int(
+                environment, "RAFT_MAX_CONCURRENT_RUNS", default=os.cpu_count() or 2, low=1, high=256
+            ),
+            budget=Budgets(dollars_of(environment, "RAFT_BUDGET_RUN"), dollars_of(environment, "RAFT_BUDGET_MONTH")),
+            encoder_folder=(root / encoder).resolve() if encoder else None,
+            huggingface_home=Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface"),
+            environment=environment,
+        )
+
+    @property
+    def dagster_home(self) -> Path:
+        """`DAGSTER_HOME` where it is set, else a folder of the workplace."""
+        return (self.project / (self.environment.get("DAGSTER_HOME") or self.home / "dagster_home")).resolve()
+
+    @property
+    def embedded_folder(self) -> Path:
+        """State of the embedded provider: uploaded files, jobs, trained models."""
+        return self.home / "embedded"
+
+    @property
+    def batches(self) -> Path:
+        """What is remembered of batches of calls."""
+        return self.home / "calls" / "batches"
+
+    @property
+    def jobs_folder(self) -> Path:
+        """What this machine remembers of fine-tuning jobs that it submitted."""
+        return self.home / "jobs"
+
+    @property
+    def results(self) -> Path:
+        """DuckDB file of the evaluations."""
+        return self.home / "results.duckdb"
+
+    @property
+    def calls(self) -> Path:
+        """The call store."""
+        return self.home / "calls" / "calls.sqlite"
+
+    def settings(self, domain: str) -> ResolvedSettings:
+        """The domain's settings with the source of each.
+
+        Raises SettingsError naming file, field, value and what is allowed.
+        """
+        file = self._settings_file(domain)
+        own = _read_yaml(file) if file.is_file() else {}
+        preset = own.pop("preset", None) or self.chosen_presets().get(domain) or self.default_preset
+        layers = [(f"presets/{preset}.yaml", self._preset(str(preset))), (f"{domain}/{SETTINGS_FILE}", own)]
+        merged: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for name, layer in layers:
+            check_layer(name, layer)
+            merge(merged, layer)
+            sources |= dict.fromkeys(dotted_names(layer), name)
+        values = validated(f"{domain} ({' + '.join(name for name, layer in layers if layer) or 'defaults'})", merged)
+        return ResolvedSettings(str(preset), values, {name: sources.get(name, "default") for name, _ in dotted(values)})
+
+    def _settings_file(self, domain: str) -> Path:
+        return domain_folder(self.data, domain) / SETTINGS_FILE
+
+    def chosen_presets(self) -> dict[str, str]:
+        """Domain to the preset that `raft run --preset` chose for it last."""
+        file = self.home / "presets.json"
+        return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+
+    def choose_preset(self, domain: str, preset: str) -> None:
+        """Remembers the choice, so that the UI, the sensor and `raft status` see the same settings as the run.
+
+        Raises SettingsError for an unknown preset, and where the domain names its own.
+        """
+        self._preset(preset)
+        file = self._settings_file(domain)
+        if file.is_file() and _read_yaml(file).get("preset", preset) != preset:
+            raise SettingsError(f"{file} names a preset of its own: change it there, or remove the line.")
+        self._write_presets(self.chosen_presets() | {domain: preset})
+
+    def forget_preset(self, domain: str) -> None:
+        """Forgets what was chosen for a domain."""
+        if domain in self.chosen_presets():
+            self._write_presets({name: preset for name, preset in self.chosen_presets().items() if name != domain})
+
+    def _write_presets(self, presets: Mapping[str, str]) -> None:
+        write_text(self.home / "presets.json", json.dumps(presets, ensure_ascii=False, indent=1))
+
+    def preset_names(self) -> list[str]:
+        """Every preset that can be chosen."""
+        return sorted({DEFAULT_PRESET} | {file.stem for file in self.presets.glob("*.yaml")})
+
+    def _preset(self, name: str) -> dict[str, Any]:
+        file = self.presets / f"{name}.yaml"
+        if name not in self.preset_names():
+            raise SettingsError(
+                f"There is no preset {name!r} in {self.presets}. Allowed: {', '.join(self.preset_names())}."
+            )
+        return _read_yaml(file) if file.is_file() else {}
+
+
+def _find_project(start: Path) -> Path:
+    return next((folder for folder in (start, *start.parents) if (folder / "workspace.yaml").is_file()), start)
+
+
+def _address(root: Path, environment: Environment, name: str) -> str | None:
+    """An address as it is, a folder relative to the project. Raises SettingsError for one that can't be used."""
+    address = environment.get(name)
+    if not address or "://" not in address:
+        return address and str(root / address)
+    return checked_address(name, address, environment)
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content or {}, dict):
+        raise SettingsError(
+            f"{file} must hold names and values "
+            f"(such as `chunks: {{chunk_size: 200}}`), not a {type(content).__name__}."
+        )
+    return content or {}

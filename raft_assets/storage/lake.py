@@ -1,0 +1,345 @@
+"""The lake: a folder per asset, a file per domain, opened by anyone with pandas or DuckDB.
+
+Tables are Parquet with the schema of their row model, streamed in and out; records are JSON; training files are JSONL.
+Every file appears
+whole or not at all. The root is a local folder or any fsspec address (`abfs://...`).
+"""
+
+import json
+import socket
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.request import getproxies
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from raft_assets.core.atomic import is_local, publish
+from raft_assets.core.errors import DataError, RaftError, SettingsError
+from raft_assets.core.tables import (
+    Chunk,
+    ChunkEmbedding,
+    GoldenQuestion,
+    JudgedAnswer,
+    ModelAnswer,
+    QAPair,
+    QuarantinedFile,
+    RaftRow,
+    Row,
+    SourceDocument,
+)
+from raft_assets.llm.azure_sign_in import storage_sign_in
+from raft_assets.settings.blob import CONNECTION, blob_place, storage_options
+from raft_assets.settings.environment import Environment
+from raft_assets.settings.project import Workplace
+
+BLOB_ROLE = "Storage Blob Data Contributor"
+BATCH_ROWS = 5_000  # rows in memory at a time while a table streams
+DIGEST_KEY = "raft_digest"  # in the metadata of a Parquet file: the digest of its rows
+SAMPLE_ROWS = 5  # rows that a write hands back for previews
+
+TABLES: Mapping[str, type[Row]] = {
+    "source_documents": SourceDocument,
+    "quarantine": QuarantinedFile,
+    "chunks": Chunk,
+    "chunk_embeddings": ChunkEmbedding,
+    "golden_questions": GoldenQuestion,
+    "qa_pairs": QAPair,
+    "qa_dataset": RaftRow,
+    "baseline_answers": ModelAnswer,
+    "student_answers": ModelAnswer,
+    "judged_answers": JudgedAnswer,
+    "azure_judged_answers": JudgedAnswer,
+}
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write left behind. `digest` is a hash of the content, whatever the file format's version."""
+
+    address: str
+    rows: int
+    digest: str
+    sample: Sequence[Row]
+
+
+class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
+    """Reads and writes the files of the lineage."""
+
+    root: str
+
+    @cached_property
+    def _root(self) -> UPath:
+        """The root with what opens it. Credentials are looked up where they are needed and stand in no resource."""
+        try:
+            with _explained(self.root):
+                options = storage_options(self.root, self._environment, storage_sign_in)
+                root: UPath = UPath(self.root, **options)
+        except ImportError as error:
+            raise SettingsError(
+                f"The lake {self.root} needs another library ({error}): install raft-assets[azure]."
+            ) from error
+        return root
+
+    @cached_property
+    def _environment(self) -> Environment:
+        return Workplace.load().environment
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine."""
+        return is_local(self._root)
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system behind a root that isn't local."""
+        return self._root.fs
+
+    def parquet_files(self) -> dict[str, list[str]]:
+        """Address of every domain's Parquet file, by table; tables without one are left out."""
+        with _explained(self.root):
+            found = {
+                table: sorted(map(str, folder.glob("*.parquet")))
+                for table in TABLES
+                if (folder := self._root / table).is_dir()
+            }
+        return {table: files for table, files in found.items() if files}
+
+    def check(self) -> None:
+        """Raises SettingsError where the lake can't be written."""
+        _look_up(self.root, self._environment)
+        with _explained(self.root):
+            probe = self._root / ".raft-doctor"
+            self._publish(probe, lambda file: _write_text(file, "raft doctor looked whether this can be written"))
+            probe.unlink()
+
+    def path(self, table: str, domain: str, suffix: str = ".parquet") -> UPath:
+        """Address of a domain's file in a table's folder."""
+        if not domain or domain in (".", "..") or "/" in domain or "\\" in domain:
+            raise DataError(f"{domain!r} is no domain: a domain is a folder of data/, named without its path.")
+        return self._root / table / f"{domain}{suffix}"
+
+    @property
+    def index_path(self) -> UPath:
+        """Address of the index over all reports."""
+        return self._root / "index.html"
+
+    def write_index(self, text: str) -> str:
+        """Writes the index over all reports; returns its address."""
+        return self._publish(self.index_path, lambda file: _write_text(file, text))
+
+    def write(self, table: str, domain: str, rows: Iterable[Row]) -> Written:
+        """Streams the rows into the domain's Parquet file; the previous one stays until the new one is whole."""
+        schema, hasher, sample, count = arrow_schema(TABLES[table]), sha256(), list[Row](), 0
+
+        def fill(file: Path) -> None:
+            nonlocal count
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                for batch in _batched(rows, BATCH_ROWS):
+                    contents = [row.model_dump() for row in batch]
+                    for content in contents:
+                        hasher.update(
+                            json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
+                            + b"\n"
+                        )
+                    writer.write_table(pa.Table.from_pylist(contents, schema=schema))
+                    sample.extend(batch[: SAMPLE_ROWS - len(sample)])
+                    count += len(batch)
+                writer.add_key_value_metadata({DIGEST_KEY: hasher.hexdigest()})
+
+        address = self._publish(self.path(table, domain), fill)
+        return Written(address, count, hasher.hexdigest(), sample)
+
+    def rows(self, table: str, domain: str, model: type[R]) -> Iterator[R]:
+        """The rows in order, streamed.
+
+        Raises DataError where the file is missing or its columns are not those of the model.
+        """
+        with self._open_parquet(table, domain) as parquet:
+            expected, found = arrow_schema(model), parquet.schema_arrow
+            if found.names != expected.names or found.types != expected.types:
+                wrong = sorted(set(_columns(expected)) ^ set(_columns(found)))
+                raise DataError(
+                    f"{self.path(table, domain)} has other columns than {table} ({', '.join(wrong)}). "
+                    f"Materialize {table} again."
+                )
+            for batch in parquet.iter_batches(BATCH_ROWS):
+                for content in batch.to_pylist(maps_as_pydicts="strict"):
+                    yield model.model_construct(**content)
+
+    def digest(self, table: str, domain: str) -> str:
+        """The digest of the rows, as `write` returned it."""
+        with self._open_parquet(table, domain) as parquet:
+            return (parquet.metadata.metadata or {})[DIGEST_KEY.encode()].decode()
+
+    def write_lines(self, table: str, domain: str, name: str, lines: Iterable[str]) -> Written:
+        """Streams lines into `table/domain/name`, UTF-8."""
+        hasher, count = sha256(), 0
+
+        def fill(file: Path) -> None:
+            nonlocal count
+            with file.open("w", encoding="utf-8", newline="\n") as stream:
+                for line in lines:
+                    stream.write(line + "\n")
+                    hasher.update(line.encode() + b"\n")
+                    count += 1
+
+        address = self._publish(self.path(table, domain, "") / name, fill)
+        return Written(address, count, hasher.hexdigest(), [])
+
+    def read_lines(self, table: str, domain: str, name: str) -> bytes:
+        """What `write_lines` wrote; empty where there is no such file."""
+        path = self.path(table, domain, "") / name
+        with _explained(self.root):
+            return path.read_bytes() if path.exists() else b""
+
+    def write_text(self, table: str, domain: str, suffix: str, text: str) -> str:
+        """Writes a whole text (a report, a record); returns its address."""
+        return self._publish(self.path(table, domain, suffix), lambda file: _write_text(file, text))
+
+    def write_record(self, table: str, domain: str, record: Mapping[str, Any]) -> str:
+        """Writes a JSON record; returns its address."""
+        return self.write_text(table, domain, ".json", json.dumps(record, ensure_ascii=False, indent=1, sort_keys=True))
+
+    def read_record(self, table: str, domain: str) -> dict[str, Any]:
+        """A JSON record. Raises DataError where it is missing."""
+        if not self.exists(table, domain, ".json"):
+            raise DataError(_missing(table, domain))
+        with _explained(self.root):
+            return json.loads(self.path(table, domain, ".json").read_text("utf-8"))  # type: ignore[no-any-return]
+
+    def exists(self, table: str, domain: str, suffix: str = ".parquet") -> bool:
+        """Whether the domain's file of the table is there."""
+        with _explained(self.root):
+            # not `is_file`, by which adlfs takes every failure of Azure for a missing file
+            return self.path(table, domain, suffix).exists()
+
+    def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
+        """Removes every file of a domain, but for those of the tables to keep; returns their addresses."""
+        root, suffixes = self._root, (".parquet", ".json", ".html", "")
+        with _explained(self.root):
+            tables = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+            files = [self.path(table, domain, suffix) for table in tables if table not in keep for suffix in suffixes]
+            removed = [path for path in files if path.exists()]
+            for path in removed:
+                if path.is_dir():
+                    path.fs.rm(path.path, recursive=True)
+                else:
+                    path.unlink()
+        return [str(path) for path in removed]
+
+    @contextmanager
+    def _open_parquet(self, table: str, domain: str) -> Iterator[pq.ParquetFile]:
+        if not self.exists(table, domain):
+            raise DataError(_missing(table, domain))
+        with (
+            _explained(self.root),
+            self.path(table, domain).open("rb") as stream,
+            pq.ParquetFile(stream) as parquet,
+        ):
+            yield parquet
+
+    def _publish(self, target: UPath, fill: Callable[[Path], None]) -> str:
+        with _explained(self.root):
+            publish(target, fill)
+        return target.path if self.is_local else str(target)
+
+
+_SCALARS: Mapping[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    datetime: pa.timestamp("us", "UTC"),
+}
+
+
+@contextmanager
+def _explained(root: str) -> Iterator[None]:
+    """Turns what a cloud's library raises into one sentence; errors of a local disk tell enough themselves."""
+    try:
+        yield
+    except Exception as error:
+        if "://" not in root or isinstance(error, RaftError) or not _is_of_azure(error):
+            raise
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise SettingsError(
+            f"The lake {root} can't be used ({type(error).__name__}: {reason}). Look whether the container is there, "
+            f"and ask for the role {BLOB_ROLE} on it, or set AZURE_STORAGE_CONNECTION_STRING."
+        ) from None
+
+
+def _look_up(root: str, environment: Environment) -> None:
+    """Raises SettingsError where the storage account has no address: Azure's library would try for 80 s."""
+    place = blob_place("The lake", root, environment)
+    if place is None or environment.get(CONNECTION) or getproxies().get("https"):  # the address is another's to find
+        return
+    host = f"{place.account}.blob.core.windows.net"
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError as error:
+        raise SettingsError(
+            f"The lake {root} can't be used: {host} is not found ({error.strerror}). Look at the account's name in "
+            "RAFT_LAKE, and at the network."
+        ) from error
+
+
+def _is_of_azure(error: BaseException | None) -> bool:
+    """Whether Azure's library, or what stands between it and us, is the cause."""
+    if error is None:
+        return False
+    return type(error).__module__.startswith("azure.") or _is_of_azure(error.__cause__ or error.__context__)
+
+
+def arrow_schema(model: type[Row]) -> pa.Schema:
+    """The Arrow schema of a row model; descriptions become field metadata."""
+    return pa.schema(
+        [
+            pa.field(name, _arrow_type(info.annotation), metadata={"description": info.description or ""})
+            for name, info in model.model_fields.items()
+        ]
+    )
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return pa.string()
+    if origin in (typing.Union, types.UnionType):
+        return _arrow_type(next(argument for argument in arguments if argument is not type(None)))
+    if origin is list:
+        return pa.list_(pa.float32() if arguments[0] is float else _arrow_type(arguments[0]))
+    if origin is dict:
+        return pa.map_(_arrow_type(arguments[0]), _arrow_type(arguments[1]))
+    return _SCALARS[annotation]
+
+
+def _columns(schema: pa.Schema) -> list[str]:
+    return [f"{name} {kind}" for name, kind in zip(schema.names, schema.types, strict=True)]
+
+
+def _batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _write_text(file: Path, text: str) -> None:
+    file.write_text(text, "utf-8")
+
+
+def _missing(table: str, domain: str) -> str:
+    return f"{table} of {domain!r} is not in the lake. Materialize it: raft run {domain!r} --select {table}"

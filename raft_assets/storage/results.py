@@ -1,0 +1,445 @@
+"""The results store: every evaluation that was ever made, in one DuckDB file that many partitions write at once.
+
+DuckDB lets one process at a time into a file, and whoever merely asks again can be unlucky for a minute on a busy
+machine. So our processes queue at a lock file, and the store opens late and closes early: nothing holds the file while
+it computes. All SQL on results stands here: parameters only, one function per statement.
+"""
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from raft_assets.core.errors import DataError
+from raft_assets.core.identity import digest
+from raft_assets.core.locks import exclusive
+from raft_assets.core.tables import ModelAnswer, QuestionOrigin, Row, Score
+from raft_assets.evaluation.evaluate import Evaluation
+from raft_assets.evaluation.statistics import Interval
+from raft_assets.evaluation.summary import COLUMNS
+from raft_assets.evaluation.verdict import Guard, Verdict
+from raft_assets.llm.ledger import LedgerRow
+from raft_assets.storage.lake import Lake, arrow_schema
+
+WAIT_S = 60.0  # for the file, while a program that doesn't know our queue holds it
+RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
+TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs", "ledger")
+
+# the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
+_OPEN: dict[str, str | bool | int | float | list[str]] = {}
+_HELD = (
+    "Could not set lock",
+    "different configuration",
+    "being used by another process",
+)  # how DuckDB says that somebody is in the file
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    domain VARCHAR, run VARCHAR, recorded_at TIMESTAMPTZ, baseline_model VARCHAR, student_model VARCHAR,
+    training_hash VARCHAR, dataset_hash VARCHAR, settings JSON, dagster_run VARCHAR);
+CREATE TABLE IF NOT EXISTS answers (
+    domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, arm VARCHAR, evaluated VARCHAR, model VARCHAR,
+    question VARCHAR, documents VARCHAR[], document_chunk_ids VARCHAR[], oracle_chunk_ids VARCHAR[],
+    golden_answers VARCHAR[], answerable BOOLEAN, kind VARCHAR, cluster VARCHAR, answer VARCHAR, final_answer VARCHAR,
+    quotes VARCHAR[], abstained BOOLEAN, well_formed BOOLEAN, status VARCHAR, detail VARCHAR, call VARCHAR);
+ALTER TABLE answers ADD COLUMN IF NOT EXISTS detail VARCHAR;
+CREATE TABLE IF NOT EXISTS scores (
+    domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, arm VARCHAR, evaluated VARCHAR, cluster VARCHAR,
+    metric VARCHAR, value DOUBLE);
+CREATE TABLE IF NOT EXISTS questions (
+    domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, chunk_id VARCHAR, path VARCHAR, page_from BIGINT,
+    page_to BIGINT, first_character BIGINT, end_character BIGINT, question_call VARCHAR, teacher_call VARCHAR);
+CREATE TABLE IF NOT EXISTS slices (
+    domain VARCHAR, run VARCHAR, cut VARCHAR, part VARCHAR, source VARCHAR, arm VARCHAR, metric VARCHAR, n BIGINT,
+    clusters BIGINT, baseline DOUBLE, student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE);
+CREATE TABLE IF NOT EXISTS aggregates (
+    domain VARCHAR, run VARCHAR, source VARCHAR, arm VARCHAR, metric VARCHAR, n BIGINT, clusters BIGINT,
+    baseline DOUBLE, student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE);
+CREATE TABLE IF NOT EXISTS verdicts (
+    domain VARCHAR, run VARCHAR, against VARCHAR, decision VARCHAR, sentence VARCHAR, slice VARCHAR, metric VARCHAR,
+    baseline DOUBLE, student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE,
+    smallest_detectable DOUBLE, n BIGINT, clusters BIGINT, guards JSON, reasons VARCHAR[]);
+ALTER TABLE verdicts ADD COLUMN IF NOT EXISTS against VARCHAR DEFAULT 'baseline';
+CREATE TABLE IF NOT EXISTS ledger (
+    call VARCHAR, created TIMESTAMPTZ, role VARCHAR, service VARCHAR, model VARCHAR, kind VARCHAR, status VARCHAR,
+    asset VARCHAR, domain VARCHAR, run VARCHAR, input_tokens BIGINT, cached_tokens BIGINT, output_tokens BIGINT,
+    reasoning_tokens BIGINT, latency_s DOUBLE, tries BIGINT, dollars DOUBLE);
+CREATE OR REPLACE VIEW costs AS
+    SELECT domain, asset, role, service, model, created::DATE AS day, count(*) AS calls,
+        sum(input_tokens) AS input_tokens, sum(cached_tokens) AS cached_tokens, sum(output_tokens) AS output_tokens,
+        sum(dollars) AS dollars, count(*) - count(dollars) AS unpriced, sum(tries - 1) AS retries,
+        median(latency_s) AS median_latency_s
+    FROM ledger GROUP BY ALL ORDER BY day, domain, asset;
+CREATE OR REPLACE VIEW current_verdicts AS
+    SELECT verdicts.*, recorded_at, baseline_model, student_model FROM verdicts JOIN runs USING (domain, run)
+    WHERE against = 'baseline' QUALIFY row_number() OVER (PARTITION BY domain ORDER BY recorded_at DESC, run) = 1;
+CREATE OR REPLACE VIEW students_compared AS
+    SELECT verdicts.*, recorded_at, student_model FROM verdicts JOIN runs USING (domain, run)
+    WHERE against = 'previous student' ORDER BY domain, recorded_at;
+CREATE OR REPLACE VIEW score_origins AS
+    SELECT domain, run, question_id, source, arm, evaluated, metric, value, question, golden_answers, final_answer,
+        status, detail, call AS answer_call, chunk_id, path, page_from, page_to, first_character, end_character,
+        question_call, teacher_call, teacher.model AS teacher_model
+    FROM scores JOIN answers USING (domain, run, question_id, source, arm, evaluated)
+    LEFT JOIN questions USING (domain, run, question_id, source)
+    LEFT JOIN (SELECT call AS teacher_call, any_value(model) AS model FROM ledger GROUP BY call) AS teacher
+        USING (teacher_call)
+    SEMI JOIN current_verdicts USING (domain, run);
+CREATE OR REPLACE VIEW metric_history AS
+    SELECT aggregates.*, recorded_at, baseline_model, student_model FROM aggregates JOIN runs USING (domain, run)
+    ORDER BY domain, metric, source, arm, recorded_at;
+CREATE OR REPLACE VIEW worst_rows AS
+    SELECT domain, question_id, source, arm, student.value AS student, baseline.value AS baseline, answers.question,
+        answers.golden_answers, answers.final_answer, answers.status
+    FROM scores AS student
+    JOIN scores AS baseline USING (domain, run, question_id, source, arm, metric)
+    JOIN answers USING (domain, run, question_id, source, arm)
+    SEMI JOIN current_verdicts USING (domain, run)
+    WHERE metric = 'token_f1' AND student.evaluated = 'student' AND baseline.evaluated = 'baseline'
+        AND answers.evaluated = 'student'
+    ORDER BY student.value - baseline.value, student.value, question_id;
+"""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What an evaluation was of. Equal models, data and settings are the same run, whenever it was made."""
+
+    domain: str
+    baseline_model: str
+    student_model: str
+    training_hash: str
+    dataset_hash: str
+    settings: Mapping[str, Any]
+    dagster_run: str
+    recorded_at: datetime
+
+    @property
+    def content_hash(self) -> str:
+        """The run's key beside its domain: hash of models, data and settings."""
+        settings = json.dumps(self.settings, sort_keys=True, ensure_ascii=False, default=str)
+        return digest("run", self.baseline_model, self.student_model, self.training_hash, self.dataset_hash, settings)
+
+
+class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
+    """Writes and reads evaluations; writing and reading at the same time is fine, from any number of processes."""
+
+    path: str
+
+    def record(self, run: RunRecord, evaluation: Evaluation) -> None:
+        """Stores an evaluation, in place of an earlier one of the same run; other runs stay as history."""
+        key = {"domain": run.domain, "run": run.content_hash}
+        verdicts = [verdict for verdict in (evaluation.verdict, evaluation.against_previous) if verdict]
+        rows = {
+            "runs": pa.Table.from_pylist([key | _run_row(run)]),
+            "answers": _keyed(_table(evaluation.answers, ModelAnswer), key),
+            "scores": _keyed(_table(evaluation.scores, Score), key),
+            "questions": _keyed(_table(evaluation.origins, QuestionOrigin), key),
+            "aggregates": _keyed(pa.Table.from_pandas(evaluation.summary, preserve_index=False), key),
+            "slices": _keyed(pa.Table.from_pandas(evaluation.slices, preserve_index=False), key),
+            "verdicts": pa.Table.from_pylist([key | _verdict_row(verdict) for verdict in verdicts]),
+        }
+        with self._writing() as connection:
+            for table, content in rows.items():
+                _delete_run(connection, table, run.domain, run.content_hash)
+                _insert(connection, table, content)
+
+    def keep_ledger(self, rows: Sequence[LedgerRow]) -> None:
+        """Replaces the table of paid calls by the ledger as it is now."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM ledger")
+            _insert(connection, "ledger", _table(rows, LedgerRow))
+
+    def verdict(self, domain: str) -> Verdict:
+        """The domain's latest verdict. Raises DataError where there is none yet."""
+        row = self.verdicts().get(domain)
+        if row is None:
+            raise DataError(f"{domain!r} has no verdict yet. Materialize it: raft run {domain!r} --select eval_scores")
+        return _verdict(row)
+
+    def summary(self, domain: str) -> pd.DataFrame:
+        """Means and intervals of the domain's latest run, the columns of `summary.COLUMNS`."""
+        with self._reading() as connection:
+            return _current_summary(connection, domain)
+
+    def verdicts(self) -> dict[str, dict[str, Any]]:
+        """The latest verdict of every domain: the columns of `current_verdicts`."""
+        with self._reading() as connection:
+            rows = _current_verdicts(connection)
+        return {row["domain"]: row | {"guards": json.loads(row["guards"])} for row in rows}
+
+    def comparison(self, domain: str) -> dict[str, Any] | None:
+        """How the student of the latest run compares with the one before it; None where there was none."""
+        with self._reading() as connection:
+            return _comparison(connection, domain)
+
+    def slices(self, domain: str) -> pd.DataFrame:
+        """The score of the domain's latest run taken apart, the columns of `SLICE_COLUMNS` and more."""
+        with self._reading() as connection:
+            return _current_slices(connection, domain)
+
+    def scores_of_previous_student(self, run: RunRecord) -> pd.DataFrame:
+        """The scores of the domain's last other student, with the columns of `Score`; empty where there was none."""
+        with self._reading() as connection:
+            return _scores_of_previous_student(connection, run)
+
+    def history(self, domain: str, metric: str) -> pd.DataFrame:
+        """The metric in every run of the domain, oldest first per source and arm."""
+        with self._reading() as connection:
+            return _metric_history(connection, domain, metric)
+
+    def query(self, sql: str, lake: Lake | None = None) -> pd.DataFrame:
+        """Runs a query that a person wrote. It can't write, and it reaches nothing but this file and the lake's tables.
+
+        Raises DataError for anything but a question, and duckdb.Error.
+        """
+        kinds = {statement.type for statement in duckdb.extract_statements(sql)}
+        if not kinds <= {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}:
+            raise DataError("Only questions are answered (SELECT, FROM, SUMMARIZE, EXPLAIN): nothing is changed here.")
+        with self._reading(lake) as connection:
+            return _frame(connection.sql(sql))
+
+    def columns(self, lake: Lake | None = None) -> pd.DataFrame:
+        """Every table and view with its columns, as a query of a person may name them."""
+        with self._reading(lake) as connection:
+            return _columns(connection)
+
+    def purge(self, domain: str) -> int:
+        """Forgets a domain; returns the number of its runs that went.
+
+        The file is written anew without it: DuckDB keeps the bytes of deleted rows. A waiting writer finds the new
+        file, see `_open`.
+        """
+        if not Path(self.path).exists():
+            return 0
+        fresh_path = Path(f"{self.path}.purged")
+        fresh_path.unlink(missing_ok=True)
+        with self._open(read_only=False) as connection:
+            connection.execute(_SCHEMA)
+            purged = _count_runs(connection, domain)
+            with duckdb.connect(str(fresh_path), config=_CLOSED) as fresh:
+                fresh.execute(_SCHEMA)
+                for table in TABLES:
+                    _insert(fresh, table, _rows_of_others(connection, table, domain))
+            connection.execute("CHECKPOINT")  # leaves no log behind that would be replayed into the new file
+            fresh_path.replace(self.path)
+        return purged
+
+    @contextmanager
+    def _reading(self, lake: Lake | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        if not Path(self.path).exists():
+            with self._writing():
+                pass  # an empty store has its tables and views, so that every query has its columns
+        files = lake.parquet_files() if lake else {}
+        # what may be read besides can be said to an open connection only
+        with self._open(read_only=True, config=_OPEN if files else _CLOSED) as connection:
+            if lake and files and not lake.is_local:
+                connection.register_filesystem(lake.filesystem)
+            if files:
+                connection.execute("SET allowed_paths = ?", [[*chain.from_iterable(files.values())]])
+                connection.execute("SET enable_external_access = false")
+            for table, of_table in files.items():
+                connection.execute(_lake_view(table, of_table))
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        with self._open(read_only=False) as connection, _transaction(connection):
+            connection.execute(_SCHEMA)
+            yield connection
+
+    @contextmanager
+    def _open(
+        self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]] = _CLOSED
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for as long as the block takes. Our processes queue, other holders are waited for."""
+        deadline = time.monotonic() + WAIT_S
+        with exclusive(Path(f"{self.path}.lock")):
+            while (connection := self._try_to_open(read_only, config)) is None:
+                if time.monotonic() > deadline:
+                    raise DataError(
+                        f"The results store {self.path} has been held by another program for {WAIT_S:.0f} s. "
+                        "Close it there (a DuckDB shell, a notebook) and try again."
+                    )
+                time.sleep(random.uniform(*RETRY_S))
+            with connection:
+                yield connection
+
+    def _try_to_open(
+        self, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]]
+    ) -> duckdb.DuckDBPyConnection | None:
+        """A connection, or None while another one holds the file."""
+        before = _file_number(self.path)
+        try:
+            connection = duckdb.connect(self.path, read_only=read_only, config=dict(config))
+        except (duckdb.IOException, duckdb.ConnectionException) as error:
+            if any(sign in str(error) for sign in _HELD):
+                return None
+            raise DataError(
+                f"The results store {self.path} cannot be opened ({error}). Move it away, or restore it."
+            ) from error
+        if before not in (None, _file_number(self.path)):
+            connection.close()  # a purge put a new file in place between finding the old one and locking it
+            return None
+        return connection
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    connection.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _delete_run(connection: duckdb.DuckDBPyConnection, table: str, domain: str, run: str) -> None:
+    connection.execute(f"DELETE FROM {_known(table)} WHERE domain = ? AND run = ?", [domain, run])
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
+    connection.register("incoming", rows)
+    connection.execute(f"INSERT INTO {_known(table)} BY NAME SELECT * FROM incoming")
+    connection.unregister("incoming")
+
+
+def _rows_of_others(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:
+    rows: pa.RecordBatchReader = connection.sql(
+        f"SELECT * FROM {_known(table)} WHERE domain <> ?", params=[domain]
+    ).to_arrow_reader()
+    return rows
+
+
+def _count_runs(connection: duckdb.DuckDBPyConnection, domain: str) -> int:
+    (count,) = connection.execute("SELECT count(*) FROM runs WHERE domain = ?", [domain]).fetchall()[0]
+    return int(count)
+
+
+def _current_verdicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = (
+        connection.sql("SELECT * FROM current_verdicts ORDER BY domain").to_arrow_table().to_pylist()
+    )
+    return rows
+
+
+def _current_summary(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.DataFrame:
+    sql = f"""SELECT {", ".join(COLUMNS)} FROM aggregates SEMI JOIN current_verdicts USING (domain, run)
+        WHERE domain = ? ORDER BY aggregates.rowid"""
+    return _frame(connection.sql(sql, params=[domain]))
+
+
+def _metric_history(connection: duckdb.DuckDBPyConnection, domain: str, metric: str) -> pd.DataFrame:
+    sql = "SELECT * FROM metric_history WHERE domain = ? AND metric = ?"
+    return _frame(connection.sql(sql, params=[domain, metric]))
+
+
+def _comparison(connection: duckdb.DuckDBPyConnection, domain: str) -> dict[str, Any] | None:
+    sql = "SELECT * FROM students_compared SEMI JOIN current_verdicts USING (domain, run) WHERE domain = ?"
+    rows: list[dict[str, Any]] = connection.sql(sql, params=[domain]).to_arrow_table().to_pylist()
+    return rows[0] if rows else None
+
+
+def _current_slices(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.DataFrame:
+    sql = "SELECT * FROM slices SEMI JOIN current_verdicts USING (domain, run) WHERE domain = ? ORDER BY slices.rowid"
+    return _frame(connection.sql(sql, params=[domain]))
+
+
+def _scores_of_previous_student(connection: duckdb.DuckDBPyConnection, run: RunRecord) -> pd.DataFrame:
+    sql = f"""SELECT {", ".join(Score.model_fields)} FROM scores JOIN (
+            SELECT domain, run FROM runs WHERE domain = ? AND (student_model <> ? OR training_hash <> ?)
+            ORDER BY recorded_at DESC, run LIMIT 1) USING (domain, run)
+        WHERE evaluated = 'student'"""
+    return _frame(connection.sql(sql, params=[run.domain, run.student_model, run.training_hash]))
+
+
+def _lake_view(table: str, files: Sequence[str]) -> str:
+    """A view over a table of the lake, for this connection: its rows with their domain.
+
+    A view takes no parameters, so the addresses are quoted as SQL quotes text.
+    """
+    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    domain = r"regexp_extract(filename, '([^/]+)\.parquet$', 1)"
+    return (
+        f"CREATE TEMP VIEW {table} AS SELECT {domain} AS domain, * EXCLUDE (filename) "
+        f"FROM read_parquet([{listed}], filename = true)"
+    )
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    sql = """SELECT table_name AS name, string_agg(column_name, ', ' ORDER BY ordinal_position) AS columns
+        FROM information_schema.columns
+        WHERE table_schema = 'main' AND table_catalog IN (current_database(), 'temp')
+        GROUP BY table_name ORDER BY table_name"""
+    return _frame(connection.sql(sql))
+
+
+def _frame(relation: duckdb.DuckDBPyRelation | None) -> pd.DataFrame:
+    """The rows of a relation; of a statement that has none, an empty frame."""
+    frame: pd.DataFrame = relation.to_arrow_table().to_pandas() if relation else pd.DataFrame()
+    return frame
+
+
+def _known(table: str) -> str:
+    """A table's name, which can't be a parameter: one of ours or an error."""
+    return TABLES[TABLES.index(table)]
+
+
+def _table(rows: Sequence[Row], model: type[Row]) -> pa.Table:
+    return pa.Table.from_pylist([row.model_dump() for row in rows], schema=arrow_schema(model))
+
+
+def _keyed(table: pa.Table, key: Mapping[str, str]) -> pa.Table:
+    for name, value in key.items():
+        table = table.append_column(name, pa.repeat(pa.scalar(value, pa.string()), len(table)))
+    return table
+
+
+def _run_row(run: RunRecord) -> dict[str, Any]:
+    return {field.name: getattr(run, field.name) for field in fields(run)} | {
+        "settings": json.dumps(run.settings, sort_keys=True, ensure_ascii=False, default=str)
+    }
+
+
+def _verdict_row(verdict: Verdict) -> dict[str, Any]:
+    interval = verdict.interval
+    return {field.name: getattr(verdict, field.name) for field in fields(verdict) if field.name != "interval"} | {
+        "difference": interval.mean if interval else None,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "guards": json.dumps([asdict(guard) for guard in verdict.guards]),
+        "reasons": list(verdict.reasons),
+    }
+
+
+def _verdict(row: Mapping[str, Any]) -> Verdict:
+    """What `_verdict_row` kept, with its guards already read."""
+    told = {field.name: row[field.name] for field in fields(Verdict) if field.name in row}
+    guards = [guard | {"interval": guard["interval"] and Interval(**guard["interval"])} for guard in row["guards"]]
+    interval = None
+    if row["difference"] is not None:
+        interval = Interval(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
+    return Verdict(
+        **told | {"interval": interval, "guards": tuple(Guard(**g) for g in guards), "reasons": tuple(row["reasons"])}
+    )
+
+
+def _file_number(path: str) -> int | None:
+    try:
+        return Path(path).stat().st_ino
+    except FileNotFoundError:
+        return None

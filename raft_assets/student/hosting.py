@@ -1,0 +1,158 @@
+"""What stands on Azure for fine-tuned students, whichever service hosts it: found, waited for, torn down, proved gone.
+
+What is ours carries tags: the domain, the hash of what the student was trained on, and when it may go. So any machine
+that may look finds it, whoever made it, and nothing else is ever touched. How a service makes, names and deletes it
+stands in `hosting` (Azure OpenAI) and `serverless` (Azure ML).
+"""
+
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from raft_assets.core.errors import EndpointError
+from raft_assets.llm.answers import one_line
+
+DOMAIN_TAG, HASH_TAG, EXPIRES_TAG = "raft-domain", "raft-training-hash", "raft-expires"
+FIRST_POLL_S, LONGEST_POLL_S = 1.0, 30.0
+STANDS_WITHIN_S = 3600
+DELETED_WITHIN_S = 600
+STANDS = "Succeeded"
+FAILED = ("Failed", "Canceled", "Disabled")
+_UNFIT = re.compile(r"[^a-zA-Z0-9-]+")
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """What stands for a student as Azure tells it; `model` is the fine-tuned model's id, `expires` None for never."""
+
+    name: str
+    model: str
+    state: str
+    sku: str
+    capacity: int
+    domain: str
+    training_hash: str
+    created: datetime | None
+    expires: datetime | None
+    address: str = ""  # where it answers, if not where the student's base model does
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires is not None and self.expires <= now
+
+
+class StudentHosting(ABC):
+    """The deployments or endpoints of one service. Every method raises EndpointError with its reason and what to do.
+
+    `kind` is what the service calls one, `portal` where a person looks at it.
+    """
+
+    kind: str
+    portal: str
+
+    @abstractmethod
+    def check_permission(self) -> str:
+        """Says that whoever signs in may deploy, or raises."""
+
+    @abstractmethod
+    def find(self, name: str) -> Hosted | None:
+        """What stands under a name; None where nothing does."""
+
+    @abstractmethod
+    def all(self) -> list[Hosted]:
+        """Everything of ours."""
+
+    @abstractmethod
+    def deploy(self, domain: str, model: str, training_hash: str, *, on_event: Tell, now: datetime) -> Hosted:
+        """Sees to it that this very model stands for the domain: reused where it is right, else made."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes the connections."""
+
+    @abstractmethod
+    def _begin_delete(self, name: str) -> None:
+        """Asks the service to delete, and doesn't wait."""
+
+    def delete(self, name: str) -> None:
+        """Deletes and proves that it is gone; what isn't there is no mistake."""
+        if self.find(name) is None:
+            return
+        self._begin_delete(name)
+        for _ in polls(DELETED_WITHIN_S):
+            if self.find(name) is None:
+                return
+        raise EndpointError(f"The {self.kind} {name} is still there {DELETED_WITHIN_S} s after it was deleted.")
+
+    def delete_expired(self, now: datetime) -> list[str]:
+        """Deletes what is past its end; returns the names."""
+        expired = [hosted.name for hosted in self.all() if hosted.is_expired(now)]
+        for name in expired:
+            self.delete(name)
+        return expired
+
+    def _wait(self, name: str, on_event: Tell) -> Hosted:
+        """Until it stands: the state at the service is asked, so that whoever comes next can wait on."""
+        told = ""
+        for _ in polls(STANDS_WITHIN_S):
+            found = self.find(name)
+            if found is None:
+                raise EndpointError(f"The {self.kind} {name} is gone while it was made. Materialize deployment again.")
+            if found.state != told:
+                on_event(f"{self.kind} {name}: {found.state}")
+            told = found.state
+            if told == STANDS:
+                return found
+            if told in FAILED:
+                raise EndpointError(
+                    f"The {self.kind} {name} of {found.model} ended as {told}. Look at it in {self.portal}, and "
+                    "materialize deployment again."
+                )
+        raise EndpointError(
+            f"The {self.kind} {name} is still {told} after {STANDS_WITHIN_S // 60} min. Materialize deployment again: "
+            "it is found and waited for."
+        )
+
+
+def tags_of(domain: str, training_hash: str, *, hours: int | None, now: datetime) -> dict[str, str]:
+    """The tags of what is ours; `hours` is how long it may stand, None for ever."""
+    expires = {EXPIRES_TAG: (now + timedelta(hours=hours)).isoformat(timespec="seconds")} if hours else {}
+    return {DOMAIN_TAG: domain, HASH_TAG: training_hash} | expires
+
+
+def told_by_tags(tags: Mapping[str, str] | None, system_data: Any) -> dict[str, Any]:
+    """What tags and Azure's own record of a resource tell: the fields of `Hosted` of the same names."""
+    known = tags or {}
+    return {
+        "domain": known.get(DOMAIN_TAG, ""),
+        "training_hash": known.get(HASH_TAG, ""),
+        "expires": datetime.fromisoformat(known[EXPIRES_TAG]) if EXPIRES_TAG in known else None,
+        "created": system_data.created_at if system_data else None,
+    }
+
+
+def refusal_of(error: Any) -> tuple[str, str]:
+    """Code and message of an HttpResponseError of Azure's libraries, which may have neither."""
+    code = (error.error.code if error.error else None) or f"status {error.status_code}"
+    message = (error.error.message if error.error else None) or error.reason or ""
+    return str(code), one_line(str(message)).rstrip(".")
+
+
+def slug(text: str) -> str:
+    """Letters, digits and hyphens of a text, lower case."""
+    return _UNFIT.sub("-", text.lower()).strip("-")
+
+
+def polls(within_s: float) -> Iterator[None]:
+    """One turn at once, then others at growing pauses until the time is up."""
+    deadline, pause = time.monotonic() + within_s, FIRST_POLL_S
+    yield
+    while time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_POLL_S)
+        yield

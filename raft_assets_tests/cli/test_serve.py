@@ -1,0 +1,55 @@
+"""`raft serve`: the students of a project by the OpenAI API, over a real socket with the official client."""
+
+import socket
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from raft_assets.core.prompt_contract import parse_answer, render_messages
+from raft_assets.core.tables import ModelAnswer
+from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.defs.test_ui import wait_until
+from raft_assets_tests.harness import Project
+
+
+@pytest.fixture(scope="module")
+def client(finished: Project) -> Iterator[openai.OpenAI]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = finished.start("serve", "--port", str(port))
+    try:
+        wait_until(lambda: listens(port), "the server", process)
+        with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as client:
+            yield client
+    finally:
+        finished.interrupt(process)
+        process.communicate(timeout=30)
+
+
+def test_the_student_answers_over_the_wire_as_it_did_in_the_evaluation(
+    finished: Project, client: openai.OpenAI
+) -> None:
+    model = finished.lake.read_record("deployment", SMALL)["model"]
+    assert model in {listed.id for listed in client.models.list()}
+    rows = [row for row in finished.lake.rows("student_answers", SMALL, ModelAnswer) if row.arm == "main"][:5]
+    for row in rows:
+        told = client.chat.completions.create(model=model, messages=render_messages(row.question, row.documents))  # type: ignore[arg-type]
+        assert parse_answer(told.choices[0].message.content or "").final_answer == row.final_answer
+
+
+def test_an_unknown_model_is_the_clients_own_error(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="gpt-9", messages=[{"role": "user", "content": "Hello?"}])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_fault_that_is_none_is_told_before_anything_is_served(finished: Project) -> None:
+    told = finished.raft("serve", "--simulate", "--fault", "bad_luck=0.1")
+    assert told.returncode == 2
+    assert told.stderr.startswith("Error: There is no fault 'bad_luck': choose from rate_limit, ")

@@ -1,0 +1,131 @@
+"""How answers of models are read, whatever shape they have."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raft_assets.core.prompt_contract import (
+    ABSTAINING_ANSWER,
+    ABSTENTION,
+    BEGIN_QUOTE,
+    END_QUOTE,
+    parse_answer,
+    render_answer,
+)
+
+QUOTED = f"{BEGIN_QUOTE}The crane lifts 42 tonnes.{END_QUOTE}"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An answer, and what is to be read of it."""
+
+    text: str
+    final: str
+    well_formed: bool = False
+    abstained: bool = False
+    quotes: tuple[str, ...] = ()
+
+
+CRANE = ("The crane lifts 42 tonnes.",)
+SHAPES = {
+    # as the contract asks
+    "as asked": Shape(f"It says {QUOTED}\n<ANSWER>: 42 tonnes", "42 tonnes", well_formed=True, quotes=CRANE),
+    "no reasoning": Shape("<ANSWER>: 42 tonnes", "42 tonnes", well_formed=True),
+    "no space behind the tag": Shape("So.\n<ANSWER>:42 tonnes", "42 tonnes", well_formed=True),
+    "tag in the reasoning's line": Shape("So it is. <ANSWER>: 42 tonnes", "42 tonnes", well_formed=True),
+    "the answer on the next line": Shape("So.\n<ANSWER>:\n\n42 tonnes\n", "42 tonnes", well_formed=True),
+    "Windows line ends": Shape("So.\r\n<ANSWER>: 42 tonnes\r\n", "42 tonnes", well_formed=True),
+    "a quote over two lines": Shape(
+        f"{BEGIN_QUOTE}The crane\nlifts.{END_QUOTE}\n<ANSWER>: it",
+        "it",
+        well_formed=True,
+        quotes=("The crane\nlifts.",),
+    ),
+    "two quotes": Shape(f"{QUOTED} {QUOTED}\n<ANSWER>: 42", "42", well_formed=True, quotes=CRANE * 2),
+    "blanks within the quote": Shape(
+        f"{BEGIN_QUOTE} The crane lifts 42 tonnes. {END_QUOTE}\n<ANSWER>: 42", "42", well_formed=True, quotes=CRANE
+    ),
+    "text goes on behind the answer": Shape("<ANSWER>: 42 tonnes\nI hope this helps!", "42 tonnes", well_formed=True),
+    # abstaining
+    "abstains": Shape(ABSTAINING_ANSWER, ABSTENTION, well_formed=True, abstained=True),
+    "abstains without full stop, in capitals": Shape(
+        "<ANSWER>: THE DOCUMENTS DO NOT CONTAIN THE ANSWER",
+        "THE DOCUMENTS DO NOT CONTAIN THE ANSWER",
+        well_formed=True,
+        abstained=True,
+    ),
+    "abstains in its own words": Shape(
+        "<ANSWER>: The provided documents don't contain an answer to this question.",
+        "The provided documents don't contain an answer to this question.",
+        well_formed=True,
+        abstained=True,
+    ),
+    "abstains in bold": Shape(f"<ANSWER>: **{ABSTENTION}**", ABSTENTION, well_formed=True, abstained=True),
+    "abstains in quotation marks": Shape(f'<ANSWER>: "{ABSTENTION}"', ABSTENTION, well_formed=True, abstained=True),
+    "says first that documents don't, then answers": Shape(
+        "The documents do not contain the answer directly.\n<ANSWER>: 42", "42", well_formed=True
+    ),
+    "abstains and answers at once": Shape(
+        f"<ANSWER>: {ABSTENTION} But I know that it is 42.", f"{ABSTENTION} But I know that it is 42.", well_formed=True
+    ),
+    "abstains without the tag": Shape(ABSTENTION, ""),
+    # the tag is missing, doubled or misspelt
+    "no tag": Shape("The crane lifts 42 tonnes.", ""),
+    "the tag twice": Shape("<ANSWER>: 40\nNo, wait.\n<ANSWER>: 42", "42"),
+    "lower case": Shape("So.\n<answer>: 42", "42"),
+    "no colon": Shape("So.\n<ANSWER> 42", "42"),
+    "a blank before the colon": Shape("So.\n<ANSWER> : 42", "42"),
+    "as an XML element": Shape("So.\n<ANSWER>42</ANSWER>", "42"),
+    "an XML element over lines": Shape("<answer>\n42\n</answer>", "42"),
+    "a bold tag": Shape("So.\n**<ANSWER>:** 42", "42", well_formed=True),
+    "plain words": Shape("So.\nAnswer: 42", "42"),
+    "plain words in bold": Shape("So.\n**Final answer:** 42", "42"),
+    "a heading": Shape("### The final answer is: 42", "42"),
+    "a full-width colon": Shape("<ANSWER>：42", "42"),
+    # marks around the answer
+    "quotation marks": Shape('<ANSWER>: "42 tonnes"', "42 tonnes", well_formed=True),
+    "typographic quotation marks": Shape("<ANSWER>: „42 Tonnen“", "42 Tonnen", well_formed=True),
+    "quotes of which none holds all": Shape('<ANSWER>: "yes" and "no"', '"yes" and "no"', well_formed=True),
+    "code": Shape("<ANSWER>: `crane.lift()`", "crane.lift()", well_formed=True),
+    "an underscored name": Shape("<ANSWER>: __init__", "__init__", well_formed=True),
+    "bold": Shape("<ANSWER>: **42 tonnes**", "42 tonnes", well_formed=True),
+    "quote marks around the answer": Shape(
+        f"<ANSWER>: {BEGIN_QUOTE}42 tonnes{END_QUOTE}", "42 tonnes", well_formed=True, quotes=("42 tonnes",)
+    ),
+    # broken off
+    "empty": Shape("", ""),
+    "only white space": Shape(" \n\t ", ""),
+    "nothing behind the tag": Shape("So.\n<ANSWER>: ", ""),
+    "cut off in the reasoning": Shape("First, the crane on quay 2", ""),
+    "cut off in a quote": Shape(f"{BEGIN_QUOTE}The crane lif", ""),
+    "cut off in the tag": Shape(f"{QUOTED}\n<ANSW", "", quotes=CRANE),
+    "a quote is not closed": Shape(f"{BEGIN_QUOTE}The crane.\n<ANSWER>: 42", "42"),
+    "a quote is closed twice": Shape(f"{QUOTED}{END_QUOTE}\n<ANSWER>: 42", "42", quotes=CRANE),
+    "a refusal": Shape("I'm sorry, but I can't help with that.", ""),
+    # other languages
+    "German": Shape("<ANSWER>: 42 Tonnen, größer als „Bär“", "42 Tonnen, größer als „Bär“", well_formed=True),
+    "Japanese": Shape("<ANSWER>: 42トン", "42トン", well_formed=True),
+    "Arabic": Shape("<ANSWER>: ٤٢ طنا", "٤٢ طنا", well_formed=True),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_an_answer_of_any_shape_is_read(shape: Shape) -> None:
+    parsed = parse_answer(shape.text)
+    assert (parsed.final_answer, parsed.abstained) == (shape.final, shape.abstained)
+    assert (parsed.well_formed, parsed.quotes) == (shape.well_formed, shape.quotes)
+
+
+@given(st.text())
+def test_reading_an_answer_never_fails(text: str) -> None:
+    parsed = parse_answer(text)
+    assert parsed.final_answer == parsed.final_answer.strip()
+
+
+@given(st.from_regex(r"[^\W_][\w ,-]{0,30}[^\W_]", fullmatch=True))
+def test_what_was_rendered_is_read_again(final: str) -> None:
+    parsed = parse_answer(render_answer(QUOTED, final))
+    assert (parsed.final_answer, parsed.well_formed, parsed.quotes) == (final, True, CRANE)

@@ -1,0 +1,84 @@
+"""Lexical likeness."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raft_assets.core.similarity import (
+    connected,
+    content_words,
+    holds_phrase,
+    jaccard,
+    near_duplicate_pairs,
+    shingles,
+)
+from raft_assets_tests.builders import prose
+
+TEXTS = st.lists(st.sampled_from(["bat", "moth", "cave", "wave"]), max_size=12).map(" ".join)
+
+
+@settings(deadline=None)
+@given(TEXTS, TEXTS)
+def test_likeness_is_the_share_of_runs_of_three_words(one: str, other: str) -> None:
+    def runs(text: str) -> set[tuple[str, ...]]:
+        parts = text.split()
+        return {tuple(parts[start : start + 3]) for start in range(max(1, len(parts) - 2))}
+
+    expected = len(runs(one) & runs(other)) / len(runs(one) | runs(other))
+    assert jaccard(shingles(one), shingles(other)) == pytest.approx(expected)
+
+
+def test_case_punctuation_and_white_space_do_not_count() -> None:
+    assert jaccard(shingles("The bat — it flies!"), shingles("the BAT it\nflies")) == 1
+
+
+def test_texts_without_a_word_are_alike_only_if_they_are_equal() -> None:
+    assert jaccard(shingles("---"), shingles("***")) == 0
+    assert jaccard(shingles("---"), shingles(" --- ")) == 1
+
+
+def groups(texts: dict[str, str], threshold: float, seed: int) -> list[set[str]]:
+    return sorted(connected(near_duplicate_pairs(texts, texts.__getitem__, threshold, seed)), key=min)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.integers(0, 99).map(str), TEXTS, max_size=12), st.sampled_from([0.5, 0.8, 1.0]))
+def test_groups_are_those_that_comparing_every_pair_finds(texts: dict[str, str], threshold: float) -> None:
+    alike = [
+        (one, other)
+        for one, other in combinations(texts, 2)
+        if jaccard(shingles(texts[one]), shingles(texts[other])) >= threshold
+    ]
+    assert groups(texts, threshold, 0) == sorted(connected(alike), key=min)
+
+
+def test_near_duplicates_among_many_texts_are_found_whatever_the_seed() -> None:
+    texts = {f"t{number:03}": prose(str(number), length=100) for number in range(300)}
+    near = {f"copy of {name}": f"{text} and more" for name, text in list(texts.items())[::10]}
+    expected = [{name, f"copy of {name}"} for name in list(texts)[::10]]
+    for seed in range(3):
+        assert groups(texts | near, 0.8, seed) == sorted(expected, key=min)
+
+
+def test_a_text_that_differs_more_is_no_near_duplicate() -> None:
+    text = prose("some", length=100)
+    half = " ".join(text.split()[:50]) + " " + prose("other", length=50)
+    assert groups({"a": text, "b": half}, 0.8, 0) == []
+
+
+def test_components_hang_together_over_several_links() -> None:
+    links = [("a", "b"), ("c", "d"), ("b", "c"), ("e", "e"), ("f", "g")]
+    assert sorted(map(sorted, connected(links))) == [["a", "b", "c", "d"], ["e"], ["f", "g"]]
+
+
+def test_a_phrase_stands_in_a_text_word_for_word() -> None:
+    assert holds_phrase("It cost 14,500 crowns (in 1926).", "14,500 Crowns")
+    assert not holds_phrase("It cost 14,500 crowns.", "500 crown")
+    assert not holds_phrase("No, there is none.", "no")
+    assert not holds_phrase("Anything", "")
+
+
+def test_content_words_are_what_a_text_is_about() -> None:
+    assert content_words("Yes, it was in the old Tower.") == ["old", "tower"]

@@ -1,0 +1,73 @@
+"""Whatever a file, a model or a setting is called, in the data card it is text."""
+
+import pytest
+
+from raft_assets.core.markdown import code, table
+from raft_assets.core.tables import QuarantinedFile, SourceDocument
+from raft_assets.dataset.data_card import data_card, render_card
+from raft_assets.dataset.manifest import Manifest
+from raft_assets_tests.builders import a_chunk, a_pair
+
+HOSTILE = "<script>alert(1)</script> ![x](https://evil.example/x) | `a` ``b`` **bold** [l](u)\n# Heading\n- item"
+
+
+def a_card(name: str) -> str:
+    manifest = Manifest(
+        files={name: "0" * 64},
+        settings={"prompt": {"instructions": name}},
+        versions={},
+        models={"TEACHER": name},
+        packages={},
+        domain=name,
+        splits={"unit": "document", "dropped": {}},
+        digests={"qa_dataset": "1" * 64},
+    )
+    page = SourceDocument(
+        doc_id="d",
+        path=name,
+        content_hash="0" * 64,
+        kind="txt",
+        page=1,
+        title=name,
+        heading=name,
+        start=0,
+        end=1,
+        text="x",
+    )
+    card = data_card(
+        manifest,
+        documents=[page],
+        quarantine=[QuarantinedFile(path=name, content_hash="", reason="corrupt", detail=name)],
+        chunks=[a_chunk("c")],
+        golden=[],
+        pairs=[a_pair(a_chunk("c"))],
+        rows=[],
+        training={
+            "tokenizer": "o200k_base",
+            "train": {"tokens": 0, "too_long": []},
+            "valid": {"tokens": 0, "too_long": []},
+        },
+        student=name,
+    )
+    return "\n".join(render_card(card))
+
+
+def test_hostile_names_stay_text_in_their_cells() -> None:
+    hostile, plain = a_card(HOSTILE).split("\n"), a_card("plain").split("\n")
+    assert len(hostile) == len(plain)
+    for line, ordinary in zip(hostile, plain, strict=True):
+        assert line.count("|") == ordinary.count("|")
+        assert line.count("`") == ordinary.count("`")
+        outside = "".join(line.split("`")[::2])
+        assert "script" not in outside
+        assert "evil" not in outside
+        assert "bold" not in outside
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a`b|c", "`a´b¦c`"), ("a\n  b", "`a b`"), ("", "–"), (None, "`None`")])
+def test_a_code_span_holds_its_text(text: object, shown: str) -> None:
+    assert code(text) == shown
+
+
+def test_a_table_without_rows_says_so() -> None:
+    assert table([]) == ["None."]

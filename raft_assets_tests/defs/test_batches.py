@@ -1,0 +1,124 @@
+"""Calls in batches, all the way: the asset submits and ends, a sensor collects and asks it again, nothing twice."""
+
+from pathlib import Path
+
+import pytest
+
+from raft_assets.core.prompt_contract import render_messages
+from raft_assets.core.tables import QAPair
+from raft_assets.defs.automation import continuations
+from raft_assets.llm.batches import BatchPendingError, BatchRecord, read_records
+from raft_assets.llm.ledger import ledger
+from raft_assets.llm.prices import PriceList
+from raft_assets.llm.requests import Request
+from raft_assets.llm.store import CallStore
+from raft_assets.operations.models import Models
+from raft_assets.settings.endpoints import Role
+from raft_assets_tests.harness import Project
+
+DOMAIN = "harbor"
+TEXT = """# The harbour of Marrow Bay
+
+The harbour of Marrow Bay was dredged in 1931. The dredger was called Constance. Its captain was Edith Farrow, who had
+learned her trade in Leith. The work took eleven months, and it cost forty thousand pounds.
+
+The lighthouse on Gull Point was built in 1871. Its lamp is lit by the keeper at dusk, because ships pass the point by
+night. In 1902 the tower was painted red and white.
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    found = Project(tmp_path)
+    found.own_variables = {"RAFT_PROVIDER": "embedded", "TEACHER_BATCH": "1"}
+    found.write(f"data/{DOMAIN}/a.md", TEXT)
+    return found
+
+
+def records(project: Project) -> list[BatchRecord]:
+    return read_records(project.workplace.batches)
+
+
+def tick(project: Project) -> list[list[str]]:
+    """What the sensor requests, until every batch that was open is over."""
+    with project.instance() as instance:
+        models = Models(project=str(project.folder))
+        while any(record.is_open for record in records(project)):
+            requested = [
+                [key.to_user_string() for key in request.asset_selection or ()]
+                for request in continuations(instance, project.graph, models)
+            ]
+        return requested
+
+
+def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(project: Project) -> None:
+    ended = project.raft("run", DOMAIN, "--select", "qa_pairs")
+    assert ended.returncode == 0, ended.stdout
+    assert "harbor: waits: qa_pairs: " in ended.stdout
+    assert project.not_fresh(DOMAIN)["qa_pairs"] == "waiting"
+    told = project.raft_here("batches").stdout
+    assert "calls to embedded-teacher for qa_pairs of harbor" in told
+    assert tick(project) == [["qa_pairs"]]
+    assert "completed" in project.raft_here("batches").stdout
+    assert not project.materialize_only(DOMAIN, "qa_pairs")  # the answers' turn
+    assert len(records(project)) == 2
+    assert tick(project) == [["qa_pairs"]]
+    assert project.materialize_only(DOMAIN, "qa_pairs")
+    pairs = list(project.lake.rows("qa_pairs", DOMAIN, QAPair))
+    assert any(pair.accepted for pair in pairs)
+    with CallStore(project.workplace.calls) as store:
+        kinds = {row.kind for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"}
+        asked = [row.call for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"]
+    assert kinds == {"chat, batch"}
+    assert sorted(asked) == sorted(key for record in records(project) for key in record.keys)
+    live = Project(project.folder.parent / "live")
+    live.write(f"data/{DOMAIN}/a.md", TEXT)
+    live.materialize(DOMAIN, "qa_pairs")
+    assert live.lake.digest("qa_pairs", DOMAIN) == project.lake.digest("qa_pairs", DOMAIN)
+
+
+def test_a_submission_that_was_killed_is_found_by_the_next_process(project: Project) -> None:
+    assert not project.materialize(DOMAIN, "qa_pairs")
+    (record,) = records(project)
+    file = project.workplace.batches / f"{record.name}.json"
+    file.write_text(record.model_copy(update={"batch": "", "status": "submitted"}).model_dump_json())  # as if killed
+    assert not project.materialize(DOMAIN, "qa_pairs")  # nothing is submitted for it again
+    assert [one.batch for one in records(project) if one.keys == record.keys] == [record.batch]
+
+
+def test_a_batch_that_was_cancelled_is_asked_live(project: Project) -> None:
+    assert not project.materialize(DOMAIN, "qa_pairs")
+    (record,) = records(project)
+    batch = project.workplace.embedded_folder / "batches" / f"{record.batch}.json"
+    batch.write_text(batch.read_text().replace('"in_progress"', '"cancelled"'))
+    assert not project.materialize(DOMAIN, "qa_pairs")  # questions live, answers in a batch
+    assert records(project)[0].status == "cancelled"
+    with CallStore(project.workplace.calls) as store:
+        assert [row.kind for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"] == [
+            "chat"
+        ] * len(record.keys)
+
+
+def test_an_answer_that_a_batch_cut_off_is_asked_live_with_more_room_and_both_are_paid_once(project: Project) -> None:
+    messages = render_messages("Who built the mill?", ["The mill at Alba was built by Ann Bell in 1893."])
+    request = Request("chat", {"messages": messages, "max_completion_tokens": 20})
+    project.write(".env", "RAFT_PROVIDER=embedded\nTEACHER_BATCH=1\n")
+    models = Models(project=str(project.folder))
+    with models.caller(Role.TEACHER) as caller, pytest.raises(BatchPendingError):
+        list(caller.ask([request]))
+    while any(record.is_open for record in records(project)):
+        models.collect_batches()
+    for calls in (1, 0):
+        with models.caller(Role.TEACHER) as caller:
+            (answer,) = caller.ask([request])
+        assert (answer.status, "Ann Bell" in answer.text, caller.tally.calls) == ("ok", True, calls)
+    with CallStore(project.workplace.calls) as store:
+        paid = {(call.kind, call.status): call.usage.output_tokens for call in store.calls()}
+    assert paid == {("chat, batch", "truncated"): 20, ("chat", "ok"): answer.usage.output_tokens}
+
+
+def test_embeddings_are_not_asked_in_batches(project: Project) -> None:
+    project.own_variables = {"RAFT_PROVIDER": "embedded", "EMBEDDING_BATCH": "1"}
+    said = project.raft_here("run", DOMAIN)
+    assert said.returncode == 2
+    assert "EMBEDDING_BATCH is set, and embeddings are not asked in batches" in said.stderr

@@ -1,0 +1,98 @@
+"""A running model service, stores in fresh folders, and Callers whose clock is turned by hand."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from raft_assets.llm.attempts import Patience
+from raft_assets.llm.background import run
+from raft_assets.llm.caller import Caller
+from raft_assets.llm.clients import open_client
+from raft_assets.llm.limits import Limiter
+from raft_assets.llm.requests import Request
+from raft_assets.llm.store import CallStore
+from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets_tests.llm.service import Service
+
+CANARY = "sk-canary-3f9a77c1"  # a key that must be seen by the service and nowhere else
+
+MakeCaller = Callable[..., Caller]
+
+
+@dataclass
+class Clock:
+    """Time that passes only while somebody sleeps; `slept` are the pauses in seconds."""
+
+    slept: list[float] = field(default_factory=list)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    def patience(self, **settings: Any) -> Patience:
+        """Six tries by this clock, without chance."""
+        return Patience(sleep=self.sleep, clock=lambda: sum(self.slept), chance=lambda: 1.0, **settings)
+
+
+@pytest.fixture(scope="session")
+def running_service() -> Iterator[Service]:
+    service = Service()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def service(running_service: Service) -> Iterator[Service]:
+    running_service.forget()
+    yield running_service
+    running_service.release()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[CallStore]:
+    with CallStore(tmp_path / "calls.sqlite") as store:
+        yield store
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def endpoint(service: Service) -> Endpoint:
+    return Endpoint(Role.TEACHER, "openai", "model-1", service.url, SecretStr(CANARY))
+
+
+@pytest.fixture
+def caller(endpoint: Endpoint, store: CallStore, clock: Clock, tmp_path: Path) -> Iterator[MakeCaller]:
+    """Makes Callers of the service; `caller()` is the usual one, with at most 8 calls at once."""
+    client = open_client(endpoint, _no_embedded_app)
+
+    def make(ceiling: int = 8, **settings: Any) -> Caller:
+        patience = clock.patience()
+        chosen: dict[str, Any] = {
+            "model_version": "",
+            "client": client,
+            "store": store,
+            "patience": patience,
+            "limiter": Limiter(tmp_path / "limits.json", Limits(ceiling), clock=patience.clock),
+        } | settings
+        return Caller(replace(chosen.pop("endpoint", endpoint), limits=Limits(ceiling)), **chosen)
+
+    yield make
+    run(client.close())
+
+
+def ask_about(number: int, **body: Any) -> Request:
+    """A chat request."""
+    return Request(
+        "chat", {"messages": [{"role": "user", "content": f"question {number}"}], "max_completion_tokens": 50, **body}
+    )
+
+
+def _no_embedded_app() -> Any:
+    raise AssertionError("the embedded provider is not what is configured here")

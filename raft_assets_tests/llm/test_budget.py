@@ -1,0 +1,121 @@
+"""A budget is kept: by calls under way, by several processes, and after a kill."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raft_assets.core.errors import EndpointError, SettingsError
+from raft_assets.llm.budget import Budget, BudgetReachedError
+from raft_assets.llm.prices import PRICES_FILE, Price, PriceList
+from raft_assets.llm.store import CallStore
+from raft_assets.settings.project import Budgets, Workplace
+from raft_assets_tests.llm.conftest import MakeCaller, ask_about
+from raft_assets_tests.llm.service import Service
+
+CENT = Price(0.0, 0.0, 10_000.0, None, "a cent a token of the answer")  # 3 tokens an answer, 50 at most
+SPENDS = """
+import asyncio, sys
+from pathlib import Path
+from raft_assets.llm.budget import Budget, BudgetReachedError
+from raft_assets.llm.prices import Price, PriceList
+from raft_assets.llm.store import CallStore
+from raft_assets.settings.project import Budgets
+
+folder, hold = Path(sys.argv[1]), len(sys.argv) > 2
+price = Price(0.0, 0.0, 10_000.0, None, "a cent a token")
+
+async def spend():
+    spent = 0
+    with CallStore(folder / "calls.sqlite") as store:
+        budget = Budget(folder / "budget.json", Budgets(month=2.0), run="r", store=store, prices=PriceList(folder))
+        try:
+            while True:
+                async with budget.held(price, {"prompt": "", "max_tokens": 1}) as held:
+                    if hold:
+                        print("held", flush=True)
+                        sys.stdin.read()
+                    held.settled = 0.01
+                spent += 1
+        except BudgetReachedError:
+            print(spent)
+
+asyncio.run(spend())
+"""
+
+
+def a_budget(folder: Path, store: CallStore, name: str = "one", **limits: float) -> Budget:
+    return Budget(folder / "budget.json", Budgets(**limits), run=name, store=store, prices=PriceList(folder))
+
+
+def test_a_run_stops_before_its_budget_is_passed_and_goes_on_with_a_higher_one(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
+) -> None:
+    (tmp_path / PRICES_FILE).write_text(
+        "- {model: model-1, input: 0, output: 10000, source: a test, date: 2026-11-01}", "utf-8"
+    )
+    asking = caller(price=CENT, budget=a_budget(tmp_path, store, run=1.0))
+    with pytest.raises(BudgetReachedError, match=r"budget of this run is reached.*Raise RAFT_BUDGET_RUN and run again"):
+        list(asking.ask(map(ask_about, range(100))))
+    paid = len(service.seen)
+    assert 0 < asking.tally.dollars <= 1.0
+    again = caller(price=CENT, budget=a_budget(tmp_path, store, "another", run=10.0))
+    assert len(list(again.ask(map(ask_about, range(100))))) == 100
+    assert len(service.seen) == 100
+    assert again.tally.calls == 100 - paid
+
+
+def test_what_the_store_holds_counts_for_the_month(caller: MakeCaller, store: CallStore, tmp_path: Path) -> None:
+    (tmp_path / PRICES_FILE).write_text(
+        "- {model: model-1, input: 0, output: 10000, source: a test, date: 2026-11-01}", "utf-8"
+    )
+    list(caller(price=CENT).ask(map(ask_about, range(10))))  # 30 cents, without a budget
+    asking = caller(price=CENT, budget=a_budget(tmp_path, store, month=0.79))
+    with pytest.raises(BudgetReachedError, match=r"budget of this month is reached: 0\.3"):
+        list(asking.ask([ask_about(11)]))
+    enough = caller(price=CENT, budget=a_budget(tmp_path, store, month=0.81))
+    assert len(list(enough.ask([ask_about(11)]))) == 1
+
+
+def test_processes_together_do_not_pass_a_budget(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SPENDS, str(tmp_path)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    spent = [int(process.communicate(timeout=60)[0]) for process in started]
+    assert 198 <= sum(spent) <= 200
+
+
+def test_what_a_killed_process_held_is_waited_for_and_free_again(tmp_path: Path, store: CallStore) -> None:
+    async def hold_all(budget: Budget) -> float:
+        async with budget.held(CENT, {"prompt": "", "max_tokens": 200}) as held:
+            return held.dollars
+
+    async def hold_within_a_moment(budget: Budget) -> float:
+        return await asyncio.wait_for(hold_all(budget), 0.5)
+
+    command = [sys.executable, "-c", SPENDS, str(tmp_path), "hold"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        budget = a_budget(tmp_path, store, month=2.0)
+        with pytest.raises(TimeoutError):
+            asyncio.run(hold_within_a_moment(budget))
+        process.kill()
+    assert asyncio.run(hold_all(budget)) == pytest.approx(2.0)
+
+
+def test_with_a_budget_an_unknown_price_is_refused_before_a_call(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
+) -> None:
+    unknown = Price(None, None, None, None, "unknown")
+    with pytest.raises(EndpointError, match=f"price of model-1 is unknown: put it into {PRICES_FILE}"):
+        caller(price=unknown, budget=a_budget(tmp_path, store, month=5.0))
+    list(caller(price=unknown, budget=a_budget(tmp_path, store)).ask([ask_about(1)]))
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize("value", ["much", "-1", "inf", "nan"])
+def test_an_amount_that_is_none_is_one_sentence(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"RAFT_BUDGET_MONTH is '{value}'; allowed is an amount of US dollars"):
+        Workplace.load(tmp_path, {"RAFT_BUDGET_MONTH": value})

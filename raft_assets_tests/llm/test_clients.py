@@ -1,0 +1,148 @@
+"""Clients of every provider, as the service at the other end sees them."""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from raft_assets.core.errors import EndpointError
+from raft_assets.llm.background import run
+from raft_assets.llm.caller import Caller
+from raft_assets.llm.clients import ASGIApp, open_client
+from raft_assets.llm.limits import Limiter
+from raft_assets.llm.store import CallStore
+from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets_tests.azure.identity import Identity, serving
+from raft_assets_tests.llm.conftest import CANARY, ask_about
+from raft_assets_tests.llm.service import Seen, Service
+
+EMBEDDED = Endpoint(Role.TEACHER, "embedded", "embedded-teacher")
+
+
+def not_embedded() -> ASGIApp:
+    raise AssertionError("this endpoint is not the embedded provider")
+
+
+def ask_once(endpoint: Endpoint, store: CallStore, app: Callable[[], Any] = not_embedded) -> str:
+    client = open_client(endpoint, app)
+    limiter = Limiter.of(store.path.parent, endpoint, endpoint.model)
+    (answer,) = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter).ask([ask_about(1)])
+    run(client.close())
+    return answer.text
+
+
+def asked(service: Service, store: CallStore, endpoint: Endpoint) -> Seen:
+    assert ask_once(endpoint, store) == "answer to question 1"
+    (seen,) = service.seen
+    return seen
+
+
+def test_an_openai_service_gets_its_key_and_model(service: Service, store: CallStore) -> None:
+    seen = asked(service, store, Endpoint(Role.TEACHER, "openai", "gpt", service.url + "/", SecretStr(CANARY)))
+    assert (seen.path, seen.query, seen.body["model"]) == ("/v1/chat/completions", "", "gpt")
+    assert seen.headers["authorization"] == f"Bearer {CANARY}"
+
+
+def test_credentials_of_the_shell_never_leave_it(
+    service: Service, store: CallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (
+        "OPENAI_API_KEY",
+        "OPENAI_ADMIN_KEY",
+        "OPENAI_ORG_ID",
+        "OPENAI_PROJECT_ID",
+        "AZURE_OPENAI_API_KEY",
+        "AZURE_OPENAI_AD_TOKEN",
+    )
+    for name in (*names, "OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT"):
+        monkeypatch.setenv(name, f"shell-{name}")
+    seen = asked(service, store, Endpoint(Role.TEACHER, "openai", "gpt", service.url))
+    assert "shell-" not in str(seen)
+
+
+def test_azure_is_asked_through_its_version_less_api(service: Service, store: CallStore) -> None:
+    resource = service.url.removesuffix("/v1")
+    seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource, SecretStr(CANARY)))
+    assert (seen.path, seen.query, seen.body["model"]) == ("/openai/v1/chat/completions", "", "my-deployment")
+
+
+@pytest.mark.parametrize("ending", ["/", "/openai", "/openai/v1", "/openai/v1/"])
+def test_an_azure_address_may_be_given_with_or_without_its_path(
+    service: Service, store: CallStore, ending: str
+) -> None:
+    resource = service.url.removesuffix("/v1")
+    seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource + ending, SecretStr(CANARY)))
+    assert seen.path == "/openai/v1/chat/completions"
+
+
+def test_azure_with_an_api_version_is_asked_by_deployment(service: Service, store: CallStore) -> None:
+    resource = service.url.removesuffix("/v1")
+    seen = asked(
+        service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource, SecretStr(CANARY), "2024-10-21")
+    )
+    assert (seen.path, seen.query) == ("/openai/deployments/my-deployment/chat/completions", "api-version=2024-10-21")
+    assert seen.headers["api-key"] == CANARY
+
+
+def test_azure_without_a_key_and_without_azure_identity_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "azure.identity", None)
+    with pytest.raises(EndpointError, match=r"install raft-assets\[azure\], or set STUDENT_AZURE_OPENAI_API_KEY"):
+        open_client(Endpoint(Role.STUDENT, "azure", "my-deployment", "https://resource"), not_embedded)
+
+
+@pytest.fixture
+def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[Identity]:
+    pytest.importorskip("azure.identity", reason="the extra raft-assets[azure]")
+    with serving() as found:
+        for name, value in found.variables.items():
+            monkeypatch.setenv(name, value)
+        yield found
+
+
+@pytest.mark.parametrize("api_version", [None, "2024-10-21"])
+def test_azure_without_a_key_is_asked_with_the_token_of_whoever_runs_this(
+    service: Service, store: CallStore, identity: Identity, api_version: str | None
+) -> None:
+    resource = service.url.removesuffix("/v1")
+    seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource, None, api_version))
+    assert identity.holds(seen.headers["authorization"].removeprefix("Bearer "))
+    assert "api-key" not in seen.headers
+
+
+def test_a_sign_in_that_fails_is_one_sentence(store: CallStore, identity: Identity) -> None:
+    identity.refuses = True
+    with pytest.raises(EndpointError, match=r"signing in failed \(.*\): run `az login`, or set STUDENT_AZURE_OPENAI"):
+        ask_once(Endpoint(Role.STUDENT, "azure", "my-deployment", "http://127.0.0.1:9"), store)
+
+
+def test_the_embedded_provider_is_reached_without_a_port(store: CallStore) -> None:
+    async def answer(request: HttpRequest) -> JSONResponse:
+        body = await request.json()
+        message = {"content": f"{body['model']} at {request.url.path}"}
+        return JSONResponse({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    app = Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])
+    assert ask_once(EMBEDDED, store, lambda: app) == "embedded-teacher at /v1/chat/completions"
+
+
+def test_a_fault_of_the_embedded_provider_is_not_hidden(store: CallStore) -> None:
+    async def broken(_: HttpRequest) -> JSONResponse:
+        raise ZeroDivisionError("a fault of ours")
+
+    app = Starlette(routes=[Route("/v1/chat/completions", broken, methods=["POST"])])
+    with pytest.raises(ZeroDivisionError, match="a fault of ours"):
+        ask_once(EMBEDDED, store, lambda: app)
+
+
+def test_a_client_may_be_used_again_and_again_from_synchronous_code(service: Service) -> None:
+    client = open_client(Endpoint(Role.STUDENT, "openai", "gpt", service.url), not_embedded)
+    for number in range(3):
+        response = run(client.chat.completions.create(model="gpt", messages=[{"role": "user", "content": f"{number}"}]))
+        assert response.choices[0].message.content == f"answer to {number}"
+    run(client.close())

@@ -1,0 +1,78 @@
+"""What was paid, derived from the store."""
+
+from pathlib import Path
+
+import pytest
+
+from raft_assets.llm.ledger import ledger, summed
+from raft_assets.llm.prices import PRICES_FILE, PriceList
+from raft_assets.llm.requests import Origin, Usage
+from raft_assets.llm.store import CallStore
+from raft_assets_tests.llm.conftest import MakeCaller, ask_about
+from raft_assets_tests.llm.service import Service, chat
+
+ORIGIN = Origin("qa_pairs", "bats", "run-1")
+
+
+def priced(folder: Path, model: str = "model-1") -> PriceList:
+    entry = f'- {{model: "{model}", input: 10, cached: 5, output: 100, source: ours, date: 2026-11-01}}'
+    (folder / PRICES_FILE).write_text(entry, "utf-8")
+    return PriceList(folder)
+
+
+def test_every_call_has_its_row_with_who_asked_and_what_it_cost(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
+) -> None:
+    prices = priced(tmp_path)
+    asking = caller(origin=ORIGIN, price=prices.at(service.url, "model-1"))
+    list(asking.ask(map(ask_about, range(3))))
+    list(asking.embed(["one text", "another one"]))
+    rows = list(ledger(store, prices))
+    assert {(row.asset, row.domain, row.run, row.role) for row in rows} == {("qa_pairs", "bats", "run-1", "TEACHER")}
+    assert [row.kind for row in rows].count("chat") == 3
+    first = next(row for row in rows if row.kind == "chat")
+    assert first.dollars == pytest.approx((6 * 10 + 4 * 5 + 3 * 100) / 1e6)
+    assert sum(row.dollars or 0 for row in rows) == pytest.approx(asking.tally.dollars)
+    assert asking.tally.unpriced == 0
+
+
+def test_what_the_store_answers_is_paid_by_nobody_twice(
+    caller: MakeCaller, store: CallStore, tmp_path: Path, service: Service
+) -> None:
+    price = priced(tmp_path).at(service.url, "model-1")
+    list(caller(origin=ORIGIN, price=price).ask(map(ask_about, range(3))))
+    again = caller(origin=Origin("student_answers", "bats", "run-2"), price=price)
+    list(again.ask(map(ask_about, range(3))))
+    assert again.tally.dollars == 0
+    assert {row.run for row in ledger(store, priced(tmp_path))} == {"run-1"}
+
+
+def test_an_unknown_price_is_counted_and_never_zero(caller: MakeCaller, store: CallStore, tmp_path: Path) -> None:
+    prices = priced(tmp_path, "another-model")
+    asking = caller(price=prices.at("http://ours/v1", "model-1"))
+    list(asking.ask(map(ask_about, range(2))))
+    assert (asking.tally.unpriced, asking.tally.dollars) == (2, 0)
+    (group,) = summed(ledger(store, prices), "model")
+    assert (group.name, group.calls, group.unpriced, group.dollars) == ("model-1", 2, 2, 0)
+    assert {row.dollars for row in ledger(store, prices)} == {None}
+
+
+def test_reasoning_tokens_and_retries_are_kept(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
+) -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7}}
+    reply = chat("fine")
+    service.rule = lambda _: reply.__class__(body=reply.body | {"usage": usage}) if len(service.seen) > 2 else None
+    service.replies = [reply.__class__(status=500, body={}), reply.__class__(status=500, body={})]
+    list(caller().ask([ask_about(1)]))
+    (row,) = ledger(store, priced(tmp_path))
+    assert (row.tries, row.reasoning_tokens, row.output_tokens) == (3, 7, 9)
+    assert row.dollars == pytest.approx(priced(tmp_path).at("", "model-1").of(Usage(5, 0, 9, 7)))
+
+
+def test_sums_are_by_day_model_or_asset_the_dearest_first(caller: MakeCaller, store: CallStore, tmp_path: Path) -> None:
+    list(caller(origin=Origin("cheap")).ask([ask_about(1)]))
+    list(caller(origin=Origin("dear")).ask(map(ask_about, range(2, 9))))
+    sums = summed(ledger(store, priced(tmp_path)), "asset")
+    assert [(group.name, group.calls) for group in sums] == [("dear", 7), ("cheap", 1)]
+    assert len(summed(ledger(store, priced(tmp_path)), "day")) == 1

@@ -1,0 +1,251 @@
+"""What an endpoint takes is found, kept to and shared: by a clock that jumps, on the real state file."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raft_assets.llm.limits import Limiter
+from raft_assets.settings.endpoints import Limits
+from raft_assets_tests.llm.virtual import Endpoint, VirtualLoop, run_virtually
+
+MOST_REJECTED, MOST_TIME = 0.05, 1.15  # share of calls, and of the time that latency and limits set
+
+
+async def ask(limiter: Limiter, endpoint: Endpoint, *, tokens: int = 100) -> None:
+    """One call, tried until it is answered."""
+    again = False
+    while True:
+        async with limiter.turn(tokens, again=again) as turn:
+            answered, after_s, headers = await endpoint.call()
+            if answered:
+                turn.was_answered(headers)
+                return
+            turn.was_rejected(after_s, headers)
+        again = True
+        await asyncio.sleep(after_s or 0.2)
+
+
+def time_for(calls: int, endpoint: Endpoint, limiters: list[Limiter], loop: VirtualLoop) -> float:
+    """Seconds on the loop's clock until every call is answered, by limiters in turn."""
+    started = loop.time()
+
+    async def work() -> float:
+        for first in range(0, calls, 1000):
+            asked = (ask(limiters[number % len(limiters)], endpoint) for number in range(min(1000, calls - first)))
+            await asyncio.gather(*asked)
+        return loop.time() - started
+
+    return run_virtually(work(), loop)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "limits" / "endpoint.json"
+
+
+@pytest.mark.parametrize("busy_for_s", [None, 0.25])
+@pytest.mark.parametrize("at_once", [1, 8, 32, 128])
+def test_the_calls_that_an_endpoint_takes_at_once_are_found_with_few_rejections(
+    file: Path, at_once: int, busy_for_s: float | None
+) -> None:
+    loop = VirtualLoop()
+    endpoint = Endpoint(loop, at_once=at_once, busy_for_s=busy_for_s)
+    calls = max(500, 25 * at_once)
+    seconds = time_for(calls, endpoint, [Limiter(file, Limits(), clock=loop.time)], loop)
+    assert endpoint.answered == calls
+    assert endpoint.rejected <= MOST_REJECTED * calls
+    # the bound, and the end of each thousand, in which fewer calls are left than fit
+    assert seconds <= MOST_TIME * calls * endpoint.latency_s / at_once + 4 * endpoint.latency_s
+
+
+@pytest.mark.parametrize("per_minute", [600, 3000])
+def test_a_rate_that_the_service_tells_is_kept(file: Path, per_minute: int) -> None:
+    loop = VirtualLoop()
+    endpoint = Endpoint(loop, at_once=128, per_minute=per_minute)
+    calls = 3 * per_minute
+    seconds = time_for(calls, endpoint, [Limiter(file, Limits(), clock=loop.time)], loop)
+    assert endpoint.rejected <= MOST_REJECTED * calls
+    assert seconds <= MOST_TIME * 60 * calls / per_minute
+
+
+def test_a_rate_that_is_only_enforced_is_waited_for(file: Path) -> None:
+    loop = VirtualLoop()
+    endpoint = Endpoint(loop, at_once=128, per_minute=600, tells_rate=False)
+    seconds = time_for(2400, endpoint, [Limiter(file, Limits(), clock=loop.time)], loop)
+    assert endpoint.answered == 2400
+    assert seconds <= 1.2 * 240  # at first it looks like too many calls at once
+    assert endpoint.rejected <= 2400
+
+
+def test_a_call_that_is_tried_again_does_not_queue_behind_the_others(file: Path) -> None:
+    loop = VirtualLoop()
+    limiter = Limiter(file, Limits(ceiling=1), clock=loop.time)
+    order: list[str] = []
+
+    async def call(name: str, *, again: bool = False) -> None:
+        async with limiter.turn(1, again=again) as turn:
+            order.append(name)
+            await asyncio.sleep(1)
+            turn.was_answered({})
+
+    async def work() -> None:
+        waiting = [asyncio.ensure_future(call(f"new {number}")) for number in range(20)]
+        await asyncio.sleep(0.5)
+        await asyncio.gather(call("again", again=True), *waiting)
+
+    run_virtually(work(), loop)
+    assert order.index("again") <= 3
+
+
+def test_an_endpoint_that_takes_less_than_it_did_is_found_out(file: Path) -> None:
+    loop = VirtualLoop()
+    endpoint = Endpoint(loop, at_once=64, busy_for_s=0.25)
+    limiter = Limiter(file, Limits(), clock=loop.time)
+    time_before, before = 10, 64
+
+    async def take_less() -> None:
+        await asyncio.sleep(time_before)
+        endpoint.at_once = before // 8
+
+    async def work() -> float:
+        started = loop.time()
+        dropping = asyncio.ensure_future(take_less())
+        for _ in range(3):
+            await asyncio.gather(*(ask(limiter, endpoint) for _ in range(1000)))
+        await dropping
+        return loop.time() - started
+
+    seconds = run_virtually(work(), loop)
+    most_before = time_before * before / endpoint.latency_s
+    assert seconds <= MOST_TIME * (time_before + (3000 - most_before) * endpoint.latency_s / endpoint.at_once)
+    assert endpoint.rejected <= 450  # a burst when it happens, and then as few as ever
+
+
+@given(at_once=st.integers(1, 64), ceiling=st.integers(1, 64), latency_s=st.floats(0.01, 5))
+@settings(max_examples=20, deadline=None)
+def test_the_ceiling_is_never_passed(
+    tmp_path_factory: pytest.TempPathFactory, at_once: int, ceiling: int, latency_s: float
+) -> None:
+    loop = VirtualLoop()
+    endpoint = Endpoint(loop, at_once=at_once, latency_s=latency_s)
+    most = 0
+    call = endpoint.call
+
+    async def counted() -> tuple[bool, float | None, dict[str, str]]:
+        nonlocal most
+        most = max(most, endpoint.in_flight + 1)
+        return await call()
+
+    endpoint.call = counted  # type: ignore[method-assign]
+    file = tmp_path_factory.mktemp("limits") / "endpoint.json"
+    time_for(100, endpoint, [Limiter(file, Limits(ceiling=ceiling), clock=loop.time)], loop)
+    assert endpoint.answered == 100
+    assert most <= ceiling + 1
+
+
+def test_limiters_that_want_more_share_the_window_evenly(file: Path) -> None:
+    loop = VirtualLoop()
+    endpoint = Endpoint(loop, at_once=16)
+    one, other = (Limiter(file, Limits(), clock=loop.time) for _ in range(2))
+    done: list[str] = []
+
+    async def work(name: str, limiter: Limiter) -> None:
+        async def single() -> None:
+            await ask(limiter, endpoint)
+            done.append(name)
+
+        await asyncio.gather(*(single() for _ in range(400)))
+
+    async def both() -> None:
+        await asyncio.gather(work("one", one), work("other", other))
+
+    run_virtually(both(), loop)
+    first_half = done[200:400]
+    assert 80 <= first_half.count("one") <= 120
+    assert endpoint.rejected <= MOST_REJECTED * 800
+
+
+def test_tokens_of_a_minute_are_paced_when_they_are_set(file: Path) -> None:
+    loop = VirtualLoop()
+    endpoint = Endpoint(loop, latency_s=0.1)
+    limiter = Limiter(file, Limits(tokens_per_minute=60_000), clock=loop.time)
+
+    async def work() -> float:
+        started = loop.time()
+        await asyncio.gather(*(ask(limiter, endpoint, tokens=1000) for _ in range(130)))
+        return loop.time() - started
+
+    # 10,000 tokens at once, then 1,000 a second
+    assert 118 <= run_virtually(work(), loop) <= 125
+
+
+def test_a_call_of_more_tokens_than_the_burst_is_made_all_the_same(file: Path) -> None:
+    loop = VirtualLoop()
+    endpoint = Endpoint(loop)
+    limiter = Limiter(file, Limits(tokens_per_minute=600), clock=loop.time)
+
+    async def work() -> None:
+        await asyncio.gather(*(ask(limiter, endpoint, tokens=5000) for _ in range(2)))
+
+    run_virtually(work(), loop)
+    assert endpoint.answered == 2
+
+
+def test_what_a_killed_process_held_is_given_back(file: Path) -> None:
+    script = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from raft_assets.llm.limits import Limiter; from raft_assets.settings.endpoints import Limits\n"
+        "async def hold():\n"
+        "    limiter = Limiter(Path(sys.argv[1]), Limits(ceiling=2))\n"
+        "    async with limiter.turn(1):\n"
+        "        async with limiter.turn(1):\n"
+        "            print('held', flush=True); await asyncio.sleep(600)\n"
+        "asyncio.run(hold())"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(file)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        os.kill(process.pid, signal.SIGKILL)
+
+    async def take() -> None:
+        limiter = Limiter(file, Limits(ceiling=2))
+        async with limiter.turn(1), limiter.turn(1):
+            pass
+        limiter.close()
+
+    asyncio.run(asyncio.wait_for(take(), 30))
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"window": "many"}', b"\xff\xfe"])
+def test_a_damaged_state_is_begun_anew(file: Path, damage: bytes) -> None:
+    file.parent.mkdir(parents=True)
+    file.write_bytes(damage)
+    limiter = Limiter(file, Limits(ceiling=3))
+
+    async def take() -> None:
+        async with limiter.turn(1) as turn:
+            turn.was_answered({})
+
+    asyncio.run(take())
+    assert 1 <= limiter.window <= 3
+    limiter.close()
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_headers_that_are_no_numbers_are_ignored(file: Path) -> None:
+    limiter = Limiter(file, Limits())
+
+    async def take() -> None:
+        for value in ("nan", "-1", "many", "inf", ""):
+            async with limiter.turn(1) as turn:
+                turn.was_answered({"x-ratelimit-limit-requests": value, "x-ratelimit-remaining-requests": value})
+
+    asyncio.run(asyncio.wait_for(take(), 30))
+    limiter.close()

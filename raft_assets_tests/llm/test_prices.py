@@ -1,0 +1,108 @@
+"""What a token costs, and how loudly an unknown price is said."""
+
+from pathlib import Path
+
+import pytest
+
+from raft_assets.core.errors import SettingsError
+from raft_assets.llm.prices import FREE, PRICES_FILE, PriceList
+from raft_assets.llm.requests import Usage
+from raft_assets.settings.endpoints import Endpoint, Role
+
+OPENAI = "https://api.openai.com/v1"
+USAGE = Usage(input_tokens=1_000_000, cached_tokens=400_000, output_tokens=500_000)
+
+
+def own(folder: Path, text: str) -> PriceList:
+    (folder / PRICES_FILE).write_text(text, "utf-8")
+    return PriceList(folder)
+
+
+def test_the_kept_list_knows_hosted_models_and_counts_cached_tokens_apart(tmp_path: Path) -> None:
+    price = PriceList(tmp_path).at(OPENAI, "gpt-4o-mini")
+    assert price.of(USAGE) == pytest.approx(0.6 * 0.15 + 0.4 * 0.075 + 0.5 * 0.6)
+    assert price.of_training(2_000_000) == pytest.approx(6.0)
+    assert "genai-prices" in price.source
+
+
+def test_a_model_of_a_famous_name_at_another_address_has_no_known_price(tmp_path: Path) -> None:
+    price = PriceList(tmp_path).at("http://127.0.0.1:8000/v1", "gpt-4o-mini")
+    assert price.of(USAGE) is None
+    assert price.of_training(1) is None
+    assert price.source == "unknown"
+
+
+def test_the_embedded_provider_is_free(tmp_path: Path) -> None:
+    assert PriceList(tmp_path).of(Endpoint(Role.TEACHER, "embedded", "embedded-teacher")) == FREE
+    assert FREE.of(USAGE) == 0
+
+
+def test_the_projects_own_prices_come_first_and_fill_what_others_leave_open(tmp_path: Path) -> None:
+    prices = own(
+        tmp_path,
+        """
+        - {model: "gpt-4o-mini", input: 0.10, source: our contract, date: 2026-11-01}
+        - {model: "our-*", service: "https://ours.*", input: 1, output: 2, source: ours, date: 2026-11-01}
+        """,
+    )
+    mini = prices.at(OPENAI, "gpt-4o-mini")
+    assert (mini.input, mini.output) == (0.10, 0.6)
+    assert mini.source.startswith("our contract, 2026-11-01; ")
+    deployed = prices.at("https://ours.openai.azure.com", "our-model")
+    assert deployed.of(USAGE) == pytest.approx(1 + 2 * 0.5)  # without a price of their own cached tokens cost as input
+    assert prices.at("https://theirs.openai.azure.com", "our-model").input is None
+
+
+def test_a_student_that_azure_ml_hosts_costs_what_its_base_model_costs(tmp_path: Path) -> None:
+    (tmp_path / PRICES_FILE).write_text("- {model: Llama-2-7b, input: 3, source: the marketplace, date: 2026-11-01}")
+    student = Endpoint(Role.STUDENT, "azureml", "azureml://models/Llama-2-7b", "azureml://ws", known_as="Llama-2-7b")
+    prices = PriceList(tmp_path, [student])
+    assert prices.at("https://raft-small.region.models.ai.azure.com/v1", "raft-small-3f08").input == 3
+    assert prices.at("https://raft-small.region.models.ai.azure.com/v1", "somebody-else").input is None
+
+
+def test_a_fine_tuned_model_costs_what_its_base_model_does_unless_it_has_a_price_of_its_own(tmp_path: Path) -> None:
+    prices = own(
+        tmp_path,
+        """
+        - {model: "small", input: 1, output: 2, source: ours, date: 2026-11-01}
+        - {model: "ft:small:*", input: 5, source: ours, date: 2026-11-01}
+        - {model: "other", input: 7, source: ours, date: 2026-11-01}
+        """,
+    )
+    tuned = prices.at("http://ours/v1", "ft:small:us:raft:1")
+    assert (tuned.input, tuned.output) == (5, 2)
+    assert prices.at("http://ours/v1", "ft:other:us:raft:1").input == 7
+
+
+def test_what_is_not_used_needs_no_price(tmp_path: Path) -> None:
+    prices = own(tmp_path, "- {model: embed, input: 1, source: ours, date: 2026-11-01}")
+    assert prices.at("http://ours/v1", "embed").of(Usage(input_tokens=10)) == pytest.approx(1e-5)
+    assert prices.at("http://ours/v1", "embed").of(Usage(output_tokens=10)) is None
+
+
+def test_a_call_of_a_batch_costs_its_share(tmp_path: Path) -> None:
+    prices = own(
+        tmp_path,
+        "- {model: half, input: 1, source: s, date: 2026-11-01}\n"
+        "- {model: third, input: 3, batch: 0.3, source: s, date: 2026-11-01}\n",
+    )
+    used = Usage(input_tokens=1_000_000)
+    assert prices.at("http://ours/v1", "half").of(used, batched=True) == pytest.approx(0.5)
+    assert prices.at("http://ours/v1", "third").of(used, batched=True) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("model: x", "must hold a list of prices"),
+        ("- {model: x, input: 1, date: 2026-11-01}", "entry 1: source: Field required"),
+        ("- {model: x, input: -1, source: s, date: 2026-11-01}", "entry 1: input: Input should be greater"),
+        ("- {model: x, inptu: 1, source: s, date: 2026-11-01}", "entry 1: inptu: Extra inputs"),
+        ("- [", "is not readable as YAML"),
+    ],
+)
+def test_a_wrong_price_file_is_one_sentence(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says) as error:
+        own(tmp_path, text)
+    assert PRICES_FILE in str(error.value)

@@ -1,0 +1,97 @@
+"""Rows in the terminal before a corpus is processed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raft_assets.cli.preview import inert
+from raft_assets.core.tables import QAPair
+from raft_assets_tests.builders import an_answer
+from raft_assets_tests.harness import Project
+from raft_assets_tests.llm.service import Reply, Seen, Service, chat
+
+BATS = "bats"
+
+
+@pytest.fixture(scope="module")
+def previewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    project = Project(tmp_path_factory.mktemp("previewed"))
+    project.copy_domain(BATS, documents=2)
+    done = project.raft_here("preview", BATS, "-n", "3", variables={"COLUMNS": "60"})
+    assert done.returncode == 0, done.stderr
+    return project, done.stdout
+
+
+def test_a_preview_shows_models_rows_rejected_pairs_and_tokens(previewed: tuple[Project, str]) -> None:
+    _, said = previewed
+    assert said.startswith("TEACHER")
+    for part in ("question  ", ", oracle", "document 4", "<ANSWER>:", "rejected: ", "tokens in"):
+        assert part in " ".join(said.split()) or part in said
+    assert "##begin_quote##" not in said
+    assert max(len(line) for line in said.splitlines() if "http" not in line) <= 100
+
+
+def test_a_preview_makes_nothing_and_the_run_does_not_ask_again(previewed: tuple[Project, str]) -> None:
+    project, said = previewed
+    assert not project.lake.exists("qa_pairs", BATS)
+    asked = int(said.split("TEACHER")[-1].split(" calls")[0])
+    assert project.materialize(BATS, "qa_pairs")
+    assert project.metadata("qa_pairs", BATS)["calls_from_store"] == asked > 3
+    questions = {pair.question for pair in project.lake.rows("qa_pairs", BATS, QAPair) if pair.accepted}
+    assert any(" ".join(question.split())[:40] in " ".join(said.split()) for question in questions)
+
+
+@pytest.fixture
+def teacher() -> Iterator[Service]:
+    service = Service()
+    yield service
+    service.stop()
+
+
+SECRET = "The Halden bridge was opened in 1907 by Marit Lund."
+
+
+def test_a_paid_teacher_is_asked_only_on_yes_and_its_text_commands_no_terminal(
+    tmp_path: Path, teacher: Service
+) -> None:
+    def answers(seen: Seen) -> Reply:
+        if "Write 4 questions" in seen.question:
+            return chat(
+                "When was the \x1b[31m\u202eHalden bridge opened?\nWho opened the Halden bridge according to the text?"
+            )
+        return chat(an_answer(SECRET, "1907"))
+
+    teacher.rule = answers
+    project = Project(tmp_path)
+    project.own_variables.clear()
+    project.write(".env", f"TEACHER_OPENAI_BASE_URL={teacher.url}\nTEACHER_OPENAI_DEPLOYMENT=dear\n")
+    project.write("data/bridges/a.txt", f"{SECRET} It is 80 metres long and stands on five piers of granite.\n")
+    refused = project.raft_here("preview", "bridges")
+    assert refused.returncode == 2
+    assert "at most 5 calls (1 for questions, 4 answers)" in " ".join(refused.stdout.split())
+    assert "--yes" in refused.stderr
+    assert teacher.seen == []
+    done = project.raft_here("preview", "bridges", "--yes", variables={"FORCE_COLOR": "1"})
+    assert done.returncode == 0, done.stderr
+    assert len(teacher.seen) == 3
+    assert "points_at_text" in done.stdout
+    assert "\x1b[31m" not in done.stdout
+    assert "\u202e" not in done.stdout
+
+
+def test_what_a_terminal_would_obey_is_shown_as_a_sign() -> None:
+    assert inert("a\x1b]0;b\x07\r\nc\td\u202e") == "a\ufffd]0;b\ufffd\nc d\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [("questions: {questions_per_chunk: 0}", "raise it to see rows"), ("chunks: 3", "chunks")]
+)
+def test_what_can_not_be_previewed_is_one_sentence(tmp_path: Path, settings: str, said: str) -> None:
+    project = Project(tmp_path)
+    project.write("data/bridges/a.txt", f"{SECRET}\n")
+    project.write("data/bridges/domain.yaml", settings)
+    ended = project.raft_here("preview", "bridges")
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,299 @@
+"""Quality gates."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raft_assets.core.identity import question_id
+from raft_assets.core.tables import QAPair
+from raft_assets.pairs.gates import OVERRIDDEN_BY_ACCEPT, PASS, REASONS, judge_pairs
+from raft_assets.pairs.questions import Draft
+from raft_assets.pairs.reviews import Review
+from raft_assets.settings.domain import QuestionSettings
+from raft_assets_tests.builders import a_chunk, an_answer
+
+EATS = "Vampire bats eat blood and nothing else."
+SLEEPS = "The harbour authority bought the Customs House in 1926 for 14,500 crowns."
+CHUNK = a_chunk("c", f"{EATS} {SLEEPS} Their roosts are caves, and the author of the survey was Anna Lowe.")
+SOUND = Draft(
+    CHUNK,
+    "What do vampire bats eat?",
+    "question-call",
+    an_answer(EATS, "blood and nothing else"),
+    "answer-call",
+    "ok",
+    "",
+)
+
+
+def judged(drafts: Iterable[Draft], **settings: float) -> list[QAPair]:
+    return judge_pairs(drafts, settings=QuestionSettings(**settings), rank_of=None)  # type: ignore[arg-type]
+
+
+def verdict(draft: Draft) -> QAPair:
+    return judged([draft])[0]
+
+
+def asking(question: str) -> Draft:
+    return replace(SOUND, question=question)
+
+
+def answering(answer: str) -> Draft:
+    return replace(SOUND, answer=answer)
+
+
+def concluding(final_answer: str) -> Draft:
+    return answering(an_answer(EATS, final_answer))
+
+
+SOUND_DRAFTS = {
+    "a usual one": SOUND,
+    "inflected words": concluding("eating the blood"),
+    "yes, which no document holds": concluding("Yes."),
+    "a number at the start of the question": asking("1926 was the year in which who bought the Customs House?"),
+    "a decimal at the start of the question": asking("1.5 million bats eat what at night?"),
+    "an author who is asked for": replace(
+        SOUND,
+        question="Who was the author of the survey?",
+        answer=an_answer("the author of the survey was Anna Lowe", "Anna Lowe"),
+    ),
+    "a passage that ships take": asking("What leads through the passage to the harbour?"),
+    "a text that a program reads": asking("How are all matches in the text replaced?"),
+    "a quotation with other white space": answering(an_answer("Vampire bats  eat\nblood and nothing else.", "blood")),
+    "several quotations": answering(
+        f"First {an_answer(EATS, '')} and then".replace("\n<ANSWER>: ", "") + an_answer(SLEEPS, "blood")
+    ),
+    "a reasoning that begins with what it can't": answering("I was not told more. " + an_answer(EATS, "blood")),
+    "an answer that shares words with the question": asking("What do bats eat instead of insects and nothing?"),
+}
+
+SPOILT_DRAFTS: dict[str, list[Draft]] = {
+    "call_failed": [
+        replace(SOUND, answer="", call_status="failed"),
+        replace(SOUND, question="", answer="", call_status="filtered"),
+    ],
+    "oracle_not_found": [replace(SOUND, chunk=CHUNK.model_copy(update={"chunk_id": ""}), question_call="")],
+    "no_question": [
+        replace(SOUND, question="", answer=""),
+        replace(SOUND, question="", answer="I can't.", call_status="truncated"),
+    ],
+    "numbering": [asking(f"{mark}{SOUND.question}") for mark in ("1. ", "- ", "2) ", "Q3: ", "Here are two: ", "**")],
+    "empty_answer": [answering(""), replace(SOUND, answer=" \n", call_status="empty")],
+    "refusal": [
+        answering("I'm sorry, but I can't help with that."),
+        answering("As an AI language model I do not know. " + an_answer(EATS, "blood")),
+        answering("I cannot answer this. " + an_answer(EATS, "blood")),
+    ],
+    "truncated": [
+        replace(SOUND, call_status="truncated"),
+        replace(SOUND, answer="The document says", call_status="truncated"),
+    ],
+    "no_answer_tag": [
+        answering(SOUND.answer.replace("<ANSWER>:", "So")),
+        answering(SOUND.answer + "\n<ANSWER>: blood"),
+        concluding(""),
+    ],
+    "abstained": [
+        concluding("The documents do not contain the answer."),
+        concluding("Not mentioned in the document."),
+        concluding("N/A"),
+        concluding("The text does not say what they eat"),
+    ],
+    "quote_missing": [
+        answering("It says so.\n<ANSWER>: blood"),
+        answering(SOUND.answer.replace("##end_quote##", "")),
+        answering(an_answer("", "blood")),
+    ],
+    "quote_not_verbatim": [
+        answering(an_answer("Vampire bats drink blood.", "blood")),
+        answering(an_answer(EATS, "").replace("<ANSWER>: ", "") + an_answer("Bats are blind.", "blood")),
+    ],
+    "answer_not_supported": [concluding("fruit nectar"), concluding("mostly small flying insects and blood")],
+    "question_gives_answer": [
+        asking("Do they eat blood and nothing else?"),
+        replace(SOUND, question="Is blood what vampire bats eat?", answer=an_answer(EATS, "Blood.")),
+    ],
+    "points_at_text": [
+        asking(question)
+        for question in (
+            "According to the passage, what do vampire bats eat?",
+            "What does this document say that vampire bats eat?",
+            "What do vampire bats eat, as described in the text?",
+            "What does the author mention about vampire bats?",
+            "What is the food of vampire bats mentioned above?",
+            "What do the bats in the text above eat?",
+            "Based on the given context, what do vampire bats eat?",
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("draft", SOUND_DRAFTS.values(), ids=SOUND_DRAFTS.keys())
+def test_sound_pairs_are_accepted(draft: Draft) -> None:
+    pair = verdict(draft)
+    assert (pair.accepted, pair.reason) == (True, "")
+    assert set(pair.gates.values()) == {PASS}
+
+
+@pytest.mark.parametrize(
+    ("reason", "draft"), [(reason, draft) for reason, drafts in SPOILT_DRAFTS.items() for draft in drafts]
+)
+def test_spoilt_pairs_are_rejected_with_their_reason(reason: str, draft: Draft) -> None:
+    pair = verdict(draft)
+    assert (pair.accepted, pair.reason) == (False, reason)
+
+
+def test_every_reason_is_tested_and_explained() -> None:
+    among_others = {"duplicate_question", "near_duplicate_question", "not_self_contained"}
+    among_others |= {"judged_unsupported", "judge_failed", "rejected_by_reviewer"}
+    assert SPOILT_DRAFTS.keys() | among_others == REASONS.keys()
+    assert all(sentence.endswith(".") for sentence in REASONS.values())
+
+
+def test_a_rejected_pair_keeps_what_the_teacher_wrote_and_the_other_verdicts() -> None:
+    pair = verdict(replace(SOUND, question="1. According to the passage, what do they eat?"))
+    assert (pair.question, pair.answer) == ("1. According to the passage, what do they eat?", SOUND.answer)
+    assert pair.reason == "numbering"
+    assert pair.gates["own_words"] == "points_at_text"
+    assert pair.gates["support"] == PASS
+    assert (pair.question_call, pair.answer_call) == ("question-call", "answer-call")
+
+
+def test_the_share_of_words_that_must_be_supported_is_a_setting() -> None:
+    half_supported = concluding("blood nectar")
+    assert judged([half_supported], min_support=0.5)[0].accepted
+    assert judged([half_supported], min_support=0.6)[0].reason == "answer_not_supported"
+
+
+def test_the_same_question_is_accepted_once_wherever_it_was_asked() -> None:
+    other = replace(SOUND, chunk=a_chunk("other", CHUNK.text), question="what do vampire bats eat")
+    pairs = judged([SOUND, other])
+    assert sorted(pair.reason for pair in pairs) == ["", "duplicate_question"]
+
+
+def test_a_question_asked_twice_of_a_chunk_is_one_pair() -> None:
+    assert len(judged([SOUND, SOUND])) == 1
+
+
+def test_a_spoilt_duplicate_never_costs_the_sound_pair() -> None:
+    copies = [replace(SOUND, chunk=a_chunk(f"copy {number}", CHUNK.text), answer="") for number in range(20)]
+    pairs = judged([*copies, SOUND])
+    assert [pair.chunk_id for pair in pairs if pair.accepted] == [CHUNK.chunk_id]
+
+
+LONG = "Which company of the northern harbour paid for the new lamp of the old lighthouse in the year after the storm"
+
+
+def near_duplicates(first: Draft, second: Draft) -> list[str]:
+    return sorted(
+        pair.reason for pair in judged([replace(first, question=f"{LONG}?"), replace(second, question=f"{LONG} then?")])
+    )
+
+
+def test_nearly_the_same_question_of_one_chunk_is_accepted_once() -> None:
+    assert near_duplicates(SOUND, concluding("bats")) == ["", "near_duplicate_question"]
+
+
+def test_nearly_the_same_question_with_the_same_answer_is_accepted_once() -> None:
+    assert near_duplicates(SOUND, replace(SOUND, chunk=a_chunk("other", CHUNK.text))) == ["", "near_duplicate_question"]
+
+
+def test_nearly_the_same_question_with_another_answer_of_another_chunk_is_another_question() -> None:
+    assert near_duplicates(SOUND, replace(concluding("bats"), chunk=a_chunk("other", CHUNK.text))) == ["", ""]
+
+
+def test_a_question_that_differs_in_one_word_is_another_question() -> None:
+    questions = [
+        f"What is the fee for a {boat} that stays in the inner harbour at night?" for boat in ("yacht", "trawler")
+    ]
+    assert all(pair.accepted for pair in judged(map(asking, questions)))
+
+
+@settings(deadline=None)
+@given(st.permutations(range(6)))
+def test_which_duplicates_survive_does_not_depend_on_their_order(order: list[int]) -> None:
+    questions = [
+        f"{LONG}?",
+        f"{LONG} then?",
+        f"{LONG} also?",
+        "What do bats eat?",
+        "what do BATS eat?",
+        "Where do bats sleep?",
+    ]
+    drafts = [
+        replace(asking(question), chunk=a_chunk(f"c{number % 2}", CHUNK.text))
+        for number, question in enumerate(questions)
+    ]
+    assert judged(drafts[number] for number in order) == judged(drafts)
+
+
+def test_a_question_that_retrieval_does_not_bring_back_to_its_chunk_is_rejected() -> None:
+    lost, found = asking("What do they eat in the evening?"), SOUND
+
+    def rank_of(question: str, chunk_id: str) -> int | None:
+        assert chunk_id == CHUNK.chunk_id
+        return 1 if question == found.question else None
+
+    pairs = judge_pairs([lost, found], settings=QuestionSettings(), rank_of=rank_of)
+    assert {pair.question: pair.reason for pair in pairs} == {found.question: "", lost.question: "not_self_contained"}
+
+
+def test_without_retrieval_that_gate_does_not_run() -> None:
+    assert "retrieval" not in verdict(SOUND).gates
+
+
+def test_a_chunk_without_a_question_is_a_pair_of_its_own_whose_other_gates_did_not_run() -> None:
+    empty = [replace(SOUND, chunk=a_chunk(name, CHUNK.text), question="", answer="") for name in ("a", "b")]
+    pairs = judge_pairs(empty, settings=QuestionSettings(), rank_of=lambda *_: 1)
+    assert len({pair.question_id for pair in pairs}) == 2
+    assert [pair.gates for pair in pairs] == [{"call": PASS, "question": "no_question"}] * 2
+
+
+def reviewed(verdict: Literal["accept", "reject"], *drafts: Draft, rank: int | None = 1) -> list[QAPair]:
+    """The drafts where a person said the same of each."""
+    ids = [question_id(draft.chunk.chunk_id, draft.question) for draft in drafts]
+    reviews = {name: Review(question_id=name, verdict=verdict, note="seen") for name in ids}
+    return judge_pairs(drafts, settings=QuestionSettings(), rank_of=lambda *_: rank, reviews=reviews)
+
+
+def test_a_persons_reject_takes_a_sound_pair_out_and_keeps_the_note() -> None:
+    (pair,) = reviewed("reject", SOUND)
+    assert (pair.accepted, pair.reason, pair.review_note) == (False, "rejected_by_reviewer", "seen")
+
+
+CONTENT = ("answer_not_supported", "points_at_text")
+
+
+@pytest.mark.parametrize("reason", SPOILT_DRAFTS)
+def test_a_persons_accept_overrides_the_gates_that_judge_content_and_none_of_form(reason: str) -> None:
+    for draft in SPOILT_DRAFTS[reason]:
+        (pair,) = reviewed("accept", draft)
+        assert pair.accepted == (reason in CONTENT)
+        assert pair.reason == ("" if reason in CONTENT else reason)
+        assert reason in pair.gates.values()  # what the gate said stays to be seen
+
+
+def test_a_persons_accept_overrides_retrieval_and_near_duplicates_but_not_duplicates() -> None:
+    assert reviewed("accept", SOUND, rank=None)[0].accepted
+    alike = [asking(f"{LONG}?"), asking(f"{LONG} then?")]
+    assert all(pair.accepted for pair in reviewed("accept", *alike))
+    same = [SOUND, replace(SOUND, chunk=a_chunk("other", CHUNK.text))]
+    assert sorted(pair.reason for pair in reviewed("accept", *same)) == ["", "duplicate_question"]
+
+
+def test_the_near_duplicate_that_a_person_accepted_survives() -> None:
+    alike = [asking(f"{LONG}{end}?") for end in ("", " then", " also", " too")]
+    for chosen in alike:
+        name = question_id(CHUNK.chunk_id, chosen.question)
+        reviews = {name: Review(question_id=name, verdict="accept")}
+        pairs = judge_pairs(alike, settings=QuestionSettings(), rank_of=None, reviews=reviews)
+        assert [pair.question for pair in pairs if pair.accepted] == [chosen.question]
+
+
+def test_every_gate_that_an_accept_overrides_is_there() -> None:
+    pairs = reviewed("accept", SOUND)
+    assert OVERRIDDEN_BY_ACCEPT - {"judge"} <= pairs[0].gates.keys()

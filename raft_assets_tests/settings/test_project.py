@@ -1,0 +1,168 @@
+"""Settings: what is allowed, what wins, what an error says, and which endpoint a role gets."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from raft_assets.core.errors import SettingsError
+from raft_assets.settings.domain import DomainSettings
+from raft_assets.settings.endpoints import Role
+from raft_assets.settings.environment import Environment
+from raft_assets.settings.project import Workplace
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "workspace.yaml").touch()
+    return tmp_path
+
+
+def place(project: Path, **variables: str) -> Workplace:
+    return Workplace.load(project, variables)
+
+
+def test_the_shipped_default_preset_is_the_defaults() -> None:
+    shipped = yaml.safe_load((REPOSITORY / "presets" / "default.yaml").read_text("utf-8"))
+    assert DomainSettings.model_validate(shipped) == DomainSettings()
+    assert set(shipped) == set(DomainSettings.model_fields)
+
+
+@pytest.mark.parametrize("preset", sorted((REPOSITORY / "presets").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_shipped_preset_is_valid(preset: Path) -> None:
+    DomainSettings.model_validate(yaml.safe_load(preset.read_text("utf-8")))
+
+
+def test_a_domain_overrides_its_preset_and_sources_are_told(project: Path) -> None:
+    (project / "presets" / "default.yaml").write_text("chunks: {chunk_size: 200}\ndataset: {distractors: 5}")
+    (project / "data" / "mine" / "domain.yaml").write_text("dataset: {distractors: 1}")
+    resolved = place(project).settings("mine")
+    assert (resolved.values.chunks.chunk_size, resolved.values.dataset.distractors) == (200, 1)
+    assert resolved.sources["chunks.chunk_size"] == "presets/default.yaml"
+    assert resolved.sources["dataset.distractors"] == "mine/domain.yaml"
+    assert resolved.sources["dataset.p"] == "default"
+
+
+def test_the_preset_is_the_domains_own_then_the_last_chosen_then_the_environments(project: Path) -> None:
+    for name in ("one", "two", "three"):
+        (project / "presets" / f"{name}.yaml").write_text("{}")
+    assert place(project, RAFT_PRESET="one").settings("mine").preset == "one"
+    place(project).choose_preset("mine", "two")
+    assert place(project, RAFT_PRESET="one").settings("mine").preset == "two"
+    (project / "data" / "mine" / "domain.yaml").write_text("preset: three")
+    assert place(project).settings("mine").preset == "three"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("chunks: {chunk_size: 3}", "chunks.chunk_size is 3. Allowed: should be greater than or equal to 16"),
+        ("chunks: {chunk_size: many}", "chunks.chunk_size is 'many'"),
+        (
+            "chunks: {chunksize: 100}",
+            "chunks.chunksize is 100. There is no such setting; known there: tokenizer, chunk_size",
+        ),
+        ("chunk: {}", "chunk is {}. There is no such setting; known there: version, documents, chunks"),
+        ("chunks: 100", "chunks is 100; allowed are names and values"),
+        ("chunks: {chunk_overlap: 160}", "chunk_overlap must be at most half of chunk_size"),
+        ("dataset: {p: 1.5}", "dataset.p is 1.5"),
+        ("dataset: {without_oracle: guess}", "'abstain' or 'answer'"),
+        ("training: {n_epochs: 0}", "training.n_epochs is 0"),
+        ("evaluation: {arms: [retrieved]}", "arms must hold main"),
+        ("preset: nowhere", "no preset 'nowhere'"),
+        ("- a list", "must hold names and values"),
+        ("a: [", "not readable as YAML"),
+    ],
+)
+def test_an_error_names_file_field_value_and_what_is_allowed(project: Path, content: str, said: str) -> None:
+    (project / "data" / "mine" / "domain.yaml").write_text(content)
+    with pytest.raises(SettingsError) as error:
+        place(project).settings("mine")
+    assert said in str(error.value)
+    assert "mine" in str(error.value) or "preset" in content
+
+
+def endpoints(project: Path, env: str = "", **variables: str) -> Environment:
+    (project / ".env").write_text(env)
+    return Environment.load(project, variables)
+
+
+def test_with_nothing_configured_every_role_is_embedded_and_there_is_no_judge(project: Path) -> None:
+    found = endpoints(project).endpoints()
+    assert {endpoint.provider for endpoint in found.values()} == {"embedded"}
+    assert set(found) == set(Role) - {Role.JUDGE}
+
+
+def test_a_key_exported_in_the_shell_configures_nothing(project: Path) -> None:
+    found = endpoints(project, OPENAI_API_KEY="sk-shell", OPENAI_BASE_URL="http://elsewhere").endpoints()
+    assert {endpoint.provider for endpoint in found.values()} == {"embedded"}
+    teacher = endpoints(
+        project, TEACHER_OPENAI_DEPLOYMENT="m", TEACHER_OPENAI_API_KEY="sk-role", OPENAI_BASE_URL="http://elsewhere"
+    ).endpoints()[Role.TEACHER]
+    assert teacher.base_url == "https://api.openai.com/v1"
+
+
+def test_unprefixed_credentials_of_the_file_serve_the_roles_that_name_a_model(project: Path) -> None:
+    found = endpoints(project, "OPENAI_API_KEY=sk-file\nTEACHER_OPENAI_DEPLOYMENT=big\n").endpoints()
+    assert found[Role.TEACHER].api_key is not None
+    assert found[Role.TEACHER].api_key.get_secret_value() == "sk-file"
+    assert found[Role.STUDENT].provider == "embedded"
+
+
+def test_completion_is_read_as_the_teacher(project: Path) -> None:
+    found = endpoints(project, COMPLETION_OPENAI_API_KEY="sk", COMPLETION_OPENAI_DEPLOYMENT="big").endpoints()
+    assert found[Role.TEACHER].model == "big"
+
+
+def test_the_baseline_is_the_students_base_model(project: Path) -> None:
+    found = endpoints(
+        project, STUDENT_AZURE_OPENAI_ENDPOINT="https://r.openai.azure.com", STUDENT_AZURE_OPENAI_DEPLOYMENT="mini"
+    ).endpoints()
+    assert (found[Role.BASELINE].model, found[Role.BASELINE].provider) == ("mini", "azure")
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"TEACHER_OPENAI_API_KEY": "sk-canary"}, "TEACHER_OPENAI_DEPLOYMENT"),
+        ({"TEACHER_OPENAI_DEPLOYMENT": "m"}, "TEACHER_OPENAI_API_KEY"),
+        (
+            {"JUDGE_AZURE_OPENAI_API_KEY": "sk-canary", "JUDGE_AZURE_OPENAI_DEPLOYMENT": "m"},
+            "JUDGE_AZURE_OPENAI_ENDPOINT",
+        ),
+        ({"STUDENT_AZURE_OPENAI_ENDPOINT": "https://r"}, "STUDENT_AZURE_OPENAI_DEPLOYMENT"),
+        ({"RAFT_PROVIDER": "openai"}, "allowed is embedded"),
+        (
+            {"TEACHER_OPENAI_BASE_URL": "http://me:canary@host/v1", "TEACHER_OPENAI_DEPLOYMENT": "m"},
+            "_OPENAI_API_KEY instead",
+        ),
+    ],
+)
+def test_a_half_configured_role_is_an_error_that_says_what_to_set(
+    project: Path, variables: dict[str, str], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said) as error:
+        endpoints(project, **variables).endpoints()
+    assert "canary" not in str(error.value)
+
+
+def test_pinning_the_embedded_provider_ignores_what_is_configured(project: Path) -> None:
+    found = endpoints(
+        project, "TEACHER_OPENAI_API_KEY=sk\nTEACHER_OPENAI_DEPLOYMENT=m\n", RAFT_PROVIDER="embedded"
+    ).endpoints()
+    assert found[Role.TEACHER].provider == "embedded"
+
+
+def test_a_key_shows_nowhere(project: Path) -> None:
+    found = endpoints(project, TEACHER_OPENAI_API_KEY="sk-canary", TEACHER_OPENAI_DEPLOYMENT="m").endpoints()
+    assert "canary" not in f"{found} {found[Role.TEACHER].service}"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1000"])
+def test_a_wrong_number_of_runs_is_refused(project: Path, value: str) -> None:
+    with pytest.raises(SettingsError, match="RAFT_MAX_CONCURRENT_RUNS"):
+        place(project, RAFT_MAX_CONCURRENT_RUNS=value)

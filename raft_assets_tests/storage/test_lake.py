@@ -1,0 +1,218 @@
+"""The lake, the same on this machine's disk and on Azure Blob."""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from raft_assets.core.errors import DataError, EndpointError, SettingsError
+from raft_assets.core.tables import Chunk, QuarantinedFile, Row
+from raft_assets.llm.azure_sign_in import storage_sign_in
+from raft_assets.settings.blob import BlobPlace, blob_place, storage_options
+from raft_assets.settings.environment import Environment
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.results import ResultsStore
+from raft_assets_tests.azure.blob import CONTAINER, KEY, storage_account
+
+DOMAIN = "harbor's handbook, 100 %"
+ROWS = [QuarantinedFile(path=f"{n}.pdf", content_hash="", reason="corrupt", detail=f"ä {n}") for n in range(3)]
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with storage_account(tmp_path_factory.mktemp("account")) as found:
+        yield found
+
+
+@pytest.fixture(params=["local", "azure"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    if request.param == "local":
+        return Lake(root=str(tmp_path / "lake"))
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", request.getfixturevalue("account"))
+    return Lake(root=f"abfs://{CONTAINER}/{tmp_path.name}")
+
+
+def failing(rows: list[QuarantinedFile]) -> Iterator[Row]:
+    yield from rows
+    raise RuntimeError("in the middle")
+
+
+def test_what_is_written_is_read_with_its_digest(lake: Lake) -> None:
+    written = lake.write("quarantine", DOMAIN, ROWS)
+    assert list(lake.rows("quarantine", DOMAIN, QuarantinedFile)) == ROWS
+    assert lake.digest("quarantine", DOMAIN) == written.digest
+    assert lake.exists("quarantine", DOMAIN)
+
+
+def test_a_table_changes_whole_or_not_at_all(lake: Lake) -> None:
+    lake.write("quarantine", DOMAIN, ROWS)
+    with pytest.raises(RuntimeError):
+        lake.write("quarantine", DOMAIN, failing([ROWS[0]]))
+    assert list(lake.rows("quarantine", DOMAIN, QuarantinedFile)) == ROWS
+    lake.write("quarantine", DOMAIN, ROWS[:1])
+    assert list(lake.rows("quarantine", DOMAIN, QuarantinedFile)) == ROWS[:1]
+
+
+def test_lines_records_and_texts_come_back(lake: Lake) -> None:
+    lake.write_lines("training_files", DOMAIN, "train.jsonl", ["{}", '{"a": "ö"}'])
+    assert lake.read_lines("training_files", DOMAIN, "train.jsonl").decode() == '{}\n{"a": "ö"}\n'
+    assert lake.read_lines("training_files", DOMAIN, "valid.jsonl") == b""
+    lake.write_record("deployment", DOMAIN, {"model": "ft:1"})
+    assert lake.read_record("deployment", DOMAIN) == {"model": "ft:1"}
+    lake.write_index("<!doctype html>")
+    assert lake.index_path.read_text() == "<!doctype html>"
+
+
+def test_what_is_missing_is_told_with_the_command_that_makes_it(lake: Lake) -> None:
+    with pytest.raises(DataError, match=r"chunks of .* is not in the lake\. Materialize it: raft run"):
+        list(lake.rows("chunks", DOMAIN, Chunk))
+    with pytest.raises(DataError, match="deployment of"):
+        lake.read_record("deployment", DOMAIN)
+
+
+def test_a_domain_is_purged_and_the_others_stay(lake: Lake) -> None:
+    for domain in (DOMAIN, "other"):
+        lake.write("quarantine", domain, ROWS)
+        lake.write_record("deployment", domain, {})
+        lake.write_lines("training_files", domain, "train.jsonl", ["{}"])
+    assert len(lake.purge(DOMAIN)) == 3
+    assert not lake.exists("quarantine", DOMAIN)
+    assert lake.read_lines("training_files", DOMAIN, "train.jsonl") == b""
+    assert lake.exists("quarantine", "other")
+    assert lake.read_lines("training_files", "other", "train.jsonl") == b"{}\n"
+
+
+def test_tables_are_asked_in_sql_where_they_lie(lake: Lake, tmp_path: Path) -> None:
+    store = ResultsStore(path=str(tmp_path / "results.duckdb"))
+    for domain in (DOMAIN, "other"):
+        lake.write("quarantine", domain, ROWS)
+    query = "SELECT domain, count(*) AS n, max(detail) AS last FROM quarantine GROUP BY domain ORDER BY domain"
+    found = store.query(query, lake).to_dict("records")
+    assert found == [{"domain": domain, "n": 3, "last": "ä 2"} for domain in sorted((DOMAIN, "other"))]
+    assert "quarantine" in store.columns(lake)["name"].tolist()
+    (tmp_path / "secret.txt").write_text("secret")
+    for out in ("SELECT * FROM read_text('{}/secret.txt')", "COPY (SELECT 1) TO '{}/out.csv'"):
+        with pytest.raises(Exception, match=r"disabled by configuration|Only questions"):
+            store.query(out.format(tmp_path), lake)
+
+
+def test_the_doctor_leaves_nothing_behind(lake: Lake) -> None:
+    lake.check()
+    root = lake.index_path.parent
+    assert not root.exists() or list(root.iterdir()) == []
+
+
+def test_a_lake_that_cannot_be_used_is_one_sentence_without_a_secret(
+    account: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", account)
+    with pytest.raises(SettingsError, match=r"abfs://nowhere/x can't be used .*Storage Blob Data Contributor") as told:
+        Lake(root="abfs://nowhere/x").check()
+    assert KEY not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda lake: lake.read_record("quarantine", DOMAIN),
+        lambda lake: list(lake.rows("quarantine", DOMAIN, QuarantinedFile)),
+        lambda lake: lake.read_lines("training_files", DOMAIN, "valid.jsonl"),
+        lambda lake: lake.exists("quarantine", DOMAIN),
+        lambda lake: lake.purge(DOMAIN),
+    ],
+)
+def test_a_lake_that_refuses_is_never_an_empty_one(
+    read: Callable[[Lake], object], account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = b64encode(b"another key").decode()
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", account.replace(KEY, wrong))
+    with pytest.raises(SettingsError, match=r"The lake abfs://lake/x can't be used \(\w+: .*authenticate"):
+        read(Lake(root=f"abfs://{CONTAINER}/x"))
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("abfs://lake@mine.dfs.core.windows.net/a/b", BlobPlace("mine", "lake", "a/b")),
+        ("az://lake/a", BlobPlace("other", "lake", "a")),
+        ("abfs://lake", BlobPlace("other", "lake", "")),
+        ("/mnt/lake", None),
+        ("s3://bucket/a", None),
+    ],
+)
+def test_an_address_on_azure_names_account_container_and_folder(address: str, place: BlobPlace | None) -> None:
+    variables = {} if place is None or place.account == "mine" else {"AZURE_STORAGE_ACCOUNT_NAME": "other"}
+    assert blob_place("RAFT_LAKE", address, Environment(process=variables, files={})) == place
+
+
+SECRET = "canary-of-an-address"
+
+
+@pytest.mark.parametrize(
+    ("address", "variables", "told"),
+    [
+        ("abfs:///folder", {}, "allowed is abfs://container@account"),
+        ("az://lake/a", {}, "names no storage account"),
+        # a shared access signature, and a password: an address is shown in tables and reports
+        (f"abfs://lake@mine.dfs.core.windows.net/a?sig={SECRET}", {}, "holds a query or a password"),
+        (f"s3://me:{SECRET}@bucket/a", {}, "holds a query or a password"),
+        # what would write into another account than the address names
+        (
+            "abfs://lake@mine.dfs.core.windows.net/a",
+            {"AZURE_STORAGE_ACCOUNT_NAME": "other"},
+            "RAFT_LAKE names mine and AZURE_STORAGE_ACCOUNT_NAME names other",
+        ),
+        (
+            "abfs://lake@mine.dfs.core.windows.net/a",
+            {"AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint=https://other.blob.core.windows.net;sas={SECRET}"},
+            "RAFT_LAKE names mine and AZURE_STORAGE_CONNECTION_STRING names other",
+        ),
+        ("az://lake", {"AZURE_STORAGE_CONNECTION_STRING": SECRET}, "is no connection string"),
+    ],
+)
+@pytest.mark.parametrize("name", ["RAFT_LAKE", "RAFT_CALLS"])
+def test_an_address_that_cannot_be_meant_is_told_before_anything_is_opened(
+    name: str, address: str, variables: dict[str, str], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=told.replace("RAFT_LAKE", name)) as error:
+        Workplace.load(tmp_path, {name: address} | variables)
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("scheme", ["abfs", "abfss", "az"])
+def test_the_schemes_of_azure_blob_are_one(scheme: str, tmp_path: Path) -> None:
+    address = f"{scheme}://lake@mine.dfs.core.windows.net/a"
+    assert Workplace.load(tmp_path, {"RAFT_LAKE": address}).lake == "abfs://lake@mine.dfs.core.windows.net/a"
+
+
+def test_a_mistyped_account_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingsError, match=r"mine\.blob\.core\.windows\.net is not found"):
+        Lake(root="abfs://lake@no--account--of--mine.dfs.core.windows.net/a").check()
+
+
+def test_credentials_open_an_address_from_where_the_user_keeps_them() -> None:
+    environment = Environment(process={}, files={"AZURE_STORAGE_SAS_TOKEN": "sig=1"})
+    address, here = "abfs://lake@mine.dfs.core.windows.net/a", {"anon": False, "account_name": "mine"}
+    assert storage_options(address, environment, str) == here | {"sas_token": "sig=1"}
+    assert storage_options(address, Environment({}, {}), lambda: "signed in") == here | {"credential": "signed in"}
+    assert storage_options("/mnt/lake", environment, str) == {}
+
+
+def test_without_a_key_a_sign_in_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("azure.identity", reason="the extra raft-assets[azure]")
+    for name, value in {
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+        "IDENTITY_ENDPOINT": "http://127.0.0.1:9/token",
+        "IDENTITY_HEADER": "none",
+    }.items():
+        monkeypatch.setenv(name, value)
+    storage_sign_in.cache_clear()  # another test of this process may have signed in
+    with pytest.raises(
+        EndpointError, match=r"Azure Blob is used without a key, and signing in failed .*`az login`, or"
+    ):
+        Lake(root="abfs://lake@mine.dfs.core.windows.net/a").check()

@@ -1,0 +1,269 @@
+import multiprocessing
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from raft_assets.core.errors import DataError
+from raft_assets.core.tables import ModelAnswer, QuestionOrigin
+from raft_assets.evaluation.evaluate import evaluate
+from raft_assets.storage.results import ResultsStore, RunRecord
+from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
+
+WRITERS, RUNS_EACH = 16, 2
+ORIGIN = QuestionOrigin(
+    question_id="",
+    source="generated",
+    chunk_id="oracle",
+    path="a.pdf",
+    page_from=2,
+    page_to=3,
+    first_character=10,
+    end_character=90,
+    question_call="asked",
+    teacher_call="answered",
+)
+STARTED = datetime(2026, 11, 4, 9, 30, tzinfo=UTC)
+
+
+def run_record(domain: str = "bats", student: str = "ft:1", *, after: int = 0) -> RunRecord:
+    return RunRecord(
+        domain=domain,
+        baseline_model="embedded-reader",
+        student_model=student,
+        training_hash="t",
+        dataset_hash="d",
+        settings={"top_k": 4},
+        dagster_run="r",
+        recorded_at=STARTED + timedelta(hours=after),
+    )
+
+
+def record(store: ResultsStore, run: RunRecord, *, rises: int = 20, text: str = "How much?") -> list[ModelAnswer]:
+    answers = [
+        answer
+        for number in range(24)
+        for answer in both(f"q{number}", WRONG, RIGHT if number < rises else WRONG, question=text)
+    ]
+    origins = [ORIGIN.model_copy(update={"question_id": f"q{number}"}) for number in range(24)]
+    earlier = store.scores_of_previous_student(run)
+    store.record(run, evaluate(answers, origins, draws=1000, scores_of_previous_student=earlier))
+    return answers
+
+
+def count(store: ResultsStore, table: str) -> int:
+    return int(store.query(f"SELECT count(*) AS n FROM {table}")["n"][0])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultsStore:
+    return ResultsStore(path=str(tmp_path / "deep" / "results.duckdb"))
+
+
+def test_an_evaluation_is_stored_whole_and_its_verdict_is_current(store: ResultsStore) -> None:
+    record(store, run_record(student="ft:0", after=-1), rises=0)
+    answers = record(store, run_record())
+    found = evaluate(answers, [], draws=1000)
+    assert store.verdict("bats") == found.verdict
+    pd.testing.assert_frame_equal(store.summary("bats"), found.summary)
+    current = store.verdicts()["bats"]
+    assert (current["decision"], current["slice"], current["n"], current["student_model"]) == (
+        "better",
+        "generated",
+        24,
+        "ft:1",
+    )
+    assert current["recorded_at"] == STARTED
+    assert [guard["name"] for guard in current["guards"]] == ["format", "abstention"]
+    assert "abstention could not be measured" in current["reasons"]
+    assert count(store, "answers") == 2 * len(answers)
+    stored = store.query("SELECT documents, golden_answers FROM answers LIMIT 1").to_dict("records")[0]
+    assert list(stored["documents"]) == answers[0].documents
+
+
+def test_the_same_run_replaces_itself_and_another_one_is_history(store: ResultsStore) -> None:
+    record(store, run_record(), rises=20)
+    before = count(store, "scores")
+    record(store, run_record(after=1), rises=22)
+    assert count(store, "scores") == before
+    record(store, run_record(student="ft:2", after=2), rises=0)
+    assert count(store, "scores") == 2 * before
+    current = store.verdicts()["bats"]
+    assert (current["decision"], current["student_model"]) == ("cannot tell", "ft:2")
+    history = store.history("bats", "token_f1")
+    assert history["student"].tolist() == pytest.approx([22 / 24, 0])
+    assert history["student_model"].tolist() == ["ft:1", "ft:2"]
+
+
+def test_domains_do_not_touch_one_another(store: ResultsStore) -> None:
+    record(store, run_record("bats"))
+    record(store, run_record("it's; DROP TABLE runs --"), rises=0)
+    verdicts = store.verdicts()
+    assert {domain: verdict["decision"] for domain, verdict in verdicts.items()} == {
+        "bats": "better",
+        "it's; DROP TABLE runs --": "cannot tell",
+    }
+    assert store.history("bats", "token_f1")["domain"].unique().tolist() == ["bats"]
+
+
+def test_an_interval_that_could_not_be_measured_is_null_and_not_nan(store: ResultsStore) -> None:
+    answers = both("q", WRONG, RIGHT)
+    store.record(run_record(), evaluate(answers, [], draws=1000))
+    assert store.query("SELECT low FROM aggregates WHERE low IS NOT NULL").empty
+    assert store.query("SELECT value FROM scores WHERE isnan(value)").empty
+    current = store.verdicts()["bats"]
+    assert current["low"] is None
+
+
+def test_worst_rows_lead_with_what_the_student_lost(store: ResultsStore) -> None:
+    answers = [*both("gain", WRONG, RIGHT), *both("loss", RIGHT, WRONG)]
+    store.record(run_record(), evaluate(answers, [], draws=1000))
+    worst = store.query("SELECT * FROM worst_rows")
+    assert worst["question_id"].tolist() == ["loss", "gain"]
+    assert worst["final_answer"].tolist() == [WRONG, RIGHT]
+
+
+def test_a_score_leads_back_to_its_row_chunk_page_and_calls(store: ResultsStore) -> None:
+    record(store, run_record())
+    query = "SELECT * FROM score_origins WHERE evaluated = 'student' AND metric = 'token_f1' AND question_id = 'q7'"
+    (row,) = store.query(query).to_dict("records")
+    assert (row["value"], row["final_answer"], row["answer_call"]) == (1.0, RIGHT, "key")
+    assert (row["chunk_id"], row["path"], row["page_from"], row["page_to"]) == ("oracle", "a.pdf", 2, 3)
+    assert (row["first_character"], row["end_character"]) == (10, 90)
+    assert (row["question_call"], row["teacher_call"]) == ("asked", "answered")
+    assert len(store.query("SELECT * FROM score_origins")) == count(store, "scores")
+
+
+def test_a_student_is_compared_with_the_last_other_one_and_a_regression_is_said(store: ResultsStore) -> None:
+    record(store, run_record(student="ft:1"), rises=24)
+    assert store.comparison("bats") is None
+    record(store, run_record(student="ft:2", after=1), rises=2)
+    record(store, run_record(student="ft:2", after=2), rises=2)  # not with itself
+    compared = store.comparison("bats")
+    assert compared is not None
+    assert compared["sentence"].startswith(
+        "The student is worse than the one before: token F1 on 24 generated questions fell from 100.0 to 8.3"
+    )
+    assert store.verdicts()["bats"]["against"] == "baseline"
+    record(store, run_record(student="ft:3", after=3), rises=23)
+    assert store.query("SELECT decision FROM students_compared")["decision"].tolist() == ["worse", "better"]
+
+
+def test_the_score_is_kept_taken_apart(store: ResultsStore) -> None:
+    record(store, run_record())
+    parts = store.slices("bats")
+    of_document = parts[(parts["cut"] == "document") & (parts["metric"] == "token_f1")]
+    assert of_document[["part", "n", "baseline"]].to_dict("records") == [{"part": "a.pdf", "n": 24, "baseline": 0.0}]
+
+
+def test_a_store_of_an_earlier_version_takes_new_evaluations(store: ResultsStore) -> None:
+    record(store, run_record())
+    with duckdb.connect(store.path) as connection:
+        for view in ("score_origins", "students_compared", "worst_rows", "metric_history", "current_verdicts"):
+            connection.execute(f"DROP VIEW {view}")
+        connection.execute("ALTER TABLE answers DROP COLUMN detail; ALTER TABLE verdicts DROP COLUMN against")
+        connection.execute("DROP TABLE slices; DROP TABLE questions")
+    record(store, run_record(student="ft:2", after=1))
+    assert store.verdicts()["bats"]["student_model"] == "ft:2"
+    assert store.query("SELECT * FROM verdicts WHERE against = 'baseline'")["student"].tolist() == [20 / 24] * 2
+
+
+def test_an_empty_store_answers_every_question(store: ResultsStore) -> None:
+    assert store.verdicts() == {}
+    with pytest.raises(DataError, match=r"'bats' has no verdict yet\. Materialize it: raft run 'bats'"):
+        store.verdict("bats")
+    assert store.summary("bats").empty
+    assert store.history("bats", "token_f1").empty
+    assert store.purge("bats") == 0
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM runs",
+        "CREATE TABLE mine (i INTEGER)",
+        "COPY runs TO '{folder}/out.csv'",
+        "ATTACH '{folder}/other.duckdb' AS other",
+        "SELECT * FROM read_text('{folder}/secret.txt')",
+        "SET enable_external_access = true",
+    ],
+)
+def test_a_query_neither_writes_nor_leaves_the_file(store: ResultsStore, tmp_path: Path, sql: str) -> None:
+    record(store, run_record())
+    (tmp_path / "secret.txt").write_text("secret")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises((duckdb.Error, DataError)):
+        store.query(sql.format(folder=tmp_path))
+    assert sorted(tmp_path.iterdir()) == before
+    assert count(store, "runs") == 1
+
+
+def test_a_purged_domain_is_gone_from_the_file_and_the_others_stay(store: ResultsStore) -> None:
+    record(store, run_record("bats"), text="A sentence that nobody may read any more")
+    record(store, run_record("bats", "ft:2"))
+    record(store, run_record("harbor"))
+    assert b"nobody may read" in Path(store.path).read_bytes()
+    others = store.query("SELECT * FROM scores WHERE domain = 'harbor' ORDER BY ALL")
+    assert store.purge("bats") == 2
+    assert b"nobody may read" not in Path(store.path).read_bytes()
+    assert store.verdicts().keys() == {"harbor"}
+    pd.testing.assert_frame_equal(store.query("SELECT * FROM scores ORDER BY ALL"), others)
+    assert sorted(file.name for file in Path(store.path).parent.iterdir()) == ["results.duckdb", "results.duckdb.lock"]
+
+
+def write_runs(path: str, writer: int) -> None:
+    store = ResultsStore(path=path)
+    for number in range(RUNS_EACH):
+        record(store, run_record(f"domain {writer}", f"ft:{number}", after=number), rises=number)
+
+
+def test_sixteen_processes_write_at_once_while_another_one_reads_and_all_succeed(store: ResultsStore) -> None:
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__])  # sixteen times the imports would take a minute
+    writers = [processes.Process(target=write_runs, args=(store.path, writer)) for writer in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    seen: list[int] = []
+    while any(writer.is_alive() for writer in writers):
+        seen.append(count(store, "runs"))
+        # a whole run or nothing: readers never see half of one
+        assert store.query("SELECT run FROM runs ANTI JOIN verdicts USING (domain, run)").empty
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * WRITERS
+    assert count(store, "runs") == WRITERS * RUNS_EACH
+    assert seen == sorted(seen)
+    assert {verdict["student_model"] for verdict in store.verdicts().values()} == {f"ft:{RUNS_EACH - 1}"}
+
+
+def test_a_file_that_is_no_database_is_named_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / "results.duckdb").write_text("no database " * 1000)
+    with pytest.raises(DataError, match=r"results\.duckdb cannot be opened .*Move it away"):
+        ResultsStore(path=str(tmp_path / "results.duckdb")).verdicts()
+
+
+def test_a_store_that_stays_locked_is_told_and_not_waited_for_for_ever(
+    store: ResultsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(store, run_record())
+    hold = f"import duckdb\nc = duckdb.connect({store.path!r})\nprint('held', flush=True)\ninput()"
+    holder = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    monkeypatch.setattr("raft_assets.storage.results.WAIT_S", 0.1)
+    with pytest.raises(DataError, match="held by another program"):
+        store.verdicts()
+    holder.communicate(b"\n")
+    assert store.verdicts().keys() == {"bats"}
+
+
+def test_equal_models_data_and_settings_are_one_run_and_anything_else_another() -> None:
+    run = run_record()
+    assert replace(run, recorded_at=STARTED + timedelta(days=1), dagster_run="other").content_hash == run.content_hash
+    for change in ({"student_model": "x"}, {"training_hash": "x"}, {"dataset_hash": "x"}, {"settings": {"top_k": 5}}):
+        assert replace(run, **change).content_hash != run.content_hash
