@@ -15,7 +15,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from raft_assets.core.identity import short
-from raft_assets.core.tables import Chunk, QAPair
+from raft_assets.core.tables import Chunk, QAPair, RaftRow
 from raft_assets.dataset.rows import assemble, without_leaks
 from raft_assets.settings.domain import DatasetSettings
 from raft_assets.storage.lake import Lake
@@ -50,7 +50,7 @@ def _measure(size: int) -> tuple[float, float, int, float]:
     assembly = assemble(map(_pair, _chunks(size)), _chunks(size), None, [], settings, {})
     with TemporaryDirectory() as folder:
         rows = without_leaks(assembly.rows(), [], assembly.chunks, settings)
-        written = Lake(root=folder).write("qa_dataset", "benchmark", rows)
+        written = Lake(root=folder).write(RaftRow, "benchmark", rows)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return time.monotonic() - started, time.process_time() - cpu_started, written.rows, memory
 

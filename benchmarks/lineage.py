@@ -77,7 +77,7 @@ def memory_of(pid: int) -> float:
 
 def rows(place: Workplace, domain: str) -> list[Chunk]:
     """The domain's chunks."""
-    return list(Lake(root=place.lake).rows("chunks", domain, Chunk))
+    return list(Lake(root=place.lake).rows(Chunk, domain))
 
 
 def stored(place: Workplace) -> int:

@@ -60,9 +60,9 @@ def main() -> None:
 def _before_and_after(place: Workplace, encoder: Encoder) -> None:
     [domain] = domain_names(place.data)
     lake = Lake(root=place.lake)
-    chunks = {chunk.chunk_id: chunk for chunk in lake.rows("chunks", domain, Chunk)}
+    chunks = {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)}
     pool = Pool(chunks.values())
-    pairs = [pair for pair in lake.rows("qa_pairs", domain, QAPair) if pair.accepted]
+    pairs = [pair for pair in lake.rows(QAPair, domain) if pair.accepted]
     print(f"{domain}: {len(chunks)} chunks, {len(pairs)} accepted pairs")
     found: list[Scores] = []
     for seed in SPLITS:
@@ -94,7 +94,7 @@ def _learning_curve(place: Workplace, encoder: Encoder) -> None:
     asked: list[Item] = []
     for domain in domain_names(place.data):
         of_domain = _items(place, domain)
-        rows = [row for row in Lake(root=place.lake).rows("qa_dataset", domain, RaftRow) if row.split == "train"]
+        rows = [row for row in Lake(root=place.lake).rows(RaftRow, domain) if row.split == "train"]
         rows.sort(key=lambda row: draw(SEED, row.question_id, "curve"))
         questions = [(item.question, item.documents, item.golden_answers) for item in of_domain]
         for size in SIZES:
@@ -132,9 +132,9 @@ def _items(place: Workplace, domain: str) -> list[Item]:
     """The main arm of the evaluation rows and golden questions."""
     lake = Lake(root=place.lake)
     return items(
-        lake.rows("qa_dataset", domain, RaftRow),
-        list(lake.rows("golden_questions", domain, GoldenQuestion)),
-        list(lake.rows("chunks", domain, Chunk)),
+        lake.rows(RaftRow, domain),
+        list(lake.rows(GoldenQuestion, domain)),
+        list(lake.rows(Chunk, domain)),
         nearest=lambda *_: [],
         evaluation=EvaluationSettings(arms=("main",), robustness_rows=0),
         dataset=DatasetSettings(),

@@ -34,8 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as project:
         place = materialized(Path(project), arguments.folder, "qa_pairs")
         for domain in domain_names(place.data):
-            chunks = list(Lake(root=place.lake).rows("chunks", domain, Chunk))
-            pairs = list(Lake(root=place.lake).rows("qa_pairs", domain, QAPair))
+            chunks = list(Lake(root=place.lake).rows(Chunk, domain))
+            pairs = list(Lake(root=place.lake).rows(QAPair, domain))
             _tell(domain, chunks, pairs)
             sheet += _sheet(chunks, pairs, arguments.seed)
     if arguments.sheet:

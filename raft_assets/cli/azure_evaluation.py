@@ -7,7 +7,7 @@ from rich.table import Table
 
 from raft_assets.cli.project import chosen_domains
 from raft_assets.core.errors import SettingsError
-from raft_assets.core.tables import JudgedAnswer, ModelAnswer
+from raft_assets.core.tables import ANSWERS, AzureJudgedAnswer, JudgedAnswer
 from raft_assets.evaluation.azure_evaluators import Beside, beside, rate
 from raft_assets.llm.gateway import gateway
 from raft_assets.operations.models import Models
@@ -39,13 +39,13 @@ def azure_evaluation(domain: str) -> None:
     judge = models.endpoints.get(Role.JUDGE)
     if judge is None:
         raise SettingsError("There is no judge: set JUDGE_OPENAI_* or JUDGE_AZURE_OPENAI_*, and run the domain.")
-    ours = list(lake.rows("judged_answers", name, JudgedAnswer))
-    answers = [row for who in ("baseline", "student") for row in lake.rows(f"{who}_answers", name, ModelAnswer)]
+    ours = list(lake.rows(JudgedAnswer, name))
+    answers = [row for model in ANSWERS.values() for row in lake.rows(model, name)]
     count = sum(row.sample == 0 for row in ours)
     with models.caller(Role.JUDGE, live=True) as caller, gateway(caller) as address:
         rows = rate(ours, answers, base_url=address, model=judge.model)
         theirs = list(track(rows, f"{name}: {judge.model} rates by azure-ai-evaluation", total=count, transient=True))
-    written = lake.write("azure_judged_answers", name, theirs)
+    written = lake.write(AzureJudgedAnswer, name, theirs)
     failed = sum(row.score is None for row in theirs)
     Console(highlight=False).print(_table(beside(ours, theirs)))
     click.echo(f"{written.rows} rows in {written.address}, {failed} without a score; {caller.tally.calls} calls")

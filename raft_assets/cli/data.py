@@ -52,12 +52,12 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
     (name,) = chosen_domains(workplace, [domain], everything=False)
     lake = Lake(root=workplace.lake)
     files = write_export(
-        lake.rows("qa_dataset", name, RaftRow),
+        lake.rows(RaftRow, name),
         form,  # type: ignore[arg-type]  # click has checked the choices
         container,  # type: ignore[arg-type]
         target,
         settings=workplace.settings(name).values,
-        oracles={chunk.chunk_id: chunk.passage for chunk in lake.rows("chunks", name, Chunk)} if form == "hf" else {},
+        oracles={chunk.chunk_id: chunk.passage for chunk in lake.rows(Chunk, name)} if form == "hf" else {},
     )
     for file in [*files, *_copy_card(lake, name, target)]:
         click.echo(file)

@@ -47,8 +47,8 @@ def export(domain: str, target: Path, sample: int | None, rejected: bool) -> Non
     workplace = Workplace.load()
     (name,) = chosen_domains(workplace, [domain], everything=False)
     lake = Lake(root=workplace.lake)
-    pairs = sampled(lake.rows("qa_pairs", name, QAPair), sample=sample, rejected=rejected)
-    passages = {chunk.chunk_id: chunk.passage for chunk in lake.rows("chunks", name, Chunk)}
+    pairs = sampled(lake.rows(QAPair, name), sample=sample, rejected=rejected)
+    passages = {chunk.chunk_id: chunk.passage for chunk in lake.rows(Chunk, name)}
     reviews = parse_reviews(domain_folder(workplace.data, name) / REVIEWS_FILE)
     export_reviews(pairs, passages, reviews, target)
     click.echo(f"{target}: {len(pairs):,} pairs, {sum(pair.question_id in reviews for pair in pairs):,} with a verdict")
@@ -73,7 +73,7 @@ def import_(domain: str, file: Path) -> None:
     lake = Lake(root=workplace.lake)
     if not lake.exists("qa_pairs", name):
         raise DataError(f"There are no pairs of {name!r} yet: raft run {name!r} --select qa_pairs")
-    known = {pair.question_id for pair in lake.rows("qa_pairs", name, QAPair)}
+    known = {pair.question_id for pair in lake.rows(QAPair, name)}
     unknown = sorted(returned.keys() - known)
     kept = {question_id: review for question_id, review in returned.items() if question_id in known}
     stored = domain_folder(workplace.data, name) / REVIEWS_FILE

@@ -3,7 +3,9 @@
 What belongs here: row models and nothing that computes. Reading and writing is the lake's.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,13 +20,19 @@ Evaluated = Literal["baseline", "student"]
 
 
 class Row(BaseModel):
-    """A row of a table; unknown columns are errors, rows never change."""
+    """A row of a table; unknown columns are errors, rows never change.
+
+    `table` is the table's folder in the lake; rows that the lake doesn't hold have none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    table: ClassVar[str] = ""
 
 
 class SourceDocument(Row):
     """A page or section of a readable document."""
+
+    table: ClassVar[str] = "source_documents"
 
     doc_id: str = Field(description="hash of the path relative to the domain")
     path: str = Field(description="path relative to the domain")
@@ -41,6 +49,8 @@ class SourceDocument(Row):
 class QuarantinedFile(Row):
     """A file that could not be read, with the reason; the rest went on."""
 
+    table: ClassVar[str] = "quarantine"
+
     path: str = Field(description="path relative to the domain")
     content_hash: str = Field(description="SHA-256 of the file, empty where it could not be opened")
     reason: str = Field(description="reason code, such as encrypted, corrupt, no_text")
@@ -49,6 +59,8 @@ class QuarantinedFile(Row):
 
 class Chunk(Row):
     """A passage of at most `chunk_size` tokens."""
+
+    table: ClassVar[str] = "chunks"
 
     chunk_id: str = Field(description="hash of document, normalized text and occurrence")
     doc_id: str = Field(description="document")
@@ -74,12 +86,16 @@ class Chunk(Row):
 class ChunkEmbedding(Row):
     """A vector per chunk."""
 
+    table: ClassVar[str] = "chunk_embeddings"
+
     chunk_id: str = Field(description="chunk")
     vector: list[float] = Field(description="vector of the EMBEDDING role's model")
 
 
 class GoldenQuestion(Row):
     """A question that a person wrote: evaluation only."""
+
+    table: ClassVar[str] = "golden_questions"
 
     question_id: str = Field(description="id from questions.jsonl")
     question: str = Field(description="question")
@@ -95,6 +111,8 @@ class QAPair(Row):
 
     Rejected rows stay.
     """
+
+    table: ClassVar[str] = "qa_pairs"
 
     question_id: str = Field(description="hash of chunk and question; of the chunk alone where no question came")
     chunk_id: str = Field(description="oracle chunk")
@@ -122,6 +140,8 @@ class QAPair(Row):
 
 class RaftRow(Row):
     """A RAFT row: a question, its documents in order, and the answer to learn."""
+
+    table: ClassVar[str] = "qa_dataset"
 
     question_id: str = Field(description="QA pair")
     question: str = Field(description="question")
@@ -165,8 +185,27 @@ class ModelAnswer(Row):
     call: str = Field(description="key in the call store")
 
 
+class BaselineAnswer(ModelAnswer):
+    """An answer of the model before fine-tuning."""
+
+    table: ClassVar[str] = "baseline_answers"
+
+
+class StudentAnswer(ModelAnswer):
+    """An answer of the fine-tuned model."""
+
+    table: ClassVar[str] = "student_answers"
+
+
+ANSWERS: Mapping[Evaluated, type[ModelAnswer]] = MappingProxyType(
+    {"baseline": BaselineAnswer, "student": StudentAnswer}
+)
+
+
 class JudgedAnswer(Row):
     """What the judge said of one answer of the main arm by one metric."""
+
+    table: ClassVar[str] = "judged_answers"
 
     question_id: str = Field(description="QA pair or golden question")
     source: Source = Field(description="generated or golden")
@@ -179,6 +218,12 @@ class JudgedAnswer(Row):
     status: str = Field(description="ok, or why there is no score")
     detail: str = Field(description="one sentence where there is no score")
     call: str = Field(description="key in the call store")
+
+
+class AzureJudgedAnswer(JudgedAnswer):
+    """What one of Microsoft's evaluators said of the same answer."""
+
+    table: ClassVar[str] = "azure_judged_answers"
 
 
 class Score(Row):

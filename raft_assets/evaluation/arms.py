@@ -12,6 +12,7 @@ from typing import Literal
 from raft_assets.core.identity import draw
 from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS, parse_answer
 from raft_assets.core.tables import (
+    ANSWERS,
     Arm,
     Chunk,
     Evaluated,
@@ -145,7 +146,7 @@ def request(
 def model_answer(item: Item, answer: Answer, *, evaluated: Evaluated, model: str) -> ModelAnswer:
     """What a model answered to an item, read by the prompt contract; a call that failed is a row with its status."""
     parsed = parse_answer(answer.text)
-    return ModelAnswer(
+    return ANSWERS[evaluated](
         question_id=item.question_id,
         source=item.source,
         arm=item.arm,

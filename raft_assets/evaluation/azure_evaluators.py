@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.core.tables import JudgedAnswer, ModelAnswer
+from raft_assets.core.tables import AzureJudgedAnswer, JudgedAnswer, ModelAnswer
 from raft_assets.evaluation.judged import JUDGED_ARM, SCALE, Agreement
 from raft_assets.llm.answers import one_line
 
@@ -38,7 +38,7 @@ class Beside:
 
 def rate(
     judged: Iterable[JudgedAnswer], answers: Iterable[ModelAnswer], *, base_url: str, model: str
-) -> Iterator[JudgedAnswer]:
+) -> Iterator[AzureJudgedAnswer]:
     """The judged rows again, in their order, as the package's evaluators rate them by a model at an address.
 
     Of answers that were judged twice the first rows only. A row without a score has a status and the reason.
@@ -48,9 +48,9 @@ def rate(
     rows = [row for row in judged if row.sample == 0]
     evaluators = _evaluators({row.metric for row in rows}, base_url, model)
 
-    def rated(row: JudgedAnswer) -> JudgedAnswer:
+    def rated(row: JudgedAnswer) -> AzureJudgedAnswer:
         answer = shown[row.source, row.question_id, row.evaluated]
-        return row.model_copy(update=_rating(evaluators[row.metric], row.metric, answer))
+        return AzureJudgedAnswer(**row.model_dump() | _rating(evaluators[row.metric], row.metric, answer))
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
         yield from threads.map(rated, rows)

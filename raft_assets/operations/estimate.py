@@ -103,8 +103,8 @@ def _corpus(
     """
     if "chunks" in fresh:
         lake = Lake(root=models.workplace.lake)
-        pages = lake.rows("source_documents", domain, SourceDocument)
-        return list(documents_of(pages)), list(lake.rows("chunks", domain, Chunk))
+        pages = lake.rows(SourceDocument, domain)
+        return list(documents_of(pages)), list(lake.rows(Chunk, domain))
     structure = settings.chunks.model_copy(update={"boundaries": "structure"})
     sources = read_sources(models, domain)
     return sources.documents, cut(models, settings.model_copy(update={"chunks": structure}), sources)

@@ -17,7 +17,7 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.jsonl import written_lines
-from raft_assets.core.tables import JudgedAnswer, ModelAnswer, QAPair, SourceDocument
+from raft_assets.core.tables import ANSWERS, JudgedAnswer, QAPair, SourceDocument
 from raft_assets.defs.partitions import DOMAIN_PARTITIONS
 from raft_assets.defs.runs import PARTITION_TAG, claim
 from raft_assets.evaluation.report import render_index
@@ -107,7 +107,7 @@ def _purged(
 def _pages(lake: Lake, domain: str, document: str | None) -> list[SourceDocument]:
     if not lake.exists("source_documents", domain):
         return []
-    return [page for page in lake.rows("source_documents", domain, SourceDocument) if document in (None, page.path)]
+    return [page for page in lake.rows(SourceDocument, domain) if document in (None, page.path)]
 
 
 def _parsed(workplace: Workplace, chosen: set[str]) -> list[Path]:
@@ -131,19 +131,19 @@ def _calls_about(lake: Lake, domain: str, document: str | None) -> set[str]:
     """Keys of the calls behind the present tables that asked about the text."""
     if not lake.exists("qa_pairs", domain):
         return set()
-    pairs = [pair for pair in lake.rows("qa_pairs", domain, QAPair) if _is_about(pair, document)]
+    pairs = [pair for pair in lake.rows(QAPair, domain) if _is_about(pair, document)]
     questions = {pair.question_id for pair in pairs}
     chunks = {pair.chunk_id for pair in pairs if document != PAIRS_FILE}
     answers = [
         answer
-        for table in ("baseline_answers", "student_answers")
-        if lake.exists(table, domain)
-        for answer in lake.rows(table, domain, ModelAnswer)
+        for model in ANSWERS.values()
+        if lake.exists(model.table, domain)
+        for answer in lake.rows(model, domain)
         if document is None or answer.question_id in questions or not chunks.isdisjoint(answer.document_chunk_ids)
     ]
     judged = {
         row.call
-        for row in (lake.rows("judged_answers", domain, JudgedAnswer) if lake.exists("judged_answers", domain) else ())
+        for row in (lake.rows(JudgedAnswer, domain) if lake.exists("judged_answers", domain) else ())
         if document is None or row.question_id in questions
     }
     asked = {key for pair in pairs for key in (pair.question_call, pair.answer_call, pair.judge_call)}
@@ -159,7 +159,7 @@ def _imported_texts(lake: Lake, domain: str, document: str | None) -> list[str]:
     """What the domain's imported pairs ask and answer, where these are to be forgotten."""
     if document not in (None, PAIRS_FILE) or not lake.exists("qa_pairs", domain):
         return []
-    pairs = (pair for pair in lake.rows("qa_pairs", domain, QAPair) if pair.is_imported)
+    pairs = (pair for pair in lake.rows(QAPair, domain) if pair.is_imported)
     return [text for pair in pairs for text in (pair.question, pair.answer)]
 
 

@@ -57,7 +57,7 @@ def manifest_of(workplace: Workplace, lake: Lake, domain: str) -> Manifest:
     Raises DataError where a document has changed since it was read: the manifest would not be of these rows.
     """
     inputs = inputs_of(workplace, domain)
-    for page in lake.rows("source_documents", domain, SourceDocument):
+    for page in lake.rows(SourceDocument, domain):
         if inputs.files.get(page.path) != page.content_hash:
             raise DataError(f"{page.path} has changed since it was read: run {domain!r} from its documents on.")
     return Manifest(

@@ -28,16 +28,18 @@ from upath import UPath
 from raft_assets.core.atomic import is_local, publish
 from raft_assets.core.errors import DataError, RaftError, SettingsError
 from raft_assets.core.tables import (
+    AzureJudgedAnswer,
+    BaselineAnswer,
     Chunk,
     ChunkEmbedding,
     GoldenQuestion,
     JudgedAnswer,
-    ModelAnswer,
     QAPair,
     QuarantinedFile,
     RaftRow,
     Row,
     SourceDocument,
+    StudentAnswer,
 )
 from raft_assets.llm.azure_sign_in import storage_sign_in
 from raft_assets.settings.blob import CONNECTION, blob_place, storage_options
@@ -50,17 +52,20 @@ DIGEST_KEY = "raft_digest"  # in the metadata of a Parquet file: the digest of i
 SAMPLE_ROWS = 5  # rows that a write hands back for previews
 
 TABLES: Mapping[str, type[Row]] = {
-    "source_documents": SourceDocument,
-    "quarantine": QuarantinedFile,
-    "chunks": Chunk,
-    "chunk_embeddings": ChunkEmbedding,
-    "golden_questions": GoldenQuestion,
-    "qa_pairs": QAPair,
-    "qa_dataset": RaftRow,
-    "baseline_answers": ModelAnswer,
-    "student_answers": ModelAnswer,
-    "judged_answers": JudgedAnswer,
-    "azure_judged_answers": JudgedAnswer,
+    model.table: model
+    for model in (
+        SourceDocument,
+        QuarantinedFile,
+        Chunk,
+        ChunkEmbedding,
+        GoldenQuestion,
+        QAPair,
+        RaftRow,
+        BaselineAnswer,
+        StudentAnswer,
+        JudgedAnswer,
+        AzureJudgedAnswer,
+    )
 }
 
 R = TypeVar("R", bound=Row)
@@ -141,14 +146,19 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
         """Writes the index over all reports; returns its address."""
         return self._publish(self.index_path, lambda file: _write_text(file, text))
 
-    def write(self, table: str, domain: str, rows: Iterable[Row]) -> Written:
-        """Streams the rows into the domain's Parquet file; the previous one stays until the new one is whole."""
-        schema, hasher, sample, count = arrow_schema(TABLES[table]), sha256(), list[Row](), 0
+    def write(self, model: type[R], domain: str, rows: Iterable[R]) -> Written:
+        """Streams the rows into the domain's Parquet file; the previous one stays until the new one is whole.
+
+        Raises DataError for a row of another table.
+        """
+        schema, hasher, sample, count = arrow_schema(model), sha256(), list[Row](), 0
 
         def fill(file: Path) -> None:
             nonlocal count
             with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                 for batch in _batched(rows, BATCH_ROWS):
+                    if wrong := next((row for row in batch if not isinstance(row, model)), None):
+                        raise DataError(f"A row of {type(wrong).__name__} can't be written into {model.table}.")
                     contents = [row.model_dump() for row in batch]
                     for content in contents:
                         hasher.update(
@@ -160,14 +170,15 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
                     count += len(batch)
                 writer.add_key_value_metadata({DIGEST_KEY: hasher.hexdigest()})
 
-        address = self._publish(self.path(table, domain), fill)
+        address = self._publish(self.path(model.table, domain), fill)
         return Written(address, count, hasher.hexdigest(), sample)
 
-    def rows(self, table: str, domain: str, model: type[R]) -> Iterator[R]:
+    def rows(self, model: type[R], domain: str) -> Iterator[R]:
         """The rows in order, streamed.
 
         Raises DataError where the file is missing or its columns are not those of the model.
         """
+        table = model.table
         with self._open_parquet(table, domain) as parquet:
             expected, found = arrow_schema(model), parquet.schema_arrow
             if found.names != expected.names or found.types != expected.types:

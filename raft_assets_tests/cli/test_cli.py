@@ -215,7 +215,7 @@ def test_an_export_holds_every_row_of_its_split(finished: Project, tmp_path: Pat
     ended = finished.raft_here("export", SMALL, "--format", form, "--container", container, "--to", str(tmp_path))
     assert ended.returncode == 0, ended.stderr
     read = pd.read_parquet if container == "parquet" else lambda file: pd.read_json(file, lines=True)
-    rows = list(finished.lake.rows("qa_dataset", SMALL, RaftRow))
+    rows = list(finished.lake.rows(RaftRow, SMALL))
     files = {file.stem: file for file in map(Path, ended.stdout.split())}
     for name, split in {"train": "train", "validation": "valid", "test": "eval"}.items():
         assert len(read(files[name])) == sum(row.split == split for row in rows)
@@ -223,7 +223,7 @@ def test_an_export_holds_every_row_of_its_split(finished: Project, tmp_path: Pat
 
 def test_the_lake_opens_with_pandas(finished: Project) -> None:
     frame = pd.read_parquet(str(finished.lake.path("chunks", SMALL)))
-    assert len(frame) == len(list(finished.lake.rows("chunks", SMALL, Chunk)))
+    assert len(frame) == len(list(finished.lake.rows(Chunk, SMALL)))
 
 
 def test_report_says_where_it_is(finished: Project) -> None:

@@ -19,11 +19,11 @@ def test_an_exported_data_set_is_imported_and_evaluated_without_a_teacher(copied
     again = copied.raft_here("import", COPY, "out")
     assert (again.returncode, "import under another name" in again.stderr) == (2, True)
 
-    rows = list(copied.lake.rows("qa_dataset", SMALL, RaftRow))
+    rows = list(copied.lake.rows(RaftRow, SMALL))
     folder = copied.folder / "data" / COPY
     pairs = parse_pairs(folder / "pairs.jsonl")
     assert sorted((pair.question, pair.answer) for pair in pairs) == sorted((row.question, row.answer) for row in rows)
-    texts = {chunk.chunk_id: chunk.text for chunk in copied.lake.rows("chunks", SMALL, Chunk)}
+    texts = {chunk.chunk_id: chunk.text for chunk in copied.lake.rows(Chunk, SMALL)}
     contexts = [json.loads(line)["text"] for line in (folder / "contexts.jsonl").read_text("utf-8").split("\n")[:-1]]
     shown = {text for row in rows for text in row.documents} | {texts[row.chunk_id] for row in rows}
     assert sorted(contexts) == sorted(shown)
@@ -33,7 +33,7 @@ def test_an_exported_data_set_is_imported_and_evaluated_without_a_teacher(copied
     assert copied.materialize(COPY)
     assert copied.metadata("qa_pairs", COPY)["calls_made"] == 0
     assert COPY in copied.results.verdicts()
-    judged = list(copied.lake.rows("qa_pairs", COPY, QAPair))
+    judged = list(copied.lake.rows(QAPair, COPY))
     assert len(judged) == len(pairs) == copied.metadata("qa_pairs", COPY)["imported"]
     assert not {pair.reason for pair in judged} & {"oracle_not_found", "quote_not_verbatim"}
     abstaining = sum(parse_answer(pair.answer).abstained for pair in pairs)
@@ -45,5 +45,5 @@ def test_a_pair_whose_oracle_is_in_no_document_is_a_rejected_row_with_its_reason
     copied.write(f"data/{SMALL}/pairs.jsonl", json.dumps(lost) + "\n")
     assert {"qa_pairs"} <= set(copied.not_fresh(SMALL))
     assert copied.materialize(SMALL, "qa_pairs")
-    (pair,) = (pair for pair in copied.lake.rows("qa_pairs", SMALL, QAPair) if pair.question == lost["question"])
+    (pair,) = (pair for pair in copied.lake.rows(QAPair, SMALL) if pair.question == lost["question"])
     assert (pair.accepted, pair.reason) == (False, "oracle_not_found")

@@ -15,7 +15,7 @@ from raft_assets_tests.llm.service import Reply, Seen, Service, chat, error
 
 
 def pairs_of(project: Project) -> list[QAPair]:
-    return list(project.lake.rows("qa_pairs", SMALL, QAPair))
+    return list(project.lake.rows(QAPair, SMALL))
 
 
 def test_verdicts_go_out_and_come_back_and_cost_no_call(copied: Project) -> None:
@@ -26,7 +26,7 @@ def test_verdicts_go_out_and_come_back_and_cost_no_call(copied: Project) -> None
     before = pairs_of(copied)
     assert len(table) == sum(bool(pair.question) for pair in before)
     overridden = next(pair for pair in before if pair.reason in ("not_self_contained", "answer_not_supported"))
-    rejected = next(row for row in copied.lake.rows("qa_dataset", SMALL, RaftRow) if row.split == "train")
+    rejected = next(row for row in copied.lake.rows(RaftRow, SMALL) if row.split == "train")
     table.loc[table["question_id"] == rejected.question_id, ["verdict", "note"]] = ["reject", "nobody asks that"]
     table.loc[table["question_id"] == overridden.question_id, "verdict"] = "accept"
     table.loc[len(table)] = dict.fromkeys(table.columns, "") | {"question_id": "gone", "verdict": "accept"}
@@ -47,7 +47,7 @@ def test_verdicts_go_out_and_come_back_and_cost_no_call(copied: Project) -> None
     assert after[rejected.question_id].review_note == "nobody asks that"
     assert after[overridden.question_id].accepted
     assert overridden.reason in after[overridden.question_id].gates.values()
-    assert rejected.question_id not in {row.question_id for row in copied.lake.rows("qa_dataset", SMALL, RaftRow)}
+    assert rejected.question_id not in {row.question_id for row in copied.lake.rows(RaftRow, SMALL)}
 
     # the file is a document to nobody, and a purge knows what was derived from it
     assert "source_documents" not in copied.not_fresh(SMALL)

@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from raft_assets.core.prompt_contract import parse_answer, render_messages
-from raft_assets.core.tables import ModelAnswer
+from raft_assets.core.tables import StudentAnswer
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.defs.test_ui import wait_until
 from raft_assets_tests.harness import Project
@@ -33,7 +33,7 @@ def test_the_student_answers_over_the_wire_as_it_did_in_the_evaluation(
 ) -> None:
     model = finished.lake.read_record("deployment", SMALL)["model"]
     assert model in {listed.id for listed in client.models.list()}
-    rows = [row for row in finished.lake.rows("student_answers", SMALL, ModelAnswer) if row.arm == "main"][:5]
+    rows = [row for row in finished.lake.rows(StudentAnswer, SMALL) if row.arm == "main"][:5]
     for row in rows:
         told = client.chat.completions.create(model=model, messages=render_messages(row.question, row.documents))  # type: ignore[arg-type]
         assert parse_answer(told.choices[0].message.content or "").final_answer == row.final_answer

@@ -64,7 +64,7 @@ def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(p
     assert len(records(project)) == 2
     assert tick(project) == [["qa_pairs"]]
     assert project.materialize_only(DOMAIN, "qa_pairs")
-    pairs = list(project.lake.rows("qa_pairs", DOMAIN, QAPair))
+    pairs = list(project.lake.rows(QAPair, DOMAIN))
     assert any(pair.accepted for pair in pairs)
     with CallStore(project.workplace.calls) as store:
         kinds = {row.kind for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"}

@@ -72,10 +72,10 @@ def test_a_body_that_breaks_the_contract_is_noticed() -> None:
 
 
 def test_the_judge_gates_pairs_and_rates_answers(project: Project) -> None:
-    pairs = list(project.lake.rows("qa_pairs", SMALL, QAPair))
+    pairs = list(project.lake.rows(QAPair, SMALL))
     assert {pair.reason for pair in pairs if pair.judge_call and not pair.accepted} == {"judged_unsupported"}
     assert all(pair.judge_call for pair in pairs if pair.accepted)
-    assert {row.score for row in project.lake.rows("judged_answers", SMALL, JudgedAnswer)} == {3}
+    assert {row.score for row in project.lake.rows(JudgedAnswer, SMALL)} == {3}
     assert "Groundedness, judged" in project.lake.path("eval_report", SMALL, ".html").read_text("utf-8")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from raft_assets.core.tables import Chunk, QAPair, RaftRow
+from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
 from raft_assets_tests.builders import a_golden_question
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
@@ -14,7 +14,7 @@ AFTER_ROWS = ("training_files", "data_card", "finetuned_model", "baseline_answer
 
 
 def rows_of(project: Project) -> list[RaftRow]:
-    return list(project.lake.rows("qa_dataset", SMALL, RaftRow))
+    return list(project.lake.rows(RaftRow, SMALL))
 
 
 def splits_of_units(project: Project) -> dict[str, str]:
@@ -28,9 +28,9 @@ def test_a_question_on_both_sides_stops_the_run_before_anything_is_written(copie
         pair.model_copy(update={"question": f'"{trained.question.upper().rstrip("?")}" ...!'})
         if pair.question_id == evaluated.question_id
         else pair
-        for pair in copied.lake.rows("qa_pairs", SMALL, QAPair)
+        for pair in copied.lake.rows(QAPair, SMALL)
     ]
-    copied.lake.write("qa_pairs", SMALL, pairs)
+    copied.lake.write(QAPair, SMALL, pairs)
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}")
     before = {name: copied.runs_of(name, SMALL) for name in AFTER_ROWS}
     files = {path: path.read_bytes() for path in copied.lake.path("qa_dataset", SMALL).parent.iterdir()}
@@ -55,7 +55,7 @@ class Planted:
         self.rows = rows_of(self.project)
         self.trained = next(row for row in self.rows if row.split == "train" and row.has_oracle)
         self.evaluated = next(row for row in self.rows if row.split == "eval")
-        self.chunks = list(self.project.lake.rows("chunks", SMALL, Chunk))
+        self.chunks = list(self.project.lake.rows(Chunk, SMALL))
 
     def change(self, **values: object) -> None:
         """Gives the training row other values."""
@@ -71,13 +71,13 @@ class Planted:
         """A further chunk that says what the evaluation row's oracle says, in another document."""
         oracle = next(chunk for chunk in self.chunks if chunk.chunk_id == self.evaluated.chunk_id)
         copy = {"chunk_id": "copy", "doc_id": "other", "text": f"{oracle.text} Or so."}
-        self.project.lake.write("chunks", SMALL, [*self.chunks, oracle.model_copy(update=copy)])
+        self.project.lake.write(Chunk, SMALL, [*self.chunks, oracle.model_copy(update=copy)])
         return "copy"
 
     def hold_out(self) -> None:
         """A golden question that came after the rows, about a chunk that is trained on."""
         golden = a_golden_question(self.trained.chunk_id)
-        self.project.lake.write("golden_questions", SMALL, [golden])
+        self.project.lake.write(GoldenQuestion, SMALL, [golden])
 
 
 LEAKS: dict[str, tuple[str, Callable[[Planted], None]]] = {
@@ -103,7 +103,7 @@ def test_rows_that_leak_by_whatever_way_are_never_trained_on(
 ) -> None:
     tables = Planted(copied)
     plant(tables)
-    copied.lake.write("qa_dataset", SMALL, tables.rows)
+    copied.lake.write(RaftRow, SMALL, tables.rows)
     before = (copied.lake.path("training_files", SMALL, "") / "train.jsonl").read_bytes()
     assert not copied.materialize_only(SMALL, "training_files")
     said = copied.failed_check("training_files", "training_shares_nothing_with_evaluation")
@@ -126,7 +126,7 @@ def test_documents_stay_where_they_are_until_other_shares_are_asked_for(copied: 
 def test_a_deleted_document_is_in_no_row_and_the_others_stay_where_they_are(copied: Project) -> None:
     before = {row.question_id: row.split for row in rows_of(copied)}
     document = sorted((copied.folder / "data" / SMALL).glob("*.txt"))[0]
-    gone = {chunk.chunk_id for chunk in copied.lake.rows("chunks", SMALL, Chunk) if chunk.path == document.name}
+    gone = {chunk.chunk_id for chunk in copied.lake.rows(Chunk, SMALL) if chunk.path == document.name}
     assert any(gone & set(row.document_chunk_ids) for row in rows_of(copied))
     document.unlink()
     assert copied.materialize(SMALL, "qa_dataset")

@@ -28,10 +28,10 @@ def versions(project: Project, **variables: str) -> dict[str, str]:
 
 def test_chunks_end_where_the_embedding_model_sees_another_subject(project: Project) -> None:
     assert project.materialize("mine", "chunks")
-    assert len(list(project.lake.rows("chunks", "mine", Chunk))) == 1
+    assert len(list(project.lake.rows(Chunk, "mine"))) == 1
     project.write("data/mine/domain.yaml", "chunks: {boundaries: semantic}")
     assert project.materialize("mine", "chunks")
-    texts = [chunk.text for chunk in project.lake.rows("chunks", "mine", Chunk)]
+    texts = [chunk.text for chunk in project.lake.rows(Chunk, "mine")]
     assert texts == [(BATS * 3).strip(), (CRANES * 3).strip()]
 
 

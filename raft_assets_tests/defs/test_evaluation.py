@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from raft_assets.core.prompt_contract import render_answer
-from raft_assets.core.tables import JudgedAnswer, ModelAnswer
+from raft_assets.core.tables import BaselineAnswer, JudgedAnswer, ModelAnswer, StudentAnswer
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.evaluation.builders import model_answer
 from raft_assets_tests.harness import Project
@@ -34,8 +34,8 @@ SHUFFLED = [*RIGHT[7:], *RIGHT[:7]]
 
 def evaluated(project: Project, baseline: list[str], student: list[str], model: str = "ft:1") -> dict[str, str]:
     """Materializes the scores of such answers; the severity of each check that didn't pass, by its name."""
-    project.lake.write("baseline_answers", SMALL, answers_of("baseline", baseline))
-    project.lake.write("student_answers", SMALL, answers_of("student", student))
+    project.lake.write(BaselineAnswer, SMALL, answers_of("baseline", baseline))
+    project.lake.write(StudentAnswer, SMALL, answers_of("student", student))
     deployed = project.lake.read_record("deployment", SMALL)
     project.lake.write_record("deployment", SMALL, deployed | {"model": model, "name": model})
     assert project.materialize_only(SMALL, "eval_scores")
@@ -81,7 +81,7 @@ def test_a_judge_rates_both_models_and_its_failures_are_counted(copied: Project)
         assert copied.materialize_only(SMALL, "judged_answers")
     finally:
         service.stop()
-    rows = list(copied.lake.rows("judged_answers", SMALL, JudgedAnswer))
+    rows = list(copied.lake.rows(JudgedAnswer, SMALL))
     assert {row.status for row in rows if row.metric == "fluency"} == {"unreadable"}
     assert {row.score for row in rows if row.metric != "fluency"} == {4}
     assert len(service.seen) == len({row.call for row in rows}) < len(rows)  # equal answers are judged once

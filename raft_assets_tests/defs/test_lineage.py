@@ -45,7 +45,7 @@ def test_the_run_shows_in_dagster_with_its_metadata(finished: Project) -> None:
         runs = instance.get_runs(filters=dg.RunsFilter(tags={"dagster/partition": SMALL}))
         assert {run.job_name for run in runs} == {"lineage"}
         assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
-    rows = len(list(finished.lake.rows("chunks", SMALL, Chunk)))
+    rows = len(list(finished.lake.rows(Chunk, SMALL)))
     assert finished.metadata("chunks", SMALL)["dagster/row_count"] == rows
     for asset in EVERY_ASSET:
         values = finished.metadata(asset, SMALL).values()
@@ -53,9 +53,9 @@ def test_the_run_shows_in_dagster_with_its_metadata(finished: Project) -> None:
 
 
 def test_every_row_can_be_traced_to_its_chunk_and_its_calls(finished: Project) -> None:
-    chunks = {chunk.chunk_id: chunk for chunk in finished.lake.rows("chunks", SMALL, Chunk)}
-    pairs = {pair.question_id: pair for pair in finished.lake.rows("qa_pairs", SMALL, QAPair)}
-    for row in finished.lake.rows("qa_dataset", SMALL, RaftRow):
+    chunks = {chunk.chunk_id: chunk for chunk in finished.lake.rows(Chunk, SMALL)}
+    pairs = {pair.question_id: pair for pair in finished.lake.rows(QAPair, SMALL)}
+    for row in finished.lake.rows(RaftRow, SMALL):
         pair = pairs[row.question_id]
         assert pair.accepted
         assert pair.final_answer in " ".join(chunks[pair.chunk_id].text.split())
@@ -83,7 +83,7 @@ def test_force_materializes_again_and_asks_no_model_twice(copied: Project) -> No
 
 
 def test_an_edited_document_asks_only_about_its_own_chunks(copied: Project) -> None:
-    before = {pair.chunk_id for pair in copied.lake.rows("qa_pairs", SMALL, QAPair)}
+    before = {pair.chunk_id for pair in copied.lake.rows(QAPair, SMALL)}
     document = sorted((copied.folder / "data" / SMALL).glob("*.txt"))[0]
     document.write_text(
         document.read_text("utf-8")
@@ -93,7 +93,7 @@ def test_an_edited_document_asks_only_about_its_own_chunks(copied: Project) -> N
     assert copied.not_fresh(SMALL) == {"source_documents": "stale", "data_card": "stale"}
     assert copied.states(SMALL)["source_documents"].reasons == (f"{DOCUMENTS.to_user_string()} changed",)
     assert copied.materialize(SMALL, "qa_pairs")
-    new = [pair for pair in copied.lake.rows("qa_pairs", SMALL, QAPair) if pair.chunk_id not in before]
+    new = [pair for pair in copied.lake.rows(QAPair, SMALL) if pair.chunk_id not in before]
     asked = {pair.question_call for pair in new} | {pair.answer_call for pair in new if pair.answer_call}
     assert 0 < len({pair.chunk_id for pair in new}) <= 2
     assert copied.metadata("qa_pairs", SMALL)["calls_made"] == len(asked)
@@ -128,8 +128,8 @@ def test_a_setting_makes_exactly_what_reads_it_stale(copied: Project, settings: 
 
 
 def test_golden_questions_reach_evaluation_and_hold_their_chunks_out_of_training(copied: Project) -> None:
-    chunk = next(row.chunk_id for row in copied.lake.rows("qa_dataset", SMALL, RaftRow) if row.split == "train")
-    text = next(chunk_.text for chunk_ in copied.lake.rows("chunks", SMALL, Chunk) if chunk_.chunk_id == chunk)
+    chunk = next(row.chunk_id for row in copied.lake.rows(RaftRow, SMALL) if row.split == "train")
+    text = next(chunk_.text for chunk_ in copied.lake.rows(Chunk, SMALL) if chunk_.chunk_id == chunk)
     evidence = text.split(". ")[0].split("\n")[-1]
     question = {
         "id": "g1",
@@ -141,7 +141,7 @@ def test_golden_questions_reach_evaluation_and_hold_their_chunks_out_of_training
     copied.write(f"data/{SMALL}/questions.jsonl", json.dumps(question) + "\n")
     assert set(copied.not_fresh(SMALL)) == {"golden_questions", "data_card"}
     assert copied.materialize(SMALL, "qa_dataset")
-    rows = list(copied.lake.rows("qa_dataset", SMALL, RaftRow))
+    rows = list(copied.lake.rows(RaftRow, SMALL))
     assert not any(chunk in (row.chunk_id, *row.document_chunk_ids) for row in rows if row.split != "eval")
 
 

@@ -39,7 +39,7 @@ def paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def test_what_is_stored_is_not_estimated_again(copied: Project) -> None:
     found = forecasts(copied)
-    pairs = list(copied.lake.rows("qa_pairs", SMALL, QAPair))
+    pairs = list(copied.lake.rows(QAPair, SMALL))
     made = {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}
     assert (found[TEACHER].calls, found[TEACHER].stored) == (0, len(made))
     assert found[TEACHER].assumed == ()
@@ -57,7 +57,7 @@ def test_the_training_is_estimated_by_its_file(copied: Project) -> None:
     counted = copied.lake.read_record("training_files", SMALL)["train"]
     before = forecasts(copied)["finetuned_model", Role.STUDENT].usage.input_tokens
     assert before == pytest.approx(2 * counted["tokens"], rel=0.35)  # of few documents, without a golden question
-    chunks = list(copied.lake.rows("chunks", SMALL, Chunk))
+    chunks = list(copied.lake.rows(Chunk, SMALL))
     golden = [
         {"id": chunk.chunk_id, "question": "What is it?", "answers": ["it"], "evidence": [chunk.text]}
         for chunk in chunks[: len(chunks) // 2]

@@ -38,7 +38,7 @@ def test_a_preview_makes_nothing_and_the_run_does_not_ask_again(previewed: tuple
     asked = int(said.split("TEACHER")[-1].split(" calls")[0])
     assert project.materialize(BATS, "qa_pairs")
     assert project.metadata("qa_pairs", BATS)["calls_from_store"] == asked > 3
-    questions = {pair.question for pair in project.lake.rows("qa_pairs", BATS, QAPair) if pair.accepted}
+    questions = {pair.question for pair in project.lake.rows(QAPair, BATS) if pair.accepted}
     assert any(" ".join(question.split())[:40] in " ".join(said.split()) for question in questions)
 
 

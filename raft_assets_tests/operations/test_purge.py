@@ -41,7 +41,7 @@ def test_a_document_that_was_deleted_and_run_without_is_purged_as_well(copied: P
 
 
 def test_purged_imported_pairs_leave_no_text_behind_and_a_copy_in_them_is_told(copied: Project) -> None:
-    chunk = next(iter(copied.lake.rows("chunks", SMALL, Chunk)))
+    chunk = next(iter(copied.lake.rows(Chunk, SMALL)))
     answer = an_answer(chunk.text, "Heligoland, said the keeper of the old lighthouse on the cliff by the sea")
     pair = {"question": "Which island does the keeper of Heligoland name here?", "answer": answer, "oracle": chunk.text}
     file = copied.write(f"data/{SMALL}/pairs.jsonl", json.dumps(pair) + "\n")

@@ -27,12 +27,12 @@ def test_the_card_counts_what_is_in_the_lake_and_stands_beside_every_export(copi
     assert copied.raft_here("export", SMALL, "--to", "out").returncode == 0
     assert [file.name for file in sorted(folder.iterdir())] == [*CARD, "test.jsonl", "train.jsonl", "validation.jsonl"]
     card = json.loads((folder / "data_card.json").read_text("utf-8"))
-    pages = list(copied.lake.rows("source_documents", SMALL, SourceDocument))
-    pairs = list(copied.lake.rows("qa_pairs", SMALL, QAPair))
-    rows = list(copied.lake.rows("qa_dataset", SMALL, RaftRow))
+    pages = list(copied.lake.rows(SourceDocument, SMALL))
+    pairs = list(copied.lake.rows(QAPair, SMALL))
+    rows = list(copied.lake.rows(RaftRow, SMALL))
     counts = card["counts"]
     assert (counts["documents"], counts["pages"]) == (len({page.path for page in pages}), len(pages))
-    assert counts["chunk_tokens"] == sum(chunk.tokens for chunk in copied.lake.rows("chunks", SMALL, Chunk))
+    assert counts["chunk_tokens"] == sum(chunk.tokens for chunk in copied.lake.rows(Chunk, SMALL))
     assert counts["pairs"] == len(pairs) == sum(counts["pairs_by_gate"].values())
     assert counts["pairs_by_gate"]["accepted"] == sum(pair.accepted for pair in pairs)
     assert counts["rows"] == {split: sum(row.split == split for row in rows) for split in ("train", "valid", "eval")}

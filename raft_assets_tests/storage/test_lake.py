@@ -40,19 +40,19 @@ def failing(rows: list[QuarantinedFile]) -> Iterator[Row]:
 
 
 def test_what_is_written_is_read_with_its_digest(lake: Lake) -> None:
-    written = lake.write("quarantine", DOMAIN, ROWS)
-    assert list(lake.rows("quarantine", DOMAIN, QuarantinedFile)) == ROWS
+    written = lake.write(QuarantinedFile, DOMAIN, ROWS)
+    assert list(lake.rows(QuarantinedFile, DOMAIN)) == ROWS
     assert lake.digest("quarantine", DOMAIN) == written.digest
     assert lake.exists("quarantine", DOMAIN)
 
 
 def test_a_table_changes_whole_or_not_at_all(lake: Lake) -> None:
-    lake.write("quarantine", DOMAIN, ROWS)
+    lake.write(QuarantinedFile, DOMAIN, ROWS)
     with pytest.raises(RuntimeError):
-        lake.write("quarantine", DOMAIN, failing([ROWS[0]]))
-    assert list(lake.rows("quarantine", DOMAIN, QuarantinedFile)) == ROWS
-    lake.write("quarantine", DOMAIN, ROWS[:1])
-    assert list(lake.rows("quarantine", DOMAIN, QuarantinedFile)) == ROWS[:1]
+        lake.write(QuarantinedFile, DOMAIN, failing([ROWS[0]]))
+    assert list(lake.rows(QuarantinedFile, DOMAIN)) == ROWS
+    lake.write(QuarantinedFile, DOMAIN, ROWS[:1])
+    assert list(lake.rows(QuarantinedFile, DOMAIN)) == ROWS[:1]
 
 
 def test_lines_records_and_texts_come_back(lake: Lake) -> None:
@@ -67,14 +67,14 @@ def test_lines_records_and_texts_come_back(lake: Lake) -> None:
 
 def test_what_is_missing_is_told_with_the_command_that_makes_it(lake: Lake) -> None:
     with pytest.raises(DataError, match=r"chunks of .* is not in the lake\. Materialize it: raft run"):
-        list(lake.rows("chunks", DOMAIN, Chunk))
+        list(lake.rows(Chunk, DOMAIN))
     with pytest.raises(DataError, match="deployment of"):
         lake.read_record("deployment", DOMAIN)
 
 
 def test_a_domain_is_purged_and_the_others_stay(lake: Lake) -> None:
     for domain in (DOMAIN, "other"):
-        lake.write("quarantine", domain, ROWS)
+        lake.write(QuarantinedFile, domain, ROWS)
         lake.write_record("deployment", domain, {})
         lake.write_lines("training_files", domain, "train.jsonl", ["{}"])
     assert len(lake.purge(DOMAIN)) == 3
@@ -87,7 +87,7 @@ def test_a_domain_is_purged_and_the_others_stay(lake: Lake) -> None:
 def test_tables_are_asked_in_sql_where_they_lie(lake: Lake, tmp_path: Path) -> None:
     store = ResultsStore(path=str(tmp_path / "results.duckdb"))
     for domain in (DOMAIN, "other"):
-        lake.write("quarantine", domain, ROWS)
+        lake.write(QuarantinedFile, domain, ROWS)
     query = "SELECT domain, count(*) AS n, max(detail) AS last FROM quarantine GROUP BY domain ORDER BY domain"
     found = store.query(query, lake).to_dict("records")
     assert found == [{"domain": domain, "n": 3, "last": "ä 2"} for domain in sorted((DOMAIN, "other"))]
@@ -117,7 +117,7 @@ def test_a_lake_that_cannot_be_used_is_one_sentence_without_a_secret(
     "read",
     [
         lambda lake: lake.read_record("quarantine", DOMAIN),
-        lambda lake: list(lake.rows("quarantine", DOMAIN, QuarantinedFile)),
+        lambda lake: list(lake.rows(QuarantinedFile, DOMAIN)),
         lambda lake: lake.read_lines("training_files", DOMAIN, "valid.jsonl"),
         lambda lake: lake.exists("quarantine", DOMAIN),
         lambda lake: lake.purge(DOMAIN),

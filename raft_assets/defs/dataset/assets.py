@@ -103,9 +103,9 @@ def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Mode
     """
     domain = context.partition_key
     questions = parse_questions(domain_folder(models.workplace.data, domain) / QUESTIONS_FILE)
-    documents = documents_of(lake.rows("source_documents", domain, SourceDocument))
-    resolved = resolve_golden(questions, documents, lake.rows("chunks", domain, Chunk))
-    written = lake.write("golden_questions", domain, resolved)
+    documents = documents_of(lake.rows(SourceDocument, domain))
+    resolved = resolve_golden(questions, documents, lake.rows(Chunk, domain))
+    written = lake.write(GoldenQuestion, domain, resolved)
     lost = [question.question_id for question in resolved if question.status == "evidence_not_found"]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
@@ -146,11 +146,11 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
     domain = context.partition_key
     settings, folder = models.settings(domain).values, domain_folder(models.workplace.data, domain)
     imported, reviews = parse_pairs(folder / PAIRS_FILE), parse_reviews(folder / REVIEWS_FILE)
-    table = list(lake.rows("chunks", domain, Chunk))
+    table = list(lake.rows(Chunk, domain))
     with pair_maker(models, settings, read_index(lake, domain), log_progress(context)) as maker:
         pairs = maker.judged([*maker.drafts(table), *imported_drafts(imported, table)], reviews)
         tallies = maker.tallies
-    written = lake.write("qa_pairs", domain, pairs)
+    written = lake.write(QAPair, domain, pairs)
     accepted = [pair for pair in pairs if pair.accepted]
     per_chunk, by_id = Counter(pair.chunk_id for pair in accepted), {chunk.chunk_id: chunk for chunk in table}
     return dg.MaterializeResult(
@@ -201,14 +201,14 @@ def qa_dataset(
     """
     domain = context.partition_key
     settings = models.settings(domain).values.dataset
-    golden = list(lake.rows("golden_questions", domain, GoldenQuestion))
+    golden = list(lake.rows(GoldenQuestion, domain))
     # other shares or another seed ask for other splits; anything else leaves every unit where it is
     drawn_by = settings.model_dump(mode="json", include={"seed", "eval_share", "valid_share"})
     splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
     register = splits["register"] if splits.get("drawn_by") == drawn_by else {}
     assembly = assemble(
-        lake.rows("qa_pairs", domain, QAPair),
-        lake.rows("chunks", domain, Chunk),
+        lake.rows(QAPair, domain),
+        lake.rows(Chunk, domain),
         read_vectors(lake, domain) if settings.distractor_kind == "hard" else None,
         golden,
         settings,
@@ -216,7 +216,7 @@ def qa_dataset(
     )
     rows = without_leaks(assembly.rows(), golden, assembly.chunks, settings)
     try:
-        written = lake.write("qa_dataset", domain, rows)
+        written = lake.write(RaftRow, domain, rows)
     except LeaksError as error:
         yield _leaking(LEAK_SPEC, error)
         raise dg.Failure(str(error)) from error
@@ -261,7 +261,7 @@ def training_files(
     bom = student.wants_bom if limits.bom == "auto" else limits.bom
 
     def rows_of(split: Split) -> Iterator[RaftRow]:
-        return (row for row in lake.rows("qa_dataset", domain, RaftRow) if row.split == split)
+        return (row for row in lake.rows(RaftRow, domain) if row.split == split)
 
     try:
         check_held_out(lake, domain, settings.dataset)
@@ -339,12 +339,12 @@ def data_card(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> 
     manifest = manifest_of(models.workplace, lake, domain)
     card = describe_dataset(
         manifest,
-        documents=lake.rows("source_documents", domain, SourceDocument),
-        quarantine=lake.rows("quarantine", domain, QuarantinedFile),
-        chunks=lake.rows("chunks", domain, Chunk),
-        golden=lake.rows("golden_questions", domain, GoldenQuestion),
-        pairs=lake.rows("qa_pairs", domain, QAPair),
-        rows=lake.rows("qa_dataset", domain, RaftRow),
+        documents=lake.rows(SourceDocument, domain),
+        quarantine=lake.rows(QuarantinedFile, domain),
+        chunks=lake.rows(Chunk, domain),
+        golden=lake.rows(GoldenQuestion, domain),
+        pairs=lake.rows(QAPair, domain),
+        rows=lake.rows(RaftRow, domain),
         training=lake.read_record("training_files", domain),
         student=resolved_model(models.endpoints[Role.STUDENT], models.workplace),
     )
@@ -379,15 +379,15 @@ def check_held_out(lake: Lake, domain: str, settings: DatasetSettings) -> None:
 
     Rows that were changed by hand, and golden questions that came after the rows, are found before they train a model.
     """
-    passages = Shelf(Chunk, lake.rows("chunks", domain, Chunk), lambda chunk: chunk.chunk_id)
-    golden = list(lake.rows("golden_questions", domain, GoldenQuestion))
-    for _ in without_leaks(lake.rows("qa_dataset", domain, RaftRow), golden, passages, settings):
+    passages = Shelf(Chunk, lake.rows(Chunk, domain), lambda chunk: chunk.chunk_id)
+    golden = list(lake.rows(GoldenQuestion, domain))
+    for _ in without_leaks(lake.rows(RaftRow, domain), golden, passages, settings):
         pass
 
 
 def read_index(lake: Lake, domain: str) -> Index:
     """The domain's chunks with their vectors."""
-    table = list(lake.rows("chunk_embeddings", domain, ChunkEmbedding))
+    table = list(lake.rows(ChunkEmbedding, domain))
     return Index([row.chunk_id for row in table], np.array([row.vector for row in table], np.float32))
 
 

@@ -60,8 +60,8 @@ def source_documents(context: dg.AssetExecutionContext, lake: Lake, models: Mode
             f"{''.join(f'; {file.path}: {file.reason}' for file in quarantined[:3])}). "
             f"Put pdf, docx, md, txt, html or json files into {workplace.data / domain}."
         )
-    quarantine = lake.write("quarantine", domain, quarantined)
-    written = lake.write("source_documents", domain, pages)
+    quarantine = lake.write(QuarantinedFile, domain, quarantined)
+    written = lake.write(SourceDocument, domain, pages)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{written.digest[:32]}{quarantine.digest[:32]}"),
         metadata={
@@ -101,7 +101,7 @@ def chunks(
     """Passages of at most `chunk_size` tokens. Ids are content hashes, so an unchanged passage keeps its id."""
     domain = context.partition_key
     settings = models.settings(domain).values.chunks
-    documents = documents_of(lake.rows("source_documents", domain, SourceDocument))
+    documents = documents_of(lake.rows(SourceDocument, domain))
     if settings.boundaries == "semantic":
         with models.caller(Role.EMBEDDING, on_progress=log_progress(context)) as caller:
             likeness = likeness_by(caller.embed)
@@ -117,7 +117,7 @@ def chunks(
     if longer:
         raise dg.Failure(f"{len(longer)} chunks are longer than chunk_size: nothing was written. Report this.")
     tokens = [chunk.tokens for chunk in table]
-    written = lake.write("chunks", domain, table)
+    written = lake.write(Chunk, domain, table)
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
@@ -142,11 +142,11 @@ def chunks(
 def chunk_embeddings(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """A vector per chunk, for retrieval and hard negatives."""
     domain = context.partition_key
-    table = list(lake.rows("chunks", domain, Chunk))
+    table = list(lake.rows(Chunk, domain))
     with models.caller(Role.EMBEDDING, on_progress=log_progress(context, total=len(table))) as caller:
         vectors = caller.embed(chunk.passage for chunk in table)
         written = lake.write(
-            "chunk_embeddings",
+            ChunkEmbedding,
             domain,
             (
                 ChunkEmbedding(chunk_id=chunk.chunk_id, vector=vector.tolist())

@@ -10,6 +10,7 @@ import dagster as dg
 from raft_assets.core.identity import digest
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
 from raft_assets.core.tables import (
+    ANSWERS,
     Chunk,
     Evaluated,
     GoldenQuestion,
@@ -135,16 +136,16 @@ def judged_answers(context: dg.AssetExecutionContext, lake: Lake, models: Models
     domain = context.partition_key
     settings = models.settings(domain).values.judging
     if Role.JUDGE not in models.endpoints:
-        written = lake.write("judged_answers", domain, ())
+        written = lake.write(JudgedAnswer, domain, ())
         return dg.MaterializeResult(
             data_version=dg.DataVersion(written.digest),
             metadata={"dagster/row_count": 0, "judge": "none is configured"},
             check_results=[dg.AssetCheckResult(check_name=JUDGED_SPEC.name, passed=True)],
         )
     with models.caller(Role.JUDGE, on_progress=log_progress(context)) as judge:
-        written = lake.write("judged_answers", domain, judge_answers(_both(lake, domain), settings, judge.ask))
+        written = lake.write(JudgedAnswer, domain, judge_answers(_both(lake, domain), settings, judge.ask))
         tally = judge.tally
-    rows = list(lake.rows("judged_answers", domain, JudgedAnswer))
+    rows = list(lake.rows(JudgedAnswer, domain))
     failed = Counter(row.status for row in rows if row.score is None)
     agreed = {
         f"agreement_{one.metric}": f"{one.same:.0%} the same, {one.difference:.2f} points apart (n = {one.n})"
@@ -199,7 +200,7 @@ def eval_scores(
         answers,
         list(_origins(domain, lake, answers)),
         draws=models.settings(domain).values.verdict.bootstrap_draws,
-        judged=list(lake.rows("judged_answers", domain, JudgedAnswer)),
+        judged=list(lake.rows(JudgedAnswer, domain)),
         scores_of_previous_student=results.scores_of_previous_student(run),
     )
     results.record(run, found)
@@ -277,8 +278,8 @@ def _items(domain: str, lake: Lake, models: Models) -> list[Item]:
     """What both models are asked; the retrieved arm embeds the questions."""
     settings = models.settings(domain).values
     rows, golden = (
-        list(lake.rows("qa_dataset", domain, RaftRow)),
-        list(lake.rows("golden_questions", domain, GoldenQuestion)),
+        list(lake.rows(RaftRow, domain)),
+        list(lake.rows(GoldenQuestion, domain)),
     )
     index = read_index(lake, domain)
     questions = list(
@@ -292,7 +293,7 @@ def _items(domain: str, lake: Lake, models: Models) -> list[Item]:
     return items(
         rows,
         golden,
-        list(lake.rows("chunks", domain, Chunk)),
+        list(lake.rows(Chunk, domain)),
         nearest=lambda question, k: index.nearest(vectors[question], k),
         evaluation=settings.evaluation,
         dataset=settings.dataset,
@@ -309,7 +310,7 @@ def _answers_asset(
     """Asks one model everything and describes what came back."""
     domain = context.partition_key
     settings, role = models.settings(domain).values, Role(evaluated.upper())
-    asked, table = _items(domain, lake, models), f"{evaluated}_answers"
+    asked, model_of_row = _items(domain, lake, models), ANSWERS[evaluated]
     progress = log_progress(context, total=len(asked))
     with models.caller(role, deployed=deployed, on_progress=progress) as caller:
         form, told = settings.student.format, settings.prompt.instructions
@@ -319,9 +320,9 @@ def _answers_asset(
             model_answer(item, answer, evaluated=evaluated, model=name)
             for item, answer in zip(asked, caller.ask(prompts), strict=True)
         )
-        written = lake.write(table, domain, answered)
+        written = lake.write(model_of_row, domain, answered)
         tally = caller.tally
-    rows = list(lake.rows(table, domain, ModelAnswer))
+    rows = list(lake.rows(model_of_row, domain))
     failed = sum(row.status != "ok" for row in rows)
     recall = recall_at_k(asked)
     return dg.MaterializeResult(
@@ -348,16 +349,16 @@ def _answers_asset(
 
 def _both(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
     """The answers of baseline and student."""
-    for evaluated in EVALUATED:
-        yield from lake.rows(f"{evaluated}_answers", domain, ModelAnswer)
+    for model in ANSWERS.values():
+        yield from lake.rows(model, domain)
 
 
 def _origins(domain: str, lake: Lake, answers: list[ModelAnswer]) -> Iterator[QuestionOrigin]:
     return origins(
         dict.fromkeys((answer.source, answer.question_id) for answer in answers),
-        {pair.question_id: pair for pair in lake.rows("qa_pairs", domain, QAPair)},
-        {question.question_id: question for question in lake.rows("golden_questions", domain, GoldenQuestion)},
-        {chunk.chunk_id: chunk for chunk in lake.rows("chunks", domain, Chunk)},
+        {pair.question_id: pair for pair in lake.rows(QAPair, domain)},
+        {question.question_id: question for question in lake.rows(GoldenQuestion, domain)},
+        {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)},
     )
 
 

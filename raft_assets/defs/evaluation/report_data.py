@@ -3,7 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from raft_assets.core.tables import Chunk, JudgedAnswer, ModelAnswer, QAPair, QuarantinedFile, RaftRow, SourceDocument
+from raft_assets.core.tables import (
+    ANSWERS,
+    Chunk,
+    Evaluated,
+    JudgedAnswer,
+    ModelAnswer,
+    QAPair,
+    QuarantinedFile,
+    RaftRow,
+    SourceDocument,
+)
 from raft_assets.evaluation.arms import recall_at_k
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
 from raft_assets.evaluation.judged import agreement, kin_of_teacher
@@ -26,12 +36,12 @@ ROWS_PER_KIND = 2  # of a split, with and without the oracle
 def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) -> ReportData:
     """Everything on the page of a domain."""
     resolved = models.settings(domain)
-    by_model = {name: list(lake.rows(f"{name}_answers", domain, ModelAnswer)) for name in ("baseline", "student")}
+    by_model = {name: list(lake.rows(model, domain)) for name, model in ANSWERS.items()}
     answers = [*by_model["baseline"], *by_model["student"]]
-    judged = list(lake.rows("judged_answers", domain, JudgedAnswer))
-    pairs = list(lake.rows("qa_pairs", domain, QAPair))
-    chunks = list(lake.rows("chunks", domain, Chunk))
-    rows = list(lake.rows("qa_dataset", domain, RaftRow))
+    judged = list(lake.rows(JudgedAnswer, domain))
+    pairs = list(lake.rows(QAPair, domain))
+    chunks = list(lake.rows(Chunk, domain))
+    rows = list(lake.rows(RaftRow, domain))
     splits, tuned = lake.read_record("splits", domain), lake.read_record("finetuned_model", domain)
     keys = _keys(pairs, by_model)
     with CallStore.of(models.workplace) as store:
@@ -42,7 +52,7 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
         summary=results.summary(domain),
         answers=answers,
         documents=_documents(domain, lake, chunks),
-        quarantine=list(lake.rows("quarantine", domain, QuarantinedFile)),
+        quarantine=list(lake.rows(QuarantinedFile, domain)),
         chunk_tokens=[chunk.tokens for chunk in chunks],
         document_counts=_by_document(chunks, pairs),
         pairs_per_chunk=_pairs_per_chunk(chunks, pairs),
@@ -75,7 +85,7 @@ def _judged(models: Models, rows: Sequence[JudgedAnswer]) -> Judged | None:
 
 
 def _documents(domain: str, lake: Lake, chunks: list[Chunk]) -> dict[str, int]:
-    pages = list(lake.rows("source_documents", domain, SourceDocument))
+    pages = list(lake.rows(SourceDocument, domain))
     return {
         "documents": len({page.doc_id for page in pages}),
         "pages and sections": len(pages),
@@ -136,7 +146,7 @@ def _labels(models: Models, student: str) -> dict[str, str]:
     return labels | {Role.STUDENT.value: f"{models.endpoints[Role.STUDENT].service}: {student}"}
 
 
-def _keys(pairs: list[QAPair], answers: dict[str, list[ModelAnswer]]) -> dict[str, set[str]]:
+def _keys(pairs: list[QAPair], answers: Mapping[Evaluated, list[ModelAnswer]]) -> dict[str, set[str]]:
     """Keys of the calls behind each table."""
     keys = {"qa_pairs": {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}}
     return keys | {f"{name}_answers": {row.call for row in rows} for name, rows in answers.items()}
