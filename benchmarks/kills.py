@@ -20,7 +20,7 @@ from random import Random
 import psutil
 from project import REPOSITORY, copied
 
-from raft_assets.embedded.app import EmbeddedSettings, create_app
+from raft_assets.embedded.provider import EmbeddedProvider
 from raft_assets.embedded.simulation import Simulated, Simulation
 from raft_assets.llm.serve_app import served
 from raft_assets.settings.project import Workplace
@@ -54,8 +54,8 @@ def main() -> None:
 
 def _service(folder: Path) -> Simulated:
     place = Workplace.load(REPOSITORY)
-    settings = EmbeddedSettings(folder / "embedded", place.encoder_folder, place.huggingface_home)
-    return Simulated(create_app(settings), Simulation())
+    provider = EmbeddedProvider(folder / "embedded", place.encoder_folder, place.huggingface_home)
+    return Simulated(provider.app, Simulation())
 
 
 def _start(project: Path, url: str) -> "subprocess.Popen[bytes]":

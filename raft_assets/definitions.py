@@ -8,18 +8,16 @@ from raft_assets.defs.documents import assets as documents
 from raft_assets.defs.evaluation import assets as evaluation
 from raft_assets.defs.observation import external_assets
 from raft_assets.defs.partitions import domains
+from raft_assets.defs.resources import LakeResource, ModelsResource, ProjectResource, ResultsResource
 from raft_assets.defs.runs import LINEAGE_JOB
 from raft_assets.defs.student import assets as student
-from raft_assets.operations.models import Models
 from raft_assets.settings.project import Workplace
-from raft_assets.storage.lake import Lake
-from raft_assets.storage.results import ResultsStore
 
 
 @dg.definitions
 def definitions() -> dg.Definitions:
     """Assets, jobs, sensors and resources of the project in which the process was started."""
-    workplace = Workplace.load()
+    project = ProjectResource(folder=str(Workplace.load().project))
     return dg.Definitions(
         assets=[*external_assets(domains), *dg.load_assets_from_modules([documents, dataset, student, evaluation])],
         jobs=[
@@ -48,8 +46,9 @@ def definitions() -> dg.Definitions:
         ],
         executor=dg.in_process_executor,  # a step process costs 2 to 3 s; domains run side by side as runs
         resources={
-            "lake": Lake(root=workplace.lake),
-            "models": Models(project=str(workplace.project)),
-            "results": ResultsStore(path=str(workplace.results)),
+            "project": project,
+            "lake": LakeResource(project=project),
+            "models": ModelsResource(project=project),
+            "results": ResultsResource(project=project),
         },
     )

@@ -60,12 +60,12 @@ class Project:
     @property
     def lake(self) -> Lake:
         """The project's lake."""
-        return Lake(root=self.workplace.lake)
+        return Lake.of(self.workplace)
 
     @property
     def results(self) -> ResultsStore:
         """The project's evaluations."""
-        return ResultsStore(path=str(self.workplace.results))
+        return ResultsStore.of(self.workplace)
 
     def copy_domain(self, shipped: str, name: str | None = None, *, documents: int | None = None) -> str:
         """Takes a shipped domain, or its first documents, into the project."""

@@ -10,7 +10,7 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.core.tables import ANSWERS, AzureJudgedAnswer, JudgedAnswer
 from raft_assets.evaluation.azure_evaluators import Beside, beside, rate
 from raft_assets.llm.gateway import gateway
-from raft_assets.operations.models import Models
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Workplace
 from raft_assets.storage.lake import Lake
@@ -35,7 +35,7 @@ def azure_evaluation(domain: str) -> None:
     """
     workplace = Workplace.load()
     [name] = chosen_domains(workplace, [domain], everything=False)
-    models, lake = Models(project=str(workplace.project)), Lake(root=workplace.lake)
+    models, lake = ModelClients(workplace), Lake.of(workplace)
     judge = models.endpoints.get(Role.JUDGE)
     if judge is None:
         raise SettingsError("There is no judge: set JUDGE_OPENAI_* or JUDGE_AZURE_OPENAI_*, and run the domain.")

@@ -12,6 +12,7 @@ from raft_assets.core.atomic import is_local
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import normalized
 from raft_assets.core.tables import Chunk, RaftRow
+from raft_assets.defs.run_history import DagsterHistory
 from raft_assets.operations.purge import purge as forget
 from raft_assets.settings.project import Workplace
 from raft_assets.storage.lake import Lake
@@ -50,7 +51,7 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
 
     workplace = Workplace.load()
     (name,) = chosen_domains(workplace, [domain], everything=False)
-    lake = Lake(root=workplace.lake)
+    lake = Lake.of(workplace)
     files = write_export(
         lake.rows(RaftRow, name),
         form,  # type: ignore[arg-type]  # click has checked the choices
@@ -131,7 +132,7 @@ def report(domain: str | None, in_browser: bool) -> None:
       raft report
     """
     workplace = Workplace.load()
-    lake = Lake(root=workplace.lake)
+    lake = Lake.of(workplace)
     if domain is None:
         path = lake.index_path
     else:
@@ -174,5 +175,5 @@ def purge(domain: str, document: str | None, yes: bool) -> None:
     if not yes:
         click.confirm(f"Forget everything that was made from {document or 'the documents'} of {domain!r}?", abort=True)
     with instance_of(workplace) as instance:
-        for line in forget(instance, workplace, domain, document):
+        for line in forget(DagsterHistory(instance), workplace, domain, document):
             click.echo(line)

@@ -11,7 +11,6 @@ import click
 
 from raft_assets.cli.project import chosen_domains
 from raft_assets.core.errors import RaftError
-from raft_assets.embedded.weights import find_weights
 from raft_assets.evaluation.arms import longest_prompt
 from raft_assets.evaluation.judged import kin_of_teacher
 from raft_assets.llm.background import run as run_coroutine
@@ -19,7 +18,8 @@ from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.llm.probing import probe
 from raft_assets.llm.store import CallStore
-from raft_assets.operations.models import Models
+from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.project import Workplace
 from raft_assets.storage.lake import Lake
@@ -63,12 +63,12 @@ def _examine(workplace: Workplace) -> Iterator[Finding]:
         ("settings", lambda: _settings_are_right(workplace)),
         (
             "encoder weights",
-            lambda: str(find_weights(workplace.encoder_folder, hf_home=workplace.huggingface_home).weights),
+            lambda: str(embedded_provider(workplace).weights),
         ),
         ("call store", lambda: _call_store(workplace)),
         ("lake", lambda: _lake(workplace)),
     ]
-    models = Models(project=str(workplace.project))
+    models = ModelClients(workplace)
     try:
         checks += _checks_of_roles(models)
     except RaftError as error:
@@ -82,7 +82,7 @@ def _examine(workplace: Workplace) -> Iterator[Finding]:
             yield Finding(subject, str(error), "problem")
 
 
-def _checks_of_roles(models: Models) -> list[tuple[str, Callable[[], str]]]:
+def _checks_of_roles(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
     """Every role over the wire; then what only matters where money is spent."""
     checks: list[tuple[str, Callable[[], str]]] = [
         (f"role {role.value}", partial(_answers, models, role))
@@ -126,12 +126,12 @@ def _call_store(workplace: Workplace) -> str:
 
 
 def _lake(workplace: Workplace) -> str:
-    Lake(root=workplace.lake).check()
+    Lake.of(workplace).check()
     return f"{workplace.lake} can be written"
 
 
-def _answers(models: Models, role: Role) -> str:
-    endpoint, workplace = models.endpoints[role], models.workplace
+def _answers(models: ModelClients, role: Role) -> str:
+    endpoint, workplace = models.endpoints[role], models.project
     names = chosen_domains(workplace, (), everything=True) if role is Role.BASELINE else ()
     completion = any(workplace.settings(name).values.student.format == "completion" for name in names)
 
@@ -142,9 +142,9 @@ def _answers(models: Models, role: Role) -> str:
     return f"{endpoint.model} at {endpoint.service} {run_coroutine(asked())}"
 
 
-def _context(models: Models, role: Role) -> str:
+def _context(models: ModelClients, role: Role) -> str:
     """Whether the longest prompt of every domain and its answer fit into what the model takes, as far as it's known."""
-    endpoint, workplace = models.endpoints[role], models.workplace
+    endpoint, workplace = models.endpoints[role], models.project
     takes = Capabilities.of(workplace.calls.parent, endpoint, endpoint.model).context_tokens
     names = chosen_domains(workplace, (), everything=True)
     longest = {name: longest_prompt(workplace.settings(name).values) for name in names}
@@ -160,27 +160,27 @@ def _context(models: Models, role: Role) -> str:
     return f"{endpoint.base_model} takes {takes:,} tokens, of which {most:,} are used at most"
 
 
-def _licence(models: Models) -> str:
-    models.check_licence()
+def _licence(models: ModelClients) -> str:
+    check_project_licence(models.project)
     return f"nothing known forbids that {Role.TEACHER} teaches {Role.STUDENT}"
 
 
-def _judge(models: Models) -> str:
+def _judge(models: ModelClients) -> str:
     if doubt := kin_of_teacher(models.endpoints):
         raise WarningError(doubt)
     return "not known to be of the teacher's family"
 
 
-def _may_deploy(models: Models) -> str:
-    with models.hosting() as hosting:
+def _may_deploy(models: ModelClients) -> str:
+    with open_hosting(models.project) as hosting:
         assert hosting is not None  # the student is on Azure
         return hosting.check_permission()
 
 
-def _price(models: Models, role: Role) -> str:
+def _price(models: ModelClients, role: Role) -> str:
     """What the role's calls cost, as far as anybody knows. Raises WarningError for a price that nobody does."""
     endpoint = models.endpoints[role]
-    price, hosting = models.prices.of(endpoint), models.workplace.environment.hosting()
+    price, hosting = models.prices.of(endpoint), models.project.environment.hosting()
     wanted = {"input": price.input}
     if role is not Role.EMBEDDING:
         wanted["output"] = price.output

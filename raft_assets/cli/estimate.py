@@ -18,7 +18,7 @@ from raft_assets.defs.observation import observe
 from raft_assets.defs.staleness import AssetState, Graph, states, with_upstream
 from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.operations.estimate import Forecast, forecast
-from raft_assets.operations.models import Models
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.project import Workplace
 from raft_assets.storage.lake import Lake
 
@@ -47,7 +47,7 @@ def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
 
     enter(workplace)
     graph = definitions().resolve_asset_graph()
-    models = Models(project=str(workplace.project))
+    models = ModelClients(workplace)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LINE)
     unread = 0
     with instance_of(workplace) as instance:
@@ -75,7 +75,7 @@ def keep_estimate(
     if not any(one.calls for one in forecasts):
         return
     rows = [{**asdict(one), "role": one.role.value} for one in forecasts]
-    Lake(root=workplace.lake).write_record("estimate", domain, {"made": time.time(), "rows": rows})
+    Lake.of(workplace).write_record("estimate", domain, {"made": time.time(), "rows": rows})
     for asset in dict.fromkeys(one.asset for one in forecasts):
         of_asset = [one for one in forecasts if one.asset == asset]
         dollars = [one.dollars for one in of_asset]

@@ -17,7 +17,7 @@ from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, states
 from raft_assets.llm.ledger import Sum, spent
 from raft_assets.llm.store import CallStore
-from raft_assets.operations.models import Models
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.domain import dotted
 from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.project import Workplace
@@ -48,10 +48,10 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
         for name, problem in observe(instance, workplace).problems.items():
             click.echo(f"{name}: {problem}", err=True)
         found = {name: states(instance, graph, name) for name in names}
-    results = ResultsStore(path=str(workplace.results))
+    results = ResultsStore.of(workplace)
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
     compared = {name: told["sentence"] for name in found if (told := results.comparison(name))}
-    models = Models(project=str(workplace.project))
+    models = ModelClients(workplace)
     with CallStore.of(workplace) as store:
         paid = spent(store, models.prices)
     if as_json:
@@ -123,7 +123,7 @@ def config(domain: tuple[str, ...]) -> None:
             click.echo(f"{dotted_name} = {json.dumps(value, ensure_ascii=False)}  # {source}")
         click.echo()
     click.echo("# roles")
-    for role, endpoint in workplace.environment.endpoints().items():
+    for role, endpoint in workplace.endpoints.items():
         key = (
             "nothing configured"
             if endpoint.provider == "embedded"

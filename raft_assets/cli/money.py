@@ -18,7 +18,8 @@ from raft_assets.llm.batches import read_records
 from raft_assets.llm.ledger import Grouping, LedgerRow, Sum, is_rejected, ledger, summed
 from raft_assets.llm.prices import PRICES_FILE, PriceList
 from raft_assets.llm.store import CallStore, StoredCall
-from raft_assets.operations.models import Models
+from raft_assets.operations.batches import collect_batches
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.project import Workplace
 from raft_assets.storage.results import ResultsStore
 
@@ -53,8 +54,8 @@ def costs(domain: tuple[str, ...], by: Grouping, since: datetime | None, as_csv:
     workplace = Workplace.load()
     names = chosen_domains(workplace, domain, everything=False) if domain else []
     with CallStore.of(workplace) as store:
-        rows = list(ledger(store, PriceList(workplace.project, workplace.environment.endpoints().values())))
-    ResultsStore(path=str(workplace.results)).keep_ledger(rows)
+        rows = list(ledger(store, PriceList(workplace.project, workplace.endpoints.values())))
+    ResultsStore.of(workplace).keep_ledger(rows)
     start = since.replace(tzinfo=UTC) if since else None
     chosen = [row for row in rows if (not names or row.domain in names) and (start is None or row.created >= start)]
     sums = summed(chosen, by)
@@ -249,7 +250,7 @@ def batches(collect: bool) -> None:
     """
     workplace = Workplace.load()
     if collect:
-        Models(project=str(workplace.project)).collect_batches()
+        collect_batches(ModelClients(workplace))
     found = read_records(workplace.batches)
     if not found:
         click.echo("No calls were asked in batches.")

@@ -49,21 +49,23 @@ def preview(domain: str, count: int, yes: bool) -> None:
     tell_models(console, workplace)
     # a second or two: only once the arguments are known to be right
     from raft_assets.operations import preview as operation
-    from raft_assets.operations.models import Models
+    from raft_assets.operations.model_clients import ModelClients
+    from raft_assets.operations.sources import cut, read_sources
 
     enter(workplace)
-    models = Models(project=str(workplace.project))
-    sources = operation.read_sources(models, name)
+    models = ModelClients(workplace)
+    sources = read_sources(workplace, name)
     for file in sources.quarantined:
         console.print(Text(f"not read: {inert(file.path)}: {inert(file.detail)}", style="yellow"))
     semantic = settings.chunks.boundaries == "semantic"
     if semantic:
         vectors = "EMBEDDING: a vector of every sentence, for semantic boundaries"
         _confirm(console, [vectors] if operation.embedding_costs(models) else [], yes=yes)
-    chunks = operation.cut(models, settings, sources)
+    documents = sources.documents
+    chunks = cut(models, settings.chunks, documents)
     plan = operation.plan_of(chunks, settings, count)
     _confirm(console, operation.paid_calls(models, settings, len(chunks), plan), yes=yes)
-    console.print(f"{name}: {len(sources.documents):,} documents, {len(chunks):,} chunks, {len(plan):,} are asked")
+    console.print(f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} are asked")
     shown = operation.preview_rows(models, name, settings, chunks, plan)
     for number, row in enumerate(shown.rows, start=1):
         _print_row(console, row, shown.chunks, f"row {number} of {len(shown.rows)}")

@@ -32,7 +32,7 @@ def rebuild(context: click.Context, manifest: Path, domain: str | None) -> None:
 
     workplace, wanted = Workplace.load(), read_manifest(manifest)
     (name,) = chosen_domains(workplace, [domain or wanted.domain], everything=False)
-    lake = Lake(root=workplace.lake)
+    lake = Lake.of(workplace)
     restore(workplace, lake, wanted, name)
     try:
         context.invoke(run, domain=(name,), everything=False, selected=(DATASET,), preset=None, force=True)

@@ -46,7 +46,7 @@ def export(domain: str, target: Path, sample: int | None, rejected: bool) -> Non
     """
     workplace = Workplace.load()
     (name,) = chosen_domains(workplace, [domain], everything=False)
-    lake = Lake(root=workplace.lake)
+    lake = Lake.of(workplace)
     pairs = sampled(lake.rows(QAPair, name), sample=sample, rejected=rejected)
     passages = {chunk.chunk_id: chunk.passage for chunk in lake.rows(Chunk, name)}
     reviews = parse_reviews(domain_folder(workplace.data, name) / REVIEWS_FILE)
@@ -70,7 +70,7 @@ def import_(domain: str, file: Path) -> None:
     workplace = Workplace.load()
     (name,) = chosen_domains(workplace, [domain], everything=False)
     returned = {review.question_id: review for review in read_returned(file)}
-    lake = Lake(root=workplace.lake)
+    lake = Lake.of(workplace)
     if not lake.exists("qa_pairs", name):
         raise DataError(f"There are no pairs of {name!r} yet: raft run {name!r} --select qa_pairs")
     known = {pair.question_id for pair in lake.rows(QAPair, name)}

@@ -20,12 +20,13 @@ from raft_assets.cli.worker import BUSY, WAITING, worker_command
 from raft_assets.core.errors import DataError
 from raft_assets.defs.observation import observe
 from raft_assets.defs.progress import PREFIX
-from raft_assets.defs.runs import COMMAND_TAG, PARTITION_TAG, close_killed_runs
+from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
 from raft_assets.llm.ledger import is_rejected
 from raft_assets.llm.store import CallStore
 from raft_assets.operations.estimate import forecast
-from raft_assets.operations.models import Models
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG
 from raft_assets.settings.project import Workplace
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
@@ -126,7 +127,7 @@ def run(  # noqa: PLR0917 - click hands options by name
     from raft_assets.definitions import definitions
 
     enter(workplace)
-    Lake(root=workplace.lake).check()
+    Lake.of(workplace).check()
     graph: Graph = definitions().resolve_asset_graph()
     wanted = _wanted(graph, selected)
     with instance_of(workplace) as instance:
@@ -160,7 +161,7 @@ def _estimate(
     domain: str,
 ) -> None:
     """Keeps what the run is expected to cost, where anything may cost money, to be set beside the bill."""
-    models = Models(project=str(workplace.project))
+    models = ModelClients(workplace)
     if all(endpoint.is_free for endpoint in models.endpoints.values()):
         return
     try:
@@ -272,7 +273,7 @@ def _line(item: Work) -> RenderableType:
 
 
 def _tell_verdicts(console: Console, workplace: Workplace, names: Sequence[str]) -> None:
-    results, lake = ResultsStore(path=str(workplace.results)), Lake(root=workplace.lake)
+    results, lake = ResultsStore.of(workplace), Lake.of(workplace)
     verdicts = results.verdicts()
     for name in names:
         if name in verdicts:

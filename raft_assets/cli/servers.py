@@ -9,8 +9,7 @@ import click
 
 from raft_assets.cli.project import enter
 from raft_assets.core.errors import SettingsError
-from raft_assets.embedded.app import EmbeddedSettings
-from raft_assets.embedded.simulation import FAULTS, Simulation
+from raft_assets.embedded.provider import FAULTS, Simulation
 from raft_assets.settings.project import Workplace
 
 
@@ -43,13 +42,12 @@ def serve(port: int, simulate: bool, faults: tuple[str, ...], **limits: Any) -> 
     """
     workplace = Workplace.load()
     simulation = _simulation(limits, faults) if simulate else None
-    from raft_assets.embedded.server import serve as serve_app
+    from raft_assets.operations.model_clients import embedded_provider
 
     click.echo(f"OpenAI API at http://127.0.0.1:{port}/v1 (no key needed; Ctrl-C ends it)")
     if simulation:
         click.echo(f"simulated: {simulation}")
-    settings = EmbeddedSettings(workplace.embedded_folder, workplace.encoder_folder, workplace.huggingface_home)
-    serve_app(settings, port=port, simulation=simulation)
+    embedded_provider(workplace).serve(port=port, simulation=simulation)
 
 
 def _simulation(limits: Mapping[str, Any], faults: Iterable[str]) -> Simulation:

@@ -39,7 +39,7 @@ def sql(query: str | None, as_csv: bool, as_json: bool) -> None:
       raft sql "SELECT asset, sum(dollars) AS dollars FROM costs GROUP BY asset"
     """
     workplace = Workplace.load()
-    store, lake = ResultsStore(path=str(workplace.results)), Lake(root=workplace.lake)
+    store, lake = ResultsStore.of(workplace), Lake.of(workplace)
     try:
         found = store.query(query, lake) if query else store.columns(lake)
     except duckdb.Error as error:

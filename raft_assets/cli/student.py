@@ -13,7 +13,9 @@ from raft_assets.cli.project import chosen_domains
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.llm.background import run as run_coroutine
 from raft_assets.llm.store import CallStore
-from raft_assets.operations.models import Models
+from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.money import monthly_hosting_cost
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Workplace
 from raft_assets.student.finetuning import is_ours
@@ -33,7 +35,7 @@ def jobs(cancelled: str | None, resumed: str | None) -> None:
       raft jobs
       raft jobs --cancel ftjob-abc123
     """
-    models = Models(project=str(Workplace.load().project))
+    models = ModelClients(Workplace.load())
 
     async def work() -> list[FineTuningJob]:
         async with models.client(Role.STUDENT) as client:
@@ -81,8 +83,8 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
     if sum((bool(domain), everything, expired, idle is not None)) != 1:
         raise click.UsageError("Say which: a domain, --all, --expired or --idle HOURS.")
     names = chosen_domains(workplace, domain, everything=False) if domain else []
-    models = Models(project=str(workplace.project))
-    with models.hosting() as hosting:
+    models = ModelClients(workplace)
+    with open_hosting(models.project) as hosting:
         if hosting is None:
             click.echo("Nothing is deployed: a model's id is its deployment at this service.")
             return
@@ -105,10 +107,10 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
             click.echo("No deployment of raft-assets is to go.")
 
 
-def idle_hours(models: Models, deployments: Iterable[Hosted], now: datetime) -> dict[str, float]:
+def idle_hours(models: ModelClients, deployments: Iterable[Hosted], now: datetime) -> dict[str, float]:
     """Since when nobody of this project asked each deployment, else since it was made."""
     service, found = models.endpoints[Role.STUDENT].service, dict[str, float]()
-    with CallStore.of(models.workplace) as store:
+    with CallStore.of(models.project) as store:
         for hosted in deployments:
             asked = store.last_asked(hosted.address or service, hosted.name)
             since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created
@@ -116,23 +118,23 @@ def idle_hours(models: Models, deployments: Iterable[Hosted], now: datetime) -> 
     return found
 
 
-def show_hosted(console: Console, models: Models) -> None:
+def show_hosted(console: Console, models: ModelClients) -> None:
     """What is deployed on Azure and what it costs a month when nobody asks; nothing where Azure isn't used."""
     if not models.endpoints[Role.STUDENT].is_deployed_on_azure:
         return
     try:
-        with models.hosting() as hosting:
+        with open_hosting(models.project) as hosting:
             console.print(_hosted_table(hosting.all() if hosting else [], models))
     except (EndpointError, SettingsError) as error:
         console.print(f"deployments: {error}", style="yellow", markup=False)
 
 
-def _hosted_table(deployments: Sequence[Hosted], models: Models) -> Table:
+def _hosted_table(deployments: Sequence[Hosted], models: ModelClients) -> Table:
     table = Table(title="deployed on Azure", title_justify="left", box=None, pad_edge=False)
     for column in ("deployment", "domain", "state", "SKU", "ends", "US$ a month, idle"):
         table.add_column(column)
     for hosted in deployments:
-        month = models.hosting_a_month(hosted.sku)
+        month = monthly_hosting_cost(models.project, hosted.sku)
         table.add_row(
             hosted.name,
             hosted.domain,

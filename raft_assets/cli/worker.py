@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from raft_assets.defs.runs import claim, materialize
+from raft_assets.defs.runs import materialize
 from raft_assets.defs.staleness import states
+from raft_assets.operations.process import claim
 from raft_assets.settings.project import Workplace
 
 FAILED, BUSY, WAITING = 1, 3, 4

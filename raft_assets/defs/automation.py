@@ -10,11 +10,15 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from raft_assets.core.errors import RaftError
-from raft_assets.defs.observation import ROLES, observe
-from raft_assets.defs.runs import LINEAGE_JOB, OPEN, PARTITION_TAG, close_killed_runs, is_being_worked_on
+from raft_assets.defs.lineage_asset import ROLES
+from raft_assets.defs.observation import observe
+from raft_assets.defs.runs import LINEAGE_JOB, OPEN, close_killed_runs
 from raft_assets.defs.staleness import Graph, assets_in_order, next_wave, states
 from raft_assets.llm.batches import read_records
-from raft_assets.operations.models import Models
+from raft_assets.operations.batches import collect_batches as collect_answers
+from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.process import PARTITION_TAG, is_being_worked_on
 from raft_assets.settings.endpoints import Endpoint, Role
 
 OBSERVE_EVERY_S = 30
@@ -24,13 +28,13 @@ COLLECT_EVERY_S = 60
 
 
 @dg.sensor(minimum_interval_seconds=OBSERVE_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
-def observe_domains(context: dg.SensorEvaluationContext, models: Models) -> dg.SkipReason:
+def observe_domains(context: dg.SensorEvaluationContext, models: dg.ResourceParam[ModelClients]) -> dg.SkipReason:
     """Registers domains and reports changed files, settings and models, so that the lineage shows what is stale.
 
     Starts nothing.
     """
     try:
-        seen = observe(context.instance, models.workplace)
+        seen = observe(context.instance, models.project)
     except RaftError as error:
         return dg.SkipReason(str(error))
     wrong = "".join(f" {error}" for error in seen.problems.values())
@@ -38,22 +42,22 @@ def observe_domains(context: dg.SensorEvaluationContext, models: Models) -> dg.S
 
 
 @dg.sensor(minimum_interval_seconds=TEAR_DOWN_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
-def tear_down_expired(models: Models) -> dg.SkipReason:
+def tear_down_expired(models: dg.ResourceParam[ModelClients]) -> dg.SkipReason:
     """Deletes deployments on Azure that are past the end that was set for them. The models stay."""
     if not models.endpoints[Role.STUDENT].is_deployed_on_azure:
         return dg.SkipReason("Nothing is deployed on Azure.")
     try:
-        with models.hosting() as hosting:
+        with open_hosting(models.project) as hosting:
             gone = hosting.delete_expired(datetime.now(UTC)) if hosting else []
     except RaftError as error:
         return dg.SkipReason(str(error))
     return dg.SkipReason(f"Deleted: {', '.join(gone)}." if gone else "No deployment is past its end.")
 
 
-def requests(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iterator[dg.RunRequest]:
+def requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
     """A run request per domain for what is not fresh and costs nothing, unless a run of the domain is still open."""
     close_killed_runs(instance)
-    seen = observe(instance, models.workplace)
+    seen = observe(instance, models.project)
     for domain in seen.domains:
         if domain in seen.problems or _is_open(instance, models, domain):
             continue
@@ -65,10 +69,10 @@ def requests(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iter
             yield dg.RunRequest(partition_key=domain, asset_selection=wave, job_name=LINEAGE_JOB)
 
 
-def _is_open(instance: dg.DagsterInstance, models: Models, domain: str) -> bool:
+def _is_open(instance: dg.DagsterInstance, models: ModelClients, domain: str) -> bool:
     """Whether a run of the domain is queued or runs, or a command works on it and is between two runs."""
     waiting = dg.RunsFilter(tags={PARTITION_TAG: domain}, statuses=[*OPEN, dg.DagsterRunStatus.QUEUED])
-    return bool(instance.get_runs(filters=waiting, limit=1)) or is_being_worked_on(models.workplace, domain)
+    return bool(instance.get_runs(filters=waiting, limit=1)) or is_being_worked_on(models.project, domain)
 
 
 def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetKey]:
@@ -84,17 +88,19 @@ def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetK
 @dg.sensor(
     job_name=LINEAGE_JOB, minimum_interval_seconds=COLLECT_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING
 )
-def collect_batches(context: dg.SensorEvaluationContext, models: Models) -> Iterator[dg.RunRequest]:
+def collect_batches(
+    context: dg.SensorEvaluationContext, models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.RunRequest]:
     """Collects what batches of calls brought, and requests the asset that waited for it, and no other."""
     assert context.repository_def is not None
     yield from continuations(context.instance, context.repository_def.asset_graph, models)
 
 
-def continuations(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iterator[dg.RunRequest]:
+def continuations(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
     """A run request per asset whose batches have all been answered since it ended without them."""
-    folder = models.workplace.batches
+    folder = models.project.batches
     before = [record for record in read_records(folder) if record.is_open]
-    models.collect_batches()
+    collect_answers(models)
     waits = {(record.domain, record.asset) for record in read_records(folder) if record.is_open}
     for domain, asset in dict.fromkeys((record.domain, record.asset) for record in before):
         if (domain, asset) in waits or not domain or _is_open(instance, models, domain):
@@ -107,7 +113,9 @@ def continuations(instance: dg.DagsterInstance, graph: Graph, models: Models) ->
 @dg.sensor(
     job_name=LINEAGE_JOB, minimum_interval_seconds=REQUEST_EVERY_S, default_status=dg.DefaultSensorStatus.STOPPED
 )
-def request_stale(context: dg.SensorEvaluationContext, models: Models) -> Iterator[dg.RunRequest]:
+def request_stale(
+    context: dg.SensorEvaluationContext, models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.RunRequest]:
     """Materializes what is stale, wave by wave, as soon as it is.
 
     Off until it is switched on; never starts anything paid.
@@ -117,7 +125,7 @@ def request_stale(context: dg.SensorEvaluationContext, models: Models) -> Iterat
 
 
 @dg.schedule(job_name=LINEAGE_JOB, cron_schedule="0 3 * * *", default_status=dg.DefaultScheduleStatus.STOPPED)
-def nightly(context: dg.ScheduleEvaluationContext, models: Models) -> Iterator[dg.RunRequest]:
+def nightly(context: dg.ScheduleEvaluationContext, models: dg.ResourceParam[ModelClients]) -> Iterator[dg.RunRequest]:
     """Materializes every night at 3 what is stale by then. Off until it is switched on; never starts anything paid."""
     assert context.repository_def is not None
     yield from requests(context.instance, context.repository_def.asset_graph, models)

@@ -17,10 +17,11 @@ from raft_assets.core.errors import RaftError
 from raft_assets.core.identity import digest
 from raft_assets.core.markdown import code
 from raft_assets.dataset.versions import prompt_versions
-from raft_assets.defs.partitions import DOMAIN_PARTITIONS
-from raft_assets.embedded.models import model_version
+from raft_assets.defs.lineage_asset import OWNERS, settings_key
 from raft_assets.evaluation.judged import judging_prompts
-from raft_assets.settings.domain import DomainSettings, Section
+from raft_assets.operations.model_clients import resolved_model
+from raft_assets.operations.process import DOMAIN_PARTITIONS
+from raft_assets.settings.domain import Section
 from raft_assets.settings.domains import (
     PAIRS_FILE,
     QUESTIONS_FILE,
@@ -32,39 +33,16 @@ from raft_assets.settings.domains import (
     list_documents,
     refused_folders,
 )
-from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.settings.endpoints import Role
+from raft_assets.settings.groups import SETTINGS_GROUPS, roles_of
 from raft_assets.settings.project import Workplace
 
 DATA_VERSION_TAG = "dagster/data_version"
-ROLES = "roles"  # metadata of an asset: the roles that it calls, separated by spaces
-FILES, SETTINGS = "domain_files", "domain_settings"
+FILES = "domain_files"
 DOCUMENTS = dg.AssetKey([FILES, "documents"])
 QUESTIONS = dg.AssetKey([FILES, "questions"])
 PAIRS = dg.AssetKey([FILES, "pairs"])
 REVIEWS = dg.AssetKey([FILES, "reviews"])
-
-# every group of settings is an asset of its own, so that a change reaches exactly what depends on it; with it, the
-# roles whose model matters there where they are configured
-SETTINGS_GROUPS: Mapping[str, tuple[Role, ...]] = {
-    "documents": (),
-    "chunks": (),
-    "embedding": (Role.EMBEDDING,),
-    "prompt": (),
-    "questions": (Role.TEACHER, Role.JUDGE),
-    "dataset": (),
-    "student": (),
-    "training_files": (Role.STUDENT,),
-    "training": (Role.STUDENT,),
-    "baseline": (Role.BASELINE,),
-    "evaluation": (),
-    "judging": (Role.JUDGE,),
-    "verdict": (),
-}
-
-
-def settings_key(group: str) -> dg.AssetKey:
-    """Key of the external asset that holds a group of settings."""
-    return dg.AssetKey([SETTINGS, group])
 
 
 @dataclass(frozen=True)
@@ -128,10 +106,10 @@ def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
             key, domain, digest(content), {"dagster/row_count": lines, "path": str(written) if content else "none"}
         )
     resolved = workplace.settings(domain)
-    endpoints = workplace.environment.endpoints()
+    endpoints = workplace.endpoints
     for group in SETTINGS_GROUPS:
         section = getattr(resolved.values, group, None)
-        roles = [role for role in _roles_of(group, resolved.values) if role in endpoints]
+        roles = [role for role in roles_of(group, resolved.values) if role in endpoints]
         content_of_group = {
             "settings": section.model_dump(mode="json") if isinstance(section, Section) else {},
             "models": {role.value: resolved_model(endpoints[role], workplace) for role in roles},
@@ -147,19 +125,6 @@ def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
         )
 
 
-def _roles_of(group: str, values: DomainSettings) -> tuple[Role, ...]:
-    """The roles whose model matters to a group of settings as they are."""
-    if group == "chunks" and values.chunks.boundaries == "semantic":
-        return (Role.EMBEDDING,)
-    return SETTINGS_GROUPS[group]
-
-
-def resolved_model(endpoint: Endpoint, workplace: Workplace) -> str:
-    """What answers for the role: service, model and, of the embedded provider, the version of its rules and weights."""
-    version = f" {model_version(endpoint.model, workplace.embedded_folder)}" if endpoint.provider == "embedded" else ""
-    return f"{endpoint.service}: {endpoint.model}{version}"
-
-
 def external_assets(partitions_def: dg.PartitionsDefinition) -> list[dg.AssetSpec]:
     """The external assets, for the definitions."""
     described = {
@@ -167,7 +132,7 @@ def external_assets(partitions_def: dg.PartitionsDefinition) -> list[dg.AssetSpe
         QUESTIONS: (f"Golden questions that a person wrote: `{QUESTIONS_FILE}` of the domain.", "json"),
         PAIRS: (f"Question pairs that another tool made: `{PAIRS_FILE}` of the domain.", "json"),
         REVIEWS: (f"A person's verdicts on question pairs: `{REVIEWS_FILE}` of the domain.", "json"),
-    } | {settings_key(group): (_describe_group(group, roles), "yaml") for group, roles in SETTINGS_GROUPS.items()}
+    } | {settings_key(name): (_describe_group(name, group.roles), "yaml") for name, group in SETTINGS_GROUPS.items()}
     return [
         dg.AssetSpec(
             key,
@@ -175,7 +140,7 @@ def external_assets(partitions_def: dg.PartitionsDefinition) -> list[dg.AssetSpe
             group_name=key.path[0],
             kinds={kind},
             description=text,
-            owners=["team:raft"],
+            owners=OWNERS,
         )
         for key, (text, kind) in described.items()
     ]

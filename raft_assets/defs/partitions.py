@@ -1,7 +1,7 @@
-"""The domain partition: the one owner of its name. What a valid key is, `raft_assets.settings.domains` says."""
+"""The domain partition. What a valid key is, `settings/domains` says."""
 
 import dagster as dg
 
-DOMAIN_PARTITIONS = "domain"
+from raft_assets.operations.process import DOMAIN_PARTITIONS
 
 domains = dg.DynamicPartitionsDefinition(name=DOMAIN_PARTITIONS)

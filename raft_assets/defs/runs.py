@@ -5,60 +5,20 @@ a tag, so that the next
 command can close what was killed.
 """
 
-import os
-import platform
 from collections.abc import Sequence
 
 import dagster as dg
-import psutil
 
-from raft_assets.core.locks import try_exclusive
 from raft_assets.defs.staleness import Graph, assets_in_order, next_wave, states
-from raft_assets.settings.project import Workplace
+from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, is_alive, this_process
 
 LINEAGE_JOB = "lineage"
-PARTITION_TAG = "dagster/partition"
-COMMAND_TAG = "raft/command"
-PROCESS_TAG = "raft/process"
-CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's, which is adjusted
 OPEN = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.CANCELING,
     dg.DagsterRunStatus.NOT_STARTED,
 ]
-
-
-def this_process() -> str:
-    """Process id, start time and machine: an id alone may be another's by now."""
-    process = psutil.Process()
-    return f"{process.pid}@{process.create_time():.0f}@{platform.node()}"
-
-
-def is_alive(process: str) -> bool:
-    """Whether the process of a run's tag still runs; of another machine's nothing is known, so it counts as alive."""
-    pid, started, machine = process.split("@", 2)
-    if machine != platform.node():
-        return True
-    try:
-        found = psutil.Process(int(pid))
-        same = abs(found.create_time() - float(started)) <= CLOCK_TOLERANCE_S
-        return same and found.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def claim(workplace: Workplace, domain: str) -> int | None:
-    """Claims a domain for this process until it ends; None where another one works on it."""
-    return try_exclusive(workplace.home / "locks" / f"{domain}.lock")
-
-
-def is_being_worked_on(workplace: Workplace, domain: str) -> bool:
-    """Whether a command works on the domain right now."""
-    claimed = claim(workplace, domain)
-    if claimed is not None:
-        os.close(claimed)
-    return claimed is None
 
 
 def close_killed_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -1,13 +1,11 @@
 """The embedded provider: an ASGI application that speaks the OpenAI API.
 
-The `openai` client reaches it in process, or on a port that `server` opens. What belongs here: its settings, its
+The `openai` client reaches it in process, or on a port that `server` opens. What belongs here: its
 routes, and the endpoints of models, files, batches and fine-tuning jobs. It binds no address, asks for no key, and
 reads no header but the type and length of the content.
 """
 
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -27,18 +25,10 @@ from raft_assets.embedded.files import MAX_FILE_BYTES, UPLOADED, FileStore
 from raft_assets.embedded.jobs import JobService
 from raft_assets.embedded.models import Models
 from raft_assets.embedded.paging import page
+from raft_assets.embedded.settings import EmbeddedSettings
 
 FORM_BYTES = 1 << 20  # of an upload, around the file
 FILES_PAGE, JOBS_PAGE, EVENTS_PAGE, CHECKPOINTS_PAGE = 10_000, 20, 20, 10  # OpenAI's defaults
-
-
-@dataclass(frozen=True)
-class EmbeddedSettings:
-    """Where the provider keeps files, jobs and models, and where the encoder's weights are looked for."""
-
-    folder: Path
-    encoder_folder: Path | None
-    huggingface_home: Path
 
 
 def create_app(settings: EmbeddedSettings) -> Starlette:

@@ -12,7 +12,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.embedded.app import EmbeddedSettings, create_app
+from raft_assets.embedded.app import create_app
+from raft_assets.embedded.settings import EmbeddedSettings
 from raft_assets.embedded.simulation import Simulated, Simulation
 
 BACKLOG = 128

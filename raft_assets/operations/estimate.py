@@ -21,8 +21,8 @@ from raft_assets.llm.caller import TEXTS_PER_CALL, Caller
 from raft_assets.llm.prices import Price
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
-from raft_assets.operations.models import Models
-from raft_assets.operations.preview import cut, read_sources
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.sources import cut, read_sources
 from raft_assets.pairs.generation import first_plan
 from raft_assets.pairs.judge import judge_request
 from raft_assets.pairs.questions import answer_request_for, parse_questions, question_request
@@ -60,12 +60,12 @@ class Forecast:
     assumed: tuple[str, ...] = ()
 
 
-def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> list[Forecast]:
+def forecast(models: ModelClients, domain: str, *, fresh: Collection[str] = ()) -> list[Forecast]:
     """What a run of the domain will ask, in the order of the lineage; nothing for assets that are `fresh`.
 
     Raises DataError where no document can be read, and SettingsError as a run would.
     """
-    settings = models.settings(domain).values
+    settings = models.project.settings(domain).values
     documents, chunks = _corpus(models, domain, settings, fresh)
     found: list[Forecast] = []
     if "chunk_embeddings" not in fresh:
@@ -79,7 +79,7 @@ def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> lis
         pairs = _Pairs.of(teacher, chunks, settings)
     if "qa_pairs" not in fresh:
         found += pairs.forecasts(models, settings)
-    golden = parse_golden(domain_folder(models.workplace.data, domain) / QUESTIONS_FILE)
+    golden = parse_golden(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
     held_out = {name for one in resolve_golden(golden, documents, chunks) for name in one.oracle_chunk_ids}
     trained, evaluated = pairs.rows(settings, kept=1 - len(held_out) / len(chunks))
     shape = _Shape(fmean([chunk.tokens for chunk in chunks]), pairs.answer_tokens, settings)
@@ -96,18 +96,18 @@ def forecast(models: Models, domain: str, *, fresh: Collection[str] = ()) -> lis
 
 
 def _corpus(
-    models: Models, domain: str, settings: DomainSettings, fresh: Collection[str]
+    models: ModelClients, domain: str, settings: DomainSettings, fresh: Collection[str]
 ) -> tuple[Sequence[ReadDocument], list[Chunk]]:
     """The documents, and their chunks as they are, else as they are cut by structure: boundaries by embedding would
     cost.
     """
     if "chunks" in fresh:
-        lake = Lake(root=models.workplace.lake)
+        lake = Lake.of(models.project)
         pages = lake.rows(SourceDocument, domain)
         return list(documents_of(pages)), list(lake.rows(Chunk, domain))
     structure = settings.chunks.model_copy(update={"boundaries": "structure"})
-    sources = read_sources(models, domain)
-    return sources.documents, cut(models, settings.model_copy(update={"chunks": structure}), sources)
+    documents = read_sources(models.project, domain).documents
+    return documents, cut(models, structure, documents)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class _Pairs:
         """All questions, known and expected."""
         return self.known_questions + sum(count for _, count in self.expected)
 
-    def forecasts(self, models: Models, settings: DomainSettings) -> Iterator[Forecast]:
+    def forecasts(self, models: ModelClients, settings: DomainSettings) -> Iterator[Forecast]:
         instructions = settings.prompt.instructions
         coming = [
             (count, _tokens(answer_request_for(SOME_QUESTION, chunk, settings.questions, instructions)))
@@ -221,7 +221,7 @@ class _Shape:
         return _tokens(empty) + documents * self.passage
 
 
-def _training(models: Models, shape: _Shape, rows: float, settings: DomainSettings) -> Forecast:
+def _training(models: ModelClients, shape: _Shape, rows: float, settings: DomainSettings) -> Forecast:
     epochs = AUTO_EPOCHS if settings.training.n_epochs == "auto" else settings.training.n_epochs
     tokens = round(rows * (shape.prompt(1 + settings.dataset.distractors) + shape.answer) * epochs)
     endpoint = models.endpoints[Role.STUDENT]
@@ -232,7 +232,7 @@ def _training(models: Models, shape: _Shape, rows: float, settings: DomainSettin
     )
 
 
-def _evaluation(models: Models, role: Role, shape: _Shape, asked: _Asked) -> Forecast:
+def _evaluation(models: ModelClients, role: Role, shape: _Shape, asked: _Asked) -> Forecast:
     settings, questions = shape.settings, asked.everywhere
     distractors, top_k = settings.dataset.distractors, settings.evaluation.top_k
     shown = {"main": 1 + distractors, "retrieved": top_k, "distractors_only": distractors, "closed_book": 0}
@@ -249,7 +249,7 @@ def _evaluation(models: Models, role: Role, shape: _Shape, asked: _Asked) -> For
     return replace(made, assumed=("accepted pairs", "length of answers"))
 
 
-def _judging(models: Models, shape: _Shape, asked: _Asked) -> Forecast:
+def _judging(models: ModelClients, shape: _Shape, asked: _Asked) -> Forecast:
     """Both models' answers by every metric; only groundedness is shown the documents."""
     settings = shape.settings.judging
     questions = min(asked.everywhere, settings.max_questions)
@@ -267,7 +267,7 @@ def _judging(models: Models, shape: _Shape, asked: _Asked) -> Forecast:
 
 
 def _forecast(
-    models: Models, asset: str, role: Role, calls: int, usage: Usage, *, seconds: float | None = None
+    models: ModelClients, asset: str, role: Role, calls: int, usage: Usage, *, seconds: float | None = None
 ) -> Forecast:
     endpoint = models.endpoints[role]
     price: Price = models.prices.of(endpoint)

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from raft_assets.core.tables import Chunk, QAPair
 from raft_assets.documents.retrieval import Index, Ranks
 from raft_assets.llm.caller import Caller
-from raft_assets.llm.requests import Progress, Tally
-from raft_assets.operations.models import Models
+from raft_assets.llm.requests import NOBODY, Origin, Progress, Tally
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.pairs.gates import NO_REVIEWS, judge_pairs
 from raft_assets.pairs.generation import draft_pairs, draft_round
 from raft_assets.pairs.questions import Draft
@@ -68,13 +68,17 @@ class PairMaker:
 
 @contextmanager
 def pair_maker(
-    models: Models, settings: DomainSettings, index: Index, on_progress: Callable[[Progress], None] | None = None
+    models: ModelClients,
+    settings: DomainSettings,
+    index: Index,
+    origin: Origin = NOBODY,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[PairMaker]:
     """A maker for a domain's settings; `index` holds all chunks of the domain."""
     with ExitStack() as stack:
-        teacher = stack.enter_context(models.caller(Role.TEACHER, on_progress=on_progress))
-        encoder = stack.enter_context(models.caller(Role.EMBEDDING))
+        teacher = stack.enter_context(models.caller(Role.TEACHER, origin=origin, on_progress=on_progress))
+        encoder = stack.enter_context(models.caller(Role.EMBEDDING, origin=origin))
         judge = None
         if Role.JUDGE in models.endpoints:
-            judge = stack.enter_context(models.caller(Role.JUDGE, on_progress=on_progress))
+            judge = stack.enter_context(models.caller(Role.JUDGE, origin=origin, on_progress=on_progress))
         yield PairMaker(teacher, encoder, judge, settings, index)

@@ -9,30 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.tables import Chunk, QAPair, QuarantinedFile, RaftRow, SourceDocument
+from raft_assets.core.tables import Chunk, QAPair, RaftRow
 from raft_assets.dataset.distractors import Pool
 from raft_assets.dataset.rows import Assembly
 from raft_assets.dataset.splits import SplitPlan
-from raft_assets.documents.chunking import chunk_document
-from raft_assets.documents.reading import ReadDocument, documents_of, read_documents
 from raft_assets.documents.retrieval import Index
-from raft_assets.documents.semantic_boundaries import likeness_by
 from raft_assets.llm.requests import Tally
-from raft_assets.operations.models import Models
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_maker import pair_maker
 from raft_assets.pairs.generation import first_plan
 from raft_assets.pairs.reviews import parse_reviews
 from raft_assets.settings.domain import DomainSettings
-from raft_assets.settings.domains import REVIEWS_FILE, domain_folder, list_documents
+from raft_assets.settings.domains import REVIEWS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What a domain's folder holds."""
-
-    documents: list[ReadDocument]
-    quarantined: list[QuarantinedFile]
 
 
 @dataclass(frozen=True)
@@ -43,38 +32,6 @@ class Preview:
     rows: list[RaftRow]
     rejected: list[QAPair]
     tallies: dict[Role, Tally]
-
-
-def read_sources(models: Models, domain: str) -> Sources:
-    """Reads the documents. Raises DataError where there is none that can be read."""
-    workplace, pages, quarantined = models.workplace, list[SourceDocument](), list[QuarantinedFile]()
-    settings = models.settings(domain).values.documents
-    files = list_documents(domain_folder(workplace.data, domain))
-    memo = workplace.home / "cache" / "parsed"
-    for read in read_documents(files, memo=memo, max_file_mb=settings.max_file_mb):
-        if isinstance(read, QuarantinedFile):
-            quarantined.append(read)
-        else:
-            pages.extend(read.pages)
-    if not pages:
-        raise DataError(
-            f"No document of {domain!r} could be read ({len(quarantined)} in quarantine): put documents into "
-            f"{domain_folder(workplace.data, domain)}."
-        )
-    return Sources(list(documents_of(pages)), quarantined)
-
-
-def cut(models: Models, settings: DomainSettings, sources: Sources) -> list[Chunk]:
-    """The chunks as the lineage cuts them; semantic boundaries ask the EMBEDDING role."""
-    if settings.chunks.boundaries == "structure":
-        return [chunk for document in sources.documents for chunk in chunk_document(document, settings.chunks)]
-    with models.caller(Role.EMBEDDING) as encoder:
-        likeness = likeness_by(encoder.embed)
-        return [
-            chunk
-            for document in sources.documents
-            for chunk in chunk_document(document, settings.chunks, likeness=likeness)
-        ]
 
 
 def plan_of(chunks: Sequence[Chunk], settings: DomainSettings, count: int) -> list[tuple[Chunk, int]]:
@@ -89,7 +46,11 @@ def plan_of(chunks: Sequence[Chunk], settings: DomainSettings, count: int) -> li
 
 
 def preview_rows(
-    models: Models, domain: str, settings: DomainSettings, chunks: Sequence[Chunk], plan: Sequence[tuple[Chunk, int]]
+    models: ModelClients,
+    domain: str,
+    settings: DomainSettings,
+    chunks: Sequence[Chunk],
+    plan: Sequence[tuple[Chunk, int]],
 ) -> Preview:
     """Asks, judges and assembles; all rows are as if they were trained on."""
     with models.caller(Role.EMBEDDING) as encoder:
@@ -98,7 +59,7 @@ def preview_rows(
         of_chunks = encoder.tally
     ids = [chunk.chunk_id for chunk in chunks][: len(vectors)]
     index = Index(ids, np.array(vectors, np.float32).reshape(len(ids), -1))
-    reviews = parse_reviews(domain_folder(models.workplace.data, domain) / REVIEWS_FILE)
+    reviews = parse_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
     with pair_maker(models, settings, index) as maker:
         pairs = maker.judged(maker.drafts_of(plan), reviews)
         tallies = maker.tallies
@@ -119,7 +80,9 @@ def preview_rows(
     )
 
 
-def paid_calls(models: Models, settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, int]]) -> list[str]:
+def paid_calls(
+    models: ModelClients, settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, int]]
+) -> list[str]:
     """What will be asked of roles that may cost money, at most, in sentences; none where everything is free."""
     return [
         f"{role.value} ({models.endpoints[role].model} at {models.endpoints[role].service}): {said}"
@@ -128,7 +91,7 @@ def paid_calls(models: Models, settings: DomainSettings, chunks: int, plan: Sequ
     ]
 
 
-def embedding_costs(models: Models) -> bool:
+def embedding_costs(models: ModelClients) -> bool:
     """Whether vectors may cost money."""
     return not models.endpoints[Role.EMBEDDING].is_free
 

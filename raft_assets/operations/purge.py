@@ -7,24 +7,19 @@ under earlier settings and models go as well, and those of other documents stay 
 import json
 import os
 import re
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
-
-import dagster as dg
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from typing import Protocol
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.jsonl import written_lines
 from raft_assets.core.tables import ANSWERS, JudgedAnswer, QAPair, SourceDocument
-from raft_assets.defs.partitions import DOMAIN_PARTITIONS
-from raft_assets.defs.runs import PARTITION_TAG, claim
 from raft_assets.evaluation.report import render_index
 from raft_assets.llm.background import run
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.store import CallStore, StoredCall
-from raft_assets.operations.models import Models
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.process import claim
 from raft_assets.pairs.imported import WrittenPair
 from raft_assets.pairs.reviews import Review
 from raft_assets.settings.domains import (
@@ -40,14 +35,27 @@ from raft_assets.settings.project import Workplace
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
-BUSY_S = 30.0  # the UI may be writing; where it never pauses, the bytes go with the next purge
 WORDS_IN_COMMON = 8  # in a row: no two texts share them by chance, every quote of a sentence does
 _WORD = re.compile(r"\w+")
 
 
-def purge(
-    instance: dg.DagsterInstance, workplace: Workplace, domain: str, document: str | None = None
-) -> Iterator[str]:
+class RunHistory(Protocol):
+    """What is known of runs: the domains that are registered, and the runs of each with samples of its text."""
+
+    def domains(self) -> Set[str]:
+        """The domains that are registered."""
+        ...
+
+    def forget_runs(self, domain: str) -> int:
+        """Deletes every run of a domain with its events; returns how many they were."""
+        ...
+
+    def unregister(self, domain: str) -> None:
+        """Removes a domain whose folder is gone."""
+        ...
+
+
+def purge(history: RunHistory, workplace: Workplace, domain: str, document: str | None = None) -> Iterator[str]:
     """Forgets a domain, or one document of it that is no longer in its folder; yields a line per place.
 
     Texts of files that are in no domain any more, which the parsing cache still knows, are forgotten as well.
@@ -55,9 +63,9 @@ def purge(
     Raises DataError where nothing is known of the domain, the document is still in the folder, or a run works on it.
     """
     check_domain_name(domain)
-    lake, results = Lake(root=workplace.lake), ResultsStore(path=str(workplace.results))
+    lake, results = Lake.of(workplace), ResultsStore.of(workplace)
     there = domain_names(workplace.data)
-    known = {*there, *instance.get_dynamic_partitions(DOMAIN_PARTITIONS), *results.verdicts()}
+    known = {*there, *history.domains(), *results.verdicts()}
     if domain not in known and not lake.exists("source_documents", domain):
         raise DataError(f"Nothing is known of a domain {domain!r}. Known: {', '.join(sorted(known)) or 'none'}.")
     if document and domain in there and (domain_folder(workplace.data, domain) / document).exists():
@@ -67,18 +75,16 @@ def purge(
         raise DataError(f"A command works on {domain!r}: wait for its end, then purge.")
     try:
         lake.check()  # a lake that is away looks like an empty one: nothing is forgotten before it answers
-        yield from _purged(instance, workplace, domain, document, lake)
+        yield from _purged(history, workplace, domain, document, lake)
         if domain not in there:
-            instance.delete_dynamic_partition(DOMAIN_PARTITIONS, domain)
+            history.unregister(domain)
             workplace.forget_preset(domain)
     finally:
         os.close(claimed)
 
 
-def _purged(
-    instance: dg.DagsterInstance, workplace: Workplace, domain: str, document: str | None, lake: Lake
-) -> Iterator[str]:
-    results = ResultsStore(path=str(workplace.results))
+def _purged(history: RunHistory, workplace: Workplace, domain: str, document: str | None, lake: Lake) -> Iterator[str]:
+    results = ResultsStore.of(workplace)
     pages = _pages(lake, domain, document)
     parsed = _parsed(workplace, {page.content_hash for page in pages})
     texts = [*(page.text for page in pages), *(text for file in parsed for text in _texts_of(file))]
@@ -90,7 +96,7 @@ def _purged(
     with CallStore.of(workplace) as store:
         forgotten = store.forget(lambda call: call.key in keys or _is_of(call, holds_text))
         yield f"call store: {forgotten} answers and vectors"
-    models = Models(project=str(workplace.project))
+    models = ModelClients(workplace)
     if models.endpoints[Role.STUDENT].provider == "embedded":
         yield f"uploads: {run(_delete_uploads(models, holds_text))} training files"
     else:
@@ -101,7 +107,7 @@ def _purged(
     yield f"lake: {len(lake.purge(domain, keep=('splits',) if document else ()))} files"
     yield f"results: {results.purge(domain)} evaluations"
     lake.write_index(render_index(results.verdicts()))
-    yield f"run history: {_delete_runs(instance, domain)} runs with their samples"
+    yield f"run history: {history.forget_runs(domain)} runs with their samples"
 
 
 def _pages(lake: Lake, domain: str, document: str | None) -> list[SourceDocument]:
@@ -198,7 +204,7 @@ def _is_of(call: StoredCall, holds_text: Callable[[str], bool]) -> bool:
     return call.kind == EMBEDDING or holds_text(call.payload.decode("utf-8", "replace"))
 
 
-async def _delete_uploads(models: Models, holds_text: Callable[[str], bool]) -> int:
+async def _delete_uploads(models: ModelClients, holds_text: Callable[[str], bool]) -> int:
     """Deletes training files at the student's service that hold the text."""
     deleted = 0
     async with models.client(Role.STUDENT) as client:
@@ -207,38 +213,3 @@ async def _delete_uploads(models: Models, holds_text: Callable[[str], bool]) -> 
                 await client.files.delete(file.id)
                 deleted += 1
     return deleted
-
-
-def _delete_runs(instance: dg.DagsterInstance, domain: str) -> int:
-    """Deletes the domain's runs: their events hold samples of the text."""
-    runs = instance.get_runs(filters=dg.RunsFilter(tags={PARTITION_TAG: domain}))
-    events = [
-        record.asset_materialization
-        for run_of_domain in runs
-        for record in _materializations(instance, run_of_domain.run_id)
-        if record.asset_materialization
-    ]
-    for run_of_domain in runs:
-        instance.compute_log_manager.delete_logs(prefix=[run_of_domain.run_id])
-        instance.delete_run(run_of_domain.run_id)
-    for key in {event.asset_key for event in events}:
-        _forget_last(instance, key)
-    if instance.root_directory:
-        for database in Path(instance.root_directory).rglob("*.db"):
-            with closing(sqlite3.connect(database, timeout=BUSY_S)) as connection, suppress(sqlite3.OperationalError):
-                connection.execute("VACUUM")  # until then SQLite keeps the bytes of what was deleted
-    return len(runs)
-
-
-def _materializations(instance: dg.DagsterInstance, run_id: str) -> Sequence[dg.EventLogEntry]:
-    of_type = {dg.DagsterEventType.ASSET_MATERIALIZATION}
-    return [record.event_log_entry for record in instance.get_records_for_run(run_id, of_type=of_type).records]
-
-
-def _forget_last(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
-    """Dagster copies an asset's last materialization beside its events: that copy becomes the last one that is left."""
-    left, storage = instance.fetch_materializations(key, limit=1).records, instance.event_log_storage
-    if left and isinstance(storage, SqlEventLogStorage):
-        storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
-    else:
-        instance.wipe_assets([key])

@@ -3,7 +3,9 @@
 The asset `data_card` writes the manifest, `raft rebuild` reads it.
 """
 
+from collections.abc import Mapping
 from hashlib import sha256
+from typing import Any
 
 import yaml
 
@@ -12,8 +14,8 @@ from raft_assets.core.errors import DataError
 from raft_assets.core.tables import SourceDocument
 from raft_assets.dataset.manifest import Inputs, Manifest, other_files, other_makers, other_packages, other_settings
 from raft_assets.dataset.versions import CODE_VERSIONS, package_versions, prompt_versions
-from raft_assets.defs.observation import SETTINGS_GROUPS, resolved_model
-from raft_assets.defs.runs import is_being_worked_on
+from raft_assets.operations.model_clients import resolved_model
+from raft_assets.operations.process import is_being_worked_on
 from raft_assets.settings.domains import (
     PAIRS_FILE,
     QUESTIONS_FILE,
@@ -24,12 +26,12 @@ from raft_assets.settings.domains import (
     list_documents,
 )
 from raft_assets.settings.endpoints import Role
+from raft_assets.settings.groups import ROW_GROUPS, SETTINGS_GROUPS
 from raft_assets.settings.project import Workplace
 from raft_assets.storage.lake import Lake
 
 DATASET = "qa_dataset"
 LINEAGE = ("source_documents", "chunks", "golden_questions", "qa_pairs", DATASET)  # tables in order, up to the rows
-AFTER_THE_ROWS = {"version", "student", "training_files", "training", "baseline", "evaluation", "verdict"}
 
 
 def inputs_of(workplace: Workplace, domain: str) -> Inputs:
@@ -40,11 +42,11 @@ def inputs_of(workplace: Workplace, domain: str) -> Inputs:
     for name in (QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE):
         if (folder / name).is_file():
             files[name] = sha256((folder / name).read_bytes()).hexdigest()
-    endpoints, values = workplace.environment.endpoints(), workplace.settings(domain).values
-    makers = {role for group, roles in SETTINGS_GROUPS.items() if group not in AFTER_THE_ROWS for role in roles}
+    endpoints, values = workplace.endpoints, workplace.settings(domain).values
+    makers = {role for name in ROW_GROUPS for role in SETTINGS_GROUPS[name].roles}
     return Inputs(
         files=files,
-        settings=values.model_dump(mode="json", exclude=AFTER_THE_ROWS),
+        settings=_row_settings(values.model_dump(mode="json")),
         versions=dict(CODE_VERSIONS) | prompt_versions(values.questions, judged=Role.JUDGE in endpoints),
         models={role.value: resolved_model(endpoints[role], workplace) for role in sorted(makers & endpoints.keys())},
         packages=package_versions(),
@@ -75,6 +77,8 @@ def restore(workplace: Workplace, lake: Lake, manifest: Manifest, domain: str) -
     """
     if is_being_worked_on(workplace, domain):
         raise DataError(f"A command works on {domain!r}: wait for its end, then rebuild.")
+    # a manifest of an earlier version also holds settings that can't touch a row
+    manifest = manifest.model_copy(update={"settings": _row_settings(manifest.settings)})
     here = inputs_of(workplace, domain)
     file = domain_folder(workplace.data, domain) / SETTINGS_FILE
     settings = other_settings(manifest, here)
@@ -102,3 +106,8 @@ def other_tables(lake: Lake, manifest: Manifest, domain: str) -> list[str]:
 def notes(manifest: Manifest) -> list[str]:
     """What is worth knowing where the rows differ: other versions of packages, which may read or cut otherwise."""
     return other_packages(manifest, manifest.model_copy(update={"packages": package_versions()}))
+
+
+def _row_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The groups of settings on which rows depend."""
+    return {name: values for name, values in settings.items() if name in ROW_GROUPS}

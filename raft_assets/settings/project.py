@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.settings.blob import checked_address
 from raft_assets.settings.domain import ResolvedSettings, check_layer, dotted, dotted_names, merge, validated
 from raft_assets.settings.domains import SETTINGS_FILE, domain_folder
+from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.environment import Environment, bounded_int, dollars_of
 
 DEFAULT_PRESET = "default"
@@ -86,6 +88,11 @@ class Workplace:
             huggingface_home=Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface"),
             environment=environment,
         )
+
+    @cached_property
+    def endpoints(self) -> dict[Role, Endpoint]:
+        """Endpoint of every configured role. Raises SettingsError for a role that is half configured."""
+        return self.environment.endpoints()
 
     @property
     def dagster_home(self) -> Path:

@@ -17,10 +17,9 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.request import getproxies
 
-import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
@@ -81,10 +80,20 @@ class Written:
     sample: Sequence[Row]
 
 
-class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
-    """Reads and writes the files of the lineage."""
+class Lake:
+    """Reads and writes the files of the lineage under `root`, a folder or an address.
 
-    root: str
+    `environment` holds what opens an address; a folder needs none.
+    """
+
+    def __init__(self, root: str, environment: Environment | None = None) -> None:
+        self.root = root
+        self._environment = environment or Environment(process={}, files={})
+
+    @classmethod
+    def of(cls, project: Workplace) -> Self:
+        """The lake of a project."""
+        return cls(project.lake, project.environment)
 
     @cached_property
     def _root(self) -> UPath:
@@ -98,10 +107,6 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource i
                 f"The lake {self.root} needs another library ({error}): install raft-assets[azure]."
             ) from error
         return root
-
-    @cached_property
-    def _environment(self) -> Environment:
-        return Workplace.load().environment
 
     @property
     def is_local(self) -> bool:

@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import dagster as dg
 import duckdb
 import pandas as pd
 import pyarrow as pa
@@ -30,6 +29,7 @@ from raft_assets.evaluation.statistics import Interval
 from raft_assets.evaluation.summary import COLUMNS
 from raft_assets.evaluation.verdict import Guard, Verdict
 from raft_assets.llm.ledger import LedgerRow
+from raft_assets.settings.project import Workplace
 from raft_assets.storage.lake import Lake, arrow_schema
 
 WAIT_S = 60.0  # for the file, while a program that doesn't know our queue holds it
@@ -133,10 +133,16 @@ class RunRecord:
         return digest("run", self.baseline_model, self.student_model, self.training_hash, self.dataset_hash, settings)
 
 
-class ResultsStore(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource is its own value
+class ResultsStore:
     """Writes and reads evaluations; writing and reading at the same time is fine, from any number of processes."""
 
-    path: str
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @classmethod
+    def of(cls, project: Workplace) -> Self:
+        """The results of a project."""
+        return cls(str(project.results))
 
     def record(self, run: RunRecord, evaluation: Evaluation) -> None:
         """Stores an evaluation, in place of an earlier one of the same run; other runs stay as history."""

@@ -3,7 +3,8 @@
 import dagster as dg
 
 from raft_assets.defs.automation import nightly, observe_domains, requests
-from raft_assets.operations.models import Models
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.settings.project import Workplace
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
@@ -12,7 +13,7 @@ def requested(project: Project) -> dict[str, set[str]]:
     """Assets that the requesting sensor asks for, by domain."""
     graph = project.graph
     with project.instance() as instance:
-        found = list(requests(instance, graph, Models(project=str(project.folder))))
+        found = list(requests(instance, graph, ModelClients(Workplace.load(project.folder))))
     return {
         str(request.partition_key): {key.to_user_string() for key in request.asset_selection or []} for request in found
     }
@@ -60,7 +61,7 @@ def test_a_failed_asset_is_left_to_people(copied: Project) -> None:
 
 
 def test_the_sensor_and_the_schedule_run_as_dagster_calls_them(copied: Project) -> None:
-    models = Models(project=str(copied.folder))
+    models = ModelClients(Workplace.load(copied.folder))
     with copied.instance() as instance:
         tick = observe_domains(dg.build_sensor_context(instance=instance, resources={"models": models}))
         assert isinstance(tick, dg.SkipReason)

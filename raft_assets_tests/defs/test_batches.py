@@ -12,8 +12,10 @@ from raft_assets.llm.ledger import ledger
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Request
 from raft_assets.llm.store import CallStore
-from raft_assets.operations.models import Models
+from raft_assets.operations.batches import collect_batches
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Role
+from raft_assets.settings.project import Workplace
 from raft_assets_tests.harness import Project
 
 DOMAIN = "harbor"
@@ -42,7 +44,7 @@ def records(project: Project) -> list[BatchRecord]:
 def tick(project: Project) -> list[list[str]]:
     """What the sensor requests, until every batch that was open is over."""
     with project.instance() as instance:
-        models = Models(project=str(project.folder))
+        models = ModelClients(Workplace.load(project.folder))
         while any(record.is_open for record in records(project)):
             requested = [
                 [key.to_user_string() for key in request.asset_selection or ()]
@@ -103,11 +105,11 @@ def test_an_answer_that_a_batch_cut_off_is_asked_live_with_more_room_and_both_ar
     messages = render_messages("Who built the mill?", ["The mill at Alba was built by Ann Bell in 1893."])
     request = Request("chat", {"messages": messages, "max_completion_tokens": 20})
     project.write(".env", "RAFT_PROVIDER=embedded\nTEACHER_BATCH=1\n")
-    models = Models(project=str(project.folder))
+    models = ModelClients(Workplace.load(project.folder))
     with models.caller(Role.TEACHER) as caller, pytest.raises(BatchPendingError):
         list(caller.ask([request]))
     while any(record.is_open for record in records(project)):
-        models.collect_batches()
+        collect_batches(models)
     for calls in (1, 0):
         with models.caller(Role.TEACHER) as caller:
             (answer,) = caller.ask([request])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from raft_assets.core.tables import Chunk
-from raft_assets.defs.observation import look_at, settings_key
+from raft_assets.defs.lineage_asset import settings_key
+from raft_assets.defs.observation import look_at
 from raft_assets.settings.project import Workplace
 from raft_assets_tests.harness import Project
 

@@ -6,7 +6,7 @@ import shutil
 import dagster as dg
 import pytest
 
-from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, RaftRow
+from raft_assets.core.tables import BaselineAnswer, Chunk, QAPair, RaftRow, StudentAnswer
 from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.llm.store import CallStore
 from raft_assets_tests.conftest import SMALL
@@ -61,8 +61,8 @@ def test_every_row_can_be_traced_to_its_chunk_and_its_calls(finished: Project) -
         assert pair.final_answer in " ".join(chunks[pair.chunk_id].text.split())
         assert row.has_oracle == (row.chunk_id in row.document_chunk_ids)
         assert row.split != "eval" or row.has_oracle
-    for asset in ANSWERS:
-        assert all(answer.call for answer in finished.lake.rows(asset, SMALL, ModelAnswer))
+    for model in (BaselineAnswer, StudentAnswer):
+        assert all(answer.call for answer in finished.lake.rows(model, SMALL))
 
 
 def test_a_second_run_does_nothing(copied: Project) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from raft_assets.defs.observation import DOCUMENTS, QUESTIONS, REVIEWS, look_at, observe, settings_key
-from raft_assets.defs.partitions import DOMAIN_PARTITIONS
+from raft_assets.defs.lineage_asset import settings_key
+from raft_assets.defs.observation import DOCUMENTS, QUESTIONS, REVIEWS, look_at, observe
+from raft_assets.operations.process import DOMAIN_PARTITIONS
 from raft_assets_tests.harness import Project
 
 TEXT = "The harbour of Marrow Bay was dredged in 1931. The dredger was called Constance.\n"

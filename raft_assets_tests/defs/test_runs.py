@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from raft_assets.defs.runs import claim
+from raft_assets.operations.process import claim
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 

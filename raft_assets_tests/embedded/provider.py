@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 
 from raft_assets.core.locks import try_exclusive
 from raft_assets.core.prompt_contract import render_answer, render_messages
-from raft_assets.embedded.app import EmbeddedSettings
+from raft_assets.embedded.provider import EmbeddedProvider
 
 T = TypeVar("T")
 
@@ -36,9 +36,9 @@ TOWNS = (
 KEEPERS = ["Ann Bell", "Ben Cole", "Cara Dunn", "Dan Eves", "Ella Ford", "Finn Gray"] * 2
 
 
-def settings_of(folder: Path) -> EmbeddedSettings:
+def settings_of(folder: Path) -> EmbeddedProvider:
     """The provider of a state folder, with the encoder of this machine."""
-    return EmbeddedSettings(folder, None, Path.home() / ".cache/huggingface")
+    return EmbeddedProvider(folder, None, Path.home() / ".cache/huggingface")
 
 
 @contextlib.contextmanager
@@ -47,9 +47,9 @@ def served(folder: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     program = (
-        "import sys; from pathlib import Path; from raft_assets.embedded.app import EmbeddedSettings; "
+        "import sys; from pathlib import Path; from raft_assets.embedded.provider import EmbeddedProvider; "
         "from raft_assets.embedded.server import serve; "
-        "serve(EmbeddedSettings(Path(sys.argv[1]), None, Path(sys.argv[2])), port=int(sys.argv[3]))"
+        "serve(EmbeddedProvider(Path(sys.argv[1]), None, Path(sys.argv[2])), port=int(sys.argv[3]))"
     )
     home = settings_of(folder).huggingface_home
     process = subprocess.Popen([sys.executable, "-c", program, folder, home, str(port)])

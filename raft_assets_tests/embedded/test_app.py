@@ -18,8 +18,9 @@ from raft_assets.core.prompt_contract import (
     render_messages,
     render_prompt,
 )
-from raft_assets.embedded.app import EmbeddedSettings, create_app
+from raft_assets.embedded.app import create_app
 from raft_assets.embedded.models import model_version
+from raft_assets.embedded.provider import EmbeddedProvider
 from raft_assets.embedded.tokens import count_tokens
 from raft_assets_tests.embedded.provider import KEEPERS, in_process, lighthouse
 
@@ -229,7 +230,7 @@ def test_one_application_serves_one_event_loop_after_another(app: Starlette) -> 
 
 
 def test_an_encoder_that_is_not_installed_is_said_once_and_in_a_sentence(tmp_path: Path) -> None:
-    app = create_app(EmbeddedSettings(tmp_path / "state", tmp_path, tmp_path))
+    app = create_app(EmbeddedProvider(tmp_path / "state", tmp_path, tmp_path))
 
     async def work(embedded: openai.AsyncOpenAI) -> str:
         with pytest.raises(openai.InternalServerError) as refused:

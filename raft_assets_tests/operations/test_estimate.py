@@ -8,8 +8,9 @@ import pytest
 from raft_assets.core.tables import Chunk, QAPair
 from raft_assets.llm.store import CallStore
 from raft_assets.operations.estimate import ASSUMED_ANSWER_TOKENS, Forecast, forecast
-from raft_assets.operations.models import Models
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Role
+from raft_assets.settings.project import Workplace
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
@@ -23,7 +24,7 @@ PRICES = '- {model: some-model, input: 2.0, output: 8.0, source: "a contract", d
 
 
 def forecasts(project: Project) -> dict[tuple[str, Role], Forecast]:
-    found = forecast(Models(project=str(project.folder)), SMALL)
+    found = forecast(ModelClients(Workplace.load(project.folder)), SMALL)
     return {(one.asset, one.role): one for one in found}
 
 

@@ -27,11 +27,15 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(params=["local", "azure"])
-def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     if request.param == "local":
         return Lake(root=str(tmp_path / "lake"))
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", request.getfixturevalue("account"))
-    return Lake(root=f"abfs://{CONTAINER}/{tmp_path.name}")
+    return on_azure(f"abfs://{CONTAINER}/{tmp_path.name}", request.getfixturevalue("account"))
+
+
+def on_azure(root: str, account: str) -> Lake:
+    """A lake of the account that a connection string names."""
+    return Lake(root, Environment(process={"AZURE_STORAGE_CONNECTION_STRING": account}, files={}))
 
 
 def failing(rows: list[QuarantinedFile]) -> Iterator[Row]:
@@ -104,12 +108,9 @@ def test_the_doctor_leaves_nothing_behind(lake: Lake) -> None:
     assert not root.exists() or list(root.iterdir()) == []
 
 
-def test_a_lake_that_cannot_be_used_is_one_sentence_without_a_secret(
-    account: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", account)
+def test_a_lake_that_cannot_be_used_is_one_sentence_without_a_secret(account: str) -> None:
     with pytest.raises(SettingsError, match=r"abfs://nowhere/x can't be used .*Storage Blob Data Contributor") as told:
-        Lake(root="abfs://nowhere/x").check()
+        on_azure("abfs://nowhere/x", account).check()
     assert KEY not in str(told.value)
 
 
@@ -123,13 +124,10 @@ def test_a_lake_that_cannot_be_used_is_one_sentence_without_a_secret(
         lambda lake: lake.purge(DOMAIN),
     ],
 )
-def test_a_lake_that_refuses_is_never_an_empty_one(
-    read: Callable[[Lake], object], account: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lake_that_refuses_is_never_an_empty_one(read: Callable[[Lake], object], account: str) -> None:
     wrong = b64encode(b"another key").decode()
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", account.replace(KEY, wrong))
     with pytest.raises(SettingsError, match=r"The lake abfs://lake/x can't be used \(\w+: .*authenticate"):
-        read(Lake(root=f"abfs://{CONTAINER}/x"))
+        read(on_azure(f"abfs://{CONTAINER}/x", account.replace(KEY, wrong)))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.operations.models import Models
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.settings.project import Workplace
 from raft_assets.student.licences import check_licence, licence_problem
 from raft_assets_tests.harness import Project
 
@@ -57,7 +58,7 @@ def test_nothing_is_asked_where_it_is_forbidden(tmp_path: Path, monkeypatch: pyt
     variables = {f"{role}_OPENAI_DEPLOYMENT": model for role, model in roles.items()}
     variables |= {f"{role}_OPENAI_BASE_URL": "http://127.0.0.1:9/v1" for role in roles}
     project.write(".env", "".join(f"{name}={value}\n" for name, value in variables.items()))
-    models = Models(project=str(project.folder))
+    models = ModelClients(Workplace.load(project.folder))
     for role in (Role.EMBEDDING, Role.TEACHER, Role.BASELINE):
         with (
             pytest.raises(SettingsError, match="TEACHER gpt-4o must not teach STUDENT Llama-3"),

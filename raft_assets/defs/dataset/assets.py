@@ -7,14 +7,11 @@ from dataclasses import asdict
 from itertools import chain
 
 import dagster as dg
-import numpy as np
 
 from raft_assets.core.identity import digest
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
-from raft_assets.core.row_file import Shelf
 from raft_assets.core.tables import (
     Chunk,
-    ChunkEmbedding,
     GoldenQuestion,
     QAPair,
     QuarantinedFile,
@@ -24,7 +21,6 @@ from raft_assets.core.tables import (
 )
 from raft_assets.dataset.data_card import CARD_FILE, CARD_RECORD, CARD_VERSION, MANIFEST_FILE, render_card
 from raft_assets.dataset.data_card import data_card as describe_dataset
-from raft_assets.dataset.distractors import Vector
 from raft_assets.dataset.formats import FORMATS_VERSION, training_lines, training_stats
 from raft_assets.dataset.golden import GOLDEN_VERSION, parse_questions, resolve_golden
 from raft_assets.dataset.rows import DATASET_VERSION, LeaksError, assemble, without_leaks
@@ -40,74 +36,69 @@ from raft_assets.defs.describe import (
     quoted_samples,
 )
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
-from raft_assets.defs.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS, ROLES, resolved_model, settings_key
-from raft_assets.defs.partitions import domains
+from raft_assets.defs.lineage_asset import check_spec, lineage_asset, origin_of
+from raft_assets.defs.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.reading import documents_of
-from raft_assets.documents.retrieval import Index
 from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
-from raft_assets.operations.models import Models
+from raft_assets.operations.held_out import check_held_out
+from raft_assets.operations.model_clients import ModelClients, resolved_model, token_counter
 from raft_assets.operations.pair_maker import pair_maker
 from raft_assets.operations.rebuild import manifest_of
+from raft_assets.operations.vectors import read_index, read_vectors
 from raft_assets.pairs.gates import GATES_VERSION
 from raft_assets.pairs.imported import imported_drafts, parse_pairs
 from raft_assets.pairs.questions import QUESTIONS_VERSION
 from raft_assets.pairs.reviews import parse_reviews
-from raft_assets.settings.domain import DatasetSettings
 from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 
-EVIDENCE_SPEC = dg.AssetCheckSpec(
-    "evidence_was_found", asset="golden_questions", description="Every evidence string stands in its document."
+EVIDENCE_SPEC = check_spec("evidence_was_found", "golden_questions", "Every evidence string stands in its document.")
+YIELD_SPEC = check_spec(
+    "half_of_the_pairs_are_accepted", "qa_pairs", "At least half of the generated pairs pass every gate."
 )
-YIELD_SPEC = dg.AssetCheckSpec(
-    "half_of_the_pairs_are_accepted",
-    asset="qa_pairs",
-    description="At least half of the generated pairs pass every gate.",
-)
-FIT_SPEC = dg.AssetCheckSpec(
+FIT_SPEC = check_spec(
     "rows_fit_the_context",
-    asset="training_files",
-    description="No row is longer than the student's context; what is longer is never cut.",
+    "training_files",
+    "No row is longer than the student's context; what is longer is never cut.",
 )
 TRAINED_SPLITS: tuple[Split, ...] = ("train", "valid")
-LEAK_SPEC = dg.AssetCheckSpec(
+LEAK_SPEC = check_spec(
     "splits_share_nothing",
-    asset="qa_dataset",
+    "qa_dataset",
+    "No chunk, near-duplicate, question or evaluation oracle crosses from evaluation into training.",
     blocking=True,
-    description="No chunk, near-duplicate, question or evaluation oracle crosses from evaluation into training.",
 )
-HELD_OUT_SPEC = dg.AssetCheckSpec(
+HELD_OUT_SPEC = check_spec(
     "training_shares_nothing_with_evaluation",
-    asset="training_files",
+    "training_files",
+    "The same of the rows as they stand now, and of the golden questions as they are now.",
     blocking=True,
-    description="The same of the rows as they stand now, and of the golden questions as they are now.",
 )
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="dataset",
+@lineage_asset(
+    stage="dataset",
     kinds={"parquet"},
-    owners=["team:raft"],
-    tags={"stage": "dataset"},
     code_version=GOLDEN_VERSION,
     deps=[chunks, source_documents, QUESTIONS],
-    check_specs=[EVIDENCE_SPEC],
+    checks=[EVIDENCE_SPEC],
 )
-def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def golden_questions(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.MaterializeResult[None]]:
     """Questions that a person wrote, resolved to their oracle chunks.
 
     For evaluation only; empty where there are none.
     """
     domain = context.partition_key
-    questions = parse_questions(domain_folder(models.workplace.data, domain) / QUESTIONS_FILE)
+    questions = parse_questions(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
     documents = documents_of(lake.rows(SourceDocument, domain))
     resolved = resolve_golden(questions, documents, lake.rows(Chunk, domain))
     written = lake.write(GoldenQuestion, domain, resolved)
     lost = [question.question_id for question in resolved if question.status == "evidence_not_found"]
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, GoldenQuestion, columns=["question", "answers", "path", "status"]),
@@ -126,34 +117,33 @@ def golden_questions(context: dg.AssetExecutionContext, lake: Lake, models: Mode
     )
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="dataset",
+@lineage_asset(
+    stage="dataset",
     kinds={"parquet", "openai"},
-    owners=["team:raft"],
-    tags={"stage": "dataset"},
-    metadata={ROLES: "TEACHER EMBEDDING JUDGE"},
     code_version=f"{QUESTIONS_VERSION}.{GATES_VERSION}.{CONTRACT_VERSION}",
-    deps=[chunks, chunk_embeddings, PAIRS, REVIEWS, settings_key("questions"), settings_key("prompt")],
-    check_specs=[YIELD_SPEC],
+    deps=[chunks, chunk_embeddings, PAIRS, REVIEWS],
+    roles=[Role.TEACHER, Role.EMBEDDING, Role.JUDGE],
+    checks=[YIELD_SPEC],
 )
-def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def qa_pairs(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.MaterializeResult[None]]:
     """Questions of every chunk with the teacher's chain-of-thought answers and the verdict of every quality gate.
 
     Imported pairs pass the same gates. Rejected pairs stay, with a reason. A person's verdicts (`raft review`) are one
     more gate; where a judge is configured, it sees what passed the others.
     """
     domain = context.partition_key
-    settings, folder = models.settings(domain).values, domain_folder(models.workplace.data, domain)
+    settings, folder = models.project.settings(domain).values, domain_folder(models.project.data, domain)
     imported, reviews = parse_pairs(folder / PAIRS_FILE), parse_reviews(folder / REVIEWS_FILE)
     table = list(lake.rows(Chunk, domain))
-    with pair_maker(models, settings, read_index(lake, domain), log_progress(context)) as maker:
+    with pair_maker(models, settings, read_index(lake, domain), origin_of(context), log_progress(context)) as maker:
         pairs = maker.judged([*maker.drafts(table), *imported_drafts(imported, table)], reviews)
         tallies = maker.tallies
     written = lake.write(QAPair, domain, pairs)
     accepted = [pair for pair in pairs if pair.accepted]
     per_chunk, by_id = Counter(pair.chunk_id for pair in accepted), {chunk.chunk_id: chunk for chunk in table}
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, QAPair, columns=["question", "final_answer", "path"], shown=accepted),
@@ -182,25 +172,22 @@ def qa_pairs(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> d
     )
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="dataset",
+@lineage_asset(
+    stage="dataset",
     kinds={"parquet"},
-    owners=["team:raft"],
-    tags={"stage": "dataset"},
     code_version=DATASET_VERSION,
-    deps=[qa_pairs, chunks, chunk_embeddings, golden_questions, settings_key("dataset")],
-    check_specs=[LEAK_SPEC],
+    deps=[qa_pairs, chunks, chunk_embeddings, golden_questions],
+    checks=[LEAK_SPEC],
 )
 def qa_dataset(
-    context: dg.AssetExecutionContext, lake: Lake, models: Models
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """RAFT rows.
 
     A question, its oracle document among distractors, and the answer to learn, in splits that share nothing.
     """
     domain = context.partition_key
-    settings = models.settings(domain).values.dataset
+    settings = models.project.settings(domain).values.dataset
     golden = list(lake.rows(GoldenQuestion, domain))
     # other shares or another seed ask for other splits; anything else leaves every unit where it is
     drawn_by = settings.model_dump(mode="json", include={"seed", "eval_share", "valid_share"})
@@ -239,25 +226,22 @@ def qa_dataset(
     )
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="dataset",
+@lineage_asset(
+    stage="dataset",
     kinds={"json"},
-    owners=["team:raft"],
-    tags={"stage": "dataset"},
     code_version=f"{FORMATS_VERSION}.{CONTRACT_VERSION}",
-    deps=[chunks, golden_questions, qa_dataset, *map(settings_key, ("student", "prompt", "training_files"))],
-    check_specs=[HELD_OUT_SPEC, FIT_SPEC],
+    deps=[chunks, golden_questions, qa_dataset],
+    checks=[HELD_OUT_SPEC, FIT_SPEC],
 )
 def training_files(
-    context: dg.AssetExecutionContext, lake: Lake, models: Models
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Train and valid files in the student's format, exactly the prompts that evaluation renders."""
     domain, student = context.partition_key, models.endpoints[Role.STUDENT]
-    settings = models.settings(domain).values
+    settings = models.project.settings(domain).values
     limits = settings.training_files
     tokenizer = student.tokenizer if limits.tokenizer == "auto" else limits.tokenizer
-    count = models.token_counter(tokenizer)
+    count = token_counter(models.project, tokenizer)
     bom = student.wants_bom if limits.bom == "auto" else limits.bom
 
     def rows_of(split: Split) -> Iterator[RaftRow]:
@@ -310,12 +294,9 @@ def training_files(
     )
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="dataset",
+@lineage_asset(
+    stage="dataset",
     kinds={"markdown", "json"},
-    owners=["team:raft"],
-    tags={"stage": "dataset"},
     code_version=".".join((CARD_VERSION, *CODE_VERSIONS.values())),
     deps=[
         source_documents,
@@ -328,15 +309,16 @@ def training_files(
         QUESTIONS,
         PAIRS,
         REVIEWS,
-        *map(settings_key, ("documents", "chunks", "embedding", "prompt", "questions", "dataset", "training_files")),
     ],
 )
-def data_card(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def data_card(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
+) -> dg.MaterializeResult[None]:
     """What the data set was made of, its amounts and its limits, for people and as JSON; and the manifest from which
     `raft rebuild` builds the same rows again.
     """
     domain = context.partition_key
-    manifest = manifest_of(models.workplace, lake, domain)
+    manifest = manifest_of(models.project, lake, domain)
     card = describe_dataset(
         manifest,
         documents=lake.rows(SourceDocument, domain),
@@ -346,7 +328,7 @@ def data_card(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> 
         pairs=lake.rows(QAPair, domain),
         rows=lake.rows(RaftRow, domain),
         training=lake.read_record("training_files", domain),
-        student=resolved_model(models.endpoints[Role.STUDENT], models.workplace),
+        student=resolved_model(models.endpoints[Role.STUDENT], models.project),
     )
     texts = {
         CARD_FILE: render_card(card),
@@ -372,26 +354,3 @@ def _leaking(spec: dg.AssetCheckSpec, error: LeaksError) -> dg.AssetCheckResult:
         passed=False,
         metadata={kind: f"{len(finds)} {', '.join(finds[:5])}" for kind, finds in error.found.items()},
     )
-
-
-def check_held_out(lake: Lake, domain: str, settings: DatasetSettings) -> None:
-    """Raises LeaksError where the domain's rows share anything between evaluation and training.
-
-    Rows that were changed by hand, and golden questions that came after the rows, are found before they train a model.
-    """
-    passages = Shelf(Chunk, lake.rows(Chunk, domain), lambda chunk: chunk.chunk_id)
-    golden = list(lake.rows(GoldenQuestion, domain))
-    for _ in without_leaks(lake.rows(RaftRow, domain), golden, passages, settings):
-        pass
-
-
-def read_index(lake: Lake, domain: str) -> Index:
-    """The domain's chunks with their vectors."""
-    table = list(lake.rows(ChunkEmbedding, domain))
-    return Index([row.chunk_id for row in table], np.array([row.vector for row in table], np.float32))
-
-
-def read_vectors(lake: Lake, domain: str) -> dict[str, Vector]:
-    """The domain's chunks with their vectors at length 1."""
-    index = read_index(lake, domain)
-    return dict(zip(index.chunk_ids, index.vectors, strict=True))

@@ -7,62 +7,41 @@ import dagster as dg
 
 from raft_assets.core.tables import Chunk, ChunkEmbedding, QuarantinedFile, SourceDocument
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, token_histogram
-from raft_assets.defs.observation import DOCUMENTS, ROLES, settings_key
-from raft_assets.defs.partitions import domains
+from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
+from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.defs.progress import log_progress
-from raft_assets.documents.chunking import CHUNKING_VERSION, chunk_document, too_long
-from raft_assets.documents.reading import READING_VERSION, documents_of, read_documents
-from raft_assets.documents.semantic_boundaries import likeness_by
-from raft_assets.operations.models import Models
-from raft_assets.settings.domains import domain_folder, list_documents
+from raft_assets.documents.chunking import CHUNKING_VERSION, too_long
+from raft_assets.documents.reading import READING_VERSION, documents_of
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.sources import cut, read_sources
 from raft_assets.settings.endpoints import Role
+from raft_assets.settings.project import Workplace
 from raft_assets.storage.lake import Lake
 
-READ_SPEC = dg.AssetCheckSpec(
-    "every_file_was_read", asset="source_documents", description="No file stands in quarantine."
-)
-CHUNK_SPEC = dg.AssetCheckSpec(
-    "chunks_keep_their_maximum", asset="chunks", blocking=True, description="No chunk is longer than chunk_size tokens."
+READ_SPEC = check_spec("every_file_was_read", "source_documents", "No file stands in quarantine.")
+CHUNK_SPEC = check_spec(
+    "chunks_keep_their_maximum", "chunks", "No chunk is longer than chunk_size tokens.", blocking=True
 )
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="documents",
-    kinds={"parquet"},
-    owners=["team:raft"],
-    tags={"stage": "documents"},
-    code_version=READING_VERSION,
-    deps=[DOCUMENTS, settings_key("documents")],
-    check_specs=[READ_SPEC],
-)
-def source_documents(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+@lineage_asset(stage="documents", kinds={"parquet"}, code_version=READING_VERSION, deps=[DOCUMENTS], checks=[READ_SPEC])
+def source_documents(
+    context: dg.AssetExecutionContext, project: dg.ResourceParam[Workplace], lake: dg.ResourceParam[Lake]
+) -> Iterator[dg.MaterializeResult[None]]:
     """Pages and sections of every readable document.
 
     A file that can't be read stands in the quarantine table with its reason.
     """
-    domain, workplace = context.partition_key, models.workplace
-    files = list_documents(domain_folder(workplace.data, domain))
-    pages, quarantined = list[SourceDocument](), list[QuarantinedFile]()
-    for read in read_documents(
-        files,
-        memo=workplace.home / "cache" / "parsed",
-        max_file_mb=models.settings(domain).values.documents.max_file_mb,
-    ):
-        if isinstance(read, QuarantinedFile):
-            quarantined.append(read)
-            context.log.warning("quarantined %s (%s): %s", read.path, read.reason, read.detail)
-        else:
-            pages.extend(read.pages)
-    if not pages:
-        raise dg.Failure(
-            f"No document of {domain!r} could be read ({len(quarantined)} quarantined"
-            f"{''.join(f'; {file.path}: {file.reason}' for file in quarantined[:3])}). "
-            f"Put pdf, docx, md, txt, html or json files into {workplace.data / domain}."
-        )
+    domain = context.partition_key
+
+    def warn(file: QuarantinedFile) -> None:
+        context.log.warning("quarantined %s (%s): %s", file.path, file.reason, file.detail)
+
+    sources = read_sources(project, domain, warn)
+    pages, quarantined = sources.pages, sources.quarantined
     quarantine = lake.write(QuarantinedFile, domain, quarantined)
     written = lake.write(SourceDocument, domain, pages)
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         data_version=dg.DataVersion(f"{written.digest[:32]}{quarantine.digest[:32]}"),
         metadata={
             **describe_table(written, SourceDocument, columns=["path", "page", "heading", "text"]),
@@ -74,45 +53,39 @@ def source_documents(context: dg.AssetExecutionContext, lake: Lake, models: Mode
             "quarantine": counts_table(Counter(f"{file.path}: {file.reason}" for file in quarantined), "file"),
         },
         check_results=[
-            dg.AssetCheckResult(
-                check_name=READ_SPEC.name,
+            check_result(
+                READ_SPEC,
                 passed=not quarantined,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={file.path: f"{file.reason}: {file.detail}" for file in quarantined[:20]},
+                metadata={
+                    "quarantined": len(quarantined),
+                    **{file.path: f"{file.reason}: {file.detail}" for file in quarantined[:20]},
+                },
             )
         ],
     )
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="documents",
+@lineage_asset(
+    stage="documents",
     kinds={"parquet"},
-    owners=["team:raft"],
-    tags={"stage": "documents"},
-    metadata={ROLES: "EMBEDDING"},
     code_version=CHUNKING_VERSION,
-    deps=[source_documents, settings_key("chunks")],
-    check_specs=[CHUNK_SPEC],
+    deps=[source_documents],
+    roles=[Role.EMBEDDING],
+    checks=[CHUNK_SPEC],
 )
 def chunks(
-    context: dg.AssetExecutionContext, lake: Lake, models: Models
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Passages of at most `chunk_size` tokens. Ids are content hashes, so an unchanged passage keeps its id."""
     domain = context.partition_key
-    settings = models.settings(domain).values.chunks
+    settings = models.project.settings(domain).values.chunks
     documents = documents_of(lake.rows(SourceDocument, domain))
-    if settings.boundaries == "semantic":
-        with models.caller(Role.EMBEDDING, on_progress=log_progress(context)) as caller:
-            likeness = likeness_by(caller.embed)
-            table = [row for document in documents for row in chunk_document(document, settings, likeness=likeness)]
-    else:
-        table = [row for document in documents for row in chunk_document(document, settings)]
+    table = cut(models, settings, documents, origin=origin_of(context), on_progress=log_progress(context))
     longer = too_long(table, settings)
     yield dg.AssetCheckResult(
         check_name=CHUNK_SPEC.name,
         passed=not longer,
-        metadata={"too_long": ", ".join(longer[:20]), "chunk_size": settings.chunk_size},
+        metadata={"too_long": len(longer), "chunks": ", ".join(longer[:20]), "chunk_size": settings.chunk_size},
     )
     if longer:
         raise dg.Failure(f"{len(longer)} chunks are longer than chunk_size: nothing was written. Report this.")
@@ -129,30 +102,21 @@ def chunks(
     )
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="documents",
-    kinds={"parquet", "openai"},
-    owners=["team:raft"],
-    tags={"stage": "documents"},
-    metadata={ROLES: "EMBEDDING"},
-    code_version="1",
-    deps=[chunks, settings_key("embedding")],
-)
-def chunk_embeddings(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+@lineage_asset(stage="documents", kinds={"parquet", "openai"}, code_version="1", deps=[chunks], roles=[Role.EMBEDDING])
+def chunk_embeddings(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
+) -> dg.MaterializeResult[None]:
     """A vector per chunk, for retrieval and hard negatives."""
     domain = context.partition_key
     table = list(lake.rows(Chunk, domain))
-    with models.caller(Role.EMBEDDING, on_progress=log_progress(context, total=len(table))) as caller:
+    progress = log_progress(context, total=len(table))
+    with models.caller(Role.EMBEDDING, origin=origin_of(context), on_progress=progress) as caller:
         vectors = caller.embed(chunk.passage for chunk in table)
-        written = lake.write(
-            ChunkEmbedding,
-            domain,
-            (
-                ChunkEmbedding(chunk_id=chunk.chunk_id, vector=vector.tolist())
-                for chunk, vector in zip(table, vectors, strict=True)
-            ),
+        rows = (
+            ChunkEmbedding(chunk_id=chunk.chunk_id, vector=vector.tolist())
+            for chunk, vector in zip(table, vectors, strict=True)
         )
+        written = lake.write(ChunkEmbedding, domain, rows)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(written.digest),
             metadata={

@@ -2,148 +2,109 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
-from datetime import UTC, datetime
 
 import dagster as dg
 
 from raft_assets.core.identity import digest
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
-from raft_assets.core.tables import (
-    ANSWERS,
-    Chunk,
-    Evaluated,
-    GoldenQuestion,
-    JudgedAnswer,
-    ModelAnswer,
-    QAPair,
-    QuestionOrigin,
-    RaftRow,
-)
-from raft_assets.defs.dataset.assets import data_card, golden_questions, qa_dataset, qa_pairs, read_index
+from raft_assets.core.tables import ANSWERS, Evaluated, JudgedAnswer, ModelAnswer
+from raft_assets.defs.dataset.assets import data_card, golden_questions, qa_dataset, qa_pairs
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, describe_verdict
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
-from raft_assets.defs.evaluation.report_data import report_data
-from raft_assets.defs.observation import ROLES, resolved_model, settings_key
-from raft_assets.defs.partitions import domains
+from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.progress import log_events, log_progress
 from raft_assets.defs.student.assets import deployment, finetuned_model
-from raft_assets.evaluation.arms import Item, items, model_answer, recall_at_k, request
+from raft_assets.evaluation.arms import recall_at_k
 from raft_assets.evaluation.evaluate import evaluate
 from raft_assets.evaluation.judged import agreement, judge_answers
 from raft_assets.evaluation.metrics import METRICS_VERSION
-from raft_assets.evaluation.provenance import origins
 from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
 from raft_assets.evaluation.verdict import VERDICT_VERSION
-from raft_assets.operations.models import Models
+from raft_assets.operations.evaluation import (
+    ask_model,
+    both_answers,
+    ensure_student_answers,
+    question_origins,
+    run_record,
+)
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.report import report_data
 from raft_assets.settings.domains import domain_names
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
-from raft_assets.storage.results import ResultsStore, RunRecord
-from raft_assets.student.deployment import READY_WITHIN_S, Deployed, see_to, smoke_test
+from raft_assets.storage.results import ResultsStore
 
-EVALUATED: tuple[Evaluated, ...] = ("baseline", "student")
-ANSWERED_SPECS = {
-    evaluated: dg.AssetCheckSpec(
-        "every_question_was_answered", asset=f"{evaluated}_answers", description="No call failed for good."
-    )
-    for evaluated in EVALUATED
+ANSWERED_SPECS: dict[Evaluated, dg.AssetCheckSpec] = {
+    evaluated: check_spec("every_question_was_answered", f"{evaluated}_answers", "No call failed for good.")
+    for evaluated in ANSWERS
 }
-COMPARISON_SPEC = dg.AssetCheckSpec(
-    "student_beats_baseline", asset="eval_scores", description="Worse: error. Cannot tell: warning."
-)
-REGRESSION_SPEC = dg.AssetCheckSpec(
+COMPARISON_SPEC = check_spec("student_beats_baseline", "eval_scores", "Worse: error. Cannot tell: warning.")
+REGRESSION_SPEC = check_spec(
     "student_keeps_its_level",
-    asset="eval_scores",
-    description="The student is not worse than the domain's student before it, by the rule of the verdict.",
+    "eval_scores",
+    "The student is not worse than the domain's student before it, by the rule of the verdict.",
 )
-JUDGED_SPEC = dg.AssetCheckSpec(
-    "every_answer_was_judged", asset="judged_answers", description="No reply of the judge was without a score."
-)
+JUDGED_SPEC = check_spec("every_answer_was_judged", "judged_answers", "No reply of the judge was without a score.")
 JUDGING_VERSION = "1"
 ANSWERS_VERSION = f"2.{CONTRACT_VERSION}"
-READS: list[dg.AssetsDefinition | dg.AssetKey] = [
-    qa_dataset,
-    golden_questions,
-    chunks,
-    chunk_embeddings,
-    settings_key("evaluation"),
-    settings_key("dataset"),
-    settings_key("student"),
-    settings_key("prompt"),
-]
+READS = [qa_dataset, golden_questions, chunks, chunk_embeddings]
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="evaluation",
+@lineage_asset(
+    stage="evaluation",
     kinds={"parquet", "openai"},
-    owners=["team:raft"],
-    tags={"stage": "evaluation"},
-    metadata={ROLES: "BASELINE EMBEDDING"},
     code_version=ANSWERS_VERSION,
-    deps=[*READS, settings_key("baseline")],
-    check_specs=[ANSWERED_SPECS["baseline"]],
+    deps=[*READS],
+    roles=[Role.BASELINE, Role.EMBEDDING],
+    checks=[ANSWERED_SPECS["baseline"]],
 )
-def baseline_answers(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def baseline_answers(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.MaterializeResult[None]]:
     """Answers of the model before fine-tuning, to every evaluation row and golden question under each arm."""
-    return _answers_asset(context, lake, models, "baseline")
+    yield _answers_asset(context, lake, models, "baseline")
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="evaluation",
+@lineage_asset(
+    stage="evaluation",
     kinds={"parquet", "openai"},
-    owners=["team:raft"],
-    tags={"stage": "evaluation"},
-    metadata={ROLES: "STUDENT EMBEDDING"},
     code_version=ANSWERS_VERSION,
     deps=[*READS, deployment],
-    check_specs=[ANSWERED_SPECS["student"]],
+    roles=[Role.STUDENT, Role.EMBEDDING],
+    checks=[ANSWERED_SPECS["student"]],
 )
-def student_answers(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def student_answers(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.MaterializeResult[None]]:
     """Answers of the fine-tuned model to the very prompts that the baseline was given."""
-    deployed = Deployed.of(lake.read_record("deployment", context.partition_key))
-    with models.hosting() if deployed.is_hosted else nullcontext() as hosting:
-        is_new = see_to(
-            deployed,
-            hosting,
-            context.partition_key,
-            redeploy=models.workplace.environment.hosting().redeploy,
-            on_event=log_events(context),
-        )
-    if is_new:
-        settings = models.settings(context.partition_key).values
-        with models.caller(Role.STUDENT, deployed=deployed, live=True) as student:
-            room = settings.evaluation.max_answer_tokens
-            smoke_test(student, settings.student, room, settings.prompt.instructions, ready_within_s=READY_WITHIN_S)
-    return _answers_asset(context, lake, models, "student", deployed)
+    ensure_student_answers(models, lake, context.partition_key, origin=origin_of(context), on_event=log_events(context))
+    yield _answers_asset(context, lake, models, "student")
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="evaluation",
+@lineage_asset(
+    stage="evaluation",
     kinds={"parquet", "openai"},
-    owners=["team:raft"],
-    tags={"stage": "evaluation"},
-    metadata={ROLES: "JUDGE"},
     code_version=JUDGING_VERSION,
-    deps=[baseline_answers, student_answers, settings_key("judging")],
-    check_specs=[JUDGED_SPEC],
+    deps=[baseline_answers, student_answers],
+    roles=[Role.JUDGE],
+    checks=[JUDGED_SPEC],
 )
-def judged_answers(context: dg.AssetExecutionContext, lake: Lake, models: Models) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def judged_answers(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.MaterializeResult[None]]:
     """What a judge says of both models' answers in the main arm; nothing where no judge is configured."""
     domain = context.partition_key
-    settings = models.settings(domain).values.judging
+    settings = models.project.settings(domain).values.judging
     if Role.JUDGE not in models.endpoints:
         written = lake.write(JudgedAnswer, domain, ())
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             data_version=dg.DataVersion(written.digest),
             metadata={"dagster/row_count": 0, "judge": "none is configured"},
-            check_results=[dg.AssetCheckResult(check_name=JUDGED_SPEC.name, passed=True)],
+            check_results=[check_result(JUDGED_SPEC, passed=True)],
         )
-    with models.caller(Role.JUDGE, on_progress=log_progress(context)) as judge:
-        written = lake.write(JudgedAnswer, domain, judge_answers(_both(lake, domain), settings, judge.ask))
+        return
+    with models.caller(Role.JUDGE, origin=origin_of(context), on_progress=log_progress(context)) as judge:
+        written = lake.write(JudgedAnswer, domain, judge_answers(both_answers(lake, domain), settings, judge.ask))
         tally = judge.tally
     rows = list(lake.rows(JudgedAnswer, domain))
     failed = Counter(row.status for row in rows if row.score is None)
@@ -151,7 +112,7 @@ def judged_answers(context: dg.AssetExecutionContext, lake: Lake, models: Models
         f"agreement_{one.metric}": f"{one.same:.0%} the same, {one.difference:.2f} points apart (n = {one.n})"
         for one in agreement(rows)
     }
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, JudgedAnswer, columns=["metric", "evaluated", "score", "reason"]),
@@ -159,53 +120,37 @@ def judged_answers(context: dg.AssetExecutionContext, lake: Lake, models: Models
             **agreed,
             **describe_calls(tally),
         },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name=JUDGED_SPEC.name,
-                passed=not failed,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata=dict(failed),
-            )
-        ],
+        check_results=[check_result(JUDGED_SPEC, passed=not failed, metadata=dict(failed))],
     )
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="evaluation",
+@lineage_asset(
+    stage="evaluation",
     kinds={"duckdb"},
-    owners=["team:raft"],
-    tags={"stage": "evaluation"},
     code_version=f"{METRICS_VERSION}.{VERDICT_VERSION}",
-    deps=[
-        baseline_answers,
-        student_answers,
-        judged_answers,
-        deployment,
-        qa_pairs,
-        golden_questions,
-        chunks,
-        settings_key("verdict"),
-    ],
-    check_specs=[COMPARISON_SPEC, REGRESSION_SPEC],
+    deps=[baseline_answers, student_answers, judged_answers, deployment, qa_pairs, golden_questions, chunks],
+    checks=[COMPARISON_SPEC, REGRESSION_SPEC],
 )
 def eval_scores(
-    context: dg.AssetExecutionContext, lake: Lake, models: Models, results: ResultsStore
-) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    models: dg.ResourceParam[ModelClients],
+    results: dg.ResourceParam[ResultsStore],
+) -> Iterator[dg.MaterializeResult[None]]:
     """A score per question, model, arm and metric, in DuckDB with its history, and the verdict that follows."""
     domain = context.partition_key
-    answers = list(_both(lake, domain))
-    run = _run_record(context, lake, models, answers)
+    answers = list(both_answers(lake, domain))
+    run = run_record(models, lake, domain, answers, dagster_run=context.run.run_id)
     found = evaluate(
         answers,
-        list(_origins(domain, lake, answers)),
-        draws=models.settings(domain).values.verdict.bootstrap_draws,
+        list(question_origins(lake, domain, answers)),
+        draws=models.project.settings(domain).values.verdict.bootstrap_draws,
         judged=list(lake.rows(JudgedAnswer, domain)),
         scores_of_previous_student=results.scores_of_previous_student(run),
     )
     results.record(run, found)
     verdict, compared = found.verdict, found.against_previous
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         data_version=dg.DataVersion(
             digest(run.content_hash, *(f"{score.question_id}{score.value}" for score in found.scores))
         ),
@@ -232,12 +177,9 @@ def eval_scores(
     )
 
 
-@dg.asset(
-    partitions_def=domains,
-    group_name="evaluation",
+@lineage_asset(
+    stage="evaluation",
     kinds={"html"},
-    owners=["team:raft"],
-    tags={"stage": "evaluation"},
     code_version=REPORT_VERSION,
     deps=[
         eval_scores,
@@ -250,19 +192,21 @@ def eval_scores(
         chunks,
         source_documents,
         data_card,
-        settings_key("verdict"),
     ],
 )
 def eval_report(
-    context: dg.AssetExecutionContext, lake: Lake, models: Models, results: ResultsStore
-) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    models: dg.ResourceParam[ModelClients],
+    results: dg.ResourceParam[ResultsStore],
+) -> dg.MaterializeResult[None]:
     """One self-contained page that says whether the student is better, on what evidence, and what was skipped."""
     domain = context.partition_key
     data = report_data(domain, lake, models, results)
     page = render_report(data)
     address = lake.write_text("eval_report", domain, ".html", page)
     verdicts = results.verdicts()
-    there = domain_names(models.workplace.data)
+    there = domain_names(models.project.data)
     lake.write_index(render_index({name: verdict for name, verdict in verdicts.items() if name in there}))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest(page)),
@@ -274,109 +218,32 @@ def eval_report(
     )
 
 
-def _items(domain: str, lake: Lake, models: Models) -> list[Item]:
-    """What both models are asked; the retrieved arm embeds the questions."""
-    settings = models.settings(domain).values
-    rows, golden = (
-        list(lake.rows(RaftRow, domain)),
-        list(lake.rows(GoldenQuestion, domain)),
-    )
-    index = read_index(lake, domain)
-    questions = list(
-        dict.fromkeys(
-            [row.question for row in rows if row.split == "eval"] + [question.question for question in golden]
-        )
-    )
-    with models.caller(Role.EMBEDDING) as encoder:
-        vectors = dict(zip(questions, encoder.embed(questions), strict=True))
-
-    return items(
-        rows,
-        golden,
-        list(lake.rows(Chunk, domain)),
-        nearest=lambda question, k: index.nearest(vectors[question], k),
-        evaluation=settings.evaluation,
-        dataset=settings.dataset,
-    )
-
-
 def _answers_asset(
-    context: dg.AssetExecutionContext,
-    lake: Lake,
-    models: Models,
-    evaluated: Evaluated,
-    deployed: Deployed | None = None,
-) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    context: dg.AssetExecutionContext, lake: Lake, models: ModelClients, evaluated: Evaluated
+) -> dg.MaterializeResult[None]:
     """Asks one model everything and describes what came back."""
     domain = context.partition_key
-    settings, role = models.settings(domain).values, Role(evaluated.upper())
-    asked, model_of_row = _items(domain, lake, models), ANSWERS[evaluated]
-    progress = log_progress(context, total=len(asked))
-    with models.caller(role, deployed=deployed, on_progress=progress) as caller:
-        form, told = settings.student.format, settings.prompt.instructions
-        prompts = (request(item, form, settings.evaluation, told) for item in asked)
-        name = deployed.name if deployed else models.endpoints[role].model
-        answered = (
-            model_answer(item, answer, evaluated=evaluated, model=name)
-            for item, answer in zip(asked, caller.ask(prompts), strict=True)
-        )
-        written = lake.write(model_of_row, domain, answered)
-        tally = caller.tally
-    rows = list(lake.rows(model_of_row, domain))
-    failed = sum(row.status != "ok" for row in rows)
-    recall = recall_at_k(asked)
+    answered = ask_model(
+        models,
+        lake,
+        domain,
+        evaluated,
+        origin=origin_of(context),
+        progress_of=lambda total: log_progress(context, total=total),
+    )
+    written = answered.written
+    rows = list(lake.rows(ANSWERS[evaluated], domain))
+    failed, recall = sum(row.status != "ok" for row in rows), recall_at_k(answered.items)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, ModelAnswer, columns=["arm", "question", "golden_answers", "final_answer"]),
-            "model": name,
+            "model": answered.model,
             "arms": counts_table(Counter(f"{row.arm}, {row.source}" for row in rows), "arm"),
             "abstained": sum(row.abstained for row in rows),
             "well_formed": sum(row.well_formed for row in rows),
             **({"recall_at_k": recall} if recall is not None else {}),
-            **describe_calls(tally),
+            **describe_calls(answered.tally),
         },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name=ANSWERED_SPECS[evaluated].name,
-                passed=not failed,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={"without_answer": failed},
-            )
-        ],
-    )
-
-
-def _both(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
-    """The answers of baseline and student."""
-    for model in ANSWERS.values():
-        yield from lake.rows(model, domain)
-
-
-def _origins(domain: str, lake: Lake, answers: list[ModelAnswer]) -> Iterator[QuestionOrigin]:
-    return origins(
-        dict.fromkeys((answer.source, answer.question_id) for answer in answers),
-        {pair.question_id: pair for pair in lake.rows(QAPair, domain)},
-        {question.question_id: question for question in lake.rows(GoldenQuestion, domain)},
-        {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)},
-    )
-
-
-def _run_record(context: dg.AssetExecutionContext, lake: Lake, models: Models, answers: list[ModelAnswer]) -> RunRecord:
-    domain = context.partition_key
-    deployed = lake.read_record("deployment", domain)
-    asked = sorted(
-        (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers)
-        for a in answers
-        if a.evaluated == "baseline"
-    )
-    return RunRecord(
-        domain=domain,
-        baseline_model=resolved_model(models.endpoints[Role.BASELINE], models.workplace),
-        student_model=f"{deployed['service']}: {deployed['model']}",
-        training_hash=deployed["training_hash"],
-        dataset_hash=digest(*(part for question in asked for part in question)),
-        settings=models.settings(domain).values.model_dump(mode="json"),
-        dagster_run=context.run.run_id,
-        recorded_at=datetime.now(UTC),
+        check_results=[check_result(ANSWERED_SPECS[evaluated], passed=not failed, metadata={"without_answer": failed})],
     )

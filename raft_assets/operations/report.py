@@ -22,7 +22,7 @@ from raft_assets.evaluation.verdict import PRIMARY_METRIC
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Tally, Usage
 from raft_assets.llm.store import CallStore, StoredCall
-from raft_assets.operations.models import Models
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.domain import dotted
 from raft_assets.settings.endpoints import Role
@@ -33,9 +33,9 @@ REJECTED_PER_REASON = 4
 ROWS_PER_KIND = 2  # of a split, with and without the oracle
 
 
-def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) -> ReportData:
+def report_data(domain: str, lake: Lake, models: ModelClients, results: ResultsStore) -> ReportData:
     """Everything on the page of a domain."""
-    resolved = models.settings(domain)
+    resolved = models.project.settings(domain)
     by_model = {name: list(lake.rows(model, domain)) for name, model in ANSWERS.items()}
     answers = [*by_model["baseline"], *by_model["student"]]
     judged = list(lake.rows(JudgedAnswer, domain))
@@ -44,7 +44,7 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
     rows = list(lake.rows(RaftRow, domain))
     splits, tuned = lake.read_record("splits", domain), lake.read_record("finetuned_model", domain)
     keys = _keys(pairs, by_model)
-    with CallStore.of(models.workplace) as store:
+    with CallStore.of(models.project) as store:
         calls = {asset: list(store.get(of_asset).values()) for asset, of_asset in keys.items()}
     return ReportData(
         domain=domain,
@@ -77,7 +77,7 @@ def report_data(domain: str, lake: Lake, models: Models, results: ResultsStore) 
     )
 
 
-def _judged(models: Models, rows: Sequence[JudgedAnswer]) -> Judged | None:
+def _judged(models: ModelClients, rows: Sequence[JudgedAnswer]) -> Judged | None:
     if Role.JUDGE not in models.endpoints:
         return None
     without = Counter(f"{row.status} ({row.detail})" for row in rows if row.score is None)
@@ -140,7 +140,7 @@ def _splits(rows: Iterable[RaftRow]) -> dict[str, Split]:
     }
 
 
-def _labels(models: Models, student: str) -> dict[str, str]:
+def _labels(models: ModelClients, student: str) -> dict[str, str]:
     """A label per role; the student's is the fine-tuned model."""
     labels = {role.value: f"{endpoint.service}: {endpoint.model}" for role, endpoint in models.endpoints.items()}
     return labels | {Role.STUDENT.value: f"{models.endpoints[Role.STUDENT].service}: {student}"}
@@ -152,7 +152,9 @@ def _keys(pairs: list[QAPair], answers: Mapping[Evaluated, list[ModelAnswer]]) -
     return keys | {f"{name}_answers": {row.call for row in rows} for name, rows in answers.items()}
 
 
-def _estimated(models: Models, lake: Lake, domain: str, calls: Mapping[str, Sequence[StoredCall]]) -> list[Estimated]:
+def _estimated(
+    models: ModelClients, lake: Lake, domain: str, calls: Mapping[str, Sequence[StoredCall]]
+) -> list[Estimated]:
     """The last estimate beside what was asked since, for the tables whose calls are known by key."""
     if not lake.exists("estimate", domain, ".json"):
         return []

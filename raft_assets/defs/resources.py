@@ -1,0 +1,54 @@
+"""Dagster's shells around the plain classes of the lineage: how they are made for a run, and nothing else."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, this_process
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.results import ResultsStore
+
+
+class ProjectResource(dg.ConfigurableResource[Workplace]):
+    """The project in a folder. Names this process in its run, so that one that is killed can be closed."""
+
+    folder: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Workplace:
+        """Reads folders, settings and variables anew for each run."""
+        if context.instance and context.run:
+            context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: this_process()})
+        return Workplace.load(Path(self.folder))
+
+
+class ModelsResource(dg.ConfigurableResource[ModelClients]):
+    """Clients of the five roles. A budget per run is kept for the command that started the run, else for the run."""
+
+    project: dg.ResourceDependency[Workplace]
+
+    def create_resource(self, context: dg.InitResourceContext) -> ModelClients:
+        """Opens nothing: a client is made when an asset asks for one."""
+        command = context.run.tags.get(COMMAND_TAG, context.run.run_id) if context.run else ""
+        return ModelClients(self.project, command=command)
+
+
+class LakeResource(dg.ConfigurableResource[Lake]):
+    """The tables of the project."""
+
+    project: dg.ResourceDependency[Workplace]
+
+    def create_resource(self, context: dg.InitResourceContext) -> Lake:
+        """Opens nothing: credentials are looked up when a table is."""
+        return Lake.of(self.project)
+
+
+class ResultsResource(dg.ConfigurableResource[ResultsStore]):
+    """The evaluations of the project."""
+
+    project: dg.ResourceDependency[Workplace]
+
+    def create_resource(self, context: dg.InitResourceContext) -> ResultsStore:
+        """Opens nothing: the file is held for the moment of a query."""
+        return ResultsStore.of(self.project)

@@ -1,0 +1,66 @@
+"""The embedded provider's one door: its application, its models' versions, its token counter, its server, its faults.
+
+Other rooms import this module and nothing else of the room. What it names is imported when it is used: a command that
+only names the provider doesn't wait for the encoder.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raft_assets.embedded.settings import EmbeddedSettings
+from raft_assets.embedded.simulation import FAULTS, Simulation
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+__all__ = ["FAULTS", "EmbeddedProvider", "Simulation"]
+
+
+@dataclass(frozen=True)
+class EmbeddedProvider(EmbeddedSettings):
+    """The provider with its settings: what other rooms ask of it."""
+
+    @property
+    def app(self) -> "Starlette":
+        """The ASGI application, one per process: its encoder and what it has read are kept from run to run."""
+        return _app(self)
+
+    def model_version(self, model: str) -> str:
+        """What determines the model's answers, as a hash: equal version and equal request mean equal answer.
+
+        Raises EndpointError for a model that the state folder doesn't hold.
+        """
+        from raft_assets.embedded.models import model_version
+
+        return model_version(model, self.folder)
+
+    @property
+    def weights(self) -> Path:
+        """The encoder's weights. Raises WeightsError where they aren't found or are others."""
+        from raft_assets.embedded.weights import find_weights
+
+        return find_weights(self.encoder_folder, hf_home=self.huggingface_home).weights
+
+    @property
+    def count_tokens(self) -> Callable[[str], int]:
+        """Counts the tokens of a text by the encoder's vocabulary. Raises WeightsError where it isn't found."""
+        from raft_assets.embedded.weights import find_weights
+        from raft_assets.embedded.wordpiece import WordPiece
+
+        return WordPiece(find_weights(self.encoder_folder, hf_home=self.huggingface_home).vocabulary).count
+
+    def serve(self, *, port: int, simulation: Simulation | None = None) -> None:
+        """Serves the application on 127.0.0.1 until it is interrupted; simulated, with waits, limits and faults."""
+        from raft_assets.embedded.server import serve
+
+        serve(self, port=port, simulation=simulation)
+
+
+@cache
+def _app(provider: EmbeddedProvider) -> "Starlette":
+    from raft_assets.embedded.app import create_app
+
+    return create_app(provider)

@@ -1,0 +1,139 @@
+"""Asking baseline and student the questions of an evaluation, and what the evaluation was of."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from raft_assets.core.identity import digest
+from raft_assets.core.tables import (
+    ANSWERS,
+    Chunk,
+    Evaluated,
+    GoldenQuestion,
+    ModelAnswer,
+    QAPair,
+    QuestionOrigin,
+    RaftRow,
+)
+from raft_assets.evaluation.arms import Item, items, model_answer, request
+from raft_assets.evaluation.provenance import origins
+from raft_assets.llm.requests import Origin, Progress, Tally
+from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.model_clients import ModelClients, resolved_model
+from raft_assets.operations.vectors import read_index
+from raft_assets.settings.endpoints import Role
+from raft_assets.storage.lake import Lake, Written
+from raft_assets.storage.results import RunRecord
+from raft_assets.student.deployment import READY_WITHIN_S, Deployed, see_to, smoke_test
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What asking one model brought; `model` is its name at the service."""
+
+    model: str
+    items: list[Item]
+    written: Written
+    tally: Tally
+
+
+def evaluation_items(models: ModelClients, lake: Lake, domain: str, origin: Origin) -> list[Item]:
+    """What both models are asked; the retrieved arm embeds the questions."""
+    settings = models.project.settings(domain).values
+    rows, golden = list(lake.rows(RaftRow, domain)), list(lake.rows(GoldenQuestion, domain))
+    index = read_index(lake, domain)
+    generated = [row.question for row in rows if row.split == "eval"]
+    questions = list(dict.fromkeys([*generated, *(question.question for question in golden)]))
+    with models.caller(Role.EMBEDDING, origin=origin) as encoder:
+        vectors = dict(zip(questions, encoder.embed(questions), strict=True))
+    return items(
+        rows,
+        golden,
+        list(lake.rows(Chunk, domain)),
+        nearest=lambda question, k: index.nearest(vectors[question], k),
+        evaluation=settings.evaluation,
+        dataset=settings.dataset,
+    )
+
+
+def ask_model(
+    models: ModelClients,
+    lake: Lake,
+    domain: str,
+    evaluated: Evaluated,
+    *,
+    origin: Origin,
+    progress_of: Callable[[int], Callable[[Progress], None]],
+) -> Answered:
+    """Asks one model everything and writes its answers; `progress_of` gives a callback for so many calls."""
+    settings, role = models.project.settings(domain).values, Role(evaluated.upper())
+    deployed = Deployed.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
+    asked = evaluation_items(models, lake, domain, origin)
+    with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(asked))) as caller:
+        prompts = (
+            request(item, settings.student.format, settings.evaluation, settings.prompt.instructions) for item in asked
+        )
+        name = deployed.name if deployed else models.endpoints[role].model
+        answers = (
+            model_answer(item, answer, evaluated=evaluated, model=name)
+            for item, answer in zip(asked, caller.ask(prompts), strict=True)
+        )
+        written = lake.write(ANSWERS[evaluated], domain, answers)
+        return Answered(name, asked, written, caller.tally)
+
+
+def ensure_student_answers(
+    models: ModelClients, lake: Lake, domain: str, *, origin: Origin, on_event: Callable[[str], None]
+) -> None:
+    """Makes sure that the student's own deployment is there, and that it answers where it had to be made again.
+
+    Raises EndpointError.
+    """
+    project, deployed = models.project, Deployed.of(lake.read_record("deployment", domain))
+    redeploy = project.environment.hosting().redeploy
+    with open_hosting(project) if deployed.is_hosted else nullcontext() as hosting:
+        is_new = see_to(deployed, hosting, domain, redeploy=redeploy, on_event=on_event)
+    if is_new:
+        settings = project.settings(domain).values
+        with models.caller(Role.STUDENT, origin=origin, deployed=deployed, live=True) as student:
+            room = settings.evaluation.max_answer_tokens
+            smoke_test(student, settings.student, room, settings.prompt.instructions, ready_within_s=READY_WITHIN_S)
+
+
+def both_answers(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
+    """The answers of baseline and student."""
+    for model in ANSWERS.values():
+        yield from lake.rows(model, domain)
+
+
+def question_origins(lake: Lake, domain: str, answers: Sequence[ModelAnswer]) -> Iterator[QuestionOrigin]:
+    """Where the questions that were answered came from."""
+    return origins(
+        dict.fromkeys((answer.source, answer.question_id) for answer in answers),
+        {pair.question_id: pair for pair in lake.rows(QAPair, domain)},
+        {question.question_id: question for question in lake.rows(GoldenQuestion, domain)},
+        {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)},
+    )
+
+
+def run_record(
+    models: ModelClients, lake: Lake, domain: str, answers: Sequence[ModelAnswer], *, dagster_run: str
+) -> RunRecord:
+    """What an evaluation is of: models, questions, settings."""
+    project, deployed = models.project, lake.read_record("deployment", domain)
+    asked = sorted(
+        (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers)
+        for a in answers
+        if a.evaluated == "baseline"
+    )
+    return RunRecord(
+        domain=domain,
+        baseline_model=resolved_model(models.endpoints[Role.BASELINE], project),
+        student_model=f"{deployed['service']}: {deployed['model']}",
+        training_hash=deployed["training_hash"],
+        dataset_hash=digest(*(part for question in asked for part in question)),
+        settings=project.settings(domain).values.model_dump(mode="json"),
+        dagster_run=dagster_run,
+        recorded_at=datetime.now(UTC),
+    )

@@ -1,0 +1,121 @@
+"""Clients and callers of the five roles: where the rooms of the lineage meet the services that answer.
+
+What belongs here: which client, limiter, store and budget a call of a role goes through. What is asked, and how an
+answer is read, is the caller's business.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property, partial
+
+import openai
+
+from raft_assets.documents.chunking import token_count
+from raft_assets.embedded.provider import EmbeddedProvider
+from raft_assets.llm.background import run
+from raft_assets.llm.caller import Caller
+from raft_assets.llm.clients import open_client
+from raft_assets.llm.limits import Limiter
+from raft_assets.llm.prices import PriceList
+from raft_assets.llm.requests import NOBODY, Origin, Progress
+from raft_assets.llm.store import CallStore
+from raft_assets.operations.hosting import endpoint_of
+from raft_assets.operations.money import open_budget, price_list
+from raft_assets.settings.domain import Tokenizer
+from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.settings.project import Workplace
+from raft_assets.student.deployment import Deployed
+from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
+
+
+def embedded_provider(project: Workplace) -> EmbeddedProvider:
+    """The project's embedded provider."""
+    return EmbeddedProvider(project.embedded_folder, project.encoder_folder, project.huggingface_home)
+
+
+def resolved_model(endpoint: Endpoint, project: Workplace) -> str:
+    """What answers for the role: service, model and, of the embedded provider, the version of its rules and weights."""
+    is_embedded = endpoint.provider == "embedded"
+    version = f" {embedded_provider(project).model_version(endpoint.model)}" if is_embedded else ""
+    return f"{endpoint.service}: {endpoint.model}{version}"
+
+
+def check_project_licence(project: Workplace) -> None:
+    """Raises SettingsError for a teacher whose terms forbid the student, unless that teacher was accepted."""
+    check_licence(project.endpoints, project.environment.get(ACCEPT_VARIABLE))
+
+
+def token_counter(project: Workplace, tokenizer: Tokenizer) -> Callable[[str], int]:
+    """How many tokens a text has by the tokenizer. Raises WeightsError where its vocabulary isn't found."""
+    if tokenizer == "wordpiece":
+        return embedded_provider(project).count_tokens
+    return partial(token_count, tokenizer=tokenizer)
+
+
+class ModelClients:
+    """Opens clients and callers; `command` is what a budget per run is kept for."""
+
+    def __init__(self, project: Workplace, *, command: str = "") -> None:
+        self.project = project
+        self.command = command
+
+    @cached_property
+    def prices(self) -> PriceList:
+        """What the models cost."""
+        return price_list(self.project)
+
+    @property
+    def endpoints(self) -> dict[Role, Endpoint]:
+        """Endpoint of every configured role."""
+        return self.project.endpoints
+
+    def client(self, role: Role) -> openai.AsyncOpenAI:
+        """The OpenAI client of a role's service; whoever opens it closes it."""
+        return self._client(self.endpoints[role])
+
+    @contextmanager
+    def caller(
+        self,
+        role: Role,
+        *,
+        origin: Origin = NOBODY,
+        deployed: Deployed | None = None,
+        live: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Iterator[Caller]:
+        """A caller for the role's model, or for the student that was fine-tuned from it.
+
+        `origin`: which asset asks, for the ledger. `live`: asks at once even where the role asks in batches.
+        """
+        project = self.project
+        endpoint = endpoint_of(project, deployed) if deployed else self.endpoints[role]
+        model, version = (deployed.name, deployed.training_hash) if deployed else (None, "")
+        if not endpoint.is_free:  # every paid call comes by here: nothing is spent on what must not be trained
+            check_project_licence(project)
+        if endpoint.provider == "embedded":
+            version = embedded_provider(project).model_version(model or endpoint.model)
+        limits = project.calls.parent / "limits"
+        with (
+            CallStore.of(project) as store,
+            closing(Limiter.of(limits, endpoint, model or endpoint.model)) as limiter,
+        ):
+            client = self._client(endpoint)
+            try:
+                yield Caller(
+                    endpoint,
+                    model=model,
+                    model_version=version,
+                    client=client,
+                    store=store,
+                    limiter=limiter,
+                    price=self.prices.of(endpoint, model),
+                    origin=origin,
+                    budget=None if endpoint.is_free else open_budget(project, store, self.prices, self.command),
+                    batch_folder=project.batches if endpoint.batch and not live else None,
+                    on_progress=on_progress,
+                )
+            finally:
+                run(client.close())
+
+    def _client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
+        return open_client(endpoint, lambda: embedded_provider(self.project).app)

@@ -1,0 +1,63 @@
+"""What the project spends beside its model calls, and the budgets that hold it all together."""
+
+import json
+import time
+
+from raft_assets.llm.budget import Budget
+from raft_assets.llm.keys import TRAINING, training_key
+from raft_assets.llm.prices import PriceList
+from raft_assets.llm.requests import Origin, Usage
+from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
+from raft_assets.settings.project import Workplace
+from raft_assets.student.finetuning import FineTuned
+
+HOURS_A_MONTH = 730
+
+
+def price_list(project: Workplace) -> PriceList:
+    """What the project's models cost."""
+    return PriceList(project.project, project.endpoints.values())
+
+
+def open_budget(project: Workplace, store: CallStore, prices: PriceList, command: str) -> Budget:
+    """The budgets of the command and of the month."""
+    return Budget(project.calls.with_name("budget.json"), project.budget, run=command, store=store, prices=prices)
+
+
+def record_training(project: Workplace, tuned: FineTuned, origin: Origin) -> float | None:
+    """Puts a fine-tuning job that cost money beside the paid calls: once, however often it is found again.
+
+    Returns what it cost in US dollars; None where the price is unknown.
+    """
+    endpoint = project.endpoints[Role.STUDENT]
+    if not tuned.job_id or endpoint.is_free:
+        return 0.0
+    if tuned.trained_tokens is None:
+        return None
+    job = StoredCall(
+        *(training_key(endpoint.service, tuned.job_id), endpoint.service, endpoint.model, TRAINING, "ok"),
+        Usage(input_tokens=tuned.trained_tokens),
+        latency_s=0.0,
+        created=time.time(),
+        payload=json.dumps({"job": tuned.job_id, "model": tuned.model}).encode(),
+        role=Role.STUDENT.value,
+        origin=origin,
+    )
+    with CallStore.of(project) as store:
+        store.put([job])
+    return price_list(project).of(endpoint).of_training(tuned.trained_tokens)
+
+
+def reserve_training(project: Workplace, dollars: float, command: str) -> None:
+    """Takes a job's expected cost from the budgets of run and month. Raises BudgetReachedError before they pass."""
+    with CallStore.of(project) as store:
+        open_budget(project, store, price_list(project), command).spend(dollars)
+
+
+def monthly_hosting_cost(project: Workplace, sku: str) -> float | None:
+    """US dollars a month of an idle deployment of the student; None where the price is unknown."""
+    if sku.lower() == DEVELOPER_TIER.lower():
+        return 0.0
+    per_hour = price_list(project).of(project.endpoints[Role.STUDENT]).hosting
+    return None if per_hour is None else per_hour * HOURS_A_MONTH

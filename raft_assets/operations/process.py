@@ -1,0 +1,50 @@
+"""How runs and commands find one another: the tags of a run, the name of the partition, who works on a domain.
+
+What belongs here: plain names and questions about processes. Dagster's runs are in `defs/runs`.
+"""
+
+import os
+import platform
+
+import psutil
+
+from raft_assets.core.locks import try_exclusive
+from raft_assets.settings.project import Workplace
+
+DOMAIN_PARTITIONS = "domain"  # name of the dynamic partitions definition
+PARTITION_TAG = "dagster/partition"
+COMMAND_TAG = "raft/command"
+PROCESS_TAG = "raft/process"
+CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's, which is adjusted
+
+
+def this_process() -> str:
+    """Process id, start time and machine: an id alone may be another's by now."""
+    process = psutil.Process()
+    return f"{process.pid}@{process.create_time():.0f}@{platform.node()}"
+
+
+def is_alive(process: str) -> bool:
+    """Whether the process of a run's tag still runs; of another machine's nothing is known, so it counts as alive."""
+    pid, started, machine = process.split("@", 2)
+    if machine != platform.node():
+        return True
+    try:
+        found = psutil.Process(int(pid))
+        same = abs(found.create_time() - float(started)) <= CLOCK_TOLERANCE_S
+        return same and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def claim(workplace: Workplace, domain: str) -> int | None:
+    """Claims a domain for this process until it ends; None where another one works on it."""
+    return try_exclusive(workplace.home / "locks" / f"{domain}.lock")
+
+
+def is_being_worked_on(workplace: Workplace, domain: str) -> bool:
+    """Whether a command works on the domain right now."""
+    claimed = claim(workplace, domain)
+    if claimed is not None:
+        os.close(claimed)
+    return claimed is None

@@ -1,0 +1,71 @@
+"""Reading a domain's documents and cutting them into chunks, as the lineage, previews and estimates all do it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from raft_assets.core.errors import DataError
+from raft_assets.core.tables import Chunk, QuarantinedFile, SourceDocument
+from raft_assets.documents.chunking import chunk_document
+from raft_assets.documents.reading import ReadDocument, documents_of, read_documents
+from raft_assets.documents.semantic_boundaries import likeness_by
+from raft_assets.llm.requests import NOBODY, Origin, Progress
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.settings.domain import ChunkSettings
+from raft_assets.settings.domains import domain_folder, list_documents
+from raft_assets.settings.endpoints import Role
+from raft_assets.settings.project import Workplace
+
+QUARANTINED_SHOWN = 3  # of the files that an error names
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a domain's folder holds: pages and sections of what was read, and what could not be."""
+
+    pages: list[SourceDocument]
+    quarantined: list[QuarantinedFile]
+
+    @property
+    def documents(self) -> list[ReadDocument]:
+        """The documents with their pages."""
+        return list(documents_of(self.pages))
+
+
+def read_sources(
+    project: Workplace, domain: str, on_quarantined: Callable[[QuarantinedFile], None] = lambda _: None
+) -> Sources:
+    """Reads the documents; `on_quarantined` gets every file that can't be read, as soon as that is known.
+
+    Raises DataError where no document can be read.
+    """
+    folder, pages, quarantined = domain_folder(project.data, domain), list[SourceDocument](), list[QuarantinedFile]()
+    max_file_mb = project.settings(domain).values.documents.max_file_mb
+    for read in read_documents(list_documents(folder), memo=project.home / "cache" / "parsed", max_file_mb=max_file_mb):
+        if isinstance(read, QuarantinedFile):
+            quarantined.append(read)
+            on_quarantined(read)
+        else:
+            pages.extend(read.pages)
+    if not pages:
+        reasons = "".join(f"; {file.path}: {file.reason}" for file in quarantined[:QUARANTINED_SHOWN])
+        raise DataError(
+            f"No document of {domain!r} could be read ({len(quarantined)} quarantined{reasons}). Put pdf, docx, md, "
+            f"txt, html or json files into {folder}."
+        )
+    return Sources(pages, quarantined)
+
+
+def cut(
+    models: ModelClients,
+    settings: ChunkSettings,
+    documents: Iterable[ReadDocument],
+    *,
+    origin: Origin = NOBODY,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> list[Chunk]:
+    """The chunks of the documents; semantic boundaries ask the EMBEDDING role."""
+    if settings.boundaries == "structure":
+        return [chunk for document in documents for chunk in chunk_document(document, settings)]
+    with models.caller(Role.EMBEDDING, origin=origin, on_progress=on_progress) as encoder:
+        likeness = likeness_by(encoder.embed)
+        return [chunk for document in documents for chunk in chunk_document(document, settings, likeness=likeness)]

@@ -1,0 +1,127 @@
+"""Fine-tuning a domain's student: what it is trained on, who has to say yes, and the job that does it."""
+
+import shlex
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from raft_assets.core.errors import DataError, RaftError
+from raft_assets.llm.background import run
+from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.model_clients import ModelClients, check_project_licence, resolved_model
+from raft_assets.operations.money import reserve_training
+from raft_assets.settings.endpoints import Role
+from raft_assets.storage.lake import Lake
+from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, TRAINING, TrainingBill
+from raft_assets.student.azure_ml import Serverless
+from raft_assets.student.finetuning import LEAST_ROWS, FineTuned, TrainingOrder, fine_tune, own_model
+
+SHOWN_OF_ROW = 2000  # characters, of a training file that waits for a yes
+
+
+class ApprovalNeededError(RaftError):
+    """A fine-tuning job that may cost money waits for a yes. `first_row` is what it would be trained on first."""
+
+    def __init__(self, sentence: str, *, rows: int, first_row: str) -> None:
+        super().__init__(sentence)
+        self.rows, self.first_row = rows, first_row
+
+
+@dataclass(frozen=True)
+class TrainingWatch:
+    """Who watches a training: `on_event` gets what the service says, `on_metrics` the newest figures of each look."""
+
+    on_event: Callable[[str], None]
+    on_metrics: Callable[[dict[str, float]], None]
+
+
+def train(models: ModelClients, lake: Lake, domain: str, watch: TrainingWatch, *, approved: str | None) -> FineTuned:
+    """The model of the job that the domain's training files have, which is submitted where there is none.
+
+    `approved`: what a person has said yes to. Raises ApprovalNeededError before a job that may cost money and has no
+    yes, and SettingsError, DataError or EndpointError for one that can't be.
+    """
+    project, student = models.project, models.endpoints[Role.STUDENT]
+    settings = project.settings(domain).values
+    if settings.student.finetuned_model:
+        return own_model(student.model, student.service, settings.student.finetuned_model)
+    order = _order(models, lake, domain)
+
+    def check() -> None:
+        _check(models, lake, domain, order, approved)
+
+    with open_hosting(project) if student.provider == "azureml" else nullcontext() as workspace:
+        if isinstance(workspace, Serverless):
+            form = settings.student.format
+            return workspace.fine_tune(order, form, on_event=watch.on_event, before_submission=check)
+    return run(_fine_tune(models, order, watch, check))
+
+
+def _order(models: ModelClients, lake: Lake, domain: str) -> TrainingOrder:
+    project, student = models.project, models.endpoints[Role.STUDENT]
+    settings = project.settings(domain).values.training
+    return TrainingOrder(
+        base_model=student.model,
+        base_version=resolved_model(student, project),
+        train=lake.read_lines("training_files", domain, "train.jsonl"),
+        valid=lake.read_lines("training_files", domain, "valid.jsonl"),
+        hyperparameters={
+            "n_epochs": settings.n_epochs,
+            "batch_size": settings.batch_size,
+            "learning_rate_multiplier": settings.learning_rate_multiplier,
+        },
+        seed=settings.seed,
+        checkpoint=settings.checkpoint,
+        training_type=project.environment.hosting().training_type if student.provider == "azure" else None,
+    )
+
+
+async def _fine_tune(
+    models: ModelClients, order: TrainingOrder, watch: TrainingWatch, before_submission: Callable[[], None]
+) -> FineTuned:
+    async with models.client(Role.STUDENT) as client:
+        return await fine_tune(
+            client,
+            order,
+            records=models.project.jobs_folder,
+            on_event=watch.on_event,
+            on_metrics=watch.on_metrics,
+            before_submission=before_submission,
+        )
+
+
+def _check(models: ModelClients, lake: Lake, domain: str, order: TrainingOrder, approved: str | None) -> None:
+    """Stops before a job that the service would refuse, that nobody said yes to, or that a budget forbids."""
+    project, endpoint = models.project, models.endpoints[Role.STUDENT]
+    if endpoint.is_free:
+        return
+    check_project_licence(project)
+    if order.rows < LEAST_ROWS:
+        raise DataError(
+            f"{order.rows} training rows of {domain!r} are fewer than the {LEAST_ROWS} that services train on. Add "
+            "documents, or ask more of every chunk (questions.questions_per_chunk)."
+        )
+    with open_hosting(project):  # where the student can't be deployed, it isn't trained either
+        pass
+    counts = lake.read_record("training_files", domain)
+    bill = TrainingBill(
+        rows=counts["train"]["rows"],
+        valid_rows=counts["valid"]["rows"],
+        tokens=counts["train"]["tokens"],
+        epochs=project.settings(domain).values.training.n_epochs,
+        price=models.prices.of(endpoint).training,
+    )
+    bill.check_budget(project.budget)
+    if TRAINING in (approved, project.environment.get(APPROVAL_VARIABLE)):
+        reserve_training(project, bill.dollars or 0.0, models.command)
+        return
+    raise ApprovalNeededError(
+        f"Fine-tuning {endpoint.model} waits for a yes: {bill.told}. Look at the rows (`raft preview {domain}`), then "
+        f"`raft run {shlex.quote(domain)} --yes`, or launch the run with the tag {APPROVAL_TAG} = {TRAINING}.",
+        rows=bill.rows,
+        first_row=_first_line(order.train),
+    )
+
+
+def _first_line(train: bytes) -> str:
+    return train.decode("utf-8-sig").partition("\n")[0][:SHOWN_OF_ROW]

@@ -1,0 +1,57 @@
+"""Groups of settings: which asset reads them, and whose model matters there.
+
+The one table behind the external assets `domain_settings/*`, the dependencies of assets on them, and what a manifest
+holds and `raft rebuild` compares. A group is an asset of its own, so that a change makes exactly what reads it stale.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from raft_assets.settings.domain import DomainSettings
+from raft_assets.settings.endpoints import Role
+
+ROWS = ("source_documents", "chunks", "chunk_embeddings", "golden_questions", "qa_pairs", "qa_dataset")  # in order
+
+
+@dataclass(frozen=True)
+class SettingsGroup:
+    """`readers` are the assets that read the group, in the order of the lineage; `roles` those whose model matters."""
+
+    readers: tuple[str, ...]
+    roles: tuple[Role, ...] = ()
+
+    @property
+    def determines_rows(self) -> bool:
+        """Whether the rows of a data set depend on the group: the first asset that it reaches is one they come from."""
+        return self.readers[0] in ROWS
+
+
+_ANSWERS = ("baseline_answers", "student_answers")
+SETTINGS_GROUPS: Mapping[str, SettingsGroup] = {
+    "documents": SettingsGroup(("source_documents", "data_card")),
+    "chunks": SettingsGroup(("chunks", "data_card")),
+    "embedding": SettingsGroup(("chunk_embeddings", "data_card"), (Role.EMBEDDING,)),
+    "prompt": SettingsGroup(("qa_pairs", "training_files", "data_card", "deployment", *_ANSWERS)),
+    "questions": SettingsGroup(("qa_pairs", "data_card"), (Role.TEACHER, Role.JUDGE)),
+    "dataset": SettingsGroup(("qa_dataset", "data_card", *_ANSWERS)),
+    "student": SettingsGroup(("training_files", "finetuned_model", "deployment", *_ANSWERS)),
+    "training_files": SettingsGroup(("training_files", "data_card"), (Role.STUDENT,)),
+    "training": SettingsGroup(("finetuned_model",), (Role.STUDENT,)),
+    "baseline": SettingsGroup(("baseline_answers",), (Role.BASELINE,)),
+    "evaluation": SettingsGroup(_ANSWERS),
+    "judging": SettingsGroup(("judged_answers",), (Role.JUDGE,)),
+    "verdict": SettingsGroup(("eval_scores", "eval_report")),
+}
+ROW_GROUPS = frozenset(name for name, group in SETTINGS_GROUPS.items() if group.determines_rows)
+
+
+def groups_read_by(asset: str) -> tuple[str, ...]:
+    """The groups that an asset reads."""
+    return tuple(name for name, group in SETTINGS_GROUPS.items() if asset in group.readers)
+
+
+def roles_of(name: str, values: DomainSettings) -> tuple[Role, ...]:
+    """The roles whose model matters to a group with these values."""
+    if name == "chunks" and values.chunks.boundaries == "semantic":
+        return (Role.EMBEDDING,)
+    return SETTINGS_GROUPS[name].roles
