@@ -15,6 +15,7 @@ test: install-dev .venv/azure-evaluation ## linter, type checker, every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest
 
 ui: install ## the Dagster UI on 127.0.0.1:3000
