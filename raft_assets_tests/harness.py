@@ -109,12 +109,14 @@ class Project:
             graph = defs.resolve_asset_graph()
             keys = [dg.AssetKey(asset) for asset in assets]
             wanted = with_upstream(graph, keys) if keys else assets_in_order(graph)
-            return materialize(defs, instance, domain, wanted, force=force, command="test")
+            return materialize(defs, instance, self.workplace, domain, wanted, force=force, command="test") == "done"
 
     def materialize_only(self, domain: str, asset: str) -> bool:
         """Materializes one asset, whatever state it and its inputs have, as a click on it in the UI does."""
         with self.instance() as instance:
-            return materialize(definitions(), instance, domain, [dg.AssetKey(asset)], force=True, command="test")
+            keys = [dg.AssetKey(asset)]
+            ended = materialize(definitions(), instance, self.workplace, domain, keys, force=True, command="test")
+            return ended == "done"
 
     def last_failure(self) -> str:
         """What the newest run that failed says."""

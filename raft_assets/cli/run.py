@@ -16,10 +16,11 @@ from rich.text import Text
 
 from raft_assets.cli.estimate import keep_estimate, settled
 from raft_assets.cli.project import chosen_domains, enter, instance_of, tell_models
-from raft_assets.cli.worker import BUSY, WAITING, worker_command
+from raft_assets.cli.worker import BUSY, FAILED, WAITS, worker_command
 from raft_assets.core.errors import DataError
+from raft_assets.defs.lineage_asset import WAITING
 from raft_assets.defs.observation import observe
-from raft_assets.defs.progress import PREFIX
+from raft_assets.defs.progress import read_progress
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
 from raft_assets.llm.ledger import is_rejected
@@ -59,12 +60,12 @@ class Work:
     @property
     def failed(self) -> bool:
         """Whether it ended badly."""
-        return self.process is not None and self.process.poll() not in (None, 0, WAITING)
+        return self.process is not None and self.process.poll() not in (None, 0, WAITS)
 
     @property
     def waits(self) -> bool:
         """Whether it ended because answers are still to come."""
-        return self.process is not None and self.process.poll() == WAITING
+        return self.process is not None and self.process.poll() == WAITS
 
 
 @click.command()
@@ -147,10 +148,15 @@ def run(  # noqa: PLR0917 - click hands options by name
             else:
                 console.print(f"{name}: everything is fresh")
         _work_through(console, instance, workplace, work, wanted, force=force, command=command)
-        ok = not any(item.failed for item in work)
         failed = {item.domain for item in work if item.failed or item.waits}
         _tell_verdicts(console, workplace, [name for name in names if name not in failed])
-    raise SystemExit(0 if ok else 1)
+    raise SystemExit(_exit_code(work))
+
+
+def _exit_code(work: Sequence[Work]) -> int:
+    if any(item.failed for item in work):
+        return FAILED
+    return WAITS if any(item.waits for item in work) else 0
 
 
 def _estimate(
@@ -202,7 +208,7 @@ def _work_through(
                     _start(item, worker_command(item.domain, wanted, force=force, command=command))
                 time.sleep(LOOK_EVERY_S)
                 for item in work:
-                    _follow(instance, item, command, console)
+                    _follow(instance, workplace, item, command, console)
                 live.update(Group(*[_line(item) for item in work if item.process and not item.done]))
         except KeyboardInterrupt:
             for item in work:
@@ -210,7 +216,7 @@ def _work_through(
                     item.process.wait()  # the terminal interrupts the children too; they close their runs
             raise
     for item in work:
-        _follow(instance, item, command, console)
+        _follow(instance, workplace, item, command, console)
         if item.process and item.process.returncode == BUSY:
             item.error = "another command works on this domain; wait for its end"
         if item.failed and not item.error:
@@ -228,7 +234,7 @@ def _start(item: Work, command: list[str]) -> None:
     item.started = time.monotonic()
 
 
-def _follow(instance: dg.DagsterInstance, item: Work, command: str, console: Console) -> None:
+def _follow(instance: dg.DagsterInstance, workplace: Workplace, item: Work, command: str, console: Console) -> None:
     """Reads what is new in the event log of the domain's runs."""
     if item.process is None:
         return
@@ -237,16 +243,18 @@ def _follow(instance: dg.DagsterInstance, item: Work, command: str, console: Con
         item.cursors[run.run_id] = connection.cursor
         for record in connection.records:
             _notice(item, record.event_log_entry, console)
+        if not run.is_finished:
+            item.progress = read_progress(workplace, run.run_id)
 
 
 def _notice(item: Work, entry: dg.EventLogEntry, console: Console) -> None:
     event = entry.dagster_event
     if event is None:
-        if entry.message and PREFIX in entry.message:
-            item.progress = entry.message.partition(PREFIX)[2].strip()
         return
     if event.is_step_start:
-        item.asset, item.progress = event.step_key or "", ""
+        item.asset = event.step_key or ""
+    elif event.is_asset_observation and (waits := event.asset_observation_data.asset_observation.metadata.get(WAITING)):
+        item.error = f"{event.step_key}: {waits.value}"
     elif event.is_step_materialization and event.asset_key:
         item.finished += 1
         rows = event.step_materialization_data.materialization.metadata.get("dagster/row_count")

@@ -86,7 +86,7 @@ def ui(port: int) -> None:
         "--port",
         str(port),
         "--workspace",
-        str(workplace.project / "workspace.yaml"),
+        str(workplace.workspace_file),
     ]
     os.chdir(workplace.project)
     os.execv(sys.executable, command)

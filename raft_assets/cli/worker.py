@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from raft_assets.defs.runs import materialize
-from raft_assets.defs.staleness import states
+from raft_assets.defs.runs import Ended, materialize
 from raft_assets.operations.process import claim
 from raft_assets.settings.project import Workplace
 
-FAILED, BUSY, WAITING = 1, 3, 4
+FAILED, WAITS, BUSY = 1, 3, 4  # exit codes, the first two also of `raft run`
+EXIT_CODES: dict[Ended, int] = {"done": 0, "failed": FAILED, "waiting": WAITS}
 
 
 def worker_command(domain: str, wanted: Sequence[dg.AssetKey], *, force: bool, command: str) -> list[str]:
@@ -31,17 +31,16 @@ def _work() -> int:
     from raft_assets.definitions import definitions  # `raft run` imports this module and needs no graph of it
 
     wanted = [dg.AssetKey.from_user_string(name) for name in arguments.assets.split(",")]
-    claimed = claim(Workplace.load(), arguments.domain)
+    project = Workplace.load()
+    claimed = claim(project, arguments.domain)
     if claimed is None:
         return BUSY
-    defs = definitions()
     with dg.DagsterInstance.get() as instance:
-        done = materialize(defs, instance, arguments.domain, wanted, force=arguments.force, command=arguments.command)
-        found = () if done else states(instance, defs.resolve_asset_graph(), arguments.domain).values()
+        ended = materialize(
+            definitions(), instance, project, arguments.domain, wanted, force=arguments.force, command=arguments.command
+        )
     os.close(claimed)
-    if done:
-        return 0
-    return WAITING if any(one.state == "waiting" for one in found if one.key in wanted) else FAILED
+    return EXIT_CODES[ended]
 
 
 if __name__ == "__main__":

@@ -23,5 +23,9 @@ class EndpointError(RaftError):
     """A model endpoint refuses in a way that asking again does not mend (sign-in, unknown model, exhausted quota)."""
 
 
+class WaitingError(RaftError):
+    """Something was asked for and its result is still to come: nothing is wrong, and nobody has to wait for it."""
+
+
 class NotDeployedError(EndpointError):
     """The endpoint doesn't know the model or deployment: it was never made, has expired, or isn't ready yet."""

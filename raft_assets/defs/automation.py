@@ -11,7 +11,8 @@ import dagster as dg
 
 from raft_assets.core.errors import RaftError
 from raft_assets.defs.lineage_asset import ROLES
-from raft_assets.defs.observation import observe
+from raft_assets.defs.observation import events_of, observe, plan_observation
+from raft_assets.defs.partitions import domains
 from raft_assets.defs.runs import LINEAGE_JOB, OPEN, close_killed_runs
 from raft_assets.defs.staleness import Graph, assets_in_order, next_wave, states
 from raft_assets.llm.batches import read_records
@@ -20,25 +21,44 @@ from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import PARTITION_TAG, is_being_worked_on
 from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.settings.project import Workplace
 
 OBSERVE_EVERY_S = 30
 REQUEST_EVERY_S = 60
 TEAR_DOWN_EVERY_S = 600
 COLLECT_EVERY_S = 60
+MOST_A_TICK = 1000  # changes that a tick reports: the daemon stores two events for each, some milliseconds each
 
 
 @dg.sensor(minimum_interval_seconds=OBSERVE_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
-def observe_domains(context: dg.SensorEvaluationContext, models: dg.ResourceParam[ModelClients]) -> dg.SkipReason:
+def observe_domains(
+    context: dg.SensorEvaluationContext, project: dg.ResourceParam[Workplace]
+) -> dg.SensorResult | dg.SkipReason:
     """Registers domains and reports changed files, settings and models, so that the lineage shows what is stale.
 
-    Starts nothing.
+    Starts nothing. A new domain is registered in one tick and reported in the next: Dagster stores the events of a tick
+    before its partitions.
     """
     try:
-        seen = observe(context.instance, models.project)
+        plan = plan_observation(context.instance, project)
     except RaftError as error:
         return dg.SkipReason(str(error))
-    wrong = "".join(f" {error}" for error in seen.problems.values())
-    return dg.SkipReason(f"{len(seen.domains)} domains observed: {', '.join(seen.domains)}.{wrong}")
+    for problem in plan.problems.values():
+        context.log.warning("%s", problem)
+    wrong = "".join(f" {error}" for error in plan.problems.values())
+    if plan.is_empty:
+        return dg.SkipReason(f"Nothing changed in {len(plan.domains)} domains: {', '.join(plan.domains)}.{wrong}")
+    registered = set(plan.domains) - set(plan.added)
+    reported = [seen for seen in plan.changed if seen.domain in registered][:MOST_A_TICK]
+    requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
+    if plan.added:
+        requests.append(domains.build_add_request(plan.added))
+    if plan.removed:
+        requests.append(domains.build_delete_request(plan.removed))
+    context.log.info(
+        "%d changes reported, %d domains added, %d removed", len(reported), len(plan.added), len(plan.removed)
+    )
+    return dg.SensorResult(asset_events=list(events_of(reported)), dynamic_partitions_requests=requests)
 
 
 @dg.sensor(minimum_interval_seconds=TEAR_DOWN_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)

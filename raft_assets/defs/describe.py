@@ -4,18 +4,20 @@ Text from documents and models is untrusted: here it is made inert before it bec
 """
 
 import html
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 
 from raft_assets.core.markdown import code
 from raft_assets.core.tables import QAPair, Row
 from raft_assets.evaluation.examples import Sample, Segment
 from raft_assets.evaluation.plots import data_uri, histogram, interval_bars, line
-from raft_assets.evaluation.verdict import Verdict
+from raft_assets.evaluation.verdict import PRIMARY_ARM, Verdict
 from raft_assets.llm.requests import Tally
 from raft_assets.pairs.gates import PASS, REASONS
 from raft_assets.storage.lake import Written, arrow_schema
@@ -40,15 +42,22 @@ def describe_table(
 
 
 def column_schema(model: type[Row]) -> dg.TableSchema:
-    """The row model as the catalog's table schema."""
-    return dg.TableSchema(
-        [
-            dg.TableColumn(
-                field.name, str(field.type), description=(field.metadata or {}).get(b"description", b"").decode()
-            )
-            for field in arrow_schema(model)
-        ]
-    )
+    """The row model as the catalog's table schema: columns that people read first, keys and hashes last."""
+    columns = [
+        # the catalog renders a description as Markdown, in which `<ANSWER>` would be a tag that nobody sees
+        dg.TableColumn(field.name, str(field.type), description=html.escape(_description(field), quote=False))
+        for field in arrow_schema(model)
+    ]
+    return dg.TableSchema(sorted(columns, key=lambda column: _is_key(column.name)))
+
+
+def _description(field: "pa.Field[Any]") -> str:
+    return (field.metadata or {}).get(b"description", b"").decode()
+
+
+def _is_key(column: str) -> bool:
+    """Whether a column holds what leads to other rows, rather than what a person reads."""
+    return column.endswith(("_id", "_ids", "_hash", "_call", "_chunk_ids")) or column in ("call", "cluster", "unit")
 
 
 def markdown_table(rows: Iterable[Row | Mapping[str, Any]], columns: Sequence[str]) -> dg.MarkdownMetadataValue:
@@ -111,6 +120,7 @@ def describe_verdict(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
     scores = summary[summary["metric"].isin(SCORED_METRICS)].round(3)
     return {
         "verdict": verdict.sentence,
+        **verdict_figures(verdict, summary),
         "reasons": dg.MetadataValue.md("\n".join(f"- {inert(reason)}" for reason in verdict.reasons) or "None."),
         "scores": markdown_table(
             [{str(name): value for name, value in row.items()} for row in scores.to_dict("records")], SCORE_COLUMNS
@@ -123,6 +133,24 @@ def describe_verdict(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
             )
         },
     }
+
+
+def verdict_figures(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
+    """The figures of a verdict as numbers, which the UI plots over runs and domains; unknown ones are absent."""
+    main = summary[(summary["arm"] == PRIMARY_ARM) & (summary["source"] == verdict.slice)]
+    exact = main[main["metric"] == "exact_match"]["student"]
+    figures = {
+        f"student_{verdict.metric}": verdict.student,
+        f"{verdict.against.replace(' ', '_')}_{verdict.metric}": verdict.baseline,
+        "difference": verdict.interval.mean if verdict.interval else None,
+        "low": verdict.interval.low if verdict.interval else None,
+        "high": verdict.interval.high if verdict.interval else None,
+        "exact_match": exact.iloc[0] if len(exact) else None,
+        "questions": verdict.n,
+        "clusters": verdict.clusters,
+    }
+    known = {name: float(value) for name, value in figures.items() if value is not None}
+    return {name: value for name, value in known.items() if math.isfinite(value)}
 
 
 def loss_plot(loss: Sequence[tuple[int, float | None, float | None]]) -> dg.MarkdownMetadataValue:
@@ -148,7 +176,7 @@ def describe_calls(tally: Tally) -> Metadata:
         "calls_failed": tally.failures,
         "input_tokens": tally.usage.input_tokens,
         "output_tokens": tally.usage.output_tokens,
-        "dollars": round(tally.dollars, 6),
+        "us_dollars": round(tally.dollars, 6),
         **({"calls_of_unknown_price": tally.unpriced} if tally.unpriced else {}),
     }
 

@@ -1,19 +1,25 @@
 """What every asset of the lineage shares, said once: partitions, owners, group, the settings that it reads, checks."""
 
+import inspect
+import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 import dagster as dg
 
+from raft_assets.core.errors import WaitingError
 from raft_assets.defs.partitions import domains
 from raft_assets.llm.requests import Origin
+from raft_assets.operations.process import WAITING_TAG
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.groups import groups_read_by
 
 OWNERS = ["team:raft"]
 ROLES = "roles"  # metadata of an asset: the roles that it calls, separated by spaces
 SETTINGS = "domain_settings"
+WAITING = "waiting"  # metadata of an observation: what an asset waits for, in a sentence
 
 
 def settings_key(group: str) -> dg.AssetKey:
@@ -33,7 +39,9 @@ def lineage_asset(
     """Make an asset of the function: one partition per domain, named as the function is.
 
     `deps` are the assets and files that it reads; the groups of settings that it reads come from their table. `roles`
-    are those whose models it calls: what is free, and what waits for a person, is decided by them.
+    are those whose models it calls: what is free, and what waits for a person, is decided by them. The function returns
+    or yields its results. A result that is still to come (`WaitingError`) is no failure: the step ends without a
+    materialization, its checks say that they were not evaluated, and its run is tagged.
     """
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
@@ -48,9 +56,52 @@ def lineage_asset(
             code_version=code_version,
             deps=[*deps, *settings],
             check_specs=list(checks),
-        )(function)
+            output_required=False,
+        )(_step(function, checks))
 
     return decorate
+
+
+def _step(function: Callable[..., Any], checks: Sequence[dg.AssetCheckSpec]) -> Callable[..., Iterator[Any]]:
+    """The function as Dagster runs it: a generator of its results, each with the seconds that it took."""
+
+    @wraps(function)
+    def step(context: dg.AssetExecutionContext, **resources: Any) -> Iterator[Any]:
+        started = time.monotonic()
+        try:
+            results = function(context, **resources)
+            for result in results if isinstance(results, Iterator) else [results]:
+                if isinstance(result, dg.MaterializeResult):
+                    seconds = round(time.monotonic() - started, 3)
+                    yield result._replace(metadata={**(result.metadata or {}), "seconds": seconds})
+                else:
+                    yield result
+        except WaitingError as pending:
+            yield from _waiting(context, pending, checks)
+
+    # Dagster reads one annotation for the result and all checks together, which no return type of a function fits
+    step.__signature__ = inspect.signature(function).replace(return_annotation=inspect.Signature.empty)  # type: ignore[attr-defined]
+    return step
+
+
+def _waiting(
+    context: dg.AssetExecutionContext, pending: WaitingError, checks: Sequence[dg.AssetCheckSpec]
+) -> Iterator[dg.AssetCheckResult]:
+    name = context.asset_key.to_user_string()
+    context.log.info("%s waits: %s", name, pending)
+    run = context.instance.get_run_by_id(context.run_id)
+    waiting = {*filter(None, (run.tags if run else {}).get(WAITING_TAG, "").split(",")), name}
+    context.instance.add_run_tags(context.run_id, {WAITING_TAG: ",".join(sorted(waiting))})
+    context.log_event(
+        dg.AssetObservation(context.asset_key, partition=context.partition_key, metadata={WAITING: str(pending)})
+    )
+    for spec in checks:
+        yield dg.AssetCheckResult(
+            check_name=spec.name,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"Not evaluated: waiting. {pending}",
+        )
 
 
 def check_spec(name: str, asset: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:

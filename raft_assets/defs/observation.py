@@ -6,7 +6,7 @@ modification time changes nothing.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -17,6 +17,7 @@ from raft_assets.core.errors import RaftError
 from raft_assets.core.identity import digest
 from raft_assets.core.markdown import code
 from raft_assets.dataset.versions import prompt_versions
+from raft_assets.defs.dagster_internals import DATA_VERSION_TAG, last_data_versions
 from raft_assets.defs.lineage_asset import OWNERS, settings_key
 from raft_assets.evaluation.judged import judging_prompts
 from raft_assets.operations.model_clients import resolved_model
@@ -37,7 +38,6 @@ from raft_assets.settings.endpoints import Role
 from raft_assets.settings.groups import SETTINGS_GROUPS, roles_of
 from raft_assets.settings.project import Workplace
 
-DATA_VERSION_TAG = "dagster/data_version"
 FILES = "domain_files"
 DOCUMENTS = dg.AssetKey([FILES, "documents"])
 QUESTIONS = dg.AssetKey([FILES, "questions"])
@@ -56,35 +56,64 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Observed:
-    """The domains that are there, and what is wrong with the settings or files of some of them."""
+class ObservationPlan:
+    """What has to be told to Dagster, and what is wrong with the settings or files of some domains.
+
+    `domains` are those that are there, `added` and `removed` the partitions to register and to unregister, `changed`
+    the states that differ from what was reported last. Of a domain with wrong settings, and of a folder that can't be a
+    domain, nothing is reported; the others go on.
+    """
 
     domains: list[str]
     problems: Mapping[str, RaftError]
+    added: list[str]
+    removed: list[str]
+    changed: list[Observation]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether Dagster knows everything already."""
+        return not (self.added or self.removed or self.changed)
 
 
-def observe(instance: dg.DagsterInstance, workplace: Workplace) -> Observed:
-    """Registers the domains that are there, unregisters those that are gone, and reports what changed.
-
-    Of a domain with wrong settings, and of a folder that can't be a domain, nothing is reported; the others go on.
-    """
+def plan_observation(instance: dg.DagsterInstance, workplace: Workplace) -> ObservationPlan:
+    """Look at every domain, and compare it with what was reported last. Changes nothing."""
     names = domain_names(workplace.data)
-    observations = list[Observation]()
     problems: dict[str, RaftError] = dict(refused_folders(workplace.data))
+    reported = {key: last_data_versions(instance, key) for key in _keys()}
+    changed = list[Observation]()
     for name in names:
         try:
-            observations += list(look_at(workplace, name))
+            changed += [seen for seen in look_at(workplace, name) if reported[seen.key].get(name) != seen.data_version]
         except RaftError as error:
             problems[name] = error
     known = set(instance.get_dynamic_partitions(DOMAIN_PARTITIONS))
-    if new := [name for name in names if name not in known]:
-        instance.add_dynamic_partitions(DOMAIN_PARTITIONS, new)
-    for gone in sorted(known - set(names)):
+    return ObservationPlan(
+        names, problems, [name for name in names if name not in known], sorted(known - set(names)), changed
+    )
+
+
+def observe(instance: dg.DagsterInstance, workplace: Workplace) -> ObservationPlan:
+    """Register the domains that are there, unregister those that are gone, and report what changed."""
+    plan = plan_observation(instance, workplace)
+    if plan.added:
+        instance.add_dynamic_partitions(DOMAIN_PARTITIONS, plan.added)
+    for gone in plan.removed:
         instance.delete_dynamic_partition(DOMAIN_PARTITIONS, gone)
-    for observation in observations:
-        if _last_version(instance, observation) != observation.data_version:
-            _report(instance, observation)
-    return Observed(names, problems)
+    for event in events_of(plan.changed):
+        instance.report_runless_asset_event(event)
+    return plan
+
+
+def events_of(changed: Iterable[Observation]) -> Iterator[dg.AssetObservation | dg.AssetMaterialization]:
+    """The events that tell Dagster of changed states."""
+    # staleness of an external asset is read from observations, automation and the partition bar from materializations;
+    # in this order a run that starts in between is told stale rather than fresh
+    for seen in changed:
+        for event in (dg.AssetObservation, dg.AssetMaterialization):
+            yield event(
+                seen.key, partition=seen.domain, metadata=seen.metadata, tags={DATA_VERSION_TAG: seen.data_version}
+            )
 
 
 def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
@@ -161,23 +190,5 @@ def _describe_files(files: list[DocumentFile]) -> dict[str, Any]:
     }
 
 
-def _last_version(instance: dg.DagsterInstance, observation: Observation) -> str | None:
-    filters = dg.AssetRecordsFilter(asset_key=observation.key, asset_partitions=[observation.domain])
-    records = instance.fetch_materializations(filters, limit=1).records
-    materialization = records[0].asset_materialization if records else None
-    return (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
-
-
-def _report(instance: dg.DagsterInstance, observation: Observation) -> None:
-    # staleness of an external asset is read from observations, automation and the partition bar from materializations;
-    # in this
-    # order a run that starts in between is told stale rather than fresh
-    for event in (dg.AssetObservation, dg.AssetMaterialization):
-        instance.report_runless_asset_event(
-            event(
-                observation.key,
-                partition=observation.domain,
-                metadata=observation.metadata,
-                tags={DATA_VERSION_TAG: observation.data_version},
-            )
-        )
+def _keys() -> list[dg.AssetKey]:
+    return [DOCUMENTS, QUESTIONS, PAIRS, REVIEWS, *map(settings_key, SETTINGS_GROUPS)]

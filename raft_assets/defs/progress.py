@@ -1,19 +1,41 @@
-"""Progress of long work as log lines of the run: the UI shows them, and `raft run` reads its live view from them."""
+"""Progress of long work: a small file per run for the live view of `raft run`, and now and then a line in its log."""
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 
+from raft_assets.core.atomic import write_text
 from raft_assets.llm.requests import Progress
+from raft_assets.settings.project import Workplace
 
-SAY_EVERY_S = 2.0
-PREFIX = "progress:"
+SHOW_EVERY_S = 0.5  # in the file, which a live view reads twice a second
+LOG_EVERY_S = 10.0  # in the run's log, for people
 
 
-def log_events(context: dg.AssetExecutionContext) -> Callable[[str], None]:
+def progress_file(project: Workplace, run_id: str) -> Path:
+    """Where a run says how far it is; gone when it has ended."""
+    return project.progress / f"{run_id}.json"
+
+
+def read_progress(project: Workplace, run_id: str) -> str:
+    """How far the run's present step is, in words; empty where it doesn't say."""
+    try:
+        return str(json.loads(progress_file(project, run_id).read_text("utf-8"))["progress"])
+    except FileNotFoundError:
+        return ""
+
+
+def log_events(context: dg.AssetExecutionContext, project: Workplace) -> Callable[[str], None]:
     """A callback that logs what happens at a service, such as the states of a job."""
-    return lambda message: context.log.info("%s %s", PREFIX, message)
+
+    def log(message: str) -> None:
+        _show(context, project, message)
+        context.log.info("%s", message)
+
+    return log
 
 
 def log_metrics(context: dg.AssetExecutionContext) -> Callable[[dict[str, float]], None]:
@@ -27,36 +49,43 @@ def log_metrics(context: dg.AssetExecutionContext) -> Callable[[dict[str, float]
     return observe
 
 
-def log_progress(context: dg.AssetExecutionContext, *, total: int | None = None) -> Callable[[Progress], None]:
-    """A callback that logs counts, rate and time left of the running asset, at most every `SAY_EVERY_S`.
+def log_progress(
+    context: dg.AssetExecutionContext, project: Workplace, *, total: int | None = None
+) -> Callable[[Progress], None]:
+    """A callback that shows counts, rate and time left of the running asset.
 
     Without `total`, the requests that are waiting are what is known of the work.
     """
-    started = last = time.monotonic()
+    started = shown = logged = time.monotonic()
     before = 0
 
-    def say(progress: Progress) -> None:
-        nonlocal started, last, before
+    def show(progress: Progress) -> None:
+        nonlocal started, shown, logged, before
         now = time.monotonic()
         if progress.answered < before:
             started = now  # the asset asks a second stream, such as answers after questions
         before = progress.answered
-        if now - last < SAY_EVERY_S or now == started:
+        if now - shown < SHOW_EVERY_S or now == started:
             return
-        last = now
-        rate = progress.answered / (now - started)
-        expected = total or progress.answered + progress.waiting
-        left = max(expected - progress.answered, 0) / rate
-        of_total = f" of {total}" if total else ""
-        stored = progress.tally.from_store
-        context.log.info(
-            "%s %d%s calls (%d from store), %.0f/s, %.0f s left",
-            PREFIX,
-            progress.answered,
-            of_total,
-            stored,
-            rate,
-            left,
-        )
+        shown = now
+        message = _message(progress, now - started, total)
+        _show(context, project, message)
+        if now - logged >= LOG_EVERY_S:
+            logged = now
+            context.log.info("%s", message)
 
-    return say
+    return show
+
+
+def _message(progress: Progress, seconds: float, total: int | None) -> str:
+    rate = progress.answered / seconds
+    expected = total or progress.answered + progress.waiting
+    left = max(expected - progress.answered, 0) / rate if rate else 0.0
+    of_total = f" of {total:,}" if total else ""
+    stored = progress.tally.from_store
+    return f"{progress.answered:,}{of_total} calls ({stored:,} from store), {rate:.0f}/s, {left:.0f} s left"
+
+
+def _show(context: dg.AssetExecutionContext, project: Workplace, message: str) -> None:
+    record = {"asset": context.asset_key.to_user_string(), "progress": message}
+    write_text(progress_file(project, context.run_id), json.dumps(record, ensure_ascii=False))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from raft_assets.defs.progress import progress_file
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, this_process
 from raft_assets.settings.project import Workplace
@@ -16,11 +17,19 @@ class ProjectResource(dg.ConfigurableResource[Workplace]):
 
     folder: str
 
-    def create_resource(self, context: dg.InitResourceContext) -> Workplace:
-        """Reads folders, settings and variables anew for each run."""
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Name this process in the run."""
         if context.instance and context.run:
             context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: this_process()})
+
+    def create_resource(self, context: dg.InitResourceContext) -> Workplace:
+        """Read folders, settings and variables anew for each run."""
         return Workplace.load(Path(self.folder))
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Remove what the run said of its progress."""
+        if context.run:
+            progress_file(Workplace.load(Path(self.folder)), context.run.run_id).unlink(missing_ok=True)
 
 
 class ModelsResource(dg.ConfigurableResource[ModelClients]):

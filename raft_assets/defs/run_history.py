@@ -6,8 +6,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
+from raft_assets.defs.dagster_internals import restore_last_materialization
 from raft_assets.operations.process import DOMAIN_PARTITIONS, PARTITION_TAG
 
 BUSY_S = 30.0  # the UI may be writing; where it never pauses, the bytes go with the next purge
@@ -41,7 +41,7 @@ class DagsterHistory:
             instance.compute_log_manager.delete_logs(prefix=[run_of_domain.run_id])
             instance.delete_run(run_of_domain.run_id)
         for key in {event.asset_key for event in events}:
-            self._forget_last(key)
+            restore_last_materialization(instance, key)
         if instance.root_directory:
             for database in Path(instance.root_directory).rglob("*.db"):
                 with (
@@ -54,11 +54,3 @@ class DagsterHistory:
     def _materializations(self, run_id: str) -> Sequence[dg.EventLogEntry]:
         of_type = {dg.DagsterEventType.ASSET_MATERIALIZATION}
         return [r.event_log_entry for r in self._instance.get_records_for_run(run_id, of_type=of_type).records]
-
-    def _forget_last(self, key: dg.AssetKey) -> None:
-        """Replaces the copy of the last materialization, kept beside the events, by the last one that is left."""
-        left, storage = self._instance.fetch_materializations(key, limit=1).records, self._instance.event_log_storage
-        if left and isinstance(storage, SqlEventLogStorage):
-            storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
-        else:
-            self._instance.wipe_assets([key])

@@ -6,13 +6,17 @@ command can close what was killed.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import dagster as dg
 
+from raft_assets.defs.dagster_internals import execute_job, job_origin
 from raft_assets.defs.staleness import Graph, assets_in_order, next_wave, states
-from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, is_alive, this_process
+from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, WAITING_TAG, is_alive, this_process
+from raft_assets.settings.project import Workplace
 
 LINEAGE_JOB = "lineage"
+Ended = Literal["done", "waiting", "failed"]
 OPEN = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -39,35 +43,33 @@ def close_killed_runs(instance: dg.DagsterInstance) -> list[str]:
 def materialize(
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
+    project: Workplace,
     domain: str,
     wanted: Sequence[dg.AssetKey],
     *,
     force: bool,
     command: str,
-) -> bool:
-    """Materializes what is not fresh of `wanted` (with `force` all of it) in one domain, wave by wave.
+) -> Ended:
+    """Materialize what is not fresh of `wanted` (with `force` all of it) in one domain, wave by wave.
 
-    False after a failed run.
+    What lies behind an asset that waits is left for the run that goes on when its result is there.
     """
     graph: Graph = defs.resolve_asset_graph()
-    job = defs.resolve_job_def(LINEAGE_JOB)
-    done: set[dg.AssetKey] = set()
+    job, origin = defs.resolve_job_def(LINEAGE_JOB), job_origin(project.workspace_file, LINEAGE_JOB)
+    tags = {COMMAND_TAG: command, PROCESS_TAG: this_process()}
+    done, waiting = set[dg.AssetKey](), set[dg.AssetKey]()
     wave = (
         [key for key in assets_in_order(graph) if key in set(wanted)]
         if force
         else next_wave(graph, states(instance, graph, domain), wanted)
     )
     while wave:
-        result = job.execute_in_process(
-            partition_key=domain,
-            instance=instance,
-            asset_selection=wave,
-            tags={COMMAND_TAG: command, PROCESS_TAG: this_process()},
-            raise_on_error=False,
-        )
+        run = execute_job(instance, job, partition=domain, assets=wave, tags=tags, origin=origin)
         done |= set(wave)
-        if not result.success:
-            return False
+        if not run.is_success:
+            return "failed"
+        waiting |= {dg.AssetKey.from_user_string(name) for name in run.tags.get(WAITING_TAG, "").split(",") if name}
+        due = [key for key in wanted if key not in waiting]
         # an asset that is not fresh right after its run changed while it ran: the next command takes it up
-        wave = [key for key in next_wave(graph, states(instance, graph, domain), wanted) if key not in done]
-    return True
+        wave = [key for key in next_wave(graph, states(instance, graph, domain), due) if key not in done]
+    return "waiting" if waiting else "done"

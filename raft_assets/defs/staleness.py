@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
-from dagster._core.definitions.data_version import (
+
+from raft_assets.defs.dagster_internals import (
+    AssetGraph,
     CachingStaleStatusResolver,
+    SerializableErrorInfo,
     StaleCause,
     StaleCauseCategory,
     StaleStatus,
+    last_attempts,
+    stale_resolver,
 )
-from dagster._core.loader import LoadingContextForTest
-from dagster_shared.error import SerializableErrorInfo
+from raft_assets.defs.lineage_asset import WAITING
+from raft_assets.operations.process import WAITING_TAG
 
 State = Literal["fresh", "stale", "missing", "waiting", "failed"]
 Graph: TypeAlias = AssetGraph
@@ -48,7 +52,7 @@ def states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dict[dg.A
 
     A fresh asset behind one that is not says so in its reasons: it may turn out to be stale, or not.
     """
-    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    resolver = stale_resolver(instance, graph)
     found: dict[dg.AssetKey, AssetState] = {}
     for key in assets_in_order(graph):
         state = _state(instance, resolver, key, domain)
@@ -57,11 +61,6 @@ def states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dict[dg.A
             state = AssetState(key, "fresh", tuple(f"behind {parent.to_user_string()}" for parent in behind))
         found[key] = state
     return found
-
-
-def is_waiting(error: SerializableErrorInfo) -> bool:
-    """Whether an asset ended because its answers are still to come, and not because anything is wrong."""
-    return "BatchPendingError" in (error.cls_name, error.cause.cls_name if error.cause else None)
 
 
 def failure_sentence(error: SerializableErrorInfo) -> str:
@@ -110,8 +109,8 @@ def _state(
     status = resolver.get_status(key, domain)
     if status == StaleStatus.FRESH:
         return AssetState(key, "fresh")
-    if (failure := _last_failure(instance, key, domain)) is not None:
-        return AssetState(key, "waiting" if is_waiting(failure) else "failed", (failure_sentence(failure),))
+    if (attempt := _last_attempt(instance, key, domain)) is not None:
+        return attempt
     if status == StaleStatus.MISSING:
         return AssetState(key, "missing")
     causes = resolver.get_stale_causes(key, domain)
@@ -127,17 +126,27 @@ def _reason(cause: StaleCause) -> str:
     return f"{cause.dependency.asset_key.to_user_string()} {happened}"
 
 
-def _last_failure(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -> SerializableErrorInfo | None:
-    """Why the asset's own step failed in its last attempt; None where it didn't, or was never reached."""
-    attempts = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(
-        key
-    )
-    if domain not in attempts:
+def _last_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -> AssetState | None:
+    """What the last attempt says where it made nothing: that it waits, or why its own step failed."""
+    run = instance.get_run_by_id(last_attempts(instance, key).get(domain, ""))
+    if run is None:
         return None
-    run = instance.get_run_by_id(attempts[domain][0])
-    if run is None or run.status != dg.DagsterRunStatus.FAILURE:
+    if key.to_user_string() in run.tags.get(WAITING_TAG, "").split(","):
+        return AssetState(key, "waiting", _waits_for(instance, run.run_id, key))
+    if run.status != dg.DagsterRunStatus.FAILURE:
         return None
     failures = instance.get_records_for_run(run.run_id, of_type={dg.DagsterEventType.STEP_FAILURE}).records
     events = [record.event_log_entry.get_dagster_event() for record in failures]
     own = [event.step_failure_data.error for event in events if event.step_key == key.to_python_identifier()]
-    return (own[0] or SerializableErrorInfo("it failed", [], None)) if own else None
+    return AssetState(key, "failed", (failure_sentence(own[0]) if own[0] else "it failed",)) if own else None
+
+
+def _waits_for(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> tuple[str, ...]:
+    """What the asset said that it waits for."""
+    records = instance.get_records_for_run(run_id, of_type={dg.DagsterEventType.ASSET_OBSERVATION}).records
+    events = [record.event_log_entry.asset_observation for record in records]
+    return tuple(
+        str(event.metadata[WAITING].value)
+        for event in events
+        if event and event.asset_key == key and WAITING in event.metadata
+    )

@@ -20,7 +20,7 @@ from openai.types import Batch as RemoteBatch
 from pydantic import BaseModel, ConfigDict
 
 from raft_assets.core.atomic import write_text
-from raft_assets.core.errors import EndpointError, RaftError
+from raft_assets.core.errors import EndpointError, WaitingError
 from raft_assets.core.identity import digest
 from raft_assets.core.locks import exclusive
 from raft_assets.llm.answers import MalformedResponseError, one_line, read_answer, read_usage
@@ -40,7 +40,7 @@ LISTED_LATE_S = 20.0
 OVER = ("completed", "failed", "expired", "cancelled")
 
 
-class BatchPendingError(RaftError):
+class BatchPendingError(WaitingError):
     """The answers are still to come: nothing is wrong, and nobody waits."""
 
 

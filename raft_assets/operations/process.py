@@ -15,6 +15,7 @@ DOMAIN_PARTITIONS = "domain"  # name of the dynamic partitions definition
 PARTITION_TAG = "dagster/partition"
 COMMAND_TAG = "raft/command"
 PROCESS_TAG = "raft/process"
+WAITING_TAG = "raft/waiting"  # of a run: the assets, separated by commas, whose results are still to come
 CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's, which is adjusted
 
 

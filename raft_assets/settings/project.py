@@ -100,6 +100,16 @@ class Workplace:
         return (self.project / (self.environment.get("DAGSTER_HOME") or self.home / "dagster_home")).resolve()
 
     @property
+    def workspace_file(self) -> Path:
+        """What names the code location to Dagster."""
+        return self.project / "workspace.yaml"
+
+    @property
+    def progress(self) -> Path:
+        """What runs that are under way say of their progress, a file each."""
+        return self.home / "progress"
+
+    @property
     def embedded_folder(self) -> Path:
         """State of the embedded provider: uploaded files, jobs, trained models."""
         return self.home / "embedded"

@@ -4,6 +4,7 @@ import dagster as dg
 
 from raft_assets.defs.automation import nightly, observe_domains, requests
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.process import DOMAIN_PARTITIONS
 from raft_assets.settings.project import Workplace
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
@@ -60,10 +61,35 @@ def test_a_failed_asset_is_left_to_people(copied: Project) -> None:
     assert "broken" not in requested(copied)
 
 
-def test_the_sensor_and_the_schedule_run_as_dagster_calls_them(copied: Project) -> None:
-    models = ModelClients(Workplace.load(copied.folder))
+def test_a_new_domain_is_registered_in_one_tick_and_reported_in_the_next(copied: Project) -> None:
+    copied.look()
+    copied.write("data/new/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
+    copied.write(f"data/{SMALL}/added.txt", "The dredger was called Constance.\n")
     with copied.instance() as instance:
-        tick = observe_domains(dg.build_sensor_context(instance=instance, resources={"models": models}))
-        assert isinstance(tick, dg.SkipReason)
-        assert SMALL in str(tick.skip_message)
+        first = tick(copied, instance)
+        assert isinstance(first, dg.SensorResult)
+        (request,) = first.dynamic_partitions_requests or ()
+        assert list(request.partition_keys) == ["new"]
+        assert {event.partition for event in first.asset_events} == {SMALL}
+        instance.add_dynamic_partitions(DOMAIN_PARTITIONS, ["new"])
+        second = tick(copied, instance)
+        assert isinstance(second, dg.SensorResult)
+        assert "new" in {event.partition for event in second.asset_events}
+        assert not second.dynamic_partitions_requests
+
+
+def test_a_tick_that_sees_nothing_new_says_so_and_reports_nothing(copied: Project) -> None:
+    copied.look()
+    with copied.instance() as instance:
+        seen = tick(copied, instance)
+    assert isinstance(seen, dg.SkipReason)
+    assert SMALL in str(seen.skip_message)
+
+
+def tick(project: Project, instance: dg.DagsterInstance) -> object:
+    """One evaluation of the observing sensor, as Dagster calls it."""
+    return observe_domains(dg.build_sensor_context(instance=instance, resources={"project": project.workplace}))
+
+
+def test_the_schedule_runs_at_night() -> None:
     assert nightly.cron_schedule == "0 3 * * *"

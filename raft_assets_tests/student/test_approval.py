@@ -62,7 +62,7 @@ def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
         sums = map(json.loads, copied.raft_here("costs", SMALL, "--by", "asset", "--json").stdout.splitlines())
         paid = {one["name"]: one["dollars"] for one in sums}
         assert paid["finetuned_model"] == pytest.approx(job.trained_tokens * 25e-6)
-        assert copied.metadata("finetuned_model", SMALL)["dollars"] == pytest.approx(job.trained_tokens * 25e-6)
+        assert copied.metadata("finetuned_model", SMALL)["us_dollars"] == pytest.approx(job.trained_tokens * 25e-6)
         held = json.loads(copied.workplace.calls.with_name("budget.json").read_text())
         assert held["months"] > 0  # other runs of the month see it
         assert copied.lake.read_record("finetuned_model", SMALL)["job"] == job.id

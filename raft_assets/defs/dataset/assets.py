@@ -87,7 +87,7 @@ HELD_OUT_SPEC = check_spec(
 )
 def golden_questions(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> dg.MaterializeResult[None]:
     """Questions that a person wrote, resolved to their oracle chunks.
 
     For evaluation only; empty where there are none.
@@ -98,7 +98,7 @@ def golden_questions(
     resolved = resolve_golden(questions, documents, lake.rows(Chunk, domain))
     written = lake.write(GoldenQuestion, domain, resolved)
     lost = [question.question_id for question in resolved if question.status == "evidence_not_found"]
-    yield dg.MaterializeResult(
+    return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, GoldenQuestion, columns=["question", "answers", "path", "status"]),
@@ -127,7 +127,7 @@ def golden_questions(
 )
 def qa_pairs(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> dg.MaterializeResult[None]:
     """Questions of every chunk with the teacher's chain-of-thought answers and the verdict of every quality gate.
 
     Imported pairs pass the same gates. Rejected pairs stay, with a reason. A person's verdicts (`raft review`) are one
@@ -137,18 +137,21 @@ def qa_pairs(
     settings, folder = models.project.settings(domain).values, domain_folder(models.project.data, domain)
     imported, reviews = parse_pairs(folder / PAIRS_FILE), parse_reviews(folder / REVIEWS_FILE)
     table = list(lake.rows(Chunk, domain))
-    with pair_maker(models, settings, read_index(lake, domain), origin_of(context), log_progress(context)) as maker:
+    with pair_maker(
+        models, settings, read_index(lake, domain), origin_of(context), log_progress(context, models.project)
+    ) as maker:
         pairs = maker.judged([*maker.drafts(table), *imported_drafts(imported, table)], reviews)
         tallies = maker.tallies
     written = lake.write(QAPair, domain, pairs)
     accepted = [pair for pair in pairs if pair.accepted]
     per_chunk, by_id = Counter(pair.chunk_id for pair in accepted), {chunk.chunk_id: chunk for chunk in table}
-    yield dg.MaterializeResult(
+    return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, QAPair, columns=["question", "final_answer", "path"], shown=accepted),
             "imported": len(imported),
             "accepted": len(accepted),
+            "accepted_share": len(accepted) / max(len(pairs), 1),
             "chunks_with_accepted_pair": len({pair.chunk_id for pair in accepted}) / max(len(table), 1),
             "pairs_per_chunk": pairs_histogram([per_chunk[chunk.chunk_id] for chunk in table]),
             "kinds": counts_table(Counter(pair.kind for pair in accepted), "kind"),

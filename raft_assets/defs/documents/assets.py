@@ -27,7 +27,7 @@ CHUNK_SPEC = check_spec(
 @lineage_asset(stage="documents", kinds={"parquet"}, code_version=READING_VERSION, deps=[DOCUMENTS], checks=[READ_SPEC])
 def source_documents(
     context: dg.AssetExecutionContext, project: dg.ResourceParam[Workplace], lake: dg.ResourceParam[Lake]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> dg.MaterializeResult[None]:
     """Pages and sections of every readable document.
 
     A file that can't be read stands in the quarantine table with its reason.
@@ -41,7 +41,7 @@ def source_documents(
     pages, quarantined = sources.pages, sources.quarantined
     quarantine = lake.write(QuarantinedFile, domain, quarantined)
     written = lake.write(SourceDocument, domain, pages)
-    yield dg.MaterializeResult(
+    return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{written.digest[:32]}{quarantine.digest[:32]}"),
         metadata={
             **describe_table(written, SourceDocument, columns=["path", "page", "heading", "text"]),
@@ -80,7 +80,9 @@ def chunks(
     domain = context.partition_key
     settings = models.project.settings(domain).values.chunks
     documents = documents_of(lake.rows(SourceDocument, domain))
-    table = cut(models, settings, documents, origin=origin_of(context), on_progress=log_progress(context))
+    table = cut(
+        models, settings, documents, origin=origin_of(context), on_progress=log_progress(context, models.project)
+    )
     longer = too_long(table, settings)
     yield dg.AssetCheckResult(
         check_name=CHUNK_SPEC.name,
@@ -109,7 +111,7 @@ def chunk_embeddings(
     """A vector per chunk, for retrieval and hard negatives."""
     domain = context.partition_key
     table = list(lake.rows(Chunk, domain))
-    progress = log_progress(context, total=len(table))
+    progress = log_progress(context, models.project, total=len(table))
     with models.caller(Role.EMBEDDING, origin=origin_of(context), on_progress=progress) as caller:
         vectors = caller.embed(chunk.passage for chunk in table)
         rows = (

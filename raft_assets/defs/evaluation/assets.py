@@ -1,7 +1,6 @@
 """Answers of baseline and student, their scores, and the report with its verdict."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import dagster as dg
 
@@ -9,7 +8,7 @@ from raft_assets.core.identity import digest
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
 from raft_assets.core.tables import ANSWERS, Evaluated, JudgedAnswer, ModelAnswer
 from raft_assets.defs.dataset.assets import data_card, golden_questions, qa_dataset, qa_pairs
-from raft_assets.defs.describe import counts_table, describe_calls, describe_table, describe_verdict
+from raft_assets.defs.describe import counts_table, describe_calls, describe_table, describe_verdict, verdict_figures
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.progress import log_events, log_progress
@@ -60,9 +59,9 @@ READS = [qa_dataset, golden_questions, chunks, chunk_embeddings]
 )
 def baseline_answers(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> dg.MaterializeResult[None]:
     """Answers of the model before fine-tuning, to every evaluation row and golden question under each arm."""
-    yield _answers_asset(context, lake, models, "baseline")
+    return _answers_asset(context, lake, models, "baseline")
 
 
 @lineage_asset(
@@ -75,10 +74,12 @@ def baseline_answers(
 )
 def student_answers(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> dg.MaterializeResult[None]:
     """Answers of the fine-tuned model to the very prompts that the baseline was given."""
-    ensure_student_answers(models, lake, context.partition_key, origin=origin_of(context), on_event=log_events(context))
-    yield _answers_asset(context, lake, models, "student")
+    ensure_student_answers(
+        models, lake, context.partition_key, origin=origin_of(context), on_event=log_events(context, models.project)
+    )
+    return _answers_asset(context, lake, models, "student")
 
 
 @lineage_asset(
@@ -91,19 +92,20 @@ def student_answers(
 )
 def judged_answers(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> dg.MaterializeResult[None]:
     """What a judge says of both models' answers in the main arm; nothing where no judge is configured."""
     domain = context.partition_key
     settings = models.project.settings(domain).values.judging
     if Role.JUDGE not in models.endpoints:
         written = lake.write(JudgedAnswer, domain, ())
-        yield dg.MaterializeResult(
+        return dg.MaterializeResult(
             data_version=dg.DataVersion(written.digest),
             metadata={"dagster/row_count": 0, "judge": "none is configured"},
             check_results=[check_result(JUDGED_SPEC, passed=True)],
         )
-        return
-    with models.caller(Role.JUDGE, origin=origin_of(context), on_progress=log_progress(context)) as judge:
+    with models.caller(
+        Role.JUDGE, origin=origin_of(context), on_progress=log_progress(context, models.project)
+    ) as judge:
         written = lake.write(JudgedAnswer, domain, judge_answers(both_answers(lake, domain), settings, judge.ask))
         tally = judge.tally
     rows = list(lake.rows(JudgedAnswer, domain))
@@ -112,7 +114,7 @@ def judged_answers(
         f"agreement_{one.metric}": f"{one.same:.0%} the same, {one.difference:.2f} points apart (n = {one.n})"
         for one in agreement(rows)
     }
-    yield dg.MaterializeResult(
+    return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, JudgedAnswer, columns=["metric", "evaluated", "score", "reason"]),
@@ -136,7 +138,7 @@ def eval_scores(
     lake: dg.ResourceParam[Lake],
     models: dg.ResourceParam[ModelClients],
     results: dg.ResourceParam[ResultsStore],
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> dg.MaterializeResult[None]:
     """A score per question, model, arm and metric, in DuckDB with its history, and the verdict that follows."""
     domain = context.partition_key
     answers = list(both_answers(lake, domain))
@@ -150,7 +152,7 @@ def eval_scores(
     )
     results.record(run, found)
     verdict, compared = found.verdict, found.against_previous
-    yield dg.MaterializeResult(
+    return dg.MaterializeResult(
         data_version=dg.DataVersion(
             digest(run.content_hash, *(f"{score.question_id}{score.value}" for score in found.scores))
         ),
@@ -166,12 +168,14 @@ def eval_scores(
                 passed=verdict.decision == "better",
                 severity=dg.AssetCheckSeverity.ERROR if verdict.decision == "worse" else dg.AssetCheckSeverity.WARN,
                 description=verdict.sentence,
+                metadata=verdict_figures(verdict, found.summary),
             ),
             dg.AssetCheckResult(
                 check_name=REGRESSION_SPEC.name,
                 passed=compared is None or compared.decision != "worse",
                 severity=dg.AssetCheckSeverity.ERROR,
                 description=compared.sentence if compared else "There was no student before.",
+                metadata=verdict_figures(compared, found.summary) if compared else {},
             ),
         ],
     )
@@ -229,7 +233,7 @@ def _answers_asset(
         domain,
         evaluated,
         origin=origin_of(context),
-        progress_of=lambda total: log_progress(context, total=total),
+        progress_of=lambda total: log_progress(context, models.project, total=total),
     )
     written = answered.written
     rows = list(lake.rows(ANSWERS[evaluated], domain))

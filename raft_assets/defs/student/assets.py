@@ -1,6 +1,5 @@
 """The fine-tuned student and where it answers."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 
@@ -21,7 +20,7 @@ from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import APPROVAL_TAG
 from raft_assets.student.deployment import READY_WITHIN_S, deploy, smoke_test
 
-PRICE_UNKNOWN = f"nobody knows; put it into {PRICES_FILE}"
+PRICE_UNKNOWN = f"unknown: put it into {PRICES_FILE}"
 SMOKE_SPEC = check_spec(
     "student_keeps_the_contract", "deployment", "The deployed student answers the smoke test in RAFT's form."
 )
@@ -41,7 +40,7 @@ def finetuned_model(
     trained on.
     """
     domain = context.partition_key
-    watch = TrainingWatch(log_events(context), log_metrics(context))
+    watch = TrainingWatch(log_events(context, models.project), log_metrics(context))
     try:
         tuned = train(models, lake, domain, watch, approved=context.run.tags.get(APPROVAL_TAG))
     except ApprovalNeededError as error:
@@ -69,8 +68,9 @@ def finetuned_model(
             "path": dg.MetadataValue.path(address),
             **{name: record[name] for name in ("job", "model", "base_model", "training_hash")},
             "hyperparameters": dg.MetadataValue.json(tuned.hyperparameters),
-            "trained_tokens": tuned.trained_tokens or "the service doesn't tell",
-            "dollars": PRICE_UNKNOWN if dollars is None else round(dollars, 6),
+            # numbers where they are known, which the UI plots; a figure that nobody tells is absent, never zero
+            **({} if tuned.trained_tokens is None else {"trained_tokens": tuned.trained_tokens}),
+            **({"price": PRICE_UNKNOWN} if dollars is None else {"us_dollars": round(dollars, 6)}),
             "found_again": tuned.reattached,
             "checkpoints": dg.MetadataValue.json([asdict(point) for point in tuned.checkpoints]),
             "loss": loss_plot(loss) if loss else "the service gave no loss curve",
@@ -88,7 +88,7 @@ def finetuned_model(
 )
 def deployment(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> dg.MaterializeResult[None]:
     """Where the student answers, proved by a question put to it."""
     domain = context.partition_key
     settings = models.project.settings(domain).values
@@ -100,7 +100,7 @@ def deployment(
             domain,
             tuned["model"],
             tuned["training_hash"],
-            on_event=log_events(context),
+            on_event=log_events(context, models.project),
         )
     with models.caller(Role.STUDENT, origin=origin_of(context), deployed=deployed, live=True) as student:
         test = smoke_test(
@@ -113,12 +113,12 @@ def deployment(
     month = monthly_hosting_cost(models.project, deployed.sku) if hosting else 0.0
     shown = {"question": test.question, "answer": test.answer, "well_formed": test.well_formed}
     address = lake.write_record("deployment", domain, {**deployed.record, "smoke_test": shown})
-    yield dg.MaterializeResult(
+    return dg.MaterializeResult(
         data_version=dg.DataVersion(digest(deployed.service, deployed.name, deployed.model, deployed.training_hash)),
         metadata={
             "path": dg.MetadataValue.path(address),
             **{name: str(value) for name, value in deployed.record.items()},
-            "hosting_us_dollars_a_month": PRICE_UNKNOWN if month is None else month,
+            **({"hosting_price": PRICE_UNKNOWN} if month is None else {"hosting_us_dollars_a_month": month}),
             "smoke_test": dg.MetadataValue.md(f"**{inert(test.question)}**\n\n{inert(test.answer)}"),
         },
         check_results=[check_result(SMOKE_SPEC, passed=test.well_formed)],

@@ -1,0 +1,125 @@
+"""The names of Dagster's that are not public, all of them, each behind a function of ours that says what it is for.
+
+`raft_assets_tests/defs/test_dagster_internals.py` pins the facts that these functions stand on, so that an upgrade says
+which one broke. Nothing else in the package imports `dagster._*` or `dagster_shared`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.data_version import (
+    CachingStaleStatusResolver,
+    StaleCause,
+    StaleCauseCategory,
+    StaleStatus,
+)
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.execution.api import execute_run
+from dagster._core.loader import LoadingContext
+from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster_shared.error import SerializableErrorInfo
+
+from raft_assets.operations.process import PARTITION_TAG
+
+__all__ = [
+    "AssetGraph",
+    "CachingStaleStatusResolver",
+    "SerializableErrorInfo",
+    "StaleCause",
+    "StaleCauseCategory",
+    "StaleStatus",
+    "execute_job",
+    "job_origin",
+    "last_attempts",
+    "last_data_versions",
+    "restore_last_materialization",
+    "stale_resolver",
+]
+
+DATA_VERSION_TAG = "dagster/data_version"
+
+
+class _Loading(LoadingContext):
+    """Batches what the resolver of staleness loads from the instance, as a request of the webserver does."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._loaders: dict[type, Any] = {}
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        return self._instance
+
+    @property
+    def loaders(self) -> dict[type, Any]:
+        return self._loaders
+
+
+def stale_resolver(instance: dg.DagsterInstance, graph: AssetGraph) -> CachingStaleStatusResolver:
+    """What says, for the UI as well, whether an asset is fresh, stale or missing."""
+    return CachingStaleStatusResolver(instance, graph, _Loading(instance))
+
+
+def last_data_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, str]:
+    """The data version of the asset's last materialization in every partition, by one query."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+    )
+    return {partition: found[DATA_VERSION_TAG] for partition, found in tags.items()}
+
+
+def last_attempts(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, str]:
+    """By partition, the run that last meant to materialize the asset, where it did not."""
+    attempts = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+        key
+    )
+    return {partition: run for partition, (run, _) in attempts.items()}
+
+
+def restore_last_materialization(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
+    """Replace the copy of the last materialization, kept beside the events, by the last one that is left."""
+    left, storage = instance.fetch_materializations(key, limit=1).records, instance.event_log_storage
+    if left and isinstance(storage, SqlEventLogStorage):
+        storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
+    else:
+        instance.wipe_assets([key])
+
+
+def job_origin(workspace: Path, job: str) -> RemoteJobOrigin | None:
+    """Where the UI finds a job: in the code location of a workspace file; None for a file that names none."""
+    if not workspace.is_file():
+        return None
+    origins = WorkspaceFileTarget([str(workspace)]).create_origins()
+    return RemoteJobOrigin(RemoteRepositoryOrigin(origins[0], SINGLETON_REPOSITORY_NAME), job) if origins else None
+
+
+def execute_job(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    *,
+    partition: str,
+    assets: Sequence[dg.AssetKey],
+    tags: Mapping[str, str],
+    origin: RemoteJobOrigin | None,
+) -> dg.DagsterRun:
+    """Run some assets of a job in this process, as a run of its code location: the UI finds it where its own runs are.
+
+    `JobDefinition.execute_in_process` makes runs without an origin, which no page of a job or location shows.
+    """
+    subset = job.get_subset(asset_selection=set(assets))
+    run = instance.create_run_for_job(
+        subset,
+        tags={**subset.run_tags, PARTITION_TAG: partition, **tags},
+        asset_selection=frozenset(assets),
+        remote_job_origin=origin,
+    )
+    execute_run(InMemoryJob(job), run, instance)
+    ended = instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    return ended
