@@ -26,8 +26,8 @@ from raft_assets.llm.caller import Caller
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Request
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import CallStore
 
 REPOSITORY = Path(__file__).parents[1]
 LATENCY_S, SECONDS_PER_TOKEN = 0.3, 0.01

@@ -16,8 +16,8 @@ import psutil
 from project import copied
 
 from raft_assets.core.tables import Chunk
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import CallStore
 from raft_assets.storage.lake import Lake
 
 LOOK_EVERY_S = 0.5

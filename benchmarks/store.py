@@ -29,8 +29,8 @@ from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Origin, Request, Usage
 from raft_assets.llm.serve_app import served
-from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import CallStore, StoredCall
 
 LOOKED_UP, AT_ONCE = 100_000, 500
 PUT_AT_ONCE = 200

@@ -18,10 +18,10 @@ from raft_assets.llm.background import run as run_coroutine
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.llm.probing import probe
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import CallStore
 from raft_assets.storage.lake import Lake
 
 

@@ -16,11 +16,11 @@ from raft_assets.defs.observation import observe
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, states
 from raft_assets.llm.ledger import Sum, spent
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.models import Models
 from raft_assets.settings.domain import dotted
 from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import CallStore
 from raft_assets.storage.results import ResultsStore
 
 STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "waiting": "cyan", "failed": "red"}

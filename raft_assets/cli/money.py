@@ -17,9 +17,9 @@ from raft_assets.core.errors import DataError
 from raft_assets.llm.batches import read_records
 from raft_assets.llm.ledger import Grouping, LedgerRow, Sum, is_rejected, ledger, summed
 from raft_assets.llm.prices import PRICES_FILE, PriceList
-from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.operations.models import Models
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import CallStore, StoredCall
 from raft_assets.storage.results import ResultsStore
 
 SHOWN_CHARACTERS = 60  # of a call in a list

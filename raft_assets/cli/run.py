@@ -23,10 +23,10 @@ from raft_assets.defs.progress import PREFIX
 from raft_assets.defs.runs import COMMAND_TAG, PARTITION_TAG, close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
 from raft_assets.llm.ledger import is_rejected
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.estimate import forecast
 from raft_assets.operations.models import Models
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import CallStore
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 from raft_assets.student.approval import APPROVAL_VARIABLE, TRAINING

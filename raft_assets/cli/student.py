@@ -12,10 +12,10 @@ from rich.table import Table
 from raft_assets.cli.project import chosen_domains
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.llm.background import run as run_coroutine
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import CallStore
 from raft_assets.student.finetuning import is_ours
 from raft_assets.student.hosting import Hosted
 

@@ -28,8 +28,8 @@ from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.keys import BATCHED, cut_off_key
 from raft_assets.llm.requests import Origin, Request
 from raft_assets.llm.service_errors import Stop, scrubbed, understand
-from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.storage.call_store import CallStore, StoredCall
 
 T = TypeVar("T")
 

@@ -23,8 +23,8 @@ from raft_assets.core.locks import exclusive
 from raft_assets.llm.ledger import ledger
 from raft_assets.llm.prices import PRICES_FILE, Price, PriceList
 from raft_assets.llm.requests import Usage
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.project import Budgets
+from raft_assets.storage.call_store import CallStore
 
 CHARACTERS_PER_TOKEN = 3  # rather too many tokens than too few: a budget is not to be passed
 RUNS_KEPT = 100  # of which it is known what they spent; a run that goes on is one of the last

@@ -29,9 +29,9 @@ from raft_assets.llm.keys import EMBEDDING, call_key, cut_off_key, embedding_key
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import FREE, Price
 from raft_assets.llm.requests import NO_USAGE, NOBODY, Answer, Origin, Progress, Request, Tally, Usage
-from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.llm.streams import Batch, Slot, Stream
 from raft_assets.settings.endpoints import Endpoint
+from raft_assets.storage.call_store import CallStore, StoredCall
 
 T = TypeVar("T")
 

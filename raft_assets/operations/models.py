@@ -32,10 +32,10 @@ from raft_assets.llm.keys import TRAINING, training_key
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import NOBODY, Origin, Progress, Usage
-from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.settings.domain import ResolvedSettings, Tokenizer
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Endpoint, Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import CallStore, StoredCall
 from raft_assets.student.azure_ml import Serverless
 from raft_assets.student.azure_openai import AzureHosting
 from raft_assets.student.deployment import Deployed

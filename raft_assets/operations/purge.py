@@ -23,7 +23,6 @@ from raft_assets.defs.runs import PARTITION_TAG, claim
 from raft_assets.evaluation.report import render_index
 from raft_assets.llm.background import run
 from raft_assets.llm.keys import EMBEDDING
-from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.operations.models import Models
 from raft_assets.pairs.imported import WrittenPair
 from raft_assets.pairs.reviews import Review
@@ -37,6 +36,7 @@ from raft_assets.settings.domains import (
 )
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import CallStore, StoredCall
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 

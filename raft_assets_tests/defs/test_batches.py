@@ -11,9 +11,9 @@ from raft_assets.llm.batches import BatchPendingError, BatchRecord, read_records
 from raft_assets.llm.ledger import ledger
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Request
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.harness import Project
 
 DOMAIN = "harbor"

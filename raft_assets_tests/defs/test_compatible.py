@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from raft_assets.core.tables import JudgedAnswer, QAPair
-from raft_assets.llm.store import CallStore
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import served
 from raft_assets_tests.harness import Project

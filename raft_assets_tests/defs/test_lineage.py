@@ -8,7 +8,7 @@ import pytest
 
 from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, RaftRow
 from raft_assets.defs.observation import DOCUMENTS
-from raft_assets.llm.store import CallStore
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 

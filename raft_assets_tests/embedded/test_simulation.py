@@ -18,8 +18,8 @@ from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.llm.serve_app import served
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.embedded.provider import settings_of
 
 TEACHER = "embedded-teacher"

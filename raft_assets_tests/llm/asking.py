@@ -10,8 +10,8 @@ from pathlib import Path
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.llm.conftest import ask_about
 
 CEILING = 4

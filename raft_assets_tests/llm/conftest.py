@@ -14,8 +14,8 @@ from raft_assets.llm.caller import Caller
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Request
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.llm.service import Service
 
 CANARY = "sk-canary-3f9a77c1"  # a key that must be seen by the service and nowhere else

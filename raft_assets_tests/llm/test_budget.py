@@ -10,8 +10,8 @@ import pytest
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.llm.budget import Budget, BudgetReachedError
 from raft_assets.llm.prices import PRICES_FILE, Price, PriceList
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.project import Budgets, Workplace
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.llm.conftest import MakeCaller, ask_about
 from raft_assets_tests.llm.service import Service
 
@@ -21,7 +21,7 @@ import asyncio, sys
 from pathlib import Path
 from raft_assets.llm.budget import Budget, BudgetReachedError
 from raft_assets.llm.prices import Price, PriceList
-from raft_assets.llm.store import CallStore
+from raft_assets.storage.call_store import CallStore
 from raft_assets.settings.project import Budgets
 
 folder, hold = Path(sys.argv[1]), len(sys.argv) > 2

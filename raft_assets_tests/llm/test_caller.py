@@ -27,8 +27,8 @@ from raft_assets.llm.caller import CHARACTERS_PER_CALL, LOST_IN_A_ROW, TEXTS_PER
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Progress, Request, Tally, Usage
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.llm.asking import CEILING
 from raft_assets_tests.llm.conftest import CANARY, Clock, MakeCaller, ask_about
 from raft_assets_tests.llm.service import Reply, Service, chat, completion, error, vector

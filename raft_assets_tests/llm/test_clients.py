@@ -16,8 +16,8 @@ from raft_assets.llm.background import run
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.clients import ASGIApp, open_client
 from raft_assets.llm.limits import Limiter
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.azure.identity import Identity, serving
 from raft_assets_tests.llm.conftest import CANARY, ask_about
 from raft_assets_tests.llm.service import Seen, Service

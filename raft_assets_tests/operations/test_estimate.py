@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from raft_assets.core.tables import Chunk, QAPair
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.estimate import ASSUMED_ANSWER_TOKENS, Forecast, forecast
 from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from raft_assets.core.tables import Chunk
-from raft_assets.llm.store import CallStore
+from raft_assets.storage.call_store import CallStore
 from raft_assets_tests.builders import an_answer
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project

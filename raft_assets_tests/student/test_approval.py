@@ -9,8 +9,8 @@ import pytest
 
 from raft_assets.core.errors import DataError
 from raft_assets.llm.keys import TRAINING
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.project import Budgets
+from raft_assets.storage.call_store import CallStore
 from raft_assets.student.approval import TrainingBill
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import served

@@ -11,11 +11,11 @@ from raft_assets.evaluation.report import DocumentCounts, Estimated, Judged, Rep
 from raft_assets.evaluation.verdict import PRIMARY_METRIC
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Tally, Usage
-from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.operations.models import Models
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.domain import dotted
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.call_store import CallStore, StoredCall
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from raft_assets.core.errors import RaftError
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.requests import Usage
-from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.storage.call_store import CallStore, StoredCall
 
 NOBODY = 65534
 
@@ -54,6 +54,12 @@ def files_of_at_most(size: int) -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[CallStore]:
+    with CallStore(tmp_path / "calls.sqlite") as store:
+        yield store
 
 
 # no deadline: a commit is synced to a disk that others use as well

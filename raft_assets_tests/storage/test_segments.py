@@ -9,8 +9,8 @@ import pytest
 
 from raft_assets.core.errors import RaftError
 from raft_assets.llm.requests import Usage
-from raft_assets.llm.segments import Segments
-from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.storage.call_store import CallStore, StoredCall
+from raft_assets.storage.segments import Segments
 from raft_assets_tests.azure.blob import CONTAINER, storage_account
 
 
@@ -45,8 +45,9 @@ def test_another_machine_finds_what_was_paid(segments: Segments, tmp_path: Path)
 
 def test_what_a_killed_process_left_in_its_spool_is_found(segments: Segments, tmp_path: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from raft_assets.llm.segments import Segments; "
-        "from raft_assets.llm.store import CallStore; from raft_assets_tests.llm.test_segments import call; "
+        "import os, sys; from pathlib import Path; from raft_assets.storage.segments import Segments; "
+        "from raft_assets.storage.call_store import CallStore; "
+        "from raft_assets_tests.storage.test_segments import call; "
         f"remote = Segments(sys.argv[2], {dict(segments._root.storage_options)!r}); "
         "CallStore(Path(sys.argv[1]), remote).put([call('a')]); "
         "os.kill(os.getpid(), 9)"

@@ -26,9 +26,9 @@ from raft_assets.core.locks import exclusive
 from raft_assets.llm.azure_sign_in import storage_sign_in
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.requests import NOBODY, Origin, Usage
-from raft_assets.llm.segments import Segments
 from raft_assets.settings.blob import storage_options
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.segments import Segments
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
