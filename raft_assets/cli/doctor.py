@@ -21,7 +21,7 @@ from raft_assets.llm.probing import probe
 from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.project import Workplace
-from raft_assets.storage.call_store import CallStore
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 
 
@@ -121,7 +121,7 @@ def _settings_are_right(workplace: Workplace) -> str:
 
 
 def _call_store(workplace: Workplace) -> str:
-    with CallStore.of(workplace) as store:
+    with open_call_store(workplace) as store:
         return f"{store.stats().calls:,} calls in {workplace.calls}"
 
 
@@ -145,7 +145,7 @@ def _answers(models: Models, role: Role) -> str:
 def _context(models: Models, role: Role) -> str:
     """Whether the longest prompt of every domain and its answer fit into what the model takes, as far as it's known."""
     endpoint, workplace = models.endpoints[role], models.workplace
-    takes = Capabilities.of(workplace.calls.parent, endpoint, endpoint.model).context_tokens
+    takes = Capabilities.of(models.records, endpoint, endpoint.model).context_tokens
     names = chosen_domains(workplace, (), everything=True)
     longest = {name: longest_prompt(workplace.settings(name).values) for name in names}
     most = max(longest.values())

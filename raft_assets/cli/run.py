@@ -26,7 +26,7 @@ from raft_assets.llm.ledger import is_rejected
 from raft_assets.operations.estimate import forecast
 from raft_assets.operations.models import Models
 from raft_assets.settings.project import Workplace
-from raft_assets.storage.call_store import CallStore
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 from raft_assets.student.approval import APPROVAL_VARIABLE, TRAINING
@@ -170,7 +170,7 @@ def _estimate(
 
 
 def _forget_rejected(workplace: Workplace, names: Sequence[str]) -> int:
-    with CallStore.of(workplace) as store:
+    with open_call_store(workplace) as store:
         return store.forget(lambda call: is_rejected(call) and call.origin.domain in names)
 
 

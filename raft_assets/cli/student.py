@@ -15,7 +15,7 @@ from raft_assets.llm.background import run as run_coroutine
 from raft_assets.operations.models import Models
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Workplace
-from raft_assets.storage.call_store import CallStore
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.student.finetuning import is_ours
 from raft_assets.student.hosting import Hosted
 
@@ -108,7 +108,7 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
 def idle_hours(models: Models, deployments: Iterable[Hosted], now: datetime) -> dict[str, float]:
     """Since when nobody of this project asked each deployment, else since it was made."""
     service, found = models.endpoints[Role.STUDENT].service, dict[str, float]()
-    with CallStore.of(models.workplace) as store:
+    with open_call_store(models.workplace) as store:
         for hosted in deployments:
             asked = store.last_asked(hosted.address or service, hosted.name)
             since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created

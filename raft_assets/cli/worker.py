@@ -1,7 +1,6 @@
 """The process that materializes one domain for `raft run`: `python -m raft_assets.cli.worker`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -37,7 +36,7 @@ def _work() -> int:
     with dg.DagsterInstance.get() as instance:
         done = materialize(defs, instance, arguments.domain, wanted, force=arguments.force, command=arguments.command)
         found = () if done else states(instance, defs.resolve_asset_graph(), arguments.domain).values()
-    os.close(claimed)
+    claimed.close()
     if done:
         return 0
     return WAITING if any(one.state == "waiting" for one in found if one.key in wanted) else FAILED

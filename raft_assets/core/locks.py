@@ -36,7 +36,8 @@ def exclusive(file: Path) -> Iterator[int]:
 def try_exclusive(file: Path) -> int | None:
     """Return a descriptor that holds the lock until it and its copies in children are closed; None where it is taken.
 
-    Whoever holds the lock may remove the file, and then closes the descriptor.
+    Whoever holds the lock may remove the file, and then closes the descriptor. Windows knows neither: a child inherits
+    no descriptor there (`pass_fds`), and an open file stays.
     """
     while True:
         descriptor = _open(file)
@@ -46,16 +47,6 @@ def try_exclusive(file: Path) -> int | None:
         if os.fstat(descriptor).st_nlink:
             return descriptor
         os.close(descriptor)  # its holder removed it between our opening and locking it: it guards nothing
-
-
-def is_free(file: Path) -> bool:
-    """Return whether nobody holds the lock; also where there is no such file."""
-    if not file.exists():
-        return True
-    descriptor = try_exclusive(file)
-    if descriptor is not None:
-        os.close(descriptor)
-    return descriptor is not None
 
 
 def _open(file: Path) -> int:

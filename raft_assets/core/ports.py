@@ -83,15 +83,17 @@ class VersionedRecord:
         return self._newest()[1]
 
     def change(self, changed: Callable[[bytes | None], bytes]) -> None:
-        """Add a version: what `changed` makes of the newest one, or of None.
+        """Add a version: what `changed` makes of the newest one, or of None. One that is equal is not added.
 
         `changed` is called again, with what the others wrote, where another process was faster. So it must be fine to
         apply it to a document that has its change already.
         """
         while True:
             newest, content = self._newest()
-            mine = newest + 1
-            if not self._records.put(_file(self._name, mine), changed(content)):
+            mine, document = newest + 1, changed(content)
+            if document == content:
+                return
+            if not self._records.put(_file(self._name, mine), document):
                 continue
             versions = _versions(self._records, self._name)[self._name]
             if max(versions, default=mine) > mine:  # others were faster, and deleted the one that had this number
@@ -103,7 +105,7 @@ class VersionedRecord:
             return
 
     def delete(self) -> None:
-        """Remove every version, the newest one last."""
+        """Remove every version, the newest one last; a change that is under way elsewhere may bring it back."""
         for version in sorted(_versions(self._records, self._name)[self._name]):
             self._records.delete(_file(self._name, version))
 

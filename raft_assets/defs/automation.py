@@ -92,10 +92,9 @@ def collect_batches(context: dg.SensorEvaluationContext, models: Models) -> Iter
 
 def continuations(instance: dg.DagsterInstance, graph: Graph, models: Models) -> Iterator[dg.RunRequest]:
     """A run request per asset whose batches have all been answered since it ended without them."""
-    folder = models.workplace.batches
-    before = [record for record in read_records(folder) if record.is_open]
+    before = [record for record in read_records(models.records) if record.is_open]
     models.collect_batches()
-    waits = {(record.domain, record.asset) for record in read_records(folder) if record.is_open}
+    waits = {(record.domain, record.asset) for record in read_records(models.records) if record.is_open}
     for domain, asset in dict.fromkeys((record.domain, record.asset) for record in before):
         if (domain, asset) in waits or not domain or _is_open(instance, models, domain):
             continue

@@ -5,16 +5,16 @@ a tag, so that the next
 command can close what was killed.
 """
 
-import os
 import platform
 from collections.abc import Sequence
 
 import dagster as dg
 import psutil
 
-from raft_assets.core.locks import try_exclusive
+from raft_assets.core.ports import Claim
 from raft_assets.defs.staleness import Graph, assets_in_order, next_wave, states
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.coordination import FileCoordination
 
 LINEAGE_JOB = "lineage"
 PARTITION_TAG = "dagster/partition"
@@ -48,17 +48,14 @@ def is_alive(process: str) -> bool:
         return False
 
 
-def claim(workplace: Workplace, domain: str) -> int | None:
+def claim(workplace: Workplace, domain: str) -> Claim | None:
     """Claims a domain for this process until it ends; None where another one works on it."""
-    return try_exclusive(workplace.home / "locks" / f"{domain}.lock")
+    return FileCoordination(workplace.home).claim(f"locks/{domain}")
 
 
 def is_being_worked_on(workplace: Workplace, domain: str) -> bool:
     """Whether a command works on the domain right now."""
-    claimed = claim(workplace, domain)
-    if claimed is not None:
-        os.close(claimed)
-    return claimed is None
+    return FileCoordination(workplace.home).is_claimed(f"locks/{domain}")
 
 
 def close_killed_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from raft_assets.core.tables import Row
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Usage
-from raft_assets.storage.call_store import CallStore, StoredCall
+from raft_assets.llm.store import CallStore, StoredCall
 
 Grouping = Literal["asset", "domain", "model", "role", "day", "run"]
 

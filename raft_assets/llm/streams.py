@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 from raft_assets.llm.attempts import CallLostError
 from raft_assets.llm.background import background_loop, is_background_thread
-from raft_assets.storage.call_store import CallStore, StoredCall
+from raft_assets.llm.store import CallStore, StoredCall
 
 Item = TypeVar("Item")
 Batch = Sequence[tuple[str, Item]]  # keys and items of one call

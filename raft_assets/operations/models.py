@@ -6,7 +6,7 @@ A caller that asks, a client for fine-tuning jobs, and what identifies a model.
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from raft_assets.embedded.models import model_version
 from raft_assets.embedded.weights import find_weights
 from raft_assets.embedded.wordpiece import WordPiece
 from raft_assets.llm.background import run
-from raft_assets.llm.batches import BatchDesk, read_records
+from raft_assets.llm.batches import BatchClient, read_records
 from raft_assets.llm.budget import Budget
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.capabilities import Capabilities
@@ -32,10 +32,13 @@ from raft_assets.llm.keys import TRAINING, training_key
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import NOBODY, Origin, Progress, Usage
+from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.settings.domain import ResolvedSettings, Tokenizer
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Endpoint, Role
 from raft_assets.settings.project import Workplace
-from raft_assets.storage.call_store import CallStore, StoredCall
+from raft_assets.storage.call_store import open_call_store
+from raft_assets.storage.coordination import FileCoordination
+from raft_assets.storage.records import FileRecords
 from raft_assets.student.azure_ml import Serverless
 from raft_assets.student.azure_openai import AzureHosting
 from raft_assets.student.deployment import Deployed
@@ -60,6 +63,16 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
     def workplace(self) -> Workplace:
         """Folders and variables, read when they are first needed."""
         return Workplace.load(Path(self.project))
+
+    @property
+    def records(self) -> FileRecords:
+        """What processes of the project remember together."""
+        return FileRecords(self.workplace.home)
+
+    @property
+    def coordination(self) -> FileCoordination:
+        """What processes of the project share while they run."""
+        return FileCoordination(self.workplace.home)
 
     @cached_property
     def endpoints(self) -> dict[Role, Endpoint]:
@@ -140,42 +153,56 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
             role=Role.STUDENT.value,
             origin=_origin(),
         )
-        with CallStore.of(self.workplace) as store:
+        with open_call_store(self.workplace) as store:
             store.put([job])
         return self.prices.of(endpoint).of_training(tuned.trained_tokens)
 
     def reserve_training(self, dollars: float) -> None:
         """Takes a job's expected cost from the budgets of run and month. Raises BudgetReachedError before they pass."""
-        with CallStore.of(self.workplace) as store:
-            self._budget(store).spend(dollars)
+        with open_call_store(self.workplace) as store, closing(self._budget(store)) as budget:
+            budget.spend(dollars)
 
     def collect_batches(self) -> None:
         """Brings into the store what open batches have brought, of every model that is still configured.
 
         Raises EndpointError.
         """
-        asked = (record for record in read_records(self.workplace.batches) if record.is_open)
+        asked = (record for record in read_records(self.records) if record.is_open)
         for role, model in dict.fromkeys((record.role, record.model) for record in asked):
             if role in self.endpoints:
                 self._collect_batches(role, model)
 
     def _collect_batches(self, role: Role, model: str) -> None:
         endpoint = self.endpoints[role]
-        with CallStore.of(self.workplace) as store:
+        with open_call_store(self.workplace) as store:
             client = self.client(role)
             try:
-                desk = BatchDesk(
-                    self.workplace.batches,
-                    endpoint,
-                    model,
-                    client=client,
-                    store=store,
-                    capabilities=Capabilities.of(store.path.parent, endpoint, model),
-                    origin=NOBODY,
-                )
-                run(desk.collect())
+                capabilities = Capabilities.of(self.records, endpoint, model)
+                batches = self._batches(endpoint, model, client=client, store=store, capabilities=capabilities)
+                run(batches.collect())
             finally:
                 run(client.close())
+
+    def _batches(
+        self,
+        endpoint: Endpoint,
+        model: str,
+        *,
+        client: openai.AsyncOpenAI,
+        store: CallStore,
+        capabilities: Capabilities,
+        origin: Origin = NOBODY,
+    ) -> BatchClient:
+        return BatchClient(
+            endpoint,
+            model,
+            records=self.records,
+            coordination=self.coordination,
+            client=client,
+            store=store,
+            capabilities=capabilities,
+            origin=origin,
+        )
 
     def hosting_a_month(self, sku: str) -> float | None:
         """US dollars a month that a deployment of the student costs when nobody asks; None: nobody knows."""
@@ -185,8 +212,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
         return None if per_hour is None else per_hour * HOURS_A_MONTH
 
     def _budget(self, store: CallStore) -> Budget:
-        file = self.workplace.calls.with_name("budget.json")
-        return Budget(file, self.workplace.budget, run=_command(), store=store, prices=self.prices)
+        return Budget(self.coordination, self.workplace.budget, run=_command(), store=store, prices=self.prices)
 
     @contextmanager
     def caller(
@@ -207,13 +233,23 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
             self.check_licence()
         embedded = endpoint.provider == "embedded"
         version = model_version(model or endpoint.model, self.workplace.embedded_folder) if embedded else training_hash
-        limits = self.workplace.calls.parent / "limits"
+        origin = _origin()
         with (
-            CallStore.of(self.workplace) as store,
-            closing(Limiter.of(limits, endpoint, model or endpoint.model)) as limiter,
+            open_call_store(self.workplace) as store,
+            closing(Limiter.of(self.coordination, endpoint, model or endpoint.model)) as limiter,
+            nullcontext() if endpoint.is_free else closing(self._budget(store)) as budget,
         ):
             client = self._client(endpoint)
             try:
+                capabilities = Capabilities.of(self.records, endpoint, model or endpoint.model)
+                batches = self._batches(
+                    endpoint,
+                    model or endpoint.model,
+                    client=client,
+                    store=store,
+                    capabilities=capabilities,
+                    origin=origin,
+                )
                 yield Caller(
                     endpoint,
                     model=model,
@@ -222,9 +258,10 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]  # the resource
                     store=store,
                     limiter=limiter,
                     price=self.prices.of(endpoint, model),
-                    origin=_origin(),
-                    budget=None if endpoint.is_free else self._budget(store),
-                    batch_folder=self.workplace.batches if endpoint.batch and not live else None,
+                    capabilities=capabilities,
+                    origin=origin,
+                    budget=budget,
+                    batches=batches if endpoint.batch and not live else None,
                     on_progress=on_progress,
                 )
             finally:

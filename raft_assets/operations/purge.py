@@ -5,7 +5,6 @@ under earlier settings and models go as well, and those of other documents stay 
 """
 
 import json
-import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from raft_assets.defs.runs import PARTITION_TAG, claim
 from raft_assets.evaluation.report import render_index
 from raft_assets.llm.background import run
 from raft_assets.llm.keys import EMBEDDING
+from raft_assets.llm.store import StoredCall
 from raft_assets.operations.models import Models
 from raft_assets.pairs.imported import WrittenPair
 from raft_assets.pairs.reviews import Review
@@ -36,7 +36,7 @@ from raft_assets.settings.domains import (
 )
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Workplace
-from raft_assets.storage.call_store import CallStore, StoredCall
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
@@ -72,7 +72,7 @@ def purge(
             instance.delete_dynamic_partition(DOMAIN_PARTITIONS, domain)
             workplace.forget_preset(domain)
     finally:
-        os.close(claimed)
+        claimed.close()
 
 
 def _purged(
@@ -87,7 +87,7 @@ def _purged(
         lines = ", ".join(map(str, copies))
         yield f"{name}: not touched; delete its lines {lines} yourself, they hold the text"
     keys = _calls_about(lake, domain, document)
-    with CallStore.of(workplace) as store:
+    with open_call_store(workplace) as store:
         forgotten = store.forget(lambda call: call.key in keys or _is_of(call, holds_text))
         yield f"call store: {forgotten} answers and vectors"
     models = Models(project=str(workplace.project))

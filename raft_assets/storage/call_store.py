@@ -14,7 +14,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +24,8 @@ from raft_assets.core.identity import short
 from raft_assets.core.locks import exclusive
 from raft_assets.llm.azure_sign_in import storage_sign_in
 from raft_assets.llm.keys import EMBEDDING
-from raft_assets.llm.requests import NOBODY, Origin, Usage
+from raft_assets.llm.requests import Origin, Usage
+from raft_assets.llm.store import ModelUsage, StoredCall, StoreStats
 from raft_assets.settings.blob import storage_options
 from raft_assets.settings.project import Workplace
 from raft_assets.storage.segments import Segments
@@ -101,50 +101,7 @@ _REMEDIES = {
 }
 
 
-@dataclass(frozen=True)
-class StoredCall:
-    """A call that was answered.
-
-    `payload`: the service's JSON, or the bytes of a float32 vector for kind `embedding`; `created`: Unix time. Nothing
-    depends on `role` and `origin`: they say who asked first, for the ledger.
-    """
-
-    key: str
-    service: str
-    model: str
-    kind: str
-    status: str
-    usage: Usage
-    latency_s: float
-    created: float
-    payload: bytes
-    tries: int = 1
-    role: str = ""
-    origin: Origin = NOBODY
-
-
-@dataclass(frozen=True)
-class StoreStats:
-    """What the store holds: answered calls (an embedded text is one), their tokens, and the file's size in bytes."""
-
-    calls: int
-    usage: Usage
-    size: int
-
-
-@dataclass(frozen=True)
-class ModelUsage:
-    """Calls that a domain made to a model, and their tokens."""
-
-    domain: str
-    service: str
-    model: str
-    kind: str
-    calls: int
-    usage: Usage
-
-
-class CallStore:
+class SqliteCallStore:
     """The store in one file, made where it isn't there yet; with `segments` that file is a spool of what they hold.
 
     Threads may share it. Errors of file and disk are RaftErrors. Segments that can't be reached when the store is
@@ -162,18 +119,6 @@ class CallStore:
         if segments:
             self._flush()
             self._catch_up(segments)
-
-    @classmethod
-    def of(cls, workplace: Workplace) -> Self:
-        """The store of a project."""
-        address = workplace.calls_address
-        try:
-            segments = (
-                Segments(address, storage_options(address, workplace.environment, storage_sign_in)) if address else None
-            )
-        except ImportError as error:
-            raise SettingsError(f"RAFT_CALLS is {address}, which needs raft-assets[azure] ({error}).") from error
-        return cls(workplace.calls, segments)
 
     def get(self, keys: Iterable[str]) -> dict[str, StoredCall]:
         """The entries that are there and whole."""
@@ -362,6 +307,21 @@ class CallStore:
             ) from error
         except sqlite3.Error as error:
             raise RaftError(f"The store of paid calls {self.path} {_remedy(_primary_code(error), error)}") from error
+
+
+def open_call_store(workplace: Workplace) -> SqliteCallStore:
+    """Open the store of a project; whoever opens it closes it.
+
+    Raises SettingsError where its address needs an extra that isn't installed, and RaftError as the store does.
+    """
+    address = workplace.calls_address
+    try:
+        segments = (
+            Segments(address, storage_options(address, workplace.environment, storage_sign_in)) if address else None
+        )
+    except ImportError as error:
+        raise SettingsError(f"RAFT_CALLS is {address}, which needs raft-assets[azure] ({error}).") from error
+    return SqliteCallStore(workplace.calls, segments)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from openai.types.chat import ChatCompletion
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm.gateway import gateway
-from raft_assets.storage.call_store import CallStore
+from raft_assets.llm.store import CallStore
 from raft_assets_tests.llm.conftest import MakeCaller
 from raft_assets_tests.llm.service import Service, chat, error
 

@@ -7,7 +7,7 @@ import pytest
 from raft_assets.llm.ledger import ledger, summed
 from raft_assets.llm.prices import PRICES_FILE, PriceList
 from raft_assets.llm.requests import Origin, Usage
-from raft_assets.storage.call_store import CallStore
+from raft_assets.llm.store import CallStore
 from raft_assets_tests.llm.conftest import MakeCaller, ask_about
 from raft_assets_tests.llm.service import Service, chat
 

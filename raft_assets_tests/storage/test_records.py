@@ -77,6 +77,7 @@ def test_a_change_is_a_version_that_replaces_the_older_ones(records: FileRecords
     assert record.read() is None
     for number in range(3):
         record.change(lambda found, number=number: (found or b"") + str(number).encode())
+    record.change(lambda found: found or b"")  # which is none
     assert record.read() == b"012"
     assert records.names("jobs/") == ["jobs/one.2.json"]
     record.delete()

@@ -166,7 +166,7 @@ async def _fine_tune(
         return await fine_tune(
             client,
             order,
-            records=models.workplace.jobs_folder,
+            records=models.records,
             on_event=log_events(context),
             on_metrics=log_metrics(context),
             before_submission=before_submission,

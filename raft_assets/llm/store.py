@@ -1,0 +1,79 @@
+"""What is kept of a paid call, and what the store of them can do; where it is kept is said in `storage`."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from raft_assets.llm.requests import NOBODY, Origin, Usage
+
+
+@dataclass(frozen=True)
+class StoredCall:
+    """A call that was answered.
+
+    `payload`: the service's JSON, or the bytes of a float32 vector for kind `embedding`; `created`: Unix time. Nothing
+    depends on `role` and `origin`: they say who asked first, for the ledger.
+    """
+
+    key: str
+    service: str
+    model: str
+    kind: str
+    status: str
+    usage: Usage
+    latency_s: float
+    created: float
+    payload: bytes
+    tries: int = 1
+    role: str = ""
+    origin: Origin = NOBODY
+
+
+@dataclass(frozen=True)
+class StoreStats:
+    """What the store holds: answered calls (an embedded text is one), their tokens, and its size here in bytes."""
+
+    calls: int
+    usage: Usage
+    size: int
+
+
+@dataclass(frozen=True)
+class ModelUsage:
+    """Calls that a domain made to a model, and their tokens."""
+
+    domain: str
+    service: str
+    model: str
+    kind: str
+    calls: int
+    usage: Usage
+
+
+class CallStore(Protocol):
+    """Paid calls by their key, shared by every process and thread; what can't be read or written is a RaftError."""
+
+    def get(self, keys: Iterable[str]) -> dict[str, StoredCall]:
+        """Return the entries that are there and whole."""
+
+    def put(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
+        """Store the calls durably and return what the store now holds for their keys.
+
+        Where another process was faster, its entry stays and is returned, so that every table refers to the answer that
+        is kept.
+        """
+
+    def stats(self) -> StoreStats:
+        """Return totals over everything that is stored."""
+
+    def calls(self) -> Iterator[StoredCall]:
+        """Yield every whole entry, oldest first; what is stored meanwhile may be missing."""
+
+    def usage(self) -> list[ModelUsage]:
+        """Return what each domain used of each model."""
+
+    def last_asked(self, service: str, model: str) -> float | None:
+        """Return when the model was last asked, Unix time; None where it never was."""
+
+    def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
+        """Delete the chosen entries, so that nothing of them stays; return how many they were."""
