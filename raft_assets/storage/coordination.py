@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from raft_assets.core.locks import exclusive, try_exclusive
 from raft_assets.core.ports import Shared
@@ -35,13 +35,14 @@ class FileCoordination:
     def shared(self, name: str) -> Iterator[Shared]:
         """Hold the state of that name, for milliseconds, while others wait; see `Coordination.shared`."""
         with exclusive(self._file(name, ".json")) as descriptor:
-            found = os.read(descriptor, os.fstat(descriptor).st_size).decode("utf-8", "replace")
-            shared = Shared(found)
+            found = os.read(descriptor, os.fstat(descriptor).st_size)
+            shared = Shared(found.decode("utf-8", "replace"))
             yield shared
-            if shared.text != found:
-                written = shared.text.encode("utf-8")
+            written = shared.text.encode("utf-8")
+            if written != found:
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 os.write(descriptor, written)
+            if len(written) < len(found):
                 os.ftruncate(descriptor, len(written))
 
     def claim(self, name: str) -> FileClaim | None:
@@ -60,7 +61,6 @@ class FileCoordination:
         return claim is None
 
     def _file(self, name: str, suffix: str) -> Path:
-        relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts or not relative.name:
+        if not name or name.startswith("/") or ".." in name.split("/"):
             raise ValueError(f"{name!r} can't be a name")
         return self._folder / f"{name}{suffix}"
