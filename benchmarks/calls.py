@@ -23,11 +23,14 @@ from pathlib import Path
 from raft_assets.core.prompt_contract import render_messages
 from raft_assets.llm.background import run
 from raft_assets.llm.caller import Caller
+from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Request
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import SqliteCallStore
+from raft_assets.storage.coordination import FileCoordination
+from raft_assets.storage.records import FileRecords
 
 REPOSITORY = Path(__file__).parents[1]
 LATENCY_S, SECONDS_PER_TOKEN = 0.3, 0.01
@@ -103,8 +106,10 @@ def _measure(folder: Path, url: str, calls: int) -> Measured:
     endpoint = Endpoint(Role.TEACHER, "openai", MODEL, url, limits=Limits(ceiling=CEILING))
     client = open_client(endpoint, lambda: sys.exit("not embedded"))
     body = {"messages": ASKED, "max_completion_tokens": 100}
-    with CallStore(folder / "calls.sqlite") as store, closing(Limiter.of(folder, endpoint, MODEL)) as limiter:
-        caller = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter)
+    files = FileCoordination(folder)
+    with SqliteCallStore(folder / "calls.sqlite") as store, closing(Limiter.of(files, endpoint, MODEL)) as limiter:
+        takes = Capabilities.of(FileRecords(folder), endpoint, MODEL)
+        caller = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter, capabilities=takes)
         list(caller.ask([Request("chat", body, sample=calls)]))  # the service loads its models
         started, cpu_started = time.monotonic(), time.process_time()
         tokens = sum(

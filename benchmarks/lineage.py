@@ -16,8 +16,8 @@ import psutil
 from project import copied
 
 from raft_assets.core.tables import Chunk
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets.storage.lake import Lake
 
 LOOK_EVERY_S = 0.5
@@ -82,7 +82,7 @@ def rows(place: Workplace, domain: str) -> list[Chunk]:
 
 def stored(place: Workplace) -> int:
     """Calls in the store."""
-    with CallStore(place.calls) as store:
+    with SqliteCallStore(place.calls) as store:
         return store.stats().calls
 
 

@@ -25,12 +25,16 @@ from starlette.routing import Route
 from raft_assets.core.identity import digest
 from raft_assets.llm.background import run
 from raft_assets.llm.caller import Caller
+from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Origin, Request, Usage
 from raft_assets.llm.serve_app import served
-from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.llm.store import StoredCall
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import SqliteCallStore
+from raft_assets.storage.coordination import FileCoordination
+from raft_assets.storage.records import FileRecords
 
 LOOKED_UP, AT_ONCE = 100_000, 500
 PUT_AT_ONCE = 200
@@ -70,7 +74,7 @@ def main() -> None:
 
 
 def _look_up(folder: Path, entries: int) -> None:
-    with CallStore(folder / "calls.sqlite") as store:
+    with SqliteCallStore(folder / "calls.sqlite") as store:
         started = time.monotonic()
         for first in range(0, entries, 5_000):
             store.put([_entry(number) for number in range(first, min(first + 5_000, entries))])
@@ -92,7 +96,7 @@ def _look_up(folder: Path, entries: int) -> None:
         store.usage()
         print(f"what every domain used of every model: {time.monotonic() - started:.1f} s")
     started = time.monotonic()
-    with CallStore(folder / "calls.sqlite"):
+    with SqliteCallStore(folder / "calls.sqlite"):
         print(f"opened and closed in {(time.monotonic() - started) * 1000:.0f} ms", flush=True)
 
 
@@ -111,10 +115,11 @@ def _asked(url: str, calls: int) -> tuple[float, float]:
     requests = (Request("chat", {"messages": messages}, sample=number) for number in range(calls))
     with (
         TemporaryDirectory() as name,
-        CallStore(Path(name) / "calls.sqlite") as store,
-        closing(Limiter.of(Path(name), endpoint, "model")) as limiter,
+        SqliteCallStore(Path(name) / "calls.sqlite") as store,
+        closing(Limiter.of(FileCoordination(Path(name)), endpoint, "model")) as limiter,
     ):
-        caller = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter)
+        takes = Capabilities.of(FileRecords(Path(name)), endpoint, "model")
+        caller = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter, capabilities=takes)
         started = time.monotonic()
         if any(answer.status != "ok" for answer in caller.ask(requests)):
             sys.exit("a call failed")

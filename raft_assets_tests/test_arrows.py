@@ -15,6 +15,7 @@ PLANTED = [
     ("embedded/app.py", "from raft_assets.settings.endpoints import Role", "The embedded provider imports core alone"),
     ("cli/main.py", "from raft_assets.embedded.app import create_app", "reached through embedded.provider alone"),
     ("llm/caller.py", "from raft_assets.pairs.gates import PASS", "llm knows nothing"),
+    ("student/finetuning.py", "import sqlite3", "llm and student open no lake"),
     ("evaluation/wording.py", "from raft_assets.evaluation.report import render_report", "No two modules"),
 ]
 

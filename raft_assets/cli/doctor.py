@@ -17,11 +17,12 @@ from raft_assets.llm.background import run as run_coroutine
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.llm.probing import probe
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
+from raft_assets.operations.process import records_of
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 
 
@@ -121,7 +122,7 @@ def _settings_are_right(workplace: Workplace) -> str:
 
 
 def _call_store(workplace: Workplace) -> str:
-    with CallStore.of(workplace) as store:
+    with open_call_store(workplace) as store:
         return f"{store.stats().calls:,} calls in {workplace.calls}"
 
 
@@ -145,7 +146,7 @@ def _answers(models: ModelClients, role: Role) -> str:
 def _context(models: ModelClients, role: Role) -> str:
     """Whether the longest prompt of every domain and its answer fit into what the model takes, as far as it's known."""
     endpoint, workplace = models.endpoints[role], models.project
-    takes = Capabilities.of(workplace.calls.parent, endpoint, endpoint.model).context_tokens
+    takes = Capabilities.of(records_of(workplace), endpoint, endpoint.model).context_tokens
     names = chosen_domains(workplace, (), everything=True)
     longest = {name: longest_prompt(workplace.settings(name).values) for name in names}
     most = max(longest.values())

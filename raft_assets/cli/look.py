@@ -16,11 +16,11 @@ from raft_assets.defs.observation import observe
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, states
 from raft_assets.llm.ledger import Sum, spent
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.domain import dotted
 from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.results import ResultsStore
 
 STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "waiting": "cyan", "failed": "red"}
@@ -52,7 +52,7 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
     compared = {name: told["sentence"] for name in found if (told := results.comparison(name))}
     models = ModelClients(workplace)
-    with CallStore.of(workplace) as store:
+    with open_call_store(workplace) as store:
         paid = spent(store, models.prices)
     if as_json:
         for name, of_domain in found.items():

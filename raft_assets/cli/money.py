@@ -17,10 +17,12 @@ from raft_assets.core.errors import DataError
 from raft_assets.llm.batches import read_records
 from raft_assets.llm.ledger import Grouping, LedgerRow, Sum, is_rejected, ledger, summed
 from raft_assets.llm.prices import PRICES_FILE, PriceList
-from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.llm.store import StoredCall
 from raft_assets.operations.batches import collect_batches
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.process import records_of
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.results import ResultsStore
 
 SHOWN_CHARACTERS = 60  # of a call in a list
@@ -53,7 +55,7 @@ def costs(domain: tuple[str, ...], by: Grouping, since: datetime | None, as_csv:
     """
     workplace = Workplace.load()
     names = chosen_domains(workplace, domain, everything=False) if domain else []
-    with CallStore.of(workplace) as store:
+    with open_call_store(workplace) as store:
         rows = list(ledger(store, PriceList(workplace.project, workplace.endpoints.values())))
     ResultsStore.of(workplace).keep_ledger(rows)
     start = since.replace(tzinfo=UTC) if since else None
@@ -146,7 +148,7 @@ def list_calls(domain: str | None, role: str | None, rejected: bool, most: int) 
       raft calls list
       raft calls list --role JUDGE --rejected -n 100
     """
-    with CallStore.of(Workplace.load()) as store:
+    with open_call_store(Workplace.load()) as store:
         found = [
             call
             for call in store.calls()
@@ -173,7 +175,7 @@ def show_call(key: str) -> None:
     Examples:
       raft calls show 3f9a77c1b2d4
     """
-    with CallStore.of(Workplace.load()) as store:
+    with open_call_store(Workplace.load()) as store:
         found = [call for call in store.calls() if call.key.startswith(key)]
     if len(found) != 1:
         raise DataError(f"{len(found)} stored calls have a key that begins with {key}: see `raft calls list`.")
@@ -193,7 +195,7 @@ def size_of_calls() -> None:
       raft calls size
     """
     workplace = Workplace.load()
-    with CallStore.of(workplace) as store:
+    with open_call_store(workplace) as store:
         stats = store.stats()
     click.echo(f"{stats.calls:,} calls, {stats.size / 1e6:,.1f} MB in {workplace.calls}")
 
@@ -218,7 +220,7 @@ def prune_calls(days: int | None, model: str | None, rejected: bool, yes: bool) 
     def is_chosen(call: StoredCall) -> bool:
         return call.created < before and model in (None, call.model) and (not rejected or is_rejected(call))
 
-    with CallStore.of(Workplace.load()) as store:
+    with open_call_store(Workplace.load()) as store:
         count = sum(map(is_chosen, store.calls()))
         if not yes:
             click.confirm(f"Delete {count:,} calls? Those that are needed again will be paid again.", abort=True)
@@ -251,7 +253,7 @@ def batches(collect: bool) -> None:
     workplace = Workplace.load()
     if collect:
         collect_batches(ModelClients(workplace))
-    found = read_records(workplace.batches)
+    found = read_records(records_of(workplace))
     if not found:
         click.echo("No calls were asked in batches.")
     for one in found:

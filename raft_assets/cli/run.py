@@ -18,17 +18,17 @@ from raft_assets.cli.estimate import keep_estimate, settled
 from raft_assets.cli.project import chosen_domains, enter, instance_of, tell_models
 from raft_assets.cli.worker import BUSY, FAILED, WAITS, worker_command
 from raft_assets.core.errors import DataError
-from raft_assets.defs.lineage_asset import WAITING
+from raft_assets.defs.lineage_asset import NOT_EVALUATED, WAITING
 from raft_assets.defs.observation import observe
 from raft_assets.defs.progress import read_progress
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
 from raft_assets.llm.ledger import is_rejected
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.estimate import forecast
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 from raft_assets.student.approval import APPROVAL_VARIABLE, TRAINING
@@ -177,7 +177,7 @@ def _estimate(
 
 
 def _forget_rejected(workplace: Workplace, names: Sequence[str]) -> int:
-    with CallStore.of(workplace) as store:
+    with open_call_store(workplace) as store:
         return store.forget(lambda call: is_rejected(call) and call.origin.domain in names)
 
 
@@ -263,7 +263,7 @@ def _notice(item: Work, entry: dg.EventLogEntry, console: Console) -> None:
         console.print(f"{item.domain}: {event.asset_key.to_user_string():<18}{count:>14}  {elapsed:6.1f} s")
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
-        if not check.passed:
+        if not check.passed and not (check.description or "").startswith(NOT_EVALUATED):
             told = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
             console.print(f"{item.domain}: {check.check_name}: no. {check.description or told}", style="yellow")
     elif event.is_step_failure and event.step_failure_data.error:

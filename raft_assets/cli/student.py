@@ -12,12 +12,12 @@ from rich.table import Table
 from raft_assets.cli.project import chosen_domains
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.llm.background import run as run_coroutine
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.money import monthly_hosting_cost
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.student.finetuning import is_ours
 from raft_assets.student.hosting import Hosted
 
@@ -110,7 +110,7 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
 def idle_hours(models: ModelClients, deployments: Iterable[Hosted], now: datetime) -> dict[str, float]:
     """Since when nobody of this project asked each deployment, else since it was made."""
     service, found = models.endpoints[Role.STUDENT].service, dict[str, float]()
-    with CallStore.of(models.project) as store:
+    with open_call_store(models.project) as store:
         for hosted in deployments:
             asked = store.last_asked(hosted.address or service, hosted.name)
             since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created

@@ -1,7 +1,6 @@
 """The process that materializes one domain for `raft run`: `python -m raft_assets.cli.worker`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -39,7 +38,7 @@ def _work() -> int:
         ended = materialize(
             definitions(), instance, project, arguments.domain, wanted, force=arguments.force, command=arguments.command
         )
-    os.close(claimed)
+    claimed.close()
     return EXIT_CODES[ended]
 
 

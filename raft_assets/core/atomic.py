@@ -11,13 +11,16 @@ from upath import UPath
 
 def write_text(file: Path, text: str) -> None:
     """Replaces `file`, creating its folder; of several writers the last wins."""
+    write_bytes(file, text.encode("utf-8"))
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Replaces `file`, creating its folder; of several writers the last wins."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=file.parent, prefix=".", suffix=".part", delete=False
-    ) as stream:
+    with tempfile.NamedTemporaryFile("wb", dir=file.parent, prefix=".", suffix=".part", delete=False) as stream:
         temporary = Path(stream.name)
         try:
-            stream.write(text)
+            stream.write(content)
         except BaseException:
             temporary.unlink()
             raise

@@ -1,50 +1,57 @@
-"""Locks between processes: files held by `flock`, freed by the kernel when their holder dies, however it dies."""
+"""Locks between processes: files held open, freed by the kernel when their holder dies, however it dies.
 
-import fcntl
+They are locks of a descriptor that is open here (`filelock.lock_descriptor`), not of filelock's `FileLock`: a child can
+inherit one, the file itself can be read and written under it, and it costs what the system call costs, where `FileLock`
+takes ten times as long.
+"""
+
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import lock_descriptor, unlock_descriptor
+
+LOOK_S = 1e-3  # between two tries for a lock that another holds for milliseconds
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
+
 
 @contextmanager
 def exclusive(file: Path) -> Iterator[int]:
-    """Waits for the lock and holds it, for sections of milliseconds; threads of one process exclude one another too.
+    """Wait for the lock and hold it, for sections of milliseconds; threads of one process exclude one another too.
 
-    Gives the file's descriptor, open for reading and writing.
+    Yields the file's descriptor, open for reading and writing.
     """
     descriptor = _open(file)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
+        lock_descriptor(descriptor, poll_interval=LOOK_S)
+        try:
+            yield descriptor
+        finally:
+            unlock_descriptor(descriptor)  # closing it is not enough while a child that was just forked has a copy
     finally:
         os.close(descriptor)
 
 
 def try_exclusive(file: Path) -> int | None:
-    """A descriptor that holds the lock until it and its copies in children are closed; None where it is taken."""
-    descriptor = _open(file)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    """Return a descriptor that holds the lock until it and its copies in children are closed; None where it is taken.
 
-
-def is_free(file: Path) -> bool:
-    """Whether nobody holds the lock; also where there is no such file."""
-    if not file.exists():
-        return True
-    descriptor = try_exclusive(file)
-    if descriptor is not None:
-        os.close(descriptor)
-    return descriptor is not None
+    Whoever holds the lock may remove the file, and then closes the descriptor. Windows knows neither: a child inherits
+    no descriptor there (`pass_fds`), and an open file stays.
+    """
+    while True:
+        descriptor = _open(file)
+        if not lock_descriptor(descriptor, blocking=False):
+            os.close(descriptor)
+            return None
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # its holder removed it between our opening and locking it: it guards nothing
 
 
 def _open(file: Path) -> int:
     try:
-        return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        return os.open(file, _FLAGS, 0o600)
     except FileNotFoundError:
         file.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(file, _FLAGS, 0o600)

@@ -19,7 +19,7 @@ from raft_assets.llm.batches import read_records
 from raft_assets.operations.batches import collect_batches as collect_answers
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import PARTITION_TAG, is_being_worked_on
+from raft_assets.operations.process import PARTITION_TAG, is_being_worked_on, records_of
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Workplace
 
@@ -118,10 +118,10 @@ def collect_batches(
 
 def continuations(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
     """A run request per asset whose batches have all been answered since it ended without them."""
-    folder = models.project.batches
-    before = [record for record in read_records(folder) if record.is_open]
+    records = records_of(models.project)
+    before = [record for record in read_records(records) if record.is_open]
     collect_answers(models)
-    waits = {(record.domain, record.asset) for record in read_records(folder) if record.is_open}
+    waits = {(record.domain, record.asset) for record in read_records(records) if record.is_open}
     for domain, asset in dict.fromkeys((record.domain, record.asset) for record in before):
         if (domain, asset) in waits or not domain or _is_open(instance, models, domain):
             continue

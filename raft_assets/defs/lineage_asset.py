@@ -19,6 +19,7 @@ from raft_assets.settings.groups import groups_read_by
 OWNERS = ["team:raft"]
 ROLES = "roles"  # metadata of an asset: the roles that it calls, separated by spaces
 SETTINGS = "domain_settings"
+NOT_EVALUATED = "Not evaluated: waiting."  # begins the description of a check whose asset waits
 WAITING = "waiting"  # metadata of an observation: what an asset waits for, in a sentence
 
 
@@ -100,7 +101,7 @@ def _waiting(
             check_name=spec.name,
             passed=False,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"Not evaluated: waiting. {pending}",
+            description=f"{NOT_EVALUATED} {pending}",
         )
 
 

@@ -10,19 +10,17 @@ API: https://platform.openai.com/docs/guides/batch
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Literal, TypeVar
 
 import openai
 from openai.types import Batch as RemoteBatch
 from pydantic import BaseModel, ConfigDict
 
-from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import EndpointError, WaitingError
 from raft_assets.core.identity import digest
-from raft_assets.core.locks import exclusive
+from raft_assets.core.ports import Coordination, Records, VersionedRecord, newest_of_all
 from raft_assets.llm.answers import MalformedResponseError, one_line, read_answer, read_usage
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.keys import BATCHED, cut_off_key
@@ -37,6 +35,8 @@ MOST_LINES, MOST_BYTES = 50_000, 100 << 20  # of a file: OpenAI takes 200 MB, Az
 URLS = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
 HASH_KEY = "raft_batch"  # in the batch's metadata
 LISTED_LATE_S = 20.0
+LOOK_S = 0.1  # while another process settles batches of the same model
+FOLDER = "calls/batches"  # of the records and claims
 OVER = ("completed", "failed", "expired", "cancelled")
 
 
@@ -72,27 +72,29 @@ class BatchRecord(BaseModel):
         return self.status not in OVER
 
 
-class BatchDesk:
-    """The batches of one model; `folder` is shared by every process of a project, and the store is theirs, too."""
+class BatchClient:
+    """The batches of one model; records, coordination and store are those of every process of a project."""
 
     def __init__(
         self,
-        folder: Path,
         endpoint: Endpoint,
         model: str,
         *,
+        records: Records,
+        coordination: Coordination,
         client: openai.AsyncOpenAI,
         store: CallStore,
         capabilities: Capabilities,
         origin: Origin,
     ) -> None:
-        self._folder, self._endpoint, self._model = folder, endpoint, model
+        self._endpoint, self._model = endpoint, model
+        self._records, self._coordination = records, coordination
         self._client, self._store = client.with_options(max_retries=3), store
         self._capabilities, self._origin = capabilities, origin
 
     async def collect(self) -> None:
         """Brings what has arrived into the store. Raises EndpointError."""
-        with self._alone():
+        async with self._alone():
             await self._collect_all()
 
     async def settle(
@@ -104,7 +106,7 @@ class BatchDesk:
         Raises BatchPendingError while answers are to come, and EndpointError. Returns where the rest is to be asked
         live: lines that a batch lost, and answers that it cut off, which are asked with more room.
         """
-        with self._alone():
+        async with self._alone():
             await self._collect_all()
             records = self.records()
             lost = {key for record in records for key in record.lost}
@@ -124,9 +126,16 @@ class BatchDesk:
                 "a lower price. `raft run` again goes on with what has arrived, and so does the sensor collect_batches."
             )
 
-    def _alone(self) -> AbstractContextManager[int]:
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
         """Processes that ask the same model take turns: what one has submitted, the next one finds."""
-        return exclusive(self._folder / f"{digest(self._endpoint.service, self._model)[:16]}.lock")
+        name = f"{FOLDER}/{digest(self._endpoint.service, self._model)[:16]}"
+        while (claim := self._coordination.claim(name)) is None:
+            await asyncio.sleep(LOOK_S)
+        try:
+            yield
+        finally:
+            claim.close()
 
     async def _collect_all(self) -> None:
         for record in self.records():
@@ -137,7 +146,7 @@ class BatchDesk:
         """Every batch of the model, oldest first."""
         return [
             record
-            for record in read_records(self._folder)
+            for record in read_records(self._records)
             if (record.service, record.model) == (self._endpoint.service, self._model)
         ]
 
@@ -164,7 +173,7 @@ class BatchDesk:
                 completion_window="24h",
                 metadata={HASH_KEY: name},
             ),
-            refused=lambda: self._file(record).unlink(),
+            refused=self._document(record).delete,
         )
         submitted = record.model_copy(update={"batch": batch.id})
         self._save(submitted)
@@ -174,13 +183,13 @@ class BatchDesk:
         """Stores what a batch brought, once it is over; a submission that was cut off is found, or forgotten."""
         batch = await self._find(record)
         if batch is None:
-            self._file(record).unlink()
+            self._document(record).delete()
             return
         if batch.status not in OVER:
             self._save(record.model_copy(update={"batch": batch.id, "status": batch.status}))
             return
         if batch.status == "failed" and not batch.output_file_id:
-            self._file(record).unlink()
+            self._document(record).delete()
             problems = batch.errors.data if batch.errors and batch.errors.data else []
             said = "; ".join(f"line {one.line}: {one.message}" for one in problems[:3]) or "no reason given"
             raise EndpointError(f"The service refuses batch {batch.id} of {self._model}: {one_line(said)}.")
@@ -268,14 +277,14 @@ class BatchDesk:
             f"({scrubbed(error, self._endpoint)}). Run again: what was submitted is found."
         )
 
-    def _file(self, record: BatchRecord) -> Path:
-        return self._folder / f"{record.name}.json"
+    def _document(self, record: BatchRecord) -> VersionedRecord:
+        return VersionedRecord(self._records, f"{FOLDER}/{record.name}")
 
     def _save(self, record: BatchRecord) -> None:
-        write_text(self._file(record), record.model_dump_json())
+        self._document(record).change(lambda _: record.model_dump_json().encode())
 
 
-def read_records(folder: Path) -> list[BatchRecord]:
-    """Every batch of a project, oldest first."""
-    found = [BatchRecord.model_validate_json(file.read_bytes()) for file in folder.glob("*.json")]
+def read_records(records: Records) -> list[BatchRecord]:
+    """Return every batch of a project, oldest first."""
+    found = map(BatchRecord.model_validate_json, newest_of_all(records, FOLDER))
     return sorted(found, key=lambda record: (record.submitted, record.name))

@@ -2,30 +2,29 @@
 
 Money is held before a call is made and settled when its answer has come, so that calls under way count and several
 processes together don't pass a budget either. What was spent is derived from the store when a budget is opened; the
-file beside it only tells processes of one another, and may be deleted whenever none is running.
+shared state only tells processes of one another, and may be deleted whenever none is running.
 """
 
 import asyncio
 import contextlib
 import json
 import os
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import psutil
-
 from raft_assets.core.errors import EndpointError
-from raft_assets.core.locks import exclusive
+from raft_assets.core.ports import Coordination
 from raft_assets.llm.ledger import ledger
 from raft_assets.llm.prices import PRICES_FILE, Price, PriceList
 from raft_assets.llm.requests import Usage
 from raft_assets.llm.store import CallStore
 from raft_assets.settings.project import Budgets
 
+STATE = "calls/budget"
 CHARACTERS_PER_TOKEN = 3  # rather too many tokens than too few: a budget is not to be passed
 RUNS_KEPT = 100  # of which it is known what they spent; a run that goes on is one of the last
 LOOK_S = 0.05  # while calls under way hold what is left
@@ -51,21 +50,34 @@ class _State:
     month: str = ""
     months: float = 0.0  # spent in that month
     runs: dict[str, float] = field(default_factory=dict)
-    held: dict[str, dict[str, float]] = field(default_factory=dict)  # process to run to dollars
+    held: dict[str, dict[str, float]] = field(default_factory=dict)  # holder to run to dollars
 
 
 class Budget:
     """The budget of one run; `spent` of run and month come from the store once, when this is made.
 
-    Raises EndpointError where a budget is set and the price of the model isn't known: it could not be kept.
+    Raises EndpointError where a budget is set and the price of the model isn't known: it could not be kept. `close`
+    gives back what this one holds.
     """
 
-    def __init__(self, file: Path, limits: Budgets, *, run: str, store: CallStore, prices: PriceList) -> None:
-        self._file = file
+    def __init__(
+        self, coordination: Coordination, limits: Budgets, *, run: str, store: CallStore, prices: PriceList
+    ) -> None:
+        self._coordination = coordination
         self._limits = limits
         self._run = run
+        self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._alive = coordination.claim(_claim_of(self._name)) if limits.is_set else None
         if limits.is_set:
             self._recall(store, prices)
+
+    def close(self) -> None:
+        """Give back what this one holds."""
+        if self._alive is not None:
+            with self._shared() as state:
+                state.held.pop(self._name, None)
+            self._alive.close()
+            self._alive = None
 
     def check_price(self, price: Price, model: str) -> None:
         """Raises EndpointError where a budget is set and nobody knows what the model's tokens cost."""
@@ -101,28 +113,42 @@ class Budget:
         if not self._limits.is_set:
             return True
         with self._shared() as state:
-            of_run = sum(runs.get(self._run, 0.0) for runs in state.held.values())
-            of_all = sum(sum(runs.values()) for runs in state.held.values())
-            for limit, spent, under_way, which, variable in (
-                (self._limits.run, state.runs.get(self._run, 0.0), of_run, "of this run", RUN_VARIABLE),
-                (self._limits.month, state.months, of_all, "of this month", MONTH_VARIABLE),
-            ):
-                if limit is not None and spent + under_way + dollars > limit:
-                    if under_way > LEAST_DOLLARS and dollars <= limit:
-                        return False
-                    raise BudgetReachedError(
-                        f"The budget {which} is reached: {spent:.4f} of {limit:.4f} US$ are spent, and the next call "
-                        f"may cost {dollars:.4f}. Raise {variable} and run again: what was paid is kept."
-                    )
-            mine = state.held.setdefault(str(os.getpid()), {})
+            if not self._is_left(state, dollars):
+                self._bury_the_dead(state)
+                if not self._is_left(state, dollars):
+                    return False
+            mine = state.held.setdefault(self._name, {})
             mine[self._run] = mine.get(self._run, 0.0) + dollars
             return True
+
+    def _is_left(self, state: _State, dollars: float) -> bool:
+        """Whether so much is left; not while calls under way hold it. Raises BudgetReachedError where it is spent."""
+        of_run = sum(runs.get(self._run, 0.0) for runs in state.held.values())
+        of_all = sum(sum(runs.values()) for runs in state.held.values())
+        for limit, spent, under_way, which, variable in (
+            (self._limits.run, state.runs.get(self._run, 0.0), of_run, "of this run", RUN_VARIABLE),
+            (self._limits.month, state.months, of_all, "of this month", MONTH_VARIABLE),
+        ):
+            if limit is not None and spent + under_way + dollars > limit:
+                if under_way > LEAST_DOLLARS and dollars <= limit:
+                    return False
+                raise BudgetReachedError(
+                    f"The budget {which} is reached: {spent:.4f} of {limit:.4f} US$ are spent, and the next call "
+                    f"may cost {dollars:.4f}. Raise {variable} and run again: what was paid is kept."
+                )
+        return True
+
+    def _bury_the_dead(self, state: _State) -> None:
+        """Holders whose process has ended without `close`: nobody holds their claim."""
+        for name in [name for name in state.held if name != self._name]:
+            if not self._coordination.is_claimed(_claim_of(name)):
+                del state.held[name]
 
     def _settle(self, held: Held) -> None:
         if not self._limits.is_set:
             return
         with self._shared() as state:
-            mine = state.held.setdefault(str(os.getpid()), {})
+            mine = state.held.setdefault(self._name, {})
             mine[self._run] = max(0.0, mine.get(self._run, 0.0) - held.dollars)
             state.months += held.settled
             state.runs[self._run] = state.runs.get(self._run, 0.0) + held.settled
@@ -134,22 +160,19 @@ class Budget:
             stored = sum(row.dollars or 0.0 for row in rows if row.created.strftime("%Y-%m") == month)
             state.months = max(state.months, stored)  # what others settled may not be stored yet
             state.runs = dict([*state.runs.items()][-RUNS_KEPT:])
+            self._bury_the_dead(state)
 
     @contextlib.contextmanager
     def _shared(self) -> Iterator[_State]:
-        with exclusive(self._file) as descriptor:
-            text = os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode("utf-8", "replace")
+        with self._coordination.shared(STATE) as shared:
             try:
-                state = _State(**json.loads(text))
+                state = _State(**json.loads(shared.text))
             except (ValueError, TypeError):
                 state = _State()
             if state.month != _this_month():
                 state.month, state.months = _this_month(), 0.0
-            state.held = {process: runs for process, runs in state.held.items() if psutil.pid_exists(int(process))}
             yield state
-            written = json.dumps(vars(state)).encode()
-            os.pwrite(descriptor, written, 0)
-            os.ftruncate(descriptor, len(written))
+            shared.text = json.dumps(vars(state))
 
 
 def most_usage(body: Mapping[str, Any]) -> Usage:
@@ -163,3 +186,7 @@ def most_usage(body: Mapping[str, Any]) -> Usage:
 
 def _this_month() -> str:
     return datetime.now(UTC).strftime("%Y-%m")
+
+
+def _claim_of(holder: str) -> str:
+    return f"{STATE}.{holder}"

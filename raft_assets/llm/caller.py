@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +21,7 @@ from raft_assets.llm import service_errors
 from raft_assets.llm.answers import FLOAT32, Reading, read_answer, read_vectors, shared_out
 from raft_assets.llm.attempts import PATIENCE, Attempts, CallLostError, Patience, Response
 from raft_assets.llm.background import run
-from raft_assets.llm.batches import BatchDesk
+from raft_assets.llm.batches import BatchClient
 from raft_assets.llm.budget import Budget, most_usage
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.keys import EMBEDDING, call_key, cut_off_key, embedding_key
@@ -50,8 +49,9 @@ class Caller:
 
     `model` is the name that is sent, the endpoint's by default; `model_version` is what else its answers depend on: the
     embedded provider's version, a fine-tuned model's training hash, empty where the service tells nothing. `limiter`
-    says how many calls are in flight, and whoever made it closes it; `price` and `origin` are for the ledger, and
-    `budget` stops calls in time. `on_progress` is called in the thread that consumes the answers.
+    says how many calls are in flight, and whoever made it closes it; `capabilities` say how a request is worded for the
+    model; `price` and `origin` are for the ledger, and `budget` stops calls in time. With `batches` questions are asked
+    in batches. `on_progress` is called in the thread that consumes the answers.
     """
 
     def __init__(
@@ -63,10 +63,11 @@ class Caller:
         client: openai.AsyncOpenAI,
         store: CallStore,
         limiter: Limiter,
+        capabilities: Capabilities,
         price: Price = FREE,
         origin: Origin = NOBODY,
         budget: Budget | None = None,
-        batch_folder: Path | None = None,
+        batches: BatchClient | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
@@ -81,10 +82,7 @@ class Caller:
         if budget:
             budget.check_price(price, self._model)
         self._on_progress = on_progress
-        capabilities = Capabilities.of(store.path.parent, endpoint, self._model)
-        self._batches = batch_folder and BatchDesk(
-            batch_folder, endpoint, self._model, client=client, store=store, capabilities=capabilities, origin=origin
-        )
+        self._batches = batches
         self._attempts = Attempts(
             endpoint,
             model=self._model,
@@ -120,7 +118,7 @@ class Caller:
         )
         return self._handed_out(stream, requests, self._answer)
 
-    def _settle(self, batches: BatchDesk, requests: Sequence[Request]) -> None:
+    def _settle(self, batches: BatchClient, requests: Sequence[Request]) -> None:
         keyed = {self._request_key(request): request for request in requests}
         stored = self._looked_up(iter(keyed))
         missing = {key: request for (key, request), call in zip(keyed.items(), stored, strict=True) if call is None}

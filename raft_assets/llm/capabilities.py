@@ -1,4 +1,4 @@
-"""What a model takes: a table of families, and what its service has refused, remembered beside the call store.
+"""What a model takes: a table of families, and what its service has refused, remembered among the records.
 
 Nothing here is part of a call's key: how a request is worded for a model doesn't change what is asked.
 """
@@ -9,18 +9,16 @@ from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from raft_assets.core.atomic import write_text
-from raft_assets.core.locks import exclusive
+from raft_assets.core.ports import Records, VersionedRecord
 from raft_assets.settings.endpoints import Endpoint
 
 TABLE = "capabilities.yaml"
-LEARNED = "capabilities.json"  # beside the call store
+LEARNED = "calls/capabilities"  # record: what was refused, by service and model
 Parameter = Literal["max_tokens", "max_completion_tokens", "temperature", "seed", "response_format", "reasoning_effort"]
 Substitutes = dict[str, str | None]  # parameter to what is sent in its place; None: nothing
 
@@ -43,20 +41,20 @@ class Capabilities:
     `family` is looked up in the table: the name of the base model, which that of a deployment may not tell.
     """
 
-    def __init__(self, folder: Path, service: str, model: str, *, family: str) -> None:
-        self._file = folder / LEARNED
+    def __init__(self, records: Records, service: str, model: str, *, family: str) -> None:
+        self._learned = VersionedRecord(records, LEARNED)
         self._name = f"{service} {model}"
         entry = next((entry for entry in table() if fnmatchcase(family, entry.model)), None)
-        learned: Substitutes = _read(self._file).get(self._name, {})
+        learned: Substitutes = _refused(self._learned.read()).get(self._name, {})
         # what the service said of a parameter counts more than the table, in either direction: one name, or the other
         known: Substitutes = {n: other for n, other in (entry.instead.items() if entry else ()) if other not in learned}
         self.substitutes: Substitutes = {**known, **learned}
         self.context_tokens = entry.context_tokens if entry else None
 
     @classmethod
-    def of(cls, folder: Path, endpoint: Endpoint, model: str) -> Self:
-        """Those of a model of an endpoint, as the project knows them; `folder` is that of its call store."""
-        return cls(folder, endpoint.service, model, family=endpoint.plain_model)
+    def of(cls, records: Records, endpoint: Endpoint, model: str) -> Self:
+        """Return those of a model of an endpoint, as the project knows them."""
+        return cls(records, endpoint.service, model, family=endpoint.plain_model)
 
     def applied(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A body as the model takes it."""
@@ -66,10 +64,13 @@ class Capabilities:
     def learn(self, parameter: str, instead: str | None) -> None:
         """Remembers a refusal for this process and those to come."""
         self.substitutes[parameter] = instead
-        with exclusive(self._file.with_suffix(".lock")):
-            learned = _read(self._file)
+
+        def added(found: bytes | None) -> bytes:
+            learned = _refused(found)
             learned.setdefault(self._name, {})[parameter] = instead
-            write_text(self._file, json.dumps(learned, indent=1, sort_keys=True))
+            return json.dumps(learned, indent=1, sort_keys=True).encode()
+
+        self._learned.change(added)
 
 
 @cache
@@ -79,10 +80,10 @@ def table() -> tuple[Capability, ...]:
     return tuple(Capability.model_validate(entry) for entry in yaml.safe_load(text))
 
 
-def _read(file: Path) -> dict[str, Substitutes]:
-    """What was learned; a file that is gone or broken is learned again, call by call."""
+def _refused(learned: bytes | None) -> dict[str, Substitutes]:
+    """What was learned; a record that is gone or broken is learned again, call by call."""
     try:
-        learned = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(learned or b"{}")
+    except ValueError:
         return {}
-    return learned if isinstance(learned, dict) else {}
+    return found if isinstance(found, dict) else {}

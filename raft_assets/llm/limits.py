@@ -3,11 +3,10 @@
 Concurrency is found as TCP finds a line's: slow start (one more for every answer) until the first rejection, then less
 by a tenth or by all that was rejected, more again with every round of answers, and what was rejected is tried again
 only now and then. A rejection among fewer calls than were answered before is one of a rate. Rates are paced as the
-service's headers tell them, or as they are set. The state stands in a small file under a lock, so that processes which
-ask the same model at the same time share its limit, evenly while each of them wants more; what a killed process held is
-given back.
+service's headers tell them, or as they are set. The state is shared, so that processes which ask the same model at the
+same time share its limit, evenly while each of them wants more; what a killed process held is given back.
 
-Not here: what a rejection is (`refusals`) and how long one call waits after it (`attempts`).
+Not here: what a rejection is (`service_errors`) and how long one call waits after it (`attempts`).
 """
 
 import asyncio
@@ -19,13 +18,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from raft_assets.core.identity import short
-from raft_assets.core.locks import exclusive, is_free, try_exclusive
+from raft_assets.core.ports import Coordination
 from raft_assets.settings.endpoints import Endpoint, Limits
 
+FOLDER = "calls/limits"  # of the states
 FIRST_WINDOW = 4  # calls at once before anything is known
 DECREASE, LARGEST_DECREASE = 0.9, 0.5  # of the window, in one round: always half would leave a quarter unused
 PROVEN_STAYS = 0.8  # of the calls at once that were answered, after each round with a rejection below them
@@ -136,23 +135,25 @@ class Turn:
 class Limiter:
     """Admits the calls of one model at one endpoint, in the order in which they ask.
 
-    `file` is the state that all limiters of the model share. `close` gives back what this one holds.
+    `state` names what all limiters of the model share. `close` gives back what this one holds.
     """
 
-    def __init__(self, file: Path, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._file = file
+    def __init__(
+        self, coordination: Coordination, state: str, limits: Limits, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._coordination, self._state = coordination, state
         self._limits = limits
         self._clock = clock  # the system's monotonic clock is one for all processes
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._alive = try_exclusive(self._member_file(self._name))
+        self._alive = coordination.claim(self._claim_of(self._name))
         self._queue, self._retried = asyncio.Lock(), asyncio.Lock()
         self._changed = asyncio.Event()
         self._looked_at = 0.0
 
     @classmethod
-    def of(cls, folder: Path, endpoint: Endpoint, model: str) -> "Limiter":
-        """The limiter of a model, whose state stands in the folder."""
-        return cls(folder / f"{short('limits', endpoint.service, model)}.json", endpoint.limits)
+    def of(cls, coordination: Coordination, endpoint: Endpoint, model: str) -> "Limiter":
+        """Return a limiter of a model."""
+        return cls(coordination, f"{FOLDER}/{short('limits', endpoint.service, model)}", endpoint.limits)
 
     @contextlib.asynccontextmanager
     async def turn(self, tokens: int, *, again: bool = False) -> AsyncIterator[Turn]:
@@ -182,8 +183,7 @@ class Limiter:
         if self._alive is not None:
             with self._shared() as state:
                 state.members.pop(self._name, None)
-            self._member_file(self._name).unlink(missing_ok=True)
-            os.close(self._alive)
+            self._alive.close()
             self._alive = None
 
     def _admit(self, tokens: int) -> Turn | float:
@@ -283,28 +283,26 @@ class Limiter:
 
     @contextlib.contextmanager
     def _shared(self) -> Iterator[_State]:
-        """The state under its lock, written back at the end."""
-        with exclusive(self._file) as descriptor:
+        """The state in our hands, written back at the end."""
+        with self._coordination.shared(self._state) as shared:
             now = self._clock()
-            state = _State.parse(os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode("utf-8", "replace"), now)
+            state = _State.parse(shared.text, now)
             self._learn(state, {}, now)
             yield state
             state.touched_at = now
-            written = json.dumps(asdict(state)).encode()
-            os.pwrite(descriptor, written, 0)
-            os.ftruncate(descriptor, len(written))
+            shared.text = json.dumps(asdict(state))
 
     def _bury_the_dead(self, state: _State) -> None:
-        """Members whose process has ended without `close`; the kernel has freed their lock."""
+        """Members whose process has ended without `close`: nobody holds their claim."""
         if self._clock() - self._looked_at < 1.0:
             return
         self._looked_at = self._clock()
-        for name in [name for name in state.members if name != self._name and is_free(self._member_file(name))]:
-            del state.members[name]
-            self._member_file(name).unlink(missing_ok=True)
+        for name in [name for name in state.members if name != self._name]:
+            if not self._coordination.is_claimed(self._claim_of(name)):
+                del state.members[name]
 
-    def _member_file(self, name: str) -> Path:
-        return self._file.with_name(f"{self._file.stem}.{name}.member")
+    def _claim_of(self, member: str) -> str:
+        return f"{self._state}.{member}"
 
 
 def _tells_rate(headers: Mapping[str, str]) -> bool:

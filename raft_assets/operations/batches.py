@@ -1,12 +1,11 @@
 """Bringing what batches of calls have answered into the store of paid calls."""
 
 from raft_assets.llm.background import run
-from raft_assets.llm.batches import BatchDesk, read_records
-from raft_assets.llm.capabilities import Capabilities
-from raft_assets.llm.requests import NOBODY
-from raft_assets.llm.store import CallStore
+from raft_assets.llm.batches import read_records
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.process import records_of
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.call_store import open_call_store
 
 
 def collect_batches(models: ModelClients) -> None:
@@ -14,7 +13,7 @@ def collect_batches(models: ModelClients) -> None:
 
     Raises EndpointError.
     """
-    open_records = [record for record in read_records(models.project.batches) if record.is_open]
+    open_records = [record for record in read_records(records_of(models.project)) if record.is_open]
     for role, model in dict.fromkeys((record.role, record.model) for record in open_records):
         if role in models.endpoints:
             _collect(models, role, model)
@@ -22,18 +21,9 @@ def collect_batches(models: ModelClients) -> None:
 
 def _collect(models: ModelClients, role: Role, model: str) -> None:
     endpoint = models.endpoints[role]
-    with CallStore.of(models.project) as store:
+    with open_call_store(models.project) as store:
         client = models.client(role)
         try:
-            desk = BatchDesk(
-                models.project.batches,
-                endpoint,
-                model,
-                client=client,
-                store=store,
-                capabilities=Capabilities.of(store.path.parent, endpoint, model),
-                origin=NOBODY,
-            )
-            run(desk.collect())
+            run(models.batch_client(endpoint, model, client=client, store=store).collect())
         finally:
             run(client.close())

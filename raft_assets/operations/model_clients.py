@@ -5,7 +5,7 @@ answer is read, is the caller's business.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import cached_property, partial
 
 import openai
@@ -13,7 +13,10 @@ import openai
 from raft_assets.documents.chunking import token_count
 from raft_assets.embedded.provider import EmbeddedProvider
 from raft_assets.llm.background import run
+from raft_assets.llm.batches import BatchClient
+from raft_assets.llm.budget import Budget
 from raft_assets.llm.caller import Caller
+from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import PriceList
@@ -21,9 +24,11 @@ from raft_assets.llm.requests import NOBODY, Origin, Progress
 from raft_assets.llm.store import CallStore
 from raft_assets.operations.hosting import endpoint_of
 from raft_assets.operations.money import open_budget, price_list
+from raft_assets.operations.process import coordination_of, records_of
 from raft_assets.settings.domain import Tokenizer
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.student.deployment import Deployed
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
 
@@ -94,13 +99,15 @@ class ModelClients:
             check_project_licence(project)
         if endpoint.provider == "embedded":
             version = embedded_provider(project).model_version(model or endpoint.model)
-        limits = project.calls.parent / "limits"
+        known = model or endpoint.model
         with (
-            CallStore.of(project) as store,
-            closing(Limiter.of(limits, endpoint, model or endpoint.model)) as limiter,
+            open_call_store(project) as store,
+            closing(Limiter.of(coordination_of(project), endpoint, known)) as limiter,
+            nullcontext() if endpoint.is_free else closing(self._budget(store)) as budget,
         ):
             client = self._client(endpoint)
             try:
+                batches = self.batch_client(endpoint, known, client=client, store=store, origin=origin)
                 yield Caller(
                     endpoint,
                     model=model,
@@ -109,13 +116,33 @@ class ModelClients:
                     store=store,
                     limiter=limiter,
                     price=self.prices.of(endpoint, model),
+                    capabilities=Capabilities.of(records_of(project), endpoint, known),
                     origin=origin,
-                    budget=None if endpoint.is_free else open_budget(project, store, self.prices, self.command),
-                    batch_folder=project.batches if endpoint.batch and not live else None,
+                    budget=budget,
+                    batches=batches if endpoint.batch and not live else None,
                     on_progress=on_progress,
                 )
             finally:
                 run(client.close())
+
+    def batch_client(
+        self, endpoint: Endpoint, model: str, *, client: openai.AsyncOpenAI, store: CallStore, origin: Origin = NOBODY
+    ) -> BatchClient:
+        """The batches of a model, over a client and a store that are open."""
+        records = records_of(self.project)
+        return BatchClient(
+            endpoint,
+            model,
+            records=records,
+            coordination=coordination_of(self.project),
+            client=client,
+            store=store,
+            capabilities=Capabilities.of(records, endpoint, model),
+            origin=origin,
+        )
+
+    def _budget(self, store: CallStore) -> Budget:
+        return open_budget(self.project, store, self.prices, self.command)
 
     def _client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
         return open_client(endpoint, lambda: embedded_provider(self.project).app)

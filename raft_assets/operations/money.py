@@ -2,14 +2,17 @@
 
 import json
 import time
+from contextlib import closing
 
 from raft_assets.llm.budget import Budget
 from raft_assets.llm.keys import TRAINING, training_key
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Origin, Usage
 from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.operations.process import coordination_of
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.student.finetuning import FineTuned
 
 HOURS_A_MONTH = 730
@@ -22,7 +25,7 @@ def price_list(project: Workplace) -> PriceList:
 
 def open_budget(project: Workplace, store: CallStore, prices: PriceList, command: str) -> Budget:
     """The budgets of the command and of the month."""
-    return Budget(project.calls.with_name("budget.json"), project.budget, run=command, store=store, prices=prices)
+    return Budget(coordination_of(project), project.budget, run=command, store=store, prices=prices)
 
 
 def record_training(project: Workplace, tuned: FineTuned, origin: Origin) -> float | None:
@@ -44,15 +47,18 @@ def record_training(project: Workplace, tuned: FineTuned, origin: Origin) -> flo
         role=Role.STUDENT.value,
         origin=origin,
     )
-    with CallStore.of(project) as store:
+    with open_call_store(project) as store:
         store.put([job])
     return price_list(project).of(endpoint).of_training(tuned.trained_tokens)
 
 
 def reserve_training(project: Workplace, dollars: float, command: str) -> None:
     """Takes a job's expected cost from the budgets of run and month. Raises BudgetReachedError before they pass."""
-    with CallStore.of(project) as store:
-        open_budget(project, store, price_list(project), command).spend(dollars)
+    with (
+        open_call_store(project) as store,
+        closing(open_budget(project, store, price_list(project), command)) as budget,
+    ):
+        budget.spend(dollars)
 
 
 def monthly_hosting_cost(project: Workplace, sku: str) -> float | None:

@@ -3,13 +3,14 @@
 What belongs here: plain names and questions about processes. Dagster's runs are in `defs/runs`.
 """
 
-import os
 import platform
 
 import psutil
 
-from raft_assets.core.locks import try_exclusive
+from raft_assets.core.ports import Claim, Coordination, Records
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.coordination import FileCoordination
+from raft_assets.storage.records import FileRecords
 
 DOMAIN_PARTITIONS = "domain"  # name of the dynamic partitions definition
 PARTITION_TAG = "dagster/partition"
@@ -38,14 +39,21 @@ def is_alive(process: str) -> bool:
         return False
 
 
-def claim(workplace: Workplace, domain: str) -> int | None:
+def records_of(project: Workplace) -> Records:
+    """What processes of the project remember together: batches, jobs, what models refused."""
+    return FileRecords(project.home)
+
+
+def coordination_of(project: Workplace) -> Coordination:
+    """What processes of the project share while they run: budgets, limits, claims."""
+    return FileCoordination(project.home)
+
+
+def claim(workplace: Workplace, domain: str) -> Claim | None:
     """Claims a domain for this process until it ends; None where another one works on it."""
-    return try_exclusive(workplace.home / "locks" / f"{domain}.lock")
+    return coordination_of(workplace).claim(f"locks/{domain}")
 
 
 def is_being_worked_on(workplace: Workplace, domain: str) -> bool:
     """Whether a command works on the domain right now."""
-    claimed = claim(workplace, domain)
-    if claimed is not None:
-        os.close(claimed)
-    return claimed is None
+    return coordination_of(workplace).is_claimed(f"locks/{domain}")

@@ -5,7 +5,6 @@ under earlier settings and models go as well, and those of other documents stay 
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
@@ -17,7 +16,7 @@ from raft_assets.core.tables import ANSWERS, JudgedAnswer, QAPair, SourceDocumen
 from raft_assets.evaluation.report import render_index
 from raft_assets.llm.background import run
 from raft_assets.llm.keys import EMBEDDING
-from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.llm.store import StoredCall
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import claim
 from raft_assets.pairs.imported import WrittenPair
@@ -32,6 +31,7 @@ from raft_assets.settings.domains import (
 )
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
@@ -80,7 +80,7 @@ def purge(history: RunHistory, workplace: Workplace, domain: str, document: str 
             history.unregister(domain)
             workplace.forget_preset(domain)
     finally:
-        os.close(claimed)
+        claimed.close()
 
 
 def _purged(history: RunHistory, workplace: Workplace, domain: str, document: str | None, lake: Lake) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _purged(history: RunHistory, workplace: Workplace, domain: str, document: st
         lines = ", ".join(map(str, copies))
         yield f"{name}: not touched; delete its lines {lines} yourself, they hold the text"
     keys = _calls_about(lake, domain, document)
-    with CallStore.of(workplace) as store:
+    with open_call_store(workplace) as store:
         forgotten = store.forget(lambda call: call.key in keys or _is_of(call, holds_text))
         yield f"call store: {forgotten} answers and vectors"
     models = ModelClients(workplace)

@@ -21,11 +21,12 @@ from raft_assets.evaluation.report import DocumentCounts, Estimated, Judged, Rep
 from raft_assets.evaluation.verdict import PRIMARY_METRIC
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Tally, Usage
-from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.llm.store import StoredCall
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.domain import dotted
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
@@ -44,7 +45,7 @@ def report_data(domain: str, lake: Lake, models: ModelClients, results: ResultsS
     rows = list(lake.rows(RaftRow, domain))
     splits, tuned = lake.read_record("splits", domain), lake.read_record("finetuned_model", domain)
     keys = _keys(pairs, by_model)
-    with CallStore.of(models.project) as store:
+    with open_call_store(models.project) as store:
         calls = {asset: list(store.get(of_asset).values()) for asset, of_asset in keys.items()}
     return ReportData(
         domain=domain,

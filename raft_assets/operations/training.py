@@ -10,6 +10,7 @@ from raft_assets.llm.background import run
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, resolved_model
 from raft_assets.operations.money import reserve_training
+from raft_assets.operations.process import records_of
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, TRAINING, TrainingBill
@@ -83,7 +84,7 @@ async def _fine_tune(
         return await fine_tune(
             client,
             order,
-            records=models.project.jobs_folder,
+            records=records_of(models.project),
             on_event=watch.on_event,
             on_metrics=watch.on_metrics,
             before_submission=before_submission,

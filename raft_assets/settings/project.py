@@ -115,16 +115,6 @@ class Workplace:
         return self.home / "embedded"
 
     @property
-    def batches(self) -> Path:
-        """What is remembered of batches of calls."""
-        return self.home / "calls" / "batches"
-
-    @property
-    def jobs_folder(self) -> Path:
-        """What this machine remembers of fine-tuning jobs that it submitted."""
-        return self.home / "jobs"
-
-    @property
     def results(self) -> Path:
         """DuckDB file of the evaluations."""
         return self.home / "results.duckdb"

@@ -13,17 +13,17 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import openai
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent, SupervisedHyperparametersParam
 
-from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import EndpointError
 from raft_assets.core.identity import digest
+from raft_assets.core.ports import Records, VersionedRecord
 from raft_assets.llm.answers import one_line
 
+FOLDER = "jobs"  # of the records
 HASH_KEY = "raft_training_hash"
 SUFFIX_HASH = 12  # hexadecimal digits of the training hash in the job's suffix, of which Azure takes 18 characters
 LEAST_ROWS = 10  # that OpenAI and Azure OpenAI train on
@@ -126,7 +126,7 @@ async def fine_tune(
     client: openai.AsyncOpenAI,
     order: TrainingOrder,
     *,
-    records: Path,
+    records: Records,
     on_event: Callable[[str], None],
     on_metrics: Callable[[dict[str, float]], None] = lambda _: None,
     before_submission: Callable[[], None] = lambda: None,
@@ -134,7 +134,7 @@ async def fine_tune(
 ) -> FineTuned:
     """Trains, or finds the job that already does, and waits for its end.
 
-    `records` is a folder in which this machine remembers what it submitted. `on_event` gets what the service says
+    `records` are where the project remembers what it submitted. `on_event` gets what the service says
     while it trains, `on_metrics` the newest figures of each look at it (`step`, `train_loss`, ...).
     `before_submission` is called where no job is found, before anything is uploaded: what it raises ends the call.
     Raises EndpointError for every end but success, with the service's reason, and when a deadline passes; the job then
@@ -166,27 +166,28 @@ async def fine_tune(
 
 
 class JobRecord:
-    """What this machine remembers of a submission: that it was tried, and then the job's id.
+    """What the project remembers of a submission: that it was tried, and then the job's id.
 
     A service may list a job late, and may keep no metadata: without a record a kill between submission and the next
     look could be paid twice.
     """
 
-    def __init__(self, folder: Path, order: TrainingOrder) -> None:
-        self._file = folder / f"{order.training_hash}.json"
+    def __init__(self, records: Records, order: TrainingOrder) -> None:
+        self._record = VersionedRecord(records, f"{FOLDER}/{order.training_hash}")
 
     @property
     def job_id(self) -> str | None:
         """The job; empty where it was tried and nothing is known of what came of it, None where it never was."""
-        return str(json.loads(self._file.read_text("utf-8"))["job"]) if self._file.is_file() else None
+        found = self._record.read()
+        return None if found is None else str(json.loads(found)["job"])
 
     def write(self, job_id: str) -> None:
         """Remembers it durably."""
-        write_text(self._file, json.dumps({"job": job_id}))
+        self._record.change(lambda _: json.dumps({"job": job_id}).encode())
 
     def forget(self) -> None:
         """The submission was refused."""
-        self._file.unlink(missing_ok=True)
+        self._record.delete()
 
 
 def _remedy(error: openai.APIStatusError) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from raft_assets.cli.worker import WAITS
+from raft_assets.core.ports import VersionedRecord
 from raft_assets.core.prompt_contract import render_messages
 from raft_assets.core.tables import QAPair
 from raft_assets.defs.automation import continuations
@@ -11,11 +13,12 @@ from raft_assets.llm.batches import BatchPendingError, BatchRecord, read_records
 from raft_assets.llm.ledger import ledger
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Request
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.batches import collect_batches
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import SqliteCallStore
+from raft_assets.storage.records import FileRecords
 from raft_assets_tests.harness import Project
 
 DOMAIN = "harbor"
@@ -38,7 +41,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def records(project: Project) -> list[BatchRecord]:
-    return read_records(project.workplace.batches)
+    return read_records(FileRecords(project.workplace.home))
 
 
 def tick(project: Project) -> list[list[str]]:
@@ -55,7 +58,7 @@ def tick(project: Project) -> list[list[str]]:
 
 def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(project: Project) -> None:
     ended = project.raft("run", DOMAIN, "--select", "qa_pairs")
-    assert ended.returncode == 0, ended.stdout
+    assert ended.returncode == WAITS, ended.stdout
     assert "harbor: waits: qa_pairs: " in ended.stdout
     assert project.not_fresh(DOMAIN)["qa_pairs"] == "waiting"
     told = project.raft_here("batches").stdout
@@ -68,7 +71,7 @@ def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(p
     assert project.materialize_only(DOMAIN, "qa_pairs")
     pairs = list(project.lake.rows(QAPair, DOMAIN))
     assert any(pair.accepted for pair in pairs)
-    with CallStore(project.workplace.calls) as store:
+    with SqliteCallStore(project.workplace.calls) as store:
         kinds = {row.kind for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"}
         asked = [row.call for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"]
     assert kinds == {"chat, batch"}
@@ -82,8 +85,9 @@ def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(p
 def test_a_submission_that_was_killed_is_found_by_the_next_process(project: Project) -> None:
     assert not project.materialize(DOMAIN, "qa_pairs")
     (record,) = records(project)
-    file = project.workplace.batches / f"{record.name}.json"
-    file.write_text(record.model_copy(update={"batch": "", "status": "submitted"}).model_dump_json())  # as if killed
+    cut_off = record.model_copy(update={"batch": "", "status": "submitted"})  # as if killed
+    document = VersionedRecord(FileRecords(project.workplace.home), f"calls/batches/{record.name}")
+    document.change(lambda _: cut_off.model_dump_json().encode())
     assert not project.materialize(DOMAIN, "qa_pairs")  # nothing is submitted for it again
     assert [one.batch for one in records(project) if one.keys == record.keys] == [record.batch]
 
@@ -95,7 +99,7 @@ def test_a_batch_that_was_cancelled_is_asked_live(project: Project) -> None:
     batch.write_text(batch.read_text().replace('"in_progress"', '"cancelled"'))
     assert not project.materialize(DOMAIN, "qa_pairs")  # questions live, answers in a batch
     assert records(project)[0].status == "cancelled"
-    with CallStore(project.workplace.calls) as store:
+    with SqliteCallStore(project.workplace.calls) as store:
         assert [row.kind for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"] == [
             "chat"
         ] * len(record.keys)
@@ -114,7 +118,7 @@ def test_an_answer_that_a_batch_cut_off_is_asked_live_with_more_room_and_both_ar
         with models.caller(Role.TEACHER) as caller:
             (answer,) = caller.ask([request])
         assert (answer.status, "Ann Bell" in answer.text, caller.tally.calls) == ("ok", True, calls)
-    with CallStore(project.workplace.calls) as store:
+    with SqliteCallStore(project.workplace.calls) as store:
         paid = {(call.kind, call.status): call.usage.output_tokens for call in store.calls()}
     assert paid == {("chat, batch", "truncated"): 20, ("chat", "ok"): answer.usage.output_tokens}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from raft_assets.core.tables import JudgedAnswer, QAPair
-from raft_assets.llm.store import CallStore
+from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import served
 from raft_assets_tests.harness import Project
@@ -52,7 +52,7 @@ def project(judge: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def test_every_asset_is_fresh_and_every_call_was_asked_at_its_service(project: Project, judge: Service) -> None:
     assert project.not_fresh(SMALL) == {}
-    with CallStore(project.workplace.calls) as store:
+    with SqliteCallStore(project.workplace.calls) as store:
         services = {(call.role, call.service == judge.url) for call in store.calls()}
     roles = ("TEACHER", "EMBEDDING", "BASELINE", "STUDENT")
     assert services == {*((role, False) for role in roles), ("JUDGE", True)}

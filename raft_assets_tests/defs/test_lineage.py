@@ -8,7 +8,7 @@ import pytest
 
 from raft_assets.core.tables import BaselineAnswer, Chunk, QAPair, RaftRow, StudentAnswer
 from raft_assets.defs.observation import DOCUMENTS
-from raft_assets.llm.store import CallStore
+from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
@@ -177,5 +177,5 @@ def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_othe
 
 
 def calls_stored(project: Project) -> int:
-    with CallStore.of(project.workplace) as store:
+    with open_call_store(project.workplace) as store:
         return store.stats().calls

@@ -1,6 +1,5 @@
 """Runs that are killed, interrupted, or started twice."""
 
-import os
 import random
 import time
 from pathlib import Path
@@ -47,7 +46,7 @@ def test_a_second_command_on_the_same_domain_is_refused(copied: Project) -> None
     claimed = claim(copied.workplace, SMALL)
     assert claimed is not None
     ended = copied.raft("run", SMALL)
-    os.close(claimed)
+    claimed.close()
     assert ended.returncode == 1
     assert "another command works on this domain" in ended.stdout
 

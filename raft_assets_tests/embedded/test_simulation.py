@@ -14,12 +14,15 @@ from raft_assets.embedded.app import create_app
 from raft_assets.embedded.simulation import FAULTS, Simulated, Simulation
 from raft_assets.llm.background import run
 from raft_assets.llm.caller import Caller
+from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.llm.serve_app import served
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import SqliteCallStore
+from raft_assets.storage.coordination import FileCoordination
+from raft_assets.storage.records import FileRecords
 from raft_assets_tests.embedded.provider import settings_of
 
 TEACHER = "embedded-teacher"
@@ -91,11 +94,12 @@ def ask_all(url: str, folder: Path, count: int) -> list[Answer]:
     """The engine's answers to so many questions."""
     endpoint = Endpoint(Role.TEACHER, "openai", TEACHER, url, limits=Limits(ceiling=64))
     client = open_client(endpoint, lambda: pytest.fail("not embedded"))
-    limiter = Limiter.of(folder, endpoint, TEACHER)
+    limiter = Limiter.of(FileCoordination(folder), endpoint, TEACHER)
+    takes = Capabilities.of(FileRecords(folder), endpoint, TEACHER)
     requests = (Request("chat", {"messages": ASKED, "max_completion_tokens": 100}, sample=n) for n in range(count))
     try:
-        with CallStore(folder / "calls.sqlite") as store:
-            caller = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter)
+        with SqliteCallStore(folder / "calls.sqlite") as store:
+            caller = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter, capabilities=takes)
             return list(caller.ask(requests))
     finally:
         limiter.close()

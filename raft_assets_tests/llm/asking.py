@@ -9,20 +9,18 @@ from pathlib import Path
 
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.clients import open_client
-from raft_assets.llm.limits import Limiter
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
-from raft_assets_tests.llm.conftest import ask_about
+from raft_assets.storage.call_store import SqliteCallStore
+from raft_assets_tests.llm.conftest import ask_about, shared_in
 
 CEILING = 4
 
 if __name__ == "__main__":
     url, file, first, count, *leave = sys.argv[1:]
     endpoint = Endpoint(Role.TEACHER, "openai", "model-1", url, limits=Limits(ceiling=CEILING))
-    store = CallStore(Path(file))
+    store = SqliteCallStore(Path(file))
     client = open_client(endpoint, lambda: sys.exit("not embedded"))
-    limiter = Limiter.of(Path(file).parent, endpoint, endpoint.model)
-    caller = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter)
+    caller = Caller(endpoint, model_version="", client=client, store=store, **shared_in(Path(file).parent, endpoint))
     answers = caller.ask(ask_about(number) for number in range(int(first), int(first) + int(count)))
     for answer in answers:
         print(answer.key, flush=True)

@@ -11,11 +11,14 @@ from pydantic import SecretStr
 from raft_assets.llm.attempts import Patience
 from raft_assets.llm.background import run
 from raft_assets.llm.caller import Caller
+from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Request
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import SqliteCallStore
+from raft_assets.storage.coordination import FileCoordination
+from raft_assets.storage.records import FileRecords
 from raft_assets_tests.llm.service import Service
 
 CANARY = "sk-canary-3f9a77c1"  # a key that must be seen by the service and nowhere else
@@ -52,8 +55,8 @@ def service(running_service: Service) -> Iterator[Service]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[CallStore]:
-    with CallStore(tmp_path / "calls.sqlite") as store:
+def store(tmp_path: Path) -> Iterator[SqliteCallStore]:
+    with SqliteCallStore(tmp_path / "calls.sqlite") as store:
         yield store
 
 
@@ -68,7 +71,7 @@ def endpoint(service: Service) -> Endpoint:
 
 
 @pytest.fixture
-def caller(endpoint: Endpoint, store: CallStore, clock: Clock, tmp_path: Path) -> Iterator[MakeCaller]:
+def caller(endpoint: Endpoint, store: SqliteCallStore, clock: Clock, tmp_path: Path) -> Iterator[MakeCaller]:
     """Makes Callers of the service; `caller()` is the usual one, with at most 8 calls at once."""
     client = open_client(endpoint, _no_embedded_app)
 
@@ -79,12 +82,20 @@ def caller(endpoint: Endpoint, store: CallStore, clock: Clock, tmp_path: Path) -
             "client": client,
             "store": store,
             "patience": patience,
-            "limiter": Limiter(tmp_path / "limits.json", Limits(ceiling), clock=patience.clock),
         } | settings
-        return Caller(replace(chosen.pop("endpoint", endpoint), limits=Limits(ceiling)), **chosen)
+        asked = replace(chosen.pop("endpoint", endpoint), limits=Limits(ceiling))
+        return Caller(asked, **shared_in(tmp_path, asked, clock=patience.clock) | chosen)
 
     yield make
     run(client.close())
+
+
+def shared_in(folder: Path, endpoint: Endpoint, **limiter: Any) -> dict[str, Any]:
+    """What the callers of an endpoint's model share, in files of the folder."""
+    return {
+        "limiter": Limiter(FileCoordination(folder), "limits", endpoint.limits, **limiter),
+        "capabilities": Capabilities.of(FileRecords(folder), endpoint, endpoint.model),
+    }
 
 
 def ask_about(number: int, **body: Any) -> Request:

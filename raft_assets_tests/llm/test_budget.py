@@ -1,8 +1,10 @@
 """A budget is kept: by calls under way, by several processes, and after a kill."""
 
 import asyncio
+import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from raft_assets.llm.budget import Budget, BudgetReachedError
 from raft_assets.llm.prices import PRICES_FILE, Price, PriceList
 from raft_assets.llm.store import CallStore
 from raft_assets.settings.project import Budgets, Workplace
+from raft_assets.storage.coordination import FileCoordination
 from raft_assets_tests.llm.conftest import MakeCaller, ask_about
 from raft_assets_tests.llm.service import Service
 
@@ -21,7 +24,8 @@ import asyncio, sys
 from pathlib import Path
 from raft_assets.llm.budget import Budget, BudgetReachedError
 from raft_assets.llm.prices import Price, PriceList
-from raft_assets.llm.store import CallStore
+from raft_assets.storage.call_store import SqliteCallStore
+from raft_assets.storage.coordination import FileCoordination
 from raft_assets.settings.project import Budgets
 
 folder, hold = Path(sys.argv[1]), len(sys.argv) > 2
@@ -29,8 +33,9 @@ price = Price(0.0, 0.0, 10_000.0, None, "a cent a token")
 
 async def spend():
     spent = 0
-    with CallStore(folder / "calls.sqlite") as store:
-        budget = Budget(folder / "budget.json", Budgets(month=2.0), run="r", store=store, prices=PriceList(folder))
+    with SqliteCallStore(folder / "calls.sqlite") as store:
+        shared = FileCoordination(folder)
+        budget = Budget(shared, Budgets(month=2.0), run="r", store=store, prices=PriceList(folder))
         try:
             while True:
                 async with budget.held(price, {"prompt": "", "max_tokens": 1}) as held:
@@ -47,7 +52,7 @@ asyncio.run(spend())
 
 
 def a_budget(folder: Path, store: CallStore, name: str = "one", **limits: float) -> Budget:
-    return Budget(folder / "budget.json", Budgets(**limits), run=name, store=store, prices=PriceList(folder))
+    return Budget(FileCoordination(folder), Budgets(**limits), run=name, store=store, prices=PriceList(folder))
 
 
 def test_a_run_stops_before_its_budget_is_passed_and_goes_on_with_a_higher_one(
@@ -103,6 +108,34 @@ def test_what_a_killed_process_held_is_waited_for_and_free_again(tmp_path: Path,
             asyncio.run(hold_within_a_moment(budget))
         process.kill()
     assert asyncio.run(hold_all(budget)) == pytest.approx(2.0)
+
+
+def test_what_a_closed_budget_held_is_free_again(tmp_path: Path, store: CallStore) -> None:
+    async def hold(budget: Budget) -> float:
+        async with budget.held(CENT, {"prompt": "", "max_tokens": 200}) as held:
+            return held.dollars
+
+    async def close_while_a_call_is_under_way() -> float:
+        one, other = (a_budget(tmp_path, store, month=2.0) for _ in range(2))
+        async with one.held(CENT, {"prompt": "", "max_tokens": 200}):
+            waiting = asyncio.ensure_future(hold(other))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            one.close()
+            return await waiting
+
+    assert asyncio.run(close_while_a_call_is_under_way()) == pytest.approx(2.0)
+
+
+def test_what_the_version_before_wrote_is_read_and_its_processes_hold_nothing(tmp_path: Path, store: CallStore) -> None:
+    month = datetime.now(UTC).strftime("%Y-%m")
+    state = {"month": month, "months": 1.5, "runs": {"r": 1.5}, "held": {"4242": {"r": 0.5}}}
+    (tmp_path / "calls").mkdir()
+    (tmp_path / "calls" / "budget.json").write_text(json.dumps(state))
+    budget = a_budget(tmp_path, store, month=2.0)
+    budget.spend(0.5)
+    with pytest.raises(BudgetReachedError, match=r"reached: 2\.0000 of 2\.0000 US\$ are spent"):
+        budget.spend(0.1)
 
 
 def test_with_a_budget_an_unknown_price_is_refused_before_a_call(

@@ -25,12 +25,12 @@ from raft_assets.core.errors import EndpointError, RaftError
 from raft_assets.llm.background import background_loop, run
 from raft_assets.llm.caller import CHARACTERS_PER_CALL, LOST_IN_A_ROW, TEXTS_PER_CALL, Caller, text_batches
 from raft_assets.llm.clients import open_client
-from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Progress, Request, Tally, Usage
 from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
+from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets_tests.llm.asking import CEILING
-from raft_assets_tests.llm.conftest import CANARY, Clock, MakeCaller, ask_about
+from raft_assets_tests.llm.conftest import CANARY, Clock, MakeCaller, ask_about, shared_in
 from raft_assets_tests.llm.service import Reply, Service, chat, completion, error, vector
 
 USAGE = Usage(input_tokens=10, cached_tokens=4, output_tokens=3)
@@ -72,7 +72,7 @@ def test_a_slow_first_answer_does_not_change_the_order(service: Service, caller:
     assert [answer.text for answer in answers] == [f"answer to question {number}" for number in range(4)]
 
 
-def test_at_most_ceiling_calls_are_in_flight_and_all_of_them_are_used(store: CallStore) -> None:
+def test_at_most_ceiling_calls_are_in_flight_and_all_of_them_are_used(store: CallStore, tmp_path: Path) -> None:
     at_once = most_at_once = 0
 
     async def answer(_: HttpRequest) -> JSONResponse:
@@ -87,8 +87,7 @@ def test_at_most_ceiling_calls_are_in_flight_and_all_of_them_are_used(store: Cal
     app = Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])
     endpoint = Endpoint(Role.TEACHER, "embedded", "embedded-teacher", limits=Limits(ceiling=5))
     client = open_client(endpoint, lambda: app)
-    limiter = Limiter.of(store.path.parent, endpoint, endpoint.model)
-    asking = Caller(endpoint, model_version="1", client=client, store=store, limiter=limiter)
+    asking = Caller(endpoint, model_version="1", client=client, store=store, **shared_in(tmp_path, endpoint))
     assert (
         len(list(zip(asking.ask(map(ask_about, range(40))), asking.ask(map(ask_about, range(40, 80))), strict=True)))
         == 40
@@ -305,11 +304,11 @@ def test_a_service_that_is_down_stops_the_stream_instead_of_losing_every_row(
     assert len(service.seen) < (LOST_IN_A_ROW + 8) * 6
 
 
-def test_a_service_that_is_not_there_is_one_sentence(store: CallStore, clock: Clock) -> None:
+def test_a_service_that_is_not_there_is_one_sentence(store: CallStore, clock: Clock, tmp_path: Path) -> None:
     endpoint = Endpoint(Role.JUDGE, "openai", "m", "http://127.0.0.1:9/v1", SecretStr(CANARY))
     client = open_client(endpoint, lambda: pytest.fail("not embedded"))
-    limiter = Limiter.of(store.path.parent, endpoint, endpoint.model)
-    asking = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter, patience=clock.patience())
+    shared = shared_in(tmp_path, endpoint)
+    asking = Caller(endpoint, model_version="", client=client, store=store, patience=clock.patience(), **shared)
     (answer,) = asking.ask([ask_about(1)])
     assert answer.detail == "JUDGE gave no answer: the connection failed, after 6 tries."
     run(client.close())
@@ -445,7 +444,7 @@ def test_a_killed_run_repeats_only_calls_in_flight(service: Service, tmp_path: P
         service.wait_until(lambda service: service.held == 4)
         process.kill()
     service.release()
-    with CallStore(file) as store:
+    with SqliteCallStore(file) as store:
         assert store.get(handed_out).keys() == set(handed_out)
     with process_that_asks(service, file, count=60) as process:
         assert len(answered_keys(process, 60)) == 60
@@ -464,7 +463,7 @@ def test_an_interrupt_ends_a_run_cleanly_and_loses_no_answer(service: Service, t
     assert "KeyboardInterrupt" in errors
     assert "was never" not in errors  # awaited, retrieved
     service.wait_until(lambda service: service.hung_up == 4)
-    with CallStore(file) as store:
+    with SqliteCallStore(file) as store:
         assert store.stats().calls == 10
 
 
@@ -483,7 +482,7 @@ def test_two_processes_share_a_store(service: Service, tmp_path: Path) -> None:
     ):
         keys = {*answered_keys(one, 60), *answered_keys(other, 60)}
         assert (one.wait(60), other.wait(60)) == (0, 0)
-    with CallStore(file) as store:
+    with SqliteCallStore(file) as store:
         assert store.get(keys).keys() == keys
         assert store.stats().calls == len(keys) == 100
 

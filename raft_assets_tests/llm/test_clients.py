@@ -15,11 +15,10 @@ from raft_assets.core.errors import EndpointError
 from raft_assets.llm.background import run
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.clients import ASGIApp, open_client
-from raft_assets.llm.limits import Limiter
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets_tests.azure.identity import Identity, serving
-from raft_assets_tests.llm.conftest import CANARY, ask_about
+from raft_assets_tests.llm.conftest import CANARY, ask_about, shared_in
 from raft_assets_tests.llm.service import Seen, Service
 
 EMBEDDED = Endpoint(Role.TEACHER, "embedded", "embedded-teacher")
@@ -29,28 +28,28 @@ def not_embedded() -> ASGIApp:
     raise AssertionError("this endpoint is not the embedded provider")
 
 
-def ask_once(endpoint: Endpoint, store: CallStore, app: Callable[[], Any] = not_embedded) -> str:
+def ask_once(endpoint: Endpoint, store: SqliteCallStore, app: Callable[[], Any] = not_embedded) -> str:
     client = open_client(endpoint, app)
-    limiter = Limiter.of(store.path.parent, endpoint, endpoint.model)
-    (answer,) = Caller(endpoint, model_version="", client=client, store=store, limiter=limiter).ask([ask_about(1)])
+    shared = shared_in(store.path.parent, endpoint)
+    (answer,) = Caller(endpoint, model_version="", client=client, store=store, **shared).ask([ask_about(1)])
     run(client.close())
     return answer.text
 
 
-def asked(service: Service, store: CallStore, endpoint: Endpoint) -> Seen:
+def asked(service: Service, store: SqliteCallStore, endpoint: Endpoint) -> Seen:
     assert ask_once(endpoint, store) == "answer to question 1"
     (seen,) = service.seen
     return seen
 
 
-def test_an_openai_service_gets_its_key_and_model(service: Service, store: CallStore) -> None:
+def test_an_openai_service_gets_its_key_and_model(service: Service, store: SqliteCallStore) -> None:
     seen = asked(service, store, Endpoint(Role.TEACHER, "openai", "gpt", service.url + "/", SecretStr(CANARY)))
     assert (seen.path, seen.query, seen.body["model"]) == ("/v1/chat/completions", "", "gpt")
     assert seen.headers["authorization"] == f"Bearer {CANARY}"
 
 
 def test_credentials_of_the_shell_never_leave_it(
-    service: Service, store: CallStore, monkeypatch: pytest.MonkeyPatch
+    service: Service, store: SqliteCallStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = (
         "OPENAI_API_KEY",
@@ -66,7 +65,7 @@ def test_credentials_of_the_shell_never_leave_it(
     assert "shell-" not in str(seen)
 
 
-def test_azure_is_asked_through_its_version_less_api(service: Service, store: CallStore) -> None:
+def test_azure_is_asked_through_its_version_less_api(service: Service, store: SqliteCallStore) -> None:
     resource = service.url.removesuffix("/v1")
     seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource, SecretStr(CANARY)))
     assert (seen.path, seen.query, seen.body["model"]) == ("/openai/v1/chat/completions", "", "my-deployment")
@@ -74,14 +73,14 @@ def test_azure_is_asked_through_its_version_less_api(service: Service, store: Ca
 
 @pytest.mark.parametrize("ending", ["/", "/openai", "/openai/v1", "/openai/v1/"])
 def test_an_azure_address_may_be_given_with_or_without_its_path(
-    service: Service, store: CallStore, ending: str
+    service: Service, store: SqliteCallStore, ending: str
 ) -> None:
     resource = service.url.removesuffix("/v1")
     seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource + ending, SecretStr(CANARY)))
     assert seen.path == "/openai/v1/chat/completions"
 
 
-def test_azure_with_an_api_version_is_asked_by_deployment(service: Service, store: CallStore) -> None:
+def test_azure_with_an_api_version_is_asked_by_deployment(service: Service, store: SqliteCallStore) -> None:
     resource = service.url.removesuffix("/v1")
     seen = asked(
         service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource, SecretStr(CANARY), "2024-10-21")
@@ -107,7 +106,7 @@ def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[Identity]:
 
 @pytest.mark.parametrize("api_version", [None, "2024-10-21"])
 def test_azure_without_a_key_is_asked_with_the_token_of_whoever_runs_this(
-    service: Service, store: CallStore, identity: Identity, api_version: str | None
+    service: Service, store: SqliteCallStore, identity: Identity, api_version: str | None
 ) -> None:
     resource = service.url.removesuffix("/v1")
     seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource, None, api_version))
@@ -115,13 +114,13 @@ def test_azure_without_a_key_is_asked_with_the_token_of_whoever_runs_this(
     assert "api-key" not in seen.headers
 
 
-def test_a_sign_in_that_fails_is_one_sentence(store: CallStore, identity: Identity) -> None:
+def test_a_sign_in_that_fails_is_one_sentence(store: SqliteCallStore, identity: Identity) -> None:
     identity.refuses = True
     with pytest.raises(EndpointError, match=r"signing in failed \(.*\): run `az login`, or set STUDENT_AZURE_OPENAI"):
         ask_once(Endpoint(Role.STUDENT, "azure", "my-deployment", "http://127.0.0.1:9"), store)
 
 
-def test_the_embedded_provider_is_reached_without_a_port(store: CallStore) -> None:
+def test_the_embedded_provider_is_reached_without_a_port(store: SqliteCallStore) -> None:
     async def answer(request: HttpRequest) -> JSONResponse:
         body = await request.json()
         message = {"content": f"{body['model']} at {request.url.path}"}
@@ -131,7 +130,7 @@ def test_the_embedded_provider_is_reached_without_a_port(store: CallStore) -> No
     assert ask_once(EMBEDDED, store, lambda: app) == "embedded-teacher at /v1/chat/completions"
 
 
-def test_a_fault_of_the_embedded_provider_is_not_hidden(store: CallStore) -> None:
+def test_a_fault_of_the_embedded_provider_is_not_hidden(store: SqliteCallStore) -> None:
     async def broken(_: HttpRequest) -> JSONResponse:
         raise ZeroDivisionError("a fault of ours")
 

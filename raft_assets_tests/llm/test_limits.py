@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from raft_assets.llm.limits import Limiter
 from raft_assets.settings.endpoints import Limits
+from raft_assets.storage.coordination import FileCoordination
 from raft_assets_tests.llm.virtual import Endpoint, VirtualLoop, run_virtually
 
 MOST_REJECTED, MOST_TIME = 0.05, 1.15  # share of calls, and of the time that latency and limits set
@@ -45,6 +47,11 @@ def time_for(calls: int, endpoint: Endpoint, limiters: list[Limiter], loop: Virt
     return run_virtually(work(), loop)
 
 
+def a_limiter(file: Path, limits: Limits, **settings: Any) -> Limiter:
+    """One of those that share their state in the file."""
+    return Limiter(FileCoordination(file.parent), file.stem, limits, **settings)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "limits" / "endpoint.json"
@@ -58,7 +65,7 @@ def test_the_calls_that_an_endpoint_takes_at_once_are_found_with_few_rejections(
     loop = VirtualLoop()
     endpoint = Endpoint(loop, at_once=at_once, busy_for_s=busy_for_s)
     calls = max(500, 25 * at_once)
-    seconds = time_for(calls, endpoint, [Limiter(file, Limits(), clock=loop.time)], loop)
+    seconds = time_for(calls, endpoint, [a_limiter(file, Limits(), clock=loop.time)], loop)
     assert endpoint.answered == calls
     assert endpoint.rejected <= MOST_REJECTED * calls
     # the bound, and the end of each thousand, in which fewer calls are left than fit
@@ -70,7 +77,7 @@ def test_a_rate_that_the_service_tells_is_kept(file: Path, per_minute: int) -> N
     loop = VirtualLoop()
     endpoint = Endpoint(loop, at_once=128, per_minute=per_minute)
     calls = 3 * per_minute
-    seconds = time_for(calls, endpoint, [Limiter(file, Limits(), clock=loop.time)], loop)
+    seconds = time_for(calls, endpoint, [a_limiter(file, Limits(), clock=loop.time)], loop)
     assert endpoint.rejected <= MOST_REJECTED * calls
     assert seconds <= MOST_TIME * 60 * calls / per_minute
 
@@ -78,7 +85,7 @@ def test_a_rate_that_the_service_tells_is_kept(file: Path, per_minute: int) -> N
 def test_a_rate_that_is_only_enforced_is_waited_for(file: Path) -> None:
     loop = VirtualLoop()
     endpoint = Endpoint(loop, at_once=128, per_minute=600, tells_rate=False)
-    seconds = time_for(2400, endpoint, [Limiter(file, Limits(), clock=loop.time)], loop)
+    seconds = time_for(2400, endpoint, [a_limiter(file, Limits(), clock=loop.time)], loop)
     assert endpoint.answered == 2400
     assert seconds <= 1.2 * 240  # at first it looks like too many calls at once
     assert endpoint.rejected <= 2400
@@ -86,7 +93,7 @@ def test_a_rate_that_is_only_enforced_is_waited_for(file: Path) -> None:
 
 def test_a_call_that_is_tried_again_does_not_queue_behind_the_others(file: Path) -> None:
     loop = VirtualLoop()
-    limiter = Limiter(file, Limits(ceiling=1), clock=loop.time)
+    limiter = a_limiter(file, Limits(ceiling=1), clock=loop.time)
     order: list[str] = []
 
     async def call(name: str, *, again: bool = False) -> None:
@@ -107,7 +114,7 @@ def test_a_call_that_is_tried_again_does_not_queue_behind_the_others(file: Path)
 def test_an_endpoint_that_takes_less_than_it_did_is_found_out(file: Path) -> None:
     loop = VirtualLoop()
     endpoint = Endpoint(loop, at_once=64, busy_for_s=0.25)
-    limiter = Limiter(file, Limits(), clock=loop.time)
+    limiter = a_limiter(file, Limits(), clock=loop.time)
     time_before, before = 10, 64
 
     async def take_less() -> None:
@@ -145,7 +152,7 @@ def test_the_ceiling_is_never_passed(
 
     endpoint.call = counted  # type: ignore[method-assign]
     file = tmp_path_factory.mktemp("limits") / "endpoint.json"
-    time_for(100, endpoint, [Limiter(file, Limits(ceiling=ceiling), clock=loop.time)], loop)
+    time_for(100, endpoint, [a_limiter(file, Limits(ceiling=ceiling), clock=loop.time)], loop)
     assert endpoint.answered == 100
     assert most <= ceiling + 1
 
@@ -153,7 +160,7 @@ def test_the_ceiling_is_never_passed(
 def test_limiters_that_want_more_share_the_window_evenly(file: Path) -> None:
     loop = VirtualLoop()
     endpoint = Endpoint(loop, at_once=16)
-    one, other = (Limiter(file, Limits(), clock=loop.time) for _ in range(2))
+    one, other = (a_limiter(file, Limits(), clock=loop.time) for _ in range(2))
     done: list[str] = []
 
     async def work(name: str, limiter: Limiter) -> None:
@@ -175,7 +182,7 @@ def test_limiters_that_want_more_share_the_window_evenly(file: Path) -> None:
 def test_tokens_of_a_minute_are_paced_when_they_are_set(file: Path) -> None:
     loop = VirtualLoop()
     endpoint = Endpoint(loop, latency_s=0.1)
-    limiter = Limiter(file, Limits(tokens_per_minute=60_000), clock=loop.time)
+    limiter = a_limiter(file, Limits(tokens_per_minute=60_000), clock=loop.time)
 
     async def work() -> float:
         started = loop.time()
@@ -189,7 +196,7 @@ def test_tokens_of_a_minute_are_paced_when_they_are_set(file: Path) -> None:
 def test_a_call_of_more_tokens_than_the_burst_is_made_all_the_same(file: Path) -> None:
     loop = VirtualLoop()
     endpoint = Endpoint(loop)
-    limiter = Limiter(file, Limits(tokens_per_minute=600), clock=loop.time)
+    limiter = a_limiter(file, Limits(tokens_per_minute=600), clock=loop.time)
 
     async def work() -> None:
         await asyncio.gather(*(ask(limiter, endpoint, tokens=5000) for _ in range(2)))
@@ -201,9 +208,10 @@ def test_a_call_of_more_tokens_than_the_burst_is_made_all_the_same(file: Path) -
 def test_what_a_killed_process_held_is_given_back(file: Path) -> None:
     script = (
         "import asyncio, sys; from pathlib import Path\n"
-        "from raft_assets.llm.limits import Limiter; from raft_assets.settings.endpoints import Limits\n"
+        "from raft_assets.settings.endpoints import Limits\n"
+        "from raft_assets_tests.llm.test_limits import a_limiter\n"
         "async def hold():\n"
-        "    limiter = Limiter(Path(sys.argv[1]), Limits(ceiling=2))\n"
+        "    limiter = a_limiter(Path(sys.argv[1]), Limits(ceiling=2))\n"
         "    async with limiter.turn(1):\n"
         "        async with limiter.turn(1):\n"
         "            print('held', flush=True); await asyncio.sleep(600)\n"
@@ -215,7 +223,7 @@ def test_what_a_killed_process_held_is_given_back(file: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
     async def take() -> None:
-        limiter = Limiter(file, Limits(ceiling=2))
+        limiter = a_limiter(file, Limits(ceiling=2))
         async with limiter.turn(1), limiter.turn(1):
             pass
         limiter.close()
@@ -227,7 +235,7 @@ def test_what_a_killed_process_held_is_given_back(file: Path) -> None:
 def test_a_damaged_state_is_begun_anew(file: Path, damage: bytes) -> None:
     file.parent.mkdir(parents=True)
     file.write_bytes(damage)
-    limiter = Limiter(file, Limits(ceiling=3))
+    limiter = a_limiter(file, Limits(ceiling=3))
 
     async def take() -> None:
         async with limiter.turn(1) as turn:
@@ -240,7 +248,7 @@ def test_a_damaged_state_is_begun_anew(file: Path, damage: bytes) -> None:
 
 
 def test_headers_that_are_no_numbers_are_ignored(file: Path) -> None:
-    limiter = Limiter(file, Limits())
+    limiter = a_limiter(file, Limits())
 
     async def take() -> None:
         for value in ("nan", "-1", "many", "inf", ""):

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from raft_assets.core.tables import Chunk, QAPair
-from raft_assets.llm.store import CallStore
 from raft_assets.operations.estimate import ASSUMED_ANSWER_TOKENS, Forecast, forecast
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Workplace
+from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
 
@@ -102,7 +102,7 @@ def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: Project)
         if (one["asset"], one["role"]) == ("qa_pairs", "TEACHER")
     ]
     assert (line["calls"], line["dollars"]) == (teacher.calls, teacher.dollars)
-    with CallStore.of(paid.workplace) as store:
+    with open_call_store(paid.workplace) as store:
         assert store.stats().calls == 0
 
 

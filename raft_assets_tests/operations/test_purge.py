@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from raft_assets.core.tables import Chunk
-from raft_assets.llm.store import CallStore
+from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets_tests.builders import an_answer
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import Project
@@ -66,11 +66,11 @@ def test_purge_refuses_what_is_no_domain(copied: Project, name: str) -> None:
 
 
 def test_a_lake_that_is_away_is_told_before_anything_is_forgotten(copied: Project) -> None:
-    with CallStore(copied.workplace.calls) as store:
+    with SqliteCallStore(copied.workplace.calls) as store:
         calls = store.stats().calls
     away = copied.raft_here("purge", SMALL, "--yes", variables={"RAFT_LAKE": "/proc/nowhere"})
     assert (away.returncode, "/proc/nowhere" in away.stderr) == (2, True)
-    with CallStore(copied.workplace.calls) as store:
+    with SqliteCallStore(copied.workplace.calls) as store:
         assert store.stats().calls == calls > 0
     assert SMALL in copied.results.verdicts()
 
@@ -96,7 +96,7 @@ def _holds_row(file: Path, word: str) -> bool:
         return bool(pd.read_parquet(file).astype(str).apply(lambda column: column.str.contains(word)).any().any())
     if file.name != "calls.sqlite":
         return False
-    with CallStore(file) as store:  # payloads are compressed
+    with SqliteCallStore(file) as store:  # payloads are compressed
         found = []
         store.forget(lambda call: found.append(word.encode() in call.payload) is not None)
         return any(found)

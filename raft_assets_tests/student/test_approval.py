@@ -9,8 +9,8 @@ import pytest
 
 from raft_assets.core.errors import DataError
 from raft_assets.llm.keys import TRAINING
-from raft_assets.llm.store import CallStore
 from raft_assets.settings.project import Budgets
+from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets.student.approval import TrainingBill
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import served
@@ -56,7 +56,7 @@ def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
             assert submitted.returncode == 0, submitted.stdout
             (job,) = client.fine_tuning.jobs.list().data
         assert job.trained_tokens
-        with CallStore(copied.workplace.calls) as store:
+        with SqliteCallStore(copied.workplace.calls) as store:
             (kept,) = (call for call in store.calls() if call.kind == TRAINING)
         assert (kept.usage.input_tokens, kept.origin.asset) == (job.trained_tokens, "finetuned_model")
         sums = map(json.loads, copied.raft_here("costs", SMALL, "--by", "asset", "--json").stdout.splitlines())

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm.clients import open_client
 from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.storage.records import FileRecords
 from raft_assets.student.finetuning import (
     Checkpoint,
     FineTuned,
@@ -109,14 +110,14 @@ def azure(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def train(
-    azure: Cloud, jobs: Jobs, records: Path, order: TrainingOrder = ORDER, told: Callable[[str], None] = print
+    azure: Cloud, jobs: Jobs, folder: Path, order: TrainingOrder = ORDER, told: Callable[[str], None] = print
 ) -> FineTuned:
     """Fine-tunes as an asset does, with a client of its own."""
     azure.resource.before, azure.resource.create_job = jobs.answer, jobs.create
 
     async def work() -> FineTuned:
         async with open_client(STUDENT, lambda: pytest.fail("not the embedded provider")) as client:
-            return await fine_tune(client, order, records=records, on_event=told, patience=QUICK)
+            return await fine_tune(client, order, records=FileRecords(folder), on_event=told, patience=QUICK)
 
     return asyncio.run(work())
 
@@ -182,7 +183,17 @@ def test_a_refused_submission_leaves_no_record(azure: Cloud, tmp_path: Path) -> 
     jobs = Jobs(["succeeded"])
     with pytest.raises(EndpointError, match=r"refuses \(404.*Set STUDENT to a base model that the service fine-tunes"):
         train(azure, jobs, tmp_path, replace(ORDER, base_model="nowhere"))
-    assert JobRecord(tmp_path, replace(ORDER, base_model="nowhere")).job_id is None
+    assert JobRecord(FileRecords(tmp_path), replace(ORDER, base_model="nowhere")).job_id is None
+
+
+def test_a_job_that_the_version_before_submitted_is_found_again(azure: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / f"{ORDER.training_hash}.json").write_bytes(b'{"job": "ftjob-1"}')
+    jobs = Jobs(["succeeded"])
+    jobs.created.append({"model": BASE, "training_file": "file-1", "suffix": "unknown", "metadata": {}})
+    assert train(azure, jobs, tmp_path).reattached is True
+    assert len(jobs.created) == 1
+    assert JobRecord(FileRecords(tmp_path), ORDER).job_id == "ftjob-1"
 
 
 def test_a_token_that_runs_out_while_the_job_runs_is_renewed(azure: Cloud, tmp_path: Path) -> None:

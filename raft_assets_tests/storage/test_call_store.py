@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from raft_assets.core.errors import RaftError
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.requests import Usage
-from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.llm.store import StoredCall
+from raft_assets.storage.call_store import SqliteCallStore
 
 NOBODY = 65534
 
@@ -56,6 +57,12 @@ def files_of_at_most(size: int) -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteCallStore]:
+    with SqliteCallStore(tmp_path / "calls.sqlite") as store:
+        yield store
+
+
 # no deadline: a commit is synced to a disk that others use as well
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
@@ -73,18 +80,18 @@ def files_of_at_most(size: int) -> Iterator[None]:
         payload=st.binary(),
     )
 )
-def test_what_is_put_is_got(store: CallStore, call: StoredCall) -> None:
+def test_what_is_put_is_got(store: SqliteCallStore, call: StoredCall) -> None:
     store.put([call])
     assert store.get([call.key]) == {call.key: call}
 
 
-def test_keys_that_are_not_there_are_absent_and_any_number_may_be_asked(store: CallStore) -> None:
+def test_keys_that_are_not_there_are_absent_and_any_number_may_be_asked(store: SqliteCallStore) -> None:
     store.put([stored(f"key {number}") for number in range(1500)])
     assert len(store.get(f"key {number}" for number in range(100_000))) == 1500
     assert store.get([]) == {}
 
 
-def test_the_first_answer_to_a_call_stays(store: CallStore) -> None:
+def test_the_first_answer_to_a_call_stays(store: SqliteCallStore) -> None:
     """Two processes may pay one call at the same time; every table must then refer to one answer."""
     first, second = stored(payload=b"first"), stored(payload=b"second")
     assert store.put([first]) == {"k": first}
@@ -94,32 +101,32 @@ def test_the_first_answer_to_a_call_stays(store: CallStore) -> None:
 
 def test_the_store_is_there_again_after_closing(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "calls.sqlite"
-    with CallStore(path) as store:
+    with SqliteCallStore(path) as store:
         store.put([stored()])
-    with CallStore(path) as store:
+    with SqliteCallStore(path) as store:
         assert store.get(["k"]) == {"k": stored()}
     assert [file.name for file in path.parent.iterdir()] == ["calls.sqlite"]
 
 
-def test_a_copy_of_the_open_files_holds_every_commit(store: CallStore, tmp_path: Path) -> None:
+def test_a_copy_of_the_open_files_holds_every_commit(store: SqliteCallStore, tmp_path: Path) -> None:
     """What stands on the disk at any moment is whole: the log is part of the store."""
     store.put([stored()])
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("calls.sqlite", "calls.sqlite-wal"):
         (copy / name).write_bytes((tmp_path / name).read_bytes())
-    with CallStore(copy / "calls.sqlite") as found:
+    with SqliteCallStore(copy / "calls.sqlite") as found:
         assert found.get(["k"]) == {"k": stored()}
 
 
-def test_totals_are_counted(store: CallStore) -> None:
+def test_totals_are_counted(store: SqliteCallStore) -> None:
     store.put([stored("a"), stored("b")])
     stats = store.stats()
     assert (stats.calls, stats.usage) == (2, Usage(20, 8, 6))
     assert stats.size > 0
 
 
-def test_threads_may_share_a_store(store: CallStore) -> None:
+def test_threads_may_share_a_store(store: SqliteCallStore) -> None:
     def work(name: int) -> None:
         for number in range(20):
             store.put([stored(f"{name} {number}")])
@@ -133,7 +140,7 @@ def test_threads_may_share_a_store(store: CallStore) -> None:
     assert store.stats().calls == 120
 
 
-def test_a_store_that_another_process_is_writing_is_waited_for(store: CallStore, tmp_path: Path) -> None:
+def test_a_store_that_another_process_is_writing_is_waited_for(store: SqliteCallStore, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "calls.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     writing = threading.Thread(target=store.put, args=([stored()],))
@@ -145,7 +152,7 @@ def test_a_store_that_another_process_is_writing_is_waited_for(store: CallStore,
     assert store.get(["k"]) == {"k": stored()}
 
 
-def test_what_is_forgotten_leaves_no_byte_behind(store: CallStore, tmp_path: Path) -> None:
+def test_what_is_forgotten_leaves_no_byte_behind(store: SqliteCallStore, tmp_path: Path) -> None:
     secret = uuid.uuid4().bytes * 1000
     store.put([stored("keep"), stored("go", kind=EMBEDDING, payload=secret)])
     assert store.forget(lambda call: call.kind == EMBEDDING) == 1
@@ -169,7 +176,7 @@ def test_what_is_forgotten_leaves_no_byte_behind(store: CallStore, tmp_path: Pat
     ],
 )
 def test_a_damaged_entry_counts_as_absent_and_is_replaced(
-    store: CallStore, tmp_path: Path, column: str, value: object
+    store: SqliteCallStore, tmp_path: Path, column: str, value: object
 ) -> None:
     store.put([stored(), stored("other")])
     damage(tmp_path / "calls.sqlite", column, value)
@@ -182,18 +189,18 @@ def test_a_file_that_is_no_store_is_one_sentence_about_what_to_do(tmp_path: Path
     path = tmp_path / "calls.sqlite"
     path.write_bytes(b"this is not a database, and it is long enough to be sure " * 100)
     with pytest.raises(RaftError, match=r"calls\.sqlite is damaged .*move it away"):
-        CallStore(path)
+        SqliteCallStore(path)
 
 
 def test_a_damaged_file_is_one_sentence_about_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "calls.sqlite"
     keys = [f"key {number}" for number in range(500)]
-    with CallStore(path) as store:
+    with SqliteCallStore(path) as store:
         store.put([stored(key, payload=random.randbytes(500)) for key in keys])
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xaa" * len(content[4096:])
     path.write_bytes(content)
-    with pytest.raises(RaftError, match=r"calls\.sqlite is damaged .*move it away"), CallStore(path) as store:
+    with pytest.raises(RaftError, match=r"calls\.sqlite is damaged .*move it away"), SqliteCallStore(path) as store:
         store.get(keys)
 
 
@@ -202,7 +209,7 @@ def test_a_store_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(RaftError, match="has format 99"):
-        CallStore(path)
+        SqliteCallStore(path)
 
 
 @pytest.mark.parametrize("exists", [False, True])
@@ -210,21 +217,21 @@ def test_a_folder_that_cannot_be_written_is_one_sentence_about_what_to_do(exists
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calls.sqlite"
         if exists:
-            CallStore(path).close()
+            SqliteCallStore(path).close()
             path.chmod(0o444)
         Path(folder).chmod(0o555)
         with without_privileges(), pytest.raises(RaftError, match=r"calls\.sqlite cannot be written .*RAFT_HOME"):
-            CallStore(path)
+            SqliteCallStore(path)
         Path(folder).chmod(0o755)
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence_about_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RaftError, match=r"cannot be written .*RAFT_HOME"):
-        CallStore(tmp_path / "file" / "calls.sqlite")
+        SqliteCallStore(tmp_path / "file" / "calls.sqlite")
 
 
-def test_a_full_disk_is_one_sentence_and_loses_nothing_that_was_stored(store: CallStore) -> None:
+def test_a_full_disk_is_one_sentence_and_loses_nothing_that_was_stored(store: SqliteCallStore) -> None:
     store.put([stored()])
     big = stored("big", payload=random.randbytes(4_000_000))
     with files_of_at_most(1_000_000), pytest.raises(RaftError, match=r"could not be written .*Make room on the disk"):

@@ -9,8 +9,9 @@ import pytest
 
 from raft_assets.core.errors import RaftError
 from raft_assets.llm.requests import Usage
-from raft_assets.llm.segments import Segments
-from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.llm.store import StoredCall
+from raft_assets.storage.call_store import SqliteCallStore
+from raft_assets.storage.segments import Segments
 from raft_assets_tests.azure.blob import CONTAINER, storage_account
 
 
@@ -33,67 +34,68 @@ def segments(request: pytest.FixtureRequest, tmp_path: Path) -> Segments:
 
 
 def test_another_machine_finds_what_was_paid(segments: Segments, tmp_path: Path) -> None:
-    with CallStore(tmp_path / "here.sqlite", segments) as store:
+    with SqliteCallStore(tmp_path / "here.sqlite", segments) as store:
         store.put([call("a"), call("b", b"\x00\xff")])
-    with CallStore(tmp_path / "there.sqlite", segments) as store:
+    with SqliteCallStore(tmp_path / "there.sqlite", segments) as store:
         assert store.get(["a", "b"]) == {"a": call("a"), "b": call("b", b"\x00\xff")}
         store.put([call("c")])
-    with CallStore(tmp_path / "here.sqlite", segments) as store:
+    with SqliteCallStore(tmp_path / "here.sqlite", segments) as store:
         assert set(store.get(["a", "b", "c"])) == {"a", "b", "c"}
     assert len(segments.names()) == 2  # what came from others is not written again
 
 
 def test_what_a_killed_process_left_in_its_spool_is_found(segments: Segments, tmp_path: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from raft_assets.llm.segments import Segments; "
-        "from raft_assets.llm.store import CallStore; from raft_assets_tests.llm.test_segments import call; "
+        "import os, sys; from pathlib import Path; from raft_assets.storage.segments import Segments; "
+        "from raft_assets.storage.call_store import SqliteCallStore; "
+        "from raft_assets_tests.storage.test_segments import call; "
         f"remote = Segments(sys.argv[2], {dict(segments._root.storage_options)!r}); "
-        "CallStore(Path(sys.argv[1]), remote).put([call('a')]); "
+        "SqliteCallStore(Path(sys.argv[1]), remote).put([call('a')]); "
         "os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run([sys.executable, "-c", program, tmp_path / "here.sqlite", segments.address], check=False)
     assert killed.returncode == -9
     assert segments.names() == set()
-    with CallStore(tmp_path / "here.sqlite", segments):
+    with SqliteCallStore(tmp_path / "here.sqlite", segments):
         pass
-    with CallStore(tmp_path / "there.sqlite", segments) as store:
+    with SqliteCallStore(tmp_path / "there.sqlite", segments) as store:
         assert store.get(["a"]) == {"a": call("a")}
 
 
 def test_a_store_that_was_local_brings_everything_along(segments: Segments, tmp_path: Path) -> None:
-    with CallStore(tmp_path / "here.sqlite") as store:
+    with SqliteCallStore(tmp_path / "here.sqlite") as store:
         store.put([call("a")])
-    with CallStore(tmp_path / "here.sqlite", segments):
+    with SqliteCallStore(tmp_path / "here.sqlite", segments):
         pass
-    with CallStore(tmp_path / "there.sqlite", segments) as store:
+    with SqliteCallStore(tmp_path / "there.sqlite", segments) as store:
         assert set(store.get(["a"])) == {"a"}
 
 
 def test_what_is_forgotten_here_is_forgotten_there(segments: Segments, tmp_path: Path) -> None:
-    with CallStore(tmp_path / "here.sqlite", segments) as store:
+    with SqliteCallStore(tmp_path / "here.sqlite", segments) as store:
         store.put([call("a"), call("b")])
-    with CallStore(tmp_path / "there.sqlite", segments) as store:
+    with SqliteCallStore(tmp_path / "there.sqlite", segments) as store:
         assert len(store.get(["a", "b"])) == 2
-    with CallStore(tmp_path / "here.sqlite", segments) as store:
+    with SqliteCallStore(tmp_path / "here.sqlite", segments) as store:
         assert store.forget(lambda one: one.key == "a") == 1
     assert [row[0] for name in segments.names() for row in segments.read(name)] == ["b"]
-    with CallStore(tmp_path / "there.sqlite", segments) as store:
+    with SqliteCallStore(tmp_path / "there.sqlite", segments) as store:
         assert set(store.get(["a", "b"])) == {"b"}
 
 
 def test_segments_that_cannot_be_written_lose_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "remote").write_text("a file where a folder should be")
-    with CallStore(tmp_path / "here.sqlite", Segments(str(tmp_path / "remote"), {})) as store:
+    with SqliteCallStore(tmp_path / "here.sqlite", Segments(str(tmp_path / "remote"), {})) as store:
         store.put([call("a")])
     assert "1 answers could not be written" in caplog.text
     (tmp_path / "remote").unlink()
-    with CallStore(tmp_path / "here.sqlite", Segments(str(tmp_path / "remote"), {})):
+    with SqliteCallStore(tmp_path / "here.sqlite", Segments(str(tmp_path / "remote"), {})):
         pass
-    with CallStore(tmp_path / "there.sqlite", Segments(str(tmp_path / "remote"), {})) as store:
+    with SqliteCallStore(tmp_path / "there.sqlite", Segments(str(tmp_path / "remote"), {})) as store:
         assert set(store.get(["a"])) == {"a"}
 
 
 def test_segments_that_cannot_be_read_stop_before_anything_is_paid_again(account: str, tmp_path: Path) -> None:
     missing = Segments("abfs://nowhere/calls", {"connection_string": account.replace("AccountKey=", "AccountKey=AA")})
     with pytest.raises(RaftError, match=r"abfs://nowhere/calls can't be read .* they would be paid again"):
-        CallStore(tmp_path / "here.sqlite", missing)
+        SqliteCallStore(tmp_path / "here.sqlite", missing)

@@ -1,0 +1,462 @@
+"""Where paid calls are kept: one SQLite file, shared by many processes, durable before an answer is used.
+
+What belongs here: SQL, and what may go wrong with a file. Write-ahead logging lets readers and one writer work side by
+side; `synchronous=FULL` syncs every commit, so that an answer that was handed out survives a power cut. A sync costs
+milliseconds, which is why `put` takes many answers at once. Every entry carries a checksum: one that doesn't match
+counts as absent and is replaced when its call is made again.
+"""
+
+import contextlib
+import logging
+import random
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from raft_assets.core.errors import RaftError, SettingsError
+from raft_assets.core.identity import short
+from raft_assets.core.locks import exclusive
+from raft_assets.llm.azure_sign_in import storage_sign_in
+from raft_assets.llm.keys import EMBEDDING
+from raft_assets.llm.requests import Origin, Usage
+from raft_assets.llm.store import ModelUsage, StoredCall, StoreStats
+from raft_assets.settings.blob import storage_options
+from raft_assets.settings.project import Workplace
+from raft_assets.storage.segments import Segments
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+STORE_FORMAT = 2
+BUSY_S = 5.0  # SQLite's own wait for the writer's lock, before we draw lots again
+GIVE_UP_S = 60.0  # a commit takes milliseconds; a lock that is held so long is a process that hangs
+PAUSE_S = (0.02, 0.2)  # between two tries for the lock, drawn, so that processes don't meet again
+FLUSHED_CALLS, FLUSHED_AFTER_S = 200, 30.0  # of a commit, and since the last segment: then the spool is written
+KEYS_PER_QUERY = 500  # well below SQLite's limit of variables in a statement
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    key TEXT PRIMARY KEY,
+    service TEXT NOT NULL,
+    model TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    status TEXT NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL,
+    latency_s REAL NOT NULL,
+    tries INTEGER NOT NULL,
+    created REAL NOT NULL,
+    role TEXT NOT NULL,
+    asset TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    run TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    checksum TEXT NOT NULL
+)
+"""
+_NAMES = (
+    "key",
+    "service",
+    "model",
+    "kind",
+    "status",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "latency_s",
+    "tries",
+    "created",
+    "role",
+    "asset",
+    "domain",
+    "run",
+    "payload",
+    "checksum",
+)
+_COLUMNS = ", ".join(_NAMES)
+_TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+_REMEDIES = {
+    (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT): (
+        "is damaged ({error}). Bring back a copy of it, or move it away with its -wal and -shm files: "
+        "the calls are then made, and paid, again."
+    ),
+    (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM): (
+        "cannot be written ({error}). Make its folder writable for this user, or set RAFT_HOME to a folder that is."
+    ),
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR): (
+        "could not be written ({error}). Make room on the disk and run again; what was stored before is kept."
+    ),
+    (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED): (
+        "has been locked by another process for a minute ({error}). End the process that holds it and run again."
+    ),
+}
+
+
+class SqliteCallStore:
+    """The store in one file, made where it isn't there yet; with `segments` that file is a spool of what they hold.
+
+    Threads may share it. Errors of file and disk are RaftErrors. Segments that can't be reached when the store is
+    opened are one, too; later, what can't be written into them stays in the spool, and the log says so.
+    """
+
+    def __init__(self, path: Path, segments: Segments | None = None) -> None:
+        self.path = path
+        self._segments, self._flushed = segments, time.monotonic()
+        self._reading, self._writing = threading.Lock(), threading.Lock()
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._patiently(self._open)
+            self._reader = self._patiently(self._open)
+        if segments:
+            self._flush()
+            self._catch_up(segments)
+
+    def get(self, keys: Iterable[str]) -> dict[str, StoredCall]:
+        """The entries that are there and whole."""
+        with self._explained(), self._reading:
+            return self._patiently(lambda: _select(self._reader, list(keys)))
+
+    def put(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
+        """Stores the calls in one durable commit and returns what the store now holds for their keys.
+
+        Where another process was faster, its entry stays and is returned, so that every table refers to the answer that
+        is kept.
+        """
+        with self._explained(), self._writing:
+            kept = self._patiently(lambda: self._commit(calls))
+        if self._segments and (len(calls) >= FLUSHED_CALLS or time.monotonic() - self._flushed > FLUSHED_AFTER_S):
+            self._flush()
+        return kept
+
+    def stats(self) -> StoreStats:
+        """Totals over everything that is stored."""
+        with self._explained(), self._reading:
+            calls, *tokens = self._patiently(lambda: _totals(self._reader))
+            return StoreStats(calls, Usage(*tokens), self.path.stat().st_size)
+
+    def calls(self) -> Iterator[StoredCall]:
+        """Every whole entry, oldest first, a few at a time; what is stored meanwhile may be missing."""
+        last: tuple[float, str] = (-1.0, "")
+        while True:
+            with self._explained(), self._reading:
+                rows = self._patiently(partial(_page, self._reader, last))
+            if not rows:
+                return
+            last = (rows[-1][_NAMES.index("created")], rows[-1][0])
+            yield from filter(None, map(_call, rows))
+
+    def usage(self) -> list[ModelUsage]:
+        """What each domain used of each model, added up in the file."""
+        with self._explained(), self._reading:
+            rows = self._patiently(lambda: _by_model(self._reader))
+        return [
+            ModelUsage(domain, service, model, kind, calls, Usage(*tokens))
+            for domain, service, model, kind, calls, *tokens in rows
+        ]
+
+    def last_asked(self, service: str, model: str) -> float | None:
+        """When the model was last asked, Unix time; None where it never was."""
+        with self._explained(), self._reading:
+            return self._patiently(lambda: _newest(self._reader, service, model))
+
+    def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
+        """Deletes the chosen entries, so that nothing of them stays in the file; returns how many they were."""
+        with self._explained(), self._reading, self._writing:
+            keys = [row[0] for row in self._reader.execute(f"SELECT {_COLUMNS} FROM calls") if _is_chosen(row, chosen)]
+            self._patiently(lambda: _delete(self._writer, keys))
+        if self._segments and keys:
+            self._forget_in(self._segments, set(keys))
+        return len(keys)
+
+    def close(self) -> None:
+        """Folds the write-ahead log into the file and lets go of it; what is in the spool goes into a segment."""
+        if self._segments:
+            self._flush()
+        with self._explained(), self._reading, self._writing:
+            self._reader.close()
+            self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            # a damaged entry may hold bytes that aren't UTF-8; its checksum tells, not an exception
+            connection.text_factory = lambda data: data.decode("utf-8", "replace")
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON"):
+                connection.execute(f"PRAGMA {pragma}")
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if self._segments:
+            # which segment holds an entry; none yet: it is in the spool
+            connection.execute("CREATE TABLE IF NOT EXISTS placed (key TEXT PRIMARY KEY, segment TEXT NOT NULL)")
+        if version == 0:
+            connection.execute(_SCHEMA)
+            connection.execute("CREATE INDEX IF NOT EXISTS by_time ON calls (created, key)")
+            connection.execute(f"PRAGMA user_version={STORE_FORMAT}")
+        elif version != STORE_FORMAT:
+            raise RaftError(
+                f"The store of paid calls {self.path} has format {version}, this version reads {STORE_FORMAT}: "
+                "use the version that wrote it, or set RAFT_HOME to another folder."
+            )
+
+    def _commit(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
+        with _transaction(self._writer):
+            kept = _select(self._writer, [call.key for call in calls])
+            added = {call.key: call for call in calls if call.key not in kept}
+            _insert(self._writer, added.values())
+            if self._segments:
+                self._writer.executemany("INSERT OR REPLACE INTO placed VALUES (?, '')", [(key,) for key in added])
+        return kept | added
+
+    def _flush(self) -> None:
+        """Writes the spool into a segment; where that fails, it stays for the next time."""
+        assert self._segments is not None
+        self._flushed = time.monotonic()
+        with exclusive(self.path.with_suffix(".flush")), self._explained():
+            with self._reading:
+                rows = self._patiently(lambda: _spooled(self._reader))
+            if not rows:
+                return
+            try:
+                name = self._segments.write(rows)
+            except Exception as error:  # whatever the service or the network does: nothing is lost here
+                log.warning(
+                    "%d answers could not be written to %s (%s): they are kept in %s and written the next time",
+                    *(len(rows), self._segments.address, type(error).__name__, self.path),
+                )
+                return
+            with self._writing:
+                self._patiently(lambda: _place(self._writer, [row[0] for row in rows], name))
+
+    def _catch_up(self, segments: Segments) -> None:
+        """Brings what other machines wrote into the file, and drops what they forgot."""
+        try:
+            names = segments.names()
+            with self._explained(), self._reading:
+                known = self._patiently(lambda: _segments_of(self._reader))
+            for name in sorted(names - known):
+                rows = segments.read(name)
+                with self._explained(), self._writing:
+                    self._patiently(partial(_import, self._writer, rows, name))
+        except RaftError:
+            raise
+        except Exception as error:
+            raise RaftError(
+                f"The paid calls at {segments.address} can't be read ({type(error).__name__}): look at the address in "
+                "RAFT_CALLS and at your role there. Without them they would be paid again."
+            ) from error
+        if gone := known - names:
+            with self._explained(), self._writing:
+                self._patiently(lambda: _drop(self._writer, gone))
+
+    def _forget_in(self, segments: Segments, keys: set[str]) -> None:
+        """Writes the segments that hold an entry anew without it."""
+        for name in segments.names():
+            rows = segments.read(name)
+            kept = [row for row in rows if row[0] not in keys]
+            if len(kept) < len(rows):
+                if kept:
+                    moved = segments.write(kept)
+                    with self._explained(), self._writing:
+                        self._patiently(partial(_place, self._writer, [row[0] for row in kept], moved))
+                segments.delete(name)
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Tries again while other processes hold the file."""
+        deadline = time.monotonic() + GIVE_UP_S
+        while True:
+            try:
+                return action()
+            except sqlite3.OperationalError as error:
+                if (
+                    _primary_code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+                    or time.monotonic() > deadline
+                ):
+                    raise
+            time.sleep(random.uniform(*PAUSE_S))
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RaftError(
+                f"The store of paid calls {self.path} {_remedy(sqlite3.SQLITE_CANTOPEN, error.strerror)}"
+            ) from error
+        except sqlite3.Error as error:
+            raise RaftError(f"The store of paid calls {self.path} {_remedy(_primary_code(error), error)}") from error
+
+
+def open_call_store(workplace: Workplace) -> SqliteCallStore:
+    """Open the store of a project; whoever opens it closes it.
+
+    Raises SettingsError where its address needs an extra that isn't installed, and RaftError as the store does.
+    """
+    address = workplace.calls_address
+    try:
+        segments = (
+            Segments(address, storage_options(address, workplace.environment, storage_sign_in)) if address else None
+        )
+    except ImportError as error:
+        raise SettingsError(f"RAFT_CALLS is {address}, which needs raft-assets[azure] ({error}).") from error
+    return SqliteCallStore(workplace.calls, segments)
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One commit, or nothing; with the writer's lock from the start, because a reader can't always become a writer."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # after some errors SQLite has rolled back already
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _select(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, StoredCall]:
+    found = {}
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        some = keys[start : start + KEYS_PER_QUERY]
+        marks = ", ".join("?" * len(some))
+        for row in connection.execute(f"SELECT {_COLUMNS} FROM calls WHERE key IN ({marks})", some):
+            if call := _call(row):
+                found[call.key] = call
+    return found
+
+
+def _page(connection: sqlite3.Connection, after: tuple[float, str]) -> list[tuple[Any, ...]]:
+    statement = f"SELECT {_COLUMNS} FROM calls WHERE (created, key) > (?, ?) ORDER BY created, key LIMIT ?"
+    return connection.execute(statement, (*after, KEYS_PER_QUERY)).fetchall()
+
+
+def _by_model(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    sums = ", ".join(f"sum({name})" for name in _TOKENS)
+    grouped = "domain, service, model, kind"
+    return connection.execute(f"SELECT {grouped}, count(*), {sums} FROM calls GROUP BY {grouped}").fetchall()
+
+
+def _newest(connection: sqlite3.Connection, service: str, model: str) -> float | None:
+    query = "SELECT max(created) FROM calls WHERE service = ? AND model = ?"
+    (created,) = connection.execute(query, (service, model)).fetchone()
+    return None if created is None else float(created)
+
+
+def _spooled(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        f"SELECT {_COLUMNS} FROM calls WHERE key NOT IN (SELECT key FROM placed WHERE segment <> '')"
+    ).fetchall()
+
+
+def _place(connection: sqlite3.Connection, keys: Sequence[str], segment: str) -> None:
+    with _transaction(connection):
+        connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(key, segment) for key in keys])
+
+
+def _segments_of(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT DISTINCT segment FROM placed WHERE segment <> ''")}
+
+
+def _import(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], segment: str) -> None:
+    marks = ", ".join("?" * len(_NAMES))
+    with _transaction(connection):
+        connection.executemany(f"INSERT OR IGNORE INTO calls ({_COLUMNS}) VALUES ({marks})", rows)
+        connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(row[0], segment) for row in rows])
+
+
+def _drop(connection: sqlite3.Connection, segments: Iterable[str]) -> None:
+    with _transaction(connection):
+        for name in segments:
+            connection.execute("DELETE FROM calls WHERE key IN (SELECT key FROM placed WHERE segment = ?)", (name,))
+            connection.execute("DELETE FROM placed WHERE segment = ?", (name,))
+
+
+def _insert(connection: sqlite3.Connection, calls: Iterable[StoredCall]) -> None:
+    """Replaces an entry of the same key: `put` comes here only with keys that have no entry or a damaged one."""
+    marks = ", ".join("?" * len(_NAMES))
+    connection.executemany(f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES ({marks})", map(_row, calls))
+
+
+def _is_chosen(row: tuple[Any, ...], chosen: Callable[[StoredCall], bool]) -> bool:
+    """A damaged entry can't be judged, and holds whatever it holds: it goes."""
+    call = _call(row)
+    return call is None or chosen(call)
+
+
+def _delete(connection: sqlite3.Connection, keys: Sequence[str]) -> None:
+    connection.execute("PRAGMA secure_delete=ON")
+    with _transaction(connection):
+        connection.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in keys])
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _totals(connection: sqlite3.Connection) -> tuple[int, ...]:
+    sums = ", ".join(f"COALESCE(SUM({column}), 0)" for column in _TOKENS)
+    totals: tuple[int, ...] = connection.execute(f"SELECT COUNT(*), {sums} FROM calls").fetchone()
+    return totals
+
+
+def _row(call: StoredCall) -> tuple[Any, ...]:
+    # a vector's bytes don't get smaller
+    payload = call.payload if call.kind == EMBEDDING else zlib.compress(call.payload)
+    row = (
+        *(call.key, call.service, call.model, call.kind, call.status),
+        *(getattr(call.usage, name) for name in _TOKENS),
+        *(float(call.latency_s), call.tries, float(call.created)),
+        *(call.role, call.origin.asset, call.origin.domain, call.origin.run),
+        payload,
+    )
+    return (*row, short(*row))
+
+
+def _call(row: tuple[Any, ...]) -> StoredCall | None:
+    *values, checksum = row
+    if short(*values) != checksum:
+        log.warning("a stored call is damaged and counts as absent: %s", values[0])
+        return None
+    found = dict(zip(_NAMES, values, strict=False))
+    payload = found["payload"]
+    return StoredCall(
+        **{name: found[name] for name in ("key", "service", "model", "kind", "status", "latency_s", "created")},
+        usage=Usage(*(found[name] for name in _TOKENS)),
+        payload=payload if found["kind"] == EMBEDDING else zlib.decompress(payload),
+        tries=found["tries"],
+        role=found["role"],
+        origin=Origin(found["asset"], found["domain"], found["run"]),
+    )
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """SQLite's code without its extension; errors of the Python module itself have none."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
+def _remedy(code: int, error: object) -> str:
+    remedy = next(
+        (text for codes, text in _REMEDIES.items() if code in codes),
+        "failed ({error}). Look at the file with the sqlite3 tool.",
+    )
+    return remedy.format(error=error)

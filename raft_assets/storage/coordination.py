@@ -1,0 +1,66 @@
+"""`Coordination` by files of a folder: for the processes of one machine, which see one another's locks."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from raft_assets.core.locks import exclusive, try_exclusive
+from raft_assets.core.ports import Shared
+
+
+class FileClaim:
+    """A lock on a file, which is removed with the claim; what a killed process left of it is in nobody's way."""
+
+    def __init__(self, file: Path, descriptor: int) -> None:
+        self._file = file
+        self._descriptor: int | None = descriptor
+
+    def close(self) -> None:
+        """Give it back; a second time does nothing."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):  # Windows removes no open file: it stays, and is used again
+                self._file.unlink()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class FileCoordination:
+    """The state `limits/a` is the file `limits/a.json`, the claim of that name is the file `limits/a.lock`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextlib.contextmanager
+    def shared(self, name: str) -> Iterator[Shared]:
+        """Hold the state of that name, for milliseconds, while others wait; see `Coordination.shared`."""
+        with exclusive(self._file(name, ".json")) as descriptor:
+            found = os.read(descriptor, os.fstat(descriptor).st_size)
+            shared = Shared(found.decode("utf-8", "replace"))
+            yield shared
+            written = shared.text.encode("utf-8")
+            if written != found:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                os.write(descriptor, written)
+            if len(written) < len(found):
+                os.ftruncate(descriptor, len(written))
+
+    def claim(self, name: str) -> FileClaim | None:
+        """Take what the name stands for; None, at once, where another claim holds it, also one of this process."""
+        file = self._file(name, ".lock")
+        descriptor = try_exclusive(file)
+        return None if descriptor is None else FileClaim(file, descriptor)
+
+    def is_claimed(self, name: str) -> bool:
+        """Return whether somebody holds it; removes what a killed process left."""
+        if not self._file(name, ".lock").exists():
+            return False
+        claim = self.claim(name)
+        if claim:
+            claim.close()
+        return claim is None
+
+    def _file(self, name: str, suffix: str) -> Path:
+        if not name or name.startswith("/") or ".." in name.split("/"):
+            raise ValueError(f"{name!r} can't be a name")
+        return self._folder / f"{name}{suffix}"
