@@ -54,8 +54,8 @@ def test_the_baseline_always_answers(encoder: Encoder) -> None:
 def test_a_saved_reader_reads_as_before(
     encoder: Encoder, trained: TrainingResult, unseen: list[Case], tmp_path: Path
 ) -> None:
-    # one analyst: the last bits of a sentence's states depend on the sentences that it was encoded with (float32 sums in
-    # another order), and this way both readers see the same states, so that every difference is the weights'
+    # one analyst: the last bits of a sentence's states depend on the sentences that it was encoded with (float32 sums
+    # in another order); this way both readers see the same states, and any difference comes from the weights
     analyst = Analyst(encoder)
     kept = Reader(encoder, trained.reader.model, analyst=analyst)
     kept.save(tmp_path / "one")
