@@ -137,7 +137,9 @@ def test_two_equal_models_cannot_be_told_apart_in_about_95_of_100_experiments() 
     for _ in range(200):
         by_chance = scored.assign(value=random.integers(0, 2, len(scored)).astype(float))
         told += decide(by_chance, answers, draws=500).decision != "cannot tell"
-    assert told <= 24  # 5 % are 10; a percentile interval of 30 clusters is a little narrow
+    # 342 of 6,000 experiments were measured, 5.7 %: of 200 that is 11.4, and two standard errors of a binomial are 6.6.
+    # `test_statistics` holds the interval's width more closely, over more experiments than there is time for here
+    assert told <= 18
 
 
 def test_models_that_were_asked_different_questions_are_not_compared() -> None:
