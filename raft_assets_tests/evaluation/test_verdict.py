@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,30 @@ def test_a_difference_that_may_be_chance_cannot_be_told() -> None:
     assert int(way_out.removeprefix("generated questions about ").split()[0].replace(",", "")) > 1000
 
 
+@pytest.mark.parametrize(("rises", "falls"), [(2, 0), (0, 2)])
+def test_a_difference_whose_interval_ends_at_zero_cannot_be_told(rises: int, falls: int) -> None:
+    verdict = verdict_of(questions(40, rises=rises, falls=falls))
+    assert verdict.interval is not None
+    assert 0 in (verdict.interval.low, verdict.interval.high)  # resamples without any of the two questions
+    assert verdict.decision == "cannot tell"
+    assert "the interval holds zero, so it may be chance" in verdict.reasons
+
+
+def test_the_verdict_carries_means_p_value_and_the_difference_that_would_have_been_seen() -> None:
+    verdict = verdict_of(questions(40, rises=20, falls=2))
+    assert (verdict.baseline, verdict.student) == (2 / 40, 20 / 40)
+    assert verdict.p_value == pytest.approx(2 * (1 + 22 + 231) / 2**22)  # as few losses as 2 of 22
+    squares = 20 * (1 - 0.45) ** 2 + 2 * (-1 - 0.45) ** 2 + 18 * 0.45**2
+    assert verdict.smallest_detectable == pytest.approx((1.959964 + 0.841621) * math.sqrt(squares) / 40)
+
+
+def test_questions_that_nothing_shown_answers_do_not_count_for_the_answers() -> None:
+    # abstaining is right there, and says nothing of how well a model answers
+    unknown = [row for number in range(40) for row in unanswerable(f"u{number}", WRONG, ABSTAINED, arm="main")]
+    verdict = verdict_of(questions(40, rises=5, falls=4) + unknown)
+    assert (verdict.n, verdict.decision) == (40, "cannot tell")
+
+
 @pytest.mark.parametrize(("clusters", "decision"), [(19, "cannot tell"), (20, "better")])
 def test_fewer_than_20_passages_cannot_be_told_however_large_the_rise(clusters: int, decision: str) -> None:
     verdict = verdict_of(questions(60, rises=55, clusters=clusters))
@@ -84,6 +110,23 @@ def test_better_answers_do_not_excuse_worse_abstention() -> None:
     assert verdict.decision == "cannot tell"
     assert "but abstention got worse (−100.0" in verdict.sentence
     assert {guard.name: guard.violated for guard in verdict.guards} == {"format": False, "abstention": True}
+    assert not any("would settle" in reason for reason in verdict.reasons)  # the answers are settled
+
+
+def test_an_abstention_where_the_answer_was_retrieved_is_no_matter_of_the_guard() -> None:
+    given_up = [row for number in range(40) for row in both(f"r{number}", RIGHT, ABSTAINED, arm="retrieved")]
+    verdict = verdict_of(questions(40, rises=30) + given_up)
+    assert verdict.decision == "better"
+    assert "abstention could not be measured" in verdict.reasons
+
+
+def test_the_form_of_answers_in_other_arms_is_no_matter_of_the_guard() -> None:
+    formless = [
+        answer.model_copy(update={"well_formed": answer.evaluated == "baseline"})
+        for number in range(40)
+        for answer in both(f"c{number}", WRONG, WRONG, arm="closed_book")
+    ]
+    assert verdict_of(questions(40, rises=30) + formless).decision == "better"
 
 
 def test_unanswerable_questions_of_the_retrieved_arm_guard_abstention_too() -> None:
