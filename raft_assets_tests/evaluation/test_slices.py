@@ -66,12 +66,12 @@ def test_a_difference_has_an_interval_from_two_passages_on() -> None:
 def test_questions_of_the_other_source_and_of_other_arms_are_left_out() -> None:
     answers = [
         *both("q", WRONG, RIGHT),
-        *both("q", RIGHT, WRONG, source="golden"),
+        *both("q", RIGHT, WRONG, source="golden", kind="who"),
         *both("q", RIGHT, WRONG, arm="retrieved", kind="retrieved only"),
         *unanswerable("u", ABSTAINED, WRONG),
     ]
     assert parts(taken_apart(answers), "question_type") == {"how": (1, 0, 1)}
-    assert parts(taken_apart(answers, source="golden"), "question_type") == {"how": (1, 1, 0)}
+    assert parts(taken_apart(answers, source="golden"), "question_type") == {"who": (1, 1, 0)}
 
 
 def test_the_arms_of_robustness_are_parts_of_their_cut() -> None:

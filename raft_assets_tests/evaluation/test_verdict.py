@@ -163,7 +163,8 @@ def test_a_guard_that_could_not_be_measured_is_said_and_does_not_block() -> None
 def test_answers_without_text_are_counted_in_the_reasons() -> None:
     answers = questions(40, rises=30)
     answers[0] = answers[0].model_copy(update={"status": "failed"})
-    assert "1 answer of the baseline scored 0: failed" in verdict_of(answers).reasons
+    without = [reason for reason in verdict_of(answers).reasons if "scored 0" in reason]
+    assert without == ["1 answer of the baseline scored 0: failed"]
 
 
 def test_no_questions_cannot_be_told() -> None:
@@ -196,6 +197,19 @@ def test_a_student_before_whose_run_lacks_a_later_metric_is_compared_by_what_bot
     before = scored[scored["metric"] != "chrf"]
     verdict = compare_students(before, scored, answers, draws=DRAWS)
     assert (verdict.n, verdict.student, verdict.decision) == (30, verdict.baseline, "cannot tell")
+
+
+def test_a_student_is_compared_with_the_one_before_by_answers_of_its_own() -> None:
+    answers = questions(40, rises=30)
+    answers[1] = answers[1].model_copy(update={"status": "failed"})
+    scored = score_frame(score for answer in answers for score in scores(answer))
+    before = scored.assign(value=0.0)
+    verdict = compare_students(before, scored, answers, draws=DRAWS)
+    assert (verdict.against, verdict.decision) == ("previous student", "better")
+    assert verdict.sentence.startswith("The student is better than the one before: token F1 on 40 generated questions")
+    assert "1 answer of the student scored 0: failed" in verdict.reasons
+    unchanged = compare_students(scored, scored, answers, draws=DRAWS)
+    assert unchanged.sentence.startswith("It cannot be told whether the student is better than the one before:")
 
 
 def test_the_summary_pairs_models_and_puts_what_matters_first() -> None:

@@ -6,6 +6,7 @@ What a call is, is the caller's; here it is a coroutine that a test holds and le
 import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,15 @@ def test_what_is_in_the_store_is_not_asked_for(store: CallStore, wire: Wire) -> 
     assert [slot.from_store for slot in slots] == [False, True, False]
     assert [payload(slot) for slot in slots] == ["a", "b", "c"]
     assert sorted(wire.started) == [["a"], ["c"]]
+
+
+def test_of_two_answers_to_one_call_the_one_that_was_stored_first_counts(store: CallStore, wire: Wire) -> None:
+    wire.held = {"a"}
+    slots = stream(store, wire).slots("a")
+    slot = next(slots)
+    store.put([replace(call_of("a"), payload=b"another process was faster")])
+    wire.answer("a")
+    assert payload(slot) == "another process was faster"
 
 
 @pytest.mark.parametrize("group", [1, 4], ids=["one by one", "in one group"])
