@@ -215,6 +215,16 @@ def test_golden_evidence_and_what_resembles_it_is_not_trained_on_and_nothing_els
     assert {trained.chunk_id, "copy"} <= plan.withheld
 
 
+def test_reasons_to_drop_rows_are_counted_in_the_order_of_their_names() -> None:
+    chunks = a_corpus(20)
+    splits = plan_of(chunks).splits
+    trained = next(name for name, split in splits.items() if split == "train")
+    cloze = [a_pair(chunk, 7, kind="cloze") for chunk in chunks]
+    pairs = sorted(pairs_of(chunks) + cloze, key=lambda pair: pair.chunk_id != trained)  # golden evidence comes first
+    plan = plan_of(chunks, pairs=pairs, golden=frozenset({trained}))
+    assert list(plan.dropped) == ["cloze_in_eval", "golden_evidence"]
+
+
 def test_golden_evidence_stays_in_evaluation() -> None:
     chunks = a_corpus(20)
     evaluated = next(name for name, split in plan_of(chunks).splits.items() if split == "eval")
