@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.core.tables import Chunk
+from raft_assets.dataset import distractors
 from raft_assets.dataset.distractors import Kind, Pool, pick
 from raft_assets_tests.builders import a_chunk, prose
 
@@ -78,6 +79,28 @@ def test_copies_and_near_duplicates_of_the_oracle_or_of_each_other_are_not_picke
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_of_texts_that_resemble_one_another_in_a_row_the_ends_may_stand_together(kind: Kind) -> None:
+    words = prose("row", length=112).split()
+    row = [a_chunk(name, " ".join(words[start : start + 100])) for name, start in (("o", 0), ("next", 6), ("end", 12))]
+    assert picked(row, kind=kind) == ["end"]
+
+
+def test_a_chunk_that_shares_text_with_the_oracle_or_another_one_picked_is_not_picked() -> None:
+    spans = {"o": (0, 100), "shares": (99, 200), "touches": (100, 199), "elsewhere": (300, 400), "within": (310, 320)}
+    chunks = [a_chunk(name).model_copy(update={"start": start, "end": end}) for name, (start, end) in spans.items()]
+    got = picked(chunks, count=5)
+    assert len(got) == 2
+    assert set(got) in ({"touches", "elsewhere"}, {"touches", "within"})
+
+
+def test_equal_texts_are_alike_even_where_nothing_less_is() -> None:
+    chunks = [a_chunk("o", prose("text")), a_chunk("copy", prose("text").upper()), a_chunk("other")]
+    pool = Pool(chunks, near_duplicate=1.0)
+    assert pool.are_alike("o", "copy")
+    assert not pool.are_alike("o", "other")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("answer", ["the Old Tower", "1926"])
 def test_chunks_that_hold_the_answer_are_not_picked(kind: Kind, answer: str) -> None:
     chunks = [
@@ -96,6 +119,26 @@ def test_hard_negatives_are_the_nearest_chunks_that_do_not_say_the_same() -> Non
     angles = {"o": 0, "same": 10, "near": 25, "nearer": 20, "far": 80}
     vectors = {name: np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))]) for name, angle in angles.items()}
     assert picked([a_chunk(name) for name in angles], count=2, kind="hard", vectors=vectors) == ["nearer", "near"]
+
+
+def test_hard_negatives_come_nearest_first() -> None:
+    angles = {"o": 0, "e": 80, "b": 30, "d": 60, "a": 20, "c": 45}
+    vectors = {name: np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))]) for name, angle in angles.items()}
+    assert picked([a_chunk(name) for name in angles], count=5, kind="hard", vectors=vectors) == list("abcde")
+
+
+def test_neighbours_that_are_found_block_by_block_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunks = MANY[:30]
+    oracles = [chunk.chunk_id for chunk in chunks]
+    whole = Pool(chunks, vectors=vectors_of(chunks))
+    nearest = [list(whole.near(name)) for name in oracles]
+    monkeypatch.setattr(distractors, "BLOCK_CELLS", 30 * 4)  # four chunks at a time
+    in_blocks = Pool(chunks, vectors=vectors_of(chunks))
+    assert [list(in_blocks.near(name)) for name in oracles] == nearest
+
+
+def test_all_of_a_larger_pool_can_be_picked() -> None:
+    assert sorted(picked(MANY, count=len(MANY))) == sorted(chunk.chunk_id for chunk in MANY[1:])
 
 
 def test_where_too_few_are_near_enough_to_be_hard_random_ones_follow() -> None:

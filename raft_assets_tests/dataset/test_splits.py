@@ -54,6 +54,61 @@ def test_the_unit_is_the_coarsest_that_gives_every_split_its_minimum(documents: 
     assert plan_of(a_corpus(documents, chunks=16, sections=sections)).unit_name == unit
 
 
+@pytest.mark.parametrize(
+    ("least", "unit"),
+    [
+        ({"min_eval_rows": 40}, "document"),
+        ({"min_eval_rows": 41}, "chunk"),  # no unit gives as many, and then the finest is taken
+        ({"min_valid_rows": 16}, "document"),
+        ({"min_valid_rows": 17}, "chunk"),
+    ],
+)
+def test_exactly_the_minimum_of_rows_is_enough(least: dict[str, int], unit: str) -> None:
+    assert plan_of(a_corpus(20), SMALL.model_copy(update=least)).unit_name == unit
+
+
+def test_validation_is_wanted_where_it_has_a_share_even_without_a_minimum() -> None:
+    plan = plan_of(a_corpus(2), DatasetSettings(min_eval_rows=1, min_valid_rows=0))
+    assert plan.unit_name == "section"  # two documents would be one to evaluate and one to train
+    assert set(plan.splits.values()) == {"eval", "valid", "train"}
+
+
+def test_a_unit_that_leaves_training_less_than_half_its_share_is_too_coarse() -> None:
+    chunks = documents_of(49, 32, 19)
+    units = set()
+    for seed in range(30):
+        plan = plan_of(chunks, SMALL.model_copy(update={"seed": seed}), pairs=pairs_of(chunks, each=1))
+        rows = rows_per_split(plan, pairs_of(chunks, each=1))
+        assert rows["train"] >= 0.5 * 0.65 * 100
+        units.add(plan.unit_name)
+    assert {"document"} < units  # by some draws, half of the rows would evaluate and a fifth validate
+
+
+def documents_of(*sizes: int) -> list[Chunk]:
+    return [a_chunk(f"d{size}.{number}", document=f"d{size}") for size in sizes for number in range(size)]
+
+
+def test_what_evaluation_still_needs_comes_from_the_document_that_fits_best() -> None:
+    # a tenth is wanted: 4 rows are too few, and either of the others is too much, the smaller one the less so
+    chunks = documents_of(4, 48, 52)
+    settings = DatasetSettings(min_eval_rows=10, eval_share=0.1, valid_share=0)
+    for seed in range(12):
+        plan = plan_of(chunks, settings.model_copy(update={"seed": seed}), pairs=pairs_of(chunks, each=1))
+        assert rows_per_split(plan, pairs_of(chunks, each=1)) == {"eval": 52, "train": 52}
+
+
+def test_something_is_left_to_train_on_however_large_the_other_shares_are() -> None:
+    chunks = a_corpus(3)
+    plan = plan_of(chunks, DatasetSettings(min_eval_rows=4, eval_share=0.9, valid_share=0))
+    assert rows_per_split(plan, pairs_of(chunks)) == {"eval": 16, "train": 8}
+
+
+def test_a_unit_that_overshoots_the_share_by_what_is_missing_is_taken() -> None:
+    chunks = a_corpus(6, chunks=1)  # two rows each: a quarter of them is three
+    settings = DatasetSettings(min_eval_rows=1, min_valid_rows=1, eval_share=0.25)
+    assert rows_per_split(plan_of(chunks, settings), pairs_of(chunks))["eval"] == 4
+
+
 def test_a_document_that_is_most_of_the_corpus_never_leaves_training_without_rows() -> None:
     chunks = a_corpus(5, chunks=2) + [a_chunk(f"big {number}", document="big") for number in range(40)]
     for seed in range(20):
@@ -121,6 +176,31 @@ def test_cloze_questions_never_evaluate() -> None:
     }
 
 
+def test_a_chunk_of_cloze_questions_alone_may_stand_beside_a_training_question() -> None:
+    chunks = a_corpus(20)
+    cloze = {chunk.chunk_id for chunk in chunks[::4]}  # one of each document
+    pairs = [a_pair(chunk, kind="cloze" if chunk.chunk_id in cloze else "what") for chunk in chunks]
+    plan = plan_of(chunks, pairs=pairs)
+    assert plan.withheld == {name for name, split in plan.splits.items() if split == "eval"} - cloze
+
+
+def test_a_document_of_cloze_questions_alone_is_no_candidate_for_evaluation() -> None:
+    chunks = a_corpus(20)
+    pairs = [a_pair(chunk, kind="cloze" if number < 40 else "what") for number, chunk in enumerate(chunks)]
+    for seed in range(5):
+        plan = plan_of(chunks, SMALL.model_copy(update={"seed": seed}), pairs=pairs)
+        assert plan.dropped == {}
+        assert rows_per_split(plan, pairs)["eval"] == 12  # of the 40 that may evaluate, by documents of four
+
+
+def test_rows_that_golden_questions_keep_from_learning_fill_no_validation() -> None:
+    chunks = a_corpus(20)
+    golden = frozenset(chunk.chunk_id for chunk in chunks[:40])
+    for seed in range(5):
+        plan = plan_of(chunks, SMALL.model_copy(update={"seed": seed}), golden=golden)
+        assert rows_per_split(plan, pairs_of(chunks))["valid"] == 8  # a tenth of the 80 that may be learned from
+
+
 def test_golden_evidence_and_what_resembles_it_is_not_trained_on_and_nothing_else_is_held_out() -> None:
     chunks = a_corpus(20)
     trained = next(
@@ -133,6 +213,16 @@ def test_golden_evidence_and_what_resembles_it_is_not_trained_on_and_nothing_els
     assert {pair.chunk_id for pair in pairs if plan.split_of(pair) is None} == {trained.chunk_id, "copy"}
     assert plan.dropped == {"golden_evidence": 4}
     assert {trained.chunk_id, "copy"} <= plan.withheld
+
+
+def test_reasons_to_drop_rows_are_counted_in_the_order_of_their_names() -> None:
+    chunks = a_corpus(20)
+    splits = plan_of(chunks).splits
+    trained = next(name for name, split in splits.items() if split == "train")
+    cloze = [a_pair(chunk, 7, kind="cloze") for chunk in chunks]
+    pairs = sorted(pairs_of(chunks) + cloze, key=lambda pair: pair.chunk_id != trained)  # golden evidence comes first
+    plan = plan_of(chunks, pairs=pairs, golden=frozenset({trained}))
+    assert list(plan.dropped) == ["cloze_in_eval", "golden_evidence"]
 
 
 def test_golden_evidence_stays_in_evaluation() -> None:
@@ -186,6 +276,22 @@ def test_a_near_duplicate_between_registered_documents_drops_the_training_side()
     assert {name: plan.splits[name] for name in before.splits} == before.splits
     splits_of_unit = {(plan.units[name], split) for name, split in plan.splits.items() if name not in plan.removed}
     assert len({unit for unit, _ in splits_of_unit}) == len(splits_of_unit)
+
+
+def test_a_new_document_that_resembles_registered_ones_evaluates_where_one_of_them_does() -> None:
+    chunks = a_corpus(20)
+    before = plan_of(chunks)
+    document_of = {before.splits[chunk.chunk_id]: chunk.doc_id for chunk in chunks}
+    documents = [document_of["eval"], document_of["train"], "new"]
+    shared = [a_chunk(f"shared {document}", prose("shared"), document=document) for document in documents]
+    new = a_chunk("apart", document="new")
+    plan = plan_of([*chunks, *shared, new], register=dict(before.register))
+    assert plan.splits["apart"] == plan.splits["shared new"] == "eval"
+
+
+def test_a_register_that_leaves_nothing_to_train_on_is_an_error() -> None:
+    with pytest.raises(DataError, match="too few for training and evaluation"):
+        plan_of(a_corpus(2), register={"document:d0": "eval", "document:d1": "valid"})
 
 
 def test_a_finer_unit_keeps_what_its_document_was_registered_as() -> None:

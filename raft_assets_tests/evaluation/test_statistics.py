@@ -1,4 +1,5 @@
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from raft_assets.evaluation import statistics
 from raft_assets.evaluation.statistics import (
     NotEnoughRows,
+    bootstrap_columns,
+    bootstrap_ratio,
     clustered_standard_error,
     clusters_to_settle,
     paired_bootstrap,
@@ -26,6 +29,16 @@ def test_the_interval_agrees_with_the_analytic_standard_error() -> None:
     assert interval.mean == pytest.approx(student.mean())
     assert interval.high - interval.low == pytest.approx(2 * analytic, rel=0.05)
     assert (interval.n, interval.clusters) == (400, 400)
+
+
+@pytest.mark.parametrize("clusters", [12, 20, 40])
+def test_with_few_clusters_the_interval_is_as_wide_as_that_of_students_t(clusters: int) -> None:
+    # quantiles of a normal distribution, for which t is exact; resampling alone is 12, 7 and 3 % narrower
+    values = np.array([NormalDist().inv_cdf((number + 0.5) / clusters) for number in range(clusters)])
+    names = [str(number) for number in range(clusters)]
+    interval = paired_bootstrap(np.zeros(clusters), values, clusters=names, draws=100_000)
+    within = t_quantile(clusters - 1) * values.std(ddof=1) / math.sqrt(clusters)
+    assert (interval.high - interval.low) / 2 == pytest.approx(within, rel=0.008)
 
 
 def test_rows_of_one_cluster_count_as_one_observation() -> None:
@@ -141,3 +154,54 @@ def test_one_model_twice_is_told_apart_in_five_of_a_hundred_pairs_at_most_even_w
         interval = paired_bootstrap(np.zeros(len(of_row)), differences, clusters=names, draws=500)
         told += interval.low > 0 or interval.high < 0
     assert told / pairs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / pairs)  # two standard errors of the simulation
+
+
+def test_false_alarms_are_no_more_than_five_of_a_hundred_with_the_fewest_clusters_that_a_verdict_takes() -> None:
+    random = np.random.default_rng(6)
+    experiments = 4000
+    before, after = random.normal(size=(2, 40, experiments))  # an experiment per column, without any difference
+    names = [f"passage {row % 20}" for row in range(40)]
+    intervals = bootstrap_columns(after - before, clusters=names, draws=1000, seed=0)
+    told = sum(interval.low > 0 or interval.high < 0 for interval in intervals)
+    # 5.3 % are measured over many seeds; two standard errors more are 6.0 %. Without `_widening` it is 7.4 %
+    assert 0.046 < told / experiments < 0.060
+
+
+def test_a_ratio_among_all_rows_has_the_interval_of_a_mean() -> None:
+    random = np.random.default_rng(7)
+    counted = random.integers(0, 2, (60, 2)).astype(float)
+    clusters = [str(row // 3) for row in range(60)]
+    ratio = bootstrap_ratio(counted, np.ones((60, 2)), clusters=clusters, draws=500)
+    mean = paired_bootstrap(counted[:, 0], counted[:, 1], clusters=clusters, draws=500)
+    assert ratio is not None
+    assert (ratio.mean, ratio.low, ratio.high) == pytest.approx((mean.mean, mean.low, mean.high))
+    assert (ratio.n, ratio.clusters) == (60, 20)
+
+
+def test_a_ratio_counts_only_among_the_rows_of_each_model() -> None:
+    # the baseline is right in 1 of 2 rows that count for it, the student in 3 of 4
+    counted = np.array([[1, 1], [0, 1], [0, 1], [0, 0]], float)
+    among = np.array([[1, 1], [1, 1], [0, 1], [0, 1]], float)
+    interval = bootstrap_ratio(counted, among, clusters=["a", "b", "c", "d"], draws=500)
+    assert interval is not None
+    assert interval.mean == pytest.approx(3 / 4 - 1 / 2)
+    assert -1 <= interval.low < interval.mean < interval.high <= 1
+
+
+def test_a_ratio_with_nothing_to_count_among_is_unknown() -> None:
+    nothing = np.array([[0, 1], [0, 1]], float)
+    assert bootstrap_ratio(nothing, nothing, clusters=["a", "b"], draws=10) is None
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(*[st.booleans()] * 4, st.sampled_from("abcd")), min_size=2, max_size=30))
+def test_the_interval_of_ratios_stays_between_minus_one_and_one(rows: list[tuple[bool, bool, bool, bool, str]]) -> None:
+    among = np.array([row[:2] for row in rows], float)
+    counted = among * np.array([row[2:4] for row in rows], float)
+    clusters = [row[4] for row in rows]
+    if len(set(clusters)) < 2:
+        return
+    interval = bootstrap_ratio(counted, among, clusters=clusters, draws=100)
+    assert (interval is None) == (not among.any(axis=0).all())
+    if interval:
+        assert -1 <= interval.low <= interval.high <= 1

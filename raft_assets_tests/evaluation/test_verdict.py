@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,30 @@ def test_a_difference_that_may_be_chance_cannot_be_told() -> None:
     assert int(way_out.removeprefix("generated questions about ").split()[0].replace(",", "")) > 1000
 
 
+@pytest.mark.parametrize(("rises", "falls"), [(2, 0), (0, 2)])
+def test_a_difference_whose_interval_ends_at_zero_cannot_be_told(rises: int, falls: int) -> None:
+    verdict = verdict_of(questions(40, rises=rises, falls=falls))
+    assert verdict.interval is not None
+    assert 0 in (verdict.interval.low, verdict.interval.high)  # resamples without any of the two questions
+    assert verdict.decision == "cannot tell"
+    assert "the interval holds zero, so it may be chance" in verdict.reasons
+
+
+def test_the_verdict_carries_means_p_value_and_the_difference_that_would_have_been_seen() -> None:
+    verdict = verdict_of(questions(40, rises=20, falls=2))
+    assert (verdict.baseline, verdict.student) == (2 / 40, 20 / 40)
+    assert verdict.p_value == pytest.approx(2 * (1 + 22 + 231) / 2**22)  # as few losses as 2 of 22
+    squares = 20 * (1 - 0.45) ** 2 + 2 * (-1 - 0.45) ** 2 + 18 * 0.45**2
+    assert verdict.smallest_detectable == pytest.approx((1.959964 + 0.841621) * math.sqrt(squares) / 40)
+
+
+def test_questions_that_nothing_shown_answers_do_not_count_for_the_answers() -> None:
+    # abstaining is right there, and says nothing of how well a model answers
+    unknown = [row for number in range(40) for row in unanswerable(f"u{number}", WRONG, ABSTAINED, arm="main")]
+    verdict = verdict_of(questions(40, rises=5, falls=4) + unknown)
+    assert (verdict.n, verdict.decision) == (40, "cannot tell")
+
+
 @pytest.mark.parametrize(("clusters", "decision"), [(19, "cannot tell"), (20, "better")])
 def test_fewer_than_20_passages_cannot_be_told_however_large_the_rise(clusters: int, decision: str) -> None:
     verdict = verdict_of(questions(60, rises=55, clusters=clusters))
@@ -84,6 +110,23 @@ def test_better_answers_do_not_excuse_worse_abstention() -> None:
     assert verdict.decision == "cannot tell"
     assert "but abstention got worse (−100.0" in verdict.sentence
     assert {guard.name: guard.violated for guard in verdict.guards} == {"format": False, "abstention": True}
+    assert not any("would settle" in reason for reason in verdict.reasons)  # the answers are settled
+
+
+def test_an_abstention_where_the_answer_was_retrieved_is_no_matter_of_the_guard() -> None:
+    given_up = [row for number in range(40) for row in both(f"r{number}", RIGHT, ABSTAINED, arm="retrieved")]
+    verdict = verdict_of(questions(40, rises=30) + given_up)
+    assert verdict.decision == "better"
+    assert "abstention could not be measured" in verdict.reasons
+
+
+def test_the_form_of_answers_in_other_arms_is_no_matter_of_the_guard() -> None:
+    formless = [
+        answer.model_copy(update={"well_formed": answer.evaluated == "baseline"})
+        for number in range(40)
+        for answer in both(f"c{number}", WRONG, WRONG, arm="closed_book")
+    ]
+    assert verdict_of(questions(40, rises=30) + formless).decision == "better"
 
 
 def test_unanswerable_questions_of_the_retrieved_arm_guard_abstention_too() -> None:
@@ -120,7 +163,8 @@ def test_a_guard_that_could_not_be_measured_is_said_and_does_not_block() -> None
 def test_answers_without_text_are_counted_in_the_reasons() -> None:
     answers = questions(40, rises=30)
     answers[0] = answers[0].model_copy(update={"status": "failed"})
-    assert "1 answer of the baseline scored 0: failed" in verdict_of(answers).reasons
+    without = [reason for reason in verdict_of(answers).reasons if "scored 0" in reason]
+    assert without == ["1 answer of the baseline scored 0: failed"]
 
 
 def test_no_questions_cannot_be_told() -> None:
@@ -137,7 +181,9 @@ def test_two_equal_models_cannot_be_told_apart_in_about_95_of_100_experiments() 
     for _ in range(200):
         by_chance = scored.assign(value=random.integers(0, 2, len(scored)).astype(float))
         told += decide(by_chance, answers, draws=500).decision != "cannot tell"
-    assert told <= 24  # 5 % are 10; a percentile interval of 30 clusters is a little narrow
+    # 342 of 6,000 experiments were measured, 5.7 %: of 200 that is 11.4, and two standard errors of a binomial are 6.6.
+    # `test_statistics` holds the interval's width more closely, over more experiments than there is time for here
+    assert told <= 18
 
 
 def test_models_that_were_asked_different_questions_are_not_compared() -> None:
@@ -151,6 +197,19 @@ def test_a_student_before_whose_run_lacks_a_later_metric_is_compared_by_what_bot
     before = scored[scored["metric"] != "chrf"]
     verdict = compare_students(before, scored, answers, draws=DRAWS)
     assert (verdict.n, verdict.student, verdict.decision) == (30, verdict.baseline, "cannot tell")
+
+
+def test_a_student_is_compared_with_the_one_before_by_answers_of_its_own() -> None:
+    answers = questions(40, rises=30)
+    answers[1] = answers[1].model_copy(update={"status": "failed"})
+    scored = score_frame(score for answer in answers for score in scores(answer))
+    before = scored.assign(value=0.0)
+    verdict = compare_students(before, scored, answers, draws=DRAWS)
+    assert (verdict.against, verdict.decision) == ("previous student", "better")
+    assert verdict.sentence.startswith("The student is better than the one before: token F1 on 40 generated questions")
+    assert "1 answer of the student scored 0: failed" in verdict.reasons
+    unchanged = compare_students(scored, scored, answers, draws=DRAWS)
+    assert unchanged.sentence.startswith("It cannot be told whether the student is better than the one before:")
 
 
 def test_the_summary_pairs_models_and_puts_what_matters_first() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.llm.prices import FREE, PRICES_FILE, PriceList
+from raft_assets.llm.keys import BATCHED, TRAINING
+from raft_assets.llm.prices import FREE, PRICES_FILE, Price, PriceList
 from raft_assets.llm.requests import Usage
 from raft_assets.settings.endpoints import Endpoint, Role
 
@@ -33,7 +34,9 @@ def test_a_model_of_a_famous_name_at_another_address_has_no_known_price(tmp_path
 
 
 def test_the_embedded_provider_is_free(tmp_path: Path) -> None:
-    assert PriceList(tmp_path).of(Endpoint(Role.TEACHER, "embedded", "embedded-teacher")) == FREE
+    prices = own(tmp_path, "- {model: '*', input: 1, source: ours, date: 2026-11-01}")
+    assert prices.of(Endpoint(Role.TEACHER, "embedded", "embedded-teacher")) == FREE
+    assert prices.at("embedded", "embedded-teacher") == FREE  # as stored calls name it
     assert FREE.of(USAGE) == 0
 
 
@@ -51,6 +54,50 @@ def test_the_projects_own_prices_come_first_and_fill_what_others_leave_open(tmp_
     deployed = prices.at("https://ours.openai.azure.com", "our-model")
     assert deployed.of(USAGE) == pytest.approx(1 + 2 * 0.5)  # without a price of their own cached tokens cost as input
     assert prices.at("https://theirs.openai.azure.com", "our-model").input is None
+
+
+def test_a_deployment_whose_name_does_not_tell_costs_what_the_model_behind_it_costs(tmp_path: Path) -> None:
+    (tmp_path / PRICES_FILE).write_text(
+        "- {model: big, input: 9, source: s, date: 2026-11-01}\n- {model: ours, input: 1, source: s, date: 2026-11-01}"
+    )
+    azure = "https://ours.openai.azure.com"
+    teacher = Endpoint(Role.TEACHER, "azure", "ours", azure, known_as="big")
+    student = Endpoint(Role.STUDENT, "azure", "big", azure)
+    prices = PriceList(tmp_path, [teacher, student])
+    assert prices.of(teacher).input == prices.at(azure, "ours").input == 9
+    assert prices.at("https://theirs.openai.azure.com", "ours").input == 1  # a model of that name somewhere else
+    assert prices.at(azure, "something").input is None
+    assert prices.at(azure, "raft-bats-3f08").input == 9  # a student that this product deployed
+    assert prices.at("https://theirs.openai.azure.com", "raft-bats-3f08").input is None
+
+
+def test_a_name_like_that_of_a_students_deployment_is_no_student_of_another_role(tmp_path: Path) -> None:
+    (tmp_path / PRICES_FILE).write_text("- {model: big, input: 9, source: s, date: 2026-11-01}")
+    teacher = Endpoint(Role.TEACHER, "azure", "big", "https://ours.openai.azure.com")
+    assert PriceList(tmp_path, [teacher]).at(teacher.service, "raft-bats-3f08").input is None
+
+
+def test_another_model_of_an_endpoint_has_a_price_of_its_own(tmp_path: Path) -> None:
+    prices = PriceList(tmp_path)
+    endpoint = Endpoint(Role.TEACHER, "openai", "gpt-4o-mini", OPENAI)
+    assert prices.of(endpoint) == prices.at(OPENAI, "gpt-4o-mini")
+    assert prices.of(endpoint, "gpt-4o") == prices.at(OPENAI, "gpt-4o") != prices.of(endpoint)
+
+
+def test_only_sources_that_a_price_was_taken_from_are_named(tmp_path: Path) -> None:
+    prices = own(
+        tmp_path,
+        "- {model: m, input: 1, output: 2, source: first, date: 2026-11-01}\n"
+        "- {model: m, input: 3, source: second, date: 2026-11-01}\n"
+        "- {model: m, input: 4, cached: 1, source: third, date: 2026-11-01}\n",
+    )
+    assert prices.at("http://ours/v1", "m").source == "first, 2026-11-01; third, 2026-11-01"
+
+
+def test_a_price_that_depends_on_the_length_of_the_prompt_is_not_known(tmp_path: Path) -> None:
+    # the kept list has tiers for it, of which the first would be too low for long prompts
+    price = PriceList(tmp_path).at("https://generativelanguage.googleapis.com", "gemini-2.5-pro")
+    assert (price.input, price.output) == (None, None)
 
 
 def test_a_student_that_azure_ml_hosts_costs_what_its_base_model_costs(tmp_path: Path) -> None:
@@ -93,11 +140,31 @@ def test_a_call_of_a_batch_costs_its_share(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "dollars"),
+    [
+        ("chat", 2.0 + 3 * 0.5),
+        (f"chat{BATCHED}", 0.25 * (2.0 + 3 * 0.5)),
+        (TRAINING, 7.0),  # the tokens of all epochs, and nothing for an answer
+    ],
+)
+def test_what_a_call_cost_depends_on_its_kind(kind: str, dollars: float) -> None:
+    price = Price(input=2.0, cached=None, output=3.0, training=7.0, source="s", batch=0.25)
+    assert price.of_call(kind, Usage(input_tokens=1_000_000, output_tokens=500_000)) == pytest.approx(dollars)
+
+
+def test_a_training_of_an_unknown_price_is_unknown() -> None:
+    price = Price(input=2.0, cached=None, output=3.0, training=None, source="s")
+    assert price.of_call(TRAINING, Usage(input_tokens=1)) is None
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("model: x", "must hold a list of prices"),
         ("- {model: x, input: 1, date: 2026-11-01}", "entry 1: source: Field required"),
         ("- {model: x, input: -1, source: s, date: 2026-11-01}", "entry 1: input: Input should be greater"),
+        ("- {model: x, batch: 1.5, source: s, date: 2026-11-01}", "entry 1: batch: Input should be less"),
+        ("- {model: x, source: s, date: 2026-11-01}\n- 3", "entry 2: the entry: Input should be a valid"),
         ("- {model: x, inptu: 1, source: s, date: 2026-11-01}", "entry 1: inptu: Extra inputs"),
         ("- [", "is not readable as YAML"),
     ],

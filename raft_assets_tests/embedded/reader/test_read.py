@@ -54,14 +54,18 @@ def test_the_baseline_always_answers(encoder: Encoder) -> None:
 def test_a_saved_reader_reads_as_before(
     encoder: Encoder, trained: TrainingResult, unseen: list[Case], tmp_path: Path
 ) -> None:
-    trained.reader.save(tmp_path / "one")
-    loaded = Reader.load(encoder, tmp_path / "one")
+    # one analyst: the last bits of a sentence's states depend on the sentences that it was encoded with (float32 sums
+    # in another order); this way both readers see the same states, and any difference comes from the weights
+    analyst = Analyst(encoder)
+    kept = Reader(encoder, trained.reader.model, analyst=analyst)
+    kept.save(tmp_path / "one")
+    loaded = Reader.load(encoder, tmp_path / "one", analyst=analyst)
     loaded.save(tmp_path / "two")
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert sum(file.stat().st_size for file in (tmp_path / "one").iterdir()) < 200_000
     for case in unseen[:4]:
-        assert loaded.read(case.question, case.documents) == trained.reader.read(case.question, case.documents)
+        assert loaded.read(case.question, case.documents) == kept.read(case.question, case.documents)
 
 
 @pytest.mark.parametrize(

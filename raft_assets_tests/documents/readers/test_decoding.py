@@ -1,0 +1,70 @@
+"""Bytes to text: what is certain is read, what is not is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raft_assets.documents.readers.content import UnreadableError
+from raft_assets.documents.readers.decoding import decode
+
+FRENCH = "L'été dernier, la chauve-souris dormait là, près du château. "
+RUSSIAN = "Летучие мыши летают ночью и спят днём. "
+POLISH = "Żółte nietoperze śpią całą zimę w głębokiej jaskini, aż do wiosny. "
+JAPANESE = (
+    "コウモリ（蝙蝠）は、哺乳綱コウモリ目（翼手目）に属する動物の総称である。"
+    "鳥類に匹敵する高い飛翔能力をもち、超音波によって周囲の状況を知ることができる。"
+)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufeff")))
+def test_utf_8_is_read_as_it_was_written(text: str) -> None:
+    assert decode(text.encode()) == text
+    assert decode(text.encode("utf-8-sig")) == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_what_follows(encoding: str) -> None:
+    assert decode(RUSSIAN.encode(encoding)) == RUSSIAN
+
+
+def test_utf_32_is_not_taken_for_the_utf_16_whose_mark_it_begins_with() -> None:
+    assert decode(b"\xff\xfe\x00\x00" + "bats".encode("utf-32-le")) == "bats"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (FRENCH, "cp1252"),
+        ("naïve café, Señor Núñez", "cp1252"),  # few bytes tell enough where the words are Western
+        (RUSSIAN * 5, "cp1251"),
+        (RUSSIAN * 5, "koi8_r"),
+        (POLISH * 3, "cp1250"),
+        (JAPANESE, "shift_jis"),
+        (JAPANESE, "euc_jp"),
+    ],
+)
+def test_a_code_page_is_told_from_enough_text(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)) == text
+
+
+def test_the_encoding_that_a_file_declares_is_believed_unless_it_is_utf_8() -> None:
+    assert decode("żółw".encode("iso-8859-2"), "iso-8859-2") == "żółw"
+    assert decode("żółw".encode(), "iso-8859-2") == "żółw"
+    assert decode(FRENCH.encode("cp1252"), "x-no-such-encoding") == FRENCH
+    assert decode(FRENCH.encode("cp1252"), "hex") == FRENCH  # Python's codecs that make no text are none
+
+
+@pytest.mark.parametrize(
+    ("data", "declared", "says"),
+    [
+        (RUSSIAN.encode("cp1251")[:20], "", "can't be told; save the file as UTF-8"),  # too few bytes to tell
+        ((RUSSIAN * 3).encode() + b"\xff", "", r"UTF-8 that is damaged at byte \d+; mend it there"),
+        (b"\xff\xfeb\x00a", "", "says that it is utf-16 and is not"),
+        ("Летучие".encode("cp1251"), "ascii", "says that it is ascii and is not"),
+        (bytes(range(0x80, 0x100)) * 20, "", "can't be told"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_with_what_to_do(data: bytes, declared: str, says: str) -> None:
+    with pytest.raises(UnreadableError, match=says) as error:
+        decode(data, declared)
+    assert error.value.reason == "encoding"

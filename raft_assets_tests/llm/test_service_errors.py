@@ -1,0 +1,232 @@
+"""What a service's refusal means: errors of the client library, as it makes them of what came over the wire."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import aiohttp
+import httpx2
+import openai
+import pytest
+from pydantic import SecretStr
+
+from raft_assets.llm.service_errors import (
+    SUBSTITUTES,
+    Filtered,
+    GiveUpRow,
+    Refusal,
+    Stop,
+    TryAgain,
+    Unsupported,
+    gave_up,
+    scrubbed,
+    understand,
+)
+from raft_assets.settings.endpoints import Endpoint, Role
+
+URL = "https://models.example/v1"
+KEY = "sk-canary-1f7c2e"
+ENDPOINT = Endpoint(Role.JUDGE, "openai", "gpt-x", URL, SecretStr(KEY))
+AZURE = Endpoint(Role.STUDENT, "azure", "gpt-x", "https://ours.openai.azure.com", SecretStr(KEY))
+REQUEST = httpx2.Request("POST", f"{URL}/chat/completions")
+
+
+def status_error(
+    status: int,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    message: str | None = "no",
+    headers: dict[str, str] | None = None,
+) -> openai.APIStatusError:
+    body = {"message": message, "code": code, "param": param, "type": "error"}
+    response = httpx2.Response(status, request=REQUEST, headers=headers)
+    return openai.APIStatusError(f"Error code: {status}", response=response, body=body)
+
+
+def understood(error: openai.APIError, endpoint: Endpoint = ENDPOINT) -> Refusal:
+    return understand(error, endpoint, endpoint.model)
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
+def test_what_may_pass_is_tried_again_and_only_429_says_that_there_is_no_room(status: int) -> None:
+    assert understood(status_error(status, message="busy\nnow")) == TryAgain(
+        f"it answered {status} (busy now)", after_s=None, is_rejection=status == 429
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),  # the finer one counts
+        ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "nan"}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),  # a date that is over
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+    ],
+)
+def test_the_service_says_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    refusal = understood(status_error(503, headers=headers))
+    assert isinstance(refusal, TryAgain)
+    assert refusal.after_s == seconds
+
+
+def test_a_date_to_come_is_waited_for() -> None:
+    in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    refusal = understood(status_error(429, headers={"retry-after": in_an_hour}))
+    assert isinstance(refusal, TryAgain)
+    assert refusal.after_s == pytest.approx(3600, abs=300)
+
+
+def test_a_timeout_and_a_lost_connection_are_told_apart_though_the_client_calls_both_a_timeout() -> None:
+    def raised(behind: Exception) -> openai.APITimeoutError:
+        error = openai.APITimeoutError(REQUEST)
+        error.__cause__ = httpx2.ReadTimeout("read", request=REQUEST)
+        error.__cause__.__cause__ = behind
+        return error
+
+    late, lost = TryAgain("it did not answer in time"), TryAgain("the connection failed")
+    assert understood(openai.APITimeoutError(REQUEST)) == late
+    assert understood(raised(TimeoutError())) == late
+    assert understood(raised(aiohttp.ServerTimeoutError())) == late  # is both, and says more
+    assert understood(raised(aiohttp.ServerDisconnectedError())) == lost
+    assert understood(openai.APIConnectionError(request=REQUEST)) == lost
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"])
+def test_without_credit_no_request_passes_although_the_status_says_to_try_again(code: str) -> None:
+    assert understood(status_error(429, code=code)) == Stop(
+        f"JUDGE (model gpt-x at {URL}) has no credit left ({code}): raise the limit of the account, or set another "
+        "key in JUDGE_OPENAI_API_KEY."
+    )
+
+
+@pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
+def test_a_content_filter_is_an_answer_with_its_message(code: str) -> None:
+    assert understood(status_error(400, code=code, message="violence")) == Filtered("violence")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        status_error(400, code="context_length_exceeded"),
+        status_error(400, code="string_above_max_length"),
+        status_error(413),
+        status_error(400, message="This model's Maximum context length is 8192 tokens."),
+    ],
+    ids=["a code", "another code", "a status", "a message without a code"],
+)
+def test_a_request_that_is_too_long_loses_its_row_and_no_other(error: openai.APIStatusError) -> None:
+    refusal = understood(error)
+    assert isinstance(refusal, GiveUpRow)
+    assert refusal.reason.startswith("the request is too long for the model (")
+
+
+@pytest.mark.parametrize("parameter", SUBSTITUTES)
+@pytest.mark.parametrize("code", ["unsupported_parameter", "unsupported_value", "unknown_parameter"])
+def test_a_parameter_that_can_be_changed_is_named(parameter: str, code: str) -> None:
+    refusal = understood(status_error(400, code=code, param=parameter, message="not this one"))
+    assert refusal == Unsupported(
+        parameter,
+        f"JUDGE (model gpt-x at {URL}) refuses the request (400: not this one): set a model that takes it in "
+        "JUDGE_OPENAI_DEPLOYMENT.",
+    )
+
+
+@pytest.mark.parametrize("noun", ["Unrecognized request argument", "unrecognized request arguments"])
+def test_a_parameter_that_is_named_in_the_message_only_is_understood_too(noun: str) -> None:
+    refusal = understood(status_error(400, message=f"{noun} supplied: max_completion_tokens"))
+    assert isinstance(refusal, Unsupported)
+    assert refusal.parameter == "max_completion_tokens"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        status_error(400, code="unsupported_parameter", param="logprobs"),  # nothing is known to send instead
+        status_error(400, code="unsupported_parameter"),
+        status_error(400, code="invalid_value", param="temperature"),  # the value is wrong, the parameter is known
+        status_error(400, message="Unrecognized request argument supplied: logprobs"),
+        status_error(422),
+    ],
+    ids=["an unknown parameter", "no parameter", "another code", "an unknown argument", "another status"],
+)
+def test_any_other_bad_request_stops_and_says_what_to_set(error: openai.APIStatusError) -> None:
+    refusal = understood(error)
+    assert isinstance(refusal, Stop)
+    assert f"refuses the request ({error.status_code}: " in refusal.sentence
+    assert refusal.sentence.endswith(": set a model that takes it in JUDGE_OPENAI_DEPLOYMENT.")
+    assert not refusal.not_deployed
+
+
+@pytest.mark.parametrize(
+    ("status", "endpoint", "sentence"),
+    [
+        (401, ENDPOINT, f"JUDGE (model gpt-x at {URL}) does not accept the sign-in (401): set JUDGE_OPENAI_API_KEY."),
+        (
+            403,
+            ENDPOINT,
+            f"JUDGE (model gpt-x at {URL}) is not allowed for this key or from this network (403): give it access, "
+            "or set another key in JUDGE_OPENAI_API_KEY.",
+        ),
+        (
+            404,
+            ENDPOINT,
+            f"JUDGE (model gpt-x at {URL}) is not known there (404): set the model in JUDGE_OPENAI_DEPLOYMENT, or "
+            "the address in JUDGE_OPENAI_BASE_URL.",
+        ),
+        (
+            404,
+            AZURE,
+            "STUDENT (model gpt-x at https://ours.openai.azure.com) is not known there (404): set the model in "
+            "STUDENT_AZURE_OPENAI_DEPLOYMENT, or the address in STUDENT_AZURE_OPENAI_ENDPOINT.",
+        ),
+        (
+            404,
+            Endpoint(Role.BASELINE, "embedded", "embedded-writer"),
+            "BASELINE (model embedded-writer at embedded) refuses (404): there is no such model in this installation.",
+        ),
+    ],
+    ids=["401", "403", "404", "404 on Azure", "404 of the embedded provider"],
+)
+def test_a_refusal_of_the_service_says_what_to_set(status: int, endpoint: Endpoint, sentence: str) -> None:
+    refusal = understood(status_error(status, message=f"wrong key {KEY}"), endpoint)
+    assert refusal == Stop(sentence, not_deployed=status == 404)
+
+
+@pytest.mark.parametrize(
+    ("role", "variables"),
+    [
+        (Role.TEACHER, "TEACHER_OPENAI_API_KEY (or COMPLETION_OPENAI_API_KEY)"),
+        (Role.BASELINE, "BASELINE_OPENAI_API_KEY (or STUDENT_OPENAI_API_KEY)"),
+        (Role.JUDGE, "JUDGE_OPENAI_API_KEY"),
+    ],
+)
+def test_where_a_role_may_take_the_setting_of_another_both_are_named(role: Role, variables: str) -> None:
+    refusal = understood(status_error(401), Endpoint(role, "openai", "m", URL))
+    assert isinstance(refusal, Stop)
+    assert refusal.sentence.endswith(f" (401): set {variables}.")
+
+
+def test_the_key_is_taken_out_of_what_the_service_says() -> None:
+    assert scrubbed(status_error(400, message=f"bad key {KEY},\n  not {KEY}"), ENDPOINT) == "bad key ***, not ***"
+
+
+def test_a_message_is_one_line_of_bearable_length_even_where_the_body_has_none() -> None:
+    assert scrubbed(status_error(500, message=None), ENDPOINT) == "Error code: 500"
+    page = openai.APIStatusError("a page", response=httpx2.Response(502, request=REQUEST), body="<html>")
+    assert scrubbed(page, Endpoint(Role.JUDGE, "openai", "m", URL)) == "a page"
+    long = scrubbed(status_error(400, message="word " * 500), ENDPOINT)
+    assert len(long) == 300
+    assert long.endswith("...")
+
+
+def test_an_endpoint_that_was_given_up_is_one_sentence_that_says_what_is_kept() -> None:
+    assert gave_up(ENDPOINT, "gpt-x", "16 calls in a row were given up").startswith(
+        f"JUDGE (model gpt-x at {URL}) does not answer: 16 calls in a row were given up."
+    )
