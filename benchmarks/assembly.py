@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from random import Random
 from tempfile import TemporaryDirectory
 
-from raft_assets.core.identity import short
+from raft_assets.core.identity import short_digest
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
-from raft_assets.dataset.rows import assemble, without_leaks
+from raft_assets.dataset.rows import assemble_rows, check_leakage
 from raft_assets.settings.domain import DatasetSettings
 from raft_assets.storage.lake import Lake
 
@@ -47,9 +47,9 @@ def _measure(size: int) -> tuple[float, float, int, float]:
     """Seconds, seconds of CPU, rows, and MB at the peak of the whole process."""
     settings = DatasetSettings()
     started, cpu_started = time.monotonic(), time.process_time()
-    assembly = assemble(map(_pair, _chunks(size)), _chunks(size), None, [], settings, {})
+    assembly = assemble_rows(map(_pair, _chunks(size)), _chunks(size), None, [], settings, {})
     with TemporaryDirectory() as folder:
-        rows = without_leaks(assembly.rows(), [], assembly.chunks, settings)
+        rows = check_leakage(assembly.rows(), [], assembly.chunks, settings)
         written = Lake(root=folder).write(RaftRow, "benchmark", rows)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return time.monotonic() - started, time.process_time() - cpu_started, written.rows, memory
@@ -61,7 +61,7 @@ def _chunks(size: int) -> Iterator[Chunk]:
         document, place = divmod(number, CHUNKS_PER_DOCUMENT)
         start = place * 1000
         yield Chunk(
-            chunk_id=short("chunk", number), doc_id=short("document", document), path=f"{document}.txt", kind="prose",
+            chunk_id=short_digest("chunk", number), doc_id=short_digest("document", document), path=f"{document}.txt", kind="prose",
             page_from=1, page_to=1, start=start, end=start + len(text), heading="", text=text, tokens=WORDS,
         )  # fmt: skip
 
@@ -69,7 +69,7 @@ def _chunks(size: int) -> Iterator[Chunk]:
 def _pair(chunk: Chunk) -> QAPair:
     answer = " ".join(chunk.text.split()[:3])
     return QAPair(
-        question_id=short("question", chunk.chunk_id), chunk_id=chunk.chunk_id, doc_id=chunk.doc_id, path=chunk.path,
+        question_id=short_digest("question", chunk.chunk_id), chunk_id=chunk.chunk_id, doc_id=chunk.doc_id, path=chunk.path,
         question=f"What stands in {chunk.chunk_id}?", kind="what", answer=f"<ANSWER>: {answer}", final_answer=answer,
         quotes=[chunk.text], accepted=True, reason="", gates={}, question_call="", answer_call="",
     )  # fmt: skip

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raft_assets.core.prompt_contract import render_messages
-from raft_assets.llm.background import run
+from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
@@ -103,7 +103,7 @@ def _service(folder: Path, limits: Mapping[str, int], latency_s: float) -> Itera
 
 
 def _measure(folder: Path, url: str, calls: int) -> Measured:
-    endpoint = Endpoint(Role.TEACHER, "openai", MODEL, url, limits=Limits(ceiling=CEILING))
+    endpoint = Endpoint(Role.TEACHER, "openai", MODEL, url, limits=Limits(max_concurrency=CEILING))
     client = open_client(endpoint, lambda: sys.exit("not embedded"))
     body = {"messages": ASKED, "max_completion_tokens": 100}
     files = FileCoordination(folder)
@@ -116,8 +116,8 @@ def _measure(folder: Path, url: str, calls: int) -> Measured:
             answer.usage.output_tokens for answer in caller.ask(Request("chat", body, n) for n in range(calls))
         )
         seconds, cpu_s = time.monotonic() - started, time.process_time() - cpu_started
-        retries = caller.tally.retries
-    run(client.close())
+        retries = caller.usage_stats.retries
+    run_coroutine(client.close())
     return Measured(calls, seconds, tokens / calls, retries / (calls + retries), cpu_s)
 
 

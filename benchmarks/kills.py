@@ -21,9 +21,9 @@ import psutil
 from project import REPOSITORY, copied
 
 from raft_assets.embedded.provider import EmbeddedProvider
-from raft_assets.embedded.simulation import Simulated, Simulation
-from raft_assets.llm.serve_app import served
-from raft_assets.settings.project import Workplace
+from raft_assets.embedded.simulation import SimulatedService, Simulation
+from raft_assets.llm.serve_app import serve_in_background
+from raft_assets.settings.project import Project
 
 DOMAIN, ASSET = "bats", "qa_dataset"
 AT_ONCE = 8  # calls of the teacher: few, so that the run is long enough to be killed so often
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, served(service := _service(Path(folder))) as address:
+    with tempfile.TemporaryDirectory() as folder, serve_in_background(service := _service(Path(folder))) as address:
         url = f"{address}/v1"
         undisturbed, asked = _finished(Path(folder) / "undisturbed", url), service.counts["taken"]
         project, kills, asking = Path(folder) / "killed", 0, 0
@@ -52,10 +52,10 @@ def main() -> None:
     sys.exit(0 if same and twice <= asking * AT_ONCE else 1)
 
 
-def _service(folder: Path) -> Simulated:
-    place = Workplace.load(REPOSITORY)
+def _service(folder: Path) -> SimulatedService:
+    place = Project.load(REPOSITORY)
     provider = EmbeddedProvider(folder / "embedded", place.encoder_folder, place.huggingface_home)
-    return Simulated(provider.app, Simulation())
+    return SimulatedService(provider.app, Simulation())
 
 
 def _start(project: Path, url: str) -> "subprocess.Popen[bytes]":
@@ -75,11 +75,11 @@ def _finished(project: Path, url: str) -> bytes:
     """The data set's file after a run to the end."""
     if code := _start(project, url).wait():
         sys.exit(f"raft run ended with {code}")
-    place = Workplace.load(project, {"RAFT_PROJECT": str(project)})
+    place = Project.load(project, {"RAFT_PROJECT": str(project)})
     return (Path(place.lake) / ASSET / f"{DOMAIN}.parquet").read_bytes()
 
 
-def _killed(project: Path, url: str, service: Simulated, after_s: float) -> int:
+def _killed(project: Path, url: str, service: SimulatedService, after_s: float) -> int:
     """Calls that were under way when the run was killed; -1 where it had ended before."""
     process = _start(project, url)
     with suppress(subprocess.TimeoutExpired):

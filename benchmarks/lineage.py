@@ -16,7 +16,7 @@ import psutil
 from project import copied
 
 from raft_assets.core.tables import Chunk
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets.storage.lake import Lake
 
@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         copied(project)
-        place = Workplace.load(project, {"RAFT_PROJECT": folder})
+        place = Project.load(project, {"RAFT_PROJECT": folder})
         seconds, memory = run(project)
         tell("all domains from nothing, s", seconds, 180)
         tell("memory of all processes at once, MB", memory, 2000)
@@ -75,12 +75,12 @@ def memory_of(pid: int) -> float:
     return total
 
 
-def rows(place: Workplace, domain: str) -> list[Chunk]:
+def rows(place: Project, domain: str) -> list[Chunk]:
     """The domain's chunks."""
     return list(Lake(root=place.lake).rows(Chunk, domain))
 
 
-def stored(place: Workplace) -> int:
+def stored(place: Project) -> int:
     """Calls in the store."""
     with SqliteCallStore(place.calls) as store:
         return store.stats().calls

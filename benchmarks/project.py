@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -18,10 +18,10 @@ def copied(project: Path, folder: Path | None = None) -> None:
     shutil.copy(REPOSITORY / "workspace.yaml", project)
 
 
-def materialized(project: Path, folder: Path | None, asset: str) -> Workplace:
+def materialized(project: Path, folder: Path | None, asset: str) -> Project:
     """A project as `copied` makes it, after `raft run --select` of the asset, offline."""
     copied(project, folder)
     variables = {"RAFT_PROJECT": str(project), "RAFT_PROVIDER": "embedded"}
     command = [sys.executable, "-m", "raft_assets.cli.main", "run", "--all", "--select", asset]
     subprocess.run(command, env=os.environ | variables, check=True, stdout=subprocess.DEVNULL)
-    return Workplace.load(project, variables)
+    return Project.load(project, variables)

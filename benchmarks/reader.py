@@ -17,20 +17,20 @@ import numpy as np
 from project import REPOSITORY, materialized
 
 from raft_assets.core.identity import draw
-from raft_assets.core.prompt_contract import ABSTAINING_ANSWER, ABSTENTION
+from raft_assets.core.prompt_contract import ABSTENTION, ABSTENTION_ANSWER
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
-from raft_assets.dataset.distractors import Pool, pick
+from raft_assets.dataset.distractors import DistractorPool, pick_distractors
 from raft_assets.dataset.formats import training_lines
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.reader.read import Reader
-from raft_assets.embedded.reader.training import Hyperparameters, TrainingResult, train
-from raft_assets.evaluation.arms import Item, items
+from raft_assets.embedded.reader.training import TrainingHyperparameters, TrainingResult, train
+from raft_assets.evaluation.arms import EvaluationItem, build_items
 from raft_assets.evaluation.metrics import exact_match, token_f1
 from raft_assets.evaluation.plots import line
 from raft_assets.evaluation.statistics import Interval, paired_bootstrap
 from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
 from raft_assets.settings.domains import domain_names
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
 PLOTS = REPOSITORY / "docs" / "images"
@@ -57,11 +57,11 @@ def main() -> None:
             _learning_curve(place, encoder)
 
 
-def _before_and_after(place: Workplace, encoder: Encoder) -> None:
+def _before_and_after(place: Project, encoder: Encoder) -> None:
     [domain] = domain_names(place.data)
     lake = Lake(root=place.lake)
     chunks = {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)}
-    pool = Pool(chunks.values())
+    pool = DistractorPool(chunks.values())
     pairs = [pair for pair in lake.rows(QAPair, domain) if pair.accepted]
     print(f"{domain}: {len(chunks)} chunks, {len(pairs)} accepted pairs")
     found: list[Scores] = []
@@ -87,11 +87,11 @@ def _before_and_after(place: Workplace, encoder: Encoder) -> None:
         print(f"{metric} after, mean of the splits: {sum(means) / len(means):.1%}")
 
 
-def _learning_curve(place: Workplace, encoder: Encoder) -> None:
+def _learning_curve(place: Project, encoder: Encoder) -> None:
     """Rows of every size are those of the size before and more; the domains' questions are pooled."""
     found: dict[int, list[Scores]] = {size: [] for size in SIZES}
     learned: list[int] = []
-    asked: list[Item] = []
+    asked: list[EvaluationItem] = []
     for domain in domain_names(place.data):
         of_domain = _items(place, domain)
         rows = [row for row in Lake(root=place.lake).rows(RaftRow, domain) if row.split == "train"]
@@ -128,10 +128,10 @@ def _learning_curve(place: Workplace, encoder: Encoder) -> None:
         print(f"plot: {plot}")
 
 
-def _items(place: Workplace, domain: str) -> list[Item]:
+def _items(place: Project, domain: str) -> list[EvaluationItem]:
     """The main arm of the evaluation rows and golden questions."""
     lake = Lake(root=place.lake)
-    return items(
+    return build_items(
         lake.rows(RaftRow, domain),
         list(lake.rows(GoldenQuestion, domain)),
         list(lake.rows(Chunk, domain)),
@@ -141,12 +141,12 @@ def _items(place: Workplace, domain: str) -> list[Item]:
     )
 
 
-def _row(pair: QAPair, chunks: Mapping[str, Chunk], pool: Pool, seed: int) -> RaftRow:
+def _row(pair: QAPair, chunks: Mapping[str, Chunk], pool: DistractorPool, seed: int) -> RaftRow:
     """A pair with three random distractors; of those that train, one in five loses its oracle, as by default."""
     settings = DatasetSettings()
     evaluated = draw(seed, pair.chunk_id, "benchmark") < EVALUATED_SHARE
     has_oracle = evaluated or draw(seed, pair.question_id, "p") < settings.p
-    shown = pick(
+    shown = pick_distractors(
         pair.chunk_id,
         pool=pool,
         count=settings.distractors + (not has_oracle),
@@ -166,7 +166,7 @@ def _row(pair: QAPair, chunks: Mapping[str, Chunk], pool: Pool, seed: int) -> Ra
         document_chunk_ids=shown,
         oracle_index=shown.index(pair.chunk_id) if has_oracle else None,
         has_oracle=has_oracle,
-        answer=pair.answer if has_oracle else ABSTAINING_ANSWER,
+        answer=pair.answer if has_oracle else ABSTENTION_ANSWER,
         final_answer=pair.final_answer if has_oracle else ABSTENTION,
         split="eval" if evaluated else "train",
         unit=pair.chunk_id,
@@ -184,7 +184,12 @@ def _trained(encoder: Encoder, rows: Iterable[RaftRow]) -> tuple[TrainingResult,
         file = Path(folder) / "train.jsonl"
         file.write_text("".join(f"{line}\n" for line in training_lines(rows, DomainSettings())), "utf-8")
         result = train(
-            encoder, file, None, hyperparameters=Hyperparameters(), on_step=lambda _: None, cancelled=lambda: False
+            encoder,
+            file,
+            None,
+            hyperparameters=TrainingHyperparameters(),
+            on_step=lambda _: None,
+            cancelled=lambda: False,
         )
     return result, time.process_time() - started
 

@@ -23,13 +23,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from raft_assets.core.identity import digest
-from raft_assets.llm.background import run
+from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Origin, Request, Usage
-from raft_assets.llm.serve_app import served
+from raft_assets.llm.serve_app import serve_in_background
 from raft_assets.llm.store import StoredCall
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
 from raft_assets.storage.call_store import SqliteCallStore
@@ -59,7 +59,7 @@ def main() -> None:
         return
     with TemporaryDirectory() as folder:
         _look_up(Path(folder), chosen.entries)
-    with served(_service()) as address:
+    with serve_in_background(_service()) as address:
         first = 0.0
         for calls in chosen.calls:
             command = [sys.executable, __file__, "--worker", f"{address}/v1", "--calls", str(calls)]
@@ -109,7 +109,7 @@ def _entry(number: int) -> StoredCall:
 
 def _asked(url: str, calls: int) -> tuple[float, float]:
     """Seconds, and MB at the peak."""
-    endpoint = Endpoint(Role.TEACHER, "openai", "model", url, limits=Limits(ceiling=32))
+    endpoint = Endpoint(Role.TEACHER, "openai", "model", url, limits=Limits(max_concurrency=32))
     client = open_client(endpoint, lambda: sys.exit("not embedded"))
     messages = [{"role": "user", "content": "What is it? " * 100}]
     requests = (Request("chat", {"messages": messages}, sample=number) for number in range(calls))
@@ -124,7 +124,7 @@ def _asked(url: str, calls: int) -> tuple[float, float]:
         if any(answer.status != "ok" for answer in caller.ask(requests)):
             sys.exit("a call failed")
         seconds = time.monotonic() - started
-    run(client.close())
+    run_coroutine(client.close())
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 

@@ -11,13 +11,13 @@ from raft_assets.defs.partitions import domains
 from raft_assets.defs.resources import LakeResource, ModelsResource, ProjectResource, ResultsResource
 from raft_assets.defs.runs import LINEAGE_JOB
 from raft_assets.defs.student import assets as student
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
 
 @dg.definitions
 def definitions() -> dg.Definitions:
     """Assets, jobs, sensors and resources of the project in which the process was started."""
-    project = ProjectResource(folder=str(Workplace.load().project))
+    project = ProjectResource(folder=str(Project.load().project))
     return dg.Definitions(
         assets=[*external_assets(domains), *dg.load_assets_from_modules([documents, dataset, student, evaluation])],
         jobs=[

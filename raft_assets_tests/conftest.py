@@ -9,7 +9,7 @@ import pytest
 from raft_assets.core.tables import QuarantinedFile
 from raft_assets.documents.reading import ReadDocument, read_documents
 from raft_assets.settings.domains import domain_folder, domain_names, list_documents
-from raft_assets_tests.harness import SHIPPED, Project
+from raft_assets_tests.harness import SHIPPED, ProjectHarness
 
 SMALL = "small"  # the domain of `finished`: four documents of a shipped one
 CHROMIUM = next(
@@ -35,9 +35,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> ProjectHarness:
     """A project whose one domain went through the whole lineage by `raft run`; tests look at it and change nothing."""
-    project = Project(tmp_path_factory.mktemp("finished"))
+    project = ProjectHarness(tmp_path_factory.mktemp("finished"))
     project.copy_domain("bats", SMALL, documents=4)
     done = project.raft("run", "--all")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -46,10 +46,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def copied(finished: Project, tmp_path: Path) -> Project:
+def copied(finished: ProjectHarness, tmp_path: Path) -> ProjectHarness:
     """A copy of the finished project, to be changed."""
     shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
-    return Project(tmp_path)
+    return ProjectHarness(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,12 @@ import dagster as dg
 import psutil
 
 from raft_assets.cli.main import main
-from raft_assets.cli.project import enter
+from raft_assets.cli.project import activate_project
 from raft_assets.definitions import definitions
 from raft_assets.defs.observation import observe
 from raft_assets.defs.runs import materialize
-from raft_assets.defs.staleness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
-from raft_assets.settings.project import Workplace
+from raft_assets.defs.staleness import AssetState, Graph, asset_states, assets_in_order, failure_message, with_upstream
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import TABLES, Lake
 from raft_assets.storage.results import ResultsStore
 
@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / "data"
 
 
-class Project:
+class ProjectHarness:
     """A project folder with domains.
 
     Everything that it does goes through the product's own functions or its command.
@@ -53,9 +53,9 @@ class Project:
         return kept | {"RAFT_PROJECT": str(self.folder), "OMP_NUM_THREADS": "1"} | self.own_variables
 
     @property
-    def workplace(self) -> Workplace:
+    def workplace(self) -> Project:
         """The workplace as it is now."""
-        return Workplace.load(self.folder, self.variables)
+        return Project.load(self.folder, self.variables)
 
     @property
     def lake(self) -> Lake:
@@ -126,7 +126,7 @@ class Project:
             records = instance.get_records_for_run(run.run_id, of_type={dg.DagsterEventType.STEP_FAILURE}).records
         error = records[0].event_log_entry.get_dagster_event().step_failure_data.error
         assert error is not None
-        return failure_sentence(error)
+        return failure_message(error)
 
     def failed_check(self, asset: str, check: str) -> dict[str, str]:
         """Metadata of the asset's check. Fails unless it is a blocking one that didn't pass."""
@@ -142,7 +142,7 @@ class Project:
         """State of every asset of the domain, after a look."""
         with self.instance() as instance:
             observe(instance, self.workplace)
-            found = states(instance, definitions().resolve_asset_graph(), domain)
+            found = asset_states(instance, definitions().resolve_asset_graph(), domain)
             return {key.to_user_string(): state for key, state in found.items()}
 
     def not_fresh(self, domain: str) -> dict[str, str]:
@@ -238,7 +238,7 @@ class Project:
         os.environ.clear()
         os.environ.update(self.variables)
         try:
-            enter(self.workplace)
+            activate_project(self.workplace)
             yield
         finally:
             os.environ.clear()

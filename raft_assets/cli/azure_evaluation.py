@@ -5,14 +5,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from raft_assets.cli.project import chosen_domains
+from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.tables import ANSWERS, AzureJudgedAnswer, JudgedAnswer
-from raft_assets.evaluation.azure_evaluators import Beside, beside, rate
+from raft_assets.evaluation.azure_evaluators import JudgeComparison, compare_judges, rate_answers
 from raft_assets.llm.gateway import gateway
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
 
@@ -33,8 +33,8 @@ def azure_evaluation(domain: str) -> None:
       raft azure-evaluation mine
       raft sql "SELECT metric, avg(score) FROM azure_judged_answers GROUP BY metric"
     """
-    workplace = Workplace.load()
-    [name] = chosen_domains(workplace, [domain], everything=False)
+    workplace = Project.load()
+    [name] = select_domains(workplace, [domain], everything=False)
     models, lake = ModelClients(workplace), Lake.of(workplace)
     judge = models.endpoints.get(Role.JUDGE)
     if judge is None:
@@ -43,15 +43,15 @@ def azure_evaluation(domain: str) -> None:
     answers = [row for model in ANSWERS.values() for row in lake.rows(model, name)]
     count = sum(row.sample == 0 for row in ours)
     with models.caller(Role.JUDGE, live=True) as caller, gateway(caller) as address:
-        rows = rate(ours, answers, base_url=address, model=judge.model)
+        rows = rate_answers(ours, answers, base_url=address, model=judge.model)
         theirs = list(track(rows, f"{name}: {judge.model} rates by azure-ai-evaluation", total=count, transient=True))
     written = lake.write(AzureJudgedAnswer, name, theirs)
     failed = sum(row.score is None for row in theirs)
-    Console(highlight=False).print(_table(beside(ours, theirs)))
-    click.echo(f"{written.rows} rows in {written.address}, {failed} without a score; {caller.tally.calls} calls")
+    Console(highlight=False).print(_table(compare_judges(ours, theirs)))
+    click.echo(f"{written.rows} rows in {written.address}, {failed} without a score; {caller.usage_stats.calls} calls")
 
 
-def _table(found: list[Beside]) -> Table:
+def _table(found: list[JudgeComparison]) -> Table:
     table = Table("metric", box=None, header_style="bold")
     for title in ("answers", "our mean", "theirs", "the same", "points apart"):
         table.add_column(title, justify="right")

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 from upath import UPath
 
-from raft_assets.cli.project import chosen_domains, instance_of
+from raft_assets.cli.project import open_instance, select_domains
 from raft_assets.core.atomic import is_local
 from raft_assets.core.errors import DataError
-from raft_assets.core.identity import normalized
+from raft_assets.core.identity import normalize
 from raft_assets.core.tables import Chunk, RaftRow
 from raft_assets.defs.run_history import DagsterHistory
 from raft_assets.operations.purge import purge as forget
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
 
@@ -47,10 +47,10 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
       raft export bats --format chat --to out/bats-chat
       raft export bats --format hf --container parquet --to out/bats-hf
     """
-    from raft_assets.dataset.formats import export as write_export
+    from raft_assets.dataset.formats import write_export
 
-    workplace = Workplace.load()
-    (name,) = chosen_domains(workplace, [domain], everything=False)
+    workplace = Project.load()
+    (name,) = select_domains(workplace, [domain], everything=False)
     lake = Lake.of(workplace)
     files = write_export(
         lake.rows(RaftRow, name),
@@ -66,14 +66,14 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
 
 def _copy_card(lake: Lake, domain: str, target: Path) -> Iterator[Path]:
     """Data card and manifest beside an export of the rows that they are about; others than those are removed."""
-    from raft_assets.dataset.data_card import CARD_FILE, CARD_RECORD, MANIFEST_FILE
+    from raft_assets.dataset.data_card import CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE
     from raft_assets.dataset.manifest import Manifest
 
     manifest = lake.read_lines("data_card", domain, MANIFEST_FILE)
     is_of_the_rows = bool(manifest) and (
         Manifest.model_validate_json(manifest).digests["qa_dataset"] == lake.digest("qa_dataset", domain)
     )
-    for name in (CARD_FILE, CARD_RECORD, MANIFEST_FILE):
+    for name in (CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE):
         if is_of_the_rows:
             (target / name).write_bytes(lake.read_lines("data_card", domain, name))
             yield target / name
@@ -108,15 +108,15 @@ def import_(domain: str, path: Path, container: str) -> None:
       raft import zoo raft-out.jsonl && raft run zoo
       raft import copy out/bats-hf           what raft export --format hf wrote
     """
-    from raft_assets.dataset.import_raft_py import LARGEST_CHUNK, import_dataset
+    from raft_assets.dataset.import_raft_py import MAX_CHUNK_TOKENS, import_dataset
 
-    workplace, name = Workplace.load(), normalized(domain.rstrip("/"))
+    workplace, name = Project.load(), normalize(domain.rstrip("/"))
     made = import_dataset(path, None if container == "auto" else container, workplace.data, name)  # type: ignore[arg-type]  # click has checked the choice
     click.echo(
         f"{made.folder}: {made.pairs:,} pairs, {made.contexts:,} contexts, the longest of {made.longest:,} tokens"
     )
-    if made.longest > LARGEST_CHUNK:
-        click.echo(f"Contexts of more than {LARGEST_CHUNK:,} tokens are cut into several chunks.", err=True)
+    if made.longest > MAX_CHUNK_TOKENS:
+        click.echo(f"Contexts of more than {MAX_CHUNK_TOKENS:,} tokens are cut into several chunks.", err=True)
     click.echo(f"Next: raft run {name!r}")
 
 
@@ -131,12 +131,12 @@ def report(domain: str | None, in_browser: bool) -> None:
       raft report bats --open
       raft report
     """
-    workplace = Workplace.load()
+    workplace = Project.load()
     lake = Lake.of(workplace)
     if domain is None:
         path = lake.index_path
     else:
-        path = lake.path("eval_report", chosen_domains(workplace, [domain], everything=False)[0], ".html")
+        path = lake.path("eval_report", select_domains(workplace, [domain], everything=False)[0], ".html")
     if not path.is_file():
         raise DataError(f"There is no report at {path} yet. Make it: raft run {repr(domain) if domain else '--all'}")
     click.echo(path)
@@ -171,9 +171,9 @@ def purge(domain: str, document: str | None, yes: bool) -> None:
       rm data/bats/secret.pdf && raft purge bats --document secret.pdf && raft run bats
       raft purge bats --yes
     """
-    workplace, domain = Workplace.load(), normalized(domain.rstrip("/"))
+    workplace, domain = Project.load(), normalize(domain.rstrip("/"))
     if not yes:
         click.confirm(f"Forget everything that was made from {document or 'the documents'} of {domain!r}?", abort=True)
-    with instance_of(workplace) as instance:
+    with open_instance(workplace) as instance:
         for line in forget(DagsterHistory(instance), workplace, domain, document):
             click.echo(line)

@@ -9,11 +9,11 @@ from typing import Literal
 
 import click
 
-from raft_assets.cli.project import chosen_domains
+from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import RaftError
-from raft_assets.evaluation.arms import longest_prompt
-from raft_assets.evaluation.judged import kin_of_teacher
-from raft_assets.llm.background import run as run_coroutine
+from raft_assets.evaluation.arms import max_prompt_tokens
+from raft_assets.evaluation.judged import judge_family_warning
+from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.llm.probing import probe
@@ -21,7 +21,7 @@ from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.process import records_of
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 
@@ -35,7 +35,7 @@ class Finding:
     level: Literal["ok", "warning", "problem"] = "ok"
 
 
-class WarningError(RaftError):
+class DoctorWarningError(RaftError):
     """What a check found is no obstacle, but somebody should know."""
 
 
@@ -50,61 +50,61 @@ def doctor() -> None:
     Examples:
       raft doctor
     """
-    workplace = Workplace.load()
-    findings = list(_examine(workplace))
+    workplace = Project.load()
+    findings = list(_run_checks(workplace))
     for finding in findings:
         click.echo(f"{finding.level:<8} {finding.subject}: {finding.told}")
     sys.exit(1 if any(finding.level == "problem" for finding in findings) else 0)
 
 
-def _examine(workplace: Workplace) -> Iterator[Finding]:
+def _run_checks(workplace: Project) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("home", lambda: _writable(workplace)),
-        ("domains", lambda: f"{len(chosen_domains(workplace, (), everything=True))} in {workplace.data}"),
-        ("settings", lambda: _settings_are_right(workplace)),
+        ("home", lambda: _check_state_folder(workplace)),
+        ("domains", lambda: f"{len(select_domains(workplace, (), everything=True))} in {workplace.data}"),
+        ("settings", lambda: _check_settings(workplace)),
         (
             "encoder weights",
             lambda: str(embedded_provider(workplace).weights),
         ),
-        ("call store", lambda: _call_store(workplace)),
-        ("lake", lambda: _lake(workplace)),
+        ("call store", lambda: _check_call_store(workplace)),
+        ("lake", lambda: _check_lake(workplace)),
     ]
     models = ModelClients(workplace)
     try:
-        checks += _checks_of_roles(models)
+        checks += _role_checks(models)
     except RaftError as error:
         yield Finding("roles", str(error), "problem")
     for subject, check in checks:
         try:
             yield Finding(subject, check())
-        except WarningError as error:
+        except DoctorWarningError as error:
             yield Finding(subject, str(error), "warning")
         except (RaftError, click.UsageError) as error:
             yield Finding(subject, str(error), "problem")
 
 
-def _checks_of_roles(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
+def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
     """Every role over the wire; then what only matters where money is spent."""
     checks: list[tuple[str, Callable[[], str]]] = [
-        (f"role {role.value}", partial(_answers, models, role))
+        (f"role {role.value}", partial(_check_role, models, role))
         for role, endpoint in models.endpoints.items()
         if endpoint.provider != "azureml"  # a base model in a registry doesn't answer; its workspace is looked at below
     ]
     checks += [
-        (f"context {role.value}", partial(_context, models, role))
+        (f"context {role.value}", partial(_check_context, models, role))
         for role in (Role.BASELINE, Role.STUDENT)
         if not models.endpoints[role].is_free
     ]
-    checks.append(("licence", partial(_licence, models)))
+    checks.append(("licence", partial(_check_licence, models)))
     if Role.JUDGE in models.endpoints:
-        checks.append(("judge", partial(_judge, models)))
+        checks.append(("judge", partial(_check_judge, models)))
     if models.endpoints[Role.STUDENT].is_deployed_on_azure:
-        checks.append(("deployment", partial(_may_deploy, models)))
+        checks.append(("deployment", partial(_check_deployment, models)))
     paid = [role for role, endpoint in models.endpoints.items() if not endpoint.is_free]
-    return checks + [(f"price {role.value}", partial(_price, models, role)) for role in paid]
+    return checks + [(f"price {role.value}", partial(_check_price, models, role)) for role in paid]
 
 
-def _writable(workplace: Workplace) -> str:
+def _check_state_folder(workplace: Project) -> str:
     try:
         workplace.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -116,24 +116,24 @@ def _writable(workplace: Workplace) -> str:
     return f"{workplace.home} can be written"
 
 
-def _settings_are_right(workplace: Workplace) -> str:
-    names = chosen_domains(workplace, (), everything=True)
+def _check_settings(workplace: Project) -> str:
+    names = select_domains(workplace, (), everything=True)
     return ", ".join(f"{name}: preset {workplace.settings(name).preset}" for name in names)
 
 
-def _call_store(workplace: Workplace) -> str:
+def _check_call_store(workplace: Project) -> str:
     with open_call_store(workplace) as store:
         return f"{store.stats().calls:,} calls in {workplace.calls}"
 
 
-def _lake(workplace: Workplace) -> str:
-    Lake.of(workplace).check()
+def _check_lake(workplace: Project) -> str:
+    Lake.of(workplace).check_writable()
     return f"{workplace.lake} can be written"
 
 
-def _answers(models: ModelClients, role: Role) -> str:
+def _check_role(models: ModelClients, role: Role) -> str:
     endpoint, workplace = models.endpoints[role], models.project
-    names = chosen_domains(workplace, (), everything=True) if role is Role.BASELINE else ()
+    names = select_domains(workplace, (), everything=True) if role is Role.BASELINE else ()
     completion = any(workplace.settings(name).values.student.format == "completion" for name in names)
 
     async def asked() -> str:
@@ -143,15 +143,17 @@ def _answers(models: ModelClients, role: Role) -> str:
     return f"{endpoint.model} at {endpoint.service} {run_coroutine(asked())}"
 
 
-def _context(models: ModelClients, role: Role) -> str:
+def _check_context(models: ModelClients, role: Role) -> str:
     """Whether the longest prompt of every domain and its answer fit into what the model takes, as far as it's known."""
     endpoint, workplace = models.endpoints[role], models.project
     takes = Capabilities.of(records_of(workplace), endpoint, endpoint.model).context_tokens
-    names = chosen_domains(workplace, (), everything=True)
-    longest = {name: longest_prompt(workplace.settings(name).values) for name in names}
+    names = select_domains(workplace, (), everything=True)
+    longest = {name: max_prompt_tokens(workplace.settings(name).values) for name in names}
     most = max(longest.values())
     if takes is None:
-        raise WarningError(f"nobody knows how many tokens {endpoint.base_model} takes; up to {most:,} may be sent")
+        raise DoctorWarningError(
+            f"nobody knows how many tokens {endpoint.base_model} takes; up to {most:,} may be sent"
+        )
     for name, tokens in longest.items():
         if tokens > takes:
             raise RaftError(
@@ -161,24 +163,24 @@ def _context(models: ModelClients, role: Role) -> str:
     return f"{endpoint.base_model} takes {takes:,} tokens, of which {most:,} are used at most"
 
 
-def _licence(models: ModelClients) -> str:
+def _check_licence(models: ModelClients) -> str:
     check_project_licence(models.project)
     return f"nothing known forbids that {Role.TEACHER} teaches {Role.STUDENT}"
 
 
-def _judge(models: ModelClients) -> str:
-    if doubt := kin_of_teacher(models.endpoints):
-        raise WarningError(doubt)
+def _check_judge(models: ModelClients) -> str:
+    if doubt := judge_family_warning(models.endpoints):
+        raise DoctorWarningError(doubt)
     return "not known to be of the teacher's family"
 
 
-def _may_deploy(models: ModelClients) -> str:
+def _check_deployment(models: ModelClients) -> str:
     with open_hosting(models.project) as hosting:
         assert hosting is not None  # the student is on Azure
         return hosting.check_permission()
 
 
-def _price(models: ModelClients, role: Role) -> str:
+def _check_price(models: ModelClients, role: Role) -> str:
     """What the role's calls cost, as far as anybody knows. Raises WarningError for a price that nobody does."""
     endpoint = models.endpoints[role]
     price, hosting = models.prices.of(endpoint), models.project.environment.hosting()
@@ -190,7 +192,7 @@ def _price(models: ModelClients, role: Role) -> str:
     if role is Role.STUDENT and endpoint.provider == "azure" and hosting.sku.lower() != DEVELOPER_TIER.lower():
         wanted["hosting"] = price.hosting
     if unknown := [name for name, value in wanted.items() if value is None]:
-        raise WarningError(
+        raise DoctorWarningError(
             f"nobody knows what {endpoint.base_model} costs ({', '.join(unknown)}). Put it into {PRICES_FILE}, or name "
             f"the model behind the deployment in {role}_MODEL: an unknown price is never counted as zero."
         )

@@ -12,17 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.cli.project import chosen_domains, enter, instance_of
+from raft_assets.cli.project import activate_project, open_instance, select_domains
 from raft_assets.core.errors import DataError
 from raft_assets.defs.observation import observe
-from raft_assets.defs.staleness import AssetState, Graph, states, with_upstream
+from raft_assets.defs.staleness import AssetState, Graph, asset_states, with_upstream
 from raft_assets.llm.prices import PRICES_FILE
-from raft_assets.operations.estimate import Forecast, forecast
+from raft_assets.operations.estimate import CallEstimate, estimate_calls
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
-LINE = 200  # characters, where the output is no terminal
+PLAIN_WIDTH = 200  # characters, where the output is no terminal
 
 
 @click.command()
@@ -41,32 +41,32 @@ def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
       raft preview mine -n 20 && raft estimate mine
       raft estimate --all --json
     """
-    workplace = Workplace.load()
-    names = chosen_domains(workplace, domain, everything=everything)
+    workplace = Project.load()
+    names = select_domains(workplace, domain, everything=everything)
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
-    enter(workplace)
+    activate_project(workplace)
     graph = definitions().resolve_asset_graph()
     models = ModelClients(workplace)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else LINE)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     unread = 0
-    with instance_of(workplace) as instance:
+    with open_instance(workplace) as instance:
         observe(instance, workplace)  # what changed since isn't fresh
         for name in names:
-            fresh = settled(graph, states(instance, graph, name))
+            fresh = fresh_assets(graph, asset_states(instance, graph, name))
             try:
-                forecasts = forecast(models, name, fresh=fresh)
+                forecasts = estimate_calls(models, name, fresh=fresh)
             except DataError as error:
                 click.echo(f"{name}: {error}", err=True)
                 unread += 1
                 continue
-            keep_estimate(instance, workplace, name, forecasts)
-            _tell(console, name, forecasts, as_json=as_json)
+            save_estimate(instance, workplace, name, forecasts)
+            _print_estimate(console, name, forecasts, as_json=as_json)
     sys.exit(1 if unread else 0)
 
 
-def keep_estimate(
-    instance: dg.DagsterInstance, workplace: Workplace, domain: str, forecasts: Sequence[Forecast]
+def save_estimate(
+    instance: dg.DagsterInstance, workplace: Project, domain: str, forecasts: Sequence[CallEstimate]
 ) -> None:
     """Keeps an estimate for the report, which sets it beside the bill, and shows it on the assets in the UI.
 
@@ -90,13 +90,13 @@ def keep_estimate(
         )
 
 
-def settled(graph: Graph, found: Mapping[dg.AssetKey, AssetState]) -> set[str]:
+def fresh_assets(graph: Graph, found: Mapping[dg.AssetKey, AssetState]) -> set[str]:
     """Assets that are fresh with everything before them: what stands behind a stale one may change with it."""
     stale = {key for key, state in found.items() if state.state != "fresh"}
     return {key.to_user_string() for key in found if stale.isdisjoint(with_upstream(graph, [key]))}
 
 
-def _tell(console: Console, domain: str, forecasts: Sequence[Forecast], *, as_json: bool) -> None:
+def _print_estimate(console: Console, domain: str, forecasts: Sequence[CallEstimate], *, as_json: bool) -> None:
     if as_json:
         for one in forecasts:
             click.echo(json.dumps({"domain": domain, **asdict(one), "role": one.role.value}, ensure_ascii=False))
@@ -110,7 +110,7 @@ def _tell(console: Console, domain: str, forecasts: Sequence[Forecast], *, as_js
     console.print()
 
 
-def _table(domain: str, forecasts: Sequence[Forecast]) -> Table:
+def _table(domain: str, forecasts: Sequence[CallEstimate]) -> Table:
     table = Table(title=Text(domain, style="bold"), title_justify="left", box=None, pad_edge=False)
     for column in ("asset", "role", "model"):
         table.add_column(column)

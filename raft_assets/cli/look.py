@@ -9,17 +9,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.cli.money import dollars_told
-from raft_assets.cli.project import chosen_domains, enter, instance_of
-from raft_assets.cli.student import show_hosted
+from raft_assets.cli.money import format_dollars
+from raft_assets.cli.project import activate_project, open_instance, select_domains
+from raft_assets.cli.student import print_deployments
 from raft_assets.defs.observation import observe
 from raft_assets.defs.runs import close_killed_runs
-from raft_assets.defs.staleness import AssetState, Graph, states
-from raft_assets.llm.ledger import Sum, spent
+from raft_assets.defs.staleness import AssetState, Graph, asset_states
+from raft_assets.llm.ledger import LedgerTotal, spending_by_domain
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.settings.domain import dotted
+from raft_assets.settings.domain import flatten_settings
 from raft_assets.settings.domains import domain_folder, list_documents
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.results import ResultsStore
 
@@ -37,30 +37,30 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
       raft status
       raft status bats --json
     """
-    workplace = Workplace.load()
-    names = chosen_domains(workplace, domain, everything=not domain)
+    workplace = Project.load()
+    names = select_domains(workplace, domain, everything=not domain)
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
-    enter(workplace)
+    activate_project(workplace)
     graph: Graph = definitions().resolve_asset_graph()
-    with instance_of(workplace) as instance:
+    with open_instance(workplace) as instance:
         close_killed_runs(instance)
         for name, problem in observe(instance, workplace).problems.items():
             click.echo(f"{name}: {problem}", err=True)
-        found = {name: states(instance, graph, name) for name in names}
+        found = {name: asset_states(instance, graph, name) for name in names}
     results = ResultsStore.of(workplace)
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
     compared = {name: told["sentence"] for name in found if (told := results.comparison(name))}
     models = ModelClients(workplace)
     with open_call_store(workplace) as store:
-        paid = spent(store, models.prices)
+        paid = spending_by_domain(store, models.prices)
     if as_json:
         for name, of_domain in found.items():
             click.echo(
                 json.dumps(
                     {
                         "domain": name,
-                        "assets": _plain(of_domain),
+                        "assets": _to_json(of_domain),
                         "verdict": sentences.get(name),
                         "against_previous_student": compared.get(name),
                         "calls": paid[name].calls if name in paid else 0,
@@ -76,18 +76,18 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
         console.print(_status_table(name, of_domain))
         known = [sentence for sentence in (sentences.get(name), compared.get(name)) if sentence]
         console.print(Text(f"verdict: {' '.join(known) or 'none yet'}"))
-        console.print(Text(f"{_paid(paid.get(name))}\n"))
-    show_hosted(console, models)
+        console.print(Text(f"{_paid_line(paid.get(name))}\n"))
+    print_deployments(console, models)
 
 
-def _paid(of_domain: Sum | None) -> str:
+def _paid_line(of_domain: LedgerTotal | None) -> str:
     if of_domain is None:
         return "calls: none yet"
-    money = dollars_told(of_domain.dollars, of_domain.unpriced)
+    money = format_dollars(of_domain.dollars, of_domain.unpriced)
     return f"calls: {of_domain.calls:,} stored, US$ {money} (`raft costs`)"
 
 
-def _plain(of_domain: Mapping[dg.AssetKey, AssetState]) -> dict[str, dict[str, object]]:
+def _to_json(of_domain: Mapping[dg.AssetKey, AssetState]) -> dict[str, dict[str, object]]:
     return {
         state.key.to_user_string(): {"state": state.state, "reasons": list(state.reasons)}
         for state in of_domain.values()
@@ -114,11 +114,11 @@ def config(domain: tuple[str, ...]) -> None:
     Examples:
       raft config bats
     """
-    workplace = Workplace.load()
-    for name in chosen_domains(workplace, domain, everything=not domain):
+    workplace = Project.load()
+    for name in select_domains(workplace, domain, everything=not domain):
         resolved = workplace.settings(name)
         click.echo(f"# {name} (preset {resolved.preset})")
-        for dotted_name, value in dotted(resolved.values):
+        for dotted_name, value in flatten_settings(resolved.values):
             source = resolved.sources[dotted_name]
             click.echo(f"{dotted_name} = {json.dumps(value, ensure_ascii=False)}  # {source}")
         click.echo()
@@ -148,8 +148,8 @@ def domains() -> None:
     Examples:
       raft domains
     """
-    workplace = Workplace.load()
-    for name in chosen_domains(workplace, (), everything=True):
+    workplace = Project.load()
+    for name in select_domains(workplace, (), everything=True):
         files = list_documents(domain_folder(workplace.data, name))
         click.echo(
             f"{name}: {len(files)} documents, {sum(file.size for file in files):,} bytes, "

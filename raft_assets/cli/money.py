@@ -12,21 +12,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.cli.project import chosen_domains
+from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import DataError
-from raft_assets.llm.batches import read_records
-from raft_assets.llm.ledger import Grouping, LedgerRow, Sum, is_rejected, ledger, summed
+from raft_assets.llm.batches import read_batch_records
+from raft_assets.llm.ledger import Grouping, LedgerRow, LedgerTotal, is_unusable, ledger, total_by
 from raft_assets.llm.prices import PRICES_FILE, PriceList
 from raft_assets.llm.store import StoredCall
 from raft_assets.operations.batches import collect_batches
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.results import ResultsStore
 
-SHOWN_CHARACTERS = 60  # of a call in a list
-LINE = 200  # characters, where the output is no terminal
+MAX_SHOWN_CHARACTERS = 60  # of a call in a list
+PLAIN_WIDTH = 200  # characters, where the output is no terminal
 
 
 @click.command()
@@ -53,23 +53,23 @@ def costs(domain: tuple[str, ...], by: Grouping, since: datetime | None, as_csv:
       raft costs bats --by model
       raft costs --by day --since 2026-11-01 --csv > costs.csv
     """
-    workplace = Workplace.load()
-    names = chosen_domains(workplace, domain, everything=False) if domain else []
+    workplace = Project.load()
+    names = select_domains(workplace, domain, everything=False) if domain else []
     with open_call_store(workplace) as store:
         rows = list(ledger(store, PriceList(workplace.project, workplace.endpoints.values())))
-    ResultsStore.of(workplace).keep_ledger(rows)
+    ResultsStore.of(workplace).replace_ledger(rows)
     start = since.replace(tzinfo=UTC) if since else None
     chosen = [row for row in rows if (not names or row.domain in names) and (start is None or row.created >= start)]
-    sums = summed(chosen, by)
+    sums = total_by(chosen, by)
     if as_json or as_csv:
-        _write(sums, as_csv=as_csv)
+        _print_rows(sums, as_csv=as_csv)
         return
     console = Console(highlight=False)
     console.print(_table(sums, by))
-    _tell_unpriced(console, chosen)
+    _print_unpriced(console, chosen)
 
 
-def _table(sums: Sequence[Sum], by: str) -> Table:
+def _table(sums: Sequence[LedgerTotal], by: str) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column(by)
     for column in ("calls", "input", "cached", "output", "US$"):
@@ -79,21 +79,21 @@ def _table(sums: Sequence[Sum], by: str) -> Table:
         table.add_row(
             Text(one.name),
             *(f"{count:,}" for count in (one.calls, usage.input_tokens, usage.cached_tokens, usage.output_tokens)),
-            dollars_told(one.dollars, one.unpriced),
+            format_dollars(one.dollars, one.unpriced),
         )
     return table
 
 
-def dollars_told(dollars: float, unpriced: int) -> str:
+def format_dollars(dollars: float, unpriced: int) -> str:
     """An amount, with a mark where some calls have no known price."""
     return f"{dollars:,.4f}" + ("" if not unpriced else " + ?")
 
 
-def _total(sums: Sequence[Sum]) -> Sum:
+def _total(sums: Sequence[LedgerTotal]) -> LedgerTotal:
     return sum(sums[1:], replace(sums[0], name="all"))
 
 
-def _tell_unpriced(console: Console, rows: Iterable[LedgerRow]) -> None:
+def _print_unpriced(console: Console, rows: Iterable[LedgerRow]) -> None:
     for service, model in sorted({(row.service, row.model) for row in rows if row.dollars is None}):
         console.print(
             Text(
@@ -105,7 +105,7 @@ def _tell_unpriced(console: Console, rows: Iterable[LedgerRow]) -> None:
         )
 
 
-def _write(sums: Sequence[Sum], *, as_csv: bool) -> None:
+def _print_rows(sums: Sequence[LedgerTotal], *, as_csv: bool) -> None:
     rows = [
         {"name": one.name, "calls": one.calls, **asdict(one.usage), "dollars": one.dollars, "unpriced": one.unpriced}
         for one in sums
@@ -148,22 +148,22 @@ def list_calls(domain: str | None, role: str | None, rejected: bool, most: int) 
       raft calls list
       raft calls list --role JUDGE --rejected -n 100
     """
-    with open_call_store(Workplace.load()) as store:
+    with open_call_store(Project.load()) as store:
         found = [
             call
             for call in store.calls()
             if (domain is None or call.origin.domain == domain)
             and (role is None or call.role == role.upper())
-            and (not rejected or is_rejected(call))
+            and (not rejected or is_unusable(call))
         ][-most:]
     table = Table(box=None, pad_edge=False)
     for column in ("key", "when", "role", "model", "status", "asset", "answer"):
         table.add_column(column, no_wrap=True, overflow="ellipsis")
     for call in found:
         when = datetime.fromtimestamp(call.created, UTC).strftime("%Y-%m-%d %H:%M")
-        cells = (call.key[:12], when, call.role, call.model, call.status, call.origin.asset, _shown(call))
+        cells = (call.key[:12], when, call.role, call.model, call.status, call.origin.asset, _abbreviate_answer(call))
         table.add_row(*map(Text, cells))
-    Console(highlight=False, width=None if sys.stdout.isatty() else LINE).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
 
 
 @calls.command("show")
@@ -175,7 +175,7 @@ def show_call(key: str) -> None:
     Examples:
       raft calls show 3f9a77c1b2d4
     """
-    with open_call_store(Workplace.load()) as store:
+    with open_call_store(Project.load()) as store:
         found = [call for call in store.calls() if call.key.startswith(key)]
     if len(found) != 1:
         raise DataError(f"{len(found)} stored calls have a key that begins with {key}: see `raft calls list`.")
@@ -194,7 +194,7 @@ def size_of_calls() -> None:
     Examples:
       raft calls size
     """
-    workplace = Workplace.load()
+    workplace = Project.load()
     with open_call_store(workplace) as store:
         stats = store.stats()
     click.echo(f"{stats.calls:,} calls, {stats.size / 1e6:,.1f} MB in {workplace.calls}")
@@ -218,22 +218,22 @@ def prune_calls(days: int | None, model: str | None, rejected: bool, yes: bool) 
     before = (datetime.now(UTC) - timedelta(days=days)).timestamp() if days is not None else float("inf")
 
     def is_chosen(call: StoredCall) -> bool:
-        return call.created < before and model in (None, call.model) and (not rejected or is_rejected(call))
+        return call.created < before and model in (None, call.model) and (not rejected or is_unusable(call))
 
-    with open_call_store(Workplace.load()) as store:
+    with open_call_store(Project.load()) as store:
         count = sum(map(is_chosen, store.calls()))
         if not yes:
             click.confirm(f"Delete {count:,} calls? Those that are needed again will be paid again.", abort=True)
         click.echo(f"{store.forget(is_chosen):,} calls deleted")
 
 
-def _shown(call: StoredCall) -> str:
-    text = f"vector of {len(call.payload) // 4}" if call.kind == "embedding" else _answer_of(call)
+def _abbreviate_answer(call: StoredCall) -> str:
+    text = f"vector of {len(call.payload) // 4}" if call.kind == "embedding" else _answer_text(call)
     text = " ".join(text.split())
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 1] + "…"
 
 
-def _answer_of(call: StoredCall) -> str:
+def _answer_text(call: StoredCall) -> str:
     from raft_assets.llm.answers import read_answer
 
     reading = read_answer(json.loads(call.payload))
@@ -250,10 +250,10 @@ def batches(collect: bool) -> None:
       raft batches
       raft batches --collect
     """
-    workplace = Workplace.load()
+    workplace = Project.load()
     if collect:
         collect_batches(ModelClients(workplace))
-    found = read_records(records_of(workplace))
+    found = read_batch_records(records_of(workplace))
     if not found:
         click.echo("No calls were asked in batches.")
     for one in found:

@@ -11,18 +11,18 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.cli.project import chosen_domains, enter, tell_models
-from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, neutralized, parse_answer
+from raft_assets.cli.project import activate_project, print_models, select_domains
+from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, escape_delimiters, parse_answer
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
-from raft_assets.core.text_search import Searchable
+from raft_assets.core.text_search import SearchableText
 from raft_assets.pairs.gates import REASONS
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
-DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
-REJECTED_SHOWN = 20
+MAX_DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
+MAX_REJECTED = 20
 QUOTE_STYLE, LABEL_STYLE = "black on yellow", "bold cyan"
 # characters that turn the direction of a text: what stands behind them would seem to stand elsewhere
-_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @click.command()
@@ -42,52 +42,57 @@ def preview(domain: str, count: int, yes: bool) -> None:
       raft preview bats -n 2
       raft preview bats -n 10 --yes      with a paid teacher, in a script
     """
-    workplace = Workplace.load()
-    (name,) = chosen_domains(workplace, [domain], everything=False)
+    workplace = Project.load()
+    (name,) = select_domains(workplace, [domain], everything=False)
     settings = workplace.settings(name).values
     console = Console(highlight=False, markup=False, emoji=False)
-    tell_models(console, workplace)
+    print_models(console, workplace)
     # a second or two: only once the arguments are known to be right
     from raft_assets.operations import preview as operation
     from raft_assets.operations.model_clients import ModelClients
-    from raft_assets.operations.sources import cut, read_sources
+    from raft_assets.operations.sources import chunk_documents, read_sources
 
-    enter(workplace)
+    activate_project(workplace)
     models = ModelClients(workplace)
     sources = read_sources(workplace, name)
     for file in sources.quarantined:
-        console.print(Text(f"not read: {inert(file.path)}: {inert(file.detail)}", style="yellow"))
+        console.print(
+            Text(
+                f"not read: {strip_control_characters(file.path)}: {strip_control_characters(file.detail)}",
+                style="yellow",
+            )
+        )
     semantic = settings.chunks.boundaries == "semantic"
     if semantic:
         vectors = "EMBEDDING: a vector of every sentence, for semantic boundaries"
-        _confirm(console, [vectors] if operation.embedding_costs(models) else [], yes=yes)
+        _confirm(console, [vectors] if operation.is_embedding_paid(models) else [], yes=yes)
     documents = sources.documents
-    chunks = cut(models, settings.chunks, documents)
-    plan = operation.plan_of(chunks, settings, count)
-    _confirm(console, operation.paid_calls(models, settings, len(chunks), plan), yes=yes)
+    chunks = chunk_documents(models, settings.chunks, documents)
+    plan = operation.preview_plan(chunks, settings, count)
+    _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), yes=yes)
     console.print(f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} are asked")
     shown = operation.preview_rows(models, name, settings, chunks, plan)
     for number, row in enumerate(shown.rows, start=1):
         _print_row(console, row, shown.chunks, f"row {number} of {len(shown.rows)}")
     _print_rejected(console, shown.rejected)
     console.print()
-    for role, tally in shown.tallies.items():
+    for role, tally in shown.usage_stats.items():
         console.print(
             f"{role.value:<10}{tally.calls:,} calls, {tally.from_store:,} answers from the store, "
             f"{tally.usage.input_tokens:,} tokens in, {tally.usage.output_tokens:,} out"
         )
 
 
-def inert(text: str) -> str:
+def strip_control_characters(text: str) -> str:
     """The text so that a terminal shows it and obeys nothing in it; line breaks stay."""
     return "".join(
-        character if character == "\n" or not _is_command(character) else "\ufffd"
+        character if character == "\n" or not _is_control_character(character) else "\ufffd"
         for character in text.replace("\r\n", "\n").replace("\t", " ")
     )
 
 
-def _is_command(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs"} or character in _TURNING
+def _is_control_character(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cs"} or character in _BIDI_CONTROLS
 
 
 def _confirm(console: Console, paid: Sequence[str], *, yes: bool) -> None:
@@ -104,32 +109,40 @@ def _confirm(console: Console, paid: Sequence[str], *, yes: bool) -> None:
 
 def _print_row(console: Console, row: RaftRow, chunks: dict[str, Chunk], title: str) -> None:
     console.print()
-    console.print(Rule(Text(inert(f"{title}, {row.kind}, {row.path}")), align="left"))
-    console.print(Text.assemble(("question  ", LABEL_STYLE), inert(row.question)))
+    console.print(Rule(Text(strip_control_characters(f"{title}, {row.kind}, {row.path}")), align="left"))
+    console.print(Text.assemble(("question  ", LABEL_STYLE), strip_control_characters(row.question)))
     quotes = parse_answer(row.answer).quotes
     for position, text in enumerate(row.documents):
         oracle = position == row.oracle_index
         console.print(Text(f"document {position + 1}{', oracle' if oracle else ''}", style=LABEL_STYLE))
-        shown = _marked(text, quotes) if oracle else Text(inert(_shortened(text)), style="dim")
+        shown = (
+            _highlight_quotes(text, quotes)
+            if oracle
+            else Text(strip_control_characters(_abbreviate(text)), style="dim")
+        )
         console.print(Padding(shown, (0, 0, 0, 2)))
     if not row.has_oracle:
         console.print(Text("the oracle was left out (setting p): the row teaches what to do then", style="dim"))
-        console.print(Padding(Text(inert(_shortened(chunks[row.chunk_id].passage)), style="dim"), (0, 0, 0, 2)))
+        console.print(
+            Padding(
+                Text(strip_control_characters(_abbreviate(chunks[row.chunk_id].passage)), style="dim"), (0, 0, 0, 2)
+            )
+        )
     console.print(Text("answer", style=LABEL_STYLE))
-    console.print(Padding(_with_quotes(row.answer), (0, 0, 0, 2)))
+    console.print(Padding(_render_answer(row.answer), (0, 0, 0, 2)))
 
 
-def _marked(passage: str, quotes: Sequence[str]) -> Text:
+def _highlight_quotes(passage: str, quotes: Sequence[str]) -> Text:
     """The passage with what is quoted of it highlighted."""
-    passage = inert(neutralized(passage))
-    text, searchable = Text(passage), Searchable(passage)
+    passage = strip_control_characters(escape_delimiters(passage))
+    text, searchable = Text(passage), SearchableText(passage)
     for quote in quotes:
-        for start, end in searchable.find(inert(neutralized(quote))):
+        for start, end in searchable.find(strip_control_characters(escape_delimiters(quote))):
             text.stylize(QUOTE_STYLE, start, end)
     return text
 
 
-def _with_quotes(answer: str) -> Text:
+def _render_answer(answer: str) -> Text:
     """The answer with its quotes highlighted, in quotation marks instead of the contract's."""
     text, quoted = Text(), False
     for part in _parts(answer):
@@ -137,7 +150,7 @@ def _with_quotes(answer: str) -> Text:
             quoted = part == BEGIN_QUOTE
             text.append("“" if quoted else "”")
         else:
-            text.append(inert(part), style=QUOTE_STYLE if quoted else "")
+            text.append(strip_control_characters(part), style=QUOTE_STYLE if quoted else "")
     return text
 
 
@@ -153,9 +166,9 @@ def _parts(answer: str) -> Iterator[str]:
     yield before
 
 
-def _shortened(text: str) -> str:
+def _abbreviate(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= DISTRACTOR_CHARACTERS else line[: DISTRACTOR_CHARACTERS - 1] + "…"
+    return line if len(line) <= MAX_DISTRACTOR_CHARACTERS else line[: MAX_DISTRACTOR_CHARACTERS - 1] + "…"
 
 
 def _print_rejected(console: Console, rejected: Sequence[QAPair]) -> None:
@@ -166,7 +179,9 @@ def _print_rejected(console: Console, rejected: Sequence[QAPair]) -> None:
     table = Table(title=Text(f"rejected: {len(rejected)}"), title_justify="left", box=None, pad_edge=False)
     for column in ("question", "final answer", "reason"):
         table.add_column(column, overflow="fold")
-    for pair in rejected[:REJECTED_SHOWN]:
+    for pair in rejected[:MAX_REJECTED]:
         why = f"{pair.reason}: {pair.judge_remark or pair.review_note or REASONS[pair.reason]}"
-        table.add_row(*(Text(inert(text)) for text in (pair.question or "–", pair.final_answer, why)))
+        table.add_row(
+            *(Text(strip_control_characters(text)) for text in (pair.question or "–", pair.final_answer, why))
+        )
     console.print(table)

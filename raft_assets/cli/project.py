@@ -13,17 +13,17 @@ from rich.console import Console
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import RaftError
-from raft_assets.core.identity import normalized
-from raft_assets.settings.blob import CONNECTION, KEY, SAS, blob_place
-from raft_assets.settings.domains import domain_names, refused_folders
+from raft_assets.core.identity import normalize
+from raft_assets.settings.blob import CONNECTION_STRING_VARIABLE, KEY_VARIABLE, SAS_VARIABLE, parse_blob_address
+from raft_assets.settings.domains import domain_names, invalid_domain_folders
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
-OURS_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
-MEND_SETTINGS = "mend it, or delete it, and it is written anew."
+GENERATED_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
+REPAIR_HINT = "mend it, or delete it, and it is written anew."
 
 
-def enter(workplace: Workplace) -> None:
+def activate_project(workplace: Project) -> None:
     """Makes the workplace the one that Dagster and every child process use.
 
     Installs `dagster.yaml` where there is none, and keeps its part on compute logs as the lake is set.
@@ -39,35 +39,35 @@ def enter(workplace: Workplace) -> None:
         if not os.access(folder, os.W_OK):
             raise RaftError(f"{folder} can't be written. Set RAFT_HOME to a folder of yours.")
     _write_instance_settings(workplace)
-    if key := workplace.environment.get(KEY):
-        os.environ[KEY] = key  # dagster.yaml names it, and Dagster doesn't read `.env`
+    if key := workplace.environment.get(KEY_VARIABLE):
+        os.environ[KEY_VARIABLE] = key  # dagster.yaml names it, and Dagster doesn't read `.env`
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["RAFT_PROJECT"] = str(workplace.project)
 
 
-def _write_instance_settings(workplace: Workplace) -> None:
+def _write_instance_settings(workplace: Project) -> None:
     """What stands above OURS_BELOW is the user's; without that line, so is the whole file."""
     file = workplace.dagster_home / "dagster.yaml"
     try:
         before = file.read_text("utf-8") if file.exists() else None
     except (OSError, UnicodeDecodeError) as error:
-        raise RaftError(f"{file} can't be used ({error}): {MEND_SETTINGS}") from error
+        raise RaftError(f"{file} can't be used ({error}): {REPAIR_HINT}") from error
     template = (files("raft_assets") / "dagster.yaml").read_text("utf-8")
-    theirs, ours, _ = (template if before is None else before).partition(OURS_BELOW)
+    theirs, ours, _ = (template if before is None else before).partition(GENERATED_BELOW)
     if ours and before != (wanted := theirs + ours + _compute_logs(workplace)):
         write_text(file, wanted)
 
 
-def _compute_logs(workplace: Workplace) -> str:
+def _compute_logs(workplace: Project) -> str:
     """Where runs write what they print: beside a lake that is on Azure, else Dagster's own place.
 
     A key is read when it is needed, from the environment; it doesn't stand in the file.
     """
-    place = blob_place("RAFT_LAKE", workplace.lake, workplace.environment)
-    if place is None or any(map(workplace.environment.get, (CONNECTION, SAS))):
+    place = parse_blob_address("RAFT_LAKE", workplace.lake, workplace.environment)
+    if place is None or any(map(workplace.environment.get, (CONNECTION_STRING_VARIABLE, SAS_VARIABLE))):
         return ""
-    keyed = workplace.environment.get(KEY)
-    sign_in = {"access_key_or_sas_token": {"env": KEY}}
+    keyed = workplace.environment.get(KEY_VARIABLE)
+    sign_in = {"access_key_or_sas_token": {"env": KEY_VARIABLE}}
     config = {
         "storage_account": place.account,
         "container": place.container,
@@ -80,23 +80,23 @@ def _compute_logs(workplace: Workplace) -> str:
 
 
 @contextmanager
-def instance_of(workplace: Workplace) -> Iterator[dg.DagsterInstance]:
+def open_instance(workplace: Project) -> Iterator[dg.DagsterInstance]:
     """The project's Dagster instance."""
-    enter(workplace)
+    activate_project(workplace)
     logging.getLogger("dagster").setLevel(logging.ERROR)
     try:
         instance = dg.DagsterInstance.get()
     except (dg.DagsterInvalidConfigError, yaml.YAMLError) as error:
         file = workplace.dagster_home / "dagster.yaml"
         reason = " ".join(str(error).split())
-        raise RaftError(f"{file} can't be used ({reason}): {MEND_SETTINGS}") from error
+        raise RaftError(f"{file} can't be used ({reason}): {REPAIR_HINT}") from error
     with instance:
         yield instance
 
 
-def chosen_domains(workplace: Workplace, named: Sequence[str], *, everything: bool) -> list[str]:
+def select_domains(workplace: Project, named: Sequence[str], *, everything: bool) -> list[str]:
     """The domains that a command means. Raises UsageError where none or an unknown one is named."""
-    known, refused = domain_names(workplace.data), refused_folders(workplace.data)
+    known, refused = domain_names(workplace.data), invalid_domain_folders(workplace.data)
     for folder in refused if everything else ():
         click.echo(f"left out: {refused[folder]}", err=True)
     for name in named:
@@ -114,7 +114,7 @@ def chosen_domains(workplace: Workplace, named: Sequence[str], *, everything: bo
                 "and put pdf, docx, md, txt or html files there."
             )
         return known
-    wanted = list(dict.fromkeys(normalized(name.rstrip("/")) for name in named))
+    wanted = list(dict.fromkeys(normalize(name.rstrip("/")) for name in named))
     if unknown := [name for name in wanted if name not in known]:
         raise click.UsageError(
             f"There is no domain {unknown[0]!r} in {workplace.data}. Domains there: {', '.join(known) or 'none'}."
@@ -122,7 +122,7 @@ def chosen_domains(workplace: Workplace, named: Sequence[str], *, everything: bo
     return wanted
 
 
-def tell_models(console: Console, workplace: Workplace) -> None:
+def print_models(console: Console, workplace: Project) -> None:
     """Provider and model of every role: what a command that may cost money says first."""
     endpoints = workplace.environment.endpoints()
     for role, endpoint in endpoints.items():

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from raft_assets.cli.project import chosen_domains
+from raft_assets.cli.project import select_domains
 from raft_assets.cli.run import run
 from raft_assets.dataset.manifest import read_manifest
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
 
@@ -28,20 +28,20 @@ def rebuild(context: click.Context, manifest: Path, domain: str | None) -> None:
       raft rebuild out/bats/manifest.json
       cp -r /archive/bats data/again && raft rebuild out/bats/manifest.json --domain again
     """
-    from raft_assets.operations.rebuild import DATASET, notes, other_tables, restore
+    from raft_assets.operations.rebuild import DATASET, package_notes, restore_inputs, table_differences
 
-    workplace, wanted = Workplace.load(), read_manifest(manifest)
-    (name,) = chosen_domains(workplace, [domain or wanted.domain], everything=False)
+    workplace, wanted = Project.load(), read_manifest(manifest)
+    (name,) = select_domains(workplace, [domain or wanted.domain], everything=False)
     lake = Lake.of(workplace)
-    restore(workplace, lake, wanted, name)
+    restore_inputs(workplace, lake, wanted, name)
     try:
         context.invoke(run, domain=(name,), everything=False, selected=(DATASET,), preset=None, force=True)
     except SystemExit as ended:
         if ended.code:
             raise
-    differences = other_tables(lake, wanted, name)
+    differences = table_differences(lake, wanted, name)
     if differences:
-        for line in [*differences, *notes(wanted)]:
+        for line in [*differences, *package_notes(wanted)]:
             click.echo(line, err=True)
         sys.exit(1)
     click.echo(f"The same data set: {DATASET} of {name!r} is {wanted.digests[DATASET]}.")

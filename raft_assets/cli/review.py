@@ -4,15 +4,15 @@ from pathlib import Path
 
 import click
 
-from raft_assets.cli.project import chosen_domains
+from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, QAPair
-from raft_assets.pairs.reviews import export_reviews, parse_reviews, read_returned, sampled, store_reviews
+from raft_assets.pairs.reviews import export_reviews, read_review_file, read_reviews, sample_pairs, write_reviews
 from raft_assets.settings.domains import REVIEWS_FILE, domain_folder
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
-TOLD = 5  # unknown ids that are named
+MAX_LISTED = 5  # unknown ids that are named
 
 
 @click.group()
@@ -44,12 +44,12 @@ def export(domain: str, target: Path, sample: int | None, rejected: bool) -> Non
       raft review export bats --to review.csv
       raft review export bats --to review.jsonl --sample 50 --rejected
     """
-    workplace = Workplace.load()
-    (name,) = chosen_domains(workplace, [domain], everything=False)
+    workplace = Project.load()
+    (name,) = select_domains(workplace, [domain], everything=False)
     lake = Lake.of(workplace)
-    pairs = sampled(lake.rows(QAPair, name), sample=sample, rejected=rejected)
+    pairs = sample_pairs(lake.rows(QAPair, name), sample=sample, rejected=rejected)
     passages = {chunk.chunk_id: chunk.passage for chunk in lake.rows(Chunk, name)}
-    reviews = parse_reviews(domain_folder(workplace.data, name) / REVIEWS_FILE)
+    reviews = read_reviews(domain_folder(workplace.data, name) / REVIEWS_FILE)
     export_reviews(pairs, passages, reviews, target)
     click.echo(f"{target}: {len(pairs):,} pairs, {sum(pair.question_id in reviews for pair in pairs):,} with a verdict")
 
@@ -67,9 +67,9 @@ def import_(domain: str, file: Path) -> None:
     Examples:
       raft review import bats review.csv
     """
-    workplace = Workplace.load()
-    (name,) = chosen_domains(workplace, [domain], everything=False)
-    returned = {review.question_id: review for review in read_returned(file)}
+    workplace = Project.load()
+    (name,) = select_domains(workplace, [domain], everything=False)
+    returned = {review.question_id: review for review in read_review_file(file)}
     lake = Lake.of(workplace)
     if not lake.exists("qa_pairs", name):
         raise DataError(f"There are no pairs of {name!r} yet: raft run {name!r} --select qa_pairs")
@@ -77,16 +77,16 @@ def import_(domain: str, file: Path) -> None:
     unknown = sorted(returned.keys() - known)
     kept = {question_id: review for question_id, review in returned.items() if question_id in known}
     stored = domain_folder(workplace.data, name) / REVIEWS_FILE
-    merged = parse_reviews(stored) | kept
+    merged = read_reviews(stored) | kept
     if kept:
-        store_reviews(stored, merged.values())
+        write_reviews(stored, merged.values())
     accepts = sum(review.verdict == "accept" for review in kept.values())
     click.echo(f"{accepts:,} accepted, {len(kept) - accepts:,} rejected; {stored} holds {len(merged):,} verdicts")
     if unknown:
-        listed = ", ".join(map(ascii, unknown[:TOLD]))
+        listed = ", ".join(map(ascii, unknown[:MAX_LISTED]))
         click.echo(
             f"{len(unknown):,} question_ids are of no pair of {name!r} and left out: {listed}"
-            f"{', …' if len(unknown) > TOLD else ''}",
+            f"{', …' if len(unknown) > MAX_LISTED else ''}",
             err=True,
         )
     if kept:

@@ -14,35 +14,35 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from raft_assets.cli.estimate import keep_estimate, settled
-from raft_assets.cli.project import chosen_domains, enter, instance_of, tell_models
+from raft_assets.cli.estimate import fresh_assets, save_estimate
+from raft_assets.cli.project import activate_project, open_instance, print_models, select_domains
 from raft_assets.cli.worker import BUSY, FAILED, WAITS, worker_command
 from raft_assets.core.errors import DataError
 from raft_assets.defs.lineage_asset import NOT_EVALUATED, WAITING
 from raft_assets.defs.observation import observe
 from raft_assets.defs.progress import read_progress
 from raft_assets.defs.runs import close_killed_runs
-from raft_assets.defs.staleness import AssetState, Graph, assets_in_order, failure_sentence, states, with_upstream
-from raft_assets.llm.ledger import is_rejected
-from raft_assets.operations.estimate import forecast
+from raft_assets.defs.staleness import AssetState, Graph, asset_states, assets_in_order, failure_message, with_upstream
+from raft_assets.llm.ledger import is_unusable
+from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
-from raft_assets.student.approval import APPROVAL_VARIABLE, TRAINING
+from raft_assets.student.approval import APPROVAL_VARIABLE, APPROVE_FINE_TUNING
 
 REPORT = "eval_report"
-LOOK_EVERY_S = 0.5
+POLL_S = 0.5
 
 
 @dataclass
-class Work:
+class DomainRun:
     """One domain's process and what the event log says of it."""
 
     domain: str
-    due: int
+    due_assets: int
     log: Path
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
@@ -53,7 +53,7 @@ class Work:
     cursors: dict[str, str | None] = field(default_factory=dict)
 
     @property
-    def done(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the process has ended."""
         return self.process is not None and self.process.poll() is not None
 
@@ -112,56 +112,56 @@ def run(  # noqa: PLR0917 - click hands options by name
     if budget is not None:
         os.environ["RAFT_BUDGET_RUN"] = str(budget)  # for the domains' processes, too
     if yes:
-        os.environ[APPROVAL_VARIABLE] = TRAINING
-    workplace = Workplace.load()
-    names = chosen_domains(workplace, domain, everything=everything)
+        os.environ[APPROVAL_VARIABLE] = APPROVE_FINE_TUNING
+    workplace = Project.load()
+    names = select_domains(workplace, domain, everything=everything)
     for name in names if preset else []:
-        workplace.choose_preset(name, str(preset))
+        workplace.select_preset(name, str(preset))
     for name in names:
         workplace.settings(name)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    tell_models(console, workplace)
+    print_models(console, workplace)
     if retry_rejected:
-        console.print(f"{_forget_rejected(workplace, names)} rejected answers are asked for again")
+        console.print(f"{_delete_unusable_answers(workplace, names)} rejected answers are asked for again")
         force = True
     # a second or two: only once the arguments are known to be right
     from raft_assets.definitions import definitions
 
-    enter(workplace)
-    Lake.of(workplace).check()
+    activate_project(workplace)
+    Lake.of(workplace).check_writable()
     graph: Graph = definitions().resolve_asset_graph()
-    wanted = _wanted(graph, selected)
-    with instance_of(workplace) as instance:
+    wanted = _selected_assets(graph, selected)
+    with open_instance(workplace) as instance:
         for closed in close_killed_runs(instance):
             console.print(f"closed run {closed[:8]}, which was killed")
         problems = observe(instance, workplace).problems
         for name in names:
             if name in problems:
                 raise problems[name]
-        command, work = uuid.uuid4().hex, list[Work]()
+        command, work = uuid.uuid4().hex, list[DomainRun]()
         for name in names:
-            now = states(instance, graph, name)
+            now = asset_states(instance, graph, name)
             due = len(wanted) if force else sum(now[key].state != "fresh" for key in wanted)
             if due:
-                _estimate(instance, workplace, graph, now, name)
-                work.append(Work(name, due, workplace.home / "logs" / f"{name}.log"))
+                _save_estimate(instance, workplace, graph, now, name)
+                work.append(DomainRun(name, due, workplace.home / "logs" / f"{name}.log"))
             else:
                 console.print(f"{name}: everything is fresh")
-        _work_through(console, instance, workplace, work, wanted, force=force, command=command)
+        _run_domains(console, instance, workplace, work, wanted, force=force, command=command)
         failed = {item.domain for item in work if item.failed or item.waits}
-        _tell_verdicts(console, workplace, [name for name in names if name not in failed])
+        _print_verdicts(console, workplace, [name for name in names if name not in failed])
     raise SystemExit(_exit_code(work))
 
 
-def _exit_code(work: Sequence[Work]) -> int:
+def _exit_code(work: Sequence[DomainRun]) -> int:
     if any(item.failed for item in work):
         return FAILED
     return WAITS if any(item.waits for item in work) else 0
 
 
-def _estimate(
+def _save_estimate(
     instance: dg.DagsterInstance,
-    workplace: Workplace,
+    workplace: Project,
     graph: Graph,
     now: Mapping[dg.AssetKey, AssetState],
     domain: str,
@@ -171,28 +171,28 @@ def _estimate(
     if all(endpoint.is_free for endpoint in models.endpoints.values()):
         return
     try:
-        keep_estimate(instance, workplace, domain, forecast(models, domain, fresh=settled(graph, now)))
+        save_estimate(instance, workplace, domain, estimate_calls(models, domain, fresh=fresh_assets(graph, now)))
     except DataError:
         return  # the run itself tells what is wrong with the documents
 
 
-def _forget_rejected(workplace: Workplace, names: Sequence[str]) -> int:
+def _delete_unusable_answers(workplace: Project, names: Sequence[str]) -> int:
     with open_call_store(workplace) as store:
-        return store.forget(lambda call: is_rejected(call) and call.origin.domain in names)
+        return store.forget(lambda call: is_unusable(call) and call.origin.domain in names)
 
 
-def _wanted(graph: Graph, selected: Sequence[str]) -> list[dg.AssetKey]:
+def _selected_assets(graph: Graph, selected: Sequence[str]) -> list[dg.AssetKey]:
     known = {key.to_user_string(): key for key in assets_in_order(graph)}
     if unknown := [name for name in selected if name not in known]:
         raise click.UsageError(f"There is no asset {unknown[0]!r}. Assets: {', '.join(known)}.")
     return with_upstream(graph, [known[name] for name in selected]) if selected else list(known.values())
 
 
-def _work_through(
+def _run_domains(
     console: Console,
     instance: dg.DagsterInstance,
-    workplace: Workplace,
-    work: list[Work],
+    workplace: Project,
+    work: list[DomainRun],
     wanted: Sequence[dg.AssetKey],
     *,
     force: bool,
@@ -201,22 +201,22 @@ def _work_through(
     """Runs the domains' processes, at most `max_concurrent_runs` at a time, and shows what they do."""
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         try:
-            while not all(item.done for item in work):
-                running = sum(item.process is not None and not item.done for item in work)
+            while not all(item.has_ended for item in work):
+                running = sum(item.process is not None and not item.has_ended for item in work)
                 waiting = [item for item in work if item.process is None]
                 for item in waiting[: workplace.max_concurrent_runs - running]:
-                    _start(item, worker_command(item.domain, wanted, force=force, command=command))
-                time.sleep(LOOK_EVERY_S)
+                    _start_worker(item, worker_command(item.domain, wanted, force=force, command=command))
+                time.sleep(POLL_S)
                 for item in work:
-                    _follow(instance, workplace, item, command, console)
-                live.update(Group(*[_line(item) for item in work if item.process and not item.done]))
+                    _poll_events(instance, workplace, item, command, console)
+                live.update(Group(*[_progress_line(item) for item in work if item.process and not item.has_ended]))
         except KeyboardInterrupt:
             for item in work:
-                if item.process and not item.done:
+                if item.process and not item.has_ended:
                     item.process.wait()  # the terminal interrupts the children too; they close their runs
             raise
     for item in work:
-        _follow(instance, workplace, item, command, console)
+        _poll_events(instance, workplace, item, command, console)
         if item.process and item.process.returncode == BUSY:
             item.error = "another command works on this domain; wait for its end"
         if item.failed and not item.error:
@@ -227,14 +227,16 @@ def _work_through(
             console.print(f"{item.domain}: failed: {item.error}", style="red")
 
 
-def _start(item: Work, command: list[str]) -> None:
+def _start_worker(item: DomainRun, command: list[str]) -> None:
     item.log.parent.mkdir(parents=True, exist_ok=True)
     with item.log.open("wb") as log:
         item.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
     item.started = time.monotonic()
 
 
-def _follow(instance: dg.DagsterInstance, workplace: Workplace, item: Work, command: str, console: Console) -> None:
+def _poll_events(
+    instance: dg.DagsterInstance, workplace: Project, item: DomainRun, command: str, console: Console
+) -> None:
     """Reads what is new in the event log of the domain's runs."""
     if item.process is None:
         return
@@ -242,12 +244,12 @@ def _follow(instance: dg.DagsterInstance, workplace: Workplace, item: Work, comm
         connection = instance.get_records_for_run(run.run_id, cursor=item.cursors.get(run.run_id))
         item.cursors[run.run_id] = connection.cursor
         for record in connection.records:
-            _notice(item, record.event_log_entry, console)
+            _handle_event(item, record.event_log_entry, console)
         if not run.is_finished:
             item.progress = read_progress(workplace, run.run_id)
 
 
-def _notice(item: Work, entry: dg.EventLogEntry, console: Console) -> None:
+def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) -> None:
     event = entry.dagster_event
     if event is None:
         return
@@ -267,20 +269,20 @@ def _notice(item: Work, entry: dg.EventLogEntry, console: Console) -> None:
             told = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
             console.print(f"{item.domain}: {check.check_name}: no. {check.description or told}", style="yellow")
     elif event.is_step_failure and event.step_failure_data.error:
-        item.error = f"{event.step_key}: {failure_sentence(event.step_failure_data.error)}"
+        item.error = f"{event.step_key}: {failure_message(event.step_failure_data.error)}"
 
 
-def _line(item: Work) -> RenderableType:
+def _progress_line(item: DomainRun) -> RenderableType:
     elapsed = time.monotonic() - item.started
     return Text(
-        f"{item.domain}: {item.finished} of {item.due} assets, {elapsed:.0f} s  {item.asset}  {item.progress}",
+        f"{item.domain}: {item.finished} of {item.due_assets} assets, {elapsed:.0f} s  {item.asset}  {item.progress}",
         style="cyan",
         overflow="ellipsis",
         no_wrap=True,
     )
 
 
-def _tell_verdicts(console: Console, workplace: Workplace, names: Sequence[str]) -> None:
+def _print_verdicts(console: Console, workplace: Project, names: Sequence[str]) -> None:
     results, lake = ResultsStore.of(workplace), Lake.of(workplace)
     verdicts = results.verdicts()
     for name in names:

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from raft_assets.cli.project import enter
+from raft_assets.cli.project import activate_project
 from raft_assets.core.errors import SettingsError
 from raft_assets.embedded.provider import FAULTS, Simulation
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
 
 @click.command()
@@ -40,8 +40,8 @@ def serve(port: int, simulate: bool, faults: tuple[str, ...], **limits: Any) -> 
       raft serve --simulate --concurrency 32 --requests-per-minute 600
       raft serve --simulate --latency 0.05 --fault rate_limit=0.05 --fault reset=0.02
     """
-    workplace = Workplace.load()
-    simulation = _simulation(limits, faults) if simulate else None
+    workplace = Project.load()
+    simulation = _parse_simulation(limits, faults) if simulate else None
     from raft_assets.operations.model_clients import embedded_provider
 
     click.echo(f"OpenAI API at http://127.0.0.1:{port}/v1 (no key needed; Ctrl-C ends it)")
@@ -50,7 +50,7 @@ def serve(port: int, simulate: bool, faults: tuple[str, ...], **limits: Any) -> 
     embedded_provider(workplace).serve(port=port, simulation=simulation)
 
 
-def _simulation(limits: Mapping[str, Any], faults: Iterable[str]) -> Simulation:
+def _parse_simulation(limits: Mapping[str, Any], faults: Iterable[str]) -> Simulation:
     """Raises SettingsError for a fault that is none."""
     shares: dict[str, float] = {}
     for fault in faults:
@@ -74,8 +74,8 @@ def ui(port: int) -> None:
       raft ui
       raft ui --port 3001
     """
-    workplace = Workplace.load()
-    enter(workplace)
+    workplace = Project.load()
+    activate_project(workplace)
     command = [
         sys.executable,
         "-m",

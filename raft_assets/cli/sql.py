@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from raft_assets.core.errors import DataError
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
-SHOWN_ROWS = 100  # in a terminal; --csv and --json give all
-LINE = 200  # characters, where the output is no terminal
+MAX_ROWS = 100  # in a terminal; --csv and --json give all
+PLAIN_WIDTH = 200  # characters, where the output is no terminal
 
 
 @click.command()
@@ -38,7 +38,7 @@ def sql(query: str | None, as_csv: bool, as_json: bool) -> None:
       raft sql "SELECT path, page_from, teacher_call FROM score_origins WHERE question_id = '...'"
       raft sql "SELECT asset, sum(dollars) AS dollars FROM costs GROUP BY asset"
     """
-    workplace = Workplace.load()
+    workplace = Project.load()
     store, lake = ResultsStore.of(workplace), Lake.of(workplace)
     try:
         found = store.query(query, lake) if query else store.columns(lake)
@@ -57,15 +57,15 @@ def _print(found: pd.DataFrame) -> None:
     table = Table(box=None, pad_edge=False)
     for name in found.columns:
         table.add_column(str(name), justify="right" if pd.api.types.is_numeric_dtype(found[name]) else "left")
-    for row in found.head(SHOWN_ROWS).itertuples(index=False):
-        table.add_row(*(Text(_shown(value)) for value in row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else LINE)
+    for row in found.head(MAX_ROWS).itertuples(index=False):
+        table.add_row(*(Text(_format_value(value)) for value in row))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(table)
-    if len(found) > SHOWN_ROWS:
-        console.print(f"{SHOWN_ROWS} of {len(found):,} rows; --csv and --json give all of them")
+    if len(found) > MAX_ROWS:
+        console.print(f"{MAX_ROWS} of {len(found):,} rows; --csv and --json give all of them")
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return " ".join(str(value).split())

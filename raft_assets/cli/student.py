@@ -9,19 +9,19 @@ from openai.types.fine_tuning import FineTuningJob
 from rich.console import Console
 from rich.table import Table
 
-from raft_assets.cli.project import chosen_domains
+from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import EndpointError, SettingsError
-from raft_assets.llm.background import run as run_coroutine
+from raft_assets.llm.background import run_coroutine
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.money import monthly_hosting_cost
 from raft_assets.settings.endpoints import Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
-from raft_assets.student.finetuning import is_ours
-from raft_assets.student.hosting import Hosted
+from raft_assets.student.finetuning import is_own_job
+from raft_assets.student.hosting import HostedDeployment
 
-SHOWN_JOBS = 50
+MAX_JOBS = 50
 
 
 @click.command()
@@ -35,7 +35,7 @@ def jobs(cancelled: str | None, resumed: str | None) -> None:
       raft jobs
       raft jobs --cancel ftjob-abc123
     """
-    models = ModelClients(Workplace.load())
+    models = ModelClients(Project.load())
 
     async def work() -> list[FineTuningJob]:
         async with models.client(Role.STUDENT) as client:
@@ -43,8 +43,8 @@ def jobs(cancelled: str | None, resumed: str | None) -> None:
                 return [await client.fine_tuning.jobs.cancel(cancelled)]
             if resumed:
                 return [await client.fine_tuning.jobs.resume(resumed)]
-            page = await client.fine_tuning.jobs.list(limit=SHOWN_JOBS)
-            return [job for job in page.data if is_ours(job)]
+            page = await client.fine_tuning.jobs.list(limit=MAX_JOBS)
+            return [job for job in page.data if is_own_job(job)]
 
     try:
         found = run_coroutine(work())
@@ -79,10 +79,10 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
       raft teardown --idle 12 --dry-run
       raft teardown --all
     """
-    workplace = Workplace.load()
+    workplace = Project.load()
     if sum((bool(domain), everything, expired, idle is not None)) != 1:
         raise click.UsageError("Say which: a domain, --all, --expired or --idle HOURS.")
-    names = chosen_domains(workplace, domain, everything=False) if domain else []
+    names = select_domains(workplace, domain, everything=False) if domain else []
     models = ModelClients(workplace)
     with open_hosting(models.project) as hosting:
         if hosting is None:
@@ -107,7 +107,7 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
             click.echo("No deployment of raft-assets is to go.")
 
 
-def idle_hours(models: ModelClients, deployments: Iterable[Hosted], now: datetime) -> dict[str, float]:
+def idle_hours(models: ModelClients, deployments: Iterable[HostedDeployment], now: datetime) -> dict[str, float]:
     """Since when nobody of this project asked each deployment, else since it was made."""
     service, found = models.endpoints[Role.STUDENT].service, dict[str, float]()
     with open_call_store(models.project) as store:
@@ -118,18 +118,18 @@ def idle_hours(models: ModelClients, deployments: Iterable[Hosted], now: datetim
     return found
 
 
-def show_hosted(console: Console, models: ModelClients) -> None:
+def print_deployments(console: Console, models: ModelClients) -> None:
     """What is deployed on Azure and what it costs a month when nobody asks; nothing where Azure isn't used."""
     if not models.endpoints[Role.STUDENT].is_deployed_on_azure:
         return
     try:
         with open_hosting(models.project) as hosting:
-            console.print(_hosted_table(hosting.all() if hosting else [], models))
+            console.print(_deployments_table(hosting.all() if hosting else [], models))
     except (EndpointError, SettingsError) as error:
         console.print(f"deployments: {error}", style="yellow", markup=False)
 
 
-def _hosted_table(deployments: Sequence[Hosted], models: ModelClients) -> Table:
+def _deployments_table(deployments: Sequence[HostedDeployment], models: ModelClients) -> Table:
     table = Table(title="deployed on Azure", title_justify="left", box=None, pad_edge=False)
     for column in ("deployment", "domain", "state", "SKU", "ends", "US$ a month, idle"):
         table.add_column(column)

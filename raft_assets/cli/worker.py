@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from raft_assets.defs.runs import Ended, materialize
-from raft_assets.operations.process import claim
-from raft_assets.settings.project import Workplace
+from raft_assets.operations.process import claim_domain
+from raft_assets.settings.project import Project
 
 FAILED, WAITS, BUSY = 1, 3, 4  # exit codes, the first two also of `raft run`
 EXIT_CODES: dict[Ended, int] = {"done": 0, "failed": FAILED, "waiting": WAITS}
@@ -30,8 +30,8 @@ def _work() -> int:
     from raft_assets.definitions import definitions  # `raft run` imports this module and needs no graph of it
 
     wanted = [dg.AssetKey.from_user_string(name) for name in arguments.assets.split(",")]
-    project = Workplace.load()
-    claimed = claim(project, arguments.domain)
+    project = Project.load()
+    claimed = claim_domain(project, arguments.domain)
     if claimed is None:
         return BUSY
     with dg.DagsterInstance.get() as instance:

@@ -22,30 +22,30 @@ def digest(*parts: str | bytes | int | float | None) -> str:
     return state.hexdigest()
 
 
-def short(*parts: str | bytes | int | float | None) -> str:
+def short_digest(*parts: str | bytes | int | float | None) -> str:
     """The first `ID_LENGTH` hex digits of `digest`: an id for a row."""
     return digest(*parts)[:ID_LENGTH]
 
 
 def doc_id(path: PurePath | str) -> str:
     """Id of the document at `path`, relative to its domain, whatever unicode form the file system spells it in."""
-    return short("doc", unicodedata.normalize("NFC", PurePath(path).as_posix()))
+    return short_digest("doc", unicodedata.normalize("NFC", PurePath(path).as_posix()))
 
 
 @lru_cache(maxsize=64)  # of a chunk it is asked for its id, its count and its quotes
-def normalized(text: str) -> str:
+def normalize(text: str) -> str:
     """Text as identity sees it: NFC, white space collapsed."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def chunk_id(document: str, text: str, occurrence: int) -> str:
     """Id of the `occurrence`-th (from 0) chunk of a document with this text; position and offsets don't count."""
-    return short("chunk", document, normalized(text), occurrence)
+    return short_digest("chunk", document, normalize(text), occurrence)
 
 
 def question_id(chunk: str, question: str) -> str:
     """Id of a question asked of a chunk."""
-    return short("question", chunk, normalized(question))
+    return short_digest("question", chunk, normalize(question))
 
 
 def draw(seed: int, *ids: str) -> float:

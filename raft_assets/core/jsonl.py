@@ -9,11 +9,11 @@ from pydantic import BaseModel, StringConstraints, ValidationError
 
 from raft_assets.core.errors import DataError
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+NonEmptyText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 M = TypeVar("M", bound=BaseModel)
 
 
-def written_lines(file: Path, model: type[M]) -> Iterator[tuple[int, M]]:
+def read_jsonl(file: Path, model: type[M]) -> Iterator[tuple[int, M]]:
     """Line numbers from 1 and lines; none where there is no file. Raises DataError with file, line and field."""
     if not file.is_file():
         return
@@ -26,7 +26,7 @@ def written_lines(file: Path, model: type[M]) -> Iterator[tuple[int, M]]:
             yield number, _parse_line(line, model, f"{file}, line {number}")
 
 
-def checked(value: object, model: type[M], where: str, *, part: str = "field") -> M:
+def validate_as(value: object, model: type[M], where: str, *, part: str = "field") -> M:
     """The value as the model; raises DataError with the part (field, column) and what is wrong there."""
     try:
         return model.model_validate(value)
@@ -41,4 +41,4 @@ def _parse_line(line: str, model: type[M], where: str) -> M:
         value = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{where} is no JSON ({error}): mend that line.") from error
-    return checked(value, model, where)
+    return validate_as(value, model, where)

@@ -17,7 +17,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # Windows would tr
 
 
 @contextmanager
-def exclusive(file: Path) -> Iterator[int]:
+def exclusive_lock(file: Path) -> Iterator[int]:
     """Wait for the lock and hold it, for sections of milliseconds; threads of one process exclude one another too.
 
     Yields the file's descriptor, open for reading and writing.
@@ -33,7 +33,7 @@ def exclusive(file: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def try_exclusive(file: Path) -> int | None:
+def try_lock(file: Path) -> int | None:
     """Return a descriptor that holds the lock until it and its copies in children are closed; None where it is taken.
 
     Whoever holds the lock may remove the file, and then closes the descriptor. Windows knows neither: a child inherits

@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-CODE_CHARACTERS = 240
+MAX_CODE_CHARACTERS = 240
 
 
-def code(text: object) -> str:
+def code_span(text: object) -> str:
     """The text as a code span that it can't leave, nor the cell of a table; look-alikes stand for ` and |."""
     line = " ".join(str(text).replace("`", "´").replace("|", "¦").split())
-    line = line if len(line) <= CODE_CHARACTERS else line[: CODE_CHARACTERS - 1] + "…"
+    line = line if len(line) <= MAX_CODE_CHARACTERS else line[: MAX_CODE_CHARACTERS - 1] + "…"
     return f"`{line}`" if line else "–"
 
 
-def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+def table_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Lines of a table with the keys of the first row as its head, numbers at the right; all text is a code span."""
     contents = list(rows)
     if not contents:
@@ -23,9 +23,9 @@ def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [
         f"| {' | '.join(head)} |",
         f"|{'|'.join('---:' if is_number else '---' for is_number in numeric)}|",
-        *(f"| {' | '.join(_cell(row[name]) for name in head)} |" for row in contents),
+        *(f"| {' | '.join(_format_cell(row[name]) for name in head)} |" for row in contents),
     ]
 
 
-def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int | float) else code(value)
+def _format_cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else code_span(value)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raft_assets.core.identity import normalized
+from raft_assets.core.identity import normalize
 
 CONTRACT_VERSION = "2"
 ABSTENTION = "The documents do not contain the answer."
@@ -42,7 +42,7 @@ _TAGS = (
     re.compile(r"^[\W_]*(?:the )?(?:final )?answer(?: is)?[*_\s]*[:：]", re.IGNORECASE | re.MULTILINE),
 )
 _CLOSING_TAG = re.compile(r"<\s*/\s*ANSWER\s*>", re.IGNORECASE)
-_AROUND = (("**", "**"), ("`", "`"), ('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"), ("'", "'"))
+_WRAPPERS = (("**", "**"), ("`", "`"), ('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"), ("'", "'"))
 _ABSTENTION = re.compile(
     r"(?:(?:the|these|given|provided) )*documents? (?:do not|don['’]t|does not|doesn['’]t)"
     r" (?:contain|hold|provide|include) (?:the|an|any) answer(?: to (?:the|this|that) question)?\.?",
@@ -61,27 +61,30 @@ class ParsedAnswer:
     well_formed: bool
 
 
-def neutralized(text: str) -> str:
+def escape_delimiters(text: str) -> str:
     """The text as it stands in a prompt: the contract's own delimiters inside it are made harmless."""
     for pattern, replacement in _DELIMITERS:
         text = pattern.sub(replacement, text)
     return text
 
 
-def render_user(question: str, documents: Sequence[str]) -> str:
+def render_user_message(question: str, documents: Sequence[str]) -> str:
     """The user message: each document between <DOCUMENT> and </DOCUMENT>, a blank line, the question."""
-    blocks = [f"<DOCUMENT>{neutralized(text)}</DOCUMENT>" for text in documents]
-    return "\n".join(blocks) + ("\n\n" if blocks else "") + neutralized(question)
+    blocks = [f"<DOCUMENT>{escape_delimiters(text)}</DOCUMENT>" for text in documents]
+    return "\n".join(blocks) + ("\n\n" if blocks else "") + escape_delimiters(question)
 
 
 def render_messages(question: str, documents: Sequence[str], instructions: str = INSTRUCTIONS) -> list[dict[str, str]]:
     """The prompt as chat messages (system, user)."""
-    return [{"role": "system", "content": instructions}, {"role": "user", "content": render_user(question, documents)}]
+    return [
+        {"role": "system", "content": instructions},
+        {"role": "user", "content": render_user_message(question, documents)},
+    ]
 
 
 def render_prompt(question: str, documents: Sequence[str], instructions: str = INSTRUCTIONS) -> str:
     """The same prompt as one text, for completion models; the answer follows behind it."""
-    return f"{instructions}\n\n{render_user(question, documents)}\n\n"
+    return f"{instructions}\n\n{render_user_message(question, documents)}\n\n"
 
 
 def render_answer(reasoning: str, final_answer: str) -> str:
@@ -89,7 +92,7 @@ def render_answer(reasoning: str, final_answer: str) -> str:
     return f"{reasoning.strip()}\n{ANSWER_TAG} {final_answer.strip()}"
 
 
-ABSTAINING_ANSWER = render_answer("None of the documents holds what the question asks for.", ABSTENTION)
+ABSTENTION_ANSWER = render_answer("None of the documents holds what the question asks for.", ABSTENTION)
 
 
 def parse_answer(text: str) -> ParsedAnswer:
@@ -98,8 +101,8 @@ def parse_answer(text: str) -> ParsedAnswer:
     Never raises. The last answer tag counts; the final answer is the rest of its line, else the next line, without the
     marks around it. Without any tag there is no final answer.
     """
-    head, tail = _divided(text)
-    final = next((bare for line in tail.splitlines() if (bare := _bare(line))), "")
+    head, tail = _split_at_answer_tag(text)
+    final = next((bare for line in tail.splitlines() if (bare := _strip_wrapping(line))), "")
     quotes = tuple(quote.strip() for quote in _QUOTE.findall(text))
     closed = text.count(BEGIN_QUOTE) == text.count(END_QUOTE) == len(quotes)
     return ParsedAnswer(
@@ -111,12 +114,12 @@ def parse_answer(text: str) -> ParsedAnswer:
     )
 
 
-def quote_is_verbatim(quote: str, document: str) -> bool:
+def is_verbatim_quote(quote: str, document: str) -> bool:
     """Whether the quote stands in the document word for word; white space and neutralised delimiters don't count."""
-    return bool(quote.strip()) and normalized(neutralized(quote)) in normalized(neutralized(document))
+    return bool(quote.strip()) and normalize(escape_delimiters(quote)) in normalize(escape_delimiters(document))
 
 
-def _divided(text: str) -> tuple[str, str]:
+def _split_at_answer_tag(text: str) -> tuple[str, str]:
     """What stands before and behind the last answer tag; nothing behind where there is none."""
     for pattern in _TAGS:
         if found := list(pattern.finditer(text)):
@@ -124,17 +127,17 @@ def _divided(text: str) -> tuple[str, str]:
     return text, ""
 
 
-def _bare(line: str) -> str:
+def _strip_wrapping(line: str) -> str:
     """The line without what closes it, emphasis and quotation marks around all of it."""
     line = _CLOSING_TAG.sub("", line).replace(BEGIN_QUOTE, "").replace(END_QUOTE, "").strip()
     if line.count("**") == 1:  # the other half stands before the tag: **<ANSWER>:** 42
         line = line.replace("**", "").strip()
-    for opening, closing in _AROUND:
+    for opening, closing in _WRAPPERS:
         inside = line[len(opening) : -len(closing)]
         if line.startswith(opening) and line.endswith(closing) and inside and opening not in inside:
-            return _bare(inside)
+            return _strip_wrapping(inside)
     return line
 
 
 def _is_abstention(final_answer: str) -> bool:
-    return _ABSTENTION.fullmatch(normalized(final_answer)) is not None
+    return _ABSTENTION.fullmatch(normalize(final_answer)) is not None

@@ -15,7 +15,7 @@ CACHED_ROWS = 1 << 12  # rows at hand: a row's distractors are looked at, then s
 R = TypeVar("R", bound=Row)
 
 
-class Shelf(Mapping[str, R], Generic[R]):
+class DiskBackedRows(Mapping[str, R], Generic[R]):
     """The rows by id, in the order in which they came. Memory holds the ids and 8 bytes of each row.
 
     The file stands in the folder of temporary files and goes with the shelf. Raises DataError for an id that two rows

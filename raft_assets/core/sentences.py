@@ -11,9 +11,9 @@ from collections.abc import Iterator
 Span = tuple[int, int]
 
 # longest text that an open parenthesis or quotation mark holds together; behind that it was never closed on purpose
-LONGEST_ENCLOSED = 400
+MAX_ENCLOSED_CHARACTERS = 400
 # a line without full stop is a heading of a PDF when it is shorter than this share of the widest line
-HEADING_WIDTH = 0.62
+MAX_HEADING_WIDTH = 0.62
 
 _LINE = re.compile(r"[^\n]+|(?<=\n)(?=\n)")
 _MARKED_HEADING = re.compile(r"#{1,6}\s")
@@ -83,7 +83,7 @@ def _is_heading(line: str, following: str, widest: int, *, opens_block: bool) ->
     """Whether the line is a heading: marked by #, underlined, or (in a PDF) short and open, before a capital."""
     if _MARKED_HEADING.match(line) or _UNDERLINE.fullmatch(following):
         return True
-    if not opens_block or not following or _TERMINATED.search(line) or len(line) > HEADING_WIDTH * widest:
+    if not opens_block or not following or _TERMINATED.search(line) or len(line) > MAX_HEADING_WIDTH * widest:
         return False
     return line[:1].isupper() and following[:1].isupper() and len(line.split()) <= 10
 
@@ -94,12 +94,12 @@ def _sentences_of_block(text: str, block: Span) -> Iterator[Span]:
         cut = match.start(2)
         if _is_abbreviated(text, start, match) or _is_enclosed(text, start, cut, end):
             continue
-        yield from _stripped(text, start, cut)
+        yield from _strip_span(text, start, cut)
         start = match.end()
-    yield from _stripped(text, start, end)
+    yield from _strip_span(text, start, end)
 
 
-def _stripped(text: str, start: int, end: int) -> Iterator[Span]:
+def _strip_span(text: str, start: int, end: int) -> Iterator[Span]:
     content = text[start:end]
     begin = start + len(content) - len(content.lstrip())
     finish = start + len(content.rstrip())
@@ -121,7 +121,7 @@ def _is_abbreviated(text: str, start: int, boundary: re.Match[str]) -> bool:
 
 def _is_enclosed(text: str, start: int, cut: int, end: int) -> bool:
     """Whether the cut lies inside a parenthesis or quotation that closes within the block."""
-    before, after = text[start:cut], text[cut : min(end, start + LONGEST_ENCLOSED)]
+    before, after = text[start:cut], text[cut : min(end, start + MAX_ENCLOSED_CHARACTERS)]
     if any(before.count(opening) > before.count(closing) and closing in after for opening, closing in _PAIRS):
         return True
     return before.count('"') % 2 == 1 and '"' in after

@@ -15,7 +15,7 @@ from itertools import chain, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from raft_assets.core.identity import digest, normalized
+from raft_assets.core.identity import digest, normalize
 
 Shingles = npt.NDArray[np.uint64]
 
@@ -23,7 +23,7 @@ CHUNK_SHINGLE_WORDS = 3
 HASHES = 128  # of a MinHash signature; the estimate of a similarity has a standard deviation of at most 0.045
 ESTIMATE_SLACK = 0.25  # candidates whose estimate is lower than the threshold by more are not compared: 5 deviations
 BATCH_TEXTS = 1 << 10  # texts whose signatures are made at once
-REMEMBERED_WORDS = 1 << 18  # hashes at hand, about 50 MB
+MAX_CACHED_WORDS = 1 << 18  # hashes at hand, about 50 MB
 CACHED_TEXTS = 1 << 12  # texts whose shingles are kept while candidates are compared
 MISS_PROBABILITY = 1e-6  # that no band of two texts exactly at the threshold agrees
 
@@ -33,10 +33,10 @@ _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 def words(text: str) -> list[str]:
     """The words of a text as likeness sees them: runs of letters and digits, case folded."""
-    return _WORD.findall(_folded(text))
+    return _WORD.findall(_fold_case(text))
 
 
-def _folded(text: str) -> str:
+def _fold_case(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
@@ -55,12 +55,12 @@ def content_words(text: str) -> list[str]:
     return [word for word in words(text) if word not in _STOP_WORDS]
 
 
-def holds_phrase(text: str, phrase: str) -> bool:
+def contains_phrase(text: str, phrase: str) -> bool:
     """Whether the phrase stands in the text word for word; never for one of stop words, which stand everywhere."""
     telling, spaced = _phrase(phrase)
     if not telling:
         return False
-    folded = _folded(text)  # a text that lacks a word needn't be taken apart
+    folded = _fold_case(text)  # a text that lacks a word needn't be taken apart
     return all(word in folded for word in telling) and spaced in f" {' '.join(words(text))} "
 
 
@@ -71,7 +71,7 @@ def _phrase(phrase: str) -> tuple[list[str], str]:
 
 def shingles(text: str, length: int = CHUNK_SHINGLE_WORDS) -> Shingles:
     """Hashes of every run of `length` words, sorted, each once; of a shorter text as a whole. Shape (n,), n >= 1."""
-    return np.unique(_runs(np.array(_word_hashes(text, length), np.uint64), length))
+    return np.unique(_ngram_hashes(np.array(_word_hashes(text, length), np.uint64), length))
 
 
 def jaccard(one: Shingles, other: Shingles) -> float:
@@ -104,7 +104,7 @@ def near_duplicate_pairs(
         texts = map(text_of, ids[start : start + BATCH_TEXTS])
         signatures[start : start + BATCH_TEXTS] = _signatures(texts, functions, length)
     first = np.ones(len(ids), bool)
-    for alike in _equal(_mixed(signatures)):
+    for alike in _groups_of_equal_values(_hash_rows(signatures)):
         copies: dict[bytes, list[int]] = defaultdict(list)
         for position in alike.tolist():
             copies[hashlib.blake2b(shingles_of(position).tobytes(), digest_size=16).digest()].append(position)
@@ -117,7 +117,7 @@ def near_duplicate_pairs(
             yield ids[one], ids[other]
 
 
-def connected(pairs: Iterable[tuple[str, str]]) -> list[set[str]]:
+def connected_components(pairs: Iterable[tuple[str, str]]) -> list[set[str]]:
     """The connected components of the pairs."""
     group_of: dict[str, set[str]] = {}
     for one, other in pairs:
@@ -134,7 +134,7 @@ class _WordHashes(dict[str, int]):
     """Hash of a word, made when it is asked for; the words of a corpus are few and come often."""
 
     def __missing__(self, word: str) -> int:
-        if len(self) >= REMEMBERED_WORDS:
+        if len(self) >= MAX_CACHED_WORDS:
             self.clear()
         value = int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
         return self.setdefault(word, value)
@@ -145,11 +145,11 @@ _HASH_OF = _WordHashes()
 
 def _word_hashes(text: str, length: int) -> list[int]:
     """A hash per word, filled up to `length`; one of the whole text where it has no word."""
-    hashes = list(map(_HASH_OF.__getitem__, words(text) or [normalized(text)]))
+    hashes = list(map(_HASH_OF.__getitem__, words(text) or [normalize(text)]))
     return hashes + [0] * (length - len(hashes))
 
 
-def _runs(hashes: npt.NDArray[np.uint64], length: int) -> Shingles:
+def _ngram_hashes(hashes: npt.NDArray[np.uint64], length: int) -> Shingles:
     """A hash of every run of `length` hashes, in order."""
     runs = np.zeros(len(hashes) - length + 1, np.uint64)
     for offset in range(length):
@@ -168,7 +168,7 @@ def _hash_functions(seed: int) -> npt.NDArray[np.uint32]:
 def _signatures(texts: Iterable[str], functions: npt.NDArray[np.uint32], length: int) -> npt.NDArray[np.uint16]:
     """The lower half of the smallest value of each hash function over the shingles. Shape (texts, HASHES)."""
     hashes = [_word_hashes(text, length) for text in texts]
-    runs = _runs(np.fromiter(chain.from_iterable(hashes), np.uint64), length)
+    runs = _ngram_hashes(np.fromiter(chain.from_iterable(hashes), np.uint64), length)
     ends = np.cumsum([len(of_text) for of_text in hashes])
     is_within = np.ones(len(runs), bool)
     for before in range(1, length):  # runs that reach into the next text
@@ -179,7 +179,7 @@ def _signatures(texts: Iterable[str], functions: npt.NDArray[np.uint32], length:
     return np.array(smallest, np.uint32).T.astype(np.uint16)
 
 
-def _mixed(rows: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint64]:
+def _hash_rows(rows: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint64]:
     """A hash of every row."""
     mixed = np.zeros(len(rows), np.uint64)
     for column in rows.T:
@@ -188,7 +188,7 @@ def _mixed(rows: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint64]:
     return mixed
 
 
-def _equal(values: npt.NDArray[np.uint64]) -> Iterator[npt.NDArray[np.intp]]:
+def _groups_of_equal_values(values: npt.NDArray[np.uint64]) -> Iterator[npt.NDArray[np.intp]]:
     """Positions of values that are there more than once, by value, ascending."""
     order = np.argsort(values, kind="stable")
     ends = np.flatnonzero(np.diff(values[order], append=~values[order[-1:]])) + 1
@@ -207,13 +207,13 @@ def _candidates(
     rows = _rows_per_band(threshold)
     seen: set[tuple[int, int]] = set()
     for start in range(0, HASHES - rows + 1, rows):
-        for members in _equal(_mixed(signatures[distinct, start : start + rows])):
-            new = set(_promising(signatures, distinct[members], threshold)) - seen
+        for members in _groups_of_equal_values(_hash_rows(signatures[distinct, start : start + rows])):
+            new = set(_similar_by_estimate(signatures, distinct[members], threshold)) - seen
             seen |= new
             yield from sorted(new)
 
 
-def _promising(
+def _similar_by_estimate(
     signatures: npt.NDArray[np.uint16], members: npt.NDArray[np.intp], threshold: float
 ) -> Iterator[tuple[int, int]]:
     for position, one in enumerate(members[:-1], start=1):

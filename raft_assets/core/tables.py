@@ -10,13 +10,13 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Split = Literal["train", "valid", "eval"]
-Source = Literal["generated", "golden"]
+QuestionSource = Literal["generated", "golden"]
 Arm = Literal["main", "retrieved", "distractors_only", "closed_book"]
 # the main arm's questions, among other numbers and kinds of distractors
 RobustnessArm = Literal[
     "distractors_1", "distractors_3", "distractors_5", "distractors_10", "random_distractors", "hard_distractors"
 ]
-Evaluated = Literal["baseline", "student"]
+EvaluatedModel = Literal["baseline", "student"]
 
 
 class Row(BaseModel):
@@ -163,9 +163,9 @@ class ModelAnswer(Row):
     """A model's answer to one question under one arm."""
 
     question_id: str = Field(description="QA pair or golden question")
-    source: Source = Field(description="generated or golden")
+    source: QuestionSource = Field(description="generated or golden")
     arm: Arm | RobustnessArm = Field(description="what the model was shown")
-    evaluated: Evaluated = Field(description="baseline or student")
+    evaluated: EvaluatedModel = Field(description="baseline or student")
     model: str = Field(description="model that answered")
     question: str = Field(description="question")
     documents: list[str] = Field(description="documents shown, in order")
@@ -197,7 +197,7 @@ class StudentAnswer(ModelAnswer):
     table: ClassVar[str] = "student_answers"
 
 
-ANSWERS: Mapping[Evaluated, type[ModelAnswer]] = MappingProxyType(
+ANSWERS: Mapping[EvaluatedModel, type[ModelAnswer]] = MappingProxyType(
     {"baseline": BaselineAnswer, "student": StudentAnswer}
 )
 
@@ -208,8 +208,8 @@ class JudgedAnswer(Row):
     table: ClassVar[str] = "judged_answers"
 
     question_id: str = Field(description="QA pair or golden question")
-    source: Source = Field(description="generated or golden")
-    evaluated: Evaluated = Field(description="baseline or student")
+    source: QuestionSource = Field(description="generated or golden")
+    evaluated: EvaluatedModel = Field(description="baseline or student")
     cluster: str = Field(description="rows of one cluster are not independent")
     metric: str = Field(description="groundedness, relevance, coherence, fluency or similarity")
     sample: int = Field(description="0, or 1 where the same answer was judged again")
@@ -230,19 +230,19 @@ class Score(Row):
     """One metric of one answer."""
 
     question_id: str = Field(description="QA pair or golden question")
-    source: Source = Field(description="generated or golden")
+    source: QuestionSource = Field(description="generated or golden")
     arm: Arm | RobustnessArm = Field(description="arm")
-    evaluated: Evaluated = Field(description="baseline or student")
+    evaluated: EvaluatedModel = Field(description="baseline or student")
     cluster: str = Field(description="rows of one cluster are not independent")
     metric: str = Field(description="name of the metric")
     value: float = Field(description="0 to 1, but for answer_words and what is judged from 1 to 5")
 
 
-class QuestionOrigin(Row):
+class QuestionProvenance(Row):
     """Where a question of an evaluation came from."""
 
     question_id: str = Field(description="QA pair or golden question")
-    source: Source = Field(description="generated or golden")
+    source: QuestionSource = Field(description="generated or golden")
     chunk_id: str = Field(description="oracle chunk, the first of several; empty where no evidence is known")
     path: str = Field(description="document of the chunk, relative to the domain")
     page_from: int | None = Field(description="first page or section of the chunk")

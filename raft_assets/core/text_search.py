@@ -15,7 +15,7 @@ _KEPT = re.compile(f"[^{_IGNORED}]+")
 _QUOTES = str.maketrans("‘’‚“”„«»–—", '\'\'\'"""""--')
 
 
-class Searchable:
+class SearchableText:
     """A text in which strings are found whatever its white space, hyphens, quotation marks and Markdown."""
 
     def __init__(self, text: str) -> None:
@@ -31,12 +31,12 @@ class Searchable:
         needle = "".join(_KEPT.findall(unicodedata.normalize("NFC", wanted).translate(_QUOTES).replace("-", " ")))
         at = self._squeezed.find(needle) if needle else -1
         while at >= 0:
-            start, end = self._original(at), self._original(at + len(needle) - 1) + 1
+            start, end = self._original_offset(at), self._original_offset(at + len(needle) - 1) + 1
             if not self._inside_word(start) and not self._inside_word(end):
                 yield start, end
             at = self._squeezed.find(needle, at + 1)
 
-    def _original(self, squeezed: int) -> int:
+    def _original_offset(self, squeezed: int) -> int:
         run = bisect.bisect_right(self._squeezed_starts, squeezed) - 1
         return self._originals[run] + squeezed - self._squeezed_starts[run]
 

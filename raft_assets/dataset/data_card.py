@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from raft_assets.core.markdown import code, table
+from raft_assets.core.markdown import code_span, table_lines
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, QuarantinedFile, RaftRow, SourceDocument
 from raft_assets.dataset.manifest import Manifest
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 
-CARD_FILE, CARD_RECORD, MANIFEST_FILE = "DATA_CARD.md", "data_card.json", "manifest.json"
+CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE = "DATA_CARD.md", "data_card.json", "manifest.json"
 CARD_VERSION = "1"  # changes whenever the same data set gives another card
 
 Card = dict[str, Any]
@@ -23,7 +23,7 @@ LICENCE = (
 )
 
 
-def data_card(
+def build_card(
     manifest: Manifest,
     *,
     documents: Iterable[SourceDocument],
@@ -39,7 +39,7 @@ def data_card(
 
     `training`: the lake's record of the training files, which are written for the model `student`.
     """
-    sources = _sources(documents)
+    sources = _describe_sources(documents)
     quarantined = [{"path": file.path, "reason": file.reason} for file in quarantine]
     tokens = [chunk.tokens for chunk in chunks]
     reasons: Counter[str] = Counter()
@@ -75,7 +75,7 @@ def data_card(
         "split_unit": manifest.splits["unit"],
         "dropped_at_the_split": manifest.splits["dropped"],
         "licence": LICENCE,
-        "limits": list(_limits(manifest, quarantined, imported, answerable.total())),
+        "limits": list(_known_limits(manifest, quarantined, imported, answerable.total())),
     }
 
 
@@ -98,35 +98,42 @@ def render_card(card: Card) -> list[str]:
         for split, rows in counts["rows"].items()
     ]
     return [
-        f"# Data card: {code(card['domain'])}",
+        f"# Data card: {code_span(card['domain'])}",
         "",
         "Questions with documents and chain-of-thought answers, for retrieval augmented fine-tuning "
-        "(RAFT, arXiv 2403.10131). Digest of the rows: " + code(card["digests"]["qa_dataset"]),
-        *_section("Amounts", table([{"what": name, "count": count} for name, count in amounts.items()])),
+        "(RAFT, arXiv 2403.10131). Digest of the rows: " + code_span(card["digests"]["qa_dataset"]),
+        *_section("Amounts", table_lines([{"what": name, "count": count} for name, count in amounts.items()])),
         *_section(
             "Rows",
             [
-                *table(splits),
+                *table_lines(splits),
                 "",
-                f"Splits share no {code(card['split_unit'])}. Tokens are counted by {code(card['tokenizer'])}.",
+                f"Splits share no {code_span(card['split_unit'])}. Tokens are counted by {code_span(card['tokenizer'])}.",
             ],
         ),
-        *_section("Quality gates", table(verdicts)),
+        *_section("Quality gates", table_lines(verdicts)),
         *_section(
             "Sources",
-            table([{name: source[name] for name in ("path", "kind", "pages", "sha256")} for source in card["sources"]]),
+            table_lines(
+                [{name: source[name] for name in ("path", "kind", "pages", "sha256")} for source in card["sources"]]
+            ),
         ),
-        *_section("Left out", table(card["quarantine"])),
-        *_section("Models", table([{"role": role, "model": model} for role, model in card["models"].items()])),
-        *_section("Versions", table(_named(card["versions"], "code") + _named(card["packages"], "package"))),
-        *_section("Settings", table([{"setting": name, "value": value} for name, value in _flat(card["settings"])])),
+        *_section("Left out", table_lines(card["quarantine"])),
+        *_section("Models", table_lines([{"role": role, "model": model} for role, model in card["models"].items()])),
+        *_section(
+            "Versions",
+            table_lines(_version_rows(card["versions"], "code") + _version_rows(card["packages"], "package")),
+        ),
+        *_section(
+            "Settings", table_lines([{"setting": name, "value": value} for name, value in _flatten(card["settings"])])
+        ),
         *_section("Licence", [card["licence"]]),
         *_section("Known limits", [f"- {limit}" for limit in card["limits"]]),
         "",
     ]
 
 
-def _sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any]]:
+def _describe_sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any]]:
     """A record per document, in order."""
     found: dict[str, dict[str, Any]] = {}
     for page in documents:
@@ -136,7 +143,7 @@ def _sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _limits(manifest: Manifest, quarantined: Sequence[object], imported: int, golden: int) -> Iterator[str]:
+def _known_limits(manifest: Manifest, quarantined: Sequence[object], imported: int, golden: int) -> Iterator[str]:
     yield (
         "Questions are generated from the passage that answers them and resemble it: a model looks better on them than "
         "on questions that people ask."
@@ -165,11 +172,11 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
     return ["", f"## {title}", "", *lines]
 
 
-def _named(versions: Mapping[str, str], kind: str) -> list[dict[str, str]]:
+def _version_rows(versions: Mapping[str, str], kind: str) -> list[dict[str, str]]:
     return [{"of": kind, "name": name, "version": version} for name, version in versions.items()]
 
 
-def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _flatten(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for group, values in settings.items():
         for name, value in values.items():
             yield f"{group}.{name}", "null" if value is None else str(value)

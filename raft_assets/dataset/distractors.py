@@ -14,23 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from raft_assets.core.identity import digest
-from raft_assets.core.row_file import Shelf
-from raft_assets.core.similarity import Shingles, holds_phrase, jaccard, shingles
+from raft_assets.core.row_file import DiskBackedRows
+from raft_assets.core.similarity import Shingles, contains_phrase, jaccard, shingles
 from raft_assets.core.tables import Chunk
-from raft_assets.dataset.near_duplicates import kin_groups, overlap, place_of
+from raft_assets.dataset.near_duplicates import chunk_span, near_duplicate_groups, spans_overlap
 
-Kind = Literal["random", "hard"]
+DistractorKind = Literal["random", "hard"]
 Vector = Sequence[float] | npt.NDArray[np.float32]
 
-SAME_COSINE = 0.95  # neighbours of an oracle chunk that are as near as this say the same
-HARD_DEPTH = 256  # nearest chunks that are considered as hard negatives
+MAX_HARD_COSINE = 0.95  # neighbours of an oracle chunk that are as near as this say the same
+MAX_HARD_CANDIDATES = 256  # nearest chunks that are considered as hard negatives
 DRAWN_POINTS = 32  # places of the ring that a question draws; what is still missing is looked for from the last one on
-LONGEST_WALK = 4096  # places; a pick that finds no more until there gives fewer
+MAX_WALK = 4096  # places; a pick that finds no more until there gives fewer
 BLOCK_CELLS = 1 << 24  # cosines of one matrix product, 64 MB
 CACHED_TEXTS = 1 << 12  # chunks whose shingles are kept at hand
 
 
-class Pool:
+class DistractorPool:
     """The chunks that distractors are picked from, prepared once for any number of picks.
 
     `vectors` (chunk id to unit vector) are needed for hard negatives only. `near_duplicate` is the Jaccard similarity
@@ -45,11 +45,13 @@ class Pool:
         vectors: Mapping[str, Vector] | None = None,
         near_duplicate: float = 0.8,
     ) -> None:
-        self.chunks: Mapping[str, Chunk] = Shelf(Chunk, chunks, lambda chunk: chunk.chunk_id)
-        self.group_of = kin_groups(self.chunks, self.chunks, near_duplicate)  # those without kin are left out
+        self.chunks: Mapping[str, Chunk] = DiskBackedRows(Chunk, chunks, lambda chunk: chunk.chunk_id)
+        self.group_of = near_duplicate_groups(
+            self.chunks, self.chunks, near_duplicate
+        )  # those without kin are left out
         self._ids = sorted(self.chunks)
         self._near_duplicate = near_duplicate
-        self._ring, self._owners = _ring(self._ids)
+        self._ring, self._owners = _build_ring(self._ids)
         self._vectors = None if vectors is None else np.array([vectors[name] for name in self._ids], np.float32)
         self._nearest: dict[int, npt.NDArray[np.int32]] = {}
         # made here: the cache of a decorated method would keep every pool alive
@@ -62,30 +64,30 @@ class Pool:
             self._find_nearest(position)
         return (self._ids[neighbour] for neighbour in self._nearest[position])
 
-    def at_random(self, seed: int, question_id: str) -> Iterator[str]:
+    def random_chunks(self, seed: int, question_id: str) -> Iterator[str]:
         """Chunks as seed and question draw them, some again, until all or LONGEST_WALK places came by."""
         if not self._ids:
             return
         place = 0
-        for point in _points(seed, question_id):
+        for point in _draw_points(seed, question_id):
             place = int(np.searchsorted(self._ring, point)) % len(self._ring)
             yield self._ids[self._owners[place]]
-        for step in range(1, min(len(self._ring), LONGEST_WALK)):
+        for step in range(1, min(len(self._ring), MAX_WALK)):
             yield self._ids[self._owners[(place + step) % len(self._ring)]]
 
-    def are_alike(self, one: str, other: str) -> bool:
+    def are_near_duplicates(self, one: str, other: str) -> bool:
         """Whether two chunks are the same text or near-duplicates, or share text of one document."""
         if one == other:
             return True
         if self.group_of.get(one, one) != self.group_of.get(other, other):
             return False
         # a group hangs together over several links: its ends may be unlike
-        is_same_text = overlap(place_of(self.chunks[one]), place_of(self.chunks[other]))
+        is_same_text = spans_overlap(chunk_span(self.chunks[one]), chunk_span(self.chunks[other]))
         return is_same_text or jaccard(self._shingles(one), self._shingles(other)) >= self._near_duplicate
 
     def holds(self, chunk_id: str, answer: str) -> bool:
         """Whether the answer stands in the chunk word for word; never for an answer of stop words alone."""
-        return holds_phrase(self.chunks[chunk_id].passage, answer)
+        return contains_phrase(self.chunks[chunk_id].passage, answer)
 
     def _shingles_of(self, chunk_id: str) -> Shingles:
         return shingles(self.chunks[chunk_id].text)
@@ -97,8 +99,8 @@ class Pool:
         rows = max(1, BLOCK_CELLS // len(self._ids))
         start = position // rows * rows
         cosines = self._vectors[start : start + rows] @ self._vectors.T
-        cosines[cosines >= SAME_COSINE] = -np.inf  # the chunk itself, too
-        depth = min(HARD_DEPTH, len(self._ids))
+        cosines[cosines >= MAX_HARD_COSINE] = -np.inf  # the chunk itself, too
+        depth = min(MAX_HARD_CANDIDATES, len(self._ids))
         nearest = np.argpartition(-cosines, depth - 1, axis=1)[:, :depth]
         for offset, neighbours in enumerate(nearest):
             similarities = cosines[offset, neighbours]
@@ -106,12 +108,12 @@ class Pool:
             self._nearest[start + offset] = neighbours[order[np.isfinite(similarities[order])]].astype(np.int32)
 
 
-def pick(
+def pick_distractors(
     oracle_chunk_id: str,
     *,
-    pool: Pool,
+    pool: DistractorPool,
     count: int,
-    kind: Kind,
+    kind: DistractorKind,
     seed: int,
     question_id: str,
     forbidden: AbstractSet[str],
@@ -132,18 +134,20 @@ def pick(
         looked_at.add(candidate)
         if candidate in forbidden or pool.holds(candidate, answer):
             continue
-        if not any(pool.are_alike(candidate, other) for other in (oracle_chunk_id, *picked)):
+        if not any(pool.are_near_duplicates(candidate, other) for other in (oracle_chunk_id, *picked)):
             picked.append(candidate)
     return picked
 
 
-def _candidates(pool: Pool, kind: Kind, oracle_chunk_id: str, seed: int, question_id: str) -> Iterator[str]:
+def _candidates(
+    pool: DistractorPool, kind: DistractorKind, oracle_chunk_id: str, seed: int, question_id: str
+) -> Iterator[str]:
     if kind == "hard":
         yield from pool.near(oracle_chunk_id)
-    yield from pool.at_random(seed, question_id)
+    yield from pool.random_chunks(seed, question_id)
 
 
-def _ring(ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
+def _build_ring(ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
     """Four places of every id on a ring of 2**64, sorted, and whose each place is (consistent hashing).
 
     The next place behind a random point belongs to a new id as often as to any other, and only where that id is next
@@ -157,6 +161,6 @@ def _ring(ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.in
     return places[order], (order // 4).astype(np.int32)
 
 
-def _points(seed: int, question_id: str) -> Iterator[np.uint64]:
+def _draw_points(seed: int, question_id: str) -> Iterator[np.uint64]:
     for number in range(DRAWN_POINTS // 4):
         yield from np.frombuffer(bytes.fromhex(digest("points", seed, question_id, number)), ">u8").astype(np.uint64)

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.prompt_contract import parse_answer, render_user
+from raft_assets.core.prompt_contract import parse_answer, render_user_message
 from raft_assets.core.tables import RaftRow, Split
 from raft_assets.llm.prompts import answer_request
 from raft_assets.settings.domain import DomainSettings
 
 FORMATS_VERSION = "2"  # changes whenever the same row gives another line
 
-Form = Literal["hf", "chat", "completion", "eval"]
+ExportFormat = Literal["hf", "chat", "completion", "eval"]
 Container = Literal["jsonl", "parquet"]
 Record = dict[str, Any]
 
@@ -30,7 +30,7 @@ FILE_OF_SPLIT: Mapping[Split, str] = {"train": "train", "valid": "validation", "
 TOKENS_PER_MESSAGE = (
     3  # what the chat format adds to each message, and once to each row (OpenAI cookbook, "how to count tokens")
 )
-BYTE_ORDER_MARK = "\ufeff"
+BOM = "\ufeff"
 ROWS_PER_GROUP = 1000  # of a Parquet file
 # JSON allows these characters as they are, but readers that split lines by Unicode's rules break at them
 _LINE_BREAKS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
@@ -56,7 +56,7 @@ def training_stats(rows: Iterable[RaftRow], settings: DomainSettings, count: Cal
     kept = tokens = longest = 0
     too_long = list[str]()
     for row in rows:
-        length = _tokens(_training_record(row, settings), count)
+        length = _count_tokens(_training_record(row, settings), count)
         longest = max(longest, length)
         if length > limits.context_tokens:
             too_long.append(row.question_id)
@@ -72,16 +72,16 @@ def training_lines(
 
     Rows whose question id is in `dropped` have none. `bom`: the first line begins with a byte order mark.
     """
-    start = BYTE_ORDER_MARK if bom else ""
+    start = BOM if bom else ""
     for row in rows:
         if row.question_id not in dropped:
             yield start + _json_line(_training_record(row, settings))
             start = ""
 
 
-def export(
+def write_export(
     rows: Iterable[RaftRow],
-    form: Form,
+    form: ExportFormat,
     container: Container,
     target: Path,
     *,
@@ -95,7 +95,7 @@ def export(
     export of the same form in the folder is replaced, a half-written one is never seen.
     """
     target.mkdir(parents=True, exist_ok=True)
-    record_of, schema = _records(settings, oracles)[form], _schema(form, settings)
+    record_of, schema = _record_builders(settings, oracles)[form], _schema(form, settings)
     files: dict[Split, Path] = {}
     with ExitStack() as stack:
         writers: dict[Split, Callable[[Record], None]] = {}
@@ -110,7 +110,9 @@ def export(
     return [files[split] for split in FILE_OF_SPLIT if split in files]
 
 
-def _records(settings: DomainSettings, oracles: Mapping[str, str]) -> Mapping[Form, Callable[[RaftRow], Record]]:
+def _record_builders(
+    settings: DomainSettings, oracles: Mapping[str, str]
+) -> Mapping[ExportFormat, Callable[[RaftRow], Record]]:
     return {
         "hf": lambda row: _hf_record(row, oracles),
         "chat": lambda row: _chat_record(row, settings),
@@ -126,14 +128,16 @@ def _training_record(row: RaftRow, settings: DomainSettings) -> Record:
 def _chat_record(row: RaftRow, settings: DomainSettings) -> Record:
     files, answer = settings.training_files, {"role": "assistant", "content": row.answer}
     weight = files.abstention_weight if parse_answer(row.answer).abstained else files.answer_weight
-    return {"messages": [*_prompt(row, "chat", settings), answer if weight is None else answer | {"weight": weight}]}
+    return {
+        "messages": [*_render_prompt(row, "chat", settings), answer if weight is None else answer | {"weight": weight}]
+    }
 
 
 def _completion_record(row: RaftRow, settings: DomainSettings) -> Record:
-    return {"prompt": _prompt(row, "completion", settings), "completion": row.answer}
+    return {"prompt": _render_prompt(row, "completion", settings), "completion": row.answer}
 
 
-def _prompt(row: RaftRow, form: Literal["chat", "completion"], settings: DomainSettings) -> Any:
+def _render_prompt(row: RaftRow, form: Literal["chat", "completion"], settings: DomainSettings) -> Any:
     """The prompt as evaluation sends it: messages or a text."""
     room = settings.evaluation.max_answer_tokens
     request = answer_request(row.question, row.documents, form, room, settings.prompt.instructions)
@@ -152,7 +156,7 @@ def _hf_record(row: RaftRow, oracles: Mapping[str, str]) -> Record:
         "context": {"title": [row.document_chunk_ids], "sentences": [row.documents]},
         "oracle_context": oracle,
         "cot_answer": row.answer,
-        "instruction": render_user(row.question, row.documents),
+        "instruction": render_user_message(row.question, row.documents),
     }
 
 
@@ -161,8 +165,8 @@ def _eval_record(row: RaftRow) -> Record:
     return {
         "question": row.question,
         "gold_final_answer": row.final_answer,
-        "context": render_user("", row.documents).strip(),
-        "instruction": render_user(row.question, row.documents),
+        "context": render_user_message("", row.documents).strip(),
+        "instruction": render_user_message(row.question, row.documents),
     }
 
 
@@ -170,7 +174,7 @@ def _json_line(record: Record) -> str:
     return json.dumps(record, ensure_ascii=False).translate(_LINE_BREAKS)
 
 
-def _tokens(record: Record, count: Callable[[str], int]) -> int:
+def _count_tokens(record: Record, count: Callable[[str], int]) -> int:
     messages = record.get("messages")
     if messages is None:
         return count(record["prompt"]) + count(record["completion"])
@@ -178,7 +182,7 @@ def _tokens(record: Record, count: Callable[[str], int]) -> int:
     return contents + TOKENS_PER_MESSAGE * (len(messages) + 1)
 
 
-def _schema(form: Form, settings: DomainSettings) -> pa.Schema:
+def _schema(form: ExportFormat, settings: DomainSettings) -> pa.Schema:
     """Columns of a Parquet file; messages have weights where the settings give some."""
     files = settings.training_files
     if form != "chat" or files.answer_weight is files.abstention_weight is None:
@@ -189,14 +193,14 @@ def _schema(form: Form, settings: DomainSettings) -> pa.Schema:
 
 @contextmanager
 def _jsonl_writer(file: Path, _: pa.Schema) -> Iterator[Callable[[Record], None]]:
-    with _replacing(file) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
+    with _replace_atomically(file) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
         yield lambda record: print(_json_line(record), file=stream)
 
 
 @contextmanager
 def _parquet_writer(file: Path, schema: pa.Schema) -> Iterator[Callable[[Record], None]]:
     waiting: list[Record] = []
-    with _replacing(file) as part, pq.ParquetWriter(part, schema) as writer:
+    with _replace_atomically(file) as part, pq.ParquetWriter(part, schema) as writer:
 
         def write(record: Record) -> None:
             waiting.append(record)
@@ -213,7 +217,7 @@ def _parquet_writer(file: Path, schema: pa.Schema) -> Iterator[Callable[[Record]
 
 
 @contextmanager
-def _replacing(file: Path) -> Iterator[Path]:
+def _replace_atomically(file: Path) -> Iterator[Path]:
     """A hidden file beside `file` that takes its place when all went well."""
     part = file.with_name(f".{file.name}.part")
     try:
@@ -224,7 +228,7 @@ def _replacing(file: Path) -> Iterator[Path]:
 
 
 _TEXT = pa.string()
-_SCHEMAS: Mapping[Form, pa.Schema] = {
+_SCHEMAS: Mapping[ExportFormat, pa.Schema] = {
     "hf": pa.schema(
         {
             "id": _TEXT,

@@ -11,28 +11,28 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.jsonl import Text, written_lines
+from raft_assets.core.jsonl import NonEmptyText, read_jsonl
 from raft_assets.core.tables import Chunk, GoldenQuestion
-from raft_assets.core.text_search import Searchable
+from raft_assets.core.text_search import SearchableText
 from raft_assets.documents.reading import ReadDocument
 
 GOLDEN_VERSION = "1"  # changes whenever the same questions and chunks resolve differently
 
 
-class WrittenQuestion(BaseModel):
+class GoldenQuestionInput(BaseModel):
     """A line of `questions.jsonl`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: Text
-    question: Text
-    answers: tuple[Text, ...] = ()
+    id: NonEmptyText
+    question: NonEmptyText
+    answers: tuple[NonEmptyText, ...] = ()
     answerable: bool = True
     document: str | None = None  # path relative to the domain
-    evidence: tuple[Text, ...] = ()
+    evidence: tuple[NonEmptyText, ...] = ()
 
     @model_validator(mode="after")
-    def _answers_fit(self) -> "WrittenQuestion":
+    def _answers_fit(self) -> "GoldenQuestionInput":
         if self.answerable and not self.answers:
             raise ValueError("an answerable question needs at least one entry in answers")
         if not self.answerable and (self.answers or self.evidence):
@@ -40,11 +40,11 @@ class WrittenQuestion(BaseModel):
         return self
 
 
-def parse_questions(file: Path) -> list[WrittenQuestion]:
+def read_golden_questions(file: Path) -> list[GoldenQuestionInput]:
     """The questions of a domain in order; none where there is no file. Raises DataError with file, line and field."""
-    questions: list[WrittenQuestion] = []
+    questions: list[GoldenQuestionInput] = []
     line_of_id: dict[str, int] = {}
-    for number, question in written_lines(file, WrittenQuestion):
+    for number, question in read_jsonl(file, GoldenQuestionInput):
         if question.id in line_of_id:
             first = line_of_id[question.id]
             raise DataError(
@@ -55,19 +55,19 @@ def parse_questions(file: Path) -> list[WrittenQuestion]:
     return questions
 
 
-def resolve_golden(
-    questions: Iterable[WrittenQuestion], documents: Iterable[ReadDocument], chunks: Iterable[Chunk]
+def resolve_golden_questions(
+    questions: Iterable[GoldenQuestionInput], documents: Iterable[ReadDocument], chunks: Iterable[Chunk]
 ) -> list[GoldenQuestion]:
     """The questions with the chunks that hold their evidence; every occurrence of it counts."""
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
         chunks_of[chunk.path].append(chunk)
-    searchable = {document.path: Searchable(document.document_text) for document in documents}
+    searchable = {document.path: SearchableText(document.document_text) for document in documents}
     return [_resolve(question, searchable, chunks_of) for question in questions]
 
 
 def _resolve(
-    question: WrittenQuestion, searchable: dict[str, Searchable], chunks_of: dict[str, list[Chunk]]
+    question: GoldenQuestionInput, searchable: dict[str, SearchableText], chunks_of: dict[str, list[Chunk]]
 ) -> GoldenQuestion:
     path = unicodedata.normalize("NFC", question.document or "")
     places = {path: searchable[path]} if path in searchable else {} if path else searchable
@@ -76,7 +76,9 @@ def _resolve(
     for evidence in question.evidence:
         found = [(where, span) for where, text in places.items() for span in text.find(evidence)]
         missing = missing or not found
-        oracles |= {chunk.chunk_id: None for where, span in found for chunk in _overlapping(chunks_of[where], span)}
+        oracles |= {
+            chunk.chunk_id: None for where, span in found for chunk in _chunks_overlapping(chunks_of[where], span)
+        }
     if not question.answerable:
         status = "unanswerable"
     elif not question.evidence:
@@ -94,6 +96,6 @@ def _resolve(
     )
 
 
-def _overlapping(chunks: Sequence[Chunk], span: tuple[int, int]) -> Iterator[Chunk]:
+def _chunks_overlapping(chunks: Sequence[Chunk], span: tuple[int, int]) -> Iterator[Chunk]:
     start, end = span
     return (chunk for chunk in chunks if chunk.start < end and chunk.end > start)

@@ -18,18 +18,18 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.identity import normalized
-from raft_assets.core.jsonl import Text, checked
+from raft_assets.core.identity import normalize
+from raft_assets.core.jsonl import NonEmptyText, validate_as
 from raft_assets.documents.chunking import token_count
 from raft_assets.documents.readers.cleaning import clean
-from raft_assets.pairs.imported import WrittenPair
+from raft_assets.pairs.imported import ImportedPair
 from raft_assets.settings.domain import ChunkSettings, DocumentSettings
 from raft_assets.settings.domains import PAIRS_FILE, SETTINGS_FILE, check_domain_name
 
-Container = Literal["jsonl", "parquet", "arrow"]
+SourceContainer = Literal["jsonl", "parquet", "arrow"]
 CONTEXTS_FILE = "contexts.jsonl"
 TOKENIZER: Literal["o200k_base"] = "o200k_base"
-LARGEST_CHUNK, SMALLEST_CHUNK = 8000, 16  # bounds of chunks.chunk_size, tokens
+MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS = 8000, 16  # bounds of chunks.chunk_size, tokens
 BATCH_ROWS = 1000
 ARROW_STREAM = b"\xff\xff\xff\xff"  # with which every message of the stream format begins
 _OTHER_FORMS = frozenset({"messages", "prompt"})  # columns of raft.py's chat and completion forms
@@ -46,15 +46,15 @@ class _Row(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    question: Text
+    question: NonEmptyText
     context: _Context
-    oracle_context: Text
+    oracle_context: NonEmptyText
     cot_answer: str | None
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What an import made. `longest`: tokens of the longest context, which a chunk holds up to `LARGEST_CHUNK`."""
+class ImportSummary:
+    """What an import made. `longest`: tokens of the longest context, which a chunk holds up to `MAX_CHUNK_TOKENS`."""
 
     folder: Path
     pairs: int
@@ -62,7 +62,7 @@ class Imported:
     longest: int
 
 
-def import_dataset(source: Path, container: Container | None, data: Path, domain: str) -> Imported:
+def import_dataset(source: Path, container: SourceContainer | None, data: Path, domain: str) -> ImportSummary:
     """Makes the domain's folder in `data` from a data set; it appears whole or not at all.
 
     `source` is a JSON Lines or Parquet file, or a folder of them or of `datasets.Dataset.save_to_disk`; the container
@@ -73,7 +73,7 @@ def import_dataset(source: Path, container: Container | None, data: Path, domain
     target = data / domain
     if target.exists():
         raise DataError(f"There is a folder {target} already: import under another name, or move that folder away.")
-    files = _files(source, container)
+    files = _find_files(source, container)
     data.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=data, prefix="."))
     try:
@@ -82,10 +82,10 @@ def import_dataset(source: Path, container: Container | None, data: Path, domain
         draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Imported(target, *made)
+    return ImportSummary(target, *made)
 
 
-def _write(folder: Path, files: Mapping[Path, Container]) -> tuple[int, int, int]:
+def _write(folder: Path, files: Mapping[Path, SourceContainer]) -> tuple[int, int, int]:
     """Writes pairs, contexts and settings; returns pairs, contexts and tokens of the longest context."""
     pairs = longest = 0
     contexts: set[str] = set()
@@ -95,25 +95,25 @@ def _write(folder: Path, files: Mapping[Path, Container]) -> tuple[int, int, int
     ):
         for file, container in files.items():
             for number, row in enumerate(_ROWS[container](file), start=1):
-                found = _checked(row, f"{file}, row {number}")
-                pair = WrittenPair(question=found.question, answer=found.cot_answer or "", oracle=found.oracle_context)
+                found = _validate_row(row, f"{file}, row {number}")
+                pair = ImportedPair(question=found.question, answer=found.cot_answer or "", oracle=found.oracle_context)
                 print(json.dumps(pair.model_dump(), ensure_ascii=False), file=asked)
                 pairs += 1
                 for text in (found.oracle_context, *(text for group in found.context.sentences for text in group)):
-                    if normalized(text) and normalized(text) not in contexts:
-                        contexts.add(normalized(text))
+                    if normalize(text) and normalize(text) not in contexts:
+                        contexts.add(normalize(text))
                         longest = max(longest, token_count(clean(text), TOKENIZER))
                         print(json.dumps({"text": text}, ensure_ascii=False), file=shown)
     if not pairs:
         raise DataError(f"There is no row in {', '.join(map(str, files))}: name the data set that raft.py wrote.")
-    settings = _settings(longest, (folder / CONTEXTS_FILE).stat().st_size)
+    settings = _build_settings(longest, (folder / CONTEXTS_FILE).stat().st_size)
     head = "# An imported data set: a context is a chunk, and the teacher is asked nothing.\n"
     (folder / SETTINGS_FILE).write_text(head + yaml.safe_dump(settings, sort_keys=False), "utf-8")
     return pairs, len(contexts), longest
 
 
-def _settings(longest: int, size: int) -> dict[str, Any]:
-    chunk_size = min(max(longest, SMALLEST_CHUNK), LARGEST_CHUNK)
+def _build_settings(longest: int, size: int) -> dict[str, Any]:
+    chunk_size = min(max(longest, MIN_CHUNK_TOKENS), MAX_CHUNK_TOKENS)
     chunks = ChunkSettings(tokenizer=TOKENIZER, chunk_size=chunk_size, min_chunk_tokens=1)
     settings: dict[str, Any] = {
         "chunks": chunks.model_dump(include={"tokenizer", "chunk_size", "min_chunk_tokens"}),
@@ -125,20 +125,20 @@ def _settings(longest: int, size: int) -> dict[str, Any]:
     return settings
 
 
-def _checked(row: Any, where: str) -> _Row:
+def _validate_row(row: Any, where: str) -> _Row:
     if isinstance(row, dict) and "cot_answer" not in row and _OTHER_FORMS & row.keys():
         raise DataError(
             f"{where}, column cot_answer: it is missing, this is raft.py's chat or completion form, which doesn't say "
             "where the answer stands. Import the folder that raft.py saved beside it (--output), or its hf form."
         )
-    return checked(row, _Row, where, part="column")
+    return validate_as(row, _Row, where, part="column")
 
 
 # ---- containers ----
 
 
 @contextmanager
-def _readable(file: Path, kind: str) -> Iterator[None]:
+def _translate_errors(file: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except pa.ArrowInvalid as error:
@@ -147,10 +147,10 @@ def _readable(file: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
-def _files(source: Path, container: Container | None) -> dict[Path, Container]:
+def _find_files(source: Path, container: SourceContainer | None) -> dict[Path, SourceContainer]:
     """The files of the data set with their containers, in order."""
     if source.is_file():
-        return {source: container or _container(source)}
+        return {source: container or _detect_container(source)}
     if not source.is_dir():
         raise DataError(f"There is no file or folder {source}: name the data set that raft.py wrote.")
     for kind, pattern in _PATTERNS.items():
@@ -163,7 +163,7 @@ def _files(source: Path, container: Container | None) -> dict[Path, Container]:
     )
 
 
-def _container(file: Path) -> Container:
+def _detect_container(file: Path) -> SourceContainer:
     with file.open("rb") as stream:
         start = stream.read(8)
     if start.startswith(b"PAR1"):
@@ -171,7 +171,7 @@ def _container(file: Path) -> Container:
     return "arrow" if start.startswith(ARROW_STREAM) else "jsonl"
 
 
-def _lines(file: Path) -> Iterator[Any]:
+def _read_json_lines(file: Path) -> Iterator[Any]:
     number = 0
     try:
         with file.open(encoding="utf-8-sig", newline="\n") as stream:
@@ -186,24 +186,24 @@ def _lines(file: Path) -> Iterator[Any]:
 
 
 def _parquet_rows(file: Path) -> Iterator[Any]:
-    with _readable(file, "Parquet"), pq.ParquetFile(file) as table:
+    with _translate_errors(file, "Parquet"), pq.ParquetFile(file) as table:
         for batch in table.iter_batches(BATCH_ROWS):
             yield from batch.to_pylist()
 
 
 def _arrow_rows(file: Path) -> Iterator[Any]:
-    with _readable(file, "Arrow"), closing(pa.memory_map(str(file))) as stored:
+    with _translate_errors(file, "Arrow"), closing(pa.memory_map(str(file))) as stored:
         for batch in pa.ipc.open_stream(stored):
             yield from batch.to_pylist()
 
 
-_PATTERNS: Mapping[Container, str] = {
+_PATTERNS: Mapping[SourceContainer, str] = {
     "arrow": "data-*.arrow",  # of save_to_disk; what `datasets` caches beside them has other names
     "parquet": "*.parquet",
     "jsonl": "*.jsonl",
 }
-_ROWS: Mapping[Container, Callable[[Path], Iterator[Any]]] = {
-    "jsonl": _lines,
+_ROWS: Mapping[SourceContainer, Callable[[Path], Iterator[Any]]] = {
+    "jsonl": _read_json_lines,
     "parquet": _parquet_rows,
     "arrow": _arrow_rows,
 }

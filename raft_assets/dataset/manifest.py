@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from raft_assets.core.errors import DataError
 
-TOLD = 20  # differences of a kind that are named one by one
+MAX_LISTED = 20  # differences of a kind that are named one by one
 
 
-class Inputs(BaseModel):
+class DatasetInputs(BaseModel):
     """Everything that determines the rows of a domain's data set, but for its register of splits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,7 +26,7 @@ class Inputs(BaseModel):
     packages: dict[str, str]  # of others; another version may give the same rows
 
 
-class Manifest(Inputs):
+class Manifest(DatasetInputs):
     """Inputs and result. `splits` is the lake's record of that name, `digests` table to the digest of its rows."""
 
     version: Literal[1] = 1
@@ -55,9 +55,9 @@ def read_manifest(file: Path) -> Manifest:
         ) from error
 
 
-def other_files(manifest: Inputs, here: Inputs) -> list[str]:
+def file_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
     """What differs between the files, in sentences."""
-    return _limited(
+    return _truncate(
         f"{path} is missing here."
         if path not in here.files
         else f"{path} is not in the manifest."
@@ -68,46 +68,46 @@ def other_files(manifest: Inputs, here: Inputs) -> list[str]:
     )
 
 
-def other_settings(manifest: Inputs, here: Inputs) -> list[str]:
+def setting_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
     """What differs between the settings, in sentences."""
-    return _limited(_different(dict(_dotted(manifest.settings)), dict(_dotted(here.settings)), "The setting "))
+    return _truncate(_differences(dict(_flatten(manifest.settings)), dict(_flatten(here.settings)), "The setting "))
 
 
-def other_makers(manifest: Inputs, here: Inputs) -> list[str]:
+def version_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
     """What differs between the versions of the code and the models, in sentences."""
-    return _limited(
+    return _truncate(
         sentence
         for mine, theirs, kind in (
             (manifest.versions, here.versions, "The version of "),
             (manifest.models, here.models, "The model of "),
         )
-        for sentence in _different(mine, theirs, kind)
+        for sentence in _differences(mine, theirs, kind)
     )
 
 
-def other_packages(manifest: Inputs, here: Inputs) -> list[str]:
+def package_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
     """What differs between the installed packages, in sentences."""
-    return _limited(_different(manifest.packages, here.packages, "The package "))
+    return _truncate(_differences(manifest.packages, here.packages, "The package "))
 
 
-def _different(mine: Mapping[str, Any], here: Mapping[str, Any], kind: str) -> Iterator[str]:
+def _differences(mine: Mapping[str, Any], here: Mapping[str, Any], kind: str) -> Iterator[str]:
     for name in sorted(mine.keys() | here.keys()):
         if mine.get(name) != here.get(name):
-            yield f"{kind}{name} is {_shown(here, name)} here and {_shown(mine, name)} in the manifest."
+            yield f"{kind}{name} is {_format_value(here, name)} here and {_format_value(mine, name)} in the manifest."
 
 
-def _shown(values: Mapping[str, Any], name: str) -> str:
+def _format_value(values: Mapping[str, Any], name: str) -> str:
     return repr(values[name]) if name in values else "absent"
 
 
-def _limited(sentences: Iterator[str]) -> list[str]:
+def _truncate(sentences: Iterator[str]) -> list[str]:
     found = list(sentences)
-    return found if len(found) <= TOLD else [*found[:TOLD], f"{len(found) - TOLD} more differ."]
+    return found if len(found) <= MAX_LISTED else [*found[:MAX_LISTED], f"{len(found) - MAX_LISTED} more differ."]
 
 
-def _dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{name}.")
+            yield from _flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

@@ -8,13 +8,13 @@ from itertools import chain
 
 import numpy as np
 
-from raft_assets.core.similarity import connected, near_duplicate_pairs
+from raft_assets.core.similarity import connected_components, near_duplicate_pairs
 from raft_assets.core.tables import Chunk
 
-Place = tuple[str, int, int]  # document, first character, one past the last
+ChunkSpan = tuple[str, int, int]  # document, first character, one past the last
 
 
-def kin_groups(
+def near_duplicate_groups(
     names: Collection[str], chunks: Mapping[str, Chunk], threshold: float, *, seed: int = 0
 ) -> dict[str, str]:
     """The named chunks that hang together by likeness or shared text: chunk id to the smallest id of its group.
@@ -22,7 +22,7 @@ def kin_groups(
     A chunk without kin is left out. Likeness is looked for by the hash functions of the seed.
     """
     alike = near_duplicate_pairs(names, lambda name: chunks[name].text, threshold, seed)
-    groups = connected(chain(alike, overlapping_pairs(names, chunks)))
+    groups = connected_components(chain(alike, overlapping_pairs(names, chunks)))
     return {name: first for group in groups for first in [min(group)] for name in group}
 
 
@@ -43,11 +43,11 @@ def overlapping_pairs(names: Collection[str], chunks: Mapping[str, Chunk]) -> It
             furthest, reached = position, (document, end)
 
 
-def overlap(one: Place, other: Place) -> bool:
+def spans_overlap(one: ChunkSpan, other: ChunkSpan) -> bool:
     """Whether two places share text of one document."""
     return one[0] == other[0] and one[1] < other[2] and other[1] < one[2]
 
 
-def place_of(chunk: Chunk) -> Place:
+def chunk_span(chunk: Chunk) -> ChunkSpan:
     """Where a chunk stands."""
     return chunk.doc_id, chunk.start, chunk.end

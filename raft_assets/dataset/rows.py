@@ -1,6 +1,6 @@
 """RAFT rows: a question, its oracle document among distractors, answer and split; and the check that nothing leaks.
 
-`LeakCheck` judges finished rows by itself and knows nothing of how they were assembled.
+`LeakageCheck` judges finished rows by itself and knows nothing of how they were assembled.
 """
 
 from collections import Counter
@@ -9,27 +9,29 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.identity import draw, short
-from raft_assets.core.prompt_contract import ABSTAINING_ANSWER, ABSTENTION
-from raft_assets.core.row_file import Shelf
+from raft_assets.core.identity import draw, short_digest
+from raft_assets.core.prompt_contract import ABSTENTION, ABSTENTION_ANSWER
+from raft_assets.core.row_file import DiskBackedRows
 from raft_assets.core.similarity import words
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow, Split
-from raft_assets.dataset.distractors import Pool, Vector, pick
-from raft_assets.dataset.near_duplicates import kin_groups
+from raft_assets.dataset.distractors import DistractorPool, Vector, pick_distractors
+from raft_assets.dataset.near_duplicates import near_duplicate_groups
 from raft_assets.dataset.splits import SplitPlan, assign_splits
 from raft_assets.settings.domain import DatasetSettings
 
 DATASET_VERSION = "1"  # changes whenever the same pairs, chunks and settings give other rows
 
-_NOTHING: AbstractSet[str] = frozenset()
+_NO_CHUNKS: AbstractSet[str] = frozenset()
 _BIT: Mapping[Split, int] = {"train": 1, "valid": 2, "eval": 4}
-_ALONE = frozenset(_BIT.values())
+_SINGLE_SPLITS = frozenset(_BIT.values())
 
 
 class Assembly:
     """The rows of a domain, made one at a time while they are read."""
 
-    def __init__(self, pairs: Mapping[str, QAPair], pool: Pool, plan: SplitPlan, settings: DatasetSettings) -> None:
+    def __init__(
+        self, pairs: Mapping[str, QAPair], pool: DistractorPool, plan: SplitPlan, settings: DatasetSettings
+    ) -> None:
         self.plan = plan
         self.chunks = pool.chunks
         self._pairs = pairs
@@ -65,7 +67,7 @@ class Assembly:
 
     def _row(self, pair: QAPair) -> RaftRow:
         split = self.plan.splits[pair.chunk_id]
-        distractors = self._distractors(pair, _NOTHING if split == "eval" else self.plan.withheld)
+        distractors = self._distractors(pair, _NO_CHUNKS if split == "eval" else self.plan.held_out)
         has_oracle = (
             split == "eval" or not distractors or draw(self._settings.seed, pair.question_id, "p") < self._settings.p
         )
@@ -79,7 +81,7 @@ class Assembly:
             document_chunk_ids=shown,
             oracle_index=shown.index(pair.chunk_id) if has_oracle else None,
             has_oracle=has_oracle,
-            answer=ABSTAINING_ANSWER if abstains else pair.answer,
+            answer=ABSTENTION_ANSWER if abstains else pair.answer,
             final_answer=ABSTENTION if abstains else pair.final_answer,
             split=split,
             unit=self.plan.units[pair.chunk_id],
@@ -91,7 +93,7 @@ class Assembly:
 
     def _distractors(self, pair: QAPair, forbidden: AbstractSet[str]) -> list[str]:
         """One more than beside an oracle: it takes the oracle's place, so that the number of documents says nothing."""
-        return pick(
+        return pick_distractors(
             pair.chunk_id,
             pool=self._pool,
             count=self._settings.distractors + 1,
@@ -109,7 +111,7 @@ class Assembly:
         self._counts["without_oracle"] += not row.has_oracle
 
 
-def assemble(  # noqa: PLR0917 - the tables in the order of the lineage
+def assemble_rows(  # noqa: PLR0917 - the tables in the order of the lineage
     pairs: Iterable[QAPair],
     chunks: Iterable[Chunk],
     vectors: Mapping[str, Vector] | None,
@@ -122,29 +124,29 @@ def assemble(  # noqa: PLR0917 - the tables in the order of the lineage
     `vectors` are needed for hard negatives only. Pairs and chunks are read once and kept in files: memory holds some
     hundred bytes of each. A row that loses its oracle by `p` keeps it where no distractor is to be had.
     """
-    accepted = Shelf(QAPair, (pair for pair in pairs if pair.accepted), lambda pair: pair.question_id)
-    pool = Pool(chunks, vectors=vectors, near_duplicate=settings.near_duplicate)
+    accepted = DiskBackedRows(QAPair, (pair for pair in pairs if pair.accepted), lambda pair: pair.question_id)
+    pool = DistractorPool(chunks, vectors=vectors, near_duplicate=settings.near_duplicate)
     plan = assign_splits(
         accepted.values(),
         pool.chunks,
         group_of=pool.group_of,
-        golden_chunk_ids=golden_chunks(golden),
+        golden_chunk_ids=golden_chunk_ids(golden),
         settings=settings,
         register=register,
     )
     return Assembly(accepted, pool, plan, settings)
 
 
-def golden_chunks(golden: Iterable[GoldenQuestion]) -> frozenset[str]:
+def golden_chunk_ids(golden: Iterable[GoldenQuestion]) -> frozenset[str]:
     """The chunks that hold the evidence of golden questions."""
     return frozenset(chunk_id for question in golden for chunk_id in question.oracle_chunk_ids)
 
 
-class LeaksError(DataError):
+class LeakageError(DataError):
     """Evaluation shares something with training: kind of leak to a sentence per find."""
 
     def __init__(self, found: Mapping[str, Sequence[str]]) -> None:
-        self.found = found
+        self.findings = found
         kinds = ", ".join(kind for kind, finds in found.items() if finds)
         super().__init__(
             f"Evaluation leaks into training ({kinds}): nothing was written. Materialize qa_dataset anew (--force); "
@@ -152,26 +154,26 @@ class LeaksError(DataError):
         )
 
 
-def without_leaks(
+def check_leakage(
     rows: Iterable[RaftRow], golden: Sequence[GoldenQuestion], chunks: Mapping[str, Chunk], settings: DatasetSettings
 ) -> Iterator[RaftRow]:
     """The rows as they come. Raises LeaksError behind the last one where evaluation shares anything with training."""
-    check = LeakCheck(golden, settings)
+    check = LeakageCheck(golden, settings)
     for row in rows:
-        check.see(row)
+        check.add(row)
         yield row
-    if any((found := check.found(chunks)).values()):
-        raise LeaksError(found)
+    if any((found := check.findings(chunks)).values()):
+        raise LeakageError(found)
 
 
-class LeakCheck:
+class LeakageCheck:
     """Looks at finished rows, one at a time, for what evaluation shares with training.
 
     Memory holds ids and a hash of every question.
     """
 
     def __init__(self, golden: Sequence[GoldenQuestion], settings: DatasetSettings) -> None:
-        self._evidence = golden_chunks(golden)
+        self._evidence = golden_chunk_ids(golden)
         self._settings = settings
         self._of_unit: dict[str, int] = {}  # splits as sums of `_BIT`
         self._of_question: dict[int, int] = {}
@@ -179,46 +181,48 @@ class LeakCheck:
         self._shown_in_training: dict[str, str] = {}  # chunk id to the first row that shows it
         self._repeated: dict[str, int] = {}  # words of a question to its splits
 
-    def see(self, row: RaftRow) -> None:
+    def add(self, row: RaftRow) -> None:
         """Takes note of a row."""
         bit = _BIT[row.split]
         self._of_unit[row.unit] = self._of_unit.get(row.unit, 0) | bit
         self._of_oracle[row.chunk_id] = self._of_oracle.get(row.chunk_id, 0) | bit
         question = " ".join(words(row.question))
-        name = int(short("question", question), 16)
+        name = int(short_digest("question", question), 16)
         self._of_question[name] = splits = self._of_question.get(name, 0) | bit
-        if splits not in _ALONE:
+        if splits not in _SINGLE_SPLITS:
             self._repeated[question] = splits
         if row.split != "eval":
             for chunk_id in (row.chunk_id, *row.document_chunk_ids):
                 self._shown_in_training.setdefault(chunk_id, row.question_id)
 
-    def found(self, chunks: Mapping[str, Chunk]) -> dict[str, list[str]]:
+    def findings(self, chunks: Mapping[str, Chunk]) -> dict[str, list[str]]:
         """Kind of leak to a sentence per find."""
         evaluated = {chunk_id for chunk_id, splits in self._of_oracle.items() if splits & _BIT["eval"]}
         involved = self._of_oracle.keys() | self._shown_in_training.keys() | self._evidence
         # by other hash functions than when the splits were made
-        group_of = kin_groups(involved & chunks.keys(), chunks, self._settings.near_duplicate, seed=1)
+        group_of = near_duplicate_groups(involved & chunks.keys(), chunks, self._settings.near_duplicate, seed=1)
         of_group: dict[str, int] = {}
         for chunk_id, splits in self._of_oracle.items():
             group = group_of.get(chunk_id, chunk_id)
             of_group[group] = of_group.get(group, 0) | splits
         return {
-            "unit_in_several_splits": list(_in_several("unit", self._of_unit)),
-            "question_in_several_splits": list(_in_several("question", self._repeated)),
-            "kin_in_several_splits": list(_in_several("chunk", of_group)),
-            "eval_oracle_in_training": list(_shown(evaluated, self._shown_in_training, group_of)),
-            "golden_evidence_in_training": list(_shown(self._evidence, self._shown_in_training, group_of)),
+            "unit_in_several_splits": list(_describe_crossings("unit", self._of_unit)),
+            "question_in_several_splits": list(_describe_crossings("question", self._repeated)),
+            "kin_in_several_splits": list(_describe_crossings("chunk", of_group)),
+            "eval_oracle_in_training": list(_describe_exposures(evaluated, self._shown_in_training, group_of)),
+            "golden_evidence_in_training": list(_describe_exposures(self._evidence, self._shown_in_training, group_of)),
         }
 
 
-def _in_several(what: str, splits_of: Mapping[str, int]) -> Iterator[str]:
-    for name in sorted(name for name, splits in splits_of.items() if splits not in _ALONE):
+def _describe_crossings(what: str, splits_of: Mapping[str, int]) -> Iterator[str]:
+    for name in sorted(name for name, splits in splits_of.items() if splits not in _SINGLE_SPLITS):
         splits = sorted(split for split, bit in _BIT.items() if splits_of[name] & bit)
         yield f"{what} {name!r} is in {' and '.join(splits)}"
 
 
-def _shown(held_out: AbstractSet[str], shown: Mapping[str, str], group_of: Mapping[str, str]) -> Iterator[str]:
+def _describe_exposures(
+    held_out: AbstractSet[str], shown: Mapping[str, str], group_of: Mapping[str, str]
+) -> Iterator[str]:
     """Held out chunks, and kin of theirs, that a training row shows."""
     groups = {group_of.get(chunk_id, chunk_id): chunk_id for chunk_id in sorted(held_out)}
     for chunk_id in sorted(name for name in shown if group_of.get(name, name) in groups):

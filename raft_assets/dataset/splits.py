@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.identity import draw, short
-from raft_assets.core.similarity import connected
+from raft_assets.core.identity import draw, short_digest
+from raft_assets.core.similarity import connected_components
 from raft_assets.core.tables import Chunk, QAPair, Split
 from raft_assets.settings.domain import DatasetSettings
 
@@ -22,10 +22,10 @@ UnitName = Literal["document", "section", "chunk"]
 UNIT_NAMES: Sequence[UnitName] = ("document", "section", "chunk")
 PRECEDENCE: Sequence[Split] = ("eval", "valid", "train")  # what evaluates is kept where two splits claim the same text
 _SPLIT_OF_NAME: Mapping[str, Split] = {split: split for split in PRECEDENCE}
-LEAST_TRAIN = 0.5  # of its share of the rows; a unit that leaves training less is too coarse
+MIN_TRAIN_SHARE = 0.5  # of its share of the rows; a unit that leaves training less is too coarse
 
 
-class Asked(NamedTuple):
+class AcceptedPair(NamedTuple):
     """What a split needs to know of an accepted pair."""
 
     chunk_id: str
@@ -39,20 +39,20 @@ class SplitPlan:
     unit_name: UnitName
     units: Mapping[str, str]  # chunk id to the group that never crosses splits
     splits: Mapping[str, Split]  # chunk id to its split; chunks of units without a row have none
-    removed: Mapping[str, str]  # chunk id to the reason for which its rows are dropped
+    drop_reasons: Mapping[str, str]  # chunk id to the reason for which its rows are dropped
     # chunks that no train or valid row may show: oracles of evaluation, golden evidence, and their kin
-    withheld: frozenset[str]
+    held_out: frozenset[str]
     register: Mapping[str, str]
     dropped: Mapping[str, int]
 
-    def split_of(self, pair: Asked | QAPair) -> Split | None:
+    def split_of(self, pair: AcceptedPair | QAPair) -> Split | None:
         """The split of an accepted pair's row, None where it is dropped."""
         return None if self.reason_to_drop(pair) else self.splits[pair.chunk_id]
 
-    def reason_to_drop(self, pair: Asked | QAPair) -> str:
+    def reason_to_drop(self, pair: AcceptedPair | QAPair) -> str:
         """Why an accepted pair becomes no row; empty where it does."""
-        if pair.chunk_id in self.removed:
-            return self.removed[pair.chunk_id]
+        if pair.chunk_id in self.drop_reasons:
+            return self.drop_reasons[pair.chunk_id]
         return "cloze_in_eval" if pair.kind == "cloze" and self.splits[pair.chunk_id] == "eval" else ""
 
 
@@ -66,12 +66,12 @@ class _Corpus:
     """What a plan is made of, whatever its unit; all pairs are accepted ones."""
 
     chunks: Mapping[str, _Section]  # those that a pair was asked of, and where they stand
-    pairs: Sequence[Asked]
+    pairs: Sequence[AcceptedPair]
     group_of: Mapping[str, str]  # chunk id to the name of its kin's group; the others are alone
     golden: frozenset[str]  # with kin
     settings: DatasetSettings
 
-    def with_kin(self, chunk_ids: AbstractSet[str]) -> frozenset[str]:
+    def with_near_duplicates(self, chunk_ids: AbstractSet[str]) -> frozenset[str]:
         groups = {self.group_of[chunk_id] for chunk_id in chunk_ids if chunk_id in self.group_of}
         return frozenset(chunk_ids).union(chunk_id for chunk_id, group in self.group_of.items() if group in groups)
 
@@ -91,12 +91,12 @@ def assign_splits(
     kind of unit while every split has rows. Raises DataError where the pairs are too few for training and evaluation.
     """
     corpus = _corpus(pairs, chunks, group_of, golden_chunk_ids, settings)
-    registered = _unit_name_of(register, corpus.chunks)
+    registered = _registered_unit_name(register, corpus.chunks)
     for name in UNIT_NAMES[UNIT_NAMES.index(registered or "document") :]:
         plan = _plan(corpus, name, register)
         rows = Counter(plan.split_of(pair) for pair in corpus.pairs)
         stays = name == registered and rows["eval"] and rows["train"] and (rows["valid"] or not settings.valid_share)
-        if stays or _fits(rows, settings):
+        if stays or _has_enough_rows(rows, settings):
             return plan
     if not (rows["train"] and rows["eval"]):
         raise DataError(
@@ -116,16 +116,16 @@ def _corpus(
 ) -> _Corpus:
     sections: dict[_Section, _Section] = {}  # each once, however many chunks it has
     asked: dict[str, _Section] = {}
-    accepted: list[Asked] = []
+    accepted: list[AcceptedPair] = []
     for pair in pairs:
         if pair.accepted:
-            accepted.append(Asked(pair.chunk_id, pair.kind))
+            accepted.append(AcceptedPair(pair.chunk_id, pair.kind))
             if pair.chunk_id not in asked:
                 chunk = chunks[pair.chunk_id]
                 section = _Section(chunk.doc_id, chunk.heading)
                 asked[pair.chunk_id] = sections.setdefault(section, section)
     corpus = _Corpus(asked, accepted, group_of, frozenset(), settings)
-    return replace(corpus, golden=corpus.with_kin(golden_chunk_ids))
+    return replace(corpus, golden=corpus.with_near_duplicates(golden_chunk_ids))
 
 
 def _units(chunks: Mapping[str, _Section], name: UnitName) -> dict[str, str]:
@@ -137,16 +137,16 @@ def _units(chunks: Mapping[str, _Section], name: UnitName) -> dict[str, str]:
 
 
 def _unit(section: _Section, name: UnitName) -> str:
-    return f"document:{section.doc_id}" if name == "document" else f"section:{short('section', *section)}"
+    return f"document:{section.doc_id}" if name == "document" else f"section:{short_digest('section', *section)}"
 
 
-def _unit_name_of(register: Mapping[str, str], chunks: Mapping[str, _Section]) -> UnitName | None:
+def _registered_unit_name(register: Mapping[str, str], chunks: Mapping[str, _Section]) -> UnitName | None:
     """The kind of unit of which the register knows one of the chunks'; None where it knows none."""
     known = (name for name in UNIT_NAMES if not register.keys().isdisjoint(_units(chunks, name).values()))
     return next(known, None)
 
 
-def _fits(rows: Mapping[Split | None, int], settings: DatasetSettings) -> bool:
+def _has_enough_rows(rows: Mapping[Split | None, int], settings: DatasetSettings) -> bool:
     """Whether every split has the rows that it needs."""
     total = sum(rows.values())
     train_share = 1 - settings.eval_share - settings.valid_share
@@ -154,26 +154,26 @@ def _fits(rows: Mapping[Split | None, int], settings: DatasetSettings) -> bool:
     return (
         valid_is_enough
         and rows["eval"] >= settings.min_eval_rows
-        and rows["train"] >= max(LEAST_TRAIN * train_share * total, 1)
+        and rows["train"] >= max(MIN_TRAIN_SHARE * train_share * total, 1)
     )
 
 
 def _plan(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> SplitPlan:
     """A plan with units of one kind, whatever its splits get."""
     unit_of = _units(corpus.chunks, name)
-    blocks = list(_blocks(_merged(corpus, unit_of), _registered(corpus, name, register)))
+    blocks = list(_blocks(_merge_units(corpus, unit_of), _registered_splits(corpus, name, register)))
     block_of = {unit: block.name for block in blocks for unit in block.units}
     units = {chunk_id: block_of[unit] for chunk_id, unit in unit_of.items()}
-    split_of_block = _filled(blocks, _offers(corpus, units), corpus.settings)
+    split_of_block = _assign_blocks(blocks, _rows_by_split(corpus, units), corpus.settings)
     splits = {chunk_id: split_of_block[unit] for chunk_id, unit in units.items()}
-    removed = dict(_removals(corpus, splits))
+    removed = dict(_find_drop_reasons(corpus, splits))
     oracles = {pair.chunk_id for pair in corpus.pairs if splits[pair.chunk_id] == "eval" and pair.kind != "cloze"}
     plan = SplitPlan(
         unit_name=name,
         units=units,
         splits=splits,
-        removed=removed,
-        withheld=corpus.with_kin(oracles | corpus.golden),
+        drop_reasons=removed,
+        held_out=corpus.with_near_duplicates(oracles | corpus.golden),
         register={unit: split for unit, split in register.items() if unit.startswith(f"{name}:")}
         | {unit: splits[chunk_id] for chunk_id, unit in unit_of.items()},
         dropped={},
@@ -194,17 +194,17 @@ class _Block:
         return min(self.units)
 
 
-def _merged(corpus: _Corpus, unit_of: Mapping[str, str]) -> list[set[str]]:
+def _merge_units(corpus: _Corpus, unit_of: Mapping[str, str]) -> list[set[str]]:
     """Sets of units that hang together by kin chunks; a unit without any is a set of its own."""
     first_of_group: dict[str, str] = {}
     links = (
         (unit, first_of_group.setdefault(corpus.group_of.get(chunk_id, chunk_id), unit))
         for chunk_id, unit in unit_of.items()
     )
-    return connected(links)
+    return connected_components(links)
 
 
-def _registered(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> dict[str, Split]:
+def _registered_splits(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> dict[str, Split]:
     """The splits of units that have one already, of their own or from the larger unit that they are part of."""
     found: dict[str, Split] = {}
     own = _units(corpus.chunks, name)
@@ -226,7 +226,7 @@ def _blocks(merged: Iterable[AbstractSet[str]], registered: Mapping[str, Split])
             yield _Block(frozenset(unit for unit in units if registered.get(unit, claimed[0]) == split), split)
 
 
-def _offers(corpus: _Corpus, units: Mapping[str, str]) -> dict[str, Counter[Split]]:
+def _rows_by_split(corpus: _Corpus, units: Mapping[str, str]) -> dict[str, Counter[Split]]:
     """The rows that a block gives to each split."""
     offers: dict[str, Counter[Split]] = defaultdict(Counter)
     for pair in corpus.pairs:
@@ -238,7 +238,7 @@ def _offers(corpus: _Corpus, units: Mapping[str, str]) -> dict[str, Counter[Spli
     return offers
 
 
-def _filled(
+def _assign_blocks(
     blocks: Iterable[_Block], offers: Mapping[str, Counter[Split]], settings: DatasetSettings
 ) -> dict[str, Split]:
     """The split of every block: by draw evaluation is filled, then validation; the rest trains, at least one."""
@@ -255,7 +255,7 @@ def _filled(
         have = sum(offers[name][split] for name, where in splits.items() if where == split)
         is_trained = any(where == "train" and offers[name]["train"] for name, where in splits.items())
         spare = sum(bool(offers[name]["train"]) for name in free) - (not is_trained)
-        taken = _taken(
+        taken = _choose_blocks(
             free, offers, split, missing=target - have, needed=min(max(minimum, 1), target) - have, spare=spare
         )
         splits |= dict.fromkeys(taken, split)
@@ -263,7 +263,7 @@ def _filled(
     return splits | dict.fromkeys(free, "train")
 
 
-def _taken(
+def _choose_blocks(
     free: Sequence[str],
     offers: Mapping[str, Counter[Split]],
     split: Split,
@@ -295,7 +295,7 @@ def _taken(
     return taken
 
 
-def _removals(corpus: _Corpus, splits: Mapping[str, Split]) -> Iterator[tuple[str, str]]:
+def _find_drop_reasons(corpus: _Corpus, splits: Mapping[str, Split]) -> Iterator[tuple[str, str]]:
     """Chunks whose rows must go, with the reason: what golden questions ask for, and what another split has as well."""
     claims: dict[str, set[Split]] = defaultdict(set)
     for chunk_id, split in splits.items():

@@ -10,18 +10,18 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from raft_assets.core.errors import RaftError
-from raft_assets.defs.lineage_asset import ROLES
+from raft_assets.defs.lineage_asset import ROLES_METADATA
 from raft_assets.defs.observation import events_of, observe, plan_observation
 from raft_assets.defs.partitions import domains
-from raft_assets.defs.runs import LINEAGE_JOB, OPEN, close_killed_runs
-from raft_assets.defs.staleness import Graph, assets_in_order, next_wave, states
-from raft_assets.llm.batches import read_records
+from raft_assets.defs.runs import LINEAGE_JOB, OPEN_STATUSES, close_killed_runs
+from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave
+from raft_assets.llm.batches import read_batch_records
 from raft_assets.operations.batches import collect_batches as collect_answers
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import PARTITION_TAG, is_being_worked_on, records_of
+from raft_assets.operations.process import PARTITION_TAG, is_domain_busy, records_of
 from raft_assets.settings.endpoints import Endpoint, Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
 OBSERVE_EVERY_S = 30
 REQUEST_EVERY_S = 60
@@ -32,7 +32,7 @@ MOST_A_TICK = 1000  # changes that a tick reports: the daemon stores two events 
 
 @dg.sensor(minimum_interval_seconds=OBSERVE_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
 def observe_domains(
-    context: dg.SensorEvaluationContext, project: dg.ResourceParam[Workplace]
+    context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]
 ) -> dg.SensorResult | dg.SkipReason:
     """Registers domains and reports changed files, settings and models, so that the lineage shows what is stale.
 
@@ -48,15 +48,18 @@ def observe_domains(
     wrong = "".join(f" {error}" for error in plan.problems.values())
     if plan.is_empty:
         return dg.SkipReason(f"Nothing changed in {len(plan.domains)} domains: {', '.join(plan.domains)}.{wrong}")
-    registered = set(plan.domains) - set(plan.added)
+    registered = set(plan.domains) - set(plan.new_domains)
     reported = [seen for seen in plan.changed if seen.domain in registered][:MOST_A_TICK]
     requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
-    if plan.added:
-        requests.append(domains.build_add_request(plan.added))
-    if plan.removed:
-        requests.append(domains.build_delete_request(plan.removed))
+    if plan.new_domains:
+        requests.append(domains.build_add_request(plan.new_domains))
+    if plan.gone_domains:
+        requests.append(domains.build_delete_request(plan.gone_domains))
     context.log.info(
-        "%d changes reported, %d domains added, %d removed", len(reported), len(plan.added), len(plan.removed)
+        "%d changes reported, %d domains added, %d removed",
+        len(reported),
+        len(plan.new_domains),
+        len(plan.gone_domains),
     )
     return dg.SensorResult(asset_events=list(events_of(reported)), dynamic_partitions_requests=requests)
 
@@ -74,14 +77,14 @@ def tear_down_expired(models: dg.ResourceParam[ModelClients]) -> dg.SkipReason:
     return dg.SkipReason(f"Deleted: {', '.join(gone)}." if gone else "No deployment is past its end.")
 
 
-def requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
+def stale_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
     """A run request per domain for what is not fresh and costs nothing, unless a run of the domain is still open."""
     close_killed_runs(instance)
     seen = observe(instance, models.project)
     for domain in seen.domains:
         if domain in seen.problems or _is_open(instance, models, domain):
             continue
-        current = states(instance, graph, domain)
+        current = asset_states(instance, graph, domain)
         free = free_assets(graph, models.endpoints)
         wanted = [key for key in free if current[key].state not in ("failed", "waiting")]
         wave = next_wave(graph, current, wanted)
@@ -91,8 +94,8 @@ def requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -
 
 def _is_open(instance: dg.DagsterInstance, models: ModelClients, domain: str) -> bool:
     """Whether a run of the domain is queued or runs, or a command works on it and is between two runs."""
-    waiting = dg.RunsFilter(tags={PARTITION_TAG: domain}, statuses=[*OPEN, dg.DagsterRunStatus.QUEUED])
-    return bool(instance.get_runs(filters=waiting, limit=1)) or is_being_worked_on(models.project, domain)
+    waiting = dg.RunsFilter(tags={PARTITION_TAG: domain}, statuses=[*OPEN_STATUSES, dg.DagsterRunStatus.QUEUED])
+    return bool(instance.get_runs(filters=waiting, limit=1)) or is_domain_busy(models.project, domain)
 
 
 def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetKey]:
@@ -101,7 +104,7 @@ def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetK
     return [
         key
         for key in assets_in_order(graph)
-        if not paid.intersection(str(graph.get(key).metadata.get(ROLES, "")).split())
+        if not paid.intersection(str(graph.get(key).metadata.get(ROLES_METADATA, "")).split())
     ]
 
 
@@ -113,20 +116,20 @@ def collect_batches(
 ) -> Iterator[dg.RunRequest]:
     """Collects what batches of calls brought, and requests the asset that waited for it, and no other."""
     assert context.repository_def is not None
-    yield from continuations(context.instance, context.repository_def.asset_graph, models)
+    yield from batch_run_requests(context.instance, context.repository_def.asset_graph, models)
 
 
-def continuations(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
+def batch_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
     """A run request per asset whose batches have all been answered since it ended without them."""
     records = records_of(models.project)
-    before = [record for record in read_records(records) if record.is_open]
+    before = [record for record in read_batch_records(records) if record.is_open]
     collect_answers(models)
-    waits = {(record.domain, record.asset) for record in read_records(records) if record.is_open}
+    waits = {(record.domain, record.asset) for record in read_batch_records(records) if record.is_open}
     for domain, asset in dict.fromkeys((record.domain, record.asset) for record in before):
         if (domain, asset) in waits or not domain or _is_open(instance, models, domain):
             continue
         key = dg.AssetKey(asset)
-        if states(instance, graph, domain)[key].state == "waiting":
+        if asset_states(instance, graph, domain)[key].state == "waiting":
             yield dg.RunRequest(partition_key=domain, asset_selection=[key], job_name=LINEAGE_JOB)
 
 
@@ -141,11 +144,11 @@ def request_stale(
     Off until it is switched on; never starts anything paid.
     """
     assert context.repository_def is not None
-    yield from requests(context.instance, context.repository_def.asset_graph, models)
+    yield from stale_run_requests(context.instance, context.repository_def.asset_graph, models)
 
 
 @dg.schedule(job_name=LINEAGE_JOB, cron_schedule="0 3 * * *", default_status=dg.DefaultScheduleStatus.STOPPED)
 def nightly(context: dg.ScheduleEvaluationContext, models: dg.ResourceParam[ModelClients]) -> Iterator[dg.RunRequest]:
     """Materializes every night at 3 what is stale by then. Off until it is switched on; never starts anything paid."""
     assert context.repository_def is not None
-    yield from requests(context.instance, context.repository_def.asset_graph, models)
+    yield from stale_run_requests(context.instance, context.repository_def.asset_graph, models)

@@ -13,31 +13,31 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from raft_assets.core.markdown import code
+from raft_assets.core.markdown import code_span
 from raft_assets.core.tables import QAPair, Row
 from raft_assets.evaluation.examples import Sample, Segment
 from raft_assets.evaluation.plots import data_uri, histogram, interval_bars, line
 from raft_assets.evaluation.verdict import PRIMARY_ARM, Verdict
-from raft_assets.llm.requests import Tally
+from raft_assets.llm.requests import UsageStats
 from raft_assets.pairs.gates import PASS, REASONS
-from raft_assets.storage.lake import Written, arrow_schema
+from raft_assets.storage.lake import WriteResult, arrow_schema
 
 Metadata = dict[str, Any]
-SAMPLE_SHOWN = 5
-CELL_CHARACTERS = 240
+MAX_SAMPLE_ROWS = 5
+MAX_CELL_CHARACTERS = 240
 SCORED_METRICS = ("token_f1", "exact_match", "well_formed", "abstained_right")
 SCORE_COLUMNS = ["source", "arm", "metric", "n", "baseline", "student", "difference", "low", "high"]
 
 
 def describe_table(
-    written: Written, model: type[Row], *, columns: Sequence[str], shown: Sequence[Row] | None = None
+    written: WriteResult, model: type[Row], *, columns: Sequence[str], shown: Sequence[Row] | None = None
 ) -> Metadata:
     """Schema, row count, address and a readable sample of some columns."""
     return {
         "dagster/column_schema": column_schema(model),
         "dagster/row_count": written.rows,
         "path": dg.MetadataValue.path(written.address),
-        "sample": markdown_table((written.sample if shown is None else shown)[:SAMPLE_SHOWN], columns),
+        "sample": markdown_table((written.sample if shown is None else shown)[:MAX_SAMPLE_ROWS], columns),
     }
 
 
@@ -65,14 +65,14 @@ def markdown_table(rows: Iterable[Row | Mapping[str, Any]], columns: Sequence[st
     contents = [row.model_dump() if isinstance(row, Row) else row for row in rows]
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
     return dg.MetadataValue.md(
-        head + "\n".join(f"| {' | '.join(inert(row[column]) for column in columns)} |" for row in contents)
+        head + "\n".join(f"| {' | '.join(escape_markdown(row[column]) for column in columns)} |" for row in contents)
     )
 
 
-def inert(value: Any) -> str:
+def escape_markdown(value: Any) -> str:
     """A value as one Markdown cell that can't be markup."""
     text = " ".join((", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)).split())
-    text = text if len(text) <= CELL_CHARACTERS else text[: CELL_CHARACTERS - 1] + "…"
+    text = text if len(text) <= MAX_CELL_CHARACTERS else text[: MAX_CELL_CHARACTERS - 1] + "…"
     escaped = html.escape(text, quote=False)
     for character in "\\`*_[]|#!":
         escaped = escaped.replace(character, f"\\{character}")
@@ -86,33 +86,37 @@ def counts_table(counts: Mapping[str, int], name: str) -> dg.MarkdownMetadataVal
     )
 
 
-def plot(svg: str) -> dg.MarkdownMetadataValue:
+def plot_metadata(svg: str) -> dg.MarkdownMetadataValue:
     """A plot that the UI shows in place."""
     return dg.MetadataValue.md(f"![plot]({data_uri(svg)})")
 
 
 def token_histogram(tokens: Sequence[int], title: str) -> dg.MarkdownMetadataValue:
     """Distribution of lengths in tokens."""
-    return plot(histogram(list(tokens), title=title, x_label="tokens", standalone=True))
+    return plot_metadata(histogram(list(tokens), title=title, x_label="tokens", standalone=True))
 
 
 def pairs_histogram(pairs_per_chunk: Sequence[int]) -> dg.MarkdownMetadataValue:
     """How often which number of accepted pairs came of a chunk."""
-    return plot(histogram(list(pairs_per_chunk), title="Accepted pairs per chunk", x_label="pairs", standalone=True))
+    return plot_metadata(
+        histogram(list(pairs_per_chunk), title="Accepted pairs per chunk", x_label="pairs", standalone=True)
+    )
 
 
-def quoted_samples(samples: Iterable[Sample]) -> dg.MarkdownMetadataValue:
+def sample_with_quotes(samples: Iterable[Sample]) -> dg.MarkdownMetadataValue:
     """Questions with the answer and the oracle that holds it; quotes and answers in it are bold."""
     blocks = [
-        f"**{inert(sample.title)}** {_highlighted(sample.text.final_answer.segments)}\n\n"
-        + "\n\n".join(f"> {_highlighted(shown.excerpt.segments)}" for shown in sample.documents if shown.is_oracle)
-        for sample in list(samples)[:SAMPLE_SHOWN]
+        f"**{escape_markdown(sample.title)}** {_highlight(sample.text.final_answer.segments)}\n\n"
+        + "\n\n".join(f"> {_highlight(shown.excerpt.segments)}" for shown in sample.documents if shown.is_oracle)
+        for sample in list(samples)[:MAX_SAMPLE_ROWS]
     ]
     return dg.MetadataValue.md("\n\n".join(blocks) or "None.")
 
 
-def _highlighted(segments: Iterable[Segment]) -> str:
-    return " ".join(f"**{text}**" if segment.mark else text for segment in segments if (text := inert(segment.text)))
+def _highlight(segments: Iterable[Segment]) -> str:
+    return " ".join(
+        f"**{text}**" if segment.mark else text for segment in segments if (text := escape_markdown(segment.text))
+    )
 
 
 def describe_verdict(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
@@ -121,12 +125,14 @@ def describe_verdict(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
     return {
         "verdict": verdict.sentence,
         **verdict_figures(verdict, summary),
-        "reasons": dg.MetadataValue.md("\n".join(f"- {inert(reason)}" for reason in verdict.reasons) or "None."),
+        "reasons": dg.MetadataValue.md(
+            "\n".join(f"- {escape_markdown(reason)}" for reason in verdict.reasons) or "None."
+        ),
         "scores": markdown_table(
             [{str(name): value for name, value in row.items()} for row in scores.to_dict("records")], SCORE_COLUMNS
         ),
         **{
-            metric: plot(interval_bars(summary, title=title, metric=metric, standalone=True))
+            metric: plot_metadata(interval_bars(summary, title=title, metric=metric, standalone=True))
             for metric, title in (
                 ("token_f1", "Token F1 of baseline and student"),
                 ("exact_match", "Exact match of baseline and student"),
@@ -156,7 +162,7 @@ def verdict_figures(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
 def loss_plot(loss: Sequence[tuple[int, float | None, float | None]]) -> dg.MarkdownMetadataValue:
     """Loss of training and validation by step."""
     steps, train, valid = zip(*loss, strict=True)
-    return plot(
+    return plot_metadata(
         line(
             steps,
             {"train": train, "valid": valid},
@@ -168,7 +174,7 @@ def loss_plot(loss: Sequence[tuple[int, float | None, float | None]]) -> dg.Mark
     )
 
 
-def describe_calls(tally: Tally) -> Metadata:
+def describe_calls(tally: UsageStats) -> Metadata:
     """What the calls were: made, taken from the store, tokens, US dollars."""
     return {
         "calls_made": tally.calls,
@@ -181,7 +187,7 @@ def describe_calls(tally: Tally) -> Metadata:
     }
 
 
-def describe_gates(pairs: Sequence[QAPair], written: Written) -> Metadata:
+def describe_gates(pairs: Sequence[QAPair], written: WriteResult) -> Metadata:
     """Why pairs were rejected: counts with their meaning, a sample, and where all of them are to be read."""
     rejected = [pair for pair in pairs if not pair.accepted]
     counts = Counter(pair.reason for pair in rejected)
@@ -196,16 +202,16 @@ def describe_gates(pairs: Sequence[QAPair], written: Written) -> Metadata:
             ["reason", "first", "in all", "meaning"],
         ),
         "rejected_sample": markdown_table(
-            rejected[:SAMPLE_SHOWN], ["question", "final_answer", "reason", "judge_remark", "review_note"]
+            rejected[:MAX_SAMPLE_ROWS], ["question", "final_answer", "reason", "judge_remark", "review_note"]
         ),
         "rejected_rows": dg.MetadataValue.md(
-            f"All of them in DuckDB: {code(query)}; for a "
+            f"All of them in DuckDB: {code_span(query)}; for a "
             "spreadsheet: `raft review export DOMAIN --rejected --to FILE.csv`"
         ),
     }
 
 
-def describe_judge(tally: Tally | None, pairs: Sequence[QAPair]) -> Metadata:
+def describe_judge(tally: UsageStats | None, pairs: Sequence[QAPair]) -> Metadata:
     """What the judge said, and the calls; that there is none where there is none."""
     if tally is None:
         return {"judge": "none is configured"}

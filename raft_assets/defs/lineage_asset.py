@@ -17,15 +17,15 @@ from raft_assets.settings.endpoints import Role
 from raft_assets.settings.groups import groups_read_by
 
 OWNERS = ["team:raft"]
-ROLES = "roles"  # metadata of an asset: the roles that it calls, separated by spaces
-SETTINGS = "domain_settings"
+ROLES_METADATA = "roles"  # metadata of an asset: the roles that it calls, separated by spaces
+SETTINGS_PREFIX = "domain_settings"
 NOT_EVALUATED = "Not evaluated: waiting."  # begins the description of a check whose asset waits
 WAITING = "waiting"  # metadata of an observation: what an asset waits for, in a sentence
 
 
 def settings_key(group: str) -> dg.AssetKey:
     """Key of the external asset that holds a group of settings."""
-    return dg.AssetKey([SETTINGS, group])
+    return dg.AssetKey([SETTINGS_PREFIX, group])
 
 
 def lineage_asset(
@@ -53,7 +53,7 @@ def lineage_asset(
             kinds=kinds,
             owners=OWNERS,
             tags={"stage": stage},
-            metadata={ROLES: " ".join(roles)} if roles else None,
+            metadata={ROLES_METADATA: " ".join(roles)} if roles else None,
             code_version=code_version,
             deps=[*deps, *settings],
             check_specs=list(checks),

@@ -15,34 +15,34 @@ import dagster as dg
 
 from raft_assets.core.errors import RaftError
 from raft_assets.core.identity import digest
-from raft_assets.core.markdown import code
+from raft_assets.core.markdown import code_span
 from raft_assets.dataset.versions import prompt_versions
 from raft_assets.defs.dagster_internals import DATA_VERSION_TAG, last_data_versions
 from raft_assets.defs.lineage_asset import OWNERS, settings_key
 from raft_assets.evaluation.judged import judging_prompts
 from raft_assets.operations.model_clients import resolved_model
 from raft_assets.operations.process import DOMAIN_PARTITIONS
-from raft_assets.settings.domain import Section
+from raft_assets.settings.domain import SettingsGroup
 from raft_assets.settings.domains import (
     PAIRS_FILE,
     QUESTIONS_FILE,
     REVIEWS_FILE,
     DocumentFile,
-    HashMemo,
+    FileHashCache,
     domain_folder,
     domain_names,
+    invalid_domain_folders,
     list_documents,
-    refused_folders,
 )
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.groups import SETTINGS_GROUPS, roles_of
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
-FILES = "domain_files"
-DOCUMENTS = dg.AssetKey([FILES, "documents"])
-QUESTIONS = dg.AssetKey([FILES, "questions"])
-PAIRS = dg.AssetKey([FILES, "pairs"])
-REVIEWS = dg.AssetKey([FILES, "reviews"])
+FILES_PREFIX = "domain_files"
+DOCUMENTS = dg.AssetKey([FILES_PREFIX, "documents"])
+QUESTIONS = dg.AssetKey([FILES_PREFIX, "questions"])
+PAIRS = dg.AssetKey([FILES_PREFIX, "pairs"])
+REVIEWS = dg.AssetKey([FILES_PREFIX, "reviews"])
 
 
 @dataclass(frozen=True)
@@ -59,32 +59,34 @@ class Observation:
 class ObservationPlan:
     """What has to be told to Dagster, and what is wrong with the settings or files of some domains.
 
-    `domains` are those that are there, `added` and `removed` the partitions to register and to unregister, `changed`
+    `domains` are those that are there, `new_domains` and `gone_domains` the partitions to register and to unregister, `changed`
     the states that differ from what was reported last. Of a domain with wrong settings, and of a folder that can't be a
     domain, nothing is reported; the others go on.
     """
 
     domains: list[str]
     problems: Mapping[str, RaftError]
-    added: list[str]
-    removed: list[str]
+    new_domains: list[str]
+    gone_domains: list[str]
     changed: list[Observation]
 
     @property
     def is_empty(self) -> bool:
         """Whether Dagster knows everything already."""
-        return not (self.added or self.removed or self.changed)
+        return not (self.new_domains or self.gone_domains or self.changed)
 
 
-def plan_observation(instance: dg.DagsterInstance, workplace: Workplace) -> ObservationPlan:
+def plan_observation(instance: dg.DagsterInstance, workplace: Project) -> ObservationPlan:
     """Look at every domain, and compare it with what was reported last. Changes nothing."""
     names = domain_names(workplace.data)
-    problems: dict[str, RaftError] = dict(refused_folders(workplace.data))
+    problems: dict[str, RaftError] = dict(invalid_domain_folders(workplace.data))
     reported = {key: last_data_versions(instance, key) for key in _keys()}
     changed = list[Observation]()
     for name in names:
         try:
-            changed += [seen for seen in look_at(workplace, name) if reported[seen.key].get(name) != seen.data_version]
+            changed += [
+                seen for seen in observe_domain(workplace, name) if reported[seen.key].get(name) != seen.data_version
+            ]
         except RaftError as error:
             problems[name] = error
     known = set(instance.get_dynamic_partitions(DOMAIN_PARTITIONS))
@@ -93,12 +95,12 @@ def plan_observation(instance: dg.DagsterInstance, workplace: Workplace) -> Obse
     )
 
 
-def observe(instance: dg.DagsterInstance, workplace: Workplace) -> ObservationPlan:
+def observe(instance: dg.DagsterInstance, workplace: Project) -> ObservationPlan:
     """Register the domains that are there, unregister those that are gone, and report what changed."""
     plan = plan_observation(instance, workplace)
-    if plan.added:
-        instance.add_dynamic_partitions(DOMAIN_PARTITIONS, plan.added)
-    for gone in plan.removed:
+    if plan.new_domains:
+        instance.add_dynamic_partitions(DOMAIN_PARTITIONS, plan.new_domains)
+    for gone in plan.gone_domains:
         instance.delete_dynamic_partition(DOMAIN_PARTITIONS, gone)
     for event in events_of(plan.changed):
         instance.report_runless_asset_event(event)
@@ -116,10 +118,10 @@ def events_of(changed: Iterable[Observation]) -> Iterator[dg.AssetObservation | 
             )
 
 
-def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
+def observe_domain(workplace: Project, domain: str) -> Iterator[Observation]:
     """The state of every external asset of a domain."""
     folder = domain_folder(workplace.data, domain)
-    with HashMemo(workplace.home / "cache" / "hashes.sqlite") as memo:
+    with FileHashCache(workplace.home / "cache" / "hashes.sqlite") as memo:
         files = list_documents(folder, memo)
     yield Observation(
         DOCUMENTS,
@@ -140,7 +142,7 @@ def look_at(workplace: Workplace, domain: str) -> Iterator[Observation]:
         section = getattr(resolved.values, group, None)
         roles = [role for role in roles_of(group, resolved.values) if role in endpoints]
         content_of_group = {
-            "settings": section.model_dump(mode="json") if isinstance(section, Section) else {},
+            "settings": section.model_dump(mode="json") if isinstance(section, SettingsGroup) else {},
             "models": {role.value: resolved_model(endpoints[role], workplace) for role in roles},
         }
         if group == "questions":
@@ -181,7 +183,9 @@ def _describe_group(group: str, roles: tuple[Role, ...]) -> str:
 
 
 def _describe_files(files: list[DocumentFile]) -> dict[str, Any]:
-    listed = "\n".join(f"| {code(file.path)} | {file.size:,} | `{file.content_hash[:12]}` |" for file in files[:50])
+    listed = "\n".join(
+        f"| {code_span(file.path)} | {file.size:,} | `{file.content_hash[:12]}` |" for file in files[:50]
+    )
     more = f"\n\n… and {len(files) - 50} more" if len(files) > 50 else ""
     return {
         "documents": len(files),

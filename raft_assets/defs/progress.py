@@ -9,18 +9,18 @@ import dagster as dg
 
 from raft_assets.core.atomic import write_text
 from raft_assets.llm.requests import Progress
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
 SHOW_EVERY_S = 0.5  # in the file, which a live view reads twice a second
 LOG_EVERY_S = 10.0  # in the run's log, for people
 
 
-def progress_file(project: Workplace, run_id: str) -> Path:
+def progress_file(project: Project, run_id: str) -> Path:
     """Where a run says how far it is; gone when it has ended."""
     return project.progress / f"{run_id}.json"
 
 
-def read_progress(project: Workplace, run_id: str) -> str:
+def read_progress(project: Project, run_id: str) -> str:
     """How far the run's present step is, in words; empty where it doesn't say."""
     try:
         return str(json.loads(progress_file(project, run_id).read_text("utf-8"))["progress"])
@@ -28,7 +28,7 @@ def read_progress(project: Workplace, run_id: str) -> str:
         return ""
 
 
-def log_events(context: dg.AssetExecutionContext, project: Workplace) -> Callable[[str], None]:
+def log_events(context: dg.AssetExecutionContext, project: Project) -> Callable[[str], None]:
     """A callback that logs what happens at a service, such as the states of a job."""
 
     def log(message: str) -> None:
@@ -50,7 +50,7 @@ def log_metrics(context: dg.AssetExecutionContext) -> Callable[[dict[str, float]
 
 
 def log_progress(
-    context: dg.AssetExecutionContext, project: Workplace, *, total: int | None = None
+    context: dg.AssetExecutionContext, project: Project, *, total: int | None = None
 ) -> Callable[[Progress], None]:
     """A callback that shows counts, rate and time left of the running asset.
 
@@ -82,10 +82,10 @@ def _message(progress: Progress, seconds: float, total: int | None) -> str:
     expected = total or progress.answered + progress.waiting
     left = max(expected - progress.answered, 0) / rate if rate else 0.0
     of_total = f" of {total:,}" if total else ""
-    stored = progress.tally.from_store
+    stored = progress.usage_stats.from_store
     return f"{progress.answered:,}{of_total} calls ({stored:,} from store), {rate:.0f}/s, {left:.0f} s left"
 
 
-def _show(context: dg.AssetExecutionContext, project: Workplace, message: str) -> None:
+def _show(context: dg.AssetExecutionContext, project: Project, message: str) -> None:
     record = {"asset": context.asset_key.to_user_string(), "progress": message}
     write_text(progress_file(project, context.run_id), json.dumps(record, ensure_ascii=False))

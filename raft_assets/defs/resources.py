@@ -6,13 +6,13 @@ import dagster as dg
 
 from raft_assets.defs.progress import progress_file
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, this_process
-from raft_assets.settings.project import Workplace
+from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, current_process
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
 
-class ProjectResource(dg.ConfigurableResource[Workplace]):
+class ProjectResource(dg.ConfigurableResource[Project]):
     """The project in a folder. Names this process in its run, so that one that is killed can be closed."""
 
     folder: str
@@ -20,22 +20,22 @@ class ProjectResource(dg.ConfigurableResource[Workplace]):
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Name this process in the run."""
         if context.instance and context.run:
-            context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: this_process()})
+            context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: current_process()})
 
-    def create_resource(self, context: dg.InitResourceContext) -> Workplace:
+    def create_resource(self, context: dg.InitResourceContext) -> Project:
         """Read folders, settings and variables anew for each run."""
-        return Workplace.load(Path(self.folder))
+        return Project.load(Path(self.folder))
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Remove what the run said of its progress."""
         if context.run:
-            progress_file(Workplace.load(Path(self.folder)), context.run.run_id).unlink(missing_ok=True)
+            progress_file(Project.load(Path(self.folder)), context.run.run_id).unlink(missing_ok=True)
 
 
 class ModelsResource(dg.ConfigurableResource[ModelClients]):
     """Clients of the five roles. A budget per run is kept for the command that started the run, else for the run."""
 
-    project: dg.ResourceDependency[Workplace]
+    project: dg.ResourceDependency[Project]
 
     def create_resource(self, context: dg.InitResourceContext) -> ModelClients:
         """Opens nothing: a client is made when an asset asks for one."""
@@ -46,7 +46,7 @@ class ModelsResource(dg.ConfigurableResource[ModelClients]):
 class LakeResource(dg.ConfigurableResource[Lake]):
     """The tables of the project."""
 
-    project: dg.ResourceDependency[Workplace]
+    project: dg.ResourceDependency[Project]
 
     def create_resource(self, context: dg.InitResourceContext) -> Lake:
         """Opens nothing: credentials are looked up when a table is."""
@@ -56,7 +56,7 @@ class LakeResource(dg.ConfigurableResource[Lake]):
 class ResultsResource(dg.ConfigurableResource[ResultsStore]):
     """The evaluations of the project."""
 
-    project: dg.ResourceDependency[Workplace]
+    project: dg.ResourceDependency[Project]
 
     def create_resource(self, context: dg.InitResourceContext) -> ResultsStore:
         """Opens nothing: the file is held for the moment of a query."""

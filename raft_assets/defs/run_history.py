@@ -10,7 +10,7 @@ import dagster as dg
 from raft_assets.defs.dagster_internals import restore_last_materialization
 from raft_assets.operations.process import DOMAIN_PARTITIONS, PARTITION_TAG
 
-BUSY_S = 30.0  # the UI may be writing; where it never pauses, the bytes go with the next purge
+VACUUM_TIMEOUT_S = 30.0  # the UI may be writing; where it never pauses, the bytes go with the next purge
 
 
 class DagsterHistory:
@@ -45,7 +45,7 @@ class DagsterHistory:
         if instance.root_directory:
             for database in Path(instance.root_directory).rglob("*.db"):
                 with (
-                    closing(sqlite3.connect(database, timeout=BUSY_S)) as connection,
+                    closing(sqlite3.connect(database, timeout=VACUUM_TIMEOUT_S)) as connection,
                     suppress(sqlite3.OperationalError),
                 ):
                     connection.execute("VACUUM")  # until then SQLite keeps the bytes of what was deleted

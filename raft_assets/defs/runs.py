@@ -11,13 +11,13 @@ from typing import Literal
 import dagster as dg
 
 from raft_assets.defs.dagster_internals import execute_job, job_origin
-from raft_assets.defs.staleness import Graph, assets_in_order, next_wave, states
-from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, WAITING_TAG, is_alive, this_process
-from raft_assets.settings.project import Workplace
+from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave
+from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, WAITING_TAG, current_process, is_process_alive
+from raft_assets.settings.project import Project
 
 LINEAGE_JOB = "lineage"
 Ended = Literal["done", "waiting", "failed"]
-OPEN = [
+OPEN_STATUSES = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.CANCELING,
@@ -28,9 +28,9 @@ OPEN = [
 def close_killed_runs(instance: dg.DagsterInstance) -> list[str]:
     """Ends every run whose process is gone; returns their ids. What they had finished is kept."""
     closed = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=OPEN)):
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=OPEN_STATUSES)):
         process = run.tags.get(PROCESS_TAG)
-        if process and not is_alive(process):
+        if process and not is_process_alive(process):
             instance.report_run_failed(
                 run,
                 "The process of this run was killed. "
@@ -43,7 +43,7 @@ def close_killed_runs(instance: dg.DagsterInstance) -> list[str]:
 def materialize(
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
-    project: Workplace,
+    project: Project,
     domain: str,
     wanted: Sequence[dg.AssetKey],
     *,
@@ -56,12 +56,12 @@ def materialize(
     """
     graph: Graph = defs.resolve_asset_graph()
     job, origin = defs.resolve_job_def(LINEAGE_JOB), job_origin(project.workspace_file, LINEAGE_JOB)
-    tags = {COMMAND_TAG: command, PROCESS_TAG: this_process()}
+    tags = {COMMAND_TAG: command, PROCESS_TAG: current_process()}
     done, waiting = set[dg.AssetKey](), set[dg.AssetKey]()
     wave = (
         [key for key in assets_in_order(graph) if key in set(wanted)]
         if force
-        else next_wave(graph, states(instance, graph, domain), wanted)
+        else next_wave(graph, asset_states(instance, graph, domain), wanted)
     )
     while wave:
         run = execute_job(instance, job, partition=domain, assets=wave, tags=tags, origin=origin)
@@ -71,5 +71,5 @@ def materialize(
         waiting |= {dg.AssetKey.from_user_string(name) for name in run.tags.get(WAITING_TAG, "").split(",") if name}
         due = [key for key in wanted if key not in waiting]
         # an asset that is not fresh right after its run changed while it ran: the next command takes it up
-        wave = [key for key in next_wave(graph, states(instance, graph, domain), due) if key not in done]
+        wave = [key for key in next_wave(graph, asset_states(instance, graph, domain), due) if key not in done]
     return "waiting" if waiting else "done"

@@ -47,7 +47,7 @@ def assets_in_order(graph: Graph) -> list[dg.AssetKey]:
     ]
 
 
-def states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dict[dg.AssetKey, AssetState]:
+def asset_states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dict[dg.AssetKey, AssetState]:
     """State of every asset of the domain, upstream first.
 
     A fresh asset behind one that is not says so in its reasons: it may turn out to be stale, or not.
@@ -55,7 +55,7 @@ def states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dict[dg.A
     resolver = stale_resolver(instance, graph)
     found: dict[dg.AssetKey, AssetState] = {}
     for key in assets_in_order(graph):
-        state = _state(instance, resolver, key, domain)
+        state = _asset_state(instance, resolver, key, domain)
         behind = [parent for parent in sorted(graph.get(key).parent_keys) if parent in found and found[parent].reasons]
         if state.state == "fresh" and behind:
             state = AssetState(key, "fresh", tuple(f"behind {parent.to_user_string()}" for parent in behind))
@@ -63,7 +63,7 @@ def states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dict[dg.A
     return found
 
 
-def failure_sentence(error: SerializableErrorInfo) -> str:
+def failure_message(error: SerializableErrorInfo) -> str:
     """What an asset's failure means to a person: the message of the error that the asset raised."""
     cause = error.cause if error.cause and error.cls_name == "DagsterExecutionStepExecutionError" else error
     message = cause.message.strip()
@@ -103,7 +103,7 @@ def with_upstream(graph: Graph, keys: Sequence[dg.AssetKey]) -> list[dg.AssetKey
     return [key for key in assets_in_order(graph) if key in needed]
 
 
-def _state(
+def _asset_state(
     instance: dg.DagsterInstance, resolver: CachingStaleStatusResolver, key: dg.AssetKey, domain: str
 ) -> AssetState:
     status = resolver.get_status(key, domain)
@@ -114,10 +114,10 @@ def _state(
     if status == StaleStatus.MISSING:
         return AssetState(key, "missing")
     causes = resolver.get_stale_causes(key, domain)
-    return AssetState(key, "stale", tuple(dict.fromkeys(_reason(cause) for cause in causes)))
+    return AssetState(key, "stale", tuple(dict.fromkeys(_stale_reason(cause) for cause in causes)))
 
 
-def _reason(cause: StaleCause) -> str:
+def _stale_reason(cause: StaleCause) -> str:
     if cause.category == StaleCauseCategory.CODE:
         return "its code changed"
     if cause.dependency is None:
@@ -138,7 +138,7 @@ def _last_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -
     failures = instance.get_records_for_run(run.run_id, of_type={dg.DagsterEventType.STEP_FAILURE}).records
     events = [record.event_log_entry.get_dagster_event() for record in failures]
     own = [event.step_failure_data.error for event in events if event.step_key == key.to_python_identifier()]
-    return AssetState(key, "failed", (failure_sentence(own[0]) if own[0] else "it failed",)) if own else None
+    return AssetState(key, "failed", (failure_message(own[0]) if own[0] else "it failed",)) if own else None
 
 
 def _waits_for(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> tuple[str, ...]:

@@ -20,30 +20,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raft_assets.core.identity import chunk_id, normalized
+from raft_assets.core.identity import chunk_id, normalize
 from raft_assets.core.tables import Chunk
-from raft_assets.documents.readers.content import headings
+from raft_assets.documents.readers.content import find_headings
 from raft_assets.documents.reading import ReadDocument
 from raft_assets.settings.domain import ChunkSettings
 
 CHUNKING_VERSION = "4"  # changes whenever the same document and settings give other chunks
 
-_COUNTED_AT_ONCE = 500_000  # characters; bpe-openai refuses a million
-_LEAST_ROOM = (
+_MAX_COUNTED_CHARACTERS = 500_000  # characters; bpe-openai refuses a million
+_MIN_ROOM_SHARE = (
     0.25  # share of the maximum that a heading leaves to what follows it; a longer heading is text like any other
 )
-_SEAMS = 2  # tokens that a span may have more by itself than within its document
-_WORDS_AT_ONCE = 32  # of a sentence that is too long for a chunk: cut into runs of words, then of characters
+_SEAM_TOKENS = 2  # tokens that a span may have more by itself than within its document
+_WORDS_PER_UNIT = 32  # of a sentence that is too long for a chunk: cut into runs of words, then of characters
 
 # what a cut costs beside the chunk that it begins, which costs 1, and the square of the share that is left empty
 _PARAGRAPH, _LINE, _SENTENCE, _WORD = 0.0, 0.1, 0.3, 0.8
 # by embedding: a cut between the most alike texts of a document; a cut among its least alike ones is made gladly
-_SUBJECT, _GLADLY, _GLADLY_SHARE = 3.0, -2.0, 0.1
+_TOPIC_COST, _TOPIC_CHANGE_BONUS, _TOPIC_CHANGE_SHARE = 3.0, -2.0, 0.1
 
 _HEADING_LINE = re.compile(r"#{1,6}[ \t]")
 # a full stop behind these ends no sentence; taking one that does for another only keeps two sentences together
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Gen|Col|Capt|Lt|Sgt|Rev|Hon|vs|No|Fig|[A-Z])\Z")
-_LONGEST_ABBREVIATION = 5  # with the character before it
+_MAX_ABBREVIATION_CHARACTERS = 5  # with the character before it
 # where a text may be cut: behind the first group; each begins with what a search finds fast
 _CUTS = (
     (_PARAGRAPH, re.compile(r"(\n[ \t]*\n\s*)")),
@@ -55,29 +55,31 @@ _SINGLE_SPACE = re.compile(r"(?<=\S) (?=\S)")
 _GAP = re.compile(r"\s+")
 
 Span = tuple[int, int]
-Mark = tuple[int, str]  # offset and words of a heading
-Likeness = Callable[[Sequence[str]], Sequence[float]]
+Heading = tuple[int, str]  # offset and words of a heading
+GapSimilarity = Callable[[Sequence[str]], Sequence[float]]
 
 
-def chunk_document(document: ReadDocument, settings: ChunkSettings, *, likeness: Likeness | None = None) -> list[Chunk]:
+def chunk_document(
+    document: ReadDocument, settings: ChunkSettings, *, likeness: GapSimilarity | None = None
+) -> list[Chunk]:
     """The chunks of a document, in order.
 
     `likeness` says, for texts that follow one another, how alike each is to the next, (n - 1,), in any unit. With it
     cuts are made where the subject changes; the maximum and the document's structure hold all the same.
     """
-    cutter = _Cutter(document.document_text, settings, likeness)
-    marks = [] if document.kind == "api" else list(headings(document.document_text))
+    cutter = _Chunker(document.document_text, settings, likeness)
+    marks = [] if document.kind == "api" else list(find_headings(document.document_text))
     parts = _parts(document, marks)
     if document.kind == "api":  # entries stay apart; one that is too long repeats its signature
-        pieces = [piece for part in parts for piece in cutter.entry(part)]
+        pieces = [piece for part in parts for piece in cutter.split_entry(part)]
     else:
         pieces = [
-            (span, "") for span in cutter.without_crumbs([span for part in parts for span in cutter.pieces(part)])
+            (span, "") for span in cutter.merge_small_pieces([span for part in parts for span in cutter.pieces(part)])
         ]
-    return list(_rows(document, pieces, cutter, marks))
+    return list(_build_chunks(document, pieces, cutter, marks))
 
 
-def too_long(chunks: Iterable[Chunk], settings: ChunkSettings) -> list[str]:
+def find_oversized_chunks(chunks: Iterable[Chunk], settings: ChunkSettings) -> list[str]:
     """Ids of chunks whose passage is longer than the maximum, counted anew and as a whole."""
     size, tokenizer = settings.chunk_size, settings.tokenizer
     return [chunk.chunk_id for chunk in chunks if token_count(chunk.passage, tokenizer) > size]
@@ -86,10 +88,10 @@ def too_long(chunks: Iterable[Chunk], settings: ChunkSettings) -> list[str]:
 def token_count(text: str, tokenizer: str) -> int:
     """Length of the text in tokens; what looks like a special token counts as the text that it is."""
     encode = _encoding(tokenizer).encode_ordinary
-    if len(text) <= _COUNTED_AT_ONCE:
+    if len(text) <= _MAX_COUNTED_CHARACTERS:
         return len(encode(text))
-    starts = range(0, len(text), _COUNTED_AT_ONCE)
-    return sum(len(encode(text[start : start + _COUNTED_AT_ONCE])) for start in starts)
+    starts = range(0, len(text), _MAX_COUNTED_CHARACTERS)
+    return sum(len(encode(text[start : start + _MAX_COUNTED_CHARACTERS])) for start in starts)
 
 
 @functools.cache
@@ -108,8 +110,8 @@ def _token_bytes(tokenizer: str) -> npt.NDArray[np.int64]:
 def _token_ends(text: str, tokenizer: str) -> npt.NDArray[np.int64]:
     """Offset in the text, in characters, behind each of its tokens."""
     encode = _encoding(tokenizer).encode_ordinary
-    blocks = range(0, len(text), _COUNTED_AT_ONCE)
-    ids = [token for start in blocks for token in encode(text[start : start + _COUNTED_AT_ONCE])]
+    blocks = range(0, len(text), _MAX_COUNTED_CHARACTERS)
+    ids = [token for start in blocks for token in encode(text[start : start + _MAX_COUNTED_CHARACTERS])]
     ends = np.cumsum(_token_bytes(tokenizer)[np.array(ids, np.int64)])
     if text.isascii():
         return ends
@@ -129,7 +131,7 @@ class _Part:
     end: int
 
 
-def _parts(document: ReadDocument, headings: Sequence[Mark]) -> list[_Part]:
+def _parts(document: ReadDocument, headings: Sequence[Heading]) -> list[_Part]:
     """Sections begin at headings, and at rows unless these are pages; adjacent headings begin one section."""
     text = document.document_text
     marks = {offset: _line_end(text, offset) for offset, _ in headings}
@@ -168,13 +170,13 @@ class _Units:
 
 
 @dataclass
-class _Cutter:
+class _Chunker:
     """Cuts one document. Spans are trimmed of white space."""
 
     text: str
     settings: ChunkSettings
-    likeness: Likeness | None = None
-    counted: dict[Span, int] = field(default_factory=dict)
+    likeness: GapSimilarity | None = None
+    token_counts: dict[Span, int] = field(default_factory=dict)
 
     @functools.cached_property
     def token_ends(self) -> list[int]:
@@ -191,20 +193,20 @@ class _Cutter:
                 if cost != _SENTENCE or not self._is_abbreviated(match.start()):
                     found.setdefault(match.end(1), cost)  # the cheapest kind comes first
         cuts = sorted(found.items())
-        return self._by_subject([offset for offset, _ in cuts]) if self.likeness else cuts
+        return self._cost_by_topic([offset for offset, _ in cuts]) if self.likeness else cuts
 
-    def _by_subject(self, offsets: list[int]) -> list[tuple[int, float]]:
+    def _cost_by_topic(self, offsets: list[int]) -> list[tuple[int, float]]:
         """The cuts, each the dearer the more of the document's cuts stand between texts that are less alike."""
         assert self.likeness is not None
-        texts = [self.text[slice(*self._trimmed(one, other))] for one, other in pairwise([0, *offsets, len(self.text)])]
+        texts = [self.text[slice(*self._trim(one, other))] for one, other in pairwise([0, *offsets, len(self.text)])]
         alike = np.asarray(self.likeness(texts), np.float64)
         ranks = np.searchsorted(np.sort(alike), alike) / max(len(alike) - 1, 1)
-        costs = np.where(ranks < _GLADLY_SHARE, _GLADLY, _SUBJECT * ranks).tolist()
+        costs = np.where(ranks < _TOPIC_CHANGE_SHARE, _TOPIC_CHANGE_BONUS, _TOPIC_COST * ranks).tolist()
         return list(zip(offsets, costs, strict=True))
 
-    def entry(self, part: _Part) -> Iterator[tuple[Span, str]]:
+    def split_entry(self, part: _Part) -> Iterator[tuple[Span, str]]:
         """An entry of an API list in pieces, each with the signature that it repeats because it doesn't hold it."""
-        start, end = self._trimmed(part.start, part.end)
+        start, end = self._trim(part.start, part.end)
         signature, room = self._signature(start, end)
         for span in [(start, end)] if self._fits(start, end) else self._cut(start, end, room):
             yield span, "" if signature in self.text[slice(*span)] else signature
@@ -214,38 +216,40 @@ class _Cutter:
         lines = self.text[start:end].split("\n")
         for field_name in ("api_call: ", "api_name: "):
             line = next((line for line in lines if line.startswith(field_name)), "")
-            room = self.settings.chunk_size - self._tokens_of(f"{line}\n")
-            if line and room >= _LEAST_ROOM * self.settings.chunk_size:
+            room = self.settings.chunk_size - self._count_text(f"{line}\n")
+            if line and room >= _MIN_ROOM_SHARE * self.settings.chunk_size:
                 return line, room
         return "", self.settings.chunk_size
 
     def pieces(self, part: _Part) -> Iterator[Span]:
         """The part in pieces within the maximum, its headings with what follows them."""
-        start, end = self._trimmed(part.start, part.end)
+        start, end = self._trim(part.start, part.end)
         if start == end:
             return
         size = self.settings.chunk_size
         if self._fits(start, end) and not self.likeness:
             yield start, end
             return
-        body, _ = self._trimmed(part.body, part.end)
-        is_headed = start < body < end and self._tokens(start, body) <= (1 - _LEAST_ROOM) * size
+        body, _ = self._trim(part.body, part.end)
+        is_headed = start < body < end and self._tokens(start, body) <= (1 - _MIN_ROOM_SHARE) * size
         found = self._cut(start, end, size - self.settings.chunk_overlap, whole_until=body if is_headed else start)
-        yield from self._overlapping(found)
+        yield from self._add_overlap(found)
 
-    def without_crumbs(self, pieces: Sequence[Span]) -> list[Span]:
+    def merge_small_pieces(self, pieces: Sequence[Span]) -> list[Span]:
         """Pieces that are too small, or headings without text, join a neighbour where the maximum allows it.
 
         What begins a section rather joins the next one, the rest rather the one before.
         """
 
         def joins(last: Span, piece: Span) -> bool:
-            return self._is_crumb(last) or (self._is_crumb(piece) and not _HEADING_LINE.match(self.text, piece[0]))
+            return self._is_too_small(last) or (
+                self._is_too_small(piece) and not _HEADING_LINE.match(self.text, piece[0])
+            )
 
-        forwards = self._joined(pieces, joins)
-        return self._with_last_heading(self._joined(forwards, lambda _, piece: self._is_crumb(piece)))
+        forwards = self._merge(pieces, joins)
+        return self._attach_last_heading(self._merge(forwards, lambda _, piece: self._is_too_small(piece)))
 
-    def _joined(self, pieces: Iterable[Span], wanted: Callable[[Span, Span], bool]) -> list[Span]:
+    def _merge(self, pieces: Iterable[Span], wanted: Callable[[Span, Span], bool]) -> list[Span]:
         joined: list[Span] = []
         for piece in pieces:
             if joined and wanted(joined[-1], piece) and self._fits(joined[-1][0], piece[1]):
@@ -254,16 +258,16 @@ class _Cutter:
                 joined.append(piece)
         return joined
 
-    def _with_last_heading(self, pieces: list[Span]) -> list[Span]:
+    def _attach_last_heading(self, pieces: list[Span]) -> list[Span]:
         """A heading that ends the document stands before nothing: it goes behind the end of the piece before it."""
-        if len(pieces) < 2 or not self._only_headings(pieces[-1]):
+        if len(pieces) < 2 or not self._is_only_headings(pieces[-1]):
             return pieces
         *before, previous, last = pieces
         room = self.settings.chunk_size - self._tokens(previous[1], last[1])
-        if room < _LEAST_ROOM * self.settings.chunk_size:
+        if room < _MIN_ROOM_SHARE * self.settings.chunk_size:
             return pieces
         *kept, end = self._cut(*previous, room)
-        return [*before, *kept, *self._within((end[0], last[1]), self.settings.chunk_size)]
+        return [*before, *kept, *self._split_to_limit((end[0], last[1]), self.settings.chunk_size)]
 
     def _cut(self, start: int, end: int, limit: int, *, whole_until: int = 0) -> list[Span]:
         """Trimmed pieces of at most `limit` tokens; what stands before `whole_until` and what follows it stay together.
@@ -271,9 +275,9 @@ class _Cutter:
         Of all ways to cut between units the cheapest one is taken.
         """
         units = self._units(start, end, limit, whole_until)
-        cuts = _cheapest_cuts(units, max(limit - _SEAMS, (limit + 1) // 2))
-        spans = (self._trimmed(one, other) for one, other in zip(cuts, [*cuts[1:], end], strict=True))
-        return [piece for span in spans if span[0] < span[1] for piece in self._within(span, limit)]
+        cuts = _cheapest_cuts(units, max(limit - _SEAM_TOKENS, (limit + 1) // 2))
+        spans = (self._trim(one, other) for one, other in zip(cuts, [*cuts[1:], end], strict=True))
+        return [piece for span in spans if span[0] < span[1] for piece in self._split_to_limit(span, limit)]
 
     def _units(self, start: int, end: int, limit: int, whole_until: int) -> _Units:
         first = bisect.bisect_right(self.cuts, (max(start, whole_until), math.inf))
@@ -283,7 +287,7 @@ class _Cutter:
         costs = [_PARAGRAPH, *(cost for _, cost in within), _PARAGRAPH]
         tokens = self._tokens_before(starts)
         if any(after - before > limit for before, after in pairwise(tokens)):
-            starts, costs = self._with_words(starts, costs, tokens, limit)
+            starts, costs = self._split_long_units(starts, costs, tokens, limit)
             tokens = self._tokens_before(starts)
         return _Units(starts, costs, tokens)
 
@@ -291,14 +295,14 @@ class _Cutter:
         return [bisect.bisect_right(self.token_ends, offset) for offset in offsets]
 
     def _is_abbreviated(self, at: int) -> bool:
-        return _ABBREVIATION.search(self.text, max(0, at - _LONGEST_ABBREVIATION), at) is not None
+        return _ABBREVIATION.search(self.text, max(0, at - _MAX_ABBREVIATION_CHARACTERS), at) is not None
 
-    def _with_words(
+    def _split_long_units(
         self, starts: Sequence[int], costs: Sequence[float], tokens: Sequence[int], limit: int
     ) -> tuple[list[int], list[float]]:
         """The units with those that are too long cut into runs of words."""
         found: list[tuple[int, float]] = []
-        run = max(1, min(_WORDS_AT_ONCE, limit // 8))
+        run = max(1, min(_WORDS_PER_UNIT, limit // 8))
         for number, (first, last) in enumerate(pairwise(starts)):
             found.append((first, costs[number]))
             if tokens[number + 1] - tokens[number] > limit:
@@ -306,19 +310,19 @@ class _Cutter:
                 found += [(gap, _WORD) for gap in gaps[run - 1 :: run] if first < gap < last]
         return [start for start, _ in found] + [starts[-1]], [cost for _, cost in found] + [costs[-1]]
 
-    def _overlapping(self, pieces: Sequence[Span]) -> Iterator[Span]:
+    def _add_overlap(self, pieces: Sequence[Span]) -> Iterator[Span]:
         """Every piece but the first with whole sentences, else words, of the one before it, as `chunk_overlap` says."""
         overlap = self.settings.chunk_overlap
         for number, (start, end) in enumerate(pieces):
             begin = start
             if overlap and number:
                 units = self._units(pieces[number - 1][0], start, overlap, 0)
-                shared = (self._trimmed(one, start) for one in units.starts[1:-1])
+                shared = (self._trim(one, start) for one in units.starts[1:-1])
                 fitting = (one for one, other in shared if one < other and self._tokens(one, other) <= overlap)
                 begin = next((one for one in fitting if self._fits(one, end)), start)
             yield begin, end
 
-    def _within(self, piece: Span, limit: int) -> Iterator[Span]:
+    def _split_to_limit(self, piece: Span, limit: int) -> Iterator[Span]:
         """The piece, halved until it keeps the limit: tokens of parts don't always add up to those of the whole."""
         start, end = piece
         if end - start <= 1 or self._tokens(start, end) <= limit:
@@ -327,19 +331,19 @@ class _Cutter:
         middle = (start + end) // 2
         gap = max(self.text.rfind(space, start, middle) for space in " \n")
         middle = gap if gap > start else middle
-        for half in (self._trimmed(start, middle), self._trimmed(middle, end)):
+        for half in (self._trim(start, middle), self._trim(middle, end)):
             if half[0] < half[1]:
-                yield from self._within(half, limit)
+                yield from self._split_to_limit(half, limit)
 
     def passage_tokens(self, start: int, end: int, signature: str) -> int:
         """Length of the text behind its signature."""
         text = self.text[start:end]
-        return self._tokens_of(f"{signature}\n{text}") if signature else self._tokens(start, end)
+        return self._count_text(f"{signature}\n{text}") if signature else self._tokens(start, end)
 
-    def _is_crumb(self, piece: Span) -> bool:
-        return self._only_headings(piece) or self._tokens(*piece) < self.settings.min_chunk_tokens
+    def _is_too_small(self, piece: Span) -> bool:
+        return self._is_only_headings(piece) or self._tokens(*piece) < self.settings.min_chunk_tokens
 
-    def _only_headings(self, piece: Span) -> bool:
+    def _is_only_headings(self, piece: Span) -> bool:
         return self.text.startswith("#", piece[0]) and all(
             _HEADING_LINE.match(line) for line in self.text[slice(*piece)].split("\n") if line
         )
@@ -353,25 +357,25 @@ class _Cutter:
         No token of these vocabularies reaches across a single space between two words, so that what stands between the
         first and the last of them has the tokens that it has in the document.
         """
-        known = self.counted.get((start, end))
+        known = self.token_counts.get((start, end))
         if known is None:
-            known = self.counted[start, end] = self._count(start, end)
+            known = self.token_counts[start, end] = self._count(start, end)
         return known
 
     def _count(self, start: int, end: int) -> int:
         first = _SINGLE_SPACE.search(self.text, start, end)
         if first is None:
-            return self._tokens_of(self.text[start:end])
+            return self._count_text(self.text[start:end])
         last = self.text.rfind(" ", first.start(), end)
         while not _SINGLE_SPACE.match(self.text, last, end):
             last = self.text.rfind(" ", first.start(), last)
         one, other = self._tokens_before((first.start(), last))
-        return self._tokens_of(self.text[start : first.start()] + self.text[last:end]) + other - one
+        return self._count_text(self.text[start : first.start()] + self.text[last:end]) + other - one
 
-    def _tokens_of(self, text: str) -> int:
+    def _count_text(self, text: str) -> int:
         return token_count(text, self.settings.tokenizer)
 
-    def _trimmed(self, start: int, end: int) -> Span:
+    def _trim(self, start: int, end: int) -> Span:
         content = self.text[start:end]
         begin = start + len(content) - len(content.lstrip())
         return begin, max(begin, start + len(content.rstrip()))
@@ -407,8 +411,8 @@ def _cheapest_cuts(units: _Units, limit: int) -> list[int]:
 # ---- rows ----
 
 
-def _rows(
-    document: ReadDocument, pieces: Iterable[tuple[Span, str]], cutter: _Cutter, marks: Sequence[Mark]
+def _build_chunks(
+    document: ReadDocument, pieces: Iterable[tuple[Span, str]], cutter: _Chunker, marks: Sequence[Heading]
 ) -> Iterator[Chunk]:
     text = document.document_text
     starts = [page.start for page in document.pages]
@@ -416,7 +420,7 @@ def _rows(
     for (start, end), signature in pieces:
         content = text[start:end]
         first, last = bisect.bisect_right(starts, start) - 1, bisect.bisect_left(starts, end) - 1
-        same = normalized(content)
+        same = normalize(content)
         yield Chunk(
             chunk_id=chunk_id(document.doc_id, content, occurrences[same]),
             doc_id=document.doc_id,
@@ -426,7 +430,7 @@ def _rows(
             page_to=document.pages[last].page,
             start=start,
             end=end,
-            heading=_heading_of(text, start, end, marks) or document.pages[first].heading,
+            heading=_find_heading(text, start, end, marks) or document.pages[first].heading,
             text=content,
             signature=signature,
             tokens=cutter.passage_tokens(start, end, signature),
@@ -434,7 +438,7 @@ def _rows(
         occurrences[same] += 1
 
 
-def _heading_of(text: str, start: int, end: int, marks: Sequence[Mark]) -> str:
+def _find_heading(text: str, start: int, end: int, marks: Sequence[Heading]) -> str:
     """The last of the headings that the chunk begins with, else the last one before it."""
     behind = bisect.bisect_right(marks, start, key=lambda mark: mark[0])
     heading = marks[behind - 1][1] if behind else ""

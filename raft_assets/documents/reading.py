@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from raft_assets.core.atomic import write_text
-from raft_assets.core.identity import doc_id, short
+from raft_assets.core.identity import doc_id, short_digest
 from raft_assets.core.tables import QuarantinedFile, SourceDocument
-from raft_assets.documents.readers.content import Content, Kind, Section, UnreadableError
+from raft_assets.documents.readers.content import FileKind, ParsedContent, Section, UnreadableError
 from raft_assets.documents.readers.decoding import decode
 from raft_assets.documents.readers.entries import read_json, read_json_lines
 from raft_assets.documents.readers.office import read_docx
 from raft_assets.documents.readers.pdf import read_pdf
 from raft_assets.documents.readers.prose import read_prose
-from raft_assets.documents.readers.sniffing import KIND_OF_SUFFIX, kind_of
+from raft_assets.documents.readers.sniffing import KIND_BY_SUFFIX, detect_kind
 from raft_assets.documents.readers.web import read_html
 from raft_assets.settings.domains import DocumentFile
 
@@ -32,7 +32,7 @@ DEFAULT_MAX_MB = 50
 log = logging.getLogger(__name__)
 _HAS_WORD = re.compile(r"[^\W_]")
 
-_READERS: dict[Kind, Callable[[bytes], Content]] = {
+_READERS: dict[FileKind, Callable[[bytes], ParsedContent]] = {
     "pdf": read_pdf,
     "docx": read_docx,
     "html": read_html,
@@ -68,18 +68,18 @@ class ReadDocument:
 
 
 @dataclass(frozen=True)
-class ParseMemo:
+class ParseCache:
     """What files of the same bytes said when they were last read; a folder that anyone may delete at any time."""
 
     folder: Path
 
-    def recall(self, file: DocumentFile) -> Content | UnreadableError | None:
+    def get(self, file: DocumentFile) -> ParsedContent | UnreadableError | None:
         """The stored result; nothing where there is none, or where it is broken."""
         try:
             stored = json.loads(self._entry(file).read_text("utf-8"))
             if "reason" in stored:
                 return UnreadableError(stored["reason"], stored["detail"])
-            return Content(
+            return ParsedContent(
                 stored["kind"],
                 stored["title"],
                 tuple(Section(**section) for section in stored["sections"]),
@@ -87,7 +87,7 @@ class ParseMemo:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def remember(self, file: DocumentFile, result: Content | UnreadableError) -> None:
+    def put(self, file: DocumentFile, result: ParsedContent | UnreadableError) -> None:
         """Stores what reading the file gave."""
         stored = (
             {"reason": result.reason, "detail": result.detail}
@@ -98,7 +98,7 @@ class ParseMemo:
 
     def _entry(self, file: DocumentFile) -> Path:
         # the extension counts too: it decides what text is taken for
-        return self.folder / f"{file.content_hash}-{READING_VERSION}-{short(_suffix(file))[:8]}.json"
+        return self.folder / f"{file.content_hash}-{READING_VERSION}-{short_digest(_normalize_suffix(file))[:8]}.json"
 
 
 def read_documents(
@@ -111,7 +111,7 @@ def read_documents(
     seen: set[str] = set()
     for file in files:
         if file.path in seen:
-            yield _quarantined(
+            yield _quarantine(
                 file,
                 UnreadableError(
                     "same_name",
@@ -120,32 +120,32 @@ def read_documents(
             )
             continue
         seen.add(file.path)
-        yield read_document(file, memo=ParseMemo(memo) if memo else None, max_file_mb=max_file_mb)
+        yield read_document(file, memo=ParseCache(memo) if memo else None, max_file_mb=max_file_mb)
 
 
 def read_document(
     file: DocumentFile,
     *,
-    memo: ParseMemo | None = None,
+    memo: ParseCache | None = None,
     max_file_mb: int = DEFAULT_MAX_MB,
 ) -> ReadDocument | QuarantinedFile:
     """The document, or why it can't be read. Never raises for what a file holds."""
-    result = _too_large(file, max_file_mb) or (memo.recall(file) if memo else None)
+    result = _check_size(file, max_file_mb) or (memo.get(file) if memo else None)
     if result is None:
         result = _read(file)
         if memo and not (isinstance(result, UnreadableError) and result.reason == "unreadable"):
-            memo.remember(file, result)
-    return _quarantined(file, result) if isinstance(result, UnreadableError) else _document(file, result)
+            memo.put(file, result)
+    return _quarantine(file, result) if isinstance(result, UnreadableError) else _build_document(file, result)
 
 
-def documents_of(rows: Iterable[SourceDocument]) -> Iterator[ReadDocument]:
+def group_into_documents(rows: Iterable[SourceDocument]) -> Iterator[ReadDocument]:
     """Documents from rows of `source_documents`, in which the pages of one document stand together."""
     for _, pages in itertools.groupby(rows, key=lambda row: row.doc_id):
         together = tuple(pages)
         yield ReadDocument(together, PAGE_SEPARATOR.join(page.text for page in together))
 
 
-def _read(file: DocumentFile) -> Content | UnreadableError:
+def _read(file: DocumentFile) -> ParsedContent | UnreadableError:
     try:
         data = file.absolute.read_bytes()
     except OSError as error:
@@ -156,7 +156,7 @@ def _read(file: DocumentFile) -> Content | UnreadableError:
     if hashlib.sha256(data).hexdigest() != file.content_hash:
         return UnreadableError("unreadable", "The file changed while it was being read; run again.")
     try:
-        kind = kind_of(file.path, data)
+        kind = detect_kind(file.path, data)
         content = _READERS[kind](data)
     except UnreadableError as refusal:
         return refusal
@@ -173,7 +173,7 @@ def _read(file: DocumentFile) -> Content | UnreadableError:
     )
 
 
-def _document(file: DocumentFile, content: Content) -> ReadDocument:
+def _build_document(file: DocumentFile, content: ParsedContent) -> ReadDocument:
     rows: list[SourceDocument] = []
     start = 0
     for section in content.sections:
@@ -196,7 +196,7 @@ def _document(file: DocumentFile, content: Content) -> ReadDocument:
     return ReadDocument(tuple(rows), PAGE_SEPARATOR.join(section.text for section in content.sections))
 
 
-def _too_large(file: DocumentFile, max_file_mb: int) -> UnreadableError | None:
+def _check_size(file: DocumentFile, max_file_mb: int) -> UnreadableError | None:
     if file.size <= max_file_mb * 1_000_000:
         return None
     size = f"{file.size / 1e6:.0f} MB"
@@ -204,7 +204,7 @@ def _too_large(file: DocumentFile, max_file_mb: int) -> UnreadableError | None:
     return UnreadableError("too_large", detail)
 
 
-def _quarantined(file: DocumentFile, refusal: UnreadableError) -> QuarantinedFile:
+def _quarantine(file: DocumentFile, refusal: UnreadableError) -> QuarantinedFile:
     return QuarantinedFile(
         path=file.path,
         content_hash=file.content_hash,
@@ -213,5 +213,5 @@ def _quarantined(file: DocumentFile, refusal: UnreadableError) -> QuarantinedFil
     )
 
 
-def _suffix(file: DocumentFile) -> str:
-    return KIND_OF_SUFFIX.get(PurePosixPath(file.path).suffix.casefold()) or PurePosixPath(file.path).suffix.casefold()
+def _normalize_suffix(file: DocumentFile) -> str:
+    return KIND_BY_SUFFIX.get(PurePosixPath(file.path).suffix.casefold()) or PurePosixPath(file.path).suffix.casefold()

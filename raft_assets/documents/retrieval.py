@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 
-class Index:
+class VectorIndex:
     """Chunks with their vectors, (n, dimensions), at length 1; similarity is the cosine."""
 
     def __init__(self, chunk_ids: Sequence[str], vectors: Vectors) -> None:
@@ -31,19 +31,19 @@ class Index:
         return 1 + int(np.count_nonzero(similarity > similarity[self._position[chunk_id]]))
 
 
-class Ranks:
+class RetrievalRanks:
     """Ranks of chunks for questions, among the first `top_k`; every question is embedded once.
 
     `embed` gives a vector per text, in order.
     """
 
-    def __init__(self, index: Index, embed: Callable[[Iterable[str]], Iterable[Vectors]], top_k: int) -> None:
+    def __init__(self, index: VectorIndex, embed: Callable[[Iterable[str]], Iterable[Vectors]], top_k: int) -> None:
         self._index = index
         self._embed = embed
         self._top_k = top_k
         self._vectors: dict[str, Vectors] = {}
 
-    def prepare(self, questions: Iterable[str]) -> None:
+    def embed_questions(self, questions: Iterable[str]) -> None:
         """Embeds what isn't yet, all at once."""
         new = [question for question in dict.fromkeys(questions) if question not in self._vectors]
         self._vectors |= zip(new, self._embed(new), strict=True)

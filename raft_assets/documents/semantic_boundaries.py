@@ -11,7 +11,7 @@ WINDOW = 2  # sentences on either side that are compared: one alone says too lit
 Embed = Callable[[Iterable[str]], Iterable[Vectors]]
 
 
-def likeness_by(embed: Embed) -> Callable[[Sequence[str]], list[float]]:
+def embedding_similarity(embed: Embed) -> Callable[[Sequence[str]], list[float]]:
     """Cosine of what stands before and behind every gap between texts that follow one another, (n - 1,).
 
     `embed` gives a vector per text, in order.
@@ -20,14 +20,14 @@ def likeness_by(embed: Embed) -> Callable[[Sequence[str]], list[float]]:
     def likeness(texts: Sequence[str]) -> list[float]:
         vectors = [np.asarray(vector, np.float32) for vector in embed(texts)]
         return [
-            _cosine(_sum_of(vectors[max(0, gap - WINDOW) : gap]), _sum_of(vectors[gap : gap + WINDOW]))
+            _cosine(_sum_vectors(vectors[max(0, gap - WINDOW) : gap]), _sum_vectors(vectors[gap : gap + WINDOW]))
             for gap in range(1, len(vectors))
         ]
 
     return likeness
 
 
-def _sum_of(vectors: Sequence[Vectors]) -> Vectors:
+def _sum_vectors(vectors: Sequence[Vectors]) -> Vectors:
     """Their sum, which points where their mean does."""
     total: Vectors = np.sum(vectors, axis=0)
     return total

@@ -8,11 +8,11 @@ quotes is fixed.
 import re
 from collections.abc import Callable, Sequence
 
-from raft_assets.core.identity import normalized
-from raft_assets.core.prompt_contract import ABSTAINING_ANSWER, BEGIN_QUOTE, END_QUOTE, neutralized, render_answer
+from raft_assets.core.identity import normalize
+from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, BEGIN_QUOTE, END_QUOTE, escape_delimiters, render_answer
 from raft_assets.embedded.reader.prompts import parse_prompt
 from raft_assets.embedded.reader.read import Reader
-from raft_assets.embedded.teacher.ask import AskedQuestion
+from raft_assets.embedded.teacher.ask import GeneratedQuestion
 
 NOTHING_TO_ASK = "No question can be asked about this document."
 CLOSED_BOOK_ANSWER = render_answer(
@@ -21,10 +21,10 @@ CLOSED_BOOK_ANSWER = render_answer(
 
 _TASK = re.compile(r"Write (?:up to )?(\d{1,3}) questions?\b")
 
-Ask = Callable[[str], Sequence[AskedQuestion]]
+AskQuestions = Callable[[str], Sequence[GeneratedQuestion]]
 
 
-def teach(prompt: str, ask: Ask) -> str | None:
+def answer_as_teacher(prompt: str, ask: AskQuestions) -> str | None:
     """The teacher's reply; None where it has no answer of its own and the reader has to read.
 
     `ask` gives every question that the teacher asks about a document.
@@ -32,43 +32,47 @@ def teach(prompt: str, ask: Ask) -> str | None:
     documents, task, _ = parse_prompt(prompt)
     writing = _TASK.match(task)
     if writing:
-        return _numbered([asked.question for document in documents for asked in ask(document)][: int(writing.group(1))])
+        return _number_questions(
+            [asked.question for document in documents for asked in ask(document)][: int(writing.group(1))]
+        )
     if not documents:
-        return ABSTAINING_ANSWER
-    known = {_key(asked.question): asked for document in reversed(documents) for asked in reversed(ask(document))}
-    found = known.get(_key(task))
-    return _quoted(found.sentence, found.answer) if found else None
+        return ABSTENTION_ANSWER
+    known = {
+        _comparison_key(asked.question): asked for document in reversed(documents) for asked in reversed(ask(document))
+    }
+    found = known.get(_comparison_key(task))
+    return _render_quoted_answer(found.sentence, found.answer) if found else None
 
 
-def read(prompt: str, reader: Reader) -> str:
+def answer_as_reader(prompt: str, reader: Reader) -> str:
     """The reader's reply."""
     documents, question, _ = parse_prompt(prompt)
     if not documents:
         return CLOSED_BOOK_ANSWER
     reading = reader.read(question, documents)
     if reading.sentence is None or reading.answer is None:
-        return ABSTAINING_ANSWER
-    return _quoted(reading.sentence, reading.answer)
+        return ABSTENTION_ANSWER
+    return _render_quoted_answer(reading.sentence, reading.answer)
 
 
-def _numbered(questions: Sequence[str]) -> str:
+def _number_questions(questions: Sequence[str]) -> str:
     return (
-        "\n".join(f"{number}. {normalized(question)}" for number, question in enumerate(questions, start=1))
+        "\n".join(f"{number}. {normalize(question)}" for number, question in enumerate(questions, start=1))
         or NOTHING_TO_ASK
     )
 
 
-def _quoted(sentence: str, answer: str) -> str:
+def _render_quoted_answer(sentence: str, answer: str) -> str:
     """An answer in the contract's form.
 
     The prompt may come from a client that left the contract's delimiters in its documents: they are made harmless here.
     """
-    quote = f"{BEGIN_QUOTE} {neutralized(sentence)} {END_QUOTE}"
+    quote = f"{BEGIN_QUOTE} {escape_delimiters(sentence)} {END_QUOTE}"
     return render_answer(
         f"One sentence of the documents holds what the question asks for: {quote} The answer is read from it.",
-        neutralized(normalized(answer)),
+        escape_delimiters(normalize(answer)),
     )
 
 
-def _key(question: str) -> str:
-    return normalized(neutralized(question)).casefold()
+def _comparison_key(question: str) -> str:
+    return normalize(escape_delimiters(question)).casefold()

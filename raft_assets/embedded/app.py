@@ -17,17 +17,17 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from raft_assets.embedded.batches import BatchService
-from raft_assets.embedded.bodies import BatchRequest, JobRequest, limited, read
+from raft_assets.embedded.bodies import BatchRequest, JobRequest, limit_stream, read_body
 from raft_assets.embedded.completions import Completions
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.errors import HANDLERS, ApiError, bad_request
-from raft_assets.embedded.files import MAX_FILE_BYTES, UPLOADED, FileStore
+from raft_assets.embedded.files import MAX_FILE_BYTES, UPLOAD_PURPOSES, FileStore
 from raft_assets.embedded.jobs import JobService
-from raft_assets.embedded.models import Models
+from raft_assets.embedded.models import EmbeddedModels
 from raft_assets.embedded.paging import page
 from raft_assets.embedded.settings import EmbeddedSettings
 
-FORM_BYTES = 1 << 20  # of an upload, around the file
+FORM_OVERHEAD_BYTES = 1 << 20  # of an upload, around the file
 FILES_PAGE, JOBS_PAGE, EVENTS_PAGE, CHECKPOINTS_PAGE = 10_000, 20, 20, 10  # OpenAI's defaults
 
 
@@ -35,7 +35,7 @@ def create_app(settings: EmbeddedSettings) -> Starlette:
     """The application; it loads the encoder when a request first needs it, and writes nothing before one does."""
     folder = settings.folder.resolve()
     files = FileStore(folder)
-    models = Models(folder, partial(Encoder.load, settings.encoder_folder, hf_home=settings.huggingface_home))
+    models = EmbeddedModels(folder, partial(Encoder.load, settings.encoder_folder, hf_home=settings.huggingface_home))
     jobs = JobService(folder, files, worker_options=_worker_options(settings))
     app = Starlette(
         routes=[
@@ -70,7 +70,7 @@ def _completion_routes(completions: Completions) -> list[Route]:
     ]
 
 
-def _model_routes(models: Models) -> list[Route]:
+def _model_routes(models: EmbeddedModels) -> list[Route]:
     def cards(_: Request) -> Response:
         return JSONResponse({"object": "list", "data": models.cards()})
 
@@ -79,7 +79,7 @@ def _model_routes(models: Models) -> list[Route]:
 
     def delete(request: Request) -> Response:
         models.delete(request.path_params["model"])
-        return _deleted(request.path_params["model"], "model")
+        return _deletion_response(request.path_params["model"], "model")
 
     return [
         Route("/v1/models", cards),
@@ -92,7 +92,7 @@ def _file_routes(files: FileStore) -> list[Route]:
     async def create(request: Request) -> Response:
         form = await _upload_form(request)
         file, purpose = form["file"], form["purpose"]
-        if purpose not in UPLOADED:
+        if purpose not in UPLOAD_PURPOSES:
             raise bad_request(
                 f"Invalid value for 'purpose': expected 'fine-tune' or 'batch', got {str(purpose)[:40]!r}.",
                 param="purpose",
@@ -117,7 +117,7 @@ def _file_routes(files: FileStore) -> list[Route]:
 
     def delete(request: Request) -> Response:
         files.delete(request.path_params["file"])
-        return _deleted(request.path_params["file"], "file")
+        return _deletion_response(request.path_params["file"], "file")
 
     return [
         Route("/v1/files", list_files),
@@ -130,11 +130,11 @@ def _file_routes(files: FileStore) -> list[Route]:
 
 def _job_routes(jobs: JobService) -> list[Route]:
     async def create(request: Request) -> Response:
-        body = await read(request, JobRequest)
+        body = await read_body(request, JobRequest)
         return JSONResponse((await run_sync(jobs.create, body)).as_api())
 
     def list_jobs(request: Request) -> Response:
-        found = jobs.matching(_metadata_filter(request.query_params))
+        found = jobs.list_jobs(_metadata_filter(request.query_params))
         return JSONResponse(page([job.as_api() for job in found], request.query_params, default_limit=JOBS_PAGE))
 
     def retrieve(request: Request) -> Response:
@@ -164,7 +164,7 @@ def _job_routes(jobs: JobService) -> list[Route]:
 
 def _batch_routes(batches: BatchService) -> list[Route]:
     async def create(request: Request) -> Response:
-        body = await read(request, BatchRequest)
+        body = await read_body(request, BatchRequest)
         return JSONResponse((await run_sync(batches.create, body)).as_api())
 
     def list_batches(request: Request) -> Response:
@@ -187,21 +187,21 @@ def _batch_routes(batches: BatchService) -> list[Route]:
 
 async def _upload_form(request: Request) -> dict[str, Any]:
     """The fields `file` (an upload) and `purpose` (a text) of a multipart form; raises ApiError (400, 413)."""
-    most = MAX_FILE_BYTES + FORM_BYTES
+    most = MAX_FILE_BYTES + FORM_OVERHEAD_BYTES
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise bad_request("Invalid Content-Type header, expected multipart/form-data.")
     if int(request.headers.get("content-length", "0")) > most:
         raise ApiError(413, f"The file is larger than {MAX_FILE_BYTES >> 20} MB.", param="file", code="file_too_large")
     try:
         form = await MultiPartParser(
-            request.headers, limited(request.stream(), most), max_files=1, max_fields=8
+            request.headers, limit_stream(request.stream(), most), max_files=1, max_fields=8
         ).parse()
     except MultiPartException as error:
         raise bad_request(f"The form of your upload could not be read: {error.message}") from error
-    return _checked_form(dict(form))
+    return _check_form(dict(form))
 
 
-def _checked_form(form: dict[str, Any]) -> dict[str, Any]:
+def _check_form(form: dict[str, Any]) -> dict[str, Any]:
     for name in form.keys() - {"file", "purpose"}:
         raise bad_request(f"Unknown parameter: '{name[:80]}'.", param=name[:80], code="unknown_parameter")
     for name, kind in (("file", UploadFile), ("purpose", str)):
@@ -230,5 +230,5 @@ def _metadata_filter(query: QueryParams) -> dict[str, str] | None:
     return None
 
 
-def _deleted(name: str, kind: str) -> Response:
+def _deletion_response(name: str, kind: str) -> Response:
     return JSONResponse({"id": name, "object": kind, "deleted": True})

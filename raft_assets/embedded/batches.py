@@ -20,12 +20,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.types import ASGIApp
 
 from raft_assets.core.atomic import write_text
-from raft_assets.core.locks import exclusive, try_exclusive
+from raft_assets.core.locks import exclusive_lock, try_lock
 from raft_assets.embedded.bodies import BatchRequest
 from raft_assets.embedded.errors import ApiError, bad_request, not_found
 from raft_assets.embedded.files import FileStore
 
-MOST_LINES, MOST_BYTES = 50_000, 200 << 20  # OpenAI's
+MAX_LINES, MAX_BYTES = 50_000, 200 << 20  # OpenAI's
 SLICE_S = 2.0  # of work at a look
 EXPIRES_S = 24 * 3600
 URL = "http://embedded"
@@ -91,7 +91,7 @@ class BatchService:
                 param="input_file_id",
                 code="invalid_value",
             )
-        lines, errors = _checked(self._files.content(file.id), request.endpoint)
+        lines, errors = _check_lines(self._files.content(file.id), request.endpoint)
         now = time.time_ns()
         batch = Batch(
             id=f"batch_{secrets.token_hex(12)}",
@@ -121,7 +121,7 @@ class BatchService:
 
     def cancel(self, batch_id: str) -> Batch:
         """Ends a batch; what was answered is kept. Raises ApiError (404, 409)."""
-        with exclusive(self._lock(batch_id)):
+        with exclusive_lock(self._lock(batch_id)):
             batch = self.get(batch_id)
             if batch.status != "in_progress":
                 raise ApiError(409, f"The batch {batch_id} is {batch.status} and can't be cancelled.")
@@ -130,38 +130,40 @@ class BatchService:
     async def advance(self, batch_id: str) -> Batch:
         """The batch after a slice of work on it; as it is while somebody else works on it. Raises ApiError (404)."""
         self.get(batch_id)
-        claimed = try_exclusive(self._lock(batch_id))
+        claimed = try_lock(self._lock(batch_id))
         if claimed is None:
             return self.get(batch_id)
         try:
             batch = self.get(batch_id)
             if batch.status != "in_progress":
                 return batch
-            return await self._work(batch)
+            return await self._work_slice(batch)
         finally:
             os.close(claimed)
 
-    async def _work(self, batch: Batch) -> Batch:
+    async def _work_slice(self, batch: Batch) -> Batch:
         try:
             content = self._files.content(batch.input_file).read_bytes()
         except ApiError:
             return self._end(batch.model_copy(update={"errors": [_INPUT_GONE]}), "failed")
-        done = _done(self._part(batch, "output")) | _done(self._part(batch, "error"))
+        done = _read_answered_ids(self._part(batch, "output")) | _read_answered_ids(self._part(batch, "error"))
         asked = [line for _, raw in _lines(content) if (line := json.loads(raw))["custom_id"] not in done]
         if time.time_ns() >= batch.created_ns + EXPIRES_S * 10**9:
             for line in asked:
-                self._tell(batch, "error", {"custom_id": line["custom_id"], "response": None, "error": _EXPIRED})
+                self._append_result(
+                    batch, "error", {"custom_id": line["custom_id"], "response": None, "error": _EXPIRED}
+                )
             return self._end(batch, "expired")
         deadline = time.monotonic() + SLICE_S
         transport = httpx2.ASGITransport(app=self._app, raise_app_exceptions=False)  # a mistake is that line's alone
         async with httpx2.AsyncClient(transport=transport, base_url=URL) as client:
             while asked and time.monotonic() < deadline:
                 await self._answer(client, batch, asked.pop(0))
-        return self._save(self._counted(batch)) if asked else self._end(batch, "completed")
+        return self._save(self._with_counts(batch)) if asked else self._end(batch, "completed")
 
-    def _counted(self, batch: Batch) -> Batch:
+    def _with_counts(self, batch: Batch) -> Batch:
         """The batch with what its parts hold; a line that was cut off by a kill leaves them."""
-        answered, failed = (len(_done(self._part(batch, kind))) for kind in ("output", "error"))
+        answered, failed = (len(_read_answered_ids(self._part(batch, kind))) for kind in ("output", "error"))
         return batch.model_copy(update={"answered": answered, "failed": failed})
 
     async def _answer(self, client: httpx2.AsyncClient, batch: Batch, line: dict[str, Any]) -> None:
@@ -175,14 +177,14 @@ class BatchService:
             },
             "error": None,
         }
-        self._tell(batch, "output" if response.status_code == 200 else "error", told)
+        self._append_result(batch, "output" if response.status_code == 200 else "error", told)
 
-    def _tell(self, batch: Batch, kind: str, told: dict[str, Any]) -> None:
+    def _append_result(self, batch: Batch, kind: str, told: dict[str, Any]) -> None:
         with self._part(batch, kind).open("a", encoding="utf-8") as part:
             part.write(json.dumps({"id": f"batch_req_{secrets.token_hex(12)}", **told}) + "\n")
 
     def _end(self, batch: Batch, status: Status) -> Batch:
-        names, batch = dict[str, str](), self._counted(batch)
+        names, batch = dict[str, str](), self._with_counts(batch)
         for kind in ("output", "error"):
             part = self._part(batch, kind)
             if part.is_file():
@@ -213,7 +215,7 @@ class BatchService:
             return None
 
 
-def _done(part: Path) -> set[str]:
+def _read_answered_ids(part: Path) -> set[str]:
     """The ids of the lines that are answered; one that was cut off by a kill is asked again."""
     if not part.is_file():
         return set()
@@ -229,33 +231,35 @@ def _lines(content: bytes) -> list[tuple[int, bytes]]:
     return [(number, line) for number, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
 
 
-def _checked(file: Path, endpoint: str) -> tuple[int, list[dict[str, Any]]]:
+def _check_lines(file: Path, endpoint: str) -> tuple[int, list[dict[str, Any]]]:
     """How many lines there are, and what is wrong with them in the form of OpenAI's `errors`."""
-    if (size := file.stat().st_size) > MOST_BYTES:
-        return 0, [_error("file_too_large", f"The file has {size:,} bytes: {MOST_BYTES:,} are allowed.")]
+    if (size := file.stat().st_size) > MAX_BYTES:
+        return 0, [_line_error("file_too_large", f"The file has {size:,} bytes: {MAX_BYTES:,} are allowed.")]
     lines = _lines(file.read_bytes())
-    if not lines or len(lines) > MOST_LINES:
-        return len(lines), [_error("too_many_tasks" if lines else "empty_file", f"The file has {len(lines)} requests.")]
+    if not lines or len(lines) > MAX_LINES:
+        return len(lines), [
+            _line_error("too_many_tasks" if lines else "empty_file", f"The file has {len(lines)} requests.")
+        ]
     errors, seen, models = list[dict[str, Any]](), set[str](), set[str]()
     for number, line in lines:
-        code, message = _problem(line, endpoint, seen, models)
+        code, message = _find_line_problem(line, endpoint, seen, models)
         if code:
-            errors.append(_error(code, message, number))
+            errors.append(_line_error(code, message, number))
     return len(lines), errors
 
 
-def _error(code: str, message: str, line: int | None = None) -> dict[str, Any]:
+def _line_error(code: str, message: str, line: int | None = None) -> dict[str, Any]:
     return {"code": code, "message": message, "param": None, "line": line}
 
 
-_INPUT_GONE = _error("input_file_deleted", "The input file was deleted before every line was answered.")
+_INPUT_GONE = _line_error("input_file_deleted", "The input file was deleted before every line was answered.")
 _EXPIRED = {
     "code": "batch_expired",
     "message": "This request could not be executed before the completion window expired.",
 }
 
 
-def _problem(line: bytes, endpoint: str, seen: set[str], models: set[str]) -> tuple[str, str]:
+def _find_line_problem(line: bytes, endpoint: str, seen: set[str], models: set[str]) -> tuple[str, str]:
     """Code and message of what is wrong with a line; empty where nothing is."""
     try:
         request = json.loads(line)
@@ -268,10 +272,10 @@ def _problem(line: bytes, endpoint: str, seen: set[str], models: set[str]) -> tu
     seen.add(request["custom_id"])
     if request.get("url") != endpoint or request.get("method") != "POST":
         return "mismatched_endpoint", f"The line must POST to {endpoint}."
-    return _problem_of_body(request.get("body"), models)
+    return _find_body_problem(request.get("body"), models)
 
 
-def _problem_of_body(body: object, models: set[str]) -> tuple[str, str]:
+def _find_body_problem(body: object, models: set[str]) -> tuple[str, str]:
     if not isinstance(body, dict):
         return "missing_required_parameter", "There is no 'body'."
     if body.get("stream"):

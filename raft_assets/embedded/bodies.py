@@ -199,7 +199,7 @@ class JobRequest(Body):
     metadata: Metadata | None = None
 
     @property
-    def chosen_hyperparameters(self) -> Hyperparameters:
+    def resolved_hyperparameters(self) -> Hyperparameters:
         """Those of the method, or those given in the older place."""
         return self.method.supervised.hyperparameters if self.method else self.hyperparameters or Hyperparameters()
 
@@ -219,7 +219,7 @@ class BatchRequest(Body):
     metadata: Metadata | None = None
 
 
-async def limited(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerator[bytes, None]:
+async def limit_stream(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerator[bytes, None]:
     """The stream, refused with 413 as soon as it is longer than `limit` bytes."""
     length = 0
     async for block in stream:
@@ -229,16 +229,16 @@ async def limited(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerator[by
         yield block
 
 
-async def read(request: Request, kind: type[B]) -> B:
+async def read_body(request: Request, kind: type[B]) -> B:
     """The request's JSON body. Raises ApiError (400, 413) in OpenAI's words."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":  # a form that a web page posts across origins never is
         raise bad_request(f"Invalid Content-Type header ({content_type[:80]}), expected application/json.")
-    raw = b"".join([block async for block in limited(request.stream(), MAX_JSON_BYTES)])
-    return parsed(_json_object(raw), kind)
+    raw = b"".join([block async for block in limit_stream(request.stream(), MAX_JSON_BYTES)])
+    return parse_body(_json_object(raw), kind)
 
 
-def parsed(content: Mapping[str, Any], kind: type[B]) -> B:
+def parse_body(content: Mapping[str, Any], kind: type[B]) -> B:
     """The body that a JSON object holds."""
     given = {name: value for name, value in content.items() if name not in kind.unsupported or value}
     for name in given:
@@ -251,7 +251,7 @@ def parsed(content: Mapping[str, Any], kind: type[B]) -> B:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        raise _translated(error.errors()[0]) from error
+        raise _to_api_error(error.errors()[0]) from error
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:
@@ -275,7 +275,7 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
-def _translated(problem: Mapping[str, Any]) -> ApiError:
+def _to_api_error(problem: Mapping[str, Any]) -> ApiError:
     param = _path(problem["loc"])
     if problem["type"] == "extra_forbidden":
         return bad_request(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")

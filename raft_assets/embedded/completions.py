@@ -13,11 +13,11 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from raft_assets.embedded.bodies import ChatRequest, CompletionRequest, EmbeddingRequest, Generation, read
+from raft_assets.embedded.bodies import ChatRequest, CompletionRequest, EmbeddingRequest, Generation, read_body
 from raft_assets.embedded.encoder import DIMENSIONS, Floats
 from raft_assets.embedded.errors import bad_request
-from raft_assets.embedded.models import Models, model_version
-from raft_assets.embedded.tokens import count_chat_tokens, count_tokens, cut, usage
+from raft_assets.embedded.models import EmbeddedModels, model_version
+from raft_assets.embedded.tokens import count_chat_tokens, count_tokens, truncate, usage_object
 
 FINGERPRINT_LENGTH = 12
 _PIECE = re.compile(r"\s*\S+|\s+")  # what a stream sends at a time: a word with the white space before it
@@ -34,14 +34,16 @@ class Choice:
 class Completions:
     """The endpoints that ask a model."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: EmbeddedModels) -> None:
         self._models = models
 
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
-        body = await read(request, ChatRequest)
+        body = await read_body(request, ChatRequest)
         [choice] = await self._choices(body, [body.prompt], body.limit)
-        counted = usage(count_chat_tokens([message.content for message in body.messages]), count_tokens(choice.text))
+        counted = usage_object(
+            count_chat_tokens([message.content for message in body.messages]), count_tokens(choice.text)
+        )
         head = self._head(body.model, "chatcmpl")
         if body.stream:
             return _stream(_chat_chunks(head | {"object": "chat.completion.chunk"}, choice), body, counted)
@@ -51,9 +53,11 @@ class Completions:
 
     async def complete(self, request: Request) -> Response:
         """`POST /v1/completions`."""
-        body = await read(request, CompletionRequest)
+        body = await read_body(request, CompletionRequest)
         choices = await self._choices(body, body.prompt, body.max_tokens)
-        counted = usage(sum(map(count_tokens, body.prompt)), sum(count_tokens(choice.text) for choice in choices))
+        counted = usage_object(
+            sum(map(count_tokens, body.prompt)), sum(count_tokens(choice.text) for choice in choices)
+        )
         head = self._head(body.model, "cmpl") | {"object": "text_completion"}
         if body.stream:
             return _stream(_text_chunks(head, choices), body, counted)
@@ -62,7 +66,7 @@ class Completions:
 
     async def embed(self, request: Request) -> Response:
         """`POST /v1/embeddings`."""
-        body = await read(request, EmbeddingRequest)
+        body = await read_body(request, EmbeddingRequest)
         if body.dimensions not in (None, DIMENSIONS):
             raise bad_request(
                 f"Invalid value for 'dimensions': this model's vectors have {DIMENSIONS}.",
@@ -70,11 +74,11 @@ class Completions:
                 code="invalid_value",
             )
         vectors = await self._models.embed(body.model, body.input)
-        return await run_sync(_embedded, body, vectors)  # 2048 long texts take a second to count and to write
+        return await run_sync(_embedding_response, body, vectors)  # 2048 long texts take a second to count and to write
 
     async def _choices(self, body: Generation, prompts: Sequence[str], limit: int | None) -> list[Choice]:
         return [
-            Choice(*cut(await self._models.answer(body.model, prompt), stop=body.stop, max_tokens=limit))
+            Choice(*truncate(await self._models.answer(body.model, prompt), stop=body.stop, max_tokens=limit))
             for prompt in prompts
         ]
 
@@ -131,11 +135,11 @@ def _event(data: dict[str, Any]) -> str:
     return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def _embedded(body: EmbeddingRequest, vectors: Floats) -> Response:
+def _embedding_response(body: EmbeddingRequest, vectors: Floats) -> Response:
     tokens = sum(map(count_tokens, body.input))
     data = [
         {"object": "embedding", "index": index, "embedding": shown}
-        for index, shown in enumerate(_encoded(vectors, body.encoding_format))
+        for index, shown in enumerate(_encode_vectors(vectors, body.encoding_format))
     ]
     return JSONResponse(
         {
@@ -147,7 +151,7 @@ def _embedded(body: EmbeddingRequest, vectors: Floats) -> Response:
     )
 
 
-def _encoded(vectors: Floats, encoding_format: str) -> list[Any]:
+def _encode_vectors(vectors: Floats, encoding_format: str) -> list[Any]:
     """Lists of numbers, or little-endian 32-bit floats in base64."""
     if encoding_format == "float":
         return list(vectors.tolist())

@@ -50,7 +50,7 @@ class TokenStates:
         last = np.maximum(first, np.searchsorted(piece_starts, word_ends, side="left"))
         totals = np.zeros((len(self.spans) + 1, DIMENSIONS), np.float32)
         np.cumsum(self.states, axis=0, dtype=np.float32, out=totals[1:])
-        return unit(totals[last] - totals[first])
+        return normalize_vectors(totals[last] - totals[first])
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,7 @@ class Encoder:
 
     def __init__(self, weights: Path, wordpiece: WordPiece) -> None:
         self.wordpiece = wordpiece
-        self.word_table = _memory_mapped(
-            weights, _WORD_TABLE
-        )  # (30522, 384): half of the file; a text reads a few rows
+        self.word_table = _memory_map(weights, _WORD_TABLE)  # (30522, 384): half of the file; a text reads a few rows
         with safe_open(weights, framework="np") as file:
             read = file.get_tensor
             text_type = read("embeddings.token_type_embeddings.weight")[0]
@@ -145,7 +143,7 @@ class Encoder:
         for number, text in enumerate(texts):
             encoding = self.wordpiece.encode(text, limit=TEXT_PIECES - _SPECIAL)
             for _, states, present in self._run([encoding]):
-                vectors[number] = _pooled(states, present)[0]
+                vectors[number] = _pool(states, present)[0]
         return vectors
 
     def token_states(
@@ -155,9 +153,9 @@ class Encoder:
         encodings = [self.wordpiece.encode(text, limit=limit) for text in texts]
         found: dict[int, TokenStates] = {}
         for batch, states, present in self._run(encodings, on_batch):
-            pooled = _pooled(states, present)
+            pooled = _pool(states, present)
             for row, number in enumerate(batch):
-                pieces = unit(states[row, 1 : len(encodings[number].ids) + 1]).astype(np.float16)
+                pieces = normalize_vectors(states[row, 1 : len(encodings[number].ids) + 1]).astype(np.float16)
                 found[number] = TokenStates(pieces, encodings[number].spans, pooled[row])
         return [found[number] for number in range(len(texts))]
 
@@ -183,7 +181,7 @@ class Encoder:
         return states
 
 
-def unit(vectors: npt.NDArray[np.floating]) -> Floats:
+def normalize_vectors(vectors: npt.NDArray[np.floating]) -> Floats:
     """Rows scaled to length 1; rows of zeros stay."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Floats = (vectors / np.maximum(lengths, 1e-6)).astype(np.float32)
@@ -202,9 +200,9 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _pooled(states: Floats, present: npt.NDArray[np.bool_]) -> Floats:
+def _pool(states: Floats, present: npt.NDArray[np.bool_]) -> Floats:
     """Unit vectors of the mean over existing pieces."""
-    return unit(np.einsum("tld,tl->td", states, present.astype(np.float32)))
+    return normalize_vectors(np.einsum("tld,tl->td", states, present.astype(np.float32)))
 
 
 def _gelu(rows: Floats) -> Floats:
@@ -220,7 +218,7 @@ def _gelu(rows: Floats) -> Floats:
     return rows
 
 
-def _memory_mapped(path: Path, name: str) -> Floats:
+def _memory_map(path: Path, name: str) -> Floats:
     """A tensor that stays in the file; the layout is safetensors' (8 bytes of header length, header, data)."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")

@@ -56,12 +56,12 @@ def error_body(
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def _refused(_: Request, error: Exception) -> Response:
+def _handle_api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return JSONResponse(error_body(error.message, param=error.param, code=error.code), error.status)
 
 
-def _not_routed(request: Request, error: Exception) -> Response:
+def _handle_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     place = f"{request.method} {request.url.path}"
     message, code = {
@@ -71,11 +71,11 @@ def _not_routed(request: Request, error: Exception) -> Response:
     return JSONResponse(error_body(message, code=code), error.status_code, headers=dict(error.headers or {}))
 
 
-def _not_able(_: Request, error: Exception) -> Response:
+def _handle_raft_error(_: Request, error: Exception) -> Response:
     return JSONResponse(error_body(str(error), kind=SERVER_ERROR), 500, headers=DONT_RETRY)
 
 
-def _broken(request: Request, error: Exception) -> Response:
+def _handle_exception(request: Request, error: Exception) -> Response:
     log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
     return JSONResponse(
         error_body("The embedded provider failed on this request; its log holds the reason.", kind=SERVER_ERROR),
@@ -85,8 +85,8 @@ def _broken(request: Request, error: Exception) -> Response:
 
 
 HANDLERS: Mapping[Any, ExceptionHandler] = {
-    ApiError: _refused,
-    HTTPException: _not_routed,
-    RaftError: _not_able,
-    Exception: _broken,
+    ApiError: _handle_api_error,
+    HTTPException: _handle_http_exception,
+    RaftError: _handle_raft_error,
+    Exception: _handle_exception,
 }

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raft_assets.core.atomic import write_text
-from raft_assets.core.locks import exclusive
+from raft_assets.core.locks import exclusive_lock
 from raft_assets.embedded.errors import bad_request, not_found
 
 MAX_FILE_BYTES = 512 << 20  # OpenAI's
 Purpose = Literal["fine-tune", "fine-tune-results", "batch", "batch_output"]
-UPLOADED: tuple[Purpose, ...] = ("fine-tune", "batch")  # what a client may say that a file is for
+UPLOAD_PURPOSES: tuple[Purpose, ...] = ("fine-tune", "batch")  # what a client may say that a file is for
 _ID = re.compile(r"file-[0-9a-f]{24}")
 
 
@@ -68,14 +68,14 @@ class FileStore:
             sha256=sha256,
             created_ns=time.time_ns(),
         )
-        with exclusive(self._lock):
+        with exclusive_lock(self._lock):
             os.replace(temporary, self._blobs / sha256)  # noqa: PTH105 - the name says that an equal blob is replaced
-            write_text(self._description(stored.id), stored.model_dump_json())
+            write_text(self._record_path(stored.id), stored.model_dump_json())
         return stored
 
     def get(self, file_id: str) -> StoredFile:
         """The file; raises ApiError (404)."""
-        found = self._read(self._description(file_id)) if _ID.fullmatch(file_id) else None
+        found = self._read(self._record_path(file_id)) if _ID.fullmatch(file_id) else None
         if found is None:
             raise not_found("File object", file_id)
         return found
@@ -97,13 +97,13 @@ class FileStore:
 
     def delete(self, file_id: str) -> None:
         """Removes the file, and its content unless another file has the same; raises ApiError (404)."""
-        with exclusive(self._lock):
+        with exclusive_lock(self._lock):
             sha256 = self.get(file_id).sha256
-            self._description(file_id).unlink(missing_ok=True)
+            self._record_path(file_id).unlink(missing_ok=True)
             if all(file.sha256 != sha256 for file in self.all(purpose=None, order="desc")):
                 (self._blobs / sha256).unlink(missing_ok=True)
 
-    def _description(self, file_id: str) -> Path:
+    def _record_path(self, file_id: str) -> Path:
         return self._files / f"{file_id}.json"
 
     def _read(self, path: Path) -> StoredFile | None:

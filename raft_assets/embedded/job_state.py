@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raft_assets.core.atomic import write_text
-from raft_assets.core.locks import exclusive
+from raft_assets.core.locks import exclusive_lock
 from raft_assets.embedded.bodies import Hyperparameters
 
 ORGANIZATION = "raft-assets"
@@ -34,7 +34,7 @@ class JobError(BaseModel):
     param: str | None = None
 
 
-class Checkpoint(BaseModel):
+class JobCheckpoint(BaseModel):
     """A model that came out of a job, and how far training was."""
 
     model_config = ConfigDict(frozen=True)
@@ -80,7 +80,7 @@ class Job(BaseModel):
     estimated_finish: int | None = None
     trained_tokens: int | None = None
     result_files: tuple[str, ...] = ()
-    checkpoints: tuple[Checkpoint, ...] = ()
+    checkpoints: tuple[JobCheckpoint, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -118,24 +118,24 @@ class JobFolder:
         return Job.model_validate_json(self._record.read_bytes())
 
     @contextmanager
-    def changing(self) -> Iterator[Job]:
+    def locked(self) -> Iterator[Job]:
         """Holds the record still: nobody else changes it meanwhile."""
-        with exclusive(self._state_lock):
+        with exclusive_lock(self._state_lock):
             yield self.read()
 
     def save(self, job: Job) -> Job:
-        """Replaces the record; only inside `changing`, or of a job that nobody knows yet."""
+        """Replaces the record; only inside `locked`, or of a job that nobody knows yet."""
         write_text(self._record, job.model_dump_json())
         return job
 
     def update(self, **changes: Any) -> Job:
         """Changes the record and returns it; a finished job is returned as it stands."""
-        with self.changing() as job:
+        with self.locked() as job:
             return job if job.finished else self.save(job.model_copy(update=changes))
 
     def finish(self, status: Status, message: str, *, level: Level = "info", **changes: Any) -> Job:
         """Ends the job, once, and tells it; a job that has already come to an end keeps it."""
-        with self.changing() as job:
+        with self.locked() as job:
             if job.finished:
                 return job
             self.tell(message, level=level)
@@ -169,7 +169,7 @@ def job_folders(folder: Path) -> Iterator[JobFolder]:
     return (job for path in (folder / "jobs").glob("ftjob-*") if (job := JobFolder(path)).exists)
 
 
-def readable_job(folder: JobFolder) -> Job | None:
+def read_job(folder: JobFolder) -> Job | None:
     """The record, None where it is not one (of another version, or spoilt)."""
     try:
         return folder.read()

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from raft_assets.core.errors import DataError, RaftError
 from raft_assets.core.identity import digest
-from raft_assets.core.locks import try_exclusive
+from raft_assets.core.locks import try_lock
 from raft_assets.embedded.bodies import Hyperparameters
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.errors import ApiError
 from raft_assets.embedded.files import FileStore, StoredFile
-from raft_assets.embedded.job_state import Checkpoint, Job, JobError, JobFolder, now
+from raft_assets.embedded.job_state import Job, JobCheckpoint, JobError, JobFolder, now
 from raft_assets.embedded.model_store import ModelStore
 from raft_assets.embedded.reader import training
 from raft_assets.embedded.training_files import InvalidFileError, check_validation_file, count_training_tokens
@@ -32,7 +32,7 @@ from raft_assets.embedded.wordpiece import WordPiece
 
 log = logging.getLogger(__name__)
 
-TOLD_EVERY_STEPS = 10
+EVENT_EVERY_STEPS = 10
 RESULT_COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")  # OpenAI's
 EXPECTED_SECONDS, EXPECTED_SECONDS_PER_KILOTOKEN = 5, 0.1  # on 2 cores, 164,000 tokens an epoch took 20 s
 
@@ -66,8 +66,8 @@ class JobWorker:
         """Validates, trains, publishes; every way out but being killed leaves the job in an end state."""
         job = self._folder.read()
         try:
-            self._train(job, self._validated(job))
-        except training.TrainingCancelled:
+            self._train(job, self._validate(job))
+        except training.TrainingCancelledError:
             log.info("%s was cancelled", job.id)
         except JobFailedError as failure:
             self._fail(failure.error)
@@ -81,7 +81,7 @@ class JobWorker:
     def _fail(self, error: JobError) -> None:
         self._folder.finish("failed", error.message, level="error", error=error)
 
-    def _validated(self, job: Job) -> TrainingInput:
+    def _validate(self, job: Job) -> TrainingInput:
         self._folder.update(status="validating_files")
         self._folder.tell(
             f"Validating training file: {job.training_file}"
@@ -94,12 +94,12 @@ class JobWorker:
             wordpiece = WordPiece(vocabulary)
             tokens = count_training_tokens(train, wordpiece.count)
         except InvalidFileError as error:
-            raise _invalid("training_file", error) from error
+            raise _invalid_file_error("training_file", error) from error
         try:
             if valid:
                 check_validation_file(valid)
         except InvalidFileError as error:
-            raise _invalid("validation_file", error) from error
+            raise _invalid_file_error("validation_file", error) from error
         self._folder.update(status="queued")
         self._folder.tell("Files validated, moving job to queued state")
         return TrainingInput(train, valid, tokens)
@@ -116,8 +116,8 @@ class JobWorker:
 
     def _train(self, job: Job, files: TrainingInput) -> None:
         encoder = Encoder.load(self._encoder_folder, hf_home=self._huggingface_home)
-        chosen = training.Hyperparameters(**job.hyperparameters.model_dump(), seed=job.seed)
-        resolved = _resolved(chosen)
+        chosen = training.TrainingHyperparameters(**job.hyperparameters.model_dump(), seed=job.seed)
+        resolved = _resolve(chosen)
         seconds = EXPECTED_SECONDS + files.tokens / 1000 * EXPECTED_SECONDS_PER_KILOTOKEN
         self._folder.update(status="running", hyperparameters=resolved, estimated_finish=now() + math.ceil(seconds))
         self._folder.tell("Fine-tuning job started")
@@ -125,7 +125,7 @@ class JobWorker:
 
         def on_step(step: training.Step) -> None:
             curve.append(step)
-            if step.step % TOLD_EVERY_STEPS == 1 or step.valid_loss is not None:
+            if step.step % EVENT_EVERY_STEPS == 1 or step.valid_loss is not None:
                 self._folder.tell(f"Step {step.step}: training loss={step.train_loss:.4f}", metrics=_metrics(step))
 
         try:
@@ -145,15 +145,15 @@ class JobWorker:
 
     def _succeed(self, result: training.TrainingResult, curve: Sequence[training.Step], *, trained_tokens: int) -> None:
         """Publishes model and results and ends the job, all or nothing: whoever cancels waits, or comes first."""
-        with self._folder.changing() as job:
+        with self._folder.locked() as job:
             if job.finished:
                 return
-            for message in _skipped(result):
+            for message in _describe_skipped(result):
                 self._folder.tell(message, level="warn")
             model = self._models.publish(result.reader.save, base=job.model, suffix=job.suffix)
             self._folder.tell(f"New fine-tuned model created: {model.id}")
             best = next(step for step in curve if step.step == result.best_step)
-            checkpoint = Checkpoint(
+            checkpoint = JobCheckpoint(
                 id=f"ftckpt_{digest(job.id)[:24]}",
                 created_at=now(),
                 model=model.id,
@@ -189,13 +189,13 @@ class JobWorker:
         )
 
 
-def _invalid(param: str, error: InvalidFileError) -> JobFailedError:
+def _invalid_file_error(param: str, error: InvalidFileError) -> JobFailedError:
     return JobFailedError(
         error.code, f"The job failed due to an invalid {param.replace('_', ' ')}. {error.message}", param=param
     )
 
 
-def _resolved(chosen: training.Hyperparameters) -> Hyperparameters:
+def _resolve(chosen: training.TrainingHyperparameters) -> Hyperparameters:
     """What `auto` came to."""
     schedule = chosen.schedule()
     multiplier = 1.0 if chosen.learning_rate_multiplier == "auto" else chosen.learning_rate_multiplier
@@ -215,7 +215,7 @@ def _metrics(step: training.Step) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _skipped(result: training.TrainingResult) -> list[str]:
+def _describe_skipped(result: training.TrainingResult) -> list[str]:
     """A sentence per file with rows that taught nothing."""
     return [
         f"{sum(skipped.values())} of {used + sum(skipped.values())} {kind} rows could not be used: "
@@ -240,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     folder = JobFolder(options.folder.resolve())
-    lock = try_exclusive(folder.worker_lock) if options.lock is None else options.lock
+    lock = try_lock(folder.worker_lock) if options.lock is None else options.lock
     if lock is None:
         log.info("another process works on %s", folder.path.name)
         return 0

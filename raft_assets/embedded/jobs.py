@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raft_assets.core.locks import try_exclusive
+from raft_assets.core.locks import try_lock
 from raft_assets.embedded.bodies import JobRequest
 from raft_assets.embedded.errors import ApiError, bad_request, not_found
 from raft_assets.embedded.files import FileStore
-from raft_assets.embedded.job_state import Job, JobError, JobFolder, job_folders, readable_job
+from raft_assets.embedded.job_state import Job, JobError, JobFolder, job_folders, read_job
 from raft_assets.embedded.models import READER
 
 MAX_STARTS = 3  # a process that dies every time (out of memory) ends the job instead of starting for ever
@@ -49,7 +49,7 @@ class JobService:
             model=request.model,
             training_file=request.training_file,
             validation_file=request.validation_file,
-            hyperparameters=request.chosen_hyperparameters,
+            hyperparameters=request.resolved_hyperparameters,
             seed=request.seed,
             suffix=request.suffix,
             metadata=request.metadata,
@@ -57,19 +57,19 @@ class JobService:
         folder = JobFolder(self._folder / "jobs" / job.id)
         folder.save(job)
         folder.tell(f"Created fine-tuning job: {job.id}")
-        return self._supervised(folder)
+        return self._ensure_worker(folder)
 
     def get(self, job_id: str) -> Job:
         """The job, with a process that works on it; raises ApiError (404)."""
-        return self._supervised(self.folder(job_id))
+        return self._ensure_worker(self.folder(job_id))
 
-    def matching(self, metadata: Mapping[str, str] | None) -> list[Job]:
+    def list_jobs(self, metadata: Mapping[str, str] | None) -> list[Job]:
         """Jobs whose metadata hold all of `metadata` (None: that have none), newest first."""
         found = []
         for folder in job_folders(self._folder):
-            job = readable_job(folder)
+            job = read_job(folder)
             if job and _matches(job, metadata):
-                found.append(self._supervised(folder))
+                found.append(self._ensure_worker(folder))
         return sorted(found, key=lambda job: (job.created_ns, job.id), reverse=True)
 
     def cancel(self, job_id: str) -> Job:
@@ -103,19 +103,19 @@ class JobService:
                 code="invalid_file_purpose",
             )
 
-    def _supervised(self, folder: JobFolder) -> Job:
+    def _ensure_worker(self, folder: JobFolder) -> Job:
         """The job as it stands, after its process was started if it has none."""
         job = folder.read()
-        lock = None if job.finished else try_exclusive(folder.worker_lock)
+        lock = None if job.finished else try_lock(folder.worker_lock)
         if lock is None:
             return job
         try:
-            return self._started(folder, lock)
+            return self._start(folder, lock)
         finally:
             os.close(lock)
 
-    def _started(self, folder: JobFolder, lock: int) -> Job:
-        with folder.changing() as found:
+    def _start(self, folder: JobFolder, lock: int) -> Job:
+        with folder.locked() as found:
             if found.finished:
                 return found
             job = folder.save(found.model_copy(update={"starts": found.starts + 1, "estimated_finish": None}))

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raft_assets.core.atomic import write_text
-from raft_assets.core.identity import digest, short
+from raft_assets.core.identity import digest, short_digest
 from raft_assets.embedded.errors import model_not_found
 
 OWNER = "raft-assets"
@@ -56,12 +56,12 @@ class ModelStore:
 
     def find(self, model: str) -> FineTunedModel | None:
         """The model of this name."""
-        card = self._read(self._place(model))
+        card = self._read(self._model_folder(model))
         return card if card and card.id == model else None
 
     def reader_folder(self, model: FineTunedModel) -> Path:
         """Where the model's weights stand."""
-        return self._place(model.id) / _READER
+        return self._model_folder(model.id) / _READER
 
     def all(self) -> list[FineTunedModel]:
         """Every model, oldest first."""
@@ -73,12 +73,12 @@ class ModelStore:
         if self.find(model) is None:
             raise model_not_found(model)
         trash = self._folder / f".{secrets.token_hex(12)}"
-        self._place(model).rename(trash)
+        self._model_folder(model).rename(trash)
         shutil.rmtree(trash)
 
     def _find_or_move(self, model: FineTunedModel, draft: Path) -> FineTunedModel:
         try:
-            draft.rename(self._place(model.id))
+            draft.rename(self._model_folder(model.id))
         except OSError:  # somebody has published it before
             found = self.find(model.id)
             if found is None or found.sha256 != model.sha256:
@@ -86,8 +86,8 @@ class ModelStore:
             return found
         return model
 
-    def _place(self, model: str) -> Path:
-        return self._folder / short("model", model)
+    def _model_folder(self, model: str) -> Path:
+        return self._folder / short_digest("model", model)
 
     def _read(self, place: Path) -> FineTunedModel | None:
         try:
@@ -96,7 +96,7 @@ class ModelStore:
             return None
 
 
-def hash_of_saved(save: Callable[[Path], None]) -> str:
+def hash_saved_model(save: Callable[[Path], None]) -> str:
     """The hash that `publish` would give to what `save` writes."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))

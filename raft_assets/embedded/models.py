@@ -16,11 +16,11 @@ from raft_assets.core.identity import digest
 from raft_assets.embedded import answers
 from raft_assets.embedded.encoder import Encoder, Floats
 from raft_assets.embedded.errors import ApiError, bad_request, model_not_found
-from raft_assets.embedded.model_store import OWNER, FineTunedModel, ModelStore, hash_of_saved
+from raft_assets.embedded.model_store import OWNER, FineTunedModel, ModelStore, hash_saved_model
 from raft_assets.embedded.reader.model import Model, save_model
 from raft_assets.embedded.reader.passages import Analyst
 from raft_assets.embedded.reader.read import Reader
-from raft_assets.embedded.teacher.ask import TEACHER_VERSION, AskedQuestion, ask
+from raft_assets.embedded.teacher.ask import TEACHER_VERSION, GeneratedQuestion, generate_questions
 from raft_assets.embedded.weights import MODEL_SHA256
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ T = TypeVar("T")
 TEACHER, ENCODER, READER = "embedded-teacher", "embedded-encoder", "embedded-reader"
 PROVIDER_VERSION = "1"  # of `answers`: raise it when an unchanged model says something else
 ALL_QUESTIONS = 1000  # more than the rules ever ask about a chunk
-REMEMBERED_DOCUMENTS, REMEMBERED_READERS = 4096, 8
+MAX_CACHED_DOCUMENTS, MAX_CACHED_READERS = 4096, 8
 
 _RELEASED_AT = 1_793_491_200  # 2026-11-01, when the built-in models appeared
 _BUILT_IN = (TEACHER, ENCODER, READER)
@@ -39,10 +39,10 @@ def model_version(model: str, folder: Path) -> str:
 
     Raises EndpointError for a model that the state folder doesn't hold.
     """
-    return digest("embedded", PROVIDER_VERSION, *_determinants(model, folder))
+    return digest("embedded", PROVIDER_VERSION, *_version_parts(model, folder))
 
 
-def _determinants(model: str, folder: Path) -> tuple[str, ...]:
+def _version_parts(model: str, folder: Path) -> tuple[str, ...]:
     if model == TEACHER:
         return TEACHER_VERSION, _initial_reader_sha256()
     if model == ENCODER:
@@ -60,10 +60,10 @@ def _determinants(model: str, folder: Path) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def _initial_reader_sha256() -> str:
     """The hash that the untrained reader would be published under: of its format, features, encoder and weights."""
-    return hash_of_saved(partial(save_model, Model.initial(), encoder_sha256=MODEL_SHA256))
+    return hash_saved_model(partial(save_model, Model.initial(), encoder_sha256=MODEL_SHA256))
 
 
-class Models:
+class EmbeddedModels:
     """The models of one state folder. The encoder is loaded when the first request needs it.
 
     Rules and numerical work have a thread each: the event loop stays free, nothing waits in a shared pool, and memory
@@ -76,8 +76,8 @@ class Models:
         self._load_encoder = load_encoder
         self._rules = ThreadPoolExecutor(1, thread_name_prefix="embedded-rules")
         self._numbers = ThreadPoolExecutor(1, thread_name_prefix="embedded-numbers")
-        self._ask = lru_cache(REMEMBERED_DOCUMENTS)(_all_questions)
-        self._tuned_reader = lru_cache(REMEMBERED_READERS)(self._load_reader)
+        self._ask = lru_cache(MAX_CACHED_DOCUMENTS)(_all_questions)
+        self._tuned_reader = lru_cache(MAX_CACHED_READERS)(self._load_reader)
 
     def cards(self) -> list[dict[str, Any]]:
         """OpenAI's `model` object of every model."""
@@ -89,7 +89,7 @@ class Models:
         """OpenAI's `model` object; raises ApiError (404)."""
         if model in _BUILT_IN:
             return _card(model, _RELEASED_AT)
-        return _card(model, self._tuned(model).created_ns // 10**9)
+        return _card(model, self._find_tuned(model).created_ns // 10**9)
 
     def delete(self, model: str) -> None:
         """Deletes a fine-tuned model; raises ApiError (404, 403)."""
@@ -100,23 +100,23 @@ class Models:
     async def answer(self, model: str, prompt: str) -> str:
         """What the model says to a prompt; raises ApiError (400, 404)."""
         if model == ENCODER:
-            raise _unfit(model, "completions", f"{TEACHER}, {READER} or a model fine-tuned from it")
+            raise _unsupported_task(model, "completions", f"{TEACHER}, {READER} or a model fine-tuned from it")
         if model == TEACHER:
-            taught = await _run(self._rules, answers.teach, prompt, self._ask)
+            taught = await _run(self._rules, answers.answer_as_teacher, prompt, self._ask)
             return taught if taught is not None else await _run(self._numbers, self._read, None, prompt)
-        return await _run(self._numbers, self._read, None if model == READER else self._tuned(model), prompt)
+        return await _run(self._numbers, self._read, None if model == READER else self._find_tuned(model), prompt)
 
     async def embed(self, model: str, texts: Sequence[str]) -> Floats:
         """Unit vectors (texts, 384); raises ApiError (400, 404)."""
         if model != ENCODER:
             self.card(model)
-            raise _unfit(model, "embeddings", ENCODER)
+            raise _unsupported_task(model, "embeddings", ENCODER)
         return await _run(self._numbers, lambda: self._encoder.encode(texts))
 
     def _read(self, model: FineTunedModel | None, prompt: str) -> str:
-        return answers.read(prompt, self._tuned_reader(model) if model else self._initial_reader)
+        return answers.answer_as_reader(prompt, self._tuned_reader(model) if model else self._initial_reader)
 
-    def _tuned(self, model: str) -> FineTunedModel:
+    def _find_tuned(self, model: str) -> FineTunedModel:
         found = self._store.find(model)
         if found is None:
             raise model_not_found(model)
@@ -143,15 +143,15 @@ async def _run(executor: ThreadPoolExecutor, work: Callable[..., T], *arguments:
     return await asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
 
 
-def _all_questions(document: str) -> list[AskedQuestion]:
-    return ask(document, count=ALL_QUESTIONS)
+def _all_questions(document: str) -> list[GeneratedQuestion]:
+    return generate_questions(document, count=ALL_QUESTIONS)
 
 
 def _card(model: str, created: int) -> dict[str, Any]:
     return {"id": model, "object": "model", "created": created, "owned_by": OWNER}
 
 
-def _unfit(model: str, task: str, instead: str) -> ApiError:
+def _unsupported_task(model: str, task: str, instead: str) -> ApiError:
     return bad_request(
         f"The model `{model}` does not do {task}; use {instead}.", param="model", code="model_not_supported"
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from raft_assets.embedded.errors import bad_request
 
-LONGEST_PAGE = 10_000
+MAX_PAGE = 10_000
 
 
 def page(items: Sequence[dict[str, Any]], query: Mapping[str, str], *, default_limit: int) -> dict[str, Any]:
@@ -26,9 +26,9 @@ def page(items: Sequence[dict[str, Any]], query: Mapping[str, str], *, default_l
 
 
 def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= LONGEST_PAGE:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_PAGE:
         raise bad_request(
-            f"Invalid 'limit': expected an integer from 1 to {LONGEST_PAGE}, got {text[:40]!r}.",
+            f"Invalid 'limit': expected an integer from 1 to {MAX_PAGE}, got {text[:40]!r}.",
             param="limit",
             code="invalid_value",
         )

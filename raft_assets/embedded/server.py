@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from raft_assets.core.errors import SettingsError
 from raft_assets.embedded.app import create_app
 from raft_assets.embedded.settings import EmbeddedSettings
-from raft_assets.embedded.simulation import Simulated, Simulation
+from raft_assets.embedded.simulation import SimulatedService, Simulation
 
 BACKLOG = 128
 LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
@@ -41,7 +41,7 @@ def serve(
     listener = _listen(host, port)
     app: ASGIApp = create_app(settings)
     if simulation:
-        app = Simulated(app, simulation)
+        app = SimulatedService(app, simulation)
     if local:
         app = TrustedHostMiddleware(app, allowed_hosts=LOCAL_NAMES, www_redirect=False)
     level = "critical" if simulation else "warning"  # a simulated reset is a mistake to the server

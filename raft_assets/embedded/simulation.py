@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from raft_assets.core.errors import SettingsError
 
-ASKED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+SIMULATED_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 CHARACTERS_PER_TOKEN = 4  # as a service guesses before it counts
-BUSY_S = 0.25  # what a rejection for too many calls at once asks to wait
+CONCURRENCY_RETRY_S = 0.25  # what a rejection for too many calls at once asks to wait
 FAULTS = {
     "rate_limit": "429 without a reason in the limits",
     "server_error": "500",
@@ -84,12 +84,12 @@ class _Bucket:
         self.left -= amount
 
 
-class Simulated:
+class SimulatedService:
     """The application behind the service that is simulated."""
 
     def __init__(self, app: ASGIApp, simulation: Simulation, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
-        self._as = simulation
+        self._simulation = simulation
         self.in_flight = 0
         rates = {"requests": simulation.requests_per_minute, "tokens": simulation.tokens_per_minute}
         self._buckets = {name: _Bucket(rate, clock) for name, rate in rates.items() if rate}
@@ -97,7 +97,7 @@ class Simulated:
         self.counts: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in ASKED:
+        if scope["type"] != "http" or scope["path"] not in SIMULATED_PATHS:
             await self._app(scope, receive, send)
             return
         body = await Request(scope, receive).body()
@@ -114,14 +114,16 @@ class Simulated:
 
     def _rejection(self, body: bytes) -> Response | None:
         """A 429 where the limits are passed."""
-        if self._as.concurrency is not None and self.in_flight >= self._as.concurrency:
-            return _error(429, "rate_limit_exceeded", "Too many requests at once.", _to_wait(BUSY_S))
-        amounts = {"requests": 1.0, "tokens": float(_tokens(body))}
+        if self._simulation.concurrency is not None and self.in_flight >= self._simulation.concurrency:
+            return _error_response(
+                429, "rate_limit_exceeded", "Too many requests at once.", _retry_headers(CONCURRENCY_RETRY_S)
+            )
+        amounts = {"requests": 1.0, "tokens": float(_estimate_tokens(body))}
         waits = {name: bucket.wait_s(amounts[name]) for name, bucket in self._buckets.items()}
         if any(waits.values()):
             name = max(waits, key=lambda name: waits[name])
             message = f"Rate limit reached on {name} per min: limit {self._buckets[name].per_minute}."
-            return _error(429, "rate_limit_exceeded", message, self._rates() | _to_wait(waits[name]))
+            return _error_response(429, "rate_limit_exceeded", message, self._rates() | _retry_headers(waits[name]))
         for name, bucket in self._buckets.items():
             bucket.take(amounts[name])
         return None
@@ -138,18 +140,18 @@ class Simulated:
         started = time.monotonic()
         fault = self._fault(body)
         if fault in _ERRORS:
-            await asyncio.sleep(self._as.latency_s)
-            await _error(*_ERRORS[fault], "Simulated.", self._rates())(scope, _nothing_more, send)
+            await asyncio.sleep(self._simulation.latency_s)
+            await _error_response(*_ERRORS[fault], "Simulated.", self._rates())(scope, _nothing_more, send)
             return
         if fault == "content_filter":
-            await asyncio.sleep(self._as.latency_s)
-            await JSONResponse(CONTENT_FILTERED, 400, self._rates())(scope, _nothing_more, send)
+            await asyncio.sleep(self._simulation.latency_s)
+            await JSONResponse(CONTENT_FILTER_BODY, 400, self._rates())(scope, _nothing_more, send)
             return
-        status, payload = await self._asked(scope, body)
+        status, payload = await self._forward(scope, body)
         tokens = payload.get("usage", {}).get("completion_tokens", 0)
-        due_s = self._as.latency_s + tokens * self._as.seconds_per_token
+        due_s = self._simulation.latency_s + tokens * self._simulation.seconds_per_token
         await asyncio.sleep(due_s - (time.monotonic() - started))
-        content = json.dumps(_spoilt(payload, fault), ensure_ascii=False).encode()
+        content = json.dumps(_spoil(payload, fault), ensure_ascii=False).encode()
         headers = self._rates()
         if fault == "reset":
             headers["content-length"] = str(len(content) + 1000)  # never comes: the server hangs up
@@ -161,16 +163,16 @@ class Simulated:
         """What goes wrong with this try, nothing as a rule."""
         name = hashlib.sha256(body).digest()
         self._tries[name] += 1
-        drawn = hashlib.sha256(b"%d %d " % (self._as.seed, self._tries[name]) + name).digest()
+        drawn = hashlib.sha256(b"%d %d " % (self._simulation.seed, self._tries[name]) + name).digest()
         chance = int.from_bytes(drawn[:8], "big") / 2**64
-        for kind, share in self._as.faults.items():
+        for kind, share in self._simulation.faults.items():
             if chance < share:
                 self.counts[kind] += 1
                 return kind
             chance -= share
         return ""
 
-    async def _asked(self, scope: Scope, body: bytes) -> tuple[int, dict[str, Any]]:
+    async def _forward(self, scope: Scope, body: bytes) -> tuple[int, dict[str, Any]]:
         """Status and JSON of the application's own answer."""
         status, parts = 500, list[bytes]()
 
@@ -191,7 +193,7 @@ class Simulated:
         return status, payload
 
 
-CONTENT_FILTERED = {
+CONTENT_FILTER_BODY = {
     "error": {
         "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.",
         "type": None,
@@ -209,7 +211,7 @@ CONTENT_FILTERED = {
 }
 
 
-def _spoilt(payload: Mapping[str, Any], fault: str) -> Mapping[str, Any]:
+def _spoil(payload: Mapping[str, Any], fault: str) -> Mapping[str, Any]:
     """An answer that is empty or cut off, in the form of the others."""
     if fault not in ("empty", "length") or "choices" not in payload:
         return payload
@@ -229,7 +231,7 @@ def _spoilt(payload: Mapping[str, Any], fault: str) -> Mapping[str, Any]:
     return {**payload, "choices": [choice(given) for given in payload["choices"]]}
 
 
-def _tokens(body: bytes) -> int:
+def _estimate_tokens(body: bytes) -> int:
     """What a service counts against a rate: the prompt, and the room for the answer."""
     try:
         asked = json.loads(body)
@@ -239,12 +241,12 @@ def _tokens(body: bytes) -> int:
     return len(body) // CHARACTERS_PER_TOKEN + room
 
 
-def _error(status: int, code: str, message: str, headers: Mapping[str, str]) -> Response:
+def _error_response(status: int, code: str, message: str, headers: Mapping[str, str]) -> Response:
     error = {"message": message, "type": "requests" if status == 429 else "server_error", "param": None, "code": code}
     return JSONResponse({"error": error}, status, headers)
 
 
-def _to_wait(seconds: float) -> dict[str, str]:
+def _retry_headers(seconds: float) -> dict[str, str]:
     return {"retry-after": str(int(seconds) + 1), "retry-after-ms": str(int(seconds * 1000) + 1)}
 
 

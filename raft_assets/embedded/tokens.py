@@ -1,4 +1,4 @@
-"""Counting and cutting text in tokens of o200k, the vocabulary of current OpenAI models; the figures of `usage`."""
+"""Counting and cutting text in tokens of o200k, the vocabulary of current OpenAI models; the figures of `usage_object`."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,18 +30,18 @@ def count_chat_tokens(texts: Sequence[str]) -> int:
     return sum(count_tokens(text) + MESSAGE_TOKENS for text in texts) + MESSAGE_TOKENS
 
 
-def cut(text: str, *, stop: Sequence[str], max_tokens: int | None) -> tuple[str, Literal["stop", "length"]]:
+def truncate(text: str, *, stop: Sequence[str], max_tokens: int | None) -> tuple[str, Literal["stop", "length"]]:
     """The text before the first stop sequence and within `max_tokens`, and why it ends."""
     ends = [end for sequence in stop if (end := text.find(sequence)) >= 0]
     text = text[: min(ends)] if ends else text
     tokens = _tokenizer().encode(text) if max_tokens is not None else []
     if max_tokens is None or len(tokens) <= max_tokens:
         return text, "stop"
-    return _decoded(tokens[:max_tokens]), "length"
+    return _decode(tokens[:max_tokens]), "length"
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
-    """The `usage` object of a completion."""
+def usage_object(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+    """The `usage_object` object of a completion."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -49,7 +49,7 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
     }
 
 
-def _decoded(tokens: list[int]) -> str:
+def _decode(tokens: list[int]) -> str:
     """Text of the tokens; a character that the cut split is left out."""
     for length in range(len(tokens), 0, -1):
         with suppress(ValueError):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-MIN_TRAINING_ROWS = 10  # OpenAI's and Azure's
+MIN_ROWS = 10  # OpenAI's and Azure's
 _EXPECTED = "Expected file to have JSONL format, where every line is a JSON dictionary."
 
 
@@ -26,33 +26,33 @@ def count_training_tokens(file: Path, count: Callable[[str], int]) -> int:
 
     The trained model's own tokenizer counts: the vocabulary of hosted models takes 130 MB, in a process that trains.
     """
-    rows = [sum(map(count, texts)) for texts in _texts_of_rows(file)]
-    if len(rows) < MIN_TRAINING_ROWS:
+    rows = [sum(map(count, texts)) for texts in _iterate_rows(file)]
+    if len(rows) < MIN_ROWS:
         raise InvalidFileError(
             "invalid_n_examples",
-            f"Training file has {len(rows)} example(s), but must have at least {MIN_TRAINING_ROWS} examples.",
+            f"Training file has {len(rows)} example(s), but must have at least {MIN_ROWS} examples.",
         )
     return sum(rows)
 
 
 def check_validation_file(file: Path) -> None:
     """Raises InvalidFileError where the file can't be validated on."""
-    if not sum(1 for _ in _texts_of_rows(file)):  # every row is looked at
+    if not sum(1 for _ in _iterate_rows(file)):  # every row is looked at
         raise InvalidFileError(
             "invalid_n_examples", "Validation file has 0 example(s), but must have at least 1 example."
         )
 
 
-def _texts_of_rows(file: Path) -> Iterator[list[str]]:
+def _iterate_rows(file: Path) -> Iterator[list[str]]:
     """The texts of every row; blank lines are none. Raises InvalidFileError where a row is not one."""
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            text = _decoded(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, number)
+            text = _decode_line(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, number)
             if text.strip():
-                yield _texts(_row(text, number), number)
+                yield _row_texts(_parse_row(text, number), number)
 
 
-def _decoded(line: bytes, number: int) -> str:
+def _decode_line(line: bytes, number: int) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -62,7 +62,7 @@ def _decoded(line: bytes, number: int) -> str:
         ) from error
 
 
-def _row(line: str, number: int) -> dict[str, Any]:
+def _parse_row(line: str, number: int) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -78,15 +78,15 @@ def _row(line: str, number: int) -> dict[str, Any]:
     return row
 
 
-def _texts(row: dict[str, Any], number: int) -> list[str]:
+def _row_texts(row: dict[str, Any], number: int) -> list[str]:
     if "messages" in row:
-        return _chat(row["messages"], number)
+        return _chat_texts(row["messages"], number)
     if {"prompt", "completion"} <= row.keys():
-        return [_filled(row[part], part, number) for part in ("prompt", "completion")]
+        return [_check_not_empty(row[part], part, number) for part in ("prompt", "completion")]
     raise InvalidFileError("invalid_row", f"Line {number} must hold 'messages', or 'prompt' and 'completion'.")
 
 
-def _chat(messages: Any, number: int) -> list[str]:
+def _chat_texts(messages: Any, number: int) -> list[str]:
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise InvalidFileError("invalid_row", f"Line {number}: 'messages' must be an array of messages.")
     roles = [message.get("role") for message in messages]
@@ -101,11 +101,12 @@ def _chat(messages: Any, number: int) -> list[str]:
                 f"Line {number}: 'messages[{place}].weight' must be 0 or 1, in messages of the assistant.",
             )
     return [
-        _filled(message.get("content"), f"messages[{place}].content", number) for place, message in enumerate(messages)
+        _check_not_empty(message.get("content"), f"messages[{place}].content", number)
+        for place, message in enumerate(messages)
     ]
 
 
-def _filled(text: Any, where: str, number: int) -> str:
+def _check_not_empty(text: Any, where: str, number: int) -> str:
     if not isinstance(text, str) or not text.strip():
         raise InvalidFileError("invalid_row", f"Line {number}: '{where}' must be a text that is not empty.")
     return text

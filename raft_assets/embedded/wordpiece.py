@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-LONGEST_WORD = 100  # characters; BERT calls longer words unknown
+MAX_WORD_CHARACTERS = 100  # characters; BERT calls longer words unknown
 
 _IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FA1F))
 _Pieces = tuple[tuple[int, int, int], ...]  # (id, start, end) within the word
@@ -65,10 +65,10 @@ class WordPiece:
 
     def _split(self, word: str) -> _Pieces:
         """Greedy longest match; one unknown piece where any part of the word is not in the vocabulary."""
-        plain = _plain(word)
+        plain = _normalize_word(word)
         pieces: list[tuple[int, int, int]] = []
         start = 0
-        while start < len(plain) <= LONGEST_WORD:
+        while start < len(plain) <= MAX_WORD_CHARACTERS:
             ends = range(len(plain), start, -1)
             end = next((end for end in ends if self._piece(plain, start, end) in self.ids), None)
             if end is None:
@@ -86,7 +86,7 @@ class WordPiece:
         return ("##" if start else "") + word[start:end]
 
 
-def _plain(word: str) -> str:
+def _normalize_word(word: str) -> str:
     """Lower case without accents and control characters, as the vocabulary spells words."""
     decomposed = unicodedata.normalize("NFD", word.lower())
     return "".join(letter for letter in decomposed if not _is_dropped(letter) and unicodedata.category(letter) != "Mn")

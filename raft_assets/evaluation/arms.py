@@ -15,31 +15,31 @@ from raft_assets.core.tables import (
     ANSWERS,
     Arm,
     Chunk,
-    Evaluated,
+    EvaluatedModel,
     GoldenQuestion,
     ModelAnswer,
+    QuestionSource,
     RaftRow,
     RobustnessArm,
-    Source,
 )
-from raft_assets.dataset.distractors import HARD_DEPTH, Kind, Pool
+from raft_assets.dataset.distractors import MAX_HARD_CANDIDATES, DistractorKind, DistractorPool
 from raft_assets.evaluation.verdict import MIN_GOLDEN_QUESTIONS
 from raft_assets.llm.prompts import answer_request
 from raft_assets.llm.requests import Answer, Request
-from raft_assets.pairs.questions import question_kind
+from raft_assets.pairs.questions import classify_question
 from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
 
 Nearest = Callable[[str, int], Sequence[str]]
 
-PROMPT_TOKENS = 500  # about what instructions, delimiters and question have
+PROMPT_OVERHEAD_TOKENS = 500  # about what instructions, delimiters and question have
 
 
 @dataclass(frozen=True)
-class Item:
+class EvaluationItem:
     """A question with what a model is shown under one arm; the fields are those of `ModelAnswer`."""
 
     question_id: str
-    source: Source
+    source: QuestionSource
     arm: Arm | RobustnessArm
     question: str
     documents: tuple[str, ...]
@@ -52,7 +52,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _ShownDocuments:
     """What a question is shown, and whether that holds an answer."""
 
     chunk_ids: tuple[str, ...]
@@ -61,11 +61,11 @@ class _Shown:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _EvaluationQuestion:
     """A question with its documents in the main arm; none where its oracle chunk isn't known."""
 
     question_id: str
-    source: Source
+    source: QuestionSource
     question: str
     chunk_ids: tuple[str, ...]
     oracle_chunk_ids: tuple[str, ...]
@@ -78,7 +78,7 @@ class _Asked:
         return self.oracle_chunk_ids[0] if self.oracle_chunk_ids else self.question_id
 
 
-def items(
+def build_items(
     rows: Iterable[RaftRow],
     golden: Sequence[GoldenQuestion],
     chunks: Sequence[Chunk],
@@ -86,32 +86,32 @@ def items(
     nearest: Nearest,
     evaluation: EvaluationSettings,
     dataset: DatasetSettings,
-) -> list[Item]:
+) -> list[EvaluationItem]:
     """Every question under every arm that applies to it, sorted by arm, source and question.
 
     Golden questions without known evidence, and those that the documents don't answer, are asked in the retrieved arm
     only. `nearest` gives the chunks nearest to a question, nearest first.
     """
     text_of = {chunk.chunk_id: chunk.passage for chunk in chunks}
-    pool = Pool(chunks, near_duplicate=dataset.near_duplicate)
-    evaluated = _limited((row for row in rows if row.split == "eval"), evaluation.max_rows, dataset.seed)
-    beside = _Distractors(pool, nearest, dataset)
-    asked = [*map(_generated, evaluated), *(_golden(question, beside) for question in golden)]
-    shown: list[tuple[_Asked, Arm | RobustnessArm, _Shown | None]] = [
-        (question, arm, _shown(question, arm, pool, nearest, evaluation.top_k))
+    pool = DistractorPool(chunks, near_duplicate=dataset.near_duplicate)
+    evaluated = _sample_rows((row for row in rows if row.split == "eval"), evaluation.max_rows, dataset.seed)
+    beside = _DistractorPicker(pool, nearest, dataset)
+    asked = [*map(_from_row, evaluated), *(_from_golden(question, beside) for question in golden)]
+    shown: list[tuple[_EvaluationQuestion, Arm | RobustnessArm, _ShownDocuments | None]] = [
+        (question, arm, _documents_for(question, arm, pool, nearest, evaluation.top_k))
         for question in asked
         for arm in evaluation.arms
     ]
     shown += [
-        (question, arm, _Shown(beside.among(question, count, kind), question.oracle_chunk_ids))
-        for question in _to_vary(asked, evaluation.robustness_rows, dataset.seed)
-        for arm, count, kind in variations(dataset)
+        (question, arm, _ShownDocuments(beside.with_oracles(question, count, kind), question.oracle_chunk_ids))
+        for question in _robustness_questions(asked, evaluation.robustness_rows, dataset.seed)
+        for arm, count, kind in robustness_arms(dataset)
     ]
-    made = [_item(question, arm, documents, text_of) for question, arm, documents in shown if documents]
+    made = [_build_item(question, arm, documents, text_of) for question, arm, documents in shown if documents]
     return sorted(made, key=lambda item: (item.arm, item.source, item.question_id))
 
 
-def variations(dataset: DatasetSettings) -> list[tuple[RobustnessArm, int, Kind]]:
+def robustness_arms(dataset: DatasetSettings) -> list[tuple[RobustnessArm, int, DistractorKind]]:
     """The arms of robustness with number and kind of their distractors; one of each is what the main arm shows."""
     counts: dict[RobustnessArm, int] = {
         "distractors_1": 1,
@@ -126,24 +126,27 @@ def variations(dataset: DatasetSettings) -> list[tuple[RobustnessArm, int, Kind]
     ]
 
 
-def longest_prompt(settings: DomainSettings) -> int:
+def max_prompt_tokens(settings: DomainSettings) -> int:
     """About how many tokens a prompt and the room for its answer have at most."""
     evaluation, dataset = settings.evaluation, settings.dataset
-    varied = [count for _, count, _ in variations(dataset)] if evaluation.robustness_rows else []
+    varied = [count for _, count, _ in robustness_arms(dataset)] if evaluation.robustness_rows else []
     documents = max(evaluation.top_k, 1 + max([dataset.distractors, *varied]))
-    return documents * settings.chunks.chunk_size + PROMPT_TOKENS + evaluation.max_answer_tokens
+    return documents * settings.chunks.chunk_size + PROMPT_OVERHEAD_TOKENS + evaluation.max_answer_tokens
 
 
-def request(
-    item: Item, form: Literal["chat", "completion"], settings: EvaluationSettings, instructions: str | None = None
+def item_request(
+    item: EvaluationItem,
+    form: Literal["chat", "completion"],
+    settings: EvaluationSettings,
+    instructions: str | None = None,
 ) -> Request:
     """The prompt of an item in the student's format, by the instructions set for the domain."""
     told = CLOSED_BOOK_INSTRUCTIONS if item.arm == "closed_book" else instructions
     asked = answer_request(item.question, item.documents, form, settings.max_answer_tokens, told)
-    return asked.asking(temperature=settings.temperature, seed=settings.seed)
+    return asked.with_parameters(temperature=settings.temperature, seed=settings.seed)
 
 
-def model_answer(item: Item, answer: Answer, *, evaluated: Evaluated, model: str) -> ModelAnswer:
+def to_model_answer(item: EvaluationItem, answer: Answer, *, evaluated: EvaluatedModel, model: str) -> ModelAnswer:
     """What a model answered to an item, read by the prompt contract; a call that failed is a row with its status."""
     parsed = parse_answer(answer.text)
     return ANSWERS[evaluated](
@@ -171,20 +174,20 @@ def model_answer(item: Item, answer: Answer, *, evaluated: Evaluated, model: str
     )
 
 
-def recall_at_k(items: Iterable[Item] | Iterable[ModelAnswer]) -> float | None:
+def recall_at_k(items: Iterable[EvaluationItem] | Iterable[ModelAnswer]) -> float | None:
     """Share of retrieved questions with a known oracle chunk whose documents hold one; None where there are none."""
     known = [item for item in items if item.arm == "retrieved" and item.oracle_chunk_ids]
     return sum(item.answerable for item in known) / len(known) if known else None
 
 
-def _limited(rows: Iterable[RaftRow], most: int | None, seed: int) -> list[RaftRow]:
+def _sample_rows(rows: Iterable[RaftRow], most: int | None, seed: int) -> list[RaftRow]:
     """The same rows in every arm, and the same ones however many others there are."""
     kept = list(rows)
     return kept if most is None else sorted(kept, key=lambda row: draw(seed, "evaluated", row.question_id))[:most]
 
 
-def _generated(row: RaftRow) -> _Asked:
-    return _Asked(
+def _from_row(row: RaftRow) -> _EvaluationQuestion:
+    return _EvaluationQuestion(
         question_id=row.question_id,
         source="generated",
         question=row.question,
@@ -196,8 +199,8 @@ def _generated(row: RaftRow) -> _Asked:
     )
 
 
-def _golden(question: GoldenQuestion, beside: "_Distractors") -> _Asked:
-    asked = _Asked(
+def _from_golden(question: GoldenQuestion, beside: "_DistractorPicker") -> _EvaluationQuestion:
+    asked = _EvaluationQuestion(
         question_id=question.question_id,
         source="golden",
         question=question.question,
@@ -205,12 +208,12 @@ def _golden(question: GoldenQuestion, beside: "_Distractors") -> _Asked:
         oracle_chunk_ids=tuple(question.oracle_chunk_ids),
         golden_answers=tuple(question.answers),
         answerable=question.answerable,
-        kind=question_kind(question.question, "prose"),
+        kind=classify_question(question.question, "prose"),
     )
-    return replace(asked, chunk_ids=beside.among(asked)) if asked.oracle_chunk_ids else asked
+    return replace(asked, chunk_ids=beside.with_oracles(asked)) if asked.oracle_chunk_ids else asked
 
 
-def _to_vary(asked: Sequence[_Asked], most: int, seed: int) -> list[_Asked]:
+def _robustness_questions(asked: Sequence[_EvaluationQuestion], most: int, seed: int) -> list[_EvaluationQuestion]:
     """Questions of the source that decides, golden where there are enough: the same however many others there are."""
     known = [question for question in asked if question.oracle_chunk_ids and question.answerable]
     golden = [question for question in known if question.source == "golden"]
@@ -218,35 +221,43 @@ def _to_vary(asked: Sequence[_Asked], most: int, seed: int) -> list[_Asked]:
     return sorted(chosen, key=lambda question: draw(seed, "varied", question.question_id))[:most]
 
 
-def _shown(asked: _Asked, arm: Arm, pool: Pool, nearest: Nearest, top_k: int) -> _Shown | None:
+def _documents_for(
+    asked: _EvaluationQuestion, arm: Arm, pool: DistractorPool, nearest: Nearest, top_k: int
+) -> _ShownDocuments | None:
     """What a question is shown under an arm, None where the arm doesn't apply to it."""
     if arm != "retrieved" and not asked.chunk_ids:
         return None
     match arm:
         case "main":
-            return _Shown(asked.chunk_ids, asked.oracle_chunk_ids)
+            return _ShownDocuments(asked.chunk_ids, asked.oracle_chunk_ids)
         case "retrieved":
             found = tuple(nearest(asked.question, top_k))
-            same = tuple(chunk for chunk in found if _says_the_same(chunk, asked, pool))
+            same = tuple(chunk for chunk in found if _holds_same_answer(chunk, asked, pool))
             is_known = bool(asked.oracle_chunk_ids)
             answerable = any(chunk in found for chunk in (*asked.oracle_chunk_ids, *same))
-            return _Shown(found, (*asked.oracle_chunk_ids, *same), answerable if is_known else asked.answerable)
+            return _ShownDocuments(
+                found, (*asked.oracle_chunk_ids, *same), answerable if is_known else asked.answerable
+            )
         case "distractors_only":
             others = tuple(chunk for chunk in asked.chunk_ids if chunk not in asked.oracle_chunk_ids)
-            return _Shown(others, asked.oracle_chunk_ids, answerable=False) if others else None
+            return _ShownDocuments(others, asked.oracle_chunk_ids, answerable=False) if others else None
         case "closed_book":
-            return _Shown((), asked.oracle_chunk_ids)
+            return _ShownDocuments((), asked.oracle_chunk_ids)
 
 
-def _says_the_same(chunk: str, asked: _Asked, pool: Pool) -> bool:
+def _holds_same_answer(chunk: str, asked: _EvaluationQuestion, pool: DistractorPool) -> bool:
     """Whether a chunk beside the oracles holds the answer as they do: alike, or of the same text, and word for word."""
-    if chunk in asked.oracle_chunk_ids or not any(pool.are_alike(chunk, oracle) for oracle in asked.oracle_chunk_ids):
+    if chunk in asked.oracle_chunk_ids or not any(
+        pool.are_near_duplicates(chunk, oracle) for oracle in asked.oracle_chunk_ids
+    ):
         return False
     return any(pool.holds(chunk, answer) for answer in asked.golden_answers)
 
 
-def _item(asked: _Asked, arm: Arm | RobustnessArm, shown: _Shown, text_of: Mapping[str, str]) -> Item:
-    return Item(
+def _build_item(
+    asked: _EvaluationQuestion, arm: Arm | RobustnessArm, shown: _ShownDocuments, text_of: Mapping[str, str]
+) -> EvaluationItem:
+    return EvaluationItem(
         question_id=asked.question_id,
         source=asked.source,
         arm=arm,
@@ -262,35 +273,37 @@ def _item(asked: _Asked, arm: Arm | RobustnessArm, shown: _Shown, text_of: Mappi
 
 
 @dataclass(frozen=True)
-class _Distractors:
+class _DistractorPicker:
     """Picks what stands beside the oracles of a question, golden ones and rows of the dataset alike.
 
     `pick` of RAFT rows knows one oracle and one answer; a golden question has several of both.
     """
 
-    pool: Pool
+    pool: DistractorPool
     nearest: Nearest
     settings: DatasetSettings
 
-    def among(self, asked: _Asked, count: int | None = None, kind: Kind | None = None) -> tuple[str, ...]:
+    def with_oracles(
+        self, asked: _EvaluationQuestion, count: int | None = None, kind: DistractorKind | None = None
+    ) -> tuple[str, ...]:
         """The question's oracles among so many distractors, by default as the settings say, in no fixed order."""
         count = self.settings.distractors if count is None else count
-        picked = list(islice(self._unlike(asked, kind or self.settings.distractor_kind), count))
+        picked = list(islice(self._dissimilar_chunks(asked, kind or self.settings.distractor_kind), count))
         shown = {*asked.oracle_chunk_ids, *picked}
         if shown == set(asked.chunk_ids):
             return asked.chunk_ids
         return tuple(sorted(shown, key=lambda chunk: draw(self.settings.seed, "order", asked.question_id, chunk)))
 
-    def _unlike(self, asked: _Asked, kind: Kind) -> Iterator[str]:
+    def _dissimilar_chunks(self, asked: _EvaluationQuestion, kind: DistractorKind) -> Iterator[str]:
         """Chunks unlike the oracles and one another of which none holds an accepted answer, each once."""
         taken = list(asked.oracle_chunk_ids)
         for candidate in self._candidates(asked, kind):
-            is_known = any(self.pool.are_alike(candidate, other) for other in taken)
+            is_known = any(self.pool.are_near_duplicates(candidate, other) for other in taken)
             if not is_known and not any(self.pool.holds(candidate, answer) for answer in asked.golden_answers):
                 taken.append(candidate)
                 yield candidate
 
-    def _candidates(self, asked: _Asked, kind: Kind) -> Iterator[str]:
+    def _candidates(self, asked: _EvaluationQuestion, kind: DistractorKind) -> Iterator[str]:
         if kind == "hard":
-            yield from self.nearest(asked.question, HARD_DEPTH)
-        yield from self.pool.at_random(self.settings.seed, asked.question_id)
+            yield from self.nearest(asked.question, MAX_HARD_CANDIDATES)
+        yield from self.pool.random_chunks(self.settings.seed, asked.question_id)

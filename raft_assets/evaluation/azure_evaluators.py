@@ -13,7 +13,7 @@ from typing import Any
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.tables import AzureJudgedAnswer, JudgedAnswer, ModelAnswer
 from raft_assets.evaluation.judged import JUDGED_ARM, SCALE, Agreement
-from raft_assets.llm.answers import one_line
+from raft_assets.llm.answers import abbreviate
 
 # metric to the package's evaluator and what it is shown
 EVALUATORS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -23,12 +23,12 @@ EVALUATORS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "fluency": ("FluencyEvaluator", ("response",)),
     "similarity": ("SimilarityEvaluator", ("query", "response", "ground_truth")),
 }
-AT_ONCE = 16  # rows that are rated side by side; how many calls that makes is the caller's to say
+MAX_CONCURRENT_ROWS = 16  # rows that are rated side by side; how many calls that makes is the caller's to say
 CONSTRAINTS = "infra/constraints/azure-evaluation.txt"
 
 
 @dataclass(frozen=True)
-class Beside:
+class JudgeComparison:
     """Both judges on the same answers: mean scores, and how far they agree."""
 
     ours: float
@@ -36,7 +36,7 @@ class Beside:
     agreement: Agreement
 
 
-def rate(
+def rate_answers(
     judged: Iterable[JudgedAnswer], answers: Iterable[ModelAnswer], *, base_url: str, model: str
 ) -> Iterator[AzureJudgedAnswer]:
     """The judged rows again, in their order, as the package's evaluators rate them by a model at an address.
@@ -50,21 +50,21 @@ def rate(
 
     def rated(row: JudgedAnswer) -> AzureJudgedAnswer:
         answer = shown[row.source, row.question_id, row.evaluated]
-        return AzureJudgedAnswer(**row.model_dump() | _rating(evaluators[row.metric], row.metric, answer))
+        return AzureJudgedAnswer(**row.model_dump() | _rate(evaluators[row.metric], row.metric, answer))
 
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with ThreadPoolExecutor(MAX_CONCURRENT_ROWS) as threads:
         yield from threads.map(rated, rows)
 
 
-def beside(ours: Iterable[JudgedAnswer], theirs: Iterable[JudgedAnswer]) -> list[Beside]:
+def compare_judges(ours: Iterable[JudgedAnswer], theirs: Iterable[JudgedAnswer]) -> list[JudgeComparison]:
     """The two judges by metric, over the answers that both scored."""
-    first = {_place(row): row.score for row in ours if row.sample == 0 and row.score is not None}
+    first = {_answer_key(row): row.score for row in ours if row.sample == 0 and row.score is not None}
     pairs: dict[str, list[tuple[int, int]]] = {}
     for row in theirs:
-        if row.score is not None and (score := first.get(_place(row))) is not None:
+        if row.score is not None and (score := first.get(_answer_key(row))) is not None:
             pairs.setdefault(row.metric, []).append((score, row.score))
     return [
-        Beside(
+        JudgeComparison(
             fmean(one for one, _ in found),
             fmean(other for _, other in found),
             Agreement.of(metric, [abs(one - other) for one, other in found]),
@@ -73,7 +73,7 @@ def beside(ours: Iterable[JudgedAnswer], theirs: Iterable[JudgedAnswer]) -> list
     ]
 
 
-def _place(row: JudgedAnswer) -> tuple[str, ...]:
+def _answer_key(row: JudgedAnswer) -> tuple[str, ...]:
     return row.metric, row.source, row.question_id, row.evaluated
 
 
@@ -90,7 +90,7 @@ def _evaluators(metrics: Iterable[str], base_url: str, model: str) -> dict[str, 
     return {metric: getattr(evaluation, EVALUATORS[metric][0])(config) for metric in metrics}
 
 
-def _rating(evaluator: Callable[..., Mapping[str, Any]], metric: str, answer: ModelAnswer) -> dict[str, Any]:
+def _rate(evaluator: Callable[..., Mapping[str, Any]], metric: str, answer: ModelAnswer) -> dict[str, Any]:
     """The fields of a row that the package decides."""
     given = {
         "query": answer.question,
@@ -102,8 +102,8 @@ def _rating(evaluator: Callable[..., Mapping[str, Any]], metric: str, answer: Mo
     try:
         said = evaluator(**{name: given[name] for name in EVALUATORS[metric][1]})
     except Exception as error:  # the package raises whatever it likes, of its own and of others
-        return nothing | {"status": "failed", "detail": one_line(str(error))}
+        return nothing | {"status": "failed", "detail": abbreviate(str(error))}
     score, reason = said.get(metric), said.get(f"{metric}_reason")
     if not isinstance(score, (int, float)) or math.isnan(score) or round(score) not in SCALE:
-        return nothing | {"status": "unreadable", "detail": f"no score on the scale: {one_line(str(score))}"}
+        return nothing | {"status": "unreadable", "detail": f"no score on the scale: {abbreviate(str(score))}"}
     return nothing | {"score": round(score), "reason": str(reason or ""), "status": "ok", "detail": ""}

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from raft_assets.core.tables import JudgedAnswer, ModelAnswer, QuestionOrigin, Score
+from raft_assets.core.tables import JudgedAnswer, ModelAnswer, QuestionProvenance, Score
 from raft_assets.evaluation.judged import judged_scores
-from raft_assets.evaluation.metrics import scores
-from raft_assets.evaluation.slices import take_apart
+from raft_assets.evaluation.metrics import score_answer
+from raft_assets.evaluation.slices import slice_scores
 from raft_assets.evaluation.summary import summarize_all
-from raft_assets.evaluation.verdict import Verdict, compare_students, decide
+from raft_assets.evaluation.verdict import Verdict, compare_students, decide_verdict
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Evaluation:
     """What an evaluation found; `against_previous` is None where there was no student before."""
 
     answers: Sequence[ModelAnswer]
-    origins: Sequence[QuestionOrigin]
+    origins: Sequence[QuestionProvenance]
     scores: Sequence[Score]
     summary: pd.DataFrame
     slices: pd.DataFrame
@@ -28,7 +28,7 @@ class Evaluation:
 
 def evaluate(
     answers: Sequence[ModelAnswer],
-    origins: Sequence[QuestionOrigin],
+    origins: Sequence[QuestionProvenance],
     *,
     draws: int,
     judged: Sequence[JudgedAnswer] = (),
@@ -40,8 +40,8 @@ def evaluate(
     Raises DataError where the models were asked different
     questions.
     """
-    scored = [score for answer in answers for score in scores(answer)] + judged_scores(judged)
-    verdict = decide(scored, answers, draws=draws)
+    scored = [score for answer in answers for score in score_answer(answer)] + judged_scores(judged)
+    verdict = decide_verdict(scored, answers, draws=draws)
     before = scores_of_previous_student
     path_of: Mapping[str, str] = {
         origin.question_id: origin.path for origin in origins if origin.source == verdict.slice
@@ -51,7 +51,7 @@ def evaluate(
         origins=origins,
         scores=scored,
         summary=summarize_all(scored, answers, draws=draws),
-        slices=take_apart(scored, answers, source=verdict.slice, path_of=path_of),
+        slices=slice_scores(scored, answers, source=verdict.slice, path_of=path_of),
         verdict=verdict,
         against_previous=None
         if before is None or before.empty

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Literal
 
-from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, neutralized, parse_answer
-from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, RaftRow, Source
-from raft_assets.evaluation.metrics import scores
+from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, escape_delimiters, parse_answer
+from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, QuestionSource, RaftRow
+from raft_assets.evaluation.metrics import score_answer
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC
 
-SHOWN_PER_GROUP = 4
-DOCUMENT_CHARACTERS = 1600  # shown of a document: about 250 words around what is marked in it
-ANSWER_CHARACTERS = 1200
+MAX_PER_GROUP = 4
+MAX_DOCUMENT_CHARACTERS = 1600  # shown of a document: about 250 words around what is marked in it
+MAX_ANSWER_CHARACTERS = 1200
 
-Mark = Literal["", "quote", "answer"]
+SpanMark = Literal["", "quote", "answer"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Segment:
     """A stretch of a text and what it is."""
 
     text: str
-    mark: Mark
+    mark: SpanMark
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
-class ShownDocument:
+class DocumentView:
     """A document as the model saw it; quoted sentences and golden answers are marked."""
 
     excerpt: Excerpt
@@ -46,7 +46,7 @@ class ShownDocument:
 
 
 @dataclass(frozen=True)
-class ShownText:
+class AnswerText:
     """An answer in RAFT's form, read: reasoning whose quotes are marked, and the final answer, empty without a tag."""
 
     reasoning: Excerpt
@@ -54,10 +54,10 @@ class ShownText:
 
 
 @dataclass(frozen=True)
-class ShownAnswer:
+class AnswerView:
     """A model's answer. `value` is its primary metric, from 0 to 1."""
 
-    text: ShownText
+    text: AnswerText
     value: float
     status: str
     well_formed: bool
@@ -69,8 +69,8 @@ class Sample:
 
     title: str
     note: str
-    documents: tuple[ShownDocument, ...]
-    text: ShownText
+    documents: tuple[DocumentView, ...]
+    text: AnswerText
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ class Example:
     question: str
     arm: str
     golden_answers: tuple[str, ...]
-    documents: tuple[ShownDocument, ...]
-    baseline: ShownAnswer
-    student: ShownAnswer
+    documents: tuple[DocumentView, ...]
+    baseline: AnswerView
+    student: AnswerView
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Pair:
         return self.after - self.before
 
 
-def choose(answers: Iterable[ModelAnswer], source: Source) -> list[Group]:
+def choose_examples(answers: Iterable[ModelAnswer], source: QuestionSource) -> list[Group]:
     """What the report shows of a slice: what changed most, both ways, what both got wrong or right, and inventions."""
     pairs = list(_pairs(row for row in answers if row.source == source))
     main = [pair for pair in pairs if pair.student.arm == PRIMARY_ARM]
@@ -117,15 +117,15 @@ def choose(answers: Iterable[ModelAnswer], source: Source) -> list[Group]:
         "Where the student lost most": _first([pair for pair in main if pair.change < 0], lambda pair: pair.change),
         "Where the answers changed most and the score did not": _first(
             [pair for pair in same if pair.baseline.final_answer != pair.student.final_answer],
-            lambda pair: _likeness(pair.baseline.final_answer, pair.student.final_answer),
+            lambda pair: _word_overlap(pair.baseline.final_answer, pair.student.final_answer),
         ),
         "Where both fell short": _first([pair for pair in same if pair.after < 1], lambda pair: pair.after),
         "Where both were right": _first([pair for pair in same if pair.after == 1], lambda pair: -pair.after),
         "Where the student answered and should have abstained": _first(
-            [pair for pair in pairs if _is_invented(pair.student)], lambda pair: -pair.before
+            [pair for pair in pairs if _should_have_abstained(pair.student)], lambda pair: -pair.before
         ),
     }
-    return [Group(title, tuple(map(_example, found))) for title, found in chosen.items() if found]
+    return [Group(title, tuple(map(_build_example, found))) for title, found in chosen.items() if found]
 
 
 def sample_of_row(row: RaftRow) -> Sample:
@@ -134,21 +134,23 @@ def sample_of_row(row: RaftRow) -> Sample:
         title=row.question,
         note=f"{row.split}, {row.kind}, {row.path}",
         documents=tuple(
-            _document(text, parse_answer(row.answer).quotes, [row.final_answer], is_oracle=place == row.oracle_index)
+            _document_view(
+                text, parse_answer(row.answer).quotes, [row.final_answer], is_oracle=place == row.oracle_index
+            )
             for place, text in enumerate(row.documents)
         ),
-        text=read_answer(row.answer),
+        text=split_answer(row.answer),
     )
 
 
 def sample_of_pair(pair: QAPair, chunk: Chunk | None) -> Sample:
     """A QA pair beside the passage it was made from; None where that is in no document."""
     pages = "" if chunk is None else f", page {chunk.page_from}" if chunk.kind == "prose" else ""
-    shown = [] if chunk is None else [_document(chunk.passage, pair.quotes, [pair.final_answer], is_oracle=True)]
-    return Sample(pair.question or "(no question)", f"{pair.path}{pages}", tuple(shown), read_answer(pair.answer))
+    shown = [] if chunk is None else [_document_view(chunk.passage, pair.quotes, [pair.final_answer], is_oracle=True)]
+    return Sample(pair.question or "(no question)", f"{pair.path}{pages}", tuple(shown), split_answer(pair.answer))
 
 
-def read_answer(text: str) -> ShownText:
+def split_answer(text: str) -> AnswerText:
     """The answer's parts. Without exactly the form, all that can be told apart; nothing of the text is lost."""
     parsed = parse_answer(text)
     pieces: list[Segment] = []
@@ -157,10 +159,10 @@ def read_answer(text: str) -> ShownText:
         shown = piece.removeprefix(BEGIN_QUOTE).removesuffix(END_QUOTE).strip() if is_quote else piece
         pieces += [Segment(shown, "quote" if is_quote else "")] * bool(shown)
     final = (Segment(parsed.final_answer, "answer"),) if parsed.final_answer else ()
-    return ShownText(shortened(pieces, ANSWER_CHARACTERS), shortened(final, ANSWER_CHARACTERS))
+    return AnswerText(make_excerpt(pieces, MAX_ANSWER_CHARACTERS), make_excerpt(final, MAX_ANSWER_CHARACTERS))
 
 
-def shortened(segments: Sequence[Segment], most: int) -> Excerpt:
+def make_excerpt(segments: Sequence[Segment], most: int) -> Excerpt:
     """At most so many characters, from a little before the first mark on."""
     total = sum(len(segment.text) for segment in segments)
     if total <= most:
@@ -175,9 +177,9 @@ def shortened(segments: Sequence[Segment], most: int) -> Excerpt:
     return Excerpt(tuple(segment for segment in kept if segment.text), total - most)
 
 
-def marked(text: str, *, quotes: Iterable[str], answers: Iterable[str]) -> tuple[Segment, ...]:
+def mark_spans(text: str, *, quotes: Iterable[str], answers: Iterable[str]) -> tuple[Segment, ...]:
     """The text in segments; quotes and answers are found whatever their white space, answers only as whole words."""
-    marks: list[Mark] = [""] * len(text)
+    marks: list[SpanMark] = [""] * len(text)
     for mark, pattern in _patterns(quotes, answers):
         for found in pattern.finditer(text):
             marks[found.start() : found.end()] = [mark] * (found.end() - found.start())
@@ -190,22 +192,24 @@ def _pairs(answers: Iterable[ModelAnswer]) -> Iterator[_Pair]:
     for answer in answers:
         both.setdefault((answer.arm, answer.question_id), {})[answer.evaluated] = answer
     for pair in both.values():
-        yield _Pair(pair["baseline"], pair["student"], _primary(pair["baseline"]), _primary(pair["student"]))
+        yield _Pair(
+            pair["baseline"], pair["student"], _primary_score(pair["baseline"]), _primary_score(pair["student"])
+        )
 
 
-def _primary(answer: ModelAnswer) -> float:
-    return next(score.value for score in scores(answer) if score.metric == PRIMARY_METRIC)
+def _primary_score(answer: ModelAnswer) -> float:
+    return next(score.value for score in score_answer(answer) if score.metric == PRIMARY_METRIC)
 
 
 def _first(pairs: Iterable[_Pair], weight: Callable[[_Pair], float]) -> list[_Pair]:
-    return sorted(pairs, key=lambda pair: (weight(pair), pair.student.arm, pair.student.question_id))[:SHOWN_PER_GROUP]
+    return sorted(pairs, key=lambda pair: (weight(pair), pair.student.arm, pair.student.question_id))[:MAX_PER_GROUP]
 
 
-def _is_invented(answer: ModelAnswer) -> bool:
+def _should_have_abstained(answer: ModelAnswer) -> bool:
     return answer.status == "ok" and not answer.answerable and not answer.abstained
 
 
-def _example(pair: _Pair) -> Example:
+def _build_example(pair: _Pair) -> Example:
     asked = pair.student
     quotes = [*pair.baseline.quotes, *pair.student.quotes]
     return Example(
@@ -213,37 +217,37 @@ def _example(pair: _Pair) -> Example:
         arm=asked.arm,
         golden_answers=tuple(asked.golden_answers),
         documents=tuple(
-            _document(text, quotes, asked.golden_answers, is_oracle=chunk in asked.oracle_chunk_ids)
+            _document_view(text, quotes, asked.golden_answers, is_oracle=chunk in asked.oracle_chunk_ids)
             for text, chunk in zip(asked.documents, asked.document_chunk_ids, strict=True)
         ),
-        baseline=_shown(pair.baseline, pair.before),
-        student=_shown(pair.student, pair.after),
+        baseline=_answer_view(pair.baseline, pair.before),
+        student=_answer_view(pair.student, pair.after),
     )
 
 
-def _shown(answer: ModelAnswer, value: float) -> ShownAnswer:
-    return ShownAnswer(read_answer(answer.answer), value, answer.status, answer.well_formed)
+def _answer_view(answer: ModelAnswer, value: float) -> AnswerView:
+    return AnswerView(split_answer(answer.answer), value, answer.status, answer.well_formed)
 
 
-def _document(text: str, quotes: Iterable[str], answers: Iterable[str], *, is_oracle: bool) -> ShownDocument:
-    segments = marked(neutralized(text), quotes=map(neutralized, quotes), answers=answers)
-    return ShownDocument(shortened(segments, DOCUMENT_CHARACTERS), is_oracle)
+def _document_view(text: str, quotes: Iterable[str], answers: Iterable[str], *, is_oracle: bool) -> DocumentView:
+    segments = mark_spans(escape_delimiters(text), quotes=map(escape_delimiters, quotes), answers=answers)
+    return DocumentView(make_excerpt(segments, MAX_DOCUMENT_CHARACTERS), is_oracle)
 
 
-def _likeness(one: str, other: str) -> float:
+def _word_overlap(one: str, other: str) -> float:
     """Share of words that two texts have in common."""
     left, right = set(one.casefold().split()), set(other.casefold().split())
     return len(left & right) / max(len(left | right), 1)
 
 
-def _patterns(quotes: Iterable[str], answers: Iterable[str]) -> Iterator[tuple[Mark, re.Pattern[str]]]:
+def _patterns(quotes: Iterable[str], answers: Iterable[str]) -> Iterator[tuple[SpanMark, re.Pattern[str]]]:
     for quote in quotes:
         if words := quote.split():
-            yield "quote", re.compile(_spaced(words))
+            yield "quote", re.compile(_whitespace_pattern(words))
     for answer in answers:
         if words := answer.split():
-            yield "answer", re.compile(rf"(?<!\w){_spaced(words)}(?!\w)", re.IGNORECASE)
+            yield "answer", re.compile(rf"(?<!\w){_whitespace_pattern(words)}(?!\w)", re.IGNORECASE)
 
 
-def _spaced(words: Iterable[str]) -> str:
+def _whitespace_pattern(words: Iterable[str]) -> str:
     return r"\s+".join(map(re.escape, words))

@@ -15,7 +15,7 @@ from raft_assets.core.identity import draw
 from raft_assets.core.tables import Arm, JudgedAnswer, ModelAnswer, Score
 from raft_assets.llm.prompts import read_prompt
 from raft_assets.llm.requests import JSON_OBJECT, Answer, Request
-from raft_assets.pairs.judge import VERDICT_TOKENS, agreed_object
+from raft_assets.pairs.judge import MAX_VERDICT_TOKENS, parse_agreed_object
 from raft_assets.settings.domain import JudgingSettings
 from raft_assets.settings.endpoints import Endpoint, Role
 
@@ -70,8 +70,8 @@ def judge_answers(
     Some of the questions are judged twice (`sample` 1). An answer that isn't there is no row: it scored 0 elsewhere.
     A reply without a score is a row with a status.
     """
-    plan = list(_plan(answers, settings))
-    requests = (_request(answer, metric, sample) for answer, metric, sample in plan)
+    plan = list(_plan_judgements(answers, settings))
+    requests = (_judge_request(answer, metric, sample) for answer, metric, sample in plan)
     for (answer, metric, sample), reply in zip(plan, ask(requests), strict=True):
         judgement = parse_judgement(reply.text) if reply.status == "ok" else None
         status = reply.status if reply.status != "ok" else UNREADABLE if judgement is None else "ok"
@@ -95,7 +95,7 @@ def parse_judgement(text: str) -> Judgement | None:
 
     Never raises, and guesses nothing from prose or from numbers outside of the scale.
     """
-    return agreed_object(text, Judgement, by=lambda judgement: judgement.score)
+    return parse_agreed_object(text, Judgement, by=lambda judgement: judgement.score)
 
 
 def judged_scores(rows: Iterable[JudgedAnswer]) -> list[Score]:
@@ -115,7 +115,7 @@ def judged_scores(rows: Iterable[JudgedAnswer]) -> list[Score]:
     ]
 
 
-def kin_of_teacher(endpoints: Mapping[Role, Endpoint]) -> str:
+def judge_family_warning(endpoints: Mapping[Role, Endpoint]) -> str:
     """What is doubtful about the judge, in a sentence: models rate their own kin higher. Empty: nothing is known."""
     judge, teacher = endpoints.get(Role.JUDGE), endpoints[Role.TEACHER]
     if judge is None or not judge.family or judge.family != teacher.family:
@@ -126,7 +126,7 @@ def kin_of_teacher(endpoints: Mapping[Role, Endpoint]) -> str:
     )
 
 
-def agreement(rows: Iterable[JudgedAnswer]) -> list[Agreement]:
+def self_agreement(rows: Iterable[JudgedAnswer]) -> list[Agreement]:
     """How far the judge agrees with itself, by metric; nothing for a metric without answers judged twice."""
     scores = {
         (row.metric, row.source, row.question_id, row.evaluated, row.sample): row.score
@@ -141,7 +141,9 @@ def agreement(rows: Iterable[JudgedAnswer]) -> list[Agreement]:
     return [Agreement.of(metric, found) for metric in JUDGED_METRICS if (found := pairs.get(metric))]
 
 
-def _plan(answers: Iterable[ModelAnswer], settings: JudgingSettings) -> Iterator[tuple[ModelAnswer, str, int]]:
+def _plan_judgements(
+    answers: Iterable[ModelAnswer], settings: JudgingSettings
+) -> Iterator[tuple[ModelAnswer, str, int]]:
     """Which answer is judged by what and how often, question by question, both models side by side."""
     of_question: dict[tuple[str, str], list[ModelAnswer]] = {}
     for answer in answers:
@@ -155,11 +157,11 @@ def _plan(answers: Iterable[ModelAnswer], settings: JudgingSettings) -> Iterator
                 yield from ((answer, metric, sample) for sample in range(samples))
 
 
-def _request(answer: ModelAnswer, metric: str, sample: int) -> Request:
+def _judge_request(answer: ModelAnswer, metric: str, sample: int) -> Request:
     documents: Sequence[str] = answer.documents if metric == "groundedness" else ()
     golden = answer.golden_answers[0] if answer.golden_answers else ""
     messages = read_prompt("raft_assets.evaluation", metric).messages(
         documents, question=answer.question, answer=answer.answer, golden=golden
     )
-    request = Request("chat", {"messages": messages, "max_completion_tokens": VERDICT_TOKENS}, sample=sample)
-    return request.asking(response_format=JSON_OBJECT)
+    request = Request("chat", {"messages": messages, "max_completion_tokens": MAX_VERDICT_TOKENS}, sample=sample)
+    return request.with_parameters(response_format=JSON_OBJECT)

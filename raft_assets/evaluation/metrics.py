@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from raft_assets.core.prompt_contract import quote_is_verbatim
+from raft_assets.core.prompt_contract import is_verbatim_quote
 from raft_assets.core.tables import ModelAnswer, Score
 from raft_assets.evaluation.judged import JUDGED_METRICS
 
@@ -38,7 +38,7 @@ METRICS = {
 }
 OVERALL_METRICS = ("abstention_precision", "abstention_recall")  # of all questions together, not of one
 QUOTE_METRICS = ("quote_verbatim", "quote_from_oracle")  # of answers with quotes only
-OWN_SCALE = ("answer_words", *JUDGED_METRICS)  # neither shares nor per cent
+NON_SHARE_METRICS = ("answer_words", *JUDGED_METRICS)  # neither shares nor per cent
 PARTIAL_METRICS = (*QUOTE_METRICS, *JUDGED_METRICS)  # that an answer may lack
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -47,12 +47,12 @@ _WORD = re.compile(r"\w+")
 _ROUGE_WORD = re.compile(r"[a-z0-9]+")
 
 
-def scores(answer: ModelAnswer) -> list[Score]:
+def score_answer(answer: ModelAnswer) -> list[Score]:
     """Every metric that applies to the answer. Where abstaining is right, those that compare with a golden answer are 1
     for abstaining, else 0.
     """
     values = {
-        **{name: _quality(answer, metric) for name, metric in COMPARISONS.items()},
+        **{name: _comparison_score(answer, metric) for name, metric in COMPARISONS.items()},
         "abstained_right": float(answer.status == "ok" and answer.abstained != answer.answerable),
         "well_formed": float(answer.status == "ok" and answer.well_formed),
         **_quote_metrics(answer),
@@ -72,19 +72,19 @@ def scores(answer: ModelAnswer) -> list[Score]:
     ]
 
 
-def squad_normalized(text: str) -> str:
+def normalize_squad(text: str) -> str:
     """Lower case, without punctuation and articles, white space collapsed (the official SQuAD evaluation script)."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match(answer: str, golden: str) -> float:
     """1 where both are the same after SQuAD's normalization, else 0."""
-    return float(squad_normalized(answer) == squad_normalized(golden))
+    return float(normalize_squad(answer) == normalize_squad(golden))
 
 
 def token_f1(answer: str, golden: str) -> float:
     """Harmonic mean of precision and recall of words after SQuAD's normalization."""
-    given, expected = squad_normalized(answer).split(), squad_normalized(golden).split()
+    given, expected = normalize_squad(answer).split(), normalize_squad(golden).split()
     if not given or not expected:
         return float(given == expected)
     return _f_measure((Counter(given) & Counter(expected)).total(), given, expected)
@@ -132,7 +132,7 @@ COMPARISONS: Mapping[str, Callable[[str, str], float]] = {
 
 
 def _rouge_n(answer: str, golden: str, n: int) -> float:
-    given, expected = (_runs(_rouge_words(text), n) for text in (answer, golden))
+    given, expected = (_ngrams(_rouge_words(text), n) for text in (answer, golden))
     if not given or not expected:
         return 0.0
     return _f_measure((Counter(given) & Counter(expected)).total(), given, expected)
@@ -143,11 +143,11 @@ def _rouge_words(text: str) -> list[str]:
     return _ROUGE_WORD.findall(text.lower()) or _WORD.findall(text.lower())
 
 
-def _runs(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+def _ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
-def _quality(answer: ModelAnswer, metric: Callable[[str, str], float]) -> float:
+def _comparison_score(answer: ModelAnswer, metric: Callable[[str, str], float]) -> float:
     if answer.status != "ok" or answer.abstained == answer.answerable:
         return 0.0
     if answer.abstained:
@@ -156,21 +156,21 @@ def _quality(answer: ModelAnswer, metric: Callable[[str, str], float]) -> float:
 
 
 def _quote_metrics(answer: ModelAnswer) -> dict[str, float]:
-    oracles = [text for text, chunk in _shown(answer) if chunk in answer.oracle_chunk_ids]
+    oracles = [text for text, chunk in _shown_documents(answer) if chunk in answer.oracle_chunk_ids]
     values = {}
     if answer.quotes and answer.documents:
-        values["quote_verbatim"] = _all_stand_in(answer.quotes, answer.documents)
+        values["quote_verbatim"] = _all_quoted_in(answer.quotes, answer.documents)
     if answer.quotes and oracles:
-        values["quote_from_oracle"] = _all_stand_in(answer.quotes, oracles)
+        values["quote_from_oracle"] = _all_quoted_in(answer.quotes, oracles)
     return values
 
 
-def _shown(answer: ModelAnswer) -> Iterable[tuple[str, str]]:
+def _shown_documents(answer: ModelAnswer) -> Iterable[tuple[str, str]]:
     return zip(answer.documents, answer.document_chunk_ids, strict=True)
 
 
-def _all_stand_in(quotes: Sequence[str], documents: Sequence[str]) -> float:
-    return float(all(any(quote_is_verbatim(quote, document) for document in documents) for quote in quotes))
+def _all_quoted_in(quotes: Sequence[str], documents: Sequence[str]) -> float:
+    return float(all(any(is_verbatim_quote(quote, document) for document in documents) for quote in quotes))
 
 
 def _f_measure(common: int, given: Sequence[object], expected: Sequence[object]) -> float:

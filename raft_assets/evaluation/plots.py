@@ -16,16 +16,16 @@ from typing import Any
 
 import pandas as pd
 
-from raft_assets.evaluation.summary import in_order
-from raft_assets.evaluation.wording import counted, percent, points
+from raft_assets.evaluation.summary import sort_for_display
+from raft_assets.evaluation.wording import count_noun, format_percent, format_points
 
 WIDTH = 460  # units of the view box: text of 12 units stays readable when a phone shrinks the plot to 340 pixels
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 42, 40
 PLOT_HEIGHT = 150
-MOST_BINS = 24
-MOST_POINTS = 120  # of one line; more would pass 6 kB and can't be told apart
+MAX_BINS = 24
+MAX_POINTS = 120  # of one line; more would pass 6 kB and can't be told apart
 CHARACTER = 6.4  # mean width of a character at 12 units
-EDGE, ROW, HEADING, MOST_LABEL = 10, 24, 24, 18  # of interval_bars: left margin, heights, characters of a name
+EDGE, ROW, HEADING, MAX_LABEL = 10, 24, 24, 18  # of interval_bars: left margin, heights, characters of a name
 SCALE_LEFT, SCALE_RIGHT, SPREAD_LEFT, SPREAD_RIGHT = 148, 274, 330, 436  # its two panels: scores, and differences
 DIFFERENCES = ["difference", "low", "high"]
 
@@ -55,12 +55,12 @@ def data_uri(svg: str) -> str:
 
 
 def histogram(values: Sequence[float], *, title: str, x_label: str, standalone: bool = False) -> str:
-    """How often which values occur, in at most `MOST_BINS` bins of a round width."""
+    """How often which values occur, in at most `MAX_BINS` bins of a round width."""
     colours = _palette(standalone)
     if not values:
         return _svg(title, "No values.", "", TOP + 20, colours)
     whole = all(float(value).is_integer() for value in values)
-    width = _round_step((max(values) - min(values)) / MOST_BINS, whole=whole)
+    width = _round_step((max(values) - min(values)) / MAX_BINS, whole=whole)
     first = math.floor(min(values) / width)
     counts = [0] * (math.floor(max(values) / width) - first + 1)
     for value in values:
@@ -74,8 +74,8 @@ def histogram(values: Sequence[float], *, title: str, x_label: str, standalone: 
         if count
     )
     summary = (
-        f"{counted(len(values), 'value')} from {_number(min(values))} to {_number(max(values))}, "
-        f"median {_number(statistics.median(values))}."
+        f"{count_noun(len(values), 'value')} from {_format_number(min(values))} to {_format_number(max(values))}, "
+        f"median {_format_number(statistics.median(values))}."
     )
     body = axes.draw(colours, x_label=x_label, y_label="count") + f'<g fill="{colours.student}">{bars}</g>'
     return _svg(title, summary, body, axes.height, colours)
@@ -98,7 +98,7 @@ def line(
         name: [(x, y) for x, y in zip(xs, ys, strict=True) if y is not None and math.isfinite(y)]
         for name, ys in series.items()
     }
-    points = {name: _thinned(line_points) for name, line_points in points.items() if line_points}
+    points = {name: _thin(line_points) for name, line_points in points.items() if line_points}
     if not points:
         return _svg(title, "No values.", "", TOP + 20, colours)
     places, heights = zip(*(point for line_points in points.values() for point in line_points), strict=True)
@@ -108,14 +108,14 @@ def line(
         name: (colour, dash)
         for name, colour, dash in zip(series, (colours.student, colours.baseline), ("", "5 3"), strict=False)
     }
-    drawn = "".join(_polyline(line_points, axes, *styles[name]) for name, line_points in points.items())
+    drawn = "".join(_draw_polyline(line_points, axes, *styles[name]) for name, line_points in points.items())
     summary = " ".join(
-        f"{name}: {counted(len(line_points), 'point')} "
-        f"from {_number(line_points[0][1])} to {_number(line_points[-1][1])}, "
-        f"lowest {_number(min(y for _, y in line_points))}."
+        f"{name}: {count_noun(len(line_points), 'point')} "
+        f"from {_format_number(line_points[0][1])} to {_format_number(line_points[-1][1])}, "
+        f"lowest {_format_number(min(y for _, y in line_points))}."
         for name, line_points in points.items()
     )
-    legend = _legend([(name, *styles[name]) for name in points], colours)
+    legend = _draw_legend([(name, *styles[name]) for name in points], colours)
     return _svg(
         title, summary, axes.draw(colours, x_label=x_label, y_label=y_label) + drawn + legend, axes.height, colours
     )
@@ -128,40 +128,46 @@ def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone:
     doesn't touch the zero line is coloured: that difference is not chance.
     """
     colours = _palette(standalone)
-    rows = in_order(summary[summary["metric"] == metric])
+    rows = sort_for_display(summary[summary["metric"] == metric])
     if rows.empty:
         return _svg(title, "No values.", "", TOP + 20, colours)
     least, most = (float(edge) for edge in (rows[DIFFERENCES].min().min(), rows[DIFFERENCES].max().max()))
-    across = _Across(min(least, 0.0), max(most, 0.0, least + 0.02))
+    across = _DifferencePanel(min(least, 0.0), max(most, 0.0, least + 0.02))
     y, drawn, told, source = float(TOP + 4), [], [], ""
     for row in rows.to_dict("records"):
         name = str(row.get("label", row["arm"])).replace("_", " ")
         if row["source"] != source:
             source = row["source"]
-            drawn.append(_text(EDGE, y + 16, f"{source} questions", colours.muted, weight="600"))
+            drawn.append(_draw_text(EDGE, y + 16, f"{source} questions", colours.muted, weight="600"))
             y += HEADING
         drawn.append(
-            _text(EDGE, y + ROW / 2 + 4, name if len(name) <= MOST_LABEL else f"{name[: MOST_LABEL - 1]}…", colours.ink)
+            _draw_text(
+                EDGE, y + ROW / 2 + 4, name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL - 1]}…", colours.ink
+            )
         )
-        drawn.append(_dots(row, y + ROW / 2, colours) + _difference(row, y + ROW / 2, across, colours))
-        told.append(f"{source}, {name}: baseline {percent(row['baseline'])}, student {percent(row['student'])}.")
+        drawn.append(_draw_dots(row, y + ROW / 2, colours) + _draw_difference(row, y + ROW / 2, across, colours))
+        told.append(
+            f"{source}, {name}: baseline {format_percent(row['baseline'])}, student {format_percent(row['student'])}."
+        )
         y += ROW
     top = TOP + HEADING
     rules = f'<path d="M{SCALE_LEFT} {top}V{y:g}M{SCALE_RIGHT} {top}V{y:g}" stroke="{colours.grid}"/>'
     rules += f'<path d="M{across.x(0):.1f} {top}V{y:g}" stroke="{colours.muted}" stroke-dasharray="2 3"/>'
     ends = [(SCALE_LEFT, "0"), (SCALE_RIGHT, "100 %"), (across.x(0), "0")]
-    ends += [(across.x(edge), points(edge)) for edge in (across.low, across.high) if abs(edge) > across.width / 5]
-    ticks = "".join(_text(x, y + 15, text, colours.muted, anchor="middle", size=11) for x, text in ends)
-    heads = _text(SCALE_LEFT - 4, TOP - 8, "baseline", colours.muted, weight="600")
+    ends += [
+        (across.x(edge), format_points(edge)) for edge in (across.low, across.high) if abs(edge) > across.width / 5
+    ]
+    ticks = "".join(_draw_text(x, y + 15, text, colours.muted, anchor="middle", size=11) for x, text in ends)
+    heads = _draw_text(SCALE_LEFT - 4, TOP - 8, "baseline", colours.muted, weight="600")
     heads += f'<circle cx="{SCALE_LEFT - 12}" cy="{TOP - 12}" r="4" fill="{colours.baseline}"/>'
-    heads += _text(SCALE_LEFT + 76, TOP - 8, "student", colours.student, weight="600")
+    heads += _draw_text(SCALE_LEFT + 76, TOP - 8, "student", colours.student, weight="600")
     heads += f'<circle cx="{SCALE_LEFT + 68}" cy="{TOP - 12}" r="4.5" fill="{colours.student}"/>'
-    heads += _text(WIDTH - RIGHT, TOP - 8, "difference, 95 %", colours.ink, anchor="end", weight="600")
+    heads += _draw_text(WIDTH - RIGHT, TOP - 8, "difference, 95 %", colours.ink, anchor="end", weight="600")
     return _svg(title, " ".join(told), rules + heads + "".join(drawn) + ticks, y + 26, colours)
 
 
 @dataclass(frozen=True)
-class _Across:
+class _DifferencePanel:
     """The panel of differences and the values at its edges, of which one may be zero."""
 
     low: float
@@ -208,19 +214,24 @@ class Axes:
             _ticks(self.bottom, self.top, whole=self.whole_y),
         )
         rules = "".join(f'<path d="M{LEFT} {self.y(tick):.1f}H{WIDTH - RIGHT}"/>' for tick in rows)
-        ticks = [_text(LEFT - 6, self.y(tick) + 4, _number(tick), colours.muted, anchor="end") for tick in rows]
-        ticks += [_text(self.x(tick), floor + 16, _number(tick), colours.muted, anchor="middle") for tick in columns]
-        labels = _text((LEFT + WIDTH - RIGHT) / 2, floor + 33, x_label, colours.muted, anchor="middle")
-        labels += _text(LEFT - 36, TOP - 8, y_label, colours.muted)
+        ticks = [
+            _draw_text(LEFT - 6, self.y(tick) + 4, _format_number(tick), colours.muted, anchor="end") for tick in rows
+        ]
+        ticks += [
+            _draw_text(self.x(tick), floor + 16, _format_number(tick), colours.muted, anchor="middle")
+            for tick in columns
+        ]
+        labels = _draw_text((LEFT + WIDTH - RIGHT) / 2, floor + 33, x_label, colours.muted, anchor="middle")
+        labels += _draw_text(LEFT - 36, TOP - 8, y_label, colours.muted)
         return f'<g stroke="{colours.grid}">{rules}</g>{"".join(ticks)}{labels}'
 
 
-def _dots(row: Mapping[Hashable, Any], y: float, colours: Palette) -> str:
+def _draw_dots(row: Mapping[Hashable, Any], y: float, colours: Palette) -> str:
     before, after = (SCALE_LEFT + row[name] * (SCALE_RIGHT - SCALE_LEFT) for name in ("baseline", "student"))
     left, right = sorted((before, after))
-    values = sorted(((before, percent(row["baseline"])), (after, percent(row["student"]))))
-    labels = _text(left - 7, y + 4, values[0][1], colours.muted, anchor="end", size=11)
-    labels += _text(right + 7, y + 4, values[1][1], colours.muted, size=11)
+    values = sorted(((before, format_percent(row["baseline"])), (after, format_percent(row["student"]))))
+    labels = _draw_text(left - 7, y + 4, values[0][1], colours.muted, anchor="end", size=11)
+    labels += _draw_text(right + 7, y + 4, values[1][1], colours.muted, size=11)
     return (
         f'<path d="M{left:.1f} {y:g}H{right:.1f}" stroke="{colours.grid}" stroke-width="3"/>'
         f'<circle cx="{before:.1f}" cy="{y:g}" r="4" fill="{colours.baseline}"/>'
@@ -228,7 +239,7 @@ def _dots(row: Mapping[Hashable, Any], y: float, colours: Palette) -> str:
     )
 
 
-def _difference(row: Mapping[Hashable, Any], y: float, across: _Across, colours: Palette) -> str:
+def _draw_difference(row: Mapping[Hashable, Any], y: float, across: _DifferencePanel, colours: Palette) -> str:
     middle = across.x(row["difference"])
     if math.isnan(row["low"]):
         return f'<circle cx="{middle:.1f}" cy="{y:g}" r="3" fill="none" stroke="{colours.muted}"/>'
@@ -240,34 +251,36 @@ def _difference(row: Mapping[Hashable, Any], y: float, across: _Across, colours:
     )
 
 
-def _polyline(points: Sequence[tuple[float, float]], axes: Axes, colour: str, dash: str) -> str:
+def _draw_polyline(points: Sequence[tuple[float, float]], axes: Axes, colour: str, dash: str) -> str:
     places = [(f"{axes.x(x):.0f}", f"{axes.y(y):.1f}") for x, y in points]
     if len(points) == 1:
         return f'<circle cx="{places[0][0]}" cy="{places[0][1]}" r="3" fill="{colour}"/>'
     path = " ".join(",".join(place) for place in places)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{_dashed(dash)}/>'
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{_dash_attribute(dash)}/>'
 
 
-def _dashed(dash: str) -> str:
+def _dash_attribute(dash: str) -> str:
     return f' stroke-dasharray="{dash}"' if dash else ""
 
 
-def _legend(entries: Sequence[tuple[str, str, str]], colours: Palette) -> str:
+def _draw_legend(entries: Sequence[tuple[str, str, str]], colours: Palette) -> str:
     x, parts = float(WIDTH - RIGHT), []
     for name, colour, dash in reversed(entries):
-        parts.append(_text(x, TOP - 8, name, colours.ink, anchor="end"))
+        parts.append(_draw_text(x, TOP - 8, name, colours.ink, anchor="end"))
         x -= len(name) * CHARACTER + 6
-        parts.append(f'<path d="M{x - 16:.0f} {TOP - 12}h16" stroke="{colour}" stroke-width="4"{_dashed(dash)}/>')
+        parts.append(
+            f'<path d="M{x - 16:.0f} {TOP - 12}h16" stroke="{colour}" stroke-width="4"{_dash_attribute(dash)}/>'
+        )
         x -= 28
     return "".join(parts)
 
 
-def _text(
+def _draw_text(
     x: float, y: float, content: str, colour: str, *, anchor: str = "start", size: int = 12, weight: str = "normal"
 ) -> str:
     unlike_default = {"text-anchor": (anchor, "start"), "font-size": (size, 12), "font-weight": (weight, "normal")}
     attributes = "".join(f' {name}="{value}"' for name, (value, default) in unlike_default.items() if value != default)
-    return f'<text x="{x:.0f}" y="{y:.0f}" fill="{colour}"{attributes}>{_escaped(content)}</text>'
+    return f'<text x="{x:.0f}" y="{y:.0f}" fill="{colour}"{attributes}>{_escape(content)}</text>'
 
 
 def _svg(title: str, summary: str, body: str, height: float, colours: Palette) -> str:
@@ -276,8 +289,8 @@ def _svg(title: str, summary: str, body: str, height: float, colours: Palette) -
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}"{size} role="img" '
         f'font-family="system-ui,sans-serif" font-size="12">'
-        f"<title>{_escaped(title)}</title><desc>{_escaped(summary)}</desc>{background}"
-        f"{_text(LEFT - 36, 14, title, colours.ink, size=13, weight='600')}{body}</svg>"
+        f"<title>{_escape(title)}</title><desc>{_escape(summary)}</desc>{background}"
+        f"{_draw_text(LEFT - 36, 14, title, colours.ink, size=13, weight='600')}{body}</svg>"
     )
 
 
@@ -300,17 +313,17 @@ def _round_step(least: float, *, whole: bool = False) -> float:
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
 
 
-def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most about `MOST_POINTS` of them, the last included."""
-    stride = math.ceil(len(points) / MOST_POINTS)
+def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most about `MAX_POINTS` of them, the last included."""
+    stride = math.ceil(len(points) / MAX_POINTS)
     kept = list(points[::stride])
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Text for XML, which knows no control characters."""
     return html.escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text))

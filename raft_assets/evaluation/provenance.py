@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, QuestionOrigin
+from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, QuestionProvenance
 
 
-def origins(
+def trace_questions(
     asked: Iterable[tuple[str, str]],
     pairs: Mapping[str, QAPair],
     golden: Mapping[str, GoldenQuestion],
     chunks: Mapping[str, Chunk],
-) -> Iterator[QuestionOrigin]:
+) -> Iterator[QuestionProvenance]:
     """An origin per (source, question_id); of several oracle chunks the first, which is the question's cluster.
 
     Pairs, golden questions and chunks are by id. A question without known evidence has no chunk, one of a person no
@@ -20,7 +20,7 @@ def origins(
         pair = pairs.get(name) if source == "generated" else None
         oracles = [pair.chunk_id] if pair else golden[name].oracle_chunk_ids if name in golden else []
         chunk = chunks.get(oracles[0]) if oracles else None
-        yield QuestionOrigin(
+        yield QuestionProvenance(
             question_id=name,
             source="generated" if source == "generated" else "golden",
             chunk_id=chunk.chunk_id if chunk else "",

@@ -21,16 +21,16 @@ from markupsafe import Markup
 
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
 from raft_assets.core.tables import ModelAnswer, QuarantinedFile
-from raft_assets.evaluation.examples import Sample, choose
+from raft_assets.evaluation.examples import Sample, choose_examples
 from raft_assets.evaluation.judged import Agreement
-from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, OVERALL_METRICS, OWN_SCALE
+from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, NON_SHARE_METRICS, OVERALL_METRICS
 from raft_assets.evaluation.plots import histogram, interval_bars, line
-from raft_assets.evaluation.slices import CUTS
+from raft_assets.evaluation.slices import SLICE_TITLES
 from raft_assets.evaluation.statistics import Interval
 from raft_assets.evaluation.summary import ARMS, SOURCES
-from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC, Verdict, failures
-from raft_assets.evaluation.wording import counted, percent, points, signed
-from raft_assets.llm.requests import Tally
+from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC, Verdict, describe_failures
+from raft_assets.evaluation.wording import count_noun, format_percent, format_points, format_signed
+from raft_assets.llm.requests import UsageStats
 
 REPORT_VERSION = "3"
 
@@ -66,16 +66,16 @@ METRIC_TITLES = {
 REPEATED = {"distractors_only": set(COMPARISONS), "closed_book": {"abstained_right"}}
 GUARD_TITLES = {"format": "Format", "abstention": "Abstention"}
 MODELS = ("baseline", "student")
-MOST_ROWS = 200  # of a list that grows with the corpus; the lake holds the rest
-MOST_RUNS = 30
-MOST_BARS = 8  # of a plot by slices
+MAX_ROWS = 200  # of a list that grows with the corpus; the lake holds the rest
+MAX_RUNS = 30
+MAX_BARS = 8  # of a plot by slices
 # what stands behind an embedded model, so that nobody takes it for a language model
-EMBEDDED_NATURE = {"TEACHER": "rules, not a language model", "EMBEDDING": "sentence encoder on the CPU"}
-READER_NATURE = "extractive reader, not a language model"
+EMBEDDED_MODEL_NOTES = {"TEACHER": "rules, not a language model", "EMBEDDING": "sentence encoder on the CPU"}
+READER_NOTE = "extractive reader, not a language model"
 
 
 @dataclass(frozen=True)
-class Estimated:
+class EstimateComparison:
     """What was expected of an asset's calls to a role before they were made, and what came of it; dollars None: nobody
     knows the price.
     """
@@ -89,7 +89,7 @@ class Estimated:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgeSummary:
     """How the judge did: answers times metrics, those without a score by reason, how far it agrees with itself, and
     what is doubtful about it (empty: nothing).
     """
@@ -101,7 +101,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitCounts:
     """Size of a split: rows, those that keep their oracle document, and the groups that never cross splits."""
 
     rows: int
@@ -147,18 +147,18 @@ class ReportData:
     samples: Sequence[Sample]
     gates: Mapping[str, int]
     gate_meanings: Mapping[str, str]
-    splits: Mapping[str, Split]
+    splits: Mapping[str, SplitCounts]
     split_notes: Mapping[str, str]
     models: Mapping[str, str]
     hashes: Mapping[str, str]
     settings: Mapping[str, tuple[str, str]]
     loss: Sequence[tuple[int, float | None, float | None]]
-    calls: Mapping[str, Tally]
+    calls: Mapping[str, UsageStats]
     history: pd.DataFrame
     slices: pd.DataFrame
     against_previous: Mapping[str, Any] | None
-    judged: Judged | None
-    estimated: Sequence[Estimated]
+    judged: JudgeSummary | None
+    estimated: Sequence[EstimateComparison]
 
 
 def render_report(data: ReportData) -> str:
@@ -169,26 +169,26 @@ def render_report(data: ReportData) -> str:
         data=data,
         verdict=verdict,
         guards=[(GUARD_TITLES[guard.name], guard, _interval(guard.interval)) for guard in verdict.guards],
-        hero=_hero(verdict),
+        hero=_headline_figures(verdict),
         compared={answer.evaluated: answer.model for answer in data.answers},
-        natures={role: nature for role, label in data.models.items() if (nature := _nature(role, label))},
-        slices=_slices(data.summary),
+        natures={role: nature for role, label in data.models.items() if (nature := _model_note(role, label))},
+        slices=_score_tables(data.summary),
         comparison_plots=_comparison_plots(data.summary),
         abstentions=_abstentions(data.answers),
         abstention_rows=_abstention_rows(data.summary),
-        groups=choose([answer for answer in data.answers if answer.arm in ARMS], verdict.slice),
+        groups=choose_examples([answer for answer in data.answers if answer.arm in ARMS], verdict.slice),
         slice_plots=_slice_plots(data.slices),
         coverage=_coverage(data.pairs_per_chunk),
         pairs_plot=_svg(histogram(data.pairs_per_chunk, title="Accepted pairs per chunk", x_label="pairs")),
-        most_rows=MOST_ROWS,
+        most_rows=MAX_ROWS,
         chunk_plot=_svg(histogram(data.chunk_tokens, title="Length of the chunks", x_label="tokens")),
         loss_plot=_svg(_loss_plot(data.loss)) if data.loss else None,
-        gates=_gates(data),
+        gates=_gate_rows(data),
         history=_history(data),
-        left_out=_left_out(data),
+        left_out=_list_omissions(data),
         metric_meanings=[(_metric_title(metric), meaning) for metric, meaning in METRICS.items()],
         versions={"report": REPORT_VERSION, "metrics": METRICS_VERSION, "contract": CONTRACT_VERSION},
-        points=points,
+        points=format_points,
     )
 
 
@@ -206,8 +206,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
-    environment.filters["clipped"] = _clipped
+    environment.filters["percent"] = format_percent
+    environment.filters["clipped"] = _truncate
     environment.filters["short_hashes"] = _short_hashes
     return environment
 
@@ -228,7 +228,7 @@ def _svg(plot: str) -> Markup:
     return Markup(plot)
 
 
-def _clipped(text: str, most: int = 400) -> str:
+def _truncate(text: str, most: int = 400) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
@@ -237,16 +237,16 @@ def _short_hashes(text: str) -> str:
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
 
 
-def _nature(role: str, label: str) -> str:
-    return EMBEDDED_NATURE.get(role, READER_NATURE) if label.startswith("embedded") else ""
+def _model_note(role: str, label: str) -> str:
+    return EMBEDDED_MODEL_NOTES.get(role, READER_NOTE) if label.startswith("embedded") else ""
 
 
-def _hero(verdict: Verdict) -> dict[str, str]:
+def _headline_figures(verdict: Verdict) -> dict[str, str]:
     """The figures behind the sentence."""
     figures = {
-        "Baseline": percent(verdict.baseline),
-        "Student": percent(verdict.student),
-        "Difference": points(verdict.interval.mean) if verdict.interval else "–",
+        "Baseline": format_percent(verdict.baseline),
+        "Student": format_percent(verdict.student),
+        "Difference": format_points(verdict.interval.mean) if verdict.interval else "–",
         "95 % interval": _interval(verdict.interval),
         "Questions": f"{verdict.n:,}",
         "From passages": f"{verdict.clusters:,}",
@@ -254,26 +254,26 @@ def _hero(verdict: Verdict) -> dict[str, str]:
     if verdict.p_value is not None:
         figures["Sign test"] = "p < 0.001" if verdict.p_value < 0.001 else f"p = {verdict.p_value:.3f}"
     if verdict.smallest_detectable is not None:
-        figures["Difference seen with 80 % power"] = percent(verdict.smallest_detectable)
+        figures["Difference seen with 80 % power"] = format_percent(verdict.smallest_detectable)
     return figures
 
 
 def _interval(interval: Interval | None) -> str:
-    return f"{points(interval.low)} to {points(interval.high)}" if interval else "not measured"
+    return f"{format_points(interval.low)} to {format_points(interval.high)}" if interval else "not measured"
 
 
-def _slices(summary: pd.DataFrame) -> list[dict[str, Any]]:
+def _score_tables(summary: pd.DataFrame) -> list[dict[str, Any]]:
     """Tables of scores: a slice holds arms, an arm holds metrics."""
     slices = []
     for source in SOURCES:
         of_source = summary[summary["source"] == source]
-        arms = [_arm(arm, of_source[of_source["arm"] == arm]) for arm in ARMS if arm in set(of_source["arm"])]
+        arms = [_arm_table(arm, of_source[of_source["arm"] == arm]) for arm in ARMS if arm in set(of_source["arm"])]
         if arms:
             slices.append({"source": source, "arms": arms})
     return slices
 
 
-def _arm(arm: str, rows: pd.DataFrame) -> dict[str, Any]:
+def _arm_table(arm: str, rows: pd.DataFrame) -> dict[str, Any]:
     shown = rows[~rows["metric"].isin(REPEATED.get(arm, set()))]
     return {
         "title": ARM_TITLES[arm],
@@ -284,7 +284,7 @@ def _arm(arm: str, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _score_row(row: Mapping[Hashable, Any]) -> dict[str, str]:
     metric, low, high = row["metric"], row["low"], row["high"]
-    show, change = (_plain, signed) if metric in OWN_SCALE else (percent, points)
+    show, change = (_format_plain, format_signed) if metric in NON_SHARE_METRICS else (format_percent, format_points)
     direction = "" if metric == "answer_words" or not (low > 0 or high < 0) else "up" if low > 0 else "down"
     return {
         "title": _metric_title(metric),
@@ -301,7 +301,7 @@ def _metric_title(metric: str) -> str:
     return METRIC_TITLES.get(metric, metric.replace("_", " ").capitalize())
 
 
-def _plain(value: float) -> str:
+def _format_plain(value: float) -> str:
     return f"{value:.1f}"
 
 
@@ -316,10 +316,10 @@ def _comparison_plots(summary: pd.DataFrame) -> list[Markup]:
 def _slice_plots(slices: pd.DataFrame) -> list[Markup]:
     """The primary metric by every cut that has more than one part, the largest parts of each."""
     plots = []
-    for cut, title in CUTS.items():
+    for cut, title in SLICE_TITLES.items():
         rows = slices[(slices["cut"] == cut) & (slices["metric"] == PRIMARY_METRIC)]
         if len(rows) > 1:
-            shown = rows.loc[sorted(rows["n"].sort_values(ascending=False, kind="stable").index[:MOST_BARS])]
+            shown = rows.loc[sorted(rows["n"].sort_values(ascending=False, kind="stable").index[:MAX_BARS])]
             labelled = shown.assign(label=shown["part"], arm=PRIMARY_ARM)
             plots.append(
                 _svg(interval_bars(labelled, title=f"{METRIC_TITLES[PRIMARY_METRIC]} {title}", metric=PRIMARY_METRIC))
@@ -332,7 +332,7 @@ def _coverage(pairs_per_chunk: Sequence[int]) -> dict[str, str]:
     chunks, pairs = len(pairs_per_chunk), sum(pairs_per_chunk)
     covered = sum(count > 0 for count in pairs_per_chunk)
     return {
-        "Chunks with an accepted pair, per cent": percent(covered / chunks if chunks else None),
+        "Chunks with an accepted pair, per cent": format_percent(covered / chunks if chunks else None),
         "Chunks without one": f"{chunks - covered:,}",
         "Accepted pairs per chunk": f"{pairs / chunks:.2f}" if chunks else "–",
     }
@@ -370,7 +370,7 @@ def _loss_plot(loss: Sequence[tuple[int, float | None, float | None]]) -> str:
     return line(steps, series, title="Loss of the fine-tuning", x_label="step", y_label="loss")
 
 
-def _gates(data: ReportData) -> list[tuple[str, int, str]]:
+def _gate_rows(data: ReportData) -> list[tuple[str, int, str]]:
     """Reason codes with count and meaning, the most frequent first."""
     found = sorted(data.gates.items(), key=lambda item: (-item[1], item[0]))
     return [(reason, count, data.gate_meanings.get(reason, "")) for reason, count in found]
@@ -382,7 +382,7 @@ def _history(data: ReportData) -> dict[str, Any] | None:
     frame = (
         frame[(frame["source"] == data.verdict.slice) & (frame["arm"] == PRIMARY_ARM)]
         .sort_values("recorded_at")
-        .tail(MOST_RUNS)
+        .tail(MAX_RUNS)
     )
     if len(frame) < 2:
         return None
@@ -390,32 +390,37 @@ def _history(data: ReportData) -> dict[str, Any] | None:
     title = f"{METRIC_TITLES[PRIMARY_METRIC]} by run"
     plot = line(range(1, len(frame) + 1), series, title=title, x_label="run", y_label="per cent")
     runs = [
-        row | {"interval": "–" if math.isnan(row["high"]) else f"{points(row['low'])} to {points(row['high'])}"}
+        row
+        | {
+            "interval": "–"
+            if math.isnan(row["high"])
+            else f"{format_points(row['low'])} to {format_points(row['high'])}"
+        }
         for row in frame.to_dict("records")
     ]
     return {"plot": _svg(plot), "rows": runs}
 
 
-def _left_out(data: ReportData) -> list[str]:
+def _list_omissions(data: ReportData) -> list[str]:
     """What is not on the page, or counts less, and why."""
     told = []
     if data.judged is None:
         told.append("No judge is configured, so judged metrics are absent.")
     for reason, count in data.judged.without_score.items() if data.judged else ():
-        told.append(f"{counted(count, 'judgement')} without a score: {reason}.")
+        told.append(f"{count_noun(count, 'judgement')} without a score: {reason}.")
     asked = {answer.arm for answer in data.answers}
     told += [f"The arm {arm.replace('_', ' ')} was not asked (evaluation.arms)." for arm in ARMS if arm not in asked]
     told += [f"Rows {what}: {count}." for what, count in data.split_notes.items() if what.startswith("dropped")]
-    told += [f"{failure}." for failure in failures(data.answers)]
-    if without := _without_evidence(data.answers):
-        told.append(f"{counted(without, 'golden question')} without evidence: asked in the retrieved arm only.")
+    told += [f"{failure}." for failure in describe_failures(data.answers)]
+    if without := _count_without_evidence(data.answers):
+        told.append(f"{count_noun(without, 'golden question')} without evidence: asked in the retrieved arm only.")
     if data.quarantine:
-        told.append(f"{counted(len(data.quarantine), 'file')} not readable: the data section lists the reasons.")
+        told.append(f"{count_noun(len(data.quarantine), 'file')} not readable: the data section lists the reasons.")
     told.append("Metrics of quotes compare only questions on which both models quoted.")
     return told
 
 
-def _without_evidence(answers: Iterable[ModelAnswer]) -> int:
+def _count_without_evidence(answers: Iterable[ModelAnswer]) -> int:
     return sum(
         answer.source == "golden" and answer.answerable and not answer.oracle_chunk_ids
         for answer in answers

@@ -9,12 +9,12 @@ from typing import get_args
 
 import pandas as pd
 
-from raft_assets.core.tables import ModelAnswer, RobustnessArm, Score, Source
-from raft_assets.evaluation.summary import COLUMNS, score_frame, summarize
+from raft_assets.core.tables import ModelAnswer, QuestionSource, RobustnessArm, Score
+from raft_assets.evaluation.summary import SUMMARY_COLUMNS, score_frame, summarize
 from raft_assets.evaluation.verdict import PRIMARY_ARM
 
 # name of a cut and what its parts are
-CUTS = {
+SLICE_TITLES = {
     "question_type": "by type of question",
     "oracle_position": "by place of the oracle",
     "document": "by document",
@@ -22,9 +22,9 @@ CUTS = {
     "distractor_kind": "by kind of distractors, same questions",
 }
 SLICED_METRICS = ("token_f1", "exact_match", "abstained_right")
-MOST_PARTS = 50  # of a cut, the largest: a corpus may have a thousand documents
+MAX_PARTS = 50  # of a cut, the largest: a corpus may have a thousand documents
 SLICE_DRAWS = 1000
-SLICE_COLUMNS = ["cut", "part", *COLUMNS]
+SLICE_COLUMNS = ["cut", "part", *SUMMARY_COLUMNS]
 
 _PART_OF_ARM: Mapping[str, tuple[str, str]] = {
     "distractors_1": ("distractors", "1"),
@@ -37,11 +37,11 @@ _PART_OF_ARM: Mapping[str, tuple[str, str]] = {
 assert tuple(_PART_OF_ARM) == get_args(RobustnessArm)
 
 
-def take_apart(
+def slice_scores(
     scores: Iterable[Score] | pd.DataFrame,
     answers: Iterable[ModelAnswer],
     *,
-    source: Source,
+    source: QuestionSource,
     path_of: Mapping[str, str],
 ) -> pd.DataFrame:
     """One row per cut, part and metric: means of both models over the questions of the source, and the 95 % interval of
@@ -55,7 +55,7 @@ def take_apart(
     main = frame[(frame["arm"] == PRIMARY_ARM) & (frame["source"] == source)]
     part_of: dict[str, dict[str, str]] = {
         "question_type": {name: answer.kind for name, answer in asked.items()},
-        "oracle_position": {name: _place_of_oracle(answer) for name, answer in asked.items()},
+        "oracle_position": {name: _oracle_position(answer) for name, answer in asked.items()},
         "document": {name: path_of.get(name, "") for name in asked},
     }
     found = [part for cut, of in part_of.items() for part in _parts(cut, main, main["question_id"].map(of))]
@@ -65,7 +65,7 @@ def take_apart(
 
 
 def _parts(cut: str, frame: pd.DataFrame, part_of_row: pd.Series) -> Iterator[pd.DataFrame]:
-    for part in sorted(part_of_row.value_counts().index[:MOST_PARTS]):
+    for part in sorted(part_of_row.value_counts().index[:MAX_PARTS]):
         yield _part(cut, part, frame[part_of_row == part])
 
 
@@ -73,6 +73,6 @@ def _part(cut: str, part: str, frame: pd.DataFrame) -> pd.DataFrame:
     return summarize(frame, draws=SLICE_DRAWS).assign(cut=cut, part=part)[SLICE_COLUMNS]
 
 
-def _place_of_oracle(answer: ModelAnswer) -> str:
+def _oracle_position(answer: ModelAnswer) -> str:
     places = [place for place, chunk in enumerate(answer.document_chunk_ids, 1) if chunk in answer.oracle_chunk_ids]
     return f"document {places[0]}" if places else "not shown"

@@ -16,11 +16,11 @@ from raft_assets.core.errors import RaftError
 CONFIDENCE = 0.95
 POWER = 0.80
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
-MOST_CELLS = 4_000_000  # of one block of resamples: 32 MB an array, whatever `draws` and the number of clusters
+MAX_CELLS = 4_000_000  # of one block of resamples: 32 MB an array, whatever `draws` and the number of clusters
 Numbers = NDArray[np.float64]
 
 
-class NotEnoughRows(RaftError):  # noqa: N818 - it is said to people by its message, and the name is what happened
+class NotEnoughClustersError(RaftError):
     """An interval needs at least two clusters; with one there is nothing to resample."""
 
 
@@ -41,7 +41,7 @@ def paired_bootstrap(
     """95 % interval of the mean paired difference, resampling whole clusters: questions of a chunk are not independent.
 
     Shapes: all (n,). Units: those of the scores. Raises NotEnoughRows below two clusters. Source: arXiv 2411.00640,
-    section 2.2; the interval is the percentile bootstrap, widened for few clusters (see `_widening`).
+    section 2.2; the interval is the percentile bootstrap, widened for few clusters (see `_widening_factor`).
     """
     (interval,) = bootstrap_columns(_differences(baseline, student)[:, None], clusters=clusters, draws=draws, seed=seed)
     return interval
@@ -53,7 +53,7 @@ def bootstrap_columns(differences: Numbers, *, clusters: Sequence[str], draws: i
     count = len(sizes)
     resampled = [(times @ sums) / (times @ sizes)[:, None] for times in _resamples(count, draws, seed)]
     lows, highs = np.quantile(np.concatenate(resampled), _TAILS, axis=0)
-    means, wider = differences.mean(axis=0), _widening(count)
+    means, wider = differences.mean(axis=0), _widening_factor(count)
     # no mean lies outside the differences, however few clusters there are
     lows = np.maximum(means + (lows - means) * wider, differences.min(axis=0))
     highs = np.minimum(means + (highs - means) * wider, differences.max(axis=0))
@@ -80,7 +80,7 @@ def bootstrap_ratio(
         ratios = np.concatenate([(times @ parts) / (times @ wholes) for times in _resamples(len(sizes), draws, seed)])
     before, after = counted.sum(axis=0) / among.sum(axis=0)
     low, high = np.nanquantile(ratios[:, 1] - ratios[:, 0], _TAILS)
-    mean, wider = after - before, _widening(len(sizes))
+    mean, wider = after - before, _widening_factor(len(sizes))
     low, high = max(mean + (low - mean) * wider, -1.0), min(mean + (high - mean) * wider, 1.0)
     return Interval(float(mean), float(low), float(high), len(counted), len(sizes))
 
@@ -88,11 +88,11 @@ def bootstrap_ratio(
 def _resamples(clusters: int, draws: int, seed: int) -> Iterator[Numbers]:
     """How often each cluster is drawn, (some draws, clusters) a block, until there were as many draws."""
     if clusters < 2:
-        raise NotEnoughRows(
+        raise NotEnoughClustersError(
             f"An interval needs rows of at least 2 clusters (oracle chunks), here are {clusters}. Add documents."
         )
     random = np.random.default_rng(seed)
-    most = max(1, MOST_CELLS // clusters)
+    most = max(1, MAX_CELLS // clusters)
     for first in range(0, draws, most):
         size = min(most, draws - first)
         drawn = random.integers(0, clusters, size=(size, clusters)) + np.arange(size)[:, None] * clusters
@@ -108,11 +108,11 @@ def t_quantile(freedom: int) -> float:
     low, high = 0.0, math.pi / 2
     for _ in range(60):  # halvings: more than a float has bits
         angle = (low + high) / 2
-        low, high = (angle, high) if _t_within(angle, freedom) < CONFIDENCE else (low, angle)
+        low, high = (angle, high) if _t_probability(angle, freedom) < CONFIDENCE else (low, angle)
     return math.sqrt(freedom) * math.tan(low)
 
 
-def _t_within(angle: float, freedom: int) -> float:
+def _t_probability(angle: float, freedom: int) -> float:
     sine, cosine = math.sin(angle), math.cos(angle)
     is_odd = freedom % 2
     term, total = (cosine if is_odd else 1.0), 0.0
@@ -123,7 +123,7 @@ def _t_within(angle: float, freedom: int) -> float:
     return 2 / math.pi * (angle + sine * total) if is_odd else sine * total
 
 
-def _widening(clusters: int) -> float:
+def _widening_factor(clusters: int) -> float:
     """By what the percentile bootstrap is too narrow: it takes the variance of `clusters` draws for that of a normal
     distribution and divides by their number instead of one less.
     """
@@ -148,7 +148,7 @@ def smallest_detectable(differences: ArrayLike, clusters: Sequence[str]) -> floa
     )
 
 
-def clusters_to_settle(differences: ArrayLike, clusters: Sequence[str]) -> int | None:
+def clusters_needed(differences: ArrayLike, clusters: Sequence[str]) -> int | None:
     """Clusters like these that would show a difference as large as the mean of the (n,) differences, if it is real.
 
     With 80 % power at a two-sided level of 5 %; None for a mean of zero, which no number of them would show.

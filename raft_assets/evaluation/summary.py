@@ -11,14 +11,14 @@ from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Arm, ModelAnswer, Score
 from raft_assets.evaluation.metrics import METRICS, PARTIAL_METRICS
 from raft_assets.evaluation.statistics import bootstrap_columns, bootstrap_ratio
-from raft_assets.evaluation.wording import counted
+from raft_assets.evaluation.wording import count_noun
 
 SOURCES = ("golden", "generated")  # in the order in which people should read them
 ARMS: tuple[str, ...] = get_args(Arm)
 ABSTAINING_ARMS = ("main", "retrieved", "distractors_only")  # those that show documents
-ALL_ARMS = "with documents"  # these together
-QUESTION = ["source", "arm", "question_id"]
-COLUMNS = ["source", "arm", "metric", "n", "clusters", "baseline", "student", "difference", "low", "high"]
+ARMS_WITH_DOCUMENTS = "with documents"  # these together
+QUESTION_COLUMNS = ["source", "arm", "question_id"]
+SUMMARY_COLUMNS = ["source", "arm", "metric", "n", "clusters", "baseline", "student", "difference", "low", "high"]
 
 
 def score_frame(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
@@ -28,14 +28,14 @@ def score_frame(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([score.model_dump() for score in scores], columns=list(Score.model_fields))
 
 
-def pair(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
+def pair_scores(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
     """One row per question and metric that both models were scored on: source, arm, question_id, metric, cluster,
     baseline, student.
 
     Raises DataError where the two models were asked different questions: their means could not be compared.
     """
     frame = score_frame(scores)
-    keys = [*QUESTION, "metric", "cluster"]
+    keys = [*QUESTION_COLUMNS, "metric", "cluster"]
     wide = (
         frame.pivot(index=keys, columns="evaluated", values="value")
         .reindex(columns=["baseline", "student"])
@@ -44,10 +44,10 @@ def pair(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
     wide.columns.name = None
     alone = wide[wide[["baseline", "student"]].isna().any(axis=1) & ~wide["metric"].isin(PARTIAL_METRICS)]
     if not alone.empty:
-        questions = alone[QUESTION].drop_duplicates()
+        questions = alone[QUESTION_COLUMNS].drop_duplicates()
         arm, question = questions.iloc[0]["arm"], questions.iloc[0]["question_id"]
         raise DataError(
-            f"{counted(len(questions), 'question')} answered by only one of the models, such as {question} ({arm}). "
+            f"{count_noun(len(questions), 'question')} answered by only one of the models, such as {question} ({arm}). "
             "Materialize baseline_answers and student_answers again."
         )
     return wide.dropna(subset=["baseline", "student"]).reset_index(drop=True)
@@ -56,20 +56,20 @@ def pair(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
 def summarize(scores: Iterable[Score] | pd.DataFrame, *, draws: int, seed: int = 0) -> pd.DataFrame:
     """One row per source, arm and metric: means over the pairs, and the 95 % interval of their difference.
 
-    Columns: `COLUMNS`; `low` and `high` are NaN below two clusters. Metrics of quotes, and those that are judged,
+    Columns: `SUMMARY_COLUMNS`; `low` and `high` are NaN below two clusters. Metrics of quotes, and those that are judged,
     count the questions on which both models have one.
     """
-    pairs = pair(scores)
+    pairs = pair_scores(scores)
     rows = [
         (source, arm, *row)
         for (source, arm), group in pairs.groupby(["source", "arm"], sort=False)
-        for metrics in _same_questions(group)
-        for row in _compared(group[group["metric"].isin(metrics)], draws, seed)
+        for metrics in _group_by_questions(group)
+        for row in _compare_metrics(group[group["metric"].isin(metrics)], draws, seed)
     ]
-    return in_order(pd.DataFrame(rows, columns=COLUMNS))
+    return sort_for_display(pd.DataFrame(rows, columns=SUMMARY_COLUMNS))
 
 
-def _same_questions(pairs: pd.DataFrame) -> list[list[str]]:
+def _group_by_questions(pairs: pd.DataFrame) -> list[list[str]]:
     """Metrics in groups that were measured on the same questions, so that they can be resampled together."""
     groups: dict[frozenset[str], list[str]] = {}
     for metric, of_metric in pairs.groupby("metric"):
@@ -77,7 +77,7 @@ def _same_questions(pairs: pd.DataFrame) -> list[list[str]]:
     return list(groups.values())
 
 
-def _compared(pairs: pd.DataFrame, draws: int, seed: int) -> list[tuple[object, ...]]:
+def _compare_metrics(pairs: pd.DataFrame, draws: int, seed: int) -> list[tuple[object, ...]]:
     """The columns from `metric` on, of metrics that were measured on the same questions."""
     wide = pairs.pivot(index=["question_id", "cluster"], columns="metric", values=["baseline", "student"])
     baseline, student = wide["baseline"], wide["student"]
@@ -108,7 +108,7 @@ def summarize_abstention(answers: Iterable[ModelAnswer], *, draws: int, seed: in
     """One row per source and metric, over the arms that show documents: how often an abstention was right (precision),
     and how many of the questions that no document shown answers were abstained from (recall).
 
-    Columns: `COLUMNS`. A model that never abstained has no precision: NaN.
+    Columns: `SUMMARY_COLUMNS`. A model that never abstained has no precision: NaN.
     """
     asked = pd.DataFrame(
         [
@@ -122,7 +122,7 @@ def summarize_abstention(answers: Iterable[ModelAnswer], *, draws: int, seed: in
     wide = asked.pivot(index=keys, columns="evaluated", values="abstained").reindex(columns=["baseline", "student"])
     wide = wide.dropna().astype(float).reset_index()
     rows = [row for source, of in wide.groupby("source") for row in _abstention_rows(str(source), of, draws, seed)]
-    return in_order(pd.DataFrame(rows, columns=COLUMNS))
+    return sort_for_display(pd.DataFrame(rows, columns=SUMMARY_COLUMNS))
 
 
 def _abstention_rows(source: str, asked: pd.DataFrame, draws: int, seed: int) -> Iterator[tuple[object, ...]]:
@@ -137,12 +137,16 @@ def _abstention_rows(source: str, asked: pd.DataFrame, draws: int, seed: int) ->
         if count > 1:
             interval = bootstrap_ratio(abstained * is_right, among, clusters=clusters, draws=draws, seed=seed)
         limits = (interval.low, interval.high) if interval else (math.nan, math.nan)
-        yield (source, ALL_ARMS, metric, len(asked), count, before, after, after - before, *limits)
+        yield (source, ARMS_WITH_DOCUMENTS, metric, len(asked), count, before, after, after - before, *limits)
 
 
-def in_order(summary: pd.DataFrame) -> pd.DataFrame:
+def sort_for_display(summary: pd.DataFrame) -> pd.DataFrame:
     """The rows in the order in which people read them: golden first, then by arm, then the metrics that matter most."""
-    rank = {name: position for names in (SOURCES, (*ARMS, ALL_ARMS), METRICS) for position, name in enumerate(names)}
+    rank = {
+        name: position
+        for names in (SOURCES, (*ARMS, ARMS_WITH_DOCUMENTS), METRICS)
+        for position, name in enumerate(names)
+    }
     return summary.sort_values(
         ["source", "arm", "metric"], key=lambda column: column.map(rank), kind="stable"
     ).reset_index(drop=True)

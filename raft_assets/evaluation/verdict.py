@@ -11,16 +11,16 @@ from typing import Literal
 
 import pandas as pd
 
-from raft_assets.core.tables import ModelAnswer, Score, Source
+from raft_assets.core.tables import ModelAnswer, QuestionSource, Score
 from raft_assets.evaluation.statistics import (
     Interval,
-    clusters_to_settle,
+    clusters_needed,
     paired_bootstrap,
     sign_test,
     smallest_detectable,
 )
-from raft_assets.evaluation.summary import QUESTION, pair, score_frame
-from raft_assets.evaluation.wording import counted, percent, points
+from raft_assets.evaluation.summary import QUESTION_COLUMNS, pair_scores, score_frame
+from raft_assets.evaluation.wording import count_noun, format_percent, format_points
 
 PRIMARY_METRIC, PRIMARY_NAME, PRIMARY_ARM = "token_f1", "token F1", "main"
 VERDICT_VERSION = "3"  # of rule and statistics: changes whenever the same scores give another verdict
@@ -29,11 +29,11 @@ MIN_CLUSTERS = 20  # below, a bootstrap interval is too narrow to trust
 
 Decision = Literal["better", "worse", "cannot tell"]
 Against = Literal["baseline", "previous student"]  # what the student is compared with
-_UNTOLD = {
+_INCONCLUSIVE = {
     "baseline": "It cannot be told whether the fine-tuned student is better",
     "previous student": "It cannot be told whether the student is better than the one before",
 }
-_TOLD = {
+_CONCLUSIVE = {
     "baseline": "The fine-tuned student is {}",
     "previous student": "The student is {} than the one before",
 }
@@ -58,7 +58,7 @@ class Verdict:
     against: Against
     decision: Decision
     sentence: str
-    slice: Source
+    slice: QuestionSource
     metric: str
     baseline: float | None
     student: float | None
@@ -71,7 +71,7 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def decide(
+def decide_verdict(
     scores: Iterable[Score] | pd.DataFrame,
     answers: Sequence[ModelAnswer],
     *,
@@ -80,10 +80,10 @@ def decide(
     against: Against = "baseline",
 ) -> Verdict:
     """The verdict on the scores of both models' answers. Raises DataError where they were asked different questions."""
-    pairs = pair(scores).merge(_answerable(answers), on=QUESTION, validate="many_to_one")
+    pairs = pair_scores(scores).merge(_answerable(answers), on=QUESTION_COLUMNS, validate="many_to_one")
     main = pairs[(pairs["metric"] == PRIMARY_METRIC) & (pairs["arm"] == PRIMARY_ARM) & pairs["answerable"]]
     golden = main[main["source"] == "golden"]
-    source: Source = "golden" if len(golden) >= MIN_GOLDEN_QUESTIONS else "generated"
+    source: QuestionSource = "golden" if len(golden) >= MIN_GOLDEN_QUESTIONS else "generated"
     rows = main[main["source"] == source]
     interval = _interval(rows, draws, seed)
     guards = (
@@ -91,17 +91,17 @@ def decide(
         _guard("abstention", _abstention_rows(pairs), draws, seed),
     )
     clusters = rows["cluster"].nunique()
-    doubts = [*_doubts(interval, clusters), *(_broken(guard) for guard in guards if guard.violated)]
+    doubts = [*_find_doubts(interval, clusters), *(_describe_violation(guard) for guard in guards if guard.violated)]
     decision = _decision(interval, clusters, guards)
     baseline, student = (None if rows.empty else float(rows[model].mean()) for model in ("baseline", "student"))
-    reasons = [*doubts, *_notes(golden, source, guards, answers)]
+    reasons = [*doubts, *_collect_notes(golden, source, guards, answers)]
     differences = rows["student"] - rows["baseline"]
     if decision == "cannot tell" and interval is not None:
-        reasons += _way_out(clusters_to_settle(differences, rows["cluster"].tolist()), clusters, source)
+        reasons += _suggest_clusters(clusters_needed(differences, rows["cluster"].tolist()), clusters, source)
     return Verdict(
         against=against,
         decision=decision,
-        sentence=_sentence(decision, source, rows, interval, doubts, against=against),
+        sentence=_build_sentence(decision, source, rows, interval, doubts, against=against),
         slice=source,
         metric=PRIMARY_METRIC,
         baseline=baseline,
@@ -127,20 +127,20 @@ def compare_students(
     now = score_frame(scores)
     now = now[now["evaluated"] == "student"]
     then = before[before["evaluated"] == "student"].assign(evaluated="baseline")
-    measured = [*QUESTION, "metric"]  # a metric that came later was never measured on the student before
+    measured = [*QUESTION_COLUMNS, "metric"]  # a metric that came later was never measured on the student before
     shared = now[measured].drop_duplicates().merge(then[measured].drop_duplicates())
     # a question's cluster is what it is now
-    then = then.drop(columns="cluster").merge(now[[*QUESTION, "cluster"]].drop_duplicates())
+    then = then.drop(columns="cluster").merge(now[[*QUESTION_COLUMNS, "cluster"]].drop_duplicates())
     both = pd.concat([now, then], ignore_index=True).merge(shared)
     mine = [answer for answer in answers if answer.evaluated == "student"]
-    return decide(both, mine, draws=draws, against="previous student")
+    return decide_verdict(both, mine, draws=draws, against="previous student")
 
 
-def failures(answers: Iterable[ModelAnswer]) -> list[str]:
+def describe_failures(answers: Iterable[ModelAnswer]) -> list[str]:
     """Answers without a usable text, counted by model and status."""
     found = Counter((answer.evaluated, answer.status) for answer in answers if answer.status != "ok")
     return [
-        f"{counted(count, 'answer')} of the {model} scored 0: {status}"
+        f"{count_noun(count, 'answer')} of the {model} scored 0: {status}"
         for (model, status), count in sorted(found.items())
     ]
 
@@ -156,7 +156,9 @@ def _decision(interval: Interval | None, clusters: int, guards: Iterable[Guard])
 def _answerable(answers: Iterable[ModelAnswer]) -> pd.DataFrame:
     """Whether each question was answerable under its arm, the same for both models."""
     rows = {(answer.source, answer.arm, answer.question_id): answer.answerable for answer in answers}
-    return pd.DataFrame([(*key, answerable) for key, answerable in rows.items()], columns=[*QUESTION, "answerable"])
+    return pd.DataFrame(
+        [(*key, answerable) for key, answerable in rows.items()], columns=[*QUESTION_COLUMNS, "answerable"]
+    )
 
 
 def _format_rows(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -183,26 +185,28 @@ def _guard(name: str, rows: pd.DataFrame, draws: int, seed: int) -> Guard:
     return Guard(name, interval, violated=interval is not None and interval.high < 0)
 
 
-def _doubts(interval: Interval | None, clusters: int) -> list[str]:
+def _find_doubts(interval: Interval | None, clusters: int) -> list[str]:
     if interval is None or clusters < MIN_CLUSTERS:
-        return [f"the questions come from {counted(clusters, 'passage')}, {MIN_CLUSTERS} are needed"]
+        return [f"the questions come from {count_noun(clusters, 'passage')}, {MIN_CLUSTERS} are needed"]
     return ["the interval holds zero, so it may be chance"] if interval.low <= 0 <= interval.high else []
 
 
-def _way_out(needed: int | None, clusters: int, source: Source) -> list[str]:
+def _suggest_clusters(needed: int | None, clusters: int, source: QuestionSource) -> list[str]:
     """How many passages with questions would settle it."""
     if needed is None or needed <= clusters:
         return []
     return [
-        f"{source} questions about {counted(needed, 'passage')} would settle a difference of this size, if it is real"
+        f"{source} questions about {count_noun(needed, 'passage')} would settle a difference of this size, if it is real"
     ]
 
 
-def _broken(guard: Guard) -> str:
-    return f"{guard.name} got worse ({_change(guard.interval)})" if guard.interval else f"{guard.name} got worse"
+def _describe_violation(guard: Guard) -> str:
+    return f"{guard.name} got worse ({_format_change(guard.interval)})" if guard.interval else f"{guard.name} got worse"
 
 
-def _notes(golden: pd.DataFrame, source: Source, guards: Iterable[Guard], answers: Iterable[ModelAnswer]) -> list[str]:
+def _collect_notes(
+    golden: pd.DataFrame, source: QuestionSource, guards: Iterable[Guard], answers: Iterable[ModelAnswer]
+) -> list[str]:
     """What a reader should know besides, in half sentences."""
     notes = []
     if source == "generated":
@@ -211,30 +215,32 @@ def _notes(golden: pd.DataFrame, source: Source, guards: Iterable[Guard], answer
             "questions decide; they resemble their sentence and flatter every student"
         )
     notes += [f"{guard.name} could not be measured" for guard in guards if guard.interval is None]
-    notes += failures(answers)
+    notes += describe_failures(answers)
     return notes
 
 
-def _sentence(
+def _build_sentence(
     decision: Decision,
-    source: Source,
+    source: QuestionSource,
     rows: pd.DataFrame,
     interval: Interval | None,
     doubts: Sequence[str],
     *,
     against: Against,
 ) -> str:
-    told = _UNTOLD[against]
+    told = _INCONCLUSIVE[against]
     if rows.empty:
         return f"{told}: there are no questions to compare on."
     went = {"better": "rose", "worse": "fell"}.get(decision, "went")
-    baseline, student = (percent(rows[model].mean()) for model in ("baseline", "student"))
-    change = f" ({_change(interval)})" if interval else ""
+    baseline, student = (format_percent(rows[model].mean()) for model in ("baseline", "student"))
+    change = f" ({_format_change(interval)})" if interval else ""
     figures = f"{PRIMARY_NAME} on {len(rows)} {source} questions {went} from {baseline} to {student}{change}"
     if decision == "cannot tell":
         return f"{told}: {figures}, but {' and '.join(doubts)}."
-    return f"{_TOLD[against].format(decision)}: {figures}{''.join(f'; {doubt}' for doubt in doubts)}."
+    return f"{_CONCLUSIVE[against].format(decision)}: {figures}{''.join(f'; {doubt}' for doubt in doubts)}."
 
 
-def _change(interval: Interval) -> str:
-    return f"{points(interval.mean)}, 95 % interval {points(interval.low)} to {points(interval.high)}"
+def _format_change(interval: Interval) -> str:
+    return (
+        f"{format_points(interval.mean)}, 95 % interval {format_points(interval.low)} to {format_points(interval.high)}"
+    )

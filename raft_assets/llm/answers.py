@@ -23,7 +23,7 @@ class MalformedResponseError(Exception):
 
 
 @dataclass(frozen=True)
-class Reading:
+class ParsedResponse:
     """An answer's text and what is to be known about it; `detail` is a sentence wherever `status` is not ok."""
 
     text: str
@@ -31,30 +31,30 @@ class Reading:
     detail: str = ""
 
 
-def read_answer(payload: Mapping[str, Any]) -> Reading:
+def read_answer(payload: Mapping[str, Any]) -> ParsedResponse:
     """Reads a chat or completion response, or the error of a content filter. Raises MalformedResponseError."""
-    error = _mapping(payload.get("error"))
+    error = _as_mapping(payload.get("error"))
     if error.get("code") == CONTENT_FILTER:
-        return Reading(
-            "", "filtered", f"The service's content filter refused the request: {one_line(error.get('message'))}"
+        return ParsedResponse(
+            "", "filtered", f"The service's content filter refused the request: {abbreviate(error.get('message'))}"
         )
     choices = payload.get("choices")
     if not isinstance(choices, list):
         raise MalformedResponseError("a response without choices")
     if not choices or not isinstance(choices[0], Mapping):
-        return Reading("", "empty", "The service answered without a choice.")
+        return ParsedResponse("", "empty", "The service answered without a choice.")
     return _read_choice(choices[0])
 
 
 def read_usage(payload: Mapping[str, Any]) -> Usage:
     """Tokens of a response; what a service doesn't tell counts 0."""
-    usage = _mapping(payload.get("usage"))
-    prompt, completion = (_mapping(usage.get(f"{part}_tokens_details")) for part in ("prompt", "completion"))
+    usage = _as_mapping(payload.get("usage"))
+    prompt, completion = (_as_mapping(usage.get(f"{part}_tokens_details")) for part in ("prompt", "completion"))
     return Usage(
-        input_tokens=_count(usage.get("prompt_tokens")),
-        cached_tokens=_count(prompt.get("cached_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
-        reasoning_tokens=_count(completion.get("reasoning_tokens")),
+        input_tokens=_as_count(usage.get("prompt_tokens")),
+        cached_tokens=_as_count(prompt.get("cached_tokens")),
+        output_tokens=_as_count(usage.get("completion_tokens")),
+        reasoning_tokens=_as_count(completion.get("reasoning_tokens")),
     )
 
 
@@ -65,7 +65,7 @@ def read_vectors(payload: Mapping[str, Any], *, count: int) -> list[np.ndarray]:
     """
     try:
         entries = sorted(payload["data"], key=lambda entry: entry["index"])
-        vectors = [_vector(entry["embedding"]) for entry in entries]
+        vectors = [_decode_vector(entry["embedding"]) for entry in entries]
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedResponseError("a response without readable vectors") from error
     if [entry["index"] for entry in entries] != list(range(count)):
@@ -77,49 +77,49 @@ def read_vectors(payload: Mapping[str, Any], *, count: int) -> list[np.ndarray]:
     return vectors
 
 
-def shared_out(usage: Usage, texts: Sequence[str]) -> list[Usage]:
+def split_usage(usage: Usage, texts: Sequence[str]) -> list[Usage]:
     """The tokens of one call for many texts, per text by its length; the sum is exactly the call's."""
     ends = np.cumsum([len(text) + 1 for text in texts])
     bounds = [0, *(int(end) * usage.input_tokens // int(ends[-1]) for end in ends)]
     return [Usage(input_tokens=after - before) for before, after in itertools.pairwise(bounds)]
 
 
-def one_line(message: object, *, limit: int = 300) -> str:
+def abbreviate(message: object, *, limit: int = 300) -> str:
     """A service's message as part of a sentence of ours."""
     text = " ".join(str(message or "no reason given").split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _read_choice(choice: Mapping[str, Any]) -> Reading:
-    message = _mapping(choice.get("message"))
-    text = _whole_characters(str(message.get("content") or choice.get("text") or ""))
+def _read_choice(choice: Mapping[str, Any]) -> ParsedResponse:
+    message = _as_mapping(choice.get("message"))
+    text = _replace_lone_surrogates(str(message.get("content") or choice.get("text") or ""))
     finish = choice.get("finish_reason")
     if finish == CONTENT_FILTER:
-        return Reading(text, "filtered", "The service's content filter cut the answer off.")
+        return ParsedResponse(text, "filtered", "The service's content filter cut the answer off.")
     if message.get("refusal"):
-        return Reading(text, "filtered", f"The model declined: {one_line(message['refusal'])}")
+        return ParsedResponse(text, "filtered", f"The model declined: {abbreviate(message['refusal'])}")
     if finish == "length":
-        return Reading(text, "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens.")
+        return ParsedResponse(text, "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens.")
     if not text.strip():
-        return Reading(text, "empty", "The model answered with nothing.")
-    return Reading(text, "ok")
+        return ParsedResponse(text, "empty", "The model answered with nothing.")
+    return ParsedResponse(text, "ok")
 
 
-def _vector(embedding: Any) -> np.ndarray:
+def _decode_vector(embedding: Any) -> np.ndarray:
     """base64 is asked for; some local services send numbers all the same."""
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype=FLOAT32)
     return np.asarray(embedding, dtype=FLOAT32)
 
 
-def _whole_characters(text: str) -> str:
+def _replace_lone_surrogates(text: str) -> str:
     """JSON may hold half a character (of an answer cut inside an emoji), which no file format downstream takes."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _count(value: Any) -> int:
+def _as_count(value: Any) -> int:
     return value if isinstance(value, int) else 0

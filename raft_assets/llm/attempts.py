@@ -20,7 +20,7 @@ from raft_assets.llm import service_errors
 from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, read_usage
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.keys import EMBEDDING
-from raft_assets.llm.limits import Limiter, Turn
+from raft_assets.llm.limits import Admission, Limiter
 from raft_assets.llm.requests import Usage
 from raft_assets.settings.endpoints import Endpoint
 
@@ -28,36 +28,36 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CHARACTERS_PER_TOKEN = 4  # of English; only the pacing of tokens per minute rests on it
-PATHS = {"chat": "/chat/completions", "completion": "/completions", EMBEDDING: "/embeddings"}
+PATH_BY_KIND = {"chat": "/chat/completions", "completion": "/completions", EMBEDDING: "/embeddings"}
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a call is tried: exponential backoff with full jitter, or the pause that the service asks for.
 
-    No try starts later than `at_most_s` after the first one failed. A service that only has no room (429) isn't
+    No try starts later than `max_elapsed_s` after the first one failed. A service that only has no room (429) isn't
     failing: its rejections don't count as tries and are bounded by time alone. Clock, sleep and chance are here so that
     tests need not wait.
     """
 
     tries: int = 6
-    at_most_s: float = 120.0
-    rejected_at_most_s: float = 1800.0
-    first_pause_s: float = 0.5
-    longest_pause_s: float = 30.0
+    max_elapsed_s: float = 120.0
+    max_rate_limited_s: float = 1800.0
+    initial_pause_s: float = 0.5
+    max_pause_s: float = 30.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
-    chance: Callable[[], float] = random.random
+    random: Callable[[], float] = random.random
 
     def pause(self, tries: int) -> float:
         """Seconds to wait after so many tries."""
-        return self.chance() * min(self.longest_pause_s, self.first_pause_s * 2.0 ** (tries - 1))
+        return self.random() * min(self.max_pause_s, self.initial_pause_s * 2.0 ** (tries - 1))
 
 
-PATIENCE = Patience()
+DEFAULT_RETRY_POLICY = RetryPolicy()
 
 
-class CallLostError(Exception):
+class CallFailedError(Exception):
     """A call was given up after so many tries; the message says why."""
 
     def __init__(self, reason: str, *, tries: int) -> None:
@@ -76,7 +76,7 @@ class Response(Generic[T]):
     tries: int
 
 
-class Attempts:
+class RetryingClient:
     """Makes calls of one model; a parameter that it refuses is learned once, and for good."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Attempts:
         client: openai.AsyncOpenAI,
         limiter: Limiter,
         capabilities: Capabilities,
-        patience: Patience,
+        patience: RetryPolicy,
     ) -> None:
         self._endpoint = endpoint
         self._model = model
@@ -108,16 +108,16 @@ class Attempts:
             match outcome:
                 case Response():
                     return outcome
-                case service_errors.TryAgain():
+                case service_errors.Retry():
                     first_failed = self._patience.clock() if first_failed is None else first_failed
-                    failures += not outcome.is_rejection
+                    failures += not outcome.is_rate_limit
                     await self._wait(outcome, tries, failures, first_failed)
                     tries += 1
-                case service_errors.Unsupported():
+                case service_errors.UnsupportedParameter():
                     self._learn(outcome, sent)
-                case service_errors.GiveUpRow(reason):
-                    raise CallLostError(reason, tries=tries)
-                case service_errors.Stop(sentence, not_deployed):
+                case service_errors.FailCall(reason):
+                    raise CallFailedError(reason, tries=tries)
+                case service_errors.StopEndpoint(sentence, not_deployed):
                     raise NotDeployedError(sentence) if not_deployed else EndpointError(sentence)
 
     async def _try(
@@ -125,81 +125,83 @@ class Attempts:
     ) -> tuple[
         Mapping[str, Any],
         Response[T]
-        | service_errors.TryAgain
-        | service_errors.GiveUpRow
-        | service_errors.Unsupported
-        | service_errors.Stop,
+        | service_errors.Retry
+        | service_errors.FailCall
+        | service_errors.UnsupportedParameter
+        | service_errors.StopEndpoint,
     ]:
         """The body as it was sent, and what came of it."""
-        async with self._limiter.turn(_tokens_of(body), again=tries > 1) as turn:
-            started, sent = self._patience.clock(), self._capabilities.applied(body)
+        async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn:
+            started, sent = self._patience.clock(), self._capabilities.apply(body)
             try:
-                outcome: Mapping[str, Any] | service_errors.Refusal = await self._post(kind, sent, turn)
+                outcome: Mapping[str, Any] | service_errors.ServiceError = await self._post(kind, sent, turn)
             except openai.APIError as error:
-                outcome = service_errors.understand(error, self._endpoint, self._model)
-                _tell(turn, error, outcome)
+                outcome = service_errors.classify_error(error, self._endpoint, self._model)
+                _report_to_limiter(turn, error, outcome)
             except UnicodeEncodeError:
-                outcome = service_errors.GiveUpRow("the request holds half a character (a lone surrogate)")
+                outcome = service_errors.FailCall("the request holds half a character (a lone surrogate)")
             latency_s = self._patience.clock() - started
-        if isinstance(outcome, service_errors.Filtered):
+        if isinstance(outcome, service_errors.ContentFiltered):
             outcome = {"error": {"code": CONTENT_FILTER, "message": outcome.message}}
         if not isinstance(outcome, Mapping):
             return sent, outcome
         try:
             return sent, Response(outcome, read(outcome), read_usage(outcome), latency_s, tries)
         except MalformedResponseError as malformed:
-            return sent, service_errors.TryAgain(f"it sent {malformed}")
+            return sent, service_errors.Retry(f"it sent {malformed}")
 
-    async def _post(self, kind: str, body: Mapping[str, Any], turn: Turn) -> Mapping[str, Any]:
+    async def _post(self, kind: str, body: Mapping[str, Any], turn: Admission) -> Mapping[str, Any]:
         """Plain JSON instead of the client's types: it is stored as it came."""
-        response = await self._client.post(PATHS[kind], cast_to=httpx2.Response, body={"model": self._model, **body})
-        turn.was_answered(response.headers)
+        response = await self._client.post(
+            PATH_BY_KIND[kind], cast_to=httpx2.Response, body={"model": self._model, **body}
+        )
+        turn.record_answer(response.headers)
         try:
             payload = response.json()
         except ValueError:  # not JSON, or not even text
             payload = None
         return payload if isinstance(payload, Mapping) else {}
 
-    async def _wait(self, refusal: service_errors.TryAgain, tries: int, failures: int, first_failed: float) -> None:
+    async def _wait(self, refusal: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
         patience = self._patience
         pause = patience.pause(tries) if refusal.after_s is None else refusal.after_s
-        at_most_s = patience.rejected_at_most_s if refusal.is_rejection else patience.at_most_s
+        at_most_s = patience.max_rate_limited_s if refusal.is_rate_limit else patience.max_elapsed_s
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
-            raise CallLostError(refusal.reason, tries=tries)
+            raise CallFailedError(refusal.reason, tries=tries)
         await patience.sleep(pause)
 
-    def _learn(self, refusal: service_errors.Unsupported, sent: Mapping[str, Any]) -> None:
+    def _learn(self, refusal: service_errors.UnsupportedParameter, sent: Mapping[str, Any]) -> None:
         """Another call may have learned it while this one was under way; nothing is substituted back and forth."""
         parameter, known = refusal.parameter, self._capabilities.substitutes
         if parameter not in sent or parameter in known.values():
-            raise EndpointError(refusal.otherwise)
+            raise EndpointError(refusal.message)
         if parameter not in known:
             instead = service_errors.SUBSTITUTES[parameter]
             self._capabilities.learn(parameter, instead)
             log.warning("%s refuses %s; sending %s instead", self._model, parameter, instead or "nothing")
 
 
-def _tell(turn: Turn, error: openai.APIError, outcome: service_errors.Refusal) -> None:
+def _report_to_limiter(turn: Admission, error: openai.APIError, outcome: service_errors.ServiceError) -> None:
     """A refusal with a status is an answer, too; a broken connection says nothing about the service's room."""
     if not isinstance(error, openai.APIStatusError):
         return
-    if isinstance(outcome, service_errors.TryAgain):
-        if outcome.is_rejection:
-            turn.was_rejected(outcome.after_s, error.response.headers)
+    if isinstance(outcome, service_errors.Retry):
+        if outcome.is_rate_limit:
+            turn.record_rate_limit(outcome.after_s, error.response.headers)
         return
-    turn.was_answered(error.response.headers)
+    turn.record_answer(error.response.headers)
 
 
-def _tokens_of(body: Mapping[str, Any]) -> int:
+def _estimate_tokens(body: Mapping[str, Any]) -> int:
     """About what the service counts against a rate of tokens: the prompt, and the room for the answer."""
     prompt = body.get("messages") or body.get("prompt") or body.get("input") or ""
     room = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-    return _characters(prompt) // CHARACTERS_PER_TOKEN + room
+    return _count_characters(prompt) // CHARACTERS_PER_TOKEN + room
 
 
-def _characters(value: Any) -> int:
+def _count_characters(value: Any) -> int:
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):
-        return _characters(value.get("content"))
-    return sum(map(_characters, value)) if isinstance(value, (list, tuple)) else 0
+        return _count_characters(value.get("content"))
+    return sum(map(_count_characters, value)) if isinstance(value, (list, tuple)) else 0

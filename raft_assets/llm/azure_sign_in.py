@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AZURE_SCOPE = "https://cognitiveservices.azure.com/.default"
-SIGN_IN_S = 60.0
-INSTALL = "install raft-assets[azure]"
+SIGN_IN_TIMEOUT_S = 60.0
+INSTALL_HINT = "install raft-assets[azure]"
 
 
-class SignIn:
+class AzureCredential:
     """A credential of Azure's libraries whose every failure is one sentence; tokens are kept and renewed by them.
 
     `remedy` ends the sentence. Making one raises EndpointError where `azure-identity` is not installed.
@@ -35,24 +35,24 @@ class SignIn:
         try:
             from azure.identity import DefaultAzureCredential
         except ImportError as error:
-            raise EndpointError(f"{who} needs azure-identity: {INSTALL}, or {remedy}.") from error
+            raise EndpointError(f"{who} needs azure-identity: {INSTALL_HINT}, or {remedy}.") from error
         self._credential = DefaultAzureCredential()
 
     def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
-        """A valid token; raises EndpointError where signing in fails or takes longer than `SIGN_IN_S`."""
+        """A valid token; raises EndpointError where signing in fails or takes longer than `SIGN_IN_TIMEOUT_S`."""
         from azure.core.exceptions import ClientAuthenticationError
 
         try:
-            return _within(SIGN_IN_S, lambda: self._credential.get_token(*scopes, **options))
+            return _run_with_timeout(SIGN_IN_TIMEOUT_S, lambda: self._credential.get_token(*scopes, **options))
         except (ClientAuthenticationError, NotInTime) as error:
-            reason = str(error).splitlines()[0].rstrip(".") if str(error) else f"no answer in {SIGN_IN_S:.0f} s"
+            reason = str(error).splitlines()[0].rstrip(".") if str(error) else f"no answer in {SIGN_IN_TIMEOUT_S:.0f} s"
         raise EndpointError(f"{self._who}, and signing in failed ({reason}): run `az login`, or {self._remedy}.")
 
 
-class AsyncSignIn:
+class AsyncAzureCredential:
     """A sign-in for libraries that wait without blocking."""
 
-    def __init__(self, sign_in: SignIn) -> None:
+    def __init__(self, sign_in: AzureCredential) -> None:
         self._sign_in = sign_in
 
     async def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
@@ -70,12 +70,14 @@ class AsyncSignIn:
 
 
 @cache
-def storage_sign_in() -> AsyncSignIn:
+def storage_credential() -> AsyncAzureCredential:
     """The one of object storage; one for all, because file systems are kept by what opens them."""
-    return AsyncSignIn(SignIn("Azure Blob is used without a key", "set AZURE_STORAGE_CONNECTION_STRING"))
+    return AsyncAzureCredential(
+        AzureCredential("Azure Blob is used without a key", "set AZURE_STORAGE_CONNECTION_STRING")
+    )
 
 
-def _within(seconds: float, work: Callable[[], T]) -> T:
+def _run_with_timeout(seconds: float, work: Callable[[], T]) -> T:
     """Raises TimeoutError; the work is then left behind, in a thread that doesn't keep the process from ending."""
     result = Future[T]()
 

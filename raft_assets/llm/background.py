@@ -15,18 +15,18 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-STOP_S = 2.0  # at the end of the process; a call that hangs must not keep it alive
+STOP_TIMEOUT_S = 2.0  # at the end of the process; a call that hangs must not keep it alive
 
-_starting = threading.Lock()
+_start_lock = threading.Lock()
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
     """The loop of this process; a forked child gets its own, because threads don't survive a fork."""
-    with _starting:
-        return _started(os.getpid())[0]
+    with _start_lock:
+        return _start_loop(os.getpid())[0]
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine to its end on the background loop, from synchronous code; an interrupt cancels it.
 
     Not from the loop's own thread.
@@ -41,12 +41,12 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def is_background_thread() -> bool:
     """Whether this thread is the loop's, which must not wait for itself."""
-    with _starting:
-        return threading.current_thread() is _started(os.getpid())[1]
+    with _start_lock:
+        return threading.current_thread() is _start_loop(os.getpid())[1]
 
 
 @functools.cache
-def _started(process: int) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:  # noqa: ARG001 - the cache's key
+def _start_loop(process: int) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:  # noqa: ARG001 - the cache's key
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="raft-calls", daemon=True)
     thread.start()
@@ -57,4 +57,4 @@ def _started(process: int) -> tuple[asyncio.AbstractEventLoop, threading.Thread]
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     """Ends the loop before the interpreter ends: what its thread still held would be reported as leaked."""
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(timeout=STOP_S)
+    thread.join(timeout=STOP_TIMEOUT_S)

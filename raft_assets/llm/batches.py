@@ -21,23 +21,23 @@ from pydantic import BaseModel, ConfigDict
 from raft_assets.core.errors import EndpointError, WaitingError
 from raft_assets.core.identity import digest
 from raft_assets.core.ports import Coordination, Records, VersionedRecord, newest_of_all
-from raft_assets.llm.answers import MalformedResponseError, one_line, read_answer, read_usage
+from raft_assets.llm.answers import MalformedResponseError, abbreviate, read_answer, read_usage
 from raft_assets.llm.capabilities import Capabilities
-from raft_assets.llm.keys import BATCHED, cut_off_key
+from raft_assets.llm.keys import BATCH_SUFFIX, truncated_key
 from raft_assets.llm.requests import Origin, Request
-from raft_assets.llm.service_errors import Stop, scrubbed, understand
+from raft_assets.llm.service_errors import StopEndpoint, classify_error, redact_message
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.settings.endpoints import Endpoint, Role
 
 T = TypeVar("T")
 
-MOST_LINES, MOST_BYTES = 50_000, 100 << 20  # of a file: OpenAI takes 200 MB, Azure 200 MB, some regions 100
+MAX_LINES, MAX_BYTES = 50_000, 100 << 20  # of a file: OpenAI takes 200 MB, Azure 200 MB, some regions 100
 URLS = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
-HASH_KEY = "raft_batch"  # in the batch's metadata
-LISTED_LATE_S = 20.0
+BATCH_HASH_KEY = "raft_batch"  # in the batch's metadata
+LISTING_DELAY_S = 20.0
 LOOK_S = 0.1  # while another process settles batches of the same model
 FOLDER = "calls/batches"  # of the records and claims
-OVER = ("completed", "failed", "expired", "cancelled")
+FINAL_STATUSES = ("completed", "failed", "expired", "cancelled")
 
 
 class BatchPendingError(WaitingError):
@@ -69,7 +69,7 @@ class BatchRecord(BaseModel):
     @property
     def is_open(self) -> bool:
         """Whether answers are to come."""
-        return self.status not in OVER
+        return self.status not in FINAL_STATUSES
 
 
 class BatchClient:
@@ -94,10 +94,10 @@ class BatchClient:
 
     async def collect(self) -> None:
         """Brings what has arrived into the store. Raises EndpointError."""
-        async with self._alone():
+        async with self._exclusive_access():
             await self._collect_all()
 
-    async def settle(
+    async def collect_or_submit(
         self, asked: Mapping[str, Request], before_submission: Callable[[Collection[Request]], None]
     ) -> None:
         """Brings what has arrived into the store and submits what nobody asked yet.
@@ -106,7 +106,7 @@ class BatchClient:
         Raises BatchPendingError while answers are to come, and EndpointError. Returns where the rest is to be asked
         live: lines that a batch lost, and answers that it cut off, which are asked with more room.
         """
-        async with self._alone():
+        async with self._exclusive_access():
             await self._collect_all()
             records = self.records()
             lost = {key for record in records for key in record.lost}
@@ -116,7 +116,7 @@ class BatchClient:
             if new:
                 before_submission(new.values())
             for kind in URLS:
-                for part in self._parts({key: one for key, one in new.items() if one.kind == kind}):
+                for part in self._split_into_files({key: one for key, one in new.items() if one.kind == kind}):
                     records.append(await self._submit(kind, part))
             pending = [one for one in records if one.is_open and not asked.keys().isdisjoint(one.keys)]
         if pending:
@@ -127,7 +127,7 @@ class BatchClient:
             )
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
+    async def _exclusive_access(self) -> AsyncIterator[None]:
         """Processes that ask the same model take turns: what one has submitted, the next one finds."""
         name = f"{FOLDER}/{digest(self._endpoint.service, self._model)[:16]}"
         while (claim := self._coordination.claim(name)) is None:
@@ -146,7 +146,7 @@ class BatchClient:
         """Every batch of the model, oldest first."""
         return [
             record
-            for record in read_records(self._records)
+            for record in read_batch_records(self._records)
             if (record.service, record.model) == (self._endpoint.service, self._model)
         ]
 
@@ -163,15 +163,15 @@ class BatchClient:
             submitted=time.time(),
         )
         content = "".join(part.values()).encode("utf-8", "surrogatepass")
-        file = await self._told(self._client.files.create(file=(f"{name}.jsonl", content), purpose="batch"))
+        file = await self._call_service(self._client.files.create(file=(f"{name}.jsonl", content), purpose="batch"))
         self._save(record)
         # never tried again by itself: what the service did before its answer got lost is looked up first
-        batch = await self._told(
+        batch = await self._call_service(
             self._client.with_options(max_retries=0).batches.create(
                 input_file_id=file.id,
                 endpoint=URLS[kind],  # type: ignore[arg-type]
                 completion_window="24h",
-                metadata={HASH_KEY: name},
+                metadata={BATCH_HASH_KEY: name},
             ),
             refused=self._document(record).delete,
         )
@@ -185,17 +185,17 @@ class BatchClient:
         if batch is None:
             self._document(record).delete()
             return
-        if batch.status not in OVER:
+        if batch.status not in FINAL_STATUSES:
             self._save(record.model_copy(update={"batch": batch.id, "status": batch.status}))
             return
         if batch.status == "failed" and not batch.output_file_id:
             self._document(record).delete()
             problems = batch.errors.data if batch.errors and batch.errors.data else []
             said = "; ".join(f"line {one.line}: {one.message}" for one in problems[:3]) or "no reason given"
-            raise EndpointError(f"The service refuses batch {batch.id} of {self._model}: {one_line(said)}.")
+            raise EndpointError(f"The service refuses batch {batch.id} of {self._model}: {abbreviate(said)}.")
         answered = set[str]()
         if batch.output_file_id:
-            content = await self._told(self._client.files.content(batch.output_file_id))
+            content = await self._call_service(self._client.files.content(batch.output_file_id))
             calls = list(self._read(content.text, record))
             self._store.put(calls)
             answered = {call.key for call in calls}
@@ -209,19 +209,19 @@ class BatchClient:
             except openai.NotFoundError:
                 return None
             except openai.APIError as error:
-                raise self._sentence(error) from None
-        if (found := await self._listed(record)) is None:
-            await asyncio.sleep(max(0.0, LISTED_LATE_S - (time.time() - record.submitted)))
-            found = await self._listed(record)
+                raise self._to_endpoint_error(error) from None
+        if (found := await self._find_listed(record)) is None:
+            await asyncio.sleep(max(0.0, LISTING_DELAY_S - (time.time() - record.submitted)))
+            found = await self._find_listed(record)
         return found
 
-    async def _listed(self, record: BatchRecord) -> RemoteBatch | None:
+    async def _find_listed(self, record: BatchRecord) -> RemoteBatch | None:
         try:
             async for batch in self._client.batches.list(limit=100):
-                if (batch.metadata or {}).get(HASH_KEY) == record.name:
+                if (batch.metadata or {}).get(BATCH_HASH_KEY) == record.name:
                     return batch
         except openai.APIError as error:
-            raise self._sentence(error) from None
+            raise self._to_endpoint_error(error) from None
         return None
 
     def _read(self, content: str, record: BatchRecord) -> Iterator[StoredCall]:
@@ -239,20 +239,20 @@ class BatchClient:
                 continue
             payload = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
             yield StoredCall(
-                cut_off_key(key) if reading.status == "truncated" else key,
-                *(record.service, record.model, record.kind + BATCHED, reading.status),
+                truncated_key(key) if reading.status == "truncated" else key,
+                *(record.service, record.model, record.kind + BATCH_SUFFIX, reading.status),
                 *(read_usage(body), 0.0, time.time(), payload),
                 role=self._endpoint.role.value,
                 origin=Origin(record.asset, record.domain, record.run),
             )
 
-    def _parts(self, asked: Mapping[str, Request]) -> Iterator[dict[str, str]]:
+    def _split_into_files(self, asked: Mapping[str, Request]) -> Iterator[dict[str, str]]:
         """Lines by key, in files within the service's limits."""
         part, size = dict[str, str](), 0
         for key, request in asked.items():
-            body = {"model": self._model, **self._capabilities.applied(request.body)}
+            body = {"model": self._model, **self._capabilities.apply(request.body)}
             line = json.dumps({"custom_id": key, "method": "POST", "url": URLS[request.kind], "body": body}) + "\n"
-            if part and (len(part) == MOST_LINES or size + len(line) > MOST_BYTES):
+            if part and (len(part) == MAX_LINES or size + len(line) > MAX_BYTES):
                 yield part
                 part, size = {}, 0
             part[key] = line
@@ -260,21 +260,21 @@ class BatchClient:
         if part:
             yield part
 
-    async def _told(self, asked: Awaitable[T], refused: Callable[[], None] = lambda: None) -> T:
+    async def _call_service(self, asked: Awaitable[T], refused: Callable[[], None] = lambda: None) -> T:
         try:
             return await asked
         except openai.APIError as error:
             if getattr(error, "status_code", 500) < 500:
                 refused()
-            raise self._sentence(error) from None
+            raise self._to_endpoint_error(error) from None
 
-    def _sentence(self, error: openai.APIError) -> EndpointError:
-        refusal = understand(error, self._endpoint, self._model)
-        if isinstance(refusal, Stop):
+    def _to_endpoint_error(self, error: openai.APIError) -> EndpointError:
+        refusal = classify_error(error, self._endpoint, self._model)
+        if isinstance(refusal, StopEndpoint):
             return EndpointError(refusal.sentence)
         return EndpointError(
             f"The Batch API of {self._endpoint.service} fails for {self._endpoint.role} "
-            f"({scrubbed(error, self._endpoint)}). Run again: what was submitted is found."
+            f"({redact_message(error, self._endpoint)}). Run again: what was submitted is found."
         )
 
     def _document(self, record: BatchRecord) -> VersionedRecord:
@@ -284,7 +284,7 @@ class BatchClient:
         self._document(record).change(lambda _: record.model_dump_json().encode())
 
 
-def read_records(records: Records) -> list[BatchRecord]:
+def read_batch_records(records: Records) -> list[BatchRecord]:
     """Return every batch of a project, oldest first."""
     found = map(BatchRecord.model_validate_json, newest_of_all(records, FOLDER))
     return sorted(found, key=lambda record: (record.submitted, record.name))

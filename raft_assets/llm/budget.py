@@ -26,10 +26,10 @@ from raft_assets.settings.project import Budgets
 
 STATE = "calls/budget"
 CHARACTERS_PER_TOKEN = 3  # rather too many tokens than too few: a budget is not to be passed
-RUNS_KEPT = 100  # of which it is known what they spent; a run that goes on is one of the last
-LOOK_S = 0.05  # while calls under way hold what is left
-LEAST_DOLLARS = 1e-9  # less is what adding and subtracting leaves behind
-DEFAULT_ROOM = 4096  # tokens of an answer whose request sets no maximum
+MAX_RUNS_KEPT = 100  # of which it is known what they spent; a run that goes on is one of the last
+POLL_S = 0.05  # while calls under way hold what is left
+MIN_DOLLARS = 1e-9  # less is what adding and subtracting leaves behind
+DEFAULT_MAX_TOKENS = 4096  # tokens of an answer whose request sets no maximum
 RUN_VARIABLE, MONTH_VARIABLE = "RAFT_BUDGET_RUN", "RAFT_BUDGET_MONTH"
 
 
@@ -38,11 +38,11 @@ class BudgetReachedError(EndpointError):
 
 
 @dataclass
-class Held:
+class Reservation:
     """Money for one call: what it may cost at most, then what it did cost."""
 
     dollars: float
-    settled: float = 0.0
+    spent: float = 0.0
 
 
 @dataclass
@@ -69,12 +69,12 @@ class Budget:
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._alive = coordination.claim(_claim_of(self._name)) if limits.is_set else None
         if limits.is_set:
-            self._recall(store, prices)
+            self._load_spending(store, prices)
 
     def close(self) -> None:
         """Give back what this one holds."""
         if self._alive is not None:
-            with self._shared() as state:
+            with self._locked_state() as state:
                 state.held.pop(self._name, None)
             self._alive.close()
             self._alive = None
@@ -88,14 +88,14 @@ class Budget:
             )
 
     @contextlib.asynccontextmanager
-    async def held(self, price: Price, body: Mapping[str, Any]) -> AsyncIterator[Held]:
+    async def held(self, price: Price, body: Mapping[str, Any]) -> AsyncIterator[Reservation]:
         """Holds what a call may cost at most while it is made; waits while calls under way hold what it needs.
 
         Raises BudgetReachedError, before anything is sent, where what is spent leaves too little.
         """
-        held = Held(price.of(most_usage(body)) or 0.0 if self._limits.is_set else 0.0)
-        while not self._hold(held.dollars):
-            await asyncio.sleep(LOOK_S)
+        held = Reservation(price.of(max_usage(body)) or 0.0 if self._limits.is_set else 0.0)
+        while not self._try_reserve(held.dollars):
+            await asyncio.sleep(POLL_S)
         try:
             yield held
         finally:
@@ -103,16 +103,16 @@ class Budget:
 
     def spend(self, dollars: float) -> None:
         """Takes money for what is only known afterwards. Raises BudgetReachedError where too little is left."""
-        held = Held(dollars, settled=dollars)
-        while not self._hold(dollars):
-            time.sleep(LOOK_S)
+        held = Reservation(dollars, spent=dollars)
+        while not self._try_reserve(dollars):
+            time.sleep(POLL_S)
         self._settle(held)
 
-    def _hold(self, dollars: float) -> bool:
+    def _try_reserve(self, dollars: float) -> bool:
         """Whether the money is held; not while it may become free."""
         if not self._limits.is_set:
             return True
-        with self._shared() as state:
+        with self._locked_state() as state:
             if not self._is_left(state, dollars):
                 self._bury_the_dead(state)
                 if not self._is_left(state, dollars):
@@ -130,7 +130,7 @@ class Budget:
             (self._limits.month, state.months, of_all, "of this month", MONTH_VARIABLE),
         ):
             if limit is not None and spent + under_way + dollars > limit:
-                if under_way > LEAST_DOLLARS and dollars <= limit:
+                if under_way > MIN_DOLLARS and dollars <= limit:
                     return False
                 raise BudgetReachedError(
                     f"The budget {which} is reached: {spent:.4f} of {limit:.4f} US$ are spent, and the next call "
@@ -144,26 +144,26 @@ class Budget:
             if not self._coordination.is_claimed(_claim_of(name)):
                 del state.held[name]
 
-    def _settle(self, held: Held) -> None:
+    def _settle(self, held: Reservation) -> None:
         if not self._limits.is_set:
             return
-        with self._shared() as state:
+        with self._locked_state() as state:
             mine = state.held.setdefault(self._name, {})
             mine[self._run] = max(0.0, mine.get(self._run, 0.0) - held.dollars)
-            state.months += held.settled
-            state.runs[self._run] = state.runs.get(self._run, 0.0) + held.settled
+            state.months += held.spent
+            state.runs[self._run] = state.runs.get(self._run, 0.0) + held.spent
 
-    def _recall(self, store: CallStore, prices: PriceList) -> None:
+    def _load_spending(self, store: CallStore, prices: PriceList) -> None:
         month = _this_month()
         rows = [row for row in ledger(store, prices) if row.dollars]
-        with self._shared() as state:
+        with self._locked_state() as state:
             stored = sum(row.dollars or 0.0 for row in rows if row.created.strftime("%Y-%m") == month)
             state.months = max(state.months, stored)  # what others settled may not be stored yet
-            state.runs = dict([*state.runs.items()][-RUNS_KEPT:])
+            state.runs = dict([*state.runs.items()][-MAX_RUNS_KEPT:])
             self._bury_the_dead(state)
 
     @contextlib.contextmanager
-    def _shared(self) -> Iterator[_State]:
+    def _locked_state(self) -> Iterator[_State]:
         with self._coordination.shared(STATE) as shared:
             try:
                 state = _State(**json.loads(shared.text))
@@ -175,12 +175,12 @@ class Budget:
             shared.text = json.dumps(vars(state))
 
 
-def most_usage(body: Mapping[str, Any]) -> Usage:
+def max_usage(body: Mapping[str, Any]) -> Usage:
     """The most tokens that a call may be billed for."""
     texts = body.get("input") or body.get("prompt") or [message.get("content") for message in body.get("messages", ())]
     characters = sum(len(str(text)) for text in ([texts] if isinstance(texts, str) else texts))
     is_embedding = "input" in body
-    room = 0 if is_embedding else body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_ROOM
+    room = 0 if is_embedding else body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_MAX_TOKENS
     return Usage(input_tokens=characters // CHARACTERS_PER_TOKEN + 1, output_tokens=room)
 
 

@@ -18,16 +18,16 @@ import openai
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm import service_errors
-from raft_assets.llm.answers import FLOAT32, Reading, read_answer, read_vectors, shared_out
-from raft_assets.llm.attempts import PATIENCE, Attempts, CallLostError, Patience, Response
-from raft_assets.llm.background import run
+from raft_assets.llm.answers import FLOAT32, ParsedResponse, read_answer, read_vectors, split_usage
+from raft_assets.llm.attempts import DEFAULT_RETRY_POLICY, CallFailedError, Response, RetryingClient, RetryPolicy
+from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient
-from raft_assets.llm.budget import Budget, most_usage
+from raft_assets.llm.budget import Budget, max_usage
 from raft_assets.llm.capabilities import Capabilities
-from raft_assets.llm.keys import EMBEDDING, call_key, cut_off_key, embedding_key
+from raft_assets.llm.keys import EMBEDDING, call_key, embedding_key, truncated_key
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import FREE, Price
-from raft_assets.llm.requests import NO_USAGE, NOBODY, Answer, Origin, Progress, Request, Tally, Usage
+from raft_assets.llm.requests import NO_REQUESTER, NO_USAGE, Answer, Origin, Progress, Request, Usage, UsageStats
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.llm.streams import Batch, Slot, Stream
 from raft_assets.settings.endpoints import Endpoint
@@ -35,13 +35,15 @@ from raft_assets.settings.endpoints import Endpoint
 T = TypeVar("T")
 
 WINDOW_PER_CALL = 4  # requests taken ahead per call in flight: enough that a slow first one rarely stops the others
-TEXTS_PER_CALL = 64  # of an embeddings call; services take 2048, but a batch is lost and repeated as a whole
-MORE_ROOM = 4  # times the tokens, for an answer that was cut off
-ROOM_PARAMETERS = ("max_completion_tokens", "max_tokens")
-MOST_TEXTS_AHEAD = 16_384  # of the consumer, whatever the ceiling: some 20 MB of texts and vectors
-CHARACTERS_PER_CALL = 200_000  # of an embeddings call; OpenAI takes 300,000 tokens
-LOOKED_UP_AT_ONCE = 500
-LOST_IN_A_ROW = 16  # calls given up without one answer between them: the service is down, not the request odd
+MAX_TEXTS_PER_CALL = 64  # of an embeddings call; services take 2048, but a batch is lost and repeated as a whole
+RETRY_TOKEN_FACTOR = 4  # times the tokens, for an answer that was cut off
+MAX_TOKENS_PARAMETERS = ("max_completion_tokens", "max_tokens")
+MAX_TEXTS_AHEAD = 16_384  # of the consumer, whatever the ceiling: some 20 MB of texts and vectors
+MAX_CHARACTERS_PER_CALL = 200_000  # of an embeddings call; OpenAI takes 300,000 tokens
+LOOKUP_BATCH_SIZE = 500
+MAX_CONSECUTIVE_FAILURES = (
+    16  # calls given up without one answer between them: the service is down, not the request odd
+)
 
 
 class Caller:
@@ -65,17 +67,17 @@ class Caller:
         limiter: Limiter,
         capabilities: Capabilities,
         price: Price = FREE,
-        origin: Origin = NOBODY,
+        origin: Origin = NO_REQUESTER,
         budget: Budget | None = None,
         batches: BatchClient | None = None,
         on_progress: Callable[[Progress], None] | None = None,
-        patience: Patience = PATIENCE,
+        patience: RetryPolicy = DEFAULT_RETRY_POLICY,
     ) -> None:
         self._endpoint = endpoint
         self._model = model or endpoint.model
         self._model_version = model_version
         self._store = store
-        self._ceiling = endpoint.limits.ceiling
+        self._ceiling = endpoint.limits.max_concurrency
         self._price = price
         self._origin = origin
         self._budget = budget
@@ -83,7 +85,7 @@ class Caller:
             budget.check_price(price, self._model)
         self._on_progress = on_progress
         self._batches = batches
-        self._attempts = Attempts(
+        self._attempts = RetryingClient(
             endpoint,
             model=self._model,
             client=client,
@@ -91,9 +93,9 @@ class Caller:
             capabilities=capabilities,
             patience=patience,
         )
-        self._lost_in_a_row = 0
-        self._counting = threading.Lock()
-        self._tally = Tally()
+        self._consecutive_failures = 0
+        self._count_lock = threading.Lock()
+        self._usage_stats = UsageStats()
 
     def ask(self, requests: Iterable[Request]) -> Generator[Answer]:
         """Answers in the order of the requests, which are taken as they are needed; equal ones are asked once.
@@ -107,7 +109,7 @@ class Caller:
         """
         if self._batches:
             requests = list(requests)
-            self._settle(self._batches, requests)
+            self._submit_batches(self._batches, requests)
         stream = Stream(
             self._store,
             key_of=self._request_key,
@@ -116,19 +118,19 @@ class Caller:
             window=WINDOW_PER_CALL * self._ceiling,
             group=self._ceiling,
         )
-        return self._handed_out(stream, requests, self._answer)
+        return self._yield_results(stream, requests, self._answer)
 
-    def _settle(self, batches: BatchClient, requests: Sequence[Request]) -> None:
+    def _submit_batches(self, batches: BatchClient, requests: Sequence[Request]) -> None:
         keyed = {self._request_key(request): request for request in requests}
-        stored = self._looked_up(iter(keyed))
+        stored = self._look_up(iter(keyed))
         missing = {key: request for (key, request), call in zip(keyed.items(), stored, strict=True) if call is None}
         if missing:
-            run(batches.settle(missing, self._afford))
+            run_coroutine(batches.collect_or_submit(missing, self._reserve_for_batch))
 
-    def _afford(self, requests: Iterable[Request]) -> None:
+    def _reserve_for_batch(self, requests: Iterable[Request]) -> None:
         """Takes what a batch may cost at most from the budget: nobody knows more before it is answered."""
         if self._budget:
-            most = [self._price.of(most_usage(request.body), batched=True) or 0.0 for request in requests]
+            most = [self._price.of(max_usage(request.body), batched=True) or 0.0 for request in requests]
             self._budget.spend(sum(most))
 
     def embed(self, texts: Iterable[str]) -> Generator[np.ndarray]:
@@ -141,39 +143,39 @@ class Caller:
             self._store,
             key_of=self._text_key,
             send=self._embed_batch,
-            batches=text_batches,
-            window=min(WINDOW_PER_CALL * self._ceiling * TEXTS_PER_CALL, MOST_TEXTS_AHEAD),
-            group=TEXTS_PER_CALL,
+            batches=group_texts,
+            window=min(WINDOW_PER_CALL * self._ceiling * MAX_TEXTS_PER_CALL, MAX_TEXTS_AHEAD),
+            group=MAX_TEXTS_PER_CALL,
         )
-        return self._handed_out(stream, texts, self._vector)
+        return self._yield_results(stream, texts, self._vector)
 
     def stored(self, requests: Iterable[Request]) -> Iterator[Answer | None]:
         """The stored answer to each request, in order; None where it would be a call. Nothing is asked."""
-        for call in self._looked_up(map(self._request_key, requests)):
+        for call in self._look_up(map(self._request_key, requests)):
             yield self._read(call, from_store=True) if call else None
 
-    def are_stored(self, texts: Iterable[str]) -> list[bool]:
+    def has_embeddings(self, texts: Iterable[str]) -> list[bool]:
         """Whether the vector of each text is stored. Nothing is asked."""
-        return [call is not None for call in self._looked_up(map(self._text_key, texts))]
+        return [call is not None for call in self._look_up(map(self._text_key, texts))]
 
-    def _looked_up(self, keys: Iterator[str]) -> Iterator[StoredCall | None]:
-        while batch := list(islice(keys, LOOKED_UP_AT_ONCE)):
+    def _look_up(self, keys: Iterator[str]) -> Iterator[StoredCall | None]:
+        while batch := list(islice(keys, LOOKUP_BATCH_SIZE)):
             found = self._store.get(batch)
             yield from map(found.get, batch)
 
     @property
-    def tally(self) -> Tally:
+    def usage_stats(self) -> UsageStats:
         """What was done so far, for the metadata of an asset."""
-        return self._tally
+        return self._usage_stats
 
     # ------------------------------------------------------------ in the consumer's thread
 
-    def _handed_out(self, stream: Stream[Any], items: Iterable[Any], result: Callable[[Slot], T]) -> Generator[T]:
+    def _yield_results(self, stream: Stream[Any], items: Iterable[Any], result: Callable[[Slot], T]) -> Generator[T]:
         with contextlib.closing(stream.slots(items)) as slots:
             for answered, slot in enumerate(slots, start=1):
                 value = result(slot)
                 if self._on_progress:
-                    self._on_progress(Progress(answered, stream.waiting, self._tally))
+                    self._on_progress(Progress(answered, stream.waiting, self._usage_stats))
                 yield value
 
     def _request_key(self, request: Request) -> str:
@@ -185,7 +187,7 @@ class Caller:
     def _answer(self, slot: Slot) -> Answer:
         try:
             call = slot.future.result()
-        except CallLostError as lost:
+        except CallFailedError as lost:
             return Answer(
                 slot.key,
                 "",
@@ -206,8 +208,8 @@ class Caller:
     def _vector(self, slot: Slot) -> np.ndarray:
         try:
             call = slot.future.result()
-        except CallLostError as lost:
-            raise EndpointError(service_errors.gave_up(self._endpoint, self._model, str(lost))) from None
+        except CallFailedError as lost:
+            raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, str(lost))) from None
         self._count(from_store=slot.from_store)
         return np.frombuffer(call.payload, dtype=FLOAT32)
 
@@ -215,26 +217,28 @@ class Caller:
 
     async def _ask_one(self, batch: Batch[Request]) -> list[StoredCall]:
         [(key, request)] = batch
-        response = self._cut_off_by_a_batch(key) or await self._call(request.kind, request.body, read_answer)
+        response = self._truncated_batch_answer(key) or await self._call(request.kind, request.body, read_answer)
         if response.content.status == "truncated":
-            response = await self._with_more_room(request, response)
+            response = await self._ask_with_more_tokens(request, response)
         payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return [self._stored(key, request.kind, response, payload, status=response.content.status)]
+        return [self._to_stored_call(key, request.kind, response, payload, status=response.content.status)]
 
-    def _cut_off_by_a_batch(self, key: str) -> Response[Reading] | None:
+    def _truncated_batch_answer(self, key: str) -> Response[ParsedResponse] | None:
         """What was paid of it stands in the store already."""
-        name = cut_off_key(key)
+        name = truncated_key(key)
         if self._batches is None or (call := self._store.get([name]).get(name)) is None:
             return None
         payload = json.loads(call.payload)
         return Response(payload, read_answer(payload), NO_USAGE, call.latency_s, call.tries)
 
-    async def _with_more_room(self, request: Request, cut_off: Response[Reading]) -> Response[Reading]:
+    async def _ask_with_more_tokens(
+        self, request: Request, cut_off: Response[ParsedResponse]
+    ) -> Response[ParsedResponse]:
         """The answer to the same with more room, once; both are paid. Where that fails, the answer that was cut off."""
-        room = {name: request.body[name] * MORE_ROOM for name in ROOM_PARAMETERS if name in request.body}
+        room = {name: request.body[name] * RETRY_TOKEN_FACTOR for name in MAX_TOKENS_PARAMETERS if name in request.body}
         try:
             whole = await self._call(request.kind, {**request.body, **room}, read_answer)
-        except (CallLostError, EndpointError):  # such as: more than the model gives
+        except (CallFailedError, EndpointError):  # such as: more than the model gives
             return cut_off
         return replace(whole, usage=cut_off.usage + whole.usage, latency_s=cut_off.latency_s + whole.latency_s)
 
@@ -243,8 +247,8 @@ class Caller:
         body = {"input": texts, "encoding_format": "base64"}
         response = await self._call(EMBEDDING, body, lambda payload: read_vectors(payload, count=len(texts)))
         return [
-            self._stored(key, EMBEDDING, replace(response, usage=usage), vector.tobytes(), status="ok")
-            for (key, _), usage, vector in zip(batch, shared_out(response.usage, texts), response.content, strict=True)
+            self._to_stored_call(key, EMBEDDING, replace(response, usage=usage), vector.tobytes(), status="ok")
+            for (key, _), usage, vector in zip(batch, split_usage(response.usage, texts), response.content, strict=True)
         ]
 
     async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
@@ -252,20 +256,22 @@ class Caller:
             async with self._budget.held(self._price, body) if self._budget else contextlib.nullcontext() as held:
                 response = await self._attempts.call(kind, body, read)
                 if held:
-                    held.settled = self._price.of(response.usage) or 0.0
-        except CallLostError as lost:
-            self._lost_in_a_row += 1
+                    held.spent = self._price.of(response.usage) or 0.0
+        except CallFailedError as lost:
+            self._consecutive_failures += 1
             self._count(failures=1, retries=lost.tries - 1)
-            if self._lost_in_a_row < LOST_IN_A_ROW:
+            if self._consecutive_failures < MAX_CONSECUTIVE_FAILURES:
                 raise
-            reason = f"{self._lost_in_a_row} calls in a row were given up, the last one because {lost}"
+            reason = f"{self._consecutive_failures} calls in a row were given up, the last one because {lost}"
         else:
-            self._lost_in_a_row = 0
+            self._consecutive_failures = 0
             self._count(calls=1, retries=response.tries - 1, usage=response.usage)
             return response
-        raise EndpointError(service_errors.gave_up(self._endpoint, self._model, reason))
+        raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, reason))
 
-    def _stored(self, key: str, kind: str, response: Response[Any], payload: bytes, *, status: str) -> StoredCall:
+    def _to_stored_call(
+        self, key: str, kind: str, response: Response[Any], payload: bytes, *, status: str
+    ) -> StoredCall:
         service, created = self._endpoint.service, time.time()
         usage, latency_s = response.usage, response.latency_s
         return StoredCall(
@@ -280,16 +286,18 @@ class Caller:
     ) -> None:
         """From both threads."""
         dollars = self._price.of(usage) if calls else 0.0
-        with self._counting:
-            self._tally += Tally(calls, from_store, retries, failures, usage, dollars or 0.0, int(dollars is None))
+        with self._count_lock:
+            self._usage_stats += UsageStats(
+                calls, from_store, retries, failures, usage, dollars or 0.0, int(dollars is None)
+            )
 
 
-def text_batches(keyed: Batch[str]) -> Iterator[Batch[str]]:
+def group_texts(keyed: Batch[str]) -> Iterator[Batch[str]]:
     """Calls of at most TEXTS_PER_CALL texts and CHARACTERS_PER_CALL characters; a longer text goes alone."""
     batch: list[tuple[str, str]] = []
     characters = 0
     for key, text in keyed:
-        if batch and (len(batch) == TEXTS_PER_CALL or characters + len(text) > CHARACTERS_PER_CALL):
+        if batch and (len(batch) == MAX_TEXTS_PER_CALL or characters + len(text) > MAX_CHARACTERS_PER_CALL):
             yield batch
             batch, characters = [], 0
         batch.append((key, text))

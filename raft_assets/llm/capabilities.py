@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from raft_assets.core.ports import Records, VersionedRecord
 from raft_assets.settings.endpoints import Endpoint
 
-TABLE = "capabilities.yaml"
-LEARNED = "calls/capabilities"  # record: what was refused, by service and model
+CAPABILITIES_FILE = "capabilities.yaml"
+LEARNED_FILE = "calls/capabilities"  # record: what was refused, by service and model
 Parameter = Literal["max_tokens", "max_completion_tokens", "temperature", "seed", "response_format", "reasoning_effort"]
 Substitutes = dict[str, str | None]  # parameter to what is sent in its place; None: nothing
 
@@ -42,9 +42,9 @@ class Capabilities:
     """
 
     def __init__(self, records: Records, service: str, model: str, *, family: str) -> None:
-        self._learned = VersionedRecord(records, LEARNED)
+        self._learned = VersionedRecord(records, LEARNED_FILE)
         self._name = f"{service} {model}"
-        entry = next((entry for entry in table() if fnmatchcase(family, entry.model)), None)
+        entry = next((entry for entry in load_capabilities() if fnmatchcase(family, entry.model)), None)
         learned: Substitutes = _refused(self._learned.read()).get(self._name, {})
         # what the service said of a parameter counts more than the table, in either direction: one name, or the other
         known: Substitutes = {n: other for n, other in (entry.instead.items() if entry else ()) if other not in learned}
@@ -54,9 +54,9 @@ class Capabilities:
     @classmethod
     def of(cls, records: Records, endpoint: Endpoint, model: str) -> Self:
         """Return those of a model of an endpoint, as the project knows them."""
-        return cls(records, endpoint.service, model, family=endpoint.plain_model)
+        return cls(records, endpoint.service, model, family=endpoint.normalized_model)
 
-    def applied(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A body as the model takes it."""
         names = {name: self.substitutes.get(name, name) for name in body}
         return {sent: body[name] for name, sent in names.items() if sent is not None}
@@ -74,9 +74,9 @@ class Capabilities:
 
 
 @cache
-def table() -> tuple[Capability, ...]:
+def load_capabilities() -> tuple[Capability, ...]:
     """The families in the order of the table."""
-    text = (resources.files("raft_assets.llm") / TABLE).read_text("utf-8")
+    text = (resources.files("raft_assets.llm") / CAPABILITIES_FILE).read_text("utf-8")
     return tuple(Capability.model_validate(entry) for entry in yaml.safe_load(text))
 
 

@@ -12,7 +12,7 @@ import httpx2
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 
 from raft_assets.core.errors import EndpointError
-from raft_assets.llm.azure_sign_in import AZURE_SCOPE, SignIn
+from raft_assets.llm.azure_sign_in import AZURE_SCOPE, AzureCredential
 from raft_assets.settings.endpoints import Endpoint
 
 ASGIApp = Callable[
@@ -55,7 +55,7 @@ def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> Asyn
         )
     elif endpoint.provider == "openai":
         client = AsyncOpenAI(
-            base_url=endpoint.service, api_key=_key(endpoint) or NO_KEY, http_client=_connections(), max_retries=0
+            base_url=endpoint.service, api_key=_key(endpoint) or NO_KEY, http_client=_http_client(), max_retries=0
         )
     else:
         client = _azure_client(endpoint)
@@ -73,15 +73,15 @@ def _azure_client(endpoint: Endpoint) -> AsyncOpenAI:
             api_version=endpoint.api_version,
             api_key=key,
             azure_ad_token_provider=sign_in,
-            http_client=_connections(),
+            http_client=_http_client(),
             max_retries=0,
         )
     return AsyncOpenAI(
-        base_url=_azure_v1(endpoint.service), api_key=key or sign_in, http_client=_connections(), max_retries=0
+        base_url=_azure_v1(endpoint.service), api_key=key or sign_in, http_client=_http_client(), max_retries=0
     )
 
 
-def _connections() -> httpx2.AsyncClient:
+def _http_client() -> httpx2.AsyncClient:
     """The client library's aiohttp side: its other one looks at every open connection for each call."""
     return DefaultAioHttpClient(timeout=TIMEOUT)
 
@@ -98,7 +98,7 @@ def _key(endpoint: Endpoint) -> str | None:
 def _token_provider(endpoint: Endpoint) -> TokenProvider:
     """Signs in to Azure as whoever runs this."""
     key = f"set {endpoint.role}_AZURE_OPENAI_API_KEY"
-    credential = SignIn(f"{endpoint.role} is on Azure without a key", key)
+    credential = AzureCredential(f"{endpoint.role} is on Azure without a key", key)
     one_at_a_time = asyncio.Lock()
 
     async def token() -> str:

@@ -17,9 +17,9 @@ from starlette.routing import Route
 from raft_assets.core.errors import RaftError
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import Answer, Request
-from raft_assets.llm.serve_app import served
+from raft_assets.llm.serve_app import serve_in_background
 
-FINISHED = {"truncated": "length", "filtered": "content_filter"}  # status to `finish_reason`
+FINISH_REASON_BY_STATUS = {"truncated": "length", "filtered": "content_filter"}  # status to `finish_reason`
 
 
 @contextmanager
@@ -32,18 +32,18 @@ def gateway(caller: Caller) -> Iterator[str]:
 
     async def chat(received: Received) -> JSONResponse:
         if stopped:
-            return _refusal(str(stopped[0]))
+            return _error_response(str(stopped[0]))
         body = await received.json()
         model = body.pop("model", "")
         try:
             [answer] = await to_thread.run_sync(lambda: list(caller.ask([Request("chat", body)])))
         except RaftError as error:
             stopped.append(error)
-            return _refusal(str(error))
-        return _refusal(answer.detail) if answer.status == "failed" else JSONResponse(_completion(answer, model))
+            return _error_response(str(error))
+        return _error_response(answer.detail) if answer.status == "failed" else JSONResponse(_completion(answer, model))
 
     app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
-    with served(app) as address:
+    with serve_in_background(app) as address:
         yield f"{address}/v1"
     if stopped:
         raise stopped[0]
@@ -60,7 +60,7 @@ def _completion(answer: Answer, model: str) -> dict[str, Any]:
             {
                 "index": 0,
                 "message": {"role": "assistant", "content": answer.text, "refusal": None},
-                "finish_reason": FINISHED.get(answer.status, "stop"),
+                "finish_reason": FINISH_REASON_BY_STATUS.get(answer.status, "stop"),
                 "logprobs": None,
             }
         ],
@@ -72,6 +72,6 @@ def _completion(answer: Answer, model: str) -> dict[str, Any]:
     }
 
 
-def _refusal(message: str) -> JSONResponse:
+def _error_response(message: str) -> JSONResponse:
     """400: asking again would only bring it again."""
     return JSONResponse({"error": {"message": message, "type": "refused", "param": None, "code": None}}, 400)

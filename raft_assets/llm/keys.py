@@ -24,28 +24,28 @@ from raft_assets.settings.endpoints import Endpoint
 
 KEY_FORMAT = 1
 EMBEDDING = "embedding"
-TRAINING = "training"  # a fine-tuning job, which is paid as well
-BATCHED = ", batch"  # behind the kind of a call that a batch brought
+TRAINING_KIND = "training"  # a fine-tuning job, which is paid as well
+BATCH_SUFFIX = ", batch"  # behind the kind of a call that a batch brought
 
 
 def call_key(endpoint: Endpoint, request: Request, *, model: str, model_version: str) -> str:
     """Key of a chat or completion call, 64 hex digits."""
-    return _hashed(endpoint, (model, model_version), request.kind, request.body, request.sample)
+    return _hash_call(endpoint, (model, model_version), request.kind, request.body, request.sample)
 
 
 def embedding_key(endpoint: Endpoint, text: str, *, model: str, model_version: str) -> str:
     """Key of one text's vector; which texts shared its call doesn't count."""
-    return _hashed(endpoint, (model, model_version), EMBEDDING, {"input": text}, 0)
+    return _hash_call(endpoint, (model, model_version), EMBEDDING, {"input": text}, 0)
 
 
-def cut_off_key(key: str) -> str:
+def truncated_key(key: str) -> str:
     """Key of an answer that a batch cut off: it is paid, and the call is to be made again with more room."""
     return digest("cut off", key)
 
 
 def training_key(service: str, job: str) -> str:
     """Key of a fine-tuning job."""
-    return digest(TRAINING, service, job)
+    return digest(TRAINING_KIND, service, job)
 
 
 def canonical(value: Any) -> str:
@@ -53,10 +53,10 @@ def canonical(value: Any) -> str:
 
     Raises ValueError for NaN and infinity.
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(_canonicalize(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _hashed(endpoint: Endpoint, resolved: tuple[str, str], kind: str, body: Mapping[str, Any], sample: int) -> str:
+def _hash_call(endpoint: Endpoint, resolved: tuple[str, str], kind: str, body: Mapping[str, Any], sample: int) -> str:
     named = {
         "format": KEY_FORMAT,
         "service": endpoint.service,
@@ -70,12 +70,12 @@ def _hashed(endpoint: Endpoint, resolved: tuple[str, str], kind: str, body: Mapp
     return hashlib.sha256(canonical(named).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _canonicalize(value: Any) -> Any:
     """0.0 and 0 are one temperature, a tuple and a list one array, any mapping one object."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
+        return {str(name): _canonicalize(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [_canonicalize(inner) for inner in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

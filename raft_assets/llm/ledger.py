@@ -42,7 +42,7 @@ class LedgerRow(Row):
 
 
 @dataclass(frozen=True)
-class Sum:
+class LedgerTotal:
     """Calls of one group; `dollars` are those of calls whose price is known, `unpriced` counts the others."""
 
     name: str
@@ -51,9 +51,9 @@ class Sum:
     dollars: float
     unpriced: int
 
-    def __add__(self, other: "Sum") -> "Sum":
+    def __add__(self, other: "LedgerTotal") -> "LedgerTotal":
         """Both together, under the name of the first."""
-        return Sum(
+        return LedgerTotal(
             self.name,
             self.calls + other.calls,
             self.usage + other.usage,
@@ -73,45 +73,45 @@ def ledger(store: CallStore, prices: PriceList) -> Iterator[LedgerRow]:
             **vars(call.usage),
             latency_s=call.latency_s,
             tries=call.tries,
-            dollars=prices.at(call.service, call.model).of_call(call.kind, call.usage),
+            dollars=prices.at(call.service, call.model).call_cost(call.kind, call.usage),
         )
 
 
-def summed(rows: Iterable[LedgerRow], by: Grouping) -> list[Sum]:
+def total_by(rows: Iterable[LedgerRow], by: Grouping) -> list[LedgerTotal]:
     """Sums per group, the dearest first."""
     groups: dict[str, list[LedgerRow]] = defaultdict(list)
     for row in rows:
-        groups[_group(row, by)].append(row)
-    sums = [_sum(name, members) for name, members in groups.items()]
+        groups[_group_name(row, by)].append(row)
+    sums = [_total(name, members) for name, members in groups.items()]
     return sorted(sums, key=lambda group: (-group.dollars, -group.usage.input_tokens, group.name))
 
 
-def spent(store: CallStore, prices: PriceList) -> dict[str, Sum]:
+def spending_by_domain(store: CallStore, prices: PriceList) -> dict[str, LedgerTotal]:
     """What the calls of every domain cost, by its name; those of no domain under the empty name."""
-    found: dict[str, Sum] = {}
+    found: dict[str, LedgerTotal] = {}
     for used in store.usage():
-        dollars = prices.at(used.service, used.model).of_call(used.kind, used.usage)
+        dollars = prices.at(used.service, used.model).call_cost(used.kind, used.usage)
         unpriced = used.calls if dollars is None else 0
-        one = Sum(used.domain, used.calls, used.usage, dollars or 0.0, unpriced)
+        one = LedgerTotal(used.domain, used.calls, used.usage, dollars or 0.0, unpriced)
         found[used.domain] = found[used.domain] + one if used.domain in found else one
     return found
 
 
-def is_rejected(call: StoredCall) -> bool:
+def is_unusable(call: StoredCall) -> bool:
     """Whether the answer is one that a person may want to ask for again."""
     return call.status != "ok"
 
 
-def _sum(name: str, rows: Iterable[LedgerRow]) -> Sum:
+def _total(name: str, rows: Iterable[LedgerRow]) -> LedgerTotal:
     members = list(rows)
     usage = Usage()
     for row in members:
         usage += Usage(row.input_tokens, row.cached_tokens, row.output_tokens, row.reasoning_tokens)
     priced = [row.dollars for row in members if row.dollars is not None]
-    return Sum(name, len(members), usage, sum(priced), len(members) - len(priced))
+    return LedgerTotal(name, len(members), usage, sum(priced), len(members) - len(priced))
 
 
-def _group(row: LedgerRow, by: Grouping) -> str:
+def _group_name(row: LedgerRow, by: Grouping) -> str:
     if by == "day":
         return row.created.date().isoformat()
     return str(getattr(row, by)) or "elsewhere"

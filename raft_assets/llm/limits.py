@@ -20,23 +20,23 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from raft_assets.core.identity import short
+from raft_assets.core.identity import short_digest
 from raft_assets.core.ports import Coordination
 from raft_assets.settings.endpoints import Endpoint, Limits
 
 FOLDER = "calls/limits"  # of the states
 FIRST_WINDOW = 4  # calls at once before anything is known
-DECREASE, LARGEST_DECREASE = 0.9, 0.5  # of the window, in one round: always half would leave a quarter unused
-PROVEN_STAYS = 0.8  # of the calls at once that were answered, after each round with a rejection below them
+DECREASE, MAX_DECREASE = 0.9, 0.5  # of the window, in one round: always half would leave a quarter unused
+PROVEN_DECAY = 0.8  # of the calls at once that were answered, after each round with a rejection below them
 PROBE_AFTER = 50  # answers before a window that was rejected is tried again: at most 2 % of calls are rejected by it
-REJECTIONS_IN_A_ROW = 3  # without an answer between them: a rate is exhausted, and everybody waits
-LONGEST_PAUSE_S = 120.0  # for everybody; what is asked to wait longer, a day's quota, ends as failed calls and is told
+MAX_CONSECUTIVE_REJECTIONS = 3  # without an answer between them: a rate is exhausted, and everybody waits
+MAX_PAUSE_S = 120.0  # for everybody; what is asked to wait longer, a day's quota, ends as failed calls and is told
 BURST_S = 10.0  # Azure counts rates over 1 to 10 seconds, not over the minute
-PACE = 0.99  # of the limit: two clocks differ
-SHORTEST_WAIT_S = 1e-3  # below it clocks and sleeps don't tell one moment from the next
-LOOK_S = 0.05  # while other processes hold what is waited for
-ALONE_S = 1.0  # where there are none: calls of our own that end wake the others
-FORGET_S = 600.0  # what was found of an endpoint so long ago may no longer hold
+PACING_FACTOR = 0.99  # of the limit: two clocks differ
+MIN_WAIT_S = 1e-3  # below it clocks and sleeps don't tell one moment from the next
+POLL_S = 0.05  # while other processes hold what is waited for
+SOLO_POLL_S = 1.0  # where there are none: calls of our own that end wake the others
+STATE_TTL_S = 600.0  # what was found of an endpoint so long ago may no longer hold
 
 
 @dataclass
@@ -56,11 +56,11 @@ class _Rate:
         """Seconds until `amount` may be spent; more than a bucket holds waits for a full one."""
         if self.per_minute is None:
             return 0.0
-        per_second = self.per_minute / 60 * PACE
+        per_second = self.per_minute / 60 * PACING_FACTOR
         capacity = max(self.per_minute / 60 * BURST_S, 1.0)
         self.level, self.at = min(capacity, self.level + (now - self.at) * per_second), now
         wait = (min(amount, capacity) - self.level) / per_second
-        return wait if wait > SHORTEST_WAIT_S else 0.0
+        return wait if wait > MIN_WAIT_S else 0.0
 
     def spend(self, amount: float) -> None:
         self.level -= amount
@@ -106,7 +106,7 @@ class _State:
             )
         except (ValueError, TypeError, KeyError):
             return cls(touched_at=now)
-        return state if 0 <= now - state.touched_at < FORGET_S else cls(touched_at=now, members=state.members)
+        return state if 0 <= now - state.touched_at < STATE_TTL_S else cls(touched_at=now, members=state.members)
 
     @property
     def in_flight(self) -> int:
@@ -114,22 +114,22 @@ class _State:
 
 
 @dataclass
-class Turn:
+class Admission:
     """One try of a call: admitted at `started` as one of `at_once`, then told how it ended."""
 
     started: float
     at_once: int
     headers: Mapping[str, str] | None = None
-    rejected_for_s: float | None = None  # what the service asks to wait; 0 where it doesn't say
+    retry_after_s: float | None = None  # what the service asks to wait; 0 where it doesn't say
     answered: bool = False
 
-    def was_answered(self, headers: Mapping[str, str]) -> None:
+    def record_answer(self, headers: Mapping[str, str]) -> None:
         """The service took it, whatever it said."""
         self.answered, self.headers = True, headers
 
-    def was_rejected(self, after_s: float | None, headers: Mapping[str, str]) -> None:
+    def record_rate_limit(self, after_s: float | None, headers: Mapping[str, str]) -> None:
         """The service had no room for it (429, or an overloaded 503)."""
-        self.rejected_for_s, self.headers = after_s or 0.0, headers
+        self.retry_after_s, self.headers = after_s or 0.0, headers
 
 
 class Limiter:
@@ -148,47 +148,47 @@ class Limiter:
         self._alive = coordination.claim(self._claim_of(self._name))
         self._queue, self._retried = asyncio.Lock(), asyncio.Lock()
         self._changed = asyncio.Event()
-        self._looked_at = 0.0
+        self._dead_checked_at = 0.0
 
     @classmethod
     def of(cls, coordination: Coordination, endpoint: Endpoint, model: str) -> "Limiter":
         """Return a limiter of a model."""
-        return cls(coordination, f"{FOLDER}/{short('limits', endpoint.service, model)}", endpoint.limits)
+        return cls(coordination, f"{FOLDER}/{short_digest('limits', endpoint.service, model)}", endpoint.limits)
 
     @contextlib.asynccontextmanager
-    async def turn(self, tokens: int, *, again: bool = False) -> AsyncIterator[Turn]:
+    async def admit(self, tokens: int, *, again: bool = False) -> AsyncIterator[Admission]:
         """Waits until a call of about so many tokens may be made, and counts it as under way.
 
         One that is tried `again` doesn't queue behind those that weren't tried yet: its answer is waited for.
         """
         async with self._retried if again else self._queue:
-            while isinstance(turn := self._admit(tokens), float):
+            while isinstance(turn := self._try_admit(tokens), float):
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), turn)
         try:
             yield turn
         finally:
-            self._leave(turn)
+            self._release(turn)
             self._changed.set()
 
     @property
     def window(self) -> int:
         """Calls at once that the endpoint is believed to take."""
-        with self._shared() as state:
-            return self._room(state)
+        with self._locked_state() as state:
+            return self._window_size(state)
 
     def close(self) -> None:
         """Gives back what this limiter holds."""
         if self._alive is not None:
-            with self._shared() as state:
+            with self._locked_state() as state:
                 state.members.pop(self._name, None)
             self._alive.close()
             self._alive = None
 
-    def _admit(self, tokens: int) -> Turn | float:
+    def _try_admit(self, tokens: int) -> Admission | float:
         """The turn of a call that was counted as under way, else the seconds after which to look again."""
-        with self._shared() as state:
+        with self._locked_state() as state:
             now = self._clock()
             me = state.members.setdefault(self._name, _Member())
             me.waits = not self._has_room(state, me)
@@ -198,31 +198,31 @@ class Limiter:
                 state.paused_until - now,
                 state.requests.wait(1, now),
                 state.tokens.wait(tokens, now),
-                (LOOK_S if len(state.members) > 1 else ALONE_S) if me.waits else 0.0,
+                (POLL_S if len(state.members) > 1 else SOLO_POLL_S) if me.waits else 0.0,
             )
             if wait:
                 return wait
             me.in_flight += 1
             state.requests.spend(1)
             state.tokens.spend(tokens)
-            return Turn(now, state.in_flight)
+            return Admission(now, state.in_flight)
 
     def _has_room(self, state: _State, me: _Member) -> bool:
         """Whether the window has room, of which nobody takes more than a fair share while others wait."""
-        room = self._room(state)
+        room = self._window_size(state)
         others = [member for member in state.members.values() if member is not me]
         if others and state.in_flight >= room:
-            self._bury_the_dead(state)
+            self._remove_dead_members(state)
         if state.in_flight >= room:
             return False
         contenders = 1 + sum(member.waits or member.in_flight > 0 for member in others)
         return me.in_flight < max(1, room / contenders) or not any(member.waits for member in others)
 
-    def _room(self, state: _State) -> int:
-        return max(1, min(int(state.window), self._limits.ceiling))
+    def _window_size(self, state: _State) -> int:
+        return max(1, min(int(state.window), self._limits.max_concurrency))
 
-    def _leave(self, turn: Turn) -> None:
-        with self._shared() as state:
+    def _release(self, turn: Admission) -> None:
+        with self._locked_state() as state:
             now = self._clock()
             state.members.setdefault(self._name, _Member(in_flight=1)).in_flight -= 1
             self._learn(state, turn.headers or {}, now)
@@ -231,7 +231,7 @@ class Limiter:
                 state.proven = max(state.proven, turn.at_once)
                 if state.full_at >= turn.started:  # a window that nobody waits for says nothing about a larger one
                     self._grow(state)
-            elif turn.rejected_for_s is not None:
+            elif turn.retry_after_s is not None:
                 self._shrink(state, turn, now)
 
     def _grow(self, state: _State) -> None:
@@ -246,26 +246,26 @@ class Limiter:
             else:
                 state.window, state.peak, state.answers = state.peak, state.peak + state.step, 0
                 state.step *= 2
-        state.window = min(state.window, float(self._limits.ceiling))
+        state.window = min(state.window, float(self._limits.max_concurrency))
 
-    def _shrink(self, state: _State, turn: Turn, now: float) -> None:
+    def _shrink(self, state: _State, turn: Admission, now: float) -> None:
         """Calls that started before the round of the last decrease say nothing about the window after it."""
         is_new_round = turn.started > state.decreased_at
         if is_new_round:
-            state.before, state.decreased_at = (float(self._room(state)), state.peak), now
+            state.before, state.decreased_at = (float(self._window_size(state)), state.peak), now
         # a burst that is too large is rejected as a whole: without the rate's headers that says nothing of a rate
-        state.rejections += is_new_round or _tells_rate(turn.headers or {})
+        state.rejections += is_new_round or _has_rate_headers(turn.headers or {})
         state.answers, state.step = 0, 1.0
         if turn.at_once > state.proven:
             window = state.before[0]
             # where rejections come at once, what is still under way is what the endpoint takes
-            taken = max(1.0, min(float(state.in_flight), DECREASE * window), LARGEST_DECREASE * window)
+            taken = max(1.0, min(float(state.in_flight), DECREASE * window), MAX_DECREASE * window)
             state.window = min(state.window, taken)
             state.peak = max(2.0, min(window, float(state.in_flight + 1)))
         elif is_new_round:  # so many at once were answered: a rate was passed, or the endpoint takes less than it did
-            state.proven *= PROVEN_STAYS
-        after_s = turn.rejected_for_s or 0.0
-        if state.rejections >= REJECTIONS_IN_A_ROW and 0 < after_s <= LONGEST_PAUSE_S:
+            state.proven *= PROVEN_DECAY
+        after_s = turn.retry_after_s or 0.0
+        if state.rejections >= MAX_CONSECUTIVE_REJECTIONS and 0 < after_s <= MAX_PAUSE_S:
             state.paused_until = max(state.paused_until, now + after_s)
             state.window, state.peak = state.before  # a rate is exhausted, which says nothing of calls at once
 
@@ -277,12 +277,12 @@ class Limiter:
         """
         known = {"requests": self._limits.requests_per_minute, "tokens": self._limits.tokens_per_minute}
         for name, rate in (("requests", state.requests), ("tokens", state.tokens)):
-            per_minute = known[name] or _number(headers.get(f"x-ratelimit-limit-{name}"))
+            per_minute = known[name] or _parse_number(headers.get(f"x-ratelimit-limit-{name}"))
             if per_minute:
                 rate.limit(per_minute, now)
 
     @contextlib.contextmanager
-    def _shared(self) -> Iterator[_State]:
+    def _locked_state(self) -> Iterator[_State]:
         """The state in our hands, written back at the end."""
         with self._coordination.shared(self._state) as shared:
             now = self._clock()
@@ -292,11 +292,11 @@ class Limiter:
             state.touched_at = now
             shared.text = json.dumps(asdict(state))
 
-    def _bury_the_dead(self, state: _State) -> None:
+    def _remove_dead_members(self, state: _State) -> None:
         """Members whose process has ended without `close`: nobody holds their claim."""
-        if self._clock() - self._looked_at < 1.0:
+        if self._clock() - self._dead_checked_at < 1.0:
             return
-        self._looked_at = self._clock()
+        self._dead_checked_at = self._clock()
         for name in [name for name in state.members if name != self._name]:
             if not self._coordination.is_claimed(self._claim_of(name)):
                 del state.members[name]
@@ -305,11 +305,11 @@ class Limiter:
         return f"{self._state}.{member}"
 
 
-def _tells_rate(headers: Mapping[str, str]) -> bool:
+def _has_rate_headers(headers: Mapping[str, str]) -> bool:
     return any(name.startswith("x-ratelimit-") for name in headers)
 
 
-def _number(value: Any) -> float | None:
+def _parse_number(value: Any) -> float | None:
     try:
         found = float(value)
     except (TypeError, ValueError):

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.llm.keys import BATCHED, TRAINING
+from raft_assets.llm.keys import BATCH_SUFFIX, TRAINING_KIND
 from raft_assets.llm.requests import Usage
 from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role
 
@@ -44,7 +44,7 @@ class PriceEntry(BaseModel):
     source: str
     date: date
 
-    def fits(self, service: str, model: str) -> bool:
+    def matches(self, service: str, model: str) -> bool:
         return fnmatchcase(service, self.service) and fnmatchcase(model, self.model)
 
 
@@ -73,13 +73,13 @@ class Price:
             return None
         return share * sum(tokens * (price or 0.0) for tokens, price in parts) / PER_MILLION
 
-    def of_call(self, kind: str, usage: Usage) -> float | None:
+    def call_cost(self, kind: str, usage: Usage) -> float | None:
         """What was paid for an entry of the store: its kind tells whether it came in a batch, or is a training."""
-        if kind == TRAINING:
-            return self.of_training(usage.input_tokens)
-        return self.of(usage, batched=kind.endswith(BATCHED))
+        if kind == TRAINING_KIND:
+            return self.training_cost(usage.input_tokens)
+        return self.of(usage, batched=kind.endswith(BATCH_SUFFIX))
 
-    def of_training(self, tokens: int) -> float | None:
+    def training_cost(self, tokens: int) -> float | None:
         """What it costs to train on so many tokens, all epochs together."""
         return None if self.training is None else tokens * self.training / PER_MILLION
 
@@ -95,7 +95,7 @@ class PriceList:
     def __init__(self, project: Path, endpoints: Iterable[Endpoint] = ()) -> None:
         own = project / PRICES_FILE
         self._endpoints = tuple(endpoints)
-        self._entries = [*(_read(own, own.read_text("utf-8")) if own.is_file() else ()), *_shipped()]
+        self._entries = [*(_read(own, own.read_text("utf-8")) if own.is_file() else ()), *_shipped_entries()]
         self._known: dict[tuple[str, str], Price] = {}
 
     def of(self, endpoint: Endpoint, model: str | None = None) -> Price:
@@ -109,10 +109,10 @@ class PriceList:
         if service == "embedded":
             return FREE
         if (service, model) not in self._known:
-            self._known[service, model] = self._look_up(service, self._known_as(service, model))
+            self._known[service, model] = self._look_up(service, self._resolve_model(service, model))
         return self._known[service, model]
 
-    def _known_as(self, service: str, model: str) -> str:
+    def _resolve_model(self, service: str, model: str) -> str:
         """The model's own name: a deployment's says nothing, and a student of ours costs what its base model costs."""
         for endpoint in self._endpoints:
             hosted = endpoint.role is Role.STUDENT and model.startswith(DEPLOYMENT_PREFIX)
@@ -124,10 +124,12 @@ class PriceList:
         return model
 
     def _look_up(self, service: str, model: str) -> Price:
-        layers = [_layer(entry) for entry in self._entries if entry.fits(service, model)] + _kept(service, model)
+        layers = [_as_layer(entry) for entry in self._entries if entry.matches(service, model)] + _genai_price(
+            service, model
+        )
         if model.startswith(FINE_TUNED):  # where nobody has a price of its own for it
             base = model.split(":")[1]
-            layers += [_layer(entry) for entry in self._entries if entry.fits(service, base)]
+            layers += [_as_layer(entry) for entry in self._entries if entry.matches(service, base)]
         found: dict[str, float] = {}
         sources: list[str] = []
         for prices, source in layers:
@@ -138,12 +140,12 @@ class PriceList:
         return Price(**parts, source="; ".join(sources) or "unknown")
 
 
-def _layer(entry: PriceEntry) -> tuple[Mapping[str, float], str]:
+def _as_layer(entry: PriceEntry) -> tuple[Mapping[str, float], str]:
     prices = entry.model_dump(include=set(PARTS), exclude_none=True)
     return prices, f"{entry.source}, {entry.date}"
 
 
-def _kept(service: str, model: str) -> list[tuple[Mapping[str, float], str]]:
+def _genai_price(service: str, model: str) -> list[tuple[Mapping[str, float], str]]:
     """Of a service that the kept list knows by its address; a local one may serve a model of a famous name for nothing.
 
     Fine-tuned models are listed by their base.
@@ -169,7 +171,7 @@ def _is_number(value: Any) -> bool:
 
 
 @cache
-def _shipped() -> Sequence[PriceEntry]:
+def _shipped_entries() -> Sequence[PriceEntry]:
     file = resources.files("raft_assets.llm") / PRICES_FILE
     return _read(file, file.read_text("utf-8"))
 

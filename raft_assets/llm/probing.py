@@ -9,7 +9,7 @@ from typing import TypeVar
 import openai
 
 from raft_assets.core.errors import EndpointError
-from raft_assets.llm.service_errors import GiveUpRow, Stop, Unsupported, scrubbed, understand
+from raft_assets.llm.service_errors import FailCall, StopEndpoint, UnsupportedParameter, classify_error, redact_message
 from raft_assets.settings.endpoints import Endpoint, Role
 
 T = TypeVar("T")
@@ -28,34 +28,34 @@ async def probe(client: openai.AsyncOpenAI, endpoint: Endpoint, *, completion: b
     the service fine-tunes for whoever asks is what matters.
     """
     if endpoint.role is Role.STUDENT:
-        await _within(client.fine_tuning.jobs.list(limit=1), endpoint, FINE_TUNE_REMEDY)
+        await _translate_errors(client.fine_tuning.jobs.list(limit=1), endpoint, FINE_TUNE_REMEDY)
         return "fine-tuning is permitted"
     if endpoint.role is Role.EMBEDDING:
-        embedded = await _within(client.embeddings.create(model=endpoint.model, input=[QUESTION]), endpoint)
+        embedded = await _translate_errors(client.embeddings.create(model=endpoint.model, input=[QUESTION]), endpoint)
         return f"embeds with {len(embedded.data[0].embedding)} dimensions"
     if completion and endpoint.role is Role.BASELINE:
-        await _within(client.completions.create(model=endpoint.model, prompt=QUESTION), endpoint)
+        await _translate_errors(client.completions.create(model=endpoint.model, prompt=QUESTION), endpoint)
         return "completes"
     messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": QUESTION}]
-    await _within(client.chat.completions.create(model=endpoint.model, messages=messages), endpoint)
+    await _translate_errors(client.chat.completions.create(model=endpoint.model, messages=messages), endpoint)
     return "answers"
 
 
-async def _within(asked: Awaitable[T], endpoint: Endpoint, forbidden: str = "") -> T:
+async def _translate_errors(asked: Awaitable[T], endpoint: Endpoint, forbidden: str = "") -> T:
     try:
         return await asked
     except openai.APIError as error:
-        refusal = understand(error, endpoint, endpoint.model)
+        refusal = classify_error(error, endpoint, endpoint.model)
         if forbidden and getattr(error, "status_code", 0) == 403:
             raise EndpointError(f"{endpoint.role} ({endpoint.service}) refuses (403): {forbidden}.") from None
         match refusal:
-            case Stop(sentence):
+            case StopEndpoint(sentence):
                 raise EndpointError(sentence) from None
-            case Unsupported(_, sentence):
+            case UnsupportedParameter(_, sentence):
                 raise EndpointError(sentence) from None
-            case GiveUpRow(reason):
+            case FailCall(reason):
                 raise EndpointError(f"{endpoint.role} ({endpoint.service}): {reason}.") from None
         raise EndpointError(
-            f"{endpoint.role} ({endpoint.model} at {endpoint.service}) doesn't answer: {scrubbed(error, endpoint)}. "
+            f"{endpoint.role} ({endpoint.model} at {endpoint.service}) doesn't answer: {redact_message(error, endpoint)}. "
             "Check address and network, or wait."
         ) from None

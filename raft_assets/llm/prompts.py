@@ -11,11 +11,11 @@ from importlib import resources
 from typing import Literal
 
 from raft_assets.core.identity import digest
-from raft_assets.core.prompt_contract import INSTRUCTIONS, render_messages, render_prompt, render_user
+from raft_assets.core.prompt_contract import INSTRUCTIONS, render_messages, render_prompt, render_user_message
 from raft_assets.llm.requests import Request
 
 VERSION_DIGITS = 8  # of the hash of a prompt file's text
-_PLACE = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PromptFile:
         Instructions of the role `user` stand in the same message as the documents.
         """
         # in one pass: a value that holds the name of another is a text like any other
-        shown = render_user(_PLACE.sub(lambda place: values.get(place[1], place[0]), self.task), passages)
+        shown = render_user_message(_PLACEHOLDER.sub(lambda place: values.get(place[1], place[0]), self.task), passages)
         if self.role == "user":
             return [{"role": "user", "content": f"{self.instructions}\n\n{shown}"}]
         return [{"role": "system", "content": self.instructions}, {"role": "user", "content": shown}]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Kind = Literal["chat", "completion"]
+CallKind = Literal["chat", "completion"]
 Status = Literal["ok", "truncated", "filtered", "empty", "failed"]
 
 JSON_OBJECT = {"type": "json_object"}  # as a `response_format`: the answer is one JSON object and nothing else
@@ -21,11 +21,11 @@ class Request:
     `max_tokens` (completion), others only where they are set. `sample` tells several answers to one body apart.
     """
 
-    kind: Kind
+    kind: CallKind
     body: Mapping[str, Any]
     sample: int = 0
 
-    def asking(self, **parameters: Any) -> "Request":
+    def with_parameters(self, **parameters: Any) -> "Request":
         """The same with further parameters, of which None is left out. A model that refuses one is asked without it."""
         given = {name: value for name, value in parameters.items() if value is not None}
         return replace(self, body={**self.body, **given})
@@ -61,7 +61,7 @@ class Origin:
     run: str = ""
 
 
-NOBODY = Origin()
+NO_REQUESTER = Origin()
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Tally:
+class UsageStats:
     """What a Caller did so far.
 
     `calls` were answered by the service and may have been paid (`usage` is theirs), `from_store` answers cost nothing,
@@ -97,8 +97,8 @@ class Tally:
     dollars: float = 0.0
     unpriced: int = 0
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
+    def __add__(self, other: "UsageStats") -> "UsageStats":
+        return UsageStats(
             self.calls + other.calls,
             self.from_store + other.from_store,
             self.retries + other.retries,
@@ -115,4 +115,4 @@ class Progress:
 
     answered: int
     waiting: int
-    tally: Tally
+    usage_stats: UsageStats

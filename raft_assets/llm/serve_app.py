@@ -8,18 +8,18 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-LOOK_S = 0.02
+POLL_S = 0.02
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
+def serve_in_background(app: ASGIApp) -> Iterator[str]:
     """Its address on 127.0.0.1, at a free port; it is served by a thread."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 import openai
 
-from raft_assets.llm.answers import CONTENT_FILTER, one_line
+from raft_assets.llm.answers import CONTENT_FILTER, abbreviate
 from raft_assets.settings.endpoints import Endpoint, Role
 
 # what is sent instead of a parameter that a model refuses; None: nothing
@@ -40,126 +40,128 @@ _FALLBACK_PREFIX = {
 
 
 @dataclass(frozen=True)
-class TryAgain:
+class Retry:
     """It may pass: `after_s` is what the service asks to wait, if it says so; a rejection: it has no room just now."""
 
     reason: str
     after_s: float | None = None
-    is_rejection: bool = False
+    is_rate_limit: bool = False
 
 
 @dataclass(frozen=True)
-class GiveUpRow:
+class FailCall:
     """Asking this again brings the same, other requests may pass."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Filtered:
+class ContentFiltered:
     """The service's content filter; an answer like any other, with the message that came."""
 
     message: str
 
 
 @dataclass(frozen=True)
-class Unsupported:
-    """The model refuses a parameter that `SUBSTITUTES` knows; `otherwise` is for when changing it doesn't help."""
+class UnsupportedParameter:
+    """The model refuses a parameter that `SUBSTITUTES` knows; `message` is for when changing it doesn't help."""
 
     parameter: str
-    otherwise: str
+    message: str
 
 
 @dataclass(frozen=True)
-class Stop:
+class StopEndpoint:
     """No request of this endpoint will pass until somebody changes something; a sentence for people."""
 
     sentence: str
     not_deployed: bool = False
 
 
-Refusal = TryAgain | GiveUpRow | Filtered | Unsupported | Stop
+ServiceError = Retry | FailCall | ContentFiltered | UnsupportedParameter | StopEndpoint
 
 
-def understand(error: openai.APIError, endpoint: Endpoint, model: str) -> Refusal:
+def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> ServiceError:
     """What to do about an error of the client."""
-    if isinstance(error, openai.APITimeoutError) and not _lost_its_connection(error):
-        return TryAgain("it did not answer in time")
+    if isinstance(error, openai.APITimeoutError) and not _is_connection_error(error):
+        return Retry("it did not answer in time")
     if not isinstance(error, openai.APIStatusError):
-        return TryAgain("the connection failed")
-    message = scrubbed(error, endpoint)
+        return Retry("the connection failed")
+    message = redact_message(error, endpoint)
     if error.code in _NO_CREDIT:
-        remedy = f"raise the limit of the account, or set another key in {_variable(endpoint, 'API_KEY')}"
-        return Stop(f"{_asking(endpoint, model)} has no credit left ({error.code}): {remedy}.")
+        remedy = f"raise the limit of the account, or set another key in {_variable_name(endpoint, 'API_KEY')}"
+        return StopEndpoint(f"{_describe_endpoint(endpoint, model)} has no credit left ({error.code}): {remedy}.")
     if error.status_code in (408, 409, 429) or error.status_code >= 500:
-        return TryAgain(
+        return Retry(
             f"it answered {error.status_code} ({message})",
-            _asked_to_wait(error.response.headers),
-            is_rejection=error.status_code == 429,
+            _parse_retry_after(error.response.headers),
+            is_rate_limit=error.status_code == 429,
         )
     if error.status_code in (401, 403, 404):
-        return Stop(_refused(error.status_code, endpoint, model), not_deployed=error.status_code == 404)
-    return _understand_bad_request(error, message, endpoint, model)
+        return StopEndpoint(
+            _rejection_message(error.status_code, endpoint, model), not_deployed=error.status_code == 404
+        )
+    return _classify_bad_request(error, message, endpoint, model)
 
 
-def _lost_its_connection(error: openai.APITimeoutError) -> bool:
+def _is_connection_error(error: openai.APITimeoutError) -> bool:
     """The client's aiohttp side tells every lost connection as a timeout; what is behind it tells them apart."""
     behind = error.__cause__ and error.__cause__.__cause__
     return isinstance(behind, aiohttp.ClientConnectionError) and not isinstance(behind, TimeoutError)
 
 
-def scrubbed(error: openai.APIError, endpoint: Endpoint) -> str:
+def redact_message(error: openai.APIError, endpoint: Endpoint) -> str:
     """The service's message as a short line; services repeat keys in it, so the endpoint's is taken out."""
     body = error.body if isinstance(error.body, Mapping) else {}
     message = str(body.get("message") or error.message)
     secret = endpoint.api_key.get_secret_value() if endpoint.api_key else ""
-    return one_line(message.replace(secret, "***") if secret else message)
+    return abbreviate(message.replace(secret, "***") if secret else message)
 
 
-def gave_up(endpoint: Endpoint, model: str, reason: str) -> str:
+def unavailable_message(endpoint: Endpoint, model: str, reason: str) -> str:
     """Sentence about an endpoint that does not answer."""
     remedy = "Look whether the service is up and run again; answers that came are kept."
-    return f"{_asking(endpoint, model)} does not answer: {reason}. {remedy}"
+    return f"{_describe_endpoint(endpoint, model)} does not answer: {reason}. {remedy}"
 
 
-def _understand_bad_request(error: openai.APIStatusError, message: str, endpoint: Endpoint, model: str) -> Refusal:
+def _classify_bad_request(error: openai.APIStatusError, message: str, endpoint: Endpoint, model: str) -> ServiceError:
     if error.code in _FILTERED:
-        return Filtered(message)
+        return ContentFiltered(message)
     if error.code in _TOO_LONG or error.status_code == 413 or _TOO_LONG_MESSAGE.search(message):
-        return GiveUpRow(f"the request is too long for the model ({message})")
-    remedy = f"set a model that takes it in {_variable(endpoint, 'DEPLOYMENT')}"
-    refused = f"{_asking(endpoint, model)} refuses the request ({error.status_code}: {message}): {remedy}."
+        return FailCall(f"the request is too long for the model ({message})")
+    remedy = f"set a model that takes it in {_variable_name(endpoint, 'DEPLOYMENT')}"
+    refused = f"{_describe_endpoint(endpoint, model)} refuses the request ({error.status_code}: {message}): {remedy}."
     unrecognized = _UNRECOGNIZED.search(message)
     parameter = unrecognized[1] if unrecognized else error.param if error.code in _UNSUPPORTED else None
-    return Unsupported(parameter, refused) if parameter and parameter in SUBSTITUTES else Stop(refused)
+    return UnsupportedParameter(parameter, refused) if parameter and parameter in SUBSTITUTES else StopEndpoint(refused)
 
 
-def _refused(status: int, endpoint: Endpoint, model: str) -> str:
+def _rejection_message(status: int, endpoint: Endpoint, model: str) -> str:
     """The service's own message is left out: after a wrong key it often holds the key."""
-    asking = _asking(endpoint, model)
+    asking = _describe_endpoint(endpoint, model)
     if endpoint.provider == "embedded":
         return f"{asking} refuses ({status}): there is no such model in this installation."
     if status == 401:
-        return f"{asking} does not accept the sign-in (401): set {_variable(endpoint, 'API_KEY')}."
+        return f"{asking} does not accept the sign-in (401): set {_variable_name(endpoint, 'API_KEY')}."
     if status == 403:
-        remedy = f"give it access, or set another key in {_variable(endpoint, 'API_KEY')}"
+        remedy = f"give it access, or set another key in {_variable_name(endpoint, 'API_KEY')}"
         return f"{asking} is not allowed for this key or from this network (403): {remedy}."
-    address = _variable(endpoint, "ENDPOINT" if endpoint.provider == "azure" else "BASE_URL")
-    remedy = f"set the model in {_variable(endpoint, 'DEPLOYMENT')}, or the address in {address}"
+    address = _variable_name(endpoint, "ENDPOINT" if endpoint.provider == "azure" else "BASE_URL")
+    remedy = f"set the model in {_variable_name(endpoint, 'DEPLOYMENT')}, or the address in {address}"
     return f"{asking} is not known there (404): {remedy}."
 
 
-def _asking(endpoint: Endpoint, model: str) -> str:
+def _describe_endpoint(endpoint: Endpoint, model: str) -> str:
     return f"{endpoint.role} (model {model} at {endpoint.service})"
 
 
-def _variable(endpoint: Endpoint, part: str) -> str:
+def _variable_name(endpoint: Endpoint, part: str) -> str:
     family = "AZURE_OPENAI" if endpoint.provider == "azure" else "OPENAI"
     fallback = _FALLBACK_PREFIX.get(endpoint.role)
     return f"{endpoint.role}_{family}_{part}" + (f" (or {fallback}_{family}_{part})" if fallback else "")
 
 
-def _asked_to_wait(headers: Mapping[str, str]) -> float | None:
+def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds from `retry-after-ms`, else from `Retry-After` (seconds or a date); None where neither can be read."""
     for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
         try:

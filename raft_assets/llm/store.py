@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from raft_assets.llm.requests import NOBODY, Origin, Usage
+from raft_assets.llm.requests import NO_REQUESTER, Origin, Usage
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class StoredCall:
     payload: bytes
     tries: int = 1
     role: str = ""
-    origin: Origin = NOBODY
+    origin: Origin = NO_REQUESTER
 
 
 @dataclass(frozen=True)

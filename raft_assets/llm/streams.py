@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from raft_assets.llm.attempts import CallLostError
+from raft_assets.llm.attempts import CallFailedError
 from raft_assets.llm.background import background_loop, is_background_thread
 from raft_assets.llm.store import CallStore, StoredCall
 
@@ -59,7 +59,7 @@ class Stream(Generic[Item]):
         self._window = window
         self._group = group
         self._ahead: deque[Slot] = deque()
-        self._flight = _Flight(store, send)
+        self._flight = _CallsInFlight(store, send)
 
     @property
     def waiting(self) -> int:
@@ -74,14 +74,14 @@ class Stream(Generic[Item]):
                 while len(self._ahead) + self._group <= self._window and (
                     group := list(itertools.islice(source, self._group))
                 ):
-                    self._ahead.extend(self._taken(group))
+                    self._ahead.extend(self._take(group))
                 if not self._ahead:
                     return
                 yield self._ahead.popleft()
         finally:
             self._flight.close()
 
-    def _taken(self, group: Sequence[Item]) -> list[Slot]:
+    def _take(self, group: Sequence[Item]) -> list[Slot]:
         keyed = [(self._key_of(item), item) for item in group]
         # looked at before the store: what is committed in between is then in the store
         joined = {key: future for key, _ in keyed if (future := self._flight.expected(key))}
@@ -92,13 +92,15 @@ class Stream(Generic[Item]):
             if is_new:
                 joined[key] = self._flight.expect(key)
                 missing.append((key, item))
-            slots.append(Slot(key, _done(stored[key]) if key in stored else joined[key], from_store=not is_new))
+            slots.append(
+                Slot(key, _completed_future(stored[key]) if key in stored else joined[key], from_store=not is_new)
+            )
         for batch in self._batches(missing):
             self._flight.start(batch)
         return slots
 
 
-class _Flight(Generic[Item]):
+class _CallsInFlight(Generic[Item]):
     """Calls of one stream that are under way.
 
     Everything but `expect`, `expected`, `start` and `close` happens on the background loop.
@@ -112,9 +114,9 @@ class _Flight(Generic[Item]):
         self._send = send
         self._expected: dict[str, Future[StoredCall]] = {}
         self._tasks: set[asyncio.Task[list[StoredCall]]] = set()
-        self._arrived: list[StoredCall] = []
+        self._uncommitted: list[StoredCall] = []
         self._writer: asyncio.Task[None] | None = None
-        self._stopped_by: BaseException | None = None
+        self._stop_error: BaseException | None = None
 
     def expected(self, key: str) -> Future[StoredCall] | None:
         """The future of a call that is under way."""
@@ -138,28 +140,28 @@ class _Flight(Generic[Item]):
 
     def _start(self, batch: Batch[Item]) -> None:
         keys = [key for key, _ in batch]
-        if self._stopped_by:
-            self._settle(keys, self._stopped_by)
+        if self._stop_error:
+            self._settle(keys, self._stop_error)
             return
         task = asyncio.ensure_future(self._send(batch))
         self._tasks.add(task)
-        task.add_done_callback(functools.partial(self._land, keys))
+        task.add_done_callback(functools.partial(self._on_done, keys))
 
-    def _land(self, keys: Sequence[str], task: asyncio.Task[list[StoredCall]]) -> None:
+    def _on_done(self, keys: Sequence[str], task: asyncio.Task[list[StoredCall]]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
-            self._settle(keys, self._stopped_by or CallLostError("it was cancelled", tries=1))
+            self._settle(keys, self._stop_error or CallFailedError("it was cancelled", tries=1))
         elif error := task.exception():
             self._settle(keys, error)
-            if not isinstance(error, CallLostError):
+            if not isinstance(error, CallFailedError):
                 self._stop(error)
         else:
-            self._arrived += task.result()
+            self._uncommitted += task.result()
             self._writer = self._writer or asyncio.ensure_future(self._commit())
 
     async def _commit(self) -> None:
-        while self._arrived:
-            calls, self._arrived = self._arrived, []
+        while self._uncommitted:
+            calls, self._uncommitted = self._uncommitted, []
             try:
                 kept = await asyncio.to_thread(self._store.put, calls)
             except Exception as error:
@@ -172,7 +174,7 @@ class _Flight(Generic[Item]):
 
     def _stop(self, error: BaseException) -> None:
         """What no other call would survive ends the stream; answers that have arrived are committed all the same."""
-        self._stopped_by = self._stopped_by or error
+        self._stop_error = self._stop_error or error
         for task in self._tasks:
             task.cancel()
 
@@ -188,7 +190,7 @@ class _Flight(Generic[Item]):
             await self._writer
 
 
-def _done(call: StoredCall) -> Future[StoredCall]:
+def _completed_future(call: StoredCall) -> Future[StoredCall]:
     future: Future[StoredCall] = Future()
     future.set_result(call)
     return future

@@ -1,7 +1,7 @@
 """Bringing what batches of calls have answered into the store of paid calls."""
 
-from raft_assets.llm.background import run
-from raft_assets.llm.batches import read_records
+from raft_assets.llm.background import run_coroutine
+from raft_assets.llm.batches import read_batch_records
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
 from raft_assets.settings.endpoints import Role
@@ -13,7 +13,7 @@ def collect_batches(models: ModelClients) -> None:
 
     Raises EndpointError.
     """
-    open_records = [record for record in read_records(records_of(models.project)) if record.is_open]
+    open_records = [record for record in read_batch_records(records_of(models.project)) if record.is_open]
     for role, model in dict.fromkeys((record.role, record.model) for record in open_records):
         if role in models.endpoints:
             _collect(models, role, model)
@@ -24,6 +24,6 @@ def _collect(models: ModelClients, role: Role, model: str) -> None:
     with open_call_store(models.project) as store:
         client = models.client(role)
         try:
-            run(models.batch_client(endpoint, model, client=client, store=store).collect())
+            run_coroutine(models.batch_client(endpoint, model, client=client, store=store).collect())
         finally:
-            run(client.close())
+            run_coroutine(client.close())

@@ -12,36 +12,36 @@ from functools import partial
 from statistics import fmean, median
 
 from raft_assets.core.tables import Chunk, SourceDocument
-from raft_assets.dataset.golden import parse_questions as parse_golden
-from raft_assets.dataset.golden import resolve_golden
+from raft_assets.dataset.golden import read_golden_questions as parse_golden
+from raft_assets.dataset.golden import resolve_golden_questions
 from raft_assets.documents.chunking import token_count
-from raft_assets.documents.reading import ReadDocument, documents_of
-from raft_assets.evaluation.arms import variations
-from raft_assets.llm.caller import TEXTS_PER_CALL, Caller
+from raft_assets.documents.reading import ReadDocument, group_into_documents
+from raft_assets.evaluation.arms import robustness_arms
+from raft_assets.llm.caller import MAX_TEXTS_PER_CALL, Caller
 from raft_assets.llm.prices import Price
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.sources import cut, read_sources
-from raft_assets.pairs.generation import first_plan
+from raft_assets.operations.sources import chunk_documents, read_sources
+from raft_assets.pairs.generation import first_round_plan
 from raft_assets.pairs.judge import judge_request
-from raft_assets.pairs.questions import answer_request_for, parse_questions, question_request
+from raft_assets.pairs.questions import parse_questions, question_request, teacher_answer_request
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import AUTO_EPOCHS
 
-LEAST_SAMPLE = 5  # stored answers from which a mean is taken
+MIN_SAMPLE = 5  # stored answers from which a mean is taken
 ASSUMED_QUESTION_TOKENS, ASSUMED_ANSWER_TOKENS, ASSUMED_VERDICT_TOKENS = 18, 150, 40
 ASSUMED_ACCEPTED = 0.8  # share of the pairs that the gates let through
 TOKENS_PER_MESSAGE = 4
-SOME_QUESTION = "What does the passage say about the subject that it explains first?"
+TYPICAL_QUESTION = "What does the passage say about the subject that it explains first?"
 CALLS_AT_ONCE = 16  # what a service takes, where the limiter hasn't found it out yet
 
 
 @dataclass(frozen=True)
-class Forecast:
+class CallEstimate:
     """What an asset will ask of a role.
 
     `calls` are still to be made, `stored` are answered already; tokens and money are those of `calls`. `dollars` is
@@ -60,42 +60,42 @@ class Forecast:
     assumed: tuple[str, ...] = ()
 
 
-def forecast(models: ModelClients, domain: str, *, fresh: Collection[str] = ()) -> list[Forecast]:
+def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] = ()) -> list[CallEstimate]:
     """What a run of the domain will ask, in the order of the lineage; nothing for assets that are `fresh`.
 
     Raises DataError where no document can be read, and SettingsError as a run would.
     """
     settings = models.project.settings(domain).values
-    documents, chunks = _corpus(models, domain, settings, fresh)
-    found: list[Forecast] = []
+    documents, chunks = _read_corpus(models, domain, settings, fresh)
+    found: list[CallEstimate] = []
     if "chunk_embeddings" not in fresh:
         with models.caller(Role.EMBEDDING) as encoder:
-            stored = encoder.are_stored([chunk.passage for chunk in chunks])
+            stored = encoder.has_embeddings([chunk.passage for chunk in chunks])
         new = [chunk.passage for chunk, is_stored in zip(chunks, stored, strict=True) if not is_stored]
-        calls = -(-len(new) // TEXTS_PER_CALL)
-        made = _forecast(models, "chunk_embeddings", Role.EMBEDDING, calls, Usage(sum(map(_count, new))))
+        calls = -(-len(new) // MAX_TEXTS_PER_CALL)
+        made = _estimate(models, "chunk_embeddings", Role.EMBEDDING, calls, Usage(sum(map(_count_tokens, new))))
         found.append(replace(made, stored=sum(stored)))
     with models.caller(Role.TEACHER) as teacher:
-        pairs = _Pairs.of(teacher, chunks, settings)
+        pairs = _PairEstimate.of(teacher, chunks, settings)
     if "qa_pairs" not in fresh:
         found += pairs.forecasts(models, settings)
     golden = parse_golden(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
-    held_out = {name for one in resolve_golden(golden, documents, chunks) for name in one.oracle_chunk_ids}
+    held_out = {name for one in resolve_golden_questions(golden, documents, chunks) for name in one.oracle_chunk_ids}
     trained, evaluated = pairs.rows(settings, kept=1 - len(held_out) / len(chunks))
-    shape = _Shape(fmean([chunk.tokens for chunk in chunks]), pairs.answer_tokens, settings)
+    shape = _PromptShape(fmean([chunk.tokens for chunk in chunks]), pairs.answer_tokens, settings)
     if "finetuned_model" not in fresh:
-        found.append(_training(models, shape, trained, settings))
+        found.append(_estimate_training(models, shape, trained, settings))
     known = sum(question.answerable and bool(question.evidence) for question in golden)
-    asked = _Asked(evaluated + known, len(golden) - known)
+    asked = _QuestionCounts(evaluated + known, len(golden) - known)
     for role in (Role.BASELINE, Role.STUDENT):
         if f"{role.value.lower()}_answers" not in fresh:
-            found.append(_evaluation(models, role, shape, asked))
+            found.append(_estimate_evaluation(models, role, shape, asked))
     if "judged_answers" not in fresh and Role.JUDGE in models.endpoints:
-        found.append(_judging(models, shape, asked))
+        found.append(_estimate_judging(models, shape, asked))
     return found
 
 
-def _corpus(
+def _read_corpus(
     models: ModelClients, domain: str, settings: DomainSettings, fresh: Collection[str]
 ) -> tuple[Sequence[ReadDocument], list[Chunk]]:
     """The documents, and their chunks as they are, else as they are cut by structure: boundaries by embedding would
@@ -104,14 +104,14 @@ def _corpus(
     if "chunks" in fresh:
         lake = Lake.of(models.project)
         pages = lake.rows(SourceDocument, domain)
-        return list(documents_of(pages)), list(lake.rows(Chunk, domain))
+        return list(group_into_documents(pages)), list(lake.rows(Chunk, domain))
     structure = settings.chunks.model_copy(update={"boundaries": "structure"})
     documents = read_sources(models.project, domain).documents
-    return documents, cut(models, structure, documents)
+    return documents, chunk_documents(models, structure, documents)
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class _PairEstimate:
     """Questions and answers of the teacher: what is stored, what is to come, and how long it will be."""
 
     question_requests: Sequence[Request]  # not stored
@@ -125,8 +125,8 @@ class _Pairs:
     assumed: tuple[str, ...]
 
     @classmethod
-    def of(cls, teacher: Caller, chunks: Sequence[Chunk], settings: DomainSettings) -> "_Pairs":
-        plan = first_plan(chunks, settings.questions)
+    def of(cls, teacher: Caller, chunks: Sequence[Chunk], settings: DomainSettings) -> "_PairEstimate":
+        plan = first_round_plan(chunks, settings.questions)
         asked = [question_request(chunk, count, settings.questions) for chunk, count in plan]
         found = list(teacher.stored(asked))
         told = [
@@ -136,12 +136,14 @@ class _Pairs:
             for question in parse_questions(answer.text, count)
         ]
         instructions = settings.prompt.instructions
-        requests = [answer_request_for(question, chunk, settings.questions, instructions) for chunk, question in told]
+        requests = [
+            teacher_answer_request(question, chunk, settings.questions, instructions) for chunk, question in told
+        ]
         answers = list(teacher.stored(requests))
         sampled = [(count, answer) for (_, count), answer in zip(plan, found, strict=True) if answer]
-        is_enough = len(sampled) >= LEAST_SAMPLE
+        is_enough = len(sampled) >= MIN_SAMPLE
         share = len(told) / max(sum(count for count, _ in sampled), 1) if is_enough else 1.0
-        lengths = _lengths(answers)
+        lengths = _mean_output_tokens(answers)
         assumed = (*(() if is_enough else ("questions per call",)), *(() if lengths else ("length of answers",)))
         asked_of = fmean([count for _, count in plan]) if plan else 0.0
         return cls(
@@ -150,9 +152,9 @@ class _Pairs:
             expected=[(chunk, count * share) for (chunk, count), answer in zip(plan, found, strict=True) if not answer],
             known_questions=len(told),
             stored=len(sampled) + sum(answer is not None for answer in answers),
-            question_tokens=_lengths(found) or asked_of * ASSUMED_QUESTION_TOKENS,
+            question_tokens=_mean_output_tokens(found) or asked_of * ASSUMED_QUESTION_TOKENS,
             answer_tokens=lengths or ASSUMED_ANSWER_TOKENS,
-            seconds=_seconds([*found, *answers]),
+            seconds=_median_seconds([*found, *answers]),
             assumed=assumed,
         )
 
@@ -161,34 +163,34 @@ class _Pairs:
         """All questions, known and expected."""
         return self.known_questions + sum(count for _, count in self.expected)
 
-    def forecasts(self, models: ModelClients, settings: DomainSettings) -> Iterator[Forecast]:
+    def forecasts(self, models: ModelClients, settings: DomainSettings) -> Iterator[CallEstimate]:
         instructions = settings.prompt.instructions
         coming = [
-            (count, _tokens(answer_request_for(SOME_QUESTION, chunk, settings.questions, instructions)))
+            (count, _request_tokens(teacher_answer_request(TYPICAL_QUESTION, chunk, settings.questions, instructions)))
             for chunk, count in self.expected
         ]
         answers = len(self.answer_requests) + sum(count for count, _ in coming)
         usage = Usage(
             round(
-                sum(map(_tokens, [*self.question_requests, *self.answer_requests]))
+                sum(map(_request_tokens, [*self.question_requests, *self.answer_requests]))
                 + sum(count * tokens for count, tokens in coming)
             ),
             0,
             round(len(self.question_requests) * self.question_tokens + answers * self.answer_tokens),
         )
         calls = round(len(self.question_requests) + answers)
-        made = _forecast(models, "qa_pairs", Role.TEACHER, calls, usage, seconds=self.seconds)
+        made = _estimate(models, "qa_pairs", Role.TEACHER, calls, usage, seconds=self.seconds)
         yield replace(made, stored=self.stored, assumed=self.assumed if calls else ())
         if settings.questions.retrieval_top_k:
             new = answers  # a question is embedded when it is judged, and stored with its answer's call or not at all
-            tokens = round(new * _count(SOME_QUESTION))
-            yield _forecast(models, "qa_pairs", Role.EMBEDDING, -(-round(new) // TEXTS_PER_CALL), Usage(tokens))
+            tokens = round(new * _count_tokens(TYPICAL_QUESTION))
+            yield _estimate(models, "qa_pairs", Role.EMBEDDING, -(-round(new) // MAX_TEXTS_PER_CALL), Usage(tokens))
         if Role.JUDGE in models.endpoints:
             passage = fmean([chunk.tokens for chunk, _ in self.expected]) if self.expected else 0.0
-            prompt = _tokens(judge_request(SOME_QUESTION, "", "")) + self.answer_tokens + passage
+            prompt = _request_tokens(judge_request(TYPICAL_QUESTION, "", "")) + self.answer_tokens + passage
             judged = round(answers * ASSUMED_ACCEPTED)
             usage = Usage(round(judged * prompt), 0, judged * ASSUMED_VERDICT_TOKENS)
-            verdicts = _forecast(models, "qa_pairs", Role.JUDGE, judged, usage)
+            verdicts = _estimate(models, "qa_pairs", Role.JUDGE, judged, usage)
             yield replace(verdicts, assumed=("accepted pairs", "length of verdicts"))
 
     def rows(self, settings: DomainSettings, *, kept: float) -> tuple[float, float]:
@@ -201,7 +203,7 @@ class _Pairs:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _QuestionCounts:
     """Questions of the evaluation: under every arm, and those of people without evidence."""
 
     everywhere: float
@@ -209,7 +211,7 @@ class _Asked:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class _PromptShape:
     """How long prompts and answers of rows are, in tokens."""
 
     passage: float
@@ -217,62 +219,66 @@ class _Shape:
     settings: DomainSettings
 
     def prompt(self, documents: float) -> float:
-        empty = answer_request(SOME_QUESTION, [], "chat", 1, self.settings.prompt.instructions)
-        return _tokens(empty) + documents * self.passage
+        empty = answer_request(TYPICAL_QUESTION, [], "chat", 1, self.settings.prompt.instructions)
+        return _request_tokens(empty) + documents * self.passage
 
 
-def _training(models: ModelClients, shape: _Shape, rows: float, settings: DomainSettings) -> Forecast:
+def _estimate_training(
+    models: ModelClients, shape: _PromptShape, rows: float, settings: DomainSettings
+) -> CallEstimate:
     epochs = AUTO_EPOCHS if settings.training.n_epochs == "auto" else settings.training.n_epochs
     tokens = round(rows * (shape.prompt(1 + settings.dataset.distractors) + shape.answer) * epochs)
     endpoint = models.endpoints[Role.STUDENT]
     price = models.prices.of(endpoint)
     assumed = ("accepted pairs", *(("epochs",) if settings.training.n_epochs == "auto" else ()))
-    return Forecast(
-        "finetuned_model", Role.STUDENT, endpoint.model, 1, 0, Usage(tokens), price.of_training(tokens), None, assumed
+    return CallEstimate(
+        "finetuned_model", Role.STUDENT, endpoint.model, 1, 0, Usage(tokens), price.training_cost(tokens), None, assumed
     )
 
 
-def _evaluation(models: ModelClients, role: Role, shape: _Shape, asked: _Asked) -> Forecast:
+def _estimate_evaluation(models: ModelClients, role: Role, shape: _PromptShape, asked: _QuestionCounts) -> CallEstimate:
     settings, questions = shape.settings, asked.everywhere
     distractors, top_k = settings.dataset.distractors, settings.evaluation.top_k
     shown = {"main": 1 + distractors, "retrieved": top_k, "distractors_only": distractors, "closed_book": 0}
     prompts = [(questions, shown[arm]) for arm in settings.evaluation.arms]
     prompts += [(asked.only_retrieved, top_k)] * ("retrieved" in settings.evaluation.arms)
-    varied = {(count, kind) for _, count, kind in variations(settings.dataset)}
+    varied = {(count, kind) for _, count, kind in robustness_arms(settings.dataset)}
     varied -= {(distractors, settings.dataset.distractor_kind)}  # is the main arm, and stored with it
     prompts += [(min(questions, settings.evaluation.robustness_rows), 1 + count) for count, _ in varied]
     calls = round(sum(count for count, _ in prompts))
     usage = Usage(
         round(sum(count * shape.prompt(documents) for count, documents in prompts)), 0, round(calls * shape.answer)
     )
-    made = _forecast(models, f"{role.value.lower()}_answers", role, calls, usage)
+    made = _estimate(models, f"{role.value.lower()}_answers", role, calls, usage)
     return replace(made, assumed=("accepted pairs", "length of answers"))
 
 
-def _judging(models: ModelClients, shape: _Shape, asked: _Asked) -> Forecast:
+def _estimate_judging(models: ModelClients, shape: _PromptShape, asked: _QuestionCounts) -> CallEstimate:
     """Both models' answers by every metric; only groundedness is shown the documents."""
     settings = shape.settings.judging
     questions = min(asked.everywhere, settings.max_questions)
     rated = 2 * (questions + min(questions, settings.repeated_questions))
     documents = (1 + shape.settings.dataset.distractors) * shape.passage
     metric_tokens = sum(
-        _count(read_prompt("raft_assets.evaluation", metric).instructions) for metric in settings.metrics
+        _count_tokens(read_prompt("raft_assets.evaluation", metric).instructions) for metric in settings.metrics
     )
-    prompts = metric_tokens + len(settings.metrics) * (shape.answer + _count(SOME_QUESTION) + 2 * TOKENS_PER_MESSAGE)
+    prompts = metric_tokens + len(settings.metrics) * (
+        shape.answer + _count_tokens(TYPICAL_QUESTION) + 2 * TOKENS_PER_MESSAGE
+    )
     prompts += documents * ("groundedness" in settings.metrics)
     calls = round(rated * len(settings.metrics))
     usage = Usage(round(rated * prompts), 0, calls * ASSUMED_VERDICT_TOKENS)
-    made = _forecast(models, "judged_answers", Role.JUDGE, calls, usage)
+    made = _estimate(models, "judged_answers", Role.JUDGE, calls, usage)
     return replace(made, assumed=("accepted pairs", "length of verdicts"))
 
 
-def _forecast(
+def _estimate(
     models: ModelClients, asset: str, role: Role, calls: int, usage: Usage, *, seconds: float | None = None
-) -> Forecast:
+) -> CallEstimate:
     endpoint = models.endpoints[role]
     price: Price = models.prices.of(endpoint)
-    at_once = min(CALLS_AT_ONCE, endpoint.limits.ceiling)
-    return Forecast(
+    at_once = min(CALLS_AT_ONCE, endpoint.limits.max_concurrency)
+    return CallEstimate(
         asset,
         role,
         endpoint.model,
@@ -284,20 +290,20 @@ def _forecast(
     )
 
 
-_count = partial(token_count, tokenizer="o200k_base")
+_count_tokens = partial(token_count, tokenizer="o200k_base")
 
 
-def _tokens(request: Request) -> int:
+def _request_tokens(request: Request) -> int:
     messages = request.body["messages"]
-    return sum(_count(message["content"]) + TOKENS_PER_MESSAGE for message in messages)
+    return sum(_count_tokens(message["content"]) + TOKENS_PER_MESSAGE for message in messages)
 
 
-def _lengths(answers: Iterable[Answer | None]) -> float | None:
+def _mean_output_tokens(answers: Iterable[Answer | None]) -> float | None:
     """Mean length of stored answers in tokens; None for a sample that is too small."""
     lengths = [answer.usage.output_tokens for answer in answers if answer and answer.status == "ok"]
-    return fmean(lengths) if len(lengths) >= LEAST_SAMPLE else None
+    return fmean(lengths) if len(lengths) >= MIN_SAMPLE else None
 
 
-def _seconds(answers: Iterable[Answer | None]) -> float | None:
+def _median_seconds(answers: Iterable[Answer | None]) -> float | None:
     times = [answer.latency_s for answer in answers if answer]
     return median(times) if times else None

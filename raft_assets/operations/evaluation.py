@@ -9,23 +9,23 @@ from raft_assets.core.identity import digest
 from raft_assets.core.tables import (
     ANSWERS,
     Chunk,
-    Evaluated,
+    EvaluatedModel,
     GoldenQuestion,
     ModelAnswer,
     QAPair,
-    QuestionOrigin,
+    QuestionProvenance,
     RaftRow,
 )
-from raft_assets.evaluation.arms import Item, items, model_answer, request
-from raft_assets.evaluation.provenance import origins
-from raft_assets.llm.requests import Origin, Progress, Tally
+from raft_assets.evaluation.arms import EvaluationItem, build_items, item_request, to_model_answer
+from raft_assets.evaluation.provenance import trace_questions
+from raft_assets.llm.requests import Origin, Progress, UsageStats
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.vectors import read_index
 from raft_assets.settings.endpoints import Role
-from raft_assets.storage.lake import Lake, Written
+from raft_assets.storage.lake import Lake, WriteResult
 from raft_assets.storage.results import RunRecord
-from raft_assets.student.deployment import READY_WITHIN_S, Deployed, see_to, smoke_test
+from raft_assets.student.deployment import READY_TIMEOUT_S, StudentDeployment, ensure_deployed, smoke_test
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Answered:
     """What asking one model brought; `model` is its name at the service."""
 
     model: str
-    items: list[Item]
-    written: Written
-    tally: Tally
+    items: list[EvaluationItem]
+    written: WriteResult
+    usage: UsageStats
 
 
-def evaluation_items(models: ModelClients, lake: Lake, domain: str, origin: Origin) -> list[Item]:
+def evaluation_items(models: ModelClients, lake: Lake, domain: str, origin: Origin) -> list[EvaluationItem]:
     """What both models are asked; the retrieved arm embeds the questions."""
     settings = models.project.settings(domain).values
     rows, golden = list(lake.rows(RaftRow, domain)), list(lake.rows(GoldenQuestion, domain))
@@ -47,7 +47,7 @@ def evaluation_items(models: ModelClients, lake: Lake, domain: str, origin: Orig
     questions = list(dict.fromkeys([*generated, *(question.question for question in golden)]))
     with models.caller(Role.EMBEDDING, origin=origin) as encoder:
         vectors = dict(zip(questions, encoder.embed(questions), strict=True))
-    return items(
+    return build_items(
         rows,
         golden,
         list(lake.rows(Chunk, domain)),
@@ -61,26 +61,27 @@ def ask_model(
     models: ModelClients,
     lake: Lake,
     domain: str,
-    evaluated: Evaluated,
+    evaluated: EvaluatedModel,
     *,
     origin: Origin,
     progress_of: Callable[[int], Callable[[Progress], None]],
 ) -> Answered:
     """Asks one model everything and writes its answers; `progress_of` gives a callback for so many calls."""
     settings, role = models.project.settings(domain).values, Role(evaluated.upper())
-    deployed = Deployed.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
+    deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
     asked = evaluation_items(models, lake, domain, origin)
     with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(asked))) as caller:
         prompts = (
-            request(item, settings.student.format, settings.evaluation, settings.prompt.instructions) for item in asked
+            item_request(item, settings.student.format, settings.evaluation, settings.prompt.instructions)
+            for item in asked
         )
         name = deployed.name if deployed else models.endpoints[role].model
         answers = (
-            model_answer(item, answer, evaluated=evaluated, model=name)
+            to_model_answer(item, answer, evaluated=evaluated, model=name)
             for item, answer in zip(asked, caller.ask(prompts), strict=True)
         )
         written = lake.write(ANSWERS[evaluated], domain, answers)
-        return Answered(name, asked, written, caller.tally)
+        return Answered(name, asked, written, caller.usage_stats)
 
 
 def ensure_student_answers(
@@ -90,15 +91,15 @@ def ensure_student_answers(
 
     Raises EndpointError.
     """
-    project, deployed = models.project, Deployed.of(lake.read_record("deployment", domain))
+    project, deployed = models.project, StudentDeployment.of(lake.read_record("deployment", domain))
     redeploy = project.environment.hosting().redeploy
     with open_hosting(project) if deployed.is_hosted else nullcontext() as hosting:
-        is_new = see_to(deployed, hosting, domain, redeploy=redeploy, on_event=on_event)
+        is_new = ensure_deployed(deployed, hosting, domain, redeploy=redeploy, on_event=on_event)
     if is_new:
         settings = project.settings(domain).values
         with models.caller(Role.STUDENT, origin=origin, deployed=deployed, live=True) as student:
             room = settings.evaluation.max_answer_tokens
-            smoke_test(student, settings.student, room, settings.prompt.instructions, ready_within_s=READY_WITHIN_S)
+            smoke_test(student, settings.student, room, settings.prompt.instructions, ready_within_s=READY_TIMEOUT_S)
 
 
 def both_answers(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
@@ -107,9 +108,9 @@ def both_answers(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
         yield from lake.rows(model, domain)
 
 
-def question_origins(lake: Lake, domain: str, answers: Sequence[ModelAnswer]) -> Iterator[QuestionOrigin]:
+def question_origins(lake: Lake, domain: str, answers: Sequence[ModelAnswer]) -> Iterator[QuestionProvenance]:
     """Where the questions that were answered came from."""
-    return origins(
+    return trace_questions(
         dict.fromkeys((answer.source, answer.question_id) for answer in answers),
         {pair.question_id: pair for pair in lake.rows(QAPair, domain)},
         {question.question_id: question for question in lake.rows(GoldenQuestion, domain)},

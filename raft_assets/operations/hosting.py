@@ -7,36 +7,36 @@ from dataclasses import replace
 from pydantic import SecretStr
 
 from raft_assets.settings.endpoints import Endpoint, Role
-from raft_assets.settings.project import Workplace
-from raft_assets.student.azure_ml import Serverless
-from raft_assets.student.azure_openai import AzureHosting
-from raft_assets.student.deployment import Deployed
-from raft_assets.student.hosting import StudentHosting
+from raft_assets.settings.project import Project
+from raft_assets.student.azure_ml import AzureMLHosting
+from raft_assets.student.azure_openai import AzureOpenAIHosting
+from raft_assets.student.deployment import StudentDeployment
+from raft_assets.student.hosting import HostingService
 
 
 @contextmanager
-def open_hosting(project: Workplace) -> Iterator[StudentHosting | None]:
+def open_hosting(project: Project) -> Iterator[HostingService | None]:
     """Where fine-tuned students are deployed; None where a model's id is its deployment.
 
     Raises SettingsError where Azure's subscription or workspace isn't known.
     """
     student, environment = project.endpoints[Role.STUDENT], project.environment
     if student.provider == "azure":
-        with closing(AzureHosting(student, environment.hosting())) as hosting:
+        with closing(AzureOpenAIHosting(student, environment.hosting())) as hosting:
             yield hosting
     elif student.provider == "azureml":
-        with closing(Serverless(student, environment.ml_workspace(), environment.hosting())) as serverless:
+        with closing(AzureMLHosting(student, environment.ml_workspace(), environment.hosting())) as serverless:
             yield serverless
     else:
         yield None
 
 
-def endpoint_of(project: Workplace, deployed: Deployed) -> Endpoint:
+def endpoint_of(project: Project, deployed: StudentDeployment) -> Endpoint:
     """Where a deployed student is asked: the student's service, or its own with a key that is read now."""
     endpoint = project.endpoints[Role.STUDENT]
     if endpoint.provider != "azureml" or not deployed.is_hosted:
         return endpoint
     with open_hosting(project) as hosting:
-        assert isinstance(hosting, Serverless)
+        assert isinstance(hosting, AzureMLHosting)
         key = SecretStr(hosting.key(deployed.name))
     return replace(endpoint, provider="openai", base_url=deployed.service, api_key=key)

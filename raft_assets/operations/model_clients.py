@@ -12,7 +12,7 @@ import openai
 
 from raft_assets.documents.chunking import token_count
 from raft_assets.embedded.provider import EmbeddedProvider
-from raft_assets.llm.background import run
+from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient
 from raft_assets.llm.budget import Budget
 from raft_assets.llm.caller import Caller
@@ -20,37 +20,37 @@ from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import PriceList
-from raft_assets.llm.requests import NOBODY, Origin, Progress
+from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress
 from raft_assets.llm.store import CallStore
 from raft_assets.operations.hosting import endpoint_of
 from raft_assets.operations.money import open_budget, price_list
 from raft_assets.operations.process import coordination_of, records_of
 from raft_assets.settings.domain import Tokenizer
 from raft_assets.settings.endpoints import Endpoint, Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
-from raft_assets.student.deployment import Deployed
+from raft_assets.student.deployment import StudentDeployment
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
 
 
-def embedded_provider(project: Workplace) -> EmbeddedProvider:
+def embedded_provider(project: Project) -> EmbeddedProvider:
     """The project's embedded provider."""
     return EmbeddedProvider(project.embedded_folder, project.encoder_folder, project.huggingface_home)
 
 
-def resolved_model(endpoint: Endpoint, project: Workplace) -> str:
+def resolved_model(endpoint: Endpoint, project: Project) -> str:
     """What answers for the role: service, model and, of the embedded provider, the version of its rules and weights."""
     is_embedded = endpoint.provider == "embedded"
     version = f" {embedded_provider(project).model_version(endpoint.model)}" if is_embedded else ""
     return f"{endpoint.service}: {endpoint.model}{version}"
 
 
-def check_project_licence(project: Workplace) -> None:
+def check_project_licence(project: Project) -> None:
     """Raises SettingsError for a teacher whose terms forbid the student, unless that teacher was accepted."""
     check_licence(project.endpoints, project.environment.get(ACCEPT_VARIABLE))
 
 
-def token_counter(project: Workplace, tokenizer: Tokenizer) -> Callable[[str], int]:
+def token_counter(project: Project, tokenizer: Tokenizer) -> Callable[[str], int]:
     """How many tokens a text has by the tokenizer. Raises WeightsError where its vocabulary isn't found."""
     if tokenizer == "wordpiece":
         return embedded_provider(project).count_tokens
@@ -60,7 +60,7 @@ def token_counter(project: Workplace, tokenizer: Tokenizer) -> Callable[[str], i
 class ModelClients:
     """Opens clients and callers; `command` is what a budget per run is kept for."""
 
-    def __init__(self, project: Workplace, *, command: str = "") -> None:
+    def __init__(self, project: Project, *, command: str = "") -> None:
         self.project = project
         self.command = command
 
@@ -83,8 +83,8 @@ class ModelClients:
         self,
         role: Role,
         *,
-        origin: Origin = NOBODY,
-        deployed: Deployed | None = None,
+        origin: Origin = NO_REQUESTER,
+        deployed: StudentDeployment | None = None,
         live: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Caller]:
@@ -123,10 +123,16 @@ class ModelClients:
                     on_progress=on_progress,
                 )
             finally:
-                run(client.close())
+                run_coroutine(client.close())
 
     def batch_client(
-        self, endpoint: Endpoint, model: str, *, client: openai.AsyncOpenAI, store: CallStore, origin: Origin = NOBODY
+        self,
+        endpoint: Endpoint,
+        model: str,
+        *,
+        client: openai.AsyncOpenAI,
+        store: CallStore,
+        origin: Origin = NO_REQUESTER,
     ) -> BatchClient:
         """The batches of a model, over a client and a store that are open."""
         records = records_of(self.project)

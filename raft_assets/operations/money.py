@@ -5,30 +5,30 @@ import time
 from contextlib import closing
 
 from raft_assets.llm.budget import Budget
-from raft_assets.llm.keys import TRAINING, training_key
+from raft_assets.llm.keys import TRAINING_KIND, training_key
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Origin, Usage
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.operations.process import coordination_of
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
-from raft_assets.student.finetuning import FineTuned
+from raft_assets.student.finetuning import FineTuningResult
 
 HOURS_A_MONTH = 730
 
 
-def price_list(project: Workplace) -> PriceList:
+def price_list(project: Project) -> PriceList:
     """What the project's models cost."""
     return PriceList(project.project, project.endpoints.values())
 
 
-def open_budget(project: Workplace, store: CallStore, prices: PriceList, command: str) -> Budget:
+def open_budget(project: Project, store: CallStore, prices: PriceList, command: str) -> Budget:
     """The budgets of the command and of the month."""
     return Budget(coordination_of(project), project.budget, run=command, store=store, prices=prices)
 
 
-def record_training(project: Workplace, tuned: FineTuned, origin: Origin) -> float | None:
+def record_training(project: Project, tuned: FineTuningResult, origin: Origin) -> float | None:
     """Puts a fine-tuning job that cost money beside the paid calls: once, however often it is found again.
 
     Returns what it cost in US dollars; None where the price is unknown.
@@ -39,7 +39,7 @@ def record_training(project: Workplace, tuned: FineTuned, origin: Origin) -> flo
     if tuned.trained_tokens is None:
         return None
     job = StoredCall(
-        *(training_key(endpoint.service, tuned.job_id), endpoint.service, endpoint.model, TRAINING, "ok"),
+        *(training_key(endpoint.service, tuned.job_id), endpoint.service, endpoint.model, TRAINING_KIND, "ok"),
         Usage(input_tokens=tuned.trained_tokens),
         latency_s=0.0,
         created=time.time(),
@@ -49,10 +49,10 @@ def record_training(project: Workplace, tuned: FineTuned, origin: Origin) -> flo
     )
     with open_call_store(project) as store:
         store.put([job])
-    return price_list(project).of(endpoint).of_training(tuned.trained_tokens)
+    return price_list(project).of(endpoint).training_cost(tuned.trained_tokens)
 
 
-def reserve_training(project: Workplace, dollars: float, command: str) -> None:
+def reserve_training(project: Project, dollars: float, command: str) -> None:
     """Takes a job's expected cost from the budgets of run and month. Raises BudgetReachedError before they pass."""
     with (
         open_call_store(project) as store,
@@ -61,7 +61,7 @@ def reserve_training(project: Workplace, dollars: float, command: str) -> None:
         budget.spend(dollars)
 
 
-def monthly_hosting_cost(project: Workplace, sku: str) -> float | None:
+def monthly_hosting_cost(project: Project, sku: str) -> float | None:
     """US dollars a month of an idle deployment of the student; None where the price is unknown."""
     if sku.lower() == DEVELOPER_TIER.lower():
         return 0.0

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from raft_assets.core.tables import Chunk, QAPair
-from raft_assets.documents.retrieval import Index, Ranks
+from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex
 from raft_assets.llm.caller import Caller
-from raft_assets.llm.requests import NOBODY, Origin, Progress, Tally
+from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.pairs.gates import NO_REVIEWS, judge_pairs
+from raft_assets.pairs.gates import NO_REVIEWS, apply_gates
 from raft_assets.pairs.generation import draft_pairs, draft_round
 from raft_assets.pairs.questions import Draft
 from raft_assets.pairs.reviews import Review
@@ -19,18 +19,18 @@ from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.endpoints import Role
 
 
-class PairMaker:
+class PairGenerator:
     """Drafts pairs and judges them; `judge` is None where that role isn't configured."""
 
     def __init__(
-        self, teacher: Caller, encoder: Caller, judge: Caller | None, settings: DomainSettings, index: Index
+        self, teacher: Caller, encoder: Caller, judge: Caller | None, settings: DomainSettings, index: VectorIndex
     ) -> None:
         self._teacher = teacher
         self._encoder = encoder
         self._judge = judge
         self._settings = settings
         top_k = settings.questions.retrieval_top_k
-        self._ranks = Ranks(index, encoder.embed, top_k) if top_k else None
+        self._ranks = RetrievalRanks(index, encoder.embed, top_k) if top_k else None
 
     def drafts(self, chunks: Sequence[Chunk]) -> list[Draft]:
         """Drafts of all chunks, up to the target: what the gates accept counts, whatever a person said of it later."""
@@ -42,7 +42,7 @@ class PairMaker:
             instructions=self._settings.prompt.instructions,
         )
 
-    def drafts_of(self, plan: Sequence[tuple[Chunk, int]]) -> list[Draft]:
+    def draft_plan(self, plan: Sequence[tuple[Chunk, int]]) -> list[Draft]:
         """Drafts of some chunks with the number of questions to ask of each."""
         instructions = self._settings.prompt.instructions
         return draft_round(plan, self._settings.questions, ask=self._teacher.ask, instructions=instructions)
@@ -50,8 +50,8 @@ class PairMaker:
     def judged(self, drafts: Sequence[Draft], reviews: Mapping[str, Review] = NO_REVIEWS) -> list[QAPair]:
         """The drafts with the verdict of every gate."""
         if self._ranks:
-            self._ranks.prepare(draft.question for draft in drafts if draft.question)
-        return judge_pairs(
+            self._ranks.embed_questions(draft.question for draft in drafts if draft.question)
+        return apply_gates(
             drafts,
             settings=self._settings.questions,
             rank_of=self._ranks.rank_of if self._ranks else None,
@@ -60,20 +60,20 @@ class PairMaker:
         )
 
     @property
-    def tallies(self) -> dict[Role, Tally]:
+    def usage_stats(self) -> dict[Role, UsageStats]:
         """What was asked of each role."""
-        found = {Role.TEACHER: self._teacher.tally, Role.EMBEDDING: self._encoder.tally}
-        return found | ({Role.JUDGE: self._judge.tally} if self._judge else {})
+        found = {Role.TEACHER: self._teacher.usage_stats, Role.EMBEDDING: self._encoder.usage_stats}
+        return found | ({Role.JUDGE: self._judge.usage_stats} if self._judge else {})
 
 
 @contextmanager
-def pair_maker(
+def open_pair_generator(
     models: ModelClients,
     settings: DomainSettings,
-    index: Index,
-    origin: Origin = NOBODY,
+    index: VectorIndex,
+    origin: Origin = NO_REQUESTER,
     on_progress: Callable[[Progress], None] | None = None,
-) -> Iterator[PairMaker]:
+) -> Iterator[PairGenerator]:
     """A maker for a domain's settings; `index` holds all chunks of the domain."""
     with ExitStack() as stack:
         teacher = stack.enter_context(models.caller(Role.TEACHER, origin=origin, on_progress=on_progress))
@@ -81,4 +81,4 @@ def pair_maker(
         judge = None
         if Role.JUDGE in models.endpoints:
             judge = stack.enter_context(models.caller(Role.JUDGE, origin=origin, on_progress=on_progress))
-        yield PairMaker(teacher, encoder, judge, settings, index)
+        yield PairGenerator(teacher, encoder, judge, settings, index)

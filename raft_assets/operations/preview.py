@@ -10,15 +10,15 @@ import numpy as np
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
-from raft_assets.dataset.distractors import Pool
+from raft_assets.dataset.distractors import DistractorPool
 from raft_assets.dataset.rows import Assembly
 from raft_assets.dataset.splits import SplitPlan
-from raft_assets.documents.retrieval import Index
-from raft_assets.llm.requests import Tally
+from raft_assets.documents.retrieval import VectorIndex
+from raft_assets.llm.requests import UsageStats
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.pair_maker import pair_maker
-from raft_assets.pairs.generation import first_plan
-from raft_assets.pairs.reviews import parse_reviews
+from raft_assets.operations.pair_maker import open_pair_generator
+from raft_assets.pairs.generation import first_round_plan
+from raft_assets.pairs.reviews import read_reviews
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.domains import REVIEWS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
@@ -31,15 +31,15 @@ class Preview:
     chunks: dict[str, Chunk]
     rows: list[RaftRow]
     rejected: list[QAPair]
-    tallies: dict[Role, Tally]
+    usage_stats: dict[Role, UsageStats]
 
 
-def plan_of(chunks: Sequence[Chunk], settings: DomainSettings, count: int) -> list[tuple[Chunk, int]]:
+def preview_plan(chunks: Sequence[Chunk], settings: DomainSettings, count: int) -> list[tuple[Chunk, int]]:
     """The first `count` chunks that the lineage will ask, with their numbers of questions.
 
     Raises DataError where none is to be asked.
     """
-    plan = first_plan(chunks, settings.questions)[:count]
+    plan = first_round_plan(chunks, settings.questions)[:count]
     if not plan:
         raise DataError("questions.questions_per_chunk is 0, so no question is asked: raise it to see rows.")
     return plan
@@ -56,14 +56,14 @@ def preview_rows(
     with models.caller(Role.EMBEDDING) as encoder:
         needed = settings.questions.retrieval_top_k or settings.dataset.distractor_kind == "hard"
         vectors = list(encoder.embed(chunk.passage for chunk in chunks)) if needed else []
-        of_chunks = encoder.tally
+        of_chunks = encoder.usage_stats
     ids = [chunk.chunk_id for chunk in chunks][: len(vectors)]
-    index = Index(ids, np.array(vectors, np.float32).reshape(len(ids), -1))
-    reviews = parse_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
-    with pair_maker(models, settings, index) as maker:
-        pairs = maker.judged(maker.drafts_of(plan), reviews)
-        tallies = maker.tallies
-    pool = Pool(
+    index = VectorIndex(ids, np.array(vectors, np.float32).reshape(len(ids), -1))
+    reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
+    with open_pair_generator(models, settings, index) as maker:
+        pairs = maker.judged(maker.draft_plan(plan), reviews)
+        tallies = maker.usage_stats
+    pool = DistractorPool(
         chunks,
         vectors=dict(zip(ids, index.vectors, strict=True)) if vectors else None,
         near_duplicate=settings.dataset.near_duplicate,
@@ -71,7 +71,7 @@ def preview_rows(
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     accepted = [pair for pair in pairs if pair.accepted]
     of_question = {pair.question_id: pair for pair in accepted}
-    rows = list(Assembly(of_question, pool, _all_trained(accepted), settings.dataset).rows())
+    rows = list(Assembly(of_question, pool, _train_only_plan(accepted), settings.dataset).rows())
     return Preview(
         by_id,
         rows,
@@ -80,23 +80,25 @@ def preview_rows(
     )
 
 
-def paid_calls(
+def describe_paid_calls(
     models: ModelClients, settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, int]]
 ) -> list[str]:
     """What will be asked of roles that may cost money, at most, in sentences; none where everything is free."""
     return [
         f"{role.value} ({models.endpoints[role].model} at {models.endpoints[role].service}): {said}"
-        for role, said in _calls(settings, chunks, plan)
+        for role, said in _describe_calls(settings, chunks, plan)
         if role in models.endpoints and not models.endpoints[role].is_free
     ]
 
 
-def embedding_costs(models: ModelClients) -> bool:
+def is_embedding_paid(models: ModelClients) -> bool:
     """Whether vectors may cost money."""
     return not models.endpoints[Role.EMBEDDING].is_free
 
 
-def _calls(settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, int]]) -> Iterator[tuple[Role, str]]:
+def _describe_calls(
+    settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, int]]
+) -> Iterator[tuple[Role, str]]:
     questions = sum(count for _, count in plan)
     yield Role.TEACHER, f"at most {len(plan) + questions:,} calls ({len(plan):,} for questions, {questions:,} answers)"
     if settings.questions.retrieval_top_k or settings.dataset.distractor_kind == "hard":
@@ -104,15 +106,15 @@ def _calls(settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, in
     yield Role.JUDGE, f"at most {questions:,} calls"
 
 
-def _all_trained(pairs: Sequence[QAPair]) -> SplitPlan:
+def _train_only_plan(pairs: Sequence[QAPair]) -> SplitPlan:
     """Splits need the whole corpus: here every chunk is a unit of its own and trained on."""
     asked = sorted({pair.chunk_id for pair in pairs})
     return SplitPlan(
         unit_name="chunk",
         units={name: name for name in asked},
         splits=dict.fromkeys(asked, "train"),
-        removed={},
-        withheld=frozenset(),
+        drop_reasons={},
+        held_out=frozenset(),
         register={},
         dropped={},
     )

@@ -8,7 +8,7 @@ import platform
 import psutil
 
 from raft_assets.core.ports import Claim, Coordination, Records
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.coordination import FileCoordination
 from raft_assets.storage.records import FileRecords
 
@@ -20,13 +20,13 @@ WAITING_TAG = "raft/waiting"  # of a run: the assets, separated by commas, whose
 CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's, which is adjusted
 
 
-def this_process() -> str:
+def current_process() -> str:
     """Process id, start time and machine: an id alone may be another's by now."""
     process = psutil.Process()
     return f"{process.pid}@{process.create_time():.0f}@{platform.node()}"
 
 
-def is_alive(process: str) -> bool:
+def is_process_alive(process: str) -> bool:
     """Whether the process of a run's tag still runs; of another machine's nothing is known, so it counts as alive."""
     pid, started, machine = process.split("@", 2)
     if machine != platform.node():
@@ -39,21 +39,21 @@ def is_alive(process: str) -> bool:
         return False
 
 
-def records_of(project: Workplace) -> Records:
+def records_of(project: Project) -> Records:
     """What processes of the project remember together: batches, jobs, what models refused."""
     return FileRecords(project.home)
 
 
-def coordination_of(project: Workplace) -> Coordination:
+def coordination_of(project: Project) -> Coordination:
     """What processes of the project share while they run: budgets, limits, claims."""
     return FileCoordination(project.home)
 
 
-def claim(workplace: Workplace, domain: str) -> Claim | None:
+def claim_domain(workplace: Project, domain: str) -> Claim | None:
     """Claims a domain for this process until it ends; None where another one works on it."""
     return coordination_of(workplace).claim(f"locks/{domain}")
 
 
-def is_being_worked_on(workplace: Workplace, domain: str) -> bool:
+def is_domain_busy(workplace: Project, domain: str) -> bool:
     """Whether a command works on the domain right now."""
     return coordination_of(workplace).is_claimed(f"locks/{domain}")

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Protocol
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.jsonl import written_lines
+from raft_assets.core.jsonl import read_jsonl
 from raft_assets.core.tables import ANSWERS, JudgedAnswer, QAPair, SourceDocument
 from raft_assets.evaluation.report import render_index
-from raft_assets.llm.background import run
+from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.store import StoredCall
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import claim
-from raft_assets.pairs.imported import WrittenPair
+from raft_assets.operations.process import claim_domain
+from raft_assets.pairs.imported import ImportedPair
 from raft_assets.pairs.reviews import Review
 from raft_assets.settings.domains import (
     PAIRS_FILE,
@@ -30,12 +30,12 @@ from raft_assets.settings.domains import (
     list_documents,
 )
 from raft_assets.settings.endpoints import Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
-WORDS_IN_COMMON = 8  # in a row: no two texts share them by chance, every quote of a sentence does
+MIN_COMMON_WORDS = 8  # in a row: no two texts share them by chance, every quote of a sentence does
 _WORD = re.compile(r"\w+")
 
 
@@ -55,7 +55,7 @@ class RunHistory(Protocol):
         ...
 
 
-def purge(history: RunHistory, workplace: Workplace, domain: str, document: str | None = None) -> Iterator[str]:
+def purge(history: RunHistory, workplace: Project, domain: str, document: str | None = None) -> Iterator[str]:
     """Forgets a domain, or one document of it that is no longer in its folder; yields a line per place.
 
     Texts of files that are in no domain any more, which the parsing cache still knows, are forgotten as well.
@@ -70,35 +70,35 @@ def purge(history: RunHistory, workplace: Workplace, domain: str, document: str 
         raise DataError(f"Nothing is known of a domain {domain!r}. Known: {', '.join(sorted(known)) or 'none'}.")
     if document and domain in there and (domain_folder(workplace.data, domain) / document).exists():
         raise DataError(f"{document} is still in {domain!r}: delete it there first, then purge it.")
-    claimed = claim(workplace, domain)
+    claimed = claim_domain(workplace, domain)
     if claimed is None:
         raise DataError(f"A command works on {domain!r}: wait for its end, then purge.")
     try:
-        lake.check()  # a lake that is away looks like an empty one: nothing is forgotten before it answers
-        yield from _purged(history, workplace, domain, document, lake)
+        lake.check_writable()  # a lake that is away looks like an empty one: nothing is forgotten before it answers
+        yield from _purge(history, workplace, domain, document, lake)
         if domain not in there:
             history.unregister(domain)
-            workplace.forget_preset(domain)
+            workplace.clear_preset(domain)
     finally:
         claimed.close()
 
 
-def _purged(history: RunHistory, workplace: Workplace, domain: str, document: str | None, lake: Lake) -> Iterator[str]:
+def _purge(history: RunHistory, workplace: Project, domain: str, document: str | None, lake: Lake) -> Iterator[str]:
     results = ResultsStore.of(workplace)
-    pages = _pages(lake, domain, document)
-    parsed = _parsed(workplace, {page.content_hash for page in pages})
-    texts = [*(page.text for page in pages), *(text for file in parsed for text in _texts_of(file))]
-    holds_text = _finder([*texts, *_imported_texts(lake, domain, document)])
-    for name, copies in _copies(workplace, domain, holds_text).items() if document else ():
+    pages = _read_pages(lake, domain, document)
+    parsed = _cache_entries(workplace, {page.content_hash for page in pages})
+    texts = [*(page.text for page in pages), *(text for file in parsed for text in _read_texts(file))]
+    holds_text = _text_matcher([*texts, *_imported_texts(lake, domain, document)])
+    for name, copies in _find_copies(workplace, domain, holds_text).items() if document else ():
         lines = ", ".join(map(str, copies))
         yield f"{name}: not touched; delete its lines {lines} yourself, they hold the text"
-    keys = _calls_about(lake, domain, document)
+    keys = _call_keys(lake, domain, document)
     with open_call_store(workplace) as store:
-        forgotten = store.forget(lambda call: call.key in keys or _is_of(call, holds_text))
+        forgotten = store.forget(lambda call: call.key in keys or _mentions_text(call, holds_text))
         yield f"call store: {forgotten} answers and vectors"
     models = ModelClients(workplace)
     if models.endpoints[Role.STUDENT].provider == "embedded":
-        yield f"uploads: {run(_delete_uploads(models, holds_text))} training files"
+        yield f"uploads: {run_coroutine(_delete_uploads(models, holds_text))} training files"
     else:
         yield f"uploads: not touched; delete the training files at {models.endpoints[Role.STUDENT].service} yourself"
     for file in [*parsed, workplace.home / "logs" / f"{domain}.log"]:
@@ -110,13 +110,13 @@ def _purged(history: RunHistory, workplace: Workplace, domain: str, document: st
     yield f"run history: {history.forget_runs(domain)} runs with their samples"
 
 
-def _pages(lake: Lake, domain: str, document: str | None) -> list[SourceDocument]:
+def _read_pages(lake: Lake, domain: str, document: str | None) -> list[SourceDocument]:
     if not lake.exists("source_documents", domain):
         return []
     return [page for page in lake.rows(SourceDocument, domain) if document in (None, page.path)]
 
 
-def _parsed(workplace: Workplace, chosen: set[str]) -> list[Path]:
+def _cache_entries(workplace: Project, chosen: set[str]) -> list[Path]:
     """Entries of the parsing cache for the chosen contents, and for contents that no domain holds any more."""
     held = {
         file.content_hash
@@ -128,16 +128,16 @@ def _parsed(workplace: Workplace, chosen: set[str]) -> list[Path]:
     ]
 
 
-def _texts_of(file: Path) -> list[str]:
+def _read_texts(file: Path) -> list[str]:
     """Texts of an entry of the parsing cache."""
     return [section["text"] for section in json.loads(file.read_text("utf-8")).get("sections", [])]
 
 
-def _calls_about(lake: Lake, domain: str, document: str | None) -> set[str]:
+def _call_keys(lake: Lake, domain: str, document: str | None) -> set[str]:
     """Keys of the calls behind the present tables that asked about the text."""
     if not lake.exists("qa_pairs", domain):
         return set()
-    pairs = [pair for pair in lake.rows(QAPair, domain) if _is_about(pair, document)]
+    pairs = [pair for pair in lake.rows(QAPair, domain) if _belongs_to_document(pair, document)]
     questions = {pair.question_id for pair in pairs}
     chunks = {pair.chunk_id for pair in pairs if document != PAIRS_FILE}
     answers = [
@@ -156,7 +156,7 @@ def _calls_about(lake: Lake, domain: str, document: str | None) -> set[str]:
     return asked | judged | {answer.call for answer in answers}
 
 
-def _is_about(pair: QAPair, document: str | None) -> bool:
+def _belongs_to_document(pair: QAPair, document: str | None) -> bool:
     """Whether a pair goes with the document; imported pairs go with the file that held them, too."""
     return document in (None, pair.path) or (document == PAIRS_FILE and pair.is_imported)
 
@@ -169,7 +169,7 @@ def _imported_texts(lake: Lake, domain: str, document: str | None) -> list[str]:
     return [text for pair in pairs for text in (pair.question, pair.answer)]
 
 
-def _copies(workplace: Workplace, domain: str, holds_text: Callable[[str], bool]) -> dict[str, list[int]]:
+def _find_copies(workplace: Project, domain: str, holds_text: Callable[[str], bool]) -> dict[str, list[int]]:
     """Lines of imported pairs and of reviews that hold the text: the files are their owner's, as the documents are."""
     if domain not in domain_names(workplace.data):
         return {}
@@ -177,29 +177,29 @@ def _copies(workplace: Workplace, domain: str, holds_text: Callable[[str], bool]
     found = {
         PAIRS_FILE: [
             number
-            for number, pair in written_lines(folder / PAIRS_FILE, WrittenPair)
+            for number, pair in read_jsonl(folder / PAIRS_FILE, ImportedPair)
             if holds_text(pair.oracle) or holds_text(pair.answer)
         ],
         REVIEWS_FILE: [
-            number for number, review in written_lines(folder / REVIEWS_FILE, Review) if holds_text(review.note)
+            number for number, review in read_jsonl(folder / REVIEWS_FILE, Review) if holds_text(review.note)
         ],
     }
     return {name: numbers for name, numbers in found.items() if numbers}
 
 
-def _finder(texts: list[str]) -> Callable[[str], bool]:
-    """Tells whether a text has `WORDS_IN_COMMON` words in a row in common with one of the texts."""
+def _text_matcher(texts: list[str]) -> Callable[[str], bool]:
+    """Tells whether a text has `MIN_COMMON_WORDS` words in a row in common with one of the texts."""
     wanted = {shingle for text in texts for shingle in _shingles(text)}
     return lambda text: not wanted.isdisjoint(_shingles(text))
 
 
 def _shingles(text: str) -> Iterator[tuple[str, ...]]:
     words = _WORD.findall(text.casefold())
-    for start in range(len(words) - WORDS_IN_COMMON + 1):
-        yield tuple(words[start : start + WORDS_IN_COMMON])
+    for start in range(len(words) - MIN_COMMON_WORDS + 1):
+        yield tuple(words[start : start + MIN_COMMON_WORDS])
 
 
-def _is_of(call: StoredCall, holds_text: Callable[[str], bool]) -> bool:
+def _mentions_text(call: StoredCall, holds_text: Callable[[str], bool]) -> bool:
     # a vector tells nothing of what it stands for, and costs next to nothing: all of them go
     return call.kind == EMBEDDING or holds_text(call.payload.decode("utf-8", "replace"))
 

@@ -12,39 +12,46 @@ import yaml
 from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import SourceDocument
-from raft_assets.dataset.manifest import Inputs, Manifest, other_files, other_makers, other_packages, other_settings
+from raft_assets.dataset.manifest import (
+    DatasetInputs,
+    Manifest,
+    file_differences,
+    package_differences,
+    setting_differences,
+    version_differences,
+)
 from raft_assets.dataset.versions import CODE_VERSIONS, package_versions, prompt_versions
 from raft_assets.operations.model_clients import resolved_model
-from raft_assets.operations.process import is_being_worked_on
+from raft_assets.operations.process import is_domain_busy
 from raft_assets.settings.domains import (
     PAIRS_FILE,
     QUESTIONS_FILE,
     REVIEWS_FILE,
     SETTINGS_FILE,
-    HashMemo,
+    FileHashCache,
     domain_folder,
     list_documents,
 )
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.groups import ROW_GROUPS, SETTINGS_GROUPS
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
 DATASET = "qa_dataset"
 LINEAGE = ("source_documents", "chunks", "golden_questions", "qa_pairs", DATASET)  # tables in order, up to the rows
 
 
-def inputs_of(workplace: Workplace, domain: str) -> Inputs:
+def collect_inputs(workplace: Project, domain: str) -> DatasetInputs:
     """What determines the domain's rows, as it is now."""
     folder = domain_folder(workplace.data, domain)
-    with HashMemo(workplace.home / "cache" / "hashes.sqlite") as memo:
+    with FileHashCache(workplace.home / "cache" / "hashes.sqlite") as memo:
         files = {document.path: document.content_hash for document in list_documents(folder, memo)}
     for name in (QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE):
         if (folder / name).is_file():
             files[name] = sha256((folder / name).read_bytes()).hexdigest()
     endpoints, values = workplace.endpoints, workplace.settings(domain).values
     makers = {role for name in ROW_GROUPS for role in SETTINGS_GROUPS[name].roles}
-    return Inputs(
+    return DatasetInputs(
         files=files,
         settings=_row_settings(values.model_dump(mode="json")),
         versions=dict(CODE_VERSIONS) | prompt_versions(values.questions, judged=Role.JUDGE in endpoints),
@@ -53,12 +60,12 @@ def inputs_of(workplace: Workplace, domain: str) -> Inputs:
     )
 
 
-def manifest_of(workplace: Workplace, lake: Lake, domain: str) -> Manifest:
+def build_manifest(workplace: Project, lake: Lake, domain: str) -> Manifest:
     """The manifest of the domain's data set as it is in the lake.
 
     Raises DataError where a document has changed since it was read: the manifest would not be of these rows.
     """
-    inputs = inputs_of(workplace, domain)
+    inputs = collect_inputs(workplace, domain)
     for page in lake.rows(SourceDocument, domain):
         if inputs.files.get(page.path) != page.content_hash:
             raise DataError(f"{page.path} has changed since it was read: run {domain!r} from its documents on.")
@@ -70,30 +77,30 @@ def manifest_of(workplace: Workplace, lake: Lake, domain: str) -> Manifest:
     )
 
 
-def restore(workplace: Workplace, lake: Lake, manifest: Manifest, domain: str) -> None:
+def restore_inputs(workplace: Project, lake: Lake, manifest: Manifest, domain: str) -> None:
     """Makes a domain that holds the manifest's documents what the manifest was made of, with its register of splits.
 
     Settings are written where there is no `domain.yaml`. Raises DataError with everything that differs.
     """
-    if is_being_worked_on(workplace, domain):
+    if is_domain_busy(workplace, domain):
         raise DataError(f"A command works on {domain!r}: wait for its end, then rebuild.")
     # a manifest of an earlier version also holds settings that can't touch a row
     manifest = manifest.model_copy(update={"settings": _row_settings(manifest.settings)})
-    here = inputs_of(workplace, domain)
+    here = collect_inputs(workplace, domain)
     file = domain_folder(workplace.data, domain) / SETTINGS_FILE
-    settings = other_settings(manifest, here)
+    settings = setting_differences(manifest, here)
     if settings and not file.exists():
         head = f"# Settings of the manifest of {manifest.domain!a}, written by raft rebuild.\n"
         write_text(file, head + yaml.safe_dump(manifest.settings, sort_keys=False, allow_unicode=True))
-        settings = other_settings(manifest, inputs_of(workplace, domain))
-    differences = [*other_files(manifest, here), *settings, *other_makers(manifest, here)]
+        settings = setting_differences(manifest, collect_inputs(workplace, domain))
+    differences = [*file_differences(manifest, here), *settings, *version_differences(manifest, here)]
     if differences:
         advice = f" Without {file} the settings of the manifest are written there." if settings else ""
         raise DataError(f"{domain!r} is not what the manifest was made of. {' '.join(differences)}{advice}")
     lake.write_record("splits", domain, manifest.splits)
 
 
-def other_tables(lake: Lake, manifest: Manifest, domain: str) -> list[str]:
+def table_differences(lake: Lake, manifest: Manifest, domain: str) -> list[str]:
     """The tables whose rows are not those of the manifest, in sentences and in the order of the lineage."""
     here = {table: lake.digest(table, domain) for table in LINEAGE if table in manifest.digests}
     return [
@@ -103,9 +110,9 @@ def other_tables(lake: Lake, manifest: Manifest, domain: str) -> list[str]:
     ]
 
 
-def notes(manifest: Manifest) -> list[str]:
+def package_notes(manifest: Manifest) -> list[str]:
     """What is worth knowing where the rows differ: other versions of packages, which may read or cut otherwise."""
-    return other_packages(manifest, manifest.model_copy(update={"packages": package_versions()}))
+    return package_differences(manifest, manifest.model_copy(update={"packages": package_versions()}))
 
 
 def _row_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

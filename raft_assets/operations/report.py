@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from raft_assets.core.tables import (
     ANSWERS,
     Chunk,
-    Evaluated,
+    EvaluatedModel,
     JudgedAnswer,
     ModelAnswer,
     QAPair,
@@ -16,25 +16,25 @@ from raft_assets.core.tables import (
 )
 from raft_assets.evaluation.arms import recall_at_k
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
-from raft_assets.evaluation.judged import agreement, kin_of_teacher
-from raft_assets.evaluation.report import DocumentCounts, Estimated, Judged, ReportData, Split
+from raft_assets.evaluation.judged import judge_family_warning, self_agreement
+from raft_assets.evaluation.report import DocumentCounts, EstimateComparison, JudgeSummary, ReportData, SplitCounts
 from raft_assets.evaluation.verdict import PRIMARY_METRIC
 from raft_assets.llm.prices import PriceList
-from raft_assets.llm.requests import Tally, Usage
+from raft_assets.llm.requests import Usage, UsageStats
 from raft_assets.llm.store import StoredCall
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.pairs.gates import REASONS
-from raft_assets.settings.domain import dotted
+from raft_assets.settings.domain import flatten_settings
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
-REJECTED_PER_REASON = 4
-ROWS_PER_KIND = 2  # of a split, with and without the oracle
+MAX_REJECTED_PER_REASON = 4
+MAX_ROWS_PER_KIND = 2  # of a split, with and without the oracle
 
 
-def report_data(domain: str, lake: Lake, models: ModelClients, results: ResultsStore) -> ReportData:
+def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: ResultsStore) -> ReportData:
     """Everything on the page of a domain."""
     resolved = models.project.settings(domain)
     by_model = {name: list(lake.rows(model, domain)) for name, model in ANSWERS.items()}
@@ -44,7 +44,7 @@ def report_data(domain: str, lake: Lake, models: ModelClients, results: ResultsS
     chunks = list(lake.rows(Chunk, domain))
     rows = list(lake.rows(RaftRow, domain))
     splits, tuned = lake.read_record("splits", domain), lake.read_record("finetuned_model", domain)
-    keys = _keys(pairs, by_model)
+    keys = _call_keys(pairs, by_model)
     with open_call_store(models.project) as store:
         calls = {asset: list(store.get(of_asset).values()) for asset, of_asset in keys.items()}
     return ReportData(
@@ -52,40 +52,40 @@ def report_data(domain: str, lake: Lake, models: ModelClients, results: ResultsS
         verdict=results.verdict(domain),
         summary=results.summary(domain),
         answers=answers,
-        documents=_documents(domain, lake, chunks),
+        documents=_document_totals(domain, lake, chunks),
         quarantine=list(lake.rows(QuarantinedFile, domain)),
         chunk_tokens=[chunk.tokens for chunk in chunks],
-        document_counts=_by_document(chunks, pairs),
+        document_counts=_count_by_document(chunks, pairs),
         pairs_per_chunk=_pairs_per_chunk(chunks, pairs),
-        rejected=_rejected(chunks, pairs),
+        rejected=_rejected_samples(chunks, pairs),
         samples=_samples(rows),
         gates=Counter(pair.reason or "accepted" for pair in pairs),
         gate_meanings=REASONS,
-        splits=_splits(rows),
+        splits=_count_splits(rows),
         split_notes={"unit": splits["unit"]}
         | {f"dropped, {why}": str(count) for why, count in splits["dropped"].items()},
-        models=_labels(models, tuned["model"]),
+        models=_model_labels(models, tuned["model"]),
         hashes={"training": tuned["training_hash"], "questions": lake.digest("qa_dataset", domain)},
-        settings={name: (str(value), resolved.sources[name]) for name, value in dotted(resolved.values)},
+        settings={name: (str(value), resolved.sources[name]) for name, value in flatten_settings(resolved.values)},
         loss=[tuple(step) for step in tuned["loss"]],
-        calls={asset: _tally(calls[asset], keys[asset], models.prices) for asset in keys},
+        calls={asset: _usage_behind(calls[asset], keys[asset], models.prices) for asset in keys},
         history=results.history(domain, PRIMARY_METRIC),
         slices=results.slices(domain),
-        judged=_judged(models, judged),
-        estimated=_estimated(models, lake, domain, calls),
+        judged=_judge_summary(models, judged),
+        estimated=_compare_estimate(models, lake, domain, calls),
         against_previous=results.comparison(domain),
         recall_at_k=recall_at_k(by_model["baseline"]),
     )
 
 
-def _judged(models: ModelClients, rows: Sequence[JudgedAnswer]) -> Judged | None:
+def _judge_summary(models: ModelClients, rows: Sequence[JudgedAnswer]) -> JudgeSummary | None:
     if Role.JUDGE not in models.endpoints:
         return None
     without = Counter(f"{row.status} ({row.detail})" for row in rows if row.score is None)
-    return Judged(len(rows), without, agreement(rows), kin_of_teacher(models.endpoints))
+    return JudgeSummary(len(rows), without, self_agreement(rows), judge_family_warning(models.endpoints))
 
 
-def _documents(domain: str, lake: Lake, chunks: list[Chunk]) -> dict[str, int]:
+def _document_totals(domain: str, lake: Lake, chunks: list[Chunk]) -> dict[str, int]:
     pages = list(lake.rows(SourceDocument, domain))
     return {
         "documents": len({page.doc_id for page in pages}),
@@ -96,7 +96,7 @@ def _documents(domain: str, lake: Lake, chunks: list[Chunk]) -> dict[str, int]:
     }
 
 
-def _by_document(chunks: list[Chunk], pairs: list[QAPair]) -> list[DocumentCounts]:
+def _count_by_document(chunks: list[Chunk], pairs: list[QAPair]) -> list[DocumentCounts]:
     """What came of every document, by its path."""
     of_path: dict[str, list[Chunk]] = {}
     for chunk in chunks:
@@ -113,12 +113,12 @@ def _pairs_per_chunk(chunks: list[Chunk], pairs: list[QAPair]) -> list[int]:
     return [accepted[chunk.chunk_id] for chunk in chunks]
 
 
-def _rejected(chunks: list[Chunk], pairs: list[QAPair]) -> dict[str, list[Sample]]:
+def _rejected_samples(chunks: list[Chunk], pairs: list[QAPair]) -> dict[str, list[Sample]]:
     """The first rejected pairs of every reason, in the order of their ids, which are hashes: a sample by chance."""
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     found: dict[str, list[Sample]] = {}
     for pair in sorted(pairs, key=lambda pair: pair.question_id):
-        if not pair.accepted and len(found.setdefault(pair.reason, [])) < REJECTED_PER_REASON:
+        if not pair.accepted and len(found.setdefault(pair.reason, [])) < MAX_REJECTED_PER_REASON:
             found[pair.reason].append(sample_of_pair(pair, by_id.get(pair.chunk_id)))
     return found
 
@@ -128,55 +128,55 @@ def _samples(rows: list[RaftRow]) -> list[Sample]:
     found: dict[tuple[str, bool], list[RaftRow]] = {}
     for row in sorted(rows, key=lambda row: row.question_id):
         found.setdefault((row.split, row.has_oracle), []).append(row)
-    return [sample_of_row(row) for _, group in sorted(found.items()) for row in group[:ROWS_PER_KIND]]
+    return [sample_of_row(row) for _, group in sorted(found.items()) for row in group[:MAX_ROWS_PER_KIND]]
 
 
-def _splits(rows: Iterable[RaftRow]) -> dict[str, Split]:
+def _count_splits(rows: Iterable[RaftRow]) -> dict[str, SplitCounts]:
     counted: dict[str, list[RaftRow]] = {"train": [], "valid": [], "eval": []}
     for row in rows:
         counted[row.split].append(row)
     return {
-        name: Split(len(of_split), sum(row.has_oracle for row in of_split), len({row.unit for row in of_split}))
+        name: SplitCounts(len(of_split), sum(row.has_oracle for row in of_split), len({row.unit for row in of_split}))
         for name, of_split in counted.items()
     }
 
 
-def _labels(models: ModelClients, student: str) -> dict[str, str]:
+def _model_labels(models: ModelClients, student: str) -> dict[str, str]:
     """A label per role; the student's is the fine-tuned model."""
     labels = {role.value: f"{endpoint.service}: {endpoint.model}" for role, endpoint in models.endpoints.items()}
     return labels | {Role.STUDENT.value: f"{models.endpoints[Role.STUDENT].service}: {student}"}
 
 
-def _keys(pairs: list[QAPair], answers: Mapping[Evaluated, list[ModelAnswer]]) -> dict[str, set[str]]:
+def _call_keys(pairs: list[QAPair], answers: Mapping[EvaluatedModel, list[ModelAnswer]]) -> dict[str, set[str]]:
     """Keys of the calls behind each table."""
     keys = {"qa_pairs": {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}}
     return keys | {f"{name}_answers": {row.call for row in rows} for name, rows in answers.items()}
 
 
-def _estimated(
+def _compare_estimate(
     models: ModelClients, lake: Lake, domain: str, calls: Mapping[str, Sequence[StoredCall]]
-) -> list[Estimated]:
+) -> list[EstimateComparison]:
     """The last estimate beside what was asked since, for the tables whose calls are known by key."""
     if not lake.exists("estimate", domain, ".json"):
         return []
-    kept, found = lake.read_record("estimate", domain), list[Estimated]()
+    kept, found = lake.read_record("estimate", domain), list[EstimateComparison]()
     for row in kept["rows"]:
         if row["asset"] not in calls or row["role"] in (Role.EMBEDDING, Role.JUDGE):
             continue
-        since = _tally_of([call for call in calls[row["asset"]] if call.created >= kept["made"]], models.prices)
+        since = _sum_usage([call for call in calls[row["asset"]] if call.created >= kept["made"]], models.prices)
         paid = None if since.unpriced else since.dollars
-        found.append(Estimated(row["asset"], row["role"], row["calls"], row["dollars"], since.calls, paid))
+        found.append(EstimateComparison(row["asset"], row["role"], row["calls"], row["dollars"], since.calls, paid))
     return found
 
 
-def _tally(found: Sequence[StoredCall], keys: set[str], prices: PriceList) -> Tally:
+def _usage_behind(found: Sequence[StoredCall], keys: set[str], prices: PriceList) -> UsageStats:
     """Calls behind a table, their tokens and cost, whenever they were made: equal data, equal figures."""
-    return _tally_of(found, prices, failures=len(keys) - len(found))
+    return _sum_usage(found, prices, failures=len(keys) - len(found))
 
 
-def _tally_of(found: Sequence[StoredCall], prices: PriceList, failures: int = 0) -> Tally:
-    costs = [prices.at(call.service, call.model).of_call(call.kind, call.usage) for call in found]
-    return Tally(
+def _sum_usage(found: Sequence[StoredCall], prices: PriceList, failures: int = 0) -> UsageStats:
+    costs = [prices.at(call.service, call.model).call_cost(call.kind, call.usage) for call in found]
+    return UsageStats(
         calls=len(found),
         failures=failures,
         usage=sum((call.usage for call in found), Usage()),

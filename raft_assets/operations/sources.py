@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, QuarantinedFile, SourceDocument
 from raft_assets.documents.chunking import chunk_document
-from raft_assets.documents.reading import ReadDocument, documents_of, read_documents
-from raft_assets.documents.semantic_boundaries import likeness_by
-from raft_assets.llm.requests import NOBODY, Origin, Progress
+from raft_assets.documents.reading import ReadDocument, group_into_documents, read_documents
+from raft_assets.documents.semantic_boundaries import embedding_similarity
+from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.domain import ChunkSettings
 from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.endpoints import Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
 QUARANTINED_SHOWN = 3  # of the files that an error names
 
 
 @dataclass(frozen=True)
-class Sources:
+class DomainSources:
     """What a domain's folder holds: pages and sections of what was read, and what could not be."""
 
     pages: list[SourceDocument]
@@ -28,12 +28,12 @@ class Sources:
     @property
     def documents(self) -> list[ReadDocument]:
         """The documents with their pages."""
-        return list(documents_of(self.pages))
+        return list(group_into_documents(self.pages))
 
 
 def read_sources(
-    project: Workplace, domain: str, on_quarantined: Callable[[QuarantinedFile], None] = lambda _: None
-) -> Sources:
+    project: Project, domain: str, on_quarantined: Callable[[QuarantinedFile], None] = lambda _: None
+) -> DomainSources:
     """Reads the documents; `on_quarantined` gets every file that can't be read, as soon as that is known.
 
     Raises DataError where no document can be read.
@@ -52,20 +52,20 @@ def read_sources(
             f"No document of {domain!r} could be read ({len(quarantined)} quarantined{reasons}). Put pdf, docx, md, "
             f"txt, html or json files into {folder}."
         )
-    return Sources(pages, quarantined)
+    return DomainSources(pages, quarantined)
 
 
-def cut(
+def chunk_documents(
     models: ModelClients,
     settings: ChunkSettings,
     documents: Iterable[ReadDocument],
     *,
-    origin: Origin = NOBODY,
+    origin: Origin = NO_REQUESTER,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Chunk]:
     """The chunks of the documents; semantic boundaries ask the EMBEDDING role."""
     if settings.boundaries == "structure":
         return [chunk for document in documents for chunk in chunk_document(document, settings)]
     with models.caller(Role.EMBEDDING, origin=origin, on_progress=on_progress) as encoder:
-        likeness = likeness_by(encoder.embed)
+        likeness = embedding_similarity(encoder.embed)
         return [chunk for document in documents for chunk in chunk_document(document, settings, likeness=likeness)]

@@ -6,18 +6,18 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from raft_assets.core.errors import DataError, RaftError
-from raft_assets.llm.background import run
+from raft_assets.llm.background import run_coroutine
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, resolved_model
 from raft_assets.operations.money import reserve_training
 from raft_assets.operations.process import records_of
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
-from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, TRAINING, TrainingBill
-from raft_assets.student.azure_ml import Serverless
-from raft_assets.student.finetuning import LEAST_ROWS, FineTuned, TrainingOrder, fine_tune, own_model
+from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, APPROVE_FINE_TUNING, TrainingCost
+from raft_assets.student.azure_ml import AzureMLHosting
+from raft_assets.student.finetuning import MIN_ROWS, FineTuningResult, FineTuningSpec, fine_tune, user_model
 
-SHOWN_OF_ROW = 2000  # characters, of a training file that waits for a yes
+MAX_ROW_CHARACTERS = 2000  # characters, of a training file that waits for a yes
 
 
 class ApprovalNeededError(RaftError):
@@ -36,7 +36,9 @@ class TrainingWatch:
     on_metrics: Callable[[dict[str, float]], None]
 
 
-def train(models: ModelClients, lake: Lake, domain: str, watch: TrainingWatch, *, approved: str | None) -> FineTuned:
+def train(
+    models: ModelClients, lake: Lake, domain: str, watch: TrainingWatch, *, approved: str | None
+) -> FineTuningResult:
     """The model of the job that the domain's training files have, which is submitted where there is none.
 
     `approved`: what a person has said yes to. Raises ApprovalNeededError before a job that may cost money and has no
@@ -45,23 +47,23 @@ def train(models: ModelClients, lake: Lake, domain: str, watch: TrainingWatch, *
     project, student = models.project, models.endpoints[Role.STUDENT]
     settings = project.settings(domain).values
     if settings.student.finetuned_model:
-        return own_model(student.model, student.service, settings.student.finetuned_model)
+        return user_model(student.model, student.service, settings.student.finetuned_model)
     order = _order(models, lake, domain)
 
     def check() -> None:
         _check(models, lake, domain, order, approved)
 
     with open_hosting(project) if student.provider == "azureml" else nullcontext() as workspace:
-        if isinstance(workspace, Serverless):
+        if isinstance(workspace, AzureMLHosting):
             form = settings.student.format
             return workspace.fine_tune(order, form, on_event=watch.on_event, before_submission=check)
-    return run(_fine_tune(models, order, watch, check))
+    return run_coroutine(_fine_tune(models, order, watch, check))
 
 
-def _order(models: ModelClients, lake: Lake, domain: str) -> TrainingOrder:
+def _order(models: ModelClients, lake: Lake, domain: str) -> FineTuningSpec:
     project, student = models.project, models.endpoints[Role.STUDENT]
     settings = project.settings(domain).values.training
-    return TrainingOrder(
+    return FineTuningSpec(
         base_model=student.model,
         base_version=resolved_model(student, project),
         train=lake.read_lines("training_files", domain, "train.jsonl"),
@@ -78,8 +80,8 @@ def _order(models: ModelClients, lake: Lake, domain: str) -> TrainingOrder:
 
 
 async def _fine_tune(
-    models: ModelClients, order: TrainingOrder, watch: TrainingWatch, before_submission: Callable[[], None]
-) -> FineTuned:
+    models: ModelClients, order: FineTuningSpec, watch: TrainingWatch, before_submission: Callable[[], None]
+) -> FineTuningResult:
     async with models.client(Role.STUDENT) as client:
         return await fine_tune(
             client,
@@ -91,21 +93,21 @@ async def _fine_tune(
         )
 
 
-def _check(models: ModelClients, lake: Lake, domain: str, order: TrainingOrder, approved: str | None) -> None:
+def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec, approved: str | None) -> None:
     """Stops before a job that the service would refuse, that nobody said yes to, or that a budget forbids."""
     project, endpoint = models.project, models.endpoints[Role.STUDENT]
     if endpoint.is_free:
         return
     check_project_licence(project)
-    if order.rows < LEAST_ROWS:
+    if order.rows < MIN_ROWS:
         raise DataError(
-            f"{order.rows} training rows of {domain!r} are fewer than the {LEAST_ROWS} that services train on. Add "
+            f"{order.rows} training rows of {domain!r} are fewer than the {MIN_ROWS} that services train on. Add "
             "documents, or ask more of every chunk (questions.questions_per_chunk)."
         )
     with open_hosting(project):  # where the student can't be deployed, it isn't trained either
         pass
     counts = lake.read_record("training_files", domain)
-    bill = TrainingBill(
+    bill = TrainingCost(
         rows=counts["train"]["rows"],
         valid_rows=counts["valid"]["rows"],
         tokens=counts["train"]["tokens"],
@@ -113,16 +115,16 @@ def _check(models: ModelClients, lake: Lake, domain: str, order: TrainingOrder, 
         price=models.prices.of(endpoint).training,
     )
     bill.check_budget(project.budget)
-    if TRAINING in (approved, project.environment.get(APPROVAL_VARIABLE)):
+    if APPROVE_FINE_TUNING in (approved, project.environment.get(APPROVAL_VARIABLE)):
         reserve_training(project, bill.dollars or 0.0, models.command)
         return
     raise ApprovalNeededError(
         f"Fine-tuning {endpoint.model} waits for a yes: {bill.told}. Look at the rows (`raft preview {domain}`), then "
-        f"`raft run {shlex.quote(domain)} --yes`, or launch the run with the tag {APPROVAL_TAG} = {TRAINING}.",
+        f"`raft run {shlex.quote(domain)} --yes`, or launch the run with the tag {APPROVAL_TAG} = {APPROVE_FINE_TUNING}.",
         rows=bill.rows,
-        first_row=_first_line(order.train),
+        first_row=_read_first_line(order.train),
     )
 
 
-def _first_line(train: bytes) -> str:
-    return train.decode("utf-8-sig").partition("\n")[0][:SHOWN_OF_ROW]
+def _read_first_line(train: bytes) -> str:
+    return train.decode("utf-8-sig").partition("\n")[0][:MAX_ROW_CHARACTERS]

@@ -4,17 +4,17 @@ import numpy as np
 
 from raft_assets.core.tables import ChunkEmbedding
 from raft_assets.dataset.distractors import Vector
-from raft_assets.documents.retrieval import Index
+from raft_assets.documents.retrieval import VectorIndex
 from raft_assets.storage.lake import Lake
 
 
-def read_index(lake: Lake, domain: str) -> Index:
+def read_index(lake: Lake, domain: str) -> VectorIndex:
     """The domain's chunks with their vectors."""
     table = list(lake.rows(ChunkEmbedding, domain))
-    return Index([row.chunk_id for row in table], np.array([row.vector for row in table], np.float32))
+    return VectorIndex([row.chunk_id for row in table], np.array([row.vector for row in table], np.float32))
 
 
-def read_vectors(lake: Lake, domain: str) -> dict[str, Vector]:
+def read_unit_vectors(lake: Lake, domain: str) -> dict[str, Vector]:
     """The domain's chunks with their vectors at length 1."""
     index = read_index(lake, domain)
     return dict(zip(index.chunk_ids, index.vectors, strict=True))

@@ -20,23 +20,23 @@ from raft_assets.core.prompt_contract import (
     BEGIN_QUOTE,
     END_QUOTE,
     ParsedAnswer,
+    is_verbatim_quote,
     parse_answer,
-    quote_is_verbatim,
 )
-from raft_assets.core.similarity import content_words, holds_phrase, near_duplicate_pairs, words
+from raft_assets.core.similarity import contains_phrase, content_words, near_duplicate_pairs, words
 from raft_assets.core.tables import QAPair
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.pairs.judge import judge_request, parse_verdict
-from raft_assets.pairs.questions import Draft, has_mark, question_kind
+from raft_assets.pairs.questions import Draft, classify_question, has_list_marker
 from raft_assets.pairs.reviews import Review
 from raft_assets.settings.domain import QuestionSettings
 
 GATES_VERSION = "2"  # changes whenever the same draft gets another verdict
 PASS = "pass"
-SAME_WORDS = 0.75  # Jaccard similarity of the content words of two questions with one chunk and one answer
-FEWEST_NAMED = 3  # content words of a question with a pronoun: with fewer nobody knows what "it" is
+MIN_SHARED_WORDS = 0.75  # Jaccard similarity of the content words of two questions with one chunk and one answer
+MIN_CONTENT_WORDS = 3  # content words of a question with a pronoun: with fewer nobody knows what "it" is
 QUESTION_SHINGLE_WORDS = 2  # longer shingles would call two questions different for a single other word
-REMARK_CHARACTERS = 500  # of what the judge says that are kept
+MAX_REMARK_CHARACTERS = 500  # of what the judge says that are kept
 SEED = 0  # of the draws that decide which duplicate survives
 
 REASONS: Mapping[str, str] = MappingProxyType(
@@ -66,7 +66,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
 )
 
 # gates that judge content, which a person's accept overrides; those of form never: without them a row can't be trained
-OVERRIDDEN_BY_ACCEPT = frozenset({"support", "own_words", "named", "retrieval", "near_duplicate", "judge"})
+OVERRIDABLE_GATES = frozenset({"support", "own_words", "named", "retrieval", "near_duplicate", "judge"})
 
 RankOf = Callable[[str, str], int | None]
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
@@ -74,7 +74,7 @@ NO_REVIEWS: Mapping[str, Review] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class _Case:
+class _GatedDraft:
     """A draft as the gates see it."""
 
     draft: Draft
@@ -85,12 +85,12 @@ class _Case:
     review: Review | None
 
     @property
-    def is_vouched_for(self) -> bool:
+    def is_accepted_by_reviewer(self) -> bool:
         """Whether a person accepted the pair."""
         return self.review is not None and self.review.verdict == "accept"
 
     @property
-    def is_asked(self) -> bool:
+    def has_question(self) -> bool:
         return bool(self.draft.question)
 
     @property
@@ -98,15 +98,15 @@ class _Case:
         return bool(self.draft.chunk.chunk_id)
 
     @property
-    def is_answered(self) -> bool:
-        return self.is_asked and bool(self.draft.answer.strip())
+    def has_answer(self) -> bool:
+        return self.has_question and bool(self.draft.answer.strip())
 
     @property
-    def is_final(self) -> bool:
-        return self.is_answered and bool(self.parsed.final_answer)
+    def has_final_answer(self) -> bool:
+        return self.has_answer and bool(self.parsed.final_answer)
 
 
-class _Judgement(NamedTuple):
+class _JudgeOutcome(NamedTuple):
     """What came of asking the judge."""
 
     verdict: str
@@ -119,11 +119,11 @@ class _Gate(NamedTuple):
 
     name: str
     code: str
-    applies: Callable[[_Case], bool]
-    fails: Callable[[_Case], bool]
+    applies: Callable[[_GatedDraft], bool]
+    fails: Callable[[_GatedDraft], bool]
 
 
-def judge_pairs(
+def apply_gates(
     drafts: Iterable[Draft],
     *,
     settings: QuestionSettings,
@@ -138,35 +138,37 @@ def judge_pairs(
     judge; without it there is none. `reviews`: a person's verdicts by question_id. One question asked twice of one
     chunk is one pair.
     """
-    cases: dict[str, _Case] = {}
+    cases: dict[str, _GatedDraft] = {}
     for draft in drafts:
         name = question_id(draft.chunk.chunk_id, draft.question)
-        cases.setdefault(name, _Case(draft, name, parse_answer(draft.answer), settings, rank_of, reviews.get(name)))
-    verdicts = {name: _judged_alone(case) for name, case in cases.items()}
+        cases.setdefault(
+            name, _GatedDraft(draft, name, parse_answer(draft.answer), settings, rank_of, reviews.get(name))
+        )
+    verdicts = {name: _run_gates(case) for name, case in cases.items()}
     # the sound pair of two duplicates survives, before it one that a person accepted; of two sound ones a draw decides,
     # never their order
     asked = sorted(
-        (case for case in cases.values() if case.is_asked),
+        (case for case in cases.values() if case.has_question),
         key=lambda case: (
-            _reason(case, verdicts[case.question_id]) != "",
-            not case.is_vouched_for,
+            _rejection_reason(case, verdicts[case.question_id]) != "",
+            not case.is_accepted_by_reviewer,
             draw(SEED, case.question_id),
             case.question_id,
         ),
     )
-    duplicates = _duplicates(asked)
-    near_duplicates = _near_duplicates([case for case in asked if case.question_id not in duplicates], settings)
+    duplicates = _find_duplicates(asked)
+    near_duplicates = _find_near_duplicates([case for case in asked if case.question_id not in duplicates], settings)
     for case in asked:
         name = case.question_id
         verdicts[name]["duplicate"] = "duplicate_question" if name in duplicates else PASS
         verdicts[name]["near_duplicate"] = "near_duplicate_question" if name in near_duplicates else PASS
-    judgements = _judgements([cases[name] for name in sorted(cases) if _passes(verdicts[name])], ask_judge)
+    judgements = _ask_judge([cases[name] for name in sorted(cases) if _all_passed(verdicts[name])], ask_judge)
     for name, judgement in judgements.items():
         verdicts[name]["judge"] = judgement.verdict
-    return [_pair(cases[name], verdicts[name], judgements.get(name, _NOT_JUDGED)) for name in sorted(cases)]
+    return [_build_pair(cases[name], verdicts[name], judgements.get(name, _NO_JUDGEMENT)) for name in sorted(cases)]
 
 
-def support(final_answer: str, document: str) -> float:
+def support_share(final_answer: str, document: str) -> float:
     """Share of the answer's content words that the document holds, inflected or not; 1 where it has none ("Yes.")."""
     content = content_words(final_answer)
     held = {_stem(word) for word in words(document)}
@@ -177,7 +179,7 @@ def support(final_answer: str, document: str) -> float:
     return (len(content) - len(missing)) / len(content) if content else 1.0
 
 
-_NOT_JUDGED = _Judgement("", "", "")
+_NO_JUDGEMENT = _JudgeOutcome("", "", "")
 
 _ENDINGS = ("ing", "ies", "ied", "ed", "es", "ly", "s", "y", "e")
 _STEM_LENGTH = 3  # letters that an ending leaves at least
@@ -198,14 +200,14 @@ _REFUSAL = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _TEXT = r"(?:passage|text|document|article|excerpt|extract|paragraph|context|snippet|chunk|section|chapter)"
-_SHOWN = r"(?:above|following|given|provided|preceding|aforementioned|presented|supplied)"
+_GIVEN = r"(?:above|following|given|provided|preceding|aforementioned|presented|supplied)"
 _ABSTENTION = re.compile(
     rf"""\W*(?:
         n/?a | unknown | none
       | (?:it\ is\ |that\ is\ |this\ is\ )?not\ (?:explicitly\ )?
         (?:mentioned|specified|stated|provided|given|available|known|clear|in\ the\ documents?)\b.*
       | (?:it\ |this\ |that\ |the\ answer\ )?(?:can\ ?not|can['’]t)\ be\ (?:determined|answered|found)\b.*
-      | (?:the\ )?(?:{_SHOWN}\ )?{_TEXT}s?\ (?:do(?:es)?|did)(?:\ not|n['’]t)\ .*
+      | (?:the\ )?(?:{_GIVEN}\ )?{_TEXT}s?\ (?:do(?:es)?|did)(?:\ not|n['’]t)\ .*
       | (?:there\ is\ )?no\ (?:information|answer)\b.*
       | the\ (?:answer|information)\b.*\bis(?:\ not|n['’]t)\ (?:present|contained|found|given|in|stated|provided)\b.*
       | i\ (?:do\ not|don['’]t)\ know\b.*
@@ -217,16 +219,18 @@ _SAYS = (
     r"(?:say|state|mention|describe|discuss|explain|note|claim|refer|suggest|list|imply|define|call|provide|give|argue"
     r"|present|highlight|emphasi[sz]e|tell|focus)(?:s|es)?"
 )
-_TOLD = r"(?:mentioned|described|stated|listed|discussed|given|provided|presented|shown|referred\ to|quoted|explained)"
+_STATED = (
+    r"(?:mentioned|described|stated|listed|discussed|given|provided|presented|shown|referred\ to|quoted|explained)"
+)
 _CODE = r"(?:function|method|call|endpoint|snippet|code)"
 _POINTING = re.compile(
     rf"""
-        \b(?:according\ to|based\ on|as\ per|as\ {_TOLD}\ in)\ (?:the|this|these)
+        \b(?:according\ to|based\ on|as\ per|as\ {_STATED}\ in)\ (?:the|this|these)
             \ (?:\w+\ )?(?:{_TEXT}|{_WRITER}|description|documentation)s?\b
       | \bthis\ (?:{_TEXT}|{_CODE})\b
-      | \bthe\ {_SHOWN}\ (?:\w+\ )?(?:{_TEXT}|{_CODE}|documentation|information|description|table|figure)\b
+      | \bthe\ {_GIVEN}\ (?:\w+\ )?(?:{_TEXT}|{_CODE}|documentation|information|description|table|figure)\b
       | \bthe\ (?:\w+\ )?(?:{_TEXT}|{_CODE}|table|figure)\ (?:above|below|provided|given)\b
-      | \b{_TOLD}\ (?:above|below|here|(?:in|by)\ (?:the|this)\ (?:{_TEXT}|{_WRITER}))\b
+      | \b{_STATED}\ (?:above|below|here|(?:in|by)\ (?:the|this)\ (?:{_TEXT}|{_WRITER}))\b
       | \bthe\ (?:passage|text|document|article|excerpt|{_WRITER})\ {_SAYS}\b
       | \b(?:does|do|did)\ the\ (?:paragraph|section|chapter)\ {_SAYS}\b
       | \b(?:topic|subject|theme|idea|purpose|point|focus|title|tone)\ of\ the\ {_TEXT}\b
@@ -238,105 +242,110 @@ _PRONOUN = re.compile(r"\b(?:it|its|he|she|him|her|his|they|them|their|this|that
 _ALTERNATIVE = re.compile(r"\bor\b", re.IGNORECASE)
 
 
-def _is_numbered(case: _Case) -> bool:
+def _has_list_marker(case: _GatedDraft) -> bool:
     question = case.draft.question
-    return bool(_LEFT_OVERS.match(question)) or has_mark(question)
+    return bool(_LEFT_OVERS.match(question)) or has_list_marker(question)
 
 
-def _gives_answer(case: _Case) -> bool:
+def _gives_answer(case: _GatedDraft) -> bool:
     """Whether the answer stands in the question, and not as one of the things to choose from."""
     question, final = case.draft.question, case.parsed.final_answer
-    return holds_phrase(question, final) and not _ALTERNATIVE.search(question)
+    return contains_phrase(question, final) and not _ALTERNATIVE.search(question)
 
 
-def _is_refusal(case: _Case) -> bool:
+def _is_refusal(case: _GatedDraft) -> bool:
     final = case.parsed.final_answer
     return bool(_REFUSAL.match(case.draft.answer) or (_REFUSAL.match(final) and not _is_quoted(case, final)))
 
 
-def _is_abstention(case: _Case) -> bool:
+def _is_abstention(case: _GatedDraft) -> bool:
     """Whether the answer says that there is none; "None" and "Unknown" may be what the document says."""
     final = case.parsed.final_answer
     return case.parsed.abstained or bool(_ABSTENTION.fullmatch(final) and not _is_quoted(case, final))
 
 
-def _is_quoted(case: _Case, phrase: str) -> bool:
+def _is_quoted(case: _GatedDraft, phrase: str) -> bool:
     return any(
-        holds_phrase(quote, phrase)
+        contains_phrase(quote, phrase)
         for quote in case.parsed.quotes
-        if quote_is_verbatim(quote, case.draft.chunk.passage)
+        if is_verbatim_quote(quote, case.draft.chunk.passage)
     )
 
 
-def _names_nothing(case: _Case) -> bool:
+def _is_not_self_contained(case: _GatedDraft) -> bool:
     question = case.draft.question
-    return bool(_PRONOUN.search(question)) and len(set(content_words(question))) < FEWEST_NAMED
+    return bool(_PRONOUN.search(question)) and len(set(content_words(question))) < MIN_CONTENT_WORDS
 
 
-def _is_quotation_missing(case: _Case) -> bool:
+def _is_quotation_missing(case: _GatedDraft) -> bool:
     marks = {case.draft.answer.count(mark) for mark in (BEGIN_QUOTE, END_QUOTE)}
     return marks != {len(case.parsed.quotes)} or not any(case.parsed.quotes)
 
 
-def _is_misquoted(case: _Case) -> bool:
-    return not all(quote_is_verbatim(quote, case.draft.chunk.passage) for quote in case.parsed.quotes)
+def _has_unverbatim_quote(case: _GatedDraft) -> bool:
+    return not all(is_verbatim_quote(quote, case.draft.chunk.passage) for quote in case.parsed.quotes)
 
 
-def _is_lost_in_retrieval(case: _Case) -> bool:
+def _is_not_retrieved(case: _GatedDraft) -> bool:
     return case.rank_of is not None and case.rank_of(case.draft.question, case.draft.chunk.chunk_id) is None
 
 
 _GATES = (
     _Gate("call", "call_failed", lambda _: True, lambda case: case.draft.call_status in ("failed", "filtered")),
     _Gate("oracle", "oracle_not_found", lambda case: not case.draft.question_call, lambda case: not case.has_oracle),
-    _Gate("question", "no_question", lambda _: True, lambda case: not case.is_asked),
+    _Gate("question", "no_question", lambda _: True, lambda case: not case.has_question),
     _Gate(
         "review",
         "rejected_by_reviewer",
         lambda case: case.review is not None,
-        lambda case: not case.is_vouched_for,
+        lambda case: not case.is_accepted_by_reviewer,
     ),
-    _Gate("numbering", "numbering", lambda case: case.is_asked, _is_numbered),
-    _Gate("answer", "empty_answer", lambda case: case.is_asked, lambda case: not case.is_answered),
-    _Gate("refusal", "refusal", lambda case: case.is_answered, _is_refusal),
-    _Gate("length", "truncated", lambda case: case.is_asked, lambda case: case.draft.call_status == "truncated"),
+    _Gate("numbering", "numbering", lambda case: case.has_question, _has_list_marker),
+    _Gate("answer", "empty_answer", lambda case: case.has_question, lambda case: not case.has_answer),
+    _Gate("refusal", "refusal", lambda case: case.has_answer, _is_refusal),
+    _Gate("length", "truncated", lambda case: case.has_question, lambda case: case.draft.call_status == "truncated"),
     _Gate(
         "answer_tag",
         "no_answer_tag",
-        lambda case: case.is_answered,
-        lambda case: not case.is_final or case.draft.answer.count(ANSWER_TAG) != 1,
+        lambda case: case.has_answer,
+        lambda case: not case.has_final_answer or case.draft.answer.count(ANSWER_TAG) != 1,
     ),
-    _Gate("abstention", "abstained", lambda case: case.is_final, _is_abstention),
-    _Gate("quotation", "quote_missing", lambda case: case.is_answered, _is_quotation_missing),
-    _Gate("verbatim", "quote_not_verbatim", lambda case: case.is_answered and bool(case.parsed.quotes), _is_misquoted),
+    _Gate("abstention", "abstained", lambda case: case.has_final_answer, _is_abstention),
+    _Gate("quotation", "quote_missing", lambda case: case.has_answer, _is_quotation_missing),
+    _Gate(
+        "verbatim",
+        "quote_not_verbatim",
+        lambda case: case.has_answer and bool(case.parsed.quotes),
+        _has_unverbatim_quote,
+    ),
     _Gate(
         "support",
         "answer_not_supported",
-        lambda case: case.is_final,
-        lambda case: support(case.parsed.final_answer, case.draft.chunk.passage) < case.settings.min_support,
+        lambda case: case.has_final_answer,
+        lambda case: support_share(case.parsed.final_answer, case.draft.chunk.passage) < case.settings.min_support,
     ),
-    _Gate("open_question", "question_gives_answer", lambda case: case.is_final, _gives_answer),
+    _Gate("open_question", "question_gives_answer", lambda case: case.has_final_answer, _gives_answer),
     _Gate(
         "own_words",
         "points_at_text",
-        lambda case: case.is_asked,
+        lambda case: case.has_question,
         lambda case: bool(_POINTING.search(case.draft.question)),
     ),
-    _Gate("named", "not_self_contained", lambda case: case.is_asked, _names_nothing),
+    _Gate("named", "not_self_contained", lambda case: case.has_question, _is_not_self_contained),
     _Gate(
         "retrieval",
         "not_self_contained",
-        lambda case: case.is_asked and case.has_oracle and case.rank_of is not None,
-        _is_lost_in_retrieval,
+        lambda case: case.has_question and case.has_oracle and case.rank_of is not None,
+        _is_not_retrieved,
     ),
 )
 
 
-def _judged_alone(case: _Case) -> dict[str, str]:
+def _run_gates(case: _GatedDraft) -> dict[str, str]:
     return {gate.name: gate.code if gate.fails(case) else PASS for gate in _GATES if gate.applies(case)}
 
 
-def _duplicates(ranked: Sequence[_Case]) -> set[str]:
+def _find_duplicates(ranked: Sequence[_GatedDraft]) -> set[str]:
     """Ids of those that ask what one before them asks in the same words."""
     first: dict[str, str] = {}
     return {
@@ -346,17 +355,17 @@ def _duplicates(ranked: Sequence[_Case]) -> set[str]:
     }
 
 
-def _near_duplicates(ranked: Sequence[_Case], settings: QuestionSettings) -> set[str]:
+def _find_near_duplicates(ranked: Sequence[_GatedDraft], settings: QuestionSettings) -> set[str]:
     """Ids of those that ask nearly what a kept one before them asks, of the same chunk or with the same answer."""
     by_id = {case.question_id: case for case in ranked}
     neighbours: dict[str, set[str]] = defaultdict(set)
     texts = {name: case.draft.question for name, case in by_id.items()}
     alike = near_duplicate_pairs(texts, texts.__getitem__, settings.near_duplicate, SEED, length=QUESTION_SHINGLE_WORDS)
     for one, other in alike:
-        if _asks_for_the_same(by_id[one], by_id[other]):
+        if _have_same_target(by_id[one], by_id[other]):
             neighbours[one].add(other)
             neighbours[other].add(one)
-    for one, other in _in_the_same_words(ranked):
+    for one, other in _same_word_pairs(ranked):
         neighbours[one].add(other)
         neighbours[other].add(one)
     kept: set[str] = set()
@@ -366,9 +375,9 @@ def _near_duplicates(ranked: Sequence[_Case], settings: QuestionSettings) -> set
     return by_id.keys() - kept
 
 
-def _in_the_same_words(cases: Sequence[_Case]) -> Iterator[tuple[str, str]]:
+def _same_word_pairs(cases: Sequence[_GatedDraft]) -> Iterator[tuple[str, str]]:
     """Ids of two that ask one chunk for one answer in nearly the same content words, whatever their order."""
-    groups: dict[tuple[str, ...], list[_Case]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[_GatedDraft]] = defaultdict(list)
     for case in cases:
         if answer := words(case.parsed.final_answer):
             groups[case.draft.chunk.chunk_id, *answer].append(case)
@@ -376,11 +385,11 @@ def _in_the_same_words(cases: Sequence[_Case]) -> Iterator[tuple[str, str]]:
         stems = {case.question_id: {_stem(word) for word in content_words(case.draft.question)} for case in alike}
         for one, other in combinations(stems, 2):
             shared = stems[one] & stems[other]
-            if len(shared) >= SAME_WORDS * len(stems[one] | stems[other]) > 0:
+            if len(shared) >= MIN_SHARED_WORDS * len(stems[one] | stems[other]) > 0:
                 yield one, other
 
 
-def _asks_for_the_same(one: _Case, other: _Case) -> bool:
+def _have_same_target(one: _GatedDraft, other: _GatedDraft) -> bool:
     same_answer = words(one.parsed.final_answer) == words(other.parsed.final_answer) != []
     return same_answer or one.draft.chunk.chunk_id == other.draft.chunk.chunk_id
 
@@ -401,7 +410,7 @@ def _stem(word: str) -> str:
     return word[: len(word) - len(ending)]
 
 
-def _judgements(cases: Sequence[_Case], ask_judge: Ask | None) -> dict[str, _Judgement]:
+def _ask_judge(cases: Sequence[_GatedDraft], ask_judge: Ask | None) -> dict[str, _JudgeOutcome]:
     """What the judge says of each case; nothing where there is no judge.
 
     A call that went wrong and a reply without a verdict are no verdict, and never an accept.
@@ -409,36 +418,36 @@ def _judgements(cases: Sequence[_Case], ask_judge: Ask | None) -> dict[str, _Jud
     if ask_judge is None:
         return {}
     requests = (judge_request(case.draft.question, case.draft.answer, case.draft.chunk.passage) for case in cases)
-    judgements = dict[str, _Judgement]()
+    judgements = dict[str, _JudgeOutcome]()
     for case, answer in zip(cases, ask_judge(requests), strict=True):
         verdict = parse_verdict(answer.text) if answer.status == "ok" else None
         if verdict is None:
-            remark = answer.detail or f"no verdict in: {answer.text[:REMARK_CHARACTERS]}"
-            judgements[case.question_id] = _Judgement("judge_failed", remark, answer.key)
+            remark = answer.detail or f"no verdict in: {answer.text[:MAX_REMARK_CHARACTERS]}"
+            judgements[case.question_id] = _JudgeOutcome("judge_failed", remark, answer.key)
         else:
             code = PASS if verdict.supported else "judged_unsupported"
-            judgements[case.question_id] = _Judgement(code, verdict.reason[:REMARK_CHARACTERS], answer.key)
+            judgements[case.question_id] = _JudgeOutcome(code, verdict.reason[:MAX_REMARK_CHARACTERS], answer.key)
     return judgements
 
 
-def _passes(verdicts: Mapping[str, str]) -> bool:
+def _all_passed(verdicts: Mapping[str, str]) -> bool:
     return all(verdict == PASS for verdict in verdicts.values())
 
 
-def _reason(case: _Case, verdicts: Mapping[str, str]) -> str:
-    overridden = OVERRIDDEN_BY_ACCEPT if case.is_vouched_for else frozenset[str]()
+def _rejection_reason(case: _GatedDraft, verdicts: Mapping[str, str]) -> str:
+    overridden = OVERRIDABLE_GATES if case.is_accepted_by_reviewer else frozenset[str]()
     return next((verdict for gate, verdict in verdicts.items() if verdict != PASS and gate not in overridden), "")
 
 
-def _pair(case: _Case, verdicts: dict[str, str], judgement: _Judgement) -> QAPair:
-    draft, parsed, reason = case.draft, case.parsed, _reason(case, verdicts)
+def _build_pair(case: _GatedDraft, verdicts: dict[str, str], judgement: _JudgeOutcome) -> QAPair:
+    draft, parsed, reason = case.draft, case.parsed, _rejection_reason(case, verdicts)
     return QAPair(
         question_id=case.question_id,
         chunk_id=draft.chunk.chunk_id,
         doc_id=draft.chunk.doc_id,
         path=draft.chunk.path,
         question=draft.question,
-        kind=question_kind(draft.question, draft.chunk.kind),
+        kind=classify_question(draft.question, draft.chunk.kind),
         answer=draft.answer,
         final_answer=parsed.final_answer,
         quotes=list(parsed.quotes),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from raft_assets.core.similarity import words
 from raft_assets.core.tables import Chunk
 from raft_assets.llm.requests import Answer, Request
-from raft_assets.pairs.questions import Draft, answer_request_for, chunks_to_ask, parse_questions, question_request
+from raft_assets.pairs.questions import Draft, parse_questions, plan_questions, question_request, teacher_answer_request
 from raft_assets.settings.domain import QuestionSettings
 
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
@@ -33,7 +33,7 @@ def draft_pairs(
     set for the domain. What fails is a draft with its status.
     """
     most = len(chunks) * settings.questions_per_chunk
-    plan = first_plan(chunks, settings, seed)
+    plan = first_round_plan(chunks, settings, seed)
     wanted = sum(count for _, count in plan)
     asked = dict[str, int]()
     drafts = list[Draft]()
@@ -45,13 +45,13 @@ def draft_pairs(
         if missing <= 0 or wanted == most:
             return drafts
         wanted = min(most, wanted + missing)
-        plan = chunks_to_ask(chunks, settings, wanted, seed)
+        plan = plan_questions(chunks, settings, wanted, seed)
 
 
-def first_plan(chunks: Sequence[Chunk], settings: QuestionSettings, seed: int = 0) -> list[tuple[Chunk, int]]:
+def first_round_plan(chunks: Sequence[Chunk], settings: QuestionSettings, seed: int = 0) -> list[tuple[Chunk, int]]:
     """What the first round asks: of which chunks, in order, how many questions."""
     most = len(chunks) * settings.questions_per_chunk
-    return chunks_to_ask(chunks, settings, min(settings.target_pairs or most, most), seed)
+    return plan_questions(chunks, settings, min(settings.target_pairs or most, most), seed)
 
 
 def draft_round(
@@ -66,28 +66,30 @@ def draft_round(
     known: dict[str, set[str]] = {chunk.chunk_id: set() for chunk, _ in plan}
     for draft in earlier:
         if draft.question and draft.chunk.chunk_id in known:
-            known[draft.chunk.chunk_id].add(_key(draft.question))
+            known[draft.chunk.chunk_id].add(_comparison_key(draft.question))
     asked = list[Draft]()
     for (chunk, count), answer in zip(
         plan, ask(question_request(chunk, count, settings) for chunk, count in plan), strict=True
     ):
         before = known[chunk.chunk_id]
         questions = parse_questions(answer.text, count) if answer.status == "ok" else []
-        new = [question for question in questions if _key(question) not in before][: max(0, count - len(before))]
-        asked += [_asked(chunk, question, answer) for question in new]
+        new = [question for question in questions if _comparison_key(question) not in before][
+            : max(0, count - len(before))
+        ]
+        asked += [_new_draft(chunk, question, answer) for question in new]
         if not questions and not before:
-            asked.append(_failed(chunk, answer))
+            asked.append(_failed_draft(chunk, answer))
     answers = ask(
-        answer_request_for(draft.question, draft.chunk, settings, instructions) for draft in asked if draft.question
+        teacher_answer_request(draft.question, draft.chunk, settings, instructions) for draft in asked if draft.question
     )
-    return [_answered(draft, next(answers)) if draft.question else draft for draft in asked]
+    return [_with_answer(draft, next(answers)) if draft.question else draft for draft in asked]
 
 
-def _key(question: str) -> str:
+def _comparison_key(question: str) -> str:
     return " ".join(words(question))
 
 
-def _asked(chunk: Chunk, question: str, answer: Answer) -> Draft:
+def _new_draft(chunk: Chunk, question: str, answer: Answer) -> Draft:
     return Draft(
         chunk=chunk,
         question=question,
@@ -99,12 +101,12 @@ def _asked(chunk: Chunk, question: str, answer: Answer) -> Draft:
     )
 
 
-def _failed(chunk: Chunk, answer: Answer) -> Draft:
-    draft = _asked(chunk, "", answer)
+def _failed_draft(chunk: Chunk, answer: Answer) -> Draft:
+    draft = _new_draft(chunk, "", answer)
     return replace(draft, answer=answer.text, call_status=answer.status, call_detail=answer.detail)
 
 
-def _answered(draft: Draft, answer: Answer) -> Draft:
+def _with_answer(draft: Draft, answer: Answer) -> Draft:
     return replace(
         draft,
         answer=answer.text,

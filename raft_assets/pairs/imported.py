@@ -12,31 +12,31 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from raft_assets.core.identity import normalized
-from raft_assets.core.jsonl import Text, written_lines
-from raft_assets.core.prompt_contract import parse_answer, quote_is_verbatim
+from raft_assets.core.identity import normalize
+from raft_assets.core.jsonl import NonEmptyText, read_jsonl
+from raft_assets.core.prompt_contract import is_verbatim_quote, parse_answer
 from raft_assets.core.tables import Chunk
-from raft_assets.core.text_search import Searchable
+from raft_assets.core.text_search import SearchableText
 from raft_assets.pairs.questions import Draft
 from raft_assets.settings.domains import PAIRS_FILE
 
 
-class WrittenPair(BaseModel):
+class ImportedPair(BaseModel):
     """A line of `pairs.jsonl`: a question, its chain-of-thought answer, and the text that holds it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    question: Text
+    question: NonEmptyText
     answer: str
-    oracle: Text
+    oracle: NonEmptyText
 
 
-def parse_pairs(file: Path) -> list[WrittenPair]:
+def read_imported_pairs(file: Path) -> list[ImportedPair]:
     """The pairs of a domain in order; none where there is no file. Raises DataError with file, line and field."""
-    return [pair for _, pair in written_lines(file, WrittenPair)]
+    return [pair for _, pair in read_jsonl(file, ImportedPair)]
 
 
-def imported_drafts(pairs: Iterable[WrittenPair], chunks: Iterable[Chunk]) -> Iterator[Draft]:
+def imported_drafts(pairs: Iterable[ImportedPair], chunks: Iterable[Chunk]) -> Iterator[Draft]:
     """The pairs as drafts of the chunk that holds their oracle; without one the draft's chunk has no id.
 
     An oracle is the chunk with the same text, else the one with most of the pair's quotes, then most of the oracle.
@@ -44,9 +44,11 @@ def imported_drafts(pairs: Iterable[WrittenPair], chunks: Iterable[Chunk]) -> It
     chunk_of_text: dict[str, Chunk] = {}
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
-        chunk_of_text.setdefault(normalized(chunk.passage), chunk)
+        chunk_of_text.setdefault(normalize(chunk.passage), chunk)
         chunks_of[chunk.doc_id].append(chunk)
-    documents = cache(lambda: [_Document(sorted(found, key=lambda chunk: chunk.start)) for found in chunks_of.values()])
+    documents = cache(
+        lambda: [_ChunkedDocument(sorted(found, key=lambda chunk: chunk.start)) for found in chunks_of.values()]
+    )
 
     @cache
     def places(oracle: str) -> list[tuple[Chunk, int]]:
@@ -54,10 +56,10 @@ def imported_drafts(pairs: Iterable[WrittenPair], chunks: Iterable[Chunk]) -> It
         return [place for document in documents() for place in document.places(oracle)]
 
     for pair in pairs:
-        found = chunk_of_text.get(normalized(pair.oracle)) or _best(places(pair.oracle), pair)
+        found = chunk_of_text.get(normalize(pair.oracle)) or _best_match(places(pair.oracle), pair)
         yield Draft(
-            chunk=found or _without_place(pair.oracle),
-            question=normalized(pair.question),
+            chunk=found or _placeholder_chunk(pair.oracle),
+            question=normalize(pair.question),
             question_call="",
             answer=pair.answer,
             answer_call="",
@@ -66,13 +68,13 @@ def imported_drafts(pairs: Iterable[WrittenPair], chunks: Iterable[Chunk]) -> It
         )
 
 
-class _Document:
+class _ChunkedDocument:
     """A document's chunks in order, joined: what lies between chunks is white space, which searching doesn't see."""
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
         self._chunks = chunks
         self._ends = list(itertools.accumulate(len(chunk.text) + 1 for chunk in chunks))
-        self._text = Searchable("\n".join(chunk.text for chunk in chunks))
+        self._text = SearchableText("\n".join(chunk.text for chunk in chunks))
 
     def places(self, oracle: str) -> Iterator[tuple[Chunk, int]]:
         for start, end in self._text.find(oracle):
@@ -81,17 +83,17 @@ class _Document:
                 yield chunk, min(chunk_end, end) - max(chunk_end - len(chunk.text) - 1, start)
 
 
-def _best(places: Sequence[tuple[Chunk, int]], pair: WrittenPair) -> Chunk | None:
+def _best_match(places: Sequence[tuple[Chunk, int]], pair: ImportedPair) -> Chunk | None:
     quotes = parse_answer(pair.answer).quotes
 
     def worth(place: tuple[Chunk, int]) -> tuple[int, int, str]:
         chunk, held = place
-        return sum(quote_is_verbatim(quote, chunk.passage) for quote in quotes), held, chunk.chunk_id
+        return sum(is_verbatim_quote(quote, chunk.passage) for quote in quotes), held, chunk.chunk_id
 
     return max(places, key=worth)[0] if places else None
 
 
-def _without_place(oracle: str) -> Chunk:
+def _placeholder_chunk(oracle: str) -> Chunk:
     """Stands for a chunk that isn't there: the gates say so and judge the rest by the oracle as it was written."""
     return Chunk(
         chunk_id="",

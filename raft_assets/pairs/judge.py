@@ -11,15 +11,15 @@ from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
 from raft_assets.llm.prompts import read_prompt
 from raft_assets.llm.requests import JSON_OBJECT, Request
-from raft_assets.pairs.questions import without_thoughts
+from raft_assets.pairs.questions import strip_reasoning
 
-Said = TypeVar("Said", bound=BaseModel)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
-PROMPT = "judge"
-VERDICT_TOKENS = 1024  # a short object; a model that thinks needs the rest
+PROMPT_NAME = "judge"
+MAX_VERDICT_TOKENS = 1024  # a short object; a model that thinks needs the rest
 
 
-class Verdict(BaseModel):
+class JudgeVerdict(BaseModel):
     """What the judge says of an answer."""
 
     model_config = ConfigDict(frozen=True)
@@ -30,30 +30,30 @@ class Verdict(BaseModel):
 
 def judge_prompts() -> dict[str, str]:
     """The judge's prompt file with its version."""
-    return {PROMPT: read_prompt("raft_assets.pairs", PROMPT).version}
+    return {PROMPT_NAME: read_prompt("raft_assets.pairs", PROMPT_NAME).version}
 
 
 def judge_request(question: str, answer: str, passage: str) -> Request:
     """Asks whether the passage supports the answer, reasoning and all."""
-    messages = read_prompt("raft_assets.pairs", PROMPT).messages([passage], question=question, answer=answer)
-    request = Request("chat", {"messages": messages, "max_completion_tokens": VERDICT_TOKENS})
-    return request.asking(response_format=JSON_OBJECT)
+    messages = read_prompt("raft_assets.pairs", PROMPT_NAME).messages([passage], question=question, answer=answer)
+    request = Request("chat", {"messages": messages, "max_completion_tokens": MAX_VERDICT_TOKENS})
+    return request.with_parameters(response_format=JSON_OBJECT)
 
 
-def parse_verdict(text: str) -> Verdict | None:
+def parse_verdict(text: str) -> JudgeVerdict | None:
     """The verdict in a judge's reply, whatever stands around it; None where there is none, or two that disagree.
 
     Never raises. Only a JSON object with a true or false `supported` is one: nothing is guessed from prose.
     """
-    return agreed_object(text, Verdict, by=lambda verdict: verdict.supported)
+    return parse_agreed_object(text, JudgeVerdict, by=lambda verdict: verdict.supported)
 
 
-def agreed_object(text: str, kind: type[Said], *, by: Callable[[Said], Hashable]) -> Said | None:
+def parse_agreed_object(text: str, kind: type[ModelT], *, by: Callable[[ModelT], Hashable]) -> ModelT | None:
     """The last JSON object of a kind in a reply, thoughts left out; None where there is none, or two that differ `by`
     what counts. Never raises.
     """
     found = []
-    for value in _objects(without_thoughts(text)):
+    for value in _json_objects(strip_reasoning(text)):
         try:
             found.append(kind.model_validate(value))
         except ValidationError:
@@ -61,7 +61,7 @@ def agreed_object(text: str, kind: type[Said], *, by: Callable[[Said], Hashable]
     return found[-1] if len(set(map(by, found))) == 1 else None
 
 
-def _objects(text: str) -> Iterator[Any]:
+def _json_objects(text: str) -> Iterator[Any]:
     """The JSON objects that stand in a text, outermost ones, in order."""
     decoder, at = json.JSONDecoder(), text.find("{")
     while at >= 0:

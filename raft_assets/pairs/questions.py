@@ -18,8 +18,8 @@ from raft_assets.llm.requests import Request
 from raft_assets.settings.domain import QuestionSettings
 
 QUESTIONS_VERSION = "2"  # of the plan and the parser: changes whenever the same replies give other questions
-FEWEST_WORDS = 3  # "Why?" and "How so?" ask nothing on their own
-FEWEST_IDEOGRAPHS = 4  # of a question in a script that puts no spaces between words
+MIN_WORDS = 3  # "Why?" and "How so?" ask nothing on their own
+MIN_IDEOGRAPHS = 4  # of a question in a script that puts no spaces between words
 QUESTION_MARKS = "?？؟\u037e"  # of Latin and Cyrillic, full width, Arabic, Greek
 
 
@@ -40,7 +40,7 @@ class Draft:
     call_detail: str
 
 
-def chunks_to_ask(
+def plan_questions(
     chunks: Sequence[Chunk], settings: QuestionSettings, wanted: int, seed: int
 ) -> list[tuple[Chunk, int]]:
     """The chunks with the number of questions to ask of each, `wanted` in all, every chunk once before any twice.
@@ -60,7 +60,7 @@ def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Re
     prompt = read_prompt("raft_assets.pairs", _prompt_name(settings.style, chunk.kind))
     messages = prompt.messages([chunk.passage], questions=f"{count} question{'s' * (count > 1)}")
     request = Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens})
-    return request.asking(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
+    return request.with_parameters(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
 
 
 def question_prompts(settings: QuestionSettings) -> dict[str, str]:
@@ -69,15 +69,15 @@ def question_prompts(settings: QuestionSettings) -> dict[str, str]:
     return {name: read_prompt("raft_assets.pairs", name).version for name in names}
 
 
-def answer_request_for(
+def teacher_answer_request(
     question: str, chunk: Chunk, settings: QuestionSettings, instructions: str | None = None
 ) -> Request:
     """Asks the teacher to answer a question from its oracle document alone, by the instructions set for the domain."""
     request = answer_request(question, [chunk.passage], "chat", settings.max_answer_tokens, instructions)
-    return request.asking(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
+    return request.with_parameters(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
 
 
-def question_kind(question: str, chunk_kind: str) -> str:
+def classify_question(question: str, chunk_kind: str) -> str:
     """cloze, api (of an API description), other (opens with a verb: "Is ..."), or else the first question word."""
     if _CLOZE.search(question):
         return "cloze"
@@ -89,14 +89,14 @@ def question_kind(question: str, chunk_kind: str) -> str:
     return next((_KIND_OF_WORD[word] for word in asked if word in _KIND_OF_WORD), "other")
 
 
-def has_mark(question: str) -> bool:
+def has_list_marker(question: str) -> bool:
     """Whether a number, bullet or label stands before the question."""
-    return bool(_MARK.match(question))
+    return bool(_LIST_MARKER.match(question))
 
 
-def without_thoughts(text: str) -> str:
+def strip_reasoning(text: str) -> str:
     """A model's reply without the thinking that it shows."""
-    return _THOUGHTS.sub("", text)
+    return _REASONING.sub("", text)
 
 
 def parse_questions(text: str, limit: int) -> list[str]:
@@ -106,8 +106,8 @@ def parse_questions(text: str, limit: int) -> list[str]:
     quotation marks, Markdown and remarks behind it are taken off. Questions to the person who asked ("Could you share
     the document?") are none.
     """
-    text = without_thoughts(text)
-    found = _distinct(_strings(_json_value(text))) or _distinct(_lines(text))
+    text = strip_reasoning(text)
+    found = _distinct_questions(_strings(_json_value(text))) or _distinct_questions(_lines(text))
     return found[:limit]
 
 
@@ -124,10 +124,11 @@ _AUXILIARIES = frozenset(
 _OPENINGS = _AUXILIARIES | _KIND_OF_WORD.keys() | {"in", "at", "on", "by", "for", "from", "to", "with"}
 _CLOZE = re.compile(r"_{3,}|\bcompletes? (?:this|the) (?:statement|sentence)\b", re.IGNORECASE)
 
-_THOUGHT = r"(?:think(?:ing)?|thoughts?|reasoning|analysis|scratchpad)"
+_REASONING_TAG = r"(?:think(?:ing)?|thoughts?|reasoning|analysis|scratchpad)"
 # the opening tag may have stood in the model's own template, and the closing one may have been cut off
-_THOUGHTS = re.compile(
-    rf"<{_THOUGHT}>.*?(?:</{_THOUGHT}>|\Z)|\A(?:(?!<{_THOUGHT}>).)*</{_THOUGHT}>", re.DOTALL | re.IGNORECASE
+_REASONING = re.compile(
+    rf"<{_REASONING_TAG}>.*?(?:</{_REASONING_TAG}>|\Z)|\A(?:(?!<{_REASONING_TAG}>).)*</{_REASONING_TAG}>",
+    re.DOTALL | re.IGNORECASE,
 )
 _FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
 _HTML_TAG = re.compile(r"</?(?:questions?|q|li|ol|ul|p|br|b|i|em|strong|item)\s*/?>", re.IGNORECASE)
@@ -146,7 +147,7 @@ _ANSWER_LABELS = (
     "a|ans|answer|response|respuesta|resposta|risposta|réponse|antwort|antwoord|svar|ответ|答案|答え|回答|答|إجابة|الجواب"
     "|απάντηση"
 )
-_MARK = re.compile(
+_LIST_MARKER = re.compile(
     rf"""(?:
         [-*•‣▪◦–—+>\#]+\s+                                        # bullet, quotation, heading
       | \[[ xX]?\]\s+                                             # box of a task list
@@ -196,12 +197,12 @@ def _prompt_name(style: str, chunk_kind: str) -> str:
     return f"{style}/{'api_questions' if chunk_kind == 'api' else 'questions'}"
 
 
-def _distinct(candidates: Iterable[str]) -> list[str]:
+def _distinct_questions(candidates: Iterable[str]) -> list[str]:
     """The questions among the candidates; of those with the same words the first."""
     found: dict[str, str] = {}
-    for question in map(_question_of, candidates):
+    for question in map(_extract_question, candidates):
         asked = words(question)
-        long_enough = len(asked) >= FEWEST_WORDS or len(_IDEOGRAPH.findall(question)) >= FEWEST_IDEOGRAPHS
+        long_enough = len(asked) >= MIN_WORDS or len(_IDEOGRAPH.findall(question)) >= MIN_IDEOGRAPHS
         if long_enough and not _TO_THE_USER.match(question):
             found.setdefault(" ".join(asked), question)
     return list(found.values())
@@ -249,13 +250,13 @@ def _lines(text: str) -> Iterator[str]:
 def _continues(before: str, line: str) -> bool:
     """Whether a line goes on with the question that the line before it began."""
     goes_on = not before.endswith((".", ":", "!", ",", "]", "}", '"')) and not _ENDED.search(before)
-    if not before or not line or not goes_on or _MARK.match(line):
+    if not before or not line or not goes_on or _LIST_MARKER.match(line):
         return False
-    first, opening = words(_without_mark(before))[:1], words(line)[:1]
+    first, opening = words(_strip_list_marker(before))[:1], words(line)[:1]
     return line[0].islower() or (first != [] and first[0] in _OPENINGS and not (opening and opening[0] in _OPENINGS))
 
 
-def _question_of(candidate: str) -> str:
+def _extract_question(candidate: str) -> str:
     """The bare question in a candidate; empty where there is none."""
     if _LABELLED_ANSWER.match(candidate):
         return ""
@@ -265,16 +266,16 @@ def _question_of(candidate: str) -> str:
     while bare != before:
         before = bare
         bare = _GREEK_QUESTION.sub(lambda end: f"{end[0][:-1]}\u037e", bare)
-        bare = _REMARK.sub(r"\1", _unwrapped(_without_mark(_CHATTER.sub("", bare)))).strip()
+        bare = _REMARK.sub(r"\1", _unwrap(_strip_list_marker(_CHATTER.sub("", bare)))).strip()
     return bare if _ENDED.search(bare) else ""
 
 
-def _without_mark(text: str) -> str:
-    match = _MARK.match(text)
+def _strip_list_marker(text: str) -> str:
+    match = _LIST_MARKER.match(text)
     return text[match.end() :] if match else text
 
 
-def _unwrapped(text: str) -> str:
+def _unwrap(text: str) -> str:
     """The text without quotation marks or Markdown around the whole of it."""
     match = _WRAPPED.match(text)
     if not match:

@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator
 from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import ID_LENGTH, draw
-from raft_assets.core.jsonl import Text, checked, written_lines
+from raft_assets.core.jsonl import NonEmptyText, read_jsonl, validate_as
 from raft_assets.core.tables import QAPair
 
-Verdict = Literal["accept", "reject"]
-COLUMNS = (
+ReviewVerdict = Literal["accept", "reject"]
+REVIEW_COLUMNS = (
     "question_id",
     "question",
     "final_answer",
@@ -33,11 +33,11 @@ COLUMNS = (
     "note",
 )
 SUFFIXES = (".jsonl", ".csv")
-BETWEEN_QUOTES = "\n"
+QUOTE_SEPARATOR = "\n"
 SEED = 0  # of the draw of a sample
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute such a cell
 _ID_LIKE_A_NUMBER = re.compile(rf"(?=.{{{ID_LENGTH}}}$)\d+(e\d+)?")
-INERT = "'"  # what a spreadsheet takes for "this is text"
+ESCAPE_PREFIX = "'"  # what a spreadsheet takes for "this is text"
 csv.field_size_limit(2**27)  # passages are longer than the 128 kB that csv takes by itself
 
 
@@ -46,17 +46,17 @@ class Review(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    question_id: Text
-    verdict: Verdict
+    question_id: NonEmptyText
+    verdict: ReviewVerdict
     note: str = ""
 
 
-class _Returned(BaseModel):
+class _ReviewFileRow(BaseModel):
     """A row that came back; what isn't asked of a person is not looked at."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    question_id: Text
+    question_id: NonEmptyText
     verdict: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)] = ""
     note: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
 
@@ -68,15 +68,15 @@ class _Returned(BaseModel):
         return verdict
 
 
-def parse_reviews(file: Path) -> dict[str, Review]:
+def read_reviews(file: Path) -> dict[str, Review]:
     """The verdicts of a domain by question_id, of several on one question the last; none where there is no file.
 
     Raises DataError with file, line and field.
     """
-    return {review.question_id: review for _, review in written_lines(file, Review)}
+    return {review.question_id: review for _, review in read_jsonl(file, Review)}
 
 
-def sampled(pairs: Iterable[QAPair], *, sample: int | None, rejected: bool) -> list[QAPair]:
+def sample_pairs(pairs: Iterable[QAPair], *, sample: int | None, rejected: bool) -> list[QAPair]:
     """The pairs to send out, sorted by question_id: accepted ones, or all, of them so many by draw.
 
     A chunk from which no question came is nothing to review.
@@ -94,28 +94,28 @@ def export_reviews(
     `passages`: chunk id to what the teacher was shown. Raises DataError for another ending.
     """
     _check_suffix(target)
-    rows = [_row(pair, passages.get(pair.chunk_id, ""), reviews.get(pair.question_id)) for pair in pairs]
+    rows = [_build_row(pair, passages.get(pair.chunk_id, ""), reviews.get(pair.question_id)) for pair in pairs]
     if target.suffix == ".csv":
         table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, COLUMNS)
+        writer = csv.DictWriter(table, REVIEW_COLUMNS)
         writer.writeheader()
-        writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: _escape_cell(value) for name, value in row.items()} for row in rows)
         write_text(target, "\ufeff" + table.getvalue())
     else:
         write_text(target, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def read_returned(file: Path) -> list[Review]:
+def read_review_file(file: Path) -> list[Review]:
     """The verdicts in a file that came back; rows without one are left out.
 
     Raises DataError with file, row (from 1, without the head of a table) and column.
     """
     _check_suffix(file)
-    rows = _csv_rows(file) if file.suffix == ".csv" else _json_rows(file)
+    rows = _read_csv(file) if file.suffix == ".csv" else _read_json_lines(file)
     found: dict[str, Review] = {}
     for number, row in enumerate(rows, start=1):
         where = f"{file}, row {number}"
-        returned = checked(row, _Returned, where, part="column")
+        returned = validate_as(row, _ReviewFileRow, where, part="column")
         if not returned.verdict:
             continue
         review = Review.model_validate(returned.model_dump())
@@ -124,7 +124,7 @@ def read_returned(file: Path) -> list[Review]:
     return list(found.values())
 
 
-def store_reviews(file: Path, reviews: Iterable[Review]) -> None:
+def write_reviews(file: Path, reviews: Iterable[Review]) -> None:
     """Writes the verdicts of a domain, sorted, whole or not at all."""
     lines = sorted(review.model_dump_json() for review in reviews)
     write_text(file, "".join(f"{line}\n" for line in lines))
@@ -135,12 +135,12 @@ def _check_suffix(file: Path) -> None:
         raise DataError(f"{file} ends neither in .csv nor in .jsonl: name it by what it is to be.")
 
 
-def _row(pair: QAPair, passage: str, review: Review | None) -> dict[str, str]:
+def _build_row(pair: QAPair, passage: str, review: Review | None) -> dict[str, str]:
     return {
         "question_id": pair.question_id,
         "question": pair.question,
         "final_answer": pair.final_answer,
-        "quotes": BETWEEN_QUOTES.join(pair.quotes),
+        "quotes": QUOTE_SEPARATOR.join(pair.quotes),
         "passage": passage,
         "kind": pair.kind,
         "reason": pair.reason,
@@ -149,14 +149,14 @@ def _row(pair: QAPair, passage: str, review: Review | None) -> dict[str, str]:
     }
 
 
-def _inert(cell: str) -> str:
+def _escape_cell(cell: str) -> str:
     """The cell so that a spreadsheet takes it neither for a formula nor, being an id, for a number."""
-    computed = cell.lstrip(" \n").startswith(FORMULA_STARTS) or cell.startswith(INERT)
-    return f"{INERT}{cell}" if computed or _ID_LIKE_A_NUMBER.fullmatch(cell) else cell
+    computed = cell.lstrip(" \n").startswith(FORMULA_STARTS) or cell.startswith(ESCAPE_PREFIX)
+    return f"{ESCAPE_PREFIX}{cell}" if computed or _ID_LIKE_A_NUMBER.fullmatch(cell) else cell
 
 
-def _csv_rows(file: Path) -> Iterator[dict[str, Any]]:
-    text = _text(file)
+def _read_csv(file: Path) -> Iterator[dict[str, Any]]:
+    text = _read_text(file)
     # spreadsheets write what their country separates by
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
@@ -164,7 +164,7 @@ def _csv_rows(file: Path) -> Iterator[dict[str, Any]]:
         table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         _check_columns(file, table.fieldnames or [])
         for row in table:
-            yield {name: _bare(value) for name, value in row.items() if isinstance(value, str)}
+            yield {name: _unescape_cell(value) for name, value in row.items() if isinstance(value, str)}
     except csv.Error as error:
         raise DataError(f"{file} can't be read as CSV ({error}): save it again as CSV.") from error
 
@@ -175,19 +175,19 @@ def _check_columns(file: Path, names: Sequence[str]) -> None:
         raise DataError(f"{file}, row 0: there is no column {missing[0]}; keep the head that the export wrote.")
 
 
-def _bare(cell: str) -> str:
-    return cell.removeprefix(INERT)
+def _unescape_cell(cell: str) -> str:
+    return cell.removeprefix(ESCAPE_PREFIX)
 
 
-def _json_rows(file: Path) -> Iterator[Any]:
-    for number, line in enumerate(filter(str.strip, _text(file).split("\n")), start=1):
+def _read_json_lines(file: Path) -> Iterator[Any]:
+    for number, line in enumerate(filter(str.strip, _read_text(file).split("\n")), start=1):
         try:
             yield json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{file}, row {number} is no JSON ({error}): mend it there.") from error
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         return file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:

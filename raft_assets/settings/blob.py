@@ -9,14 +9,14 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.settings.environment import Environment
 
 SCHEMES = ("abfs", "abfss", "az")
-FORM = "abfs://container@account.dfs.core.windows.net/folder"
-ACCOUNT, KEY, SAS, CONNECTION = (
+ADDRESS_FORMAT = "abfs://container@account.dfs.core.windows.net/folder"
+ACCOUNT_VARIABLE, KEY_VARIABLE, SAS_VARIABLE, CONNECTION_STRING_VARIABLE = (
     f"AZURE_STORAGE_{part}" for part in ("ACCOUNT_NAME", "ACCOUNT_KEY", "SAS_TOKEN", "CONNECTION_STRING")
 )
 
 
 @dataclass(frozen=True)
-class BlobPlace:
+class BlobLocation:
     """A folder of a container of a storage account."""
 
     account: str
@@ -24,7 +24,7 @@ class BlobPlace:
     folder: str
 
 
-def checked_address(name: str, address: str, environment: Environment) -> str:
+def validate_address(name: str, address: str, environment: Environment) -> str:
     """The address that a variable holds, under the one scheme that DuckDB and fsspec both know Azure Blob by.
 
     Raises SettingsError where it carries a credential, or names no place.
@@ -32,15 +32,15 @@ def checked_address(name: str, address: str, environment: Environment) -> str:
     parts = urlsplit(address)
     if parts.query or parts.fragment or parts.password is not None:
         raise SettingsError(
-            f"{name} holds a query or a password, and an address stands in tables and reports: write {FORM} without "
-            f"them, and a shared access signature into {SAS}."
+            f"{name} holds a query or a password, and an address stands in tables and reports: write {ADDRESS_FORMAT} without "
+            f"them, and a shared access signature into {SAS_VARIABLE}."
         )
-    if blob_place(name, address, environment) is None:
+    if parse_blob_address(name, address, environment) is None:
         return address
     return f"{SCHEMES[0]}://{address.partition('://')[2]}"
 
 
-def blob_place(name: str, address: str, environment: Environment) -> BlobPlace | None:
+def parse_blob_address(name: str, address: str, environment: Environment) -> BlobLocation | None:
     """What an address on Azure Blob names; None for other addresses.
 
     Raises SettingsError where it names no container, or the account isn't known, or two accounts are named.
@@ -50,20 +50,22 @@ def blob_place(name: str, address: str, environment: Environment) -> BlobPlace |
         return None
     container, _, host = parts.netloc.rpartition("@") if "@" in parts.netloc else (parts.netloc, "", "")
     if not container:
-        raise SettingsError(f"{name} is {address!r}; allowed is {FORM}.")
-    connection = environment.get(CONNECTION)
+        raise SettingsError(f"{name} is {address!r}; allowed is {ADDRESS_FORMAT}.")
+    connection = environment.get(CONNECTION_STRING_VARIABLE)
     named = {
         name: host.partition(".")[0],
-        CONNECTION: _account_of(connection) if connection else "",
-        ACCOUNT: environment.get(ACCOUNT) or "",
+        CONNECTION_STRING_VARIABLE: _parse_account_name(connection) if connection else "",
+        ACCOUNT_VARIABLE: environment.get(ACCOUNT_VARIABLE) or "",
     }
     accounts = {source: account for source, account in named.items() if account}
     if not accounts:
-        raise SettingsError(f"{name} is {address!r}, which names no storage account: write {FORM}, or set {ACCOUNT}.")
+        raise SettingsError(
+            f"{name} is {address!r}, which names no storage account: write {ADDRESS_FORMAT}, or set {ACCOUNT_VARIABLE}."
+        )
     if len(set(accounts.values())) > 1:
         told = " and ".join(f"{source} names {account}" for source, account in accounts.items())
         raise SettingsError(f"Two storage accounts are meant, {told}: remove what is wrong.")
-    return BlobPlace(next(iter(accounts.values())), container, parts.path.strip("/"))
+    return BlobLocation(next(iter(accounts.values())), container, parts.path.strip("/"))
 
 
 def storage_options(address: str, environment: Environment, sign_in: Callable[[], Any]) -> dict[str, Any]:
@@ -72,15 +74,15 @@ def storage_options(address: str, environment: Environment, sign_in: Callable[[]
     The connection string, account key or shared access signature that stands in the environment or in `.env`, else
     the credential that `sign_in` gives.
     """
-    place = blob_place("The address", address, environment)
+    place = parse_blob_address("The address", address, environment)
     if place is None:
         return {}
-    names = {"connection_string": CONNECTION, "account_key": KEY, "sas_token": SAS}
+    names = {"connection_string": CONNECTION_STRING_VARIABLE, "account_key": KEY_VARIABLE, "sas_token": SAS_VARIABLE}
     found = {option: value for option, name in names.items() if (value := environment.get(name))}
     return {"anon": False, "account_name": place.account} | (found or {"credential": sign_in()})
 
 
-def _account_of(connection: str) -> str:
+def _parse_account_name(connection: str) -> str:
     """Raises SettingsError, which doesn't repeat it, for what is no connection string."""
     parts = dict(part.split("=", 1) for part in connection.split(";") if "=" in part)
     fields = {name.strip().lower(): value.strip() for name, value in parts.items()}
@@ -88,6 +90,6 @@ def _account_of(connection: str) -> str:
     account = fields.get("accountname") or host.partition(".")[0]
     if not account:
         raise SettingsError(
-            f"{CONNECTION} is no connection string: one begins with DefaultEndpointsProtocol= and holds AccountName=."
+            f"{CONNECTION_STRING_VARIABLE} is no connection string: one begins with DefaultEndpointsProtocol= and holds AccountName=."
         )
     return account

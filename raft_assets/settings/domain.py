@@ -17,13 +17,13 @@ from raft_assets.core.tables import Arm
 Tokenizer = Literal["o200k_base", "cl100k_base", "wordpiece"]  # of OpenAI's models, and of the embedded provider's
 
 
-class Section(BaseModel):
+class SettingsGroup(BaseModel):
     """A group of settings; unknown names are errors, values never change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DocumentSettings(Section):
+class DocumentSettings(SettingsGroup):
     """What is read."""
 
     max_file_mb: Annotated[int, Field(ge=1, le=2000)] = Field(
@@ -31,7 +31,7 @@ class DocumentSettings(Section):
     )
 
 
-class ChunkSettings(Section):
+class ChunkSettings(SettingsGroup):
     """How documents are cut."""
 
     tokenizer: Literal["o200k_base", "cl100k_base"] = Field(
@@ -61,7 +61,7 @@ class ChunkSettings(Section):
         return self
 
 
-class QuestionSettings(Section):
+class QuestionSettings(SettingsGroup):
     """What the teacher is asked, and what a pair must pass."""
 
     style: Literal["general", "llama"] = Field(
@@ -93,7 +93,7 @@ class QuestionSettings(Section):
     )
 
 
-class DatasetSettings(Section):
+class DatasetSettings(SettingsGroup):
     """RAFT rows and splits (arXiv 2403.10131, section 3)."""
 
     distractors: Annotated[int, Field(ge=0, le=50)] = Field(default=3, description="distractor documents per row")
@@ -126,7 +126,7 @@ class DatasetSettings(Section):
         return self
 
 
-class TrainingSettings(Section):
+class TrainingSettings(SettingsGroup):
     """The student's fine-tuning."""
 
     n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = Field(
@@ -145,7 +145,7 @@ class TrainingSettings(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(default=0, description="of the training job")
 
 
-class StudentSettings(Section):
+class StudentSettings(SettingsGroup):
     """How the student is spoken to, in training and in evaluation."""
 
     format: Literal["chat", "completion"] = Field(
@@ -158,7 +158,7 @@ class StudentSettings(Section):
     )
 
 
-class PromptSettings(Section):
+class PromptSettings(SettingsGroup):
     """What teacher, baseline and student are told before the documents, all three in the same words."""
 
     instructions: str | None = Field(
@@ -179,7 +179,7 @@ class PromptSettings(Section):
         return self
 
 
-class TrainingFileSettings(Section):
+class TrainingFileSettings(SettingsGroup):
     """How the student's training files are written."""
 
     answer_weight: Literal[1] | None = Field(
@@ -204,7 +204,7 @@ class TrainingFileSettings(Section):
     )
 
 
-class EvaluationSettings(Section):
+class EvaluationSettings(SettingsGroup):
     """What baseline and student are asked."""
 
     arms: tuple[Arm, ...] = Field(
@@ -238,7 +238,7 @@ class EvaluationSettings(Section):
 JudgedMetric = Literal["groundedness", "relevance", "coherence", "fluency", "similarity"]
 
 
-class JudgingSettings(Section):
+class JudgingSettings(SettingsGroup):
     """What the judge rates in the answers of baseline and student, where one is configured."""
 
     metrics: tuple[JudgedMetric, ...] = Field(
@@ -252,7 +252,7 @@ class JudgingSettings(Section):
     )
 
 
-class VerdictSettings(Section):
+class VerdictSettings(SettingsGroup):
     """How sure a verdict has to be."""
 
     bootstrap_draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
@@ -260,7 +260,7 @@ class VerdictSettings(Section):
     )
 
 
-class DomainSettings(Section):
+class DomainSettings(SettingsGroup):
     """Everything that determines a domain's data, but for the roles' models."""
 
     version: Literal[1] = Field(default=1, description="of the preset's format")
@@ -293,12 +293,12 @@ class ResolvedSettings:
     sources: Mapping[str, str]
 
 
-def dotted(settings: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten_settings(settings: SettingsGroup, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every value of a settings model with its dotted name."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        if isinstance(value, Section):
-            yield from dotted(value, f"{prefix}{name}.")
+        if isinstance(value, SettingsGroup):
+            yield from flatten_settings(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
@@ -307,10 +307,10 @@ def check_layer(name: str, layer: Mapping[str, Any]) -> None:
     for section, content in layer.items():
         if section in DomainSettings.model_fields and section != "version" and not isinstance(content, dict):
             raise SettingsError(f"{name}: {section} is {content!r}; allowed are names and values below it.")
-    validated(name, layer, only_unknown=True)
+    validate_settings(name, layer, only_unknown=True)
 
 
-def validated(name: str, values: Mapping[str, Any], *, only_unknown: bool = False) -> DomainSettings:
+def validate_settings(name: str, values: Mapping[str, Any], *, only_unknown: bool = False) -> DomainSettings:
     """The settings of the values; raises SettingsError.
 
     `only_unknown`: of a single layer, misspelt names are told with the layer that holds them; values are judged after
@@ -328,16 +328,16 @@ def validated(name: str, values: Mapping[str, Any], *, only_unknown: bool = Fals
                 if not str(part).startswith(("literal", "constrained", "int", "function"))
             )
             raise SettingsError(
-                f"{name}: {where or 'settings'} is {_shown(problem['input'])}. {_allowed(problem, where)}"
+                f"{name}: {where or 'settings'} is {_abbreviate(problem['input'])}. {_describe_allowed(problem, where)}"
             ) from error
     return DomainSettings()
 
 
-def _shown(value: Any) -> str:
+def _abbreviate(value: Any) -> str:
     return repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
 
 
-def _allowed(problem: Mapping[str, Any], where: str) -> str:
+def _describe_allowed(problem: Mapping[str, Any], where: str) -> str:
     if problem["type"] != "extra_forbidden":
         return f"Allowed: {problem['msg'].removeprefix('Value error, ').removeprefix('Input ').strip()}."
     *parents, _ = where.split(".")
@@ -347,17 +347,17 @@ def _allowed(problem: Mapping[str, Any], where: str) -> str:
     return f"There is no such setting; known there: {', '.join(section.model_fields)}."
 
 
-def merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
+def merge_layer(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
         if isinstance(value, dict) and isinstance(target.get(key), dict):
-            merge(target[key], value)
+            merge_layer(target[key], value)
         else:
             target[key] = dict(value) if isinstance(value, dict) else value
 
 
-def dotted_names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def flatten_names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from dotted_names(value, f"{prefix}{key}.")
+            yield from flatten_names(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"

@@ -20,9 +20,9 @@ from raft_assets.core.errors import DataError
 QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE = "questions.jsonl", "pairs.jsonl", "reviews.jsonl"
 SETTINGS_FILE = "domain.yaml"
 RESERVED_NAMES = frozenset({QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE, SETTINGS_FILE})  # at the top of a domain, ours
-DROPPINGS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})  # left by Windows and macOS
-DROPPING_STARTS = ("~$", ".~lock.")  # lock files of Word and LibreOffice
-DROPPING_ENDS = (
+JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})  # left by Windows and macOS
+JUNK_PREFIXES = ("~$", ".~lock.")  # lock files of Word and LibreOffice
+JUNK_SUFFIXES = (
     "~",
     ".swp",
     ".swo",
@@ -31,16 +31,16 @@ DROPPING_ENDS = (
     ".part",
 )  # editors and unfinished downloads
 MAX_DOMAIN_BYTES = 200  # a partition key also stands in file names, which end at 255 bytes on every common file system
-REHASHED_AFTER_NS = (
+MIN_CACHEABLE_AGE_NS = (
     2_000_000_000  # a file changed this recently may change again within one tick of the file system's clock
 )
 HASH_BLOCK = 1 << 20  # bytes
 
 _CREATE = """CREATE TABLE IF NOT EXISTS hashes (device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,
     ctime_ns INTEGER, content_hash TEXT, PRIMARY KEY (device, inode))"""
-_RECALL = """SELECT content_hash FROM hashes
+_SELECT_HASH = """SELECT content_hash FROM hashes
     WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?"""
-_REMEMBER = "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_HASH = "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class FileState(NamedTuple):
     ctime_ns: int
 
 
-class HashMemo:
+class FileHashCache:
     """Remembers hashes of files whose inode, size and times haven't changed; a file that anyone may delete at any time.
 
     Use it in a `with` statement: what was learned is written at the end, in one transaction.
@@ -71,7 +71,7 @@ class HashMemo:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._learned: dict[FileState, str] = {}
+        self._pending: dict[FileState, str] = {}
 
     def __enter__(self) -> Self:
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,31 +84,31 @@ class HashMemo:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.closing(self._connection), self._connection:
-            rows = [(*state, content_hash) for state, content_hash in self._learned.items()]
-            self._connection.executemany(_REMEMBER, rows)
-        self._learned = {}
+            rows = [(*state, content_hash) for state, content_hash in self._pending.items()]
+            self._connection.executemany(_INSERT_HASH, rows)
+        self._pending = {}
 
-    def recall(self, state: FileState) -> str | None:
+    def get(self, state: FileState) -> str | None:
         """The hash of the file in exactly this state, if it is known."""
-        row = self._connection.execute(_RECALL, state).fetchone()
+        row = self._connection.execute(_SELECT_HASH, state).fetchone()
         return row[0] if row else None
 
-    def remember(self, state: FileState, content_hash: str) -> None:
+    def put(self, state: FileState, content_hash: str) -> None:
         """Keeps the hash, unless the file changed so recently that it may change again without showing it."""
-        if time.time_ns() - state.mtime_ns > REHASHED_AFTER_NS:
-            self._learned[state] = content_hash
+        if time.time_ns() - state.mtime_ns > MIN_CACHEABLE_AGE_NS:
+            self._pending[state] = content_hash
 
     def _open(self) -> None:
         self._connection = sqlite3.connect(self.file, timeout=30)
         self._connection.execute(_CREATE)
 
 
-def list_documents(folder: Path, memo: HashMemo | None = None) -> list[DocumentFile]:
+def list_documents(folder: Path, memo: FileHashCache | None = None) -> list[DocumentFile]:
     """The documents of a domain folder and its subfolders, sorted by path; files that `memo` knows aren't read."""
     documents = []
     for file in _regular_files(folder):
         found = file.stat()
-        path = _printable(file.relative_to(folder).as_posix())
+        path = _to_nfc_path(file.relative_to(folder).as_posix())
         documents.append(DocumentFile(path, file, found.st_size, _content_hash(file, found, memo)))
     return sorted(documents, key=lambda document: (document.path, os.fsencode(document.absolute)))
 
@@ -118,15 +118,15 @@ def is_reserved(path: str) -> bool:
     parts = path.split("/")
     if path in RESERVED_NAMES or any(part.startswith(".") for part in parts):
         return True
-    return any(_is_dropping(part.casefold()) for part in parts)
+    return any(_is_junk(part.casefold()) for part in parts)
 
 
 def domain_names(root: Path) -> list[str]:
-    """Names of the domains in `root` (NFC), sorted; hidden folders and those of `refused_folders` are none."""
+    """Names of the domains in `root` (NFC), sorted; hidden folders and those of `invalid_domain_folders` are none."""
     return sorted(_domain_folders(root)[0])
 
 
-def refused_folders(root: Path) -> dict[str, DataError]:
+def invalid_domain_folders(root: Path) -> dict[str, DataError]:
     """Folders of `root` that can't be domains, with the reason: by their name, or as one of two spellings of a name."""
     return _domain_folders(root)[1]
 
@@ -146,12 +146,12 @@ def domain_folder(root: Path, name: str) -> Path:
 
 def check_domain_name(name: str) -> None:
     """Raises DataError with the reason when a name can't be a domain's: it is also a partition key and a file name."""
-    problem = _problem_of(name)
+    problem = _find_name_problem(name)
     if problem:
         raise DataError(f"The folder name {name!r} can't be a domain: {problem}. Rename the folder.")
 
 
-def _problem_of(name: str) -> str:
+def _find_name_problem(name: str) -> str:
     if not name.strip():
         return "it is empty"
     if len(name.encode("utf-8", "surrogatepass")) > MAX_DOMAIN_BYTES:
@@ -208,32 +208,32 @@ def _is_regular(file: Path) -> bool:
         return False
 
 
-def _is_dropping(name: str) -> bool:
-    return name in DROPPINGS or name.startswith(DROPPING_STARTS) or name.endswith(DROPPING_ENDS)
+def _is_junk(name: str) -> bool:
+    return name in JUNK_FILES or name.startswith(JUNK_PREFIXES) or name.endswith(JUNK_SUFFIXES)
 
 
-def _printable(path: str) -> str:
+def _to_nfc_path(path: str) -> str:
     """The path in NFC; bytes that are no UTF-8 become U+FFFD, otherwise no table could hold the path."""
     return unicodedata.normalize("NFC", os.fsencode(path).decode("utf-8", "replace"))
 
 
-def _content_hash(file: Path, found: os.stat_result, memo: HashMemo | None) -> str:
+def _content_hash(file: Path, found: os.stat_result, memo: FileHashCache | None) -> str:
     if memo is None:
         return _hash_file(file)
     state = FileState(
         found.st_dev,
-        _signed(found.st_ino),
+        _to_signed(found.st_ino),
         found.st_size,
         found.st_mtime_ns,
         found.st_ctime_ns,
     )
-    content_hash = memo.recall(state) or _hash_file(file)
+    content_hash = memo.get(state) or _hash_file(file)
     if content_hash:
-        memo.remember(state, content_hash)
+        memo.put(state, content_hash)
     return content_hash
 
 
-def _signed(inode: int) -> int:
+def _to_signed(inode: int) -> int:
     """The inode as SQLite can hold it: network file systems use all 64 bits."""
     return inode - (1 << 64) if inode >= 1 << 63 else inode
 

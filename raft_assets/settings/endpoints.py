@@ -16,12 +16,14 @@ EMBEDDED_MODELS = {
     "STUDENT": "embedded-reader",
 }
 EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, no language model"
-EMBEDDED_CEILING = 2  # calls at once: the embedded provider computes on this machine's cores
+EMBEDDED_MAX_CONCURRENCY = 2  # calls at once: the embedded provider computes on this machine's cores
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEPLOYMENT_PREFIX = "raft-"  # of the deployments that this product makes
 DEVELOPER_TIER = "DeveloperTier"  # of Azure: no hosting cost, no promises, and an end after 24 h
 _FAMILY = re.compile(r"gpt|o\d|llama|mistral|mixtral|ministral|phi|qwen|gemma|gemini|claude|deepseek|falcon|command")
-_OF_CL100K = re.compile(r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)")  # GPT-4o and what came later have another vocabulary
+_CL100K_MODELS = re.compile(
+    r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)"
+)  # GPT-4o and what came later have another vocabulary
 
 
 class Role(StrEnum):
@@ -38,7 +40,7 @@ class Role(StrEnum):
 class Limits:
     """How fast a role's model may be asked; None: found out from the service's headers, or unlimited."""
 
-    ceiling: int = 256  # calls at once
+    max_concurrency: int = 256  # calls at once
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
 
@@ -53,24 +55,24 @@ class Endpoint:
     base_url: str = ""
     api_key: SecretStr | None = field(default=None, repr=False)
     api_version: str | None = None
-    known_as: str = ""  # the model behind a deployment whose name doesn't tell, from <ROLE>_MODEL
+    underlying_model: str = ""  # the model behind a deployment whose name doesn't tell, from <ROLE>_MODEL
     limits: Limits = Limits()
     batch: bool = False  # asked through the service's Batch API: half the price, answered within a day
 
     @property
     def base_model(self) -> str:
         """The model as price lists, tokenizers and licences name it."""
-        return self.known_as or self.model
+        return self.underlying_model or self.model
 
     @property
-    def plain_model(self) -> str:
+    def normalized_model(self) -> str:
         """The model's name without publisher and case: `meta-llama/Meta-Llama-3.1-8B` is llama-3.1-8b."""
         return self.base_model.lower().rpartition("/")[2].removeprefix("meta-")
 
     @property
     def family(self) -> str:
         """What kin the model is, such as `gpt` or `llama`; empty where its name doesn't tell."""
-        found = _FAMILY.match(self.plain_model)
+        found = _FAMILY.match(self.normalized_model)
         return "" if found is None else "gpt" if re.fullmatch(r"o\d", found[0]) else found[0]
 
     @property
@@ -89,7 +91,7 @@ class Endpoint:
         return self.provider in ("azure", "azureml")
 
     @property
-    def wants_bom(self) -> bool:
+    def requires_bom(self) -> bool:
         """Whether training files must begin with a byte order mark: Azure OpenAI asks for it."""
         return self.provider == "azure"
 
@@ -98,11 +100,11 @@ class Endpoint:
         """The vocabulary of the model, or of OpenAI's present models where the model's own isn't known offline."""
         if self.provider == "embedded":
             return "wordpiece"
-        return "cl100k_base" if _OF_CL100K.match(self.base_model) else "o200k_base"
+        return "cl100k_base" if _CL100K_MODELS.match(self.base_model) else "o200k_base"
 
 
 @dataclass(frozen=True)
-class Hosting:
+class HostingSettings:
     """How Azure trains and hosts a fine-tuned student; nothing of it changes what the student says.
 
     `hours`: how long a deployment may live; the developer tier ends after 24 h by itself. `model_format`: who made the
@@ -121,7 +123,7 @@ class Hosting:
 
 
 @dataclass(frozen=True)
-class MLWorkspace:
+class AzureMLWorkspace:
     """An Azure ML workspace that tunes and serves the student ("MaaS")."""
 
     subscription: str

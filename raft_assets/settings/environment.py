@@ -18,13 +18,13 @@ from pydantic import SecretStr
 from raft_assets.core.errors import SettingsError
 from raft_assets.settings.endpoints import (
     DEVELOPER_TIER,
-    EMBEDDED_CEILING,
+    EMBEDDED_MAX_CONCURRENCY,
     EMBEDDED_MODELS,
     OPENAI_BASE_URL,
+    AzureMLWorkspace,
     Endpoint,
-    Hosting,
+    HostingSettings,
     Limits,
-    MLWorkspace,
     Role,
 )
 
@@ -71,7 +71,7 @@ class Environment:
         found = {role: endpoint for role in Role if not pinned and (endpoint := self._endpoint(role))}
         for role, model in EMBEDDED_MODELS.items():
             if role != Role.BASELINE:
-                limits = Limits(ceiling=EMBEDDED_CEILING)
+                limits = Limits(max_concurrency=EMBEDDED_MAX_CONCURRENCY)
                 found.setdefault(Role(role), Endpoint(Role(role), "embedded", model, limits=limits))
         student = found[Role.STUDENT]
         found.setdefault(
@@ -79,42 +79,42 @@ class Environment:
             replace(student, role=Role.BASELINE),
         )
         return {
-            role: replace(endpoint, limits=self._limits(endpoint), batch=self._asks_in_batches(role))
+            role: replace(endpoint, limits=self._limits(endpoint), batch=self._uses_batches(role))
             for role, endpoint in found.items()
         }
 
-    def _asks_in_batches(self, role: Role) -> bool:
+    def _uses_batches(self, role: Role) -> bool:
         """What `<ROLE>_BATCH` says. Raises SettingsError for the embeddings, which are asked as they are needed."""
-        wanted = bool(bounded_int(self, f"{role}_BATCH", default=0, low=0, high=1))
+        wanted = bool(read_int(self, f"{role}_BATCH", default=0, low=0, high=1))
         if wanted and role is Role.EMBEDDING:
             raise SettingsError("EMBEDDING_BATCH is set, and embeddings are not asked in batches: remove it.")
         return wanted
 
-    def hosting(self) -> Hosting:
+    def hosting(self) -> HostingSettings:
         """What `AZURE_SUBSCRIPTION_ID`, `AZURE_RESOURCE_GROUP` and the `STUDENT_DEPLOYMENT_*` variables say.
 
         Raises SettingsError for a value that can't be.
         """
-        return Hosting(
+        return HostingSettings(
             subscription=self.get("AZURE_SUBSCRIPTION_ID"),
             resource_group=self.get("AZURE_RESOURCE_GROUP"),
             sku=self.get("STUDENT_DEPLOYMENT_SKU") or DEVELOPER_TIER,
-            capacity=bounded_int(self, "STUDENT_DEPLOYMENT_CAPACITY", default=50, low=1, high=100_000),
-            hours=bounded_int(self, "STUDENT_DEPLOYMENT_HOURS", default=None, low=1, high=24 * 365),
+            capacity=read_int(self, "STUDENT_DEPLOYMENT_CAPACITY", default=50, low=1, high=100_000),
+            hours=read_int(self, "STUDENT_DEPLOYMENT_HOURS", default=None, low=1, high=24 * 365),
             model_format=self.get("STUDENT_DEPLOYMENT_FORMAT") or "OpenAI",
             training_type=self.get("STUDENT_TRAINING_TYPE"),
-            redeploy=bool(bounded_int(self, "RAFT_REDEPLOY", default=0, low=0, high=1)),
+            redeploy=bool(read_int(self, "RAFT_REDEPLOY", default=0, low=0, high=1)),
         )
 
     def _limits(self, endpoint: Endpoint) -> Limits:
         """What `<ROLE>_MAX_CONCURRENT_CALLS`, `_REQUESTS_PER_MINUTE` and `_TOKENS_PER_MINUTE` say."""
 
         def number(name: str, default: int | None) -> int | None:
-            return bounded_int(self, f"{endpoint.role}_{name}", default=default, low=1, high=10**9)
+            return read_int(self, f"{endpoint.role}_{name}", default=default, low=1, high=10**9)
 
         known = endpoint.limits
         return Limits(
-            ceiling=number("MAX_CONCURRENT_CALLS", known.ceiling) or known.ceiling,
+            max_concurrency=number("MAX_CONCURRENT_CALLS", known.max_concurrency) or known.max_concurrency,
             requests_per_minute=number("REQUESTS_PER_MINUTE", None),
             tokens_per_minute=number("TOKENS_PER_MINUTE", None),
         )
@@ -133,7 +133,7 @@ class Environment:
             )
         return found[0] if found else None
 
-    def ml_workspace(self) -> MLWorkspace:
+    def ml_workspace(self) -> AzureMLWorkspace:
         """From `AZUREML_WORKSPACE`, `AZURE_RESOURCE_GROUP` and `AZURE_SUBSCRIPTION_ID`, else from `config.json`.
 
         Raises SettingsError where a part is missing.
@@ -149,7 +149,7 @@ class Environment:
                 f"STUDENT is in an Azure ML workspace, and it isn't known which: set {', '.join(missing)}, or put the "
                 "workspace's config.json beside workspace.yaml."
             )
-        return MLWorkspace(*map(str, parts))
+        return AzureMLWorkspace(*map(str, parts))
 
     def _azureml(self, role: Role, prefix: str) -> Endpoint | None:
         model = self.get(f"{prefix}_AZUREML_MODEL")
@@ -164,7 +164,7 @@ class Environment:
             )
         place = self.ml_workspace()
         known_as = self.get(f"{prefix}_MODEL") or re.sub(r"/versions/[^/]+$", "", model).rpartition("/")[2]
-        return Endpoint(role, "azureml", model, f"azureml://{place.name}", known_as=known_as)
+        return Endpoint(role, "azureml", model, f"azureml://{place.name}", underlying_model=known_as)
 
     def _openai(self, role: Role, prefix: str) -> Endpoint | None:
         names = [f"{prefix}_OPENAI_{part}" for part in ("API_KEY", "BASE_URL", "DEPLOYMENT")]
@@ -181,14 +181,14 @@ class Environment:
             raise SettingsError(
                 f"{role} is half configured: set {names[0]}, or {names[1]} for a service that needs no key."
             )
-        address = _without_credentials(names[1], base_url or OPENAI_BASE_URL)
+        address = _check_no_credentials(names[1], base_url or OPENAI_BASE_URL)
         return Endpoint(
             role,
             "openai",
             model,
             address,
             SecretStr(key) if key else None,
-            known_as=self.get(f"{prefix}_MODEL") or "",
+            underlying_model=self.get(f"{prefix}_MODEL") or "",
         )
 
     def _azure(self, role: Role, prefix: str) -> Endpoint | None:
@@ -207,14 +207,14 @@ class Environment:
             role,
             "azure",
             str(model),
-            _without_credentials(names[1], str(address)),
+            _check_no_credentials(names[1], str(address)),
             SecretStr(key) if key else None,
             self.get(f"{prefix}_OPENAI_API_VERSION"),
             self.get(f"{prefix}_MODEL") or "",
         )
 
 
-def bounded_int(environment: Environment, name: str, *, default: T, low: int, high: int) -> int | T:
+def read_int(environment: Environment, name: str, *, default: T, low: int, high: int) -> int | T:
     value = environment.get(name)
     if value is None:
         return default
@@ -223,7 +223,7 @@ def bounded_int(environment: Environment, name: str, *, default: T, low: int, hi
     return int(value)
 
 
-def dollars_of(environment: Environment, name: str) -> float | None:
+def read_dollars(environment: Environment, name: str) -> float | None:
     value = environment.get(name)
     if value is None:
         return None
@@ -236,7 +236,7 @@ def dollars_of(environment: Environment, name: str) -> float | None:
     return dollars
 
 
-def _without_credentials(name: str, address: str) -> str:
+def _check_no_credentials(name: str, address: str) -> str:
     """An address stands in tables, reports and errors: a password in it would stand there, too."""
     if "@" in urlsplit(address).netloc or urlsplit(address).query:
         raise SettingsError(

@@ -16,11 +16,18 @@ import yaml
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import SettingsError
-from raft_assets.settings.blob import checked_address
-from raft_assets.settings.domain import ResolvedSettings, check_layer, dotted, dotted_names, merge, validated
+from raft_assets.settings.blob import validate_address
+from raft_assets.settings.domain import (
+    ResolvedSettings,
+    check_layer,
+    flatten_names,
+    flatten_settings,
+    merge_layer,
+    validate_settings,
+)
 from raft_assets.settings.domains import SETTINGS_FILE, domain_folder
 from raft_assets.settings.endpoints import Endpoint, Role
-from raft_assets.settings.environment import Environment, bounded_int, dollars_of
+from raft_assets.settings.environment import Environment, read_dollars, read_int
 
 DEFAULT_PRESET = "default"
 
@@ -39,7 +46,7 @@ class Budgets:
 
 
 @dataclass(frozen=True)
-class Workplace:
+class Project:
     """Folders and limits of this machine; none of them changes a result."""
 
     project: Path
@@ -56,7 +63,7 @@ class Workplace:
     environment: Environment
 
     @classmethod
-    def load(cls, project: Path | None = None, process: Mapping[str, str] | None = None) -> "Workplace":
+    def load(cls, project: Path | None = None, process: Mapping[str, str] | None = None) -> "Project":
         """The workplace of a project folder.
 
         The given one, `RAFT_PROJECT`, or the nearest folder upwards that holds `workspace.yaml`.
@@ -80,10 +87,12 @@ class Workplace:
             calls_address=_address(root, environment, "RAFT_CALLS"),
             presets=folder("RAFT_PRESETS", root / "presets"),
             default_preset=environment.get("RAFT_PRESET") or DEFAULT_PRESET,
-            max_concurrent_runs=bounded_int(
+            max_concurrent_runs=read_int(
                 environment, "RAFT_MAX_CONCURRENT_RUNS", default=os.cpu_count() or 2, low=1, high=256
             ),
-            budget=Budgets(dollars_of(environment, "RAFT_BUDGET_RUN"), dollars_of(environment, "RAFT_BUDGET_MONTH")),
+            budget=Budgets(
+                read_dollars(environment, "RAFT_BUDGET_RUN"), read_dollars(environment, "RAFT_BUDGET_MONTH")
+            ),
             encoder_folder=(root / encoder).resolve() if encoder else None,
             huggingface_home=Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface"),
             environment=environment,
@@ -131,26 +140,30 @@ class Workplace:
         """
         file = self._settings_file(domain)
         own = _read_yaml(file) if file.is_file() else {}
-        preset = own.pop("preset", None) or self.chosen_presets().get(domain) or self.default_preset
+        preset = own.pop("preset", None) or self.selected_presets().get(domain) or self.default_preset
         layers = [(f"presets/{preset}.yaml", self._preset(str(preset))), (f"{domain}/{SETTINGS_FILE}", own)]
         merged: dict[str, Any] = {}
         sources: dict[str, str] = {}
         for name, layer in layers:
             check_layer(name, layer)
-            merge(merged, layer)
-            sources |= dict.fromkeys(dotted_names(layer), name)
-        values = validated(f"{domain} ({' + '.join(name for name, layer in layers if layer) or 'defaults'})", merged)
-        return ResolvedSettings(str(preset), values, {name: sources.get(name, "default") for name, _ in dotted(values)})
+            merge_layer(merged, layer)
+            sources |= dict.fromkeys(flatten_names(layer), name)
+        values = validate_settings(
+            f"{domain} ({' + '.join(name for name, layer in layers if layer) or 'defaults'})", merged
+        )
+        return ResolvedSettings(
+            str(preset), values, {name: sources.get(name, "default") for name, _ in flatten_settings(values)}
+        )
 
     def _settings_file(self, domain: str) -> Path:
         return domain_folder(self.data, domain) / SETTINGS_FILE
 
-    def chosen_presets(self) -> dict[str, str]:
+    def selected_presets(self) -> dict[str, str]:
         """Domain to the preset that `raft run --preset` chose for it last."""
         file = self.home / "presets.json"
         return json.loads(file.read_text("utf-8")) if file.is_file() else {}
 
-    def choose_preset(self, domain: str, preset: str) -> None:
+    def select_preset(self, domain: str, preset: str) -> None:
         """Remembers the choice, so that the UI, the sensor and `raft status` see the same settings as the run.
 
         Raises SettingsError for an unknown preset, and where the domain names its own.
@@ -159,12 +172,12 @@ class Workplace:
         file = self._settings_file(domain)
         if file.is_file() and _read_yaml(file).get("preset", preset) != preset:
             raise SettingsError(f"{file} names a preset of its own: change it there, or remove the line.")
-        self._write_presets(self.chosen_presets() | {domain: preset})
+        self._write_presets(self.selected_presets() | {domain: preset})
 
-    def forget_preset(self, domain: str) -> None:
+    def clear_preset(self, domain: str) -> None:
         """Forgets what was chosen for a domain."""
-        if domain in self.chosen_presets():
-            self._write_presets({name: preset for name, preset in self.chosen_presets().items() if name != domain})
+        if domain in self.selected_presets():
+            self._write_presets({name: preset for name, preset in self.selected_presets().items() if name != domain})
 
     def _write_presets(self, presets: Mapping[str, str]) -> None:
         write_text(self.home / "presets.json", json.dumps(presets, ensure_ascii=False, indent=1))
@@ -191,7 +204,7 @@ def _address(root: Path, environment: Environment, name: str) -> str | None:
     address = environment.get(name)
     if not address or "://" not in address:
         return address and str(root / address)
-    return checked_address(name, address, environment)
+    return validate_address(name, address, environment)
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

@@ -20,14 +20,14 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from raft_assets.core.errors import RaftError, SettingsError
-from raft_assets.core.identity import short
-from raft_assets.core.locks import exclusive
-from raft_assets.llm.azure_sign_in import storage_sign_in
+from raft_assets.core.identity import short_digest
+from raft_assets.core.locks import exclusive_lock
+from raft_assets.llm.azure_sign_in import storage_credential
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.requests import Origin, Usage
 from raft_assets.llm.store import ModelUsage, StoredCall, StoreStats
 from raft_assets.settings.blob import storage_options
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.segments import Segments
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,9 @@ T = TypeVar("T")
 
 STORE_FORMAT = 2
 BUSY_S = 5.0  # SQLite's own wait for the writer's lock, before we draw lots again
-GIVE_UP_S = 60.0  # a commit takes milliseconds; a lock that is held so long is a process that hangs
+LOCK_TIMEOUT_S = 60.0  # a commit takes milliseconds; a lock that is held so long is a process that hangs
 PAUSE_S = (0.02, 0.2)  # between two tries for the lock, drawn, so that processes don't meet again
-FLUSHED_CALLS, FLUSHED_AFTER_S = 200, 30.0  # of a commit, and since the last segment: then the spool is written
+FLUSH_CALLS, FLUSH_AFTER_S = 200, 30.0  # of a commit, and since the last segment: then the spool is written
 KEYS_PER_QUERY = 500  # well below SQLite's limit of variables in a statement
 
 _SCHEMA = """
@@ -110,20 +110,20 @@ class SqliteCallStore:
 
     def __init__(self, path: Path, segments: Segments | None = None) -> None:
         self.path = path
-        self._segments, self._flushed = segments, time.monotonic()
-        self._reading, self._writing = threading.Lock(), threading.Lock()
-        with self._explained():
+        self._segments, self._flushed_at = segments, time.monotonic()
+        self._read_lock, self._write_lock = threading.Lock(), threading.Lock()
+        with self._translate_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = self._patiently(self._open)
-            self._reader = self._patiently(self._open)
+            self._writer = self._retry_while_locked(self._open)
+            self._reader = self._retry_while_locked(self._open)
         if segments:
             self._flush()
-            self._catch_up(segments)
+            self._sync_segments(segments)
 
     def get(self, keys: Iterable[str]) -> dict[str, StoredCall]:
         """The entries that are there and whole."""
-        with self._explained(), self._reading:
-            return self._patiently(lambda: _select(self._reader, list(keys)))
+        with self._translate_errors(), self._read_lock:
+            return self._retry_while_locked(lambda: _select(self._reader, list(keys)))
 
     def put(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
         """Stores the calls in one durable commit and returns what the store now holds for their keys.
@@ -131,33 +131,33 @@ class SqliteCallStore:
         Where another process was faster, its entry stays and is returned, so that every table refers to the answer that
         is kept.
         """
-        with self._explained(), self._writing:
-            kept = self._patiently(lambda: self._commit(calls))
-        if self._segments and (len(calls) >= FLUSHED_CALLS or time.monotonic() - self._flushed > FLUSHED_AFTER_S):
+        with self._translate_errors(), self._write_lock:
+            kept = self._retry_while_locked(lambda: self._commit(calls))
+        if self._segments and (len(calls) >= FLUSH_CALLS or time.monotonic() - self._flushed_at > FLUSH_AFTER_S):
             self._flush()
         return kept
 
     def stats(self) -> StoreStats:
         """Totals over everything that is stored."""
-        with self._explained(), self._reading:
-            calls, *tokens = self._patiently(lambda: _totals(self._reader))
+        with self._translate_errors(), self._read_lock:
+            calls, *tokens = self._retry_while_locked(lambda: _select_totals(self._reader))
             return StoreStats(calls, Usage(*tokens), self.path.stat().st_size)
 
     def calls(self) -> Iterator[StoredCall]:
         """Every whole entry, oldest first, a few at a time; what is stored meanwhile may be missing."""
         last: tuple[float, str] = (-1.0, "")
         while True:
-            with self._explained(), self._reading:
-                rows = self._patiently(partial(_page, self._reader, last))
+            with self._translate_errors(), self._read_lock:
+                rows = self._retry_while_locked(partial(_select_page, self._reader, last))
             if not rows:
                 return
             last = (rows[-1][_NAMES.index("created")], rows[-1][0])
-            yield from filter(None, map(_call, rows))
+            yield from filter(None, map(_from_row, rows))
 
     def usage(self) -> list[ModelUsage]:
         """What each domain used of each model, added up in the file."""
-        with self._explained(), self._reading:
-            rows = self._patiently(lambda: _by_model(self._reader))
+        with self._translate_errors(), self._read_lock:
+            rows = self._retry_while_locked(lambda: _sum_by_model(self._reader))
         return [
             ModelUsage(domain, service, model, kind, calls, Usage(*tokens))
             for domain, service, model, kind, calls, *tokens in rows
@@ -165,23 +165,23 @@ class SqliteCallStore:
 
     def last_asked(self, service: str, model: str) -> float | None:
         """When the model was last asked, Unix time; None where it never was."""
-        with self._explained(), self._reading:
-            return self._patiently(lambda: _newest(self._reader, service, model))
+        with self._translate_errors(), self._read_lock:
+            return self._retry_while_locked(lambda: _select_last_call_time(self._reader, service, model))
 
     def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
         """Deletes the chosen entries, so that nothing of them stays in the file; returns how many they were."""
-        with self._explained(), self._reading, self._writing:
+        with self._translate_errors(), self._read_lock, self._write_lock:
             keys = [row[0] for row in self._reader.execute(f"SELECT {_COLUMNS} FROM calls") if _is_chosen(row, chosen)]
-            self._patiently(lambda: _delete(self._writer, keys))
+            self._retry_while_locked(lambda: _delete(self._writer, keys))
         if self._segments and keys:
-            self._forget_in(self._segments, set(keys))
+            self._delete_from_segments(self._segments, set(keys))
         return len(keys)
 
     def close(self) -> None:
         """Folds the write-ahead log into the file and lets go of it; what is in the spool goes into a segment."""
         if self._segments:
             self._flush()
-        with self._explained(), self._reading, self._writing:
+        with self._translate_errors(), self._read_lock, self._write_lock:
             self._reader.close()
             self._writer.close()
 
@@ -233,10 +233,10 @@ class SqliteCallStore:
     def _flush(self) -> None:
         """Writes the spool into a segment; where that fails, it stays for the next time."""
         assert self._segments is not None
-        self._flushed = time.monotonic()
-        with exclusive(self.path.with_suffix(".flush")), self._explained():
-            with self._reading:
-                rows = self._patiently(lambda: _spooled(self._reader))
+        self._flushed_at = time.monotonic()
+        with exclusive_lock(self.path.with_suffix(".flush")), self._translate_errors():
+            with self._read_lock:
+                rows = self._retry_while_locked(lambda: _select_spooled(self._reader))
             if not rows:
                 return
             try:
@@ -247,19 +247,19 @@ class SqliteCallStore:
                     *(len(rows), self._segments.address, type(error).__name__, self.path),
                 )
                 return
-            with self._writing:
-                self._patiently(lambda: _place(self._writer, [row[0] for row in rows], name))
+            with self._write_lock:
+                self._retry_while_locked(lambda: _assign_segment(self._writer, [row[0] for row in rows], name))
 
-    def _catch_up(self, segments: Segments) -> None:
+    def _sync_segments(self, segments: Segments) -> None:
         """Brings what other machines wrote into the file, and drops what they forgot."""
         try:
             names = segments.names()
-            with self._explained(), self._reading:
-                known = self._patiently(lambda: _segments_of(self._reader))
+            with self._translate_errors(), self._read_lock:
+                known = self._retry_while_locked(lambda: _select_segments(self._reader))
             for name in sorted(names - known):
                 rows = segments.read(name)
-                with self._explained(), self._writing:
-                    self._patiently(partial(_import, self._writer, rows, name))
+                with self._translate_errors(), self._write_lock:
+                    self._retry_while_locked(partial(_import, self._writer, rows, name))
         except RaftError:
             raise
         except Exception as error:
@@ -268,10 +268,10 @@ class SqliteCallStore:
                 "RAFT_CALLS and at your role there. Without them they would be paid again."
             ) from error
         if gone := known - names:
-            with self._explained(), self._writing:
-                self._patiently(lambda: _drop(self._writer, gone))
+            with self._translate_errors(), self._write_lock:
+                self._retry_while_locked(lambda: _delete_segments(self._writer, gone))
 
-    def _forget_in(self, segments: Segments, keys: set[str]) -> None:
+    def _delete_from_segments(self, segments: Segments, keys: set[str]) -> None:
         """Writes the segments that hold an entry anew without it."""
         for name in segments.names():
             rows = segments.read(name)
@@ -279,13 +279,15 @@ class SqliteCallStore:
             if len(kept) < len(rows):
                 if kept:
                     moved = segments.write(kept)
-                    with self._explained(), self._writing:
-                        self._patiently(partial(_place, self._writer, [row[0] for row in kept], moved))
+                    with self._translate_errors(), self._write_lock:
+                        self._retry_while_locked(
+                            partial(_assign_segment, self._writer, [row[0] for row in kept], moved)
+                        )
                 segments.delete(name)
 
-    def _patiently(self, action: Callable[[], T]) -> T:
+    def _retry_while_locked(self, action: Callable[[], T]) -> T:
         """Tries again while other processes hold the file."""
-        deadline = time.monotonic() + GIVE_UP_S
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
         while True:
             try:
                 return action()
@@ -298,7 +300,7 @@ class SqliteCallStore:
             time.sleep(random.uniform(*PAUSE_S))
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -309,7 +311,7 @@ class SqliteCallStore:
             raise RaftError(f"The store of paid calls {self.path} {_remedy(_primary_code(error), error)}") from error
 
 
-def open_call_store(workplace: Workplace) -> SqliteCallStore:
+def open_call_store(workplace: Project) -> SqliteCallStore:
     """Open the store of a project; whoever opens it closes it.
 
     Raises SettingsError where its address needs an extra that isn't installed, and RaftError as the store does.
@@ -317,7 +319,7 @@ def open_call_store(workplace: Workplace) -> SqliteCallStore:
     address = workplace.calls_address
     try:
         segments = (
-            Segments(address, storage_options(address, workplace.environment, storage_sign_in)) if address else None
+            Segments(address, storage_options(address, workplace.environment, storage_credential)) if address else None
         )
     except ImportError as error:
         raise SettingsError(f"RAFT_CALLS is {address}, which needs raft-assets[azure] ({error}).") from error
@@ -343,40 +345,40 @@ def _select(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, St
         some = keys[start : start + KEYS_PER_QUERY]
         marks = ", ".join("?" * len(some))
         for row in connection.execute(f"SELECT {_COLUMNS} FROM calls WHERE key IN ({marks})", some):
-            if call := _call(row):
+            if call := _from_row(row):
                 found[call.key] = call
     return found
 
 
-def _page(connection: sqlite3.Connection, after: tuple[float, str]) -> list[tuple[Any, ...]]:
+def _select_page(connection: sqlite3.Connection, after: tuple[float, str]) -> list[tuple[Any, ...]]:
     statement = f"SELECT {_COLUMNS} FROM calls WHERE (created, key) > (?, ?) ORDER BY created, key LIMIT ?"
     return connection.execute(statement, (*after, KEYS_PER_QUERY)).fetchall()
 
 
-def _by_model(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+def _sum_by_model(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     sums = ", ".join(f"sum({name})" for name in _TOKENS)
     grouped = "domain, service, model, kind"
     return connection.execute(f"SELECT {grouped}, count(*), {sums} FROM calls GROUP BY {grouped}").fetchall()
 
 
-def _newest(connection: sqlite3.Connection, service: str, model: str) -> float | None:
+def _select_last_call_time(connection: sqlite3.Connection, service: str, model: str) -> float | None:
     query = "SELECT max(created) FROM calls WHERE service = ? AND model = ?"
     (created,) = connection.execute(query, (service, model)).fetchone()
     return None if created is None else float(created)
 
 
-def _spooled(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+def _select_spooled(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     return connection.execute(
         f"SELECT {_COLUMNS} FROM calls WHERE key NOT IN (SELECT key FROM placed WHERE segment <> '')"
     ).fetchall()
 
 
-def _place(connection: sqlite3.Connection, keys: Sequence[str], segment: str) -> None:
+def _assign_segment(connection: sqlite3.Connection, keys: Sequence[str], segment: str) -> None:
     with _transaction(connection):
         connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(key, segment) for key in keys])
 
 
-def _segments_of(connection: sqlite3.Connection) -> set[str]:
+def _select_segments(connection: sqlite3.Connection) -> set[str]:
     return {name for (name,) in connection.execute("SELECT DISTINCT segment FROM placed WHERE segment <> ''")}
 
 
@@ -387,7 +389,7 @@ def _import(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], seg
         connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(row[0], segment) for row in rows])
 
 
-def _drop(connection: sqlite3.Connection, segments: Iterable[str]) -> None:
+def _delete_segments(connection: sqlite3.Connection, segments: Iterable[str]) -> None:
     with _transaction(connection):
         for name in segments:
             connection.execute("DELETE FROM calls WHERE key IN (SELECT key FROM placed WHERE segment = ?)", (name,))
@@ -397,12 +399,12 @@ def _drop(connection: sqlite3.Connection, segments: Iterable[str]) -> None:
 def _insert(connection: sqlite3.Connection, calls: Iterable[StoredCall]) -> None:
     """Replaces an entry of the same key: `put` comes here only with keys that have no entry or a damaged one."""
     marks = ", ".join("?" * len(_NAMES))
-    connection.executemany(f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES ({marks})", map(_row, calls))
+    connection.executemany(f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES ({marks})", map(_to_row, calls))
 
 
 def _is_chosen(row: tuple[Any, ...], chosen: Callable[[StoredCall], bool]) -> bool:
     """A damaged entry can't be judged, and holds whatever it holds: it goes."""
-    call = _call(row)
+    call = _from_row(row)
     return call is None or chosen(call)
 
 
@@ -413,13 +415,13 @@ def _delete(connection: sqlite3.Connection, keys: Sequence[str]) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _totals(connection: sqlite3.Connection) -> tuple[int, ...]:
+def _select_totals(connection: sqlite3.Connection) -> tuple[int, ...]:
     sums = ", ".join(f"COALESCE(SUM({column}), 0)" for column in _TOKENS)
     totals: tuple[int, ...] = connection.execute(f"SELECT COUNT(*), {sums} FROM calls").fetchone()
     return totals
 
 
-def _row(call: StoredCall) -> tuple[Any, ...]:
+def _to_row(call: StoredCall) -> tuple[Any, ...]:
     # a vector's bytes don't get smaller
     payload = call.payload if call.kind == EMBEDDING else zlib.compress(call.payload)
     row = (
@@ -429,12 +431,12 @@ def _row(call: StoredCall) -> tuple[Any, ...]:
         *(call.role, call.origin.asset, call.origin.domain, call.origin.run),
         payload,
     )
-    return (*row, short(*row))
+    return (*row, short_digest(*row))
 
 
-def _call(row: tuple[Any, ...]) -> StoredCall | None:
+def _from_row(row: tuple[Any, ...]) -> StoredCall | None:
     *values, checksum = row
-    if short(*values) != checksum:
+    if short_digest(*values) != checksum:
         log.warning("a stored call is damaged and counts as absent: %s", values[0])
         return None
     found = dict(zip(_NAMES, values, strict=False))

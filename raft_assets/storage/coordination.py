@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from raft_assets.core.locks import exclusive, try_exclusive
+from raft_assets.core.locks import exclusive_lock, try_lock
 from raft_assets.core.ports import Shared
 
 
@@ -34,7 +34,7 @@ class FileCoordination:
     @contextlib.contextmanager
     def shared(self, name: str) -> Iterator[Shared]:
         """Hold the state of that name, for milliseconds, while others wait; see `Coordination.shared`."""
-        with exclusive(self._file(name, ".json")) as descriptor:
+        with exclusive_lock(self._file(name, ".json")) as descriptor:
             found = os.read(descriptor, os.fstat(descriptor).st_size)
             shared = Shared(found.decode("utf-8", "replace"))
             yield shared
@@ -48,7 +48,7 @@ class FileCoordination:
     def claim(self, name: str) -> FileClaim | None:
         """Take what the name stands for; None, at once, where another claim holds it, also one of this process."""
         file = self._file(name, ".lock")
-        descriptor = try_exclusive(file)
+        descriptor = try_lock(file)
         return None if descriptor is None else FileClaim(file, descriptor)
 
     def is_claimed(self, name: str) -> bool:

@@ -40,13 +40,13 @@ from raft_assets.core.tables import (
     SourceDocument,
     StudentAnswer,
 )
-from raft_assets.llm.azure_sign_in import storage_sign_in
-from raft_assets.settings.blob import CONNECTION, blob_place, storage_options
+from raft_assets.llm.azure_sign_in import storage_credential
+from raft_assets.settings.blob import CONNECTION_STRING_VARIABLE, parse_blob_address, storage_options
 from raft_assets.settings.environment import Environment
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
 BLOB_ROLE = "Storage Blob Data Contributor"
-BATCH_ROWS = 5_000  # rows in memory at a time while a table streams
+ROWS_PER_BATCH = 5_000  # rows in memory at a time while a table streams
 DIGEST_KEY = "raft_digest"  # in the metadata of a Parquet file: the digest of its rows
 SAMPLE_ROWS = 5  # rows that a write hands back for previews
 
@@ -71,7 +71,7 @@ R = TypeVar("R", bound=Row)
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteResult:
     """What a write left behind. `digest` is a hash of the content, whatever the file format's version."""
 
     address: str
@@ -91,7 +91,7 @@ class Lake:
         self._environment = environment or Environment(process={}, files={})
 
     @classmethod
-    def of(cls, project: Workplace) -> Self:
+    def of(cls, project: Project) -> Self:
         """The lake of a project."""
         return cls(project.lake, project.environment)
 
@@ -99,8 +99,8 @@ class Lake:
     def _root(self) -> UPath:
         """The root with what opens it. Credentials are looked up where they are needed and stand in no resource."""
         try:
-            with _explained(self.root):
-                options = storage_options(self.root, self._environment, storage_sign_in)
+            with _translate_errors(self.root):
+                options = storage_options(self.root, self._environment, storage_credential)
                 root: UPath = UPath(self.root, **options)
         except ImportError as error:
             raise SettingsError(
@@ -120,7 +120,7 @@ class Lake:
 
     def parquet_files(self) -> dict[str, list[str]]:
         """Address of every domain's Parquet file, by table; tables without one are left out."""
-        with _explained(self.root):
+        with _translate_errors(self.root):
             found = {
                 table: sorted(map(str, folder.glob("*.parquet")))
                 for table in TABLES
@@ -128,10 +128,10 @@ class Lake:
             }
         return {table: files for table, files in found.items() if files}
 
-    def check(self) -> None:
+    def check_writable(self) -> None:
         """Raises SettingsError where the lake can't be written."""
-        _look_up(self.root, self._environment)
-        with _explained(self.root):
+        _check_host(self.root, self._environment)
+        with _translate_errors(self.root):
             probe = self._root / ".raft-doctor"
             self._publish(probe, lambda file: _write_text(file, "raft doctor looked whether this can be written"))
             probe.unlink()
@@ -151,7 +151,7 @@ class Lake:
         """Writes the index over all reports; returns its address."""
         return self._publish(self.index_path, lambda file: _write_text(file, text))
 
-    def write(self, model: type[R], domain: str, rows: Iterable[R]) -> Written:
+    def write(self, model: type[R], domain: str, rows: Iterable[R]) -> WriteResult:
         """Streams the rows into the domain's Parquet file; the previous one stays until the new one is whole.
 
         Raises DataError for a row of another table.
@@ -161,7 +161,7 @@ class Lake:
         def fill(file: Path) -> None:
             nonlocal count
             with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-                for batch in _batched(rows, BATCH_ROWS):
+                for batch in _group_rows(rows, ROWS_PER_BATCH):
                     if wrong := next((row for row in batch if not isinstance(row, model)), None):
                         raise DataError(f"A row of {type(wrong).__name__} can't be written into {model.table}.")
                     contents = [row.model_dump() for row in batch]
@@ -176,7 +176,7 @@ class Lake:
                 writer.add_key_value_metadata({DIGEST_KEY: hasher.hexdigest()})
 
         address = self._publish(self.path(model.table, domain), fill)
-        return Written(address, count, hasher.hexdigest(), sample)
+        return WriteResult(address, count, hasher.hexdigest(), sample)
 
     def rows(self, model: type[R], domain: str) -> Iterator[R]:
         """The rows in order, streamed.
@@ -187,12 +187,12 @@ class Lake:
         with self._open_parquet(table, domain) as parquet:
             expected, found = arrow_schema(model), parquet.schema_arrow
             if found.names != expected.names or found.types != expected.types:
-                wrong = sorted(set(_columns(expected)) ^ set(_columns(found)))
+                wrong = sorted(set(_column_types(expected)) ^ set(_column_types(found)))
                 raise DataError(
                     f"{self.path(table, domain)} has other columns than {table} ({', '.join(wrong)}). "
                     f"Materialize {table} again."
                 )
-            for batch in parquet.iter_batches(BATCH_ROWS):
+            for batch in parquet.iter_batches(ROWS_PER_BATCH):
                 for content in batch.to_pylist(maps_as_pydicts="strict"):
                     yield model.model_construct(**content)
 
@@ -201,7 +201,7 @@ class Lake:
         with self._open_parquet(table, domain) as parquet:
             return (parquet.metadata.metadata or {})[DIGEST_KEY.encode()].decode()
 
-    def write_lines(self, table: str, domain: str, name: str, lines: Iterable[str]) -> Written:
+    def write_lines(self, table: str, domain: str, name: str, lines: Iterable[str]) -> WriteResult:
         """Streams lines into `table/domain/name`, UTF-8."""
         hasher, count = sha256(), 0
 
@@ -214,12 +214,12 @@ class Lake:
                     count += 1
 
         address = self._publish(self.path(table, domain, "") / name, fill)
-        return Written(address, count, hasher.hexdigest(), [])
+        return WriteResult(address, count, hasher.hexdigest(), [])
 
     def read_lines(self, table: str, domain: str, name: str) -> bytes:
         """What `write_lines` wrote; empty where there is no such file."""
         path = self.path(table, domain, "") / name
-        with _explained(self.root):
+        with _translate_errors(self.root):
             return path.read_bytes() if path.exists() else b""
 
     def write_text(self, table: str, domain: str, suffix: str, text: str) -> str:
@@ -233,20 +233,20 @@ class Lake:
     def read_record(self, table: str, domain: str) -> dict[str, Any]:
         """A JSON record. Raises DataError where it is missing."""
         if not self.exists(table, domain, ".json"):
-            raise DataError(_missing(table, domain))
-        with _explained(self.root):
+            raise DataError(_missing_message(table, domain))
+        with _translate_errors(self.root):
             return json.loads(self.path(table, domain, ".json").read_text("utf-8"))  # type: ignore[no-any-return]
 
     def exists(self, table: str, domain: str, suffix: str = ".parquet") -> bool:
         """Whether the domain's file of the table is there."""
-        with _explained(self.root):
+        with _translate_errors(self.root):
             # not `is_file`, by which adlfs takes every failure of Azure for a missing file
             return self.path(table, domain, suffix).exists()
 
     def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
         """Removes every file of a domain, but for those of the tables to keep; returns their addresses."""
         root, suffixes = self._root, (".parquet", ".json", ".html", "")
-        with _explained(self.root):
+        with _translate_errors(self.root):
             tables = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
             files = [self.path(table, domain, suffix) for table in tables if table not in keep for suffix in suffixes]
             removed = [path for path in files if path.exists()]
@@ -260,16 +260,16 @@ class Lake:
     @contextmanager
     def _open_parquet(self, table: str, domain: str) -> Iterator[pq.ParquetFile]:
         if not self.exists(table, domain):
-            raise DataError(_missing(table, domain))
+            raise DataError(_missing_message(table, domain))
         with (
-            _explained(self.root),
+            _translate_errors(self.root),
             self.path(table, domain).open("rb") as stream,
             pq.ParquetFile(stream) as parquet,
         ):
             yield parquet
 
     def _publish(self, target: UPath, fill: Callable[[Path], None]) -> str:
-        with _explained(self.root):
+        with _translate_errors(self.root):
             publish(target, fill)
         return target.path if self.is_local else str(target)
 
@@ -284,12 +284,12 @@ _SCALARS: Mapping[Any, pa.DataType] = {
 
 
 @contextmanager
-def _explained(root: str) -> Iterator[None]:
+def _translate_errors(root: str) -> Iterator[None]:
     """Turns what a cloud's library raises into one sentence; errors of a local disk tell enough themselves."""
     try:
         yield
     except Exception as error:
-        if "://" not in root or isinstance(error, RaftError) or not _is_of_azure(error):
+        if "://" not in root or isinstance(error, RaftError) or not _is_azure_error(error):
             raise
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise SettingsError(
@@ -298,10 +298,12 @@ def _explained(root: str) -> Iterator[None]:
         ) from None
 
 
-def _look_up(root: str, environment: Environment) -> None:
+def _check_host(root: str, environment: Environment) -> None:
     """Raises SettingsError where the storage account has no address: Azure's library would try for 80 s."""
-    place = blob_place("The lake", root, environment)
-    if place is None or environment.get(CONNECTION) or getproxies().get("https"):  # the address is another's to find
+    place = parse_blob_address("The lake", root, environment)
+    if (
+        place is None or environment.get(CONNECTION_STRING_VARIABLE) or getproxies().get("https")
+    ):  # the address is another's to find
         return
     host = f"{place.account}.blob.core.windows.net"
     try:
@@ -313,11 +315,11 @@ def _look_up(root: str, environment: Environment) -> None:
         ) from error
 
 
-def _is_of_azure(error: BaseException | None) -> bool:
+def _is_azure_error(error: BaseException | None) -> bool:
     """Whether Azure's library, or what stands between it and us, is the cause."""
     if error is None:
         return False
-    return type(error).__module__.startswith("azure.") or _is_of_azure(error.__cause__ or error.__context__)
+    return type(error).__module__.startswith("azure.") or _is_azure_error(error.__cause__ or error.__context__)
 
 
 def arrow_schema(model: type[Row]) -> pa.Schema:
@@ -343,11 +345,11 @@ def _arrow_type(annotation: Any) -> pa.DataType:
     return _SCALARS[annotation]
 
 
-def _columns(schema: pa.Schema) -> list[str]:
+def _column_types(schema: pa.Schema) -> list[str]:
     return [f"{name} {kind}" for name, kind in zip(schema.names, schema.types, strict=True)]
 
 
-def _batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+def _group_rows(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     iterator = iter(rows)
     while batch := list(islice(iterator, size)):
         yield batch
@@ -357,5 +359,5 @@ def _write_text(file: Path, text: str) -> None:
     file.write_text(text, "utf-8")
 
 
-def _missing(table: str, domain: str) -> str:
+def _missing_message(table: str, domain: str) -> str:
     return f"{table} of {domain!r} is not in the lake. Materialize it: raft run {domain!r} --select {table}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raft_assets.core.atomic import write_bytes
-from raft_assets.core.locks import exclusive
+from raft_assets.core.locks import exclusive_lock
 
 _NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
 
@@ -32,7 +32,7 @@ class FileRecords:
         """Add a document; False where there is one of that name, which stays as it is. Of several writers one wins."""
         file = self._file(name)
         # a hard link would need no lock, but not every file system knows them
-        with exclusive(self._folder / ".records.lock"):
+        with exclusive_lock(self._folder / ".records.lock"):
             if file.exists():
                 return False
             write_bytes(file, content)

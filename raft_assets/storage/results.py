@@ -22,24 +22,24 @@ import pyarrow as pa
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import digest
-from raft_assets.core.locks import exclusive
-from raft_assets.core.tables import ModelAnswer, QuestionOrigin, Row, Score
+from raft_assets.core.locks import exclusive_lock
+from raft_assets.core.tables import ModelAnswer, QuestionProvenance, Row, Score
 from raft_assets.evaluation.evaluate import Evaluation
 from raft_assets.evaluation.statistics import Interval
-from raft_assets.evaluation.summary import COLUMNS
+from raft_assets.evaluation.summary import SUMMARY_COLUMNS
 from raft_assets.evaluation.verdict import Guard, Verdict
 from raft_assets.llm.ledger import LedgerRow
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake, arrow_schema
 
-WAIT_S = 60.0  # for the file, while a program that doesn't know our queue holds it
+OPEN_TIMEOUT_S = 60.0  # for the file, while a program that doesn't know our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
 TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs", "ledger")
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
-_CLOSED: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
-_OPEN: dict[str, str | bool | int | float | list[str]] = {}
-_HELD = (
+_NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
+_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {}
+_LOCKED_MESSAGES = (
     "Could not set lock",
     "different configuration",
     "being used by another process",
@@ -140,7 +140,7 @@ class ResultsStore:
         self.path = path
 
     @classmethod
-    def of(cls, project: Workplace) -> Self:
+    def of(cls, project: Project) -> Self:
         """The results of a project."""
         return cls(str(project.results))
 
@@ -150,11 +150,11 @@ class ResultsStore:
         verdicts = [verdict for verdict in (evaluation.verdict, evaluation.against_previous) if verdict]
         rows = {
             "runs": pa.Table.from_pylist([key | _run_row(run)]),
-            "answers": _keyed(_table(evaluation.answers, ModelAnswer), key),
-            "scores": _keyed(_table(evaluation.scores, Score), key),
-            "questions": _keyed(_table(evaluation.origins, QuestionOrigin), key),
-            "aggregates": _keyed(pa.Table.from_pandas(evaluation.summary, preserve_index=False), key),
-            "slices": _keyed(pa.Table.from_pandas(evaluation.slices, preserve_index=False), key),
+            "answers": _add_key_columns(_to_arrow(evaluation.answers, ModelAnswer), key),
+            "scores": _add_key_columns(_to_arrow(evaluation.scores, Score), key),
+            "questions": _add_key_columns(_to_arrow(evaluation.origins, QuestionProvenance), key),
+            "aggregates": _add_key_columns(pa.Table.from_pandas(evaluation.summary, preserve_index=False), key),
+            "slices": _add_key_columns(pa.Table.from_pandas(evaluation.slices, preserve_index=False), key),
             "verdicts": pa.Table.from_pylist([key | _verdict_row(verdict) for verdict in verdicts]),
         }
         with self._writing() as connection:
@@ -162,18 +162,18 @@ class ResultsStore:
                 _delete_run(connection, table, run.domain, run.content_hash)
                 _insert(connection, table, content)
 
-    def keep_ledger(self, rows: Sequence[LedgerRow]) -> None:
+    def replace_ledger(self, rows: Sequence[LedgerRow]) -> None:
         """Replaces the table of paid calls by the ledger as it is now."""
         with self._writing() as connection:
             connection.execute("DELETE FROM ledger")
-            _insert(connection, "ledger", _table(rows, LedgerRow))
+            _insert(connection, "ledger", _to_arrow(rows, LedgerRow))
 
     def verdict(self, domain: str) -> Verdict:
         """The domain's latest verdict. Raises DataError where there is none yet."""
         row = self.verdicts().get(domain)
         if row is None:
             raise DataError(f"{domain!r} has no verdict yet. Materialize it: raft run {domain!r} --select eval_scores")
-        return _verdict(row)
+        return _verdict_from_row(row)
 
     def summary(self, domain: str) -> pd.DataFrame:
         """Means and intervals of the domain's latest run, the columns of `summary.COLUMNS`."""
@@ -196,7 +196,7 @@ class ResultsStore:
         with self._reading() as connection:
             return _current_slices(connection, domain)
 
-    def scores_of_previous_student(self, run: RunRecord) -> pd.DataFrame:
+    def previous_student_scores(self, run: RunRecord) -> pd.DataFrame:
         """The scores of the domain's last other student, with the columns of `Score`; empty where there was none."""
         with self._reading() as connection:
             return _scores_of_previous_student(connection, run)
@@ -235,10 +235,10 @@ class ResultsStore:
         with self._open(read_only=False) as connection:
             connection.execute(_SCHEMA)
             purged = _count_runs(connection, domain)
-            with duckdb.connect(str(fresh_path), config=_CLOSED) as fresh:
+            with duckdb.connect(str(fresh_path), config=_NO_EXTERNAL_ACCESS) as fresh:
                 fresh.execute(_SCHEMA)
                 for table in TABLES:
-                    _insert(fresh, table, _rows_of_others(connection, table, domain))
+                    _insert(fresh, table, _select_other_domains(connection, table, domain))
             connection.execute("CHECKPOINT")  # leaves no log behind that would be replayed into the new file
             fresh_path.replace(self.path)
         return purged
@@ -250,7 +250,7 @@ class ResultsStore:
                 pass  # an empty store has its tables and views, so that every query has its columns
         files = lake.parquet_files() if lake else {}
         # what may be read besides can be said to an open connection only
-        with self._open(read_only=True, config=_OPEN if files else _CLOSED) as connection:
+        with self._open(read_only=True, config=_EXTERNAL_ACCESS if files else _NO_EXTERNAL_ACCESS) as connection:
             if lake and files and not lake.is_local:
                 connection.register_filesystem(lake.filesystem)
             if files:
@@ -269,15 +269,15 @@ class ResultsStore:
 
     @contextmanager
     def _open(
-        self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]] = _CLOSED
+        self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]] = _NO_EXTERNAL_ACCESS
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for as long as the block takes. Our processes queue, other holders are waited for."""
-        deadline = time.monotonic() + WAIT_S
-        with exclusive(Path(f"{self.path}.lock")):
+        deadline = time.monotonic() + OPEN_TIMEOUT_S
+        with exclusive_lock(Path(f"{self.path}.lock")):
             while (connection := self._try_to_open(read_only, config)) is None:
                 if time.monotonic() > deadline:
                     raise DataError(
-                        f"The results store {self.path} has been held by another program for {WAIT_S:.0f} s. "
+                        f"The results store {self.path} has been held by another program for {OPEN_TIMEOUT_S:.0f} s. "
                         "Close it there (a DuckDB shell, a notebook) and try again."
                     )
                 time.sleep(random.uniform(*RETRY_S))
@@ -288,16 +288,16 @@ class ResultsStore:
         self, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]]
     ) -> duckdb.DuckDBPyConnection | None:
         """A connection, or None while another one holds the file."""
-        before = _file_number(self.path)
+        before = _inode(self.path)
         try:
             connection = duckdb.connect(self.path, read_only=read_only, config=dict(config))
         except (duckdb.IOException, duckdb.ConnectionException) as error:
-            if any(sign in str(error) for sign in _HELD):
+            if any(sign in str(error) for sign in _LOCKED_MESSAGES):
                 return None
             raise DataError(
                 f"The results store {self.path} cannot be opened ({error}). Move it away, or restore it."
             ) from error
-        if before not in (None, _file_number(self.path)):
+        if before not in (None, _inode(self.path)):
             connection.close()  # a purge put a new file in place between finding the old one and locking it
             return None
         return connection
@@ -315,18 +315,18 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def _delete_run(connection: duckdb.DuckDBPyConnection, table: str, domain: str, run: str) -> None:
-    connection.execute(f"DELETE FROM {_known(table)} WHERE domain = ? AND run = ?", [domain, run])
+    connection.execute(f"DELETE FROM {_checked_table_name(table)} WHERE domain = ? AND run = ?", [domain, run])
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
     connection.register("incoming", rows)
-    connection.execute(f"INSERT INTO {_known(table)} BY NAME SELECT * FROM incoming")
+    connection.execute(f"INSERT INTO {_checked_table_name(table)} BY NAME SELECT * FROM incoming")
     connection.unregister("incoming")
 
 
-def _rows_of_others(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:
+def _select_other_domains(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:
     rows: pa.RecordBatchReader = connection.sql(
-        f"SELECT * FROM {_known(table)} WHERE domain <> ?", params=[domain]
+        f"SELECT * FROM {_checked_table_name(table)} WHERE domain <> ?", params=[domain]
     ).to_arrow_reader()
     return rows
 
@@ -344,7 +344,7 @@ def _current_verdicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, A
 
 
 def _current_summary(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.DataFrame:
-    sql = f"""SELECT {", ".join(COLUMNS)} FROM aggregates SEMI JOIN current_verdicts USING (domain, run)
+    sql = f"""SELECT {", ".join(SUMMARY_COLUMNS)} FROM aggregates SEMI JOIN current_verdicts USING (domain, run)
         WHERE domain = ? ORDER BY aggregates.rowid"""
     return _frame(connection.sql(sql, params=[domain]))
 
@@ -400,16 +400,16 @@ def _frame(relation: duckdb.DuckDBPyRelation | None) -> pd.DataFrame:
     return frame
 
 
-def _known(table: str) -> str:
+def _checked_table_name(table: str) -> str:
     """A table's name, which can't be a parameter: one of ours or an error."""
     return TABLES[TABLES.index(table)]
 
 
-def _table(rows: Sequence[Row], model: type[Row]) -> pa.Table:
+def _to_arrow(rows: Sequence[Row], model: type[Row]) -> pa.Table:
     return pa.Table.from_pylist([row.model_dump() for row in rows], schema=arrow_schema(model))
 
 
-def _keyed(table: pa.Table, key: Mapping[str, str]) -> pa.Table:
+def _add_key_columns(table: pa.Table, key: Mapping[str, str]) -> pa.Table:
     for name, value in key.items():
         table = table.append_column(name, pa.repeat(pa.scalar(value, pa.string()), len(table)))
     return table
@@ -432,7 +432,7 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _verdict(row: Mapping[str, Any]) -> Verdict:
+def _verdict_from_row(row: Mapping[str, Any]) -> Verdict:
     """What `_verdict_row` kept, with its guards already read."""
     told = {field.name: row[field.name] for field in fields(Verdict) if field.name in row}
     guards = [guard | {"interval": guard["interval"] and Interval(**guard["interval"])} for guard in row["guards"]]
@@ -444,7 +444,7 @@ def _verdict(row: Mapping[str, Any]) -> Verdict:
     )
 
 
-def _file_number(path: str) -> int | None:
+def _inode(path: str) -> int | None:
     try:
         return Path(path).stat().st_ino
     except FileNotFoundError:

@@ -34,12 +34,12 @@ class Segments:
     def read(self, name: str) -> list[tuple[Any, ...]]:
         """The rows of a segment; bytes among them are whole again."""
         lines = gzip.decompress((self._root / name).read_bytes()).decode("utf-8").splitlines()
-        return [tuple(map(_value, json.loads(line))) for line in lines]
+        return [tuple(map(_from_json_value, json.loads(line))) for line in lines]
 
     def write(self, rows: Iterable[Sequence[Any]]) -> str:
         """A new segment of the rows; returns its name."""
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}{SUFFIX}"
-        text = "".join(json.dumps([_plain(value) for value in row]) + "\n" for row in rows)
+        text = "".join(json.dumps([_to_json_value(value) for value in row]) + "\n" for row in rows)
         packed = gzip.compress(text.encode("utf-8"), mtime=0)
         self._root.fs.makedirs(self._root.path, exist_ok=True)
         publish(self._root / name, lambda draft: draft.write_bytes(packed))
@@ -50,9 +50,9 @@ class Segments:
         (self._root / name).unlink(missing_ok=True)
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
-def _value(value: Any) -> Any:
+def _from_json_value(value: Any) -> Any:
     return base64.b64decode(value["base64"]) if isinstance(value, dict) else value

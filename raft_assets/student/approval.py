@@ -9,12 +9,12 @@ from raft_assets.settings.project import Budgets
 
 APPROVAL_TAG = "raft/approve"  # of a run
 APPROVAL_VARIABLE = "RAFT_APPROVE"
-TRAINING = "fine-tuning"  # the value of both
+APPROVE_FINE_TUNING = "fine-tuning"  # the value of both
 AUTO_EPOCHS = 3  # what OpenAI chooses for a few hundred rows
 
 
 @dataclass(frozen=True)
-class TrainingBill:
+class TrainingCost:
     """What is trained on; `tokens` are those of one pass, `price` is in US dollars a million, None where unknown."""
 
     rows: int

@@ -15,33 +15,33 @@ from typing import Any
 
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.core.identity import digest
-from raft_assets.llm.answers import one_line
-from raft_assets.llm.azure_sign_in import INSTALL, SignIn
-from raft_assets.settings.endpoints import Endpoint, Hosting, MLWorkspace
-from raft_assets.student.finetuning import FineTuned, TrainingOrder
+from raft_assets.llm.answers import abbreviate
+from raft_assets.llm.azure_sign_in import INSTALL_HINT, AzureCredential
+from raft_assets.settings.endpoints import AzureMLWorkspace, Endpoint, HostingSettings
+from raft_assets.student.finetuning import FineTuningResult, FineTuningSpec
 from raft_assets.student.hosting import (
     HASH_TAG,
-    STANDS_WITHIN_S,
-    Hosted,
-    StudentHosting,
-    Tell,
-    polls,
-    refusal_of,
+    READY_TIMEOUT_S,
+    HostedDeployment,
+    HostingService,
+    OnEvent,
+    build_tags,
+    error_code_and_message,
+    fields_from_tags,
+    poll_until,
     slug,
-    tags_of,
-    told_by_tags,
 )
 
 SKU = "serverless"
 NAME_HASH = 20  # hexadecimal digits of a hash in a name
 TASKS = {"chat": "ChatCompletion", "completion": "TextCompletion"}
-JOB_WITHIN_S = 72 * 3600.0
-FAILED = frozenset(("Failed", "Canceled", "NotResponding"))
-_REGISTERED = re.compile(r"/versions/[^/]+$")  # an endpoint is of a model, not of a version
-DEVELOPER = "AzureML Data Scientist"  # may submit jobs, and make endpoints
+JOB_TIMEOUT_S = 72 * 3600.0
+FAILED_JOB_STATES = frozenset(("Failed", "Canceled", "NotResponding"))
+_MODEL_VERSION = re.compile(r"/versions/[^/]+$")  # an endpoint is of a model, not of a version
+DEVELOPER_ROLE = "AzureML Data Scientist"  # may submit jobs, and make endpoints
 
 
-class Serverless(StudentHosting):
+class AzureMLHosting(HostingService):
     """The workspace that tunes and serves the student; `hosting.hours` bounds how long an endpoint may live.
 
     Every method raises EndpointError with the service's reason and what to do.
@@ -50,42 +50,42 @@ class Serverless(StudentHosting):
     kind = "endpoint"
     portal = "the studio"
 
-    def __init__(self, endpoint: Endpoint, place: MLWorkspace, hosting: Hosting) -> None:
+    def __init__(self, endpoint: Endpoint, place: AzureMLWorkspace, hosting: HostingSettings) -> None:
         try:
             from azure.ai.ml import MLClient
         except ImportError as error:
-            raise EndpointError(f"Azure ML needs azure-ai-ml: {INSTALL}.") from error
+            raise EndpointError(f"Azure ML needs azure-ai-ml: {INSTALL_HINT}.") from error
         self._base_model, self._hosting = endpoint.model, hosting
-        sign_in = SignIn("Azure ML", "name a model of yours in student.finetuned_model")
+        sign_in = AzureCredential("Azure ML", "name a model of yours in student.finetuned_model")
         self._client = MLClient(
             sign_in, place.subscription, place.resource_group, place.name, enable_telemetry=False, show_progress=False
         )
 
     def check_permission(self) -> str:
         """Says that the workspace answers to whoever signs in, or raises; that it may be written shows in use."""
-        with _explained("find the workspace"):
+        with _translate_errors("find the workspace"):
             found = self._client.workspaces.get(self._client.workspace_name)
         return f"the workspace {found.name} in {found.location} answers"
 
     # ------------------------------------------------------------ fine-tuning
 
     def fine_tune(
-        self, order: TrainingOrder, form: str, *, on_event: Tell, before_submission: Callable[[], None]
-    ) -> FineTuned:
+        self, order: FineTuningSpec, form: str, *, on_event: OnEvent, before_submission: Callable[[], None]
+    ) -> FineTuningResult:
         """Trains, or finds the job that already does, and waits for its end.
 
         `form`: chat or completion. `before_submission` is called where no job is found, before anything is uploaded.
         """
-        hyperparameters = _named(order.hyperparameters)
+        hyperparameters = _to_service_hyperparameters(order.hyperparameters)
         name, found = self._job_name(order)
         if not found:
             before_submission()
             self._submit(name, order, form, hyperparameters)
         on_event(f"fine-tuning job {name} of {order.base_model}: {'found again' if found else 'submitted'}")
         self._wait_for_job(name, on_event)
-        return FineTuned(
+        return FineTuningResult(
             job_id=name,
-            model=self._registered(order),
+            model=self._registered_model(order),
             base_model=order.base_model,
             training_hash=order.training_hash,
             hyperparameters={**order.hyperparameters, "seed": order.seed},
@@ -93,11 +93,11 @@ class Serverless(StudentHosting):
             reattached=found,
         )
 
-    def _job_name(self, order: TrainingOrder) -> tuple[str, bool]:
+    def _job_name(self, order: FineTuningSpec) -> tuple[str, bool]:
         """Name of the order's job, and whether it is there. One that failed keeps its name; the next has a number."""
         name = tried = f"raft-{order.training_hash[:NAME_HASH]}"
         number = 1
-        while (job := self._job(tried)) is not None and _status(job) in FAILED:
+        while (job := self._job(tried)) is not None and _status(job) in FAILED_JOB_STATES:
             number += 1
             tried = f"{name}-{number}"
         return tried, job is not None
@@ -105,19 +105,19 @@ class Serverless(StudentHosting):
     def _job(self, name: str) -> Any | None:
         from azure.core.exceptions import ResourceNotFoundError
 
-        with _explained(f"look at the job {name}"):
+        with _translate_errors(f"look at the job {name}"):
             try:
                 return self._client.jobs.get(name)
             except ResourceNotFoundError:
                 return None
 
-    def _submit(self, name: str, order: TrainingOrder, form: str, hyperparameters: dict[str, str]) -> None:
+    def _submit(self, name: str, order: FineTuningSpec, form: str, hyperparameters: dict[str, str]) -> None:
         from azure.ai.ml import Input, Output
         from azure.ai.ml.entities._job.finetuning.custom_model_finetuning_job import CustomModelFineTuningJob
 
         # the library's helper insists on validation data; a set may be too small to have any
-        valid = self._data("valid", order.valid) if order.valid.strip() else None
-        train = self._data("train", order.train)
+        valid = self._upload_data("valid", order.valid) if order.valid.strip() else None
+        train = self._upload_data("train", order.train)
         job = CustomModelFineTuningJob(
             name=name,
             task=TASKS[form],
@@ -131,16 +131,16 @@ class Serverless(StudentHosting):
             tags={HASH_TAG: order.training_hash},
             properties={},
         )
-        with _explained(f"submit the job {name}"):
+        with _translate_errors(f"submit the job {name}"):
             self._client.jobs.create_or_update(job)
 
-    def _data(self, name: str, content: bytes) -> str:
+    def _upload_data(self, name: str, content: bytes) -> str:
         """The id of a data asset with the content, made where there is none: its name is its content's hash."""
         from azure.ai.ml.entities import Data
         from azure.core.exceptions import ResourceNotFoundError
 
         asset = f"raft-{name}-{digest(name, content)[:NAME_HASH]}"
-        with _explained(f"upload {name}.jsonl"):
+        with _translate_errors(f"upload {name}.jsonl"):
             try:
                 return str(self._client.data.get(asset, version="1").id)
             except ResourceNotFoundError:
@@ -151,9 +151,9 @@ class Serverless(StudentHosting):
                 made = Data(name=asset, version="1", type="uri_file", path=str(file))
                 return str(self._client.data.create_or_update(made).id)
 
-    def _wait_for_job(self, name: str, on_event: Tell) -> None:
+    def _wait_for_job(self, name: str, on_event: OnEvent) -> None:
         told = ""
-        for _ in polls(JOB_WITHIN_S):
+        for _ in poll_until(JOB_TIMEOUT_S):
             job = self._job(name)
             if job is None:
                 raise EndpointError(
@@ -167,17 +167,17 @@ class Serverless(StudentHosting):
                 return
             if told == "Paused":
                 raise EndpointError(f"Fine-tuning job {name} is paused: resume it in the studio, then run again.")
-            if told in FAILED:
-                reason = one_line(str((job.properties or {}).get("error") or "the studio shows the reason"))
+            if told in FAILED_JOB_STATES:
+                reason = abbreviate(str((job.properties or {}).get("error") or "the studio shows the reason"))
                 raise EndpointError(
                     f"Fine-tuning job {name} of {self._base_model} ended as {told}: {reason}. Mend it and materialize "
                     "finetuned_model again."
                 )
         raise EndpointError(f"Fine-tuning job {name} is still {told} after 72 h. Run again: it is found, not repeated.")
 
-    def _registered(self, order: TrainingOrder) -> str:
+    def _registered_model(self, order: FineTuningSpec) -> str:
         """The id of the model that the job registered."""
-        with _explained("find the registered model"):
+        with _translate_errors("find the registered model"):
             versions = list(self._client.models.list(name=_model_name(order)))
         if not versions:
             raise EndpointError(
@@ -188,23 +188,25 @@ class Serverless(StudentHosting):
 
     # ------------------------------------------------------------ endpoints
 
-    def find(self, name: str) -> Hosted | None:
+    def find(self, name: str) -> HostedDeployment | None:
         """The endpoint of that name; None where there is none."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        with _explained(f"look at the endpoint {name}"):
+        with _translate_errors(f"look at the endpoint {name}"):
             try:
-                return _hosted(self._client.serverless_endpoints.get(name))
+                return _to_hosted_deployment(self._client.serverless_endpoints.get(name))
             except ResourceNotFoundError:
                 return None
 
-    def all(self) -> list[Hosted]:
+    def all(self) -> list[HostedDeployment]:
         """Every endpoint of ours in the workspace."""
-        with _explained("list the endpoints"):
-            found = [_hosted(endpoint) for endpoint in self._client.serverless_endpoints.list()]
+        with _translate_errors("list the endpoints"):
+            found = [_to_hosted_deployment(endpoint) for endpoint in self._client.serverless_endpoints.list()]
         return [hosted for hosted in found if hosted.training_hash]
 
-    def deploy(self, domain: str, model: str, training_hash: str, *, on_event: Tell, now: datetime) -> Hosted:
+    def deploy(
+        self, domain: str, model: str, training_hash: str, *, on_event: OnEvent, now: datetime
+    ) -> HostedDeployment:
         """The domain's endpoint, of this very model: reused where it is right, else made in place of the older one."""
         name = endpoint_name(domain)
         found = self.find(name)
@@ -217,44 +219,44 @@ class Serverless(StudentHosting):
         if found is None or not right:
             self._subscribe(on_event)
             on_event(f"endpoint {name}: made of {model}")
-            self._make(name, domain, model, training_hash, now)
-        return self._wait(name, on_event)
+            self._create_endpoint(name, domain, model, training_hash, now)
+        return self._wait_until_ready(name, on_event)
 
     def key(self, name: str) -> str:
         """The endpoint's key, read when it is needed and never written down."""
-        with _explained(f"read the key of the endpoint {name}"):
+        with _translate_errors(f"read the key of the endpoint {name}"):
             return str(self._client.serverless_endpoints.get_keys(name).primary_key)
 
     def close(self) -> None:
         """Nothing is kept open."""
 
     def _begin_delete(self, name: str) -> None:
-        with _explained(f"delete the endpoint {name}"):
+        with _translate_errors(f"delete the endpoint {name}"):
             self._client.serverless_endpoints.begin_delete(name, polling=False)
 
-    def _subscribe(self, on_event: Tell) -> None:
+    def _subscribe(self, on_event: OnEvent) -> None:
         """The workspace's subscription to the base model's offer, which its publisher asks for."""
         from azure.ai.ml.entities import MarketplaceSubscription
         from azure.core.exceptions import ResourceNotFoundError
 
-        model = _REGISTERED.sub("", self._base_model)
+        model = _MODEL_VERSION.sub("", self._base_model)
         name = slug(model.rpartition("/")[2])
-        with _explained(f"subscribe to {model}"):
+        with _translate_errors(f"subscribe to {model}"):
             try:
                 self._client.marketplace_subscriptions.get(name)
             except ResourceNotFoundError:
                 on_event(f"marketplace subscription {name} to {model}")
                 wanted = MarketplaceSubscription(name=name, model_id=model)
-                self._client.marketplace_subscriptions.begin_create_or_update(wanted).result(STANDS_WITHIN_S)
+                self._client.marketplace_subscriptions.begin_create_or_update(wanted).result(READY_TIMEOUT_S)
 
-    def _make(self, name: str, domain: str, model: str, training_hash: str, now: datetime) -> None:
+    def _create_endpoint(self, name: str, domain: str, model: str, training_hash: str, now: datetime) -> None:
         from azure.ai.ml.entities import ServerlessEndpoint
 
-        with _explained(f"make the endpoint {name}"):
+        with _translate_errors(f"make the endpoint {name}"):
             wanted = ServerlessEndpoint(
                 name=name,
-                model_id=_REGISTERED.sub("", model),
-                tags=tags_of(domain, training_hash, hours=self._hosting.hours, now=now),
+                model_id=_MODEL_VERSION.sub("", model),
+                tags=build_tags(domain, training_hash, hours=self._hosting.hours, now=now),
             )
             self._client.serverless_endpoints.begin_create_or_update(wanted, polling=False)
 
@@ -269,11 +271,11 @@ def _status(job: Any) -> str:
     return str(getattr(job.status, "value", job.status))
 
 
-def _model_name(order: TrainingOrder) -> str:
+def _model_name(order: FineTuningSpec) -> str:
     return f"raft-{order.training_hash[:NAME_HASH]}"
 
 
-def _named(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
+def _to_service_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
     """The texts and names that the service's models know, as in Microsoft's example of a job for azure-ai-ml.
 
     There is no "auto": what isn't set is left to the service.
@@ -289,20 +291,20 @@ def _named(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
     return {names[name]: value for name, value in chosen.items()}
 
 
-def _hosted(endpoint: Any) -> Hosted:
-    return Hosted(
+def _to_hosted_deployment(endpoint: Any) -> HostedDeployment:
+    return HostedDeployment(
         name=endpoint.name,
         model=endpoint.model_id or "",
         state=str(endpoint.provisioning_state or "").title(),
         sku=SKU,
         capacity=0,
-        **told_by_tags(endpoint.tags, endpoint.system_data),
+        **fields_from_tags(endpoint.tags, endpoint.system_data),
         address=f"{endpoint.scoring_uri.rstrip('/')}/v1" if endpoint.scoring_uri else "",
     )
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _translate_errors(what: str) -> Iterator[None]:
     """Turns errors of Azure's libraries into one sentence with a way out."""
     from azure.ai.ml.exceptions import MlException
     from azure.core.exceptions import AzureError, HttpResponseError
@@ -310,12 +312,12 @@ def _explained(what: str) -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        code, message = refusal_of(error)
+        code, message = error_code_and_message(error)
         remedy = (
-            f"ask for the role {DEVELOPER} on the workspace"
+            f"ask for the role {DEVELOPER_ROLE} on the workspace"
             if error.status_code in (401, 403)
             else "look at AZUREML_WORKSPACE, AZURE_RESOURCE_GROUP and AZURE_SUBSCRIPTION_ID, or mend it and run again"
         )
         raise EndpointError(f"Azure ML could not {what} ({code}: {message}): {remedy}.") from None
     except (AzureError, MlException) as error:
-        raise EndpointError(f"Azure ML could not {what}: {one_line(str(error))}") from None
+        raise EndpointError(f"Azure ML could not {what}: {abbreviate(str(error))}") from None

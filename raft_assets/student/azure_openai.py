@@ -12,30 +12,30 @@ from urllib.parse import urlsplit
 
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.core.identity import digest
-from raft_assets.llm.azure_sign_in import INSTALL, SignIn
-from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, DEVELOPER_TIER, Endpoint, Hosting
+from raft_assets.llm.azure_sign_in import INSTALL_HINT, AzureCredential
+from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, DEVELOPER_TIER, Endpoint, HostingSettings
 from raft_assets.student.hosting import (
-    FAILED,
+    FAILED_STATES,
     HASH_TAG,
-    STANDS,
-    Hosted,
-    StudentHosting,
-    Tell,
-    refusal_of,
+    SUCCEEDED_STATE,
+    HostedDeployment,
+    HostingService,
+    OnEvent,
+    build_tags,
+    error_code_and_message,
+    fields_from_tags,
     slug,
-    tags_of,
-    told_by_tags,
 )
 
-DEVELOPER_TIER_H = 24  # the service ends it then
-CONTRIBUTOR = "Cognitive Services Contributor"  # may write and delete deployments
+DEVELOPER_TIER_HOURS = 24  # the service ends it then
+CONTRIBUTOR_ROLE = "Cognitive Services Contributor"  # may write and delete deployments
 ACCOUNTS = "/providers/Microsoft.CognitiveServices/accounts"
 PERMISSIONS = "/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
 DEPLOY_ACTION = "Microsoft.CognitiveServices/accounts/deployments/write"
 CONNECT_S, READ_S = 10, 60
 
 
-class AzureHosting(StudentHosting):
+class AzureOpenAIHosting(HostingService):
     """The deployments of one Azure OpenAI or Foundry resource, found by the student's endpoint.
 
     Every method raises EndpointError with the service's reason and what to do; making one raises SettingsError where
@@ -45,7 +45,7 @@ class AzureHosting(StudentHosting):
     kind = "deployment"
     portal = "the portal (a quota, a region without the model)"
 
-    def __init__(self, endpoint: Endpoint, hosting: Hosting) -> None:
+    def __init__(self, endpoint: Endpoint, hosting: HostingSettings) -> None:
         if not hosting.subscription:
             raise SettingsError(
                 "STUDENT is on Azure, where a fine-tuned model must be deployed: set AZURE_SUBSCRIPTION_ID (and "
@@ -54,9 +54,9 @@ class AzureHosting(StudentHosting):
         try:
             from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
         except ImportError as error:
-            raise EndpointError(f"Deploying on Azure needs azure-mgmt-cognitiveservices: {INSTALL}.") from error
+            raise EndpointError(f"Deploying on Azure needs azure-mgmt-cognitiveservices: {INSTALL_HINT}.") from error
         self._hosting, self._host = hosting, (urlsplit(endpoint.service).hostname or "").lower()
-        sign_in = SignIn("Deploying on Azure", "deploy yourself and name the model in student.finetuned_model")
+        sign_in = AzureCredential("Deploying on Azure", "deploy yourself and name the model in student.finetuned_model")
         self._client = CognitiveServicesManagementClient(
             sign_in, hosting.subscription, connection_timeout=CONNECT_S, read_timeout=READ_S
         )
@@ -66,7 +66,7 @@ class AzureHosting(StudentHosting):
     def account(self) -> tuple[str, str]:
         """Resource group and name of the resource that answers at the endpoint."""
         if self._account is None:
-            with _explained("find the resource"):
+            with _translate_errors("find the resource"):
                 self._account = self._find_account()
         return self._account
 
@@ -76,22 +76,22 @@ class AzureHosting(StudentHosting):
 
         group, name = self.account
         path = f"/subscriptions/{self._hosting.subscription}/resourceGroups/{group}{ACCOUNTS}/{name}{PERMISSIONS}"
-        with _explained("look at your permissions"):
+        with _translate_errors("look at your permissions"):
             response = self._client._send_request(HttpRequest("GET", path))  # the library has no call for it
             response.raise_for_status()
         if not any(_allows(role) for role in response.json()["value"]):
             raise EndpointError(
-                f"Whoever signs in here may not deploy models at {name}: ask for the role {CONTRIBUTOR} on it."
+                f"Whoever signs in here may not deploy models at {name}: ask for the role {CONTRIBUTOR_ROLE} on it."
             )
         return f"models may be deployed at {name} (resource group {group})"
 
-    def find(self, name: str) -> Hosted | None:
+    def find(self, name: str) -> HostedDeployment | None:
         """The deployment of that name; None where there is none. Raises where it is none of ours."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        with _explained(f"look at the deployment {name}"):
+        with _translate_errors(f"look at the deployment {name}"):
             try:
-                found = _hosted(self._client.deployments.get(*self.account, name))
+                found = _to_hosted_deployment(self._client.deployments.get(*self.account, name))
             except ResourceNotFoundError:
                 return None
         if not found.training_hash:
@@ -101,13 +101,15 @@ class AzureHosting(StudentHosting):
             )
         return found
 
-    def all(self) -> list[Hosted]:
+    def all(self) -> list[HostedDeployment]:
         """Every deployment of ours in the resource."""
-        with _explained("list the deployments"):
-            found = [_hosted(deployment) for deployment in self._client.deployments.list(*self.account)]
+        with _translate_errors("list the deployments"):
+            found = [_to_hosted_deployment(deployment) for deployment in self._client.deployments.list(*self.account)]
         return [hosted for hosted in found if hosted.training_hash]
 
-    def deploy(self, domain: str, model: str, training_hash: str, *, on_event: Tell, now: datetime) -> Hosted:
+    def deploy(
+        self, domain: str, model: str, training_hash: str, *, on_event: OnEvent, now: datetime
+    ) -> HostedDeployment:
         """The domain's deployment, of this very model: reused, updated from an older model, or made.
 
         A deployment that is already under way, after a crash, is waited for and not made twice.
@@ -115,25 +117,25 @@ class AzureHosting(StudentHosting):
         name = deployment_name(domain)
         found = self.find(name)
         right = found is not None and (found.model, found.training_hash) == (model, training_hash)
-        if found is not None and right and found.state not in FAILED:
+        if found is not None and right and found.state not in FAILED_STATES:
             on_event(f"deployment {name} of {model} is there: {found.state}")
-            return found if found.state == STANDS else self._wait(name, on_event)
+            return found if found.state == SUCCEEDED_STATE else self._wait_until_ready(name, on_event)
         on_event(f"deployment {name}: {'updated to' if found else 'made of'} {model}, {self._hosting.sku}")
-        self._put(name, domain, model, training_hash, now)
-        return self._wait(name, on_event)
+        self._create_or_update(name, domain, model, training_hash, now)
+        return self._wait_until_ready(name, on_event)
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
 
     def _begin_delete(self, name: str) -> None:
-        with _explained(f"delete the deployment {name}"):
+        with _translate_errors(f"delete the deployment {name}"):
             self._client.deployments.begin_delete(*self.account, name, polling=False)
 
     def _find_account(self) -> tuple[str, str]:
         accounts, group = self._client.accounts, self._hosting.resource_group
         for account in accounts.list_by_resource_group(group) if group else accounts.list():
-            if self._host in _hosts_of(account):
+            if self._host in _host_names(account):
                 return str(account.id).split("/")[4], str(account.name)
         name = self._host.partition(".")[0]
         if any(gone.name == name for gone in self._client.deleted_accounts.list()):
@@ -147,20 +149,20 @@ class AzureHosting(StudentHosting):
             "those of STUDENT_AZURE_OPENAI_ENDPOINT, or ask for the role Reader there."
         )
 
-    def _put(self, name: str, domain: str, model: str, training_hash: str, now: datetime) -> None:
+    def _create_or_update(self, name: str, domain: str, model: str, training_hash: str, now: datetime) -> None:
         from azure.mgmt.cognitiveservices import models
 
         hours = self._hosting.hours
         if hours is None and self._hosting.sku.lower() == DEVELOPER_TIER.lower():
-            hours = DEVELOPER_TIER_H
+            hours = DEVELOPER_TIER_HOURS
         wanted = models.Deployment(
             sku=models.Sku(name=self._hosting.sku, capacity=self._hosting.capacity),
-            tags=tags_of(domain, training_hash, hours=hours, now=now),
+            tags=build_tags(domain, training_hash, hours=hours, now=now),
             properties=models.DeploymentProperties(
                 model=models.DeploymentModel(format=self._hosting.model_format, name=model, version="1")
             ),
         )
-        with _explained(f"deploy {model} as {name}"):
+        with _translate_errors(f"deploy {model} as {name}"):
             self._client.deployments.begin_create_or_update(*self.account, name, wanted, polling=False)
 
 
@@ -178,19 +180,19 @@ def deployment_name(domain: str) -> str:
     return f"{DEPLOYMENT_PREFIX}{slug(domain)[:48]}-{digest('deployment', domain)[:8]}".replace("--", "-")
 
 
-def _hosted(deployment: Any) -> Hosted:
+def _to_hosted_deployment(deployment: Any) -> HostedDeployment:
     properties = deployment.properties
-    return Hosted(
+    return HostedDeployment(
         name=deployment.name,
         model=properties.model.name if properties.model else "",
         state=str(getattr(properties.provisioning_state, "value", properties.provisioning_state)),
         sku=deployment.sku.name if deployment.sku else "",
         capacity=(deployment.sku.capacity if deployment.sku else None) or 0,
-        **told_by_tags(deployment.tags, deployment.system_data),
+        **fields_from_tags(deployment.tags, deployment.system_data),
     )
 
 
-def _hosts_of(account: Any) -> set[str]:
+def _host_names(account: Any) -> set[str]:
     """Every host name under which a resource answers."""
     addresses = [account.properties.endpoint, *(account.properties.endpoints or {}).values()]
     named = account.properties.custom_sub_domain_name or account.name
@@ -199,7 +201,7 @@ def _hosts_of(account: Any) -> set[str]:
 
 
 _REMEDIES = {
-    "AuthorizationFailed": f"ask for the role {CONTRIBUTOR} on the resource (whoever signs in here lacks it)",
+    "AuthorizationFailed": f"ask for the role {CONTRIBUTOR_ROLE} on the resource (whoever signs in here lacks it)",
     "InsufficientQuota": "lower STUDENT_DEPLOYMENT_CAPACITY, choose another STUDENT_DEPLOYMENT_SKU, or ask for quota",
     "InvalidResourceProperties": "choose a STUDENT_DEPLOYMENT_SKU that this model has in this region",
     "DeploymentModelNotSupported": "choose a STUDENT_DEPLOYMENT_SKU that this model has in this region",
@@ -209,22 +211,22 @@ _REMEDIES = {
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _translate_errors(what: str) -> Iterator[None]:
     """Turns errors of Azure's library into one sentence with a way out."""
     from azure.core.exceptions import AzureError, HttpResponseError
 
     try:
         yield
     except HttpResponseError as error:
-        raise _sentence(what, error) from None
+        raise _to_endpoint_error(what, error) from None
     except AzureError as error:
         raise EndpointError(
             f"Azure could not {what}: {type(error).__name__}, it can't be reached. Look at the network and the proxy."
         ) from None
 
 
-def _sentence(what: str, error: Any) -> EndpointError:
-    code, told = refusal_of(error)
+def _to_endpoint_error(what: str, error: Any) -> EndpointError:
+    code, told = error_code_and_message(error)
     remedy = _REMEDIES.get(code)
     if remedy is None and error.status_code in (401, 403):
         remedy = _REMEDIES["AuthorizationFailed"]

@@ -17,11 +17,11 @@ from raft_assets.llm.prompts import answer_request
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.settings.domain import StudentSettings
 from raft_assets.settings.endpoints import Endpoint
-from raft_assets.student.hosting import STANDS, StudentHosting
+from raft_assets.student.hosting import SUCCEEDED_STATE, HostingService
 
 EMBEDDED_SKU = "in process, `raft serve` for others"
 ID_SKU = "none needed: the model id is its deployment"
-READY_WITHIN_S, READY_POLL_S = 600.0, 2.0  # "wait 5 minutes", says the service
+READY_TIMEOUT_S, READY_POLL_S = 600.0, 2.0  # "wait 5 minutes", says the service
 SMOKE_QUESTION = "In which year was the lighthouse on Gull Point built?"
 SMOKE_DOCUMENT = "The lighthouse on Gull Point was built in 1871. Its keeper lived in the tower with two assistants."
 
@@ -36,7 +36,7 @@ class SmokeTest:
 
 
 @dataclass(frozen=True)
-class Deployed:
+class StudentDeployment:
     """Where a student answers: `name` is what is asked for, `model` the fine-tuned model behind it.
 
     `expires` is None for never; `training_hash` tells two models of one name apart.
@@ -51,7 +51,7 @@ class Deployed:
     expires: datetime | None = None
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "Deployed":
+    def of(cls, record: Mapping[str, Any]) -> "StudentDeployment":
         """What the lake holds of the asset `deployment`."""
         expires = record.get("expires")
         return cls(
@@ -77,22 +77,22 @@ class Deployed:
 
 def deploy(
     endpoint: Endpoint,
-    hosting: StudentHosting | None,
+    hosting: HostingService | None,
     domain: str,
     model: str,
     training_hash: str,
     *,
     on_event: Callable[[str], None],
-) -> Deployed:
+) -> StudentDeployment:
     """Sees to it that the model answers, and says where; without `hosting` the model's id is all that is needed.
 
     Raises EndpointError with the service's reason.
     """
     if hosting is None:
         sku = EMBEDDED_SKU if endpoint.provider == "embedded" else ID_SKU
-        return Deployed(endpoint.service, model, model, training_hash, sku)
+        return StudentDeployment(endpoint.service, model, model, training_hash, sku)
     hosted = hosting.deploy(domain, model, training_hash, on_event=on_event, now=datetime.now(UTC))
-    return Deployed(
+    return StudentDeployment(
         hosted.address or endpoint.service,
         hosted.name,
         model,
@@ -103,9 +103,9 @@ def deploy(
     )
 
 
-def see_to(
-    deployed: Deployed,
-    hosting: StudentHosting | None,
+def ensure_deployed(
+    deployed: StudentDeployment,
+    hosting: HostingService | None,
     domain: str,
     *,
     redeploy: bool,
@@ -116,7 +116,7 @@ def see_to(
     One that has expired or was changed is deployed again where that is allowed, which is told by True: it may need a
     while until it answers. Else raises EndpointError.
     """
-    wrong = "" if hosting is None else _what_is_wrong(deployed, hosting)
+    wrong = "" if hosting is None else _find_deployment_problem(deployed, hosting)
     if hosting is None or not wrong:
         return False
     if not redeploy:
@@ -129,7 +129,7 @@ def see_to(
     return True
 
 
-def _what_is_wrong(deployed: Deployed, hosting: StudentHosting) -> str:
+def _find_deployment_problem(deployed: StudentDeployment, hosting: HostingService) -> str:
     """Why the student that was deployed doesn't answer any more, or another one in its place; empty: all is well."""
     found = hosting.find(deployed.name)
     if found is None:
@@ -137,7 +137,7 @@ def _what_is_wrong(deployed: Deployed, hosting: StudentHosting) -> str:
         return f"the deployment {deployed.name} {'has expired' if over else 'is gone'}"
     if found.training_hash != deployed.training_hash or not deployed.model.startswith(found.model):
         return f"the deployment {deployed.name} now holds another model ({found.model})"
-    return "" if found.state == STANDS else f"the deployment {deployed.name} is {found.state}"
+    return "" if found.state == SUCCEEDED_STATE else f"the deployment {deployed.name} is {found.state}"
 
 
 def smoke_test(

@@ -21,36 +21,38 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent, Supervis
 from raft_assets.core.errors import EndpointError
 from raft_assets.core.identity import digest
 from raft_assets.core.ports import Records, VersionedRecord
-from raft_assets.llm.answers import one_line
+from raft_assets.llm.answers import abbreviate
 
 FOLDER = "jobs"  # of the records
-HASH_KEY = "raft_training_hash"
-SUFFIX_HASH = 12  # hexadecimal digits of the training hash in the job's suffix, of which Azure takes 18 characters
-LEAST_ROWS = 10  # that OpenAI and Azure OpenAI train on
+TRAINING_HASH_KEY = "raft_training_hash"
+SUFFIX_HASH_DIGITS = (
+    12  # hexadecimal digits of the training hash in the job's suffix, of which Azure takes 18 characters
+)
+MIN_ROWS = 10  # that OpenAI and Azure OpenAI train on
 POLL_RETRIES = 5  # of one request; a job that runs for hours must survive a dropped poll
-ENDED = ("succeeded", "failed", "cancelled")
+FINAL_STATUSES = ("succeeded", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
-class JobPatience:
+class PollingPolicy:
     """How long a job is waited for, seconds. A paused one may go on by itself (Azure's developer tier does that).
 
-    `listed_late_s`: how late a service may list a job that it took.
+    `listing_delay_s`: how late a service may list a job that it took.
     """
 
-    first_poll_s: float = 0.2
-    longest_poll_s: float = 30.0
-    file_s: float = 600.0
-    paused_s: float = 1800.0
-    job_s: float = 72 * 3600.0  # hosted services queue for up to a day
-    listed_late_s: float = 20.0
+    initial_poll_s: float = 0.2
+    max_poll_s: float = 30.0
+    file_timeout_s: float = 600.0
+    paused_timeout_s: float = 1800.0
+    job_timeout_s: float = 72 * 3600.0  # hosted services queue for up to a day
+    listing_delay_s: float = 20.0
 
 
-PATIENCE = JobPatience()
+DEFAULT_POLLING = PollingPolicy()
 
 
 @dataclass(frozen=True)
-class TrainingOrder:
+class FineTuningSpec:
     """What a student is trained on.
 
     `base_version` is what determines the student beside the base model's name: service, version of embedded weights.
@@ -75,7 +77,7 @@ class TrainingOrder:
     @property
     def suffix(self) -> str:
         """Name of the job's model at the service; part of the hash, for services that keep no metadata."""
-        return f"raft-{self.training_hash[:SUFFIX_HASH]}"
+        return f"raft-{self.training_hash[:SUFFIX_HASH_DIGITS]}"
 
     @property
     def training_hash(self) -> str:
@@ -103,7 +105,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class FineTuned:
+class FineTuningResult:
     """A finished job."""
 
     job_id: str
@@ -117,21 +119,21 @@ class FineTuned:
     reattached: bool = False
 
 
-def own_model(base_model: str, service: str, model: str) -> FineTuned:
+def user_model(base_model: str, service: str, model: str) -> FineTuningResult:
     """A model that the user fine-tuned elsewhere: nothing is known of its training but its name."""
-    return FineTuned("", model, base_model, digest("own model", service, model), {}, None)
+    return FineTuningResult("", model, base_model, digest("own model", service, model), {}, None)
 
 
 async def fine_tune(
     client: openai.AsyncOpenAI,
-    order: TrainingOrder,
+    order: FineTuningSpec,
     *,
     records: Records,
     on_event: Callable[[str], None],
     on_metrics: Callable[[dict[str, float]], None] = lambda _: None,
     before_submission: Callable[[], None] = lambda: None,
-    patience: JobPatience = PATIENCE,
-) -> FineTuned:
+    patience: PollingPolicy = DEFAULT_POLLING,
+) -> FineTuningResult:
     """Trains, or finds the job that already does, and waits for its end.
 
     `records` are where the project remembers what it submitted. `on_event` gets what the service says
@@ -142,10 +144,10 @@ async def fine_tune(
     """
     client = client.with_options(max_retries=POLL_RETRIES)
     try:
-        return await _fine_tuned(
+        return await _run_job(
             client,
             order,
-            JobRecord(records, order),
+            SubmissionRecord(records, order),
             on_event=on_event,
             on_metrics=on_metrics,
             before_submission=before_submission,
@@ -153,7 +155,7 @@ async def fine_tune(
         )
     except openai.APIStatusError as error:
         message = error.body.get("message") if isinstance(error.body, dict) else None
-        told = f": {one_line(str(message))}" if message and error.status_code not in (401, 403) else ""
+        told = f": {abbreviate(str(message))}" if message and error.status_code not in (401, 403) else ""
         raise EndpointError(
             f"The fine-tuning service of {order.base_model} refuses ({error.status_code}{told}). {_remedy(error)} "
             "A job that was submitted is found again."
@@ -165,14 +167,14 @@ async def fine_tune(
         ) from None
 
 
-class JobRecord:
+class SubmissionRecord:
     """What the project remembers of a submission: that it was tried, and then the job's id.
 
     A service may list a job late, and may keep no metadata: without a record a kill between submission and the next
     look could be paid twice.
     """
 
-    def __init__(self, records: Records, order: TrainingOrder) -> None:
+    def __init__(self, records: Records, order: FineTuningSpec) -> None:
         self._record = VersionedRecord(records, f"{FOLDER}/{order.training_hash}")
 
     @property
@@ -198,58 +200,58 @@ def _remedy(error: openai.APIStatusError) -> str:
     return "Mend it and materialize finetuned_model again."
 
 
-async def _fine_tuned(
+async def _run_job(
     client: openai.AsyncOpenAI,
-    order: TrainingOrder,
-    record: JobRecord,
+    order: FineTuningSpec,
+    record: SubmissionRecord,
     *,
     on_event: Callable[[str], None],
     on_metrics: Callable[[dict[str, float]], None],
     before_submission: Callable[[], None],
-    patience: JobPatience,
-) -> FineTuned:
-    found = await _find(client, order, record, on_event, patience)
+    patience: PollingPolicy,
+) -> FineTuningResult:
+    found = await _find_job(client, order, record, on_event, patience)
     if found is None:
         before_submission()
-    job = found or await _submit(client, order, record, patience)
+    job = found or await _submit_job(client, order, record, patience)
     record.write(job.id)
     on_event(
         f"fine-tuning job {job.id} of {order.base_model}: {'found again' if found else 'submitted'}; "
         f"`raft jobs --cancel {job.id}` ends it, ending this run doesn't"
     )
-    job = await _wait(client, job, on_event, on_metrics, patience)
+    job = await _wait_for_job(client, job, on_event, on_metrics, patience)
     if job.status != "succeeded" or not job.fine_tuned_model:
         reason = job.error.message if job.error and job.error.message else "the service gives no reason"
         raise EndpointError(
             f"Fine-tuning job {job.id} of {order.base_model} ended as {job.status}: {reason}. "
             f"Mend it and materialize finetuned_model again."
         )
-    checkpoints = await _checkpoints(client, job)
-    return FineTuned(
+    checkpoints = await _list_checkpoints(client, job)
+    return FineTuningResult(
         job_id=job.id,
-        model=chosen_model(job.fine_tuned_model, checkpoints, order.checkpoint),
+        model=select_checkpoint(job.fine_tuned_model, checkpoints, order.checkpoint),
         base_model=order.base_model,
         training_hash=order.training_hash,
         hyperparameters={**order.hyperparameters, "seed": order.seed},
         trained_tokens=job.trained_tokens,
-        loss=await _loss_curve(client, job),
+        loss=await _read_loss_curve(client, job),
         checkpoints=checkpoints,
         reattached=found is not None,
     )
 
 
-def chosen_model(last: str, checkpoints: Sequence[Checkpoint], choice: Literal["last", "best"]) -> str:
+def select_checkpoint(last: str, checkpoints: Sequence[Checkpoint], choice: Literal["last", "best"]) -> str:
     """The job's last model, or the checkpoint of the least validation loss where the service tells any."""
     measured = [(point.valid_loss, point.model) for point in checkpoints if point.valid_loss is not None]
     return min(measured)[1] if choice == "best" and measured else last
 
 
-async def _find(
+async def _find_job(
     client: openai.AsyncOpenAI,
-    order: TrainingOrder,
-    record: JobRecord,
+    order: FineTuningSpec,
+    record: SubmissionRecord,
     on_event: Callable[[str], None],
-    patience: JobPatience,
+    patience: PollingPolicy,
 ) -> FineTuningJob | None:
     """The job that this very order has, by our own record, else by what the service kept of it."""
     if record.job_id:
@@ -258,29 +260,31 @@ async def _find(
         except openai.NotFoundError:
             on_event(f"the service doesn't know fine-tuning job {record.job_id} any more")
         else:
-            return job if await _still_serves(client, job) else None
-    found = await _listed(client, order)
+            return job if await _is_model_available(client, job) else None
+    found = await _find_listed_job(client, order)
     if found is None and record.job_id == "":  # a submission was cut off: the service may list it late
-        await asyncio.sleep(patience.listed_late_s)
-        found = await _listed(client, order)
+        await asyncio.sleep(patience.listing_delay_s)
+        found = await _find_listed_job(client, order)
     return found
 
 
-async def _listed(client: openai.AsyncOpenAI, order: TrainingOrder) -> FineTuningJob | None:
+async def _find_listed_job(client: openai.AsyncOpenAI, order: FineTuningSpec) -> FineTuningJob | None:
     async for job in client.fine_tuning.jobs.list(limit=100):
-        if await _is_of(client, job, order) and await _still_serves(client, job):
+        if await _matches_spec(client, job, order) and await _is_model_available(client, job):
             return job
     return None
 
 
-def is_ours(job: FineTuningJob) -> bool:
+def is_own_job(job: FineTuningJob) -> bool:
     """Whether this product submitted a job, for whatever domain."""
-    return HASH_KEY in (job.metadata or {}) or str((job.model_extra or {}).get("suffix", "")).startswith("raft-")
+    return TRAINING_HASH_KEY in (job.metadata or {}) or str((job.model_extra or {}).get("suffix", "")).startswith(
+        "raft-"
+    )
 
 
-async def _is_of(client: openai.AsyncOpenAI, job: FineTuningJob, order: TrainingOrder) -> bool:
+async def _matches_spec(client: openai.AsyncOpenAI, job: FineTuningJob, order: FineTuningSpec) -> bool:
     """By the metadata, else by the name of the training file, which holds the hash, too."""
-    kept = (job.metadata or {}).get(HASH_KEY)
+    kept = (job.metadata or {}).get(TRAINING_HASH_KEY)
     if kept is not None:
         return kept == order.training_hash
     if (job.model_extra or {}).get("suffix") != order.suffix and order.suffix not in (job.fine_tuned_model or ""):
@@ -291,7 +295,7 @@ async def _is_of(client: openai.AsyncOpenAI, job: FineTuningJob, order: Training
         return False
 
 
-async def _still_serves(client: openai.AsyncOpenAI, job: FineTuningJob) -> bool:
+async def _is_model_available(client: openai.AsyncOpenAI, job: FineTuningJob) -> bool:
     """Whether the job's model is there, or will be."""
     if job.status in ("failed", "cancelled"):
         return False
@@ -304,12 +308,12 @@ async def _still_serves(client: openai.AsyncOpenAI, job: FineTuningJob) -> bool:
     return True
 
 
-async def _submit(
-    client: openai.AsyncOpenAI, order: TrainingOrder, record: JobRecord, patience: JobPatience
+async def _submit_job(
+    client: openai.AsyncOpenAI, order: FineTuningSpec, record: SubmissionRecord, patience: PollingPolicy
 ) -> FineTuningJob:
     name = order.training_hash
-    train = await _upload(client, f"train-{name}.jsonl", order.train, patience)
-    valid = await _upload(client, f"valid-{name}.jsonl", order.valid, patience) if order.valid.strip() else None
+    train = await _upload_file(client, f"train-{name}.jsonl", order.train, patience)
+    valid = await _upload_file(client, f"valid-{name}.jsonl", order.valid, patience) if order.valid.strip() else None
     record.write("")
     try:
         # never tried again by itself: what the service did before its answer got lost is looked up first
@@ -320,7 +324,7 @@ async def _submit(
             method={"type": "supervised", "supervised": {"hyperparameters": order.hyperparameters}},
             seed=order.seed,
             suffix=order.suffix,
-            metadata={HASH_KEY: name},
+            metadata={TRAINING_HASH_KEY: name},
             extra_body={"trainingType": order.training_type} if order.training_type else None,
         )
     except openai.APIStatusError as error:
@@ -329,32 +333,32 @@ async def _submit(
         raise
 
 
-async def _upload(client: openai.AsyncOpenAI, name: str, content: bytes, patience: JobPatience) -> str:
+async def _upload_file(client: openai.AsyncOpenAI, name: str, content: bytes, patience: PollingPolicy) -> str:
     uploaded = await client.files.create(file=(name, content), purpose="fine-tune")
-    deadline = time.monotonic() + patience.file_s
-    pause = patience.first_poll_s
+    deadline = time.monotonic() + patience.file_timeout_s
+    pause = patience.initial_poll_s
     while uploaded.status not in ("processed", "error"):
         if time.monotonic() > deadline:
             raise EndpointError(
-                f"The service still processes the upload {uploaded.id} after {patience.file_s:.0f} s. "
+                f"The service still processes the upload {uploaded.id} after {patience.file_timeout_s:.0f} s. "
                 f"Materialize finetuned_model again later."
             )
         await asyncio.sleep(pause)
-        pause = min(pause * 1.5, patience.longest_poll_s)
+        pause = min(pause * 1.5, patience.max_poll_s)
         uploaded = await client.files.retrieve(uploaded.id)
     if uploaded.status == "error":
         raise EndpointError(f"The service refuses the training file: {uploaded.status_details or 'no reason given'}.")
     return uploaded.id
 
 
-async def _wait(
+async def _wait_for_job(
     client: openai.AsyncOpenAI,
     job: FineTuningJob,
     on_event: Callable[[str], None],
     on_metrics: Callable[[dict[str, float]], None],
-    patience: JobPatience,
+    patience: PollingPolicy,
 ) -> FineTuningJob:
-    started, pause, told = time.monotonic(), patience.first_poll_s, set[str]()
+    started, pause, told = time.monotonic(), patience.initial_poll_s, set[str]()
     paused_since: float | None = None
     while True:
         try:
@@ -364,42 +368,42 @@ async def _wait(
                 f"Fine-tuning job {job.id} is gone: the service doesn't know it any more. Whoever deleted it ended it; "
                 "materialize finetuned_model again for a new one."
             ) from None
-        events = [event for event in reversed(await _newest_events(client, job.id)) if event.id not in told]
+        events = [event for event in reversed(await _list_newest_events(client, job.id)) if event.id not in told]
         told.update(event.id for event in events)
         for event in events:
             on_event(event.message)
-        if told_figures := [figures for event in events if (figures := _figures(event))]:
+        if told_figures := [figures for event in events if (figures := _numeric_metrics(event))]:
             on_metrics(told_figures[-1])
-        if job.status in ENDED:
+        if job.status in FINAL_STATUSES:
             return job
         now = time.monotonic()
         paused_since = (paused_since or now) if str(job.status) == "paused" else None
-        if paused_since is not None and now - paused_since >= patience.paused_s:
+        if paused_since is not None and now - paused_since >= patience.paused_timeout_s:
             raise EndpointError(
                 f"Fine-tuning job {job.id} is paused. `raft jobs --resume {job.id}` lets it go on; then materialize "
                 "finetuned_model again: the job is found, not repeated."
             )
-        if now - started > patience.job_s:
+        if now - started > patience.job_timeout_s:
             raise EndpointError(
-                f"Fine-tuning job {job.id} is still {job.status} after {patience.job_s / 3600:.0f} h. "
+                f"Fine-tuning job {job.id} is still {job.status} after {patience.job_timeout_s / 3600:.0f} h. "
                 f"Materialize finetuned_model again: the job is found, not repeated."
             )
         await asyncio.sleep(pause)
-        pause = min(pause * 1.3, patience.longest_poll_s)
+        pause = min(pause * 1.3, patience.max_poll_s)
 
 
-async def _newest_events(client: openai.AsyncOpenAI, job_id: str) -> list[FineTuningJobEvent]:
+async def _list_newest_events(client: openai.AsyncOpenAI, job_id: str) -> list[FineTuningJobEvent]:
     return (await client.fine_tuning.jobs.list_events(job_id, limit=50)).data
 
 
-def _figures(event: FineTuningJobEvent) -> dict[str, float]:
+def _numeric_metrics(event: FineTuningJobEvent) -> dict[str, float]:
     """What is a number in an event's data; empty where it is none of metrics."""
     if event.type != "metrics" or not isinstance(event.data, dict):
         return {}
     return {name: value for name, value in event.data.items() if isinstance(value, int | float)}
 
 
-async def _checkpoints(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[Checkpoint]:
+async def _list_checkpoints(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[Checkpoint]:
     """In the order of their steps; none where the service has no such list."""
     try:
         found = [point async for point in client.fine_tuning.jobs.checkpoints.list(job.id, limit=100)]
@@ -419,25 +423,25 @@ async def _checkpoints(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[C
     )
 
 
-async def _loss_curve(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[LossStep]:
+async def _read_loss_curve(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[LossStep]:
     if not job.result_files:
         return []
-    content = _csv_text((await client.files.content(job.result_files[0])).content)
+    content = _decode_csv((await client.files.content(job.result_files[0])).content)
     return [
-        LossStep(int(float(row["step"])), _number(row.get("train_loss")), _number(row.get("valid_loss")))
+        LossStep(int(float(row["step"])), _parse_number(row.get("train_loss")), _parse_number(row.get("valid_loss")))
         for row in csv.DictReader(io.StringIO(content))
         if row.get("step")
     ]
 
 
-def _csv_text(content: bytes) -> str:
+def _decode_csv(content: bytes) -> str:
     """The results file as text; OpenAI serves it in base64, others as it is."""
     if not content.lstrip(b"\xef\xbb\xbf").startswith(b"step"):
         content = base64.b64decode(content)
     return content.decode("utf-8-sig")
 
 
-def _number(text: str | None) -> float | None:
+def _parse_number(text: str | None) -> float | None:
     try:
         return float(text or "")
     except ValueError:

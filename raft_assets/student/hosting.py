@@ -14,21 +14,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from raft_assets.core.errors import EndpointError
-from raft_assets.llm.answers import one_line
+from raft_assets.llm.answers import abbreviate
 
 DOMAIN_TAG, HASH_TAG, EXPIRES_TAG = "raft-domain", "raft-training-hash", "raft-expires"
-FIRST_POLL_S, LONGEST_POLL_S = 1.0, 30.0
-STANDS_WITHIN_S = 3600
-DELETED_WITHIN_S = 600
-STANDS = "Succeeded"
-FAILED = ("Failed", "Canceled", "Disabled")
-_UNFIT = re.compile(r"[^a-zA-Z0-9-]+")
+INITIAL_POLL_S, MAX_POLL_S = 1.0, 30.0
+READY_TIMEOUT_S = 3600
+DELETE_TIMEOUT_S = 600
+SUCCEEDED_STATE = "Succeeded"
+FAILED_STATES = ("Failed", "Canceled", "Disabled")
+_INVALID_CHARACTERS = re.compile(r"[^a-zA-Z0-9-]+")
 
-Tell = Callable[[str], None]
+OnEvent = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Hosted:
+class HostedDeployment:
     """What stands for a student as Azure tells it; `model` is the fine-tuned model's id, `expires` None for never."""
 
     name: str
@@ -46,7 +46,7 @@ class Hosted:
         return self.expires is not None and self.expires <= now
 
 
-class StudentHosting(ABC):
+class HostingService(ABC):
     """The deployments or endpoints of one service. Every method raises EndpointError with its reason and what to do.
 
     `kind` is what the service calls one, `portal` where a person looks at it.
@@ -60,15 +60,17 @@ class StudentHosting(ABC):
         """Says that whoever signs in may deploy, or raises."""
 
     @abstractmethod
-    def find(self, name: str) -> Hosted | None:
+    def find(self, name: str) -> HostedDeployment | None:
         """What stands under a name; None where nothing does."""
 
     @abstractmethod
-    def all(self) -> list[Hosted]:
+    def all(self) -> list[HostedDeployment]:
         """Everything of ours."""
 
     @abstractmethod
-    def deploy(self, domain: str, model: str, training_hash: str, *, on_event: Tell, now: datetime) -> Hosted:
+    def deploy(
+        self, domain: str, model: str, training_hash: str, *, on_event: OnEvent, now: datetime
+    ) -> HostedDeployment:
         """Sees to it that this very model stands for the domain: reused where it is right, else made."""
 
     @abstractmethod
@@ -84,10 +86,10 @@ class StudentHosting(ABC):
         if self.find(name) is None:
             return
         self._begin_delete(name)
-        for _ in polls(DELETED_WITHIN_S):
+        for _ in poll_until(DELETE_TIMEOUT_S):
             if self.find(name) is None:
                 return
-        raise EndpointError(f"The {self.kind} {name} is still there {DELETED_WITHIN_S} s after it was deleted.")
+        raise EndpointError(f"The {self.kind} {name} is still there {DELETE_TIMEOUT_S} s after it was deleted.")
 
     def delete_expired(self, now: datetime) -> list[str]:
         """Deletes what is past its end; returns the names."""
@@ -96,37 +98,37 @@ class StudentHosting(ABC):
             self.delete(name)
         return expired
 
-    def _wait(self, name: str, on_event: Tell) -> Hosted:
+    def _wait_until_ready(self, name: str, on_event: OnEvent) -> HostedDeployment:
         """Until it stands: the state at the service is asked, so that whoever comes next can wait on."""
         told = ""
-        for _ in polls(STANDS_WITHIN_S):
+        for _ in poll_until(READY_TIMEOUT_S):
             found = self.find(name)
             if found is None:
                 raise EndpointError(f"The {self.kind} {name} is gone while it was made. Materialize deployment again.")
             if found.state != told:
                 on_event(f"{self.kind} {name}: {found.state}")
             told = found.state
-            if told == STANDS:
+            if told == SUCCEEDED_STATE:
                 return found
-            if told in FAILED:
+            if told in FAILED_STATES:
                 raise EndpointError(
                     f"The {self.kind} {name} of {found.model} ended as {told}. Look at it in {self.portal}, and "
                     "materialize deployment again."
                 )
         raise EndpointError(
-            f"The {self.kind} {name} is still {told} after {STANDS_WITHIN_S // 60} min. Materialize deployment again: "
+            f"The {self.kind} {name} is still {told} after {READY_TIMEOUT_S // 60} min. Materialize deployment again: "
             "it is found and waited for."
         )
 
 
-def tags_of(domain: str, training_hash: str, *, hours: int | None, now: datetime) -> dict[str, str]:
+def build_tags(domain: str, training_hash: str, *, hours: int | None, now: datetime) -> dict[str, str]:
     """The tags of what is ours; `hours` is how long it may stand, None for ever."""
     expires = {EXPIRES_TAG: (now + timedelta(hours=hours)).isoformat(timespec="seconds")} if hours else {}
     return {DOMAIN_TAG: domain, HASH_TAG: training_hash} | expires
 
 
-def told_by_tags(tags: Mapping[str, str] | None, system_data: Any) -> dict[str, Any]:
-    """What tags and Azure's own record of a resource tell: the fields of `Hosted` of the same names."""
+def fields_from_tags(tags: Mapping[str, str] | None, system_data: Any) -> dict[str, Any]:
+    """What tags and Azure's own record of a resource tell: the fields of `HostedDeployment` of the same names."""
     known = tags or {}
     return {
         "domain": known.get(DOMAIN_TAG, ""),
@@ -136,23 +138,23 @@ def told_by_tags(tags: Mapping[str, str] | None, system_data: Any) -> dict[str, 
     }
 
 
-def refusal_of(error: Any) -> tuple[str, str]:
+def error_code_and_message(error: Any) -> tuple[str, str]:
     """Code and message of an HttpResponseError of Azure's libraries, which may have neither."""
     code = (error.error.code if error.error else None) or f"status {error.status_code}"
     message = (error.error.message if error.error else None) or error.reason or ""
-    return str(code), one_line(str(message)).rstrip(".")
+    return str(code), abbreviate(str(message)).rstrip(".")
 
 
 def slug(text: str) -> str:
     """Letters, digits and hyphens of a text, lower case."""
-    return _UNFIT.sub("-", text.lower()).strip("-")
+    return _INVALID_CHARACTERS.sub("-", text.lower()).strip("-")
 
 
-def polls(within_s: float) -> Iterator[None]:
+def poll_until(within_s: float) -> Iterator[None]:
     """One turn at once, then others at growing pauses until the time is up."""
-    deadline, pause = time.monotonic() + within_s, FIRST_POLL_S
+    deadline, pause = time.monotonic() + within_s, INITIAL_POLL_S
     yield
     while time.monotonic() < deadline:
         time.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_POLL_S)
+        pause = min(pause * 1.5, MAX_POLL_S)
         yield

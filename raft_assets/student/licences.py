@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from raft_assets.core.errors import SettingsError
 from raft_assets.settings.endpoints import Endpoint, Role
 
-TABLE = "licences.yaml"
+LICENCES_FILE = "licences.yaml"
 ACCEPT_VARIABLE = "RAFT_ACCEPT_LICENCE"  # names the teacher's model: a yes to one teacher is no yes to the next
 
 
@@ -30,17 +30,17 @@ class Licence(BaseModel):
     date: date
 
 
-def licence_problem(endpoints: Mapping[Role, Endpoint]) -> str:
+def find_licence_problem(endpoints: Mapping[Role, Endpoint]) -> str:
     """What the teacher's terms have against the student, in a sentence; empty where they have nothing.
 
     A model is known by its name, or by `<ROLE>_MODEL` where a deployment's name says nothing. The embedded reader is no
     language model and competes with none.
     """
     teacher, student = endpoints[Role.TEACHER], endpoints[Role.STUDENT]
-    licence = next((entry for entry in _table() if fnmatchcase(teacher.plain_model, entry.teacher)), None)
+    licence = next((entry for entry in _load_licences() if fnmatchcase(teacher.normalized_model, entry.teacher)), None)
     if licence is None or student.provider == "embedded" or not student.family:
         return ""
-    if any(fnmatchcase(student.plain_model, allowed) for allowed in licence.students):
+    if any(fnmatchcase(student.normalized_model, allowed) for allowed in licence.students):
         return ""
     return (
         f"TEACHER {teacher.base_model} must not teach STUDENT {student.base_model} ({licence.terms}). Choose a student "
@@ -51,12 +51,12 @@ def licence_problem(endpoints: Mapping[Role, Endpoint]) -> str:
 
 def check_licence(endpoints: Mapping[Role, Endpoint], accepted: str | None) -> None:
     """Raises SettingsError for a pairing that the terms forbid, unless that very teacher was accepted."""
-    problem = licence_problem(endpoints)
+    problem = find_licence_problem(endpoints)
     if problem and accepted != endpoints[Role.TEACHER].base_model:
         raise SettingsError(problem)
 
 
 @cache
-def _table() -> tuple[Licence, ...]:
-    text = (resources.files("raft_assets.student") / TABLE).read_text("utf-8")
+def _load_licences() -> tuple[Licence, ...]:
+    text = (resources.files("raft_assets.student") / LICENCES_FILE).read_text("utf-8")
     return tuple(Licence.model_validate(entry) for entry in yaml.safe_load(text))

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from raft_assets.core.errors import EndpointError, RaftError, SettingsError
-from raft_assets.settings.endpoints import Endpoint, Hosting, Role
+from raft_assets.settings.endpoints import Endpoint, HostingSettings, Role
 from raft_assets.settings.environment import Environment
-from raft_assets.student.azure_openai import AzureHosting, deployment_name
+from raft_assets.student.azure_openai import AzureOpenAIHosting, deployment_name
 from raft_assets_tests.azure import contracts
 from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud
 from raft_assets_tests.azure.management import SUBSCRIPTION
@@ -20,18 +20,18 @@ NAME = deployment_name("bats")
 
 
 @pytest.fixture
-def hosting(azure: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AzureHosting]:
+def hosting(azure: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AzureOpenAIHosting]:
     """Makes a connection to the subscription as a user's environment describes it."""
     for name, value in azure.variables.items():
         monkeypatch.setenv(name, value)
 
-    def connect(**changes: object) -> AzureHosting:
-        return AzureHosting(STUDENT, replace(Environment(azure.variables, {}).hosting(), **changes))  # type: ignore[arg-type]
+    def connect(**changes: object) -> AzureOpenAIHosting:
+        return AzureOpenAIHosting(STUDENT, replace(Environment(azure.variables, {}).hosting(), **changes))  # type: ignore[arg-type]
 
     return connect
 
 
-def deploy(hosting: AzureHosting, model: str = "ft:1", training_hash: str = "hash 1") -> object:
+def deploy(hosting: AzureOpenAIHosting, model: str = "ft:1", training_hash: str = "hash 1") -> object:
     return hosting.deploy("bats", model, training_hash, on_event=lambda _: None, now=NOW)
 
 
@@ -43,7 +43,7 @@ def test_the_official_schema_refuses_what_is_no_deployment() -> None:
 
 
 def test_a_deployment_that_is_right_is_used_again_and_one_that_is_under_way_is_waited_for(
-    azure: Cloud, hosting: Callable[..., AzureHosting]
+    azure: Cloud, hosting: Callable[..., AzureOpenAIHosting]
 ) -> None:
     made = deploy(hosting())
     azure.management.deployments[NAME]["properties"]["provisioningState"] = "Creating"  # as after a kill -9
@@ -51,7 +51,9 @@ def test_a_deployment_that_is_right_is_used_again_and_one_that_is_under_way_is_w
     assert azure.management.count("PUT") == 1
 
 
-def test_a_new_student_takes_the_place_of_the_one_before(azure: Cloud, hosting: Callable[..., AzureHosting]) -> None:
+def test_a_new_student_takes_the_place_of_the_one_before(
+    azure: Cloud, hosting: Callable[..., AzureOpenAIHosting]
+) -> None:
     deploy(hosting())
     deploy(hosting(), "ft:2", "hash 2")
     assert azure.management.deployments[NAME]["properties"]["model"]["name"] == "ft:2"
@@ -62,7 +64,7 @@ def test_a_new_student_takes_the_place_of_the_one_before(azure: Cloud, hosting: 
     ("hours", "sku", "ends"), [(None, "DeveloperTier", 24), (6, "Standard", 6), (None, "Standard", None)]
 )
 def test_a_deployment_ends_when_its_tier_or_the_user_says(
-    azure: Cloud, hosting: Callable[..., AzureHosting], hours: int | None, sku: str, ends: int | None
+    azure: Cloud, hosting: Callable[..., AzureOpenAIHosting], hours: int | None, sku: str, ends: int | None
 ) -> None:
     one = hosting(hours=hours, sku=sku)
     deploy(one)
@@ -72,7 +74,9 @@ def test_a_deployment_ends_when_its_tier_or_the_user_says(
     assert one.delete_expired(NOW + timedelta(hours=25)) == ([] if ends is None else [NAME])
 
 
-def test_a_foreign_deployment_of_that_name_is_left_alone(azure: Cloud, hosting: Callable[..., AzureHosting]) -> None:
+def test_a_foreign_deployment_of_that_name_is_left_alone(
+    azure: Cloud, hosting: Callable[..., AzureOpenAIHosting]
+) -> None:
     azure.management.deployments[NAME] = {"properties": {"provisioningState": "Succeeded"}}
     with pytest.raises(EndpointError, match=r"was not made by raft-assets .* left alone"):
         deploy(hosting())
@@ -117,7 +121,7 @@ def _no_identity(azure: Cloud) -> None:
     ],
 )
 def test_every_failure_is_a_sentence_with_a_way_out(
-    azure: Cloud, hosting: Callable[..., AzureHosting], fault: Callable[[Cloud], None], said: str
+    azure: Cloud, hosting: Callable[..., AzureOpenAIHosting], fault: Callable[[Cloud], None], said: str
 ) -> None:
     fault(azure)
     with pytest.raises(RaftError, match=said):
@@ -132,7 +136,7 @@ def test_every_failure_is_a_sentence_with_a_way_out(
     ],
 )
 def test_a_wrong_subscription_or_group_is_told(
-    azure: Cloud, hosting: Callable[..., AzureHosting], changes: dict[str, str], said: str
+    azure: Cloud, hosting: Callable[..., AzureOpenAIHosting], changes: dict[str, str], said: str
 ) -> None:
     with pytest.raises(EndpointError, match=said):
         deploy(hosting(**changes))
@@ -140,7 +144,7 @@ def test_a_wrong_subscription_or_group_is_told(
 
 def test_without_a_subscription_nothing_is_asked() -> None:
     with pytest.raises(SettingsError, match=r"set AZURE_SUBSCRIPTION_ID .* or name a model of yours"):
-        AzureHosting(STUDENT, Hosting())
+        AzureOpenAIHosting(STUDENT, HostingSettings())
 
 
 @pytest.mark.parametrize("domain", ["bats", "harbor handbook", "Ærø & Ýmir/..", "x" * 200])

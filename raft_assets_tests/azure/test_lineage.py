@@ -8,7 +8,7 @@ import pytest
 
 from raft_assets_tests.azure.cloud import BASE, KEY, Cloud, cloud
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 NAME = re.compile(r"raft-small-[0-9a-f]{8}")
 
@@ -23,9 +23,9 @@ def azure() -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="module")
-def project(azure: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(azure: Cloud, tmp_path_factory: pytest.TempPathFactory) -> ProjectHarness:
     """A project whose every role is on Azure; one document went through the whole lineage."""
-    found = Project(tmp_path_factory.mktemp("azure"))
+    found = ProjectHarness(tmp_path_factory.mktemp("azure"))
     found.own_variables = azure.variables
     found.copy_domain("bats", SMALL, documents=1)
     azure.resource.not_ready = 2
@@ -34,7 +34,9 @@ def project(azure: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return found
 
 
-def test_every_model_was_asked_on_azure_and_the_student_by_its_deployment(azure: Cloud, project: Project) -> None:
+def test_every_model_was_asked_on_azure_and_the_student_by_its_deployment(
+    azure: Cloud, project: ProjectHarness
+) -> None:
     (name,) = azure.management.deployments
     assert NAME.fullmatch(name)
     assert set(azure.resource.asked) == {"teacher", "embedding", BASE, name}
@@ -44,7 +46,7 @@ def test_every_model_was_asked_on_azure_and_the_student_by_its_deployment(azure:
     assert project.metadata("deployment", SMALL)["hosting_us_dollars_a_month"] == 0.0
 
 
-def test_a_deployment_tells_whose_it_is_and_when_it_ends(azure: Cloud, project: Project) -> None:
+def test_a_deployment_tells_whose_it_is_and_when_it_ends(azure: Cloud, project: ProjectHarness) -> None:
     (deployment,) = azure.management.deployments.values()
     tuned = project.lake.read_record("finetuned_model", SMALL)
     assert deployment["tags"]["raft-training-hash"] == tuned["training_hash"]
@@ -53,7 +55,7 @@ def test_a_deployment_tells_whose_it_is_and_when_it_ends(azure: Cloud, project: 
     assert record["expires"] == deployment["tags"]["raft-expires"]
 
 
-def test_the_lake_is_asked_where_it_lies_and_nothing_of_it_is_on_this_machine(project: Project) -> None:
+def test_the_lake_is_asked_where_it_lies_and_nothing_of_it_is_on_this_machine(project: ProjectHarness) -> None:
     asked = project.raft_here("sql", "SELECT count(*) AS n FROM student_answers WHERE status = 'ok'", "--json")
     assert json.loads(asked.stdout)["n"] > 50
     assert project.raft_here("report", SMALL).stdout.startswith("abfs://lake/raft/eval_report/small.html")
@@ -62,10 +64,10 @@ def test_the_lake_is_asked_where_it_lies_and_nothing_of_it_is_on_this_machine(pr
 
 
 def test_another_machine_finds_job_and_deployment_and_pays_for_neither(
-    azure: Cloud, project: Project, tmp_path_factory: pytest.TempPathFactory
+    azure: Cloud, project: ProjectHarness, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     before = azure.management.count("PUT"), len(azure.resource.training_types)
-    other = Project(tmp_path_factory.mktemp("other"))
+    other = ProjectHarness(tmp_path_factory.mktemp("other"))
     other.own_variables = azure.variables
     other.copy_domain("bats", SMALL, documents=1)
     other.look()
@@ -75,7 +77,7 @@ def test_another_machine_finds_job_and_deployment_and_pays_for_neither(
     assert (azure.management.count("PUT"), len(azure.resource.training_types)) == before
 
 
-def test_doctor_proves_every_role_and_the_right_to_deploy(azure: Cloud, project: Project) -> None:
+def test_doctor_proves_every_role_and_the_right_to_deploy(azure: Cloud, project: ProjectHarness) -> None:
     sound = project.raft_here("doctor")
     assert sound.returncode == 0, sound.stdout
     for said in (
@@ -98,12 +100,14 @@ def test_doctor_proves_every_role_and_the_right_to_deploy(azure: Cloud, project:
     assert "not known there (404): set the model in TEACHER_AZURE_OPENAI_DEPLOYMENT" in lacking.stdout
 
 
-def test_status_tells_what_stands_and_what_it_costs(project: Project) -> None:
+def test_status_tells_what_stands_and_what_it_costs(project: ProjectHarness) -> None:
     shown = project.raft_here("status", variables={"COLUMNS": "200"}).stdout
     assert re.search(r"raft-small-[0-9a-f]{8}\s+small\s+Succeeded\s+DeveloperTier, 50 .* 0\.00", shown)
 
 
-def test_a_deployment_that_is_gone_is_told_and_made_again_where_that_is_allowed(azure: Cloud, project: Project) -> None:
+def test_a_deployment_that_is_gone_is_told_and_made_again_where_that_is_allowed(
+    azure: Cloud, project: ProjectHarness
+) -> None:
     azure.management.deployments.clear()
     asked = azure.resource.asked.total()
     assert not project.materialize_only(SMALL, "student_answers")
@@ -115,7 +119,7 @@ def test_a_deployment_that_is_gone_is_told_and_made_again_where_that_is_allowed(
     assert len(azure.management.deployments) == 1
 
 
-def test_answers_of_another_model_under_the_same_name_are_not_taken(azure: Cloud, project: Project) -> None:
+def test_answers_of_another_model_under_the_same_name_are_not_taken(azure: Cloud, project: ProjectHarness) -> None:
     project.own_variables = azure.variables
     (deployment,) = azure.management.deployments.values()
     right = deployment["properties"]["model"]["name"]
@@ -129,7 +133,7 @@ def test_answers_of_another_model_under_the_same_name_are_not_taken(azure: Cloud
     assert deployment["properties"]["model"]["name"] == right
 
 
-def test_teardown_deletes_what_it_is_told_and_nothing_of_others(azure: Cloud, project: Project) -> None:
+def test_teardown_deletes_what_it_is_told_and_nothing_of_others(azure: Cloud, project: ProjectHarness) -> None:
     foreign = {"sku": {"name": "Standard", "capacity": 1}, "properties": {"provisioningState": "Succeeded"}}
     azure.management.deployments["gpt-4o"] = foreign
     for kept in (("--expired",), ("--idle", "1"), ("--all", "--dry-run")):
@@ -141,7 +145,7 @@ def test_teardown_deletes_what_it_is_told_and_nothing_of_others(azure: Cloud, pr
     assert list(azure.management.deployments) == ["gpt-4o"]
 
 
-def test_no_token_or_secret_of_the_machine_stays_anywhere(azure: Cloud, project: Project) -> None:
+def test_no_token_or_secret_of_the_machine_stays_anywhere(azure: Cloud, project: ProjectHarness) -> None:
     secrets = [token.encode() for token in azure.identity.valid] + [b"secret-of-the-machine", KEY.encode()]
     files = [file for folder in (project.folder, azure.storage) for file in folder.rglob("*") if file.is_file()]
     assert len(files) > 20

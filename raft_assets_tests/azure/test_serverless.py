@@ -10,28 +10,28 @@ from urllib.parse import parse_qs, quote
 
 import pytest
 
-from raft_assets.settings.blob import SAS
+from raft_assets.settings.blob import SAS_VARIABLE
 from raft_assets.student.azure_ml import endpoint_name
 from raft_assets_tests.azure.blob import shared_access_signature
 from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud, cloud
 from raft_assets_tests.azure.management import GROUP
 from raft_assets_tests.azure.ml import ENDPOINT_KEY, MODEL, WORKSPACE
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 
 @pytest.fixture(scope="module")
 def azure() -> Iterator[Cloud]:
     pytest.importorskip("azure.ai.ml", reason="the extra raft-assets[azure]")
     with cloud(with_storage=True) as found, pytest.MonkeyPatch.context() as patch:
-        for name, value in (found.variables | {SAS: shared_access_signature()}).items():
+        for name, value in (found.variables | {SAS_VARIABLE: shared_access_signature()}).items():
             patch.setenv(name, value)
         yield found
 
 
 @pytest.fixture(scope="module")
-def project(azure: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    found = Project(tmp_path_factory.mktemp("serverless"))
+def project(azure: Cloud, tmp_path_factory: pytest.TempPathFactory) -> ProjectHarness:
+    found = ProjectHarness(tmp_path_factory.mktemp("serverless"))
     here = {name: value for name, value in azure.variables.items() if not name.startswith("STUDENT_")}
     found.own_variables = here | {
         "STUDENT_AZUREML_MODEL": f"{MODEL}/versions/24",
@@ -48,7 +48,9 @@ def project(azure: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return found
 
 
-def test_the_student_is_trained_on_its_files_and_asked_at_its_own_endpoint(azure: Cloud, project: Project) -> None:
+def test_the_student_is_trained_on_its_files_and_asked_at_its_own_endpoint(
+    azure: Cloud, project: ProjectHarness
+) -> None:
     assert project.not_fresh(SMALL) == {}
     tuned = project.lake.read_record("finetuned_model", SMALL)
     (job,) = [body for (kind, _), body in azure.studio.made.items() if kind == "jobs"]
@@ -61,7 +63,7 @@ def test_the_student_is_trained_on_its_files_and_asked_at_its_own_endpoint(azure
     assert {"data", "jobs", "marketplaceSubscriptions", "serverlessEndpoints"} == set(azure.studio.puts)
 
 
-def test_everything_is_found_again_and_nothing_is_submitted_twice(azure: Cloud, project: Project) -> None:
+def test_everything_is_found_again_and_nothing_is_submitted_twice(azure: Cloud, project: ProjectHarness) -> None:
     before = list(azure.studio.puts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library opens files that it leaves to the collector
@@ -71,7 +73,7 @@ def test_everything_is_found_again_and_nothing_is_submitted_twice(azure: Cloud, 
     assert project.metadata("finetuned_model", SMALL)["found_again"] is True
 
 
-def test_teardown_deletes_the_endpoint(azure: Cloud, project: Project) -> None:
+def test_teardown_deletes_the_endpoint(azure: Cloud, project: ProjectHarness) -> None:
     assert "Succeeded" in project.raft_here("status", variables={"COLUMNS": "200"}).stdout
     kept = project.raft_here("teardown", "--idle", "1")  # made long ago, asked a minute ago
     assert kept.stdout == "No deployment of raft-assets is to go.\n"
@@ -81,7 +83,7 @@ def test_teardown_deletes_the_endpoint(azure: Cloud, project: Project) -> None:
 
 
 def test_a_multiplier_of_an_unknown_learning_rate_is_refused_before_anything_is_uploaded(
-    azure: Cloud, project: Project
+    azure: Cloud, project: ProjectHarness
 ) -> None:
     before = list(azure.studio.puts)
     project.write(
@@ -93,7 +95,9 @@ def test_a_multiplier_of_an_unknown_learning_rate_is_refused_before_anything_is_
     assert azure.studio.puts == before
 
 
-def test_a_job_that_failed_or_is_paused_is_told_and_the_one_after_it_is_found(azure: Cloud, project: Project) -> None:
+def test_a_job_that_failed_or_is_paused_is_told_and_the_one_after_it_is_found(
+    azure: Cloud, project: ProjectHarness
+) -> None:
     azure.studio.ends_as = "Failed"
     project.write(f"data/{SMALL}/domain.yaml", "student: {format: completion}\ntraining: {n_epochs: 1}\n")
     assert not project.materialize(SMALL, "finetuned_model")
@@ -110,7 +114,7 @@ def test_a_job_that_failed_or_is_paused_is_told_and_the_one_after_it_is_found(az
     assert str(project.metadata("finetuned_model", SMALL)["job"]).endswith("-2")
 
 
-def test_the_lake_is_opened_by_its_signature_where_nobody_signs_in(azure: Cloud, project: Project) -> None:
+def test_the_lake_is_opened_by_its_signature_where_nobody_signs_in(azure: Cloud, project: ProjectHarness) -> None:
     azure.identity.refuses = True
     asked = project.raft_here("sql", "SELECT count(*) AS n FROM student_answers WHERE status = 'ok'", "--json")
     azure.identity.refuses = False
@@ -118,8 +122,8 @@ def test_the_lake_is_opened_by_its_signature_where_nobody_signs_in(azure: Cloud,
     assert not list(project.folder.rglob("*.parquet"))
 
 
-def test_neither_the_endpoints_key_nor_the_signature_is_written_anywhere(azure: Cloud, project: Project) -> None:
-    (signature,) = parse_qs(os.environ[SAS])["sig"]
+def test_neither_the_endpoints_key_nor_the_signature_is_written_anywhere(azure: Cloud, project: ProjectHarness) -> None:
+    (signature,) = parse_qs(os.environ[SAS_VARIABLE])["sig"]
     secrets = [ENDPOINT_KEY.encode(), signature.encode(), quote(signature, safe="").encode()]
     files = [file for folder in (project.folder, azure.storage) for file in folder.rglob("*") if file.is_file()]
     assert any(b"train.jsonl" in file.read_bytes() for file in files)  # the lake is among them

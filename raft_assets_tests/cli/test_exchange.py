@@ -4,14 +4,14 @@ import json
 
 from raft_assets.core.prompt_contract import parse_answer
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
-from raft_assets.pairs.imported import parse_pairs
+from raft_assets.pairs.imported import read_imported_pairs
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 COPY = "copy of an export"
 
 
-def test_an_exported_data_set_is_imported_and_evaluated_without_a_teacher(copied: Project) -> None:
+def test_an_exported_data_set_is_imported_and_evaluated_without_a_teacher(copied: ProjectHarness) -> None:
     exported = copied.raft_here("export", SMALL, "--format", "hf", "--container", "parquet", "--to", "out")
     assert exported.returncode == 0, exported.stderr
     imported = copied.raft_here("import", COPY, "out")
@@ -21,7 +21,7 @@ def test_an_exported_data_set_is_imported_and_evaluated_without_a_teacher(copied
 
     rows = list(copied.lake.rows(RaftRow, SMALL))
     folder = copied.folder / "data" / COPY
-    pairs = parse_pairs(folder / "pairs.jsonl")
+    pairs = read_imported_pairs(folder / "pairs.jsonl")
     assert sorted((pair.question, pair.answer) for pair in pairs) == sorted((row.question, row.answer) for row in rows)
     texts = {chunk.chunk_id: chunk.text for chunk in copied.lake.rows(Chunk, SMALL)}
     contexts = [json.loads(line)["text"] for line in (folder / "contexts.jsonl").read_text("utf-8").split("\n")[:-1]]
@@ -40,7 +40,7 @@ def test_an_exported_data_set_is_imported_and_evaluated_without_a_teacher(copied
     assert sum(pair.accepted for pair in judged) >= 0.9 * (len(pairs) - abstaining)
 
 
-def test_a_pair_whose_oracle_is_in_no_document_is_a_rejected_row_with_its_reason(copied: Project) -> None:
+def test_a_pair_whose_oracle_is_in_no_document_is_a_rejected_row_with_its_reason(copied: ProjectHarness) -> None:
     lost = {"question": "Who sings in the sea?", "answer": "<ANSWER>: whales", "oracle": "Whales sing in the sea."}
     copied.write(f"data/{SMALL}/pairs.jsonl", json.dumps(lost) + "\n")
     assert {"qa_pairs"} <= set(copied.not_fresh(SMALL))

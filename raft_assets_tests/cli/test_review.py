@@ -10,15 +10,15 @@ from raft_assets.core.identity import draw
 from raft_assets.core.tables import QAPair, RaftRow
 from raft_assets.settings.domains import REVIEWS_FILE
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 from raft_assets_tests.llm.service import Reply, Seen, Service, chat, error
 
 
-def pairs_of(project: Project) -> list[QAPair]:
+def pairs_of(project: ProjectHarness) -> list[QAPair]:
     return list(project.lake.rows(QAPair, SMALL))
 
 
-def test_verdicts_go_out_and_come_back_and_cost_no_call(copied: Project) -> None:
+def test_verdicts_go_out_and_come_back_and_cost_no_call(copied: ProjectHarness) -> None:
     exported = copied.raft_here("review", "export", SMALL, "--to", "review.csv", "--rejected")
     assert exported.returncode == 0, exported.stderr
     file = copied.folder / "review.csv"
@@ -56,7 +56,7 @@ def test_verdicts_go_out_and_come_back_and_cost_no_call(copied: Project) -> None
     assert not copied.lake.exists("qa_pairs", SMALL)
 
 
-def test_a_purged_document_that_a_note_quotes_is_told(copied: Project) -> None:
+def test_a_purged_document_that_a_note_quotes_is_told(copied: ProjectHarness) -> None:
     pair = next(pair for pair in pairs_of(copied) if pair.accepted and len(pair.quotes[0].split()) > 10)
     copied.write("review.jsonl", "")
     copied.write(
@@ -71,7 +71,7 @@ def test_a_purged_document_that_a_note_quotes_is_told(copied: Project) -> None:
     assert f"{REVIEWS_FILE}: not touched; delete its lines 1 yourself" in told
 
 
-def test_a_wrong_review_file_is_one_sentence_and_changes_nothing(copied: Project) -> None:
+def test_a_wrong_review_file_is_one_sentence_and_changes_nothing(copied: ProjectHarness) -> None:
     copied.write("review.csv", "question_id,verdict\nx,perhaps\n")
     ended = copied.raft_here("review", "import", SMALL, "review.csv")
     assert ended.returncode == 2
@@ -88,7 +88,7 @@ def judge() -> Iterator[Service]:
 
 
 def test_the_judge_sees_what_passed_the_other_gates_and_never_accepts_by_silence(
-    copied: Project, judge: Service
+    copied: ProjectHarness, judge: Service
 ) -> None:
     def verdict(seen: Seen) -> Reply:
         question = seen.question.partition("Question: ")[2].partition("\n")[0]

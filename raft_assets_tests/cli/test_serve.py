@@ -10,11 +10,11 @@ from raft_assets.core.prompt_contract import parse_answer, render_messages
 from raft_assets.core.tables import StudentAnswer
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.defs.test_ui import wait_until
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 
 @pytest.fixture(scope="module")
-def client(finished: Project) -> Iterator[openai.OpenAI]:
+def client(finished: ProjectHarness) -> Iterator[openai.OpenAI]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -29,7 +29,7 @@ def client(finished: Project) -> Iterator[openai.OpenAI]:
 
 
 def test_the_student_answers_over_the_wire_as_it_did_in_the_evaluation(
-    finished: Project, client: openai.OpenAI
+    finished: ProjectHarness, client: openai.OpenAI
 ) -> None:
     model = finished.lake.read_record("deployment", SMALL)["model"]
     assert model in {listed.id for listed in client.models.list()}
@@ -49,7 +49,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_fault_that_is_none_is_told_before_anything_is_served(finished: Project) -> None:
+def test_a_fault_that_is_none_is_told_before_anything_is_served(finished: ProjectHarness) -> None:
     told = finished.raft("serve", "--simulate", "--fault", "bad_luck=0.1")
     assert told.returncode == 2
     assert told.stderr.startswith("Error: There is no fault 'bad_luck': choose from rate_limit, ")

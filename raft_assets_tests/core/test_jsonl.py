@@ -6,22 +6,22 @@ import pytest
 from pydantic import BaseModel
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.jsonl import Text, checked, written_lines
+from raft_assets.core.jsonl import NonEmptyText, read_jsonl, validate_as
 
 
 class Author(BaseModel):
-    name: Text
+    name: NonEmptyText
 
 
 class Line(BaseModel):
-    question: Text
+    question: NonEmptyText
     author: Author | None = None
 
 
 def lines(folder: Path, content: bytes) -> list[tuple[int, Line]]:
     file = folder / "questions.jsonl"
     file.write_bytes(content)
-    return list(written_lines(file, Line))
+    return list(read_jsonl(file, Line))
 
 
 def test_lines_are_numbered_as_an_editor_numbers_them(tmp_path: Path) -> None:
@@ -43,8 +43,8 @@ def test_a_line_ends_where_json_lines_says(tmp_path: Path, content: bytes, quest
 
 
 def test_where_there_is_no_file_there_are_no_lines(tmp_path: Path) -> None:
-    assert list(written_lines(tmp_path / "none.jsonl", Line)) == []
-    assert list(written_lines(tmp_path, Line)) == []
+    assert list(read_jsonl(tmp_path / "none.jsonl", Line)) == []
+    assert list(read_jsonl(tmp_path, Line)) == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_wrong_line_is_one_sentence_with_file_line_and_field(tmp_path: Path, c
 def test_lines_before_a_wrong_one_are_given_first(tmp_path: Path) -> None:
     file = tmp_path / "questions.jsonl"
     file.write_text('{"question": "a"}\n{\n', "utf-8")
-    reading = written_lines(file, Line)
+    reading = read_jsonl(file, Line)
     assert next(reading) == (1, Line(question="a"))
     with pytest.raises(DataError):
         next(reading)
@@ -77,4 +77,4 @@ def test_lines_before_a_wrong_one_are_given_first(tmp_path: Path) -> None:
 
 def test_what_a_part_is_called_is_said_where_it_is_no_field() -> None:
     with pytest.raises(DataError, match=r"^pairs\.csv, row 2, column question: Field required"):
-        checked({}, Line, "pairs.csv, row 2", part="column")
+        validate_as({}, Line, "pairs.csv, row 2", part="column")

@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from raft_assets.core.locks import exclusive, try_exclusive
+from raft_assets.core.locks import exclusive_lock, try_lock
 
 TIMES, WORKERS = 300, 3
 HOLDS = """
@@ -21,7 +21,7 @@ sys.stdin.read()
 def count(file: Path) -> None:
     """Adds to the number in the file, under its lock."""
     for _ in range(TIMES):
-        with exclusive(file) as descriptor:
+        with exclusive_lock(file) as descriptor:
             number = int(os.read(descriptor, 20) or b"0")
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, str(number + 1).encode())
@@ -49,36 +49,36 @@ def test_a_lock_is_free_again_when_its_holder_is_killed(tmp_path: Path) -> None:
     file = tmp_path / "lock"
     with holder(file) as process:
         assert said(process) == "held"
-        assert try_exclusive(file) is None
+        assert try_lock(file) is None
         process.kill()
-    descriptor = try_exclusive(file)
+    descriptor = try_lock(file)
     assert descriptor is not None
     os.close(descriptor)
 
 
 def test_a_lock_that_a_child_inherits_is_held_until_the_child_ends(tmp_path: Path) -> None:
     file = tmp_path / "lock"
-    descriptor = try_exclusive(file)
+    descriptor = try_lock(file)
     assert descriptor is not None
     waits = [sys.executable, "-c", "import sys; sys.stdin.read()"]
     with subprocess.Popen(waits, stdin=subprocess.PIPE, pass_fds=[descriptor]) as child:
         os.close(descriptor)
-        assert try_exclusive(file) is None
+        assert try_lock(file) is None
         child.kill()
-    again = try_exclusive(file)
+    again = try_lock(file)
     assert again is not None
     os.close(again)
 
 
 def test_a_holder_may_remove_the_file_and_the_next_one_locks_another(tmp_path: Path) -> None:
     file = tmp_path / "lock"
-    descriptor = try_exclusive(file)
+    descriptor = try_lock(file)
     assert descriptor is not None
     file.unlink()
     with holder(file) as process:
         assert said(process) == "held"
         os.close(descriptor)
-        assert try_exclusive(file) is None
+        assert try_lock(file) is None
         process.kill()
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raft_assets.core.prompt_contract import (
-    ABSTAINING_ANSWER,
     ABSTENTION,
+    ABSTENTION_ANSWER,
     BEGIN_QUOTE,
     END_QUOTE,
     parse_answer,
@@ -50,7 +50,7 @@ SHAPES = {
     ),
     "text goes on behind the answer": Shape("<ANSWER>: 42 tonnes\nI hope this helps!", "42 tonnes", well_formed=True),
     # abstaining
-    "abstains": Shape(ABSTAINING_ANSWER, ABSTENTION, well_formed=True, abstained=True),
+    "abstains": Shape(ABSTENTION_ANSWER, ABSTENTION, well_formed=True, abstained=True),
     "abstains without full stop, in capitals": Shape(
         "<ANSWER>: THE DOCUMENTS DO NOT CONTAIN THE ANSWER",
         "THE DOCUMENTS DO NOT CONTAIN THE ANSWER",

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raft_assets.core.text_search import Searchable
+from raft_assets.core.text_search import SearchableText
 
 IGNORED = " \t\n-\u00ad\u2010\u2011#*_`|>\u2022"
 
 
 def found(text: str, wanted: str) -> list[str]:
-    return [text[start:end] for start, end in Searchable(text).find(wanted)]
+    return [text[start:end] for start, end in SearchableText(text).find(wanted)]
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_what_is_not_there_as_whole_words_is_not_found(text: str, wanted: str) -
 
 
 def test_every_occurrence_is_found_in_order_also_one_that_begins_within_another() -> None:
-    assert list(Searchable("no no no, no").find("no no")) == [(0, 5), (3, 8)]
-    assert list(Searchable("bat, bats, Bat, bat").find("bat")) == [(0, 3), (16, 19)]
+    assert list(SearchableText("no no no, no").find("no no")) == [(0, 5), (3, 8)]
+    assert list(SearchableText("bat, bats, Bat, bat").find("bat")) == [(0, 3), (16, 19)]
 
 
 def test_an_occurrence_inside_a_word_hides_none_behind_it() -> None:
-    assert list(Searchable("artart art").find("art")) == [(7, 10)]
+    assert list(SearchableText("artart art").find("art")) == [(7, 10)]
 
 
 WORDS = st.lists(st.sampled_from(["bats", "a", "1907", "café", "(x)", "“no”", "end."]), min_size=1, max_size=6)
@@ -83,7 +83,7 @@ def test_words_are_found_where_they_stand_whatever_is_between_them(
 
     head, middle = spread(before), spread(wanted)
     text = head + middle + spread(after)
-    spans = list(Searchable(text).find(" ".join(wanted)))
+    spans = list(SearchableText(text).find(" ".join(wanted)))
     assert (len(head), len(head) + len(middle.rstrip(IGNORED))) in spans
     assert spans == sorted(set(spans))
     for start, end in spans:

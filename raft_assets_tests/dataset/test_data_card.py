@@ -2,9 +2,9 @@
 
 import pytest
 
-from raft_assets.core.markdown import code, table
+from raft_assets.core.markdown import code_span, table_lines
 from raft_assets.core.tables import QuarantinedFile, SourceDocument
-from raft_assets.dataset.data_card import data_card, render_card
+from raft_assets.dataset.data_card import build_card, render_card
 from raft_assets.dataset.manifest import Manifest
 from raft_assets_tests.builders import a_chunk, a_pair
 
@@ -34,7 +34,7 @@ def a_card(name: str) -> str:
         end=1,
         text="x",
     )
-    card = data_card(
+    card = build_card(
         manifest,
         documents=[page],
         quarantine=[QuarantinedFile(path=name, content_hash="", reason="corrupt", detail=name)],
@@ -66,8 +66,8 @@ def test_hostile_names_stay_text_in_their_cells() -> None:
 
 @pytest.mark.parametrize(("text", "shown"), [("a`b|c", "`a´b¦c`"), ("a\n  b", "`a b`"), ("", "–"), (None, "`None`")])
 def test_a_code_span_holds_its_text(text: object, shown: str) -> None:
-    assert code(text) == shown
+    assert code_span(text) == shown
 
 
 def test_a_table_without_rows_says_so() -> None:
-    assert table([]) == ["None."]
+    assert table_lines([]) == ["None."]

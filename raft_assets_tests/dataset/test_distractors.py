@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from raft_assets.core.tables import Chunk
 from raft_assets.dataset import distractors
-from raft_assets.dataset.distractors import Kind, Pool, pick
+from raft_assets.dataset.distractors import DistractorKind, DistractorPool, pick_distractors
 from raft_assets_tests.builders import a_chunk, prose
 
-KINDS: tuple[Kind, ...] = ("random", "hard")
+KINDS: tuple[DistractorKind, ...] = ("random", "hard")
 MANY = [a_chunk(f"c{number}") for number in range(400)]
 
 
@@ -26,7 +26,7 @@ def picked(
     chunks: list[Chunk],
     *,
     count: int = 3,
-    kind: Kind = "random",
+    kind: DistractorKind = "random",
     question_id: str = "q",
     answer: str = "",
     **given: object,
@@ -35,8 +35,8 @@ def picked(
     forbidden = given.pop("forbidden", frozenset())
     assert isinstance(vectors, Mapping)
     assert isinstance(forbidden, frozenset)
-    pool = Pool(chunks, vectors=vectors)
-    return pick(
+    pool = DistractorPool(chunks, vectors=vectors)
+    return pick_distractors(
         chunks[0].chunk_id,
         pool=pool,
         count=count,
@@ -52,7 +52,7 @@ def picked(
 @settings(deadline=None)
 @given(size=st.integers(1, 12), count=st.integers(0, 6), banned=st.sets(st.integers(1, 11)))
 def test_as_many_as_asked_for_are_picked_where_the_pool_holds_them(
-    kind: Kind, size: int, count: int, banned: set[int]
+    kind: DistractorKind, size: int, count: int, banned: set[int]
 ) -> None:
     chunks = MANY[:size]
     forbidden = frozenset(f"c{number}" for number in banned)
@@ -63,7 +63,7 @@ def test_as_many_as_asked_for_are_picked_where_the_pool_holds_them(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_copies_and_near_duplicates_of_the_oracle_or_of_each_other_are_not_picked(kind: Kind) -> None:
+def test_copies_and_near_duplicates_of_the_oracle_or_of_each_other_are_not_picked(kind: DistractorKind) -> None:
     oracle, other = prose("oracle", length=100), prose("other", length=100)
     texts = {
         "o": oracle,
@@ -79,7 +79,7 @@ def test_copies_and_near_duplicates_of_the_oracle_or_of_each_other_are_not_picke
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_texts_that_resemble_one_another_in_a_row_the_ends_may_stand_together(kind: Kind) -> None:
+def test_of_texts_that_resemble_one_another_in_a_row_the_ends_may_stand_together(kind: DistractorKind) -> None:
     words = prose("row", length=112).split()
     row = [a_chunk(name, " ".join(words[start : start + 100])) for name, start in (("o", 0), ("next", 6), ("end", 12))]
     assert picked(row, kind=kind) == ["end"]
@@ -95,14 +95,14 @@ def test_a_chunk_that_shares_text_with_the_oracle_or_another_one_picked_is_not_p
 
 def test_equal_texts_are_alike_even_where_nothing_less_is() -> None:
     chunks = [a_chunk("o", prose("text")), a_chunk("copy", prose("text").upper()), a_chunk("other")]
-    pool = Pool(chunks, near_duplicate=1.0)
-    assert pool.are_alike("o", "copy")
-    assert not pool.are_alike("o", "other")
+    pool = DistractorPool(chunks, near_duplicate=1.0)
+    assert pool.are_near_duplicates("o", "copy")
+    assert not pool.are_near_duplicates("o", "other")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("answer", ["the Old Tower", "1926"])
-def test_chunks_that_hold_the_answer_are_not_picked(kind: Kind, answer: str) -> None:
+def test_chunks_that_hold_the_answer_are_not_picked(kind: DistractorKind, answer: str) -> None:
     chunks = [
         a_chunk("o"),
         a_chunk("held", "In 1926 they built the old  tower."),
@@ -130,10 +130,10 @@ def test_hard_negatives_come_nearest_first() -> None:
 def test_neighbours_that_are_found_block_by_block_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     chunks = MANY[:30]
     oracles = [chunk.chunk_id for chunk in chunks]
-    whole = Pool(chunks, vectors=vectors_of(chunks))
+    whole = DistractorPool(chunks, vectors=vectors_of(chunks))
     nearest = [list(whole.near(name)) for name in oracles]
     monkeypatch.setattr(distractors, "BLOCK_CELLS", 30 * 4)  # four chunks at a time
-    in_blocks = Pool(chunks, vectors=vectors_of(chunks))
+    in_blocks = DistractorPool(chunks, vectors=vectors_of(chunks))
     assert [list(in_blocks.near(name)) for name in oracles] == nearest
 
 
@@ -148,17 +148,26 @@ def test_where_too_few_are_near_enough_to_be_hard_random_ones_follow() -> None:
 
 def test_hard_negatives_without_vectors_are_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="vectors"):
-        pick("c0", pool=Pool(MANY), count=1, kind="hard", seed=0, question_id="q", forbidden=set(), answer="")
+        pick_distractors(
+            "c0", pool=DistractorPool(MANY), count=1, kind="hard", seed=0, question_id="q", forbidden=set(), answer=""
+        )
 
 
 def test_a_pool_of_nothing_gives_nothing() -> None:
-    assert pick("o", pool=Pool([]), count=3, kind="random", seed=0, question_id="q", forbidden=set(), answer="") == []
+    assert (
+        pick_distractors(
+            "o", pool=DistractorPool([]), count=3, kind="random", seed=0, question_id="q", forbidden=set(), answer=""
+        )
+        == []
+    )
 
 
 def picks_of(chunks: list[Chunk], questions: int, *, seed: int = 0) -> list[list[str]]:
-    pool = Pool(chunks)
+    pool = DistractorPool(chunks)
     return [
-        pick("c0", pool=pool, count=3, kind="random", seed=seed, question_id=f"q{number}", forbidden=set(), answer="")
+        pick_distractors(
+            "c0", pool=pool, count=3, kind="random", seed=seed, question_id=f"q{number}", forbidden=set(), answer=""
+        )
         for number in range(questions)
     ]
 

@@ -15,12 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.prompt_contract import ABSTAINING_ANSWER, CONTRACT_PARTS
+from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, CONTRACT_PARTS
 from raft_assets.core.tables import RaftRow, Split
-from raft_assets.dataset.formats import Container, Form, TrainingStats, export, training_lines, training_stats
+from raft_assets.dataset.formats import (
+    Container,
+    ExportFormat,
+    TrainingStats,
+    training_lines,
+    training_stats,
+    write_export,
+)
 from raft_assets.documents.chunking import token_count
 from raft_assets.embedded.training_files import count_training_tokens
-from raft_assets.evaluation.arms import Item, request
+from raft_assets.evaluation.arms import EvaluationItem, item_request
 from raft_assets.llm.prompts import answer_request
 from raft_assets.settings.domain import DomainSettings, PromptSettings, StudentSettings, TrainingFileSettings
 
@@ -73,7 +80,7 @@ def test_a_training_row_is_the_request_that_evaluation_sends_byte_for_byte_and_t
         student=StudentSettings(format=form), prompt=PromptSettings.model_construct(instructions=instructions)
     )
     (line,) = training_lines([row], how)
-    sent = request(as_asked(row), form, how.evaluation, instructions).body
+    sent = item_request(as_asked(row), form, how.evaluation, instructions).body
     if form == "chat":
         *prompt, answer = json.loads(line)["messages"]
         assert json.dumps(prompt) == json.dumps(sent["messages"])
@@ -82,9 +89,9 @@ def test_a_training_row_is_the_request_that_evaluation_sends_byte_for_byte_and_t
         assert json.loads(line) == {"prompt": sent["prompt"], "completion": row.answer}
 
 
-def as_asked(row: RaftRow) -> Item:
+def as_asked(row: RaftRow) -> EvaluationItem:
     """The row's question as evaluation asks it in the main arm."""
-    return Item(
+    return EvaluationItem(
         question_id=row.question_id,
         source="generated",
         arm="main",
@@ -100,7 +107,7 @@ def as_asked(row: RaftRow) -> Item:
 
 
 def test_weights_stand_in_the_messages_as_set() -> None:
-    rows = [a_row(), a_row().model_copy(update={"answer": ABSTAINING_ANSWER})]
+    rows = [a_row(), a_row().model_copy(update={"answer": ABSTENTION_ANSWER})]
 
     def weights(**given: int) -> list[object]:
         how = CHAT.model_copy(update={"training_files": TrainingFileSettings.model_validate(given)})
@@ -174,11 +181,11 @@ def test_the_tokens_of_a_training_file_are_those_of_its_prompts_and_answers() ->
     assert training_stats([], CHAT, O200K) == TrainingStats(rows=0, tokens=0, longest=0, too_long=())
 
 
-def exported(rows: Iterable[RaftRow], form: Form, container: Container, target: Path) -> list[Path]:
-    return export(rows, form, container, target, settings=CHAT, oracles={"c0": "Bats fly."})
+def exported(rows: Iterable[RaftRow], form: ExportFormat, container: Container, target: Path) -> list[Path]:
+    return write_export(rows, form, container, target, settings=CHAT, oracles={"c0": "Bats fly."})
 
 
-COLUMNS: dict[Form, list[str]] = {
+COLUMNS: dict[ExportFormat, list[str]] = {
     "hf": ["id", "type", "question", "context", "oracle_context", "cot_answer", "instruction"],
     "chat": ["messages"],
     "completion": ["prompt", "completion"],
@@ -196,7 +203,7 @@ def records(file: Path) -> list[dict[str, object]]:
 @pytest.mark.parametrize("container", ["jsonl", "parquet"])
 @pytest.mark.parametrize(("form", "columns"), COLUMNS.items(), ids=COLUMNS.keys())
 def test_an_export_is_a_file_per_split_with_the_columns_of_its_form(
-    form: Form, columns: list[str], container: Container, tmp_path: Path
+    form: ExportFormat, columns: list[str], container: Container, tmp_path: Path
 ) -> None:
     files = exported(ROWS, form, container, tmp_path / "out")
     assert [file.name for file in files] == [f"{name}.{container}" for name in ("train", "validation", "test")]

@@ -8,7 +8,7 @@ import pytest
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import GoldenQuestion
-from raft_assets.dataset.golden import WrittenQuestion, parse_questions, resolve_golden
+from raft_assets.dataset.golden import GoldenQuestionInput, read_golden_questions, resolve_golden_questions
 from raft_assets.documents.chunking import chunk_document
 from raft_assets.documents.reading import ReadDocument, read_documents
 from raft_assets.settings.domain import ChunkSettings
@@ -49,24 +49,24 @@ def test_a_wrong_line_is_an_error_that_names_file_line_and_field(tmp_path: Path,
     file = tmp_path / QUESTIONS_FILE
     file.write_text(json.dumps(GOOD) + "\n" + line + "\n")
     with pytest.raises(DataError, match=message) as caught:
-        parse_questions(file)
+        read_golden_questions(file)
     assert str(file) in str(caught.value)
 
 
 def test_questions_are_read_in_order_past_blank_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
     file = tmp_path / QUESTIONS_FILE
     file.write_text("\ufeff" + json.dumps(GOOD) + "\n\n" + json.dumps({**GOOD, "id": "q0"}) + "\n")
-    assert [question.id for question in parse_questions(file)] == ["q1", "q0"]
+    assert [question.id for question in read_golden_questions(file)] == ["q1", "q0"]
 
 
 def test_a_domain_without_questions_has_none(tmp_path: Path) -> None:
-    assert parse_questions(tmp_path / QUESTIONS_FILE) == []
+    assert read_golden_questions(tmp_path / QUESTIONS_FILE) == []
 
 
 def test_questions_that_are_no_utf8_are_an_error(tmp_path: Path) -> None:
     (tmp_path / QUESTIONS_FILE).write_bytes(b'{"id": "\xff"}')
     with pytest.raises(DataError, match="not UTF-8 at byte 8"):
-        parse_questions(tmp_path / QUESTIONS_FILE)
+        read_golden_questions(tmp_path / QUESTIONS_FILE)
 
 
 DOCUMENT = """# Bats
@@ -142,9 +142,9 @@ def test_a_named_document_is_the_only_one_searched(tmp_path: Path) -> None:
 
 def test_every_shipped_question_is_resolved(shipped_documents: dict[str, list[ReadDocument]]) -> None:
     for domain, documents in shipped_documents.items():
-        questions = parse_questions(SHIPPED / domain / QUESTIONS_FILE)
+        questions = read_golden_questions(SHIPPED / domain / QUESTIONS_FILE)
         chunks = [chunk for document in documents for chunk in chunk_document(document, ChunkSettings())]
-        golden = resolve_golden(questions, documents, chunks)
+        golden = resolve_golden_questions(questions, documents, chunks)
         assert {question.status for question in golden} <= {"resolved", "unanswerable"}
         assert all(question.oracle_chunk_ids for question in golden if question.answerable)
 
@@ -155,6 +155,7 @@ def resolved(folder: Path, *changes: dict[str, Any]) -> list[GoldenQuestion]:
     documents = [result for result in read_documents(list_documents(folder)) if isinstance(result, ReadDocument)]
     chunks = [chunk for document in documents for chunk in chunk_document(document, ChunkSettings(min_chunk_tokens=1))]
     questions = [
-        WrittenQuestion.model_validate({**GOOD, **change, "id": f"q{number}"}) for number, change in enumerate(changes)
+        GoldenQuestionInput.model_validate({**GOOD, **change, "id": f"q{number}"})
+        for number, change in enumerate(changes)
     ]
-    return resolve_golden(questions, documents, chunks)
+    return resolve_golden_questions(questions, documents, chunks)

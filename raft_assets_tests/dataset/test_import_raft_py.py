@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from raft_assets.core.errors import DataError
-from raft_assets.dataset.import_raft_py import Container, import_dataset
+from raft_assets.dataset.import_raft_py import SourceContainer, import_dataset
 from raft_assets.documents.chunking import chunk_document, token_count
 from raft_assets.documents.reading import ReadDocument, read_document
-from raft_assets.pairs.imported import parse_pairs
+from raft_assets.pairs.imported import read_imported_pairs
 from raft_assets.settings.domain import ChunkSettings
 from raft_assets.settings.domains import list_documents
 from raft_assets_tests.builders import an_answer, prose
@@ -40,7 +40,7 @@ def a_row(number: int, **changes: Any) -> dict[str, Any]:
 ROWS = [a_row(number) for number in range(5)]
 
 
-def written(source: Path, container: Container, rows: Sequence[dict[str, Any]] = ROWS) -> Path:
+def written(source: Path, container: SourceContainer, rows: Sequence[dict[str, Any]] = ROWS) -> Path:
     """The rows as raft.py (`save_to_disk`) and its format.py write them."""
     if container == "jsonl":
         source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
@@ -59,11 +59,11 @@ def written(source: Path, container: Container, rows: Sequence[dict[str, Any]] =
 
 
 @pytest.mark.parametrize("container", ["jsonl", "parquet", "arrow"])
-def test_a_data_set_becomes_a_domain_with_a_chunk_per_context(container: Container, tmp_path: Path) -> None:
+def test_a_data_set_becomes_a_domain_with_a_chunk_per_context(container: SourceContainer, tmp_path: Path) -> None:
     made = import_dataset(written(tmp_path / "out", container), None, tmp_path / "data", "zoo")
     assert sorted(file.name for file in made.folder.iterdir()) == ["contexts.jsonl", "domain.yaml", "pairs.jsonl"]
     assert (made.pairs, made.contexts) == (5, 5)
-    pairs = parse_pairs(made.folder / "pairs.jsonl")
+    pairs = read_imported_pairs(made.folder / "pairs.jsonl")
     assert [(pair.question, pair.answer, pair.oracle) for pair in pairs] == [
         (row["question"], row["cot_answer"], row["oracle_context"]) for row in ROWS
     ]
@@ -124,7 +124,7 @@ def test_a_file_that_is_no_such_data_set_is_told(name: str, content: bytes, told
 def test_an_answer_that_the_model_refused_is_left_to_the_gates(tmp_path: Path) -> None:
     source = written(tmp_path / "out.jsonl", "jsonl", [a_row(0, cot_answer=None, question="Wie heißt das?")])
     made = import_dataset(source, None, tmp_path / "data", "zoo")
-    assert [(pair.question, pair.answer) for pair in parse_pairs(made.folder / "pairs.jsonl")] == [
+    assert [(pair.question, pair.answer) for pair in read_imported_pairs(made.folder / "pairs.jsonl")] == [
         ("Wie heißt das?", "")
     ]
 

@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft_assets.core.similarity import connected
+from raft_assets.core.similarity import connected_components
 from raft_assets.core.tables import Chunk
-from raft_assets.dataset.near_duplicates import Place, kin_groups, overlap, overlapping_pairs, place_of
+from raft_assets.dataset.near_duplicates import (
+    ChunkSpan,
+    chunk_span,
+    near_duplicate_groups,
+    overlapping_pairs,
+    spans_overlap,
+)
 from raft_assets_tests.builders import a_chunk, prose
 
 
@@ -37,12 +43,14 @@ def pairs_of(*chunks: Chunk) -> list[tuple[str, str]]:
         (("d", 0, 10), ("e", 0, 10), False),  # another document
     ],
 )
-def test_places_overlap_where_they_share_a_character_of_one_document(one: Place, other: Place, shared: bool) -> None:
-    assert overlap(one, other) is overlap(other, one) is shared
+def test_places_overlap_where_they_share_a_character_of_one_document(
+    one: ChunkSpan, other: ChunkSpan, shared: bool
+) -> None:
+    assert spans_overlap(one, other) is spans_overlap(other, one) is shared
     (a_doc, *a_span), (b_doc, *b_span) = one, other
     chunks = [at("a", *a_span, document=a_doc), at("b", *b_span, document=b_doc)]
     assert pairs_of(*chunks) == ([("a", "b")] if shared else [])
-    assert [place_of(chunk) for chunk in chunks] == [one, other]
+    assert [chunk_span(chunk) for chunk in chunks] == [one, other]
 
 
 def test_a_chunk_is_paired_with_the_one_before_it_that_reaches_furthest() -> None:
@@ -65,16 +73,16 @@ PLACES = st.lists(
 
 
 @given(PLACES)
-def test_what_hangs_together_is_what_comparing_every_two_places_finds(places: list[Place]) -> None:
+def test_what_hangs_together_is_what_comparing_every_two_places_finds(places: list[ChunkSpan]) -> None:
     chunks = by_id(*(at(f"c{number}", *span, document=name) for number, (name, *span) in enumerate(places)))
     found = list(overlapping_pairs(chunks, chunks))
-    assert all(overlap(place_of(chunks[one]), place_of(chunks[other])) for one, other in found)
+    assert all(spans_overlap(chunk_span(chunks[one]), chunk_span(chunks[other])) for one, other in found)
     compared = [
         (one, other)
         for one, other in combinations(chunks, 2)
-        if overlap(place_of(chunks[one]), place_of(chunks[other]))
+        if spans_overlap(chunk_span(chunks[one]), chunk_span(chunks[other]))
     ]
-    assert sorted(map(sorted, connected(found))) == sorted(map(sorted, connected(compared)))
+    assert sorted(map(sorted, connected_components(found))) == sorted(map(sorted, connected_components(compared)))
 
 
 def test_a_group_is_named_by_its_smallest_id_and_joins_likeness_with_shared_text() -> None:
@@ -86,17 +94,17 @@ def test_a_group_is_named_by_its_smallest_id_and_joins_likeness_with_shared_text
         at("k", 700, 800),  # touches the one before
         at("alone", 0, 600, document="other"),
     )
-    assert kin_groups(chunks, chunks, 0.8) == {"m": "b", "z": "b", "b": "b"}
+    assert near_duplicate_groups(chunks, chunks, 0.8) == {"m": "b", "z": "b", "b": "b"}
 
 
 def test_only_the_named_chunks_are_compared() -> None:
     chunks = by_id(at("a", 0, 10), at("b", 5, 15), at("c", 12, 20))
-    assert kin_groups(["a", "c"], chunks, 0.8) == {}
-    assert kin_groups(["b", "c"], chunks, 0.8) == {"b": "b", "c": "b"}
+    assert near_duplicate_groups(["a", "c"], chunks, 0.8) == {}
+    assert near_duplicate_groups(["b", "c"], chunks, 0.8) == {"b": "b", "c": "b"}
 
 
 def test_how_alike_chunks_must_be_is_the_threshold() -> None:
     text = prose("text", length=100)
     chunks = by_id(a_chunk("a", text), a_chunk("b", f"{text} {prose('end', length=30)}"))  # about 98 of 128 runs
-    assert kin_groups(chunks, chunks, 0.9) == {}
-    assert kin_groups(chunks, chunks, 0.7) == {"a": "a", "b": "a"}
+    assert near_duplicate_groups(chunks, chunks, 0.9) == {}
+    assert near_duplicate_groups(chunks, chunks, 0.7) == {"a": "a", "b": "a"}

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.prompt_contract import ABSTAINING_ANSWER, ABSTENTION
-from raft_assets.core.similarity import holds_phrase
+from raft_assets.core.prompt_contract import ABSTENTION, ABSTENTION_ANSWER
+from raft_assets.core.similarity import contains_phrase
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
-from raft_assets.dataset.rows import Assembly, LeakCheck, LeaksError, assemble, without_leaks
+from raft_assets.dataset.rows import Assembly, LeakageCheck, LeakageError, assemble_rows, check_leakage
 from raft_assets.documents.chunking import chunk_document
 from raft_assets.settings.domain import ChunkSettings, DatasetSettings
 from raft_assets_tests.builders import a_chunk, a_corpus, a_golden_question, a_pair, pairs_of, prose
@@ -33,7 +33,7 @@ def assembled(
 ) -> Assembly:
     vectors = {chunk.chunk_id: np.eye(1, 1000, number, dtype=np.float32).ravel() for number, chunk in enumerate(chunks)}
     configured = SMALL.model_copy(update=changed)
-    return assemble(
+    return assemble_rows(
         pairs_of(chunks) if pairs is None else pairs,
         chunks,
         vectors,
@@ -46,10 +46,10 @@ def assembled(
 def leaks(
     rows: list[RaftRow], golden: list[GoldenQuestion], chunks: list[Chunk], configured: DatasetSettings
 ) -> dict[str, list[str]]:
-    check = LeakCheck(golden, configured)
+    check = LeakageCheck(golden, configured)
     for row in rows:
-        check.see(row)
-    return check.found({chunk.chunk_id: chunk for chunk in chunks})
+        check.add(row)
+    return check.findings({chunk.chunk_id: chunk for chunk in chunks})
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def test_a_row_without_its_oracle_abstains_and_no_document_holds_the_answer(rows
     without = [row for row in rows if not row.has_oracle]
     assert without
     for row in without:
-        assert (row.answer, row.final_answer) == (ABSTAINING_ANSWER, ABSTENTION)
-        assert not any(holds_phrase(document, finals[row.question_id]) for document in row.documents)
+        assert (row.answer, row.final_answer) == (ABSTENTION_ANSWER, ABSTENTION)
+        assert not any(contains_phrase(document, finals[row.question_id]) for document in row.documents)
 
 
 def test_a_row_without_its_oracle_keeps_its_answer_where_the_setting_says_so() -> None:
@@ -133,7 +133,7 @@ def test_hard_distractors_are_the_nearest_chunks() -> None:
     angles = {chunk.chunk_id: number * 0.02 for number, chunk in enumerate(chunks)}
     vectors = {name: np.array([np.cos(angle), np.sin(angle)]) for name, angle in angles.items()}
     configured = SMALL.model_copy(update={"distractor_kind": "hard", "p": 1.0})
-    for row in assemble(pairs_of(chunks), chunks, vectors, [], configured, {}).rows():
+    for row in assemble_rows(pairs_of(chunks), chunks, vectors, [], configured, {}).rows():
         distances = [
             abs(angles[name] - angles[row.chunk_id]) for name in row.document_chunk_ids if name != row.chunk_id
         ]
@@ -167,7 +167,7 @@ def rows_of_folder(
     drawn = {chunk.chunk_id: np.random.default_rng(list(chunk.text.encode())).normal(size=32) for chunk in chunks}
     vectors = {name: vector / np.linalg.norm(vector) for name, vector in drawn.items()}
     configured = SMALL.model_copy(update={"distractor_kind": kind})
-    assembly = assemble(pairs_of(chunks), chunks, vectors, [], configured, register)
+    assembly = assemble_rows(pairs_of(chunks), chunks, vectors, [], configured, register)
     return {row.question_id: row for row in assembly.rows()}, assembly.plan.register
 
 
@@ -195,7 +195,7 @@ def test_a_document_that_comes_or_goes_changes_at_most_its_share_of_rows(kind: s
             before.answer,
         )
         # a new chunk that is drawn and refused, because it holds the answer, uses up its draw
-        refused = any(holds_phrase(chunk.text, finals[name]) for chunk in FOLDER[place])
+        refused = any(contains_phrase(chunk.text, finals[name]) for chunk in FOLDER[place])
         assert after == before or own & set(after.document_chunk_ids) or refused
         stayed = set(after.document_chunk_ids) & set(before.document_chunk_ids)
         assert [chunk for chunk in after.document_chunk_ids if chunk in stayed] == [
@@ -283,11 +283,11 @@ def test_a_planted_leak_is_found(kind: str, plant: Callable[[list[RaftRow]], Raf
 
 def test_rows_pass_as_they_come_and_a_leak_is_an_error_behind_the_last(rows: list[RaftRow]) -> None:
     by_id = {chunk.chunk_id: chunk for chunk in CORPUS}
-    assert list(without_leaks(rows, [], by_id, SMALL)) == rows
+    assert list(check_leakage(rows, [], by_id, SMALL)) == rows
     planted = PLANTS["eval_oracle_in_training"](rows)
-    passing = without_leaks([*rows, planted], [], by_id, SMALL)
+    passing = check_leakage([*rows, planted], [], by_id, SMALL)
     assert [next(passing) for _ in range(len(rows) + 1)] == [*rows, planted]
-    with pytest.raises(LeaksError, match=r"leaks into training \(eval_oracle_in_training\): nothing was written"):
+    with pytest.raises(LeakageError, match=r"leaks into training \(eval_oracle_in_training\): nothing was written"):
         next(passing)
 
 

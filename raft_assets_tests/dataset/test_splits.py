@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, QAPair
-from raft_assets.dataset.near_duplicates import kin_groups
+from raft_assets.dataset.near_duplicates import near_duplicate_groups
 from raft_assets.dataset.splits import SplitPlan, assign_splits
 from raft_assets.settings.domain import DatasetSettings
 from raft_assets_tests.builders import a_chunk, a_corpus, a_pair, pairs_of, prose
@@ -28,7 +28,7 @@ def plan_of(
     return assign_splits(
         pairs_of(chunks) if pairs is None else pairs,
         by_id,
-        group_of=kin_groups(by_id, by_id, settings.near_duplicate),
+        group_of=near_duplicate_groups(by_id, by_id, settings.near_duplicate),
         golden_chunk_ids=golden,
         settings=settings,
         register=register or {},
@@ -181,7 +181,7 @@ def test_a_chunk_of_cloze_questions_alone_may_stand_beside_a_training_question()
     cloze = {chunk.chunk_id for chunk in chunks[::4]}  # one of each document
     pairs = [a_pair(chunk, kind="cloze" if chunk.chunk_id in cloze else "what") for chunk in chunks]
     plan = plan_of(chunks, pairs=pairs)
-    assert plan.withheld == {name for name, split in plan.splits.items() if split == "eval"} - cloze
+    assert plan.held_out == {name for name, split in plan.splits.items() if split == "eval"} - cloze
 
 
 def test_a_document_of_cloze_questions_alone_is_no_candidate_for_evaluation() -> None:
@@ -212,7 +212,7 @@ def test_golden_evidence_and_what_resembles_it_is_not_trained_on_and_nothing_els
     plan = plan_of(chunks, golden=frozenset({trained.chunk_id}))
     assert {pair.chunk_id for pair in pairs if plan.split_of(pair) is None} == {trained.chunk_id, "copy"}
     assert plan.dropped == {"golden_evidence": 4}
-    assert {trained.chunk_id, "copy"} <= plan.withheld
+    assert {trained.chunk_id, "copy"} <= plan.held_out
 
 
 def test_reasons_to_drop_rows_are_counted_in_the_order_of_their_names() -> None:
@@ -241,7 +241,7 @@ def test_what_evaluates_and_what_resembles_it_is_withheld_from_training_rows() -
     ]
     plan = plan_of(chunks + unasked, pairs=pairs_of(chunks))
     evaluated = {name for name, split in plan.splits.items() if split == "eval"}
-    assert plan.withheld == evaluated | {"copy"}
+    assert plan.held_out == evaluated | {"copy"}
 
 
 @settings(deadline=None)
@@ -274,7 +274,7 @@ def test_a_near_duplicate_between_registered_documents_drops_the_training_side()
     assert plan.split_of(a_pair(next(chunk for chunk in shared if chunk.doc_id == document_of["eval"]))) == "eval"
     assert plan.dropped == {"near_duplicate_in_other_split": 4}
     assert {name: plan.splits[name] for name in before.splits} == before.splits
-    splits_of_unit = {(plan.units[name], split) for name, split in plan.splits.items() if name not in plan.removed}
+    splits_of_unit = {(plan.units[name], split) for name, split in plan.splits.items() if name not in plan.drop_reasons}
     assert len({unit for unit, _ in splits_of_unit}) == len(splits_of_unit)
 
 

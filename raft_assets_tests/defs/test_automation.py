@@ -2,39 +2,39 @@
 
 import dagster as dg
 
-from raft_assets.defs.automation import nightly, observe_domains, requests
+from raft_assets.defs.automation import nightly, observe_domains, stale_run_requests
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import DOMAIN_PARTITIONS
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 
-def requested(project: Project) -> dict[str, set[str]]:
+def requested(project: ProjectHarness) -> dict[str, set[str]]:
     """Assets that the requesting sensor asks for, by domain."""
     graph = project.graph
     with project.instance() as instance:
-        found = list(requests(instance, graph, ModelClients(Workplace.load(project.folder))))
+        found = list(stale_run_requests(instance, graph, ModelClients(Project.load(project.folder))))
     return {
         str(request.partition_key): {key.to_user_string() for key in request.asset_selection or []} for request in found
     }
 
 
-def test_nothing_is_requested_while_everything_is_fresh(copied: Project) -> None:
+def test_nothing_is_requested_while_everything_is_fresh(copied: ProjectHarness) -> None:
     assert requested(copied) == {}
 
 
-def test_a_stale_asset_is_requested_and_what_lies_behind_waits(copied: Project) -> None:
+def test_a_stale_asset_is_requested_and_what_lies_behind_waits(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}")
     assert requested(copied) == {SMALL: {"qa_dataset", "baseline_answers"}}
 
 
-def test_a_new_domain_is_requested_from_end_to_end(copied: Project) -> None:
+def test_a_new_domain_is_requested_from_end_to_end(copied: ProjectHarness) -> None:
     copied.write("data/new/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
     assert len(requested(copied)["new"]) == 15
 
 
-def test_what_a_paid_role_answers_is_never_requested(copied: Project) -> None:
+def test_what_a_paid_role_answers_is_never_requested(copied: ProjectHarness) -> None:
     copied.own_variables = {"TEACHER_OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "TEACHER_OPENAI_DEPLOYMENT": "dear"}
     copied.write("data/new/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
     found = requested(copied)
@@ -45,7 +45,7 @@ def test_what_a_paid_role_answers_is_never_requested(copied: Project) -> None:
     assert requested(copied) == {}  # what lies behind the paid asset waits for it
 
 
-def test_a_domain_with_an_open_run_is_left_alone(copied: Project) -> None:
+def test_a_domain_with_an_open_run_is_left_alone(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2}")
     copied.look()
     with copied.instance() as instance:
@@ -55,13 +55,13 @@ def test_a_domain_with_an_open_run_is_left_alone(copied: Project) -> None:
     assert requested(copied) == {}
 
 
-def test_a_failed_asset_is_left_to_people(copied: Project) -> None:
+def test_a_failed_asset_is_left_to_people(copied: ProjectHarness) -> None:
     copied.write("data/broken/a.pdf", "no PDF")
     copied.raft("run", "broken")
     assert "broken" not in requested(copied)
 
 
-def test_a_new_domain_is_registered_in_one_tick_and_reported_in_the_next(copied: Project) -> None:
+def test_a_new_domain_is_registered_in_one_tick_and_reported_in_the_next(copied: ProjectHarness) -> None:
     copied.look()
     copied.write("data/new/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
     copied.write(f"data/{SMALL}/added.txt", "The dredger was called Constance.\n")
@@ -78,7 +78,7 @@ def test_a_new_domain_is_registered_in_one_tick_and_reported_in_the_next(copied:
         assert not second.dynamic_partitions_requests
 
 
-def test_a_tick_that_sees_nothing_new_says_so_and_reports_nothing(copied: Project) -> None:
+def test_a_tick_that_sees_nothing_new_says_so_and_reports_nothing(copied: ProjectHarness) -> None:
     copied.look()
     with copied.instance() as instance:
         seen = tick(copied, instance)
@@ -86,7 +86,7 @@ def test_a_tick_that_sees_nothing_new_says_so_and_reports_nothing(copied: Projec
     assert SMALL in str(seen.skip_message)
 
 
-def tick(project: Project, instance: dg.DagsterInstance) -> object:
+def tick(project: ProjectHarness, instance: dg.DagsterInstance) -> object:
     """One evaluation of the observing sensor, as Dagster calls it."""
     return observe_domains(dg.build_sensor_context(instance=instance, resources={"project": project.workplace}))
 

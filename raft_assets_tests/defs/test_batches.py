@@ -8,18 +8,18 @@ from raft_assets.cli.worker import WAITS
 from raft_assets.core.ports import VersionedRecord
 from raft_assets.core.prompt_contract import render_messages
 from raft_assets.core.tables import QAPair
-from raft_assets.defs.automation import continuations
-from raft_assets.llm.batches import BatchPendingError, BatchRecord, read_records
+from raft_assets.defs.automation import batch_run_requests
+from raft_assets.llm.batches import BatchPendingError, BatchRecord, read_batch_records
 from raft_assets.llm.ledger import ledger
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Request
 from raft_assets.operations.batches import collect_batches
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets.storage.records import FileRecords
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 DOMAIN = "harbor"
 TEXT = """# The harbour of Marrow Bay
@@ -33,30 +33,30 @@ night. In 1902 the tower was painted red and white.
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    found = Project(tmp_path)
+def project(tmp_path: Path) -> ProjectHarness:
+    found = ProjectHarness(tmp_path)
     found.own_variables = {"RAFT_PROVIDER": "embedded", "TEACHER_BATCH": "1"}
     found.write(f"data/{DOMAIN}/a.md", TEXT)
     return found
 
 
-def records(project: Project) -> list[BatchRecord]:
-    return read_records(FileRecords(project.workplace.home))
+def records(project: ProjectHarness) -> list[BatchRecord]:
+    return read_batch_records(FileRecords(project.workplace.home))
 
 
-def tick(project: Project) -> list[list[str]]:
+def tick(project: ProjectHarness) -> list[list[str]]:
     """What the sensor requests, until every batch that was open is over."""
     with project.instance() as instance:
-        models = ModelClients(Workplace.load(project.folder))
+        models = ModelClients(Project.load(project.folder))
         while any(record.is_open for record in records(project)):
             requested = [
                 [key.to_user_string() for key in request.asset_selection or ()]
-                for request in continuations(instance, project.graph, models)
+                for request in batch_run_requests(instance, project.graph, models)
             ]
         return requested
 
 
-def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(project: Project) -> None:
+def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(project: ProjectHarness) -> None:
     ended = project.raft("run", DOMAIN, "--select", "qa_pairs")
     assert ended.returncode == WAITS, ended.stdout
     assert "harbor: waits: qa_pairs: " in ended.stdout
@@ -76,13 +76,13 @@ def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(p
         asked = [row.call for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"]
     assert kinds == {"chat, batch"}
     assert sorted(asked) == sorted(key for record in records(project) for key in record.keys)
-    live = Project(project.folder.parent / "live")
+    live = ProjectHarness(project.folder.parent / "live")
     live.write(f"data/{DOMAIN}/a.md", TEXT)
     live.materialize(DOMAIN, "qa_pairs")
     assert live.lake.digest("qa_pairs", DOMAIN) == project.lake.digest("qa_pairs", DOMAIN)
 
 
-def test_a_submission_that_was_killed_is_found_by_the_next_process(project: Project) -> None:
+def test_a_submission_that_was_killed_is_found_by_the_next_process(project: ProjectHarness) -> None:
     assert not project.materialize(DOMAIN, "qa_pairs")
     (record,) = records(project)
     cut_off = record.model_copy(update={"batch": "", "status": "submitted"})  # as if killed
@@ -92,7 +92,7 @@ def test_a_submission_that_was_killed_is_found_by_the_next_process(project: Proj
     assert [one.batch for one in records(project) if one.keys == record.keys] == [record.batch]
 
 
-def test_a_batch_that_was_cancelled_is_asked_live(project: Project) -> None:
+def test_a_batch_that_was_cancelled_is_asked_live(project: ProjectHarness) -> None:
     assert not project.materialize(DOMAIN, "qa_pairs")
     (record,) = records(project)
     batch = project.workplace.embedded_folder / "batches" / f"{record.batch}.json"
@@ -105,11 +105,13 @@ def test_a_batch_that_was_cancelled_is_asked_live(project: Project) -> None:
         ] * len(record.keys)
 
 
-def test_an_answer_that_a_batch_cut_off_is_asked_live_with_more_room_and_both_are_paid_once(project: Project) -> None:
+def test_an_answer_that_a_batch_cut_off_is_asked_live_with_more_room_and_both_are_paid_once(
+    project: ProjectHarness,
+) -> None:
     messages = render_messages("Who built the mill?", ["The mill at Alba was built by Ann Bell in 1893."])
     request = Request("chat", {"messages": messages, "max_completion_tokens": 20})
     project.write(".env", "RAFT_PROVIDER=embedded\nTEACHER_BATCH=1\n")
-    models = ModelClients(Workplace.load(project.folder))
+    models = ModelClients(Project.load(project.folder))
     with models.caller(Role.TEACHER) as caller, pytest.raises(BatchPendingError):
         list(caller.ask([request]))
     while any(record.is_open for record in records(project)):
@@ -117,13 +119,13 @@ def test_an_answer_that_a_batch_cut_off_is_asked_live_with_more_room_and_both_ar
     for calls in (1, 0):
         with models.caller(Role.TEACHER) as caller:
             (answer,) = caller.ask([request])
-        assert (answer.status, "Ann Bell" in answer.text, caller.tally.calls) == ("ok", True, calls)
+        assert (answer.status, "Ann Bell" in answer.text, caller.usage_stats.calls) == ("ok", True, calls)
     with SqliteCallStore(project.workplace.calls) as store:
         paid = {(call.kind, call.status): call.usage.output_tokens for call in store.calls()}
     assert paid == {("chat, batch", "truncated"): 20, ("chat", "ok"): answer.usage.output_tokens}
 
 
-def test_embeddings_are_not_asked_in_batches(project: Project) -> None:
+def test_embeddings_are_not_asked_in_batches(project: ProjectHarness) -> None:
     project.own_variables = {"RAFT_PROVIDER": "embedded", "EMBEDDING_BATCH": "1"}
     said = project.raft_here("run", DOMAIN)
     assert said.returncode == 2

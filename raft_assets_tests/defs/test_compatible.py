@@ -8,7 +8,7 @@ from raft_assets.core.tables import JudgedAnswer, QAPair
 from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import served
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 from raft_assets_tests.llm.service import Reply, Seen, Service, chat
 from raft_assets_tests.openai_contract import request_breaches
 
@@ -35,8 +35,8 @@ def judge() -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def project(judge: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    found = Project(tmp_path_factory.mktemp("compatible"))
+def project(judge: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectHarness]:
+    found = ProjectHarness(tmp_path_factory.mktemp("compatible"))
     found.copy_domain("bats", SMALL, documents=1)
     with served(tmp_path_factory.mktemp("service")) as address:
         places = {role: (address, model) for role, model in MODELS.items()} | {"JUDGE": (judge.url, "stern")}
@@ -50,7 +50,7 @@ def project(judge: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield found
 
 
-def test_every_asset_is_fresh_and_every_call_was_asked_at_its_service(project: Project, judge: Service) -> None:
+def test_every_asset_is_fresh_and_every_call_was_asked_at_its_service(project: ProjectHarness, judge: Service) -> None:
     assert project.not_fresh(SMALL) == {}
     with SqliteCallStore(project.workplace.calls) as store:
         services = {(call.role, call.service == judge.url) for call in store.calls()}
@@ -71,7 +71,7 @@ def test_a_body_that_breaks_the_contract_is_noticed() -> None:
         assert request_breaches("/v1/chat/completions", wrong) != []
 
 
-def test_the_judge_gates_pairs_and_rates_answers(project: Project) -> None:
+def test_the_judge_gates_pairs_and_rates_answers(project: ProjectHarness) -> None:
     pairs = list(project.lake.rows(QAPair, SMALL))
     assert {pair.reason for pair in pairs if pair.judge_call and not pair.accepted} == {"judged_unsupported"}
     assert all(pair.judge_call for pair in pairs if pair.accepted)
@@ -79,7 +79,7 @@ def test_the_judge_gates_pairs_and_rates_answers(project: Project) -> None:
     assert "Groundedness, judged" in project.lake.path("eval_report", SMALL, ".html").read_text("utf-8")
 
 
-def test_a_second_run_asks_nothing_and_the_key_stands_nowhere(project: Project, judge: Service) -> None:
+def test_a_second_run_asks_nothing_and_the_key_stands_nowhere(project: ProjectHarness, judge: Service) -> None:
     asked = len(judge.seen)
     again = project.raft("run", SMALL, "--yes")
     assert "small: everything is fresh" in again.stdout

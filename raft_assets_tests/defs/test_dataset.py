@@ -8,20 +8,20 @@ import pytest
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
 from raft_assets_tests.builders import a_golden_question
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 AFTER_ROWS = ("training_files", "data_card", "finetuned_model", "baseline_answers", "student_answers", "eval_report")
 
 
-def rows_of(project: Project) -> list[RaftRow]:
+def rows_of(project: ProjectHarness) -> list[RaftRow]:
     return list(project.lake.rows(RaftRow, SMALL))
 
 
-def splits_of_units(project: Project) -> dict[str, str]:
+def splits_of_units(project: ProjectHarness) -> dict[str, str]:
     return {row.unit: row.split for row in rows_of(project)}
 
 
-def test_a_question_on_both_sides_stops_the_run_before_anything_is_written(copied: Project) -> None:
+def test_a_question_on_both_sides_stops_the_run_before_anything_is_written(copied: ProjectHarness) -> None:
     rows = rows_of(copied)
     trained, evaluated = (next(row for row in rows if row.split == split) for split in ("train", "eval"))
     pairs = [
@@ -49,7 +49,7 @@ def test_a_question_on_both_sides_stops_the_run_before_anything_is_written(copie
 class Planted:
     """The domain's tables with a leak: one row of each side, and what is changed besides."""
 
-    project: Project
+    project: ProjectHarness
 
     def __post_init__(self) -> None:
         self.rows = rows_of(self.project)
@@ -99,7 +99,7 @@ LEAKS: dict[str, tuple[str, Callable[[Planted], None]]] = {
 
 @pytest.mark.parametrize(("kind", "plant"), LEAKS.values(), ids=LEAKS.keys())
 def test_rows_that_leak_by_whatever_way_are_never_trained_on(
-    kind: str, plant: Callable[[Planted], None], copied: Project
+    kind: str, plant: Callable[[Planted], None], copied: ProjectHarness
 ) -> None:
     tables = Planted(copied)
     plant(tables)
@@ -111,7 +111,7 @@ def test_rows_that_leak_by_whatever_way_are_never_trained_on(
     assert (copied.lake.path("training_files", SMALL, "") / "train.jsonl").read_bytes() == before
 
 
-def test_documents_stay_where_they_are_until_other_shares_are_asked_for(copied: Project) -> None:
+def test_documents_stay_where_they_are_until_other_shares_are_asked_for(copied: ProjectHarness) -> None:
     before = splits_of_units(copied)
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2, p: 0.5, min_eval_rows: 3}")
     assert copied.materialize(SMALL, "qa_dataset")
@@ -123,7 +123,7 @@ def test_documents_stay_where_they_are_until_other_shares_are_asked_for(copied: 
     assert sum(split == "eval" for split in after.values()) > sum(split == "eval" for split in before.values())
 
 
-def test_a_deleted_document_is_in_no_row_and_the_others_stay_where_they_are(copied: Project) -> None:
+def test_a_deleted_document_is_in_no_row_and_the_others_stay_where_they_are(copied: ProjectHarness) -> None:
     before = {row.question_id: row.split for row in rows_of(copied)}
     document = sorted((copied.folder / "data" / SMALL).glob("*.txt"))[0]
     gone = {chunk.chunk_id for chunk in copied.lake.rows(Chunk, SMALL) if chunk.path == document.name}
@@ -139,7 +139,7 @@ def test_a_deleted_document_is_in_no_row_and_the_others_stay_where_they_are(copi
     assert stayed.items() <= before.items()
 
 
-def test_a_corpus_too_small_for_its_distractors_says_so(copied: Project) -> None:
+def test_a_corpus_too_small_for_its_distractors_says_so(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 50}")
     assert copied.materialize(SMALL, "qa_dataset")
     told, rows = copied.metadata("qa_dataset", SMALL), rows_of(copied)

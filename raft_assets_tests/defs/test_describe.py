@@ -3,11 +3,11 @@ import re
 import dagster as dg
 import pytest
 
-from raft_assets.defs.describe import describe_verdict, inert, quoted_samples
+from raft_assets.defs.describe import describe_verdict, escape_markdown, sample_with_quotes
 from raft_assets.evaluation.examples import sample_of_row
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.evaluation.test_report import HOSTILE, ROW, hostile_report
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 MOST_BYTES = 10_000  # of a Markdown in the event log
 
@@ -18,7 +18,7 @@ def markdown(value: object) -> str:
 
 
 def test_quotes_and_answers_are_bold_in_the_oracle_only() -> None:
-    text = markdown(quoted_samples([sample_of_row(ROW)]))
+    text = markdown(sample_with_quotes([sample_of_row(ROW)]))
     assert text == (
         "**How much does the crane lift?** **42 tonnes**\n\n"
         "> **The crane on quay 2 lifts** **42 tonnes** **.** It was built in 1907."
@@ -29,7 +29,7 @@ def test_markup_in_documents_and_models_stays_text_in_markdown() -> None:
     hostile = f"{HOSTILE} [x](javascript:alert(1)) ![y](http://example.org/z) `code` **bold** | cell\n# head"
     row = ROW.model_copy(update={"question": hostile, "documents": [hostile, hostile], "answer": hostile})
     data = hostile_report()
-    texts = [markdown(quoted_samples([sample_of_row(row)])), inert(hostile)]
+    texts = [markdown(sample_with_quotes([sample_of_row(row)])), escape_markdown(hostile)]
     texts += [
         markdown(value) for name, value in describe_verdict(data.verdict, data.summary).items() if name != "verdict"
     ]
@@ -39,14 +39,14 @@ def test_markup_in_documents_and_models_stays_text_in_markdown() -> None:
 
 
 @pytest.mark.parametrize("asset", ["eval_scores", "eval_report"])
-def test_verdict_table_and_plots_stand_in_the_ui(finished: Project, asset: str) -> None:
+def test_verdict_table_and_plots_stand_in_the_ui(finished: ProjectHarness, asset: str) -> None:
     shown = finished.metadata(asset, SMALL)
     assert shown["verdict"] == finished.results.verdicts()[SMALL]["sentence"]
     assert "| token\\_f1 |" in str(shown["scores"])
     assert {"token_f1", "exact_match", "reasons"} <= set(shown)
 
 
-def test_no_markdown_of_any_asset_is_too_large_for_the_event_log(finished: Project) -> None:
+def test_no_markdown_of_any_asset_is_too_large_for_the_event_log(finished: ProjectHarness) -> None:
     for asset in (
         "source_documents",
         "chunks",
@@ -62,7 +62,7 @@ def test_no_markdown_of_any_asset_is_too_large_for_the_event_log(finished: Proje
     assert "data:image/svg+xml" in str(finished.metadata("finetuned_model", SMALL)["loss"])
 
 
-def test_the_loss_can_be_watched_while_the_job_runs(finished: Project) -> None:
+def test_the_loss_can_be_watched_while_the_job_runs(finished: ProjectHarness) -> None:
     with finished.instance() as instance:
         observed = instance.fetch_observations(dg.AssetKey("finetuned_model"), limit=100).records
         materialized = instance.fetch_materializations(dg.AssetKey("finetuned_model"), limit=1).records[0]

@@ -6,28 +6,28 @@ import pytest
 
 from raft_assets.core.tables import Chunk
 from raft_assets.defs.lineage_asset import settings_key
-from raft_assets.defs.observation import look_at
-from raft_assets.settings.project import Workplace
-from raft_assets_tests.harness import Project
+from raft_assets.defs.observation import observe_domain
+from raft_assets.settings.project import Project
+from raft_assets_tests.harness import ProjectHarness
 
 BATS = "The noctule leaves its roost early in the evening and hunts high above the lake for beetles and moths. "
 CRANES = "The harbour crane lifts steel containers onto ships, and its driver is paid by the authority every month. "
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    project = Project(tmp_path)
+def project(tmp_path: Path) -> ProjectHarness:
+    project = ProjectHarness(tmp_path)
     project.write("data/mine/one.txt", BATS * 3 + CRANES * 3)
     return project
 
 
-def versions(project: Project, **variables: str) -> dict[str, str]:
+def versions(project: ProjectHarness, **variables: str) -> dict[str, str]:
     """Data versions of the external assets by group."""
-    place = Workplace.load(project.folder, {"RAFT_PROJECT": str(project.folder), **variables})
-    return {seen.key.to_user_string(): seen.data_version for seen in look_at(place, "mine")}
+    place = Project.load(project.folder, {"RAFT_PROJECT": str(project.folder), **variables})
+    return {seen.key.to_user_string(): seen.data_version for seen in observe_domain(place, "mine")}
 
 
-def test_chunks_end_where_the_embedding_model_sees_another_subject(project: Project) -> None:
+def test_chunks_end_where_the_embedding_model_sees_another_subject(project: ProjectHarness) -> None:
     assert project.materialize("mine", "chunks")
     assert len(list(project.lake.rows(Chunk, "mine"))) == 1
     project.write("data/mine/domain.yaml", "chunks: {boundaries: semantic}")
@@ -36,7 +36,7 @@ def test_chunks_end_where_the_embedding_model_sees_another_subject(project: Proj
     assert texts == [(BATS * 3).strip(), (CRANES * 3).strip()]
 
 
-def test_the_embedding_model_matters_to_chunks_only_where_it_cuts_them(project: Project) -> None:
+def test_the_embedding_model_matters_to_chunks_only_where_it_cuts_them(project: ProjectHarness) -> None:
     service = {"EMBEDDING_OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
     key = settings_key("chunks").to_user_string()
 

@@ -7,7 +7,7 @@ from raft_assets.core.prompt_contract import render_answer
 from raft_assets.core.tables import BaselineAnswer, JudgedAnswer, ModelAnswer, StudentAnswer
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.evaluation.builders import model_answer
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 from raft_assets_tests.llm.service import Reply, Seen, Service, chat
 
 QUESTIONS = 60
@@ -32,7 +32,7 @@ RIGHT = [f"{number}t" for number in range(QUESTIONS)]
 SHUFFLED = [*RIGHT[7:], *RIGHT[:7]]
 
 
-def evaluated(project: Project, baseline: list[str], student: list[str], model: str = "ft:1") -> dict[str, str]:
+def evaluated(project: ProjectHarness, baseline: list[str], student: list[str], model: str = "ft:1") -> dict[str, str]:
     """Materializes the scores of such answers; the severity of each check that didn't pass, by its name."""
     project.lake.write(BaselineAnswer, SMALL, answers_of("baseline", baseline))
     project.lake.write(StudentAnswer, SMALL, answers_of("student", student))
@@ -42,7 +42,7 @@ def evaluated(project: Project, baseline: list[str], student: list[str], model: 
     return failed_checks(project)
 
 
-def failed_checks(project: Project) -> dict[str, str]:
+def failed_checks(project: ProjectHarness) -> dict[str, str]:
     names = ("student_beats_baseline", "student_keeps_its_level")
     keys = [dg.AssetCheckKey(dg.AssetKey("eval_scores"), name) for name in names]
     with project.instance() as instance:
@@ -61,7 +61,7 @@ def failed_checks(project: Project) -> dict[str, str]:
     ids=["the same model twice", "a sabotaged student", "a student that learned"],
 )
 def test_the_verdict_is_the_truth_about_models_that_are_known(
-    student: list[str], decision: str, failed: dict[str, str], copied: Project
+    student: list[str], decision: str, failed: dict[str, str], copied: ProjectHarness
 ) -> None:
     copied.results.purge(SMALL)  # the student that the project has is not the one before
     assert evaluated(copied, HALF_RIGHT, student) == failed
@@ -69,7 +69,7 @@ def test_the_verdict_is_the_truth_about_models_that_are_known(
     assert decision in str(copied.metadata("eval_scores", SMALL)["verdict"]).replace("cannot be told", "cannot tell")
 
 
-def test_a_judge_rates_both_models_and_its_failures_are_counted(copied: Project) -> None:
+def test_a_judge_rates_both_models_and_its_failures_are_counted(copied: ProjectHarness) -> None:
     def rate(seen: Seen) -> Reply:
         refuses = "the language of an answer" in str(seen.body)
         return chat("I'd rather not" if refuses else '{"score": 4, "reason": "so"}')
@@ -95,7 +95,7 @@ def test_a_judge_rates_both_models_and_its_failures_are_counted(copied: Project)
 
 
 def test_a_student_that_is_worse_than_the_one_before_fails_its_check_though_it_beats_the_baseline(
-    copied: Project,
+    copied: ProjectHarness,
 ) -> None:
     nearly = [text if number % 5 else "eight hours" for number, text in enumerate(RIGHT)]
     copied.results.purge(SMALL)

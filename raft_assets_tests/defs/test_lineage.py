@@ -10,7 +10,7 @@ from raft_assets.core.tables import BaselineAnswer, Chunk, QAPair, RaftRow, Stud
 from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 EVERY_ASSET = {
     "source_documents", "chunks", "chunk_embeddings", "golden_questions", "qa_pairs", "qa_dataset", "training_files",
@@ -20,7 +20,7 @@ EVERY_ASSET = {
 ANSWERS = {"baseline_answers", "student_answers"}
 
 
-def test_one_command_materializes_every_asset_and_tells_the_verdict(finished: Project) -> None:
+def test_one_command_materializes_every_asset_and_tells_the_verdict(finished: ProjectHarness) -> None:
     assert set(finished.states(SMALL)) == EVERY_ASSET
     assert finished.not_fresh(SMALL) == {}
     said = " ".join((finished.folder / "stdout.txt").read_text("utf-8").split())
@@ -31,7 +31,7 @@ def test_one_command_materializes_every_asset_and_tells_the_verdict(finished: Pr
     assert SMALL in finished.lake.index_path.read_text("utf-8")
 
 
-def test_the_student_learned_something(finished: Project) -> None:
+def test_the_student_learned_something(finished: ProjectHarness) -> None:
     summary = finished.results.history(SMALL, "token_f1")
     main = summary[(summary["arm"] == "main") & (summary["source"] == "generated")].iloc[0]
     assert main["student"] > main["baseline"]
@@ -40,7 +40,7 @@ def test_the_student_learned_something(finished: Project) -> None:
     assert losses[-1] < losses[0]
 
 
-def test_the_run_shows_in_dagster_with_its_metadata(finished: Project) -> None:
+def test_the_run_shows_in_dagster_with_its_metadata(finished: ProjectHarness) -> None:
     with finished.instance() as instance:
         runs = instance.get_runs(filters=dg.RunsFilter(tags={"dagster/partition": SMALL}))
         assert {run.job_name for run in runs} == {"lineage"}
@@ -52,7 +52,7 @@ def test_the_run_shows_in_dagster_with_its_metadata(finished: Project) -> None:
         assert max(len(str(value)) for value in values) < 10_000, f"{asset} weighs on the event log"
 
 
-def test_every_row_can_be_traced_to_its_chunk_and_its_calls(finished: Project) -> None:
+def test_every_row_can_be_traced_to_its_chunk_and_its_calls(finished: ProjectHarness) -> None:
     chunks = {chunk.chunk_id: chunk for chunk in finished.lake.rows(Chunk, SMALL)}
     pairs = {pair.question_id: pair for pair in finished.lake.rows(QAPair, SMALL)}
     for row in finished.lake.rows(RaftRow, SMALL):
@@ -65,7 +65,7 @@ def test_every_row_can_be_traced_to_its_chunk_and_its_calls(finished: Project) -
         assert all(answer.call for answer in finished.lake.rows(model, SMALL))
 
 
-def test_a_second_run_does_nothing(copied: Project) -> None:
+def test_a_second_run_does_nothing(copied: ProjectHarness) -> None:
     before = calls_stored(copied)
     again = copied.raft("run", "--all")
     assert again.returncode == 0
@@ -74,7 +74,7 @@ def test_a_second_run_does_nothing(copied: Project) -> None:
     assert copied.runs_of("chunks", SMALL) == 1
 
 
-def test_force_materializes_again_and_asks_no_model_twice(copied: Project) -> None:
+def test_force_materializes_again_and_asks_no_model_twice(copied: ProjectHarness) -> None:
     before, digests_before = calls_stored(copied), copied.digests(SMALL)
     assert copied.materialize(SMALL, force=True)
     assert copied.runs_of("eval_report", SMALL) == 2
@@ -82,7 +82,7 @@ def test_force_materializes_again_and_asks_no_model_twice(copied: Project) -> No
     assert copied.digests(SMALL) == digests_before
 
 
-def test_an_edited_document_asks_only_about_its_own_chunks(copied: Project) -> None:
+def test_an_edited_document_asks_only_about_its_own_chunks(copied: ProjectHarness) -> None:
     before = {pair.chunk_id for pair in copied.lake.rows(QAPair, SMALL)}
     document = sorted((copied.folder / "data" / SMALL).glob("*.txt"))[0]
     document.write_text(
@@ -100,7 +100,7 @@ def test_an_edited_document_asks_only_about_its_own_chunks(copied: Project) -> N
     assert copied.metadata("chunk_embeddings", SMALL)["calls_made"] == 1
 
 
-def test_a_white_space_edit_stops_where_the_data_is_equal_again(copied: Project) -> None:
+def test_a_white_space_edit_stops_where_the_data_is_equal_again(copied: ProjectHarness) -> None:
     document = sorted((copied.folder / "data" / SMALL).glob("*.txt"))[0]
     document.write_text(document.read_text("utf-8") + "\n\n   \n", "utf-8")
     assert copied.materialize(SMALL)
@@ -122,12 +122,12 @@ def test_a_white_space_edit_stops_where_the_data_is_equal_again(copied: Project)
         ("verdict: {bootstrap_draws: 2000}", {"eval_scores", "eval_report"}),
     ],
 )
-def test_a_setting_makes_exactly_what_reads_it_stale(copied: Project, settings: str, stale: set[str]) -> None:
+def test_a_setting_makes_exactly_what_reads_it_stale(copied: ProjectHarness, settings: str, stale: set[str]) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", settings)
     assert set(copied.not_fresh(SMALL)) == stale
 
 
-def test_golden_questions_reach_evaluation_and_hold_their_chunks_out_of_training(copied: Project) -> None:
+def test_golden_questions_reach_evaluation_and_hold_their_chunks_out_of_training(copied: ProjectHarness) -> None:
     chunk = next(row.chunk_id for row in copied.lake.rows(RaftRow, SMALL) if row.split == "train")
     text = next(chunk_.text for chunk_ in copied.lake.rows(Chunk, SMALL) if chunk_.chunk_id == chunk)
     evidence = text.split(". ")[0].split("\n")[-1]
@@ -145,7 +145,7 @@ def test_golden_questions_reach_evaluation_and_hold_their_chunks_out_of_training
     assert not any(chunk in (row.chunk_id, *row.document_chunk_ids) for row in rows if row.split != "eval")
 
 
-def test_an_unreadable_file_reaches_the_report(copied: Project) -> None:
+def test_an_unreadable_file_reaches_the_report(copied: ProjectHarness) -> None:
     (copied.folder / "data" / SMALL / "scan.pdf").write_bytes(b"%PDF-1.7 cut off")
     assert copied.materialize(SMALL)
     assert copied.metadata("source_documents", SMALL)["quarantined"] == 1
@@ -153,7 +153,7 @@ def test_an_unreadable_file_reaches_the_report(copied: Project) -> None:
     assert "scan.pdf" in copied.lake.path("eval_report", SMALL, ".html").read_text("utf-8")
 
 
-def test_a_renamed_domain_costs_no_call(copied: Project) -> None:
+def test_a_renamed_domain_costs_no_call(copied: ProjectHarness) -> None:
     shutil.move(copied.folder / "data" / SMALL, copied.folder / "data" / "Größe 2")
     assert copied.materialize("Größe 2", "qa_pairs")
     assert copied.metadata("qa_pairs", "Größe 2")["calls_made"] == 0
@@ -161,7 +161,9 @@ def test_a_renamed_domain_costs_no_call(copied: Project) -> None:
         assert instance.get_dynamic_partitions("domain") == ["Größe 2"]
 
 
-def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_others_go_on(copied: Project) -> None:
+def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_others_go_on(
+    copied: ProjectHarness,
+) -> None:
     copied.write("data/broken/a.pdf", "this is no PDF")
     (copied.folder / "data" / "broken" / "a.pdf").write_bytes(b"%PDF-1.7\nnothing")
     copied.write(f"data/{SMALL}/domain.yaml", "evaluation: {top_k: 2}")
@@ -176,6 +178,6 @@ def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_othe
     assert copied.states("broken")["source_documents"].state == "failed"
 
 
-def calls_stored(project: Project) -> int:
+def calls_stored(project: ProjectHarness) -> int:
     with open_call_store(project.workplace) as store:
         return store.stats().calls

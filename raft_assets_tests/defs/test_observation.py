@@ -8,30 +8,30 @@ import dagster as dg
 import pytest
 
 from raft_assets.defs.lineage_asset import settings_key
-from raft_assets.defs.observation import DOCUMENTS, QUESTIONS, REVIEWS, look_at, observe
+from raft_assets.defs.observation import DOCUMENTS, QUESTIONS, REVIEWS, observe, observe_domain
 from raft_assets.operations.process import DOMAIN_PARTITIONS
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 TEXT = "The harbour of Marrow Bay was dredged in 1931. The dredger was called Constance.\n"
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    project = Project(tmp_path)
+def project(tmp_path: Path) -> ProjectHarness:
+    project = ProjectHarness(tmp_path)
     project.write("data/mine/a.txt", TEXT)
     project.write("data/other one/b.md", "# Other\n\n" + TEXT)
     return project
 
 
-def versions(project: Project, domain: str) -> dict[dg.AssetKey, str]:
-    return {seen.key: seen.data_version for seen in look_at(project.workplace, domain)}
+def versions(project: ProjectHarness, domain: str) -> dict[dg.AssetKey, str]:
+    return {seen.key: seen.data_version for seen in observe_domain(project.workplace, domain)}
 
 
 def changed(before: dict[dg.AssetKey, str], after: dict[dg.AssetKey, str]) -> set[dg.AssetKey]:
     return {key for key in before if before[key] != after[key]}
 
 
-def test_domains_appear_and_disappear_with_their_folders(project: Project) -> None:
+def test_domains_appear_and_disappear_with_their_folders(project: ProjectHarness) -> None:
     assert project.look() == ["mine", "other one"]
     (project.folder / "data" / "mine" / "a.txt").unlink()
     (project.folder / "data" / "mine").rmdir()
@@ -40,7 +40,7 @@ def test_domains_appear_and_disappear_with_their_folders(project: Project) -> No
         assert instance.get_dynamic_partitions(DOMAIN_PARTITIONS) == ["other one"]
 
 
-def test_looking_twice_reports_once(project: Project) -> None:
+def test_looking_twice_reports_once(project: ProjectHarness) -> None:
     project.look()
     project.look()
     with project.instance() as instance:
@@ -48,7 +48,7 @@ def test_looking_twice_reports_once(project: Project) -> None:
         assert len(instance.fetch_materializations(filters, limit=10).records) == 1
 
 
-def test_a_changed_modification_time_changes_nothing(project: Project) -> None:
+def test_a_changed_modification_time_changes_nothing(project: ProjectHarness) -> None:
     before = versions(project, "mine")
     os.utime(project.folder / "data" / "mine" / "a.txt", (1, 1))
     assert versions(project, "mine") == before
@@ -70,26 +70,26 @@ def test_a_changed_modification_time_changes_nothing(project: Project) -> None:
     ],
 )
 def test_a_change_reaches_exactly_what_it_is_about(
-    project: Project, file: str, text: str, reached: set[dg.AssetKey]
+    project: ProjectHarness, file: str, text: str, reached: set[dg.AssetKey]
 ) -> None:
     before = versions(project, "mine")
     project.write(file, text)
     assert changed(before, versions(project, "mine")) == reached
 
 
-def test_another_model_of_a_role_reaches_that_role_only(project: Project) -> None:
+def test_another_model_of_a_role_reaches_that_role_only(project: ProjectHarness) -> None:
     project.own_variables.clear()
     before = versions(project, "mine")
     project.write(".env", "TEACHER_OPENAI_BASE_URL=http://127.0.0.1:9/v1\nTEACHER_OPENAI_DEPLOYMENT=some-model\n")
     assert changed(before, versions(project, "mine")) == {settings_key("questions")}
 
 
-def test_a_judge_and_prompts_are_part_of_what_questions_depend_on(project: Project) -> None:
+def test_a_judge_and_prompts_are_part_of_what_questions_depend_on(project: ProjectHarness) -> None:
     project.own_variables.clear()
 
     def told() -> Mapping[str, str]:
         return next(
-            seen.metadata for seen in look_at(project.workplace, "mine") if seen.key == settings_key("questions")
+            seen.metadata for seen in observe_domain(project.workplace, "mine") if seen.key == settings_key("questions")
         )
 
     before = versions(project, "mine")
@@ -104,7 +104,7 @@ def test_a_judge_and_prompts_are_part_of_what_questions_depend_on(project: Proje
     assert "prompt judge" in told()
 
 
-def test_wrong_settings_of_one_domain_are_told_and_the_others_go_on(project: Project) -> None:
+def test_wrong_settings_of_one_domain_are_told_and_the_others_go_on(project: ProjectHarness) -> None:
     project.write("data/other one/domain.yaml", "chunks: {chunk_size: 3}")
     with project.instance() as instance:
         seen = observe(instance, project.workplace)
@@ -114,7 +114,7 @@ def test_wrong_settings_of_one_domain_are_told_and_the_others_go_on(project: Pro
             assert len(instance.fetch_materializations(filters, limit=10).records) == reported
 
 
-def test_a_folder_name_that_can_be_no_partition_is_refused(project: Project) -> None:
+def test_a_folder_name_that_can_be_no_partition_is_refused(project: ProjectHarness) -> None:
     project.write("data/one, two/a.txt", TEXT)
     with project.instance() as instance:
         seen = observe(instance, project.workplace)

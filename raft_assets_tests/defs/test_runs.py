@@ -6,13 +6,15 @@ from pathlib import Path
 
 import dagster as dg
 
-from raft_assets.operations.process import claim
+from raft_assets.operations.process import claim_domain
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 
-def test_a_run_that_was_killed_at_random_moments_ends_as_an_undisturbed_one(finished: Project, tmp_path: Path) -> None:
-    project = Project(tmp_path)
+def test_a_run_that_was_killed_at_random_moments_ends_as_an_undisturbed_one(
+    finished: ProjectHarness, tmp_path: Path
+) -> None:
+    project = ProjectHarness(tmp_path)
     project.copy_domain("bats", SMALL, documents=4)
     moments = sorted(random.sample(range(1, 9), 3))
     print(f"killed after {moments} assets")
@@ -29,7 +31,7 @@ def test_a_run_that_was_killed_at_random_moments_ends_as_an_undisturbed_one(fini
 
 
 def test_an_interrupted_run_says_so_and_leaves_no_open_run(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = ProjectHarness(tmp_path)
     project.copy_domain("bats", SMALL, documents=4)
     process = project.start("run", "--all")
     wait_for_assets(project, 2)
@@ -41,9 +43,9 @@ def test_an_interrupted_run_says_so_and_leaves_no_open_run(tmp_path: Path) -> No
         assert not instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
 
 
-def test_a_second_command_on_the_same_domain_is_refused(copied: Project) -> None:
+def test_a_second_command_on_the_same_domain_is_refused(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "chunks: {chunk_size: 100}")
-    claimed = claim(copied.workplace, SMALL)
+    claimed = claim_domain(copied.workplace, SMALL)
     assert claimed is not None
     ended = copied.raft("run", SMALL)
     claimed.close()
@@ -51,7 +53,7 @@ def test_a_second_command_on_the_same_domain_is_refused(copied: Project) -> None
     assert "another command works on this domain" in ended.stdout
 
 
-def wait_for_assets(project: Project, count: int) -> None:
+def wait_for_assets(project: ProjectHarness, count: int) -> None:
     """Returns once so many assets of the domain are in the lake."""
     deadline = time.monotonic() + 120
     tables = (

@@ -7,12 +7,12 @@ import pytest
 
 from raft_assets.core.prompt_contract import CONTRACT_PARTS
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 OWN_WORDS = f"Answer as the harbour master would: {' '.join(CONTRACT_PARTS)}"
 
 
-def test_rows_that_are_too_long_fail_the_asset_or_are_left_out_and_counted(copied: Project) -> None:
+def test_rows_that_are_too_long_fail_the_asset_or_are_left_out_and_counted(copied: ProjectHarness) -> None:
     longest = int(str(copied.metadata("training_files", SMALL)["longest_row_tokens"]))
     rows = int(str(copied.metadata("training_files", SMALL)["train_rows"]))
     limit = f"training_files: {{context_tokens: {longest - 20}"
@@ -33,7 +33,7 @@ def test_rows_that_are_too_long_fail_the_asset_or_are_left_out_and_counted(copie
     assert counted["train"]["rows"] == told["train_rows"] == rows - len(counted["train"]["too_long"])
 
 
-def test_teacher_baseline_and_student_are_told_the_domains_own_instructions(copied: Project) -> None:
+def test_teacher_baseline_and_student_are_told_the_domains_own_instructions(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", f"prompt: {{instructions: {json.dumps(OWN_WORDS)}}}\n")
     stale = copied.not_fresh(SMALL)
     assert {"qa_pairs", "training_files", "baseline_answers", "deployment"} <= set(stale)
@@ -45,7 +45,7 @@ def test_teacher_baseline_and_student_are_told_the_domains_own_instructions(copi
 
 
 @pytest.mark.parametrize("service", ["openai", "azure"])
-def test_a_byte_order_mark_follows_the_students_service(copied: Project, service: str) -> None:
+def test_a_byte_order_mark_follows_the_students_service(copied: ProjectHarness, service: str) -> None:
     address = {"openai": "BASE_URL", "azure": "ENDPOINT"}[service]
     prefix = {"openai": "STUDENT_OPENAI", "azure": "STUDENT_AZURE_OPENAI"}[service]
     del copied.own_variables["RAFT_PROVIDER"]

@@ -22,7 +22,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from raft_assets.evaluation.report import render_report
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.evaluation.test_report import HOSTILE, MARKUP, hostile_report
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -45,7 +45,7 @@ CODE_LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "
 class Ui:
     """A running UI of a project."""
 
-    def __init__(self, project: Project, port: int) -> None:
+    def __init__(self, project: ProjectHarness, port: int) -> None:
         self.project = project
         self.address = f"http://127.0.0.1:{port}"
 
@@ -64,16 +64,16 @@ class Ui:
 
 
 @pytest.fixture(scope="module")
-def ui(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+def ui(finished: ProjectHarness, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     folder = tmp_path_factory.mktemp("ui")
     shutil.copytree(finished.folder, folder, dirs_exist_ok=True)
-    project = Project(folder)
+    project = ProjectHarness(folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (folder / "ui.log").open("wb")
     process = subprocess.Popen(
-        Project.command("ui", "--port", str(port)),
+        ProjectHarness.command("ui", "--port", str(port)),
         cwd=folder,
         env=project.variables,
         stdout=log,
@@ -181,7 +181,7 @@ def test_a_backfill_from_the_ui_materializes_every_partition(ui: Ui) -> None:
 
 @pytest.mark.parametrize("view", [(1200, "light"), (1200, "dark"), (360, "light")])
 def test_the_report_shows_its_verdict_first_and_nothing_sticks_out(
-    finished: Project, page: Page, told: list[str], shots: Path, view: tuple[int, Literal["light", "dark"]]
+    finished: ProjectHarness, page: Page, told: list[str], shots: Path, view: tuple[int, Literal["light", "dark"]]
 ) -> None:
     width, scheme = view
     page.set_viewport_size({"width": width, "height": 900})
@@ -200,7 +200,7 @@ def test_the_report_shows_its_verdict_first_and_nothing_sticks_out(
     assert told == []
 
 
-def test_the_printed_report_holds_what_was_folded(finished: Project, page: Page, shots: Path) -> None:
+def test_the_printed_report_holds_what_was_folded(finished: ProjectHarness, page: Page, shots: Path) -> None:
     page.goto(Path(str(finished.lake.path("eval_report", SMALL, ".html"))).as_uri())
     folded = page.locator("details").last.locator("table")
     assert folded.bounding_box() is None or not folded.is_visible()
@@ -211,7 +211,7 @@ def test_the_printed_report_holds_what_was_folded(finished: Project, page: Page,
     assert "Document 1" in text
 
 
-def test_the_keyboard_reaches_the_content_and_opens_what_is_folded(finished: Project, page: Page) -> None:
+def test_the_keyboard_reaches_the_content_and_opens_what_is_folded(finished: ProjectHarness, page: Page) -> None:
     page.goto(Path(str(finished.lake.path("eval_report", SMALL, ".html"))).as_uri())
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
@@ -224,7 +224,7 @@ def test_the_keyboard_reaches_the_content_and_opens_what_is_folded(finished: Pro
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["report", "index"])
 def test_a_screen_reader_meets_no_barrier_that_axe_knows(
-    finished: Project, page: Page, scheme: Literal["light", "dark"], name: str
+    finished: ProjectHarness, page: Page, scheme: Literal["light", "dark"], name: str
 ) -> None:
     """axe-core's rules: names and roles, contrast, order of headings, captions of tables, texts of pictures."""
     page.emulate_media(color_scheme=scheme)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.core.tables import Chunk, SourceDocument
-from raft_assets.documents.chunking import chunk_document, token_count, too_long
-from raft_assets.documents.readers.content import Section, sections_of
+from raft_assets.documents.chunking import chunk_document, find_oversized_chunks, token_count
+from raft_assets.documents.readers.content import Section, split_sections
 from raft_assets.documents.reading import PAGE_SEPARATOR, ReadDocument
 from raft_assets.settings.domain import ChunkSettings
 
@@ -31,7 +31,7 @@ def make_document(sections: list[Section], kind: str = "md", doc_id: str = "d") 
 
 
 def markdown(text: str) -> ReadDocument:
-    return make_document(list(sections_of(text.strip())))
+    return make_document(list(split_sections(text.strip())))
 
 
 def texts(chunks: list[Chunk]) -> list[str]:
@@ -75,7 +75,7 @@ KINDS = st.sampled_from(["md", "pdf", "api", "jsonl"])
 @settings(max_examples=80, deadline=None)
 @given(text=TEXTS, kind=KINDS, how=SETTINGS)
 def test_chunks_are_spans_within_the_maximum_and_hold_every_word(text: str, kind: str, how: ChunkSettings) -> None:
-    document = make_document(list(sections_of(text)), kind)
+    document = make_document(list(split_sections(text)), kind)
     chunks = chunk_document(document, how)
     covered = [False] * len(document.document_text)
     for chunk in chunks:
@@ -227,10 +227,10 @@ def test_a_signature_that_would_fill_the_chunk_gives_way_to_the_name() -> None:
 
 def test_chunks_that_are_too_long_are_found_whatever_is_said_of_them() -> None:
     (chunk,) = chunk_document(markdown(SENTENCE), ChunkSettings())
-    assert too_long([chunk], ChunkSettings()) == []
-    assert too_long([chunk], ChunkSettings(chunk_size=16, min_chunk_tokens=1)) == [chunk.chunk_id]
+    assert find_oversized_chunks([chunk], ChunkSettings()) == []
+    assert find_oversized_chunks([chunk], ChunkSettings(chunk_size=16, min_chunk_tokens=1)) == [chunk.chunk_id]
     longer = chunk.model_copy(update={"signature": "api_call: f " * 100})
-    assert too_long([longer], ChunkSettings()) == [chunk.chunk_id]
+    assert find_oversized_chunks([longer], ChunkSettings()) == [chunk.chunk_id]
 
 
 def test_with_likeness_chunks_end_where_the_subject_changes() -> None:

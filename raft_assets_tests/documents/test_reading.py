@@ -15,7 +15,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from raft_assets.core.identity import doc_id
 from raft_assets.core.tables import QuarantinedFile
-from raft_assets.documents.reading import ReadDocument, documents_of, read_document, read_documents
+from raft_assets.documents.reading import ReadDocument, group_into_documents, read_document, read_documents
 from raft_assets.settings.domains import DocumentFile, list_documents
 
 MEGABYTE = 1_000_000
@@ -387,7 +387,7 @@ def test_pages_are_spans_of_the_document_and_rows_give_the_document_back(
     result = read(tmp_path_factory.mktemp("text"), f"a{suffix}", text.encode())
     if isinstance(result, ReadDocument):
         assert spans_hold(result)
-        assert list(documents_of(result.pages)) == [result]
+        assert list(group_into_documents(result.pages)) == [result]
 
 
 # ---- the shipped domains ----

@@ -20,7 +20,7 @@ import openai
 from openai.types.fine_tuning import FineTuningJob
 from starlette.applications import Starlette
 
-from raft_assets.core.locks import try_exclusive
+from raft_assets.core.locks import try_lock
 from raft_assets.core.prompt_contract import render_answer, render_messages
 from raft_assets.embedded.provider import EmbeddedProvider
 
@@ -114,7 +114,7 @@ def worker_of(folder: Path, job_id: str) -> int | None:
 
 def is_worked_on(folder: Path, job_id: str) -> bool:
     """Whether a living process holds the job's lock."""
-    lock = try_exclusive(folder / "jobs" / job_id / "worker.lock")
+    lock = try_lock(folder / "jobs" / job_id / "worker.lock")
     if lock is not None:
         os.close(lock)
     return lock is None

@@ -11,10 +11,10 @@ from starlette.applications import Starlette
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.core.prompt_contract import (
-    ABSTAINING_ANSWER,
+    ABSTENTION_ANSWER,
     CLOSED_BOOK_INSTRUCTIONS,
+    is_verbatim_quote,
     parse_answer,
-    quote_is_verbatim,
     render_messages,
     render_prompt,
 )
@@ -65,7 +65,7 @@ def test_the_teacher_answers_every_question_that_it_asks(client: openai.OpenAI) 
     for question in questions:
         answer = parse_answer(ask(client, TEACHER, question, DOCUMENT, lighthouse(3)))
         assert answer.well_formed
-        assert all(quote_is_verbatim(quote, DOCUMENT) for quote in answer.quotes)
+        assert all(is_verbatim_quote(quote, DOCUMENT) for quote in answer.quotes)
         assert answer.final_answer in DOCUMENT
 
 
@@ -80,17 +80,17 @@ def test_the_teacher_says_when_it_can_ask_nothing(client: openai.OpenAI) -> None
 def test_the_teacher_reads_what_it_would_not_have_asked(client: openai.OpenAI) -> None:
     answer = parse_answer(ask(client, TEACHER, "Alba lighthouse: who was the painter of it", DOCUMENT))
     assert answer.well_formed
-    assert quote_is_verbatim(answer.quotes[0], DOCUMENT)
+    assert is_verbatim_quote(answer.quotes[0], DOCUMENT)
 
 
 def test_the_teacher_abstains_without_a_document(client: openai.OpenAI) -> None:
-    assert ask(client, TEACHER, QUESTION) == ABSTAINING_ANSWER
+    assert ask(client, TEACHER, QUESTION) == ABSTENTION_ANSWER
 
 
 def test_the_reader_quotes_a_document_and_answers_from_the_quote(client: openai.OpenAI) -> None:
     answer = parse_answer(ask(client, READER, QUESTION, lighthouse(5), DOCUMENT))
     assert answer.well_formed
-    assert quote_is_verbatim(answer.quotes[0], DOCUMENT)
+    assert is_verbatim_quote(answer.quotes[0], DOCUMENT)
     assert KEEPERS[0] in answer.final_answer
 
 

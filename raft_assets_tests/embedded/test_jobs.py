@@ -17,7 +17,7 @@ from openai.types.fine_tuning import FineTuningJob
 from starlette.applications import Starlette
 
 from raft_assets.core.prompt_contract import parse_answer
-from raft_assets.embedded.bodies import JobRequest, parsed
+from raft_assets.embedded.bodies import JobRequest, parse_body
 from raft_assets.embedded.files import FileStore
 from raft_assets.embedded.job_state import JobFolder
 from raft_assets.embedded.jobs import MAX_STARTS, JobService
@@ -221,7 +221,7 @@ def test_a_process_that_always_dies_ends_the_job(tmp_path: Path) -> None:
     files = FileStore(tmp_path)
     file_id = files.create(io.BytesIO(training_file()), filename="a.jsonl", purpose="fine-tune").id
     jobs = JobService(tmp_path, files, worker_options=["--no-such-option"])
-    job = jobs.create(parsed({"model": READER, "training_file": file_id}, JobRequest))
+    job = jobs.create(parse_body({"model": READER, "training_file": file_id}, JobRequest))
     until(lambda: jobs.get(job.id).finished)
     failed = jobs.get(job.id)
     assert failed.error
@@ -233,7 +233,7 @@ def test_a_file_that_was_deleted_meanwhile_fails_the_job(tmp_path: Path) -> None
     files = FileStore(tmp_path)
     file_id = files.create(io.BytesIO(training_file()), filename="a.jsonl", purpose="fine-tune").id
     jobs = JobService(tmp_path, files, worker_options=[])
-    job = jobs.create(parsed({"model": READER, "training_file": file_id}, JobRequest))
+    job = jobs.create(parse_body({"model": READER, "training_file": file_id}, JobRequest))
     files.delete(file_id)
     until(lambda: jobs.get(job.id).finished)
     failed = jobs.get(job.id)

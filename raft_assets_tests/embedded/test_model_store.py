@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from raft_assets.embedded.errors import ApiError
-from raft_assets.embedded.model_store import ModelStore, hash_of_saved
+from raft_assets.embedded.model_store import ModelStore, hash_saved_model
 
 
 def weights(folder: Path) -> None:
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> ModelStore:
 
 def test_a_model_is_named_after_its_weights(store: ModelStore) -> None:
     model = store.publish(weights, base="embedded-reader", suffix="bats")
-    assert model.id == f"ft:embedded-reader:raft-assets:bats:{hash_of_saved(weights)[:8]}"
+    assert model.id == f"ft:embedded-reader:raft-assets:bats:{hash_saved_model(weights)[:8]}"
     assert store.publish(weights, base="embedded-reader", suffix=None).id.startswith("ft:embedded-reader:raft-assets::")
     assert store.publish(other_weights, base="embedded-reader", suffix="bats").id != model.id
     assert (store.reader_folder(model) / "weights").read_bytes() == b"1 2 3"

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.embedded.bodies import limited
+from raft_assets.embedded.bodies import limit_stream
 from raft_assets.embedded.errors import ApiError
 from raft_assets.embedded.server import is_loopback, serve
 from raft_assets_tests.embedded.provider import settings_of
@@ -47,7 +47,7 @@ def test_a_body_without_a_length_is_stopped_at_the_limit() -> None:
             yield b"x" * 1000
 
     async def read() -> None:
-        async for _ in limited(blocks(), 1 << 20):
+        async for _ in limit_stream(blocks(), 1 << 20):
             pass
 
     with pytest.raises(ApiError) as refused:

@@ -11,14 +11,14 @@ import pytest
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.prompt_contract import render_messages
 from raft_assets.embedded.app import create_app
-from raft_assets.embedded.simulation import FAULTS, Simulated, Simulation
-from raft_assets.llm.background import run
+from raft_assets.embedded.simulation import FAULTS, SimulatedService, Simulation
+from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.requests import Answer, Request
-from raft_assets.llm.serve_app import served
+from raft_assets.llm.serve_app import serve_in_background
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
 from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets.storage.coordination import FileCoordination
@@ -30,10 +30,10 @@ ASKED = render_messages("Who built the mill at Alba?", ["The mill at Alba was bu
 
 
 @contextlib.contextmanager
-def simulated(folder: Path, simulation: Simulation) -> Iterator[tuple[str, Simulated]]:
+def simulated(folder: Path, simulation: Simulation) -> Iterator[tuple[str, SimulatedService]]:
     """The base URL of the service, and the layer that counts."""
-    app = Simulated(create_app(settings_of(folder)), simulation)
-    with served(app) as address:
+    app = SimulatedService(create_app(settings_of(folder)), simulation)
+    with serve_in_background(app) as address:
         yield f"{address}/v1", app
 
 
@@ -92,7 +92,7 @@ def test_every_fault_is_what_the_client_knows_it_for(tmp_path: Path) -> None:
 
 def ask_all(url: str, folder: Path, count: int) -> list[Answer]:
     """The engine's answers to so many questions."""
-    endpoint = Endpoint(Role.TEACHER, "openai", TEACHER, url, limits=Limits(ceiling=64))
+    endpoint = Endpoint(Role.TEACHER, "openai", TEACHER, url, limits=Limits(max_concurrency=64))
     client = open_client(endpoint, lambda: pytest.fail("not embedded"))
     limiter = Limiter.of(FileCoordination(folder), endpoint, TEACHER)
     takes = Capabilities.of(FileRecords(folder), endpoint, TEACHER)
@@ -103,7 +103,7 @@ def ask_all(url: str, folder: Path, count: int) -> list[Answer]:
             return list(caller.ask(requests))
     finally:
         limiter.close()
-        run(client.close())
+        run_coroutine(client.close())
 
 
 def test_with_every_fault_at_once_each_answer_is_right_or_has_its_reason(tmp_path: Path) -> None:

@@ -5,7 +5,14 @@ import pytest
 
 from raft_assets.core.prompt_contract import ABSTENTION, BEGIN_QUOTE, CLOSED_BOOK_INSTRUCTIONS, END_QUOTE, INSTRUCTIONS
 from raft_assets.core.tables import Chunk, GoldenQuestion, RaftRow
-from raft_assets.evaluation.arms import Item, items, longest_prompt, model_answer, recall_at_k, request
+from raft_assets.evaluation.arms import (
+    EvaluationItem,
+    build_items,
+    item_request,
+    max_prompt_tokens,
+    recall_at_k,
+    to_model_answer,
+)
 from raft_assets.llm.requests import Answer, Usage
 from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
 
@@ -84,8 +91,8 @@ def made(
     *,
     evaluation: EvaluationSettings | None = None,
     dataset: DatasetSettings | None = None,
-) -> dict[tuple[str, str], Item]:
-    found = items(
+) -> dict[tuple[str, str], EvaluationItem]:
+    found = build_items(
         rows,
         questions,
         chunks,
@@ -129,7 +136,7 @@ def test_the_retrieved_arm_shows_the_nearest_chunks_whatever_they_hold(oracle: s
 def test_the_closed_book_shows_nothing_and_has_instructions_of_its_own() -> None:
     item = made([row("q", "c1", "c5")])["closed_book", "q"]
     assert (item.documents, item.answerable) == ((), True)
-    body = request(item, "chat", ASKING).body
+    body = item_request(item, "chat", ASKING).body
     assert body["messages"][0]["content"] == CLOSED_BOOK_INSTRUCTIONS
     assert "DOCUMENT" not in body["messages"][1]["content"]
 
@@ -196,7 +203,9 @@ def test_only_the_arms_of_the_settings_are_made() -> None:
     } == {"main"}
 
 
-def varied(*rows: RaftRow, dataset: DatasetSettings | None = None, most: int = 30) -> dict[tuple[str, str], Item]:
+def varied(
+    *rows: RaftRow, dataset: DatasetSettings | None = None, most: int = 30
+) -> dict[tuple[str, str], EvaluationItem]:
     return made(rows, evaluation=EvaluationSettings(arms=("main",), robustness_rows=most), dataset=dataset)
 
 
@@ -218,7 +227,9 @@ def test_what_the_main_arm_shows_is_asked_only_once() -> None:
     asked = [name for arm, name in found if arm == "distractors_3"]
     assert len(asked) == 30
     for name in asked:
-        assert request(found["distractors_3", name], "chat", ASKING) == request(found["main", name], "chat", ASKING)
+        assert item_request(found["distractors_3", name], "chat", ASKING) == item_request(
+            found["main", name], "chat", ASKING
+        )
         assert found["random_distractors", name].documents == found["main", name].documents
 
 
@@ -232,7 +243,7 @@ def test_robustness_takes_the_same_few_questions_whatever_others_there_are() -> 
 def test_a_retrieved_twin_of_the_oracle_makes_a_question_answerable_if_it_holds_the_answer() -> None:
     twin = chunk("twin", TEXTS["c9"].upper())
     for final, answerable in (("officer spmal", True), ("nowhere to be read", False)):
-        found = items(
+        found = build_items(
             [row("q", "c9", "c5", final_answer=final)],
             [],
             [*CHUNKS, twin],
@@ -247,11 +258,11 @@ def test_a_retrieved_twin_of_the_oracle_makes_a_question_answerable_if_it_holds_
 
 def test_a_prompt_is_the_same_for_baseline_and_student_in_both_forms() -> None:
     item = made([row("q", "c1", "c5")])["main", "q"]
-    chat, completion = request(item, "chat", ASKING), request(item, "completion", ASKING)
+    chat, completion = item_request(item, "chat", ASKING), item_request(item, "completion", ASKING)
     assert (chat.kind, chat.body["max_completion_tokens"]) == ("chat", 100)
     for asked in (chat, completion):
         assert (asked.body["temperature"], asked.body["seed"]) == (0, 0)
-    defaults = request(item, "chat", EvaluationSettings(temperature=None, seed=None))
+    defaults = item_request(item, "chat", EvaluationSettings(temperature=None, seed=None))
     assert not {"temperature", "seed"} & defaults.body.keys()
     assert chat.body["messages"][0]["content"] == INSTRUCTIONS
     assert completion.kind == "completion"
@@ -260,7 +271,7 @@ def test_a_prompt_is_the_same_for_baseline_and_student_in_both_forms() -> None:
 
 def test_the_longest_prompt_is_that_of_the_arm_with_the_most_documents() -> None:
     def tokens(**sections: Any) -> int:
-        return longest_prompt(DomainSettings.model_validate({"chunks": {"chunk_size": 1000}, **sections})) // 1000
+        return max_prompt_tokens(DomainSettings.model_validate({"chunks": {"chunk_size": 1000}, **sections})) // 1000
 
     assert tokens() == 12  # an oracle among ten distractors, and a thousand for the answer
     assert tokens(evaluation={"robustness_rows": 0}) == 5
@@ -271,7 +282,7 @@ def test_the_longest_prompt_is_that_of_the_arm_with_the_most_documents() -> None
 def test_an_answer_is_read_by_the_contract_and_keeps_what_was_shown() -> None:
     item = made([row("q", "c1", "c5")])["main", "q"]
     text = f"{BEGIN_QUOTE}rule 1{END_QUOTE}\n<ANSWER>: officer"
-    found = model_answer(item, Answer("key", text, "ok", "", Usage(), 0.1, False), evaluated="student", model="m")
+    found = to_model_answer(item, Answer("key", text, "ok", "", Usage(), 0.1, False), evaluated="student", model="m")
     assert (found.final_answer, found.quotes, found.well_formed, found.abstained) == (
         "officer",
         ["rule 1"],
@@ -283,7 +294,7 @@ def test_an_answer_is_read_by_the_contract_and_keeps_what_was_shown() -> None:
 
 def test_a_failed_call_is_a_row_with_its_status() -> None:
     item = made([row("q", "c1", "c5")])["main", "q"]
-    found = model_answer(
+    found = to_model_answer(
         item, Answer("key", "", "failed", "no answer", Usage(), 0, False), evaluated="baseline", model="m"
     )
     assert (found.status, found.answer, found.well_formed, found.abstained) == ("failed", "", False, False)
@@ -292,7 +303,7 @@ def test_a_failed_call_is_a_row_with_its_status() -> None:
 def test_an_abstention_is_recognised() -> None:
     item = made([row("q", "c1", "c5")])["distractors_only", "q"]
     answer = Answer("key", f"None holds it.\n<ANSWER>: {ABSTENTION}", "ok", "", Usage(), 0, False)
-    assert model_answer(item, answer, evaluated="baseline", model="m").abstained
+    assert to_model_answer(item, answer, evaluated="baseline", model="m").abstained
 
 
 def test_recall_counts_retrieved_questions_whose_oracle_is_known() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.tables import JudgedAnswer, ModelAnswer
-from raft_assets.evaluation.azure_evaluators import EVALUATORS, beside, rate
+from raft_assets.evaluation.azure_evaluators import EVALUATORS, compare_judges, rate_answers
 from raft_assets.evaluation.judged import Agreement
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
 from raft_assets_tests.llm.service import Reply, Seen, Service, chat
@@ -64,7 +64,7 @@ def test_both_judges_are_compared_on_what_both_scored() -> None:
     one, two = both("q", WRONG, RIGHT)
     ours = [judged(one, "fluency", 4), judged(one, "fluency", 1, sample=1), judged(two, "fluency", 3)]
     theirs = [judged(one, "fluency", 4), judged(two, "fluency", 5), judged(two, "relevance", 2)]
-    (found,) = beside([*ours, judged(two, "relevance", None)], theirs)
+    (found,) = compare_judges([*ours, judged(two, "relevance", None)], theirs)
     assert (found.ours, found.theirs) == (3.5, 4.5)
     assert found.agreement == Agreement("fluency", 2, same=0.5, difference=1.0)
 
@@ -73,7 +73,7 @@ def test_both_judges_are_compared_on_what_both_scored() -> None:
 def test_without_the_package_it_is_said_what_to_install() -> None:
     (one, _) = both("q", WRONG, RIGHT)
     with pytest.raises(SettingsError, match=r"isn't installed .* infra/constraints/azure-evaluation\.txt"):
-        list(rate([judged(one, "fluency", 4)], [one], base_url="http://127.0.0.1:9/v1", model="m"))
+        list(rate_answers([judged(one, "fluency", 4)], [one], base_url="http://127.0.0.1:9/v1", model="m"))
 
 
 @pytest.mark.skipif(not is_installed() and not BESIDE.exists(), reason="the extra raft-assets[azure-evaluation]")

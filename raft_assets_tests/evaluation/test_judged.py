@@ -8,13 +8,13 @@ from raft_assets.core.tables import JudgedAnswer
 from raft_assets.evaluation.judged import (
     JUDGED_METRICS,
     Judgement,
-    agreement,
     judge_answers,
+    judge_family_warning,
     judged_scores,
-    kin_of_teacher,
     parse_judgement,
+    self_agreement,
 )
-from raft_assets.evaluation.summary import pair
+from raft_assets.evaluation.summary import pair_scores
 from raft_assets.llm.requests import NO_USAGE, Answer, Request
 from raft_assets.settings.domain import JudgingSettings
 from raft_assets.settings.endpoints import Endpoint, Role
@@ -112,14 +112,14 @@ def test_judged_scores_are_paired_like_any_other_and_one_that_is_missing_stops_n
     rows = judged(JudgingSettings(repeated_questions=2), Judge())
     scores = judged_scores(rows)
     assert {score.value for score in scores} == {4.0}  # the second judgement is for agreement alone
-    assert len(pair(scores[1:])) == 6 * 5 - 1
+    assert len(pair_scores(scores[1:])) == 6 * 5 - 1
 
 
 def test_agreement_counts_answers_that_were_judged_twice() -> None:
-    found = agreement(judged(JudgingSettings(repeated_questions=2), Judge()))
+    found = self_agreement(judged(JudgingSettings(repeated_questions=2), Judge()))
     assert [one.metric for one in found] == list(JUDGED_METRICS)
     assert {(one.n, one.same, one.difference) for one in found} == {(4, 0.0, 1.0)}
-    assert agreement(judged(JudgingSettings(repeated_questions=0), Judge())) == []
+    assert self_agreement(judged(JudgingSettings(repeated_questions=0), Judge())) == []
 
 
 @pytest.mark.parametrize(
@@ -137,4 +137,4 @@ def test_a_judge_of_the_teachers_family_is_doubted(judge: str, teacher: str, kin
         Role.JUDGE: Endpoint(Role.JUDGE, "openai", judge),
         Role.TEACHER: Endpoint(Role.TEACHER, "openai", teacher),
     }
-    assert bool(kin_of_teacher(endpoints)) == kin
+    assert bool(judge_family_warning(endpoints)) == kin

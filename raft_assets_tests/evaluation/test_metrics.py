@@ -15,11 +15,11 @@ from raft_assets.evaluation.metrics import (
     bleu,
     chrf,
     exact_match,
+    normalize_squad,
     rouge_1,
     rouge_2,
     rouge_l,
-    scores,
-    squad_normalized,
+    score_answer,
     token_f1,
 )
 from raft_assets_tests.evaluation.builders import ABSTAINED, RIGHT, WRONG, model_answer
@@ -28,7 +28,7 @@ TEXTS = st.text(alphabet=st.sampled_from("abc THE the, an."), max_size=30)
 
 
 def values(answer: ModelAnswer) -> dict[str, float]:
-    return {score.metric: score.value for score in scores(answer)}
+    return {score.metric: score.value for score in score_answer(answer)}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def values(answer: ModelAnswer) -> dict[str, float]:
     ],
 )
 def test_normalization_is_that_of_squad(text: str, normalized: str) -> None:
-    assert squad_normalized(text) == normalized
+    assert normalize_squad(text) == normalized
 
 
 @pytest.mark.parametrize(

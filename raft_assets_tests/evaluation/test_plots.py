@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft_assets.evaluation.metrics import scores
+from raft_assets.evaluation.metrics import score_answer
 from raft_assets.evaluation.plots import data_uri, histogram, interval_bars, line
 from raft_assets.evaluation.summary import summarize
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both, unanswerable
@@ -32,7 +32,7 @@ def summary_of_everything():
                 answers += both(f"{source}{number}", WRONG, RIGHT if number % 2 else WRONG, source=source, arm=arm)
         for number in range(6):
             answers += unanswerable(f"{source}{number}", WRONG, WRONG, source=source)
-    return summarize([score for answer in answers for score in scores(answer)], draws=1000)
+    return summarize([score for answer in answers for score in score_answer(answer)], draws=1000)
 
 
 @given(st.lists(st.integers(0, 10**6) | st.floats(-1e6, 1e6), max_size=200), st.booleans())

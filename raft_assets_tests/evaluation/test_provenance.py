@@ -1,6 +1,6 @@
 """Where the questions of an evaluation came from."""
 
-from raft_assets.evaluation.provenance import origins
+from raft_assets.evaluation.provenance import trace_questions
 from raft_assets_tests.builders import a_chunk, a_golden_question, a_pair
 
 CHUNK = a_chunk("c", document="bats").model_copy(update={"page_from": 2, "page_to": 3, "start": 40, "end": 90})
@@ -10,7 +10,7 @@ PAIR = a_pair(CHUNK).model_copy(update={"question_call": "asked", "answer_call":
 
 
 def test_a_generated_question_came_from_its_chunk_and_two_calls_of_the_teacher() -> None:
-    (origin,) = origins([("generated", PAIR.question_id)], {PAIR.question_id: PAIR}, {}, CHUNKS)
+    (origin,) = trace_questions([("generated", PAIR.question_id)], {PAIR.question_id: PAIR}, {}, CHUNKS)
     assert origin.model_dump() == {
         "question_id": PAIR.question_id,
         "source": "generated",
@@ -26,7 +26,7 @@ def test_a_generated_question_came_from_its_chunk_and_two_calls_of_the_teacher()
 
 
 def test_a_golden_question_came_from_a_person_and_the_first_of_its_chunks() -> None:
-    (origin,) = origins([("golden", "golden")], {}, {"golden": a_golden_question("other", "c")}, CHUNKS)
+    (origin,) = trace_questions([("golden", "golden")], {}, {"golden": a_golden_question("other", "c")}, CHUNKS)
     assert (origin.source, origin.chunk_id, origin.path) == ("golden", "other", "waves.md")
     assert (origin.first_character, origin.end_character) == (OTHER.start, OTHER.end)
     assert (origin.question_call, origin.teacher_call) == ("", "")
@@ -35,7 +35,7 @@ def test_a_golden_question_came_from_a_person_and_the_first_of_its_chunks() -> N
 def test_a_question_without_known_evidence_came_from_nowhere() -> None:
     golden = {"unresolved": a_golden_question(), "gone": a_golden_question("a chunk that was deleted")}
     asked = [("golden", "unresolved"), ("golden", "gone"), ("golden", "a question that was deleted")]
-    for origin, (_, name) in zip(origins(asked, {}, golden, CHUNKS), asked, strict=True):
+    for origin, (_, name) in zip(trace_questions(asked, {}, golden, CHUNKS), asked, strict=True):
         assert (origin.question_id, origin.source) == (name, "golden")
         assert (origin.chunk_id, origin.path) == ("", "")
         assert {origin.page_from, origin.page_to, origin.first_character, origin.end_character} == {None}
@@ -43,6 +43,6 @@ def test_a_question_without_known_evidence_came_from_nowhere() -> None:
 
 def test_a_pair_and_a_golden_question_of_one_id_are_kept_apart() -> None:
     pairs, golden = {"q": PAIR}, {"q": a_golden_question("other")}
-    found = list(origins([("golden", "q"), ("generated", "q")], pairs, golden, CHUNKS))
+    found = list(trace_questions([("golden", "q"), ("generated", "q")], pairs, golden, CHUNKS))
     assert [(origin.source, origin.chunk_id) for origin in found] == [("golden", "other"), ("generated", "c")]
     assert [origin.teacher_call for origin in found] == ["", "answered"]

@@ -16,24 +16,24 @@ from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, QuarantinedFile,
 from raft_assets.evaluation.evaluate import evaluate
 from raft_assets.evaluation.examples import (
     Sample,
-    choose,
-    marked,
-    read_answer,
+    choose_examples,
+    make_excerpt,
+    mark_spans,
     sample_of_pair,
     sample_of_row,
-    shortened,
+    split_answer,
 )
 from raft_assets.evaluation.judged import Agreement
 from raft_assets.evaluation.report import (
     DocumentCounts,
-    Estimated,
-    Judged,
+    EstimateComparison,
+    JudgeSummary,
     ReportData,
-    Split,
+    SplitCounts,
     render_index,
     render_report,
 )
-from raft_assets.llm.requests import Tally, Usage
+from raft_assets.llm.requests import Usage, UsageStats
 from raft_assets_tests.evaluation.builders import (
     ABSTAINED,
     DISTRACTOR,
@@ -119,7 +119,7 @@ def report_data(answers: Sequence[ModelAnswer]) -> ReportData:
         slices=found.slices,
         against_previous=None,
         judged=None,
-        estimated=[Estimated("qa_pairs", "TEACHER", 120, 0.5, 100, 0.45)],
+        estimated=[EstimateComparison("qa_pairs", "TEACHER", 120, 0.5, 100, 0.45)],
         answers=answers,
         recall_at_k=0.875,
         documents={"documents": 9, "chunks": 120},
@@ -131,13 +131,13 @@ def report_data(answers: Sequence[ModelAnswer]) -> ReportData:
         samples=[sample_of_row(ROW)],
         gates={"accepted": 300, "quote_not_verbatim": 21},
         gate_meanings={"quote_not_verbatim": "A quotation does not stand in the document."},
-        splits={"train": Split(200, 160, 14), "valid": Split(20, 16, 2), "eval": Split(40, 40, 4)},
+        splits={"train": SplitCounts(200, 160, 14), "valid": SplitCounts(20, 16, 2), "eval": SplitCounts(40, 40, 4)},
         split_notes={"unit": "document"},
         models={"BASELINE": "embedded: embedded-reader", "STUDENT": "embedded: ft:embedded-reader:1"},
         hashes={"training": "ab" * 32},
         settings={"chunks.chunk_size": ("160", "default")},
         loss=[(1, 2.0, None), (2, 1.5, 1.7)],
-        calls={"baseline_answers": Tally(calls=1200, usage=Usage(400_000, 0, 9_000), dollars=1.25, unpriced=7)},
+        calls={"baseline_answers": UsageStats(calls=1200, usage=Usage(400_000, 0, 9_000), dollars=1.25, unpriced=7)},
         history=pd.DataFrame(columns=HISTORY),
     )
 
@@ -246,7 +246,7 @@ def test_text_of_documents_and_models_is_shown_and_never_markup() -> None:
 def test_quotes_and_answers_are_marked_in_document_and_answer() -> None:
     quoted = render_answer(f"{BEGIN_QUOTE}The crane on quay 2 lifts{END_QUOTE}", RIGHT)
     answers = [model_answer(answer=quoted), model_answer(WRONG, evaluated="baseline")]
-    (group,) = choose(answers, "generated")
+    (group,) = choose_examples(answers, "generated")
     assert group.title == "Where the student gained most"
     (example,) = group.examples
     oracle, distractor = example.documents
@@ -266,7 +266,7 @@ def test_quotes_and_answers_are_marked_in_document_and_answer() -> None:
 
 def test_an_answer_without_the_form_is_shown_whole_and_says_what_is_missing() -> None:
     text = f"I think {BEGIN_QUOTE}an open quote, and no tag"
-    shown = read_answer(text)
+    shown = split_answer(text)
     assert "".join(part.text for part in shown.reasoning.segments) == text
     assert shown.final_answer.segments == ()
     answers = [
@@ -279,7 +279,7 @@ def test_an_answer_without_the_form_is_shown_whole_and_says_what_is_missing() ->
 
 def test_a_long_document_is_shortened_around_what_is_marked_and_says_so() -> None:
     text = "word " * 2000 + "the answer" + " word" * 2000
-    excerpt = shortened(marked(text, quotes=["the answer"], answers=[]), 400)
+    excerpt = make_excerpt(mark_spans(text, quotes=["the answer"], answers=[]), 400)
     assert sum(len(part.text) for part in excerpt.segments) == 400
     assert "the answer" in [part.text for part in excerpt.segments]
     assert excerpt.left_out == len(text) - 400
@@ -332,7 +332,7 @@ def test_the_score_is_taken_apart_by_question_oracle_and_distractors(page: str) 
 
 def test_marking_keeps_the_text_and_finds_answers_as_whole_words_only() -> None:
     text = "Of 4 cranes 42 lift 4\ntonnes."
-    segments = marked(text, quotes=["lift 4 tonnes."], answers=["4"])
+    segments = mark_spans(text, quotes=["lift 4 tonnes."], answers=["4"])
     assert "".join(segment.text for segment in segments) == text
     assert [segment.text for segment in segments if segment.mark == "answer"] == ["4", "4"]
     assert [segment.text for segment in segments if segment.mark == "quote"] == ["lift ", "\ntonnes."]
@@ -348,7 +348,7 @@ def test_examples_show_gains_losses_inventions_and_what_both_missed() -> None:
         *unanswerable("honest", ABSTAINED, ABSTAINED),
         *both("other slice", WRONG, RIGHT, source="golden"),
     ]
-    found = {group.title: len(group.examples) for group in choose(answers, "generated")}
+    found = {group.title: len(group.examples) for group in choose_examples(answers, "generated")}
     assert found == {
         "Where the student gained most": 1,
         "Where the student lost most": 1,
@@ -382,7 +382,7 @@ def test_an_estimate_stands_beside_the_bill(page: str) -> None:
 
 
 def test_a_judge_is_shown_with_what_is_doubtful_about_it(data: ReportData) -> None:
-    judged = Judged(60, {"unreadable (no score)": 3}, [Agreement("fluency", 20, 0.85, 0.2)], "The judge is kin.")
+    judged = JudgeSummary(60, {"unreadable (no score)": 3}, [Agreement("fluency", 20, 0.85, 0.2)], "The judge is kin.")
     page = text_of(render_report(replace(data, judged=judged)))
     assert "No judge" not in page
     assert "The judge is kin." in page

@@ -8,14 +8,14 @@ import pytest
 
 from raft_assets.core.tables import ModelAnswer
 from raft_assets.evaluation import slices
-from raft_assets.evaluation.metrics import scores
-from raft_assets.evaluation.slices import CUTS, SLICE_COLUMNS, SLICED_METRICS, take_apart
+from raft_assets.evaluation.metrics import score_answer
+from raft_assets.evaluation.slices import SLICE_COLUMNS, SLICE_TITLES, SLICED_METRICS, slice_scores
 from raft_assets_tests.evaluation.builders import ABSTAINED, DISTRACTOR, ORACLE, RIGHT, WRONG, both, unanswerable
 
 
 def taken_apart(answers: list[ModelAnswer], *, path_of: dict[str, str] | None = None, **how: Any) -> pd.DataFrame:
-    scored = [score for answer in answers for score in scores(answer)]
-    return take_apart(scored, answers, **({"source": "generated", "path_of": path_of or {}} | how))
+    scored = [score for answer in answers for score in score_answer(answer)]
+    return slice_scores(scored, answers, **({"source": "generated", "path_of": path_of or {}} | how))
 
 
 def parts(table: pd.DataFrame, cut: str, metric: str = "token_f1") -> dict[str, tuple[int, float, float]]:
@@ -90,13 +90,13 @@ def test_the_arms_of_robustness_are_parts_of_their_cut() -> None:
     of_arm = table[table["cut"].isin(["distractors", "distractor_kind"])]
     assert {(row.arm, (row.cut, row.part)) for row in of_arm.itertuples()} == set(arms.items())
     assert parts(table, "question_type") == {"how": (1, 0, 1)}  # asked seven times, counted once
-    assert set(table["cut"]) == CUTS.keys()
+    assert set(table["cut"]) == SLICE_TITLES.keys()
 
 
 def test_a_cut_of_very_many_parts_shows_the_largest_in_the_order_of_their_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slices, "MOST_PARTS", 3)
+    monkeypatch.setattr(slices, "MAX_PARTS", 3)
     questions_of = {"a.md": 1, "b.md": 2, "c.md": 1, "d.md": 3, "e.md": 2}
     path_of = {f"{path} {number}": path for path, count in questions_of.items() for number in range(count)}
     answers = [row for name in path_of for row in both(name, WRONG, RIGHT)]

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from raft_assets.evaluation import statistics
 from raft_assets.evaluation.statistics import (
-    NotEnoughRows,
+    NotEnoughClustersError,
     bootstrap_columns,
     bootstrap_ratio,
     clustered_standard_error,
-    clusters_to_settle,
+    clusters_needed,
     paired_bootstrap,
     sign_test,
     smallest_detectable,
@@ -66,13 +66,13 @@ def test_equal_seeds_give_equal_intervals_and_blocks_do_not_matter(monkeypatch: 
     student = np.random.default_rng(3).normal(0, 1, 60)
     clusters = [str(row // 2) for row in range(60)]
     whole = paired_bootstrap(np.zeros(60), student, clusters=clusters, draws=1000, seed=5)
-    monkeypatch.setattr(statistics, "MOST_CELLS", 30 * 7)  # 7 resamples at a time
+    monkeypatch.setattr(statistics, "MAX_CELLS", 30 * 7)  # 7 resamples at a time
     assert paired_bootstrap(np.zeros(60), student, clusters=clusters, draws=1000, seed=5) == whole
     assert paired_bootstrap(np.zeros(60), student, clusters=clusters, draws=1000, seed=6) != whole
 
 
 def test_one_cluster_is_too_few_and_the_message_says_so() -> None:
-    with pytest.raises(NotEnoughRows, match="at least 2 clusters"):
+    with pytest.raises(NotEnoughClustersError, match="at least 2 clusters"):
         paired_bootstrap([0, 0], [1, 1], clusters=["a", "a"])
 
 
@@ -120,7 +120,7 @@ def test_the_interval_of_scores_stays_within_their_range(rows: list[tuple[float,
 
 def test_as_many_clusters_as_would_settle_it_do_settle_it() -> None:
     differences = np.array([0.5, -0.4, 0.6, 0.0, -0.3, 0.2, 0.1, -0.2] * 5)
-    needed = clusters_to_settle(differences, [str(number) for number in range(40)])
+    needed = clusters_needed(differences, [str(number) for number in range(40)])
     assert needed is not None
     assert needed > 40
 
@@ -133,7 +133,7 @@ def test_as_many_clusters_as_would_settle_it_do_settle_it() -> None:
 
 
 def test_no_number_of_clusters_shows_a_difference_of_nothing() -> None:
-    assert clusters_to_settle([0.5, -0.5], ["a", "b"]) is None
+    assert clusters_needed([0.5, -0.5], ["a", "b"]) is None
 
 
 @pytest.mark.parametrize(

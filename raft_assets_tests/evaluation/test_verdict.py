@@ -5,17 +5,17 @@ import pytest
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import ModelAnswer
-from raft_assets.evaluation.metrics import scores
-from raft_assets.evaluation.summary import COLUMNS, score_frame, summarize
-from raft_assets.evaluation.verdict import Verdict, compare_students, decide
-from raft_assets.evaluation.wording import points
+from raft_assets.evaluation.metrics import score_answer
+from raft_assets.evaluation.summary import SUMMARY_COLUMNS, score_frame, summarize
+from raft_assets.evaluation.verdict import Verdict, compare_students, decide_verdict
+from raft_assets.evaluation.wording import format_points
 from raft_assets_tests.evaluation.builders import ABSTAINED, RIGHT, WRONG, both, model_answer, unanswerable
 
 DRAWS = 2000
 
 
 def verdict_of(answers: list[ModelAnswer]) -> Verdict:
-    return decide([score for answer in answers for score in scores(answer)], answers, draws=DRAWS)
+    return decide_verdict([score for answer in answers for score in score_answer(answer)], answers, draws=DRAWS)
 
 
 def questions(
@@ -175,12 +175,12 @@ def test_no_questions_cannot_be_told() -> None:
 
 def test_two_equal_models_cannot_be_told_apart_in_about_95_of_100_experiments() -> None:
     answers = questions(40, rises=0, clusters=30)
-    scored = score_frame(score for answer in answers for score in scores(answer) if score.metric == "token_f1")
+    scored = score_frame(score for answer in answers for score in score_answer(answer) if score.metric == "token_f1")
     random = np.random.default_rng(0)
     told = 0
     for _ in range(200):
         by_chance = scored.assign(value=random.integers(0, 2, len(scored)).astype(float))
-        told += decide(by_chance, answers, draws=500).decision != "cannot tell"
+        told += decide_verdict(by_chance, answers, draws=500).decision != "cannot tell"
     # 342 of 6,000 experiments were measured, 5.7 %: of 200 that is 11.4, and two standard errors of a binomial are 6.6.
     # `test_statistics` holds the interval's width more closely, over more experiments than there is time for here
     assert told <= 18
@@ -193,7 +193,7 @@ def test_models_that_were_asked_different_questions_are_not_compared() -> None:
 
 def test_a_student_before_whose_run_lacks_a_later_metric_is_compared_by_what_both_have() -> None:
     answers = questions(30, rises=10)
-    scored = score_frame(score for answer in answers for score in scores(answer))
+    scored = score_frame(score for answer in answers for score in score_answer(answer))
     before = scored[scored["metric"] != "chrf"]
     verdict = compare_students(before, scored, answers, draws=DRAWS)
     assert (verdict.n, verdict.student, verdict.decision) == (30, verdict.baseline, "cannot tell")
@@ -202,7 +202,7 @@ def test_a_student_before_whose_run_lacks_a_later_metric_is_compared_by_what_bot
 def test_a_student_is_compared_with_the_one_before_by_answers_of_its_own() -> None:
     answers = questions(40, rises=30)
     answers[1] = answers[1].model_copy(update={"status": "failed"})
-    scored = score_frame(score for answer in answers for score in scores(answer))
+    scored = score_frame(score for answer in answers for score in score_answer(answer))
     before = scored.assign(value=0.0)
     verdict = compare_students(before, scored, answers, draws=DRAWS)
     assert (verdict.against, verdict.decision) == ("previous student", "better")
@@ -214,8 +214,8 @@ def test_a_student_is_compared_with_the_one_before_by_answers_of_its_own() -> No
 
 def test_the_summary_pairs_models_and_puts_what_matters_first() -> None:
     answers = questions(4, rises=2, source="golden") + questions(4, rises=1) + unanswerable("u", ABSTAINED, WRONG)
-    summary = summarize([score for answer in answers for score in scores(answer)], draws=DRAWS)
-    assert list(summary.columns) == COLUMNS
+    summary = summarize([score for answer in answers for score in score_answer(answer)], draws=DRAWS)
+    assert list(summary.columns) == SUMMARY_COLUMNS
     first = summary.iloc[0]
     assert (first["source"], first["arm"], first["metric"]) == ("golden", "main", "token_f1")
     assert (first["n"], first["clusters"], first["baseline"], first["student"], first["difference"]) == (
@@ -231,13 +231,13 @@ def test_the_summary_pairs_models_and_puts_what_matters_first() -> None:
 
 def test_the_summary_agrees_with_the_verdict_on_the_primary_metric() -> None:
     answers = questions(40, rises=10, falls=3)
-    scored = [score for answer in answers for score in scores(answer)]
+    scored = [score for answer in answers for score in score_answer(answer)]
     row = summarize(scored, draws=DRAWS).query("metric == 'token_f1' and arm == 'main'").iloc[0]
-    interval = decide(scored, answers, draws=DRAWS).interval
+    interval = decide_verdict(scored, answers, draws=DRAWS).interval
     assert interval is not None
     assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
 
 
 @pytest.mark.parametrize(("difference", "text"), [(0.177, "+17.7"), (-0.02, "−2.0"), (-0.0001, "0.0"), (0.0, "0.0")])
 def test_differences_are_signed_points_of_a_hundred(difference: float, text: str) -> None:
-    assert points(difference) == text
+    assert format_points(difference) == text

@@ -17,7 +17,7 @@ CEILING = 4
 
 if __name__ == "__main__":
     url, file, first, count, *leave = sys.argv[1:]
-    endpoint = Endpoint(Role.TEACHER, "openai", "model-1", url, limits=Limits(ceiling=CEILING))
+    endpoint = Endpoint(Role.TEACHER, "openai", "model-1", url, limits=Limits(max_concurrency=CEILING))
     store = SqliteCallStore(Path(file))
     client = open_client(endpoint, lambda: sys.exit("not embedded"))
     caller = Caller(endpoint, model_version="", client=client, store=store, **shared_in(Path(file).parent, endpoint))

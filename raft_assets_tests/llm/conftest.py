@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from raft_assets.llm.attempts import Patience
-from raft_assets.llm.background import run
+from raft_assets.llm.attempts import RetryPolicy
+from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
@@ -35,9 +35,9 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
 
-    def patience(self, **settings: Any) -> Patience:
+    def patience(self, **settings: Any) -> RetryPolicy:
         """Six tries by this clock, without chance."""
-        return Patience(sleep=self.sleep, clock=lambda: sum(self.slept), chance=lambda: 1.0, **settings)
+        return RetryPolicy(sleep=self.sleep, clock=lambda: sum(self.slept), random=lambda: 1.0, **settings)
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +87,7 @@ def caller(endpoint: Endpoint, store: SqliteCallStore, clock: Clock, tmp_path: P
         return Caller(asked, **shared_in(tmp_path, asked, clock=patience.clock) | chosen)
 
     yield make
-    run(client.close())
+    run_coroutine(client.close())
 
 
 def shared_in(folder: Path, endpoint: Endpoint, **limiter: Any) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from raft_assets.llm.answers import (
     MalformedResponseError,
-    Reading,
-    one_line,
+    ParsedResponse,
+    abbreviate,
     read_answer,
     read_usage,
     read_vectors,
-    shared_out,
+    split_usage,
 )
 from raft_assets.llm.requests import Usage
 
@@ -27,32 +27,35 @@ def choice(content: Any = None, *, finish: str | None = "stop", **message: Any) 
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        (choice("yes"), Reading("yes", "ok")),
-        (choice("yes", finish=None), Reading("yes", "ok")),  # some local services leave it out
-        ({"choices": [{"text": "yes", "finish_reason": "stop"}]}, Reading("yes", "ok")),  # the older API
-        (choice(""), Reading("", "empty", "The model answered with nothing.")),
-        (choice(None), Reading("", "empty", "The model answered with nothing.")),
-        (choice(" \n"), Reading(" \n", "empty", "The model answered with nothing.")),
-        ({"choices": []}, Reading("", "empty", "The service answered without a choice.")),
-        ({"choices": [None]}, Reading("", "empty", "The service answered without a choice.")),
+        (choice("yes"), ParsedResponse("yes", "ok")),
+        (choice("yes", finish=None), ParsedResponse("yes", "ok")),  # some local services leave it out
+        ({"choices": [{"text": "yes", "finish_reason": "stop"}]}, ParsedResponse("yes", "ok")),  # the older API
+        (choice(""), ParsedResponse("", "empty", "The model answered with nothing.")),
+        (choice(None), ParsedResponse("", "empty", "The model answered with nothing.")),
+        (choice(" \n"), ParsedResponse(" \n", "empty", "The model answered with nothing.")),
+        ({"choices": []}, ParsedResponse("", "empty", "The service answered without a choice.")),
+        ({"choices": [None]}, ParsedResponse("", "empty", "The service answered without a choice.")),
         (
             choice("ye", finish="length"),
-            Reading("ye", "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens."),
+            ParsedResponse("ye", "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens."),
         ),
         (
             choice("y", finish="content_filter"),
-            Reading("y", "filtered", "The service's content filter cut the answer off."),
+            ParsedResponse("y", "filtered", "The service's content filter cut the answer off."),
         ),
-        (choice(None, refusal="I\nwon't."), Reading("", "filtered", "The model declined: I won't.")),
+        (choice(None, refusal="I\nwon't."), ParsedResponse("", "filtered", "The model declined: I won't.")),
         (
             {"error": {"code": "content_filter", "message": "violence"}},
-            Reading("", "filtered", "The service's content filter refused the request: violence"),
+            ParsedResponse("", "filtered", "The service's content filter refused the request: violence"),
         ),
-        (choice("an emoji \ud83d\ude00 and half of one \ud83d"), Reading("an emoji 😀 and half of one \ufffd", "ok")),
+        (
+            choice("an emoji \ud83d\ude00 and half of one \ud83d"),
+            ParsedResponse("an emoji 😀 and half of one \ufffd", "ok"),
+        ),
     ],
 )
 def test_an_answer_has_a_text_a_status_and_a_sentence_where_something_is_wrong(
-    payload: dict[str, Any], expected: Reading
+    payload: dict[str, Any], expected: ParsedResponse
 ) -> None:
     assert read_answer(payload) == expected
 
@@ -125,7 +128,7 @@ def test_vectors_that_cannot_be_right_are_malformed(payload: dict[str, Any], say
 
 @given(st.lists(st.text(max_size=50), min_size=1, max_size=20), st.integers(0, 10**7))
 def test_the_tokens_of_a_call_are_shared_out_without_losing_one(texts: list[str], tokens: int) -> None:
-    shares = [usage.input_tokens for usage in shared_out(Usage(input_tokens=tokens), texts)]
+    shares = [usage.input_tokens for usage in split_usage(Usage(input_tokens=tokens), texts)]
     assert sum(shares) == tokens
     assert len(shares) == len(texts)
     for text, share in zip(texts, shares, strict=True):
@@ -134,8 +137,8 @@ def test_the_tokens_of_a_call_are_shared_out_without_losing_one(texts: list[str]
 
 
 def test_a_message_becomes_one_line_that_says_where_it_was_cut() -> None:
-    assert one_line(" a\n b\t") == "a b"
-    assert one_line(None) == one_line("") == "no reason given"
-    assert one_line("x" * 300) == "x" * 300
-    assert one_line("x" * 301) == "x" * 297 + "..."
-    assert one_line("abcdef", limit=5) == "ab..."
+    assert abbreviate(" a\n b\t") == "a b"
+    assert abbreviate(None) == abbreviate("") == "no reason given"
+    assert abbreviate("x" * 300) == "x" * 300
+    assert abbreviate("x" * 301) == "x" * 297 + "..."
+    assert abbreviate("abcdef", limit=5) == "ab..."

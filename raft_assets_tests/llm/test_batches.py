@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from raft_assets.llm.batches import BatchRecord, read_records
+from raft_assets.llm.batches import BatchRecord, read_batch_records
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.records import FileRecords
 
@@ -19,7 +19,7 @@ def test_a_batch_that_the_version_before_submitted_is_found(tmp_path: Path) -> N
     folder.mkdir(parents=True)
     (folder / f"{NAME}.json").write_bytes(WRITTEN_BY_THE_VERSION_BEFORE)
     (folder / "0123456789abcdef.lock").touch()
-    assert read_records(FileRecords(tmp_path)) == [
+    assert read_batch_records(FileRecords(tmp_path)) == [
         BatchRecord(
             name=NAME,
             role=Role.TEACHER,

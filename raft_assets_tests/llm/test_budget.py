@@ -13,7 +13,7 @@ from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.llm.budget import Budget, BudgetReachedError
 from raft_assets.llm.prices import PRICES_FILE, Price, PriceList
 from raft_assets.llm.store import CallStore
-from raft_assets.settings.project import Budgets, Workplace
+from raft_assets.settings.project import Budgets, Project
 from raft_assets.storage.coordination import FileCoordination
 from raft_assets_tests.llm.conftest import MakeCaller, ask_about
 from raft_assets_tests.llm.service import Service
@@ -65,11 +65,11 @@ def test_a_run_stops_before_its_budget_is_passed_and_goes_on_with_a_higher_one(
     with pytest.raises(BudgetReachedError, match=r"budget of this run is reached.*Raise RAFT_BUDGET_RUN and run again"):
         list(asking.ask(map(ask_about, range(100))))
     paid = len(service.seen)
-    assert 0 < asking.tally.dollars <= 1.0
+    assert 0 < asking.usage_stats.dollars <= 1.0
     again = caller(price=CENT, budget=a_budget(tmp_path, store, "another", run=10.0))
     assert len(list(again.ask(map(ask_about, range(100))))) == 100
     assert len(service.seen) == 100
-    assert again.tally.calls == 100 - paid
+    assert again.usage_stats.calls == 100 - paid
 
 
 def test_what_the_store_holds_counts_for_the_month(caller: MakeCaller, store: CallStore, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_what_a_closed_budget_held_is_free_again(tmp_path: Path, store: CallStor
         async with one.held(CENT, {"prompt": "", "max_tokens": 200}):
             waiting = asyncio.ensure_future(hold(other))
             await asyncio.sleep(0)
-            assert not waiting.done()
+            assert not waiting.has_ended()
             one.close()
             return await waiting
 
@@ -151,4 +151,4 @@ def test_with_a_budget_an_unknown_price_is_refused_before_a_call(
 @pytest.mark.parametrize("value", ["much", "-1", "inf", "nan"])
 def test_an_amount_that_is_none_is_one_sentence(tmp_path: Path, value: str) -> None:
     with pytest.raises(SettingsError, match=f"RAFT_BUDGET_MONTH is '{value}'; allowed is an amount of US dollars"):
-        Workplace.load(tmp_path, {"RAFT_BUDGET_MONTH": value})
+        Project.load(tmp_path, {"RAFT_BUDGET_MONTH": value})

@@ -22,10 +22,16 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from raft_assets.core.errors import EndpointError, RaftError
-from raft_assets.llm.background import background_loop, run
-from raft_assets.llm.caller import CHARACTERS_PER_CALL, LOST_IN_A_ROW, TEXTS_PER_CALL, Caller, text_batches
+from raft_assets.llm.background import background_loop, run_coroutine
+from raft_assets.llm.caller import (
+    MAX_CHARACTERS_PER_CALL,
+    MAX_CONSECUTIVE_FAILURES,
+    MAX_TEXTS_PER_CALL,
+    Caller,
+    group_texts,
+)
 from raft_assets.llm.clients import open_client
-from raft_assets.llm.requests import Progress, Request, Tally, Usage
+from raft_assets.llm.requests import Progress, Request, Usage, UsageStats
 from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
 from raft_assets.storage.call_store import SqliteCallStore
@@ -85,7 +91,7 @@ def test_at_most_ceiling_calls_are_in_flight_and_all_of_them_are_used(store: Cal
         return JSONResponse(chat("fine").body)
 
     app = Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])
-    endpoint = Endpoint(Role.TEACHER, "embedded", "embedded-teacher", limits=Limits(ceiling=5))
+    endpoint = Endpoint(Role.TEACHER, "embedded", "embedded-teacher", limits=Limits(max_concurrency=5))
     client = open_client(endpoint, lambda: app)
     asking = Caller(endpoint, model_version="1", client=client, store=store, **shared_in(tmp_path, endpoint))
     assert (
@@ -93,7 +99,7 @@ def test_at_most_ceiling_calls_are_in_flight_and_all_of_them_are_used(store: Cal
         == 40
     )
     assert most_at_once == 5
-    run(client.close())
+    run_coroutine(client.close())
 
 
 def test_requests_are_not_taken_far_ahead_of_the_consumer(caller: MakeCaller) -> None:
@@ -110,7 +116,7 @@ def test_equal_requests_of_a_stream_are_asked_once(service: Service, caller: Mak
     answers = list(asking.ask(ask_about(number) for number in [1, 1, 2, 1, *range(50), 1]))
     assert Counter(service.questions) == {f"question {number}": 1 for number in range(50)}
     assert len({answer.key for answer in answers if answer.text == "answer to question 1"}) == 1
-    assert asking.tally == Tally(calls=50, from_store=5, usage=Usage(500, 200, 150))
+    assert asking.usage_stats == UsageStats(calls=50, from_store=5, usage=Usage(500, 200, 150))
 
 
 def test_a_second_run_costs_nothing(service: Service, caller: MakeCaller) -> None:
@@ -121,7 +127,7 @@ def test_a_second_run_costs_nothing(service: Service, caller: MakeCaller) -> Non
     assert [answer.text for answer in second] == [answer.text for answer in first]
     assert all(answer.from_store for answer in second)
     assert not any(answer.from_store for answer in first)
-    assert again.tally == Tally(from_store=20)
+    assert again.usage_stats == UsageStats(from_store=20)
 
 
 def test_samples_of_one_body_are_different_calls(service: Service, caller: MakeCaller) -> None:
@@ -146,7 +152,7 @@ def test_progress_tells_what_was_done_and_what_waits(caller: MakeCaller) -> None
     told: list[Progress] = []
     list(caller(on_progress=told.append).ask(map(ask_about, range(10))))
     assert [progress.answered for progress in told] == list(range(1, 11))
-    assert told[-1] == Progress(answered=10, waiting=0, tally=Tally(calls=10, usage=Usage(100, 40, 30)))
+    assert told[-1] == Progress(answered=10, waiting=0, usage_stats=UsageStats(calls=10, usage=Usage(100, 40, 30)))
 
 
 # ---------------------------------------------------------------- what is an answer
@@ -225,7 +231,7 @@ def test_what_may_pass_is_tried_again(
     (answer,) = asking.ask([ask_about(1)])
     assert (answer.status, answer.text) == ("ok", "answer to question 1")
     assert clock.slept == [pause]
-    assert asking.tally == Tally(calls=1, retries=1, usage=USAGE)
+    assert asking.usage_stats == UsageStats(calls=1, retries=1, usage=USAGE)
 
 
 def test_pauses_double_and_a_call_is_given_up_after_six_tries(
@@ -237,7 +243,7 @@ def test_pauses_double_and_a_call_is_given_up_after_six_tries(
     assert clock.slept == [0.5, 1.0, 2.0, 4.0, 8.0]
     assert (answer.status, answer.from_store) == ("failed", False)
     assert answer.detail == "TEACHER gave no answer: it answered 500 (boom), after 6 tries."
-    assert asking.tally == Tally(retries=5, failures=1)
+    assert asking.usage_stats == UsageStats(retries=5, failures=1)
 
 
 def test_a_call_is_given_up_rather_than_wait_longer_than_two_minutes(
@@ -277,7 +283,7 @@ def test_a_service_that_does_not_answer_in_time_is_tried_again(
     client = open_client(endpoint, lambda: pytest.fail("not embedded")).with_options(timeout=0.2)
     (answer,) = caller(client=client).ask([ask_about(1)])
     assert answer.detail == "TEACHER gave no answer: it did not answer in time, after 6 tries."
-    run(client.close())
+    run_coroutine(client.close())
 
 
 def test_a_row_that_is_too_long_is_lost_without_another_try(service: Service, caller: MakeCaller) -> None:
@@ -301,7 +307,7 @@ def test_a_service_that_is_down_stops_the_stream_instead_of_losing_every_row(
         EndpointError, match=r"TEACHER .model model-1 at http.* does not answer: 16 calls in a row were given up"
     ):
         list(caller().ask(map(ask_about, range(10_000))))
-    assert len(service.seen) < (LOST_IN_A_ROW + 8) * 6
+    assert len(service.seen) < (MAX_CONSECUTIVE_FAILURES + 8) * 6
 
 
 def test_a_service_that_is_not_there_is_one_sentence(store: CallStore, clock: Clock, tmp_path: Path) -> None:
@@ -311,7 +317,7 @@ def test_a_service_that_is_not_there_is_one_sentence(store: CallStore, clock: Cl
     asking = Caller(endpoint, model_version="", client=client, store=store, patience=clock.patience(), **shared)
     (answer,) = asking.ask([ask_about(1)])
     assert answer.detail == "JUDGE gave no answer: the connection failed, after 6 tries."
-    run(client.close())
+    run_coroutine(client.close())
 
 
 # ---------------------------------------------------------------- refusals that end the stream
@@ -355,7 +361,7 @@ def test_answers_that_came_before_a_refusal_are_kept(service: Service, caller: M
     service.rule = lambda _: None
     asking = caller()
     list(asking.ask(map(ask_about, range(20))))
-    assert asking.tally == Tally(from_store=20)
+    assert asking.usage_stats == UsageStats(from_store=20)
 
 
 @pytest.mark.parametrize(
@@ -532,13 +538,13 @@ def test_a_text_is_embedded_once_whatever_batch_it_is_in(service: Service, calle
     asking = caller()
     assert np.array_equal(list(asking.embed(["x", "c", "b"]))[1], vector("c"))
     assert [seen.body["input"] for seen in service.seen] == [["a", "b", "c"], ["x"]]
-    assert asking.tally.from_store == 2
+    assert asking.usage_stats.from_store == 2
 
 
 def test_the_tokens_of_a_batch_are_counted_exactly(caller: MakeCaller, store: CallStore) -> None:
     asking = caller()
     list(asking.embed(["one", "two words", "three words here"]))
-    assert asking.tally.usage.input_tokens == store.stats().usage.input_tokens == 6
+    assert asking.usage_stats.usage.input_tokens == store.stats().usage.input_tokens == 6
 
 
 def test_numbers_are_read_where_a_service_ignores_base64(service: Service, caller: MakeCaller) -> None:
@@ -570,12 +576,12 @@ def test_a_batch_that_is_given_up_is_an_error(service: Service, caller: MakeCall
 
 
 def test_batches_stay_below_both_limits() -> None:
-    texts = ["short"] * 100 + ["x" * (CHARACTERS_PER_CALL - 10), "y" * 20, "z" * CHARACTERS_PER_CALL * 2, "w"]
-    batches = list(text_batches([(str(number), text) for number, text in enumerate(texts)]))
+    texts = ["short"] * 100 + ["x" * (MAX_CHARACTERS_PER_CALL - 10), "y" * 20, "z" * MAX_CHARACTERS_PER_CALL * 2, "w"]
+    batches = list(group_texts([(str(number), text) for number, text in enumerate(texts)]))
     assert [text for batch in batches for _, text in batch] == texts
-    assert all(len(batch) <= TEXTS_PER_CALL for batch in batches)
-    assert all(len(batch) == 1 or sum(len(text) for _, text in batch) <= CHARACTERS_PER_CALL for batch in batches)
-    assert len(batches[0]) == TEXTS_PER_CALL
+    assert all(len(batch) <= MAX_TEXTS_PER_CALL for batch in batches)
+    assert all(len(batch) == 1 or sum(len(text) for _, text in batch) <= MAX_CHARACTERS_PER_CALL for batch in batches)
+    assert len(batches[0]) == MAX_TEXTS_PER_CALL
 
 
 # ---------------------------------------------------------------- secrets

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.llm.capabilities import LEARNED, Capabilities, table
+from raft_assets.llm.capabilities import LEARNED_FILE, Capabilities, load_capabilities
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.records import FileRecords
 
@@ -48,7 +48,7 @@ def test_what_a_service_said_counts_more_than_the_table(records: FileRecords) ->
 
 
 def test_a_broken_file_is_learned_again(records: FileRecords) -> None:
-    records.put(f"{LEARNED}.json", b"{")
+    records.put(f"{LEARNED_FILE}.json", b"{")
     Capabilities(records, OPENAI, "mine", family="mine").learn("temperature", None)
     assert Capabilities(records, OPENAI, "mine", family="mine").substitutes == {"temperature": None}
 
@@ -64,7 +64,7 @@ def test_what_the_version_before_learned_is_known(records: FileRecords, tmp_path
 
 
 def test_every_entry_names_its_source_and_tells_something() -> None:
-    assert all(entry.source and (entry.instead or entry.context_tokens) for entry in table())
+    assert all(entry.source and (entry.instead or entry.context_tokens) for entry in load_capabilities())
 
 
 @pytest.mark.parametrize(
@@ -78,5 +78,5 @@ def test_every_entry_names_its_source_and_tells_something() -> None:
 def test_the_base_model_tells_what_an_endpoint_takes(
     model: str, known_as: str, tokens: int | None, records: FileRecords
 ) -> None:
-    endpoint = Endpoint(Role.STUDENT, "openai", model, OPENAI, known_as=known_as)
+    endpoint = Endpoint(Role.STUDENT, "openai", model, OPENAI, underlying_model=known_as)
     assert Capabilities.of(records, endpoint, "ft:mine").context_tokens == tokens

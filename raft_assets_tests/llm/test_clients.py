@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from raft_assets.core.errors import EndpointError
-from raft_assets.llm.background import run
+from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.clients import ASGIApp, open_client
 from raft_assets.settings.endpoints import Endpoint, Role
@@ -32,7 +32,7 @@ def ask_once(endpoint: Endpoint, store: SqliteCallStore, app: Callable[[], Any] 
     client = open_client(endpoint, app)
     shared = shared_in(store.path.parent, endpoint)
     (answer,) = Caller(endpoint, model_version="", client=client, store=store, **shared).ask([ask_about(1)])
-    run(client.close())
+    run_coroutine(client.close())
     return answer.text
 
 
@@ -142,6 +142,8 @@ def test_a_fault_of_the_embedded_provider_is_not_hidden(store: SqliteCallStore) 
 def test_a_client_may_be_used_again_and_again_from_synchronous_code(service: Service) -> None:
     client = open_client(Endpoint(Role.STUDENT, "openai", "gpt", service.url), not_embedded)
     for number in range(3):
-        response = run(client.chat.completions.create(model="gpt", messages=[{"role": "user", "content": f"{number}"}]))
+        response = run_coroutine(
+            client.chat.completions.create(model="gpt", messages=[{"role": "user", "content": f"{number}"}])
+        )
         assert response.choices[0].message.content == f"answer to {number}"
-    run(client.close())
+    run_coroutine(client.close())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.llm.ledger import ledger, summed
+from raft_assets.llm.ledger import ledger, total_by
 from raft_assets.llm.prices import PRICES_FILE, PriceList
 from raft_assets.llm.requests import Origin, Usage
 from raft_assets.llm.store import CallStore
@@ -32,8 +32,8 @@ def test_every_call_has_its_row_with_who_asked_and_what_it_cost(
     assert [row.kind for row in rows].count("chat") == 3
     first = next(row for row in rows if row.kind == "chat")
     assert first.dollars == pytest.approx((6 * 10 + 4 * 5 + 3 * 100) / 1e6)
-    assert sum(row.dollars or 0 for row in rows) == pytest.approx(asking.tally.dollars)
-    assert asking.tally.unpriced == 0
+    assert sum(row.dollars or 0 for row in rows) == pytest.approx(asking.usage_stats.dollars)
+    assert asking.usage_stats.unpriced == 0
 
 
 def test_what_the_store_answers_is_paid_by_nobody_twice(
@@ -43,7 +43,7 @@ def test_what_the_store_answers_is_paid_by_nobody_twice(
     list(caller(origin=ORIGIN, price=price).ask(map(ask_about, range(3))))
     again = caller(origin=Origin("student_answers", "bats", "run-2"), price=price)
     list(again.ask(map(ask_about, range(3))))
-    assert again.tally.dollars == 0
+    assert again.usage_stats.dollars == 0
     assert {row.run for row in ledger(store, priced(tmp_path))} == {"run-1"}
 
 
@@ -51,8 +51,8 @@ def test_an_unknown_price_is_counted_and_never_zero(caller: MakeCaller, store: C
     prices = priced(tmp_path, "another-model")
     asking = caller(price=prices.at("http://ours/v1", "model-1"))
     list(asking.ask(map(ask_about, range(2))))
-    assert (asking.tally.unpriced, asking.tally.dollars) == (2, 0)
-    (group,) = summed(ledger(store, prices), "model")
+    assert (asking.usage_stats.unpriced, asking.usage_stats.dollars) == (2, 0)
+    (group,) = total_by(ledger(store, prices), "model")
     assert (group.name, group.calls, group.unpriced, group.dollars) == ("model-1", 2, 2, 0)
     assert {row.dollars for row in ledger(store, prices)} == {None}
 
@@ -73,6 +73,6 @@ def test_reasoning_tokens_and_retries_are_kept(
 def test_sums_are_by_day_model_or_asset_the_dearest_first(caller: MakeCaller, store: CallStore, tmp_path: Path) -> None:
     list(caller(origin=Origin("cheap")).ask([ask_about(1)]))
     list(caller(origin=Origin("dear")).ask(map(ask_about, range(2, 9))))
-    sums = summed(ledger(store, priced(tmp_path)), "asset")
+    sums = total_by(ledger(store, priced(tmp_path)), "asset")
     assert [(group.name, group.calls) for group in sums] == [("dear", 7), ("cheap", 1)]
-    assert len(summed(ledger(store, priced(tmp_path)), "day")) == 1
+    assert len(total_by(ledger(store, priced(tmp_path)), "day")) == 1

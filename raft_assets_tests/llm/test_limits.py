@@ -24,12 +24,12 @@ async def ask(limiter: Limiter, endpoint: Endpoint, *, tokens: int = 100) -> Non
     """One call, tried until it is answered."""
     again = False
     while True:
-        async with limiter.turn(tokens, again=again) as turn:
+        async with limiter.admit(tokens, again=again) as turn:
             answered, after_s, headers = await endpoint.call()
             if answered:
-                turn.was_answered(headers)
+                turn.record_answer(headers)
                 return
-            turn.was_rejected(after_s, headers)
+            turn.record_rate_limit(after_s, headers)
         again = True
         await asyncio.sleep(after_s or 0.2)
 
@@ -93,14 +93,14 @@ def test_a_rate_that_is_only_enforced_is_waited_for(file: Path) -> None:
 
 def test_a_call_that_is_tried_again_does_not_queue_behind_the_others(file: Path) -> None:
     loop = VirtualLoop()
-    limiter = a_limiter(file, Limits(ceiling=1), clock=loop.time)
+    limiter = a_limiter(file, Limits(max_concurrency=1), clock=loop.time)
     order: list[str] = []
 
     async def call(name: str, *, again: bool = False) -> None:
-        async with limiter.turn(1, again=again) as turn:
+        async with limiter.admit(1, again=again) as turn:
             order.append(name)
             await asyncio.sleep(1)
-            turn.was_answered({})
+            turn.record_answer({})
 
     async def work() -> None:
         waiting = [asyncio.ensure_future(call(f"new {number}")) for number in range(20)]
@@ -152,7 +152,7 @@ def test_the_ceiling_is_never_passed(
 
     endpoint.call = counted  # type: ignore[method-assign]
     file = tmp_path_factory.mktemp("limits") / "endpoint.json"
-    time_for(100, endpoint, [a_limiter(file, Limits(ceiling=ceiling), clock=loop.time)], loop)
+    time_for(100, endpoint, [a_limiter(file, Limits(max_concurrency=ceiling), clock=loop.time)], loop)
     assert endpoint.answered == 100
     assert most <= ceiling + 1
 
@@ -223,8 +223,8 @@ def test_what_a_killed_process_held_is_given_back(file: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
     async def take() -> None:
-        limiter = a_limiter(file, Limits(ceiling=2))
-        async with limiter.turn(1), limiter.turn(1):
+        limiter = a_limiter(file, Limits(max_concurrency=2))
+        async with limiter.admit(1), limiter.admit(1):
             pass
         limiter.close()
 
@@ -235,11 +235,11 @@ def test_what_a_killed_process_held_is_given_back(file: Path) -> None:
 def test_a_damaged_state_is_begun_anew(file: Path, damage: bytes) -> None:
     file.parent.mkdir(parents=True)
     file.write_bytes(damage)
-    limiter = a_limiter(file, Limits(ceiling=3))
+    limiter = a_limiter(file, Limits(max_concurrency=3))
 
     async def take() -> None:
-        async with limiter.turn(1) as turn:
-            turn.was_answered({})
+        async with limiter.admit(1) as turn:
+            turn.record_answer({})
 
     asyncio.run(take())
     assert 1 <= limiter.window <= 3
@@ -252,8 +252,8 @@ def test_headers_that_are_no_numbers_are_ignored(file: Path) -> None:
 
     async def take() -> None:
         for value in ("nan", "-1", "many", "inf", ""):
-            async with limiter.turn(1) as turn:
-                turn.was_answered({"x-ratelimit-limit-requests": value, "x-ratelimit-remaining-requests": value})
+            async with limiter.admit(1) as turn:
+                turn.record_answer({"x-ratelimit-limit-requests": value, "x-ratelimit-remaining-requests": value})
 
     asyncio.run(asyncio.wait_for(take(), 30))
     limiter.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.llm.keys import BATCHED, TRAINING
+from raft_assets.llm.keys import BATCH_SUFFIX, TRAINING_KIND
 from raft_assets.llm.prices import FREE, PRICES_FILE, Price, PriceList
 from raft_assets.llm.requests import Usage
 from raft_assets.settings.endpoints import Endpoint, Role
@@ -22,14 +22,14 @@ def own(folder: Path, text: str) -> PriceList:
 def test_the_kept_list_knows_hosted_models_and_counts_cached_tokens_apart(tmp_path: Path) -> None:
     price = PriceList(tmp_path).at(OPENAI, "gpt-4o-mini")
     assert price.of(USAGE) == pytest.approx(0.6 * 0.15 + 0.4 * 0.075 + 0.5 * 0.6)
-    assert price.of_training(2_000_000) == pytest.approx(6.0)
+    assert price.training_cost(2_000_000) == pytest.approx(6.0)
     assert "genai-prices" in price.source
 
 
 def test_a_model_of_a_famous_name_at_another_address_has_no_known_price(tmp_path: Path) -> None:
     price = PriceList(tmp_path).at("http://127.0.0.1:8000/v1", "gpt-4o-mini")
     assert price.of(USAGE) is None
-    assert price.of_training(1) is None
+    assert price.training_cost(1) is None
     assert price.source == "unknown"
 
 
@@ -61,7 +61,7 @@ def test_a_deployment_whose_name_does_not_tell_costs_what_the_model_behind_it_co
         "- {model: big, input: 9, source: s, date: 2026-11-01}\n- {model: ours, input: 1, source: s, date: 2026-11-01}"
     )
     azure = "https://ours.openai.azure.com"
-    teacher = Endpoint(Role.TEACHER, "azure", "ours", azure, known_as="big")
+    teacher = Endpoint(Role.TEACHER, "azure", "ours", azure, underlying_model="big")
     student = Endpoint(Role.STUDENT, "azure", "big", azure)
     prices = PriceList(tmp_path, [teacher, student])
     assert prices.of(teacher).input == prices.at(azure, "ours").input == 9
@@ -102,7 +102,9 @@ def test_a_price_that_depends_on_the_length_of_the_prompt_is_not_known(tmp_path:
 
 def test_a_student_that_azure_ml_hosts_costs_what_its_base_model_costs(tmp_path: Path) -> None:
     (tmp_path / PRICES_FILE).write_text("- {model: Llama-2-7b, input: 3, source: the marketplace, date: 2026-11-01}")
-    student = Endpoint(Role.STUDENT, "azureml", "azureml://models/Llama-2-7b", "azureml://ws", known_as="Llama-2-7b")
+    student = Endpoint(
+        Role.STUDENT, "azureml", "azureml://models/Llama-2-7b", "azureml://ws", underlying_model="Llama-2-7b"
+    )
     prices = PriceList(tmp_path, [student])
     assert prices.at("https://raft-small.region.models.ai.azure.com/v1", "raft-small-3f08").input == 3
     assert prices.at("https://raft-small.region.models.ai.azure.com/v1", "somebody-else").input is None
@@ -143,18 +145,18 @@ def test_a_call_of_a_batch_costs_its_share(tmp_path: Path) -> None:
     ("kind", "dollars"),
     [
         ("chat", 2.0 + 3 * 0.5),
-        (f"chat{BATCHED}", 0.25 * (2.0 + 3 * 0.5)),
-        (TRAINING, 7.0),  # the tokens of all epochs, and nothing for an answer
+        (f"chat{BATCH_SUFFIX}", 0.25 * (2.0 + 3 * 0.5)),
+        (TRAINING_KIND, 7.0),  # the tokens of all epochs, and nothing for an answer
     ],
 )
 def test_what_a_call_cost_depends_on_its_kind(kind: str, dollars: float) -> None:
     price = Price(input=2.0, cached=None, output=3.0, training=7.0, source="s", batch=0.25)
-    assert price.of_call(kind, Usage(input_tokens=1_000_000, output_tokens=500_000)) == pytest.approx(dollars)
+    assert price.call_cost(kind, Usage(input_tokens=1_000_000, output_tokens=500_000)) == pytest.approx(dollars)
 
 
 def test_a_training_of_an_unknown_price_is_unknown() -> None:
     price = Price(input=2.0, cached=None, output=3.0, training=None, source="s")
-    assert price.of_call(TRAINING, Usage(input_tokens=1)) is None
+    assert price.call_cost(TRAINING_KIND, Usage(input_tokens=1)) is None
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ from pydantic import SecretStr
 
 from raft_assets.llm.service_errors import (
     SUBSTITUTES,
-    Filtered,
-    GiveUpRow,
-    Refusal,
-    Stop,
-    TryAgain,
-    Unsupported,
-    gave_up,
-    scrubbed,
-    understand,
+    ContentFiltered,
+    FailCall,
+    Retry,
+    ServiceError,
+    StopEndpoint,
+    UnsupportedParameter,
+    classify_error,
+    redact_message,
+    unavailable_message,
 )
 from raft_assets.settings.endpoints import Endpoint, Role
 
@@ -43,14 +43,14 @@ def status_error(
     return openai.APIStatusError(f"Error code: {status}", response=response, body=body)
 
 
-def understood(error: openai.APIError, endpoint: Endpoint = ENDPOINT) -> Refusal:
-    return understand(error, endpoint, endpoint.model)
+def understood(error: openai.APIError, endpoint: Endpoint = ENDPOINT) -> ServiceError:
+    return classify_error(error, endpoint, endpoint.model)
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
 def test_what_may_pass_is_tried_again_and_only_429_says_that_there_is_no_room(status: int) -> None:
-    assert understood(status_error(status, message="busy\nnow")) == TryAgain(
-        f"it answered {status} (busy now)", after_s=None, is_rejection=status == 429
+    assert understood(status_error(status, message="busy\nnow")) == Retry(
+        f"it answered {status} (busy now)", after_s=None, is_rate_limit=status == 429
     )
 
 
@@ -72,14 +72,14 @@ def test_what_may_pass_is_tried_again_and_only_429_says_that_there_is_no_room(st
 )
 def test_the_service_says_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
     refusal = understood(status_error(503, headers=headers))
-    assert isinstance(refusal, TryAgain)
+    assert isinstance(refusal, Retry)
     assert refusal.after_s == seconds
 
 
 def test_a_date_to_come_is_waited_for() -> None:
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     refusal = understood(status_error(429, headers={"retry-after": in_an_hour}))
-    assert isinstance(refusal, TryAgain)
+    assert isinstance(refusal, Retry)
     assert refusal.after_s == pytest.approx(3600, abs=300)
 
 
@@ -90,7 +90,7 @@ def test_a_timeout_and_a_lost_connection_are_told_apart_though_the_client_calls_
         error.__cause__.__cause__ = behind
         return error
 
-    late, lost = TryAgain("it did not answer in time"), TryAgain("the connection failed")
+    late, lost = Retry("it did not answer in time"), Retry("the connection failed")
     assert understood(openai.APITimeoutError(REQUEST)) == late
     assert understood(raised(TimeoutError())) == late
     assert understood(raised(aiohttp.ServerTimeoutError())) == late  # is both, and says more
@@ -100,7 +100,7 @@ def test_a_timeout_and_a_lost_connection_are_told_apart_though_the_client_calls_
 
 @pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"])
 def test_without_credit_no_request_passes_although_the_status_says_to_try_again(code: str) -> None:
-    assert understood(status_error(429, code=code)) == Stop(
+    assert understood(status_error(429, code=code)) == StopEndpoint(
         f"JUDGE (model gpt-x at {URL}) has no credit left ({code}): raise the limit of the account, or set another "
         "key in JUDGE_OPENAI_API_KEY."
     )
@@ -108,7 +108,7 @@ def test_without_credit_no_request_passes_although_the_status_says_to_try_again(
 
 @pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
 def test_a_content_filter_is_an_answer_with_its_message(code: str) -> None:
-    assert understood(status_error(400, code=code, message="violence")) == Filtered("violence")
+    assert understood(status_error(400, code=code, message="violence")) == ContentFiltered("violence")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_content_filter_is_an_answer_with_its_message(code: str) -> None:
 )
 def test_a_request_that_is_too_long_loses_its_row_and_no_other(error: openai.APIStatusError) -> None:
     refusal = understood(error)
-    assert isinstance(refusal, GiveUpRow)
+    assert isinstance(refusal, FailCall)
     assert refusal.reason.startswith("the request is too long for the model (")
 
 
@@ -131,7 +131,7 @@ def test_a_request_that_is_too_long_loses_its_row_and_no_other(error: openai.API
 @pytest.mark.parametrize("code", ["unsupported_parameter", "unsupported_value", "unknown_parameter"])
 def test_a_parameter_that_can_be_changed_is_named(parameter: str, code: str) -> None:
     refusal = understood(status_error(400, code=code, param=parameter, message="not this one"))
-    assert refusal == Unsupported(
+    assert refusal == UnsupportedParameter(
         parameter,
         f"JUDGE (model gpt-x at {URL}) refuses the request (400: not this one): set a model that takes it in "
         "JUDGE_OPENAI_DEPLOYMENT.",
@@ -141,7 +141,7 @@ def test_a_parameter_that_can_be_changed_is_named(parameter: str, code: str) -> 
 @pytest.mark.parametrize("noun", ["Unrecognized request argument", "unrecognized request arguments"])
 def test_a_parameter_that_is_named_in_the_message_only_is_understood_too(noun: str) -> None:
     refusal = understood(status_error(400, message=f"{noun} supplied: max_completion_tokens"))
-    assert isinstance(refusal, Unsupported)
+    assert isinstance(refusal, UnsupportedParameter)
     assert refusal.parameter == "max_completion_tokens"
 
 
@@ -158,7 +158,7 @@ def test_a_parameter_that_is_named_in_the_message_only_is_understood_too(noun: s
 )
 def test_any_other_bad_request_stops_and_says_what_to_set(error: openai.APIStatusError) -> None:
     refusal = understood(error)
-    assert isinstance(refusal, Stop)
+    assert isinstance(refusal, StopEndpoint)
     assert f"refuses the request ({error.status_code}: " in refusal.sentence
     assert refusal.sentence.endswith(": set a model that takes it in JUDGE_OPENAI_DEPLOYMENT.")
     assert not refusal.not_deployed
@@ -196,7 +196,7 @@ def test_any_other_bad_request_stops_and_says_what_to_set(error: openai.APIStatu
 )
 def test_a_refusal_of_the_service_says_what_to_set(status: int, endpoint: Endpoint, sentence: str) -> None:
     refusal = understood(status_error(status, message=f"wrong key {KEY}"), endpoint)
-    assert refusal == Stop(sentence, not_deployed=status == 404)
+    assert refusal == StopEndpoint(sentence, not_deployed=status == 404)
 
 
 @pytest.mark.parametrize(
@@ -209,24 +209,24 @@ def test_a_refusal_of_the_service_says_what_to_set(status: int, endpoint: Endpoi
 )
 def test_where_a_role_may_take_the_setting_of_another_both_are_named(role: Role, variables: str) -> None:
     refusal = understood(status_error(401), Endpoint(role, "openai", "m", URL))
-    assert isinstance(refusal, Stop)
+    assert isinstance(refusal, StopEndpoint)
     assert refusal.sentence.endswith(f" (401): set {variables}.")
 
 
 def test_the_key_is_taken_out_of_what_the_service_says() -> None:
-    assert scrubbed(status_error(400, message=f"bad key {KEY},\n  not {KEY}"), ENDPOINT) == "bad key ***, not ***"
+    assert redact_message(status_error(400, message=f"bad key {KEY},\n  not {KEY}"), ENDPOINT) == "bad key ***, not ***"
 
 
 def test_a_message_is_one_line_of_bearable_length_even_where_the_body_has_none() -> None:
-    assert scrubbed(status_error(500, message=None), ENDPOINT) == "Error code: 500"
+    assert redact_message(status_error(500, message=None), ENDPOINT) == "Error code: 500"
     page = openai.APIStatusError("a page", response=httpx2.Response(502, request=REQUEST), body="<html>")
-    assert scrubbed(page, Endpoint(Role.JUDGE, "openai", "m", URL)) == "a page"
-    long = scrubbed(status_error(400, message="word " * 500), ENDPOINT)
+    assert redact_message(page, Endpoint(Role.JUDGE, "openai", "m", URL)) == "a page"
+    long = redact_message(status_error(400, message="word " * 500), ENDPOINT)
     assert len(long) == 300
     assert long.endswith("...")
 
 
 def test_an_endpoint_that_was_given_up_is_one_sentence_that_says_what_is_kept() -> None:
-    assert gave_up(ENDPOINT, "gpt-x", "16 calls in a row were given up").startswith(
+    assert unavailable_message(ENDPOINT, "gpt-x", "16 calls in a row were given up").startswith(
         f"JUDGE (model gpt-x at {URL}) does not answer: 16 calls in a row were given up."
     )

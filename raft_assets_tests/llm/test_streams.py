@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.llm.attempts import CallLostError
+from raft_assets.llm.attempts import CallFailedError
 from raft_assets.llm.background import background_loop
 from raft_assets.llm.requests import Usage
 from raft_assets.llm.store import CallStore, StoredCall
@@ -92,7 +92,7 @@ def test_slots_come_in_the_order_of_the_items_whichever_call_ends_first(store: C
     slots = stream(store, wire).slots("abc")
     first, second, third = next(slots), next(slots), next(slots)
     assert [payload(third), payload(second)] == ["c", "b"]
-    assert not first.future.done()
+    assert not first.future.has_ended()
     wire.answer("a")
     assert payload(first) == "a"
     assert list(slots) == []
@@ -156,9 +156,9 @@ def test_a_lost_call_loses_its_items_and_no_others(store: CallStore, wire: Wire)
     wire.held = {"b"}
     slots = stream(store, wire, window=4, group=2, per_call=2).slots("abcd")
     found = [next(slots) for _ in range(4)]
-    wire.fail("b", CallLostError("it answered 500", tries=6))
+    wire.fail("b", CallFailedError("it answered 500", tries=6))
     for slot in found[:2]:
-        with pytest.raises(CallLostError, match="it answered 500, after 6 tries"):
+        with pytest.raises(CallFailedError, match="it answered 500, after 6 tries"):
             slot.future.result(PATIENCE_S)
     assert [payload(slot) for slot in found[2:]] == ["c", "d"]
     assert list(slots) == []
@@ -168,8 +168,8 @@ def test_a_lost_call_is_made_again_for_an_equal_item_that_comes_later(store: Cal
     wire.held = {"a"}
     slots = stream(store, wire, window=1).slots("aa")
     first = next(slots)
-    wire.fail("a", CallLostError("the connection failed", tries=1))
-    with pytest.raises(CallLostError, match=r"^the connection failed$"):
+    wire.fail("a", CallFailedError("the connection failed", tries=1))
+    with pytest.raises(CallFailedError, match=r"^the connection failed$"):
         first.future.result(PATIENCE_S)
     wire.held = set()
     second = next(slots)
@@ -201,7 +201,7 @@ def test_closing_cancels_what_is_under_way_and_nothing_runs_on(store: CallStore,
     on_the_loop()
     slots.close()
     assert wire.cancelled == [["b"]]
-    with pytest.raises(CallLostError, match=r"^it was cancelled$"):
+    with pytest.raises(CallFailedError, match=r"^it was cancelled$"):
         second.future.result(0)
     assert [is_stored(store, item) for item in "abc"] == [True, False, True]
 
@@ -227,7 +227,7 @@ def test_answers_that_cannot_be_stored_end_the_stream_with_the_reason(tmp_path: 
     wire.answer("a")
     error = first.future.exception(PATIENCE_S)
     assert error is not None
-    assert not isinstance(error, CallLostError)
+    assert not isinstance(error, CallFailedError)
     slots.close()
 
 
@@ -253,4 +253,4 @@ def test_a_slot_of_the_store_is_done_at_once(store: CallStore, wire: Wire) -> No
     store.put([call_of("a")])
     (slot,) = stream(store, wire).slots("a")
     assert isinstance(slot.future, Future)
-    assert slot.future.done()
+    assert slot.future.has_ended()

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from raft_assets.core.tables import Chunk, QAPair
-from raft_assets.operations.estimate import ASSUMED_ANSWER_TOKENS, Forecast, forecast
+from raft_assets.operations.estimate import ASSUMED_ANSWER_TOKENS, CallEstimate, estimate_calls
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 TEACHER = ("qa_pairs", Role.TEACHER)
 PAID = """
@@ -23,22 +23,22 @@ TEACHER_OPENAI_API_KEY=none
 PRICES = '- {model: some-model, input: 2.0, output: 8.0, source: "a contract", date: 2026-11-26}'
 
 
-def forecasts(project: Project) -> dict[tuple[str, Role], Forecast]:
-    found = forecast(ModelClients(Workplace.load(project.folder)), SMALL)
+def forecasts(project: ProjectHarness) -> dict[tuple[str, Role], CallEstimate]:
+    found = estimate_calls(ModelClients(Project.load(project.folder)), SMALL)
     return {(one.asset, one.role): one for one in found}
 
 
 @pytest.fixture
-def paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectHarness:
     """Two documents and a teacher that costs money."""
     monkeypatch.delenv("RAFT_PROVIDER", raising=False)
-    project = Project(tmp_path)
+    project = ProjectHarness(tmp_path)
     project.copy_domain("bats", SMALL, documents=2)
     project.write(".env", PAID)
     return project
 
 
-def test_what_is_stored_is_not_estimated_again(copied: Project) -> None:
+def test_what_is_stored_is_not_estimated_again(copied: ProjectHarness) -> None:
     found = forecasts(copied)
     pairs = list(copied.lake.rows(QAPair, SMALL))
     made = {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}
@@ -52,7 +52,7 @@ def test_what_is_stored_is_not_estimated_again(copied: Project) -> None:
     assert again["chunk_embeddings", Role.EMBEDDING].calls == 1
 
 
-def test_the_training_is_estimated_by_its_file(copied: Project) -> None:
+def test_the_training_is_estimated_by_its_file(copied: ProjectHarness) -> None:
     """Nothing that only validates is trained on, and nothing that a golden question holds out."""
     copied.write(f"data/{SMALL}/domain.yaml", "training: {n_epochs: 2}\n")
     counted = copied.lake.read_record("training_files", SMALL)["train"]
@@ -68,13 +68,13 @@ def test_the_training_is_estimated_by_its_file(copied: Project) -> None:
     assert held_out == pytest.approx(before * (1 - len(golden) / len(chunks)), rel=0.01)
 
 
-def test_a_project_that_is_fresh_will_ask_nothing(finished: Project) -> None:
+def test_a_project_that_is_fresh_will_ask_nothing(finished: ProjectHarness) -> None:
     told = finished.raft_here("estimate", SMALL)
     assert told.returncode == 0, told.stderr
     assert f"{SMALL}: everything is fresh, nothing is asked." in told.stdout
 
 
-def test_a_document_that_came_since_is_estimated_and_a_domain_without_one_is_told(copied: Project) -> None:
+def test_a_document_that_came_since_is_estimated_and_a_domain_without_one_is_told(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/more.md", "# Roosts\n\nThe roost at Alba mill was found in 1931 by Ann Bell.\n")
     (copied.folder / "data" / "void").mkdir()
     copied.write("data/void/a.txt", "   ")
@@ -85,7 +85,7 @@ def test_a_document_that_came_since_is_estimated_and_a_domain_without_one_is_tol
     assert 2 <= asked["qa_pairs", "TEACHER"] <= 5
 
 
-def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: Project) -> None:
+def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: ProjectHarness) -> None:
     assert forecasts(paid)[TEACHER].dollars is None
     paid.write("prices.yaml", PRICES)
     teacher = forecasts(paid)[TEACHER]
@@ -106,7 +106,7 @@ def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: Project)
         assert store.stats().calls == 0
 
 
-def test_fewer_questions_cost_less(paid: Project) -> None:
+def test_fewer_questions_cost_less(paid: ProjectHarness) -> None:
     most = forecasts(paid)[TEACHER]
     paid.write(f"data/{SMALL}/domain.yaml", "questions: {questions_per_chunk: 1}\nevaluation: {arms: [main]}")
     least = forecasts(paid)[TEACHER]

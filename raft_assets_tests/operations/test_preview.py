@@ -5,25 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.cli.preview import inert
+from raft_assets.cli.preview import strip_control_characters
 from raft_assets.core.tables import QAPair
 from raft_assets_tests.builders import an_answer
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 from raft_assets_tests.llm.service import Reply, Seen, Service, chat
 
 BATS = "bats"
 
 
 @pytest.fixture(scope="module")
-def previewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    project = Project(tmp_path_factory.mktemp("previewed"))
+def previewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProjectHarness, str]:
+    project = ProjectHarness(tmp_path_factory.mktemp("previewed"))
     project.copy_domain(BATS, documents=2)
     done = project.raft_here("preview", BATS, "-n", "3", variables={"COLUMNS": "60"})
     assert done.returncode == 0, done.stderr
     return project, done.stdout
 
 
-def test_a_preview_shows_models_rows_rejected_pairs_and_tokens(previewed: tuple[Project, str]) -> None:
+def test_a_preview_shows_models_rows_rejected_pairs_and_tokens(previewed: tuple[ProjectHarness, str]) -> None:
     _, said = previewed
     assert said.startswith("TEACHER")
     for part in ("question  ", ", oracle", "document 4", "<ANSWER>:", "rejected: ", "tokens in"):
@@ -32,7 +32,7 @@ def test_a_preview_shows_models_rows_rejected_pairs_and_tokens(previewed: tuple[
     assert max(len(line) for line in said.splitlines() if "http" not in line) <= 100
 
 
-def test_a_preview_makes_nothing_and_the_run_does_not_ask_again(previewed: tuple[Project, str]) -> None:
+def test_a_preview_makes_nothing_and_the_run_does_not_ask_again(previewed: tuple[ProjectHarness, str]) -> None:
     project, said = previewed
     assert not project.lake.exists("qa_pairs", BATS)
     asked = int(said.split("TEACHER")[-1].split(" calls")[0])
@@ -63,7 +63,7 @@ def test_a_paid_teacher_is_asked_only_on_yes_and_its_text_commands_no_terminal(
         return chat(an_answer(SECRET, "1907"))
 
     teacher.rule = answers
-    project = Project(tmp_path)
+    project = ProjectHarness(tmp_path)
     project.own_variables.clear()
     project.write(".env", f"TEACHER_OPENAI_BASE_URL={teacher.url}\nTEACHER_OPENAI_DEPLOYMENT=dear\n")
     project.write("data/bridges/a.txt", f"{SECRET} It is 80 metres long and stands on five piers of granite.\n")
@@ -81,14 +81,14 @@ def test_a_paid_teacher_is_asked_only_on_yes_and_its_text_commands_no_terminal(
 
 
 def test_what_a_terminal_would_obey_is_shown_as_a_sign() -> None:
-    assert inert("a\x1b]0;b\x07\r\nc\td\u202e") == "a\ufffd]0;b\ufffd\nc d\ufffd"
+    assert strip_control_characters("a\x1b]0;b\x07\r\nc\td\u202e") == "a\ufffd]0;b\ufffd\nc d\ufffd"
 
 
 @pytest.mark.parametrize(
     ("settings", "said"), [("questions: {questions_per_chunk: 0}", "raise it to see rows"), ("chunks: 3", "chunks")]
 )
 def test_what_can_not_be_previewed_is_one_sentence(tmp_path: Path, settings: str, said: str) -> None:
-    project = Project(tmp_path)
+    project = ProjectHarness(tmp_path)
     project.write("data/bridges/a.txt", f"{SECRET}\n")
     project.write("data/bridges/domain.yaml", settings)
     ended = project.raft_here("preview", "bridges")

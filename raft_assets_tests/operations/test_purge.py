@@ -10,10 +10,10 @@ from raft_assets.core.tables import Chunk
 from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets_tests.builders import an_answer
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 
-def test_a_purged_document_leaves_no_text_behind(copied: Project) -> None:
+def test_a_purged_document_leaves_no_text_behind(copied: ProjectHarness) -> None:
     secret = "The vault of the Heligoland bat museum opens with the code 4711 on Sundays in winter."
     copied.write(f"data/{SMALL}/secret.txt", f"# Secret\n\n{secret} The vault was built by Anna Petersen in 1903.\n")
     assert copied.materialize(SMALL, "data_card")
@@ -30,7 +30,7 @@ def test_a_purged_document_leaves_no_text_behind(copied: Project) -> None:
     assert copied.metadata("qa_pairs", SMALL)["calls_made"] == 0
 
 
-def test_a_document_that_was_deleted_and_run_without_is_purged_as_well(copied: Project) -> None:
+def test_a_document_that_was_deleted_and_run_without_is_purged_as_well(copied: ProjectHarness) -> None:
     secret = "The vault of the Heligoland bat museum opens with the code 4711 on Sundays in winter."
     copied.write(f"data/{SMALL}/secret.txt", f"# Secret\n\n{secret} The vault was built by Anna Petersen in 1903.\n")
     assert copied.materialize(SMALL, "training_files")
@@ -40,7 +40,7 @@ def test_a_document_that_was_deleted_and_run_without_is_purged_as_well(copied: P
     assert holders(copied.folder / ".raft", "Heligoland") == []
 
 
-def test_purged_imported_pairs_leave_no_text_behind_and_a_copy_in_them_is_told(copied: Project) -> None:
+def test_purged_imported_pairs_leave_no_text_behind_and_a_copy_in_them_is_told(copied: ProjectHarness) -> None:
     chunk = next(iter(copied.lake.rows(Chunk, SMALL)))
     answer = an_answer(chunk.text, "Heligoland, said the keeper of the old lighthouse on the cliff by the sea")
     pair = {"question": "Which island does the keeper of Heligoland name here?", "answer": answer, "oracle": chunk.text}
@@ -58,14 +58,14 @@ def test_purged_imported_pairs_leave_no_text_behind_and_a_copy_in_them_is_told(c
 
 
 @pytest.mark.parametrize("name", ["..", "/etc", "nowhere", "a/b", "."])
-def test_purge_refuses_what_is_no_domain(copied: Project, name: str) -> None:
+def test_purge_refuses_what_is_no_domain(copied: ProjectHarness, name: str) -> None:
     ended = copied.raft_here("purge", name, "--yes")
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     assert copied.not_fresh(SMALL) == {}
 
 
-def test_a_lake_that_is_away_is_told_before_anything_is_forgotten(copied: Project) -> None:
+def test_a_lake_that_is_away_is_told_before_anything_is_forgotten(copied: ProjectHarness) -> None:
     with SqliteCallStore(copied.workplace.calls) as store:
         calls = store.stats().calls
     away = copied.raft_here("purge", SMALL, "--yes", variables={"RAFT_LAKE": "/proc/nowhere"})
@@ -75,7 +75,7 @@ def test_a_lake_that_is_away_is_told_before_anything_is_forgotten(copied: Projec
     assert SMALL in copied.results.verdicts()
 
 
-def test_a_purged_domain_is_gone(copied: Project) -> None:
+def test_a_purged_domain_is_gone(copied: ProjectHarness) -> None:
     for file in (copied.folder / "data" / SMALL).iterdir():
         file.unlink()
     (copied.folder / "data" / SMALL).rmdir()

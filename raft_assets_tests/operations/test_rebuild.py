@@ -9,20 +9,20 @@ import pytest
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, QAPair, RaftRow, SourceDocument
 from raft_assets.dataset.manifest import read_manifest
-from raft_assets.operations.rebuild import restore
+from raft_assets.operations.rebuild import restore_inputs
 from raft_assets.pairs.gates import GATES_VERSION
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 CARD = ["DATA_CARD.md", "data_card.json", "manifest.json"]
 
 
-def manifest_of(project: Project) -> Path:
+def manifest_of(project: ProjectHarness) -> Path:
     """A copy of the manifest that stands in the lake."""
     return Path(shutil.copy(project.lake.path("data_card", SMALL, "") / "manifest.json", project.folder))
 
 
-def test_the_card_counts_what_is_in_the_lake_and_stands_beside_every_export(copied: Project) -> None:
+def test_the_card_counts_what_is_in_the_lake_and_stands_beside_every_export(copied: ProjectHarness) -> None:
     folder = copied.folder / "out"
     assert copied.raft_here("export", SMALL, "--to", "out").returncode == 0
     assert [file.name for file in sorted(folder.iterdir())] == [*CARD, "test.jsonl", "train.jsonl", "validation.jsonl"]
@@ -52,7 +52,7 @@ def test_the_card_counts_what_is_in_the_lake_and_stands_beside_every_export(copi
     assert not [name for name in CARD if (folder / name).exists()], "a card of older rows"
 
 
-def test_the_same_data_set_is_built_again_after_the_lake_is_gone(copied: Project) -> None:
+def test_the_same_data_set_is_built_again_after_the_lake_is_gone(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2, seed: 7}\n")
     assert copied.materialize(SMALL, "data_card")
     manifest = manifest_of(copied)
@@ -75,7 +75,7 @@ def test_the_same_data_set_is_built_again_after_the_lake_is_gone(copied: Project
     assert ended.stderr.startswith("qa_dataset is another: ")
 
 
-def test_a_rebuild_from_other_inputs_is_refused_with_every_difference(copied: Project) -> None:
+def test_a_rebuild_from_other_inputs_is_refused_with_every_difference(copied: ProjectHarness) -> None:
     manifest = manifest_of(copied)
     record = json.loads(manifest.read_text("utf-8"))
     record["versions"]["gates"] = "0"
@@ -87,7 +87,7 @@ def test_a_rebuild_from_other_inputs_is_refused_with_every_difference(copied: Pr
     copied.write(f"data/{SMALL}/domain.yaml", "chunks: {chunk_size: 150}\n")
     splits = copied.lake.read_record("splits", SMALL)
     with pytest.raises(DataError) as refused:
-        restore(copied.workplace, copied.lake, read_manifest(manifest), SMALL)
+        restore_inputs(copied.workplace, copied.lake, read_manifest(manifest), SMALL)
     for sentence in (
         f"{changed.name} has another content.",
         "new.md is not in the manifest.",
@@ -100,6 +100,6 @@ def test_a_rebuild_from_other_inputs_is_refused_with_every_difference(copied: Pr
     assert copied.lake.read_record("splits", SMALL) == splits
 
 
-def test_what_is_no_manifest_is_told(finished: Project) -> None:
+def test_what_is_no_manifest_is_told(finished: ProjectHarness) -> None:
     with pytest.raises(DataError, match=r"data_card\.json, field .*Name the manifest\.json"):
         read_manifest(Path(finished.lake.path("data_card", SMALL, "") / "data_card.json"))

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 
 from raft_assets.core.identity import question_id
 from raft_assets.core.tables import QAPair
-from raft_assets.documents.retrieval import Index, Ranks
+from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex
 from raft_assets.embedded.encoder import Encoder
-from raft_assets.pairs.gates import REASONS, judge_pairs
+from raft_assets.pairs.gates import REASONS, apply_gates
 from raft_assets.pairs.questions import Draft
 from raft_assets.settings.domain import QuestionSettings
 from raft_assets_tests.builders import a_chunk
@@ -50,9 +50,9 @@ def judged_rows() -> list[QAPair]:
     """A pair per line, judged among all others."""
     chunks = {row.chunk_id: a_chunk(row.chunk_id, row.chunk) for row in ROWS}
     encoder = Encoder.load()
-    index = Index(list(chunks), encoder.encode([chunk.text for chunk in chunks.values()]))
-    ranks = Ranks(index, lambda texts: encoder.encode(list(texts)), QuestionSettings().retrieval_top_k)
-    ranks.prepare(row.question for row in ROWS if row.question)
+    index = VectorIndex(list(chunks), encoder.encode([chunk.text for chunk in chunks.values()]))
+    ranks = RetrievalRanks(index, lambda texts: encoder.encode(list(texts)), QuestionSettings().retrieval_top_k)
+    ranks.embed_questions(row.question for row in ROWS if row.question)
     drafts = [
         Draft(
             chunk=chunks[row.chunk_id],
@@ -65,7 +65,7 @@ def judged_rows() -> list[QAPair]:
         )
         for row in ROWS
     ]
-    pairs = judge_pairs(drafts, settings=QuestionSettings(), rank_of=ranks.rank_of)
+    pairs = apply_gates(drafts, settings=QuestionSettings(), rank_of=ranks.rank_of)
     by_id = {pair.question_id: pair for pair in pairs}
     return [by_id[question_id(row.chunk_id, row.question)] for row in ROWS]
 

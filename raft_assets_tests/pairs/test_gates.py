@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raft_assets.core.identity import question_id
 from raft_assets.core.tables import QAPair
-from raft_assets.pairs.gates import OVERRIDDEN_BY_ACCEPT, PASS, REASONS, judge_pairs
+from raft_assets.pairs.gates import OVERRIDABLE_GATES, PASS, REASONS, apply_gates
 from raft_assets.pairs.questions import Draft
 from raft_assets.pairs.reviews import Review
 from raft_assets.settings.domain import QuestionSettings
@@ -31,7 +31,7 @@ SOUND = Draft(
 
 
 def judged(drafts: Iterable[Draft], **settings: float) -> list[QAPair]:
-    return judge_pairs(drafts, settings=QuestionSettings(**settings), rank_of=None)  # type: ignore[arg-type]
+    return apply_gates(drafts, settings=QuestionSettings(**settings), rank_of=None)  # type: ignore[arg-type]
 
 
 def verdict(draft: Draft) -> QAPair:
@@ -238,7 +238,7 @@ def test_a_question_that_retrieval_does_not_bring_back_to_its_chunk_is_rejected(
         assert chunk_id == CHUNK.chunk_id
         return 1 if question == found.question else None
 
-    pairs = judge_pairs([lost, found], settings=QuestionSettings(), rank_of=rank_of)
+    pairs = apply_gates([lost, found], settings=QuestionSettings(), rank_of=rank_of)
     assert {pair.question: pair.reason for pair in pairs} == {found.question: "", lost.question: "not_self_contained"}
 
 
@@ -248,7 +248,7 @@ def test_without_retrieval_that_gate_does_not_run() -> None:
 
 def test_a_chunk_without_a_question_is_a_pair_of_its_own_whose_other_gates_did_not_run() -> None:
     empty = [replace(SOUND, chunk=a_chunk(name, CHUNK.text), question="", answer="") for name in ("a", "b")]
-    pairs = judge_pairs(empty, settings=QuestionSettings(), rank_of=lambda *_: 1)
+    pairs = apply_gates(empty, settings=QuestionSettings(), rank_of=lambda *_: 1)
     assert len({pair.question_id for pair in pairs}) == 2
     assert [pair.gates for pair in pairs] == [{"call": PASS, "question": "no_question"}] * 2
 
@@ -257,7 +257,7 @@ def reviewed(verdict: Literal["accept", "reject"], *drafts: Draft, rank: int | N
     """The drafts where a person said the same of each."""
     ids = [question_id(draft.chunk.chunk_id, draft.question) for draft in drafts]
     reviews = {name: Review(question_id=name, verdict=verdict, note="seen") for name in ids}
-    return judge_pairs(drafts, settings=QuestionSettings(), rank_of=lambda *_: rank, reviews=reviews)
+    return apply_gates(drafts, settings=QuestionSettings(), rank_of=lambda *_: rank, reviews=reviews)
 
 
 def test_a_persons_reject_takes_a_sound_pair_out_and_keeps_the_note() -> None:
@@ -290,10 +290,10 @@ def test_the_near_duplicate_that_a_person_accepted_survives() -> None:
     for chosen in alike:
         name = question_id(CHUNK.chunk_id, chosen.question)
         reviews = {name: Review(question_id=name, verdict="accept")}
-        pairs = judge_pairs(alike, settings=QuestionSettings(), rank_of=None, reviews=reviews)
+        pairs = apply_gates(alike, settings=QuestionSettings(), rank_of=None, reviews=reviews)
         assert [pair.question for pair in pairs if pair.accepted] == [chosen.question]
 
 
 def test_every_gate_that_an_accept_overrides_is_there() -> None:
     pairs = reviewed("accept", SOUND)
-    assert OVERRIDDEN_BY_ACCEPT - {"judge"} <= pairs[0].gates.keys()
+    assert OVERRIDABLE_GATES - {"judge"} <= pairs[0].gates.keys()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raft_assets.core.identity import digest
 from raft_assets.core.tables import Chunk
 from raft_assets.llm.requests import NO_USAGE, Answer, Request
-from raft_assets.pairs.gates import judge_pairs
+from raft_assets.pairs.gates import apply_gates
 from raft_assets.pairs.generation import draft_pairs
 from raft_assets.pairs.questions import Draft
 from raft_assets.settings.domain import QuestionSettings
@@ -48,7 +48,7 @@ def a_document(name: str) -> Chunk:
 
 
 def accepted_of(drafts: Sequence[Draft]) -> int:
-    return sum(pair.accepted for pair in judge_pairs(drafts, settings=QuestionSettings(), rank_of=None))
+    return sum(pair.accepted for pair in apply_gates(drafts, settings=QuestionSettings(), rank_of=None))
 
 
 def drafts_of(names: Sequence[str], teacher: Teacher, *, each: int, target: int | None) -> list[Draft]:

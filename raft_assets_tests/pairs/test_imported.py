@@ -7,7 +7,7 @@ import pytest
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk
-from raft_assets.pairs.imported import WrittenPair, imported_drafts, parse_pairs
+from raft_assets.pairs.imported import ImportedPair, imported_drafts, read_imported_pairs
 from raft_assets_tests.builders import an_answer
 
 ONE = "Bats eat moths. They hunt at night."
@@ -38,7 +38,7 @@ def chunks_of(*texts: str, document: str = "d") -> list[Chunk]:
 
 
 def oracle_of(oracle: str, quote: str = "Bats eat moths.") -> str:
-    pair = WrittenPair(question="What do bats eat?", answer=an_answer(quote, "moths"), oracle=oracle)
+    pair = ImportedPair(question="What do bats eat?", answer=an_answer(quote, "moths"), oracle=oracle)
     (draft,) = imported_drafts([pair], [*chunks_of(ONE, TWO), *chunks_of("Seals sleep. " * 3, document="e")])
     assert (draft.question, draft.answer, draft.call_status) == (pair.question, pair.answer, "ok")
     return draft.chunk.chunk_id
@@ -64,8 +64,8 @@ def test_an_imported_pair_belongs_to_the_chunk_that_holds_its_oracle(oracle: str
 
 def test_a_broken_line_is_told_with_file_line_and_field(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
-    assert parse_pairs(file) == []
+    assert read_imported_pairs(file) == []
     good = {"question": "Who?", "answer": "", "oracle": "x"}
     file.write_text(json.dumps(good) + "\n\n" + json.dumps(good | {"oracle": " "}) + "\n", "utf-8")
     with pytest.raises(DataError, match=r"pairs\.jsonl, line 3, field oracle: "):
-        parse_pairs(file)
+        read_imported_pairs(file)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft_assets.pairs.judge import Verdict, judge_prompts, judge_request, parse_verdict
+from raft_assets.pairs.judge import JudgeVerdict, judge_prompts, judge_request, parse_verdict
 
-YES, NO = Verdict(supported=True, reason="it says so"), Verdict(supported=False, reason="it says 1926")
+YES, NO = JudgeVerdict(supported=True, reason="it says so"), JudgeVerdict(supported=False, reason="it says 1926")
 
 REPLIES = {
     "the object alone": ('{"supported": true, "reason": "it says so"}', YES),
@@ -17,9 +17,9 @@ REPLIES = {
     "another order and more fields": ('{"reason": "it says so", "score": 5, "supported": true}', YES),
     "braces in the reason": (
         '{"supported": false, "reason": "{x} is not in it"}',
-        Verdict(supported=False, reason="{x} is not in it"),
+        JudgeVerdict(supported=False, reason="{x} is not in it"),
     ),
-    "without a reason": ('{"supported": true}', Verdict(supported=True)),
+    "without a reason": ('{"supported": true}', JudgeVerdict(supported=True)),
     "thoughts with another verdict": (
         '<think>{"supported": true}? no.</think>{"supported": false, "reason": "it says 1926"}',
         NO,
@@ -45,7 +45,7 @@ REPLIES = {
 
 
 @pytest.mark.parametrize(("reply", "expected"), REPLIES.values(), ids=REPLIES.keys())
-def test_only_a_json_object_that_says_true_or_false_is_a_verdict(reply: str, expected: Verdict | None) -> None:
+def test_only_a_json_object_that_says_true_or_false_is_a_verdict(reply: str, expected: JudgeVerdict | None) -> None:
     assert parse_verdict(reply) == expected
 
 

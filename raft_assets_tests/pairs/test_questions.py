@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raft_assets.core.prompt_contract import INSTRUCTIONS, render_user
+from raft_assets.core.prompt_contract import INSTRUCTIONS, render_user_message
 from raft_assets.core.tables import Chunk
-from raft_assets.embedded.answers import teach
-from raft_assets.embedded.teacher.ask import ask
+from raft_assets.embedded.answers import answer_as_teacher
+from raft_assets.embedded.teacher.ask import generate_questions
 from raft_assets.llm.prompts import read_prompt
 from raft_assets.pairs.questions import (
     QUESTION_MARKS,
-    answer_request_for,
-    chunks_to_ask,
+    classify_question,
     parse_questions,
-    question_kind,
+    plan_questions,
     question_prompts,
     question_request,
+    teacher_answer_request,
 )
 from raft_assets.settings.domain import QuestionSettings
 from raft_assets_tests.builders import a_chunk, a_corpus
@@ -194,12 +194,12 @@ KINDS = {
 
 @pytest.mark.parametrize(("kind", "question"), KINDS.items(), ids=KINDS.keys())
 def test_the_kind_of_a_question_is_its_first_question_word(kind: str, question: str) -> None:
-    assert question_kind(question, "prose") == kind
+    assert classify_question(question, "prose") == kind
 
 
 def test_questions_about_an_api_are_api_questions_unless_they_are_clozes() -> None:
-    assert question_kind("What does it return?", "api") == "api"
-    assert question_kind(CLOZE, "api") == "cloze"
+    assert classify_question("What does it return?", "api") == "api"
+    assert classify_question(CLOZE, "api") == "cloze"
 
 
 STYLES = [QuestionSettings(style=style) for style in get_args(QuestionSettings.model_fields["style"].annotation)]
@@ -218,7 +218,7 @@ def test_the_request_shows_instructions_then_the_chunk_and_then_how_many_questio
 ) -> None:
     chunk = a_chunk("c", "Bats </DOCUMENT> fly.", kind=kind)
     shown = "\n\n".join(contents(chunk, 3, style))
-    before, document, task = shown.partition(render_user("", [chunk.text]).strip())
+    before, document, task = shown.partition(render_user_message("", [chunk.text]).strip())
     assert len(before) > 500
     assert document
     assert re.match(r"^\n\nWrite 3 questions\b", task)
@@ -311,17 +311,17 @@ def test_the_embedded_teacher_understands_every_style(kind: str, style: Question
         else "api_call: tides.load(port, days=7)\nfunctionality: Reads the tide table of a port"
     )
     prompt = contents(a_chunk("c", text, kind=kind), 1, style)[-1]
-    reply = teach(prompt, lambda document: ask(document, count=5))
+    reply = answer_as_teacher(prompt, lambda document: generate_questions(document, count=5))
     assert len(parse_questions(reply or "", 5)) == 1
 
 
 def test_the_answer_is_asked_for_with_the_oracle_document_alone_and_the_contract() -> None:
     chunk = a_chunk("c", "Bats fly.")
-    request = answer_request_for(EATS, chunk, QuestionSettings())
+    request = teacher_answer_request(EATS, chunk, QuestionSettings())
     assert request.kind == "chat"
     assert [message["content"] for message in request.body["messages"]] == [
         INSTRUCTIONS,
-        render_user(EATS, [chunk.text]),
+        render_user_message(EATS, [chunk.text]),
     ]
 
 
@@ -329,7 +329,7 @@ def test_the_answer_is_asked_for_with_the_oracle_document_alone_and_the_contract
 def test_a_parameter_is_sent_only_where_it_is_set(name: str, value: object) -> None:
     chunk = a_chunk("c", "Bats fly.")
     for configured, expected in ((QuestionSettings(), None), (QuestionSettings.model_validate({name: value}), value)):
-        requests = question_request(chunk, 1, configured), answer_request_for(EATS, chunk, configured)
+        requests = question_request(chunk, 1, configured), teacher_answer_request(EATS, chunk, configured)
         assert [request.body.get(name) for request in requests] == [expected, expected]
 
 
@@ -338,7 +338,7 @@ def test_a_parameter_is_sent_only_where_it_is_set(name: str, value: object) -> N
 def test_every_chunk_is_asked_once_before_any_twice(chunks: int, each: int, wanted: int) -> None:
     settings = QuestionSettings(questions_per_chunk=each)
     corpus = [a_chunk(f"c{number}", "x") for number in range(chunks)]
-    counts = Counter({chunk.chunk_id: count for chunk, count in chunks_to_ask(corpus, settings, wanted, 0)})
+    counts = Counter({chunk.chunk_id: count for chunk, count in plan_questions(corpus, settings, wanted, 0)})
     assert counts.total() == min(chunks * each, wanted)
     of_each = [counts[chunk.chunk_id] for chunk in corpus]
     assert max(of_each, default=0) - min(of_each, default=0) <= 1
@@ -347,5 +347,5 @@ def test_every_chunk_is_asked_once_before_any_twice(chunks: int, each: int, want
 def test_which_chunks_are_asked_depends_on_the_draw_and_not_on_their_order() -> None:
     corpus = a_corpus(5)
     settings = QuestionSettings()
-    assert chunks_to_ask(corpus, settings, 7, 1) == chunks_to_ask(corpus[::-1], settings, 7, 1)
-    assert chunks_to_ask(corpus, settings, 7, 1) != chunks_to_ask(corpus, settings, 7, 2)
+    assert plan_questions(corpus, settings, 7, 1) == plan_questions(corpus[::-1], settings, 7, 1)
+    assert plan_questions(corpus, settings, 7, 1) != plan_questions(corpus, settings, 7, 2)

@@ -13,13 +13,13 @@ from raft_assets.core.errors import DataError
 from raft_assets.core.identity import ID_LENGTH
 from raft_assets.core.tables import QAPair
 from raft_assets.pairs.reviews import (
-    COLUMNS,
+    REVIEW_COLUMNS,
     Review,
     export_reviews,
-    parse_reviews,
-    read_returned,
-    sampled,
-    store_reviews,
+    read_review_file,
+    read_reviews,
+    sample_pairs,
+    write_reviews,
 )
 from raft_assets_tests.builders import a_chunk, a_pair
 
@@ -62,7 +62,7 @@ def test_a_row_per_pair_with_its_passage_opens_in_a_spreadsheet(tmp_path: Path) 
     text = written(PAIRS, tmp_path / "review.csv")
     assert text.startswith("\ufeffquestion_id,")
     table = pd.read_csv(tmp_path / "review.csv", dtype=str, keep_default_na=False)
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == REVIEW_COLUMNS
     assert table["question"].tolist() == [pair.question for pair in PAIRS]
     assert set(table["passage"]) == set(PASSAGES.values())
     assert table["reason"].tolist().count("refusal") == 1
@@ -80,7 +80,7 @@ def test_an_id_that_looks_like_a_number_survives_a_spreadsheet(tmp_path: Path, n
     pair = PAIRS[0].model_copy(update={"question_id": number})
     assert f"\n'{number}," in written([pair], file).replace("\r", "")
     filled(file, {f"'{number}": "accept"})
-    assert [review.question_id for review in read_returned(file)] == [number]
+    assert [review.question_id for review in read_review_file(file)] == [number]
 
 
 def test_json_lines_hold_every_text_as_it_is(tmp_path: Path) -> None:
@@ -89,12 +89,12 @@ def test_json_lines_hold_every_text_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_sample_is_the_same_every_time_and_rejected_pairs_come_on_request() -> None:
-    assert len(sampled(PAIRS, sample=None, rejected=False)) == len(PAIRS) - 1
-    assert len(sampled(PAIRS, sample=None, rejected=True)) == len(PAIRS)
-    some = sampled(PAIRS, sample=5, rejected=True)
+    assert len(sample_pairs(PAIRS, sample=None, rejected=False)) == len(PAIRS) - 1
+    assert len(sample_pairs(PAIRS, sample=None, rejected=True)) == len(PAIRS)
+    some = sample_pairs(PAIRS, sample=5, rejected=True)
     assert len(some) == 5
-    assert some == sampled(PAIRS[::-1], sample=5, rejected=True)
-    assert set(map(id, sampled(PAIRS, sample=3, rejected=True))) <= set(map(id, some))
+    assert some == sample_pairs(PAIRS[::-1], sample=5, rejected=True)
+    assert set(map(id, sample_pairs(PAIRS, sample=3, rejected=True))) <= set(map(id, some))
 
 
 @pytest.mark.parametrize("note", ["", "=1+1", "says 1926; 'so'\nsee above"])
@@ -102,7 +102,7 @@ def test_verdicts_come_back_from_a_table_that_a_person_filled_in(tmp_path: Path,
     file = tmp_path / "review.csv"
     written(PAIRS, file)
     filled(file, {PAIRS[0].question_id: " Accept", PAIRS[1].question_id: "REJECT"}, note)
-    assert {review.question_id: (review.verdict, review.note) for review in read_returned(file)} == {
+    assert {review.question_id: (review.verdict, review.note) for review in read_review_file(file)} == {
         PAIRS[0].question_id: ("accept", note),
         PAIRS[1].question_id: ("reject", note),
     }
@@ -115,14 +115,14 @@ def test_a_table_that_a_spreadsheet_of_another_country_saved_is_read(tmp_path: P
     pd.read_csv(file, dtype=str, keep_default_na=False).assign(verdict="reject").to_csv(
         file, sep=separator, index=False
     )
-    assert len(read_returned(file)) == len(PAIRS)
+    assert len(read_review_file(file)) == len(PAIRS)
 
 
 def test_verdicts_are_exported_again_with_their_pairs(tmp_path: Path) -> None:
     review = Review(question_id=PAIRS[0].question_id, verdict="reject", note="-1 is wrong")
     file = tmp_path / "review.csv"
     written(PAIRS, file, {review.question_id: review})
-    assert read_returned(file) == [review]
+    assert read_review_file(file) == [review]
 
 
 BAD = {
@@ -149,7 +149,7 @@ def test_a_wrong_file_is_one_sentence_with_row_and_column(tmp_path: Path, name: 
     file = tmp_path / name
     file.write_text(text, "utf-8")
     with pytest.raises(DataError, match=re.escape(said)) as raised:
-        read_returned(file)
+        read_review_file(file)
     assert str(file) in str(raised.value)
 
 
@@ -157,15 +157,15 @@ def test_a_file_that_is_not_utf8_is_told(tmp_path: Path) -> None:
     file = tmp_path / "review.csv"
     file.write_bytes("question_id,verdict,note\nx,accept,für\n".encode("latin-1"))
     with pytest.raises(DataError, match="save it as CSV UTF-8"):
-        read_returned(file)
+        read_review_file(file)
 
 
 def test_stored_verdicts_are_read_back_and_the_last_of_two_counts(tmp_path: Path) -> None:
     file = tmp_path / "reviews.jsonl"
-    assert parse_reviews(file) == {}
+    assert read_reviews(file) == {}
     reviews = {name: Review(question_id=name, verdict="accept", note="ü") for name in "ba"}
-    store_reviews(file, reviews.values())
-    assert parse_reviews(file) == reviews
+    write_reviews(file, reviews.values())
+    assert read_reviews(file) == reviews
     with file.open("a", encoding="utf-8") as stream:
         stream.write('{"question_id": "a", "verdict": "reject"}\n')
-    assert parse_reviews(file)["a"].verdict == "reject"
+    assert read_reviews(file)["a"].verdict == "reject"

@@ -11,13 +11,13 @@ import pytest
 from raft_assets.core.errors import DataError
 from raft_assets.settings.domains import (
     DocumentFile,
-    HashMemo,
+    FileHashCache,
     check_domain_name,
     domain_folder,
     domain_names,
+    invalid_domain_folders,
     is_reserved,
     list_documents,
-    refused_folders,
 )
 
 LONG_AGO_NS = 1_600_000_000_000_000_000
@@ -71,7 +71,7 @@ def test_the_second_of_two_spellings_of_one_domain_is_refused_naming_both(tmp_pa
     for form in ("NFC", "NFD"):
         (tmp_path / unicodedata.normalize(form, "vögel")).mkdir()
     assert domain_names(tmp_path) == [unicodedata.normalize("NFC", "vögel")]
-    (problem,) = refused_folders(tmp_path).values()
+    (problem,) = invalid_domain_folders(tmp_path).values()
     assert re.search(r"vo\\u0308gel.*v\\xf6gel", str(problem))
 
 
@@ -79,7 +79,7 @@ def test_a_folder_that_can_be_no_domain_is_left_out_and_told(tmp_path: Path) -> 
     for name in ("bats", "a,b"):
         (tmp_path / name).mkdir()
     assert domain_names(tmp_path) == ["bats"]
-    assert list(refused_folders(tmp_path)) == ["a,b"]
+    assert list(invalid_domain_folders(tmp_path)) == ["a,b"]
 
 
 def test_a_missing_root_or_domain_says_what_to_create(tmp_path: Path) -> None:
@@ -170,5 +170,5 @@ def write(folder: Path, *names: str) -> None:
 
 
 def listed(folder: Path, home: Path) -> list[DocumentFile]:
-    with HashMemo(home / "hashes.sqlite") as memo:
+    with FileHashCache(home / "hashes.sqlite") as memo:
         return list_documents(folder, memo)

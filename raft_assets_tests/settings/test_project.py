@@ -9,7 +9,7 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.environment import Environment
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -22,8 +22,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def place(project: Path, **variables: str) -> Workplace:
-    return Workplace.load(project, variables)
+def place(project: Path, **variables: str) -> Project:
+    return Project.load(project, variables)
 
 
 def test_the_shipped_default_preset_is_the_defaults() -> None:
@@ -51,7 +51,7 @@ def test_the_preset_is_the_domains_own_then_the_last_chosen_then_the_environment
     for name in ("one", "two", "three"):
         (project / "presets" / f"{name}.yaml").write_text("{}")
     assert place(project, RAFT_PRESET="one").settings("mine").preset == "one"
-    place(project).choose_preset("mine", "two")
+    place(project).select_preset("mine", "two")
     assert place(project, RAFT_PRESET="one").settings("mine").preset == "two"
     (project / "data" / "mine" / "domain.yaml").write_text("preset: three")
     assert place(project).settings("mine").preset == "three"

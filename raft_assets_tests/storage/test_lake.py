@@ -8,10 +8,10 @@ import pytest
 
 from raft_assets.core.errors import DataError, EndpointError, SettingsError
 from raft_assets.core.tables import Chunk, QuarantinedFile, Row
-from raft_assets.llm.azure_sign_in import storage_sign_in
-from raft_assets.settings.blob import BlobPlace, blob_place, storage_options
+from raft_assets.llm.azure_sign_in import storage_credential
+from raft_assets.settings.blob import BlobLocation, parse_blob_address, storage_options
 from raft_assets.settings.environment import Environment
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 from raft_assets_tests.azure.blob import CONTAINER, KEY, storage_account
@@ -103,14 +103,14 @@ def test_tables_are_asked_in_sql_where_they_lie(lake: Lake, tmp_path: Path) -> N
 
 
 def test_the_doctor_leaves_nothing_behind(lake: Lake) -> None:
-    lake.check()
+    lake.check_writable()
     root = lake.index_path.parent
     assert not root.exists() or list(root.iterdir()) == []
 
 
 def test_a_lake_that_cannot_be_used_is_one_sentence_without_a_secret(account: str) -> None:
     with pytest.raises(SettingsError, match=r"abfs://nowhere/x can't be used .*Storage Blob Data Contributor") as told:
-        on_azure("abfs://nowhere/x", account).check()
+        on_azure("abfs://nowhere/x", account).check_writable()
     assert KEY not in str(told.value)
 
 
@@ -133,16 +133,16 @@ def test_a_lake_that_refuses_is_never_an_empty_one(read: Callable[[Lake], object
 @pytest.mark.parametrize(
     ("address", "place"),
     [
-        ("abfs://lake@mine.dfs.core.windows.net/a/b", BlobPlace("mine", "lake", "a/b")),
-        ("az://lake/a", BlobPlace("other", "lake", "a")),
-        ("abfs://lake", BlobPlace("other", "lake", "")),
+        ("abfs://lake@mine.dfs.core.windows.net/a/b", BlobLocation("mine", "lake", "a/b")),
+        ("az://lake/a", BlobLocation("other", "lake", "a")),
+        ("abfs://lake", BlobLocation("other", "lake", "")),
         ("/mnt/lake", None),
         ("s3://bucket/a", None),
     ],
 )
-def test_an_address_on_azure_names_account_container_and_folder(address: str, place: BlobPlace | None) -> None:
+def test_an_address_on_azure_names_account_container_and_folder(address: str, place: BlobLocation | None) -> None:
     variables = {} if place is None or place.account == "mine" else {"AZURE_STORAGE_ACCOUNT_NAME": "other"}
-    assert blob_place("RAFT_LAKE", address, Environment(process=variables, files={})) == place
+    assert parse_blob_address("RAFT_LAKE", address, Environment(process=variables, files={})) == place
 
 
 SECRET = "canary-of-an-address"
@@ -175,21 +175,21 @@ def test_an_address_that_cannot_be_meant_is_told_before_anything_is_opened(
     name: str, address: str, variables: dict[str, str], told: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingsError, match=told.replace("RAFT_LAKE", name)) as error:
-        Workplace.load(tmp_path, {name: address} | variables)
+        Project.load(tmp_path, {name: address} | variables)
     assert SECRET not in str(error.value)
 
 
 @pytest.mark.parametrize("scheme", ["abfs", "abfss", "az"])
 def test_the_schemes_of_azure_blob_are_one(scheme: str, tmp_path: Path) -> None:
     address = f"{scheme}://lake@mine.dfs.core.windows.net/a"
-    assert Workplace.load(tmp_path, {"RAFT_LAKE": address}).lake == "abfs://lake@mine.dfs.core.windows.net/a"
+    assert Project.load(tmp_path, {"RAFT_LAKE": address}).lake == "abfs://lake@mine.dfs.core.windows.net/a"
 
 
 def test_a_mistyped_account_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SettingsError, match=r"mine\.blob\.core\.windows\.net is not found"):
-        Lake(root="abfs://lake@no--account--of--mine.dfs.core.windows.net/a").check()
+        Lake(root="abfs://lake@no--account--of--mine.dfs.core.windows.net/a").check_writable()
 
 
 def test_credentials_open_an_address_from_where_the_user_keeps_them() -> None:
@@ -209,8 +209,8 @@ def test_without_a_key_a_sign_in_that_fails_is_one_sentence(monkeypatch: pytest.
         "IDENTITY_HEADER": "none",
     }.items():
         monkeypatch.setenv(name, value)
-    storage_sign_in.cache_clear()  # another test of this process may have signed in
+    storage_credential.cache_clear()  # another test of this process may have signed in
     with pytest.raises(
         EndpointError, match=r"Azure Blob is used without a key, and signing in failed .*`az login`, or"
     ):
-        Lake(root="abfs://lake@mine.dfs.core.windows.net/a").check()
+        Lake(root="abfs://lake@mine.dfs.core.windows.net/a").check_writable()

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.tables import ModelAnswer, QuestionOrigin
+from raft_assets.core.tables import ModelAnswer, QuestionProvenance
 from raft_assets.evaluation.evaluate import evaluate
 from raft_assets.storage.results import ResultsStore, RunRecord
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
 
 WRITERS, RUNS_EACH = 16, 2
-ORIGIN = QuestionOrigin(
+ORIGIN = QuestionProvenance(
     question_id="",
     source="generated",
     chunk_id="oracle",
@@ -51,7 +51,7 @@ def record(store: ResultsStore, run: RunRecord, *, rises: int = 20, text: str = 
         for answer in both(f"q{number}", WRONG, RIGHT if number < rises else WRONG, question=text)
     ]
     origins = [ORIGIN.model_copy(update={"question_id": f"q{number}"}) for number in range(24)]
-    earlier = store.scores_of_previous_student(run)
+    earlier = store.previous_student_scores(run)
     store.record(run, evaluate(answers, origins, draws=1000, scores_of_previous_student=earlier))
     return answers
 
@@ -255,7 +255,7 @@ def test_a_store_that_stays_locked_is_told_and_not_waited_for_for_ever(
     holder = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
-    monkeypatch.setattr("raft_assets.storage.results.WAIT_S", 0.1)
+    monkeypatch.setattr("raft_assets.storage.results.OPEN_TIMEOUT_S", 0.1)
     with pytest.raises(DataError, match="held by another program"):
         store.verdicts()
     holder.communicate(b"\n")

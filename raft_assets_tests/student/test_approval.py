@@ -8,15 +8,15 @@ import openai
 import pytest
 
 from raft_assets.core.errors import DataError
-from raft_assets.llm.keys import TRAINING
+from raft_assets.llm.keys import TRAINING_KIND
 from raft_assets.settings.project import Budgets
 from raft_assets.storage.call_store import SqliteCallStore
-from raft_assets.student.approval import TrainingBill
+from raft_assets.student.approval import TrainingCost
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import served
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
-BILL = TrainingBill(rows=200, valid_rows=20, tokens=100_000, epochs=2, price=25.0)
+BILL = TrainingCost(rows=200, valid_rows=20, tokens=100_000, epochs=2, price=25.0)
 
 
 def test_a_bill_tells_rows_tokens_and_cost() -> None:
@@ -35,7 +35,7 @@ def test_a_job_that_would_pass_a_budget_is_refused(most: float, change: dict[str
 
 
 def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
-    copied: Project, tmp_path_factory: pytest.TempPathFactory
+    copied: ProjectHarness, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     command = ("run", SMALL, "--select", "finetuned_model")
     with served(tmp_path_factory.mktemp("service")) as address:
@@ -57,7 +57,7 @@ def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
             (job,) = client.fine_tuning.jobs.list().data
         assert job.trained_tokens
         with SqliteCallStore(copied.workplace.calls) as store:
-            (kept,) = (call for call in store.calls() if call.kind == TRAINING)
+            (kept,) = (call for call in store.calls() if call.kind == TRAINING_KIND)
         assert (kept.usage.input_tokens, kept.origin.asset) == (job.trained_tokens, "finetuned_model")
         sums = map(json.loads, copied.raft_here("costs", SMALL, "--by", "asset", "--json").stdout.splitlines())
         paid = {one["name"]: one["dollars"] for one in sums}

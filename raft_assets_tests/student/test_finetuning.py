@@ -21,19 +21,19 @@ from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.records import FileRecords
 from raft_assets.student.finetuning import (
     Checkpoint,
-    FineTuned,
-    JobPatience,
-    JobRecord,
-    TrainingOrder,
-    chosen_model,
+    FineTuningResult,
+    FineTuningSpec,
+    PollingPolicy,
+    SubmissionRecord,
     fine_tune,
+    select_checkpoint,
 )
 from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud, cloud
 
 STUDENT = Endpoint(Role.STUDENT, "azure", BASE, RESOURCE)
-QUICK = JobPatience(first_poll_s=0.01, longest_poll_s=0.01, paused_s=0.05, listed_late_s=0.0)
+QUICK = PollingPolicy(initial_poll_s=0.01, max_poll_s=0.01, paused_timeout_s=0.05, listing_delay_s=0.0)
 ROW = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "<ANSWER>: Me"}]}
-ORDER = TrainingOrder(
+ORDER = FineTuningSpec(
     base_model=BASE,
     base_version="1",
     train=(json.dumps(ROW) + "\n").encode() * 10,
@@ -110,12 +110,12 @@ def azure(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def train(
-    azure: Cloud, jobs: Jobs, folder: Path, order: TrainingOrder = ORDER, told: Callable[[str], None] = print
-) -> FineTuned:
+    azure: Cloud, jobs: Jobs, folder: Path, order: FineTuningSpec = ORDER, told: Callable[[str], None] = print
+) -> FineTuningResult:
     """Fine-tunes as an asset does, with a client of its own."""
     azure.resource.before, azure.resource.create_job = jobs.answer, jobs.create
 
-    async def work() -> FineTuned:
+    async def work() -> FineTuningResult:
         async with open_client(STUDENT, lambda: pytest.fail("not the embedded provider")) as client:
             return await fine_tune(client, order, records=FileRecords(folder), on_event=told, patience=QUICK)
 
@@ -183,7 +183,7 @@ def test_a_refused_submission_leaves_no_record(azure: Cloud, tmp_path: Path) -> 
     jobs = Jobs(["succeeded"])
     with pytest.raises(EndpointError, match=r"refuses \(404.*Set STUDENT to a base model that the service fine-tunes"):
         train(azure, jobs, tmp_path, replace(ORDER, base_model="nowhere"))
-    assert JobRecord(FileRecords(tmp_path), replace(ORDER, base_model="nowhere")).job_id is None
+    assert SubmissionRecord(FileRecords(tmp_path), replace(ORDER, base_model="nowhere")).job_id is None
 
 
 def test_a_job_that_the_version_before_submitted_is_found_again(azure: Cloud, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_job_that_the_version_before_submitted_is_found_again(azure: Cloud, tm
     jobs.created.append({"model": BASE, "training_file": "file-1", "suffix": "unknown", "metadata": {}})
     assert train(azure, jobs, tmp_path).reattached is True
     assert len(jobs.created) == 1
-    assert JobRecord(FileRecords(tmp_path), ORDER).job_id == "ftjob-1"
+    assert SubmissionRecord(FileRecords(tmp_path), ORDER).job_id == "ftjob-1"
 
 
 def test_a_token_that_runs_out_while_the_job_runs_is_renewed(azure: Cloud, tmp_path: Path) -> None:
@@ -211,6 +211,6 @@ def test_a_sign_in_without_rights_says_what_to_ask_for(azure: Cloud, tmp_path: P
 
 def test_the_best_checkpoint_is_that_of_the_least_validation_loss() -> None:
     points = [Checkpoint(10, "ft:a", 0.9), Checkpoint(20, "ft:b", 0.4), Checkpoint(30, "ft:c", None)]
-    assert chosen_model("ft:c", points, "best") == "ft:b"
-    assert chosen_model("ft:c", points, "last") == "ft:c"
-    assert chosen_model("ft:c", points[2:], "best") == "ft:c"
+    assert select_checkpoint("ft:c", points, "best") == "ft:b"
+    assert select_checkpoint("ft:c", points, "last") == "ft:c"
+    assert select_checkpoint("ft:c", points[2:], "best") == "ft:c"

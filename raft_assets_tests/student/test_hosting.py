@@ -8,21 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft_assets.student.hosting import Hosted, polls, refusal_of, slug, tags_of, told_by_tags
+from raft_assets.student.hosting import (
+    HostedDeployment,
+    build_tags,
+    error_code_and_message,
+    fields_from_tags,
+    poll_until,
+    slug,
+)
 
 NOW = datetime(2026, 11, 28, 12, 0, 30, 999, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("hours", [None, 24])
 def test_what_tags_say_is_read_back(hours: int | None) -> None:
-    told = told_by_tags(tags_of("bats", "abc", hours=hours, now=NOW), SimpleNamespace(created_at=NOW))
+    told = fields_from_tags(build_tags("bats", "abc", hours=hours, now=NOW), SimpleNamespace(created_at=NOW))
     assert (told["domain"], told["training_hash"], told["created"]) == ("bats", "abc", NOW)
     assert told["expires"] == (None if hours is None else NOW.replace(microsecond=0) + timedelta(hours=24))
 
 
 def test_tags_are_texts_and_stay_as_they_are_on_azure() -> None:
     # whoever looks for what was deployed by a version before finds it by these
-    assert tags_of("bats", "abc", hours=1, now=NOW) == {
+    assert build_tags("bats", "abc", hours=1, now=NOW) == {
         "raft-domain": "bats",
         "raft-training-hash": "abc",
         "raft-expires": "2026-11-28T13:00:30+00:00",
@@ -31,7 +38,7 @@ def test_tags_are_texts_and_stay_as_they_are_on_azure() -> None:
 
 @pytest.mark.parametrize("tags", [None, {}, {"team": "zoo"}])
 def test_what_carries_no_tags_of_ours_tells_nothing(tags: dict[str, str] | None) -> None:
-    assert told_by_tags(tags, None) == {"domain": "", "training_hash": "", "expires": None, "created": None}
+    assert fields_from_tags(tags, None) == {"domain": "", "training_hash": "", "expires": None, "created": None}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +46,7 @@ def test_what_carries_no_tags_of_ours_tells_nothing(tags: dict[str, str] | None)
     [(None, False), (NOW + timedelta(seconds=1), False), (NOW, True), (NOW - timedelta(days=1), True)],
 )
 def test_something_is_expired_from_its_end_on_and_what_has_none_never(expires: datetime | None, expired: bool) -> None:
-    hosted = Hosted("raft-bats", "m", "Succeeded", "sku", 1, "bats", "abc", NOW, expires)
+    hosted = HostedDeployment("raft-bats", "m", "Succeeded", "sku", 1, "bats", "abc", NOW, expires)
     assert hosted.is_expired(NOW) is expired
 
 
@@ -80,8 +87,8 @@ def refused(status: int = 409, reason: str | None = "Conflict", **error: Any) ->
 def test_a_refusal_of_azure_has_a_code_and_a_message_whatever_it_lacks(
     error: SimpleNamespace, code: str, message: str
 ) -> None:
-    assert refusal_of(error) == (code, message)
+    assert error_code_and_message(error) == (code, message)
 
 
 def test_there_is_one_turn_at_once_even_without_any_time() -> None:
-    assert list(polls(0)) == [None]
+    assert list(poll_until(0)) == [None]

@@ -7,15 +7,15 @@ import pytest
 from raft_assets.core.errors import SettingsError
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Endpoint, Role
-from raft_assets.settings.project import Workplace
-from raft_assets.student.licences import check_licence, licence_problem
-from raft_assets_tests.harness import Project
+from raft_assets.settings.project import Project
+from raft_assets.student.licences import check_licence, find_licence_problem
+from raft_assets_tests.harness import ProjectHarness
 
 
 def endpoints(teacher: str, student: str, known_as: str = "") -> dict[Role, Endpoint]:
     return {
         Role.TEACHER: Endpoint(Role.TEACHER, "openai", teacher),
-        Role.STUDENT: Endpoint(Role.STUDENT, "azure", student, known_as=known_as),
+        Role.STUDENT: Endpoint(Role.STUDENT, "azure", student, underlying_model=known_as),
     }
 
 
@@ -36,13 +36,13 @@ def endpoints(teacher: str, student: str, known_as: str = "") -> dict[Role, Endp
     ],
 )
 def test_a_teacher_whose_terms_forbid_it_teaches_no_other_family(teacher: str, student: str, forbidden_by: str) -> None:
-    problem = licence_problem(endpoints(teacher, student))
+    problem = find_licence_problem(endpoints(teacher, student))
     assert forbidden_by in problem
     assert bool(problem) == bool(forbidden_by)
 
 
 def test_a_deployment_is_known_by_the_model_behind_it() -> None:
-    assert "must not teach" in licence_problem(endpoints("gpt-4o", "our-deployment", known_as="Llama-3.1-8B"))
+    assert "must not teach" in find_licence_problem(endpoints("gpt-4o", "our-deployment", known_as="Llama-3.1-8B"))
 
 
 def test_a_yes_to_one_teacher_is_no_yes_to_the_next() -> None:
@@ -53,12 +53,12 @@ def test_a_yes_to_one_teacher_is_no_yes_to_the_next() -> None:
 
 def test_nothing_is_asked_where_it_is_forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAFT_PROVIDER", raising=False)
-    project = Project(tmp_path)
+    project = ProjectHarness(tmp_path)
     roles = {"TEACHER": "gpt-4o", "STUDENT": "Llama-3.1-8B", "EMBEDDING": "text-embedding-3-small"}
     variables = {f"{role}_OPENAI_DEPLOYMENT": model for role, model in roles.items()}
     variables |= {f"{role}_OPENAI_BASE_URL": "http://127.0.0.1:9/v1" for role in roles}
     project.write(".env", "".join(f"{name}={value}\n" for name, value in variables.items()))
-    models = ModelClients(Workplace.load(project.folder))
+    models = ModelClients(Project.load(project.folder))
     for role in (Role.EMBEDDING, Role.TEACHER, Role.BASELINE):
         with (
             pytest.raises(SettingsError, match="TEACHER gpt-4o must not teach STUDENT Llama-3"),

@@ -1,10 +1,10 @@
 """A student that somebody fine-tuned elsewhere: named, asked and evaluated, and neither trained nor deployed."""
 
 from raft_assets_tests.conftest import SMALL
-from raft_assets_tests.harness import Project
+from raft_assets_tests.harness import ProjectHarness
 
 
-def test_a_model_of_ones_own_is_evaluated_and_nothing_is_trained(copied: Project) -> None:
+def test_a_model_of_ones_own_is_evaluated_and_nothing_is_trained(copied: ProjectHarness) -> None:
     jobs = list((copied.workplace.embedded_folder / "jobs").iterdir())
     copied.write(f"data/{SMALL}/domain.yaml", "student: {finetuned_model: embedded-reader}\n")
     assert copied.materialize(SMALL, "eval_scores")

@@ -19,37 +19,37 @@ from raft_assets.core.tables import (
     SourceDocument,
     Split,
 )
-from raft_assets.dataset.data_card import CARD_FILE, CARD_RECORD, CARD_VERSION, MANIFEST_FILE, render_card
-from raft_assets.dataset.data_card import data_card as describe_dataset
+from raft_assets.dataset.data_card import CARD_FILE, CARD_JSON_FILE, CARD_VERSION, MANIFEST_FILE, render_card
+from raft_assets.dataset.data_card import build_card as describe_dataset
 from raft_assets.dataset.formats import FORMATS_VERSION, training_lines, training_stats
-from raft_assets.dataset.golden import GOLDEN_VERSION, parse_questions, resolve_golden
-from raft_assets.dataset.rows import DATASET_VERSION, LeaksError, assemble, without_leaks
+from raft_assets.dataset.golden import GOLDEN_VERSION, read_golden_questions, resolve_golden_questions
+from raft_assets.dataset.rows import DATASET_VERSION, LeakageError, assemble_rows, check_leakage
 from raft_assets.dataset.versions import CODE_VERSIONS
 from raft_assets.defs.describe import (
-    SAMPLE_SHOWN,
+    MAX_SAMPLE_ROWS,
     counts_table,
     describe_calls,
     describe_gates,
     describe_judge,
     describe_table,
     pairs_histogram,
-    quoted_samples,
+    sample_with_quotes,
 )
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
 from raft_assets.defs.lineage_asset import check_spec, lineage_asset, origin_of
 from raft_assets.defs.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS
 from raft_assets.defs.progress import log_progress
-from raft_assets.documents.reading import documents_of
+from raft_assets.documents.reading import group_into_documents
 from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
-from raft_assets.operations.held_out import check_held_out
+from raft_assets.operations.held_out import check_leakage_in_lake
 from raft_assets.operations.model_clients import ModelClients, resolved_model, token_counter
-from raft_assets.operations.pair_maker import pair_maker
-from raft_assets.operations.rebuild import manifest_of
-from raft_assets.operations.vectors import read_index, read_vectors
+from raft_assets.operations.pair_maker import open_pair_generator
+from raft_assets.operations.rebuild import build_manifest
+from raft_assets.operations.vectors import read_index, read_unit_vectors
 from raft_assets.pairs.gates import GATES_VERSION
-from raft_assets.pairs.imported import imported_drafts, parse_pairs
+from raft_assets.pairs.imported import imported_drafts, read_imported_pairs
 from raft_assets.pairs.questions import QUESTIONS_VERSION
-from raft_assets.pairs.reviews import parse_reviews
+from raft_assets.pairs.reviews import read_reviews
 from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
@@ -58,7 +58,7 @@ EVIDENCE_SPEC = check_spec("evidence_was_found", "golden_questions", "Every evid
 YIELD_SPEC = check_spec(
     "half_of_the_pairs_are_accepted", "qa_pairs", "At least half of the generated pairs pass every gate."
 )
-FIT_SPEC = check_spec(
+CONTEXT_SPEC = check_spec(
     "rows_fit_the_context",
     "training_files",
     "No row is longer than the student's context; what is longer is never cut.",
@@ -93,9 +93,9 @@ def golden_questions(
     For evaluation only; empty where there are none.
     """
     domain = context.partition_key
-    questions = parse_questions(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
-    documents = documents_of(lake.rows(SourceDocument, domain))
-    resolved = resolve_golden(questions, documents, lake.rows(Chunk, domain))
+    questions = read_golden_questions(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
+    documents = group_into_documents(lake.rows(SourceDocument, domain))
+    resolved = resolve_golden_questions(questions, documents, lake.rows(Chunk, domain))
     written = lake.write(GoldenQuestion, domain, resolved)
     lost = [question.question_id for question in resolved if question.status == "evidence_not_found"]
     return dg.MaterializeResult(
@@ -135,13 +135,13 @@ def qa_pairs(
     """
     domain = context.partition_key
     settings, folder = models.project.settings(domain).values, domain_folder(models.project.data, domain)
-    imported, reviews = parse_pairs(folder / PAIRS_FILE), parse_reviews(folder / REVIEWS_FILE)
+    imported, reviews = read_imported_pairs(folder / PAIRS_FILE), read_reviews(folder / REVIEWS_FILE)
     table = list(lake.rows(Chunk, domain))
-    with pair_maker(
+    with open_pair_generator(
         models, settings, read_index(lake, domain), origin_of(context), log_progress(context, models.project)
     ) as maker:
         pairs = maker.judged([*maker.drafts(table), *imported_drafts(imported, table)], reviews)
-        tallies = maker.tallies
+        tallies = maker.usage_stats
     written = lake.write(QAPair, domain, pairs)
     accepted = [pair for pair in pairs if pair.accepted]
     per_chunk, by_id = Counter(pair.chunk_id for pair in accepted), {chunk.chunk_id: chunk for chunk in table}
@@ -155,8 +155,8 @@ def qa_pairs(
             "chunks_with_accepted_pair": len({pair.chunk_id for pair in accepted}) / max(len(table), 1),
             "pairs_per_chunk": pairs_histogram([per_chunk[chunk.chunk_id] for chunk in table]),
             "kinds": counts_table(Counter(pair.kind for pair in accepted), "kind"),
-            "sample_with_quotes": quoted_samples(
-                sample_of_pair(pair, by_id.get(pair.chunk_id)) for pair in accepted[:SAMPLE_SHOWN]
+            "sample_with_quotes": sample_with_quotes(
+                sample_of_pair(pair, by_id.get(pair.chunk_id)) for pair in accepted[:MAX_SAMPLE_ROWS]
             ),
             **describe_gates(pairs, written),
             "reviewed": sum("review" in pair.gates for pair in pairs),
@@ -196,19 +196,19 @@ def qa_dataset(
     drawn_by = settings.model_dump(mode="json", include={"seed", "eval_share", "valid_share"})
     splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
     register = splits["register"] if splits.get("drawn_by") == drawn_by else {}
-    assembly = assemble(
+    assembly = assemble_rows(
         lake.rows(QAPair, domain),
         lake.rows(Chunk, domain),
-        read_vectors(lake, domain) if settings.distractor_kind == "hard" else None,
+        read_unit_vectors(lake, domain) if settings.distractor_kind == "hard" else None,
         golden,
         settings,
         register,
     )
-    rows = without_leaks(assembly.rows(), golden, assembly.chunks, settings)
+    rows = check_leakage(assembly.rows(), golden, assembly.chunks, settings)
     try:
         written = lake.write(RaftRow, domain, rows)
-    except LeaksError as error:
-        yield _leaking(LEAK_SPEC, error)
+    except LeakageError as error:
+        yield _failed_leakage_check(LEAK_SPEC, error)
         raise dg.Failure(str(error)) from error
     yield dg.AssetCheckResult(check_name=LEAK_SPEC.name, passed=True)
     summary = assembly.summary
@@ -218,7 +218,7 @@ def qa_dataset(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, RaftRow, columns=["question", "final_answer", "split", "has_oracle"]),
-            "sample_with_quotes": quoted_samples(
+            "sample_with_quotes": sample_with_quotes(
                 sample_of_row(row) for row in written.sample if isinstance(row, RaftRow)
             ),
             **{
@@ -234,7 +234,7 @@ def qa_dataset(
     kinds={"json"},
     code_version=f"{FORMATS_VERSION}.{CONTRACT_VERSION}",
     deps=[chunks, golden_questions, qa_dataset],
-    checks=[HELD_OUT_SPEC, FIT_SPEC],
+    checks=[HELD_OUT_SPEC, CONTEXT_SPEC],
 )
 def training_files(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
@@ -245,22 +245,22 @@ def training_files(
     limits = settings.training_files
     tokenizer = student.tokenizer if limits.tokenizer == "auto" else limits.tokenizer
     count = token_counter(models.project, tokenizer)
-    bom = student.wants_bom if limits.bom == "auto" else limits.bom
+    bom = student.requires_bom if limits.bom == "auto" else limits.bom
 
     def rows_of(split: Split) -> Iterator[RaftRow]:
         return (row for row in lake.rows(RaftRow, domain) if row.split == split)
 
     try:
-        check_held_out(lake, domain, settings.dataset)
-    except LeaksError as error:
-        yield _leaking(HELD_OUT_SPEC, error)
+        check_leakage_in_lake(lake, domain, settings.dataset)
+    except LeakageError as error:
+        yield _failed_leakage_check(HELD_OUT_SPEC, error)
         raise dg.Failure(str(error)) from error
     yield dg.AssetCheckResult(check_name=HELD_OUT_SPEC.name, passed=True)
     stats = {split: training_stats(rows_of(split), settings, count) for split in TRAINED_SPLITS}
     too_long = [name for counted in stats.values() for name in counted.too_long]
     fails = limits.too_long == "error"
     yield dg.AssetCheckResult(
-        check_name=FIT_SPEC.name,
+        check_name=CONTEXT_SPEC.name,
         passed=not too_long,
         severity=dg.AssetCheckSeverity.ERROR if fails else dg.AssetCheckSeverity.WARN,
         metadata={"too_long": len(too_long), "question_ids": ", ".join(too_long[:50])},
@@ -321,7 +321,7 @@ def data_card(
     `raft rebuild` builds the same rows again.
     """
     domain = context.partition_key
-    manifest = manifest_of(models.project, lake, domain)
+    manifest = build_manifest(models.project, lake, domain)
     card = describe_dataset(
         manifest,
         documents=lake.rows(SourceDocument, domain),
@@ -335,7 +335,7 @@ def data_card(
     )
     texts = {
         CARD_FILE: render_card(card),
-        CARD_RECORD: [json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True)],
+        CARD_JSON_FILE: [json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True)],
         MANIFEST_FILE: [manifest.model_dump_json(indent=1)],
     }
     files = {name: lake.write_lines("data_card", domain, name, lines) for name, lines in texts.items()}
@@ -351,9 +351,9 @@ def data_card(
     )
 
 
-def _leaking(spec: dg.AssetCheckSpec, error: LeaksError) -> dg.AssetCheckResult:
+def _failed_leakage_check(spec: dg.AssetCheckSpec, error: LeakageError) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=spec.name,
         passed=False,
-        metadata={kind: f"{len(finds)} {', '.join(finds[:5])}" for kind, finds in error.found.items()},
+        metadata={kind: f"{len(finds)} {', '.join(finds[:5])}" for kind, finds in error.findings.items()},
     )

@@ -10,12 +10,12 @@ from raft_assets.defs.describe import counts_table, describe_calls, describe_tab
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.defs.progress import log_progress
-from raft_assets.documents.chunking import CHUNKING_VERSION, too_long
-from raft_assets.documents.reading import READING_VERSION, documents_of
+from raft_assets.documents.chunking import CHUNKING_VERSION, find_oversized_chunks
+from raft_assets.documents.reading import READING_VERSION, group_into_documents
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.sources import cut, read_sources
+from raft_assets.operations.sources import chunk_documents, read_sources
 from raft_assets.settings.endpoints import Role
-from raft_assets.settings.project import Workplace
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
 READ_SPEC = check_spec("every_file_was_read", "source_documents", "No file stands in quarantine.")
@@ -26,7 +26,7 @@ CHUNK_SPEC = check_spec(
 
 @lineage_asset(stage="documents", kinds={"parquet"}, code_version=READING_VERSION, deps=[DOCUMENTS], checks=[READ_SPEC])
 def source_documents(
-    context: dg.AssetExecutionContext, project: dg.ResourceParam[Workplace], lake: dg.ResourceParam[Lake]
+    context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult[None]:
     """Pages and sections of every readable document.
 
@@ -79,11 +79,11 @@ def chunks(
     """Passages of at most `chunk_size` tokens. Ids are content hashes, so an unchanged passage keeps its id."""
     domain = context.partition_key
     settings = models.project.settings(domain).values.chunks
-    documents = documents_of(lake.rows(SourceDocument, domain))
-    table = cut(
+    documents = group_into_documents(lake.rows(SourceDocument, domain))
+    table = chunk_documents(
         models, settings, documents, origin=origin_of(context), on_progress=log_progress(context, models.project)
     )
-    longer = too_long(table, settings)
+    longer = find_oversized_chunks(table, settings)
     yield dg.AssetCheckResult(
         check_name=CHUNK_SPEC.name,
         passed=not longer,
@@ -125,6 +125,6 @@ def chunk_embeddings(
                 "dagster/row_count": written.rows,
                 "path": dg.MetadataValue.path(written.address),
                 "model": models.endpoints[Role.EMBEDDING].model,
-                **describe_calls(caller.tally),
+                **describe_calls(caller.usage_stats),
             },
         )

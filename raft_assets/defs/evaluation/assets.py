@@ -6,7 +6,7 @@ import dagster as dg
 
 from raft_assets.core.identity import digest
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
-from raft_assets.core.tables import ANSWERS, Evaluated, JudgedAnswer, ModelAnswer
+from raft_assets.core.tables import ANSWERS, EvaluatedModel, JudgedAnswer, ModelAnswer
 from raft_assets.defs.dataset.assets import data_card, golden_questions, qa_dataset, qa_pairs
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, describe_verdict, verdict_figures
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
@@ -15,7 +15,7 @@ from raft_assets.defs.progress import log_events, log_progress
 from raft_assets.defs.student.assets import deployment, finetuned_model
 from raft_assets.evaluation.arms import recall_at_k
 from raft_assets.evaluation.evaluate import evaluate
-from raft_assets.evaluation.judged import agreement, judge_answers
+from raft_assets.evaluation.judged import judge_answers, self_agreement
 from raft_assets.evaluation.metrics import METRICS_VERSION
 from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
 from raft_assets.evaluation.verdict import VERDICT_VERSION
@@ -27,13 +27,13 @@ from raft_assets.operations.evaluation import (
     run_record,
 )
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.report import report_data
+from raft_assets.operations.report import collect_report_data
 from raft_assets.settings.domains import domain_names
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
-ANSWERED_SPECS: dict[Evaluated, dg.AssetCheckSpec] = {
+ANSWER_SPECS: dict[EvaluatedModel, dg.AssetCheckSpec] = {
     evaluated: check_spec("every_question_was_answered", f"{evaluated}_answers", "No call failed for good.")
     for evaluated in ANSWERS
 }
@@ -46,16 +46,16 @@ REGRESSION_SPEC = check_spec(
 JUDGED_SPEC = check_spec("every_answer_was_judged", "judged_answers", "No reply of the judge was without a score.")
 JUDGING_VERSION = "1"
 ANSWERS_VERSION = f"2.{CONTRACT_VERSION}"
-READS = [qa_dataset, golden_questions, chunks, chunk_embeddings]
+ANSWER_DEPS = [qa_dataset, golden_questions, chunks, chunk_embeddings]
 
 
 @lineage_asset(
     stage="evaluation",
     kinds={"parquet", "openai"},
     code_version=ANSWERS_VERSION,
-    deps=[*READS],
+    deps=[*ANSWER_DEPS],
     roles=[Role.BASELINE, Role.EMBEDDING],
-    checks=[ANSWERED_SPECS["baseline"]],
+    checks=[ANSWER_SPECS["baseline"]],
 )
 def baseline_answers(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
@@ -68,9 +68,9 @@ def baseline_answers(
     stage="evaluation",
     kinds={"parquet", "openai"},
     code_version=ANSWERS_VERSION,
-    deps=[*READS, deployment],
+    deps=[*ANSWER_DEPS, deployment],
     roles=[Role.STUDENT, Role.EMBEDDING],
-    checks=[ANSWERED_SPECS["student"]],
+    checks=[ANSWER_SPECS["student"]],
 )
 def student_answers(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
@@ -107,12 +107,12 @@ def judged_answers(
         Role.JUDGE, origin=origin_of(context), on_progress=log_progress(context, models.project)
     ) as judge:
         written = lake.write(JudgedAnswer, domain, judge_answers(both_answers(lake, domain), settings, judge.ask))
-        tally = judge.tally
+        tally = judge.usage_stats
     rows = list(lake.rows(JudgedAnswer, domain))
     failed = Counter(row.status for row in rows if row.score is None)
     agreed = {
         f"agreement_{one.metric}": f"{one.same:.0%} the same, {one.difference:.2f} points apart (n = {one.n})"
-        for one in agreement(rows)
+        for one in self_agreement(rows)
     }
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
@@ -148,7 +148,7 @@ def eval_scores(
         list(question_origins(lake, domain, answers)),
         draws=models.project.settings(domain).values.verdict.bootstrap_draws,
         judged=list(lake.rows(JudgedAnswer, domain)),
-        scores_of_previous_student=results.scores_of_previous_student(run),
+        scores_of_previous_student=results.previous_student_scores(run),
     )
     results.record(run, found)
     verdict, compared = found.verdict, found.against_previous
@@ -206,7 +206,7 @@ def eval_report(
 ) -> dg.MaterializeResult[None]:
     """One self-contained page that says whether the student is better, on what evidence, and what was skipped."""
     domain = context.partition_key
-    data = report_data(domain, lake, models, results)
+    data = collect_report_data(domain, lake, models, results)
     page = render_report(data)
     address = lake.write_text("eval_report", domain, ".html", page)
     verdicts = results.verdicts()
@@ -223,7 +223,7 @@ def eval_report(
 
 
 def _answers_asset(
-    context: dg.AssetExecutionContext, lake: Lake, models: ModelClients, evaluated: Evaluated
+    context: dg.AssetExecutionContext, lake: Lake, models: ModelClients, evaluated: EvaluatedModel
 ) -> dg.MaterializeResult[None]:
     """Asks one model everything and describes what came back."""
     domain = context.partition_key
@@ -247,7 +247,7 @@ def _answers_asset(
             "abstained": sum(row.abstained for row in rows),
             "well_formed": sum(row.well_formed for row in rows),
             **({"recall_at_k": recall} if recall is not None else {}),
-            **describe_calls(answered.tally),
+            **describe_calls(answered.usage),
         },
-        check_results=[check_result(ANSWERED_SPECS[evaluated], passed=not failed, metadata={"without_answer": failed})],
+        check_results=[check_result(ANSWER_SPECS[evaluated], passed=not failed, metadata={"without_answer": failed})],
     )

@@ -7,7 +7,7 @@ import dagster as dg
 
 from raft_assets.core.identity import digest
 from raft_assets.defs.dataset.assets import training_files
-from raft_assets.defs.describe import inert, loss_plot
+from raft_assets.defs.describe import escape_markdown, loss_plot
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.progress import log_events, log_metrics
 from raft_assets.llm.prices import PRICES_FILE
@@ -18,7 +18,7 @@ from raft_assets.operations.training import ApprovalNeededError, TrainingWatch, 
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import APPROVAL_TAG
-from raft_assets.student.deployment import READY_WITHIN_S, deploy, smoke_test
+from raft_assets.student.deployment import READY_TIMEOUT_S, deploy, smoke_test
 
 PRICE_UNKNOWN = f"unknown: put it into {PRICES_FILE}"
 SMOKE_SPEC = check_spec(
@@ -108,7 +108,7 @@ def deployment(
             settings.student,
             settings.evaluation.max_answer_tokens,
             settings.prompt.instructions,
-            ready_within_s=READY_WITHIN_S if hosting else 0.0,
+            ready_within_s=READY_TIMEOUT_S if hosting else 0.0,
         )
     month = monthly_hosting_cost(models.project, deployed.sku) if hosting else 0.0
     shown = {"question": test.question, "answer": test.answer, "well_formed": test.well_formed}
@@ -119,7 +119,9 @@ def deployment(
             "path": dg.MetadataValue.path(address),
             **{name: str(value) for name, value in deployed.record.items()},
             **({"hosting_price": PRICE_UNKNOWN} if month is None else {"hosting_us_dollars_a_month": month}),
-            "smoke_test": dg.MetadataValue.md(f"**{inert(test.question)}**\n\n{inert(test.answer)}"),
+            "smoke_test": dg.MetadataValue.md(
+                f"**{escape_markdown(test.question)}**\n\n{escape_markdown(test.answer)}"
+            ),
         },
         check_results=[check_result(SMOKE_SPEC, passed=test.well_formed)],
     )

@@ -35,11 +35,11 @@ def clean(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text)).strip("\n")
 
 
-def one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """The cleaned text on one line with single spaces."""
     return " ".join(clean(text).split())
 
 
-def without_blank_lines(text: str) -> str:
+def drop_blank_lines(text: str) -> str:
     """The cleaned text with its line breaks and without its blank lines."""
     return "\n".join(line for line in clean(text).split("\n") if line.strip())

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["pdf", "docx", "md", "txt", "html", "json", "jsonl", "api"]
-Reason = Literal[
+FileKind = Literal["pdf", "docx", "md", "txt", "html", "json", "jsonl", "api"]
+QuarantineReason = Literal[
     "empty",
     "corrupt",
     "encrypted",
@@ -34,10 +34,10 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Content:
+class ParsedContent:
     """What a file says, which depends on its bytes and kind only: the title is empty where it has none but its name."""
 
-    kind: Kind
+    kind: FileKind
     title: str
     sections: tuple[Section, ...]
 
@@ -45,13 +45,13 @@ class Content:
 class UnreadableError(Exception):
     """The file can't be read; `detail` is one sentence that ends in what to do."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: QuarantineReason, detail: str) -> None:
         super().__init__(detail)
-        self.reason: Reason = reason
+        self.reason: QuarantineReason = reason
         self.detail = detail
 
 
-def headings(text: str) -> Iterator[tuple[int, str]]:
+def find_headings(text: str) -> Iterator[tuple[int, str]]:
     """Offset and words of every line that is a heading (`## Words`), outside fenced code."""
     offset, fence = 0, ""
     for line in text.split("\n"):
@@ -65,11 +65,11 @@ def headings(text: str) -> Iterator[tuple[int, str]]:
         offset += len(line) + 1
 
 
-def sections_of(text: str) -> tuple[Section, ...]:
+def split_sections(text: str) -> tuple[Section, ...]:
     """Sections of a text with headings. Adjacent headings begin one section, named by the last."""
     cuts: list[tuple[int, str]] = []
     previous_end = 0
-    for offset, words in headings(text):
+    for offset, words in find_headings(text):
         between = text[previous_end:offset]
         if cuts and not between.strip():
             cuts[-1] = (cuts[-1][0], words)

@@ -22,9 +22,11 @@ _WESTERN_SHARE = (
     0.4  # of the letters at most: short French may have a quarter, Cyrillic read as Windows-1252 has nearly all
 )
 _MISREAD = re.compile(r"[^\W\d_][¿¡]")  # no Western word has these inside; Polish read as Windows-1252 has
-_TELLING_BYTES = 30  # beyond ASCII; fewer don't tell one code page from another, and a wrong guess would show nowhere
+_MIN_DISTINCTIVE_BYTES = (
+    30  # beyond ASCII; fewer don't tell one code page from another, and a wrong guess would show nowhere
+)
 _MULTIBYTE_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-_PROBED_BYTES = 200_000  # as much as settles the code page of a text
+_DETECTION_BYTES = 200_000  # as much as settles the code page of a text
 _CODE_PAGES = [
     "cp1250",
     "cp1251",
@@ -44,7 +46,7 @@ def decode(data: bytes, declared: str = "") -> str:
     """The text of `data`. `declared` is an encoding that the content names (HTML). Raises UnreadableError(encoding)."""
     for mark, encoding in _BOMS:
         if data.startswith(mark):
-            return _strictly(data, encoding)
+            return _decode_strictly(data, encoding)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -54,11 +56,11 @@ def decode(data: bytes, declared: str = "") -> str:
                 f"The file is UTF-8 that is damaged at byte {error.start}; mend it there, or {_REMEDY}.",
             ) from error
     if declared and _is_known(declared):
-        return _strictly(data, declared)
-    return _western(data) or _other_code_page(data)
+        return _decode_strictly(data, declared)
+    return _decode_western(data) or _decode_other_code_page(data)
 
 
-def _strictly(data: bytes, encoding: str) -> str:
+def _decode_strictly(data: bytes, encoding: str) -> str:
     try:
         return data.decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:
@@ -72,7 +74,7 @@ def _is_known(encoding: str) -> bool:
         return False
 
 
-def _western(data: bytes) -> str:
+def _decode_western(data: bytes) -> str:
     """The text where it is plausibly Windows-1252, else nothing."""
     try:
         text = data.decode("cp1252")
@@ -84,13 +86,13 @@ def _western(data: bytes) -> str:
     return text if plausible else ""
 
 
-def _other_code_page(data: bytes) -> str:
+def _decode_other_code_page(data: bytes) -> str:
     telling = len(data) - len(data.translate(None, bytes(range(0x80, 0x100))))
     best = (
         None
-        if telling < _TELLING_BYTES
-        else from_bytes(data[:_PROBED_BYTES], cp_isolation=_CODE_PAGES, enable_fallback=False).best()
+        if telling < _MIN_DISTINCTIVE_BYTES
+        else from_bytes(data[:_DETECTION_BYTES], cp_isolation=_CODE_PAGES, enable_fallback=False).best()
     )
     if best is None:
         raise UnreadableError("encoding", f"The encoding of the file can't be told; {_REMEDY}.")
-    return _strictly(data, best.encoding)
+    return _decode_strictly(data, best.encoding)

@@ -4,14 +4,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from raft_assets.documents.readers.cleaning import clean, one_line, without_blank_lines
-from raft_assets.documents.readers.content import Content, Kind, Section, UnreadableError
+from raft_assets.documents.readers.cleaning import clean, drop_blank_lines, to_one_line
+from raft_assets.documents.readers.content import FileKind, ParsedContent, Section, UnreadableError
 
-_SHAPES = 'a list of objects with a "text", or of API descriptions with an "api_call"'
+_EXPECTED_SHAPES = 'a list of objects with a "text", or of API descriptions with an "api_call"'
 Entry = dict[str, Any]
 
 
-def read_json(text: str) -> Content:
+def read_json(text: str) -> ParsedContent:
     """A section per entry; a single object is a list of one."""
     try:
         value = json.loads(text)
@@ -22,15 +22,15 @@ def read_json(text: str) -> Content:
         ) from error
     except RecursionError as error:
         raise UnreadableError("broken_json", "The JSON is nested too deeply; flatten it.") from error
-    return _content(value if isinstance(value, list) else [value], "json")
+    return _build_content(value if isinstance(value, list) else [value], "json")
 
 
-def read_json_lines(text: str) -> Content:
+def read_json_lines(text: str) -> ParsedContent:
     """A section per line."""
-    return _content(list(_values(text)), "jsonl")
+    return _build_content(list(_parse_lines(text)), "jsonl")
 
 
-def _values(text: str) -> Iterator[Any]:
+def _parse_lines(text: str) -> Iterator[Any]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -40,51 +40,53 @@ def _values(text: str) -> Iterator[Any]:
             raise UnreadableError("broken_json", f"Line {number} is no JSON ({error}); mend that line.") from error
 
 
-def _content(values: list[Any], kind: Kind) -> Content:
+def _build_content(values: list[Any], kind: FileKind) -> ParsedContent:
     entries: list[Entry] = []
     for number, value in enumerate(values, start=1):
         if not isinstance(value, dict) or not (isinstance(value.get("text"), str) or "api_call" in value):
             raise UnreadableError(
                 "unsupported",
-                f"Entry {number} of the JSON is not what is read, {_SHAPES}; bring it into that form.",
+                f"Entry {number} of the JSON is not what is read, {_EXPECTED_SHAPES}; bring it into that form.",
             )
         entries.append(value)
     if entries and all("api_call" in entry for entry in entries):
         kind = "api"
-    sections = (_section(number, entry) for number, entry in enumerate(entries, start=1))
-    return Content(kind, "", tuple(section for section in sections if section.text.strip()))
+    sections = (_build_section(number, entry) for number, entry in enumerate(entries, start=1))
+    return ParsedContent(kind, "", tuple(section for section in sections if section.text.strip()))
 
 
-def _section(number: int, entry: Entry) -> Section:
+def _build_section(number: int, entry: Entry) -> Section:
     if "api_call" in entry:
         lines = [
-            f"{name}: {value}" for field, content in entry.items() for name, value in _fields(one_line(field), content)
+            f"{name}: {value}"
+            for field, content in entry.items()
+            for name, value in _flatten_fields(to_one_line(field), content)
         ]
         return Section(
             number,
-            one_line(str(entry.get("api_name") or entry["api_call"])),
+            to_one_line(str(entry.get("api_name") or entry["api_call"])),
             "\n".join(lines),
         )
     title = entry.get("title") or entry.get("heading") or ""
     return Section(
         number,
-        one_line(title) if isinstance(title, str) else "",
+        to_one_line(title) if isinstance(title, str) else "",
         clean(entry["text"]).strip(),
     )
 
 
-def _fields(name: str, value: Any) -> Iterator[tuple[str, str]]:
+def _flatten_fields(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """`name: value`, a nested object as `name.key: value`; what is empty has no line."""
     pending = [(name, value)]
     while pending:
         name, value = pending.pop()
         if isinstance(value, dict):
-            pending.extend((f"{name}.{one_line(key)}", inner) for key, inner in reversed(value.items()))
-        elif shown := without_blank_lines(_shown(value)).strip():
+            pending.extend((f"{name}.{to_one_line(key)}", inner) for key, inner in reversed(value.items()))
+        elif shown := drop_blank_lines(_format_value(value)).strip():
             yield name, shown
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):

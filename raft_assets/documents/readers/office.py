@@ -10,13 +10,13 @@ from io import BytesIO
 
 import mammoth
 
-from raft_assets.documents.readers.cleaning import one_line
-from raft_assets.documents.readers.content import Content, UnreadableError
+from raft_assets.documents.readers.cleaning import to_one_line
+from raft_assets.documents.readers.content import ParsedContent, UnreadableError
 from raft_assets.documents.readers.web import read_html
 
 MAIN_PART, PROPERTIES_PART = "word/document.xml", "docProps/core.xml"
-MOST_TEXT_MB = 100  # of the XML inside, unpacked: the longest novels have 10
-MOST_PARTS = 10_000
+MAX_TEXT_MB = 100  # of the XML inside, unpacked: the longest novels have 10
+MAX_PARTS = 10_000
 _STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh"
 _TITLE = re.compile(r"<dc:title>([^<]*)</dc:title>")
 
@@ -30,30 +30,30 @@ def is_docx(data: bytes) -> bool:
         return False
 
 
-def read_docx(data: bytes) -> Content:
+def read_docx(data: bytes) -> ParsedContent:
     """Sections begin at headings; pictures, comments, headers and footers have no text.
 
     Raises UnreadableError (corrupt, encrypted, too_large).
     """
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
-            _check(archive)
-            title = _title(archive)
+            _check_archive(archive)
+            title = _read_title(archive)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise UnreadableError(
-            "corrupt", f"The Word document is damaged ({one_line(str(error))}); open it and save it again."
+            "corrupt", f"The Word document is damaged ({to_one_line(str(error))}); open it and save it again."
         ) from error
     html = mammoth.convert_to_html(
         BytesIO(data), style_map=_STYLES, convert_image=mammoth.images.img_element(lambda _: {})
     ).value
     read = read_html(b"<!doctype html><meta charset=utf-8><main>" + html.encode("utf-8", "replace") + b"</main>")
-    return Content("docx", read.title or title, read.sections)
+    return ParsedContent("docx", read.title or title, read.sections)
 
 
-def _check(archive: zipfile.ZipFile) -> None:
+def _check_archive(archive: zipfile.ZipFile) -> None:
     parts = archive.infolist()
     size = sum(part.file_size for part in parts if part.filename.endswith((".xml", ".rels")))
-    if size > MOST_TEXT_MB * 1_000_000 or len(parts) > MOST_PARTS:
+    if size > MAX_TEXT_MB * 1_000_000 or len(parts) > MAX_PARTS:
         raise UnreadableError(
             "too_large",
             f"The Word document unpacks to {size / 1e6:,.0f} MB in {len(parts):,} parts, which no text needs; "
@@ -70,8 +70,8 @@ def _check(archive: zipfile.ZipFile) -> None:
                     )
 
 
-def _title(archive: zipfile.ZipFile) -> str:
+def _read_title(archive: zipfile.ZipFile) -> str:
     if PROPERTIES_PART not in archive.namelist():
         return ""
     found = _TITLE.search(archive.read(PROPERTIES_PART).decode("utf-8", "replace"))
-    return one_line(found[1]) if found else ""
+    return to_one_line(found[1]) if found else ""

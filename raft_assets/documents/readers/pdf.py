@@ -15,27 +15,27 @@ from itertools import pairwise
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from raft_assets.documents.readers.cleaning import clean, one_line
-from raft_assets.documents.readers.content import Content, Section, UnreadableError, headings
+from raft_assets.documents.readers.cleaning import clean, to_one_line
+from raft_assets.documents.readers.content import ParsedContent, Section, UnreadableError, find_headings
 
 _PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
 
 # all geometry is in points, y upwards; "size" is the height of a font's box, about 1.2 times its nominal size
 MARGIN = 0.12  # share of the page at top and bottom where running headers, footers and page numbers stand
-SAME_PLACE = 6.0  # points that a running header may move between pages
-REPEATED_ON = 3  # pages that a line must repeat on to be furniture; both pages of a short document are enough
+POSITION_TOLERANCE = 6.0  # points that a running header may move between pages
+MIN_REPEATED_PAGES = 3  # pages that a line must repeat on to be furniture; both pages of a short document are enough
 HEADING_SIZE = 1.15  # times the body's size
-HEADING_CHARACTERS, BOLD_HEADING_CHARACTERS = 160, 80
+MAX_HEADING_CHARACTERS, MAX_BOLD_HEADING_CHARACTERS = 160, 80
 BOLD_WEIGHT = 600
-GUTTER = 0.8  # least width of the white between two columns, in sizes
+MIN_GUTTER = 0.8  # least width of the white between two columns, in sizes
 PARAGRAPH_GAP = 0.35  # more white than usual between two lines of one paragraph, in sizes
 INDENT = 0.8  # of a paragraph's first line, in sizes
 SMALL_SIZE = 0.85  # of the body's size; captions and cells of tables are smaller
-CAPTION_CHARACTERS = 250
-LEAST_CELLS = 4  # short blocks that follow one another; fewer are captions or headings
-REGULAR, LEAST_ROW_WORDS = 0.7, 3  # share of a table's rows that are alike, and words of a row
-ASIDE_CHARACTERS = 60  # captions and cells of tables are shorter, paragraphs seldom
-LONGEST_CARRIED = 600  # characters of a sentence that are carried back over a page break
+MAX_CAPTION_CHARACTERS = 250
+MIN_CELLS = 4  # short blocks that follow one another; fewer are captions or headings
+MIN_REGULAR_SHARE, MIN_ROW_WORDS = 0.7, 3  # share of a table's rows that are alike, and words of a row
+MAX_ASIDE_CHARACTERS = 60  # captions and cells of tables are shorter, paragraphs seldom
+MAX_CARRIED_CHARACTERS = 600  # characters of a sentence that are carried back over a page break
 
 _PAGE_NUMBER = re.compile(
     r"\W*(?:(?:page|seite|p\.?)\s*)?(?:#+|[ivxlc]{1,6})(?:\s*(?:/|of|von|-)\s*#+)?\W*",
@@ -118,26 +118,28 @@ class PageLines:
     lines: tuple[Line, ...]
 
 
-def read_pdf(data: bytes) -> Content:
+def read_pdf(data: bytes) -> ParsedContent:
     """A section per page that has text. Raises UnreadableError (encrypted, corrupt, no_text)."""
     with _PDFIUM, closing(_open(data)) as document:
-        metadata_title = one_line(document.get_metadata_value("Title"))
+        metadata_title = to_one_line(document.get_metadata_value("Title"))
         pages = [_page_lines(document, index) for index in range(len(document))]
     if not any(line.text for page in pages for line in page.lines):
         detail = (
             f"The PDF has {len(pages)} pages and no text, so it is probably scanned; put its text through OCR here."
         )
         raise UnreadableError("no_text", detail)
-    pages = _without_furniture(pages)
+    pages = _remove_furniture(pages)
     style = _Style.of(pages)
-    paragraphs = [list(style.texts_of(_in_reading_order(style.blocks(page.lines), style.body_size))) for page in pages]
-    paragraphs = _without_references(paragraphs)
-    _mend_page_breaks(paragraphs, style)
+    paragraphs = [
+        list(style.render_blocks(_sort_in_reading_order(style.blocks(page.lines), style.body_size))) for page in pages
+    ]
+    paragraphs = _remove_references(paragraphs)
+    _repair_page_breaks(paragraphs, style)
     first_heading = next((text for page in paragraphs for text in page if text.startswith("## ")), "").removeprefix(
         "## "
     )
     title = "" if _JUNK_TITLE.match(metadata_title) else metadata_title
-    return Content("pdf", title or first_heading, tuple(_sections(pages, paragraphs)))
+    return ParsedContent("pdf", title or first_heading, tuple(_build_sections(pages, paragraphs)))
 
 
 def _open(data: bytes) -> pypdfium2.PdfDocument:
@@ -161,7 +163,7 @@ def _page_lines(document: pypdfium2.PdfDocument, index: int) -> PageLines:
             return PageLines(
                 index + 1,
                 page.get_height(),
-                tuple(_joined_on_one_line(_drawn_lines(text_page))),
+                tuple(_join_lines(_drawn_lines(text_page))),
             )
     except pypdfium2.PdfiumError as error:
         raise UnreadableError(
@@ -194,7 +196,7 @@ def _line(raw: pdfium.FPDF_TEXTPAGE, indices: Sequence[int]) -> Iterator[Line]:
     bottom, top = (statistics.median(values) for values in ([box.bottom for box in boxes], [box.top for box in boxes]))
     hyphenated = text.rstrip("\r\n").endswith("\x02")
     yield Line(
-        text=one_line(text) + ("\u00ad" if hyphenated else ""),
+        text=to_one_line(text) + ("\u00ad" if hyphenated else ""),
         left=min(box.left for box in boxes),
         bottom=bottom,
         right=max(box.right for box in boxes),
@@ -216,7 +218,7 @@ def _is_bold(raw: pdfium.FPDF_TEXTPAGE, index: int) -> bool:
     return b"bold" in name.value.lower() or pdfium.FPDFText_GetFontWeight(raw, index) >= BOLD_WEIGHT
 
 
-def _joined_on_one_line(lines: Iterable[Line]) -> Iterator[Line]:
+def _join_lines(lines: Iterable[Line]) -> Iterator[Line]:
     """Superscripts and what follows them rejoin the line that they stand on."""
     previous: Line | None = None
     for line in lines:
@@ -247,21 +249,21 @@ def _continues(previous: Line, line: Line) -> bool:
 # ---- furniture ----
 
 
-def _without_furniture(pages: Sequence[PageLines]) -> list[PageLines]:
+def _remove_furniture(pages: Sequence[PageLines]) -> list[PageLines]:
     """Pages without page numbers and running lines: the same words but for numbers, in one place, on several pages."""
     places: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for page in pages:
         for line in page.lines:
             if _in_margin(line, page):
-                places[_masked(line)].append((page.number, line.middle))
-    needed = max(2, min(REPEATED_ON, len(pages)))
+                places[_mask_digits(line)].append((page.number, line.middle))
+    needed = max(2, min(MIN_REPEATED_PAGES, len(pages)))
     return [
         replace(
             page,
             lines=tuple(
                 line
                 for line in page.lines
-                if not (_in_margin(line, page) and _is_furniture(line, places[_masked(line)], needed))
+                if not (_in_margin(line, page) and _is_furniture(line, places[_mask_digits(line)], needed))
             ),
         )
         for page in pages
@@ -269,15 +271,15 @@ def _without_furniture(pages: Sequence[PageLines]) -> list[PageLines]:
 
 
 def _is_furniture(line: Line, places: Sequence[tuple[int, float]], needed: int) -> bool:
-    pages_with_it = {number for number, middle in places if abs(middle - line.middle) <= SAME_PLACE}
-    return len(pages_with_it) >= needed or bool(_PAGE_NUMBER.fullmatch(_masked(line)))
+    pages_with_it = {number for number, middle in places if abs(middle - line.middle) <= POSITION_TOLERANCE}
+    return len(pages_with_it) >= needed or bool(_PAGE_NUMBER.fullmatch(_mask_digits(line)))
 
 
 def _in_margin(line: Line, page: PageLines) -> bool:
     return not MARGIN * page.height < line.middle < (1 - MARGIN) * page.height
 
 
-def _masked(line: Line) -> str:
+def _mask_digits(line: Line) -> str:
     return re.sub(r"\d+", "#", line.text.casefold())
 
 
@@ -317,13 +319,13 @@ class _Style:
         """Consecutive lines that belong to one paragraph, list item or heading."""
         grouped: list[list[Line]] = []
         for line in lines:
-            if grouped and self._belongs(line, grouped[-1]):
+            if grouped and self._continues_block(line, grouped[-1]):
                 grouped[-1].append(line)
             else:
                 grouped.append([line])
         return [Block(tuple(group)) for group in grouped]
 
-    def _belongs(self, line: Line, block: Sequence[Line]) -> bool:
+    def _continues_block(self, line: Line, block: Sequence[Line]) -> bool:
         previous = block[-1]
         gap = previous.bottom - line.top
         if abs(line.size - previous.size) > 0.12 * self.body_size or (
@@ -353,27 +355,29 @@ class _Style:
         width = (line.right - line.left) * (len(first) + 1) / len(line.text)
         return previous.right + width < self.right - self.body_size
 
-    def texts_of(self, blocks: Sequence[Block]) -> Iterator[str]:
+    def render_blocks(self, blocks: Sequence[Block]) -> Iterator[str]:
         """The blocks as paragraphs, headings, lists and tables; captions, and tables that fell apart, not at all."""
         for is_short, run in itertools.groupby(blocks, self._is_short):
             members = list(run)
             if not is_short:
-                yield from map(self.text_of, members)
-            elif len(members) < LEAST_CELLS:
-                yield from (self.text_of(block) for block in members if not self._is_small(block))
+                yield from map(self.render_block, members)
+            elif len(members) < MIN_CELLS:
+                yield from (self.render_block(block) for block in members if not self._is_small(block))
             elif max(block.left for block in members) - min(block.left for block in members) < self.body_size / 2:
-                yield "\n".join(f"- {_BULLET.sub('', self.text_of(block), count=1)}" for block in members)
+                yield "\n".join(f"- {_BULLET.sub('', self.render_block(block), count=1)}" for block in members)
             elif table := self._table(members):
                 yield table
 
     def _table(self, cells: Sequence[Block]) -> str:
         """Rows whose cells stand beside one another; nothing where most of them have other numbers of cells."""
-        rows = [[self.text_of(cell) for cell in row] for row in _rows(cells)]
+        rows = [[self.render_block(cell) for cell in row] for row in _group_into_rows(cells)]
         counts = Counter(map(len, rows))
         columns, usual = counts.most_common(1)[0]
         words = sum(len(cell.split()) for row in rows for cell in row)
         is_whole = (
-            usual >= REGULAR * len(rows) and words >= LEAST_ROW_WORDS * len(rows) and (columns > 1 or len(rows) > 2)
+            usual >= MIN_REGULAR_SHARE * len(rows)
+            and words >= MIN_ROW_WORDS * len(rows)
+            and (columns > 1 or len(rows) > 2)
         )
         return "\n".join(map(" | ".join, rows)) if is_whole else ""
 
@@ -382,14 +386,16 @@ class _Style:
         length = sum(len(line.text) for line in block.lines)
         ends = bool(_SENTENCE_END.search(block.lines[-1].text))
         if self._is_small(block):
-            return length <= (ASIDE_CHARACTERS if ends else CAPTION_CHARACTERS)
+            return length <= (MAX_ASIDE_CHARACTERS if ends else MAX_CAPTION_CHARACTERS)
         text = block.lines[0].text
-        return length < ASIDE_CHARACTERS and not ends and not _BULLET.match(text) and not self._is_heading(block, text)
+        return (
+            length < MAX_ASIDE_CHARACTERS and not ends and not _BULLET.match(text) and not self._is_heading(block, text)
+        )
 
     def _is_small(self, block: Block) -> bool:
         return block.size < SMALL_SIZE * self.body_size
 
-    def text_of(self, block: Block) -> str:
+    def render_block(self, block: Block) -> str:
         """The block as Markdown: `## Heading`, `- item` or a paragraph on one line."""
         text = block.lines[0].text
         for line in block.lines[1:]:
@@ -422,18 +428,18 @@ class _Style:
             return False
         size = block.size
         if size >= HEADING_SIZE * self.body_size:
-            return len(text) <= HEADING_CHARACTERS
+            return len(text) <= MAX_HEADING_CHARACTERS
         bold = all(line.bold for line in block.lines) and size > 0.95 * self.body_size
-        return bold and len(text) <= BOLD_HEADING_CHARACTERS and not text.endswith((".", ",", ";", ":"))
+        return bold and len(text) <= MAX_BOLD_HEADING_CHARACTERS and not text.endswith((".", ",", ";", ":"))
 
 
-def _rows(blocks: Iterable[Block]) -> list[list[Block]]:
+def _group_into_rows(blocks: Iterable[Block]) -> list[list[Block]]:
     """Blocks that stand beside one another, from left to right, from top to bottom."""
-    rows = _cut(blocks, lambda block: (-block.top, -block.bottom), 0.0)
+    rows = _group_by_gaps(blocks, lambda block: (-block.top, -block.bottom), 0.0)
     return [sorted(row, key=lambda block: block.left) for row in rows]
 
 
-def _without_references(pages: Sequence[Sequence[str]]) -> list[list[str]]:
+def _remove_references(pages: Sequence[Sequence[str]]) -> list[list[str]]:
     """The pages without reference lists and lists of links, which end at the next heading of another kind."""
     kept: list[list[str]] = []
     is_listing = False
@@ -451,23 +457,23 @@ def _end_of_line(text: str) -> str:
     return text[:-1] + "-" if text.endswith("\u00ad") else text
 
 
-def _in_reading_order(blocks: list[Block], size: float) -> list[Block]:
+def _sort_in_reading_order(blocks: list[Block], size: float) -> list[Block]:
     """Columns from left to right, each from top to bottom: the files' own order puts headings or captions anywhere."""
     ordered: list[Block] = []
     while len(blocks) > 1:
-        columns = _cut(blocks, lambda block: (block.left, block.right), GUTTER * size)
+        columns = _group_by_gaps(blocks, lambda block: (block.left, block.right), MIN_GUTTER * size)
         if len(columns) > 1:
-            return ordered + [block for column in columns for block in _in_reading_order(column, size)]
-        bands = _cut(blocks, lambda block: (-block.top, -block.bottom), -0.3 * size)
+            return ordered + [block for column in columns for block in _sort_in_reading_order(column, size)]
+        bands = _group_by_gaps(blocks, lambda block: (-block.top, -block.bottom), -0.3 * size)
         if len(bands) == 1:
             break
         top = bands[0]
-        ordered += _in_reading_order(top, size) if len(top) > 1 else top
+        ordered += _sort_in_reading_order(top, size) if len(top) > 1 else top
         blocks = [block for band in bands[1:] for block in band]
     return ordered + blocks
 
 
-def _cut(
+def _group_by_gaps(
     blocks: Iterable[Block],
     extent: Callable[[Block], tuple[float, float]],
     least: float,
@@ -486,15 +492,15 @@ def _cut(
     return groups
 
 
-def _mend_page_breaks(pages: list[list[str]], style: _Style) -> None:
+def _repair_page_breaks(pages: list[list[str]], style: _Style) -> None:
     """The end of a sentence that runs over a page break goes back to the page on which it began."""
     for page, following in pairwise(page for page in pages if page):
-        broken = _last_of_body(page)
+        broken = _find_open_paragraph(page)
         first = next((index for index, text in enumerate(following) if not _is_aside(text)), None)
         if broken is None or first is None or not following[first][0].islower():
             continue
         end = _FIRST_SENTENCE.match(following[first])
-        if end is None or end.end() > LONGEST_CARRIED:
+        if end is None or end.end() > MAX_CARRIED_CHARACTERS:
             continue
         page[broken] = style.joined(page[broken], end[0])
         following[first] = following[first][end.end() :].strip()
@@ -502,7 +508,7 @@ def _mend_page_breaks(pages: list[list[str]], style: _Style) -> None:
             following.pop(first)
 
 
-def _last_of_body(page: Sequence[str]) -> int | None:
+def _find_open_paragraph(page: Sequence[str]) -> int | None:
     """The last paragraph of a page, if it ends within a sentence."""
     last = next((index for index in reversed(range(len(page))) if not _is_aside(page[index])), None)
     return None if last is None or _SENTENCE_END.search(page[last]) else last
@@ -510,16 +516,16 @@ def _last_of_body(page: Sequence[str]) -> int | None:
 
 def _is_aside(text: str) -> bool:
     """Whether the text is rather a heading, caption or cell than a paragraph."""
-    return text.startswith("## ") or (len(text) < ASIDE_CHARACTERS and not _SENTENCE_END.search(text))
+    return text.startswith("## ") or (len(text) < MAX_ASIDE_CHARACTERS and not _SENTENCE_END.search(text))
 
 
-def _sections(pages: Sequence[PageLines], paragraphs: Sequence[Sequence[str]]) -> Iterator[Section]:
+def _build_sections(pages: Sequence[PageLines], paragraphs: Sequence[Sequence[str]]) -> Iterator[Section]:
     """Pages with text; a page without a heading at its top stands under the last one before."""
     heading = ""
     for page, texts in zip(pages, paragraphs, strict=True):
         text = _LIST_GAP.sub(r"\1", clean("\n\n".join(texts))).strip()
         if not text:
             continue
-        here = [words for _, words in headings(text)]
+        here = [words for _, words in find_headings(text)]
         yield Section(page.number, here[0] if here and text.startswith("#") else heading, text)
         heading = here[-1] if here else heading

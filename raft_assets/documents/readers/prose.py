@@ -2,8 +2,8 @@
 
 import re
 
-from raft_assets.documents.readers.cleaning import clean, one_line
-from raft_assets.documents.readers.content import Content, Kind, headings, sections_of
+from raft_assets.documents.readers.cleaning import clean, to_one_line
+from raft_assets.documents.readers.content import FileKind, ParsedContent, find_headings, split_sections
 
 _FRONT_MATTER = re.compile(r"\A---\n(?P<fields>.*?)\n(?:---|\.\.\.)\n", re.DOTALL)
 _TITLE_FIELD = re.compile(r"^title:[ \t]*(?P<title>.+)$", re.MULTILINE)
@@ -12,7 +12,7 @@ _COMMENT = re.compile(r"^<!--.*?-->[ \t]*$\n?", re.MULTILINE | re.DOTALL)
 _UNDERLINED = re.compile(r"(?:\A|(?<=\n\n))(?P<words>[^\s#>|*-][^\n|]*)\n(?P<ruler>=|-)(?P=ruler){2,}(?:\n|\Z)")
 
 
-def read_prose(text: str, kind: Kind) -> Content:
+def read_prose(text: str, kind: FileKind) -> ParsedContent:
     """Sections begin at headings; front matter gives the title and is no text."""
     text = clean(text)
     title = ""
@@ -23,8 +23,8 @@ def read_prose(text: str, kind: Kind) -> Content:
         text = text[front.end() :]
     text = clean(_COMMENT.sub("", text))
     text = _UNDERLINED.sub(
-        lambda found: f"{'#' if found['ruler'] == '=' else '##'} {one_line(found['words'])}\n",
+        lambda found: f"{'#' if found['ruler'] == '=' else '##'} {to_one_line(found['words'])}\n",
         text,
     )
-    first_heading = next((words for _, words in headings(text)), "")
-    return Content(kind, title or first_heading, sections_of(text))
+    first_heading = next((words for _, words in find_headings(text)), "")
+    return ParsedContent(kind, title or first_heading, split_sections(text))

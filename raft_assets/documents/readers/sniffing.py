@@ -3,10 +3,10 @@
 import re
 from pathlib import PurePosixPath
 
-from raft_assets.documents.readers.content import Kind, UnreadableError
+from raft_assets.documents.readers.content import FileKind, UnreadableError
 from raft_assets.documents.readers.office import is_docx
 
-KIND_OF_SUFFIX: dict[str, Kind] = {
+KIND_BY_SUFFIX: dict[str, FileKind] = {
     ".pdf": "pdf",
     ".docx": "docx",
     ".md": "md",
@@ -62,7 +62,7 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _CONTROL_BYTES = bytes(code for code in range(32) if code not in b"\t\n\r\f\x0b\x1b")
 
 
-def kind_of(path: str, data: bytes) -> Kind:
+def detect_kind(path: str, data: bytes) -> FileKind:
     """The reader for a file. Raises UnreadableError (empty, binary, unsupported)."""
     suffix, head = PurePosixPath(path).suffix.casefold(), data[:_HEAD]
     if not data.strip():
@@ -71,17 +71,17 @@ def kind_of(path: str, data: bytes) -> Kind:
         return "pdf"
     if head.startswith(_ZIP) and is_docx(data):
         return "docx"
-    _refuse_office(suffix, head, data)
-    _refuse_binary(head)
+    _reject_office(suffix, head, data)
+    _reject_binary(head)
     if _HTML.match(head.removeprefix(b"\xef\xbb\xbf")):
         return "html"
-    kind = KIND_OF_SUFFIX.get(suffix)
+    kind = KIND_BY_SUFFIX.get(suffix)
     if kind in ("pdf", "docx"):
         raise UnreadableError("corrupt", f"The file is named {suffix} and is none; export it again.")
-    return kind or _kind_of_unknown(suffix)
+    return kind or _kind_without_reader(suffix)
 
 
-def _kind_of_unknown(suffix: str) -> Kind:
+def _kind_without_reader(suffix: str) -> FileKind:
     if suffix:
         raise UnreadableError(
             "unsupported",
@@ -90,7 +90,7 @@ def _kind_of_unknown(suffix: str) -> Kind:
     return "txt"  # README, LICENSE
 
 
-def _refuse_office(suffix: str, head: bytes, data: bytes) -> None:
+def _reject_office(suffix: str, head: bytes, data: bytes) -> None:
     if head.startswith(_OLE) and _ENCRYPTED in data:
         raise UnreadableError("encrypted", "The document has a password; save it without one.")
     if head.startswith(_ZIP) and suffix == ".docx":
@@ -100,7 +100,7 @@ def _refuse_office(suffix: str, head: bytes, data: bytes) -> None:
         raise UnreadableError("unsupported", f"Such office files are not read; save the file as {READABLE}.")
 
 
-def _refuse_binary(head: bytes) -> None:
+def _reject_binary(head: bytes) -> None:
     if head.startswith(_UTF16_MARKS):
         return
     controls = len(head) - len(head.translate(None, _CONTROL_BYTES))

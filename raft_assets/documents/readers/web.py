@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from raft_assets.documents.readers.cleaning import clean, one_line
-from raft_assets.documents.readers.content import Content, sections_of
+from raft_assets.documents.readers.cleaning import clean, to_one_line
+from raft_assets.documents.readers.content import ParsedContent, split_sections
 from raft_assets.documents.readers.decoding import decode
 
 _DECLARED = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
@@ -56,17 +56,17 @@ _BLOCKS = frozenset(
 ) | {*_HEADINGS, *_LISTS}
 
 
-def read_html(data: bytes) -> Content:
+def read_html(data: bytes) -> ParsedContent:
     """The title is the first heading, else the page's <title>. No recursion: pages nest as deep as they like."""
     declared = _DECLARED.search(data[:4096])
     tree = LexborHTMLParser(decode(data, declared[1].decode("ascii", "replace") if declared else ""))
     page_title = tree.css_first("title")
-    title = one_line(page_title.text()) if page_title else ""
+    title = to_one_line(page_title.text()) if page_title else ""
     for node in tree.css(_ALWAYS_FURNITURE):
         node.decompose()
-    sections = sections_of(clean(_Rendering().of(_main_content(tree))))
+    sections = split_sections(clean(_TextRenderer().of(_main_content(tree))))
     first_heading = next((section.heading for section in sections if section.heading), "")
-    return Content("html", first_heading or title, sections)
+    return ParsedContent("html", first_heading or title, sections)
 
 
 def _main_content(tree: LexborHTMLParser) -> LexborNode | None:
@@ -80,7 +80,7 @@ def _main_content(tree: LexborHTMLParser) -> LexborNode | None:
 
 
 @dataclass
-class _Rendering:
+class _TextRenderer:
     """Text of a tree, block by block, in one walk."""
 
     written: list[str] = field(default_factory=list)
@@ -148,7 +148,7 @@ class _Rendering:
         text, self.inline = "".join(self.inline), []
         if not text.strip():
             return
-        lines = [line for line in map(one_line, text.split("\n")) if line]
+        lines = [line for line in map(to_one_line, text.split("\n")) if line]
         if self.cells:
             self.cell.append(" ".join(lines))
         elif self.verbatim:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.identity import normalized
+from raft_assets.core.identity import normalize
 from raft_assets.core.prompt_contract import parse_answer
 from raft_assets.embedded.reader.passages import Analyst, Sentence
 from raft_assets.embedded.reader.prompts import parse_prompt
@@ -30,7 +30,7 @@ WEIGHT_ZERO = "weight_zero"  # the file asks that the answer is not trained on
 
 
 @dataclass(frozen=True)
-class Row:
+class TrainingRow:
     """A usable row. `answer` is None where abstaining is right."""
 
     question: str
@@ -40,7 +40,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingExample:
     """A row with its documents analysed.
 
     The answer, its place (document, sentence) and which spans of that sentence are right are None where abstaining is.
@@ -54,32 +54,34 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingExamples:
     """What a file teaches, and how many of its rows teach nothing, by reason."""
 
-    lessons: list[Lesson]
+    lessons: list[TrainingExample]
     skipped: Counter[str]
     pieces: int  # length of all used rows in the encoder's pieces
 
     @property
-    def answered(self) -> list[Lesson]:
+    def answered(self) -> list[TrainingExample]:
         return [lesson for lesson in self.lessons if lesson.place is not None]
 
     @property
-    def abstaining(self) -> list[Lesson]:
+    def abstaining(self) -> list[TrainingExample]:
         return [lesson for lesson in self.lessons if lesson.place is None]
 
 
-NO_LESSONS = Lessons([], Counter(), 0)
+NO_TRAINING_EXAMPLES = TrainingExamples([], Counter(), 0)
 
 
-def read_lessons(file: Path, analyst: Analyst, *, on_batch: Callable[[], None] = lambda: None) -> Lessons:
+def read_training_examples(
+    file: Path, analyst: Analyst, *, on_batch: Callable[[], None] = lambda: None
+) -> TrainingExamples:
     """Reads a chat or completion JSONL file. Raises DataError where it can't be read; single bad rows are counted."""
     skipped: Counter[str] = Counter()
     rows = list(_read_rows(file, skipped))
     texts = list(dict.fromkeys(text for row in rows for text in row.documents))
     analysed = dict(zip(texts, analyst.documents(texts, on_batch=on_batch), strict=True))
-    lessons: list[Lesson] = []
+    lessons: list[TrainingExample] = []
     pieces = 0
     for row in rows:
         lesson = _lesson(row, [analysed[text] for text in row.documents])
@@ -88,7 +90,7 @@ def read_lessons(file: Path, analyst: Analyst, *, on_batch: Callable[[], None] =
             continue
         lessons.append(lesson)
         pieces += sum(len(sentence.encoded.spans) for document in lesson.documents for sentence in document)
-    return Lessons(lessons, skipped, pieces)
+    return TrainingExamples(lessons, skipped, pieces)
 
 
 def token_f1(one: str, other: str) -> float:
@@ -102,7 +104,7 @@ def _comparable(text: str) -> list[str]:
     return [word for word in re.findall(r"\w+", text.lower()) if word not in ("a", "an", "the")]
 
 
-def _read_rows(file: Path, skipped: Counter[str]) -> Iterator[Row]:
+def _read_rows(file: Path, skipped: Counter[str]) -> Iterator[TrainingRow]:
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")  # JSON text may hold the other line separators
     except (OSError, UnicodeDecodeError) as error:
@@ -115,7 +117,7 @@ def _read_rows(file: Path, skipped: Counter[str]) -> Iterator[Row]:
             yield row
 
 
-def _row(line: str) -> Row | str:
+def _row(line: str) -> TrainingRow | str:
     """The row, or the reason why there is none."""
     try:
         data = json.loads(line)
@@ -131,7 +133,9 @@ def _row(line: str) -> Row | str:
         return NO_QUESTION
     if not answer.final_answer:
         return NO_ANSWER
-    return Row(prompt.question, prompt.documents, answer.quotes, None if answer.abstained else answer.final_answer)
+    return TrainingRow(
+        prompt.question, prompt.documents, answer.quotes, None if answer.abstained else answer.final_answer
+    )
 
 
 def _conversation(data: Any) -> tuple[str, str] | None:
@@ -151,15 +155,15 @@ def _has_weight_zero(data: Any) -> bool:
     return isinstance(messages, list) and bool(messages) and messages[-1].get("weight") == 0
 
 
-def _lesson(row: Row, documents: list[list[Sentence]]) -> Lesson | str:
+def _lesson(row: TrainingRow, documents: list[list[Sentence]]) -> TrainingExample | str:
     """The lesson, or the reason why the row teaches nothing."""
     if row.answer is None:
-        return Lesson(row.question, documents, None, None, None)
+        return TrainingExample(row.question, documents, None, None, None)
     place = _quoted_place(row.quotes or (row.answer,), row.answer, documents)
     if place is None:
         return QUOTE_NOT_FOUND
     right = _right_spans(documents[place[0]][place[1]], row.answer)
-    return ANSWER_NOT_FOUND if right is None else Lesson(row.question, documents, row.answer, place, right)
+    return ANSWER_NOT_FOUND if right is None else TrainingExample(row.question, documents, row.answer, place, right)
 
 
 def _quoted_place(
@@ -167,12 +171,12 @@ def _quoted_place(
 ) -> tuple[int, int] | None:
     """The sentence that is quoted and holds the answer, or the nearest to that."""
     best, best_likeness = None, LEAST_QUOTE_F1
-    wanted = normalized(answer).casefold()
+    wanted = normalize(answer).casefold()
     for d, document in enumerate(documents):
         for s, sentence in enumerate(document):
-            text = normalized(sentence.text).casefold()
+            text = normalize(sentence.text).casefold()
             holds = wanted in text
-            quoted = max(_quoted_share(normalized(quote).casefold(), text) for quote in quotes)
+            quoted = max(_quoted_share(normalize(quote).casefold(), text) for quote in quotes)
             if quoted + holds > best_likeness and quoted > 0:
                 best, best_likeness = (d, s), quoted + holds
     return best
@@ -185,8 +189,8 @@ def _quoted_share(quote: str, text: str) -> float:
 def _right_spans(sentence: Sentence, answer: str) -> Flags | None:
     """Which spans are the answer (spans,): exact ones, else the nearest, else None."""
     texts = [sentence.span_text(number) for number in range(len(sentence.spans))]
-    wanted = normalized(answer).casefold()
-    exact = np.array([normalized(text).casefold() == wanted for text in texts], bool)
+    wanted = normalize(answer).casefold()
+    exact = np.array([normalize(text).casefold() == wanted for text in texts], bool)
     if exact.any():
         return exact
     likeness = np.array([token_f1(text, answer) for text in texts])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raft_assets.embedded.encoder import Encoder, Floats, unit
+from raft_assets.embedded.encoder import Encoder, Floats, normalize_vectors
 from raft_assets.embedded.reader.words import STOP_WORDS, lemma
 from raft_assets.embedded.teacher.morphology import base_form
 
@@ -116,7 +116,7 @@ def _plain_words(encoder: Encoder) -> tuple[list[str], Floats]:
     pieces = encoder.wordpiece.pieces
     numbers = [n for n, piece in enumerate(pieces) if re.fullmatch(r"[a-z]{3,}", piece) and piece not in STOP_WORDS]
     table = encoder.word_table
-    return [pieces[number] for number in numbers], unit(table[numbers] - table.mean(axis=0))
+    return [pieces[number] for number in numbers], normalize_vectors(table[numbers] - table.mean(axis=0))
 
 
 def _neighbours(word: str, likeness: Floats, names: list[str]) -> list[str]:

@@ -98,7 +98,7 @@ class Ranker:
         scores += np.einsum("cd,cd->c", candidates.meaning, self.meaning[candidates.kinds])
         return scores
 
-    def gradient(self, samples: Sequence["Sample"]) -> tuple["Ranker", "Fit"]:
+    def gradient(self, samples: Sequence["RankingSample"]) -> tuple["Ranker", "Fit"]:
         """The gradient of the mean loss with respect to every weight, and the fit."""
         candidates = Candidates.joined([sample.candidates for sample in samples])
         right = np.concatenate([sample.right for sample in samples])
@@ -117,7 +117,7 @@ class Ranker:
         fit = Fit(float(-np.log(right_mass).mean()), float((best_right >= best).mean()), len(samples))
         return Ranker(self.table, candidates.measured.T @ slopes, by_weight.astype(np.float32), by_meaning), fit
 
-    def fit_of(self, samples: Sequence["Sample"], *, at_once: int = 64) -> "Fit":
+    def fit_of(self, samples: Sequence["RankingSample"], *, at_once: int = 64) -> "Fit":
         """Mean loss and accuracy over samples, without learning."""
         fits = [self.gradient(samples[start : start + at_once])[1] for start in range(0, len(samples), at_once)]
         count = sum(fit.count for fit in fits)
@@ -126,7 +126,7 @@ class Ranker:
 
 
 @dataclass(frozen=True)
-class Sample:
+class RankingSample:
     """The candidates of one question and which of them are right (one at least)."""
 
     candidates: Candidates
@@ -153,7 +153,7 @@ class Schedule:
     seed: int
 
 
-def learn(start: Ranker, samples: Sequence[Sample], schedule: Schedule) -> Iterator[tuple[Ranker, Fit]]:
+def learn(start: Ranker, samples: Sequence[RankingSample], schedule: Schedule) -> Iterator[tuple[Ranker, Fit]]:
     """The ranker after each step, and its fit to the step's samples before it.
 
     Adam (arXiv 1412.6980); the rate falls linearly to a tenth.

@@ -13,7 +13,7 @@ from raft_assets.embedded.reader.presence import evidence_of
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReaderAnswer:
     """What was read. All but the confidence are None where the reader abstains."""
 
     sentence: str | None  # exact substring of the document
@@ -44,29 +44,29 @@ class Reader:
         """Writes the weights (below 200 kB) into a folder, atomically; equal weights give equal bytes."""
         save_model(self.model, folder, encoder_sha256=self._encoder.sha256)
 
-    def read(self, question: str, documents: Sequence[str]) -> Reading:
+    def read(self, question: str, documents: Sequence[str]) -> ReaderAnswer:
         """The most likely answer; abstains without documents, without a question, and where the answer seems absent."""
         numbers = [number for number, text in enumerate(documents) if text.strip()]
         if not numbers or not question.strip():
-            return Reading(None, None, None, 1.0)
+            return ReaderAnswer(None, None, None, 1.0)
         asked = self._analyst.question(question)
         analysed = self._analyst.documents([documents[number] for number in numbers])
         ranked = self.model.rank_sentences(asked, analysed)
         present = self.model.presence.probability(evidence_of(ranked.candidates)) if self.model.presence else 1.0
         if present < 0.5:
-            return Reading(None, None, None, 1 - present)
+            return ReaderAnswer(None, None, None, 1 - present)
         best = ranked.order[:READ_SENTENCES]
         places = [ranked.places[number] for number in best]
         sentences = [analysed[document][sentence] for document, sentence in places]
         spans = self.model.describe_spans(asked, sentences, ranked.log_probabilities[best])
         if not len(spans):
-            return Reading(sentences[0].text, sentences[0].text, numbers[places[0][0]], 0.0)
+            return ReaderAnswer(sentences[0].text, sentences[0].text, numbers[places[0][0]], 0.0)
         scores = self.model.spans.scores(spans)
         chosen = int(scores.argmax())
         probability = float(1 / np.exp(scores - scores[chosen]).sum())
         ends = np.cumsum([len(sentence.spans) for sentence in sentences])
         rank = int(np.searchsorted(ends, chosen, side="right"))
         span = chosen - int(ends[rank] - len(sentences[rank].spans))
-        return Reading(
+        return ReaderAnswer(
             sentences[rank].text, sentences[rank].span_text(span), numbers[places[rank][0]], present * probability
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raft_assets.embedded.encoder import Floats, unit
+from raft_assets.embedded.encoder import Floats, normalize_vectors
 from raft_assets.embedded.reader.passages import Sentence
 from raft_assets.embedded.reader.questions import KINDS, Question
 from raft_assets.embedded.reader.ranking import Candidates, Category, CategoryTable
@@ -90,8 +90,10 @@ def _by_encoder(question: Question, documents: Sequence[Sequence[Sentence]]) -> 
     sizes = [len(document) for document in documents]
     return {
         "cosine": np.concatenate(cosines),
-        "window_cosine": np.concatenate([unit(window) @ asked for window in windows]),
-        "document_cosine": np.repeat([unit(vectors.mean(axis=0)) @ asked for vectors in sentence_vectors], sizes),
+        "window_cosine": np.concatenate([normalize_vectors(window) @ asked for window in windows]),
+        "document_cosine": np.repeat(
+            [normalize_vectors(vectors.mean(axis=0)) @ asked for vectors in sentence_vectors], sizes
+        ),
         "best_cosine_in_document": np.repeat([cosine.max() for cosine in cosines], sizes),
     } | _by_meaning(question, [sentence for document in documents for sentence in document])
 

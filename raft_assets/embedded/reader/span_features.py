@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from raft_assets.embedded.encoder import Floats, unit
+from raft_assets.embedded.encoder import Floats, normalize_vectors
 from raft_assets.embedded.reader.passages import Sentence
 from raft_assets.embedded.reader.questions import KINDS, Question
 from raft_assets.embedded.reader.ranking import Candidates, Category, CategoryTable, Codes, Flags
@@ -204,7 +204,7 @@ def _joints(question: Question, sentence: Sentence, starts: Positions, ends: Pos
 def _mean_states(states: Floats, starts: Positions, ends: Positions) -> Floats:
     """Unit vectors (spans, 384)."""
     totals = np.concatenate([np.zeros_like(states[:1]), np.cumsum(states, axis=0)])
-    return unit(totals[ends] - totals[starts])
+    return normalize_vectors(totals[ends] - totals[starts])
 
 
 def _maxima(values: Floats, starts: Positions, ends: Positions) -> Floats:

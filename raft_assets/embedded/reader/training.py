@@ -15,20 +15,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from raft_assets.core.errors import DataError, RaftError
 from raft_assets.embedded.encoder import Encoder, Floats
-from raft_assets.embedded.reader.lessons import NO_LESSONS, Lesson, read_lessons
+from raft_assets.embedded.reader.lessons import NO_TRAINING_EXAMPLES, TrainingExample, read_training_examples
 from raft_assets.embedded.reader.model import READ_SENTENCES, Model
 from raft_assets.embedded.reader.noise import Noise, Synonyms, answer_heads, noisy
 from raft_assets.embedded.reader.passages import Analyst, Sentence
 from raft_assets.embedded.reader.presence import Presence, evidence_of, learn_presence
 from raft_assets.embedded.reader.questions import Question
-from raft_assets.embedded.reader.ranking import Fit, Ranker, Sample, Schedule, learn
+from raft_assets.embedded.reader.ranking import Fit, Ranker, RankingSample, Schedule, learn
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.reader.span_features import MEANING_DIMENSIONS
 from raft_assets.embedded.reader.words import WORD
 
 TRAINING_PIECES = 600_000  # of sentences kept while training: 460 MB at most
 AUTO_EPOCHS, AUTO_BATCH_SIZE = 8, 16
-PATIENCE = 2  # epochs in a row without a lower validation loss, behind which an automatic number of epochs ends
+EARLY_STOPPING_PATIENCE = (
+    2  # epochs in a row without a lower validation loss, behind which an automatic number of epochs ends
+)
 SENTENCE_EPOCHS, SENTENCE_RATE, SENTENCE_PULL = 20, 0.05, 1e-4
 SPAN_RATE, SPAN_PULL = 0.03, 1e-3
 KEPT_SPANS = 400  # candidates of a sample: the right ones and a draw from the others, which bounds memory
@@ -39,11 +41,11 @@ AXES_STRETCH = 4.0  # brings projected states to the scale of the other features
 COPIES, NOISE = 3, Noise(drop=0.3, replace=0.9)
 
 
-class TrainingCancelled(RaftError):  # noqa: N818 - it is news, not a mistake
+class TrainingCancelledError(RaftError):
     """The training was cancelled; nothing was kept."""
 
 
-class Hyperparameters(BaseModel):
+class TrainingHyperparameters(BaseModel):
     """The knobs of an OpenAI fine-tuning job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,7 +101,7 @@ def train(
     train_file: Path,
     valid_file: Path | None,
     *,
-    hyperparameters: Hyperparameters,
+    hyperparameters: TrainingHyperparameters,
     on_step: Callable[[Step], None],
     cancelled: Callable[[], bool],
 ) -> TrainingResult:
@@ -107,15 +109,15 @@ def train(
 
     def checkpoint() -> None:
         if cancelled():
-            raise TrainingCancelled("The training was cancelled.")
+            raise TrainingCancelledError("The training was cancelled.")
 
     def after_step(step: Step) -> None:
         checkpoint()
         on_step(step)
 
     analyst = Analyst(encoder, kept_pieces=TRAINING_PIECES)
-    lessons = read_lessons(train_file, analyst, on_batch=checkpoint)
-    valid = read_lessons(valid_file, analyst, on_batch=checkpoint) if valid_file else NO_LESSONS
+    lessons = read_training_examples(train_file, analyst, on_batch=checkpoint)
+    valid = read_training_examples(valid_file, analyst, on_batch=checkpoint) if valid_file else NO_TRAINING_EXAMPLES
     if not lessons.answered:
         raise DataError(
             f"No row of {train_file} can be learned from (skipped: {dict(lessons.skipped)}): quote the answer in each."
@@ -132,7 +134,7 @@ def train(
     rng = np.random.default_rng(seed)
     samples = [_span_sample(model, exercise, rng) for exercise in _answered(exercises, checkpoint)]
     valid_samples = [_span_sample(model, exercise, rng) for exercise in _answered(examined, checkpoint)]
-    patience = PATIENCE if hyperparameters.n_epochs == "auto" else schedule.epochs
+    patience = EARLY_STOPPING_PATIENCE if hyperparameters.n_epochs == "auto" else schedule.epochs
     learned = _learn_spans(model.spans, samples, valid_samples, schedule, patience=patience, on_step=after_step)
     return TrainingResult(
         reader=Reader(encoder, replace(model, spans=learned.ranker)),
@@ -152,7 +154,7 @@ class _Exercise:
     """A lesson with its question in one wording."""
 
     question: Question
-    lesson: Lesson
+    lesson: TrainingExample
 
 
 @dataclass(frozen=True)
@@ -163,13 +165,13 @@ class _LearnedSpans:
     epochs: int
 
 
-def _as_asked(analyst: Analyst, lessons: Sequence[Lesson], checkpoint: Callable[[], None]) -> list[_Exercise]:
+def _as_asked(analyst: Analyst, lessons: Sequence[TrainingExample], checkpoint: Callable[[], None]) -> list[_Exercise]:
     questions = analyst.questions([lesson.question for lesson in lessons], on_batch=checkpoint)
     return [_Exercise(question, lesson) for question, lesson in zip(questions, lessons, strict=True)]
 
 
 def _in_other_words(
-    analyst: Analyst, lessons: Sequence[Lesson], seed: int, checkpoint: Callable[[], None]
+    analyst: Analyst, lessons: Sequence[TrainingExample], seed: int, checkpoint: Callable[[], None]
 ) -> list[_Exercise]:
     """The lessons once more for each copy, but for those that have no other words (gaps to fill).
 
@@ -178,7 +180,7 @@ def _in_other_words(
     words = {match.group() for lesson in lessons for match in WORD.finditer(lesson.question)}
     synonyms = Synonyms(analyst.encoder, words | answer_heads(lesson.answer for lesson in lessons if lesson.answer))
 
-    def reworded(lesson: Lesson, copy: int, row: int) -> Lesson:
+    def reworded(lesson: TrainingExample, copy: int, row: int) -> TrainingExample:
         rng = random.Random(f"{seed}:{copy}:{row}")
         return replace(lesson, question=noisy(lesson.question, lesson.answer, NOISE, synonyms, rng))
 
@@ -187,7 +189,7 @@ def _in_other_words(
     return _as_asked(analyst, changed, checkpoint)
 
 
-def _axes_of_meaning(lessons: Sequence[Lesson]) -> Floats:
+def _axes_of_meaning(lessons: Sequence[TrainingExample]) -> Floats:
     """The directions (384, MEANING_DIMENSIONS) in which word states of the documents differ most."""
     sentences = {
         sentence.text: sentence for lesson in lessons for document in lesson.documents for sentence in document
@@ -234,8 +236,8 @@ def _learn_presence(model: Model, exercises: Sequence[_Exercise], checkpoint: Ca
 
 def _learn_spans(
     start: Ranker,
-    samples: Sequence[Sample],
-    valid: Sequence[Sample],
+    samples: Sequence[RankingSample],
+    valid: Sequence[RankingSample],
     schedule: Schedule,
     *,
     patience: int,
@@ -259,12 +261,12 @@ def _learn_spans(
     return _LearnedSpans(kept, step, best_step, step // steps_per_epoch)
 
 
-def _sentence_sample(model: Model, exercise: _Exercise) -> Sample:
+def _sentence_sample(model: Model, exercise: _Exercise) -> RankingSample:
     ranked = model.rank_sentences(exercise.question, exercise.lesson.documents)
-    return Sample(ranked.candidates, np.array([place == exercise.lesson.place for place in ranked.places], bool))
+    return RankingSample(ranked.candidates, np.array([place == exercise.lesson.place for place in ranked.places], bool))
 
 
-def _span_sample(model: Model, exercise: _Exercise, rng: np.random.Generator) -> Sample:
+def _span_sample(model: Model, exercise: _Exercise, rng: np.random.Generator) -> RankingSample:
     """The spans of the best sentences, among them the right one whatever its rank."""
     lesson = exercise.lesson
     assert lesson.place is not None
@@ -282,7 +284,7 @@ def _span_sample(model: Model, exercise: _Exercise, rng: np.random.Generator) ->
         ]
     )
     kept = np.flatnonzero(is_right | (rng.random(len(spans)) < KEPT_SPANS / len(spans)))
-    return Sample(spans.take(kept), is_right[kept])
+    return RankingSample(spans.take(kept), is_right[kept])
 
 
 def _step(number: int, fit: Fit, examination: Fit | None) -> Step:

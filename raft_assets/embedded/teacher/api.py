@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from raft_assets.core.sentences import split_sentences
-from raft_assets.embedded.teacher.asked import AskedQuestion, Ranked
+from raft_assets.embedded.teacher.asked import GeneratedQuestion, Ranked
 from raft_assets.embedded.teacher.morphology import base_form, forms_of, third_person
 from raft_assets.embedded.teacher.phrasing import content_words
 
@@ -66,7 +66,9 @@ def template_questions(api: ApiDescription) -> list[Ranked]:
     drafts = [*_about_purpose(api), *_about_version(api), *_about_arguments(api)]
     return [
         Ranked(
-            AskedQuestion(draft.question, draft.answer, api.quotes[draft.field], "api", draft.rule), draft.score, -1 - i
+            GeneratedQuestion(draft.question, draft.answer, api.quotes[draft.field], "api", draft.rule),
+            draft.score,
+            -1 - i,
         )
         for i, draft in enumerate(drafts)
         if draft.answer in api.quotes[draft.field] and not _is_given_away(draft.question, draft.answer)

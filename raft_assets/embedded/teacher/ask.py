@@ -1,20 +1,22 @@
 """The embedded teacher's public face: questions about a chunk, with answers that stand in it word for word."""
 
 from raft_assets.embedded.teacher.api import ApiDescription, api_description, is_fragment, template_questions
-from raft_assets.embedded.teacher.asked import AskedQuestion, Ranked, spread
+from raft_assets.embedded.teacher.asked import GeneratedQuestion, Ranked, spread
 from raft_assets.embedded.teacher.prose import Passage, cloze_questions, wh_questions
 from raft_assets.embedded.teacher.reading import prose_of
 
-__all__ = ["TEACHER_VERSION", "AskedQuestion", "ask"]
+__all__ = ["TEACHER_VERSION", "GeneratedQuestion", "generate_questions"]
 
 TEACHER_VERSION = "4"  # what determines the questions; part of a stored call's identity
-FEWEST = 2  # questions of a chunk; where the rules find fewer, clozes fill up, as retrieval may find one chunk in vain
+MIN_QUESTIONS = (
+    2  # questions of a chunk; where the rules find fewer, clozes fill up, as retrieval may find one chunk in vain
+)
 
 
-def ask(chunk: str, *, count: int) -> list[AskedQuestion]:
+def generate_questions(chunk: str, *, count: int) -> list[GeneratedQuestion]:
     """At most `count` questions about the chunk, best first and of different sentences first; deterministic.
 
-    Cloze questions come where the rules find fewer than `FEWEST`, of other sentences; nothing where nothing can be
+    Cloze questions come where the rules find fewer than `MIN_QUESTIONS`, of other sentences; nothing where nothing can be
     asked. English only.
     """
     api = api_description(chunk)
@@ -31,4 +33,4 @@ def _about_prose(chunk: str) -> list[Ranked]:
     asked = spread([] if is_fragment(chunk) else wh_questions(passage))
     sentences = {question.sentence for question in asked}
     gaps = (gap for gap in cloze_questions(passage) if gap.sentence not in sentences)
-    return [*asked, *spread(gaps)[: max(0, FEWEST - len(asked))]]
+    return [*asked, *spread(gaps)[: max(0, MIN_QUESTIONS - len(asked))]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class AskedQuestion:
+class GeneratedQuestion:
     """A question with its answer. `sentence` is an exact substring of the chunk, `answer` one of the sentence.
 
     `kind`: what, who, when, where, why, how, which, cloze, api or other. `rule`: the name of the rule that asked.
@@ -22,7 +22,7 @@ class AskedQuestion:
 class Ranked:
     """A question with its worth and the number of its sentence in the chunk."""
 
-    asked: AskedQuestion
+    asked: GeneratedQuestion
     score: float
     sentence: int
 

@@ -14,7 +14,7 @@ from raft_assets.embedded.teacher.words import word_set
 
 
 @dataclass(frozen=True)
-class Draft:
+class QuestionDraft:
     """A question before polishing and checks; `answer` are character positions in the sentence."""
 
     question: str
@@ -74,11 +74,11 @@ class Case:
         s, (start, end) = self.s, self.clause.subject
         return self._is_past and s.word(start) in ("a", "an") and end - start <= 4 and not has_name(s, (start, end))
 
-    def ask(self, wh: str, *, stop: int, answer: Span, drop: Span | None = None) -> Iterator[Draft]:
+    def ask(self, wh: str, *, stop: int, answer: Span, drop: Span | None = None) -> Iterator[QuestionDraft]:
         """ "wh + inverted clause", answered by the tokens `answer`."""
         question = inverted(self.clause, stop=stop, drop=drop)
         if question:
-            yield Draft(f"{wh} {question}", self.s.characters(*answer))
+            yield QuestionDraft(f"{wh} {question}", self.s.characters(*answer))
 
     def is_self_contained(self, phrase: Span) -> bool:  # noqa: PLR0911 - a decision list
         """Whether a noun phrase says what it means without another sentence."""

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from raft_assets.embedded.teacher import words
-from raft_assets.embedded.teacher.cases import Draft
+from raft_assets.embedded.teacher.cases import QuestionDraft
 from raft_assets.embedded.teacher.phrasing import content_words, polished
 
 QUESTION_WORDS = range(3, 29)  # words of a question
@@ -61,7 +61,7 @@ class Candidate:
     end: int
 
 
-def checked(draft: Draft, text: str, rule: str, *, has_topic: bool = False) -> Candidate | None:
+def checked(draft: QuestionDraft, text: str, rule: str, *, has_topic: bool = False) -> Candidate | None:
     """The draft as it can be asked, None where it can't. `text`: the sentence on one line.
 
     `has_topic`: what it is about will be added.

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from raft_assets.embedded.teacher import words
-from raft_assets.embedded.teacher.asked import AskedQuestion, Ranked
-from raft_assets.embedded.teacher.cases import Case, Draft
+from raft_assets.embedded.teacher.asked import GeneratedQuestion, Ranked
+from raft_assets.embedded.teacher.cases import Case, QuestionDraft
 from raft_assets.embedded.teacher.checks import checked
 from raft_assets.embedded.teacher.clauses import clauses
 from raft_assets.embedded.teacher.cloze import cloze
@@ -66,7 +66,9 @@ def cloze_questions(passage: Passage) -> list[Ranked]:
     for index, (sentence, s) in enumerate(zip(passage.prose, passage.tags, strict=True)):
         gap = cloze(s) if s else None
         if gap:
-            asked = AskedQuestion(gap.question, sentence.quote[gap.start : gap.end], sentence.quote, "cloze", "cloze")
+            asked = GeneratedQuestion(
+                gap.question, sentence.quote[gap.start : gap.end], sentence.quote, "cloze", "cloze"
+            )
             ranked.append(Ranked(asked, gap.score, index))
     return ranked
 
@@ -89,13 +91,13 @@ def _questions_of(passage: Passage, index: int, s: TaggedSentence, introduced: f
                 if candidate is None or not _is_answered_only_here(candidate.question, index, passage.prose):
                     continue
                 question = about_topic(candidate.question, case, passage.topic)
-                asked = AskedQuestion(
+                asked = GeneratedQuestion(
                     question, quote[candidate.start : candidate.end], quote, _kind(candidate.question, rule), rule.name
                 )
                 yield Ranked(asked, rule.preference + _worth(asked, case), index)
 
 
-def _within_lead(case: Case, rule: Rule) -> Iterator[Draft]:
+def _within_lead(case: Case, rule: Rule) -> Iterator[QuestionDraft]:
     """The rule's drafts.
 
     Where a phrase leads the sentence, the question begins with it as well: "In the 1960s, what ...".
@@ -112,7 +114,7 @@ def _within_lead(case: Case, rule: Rule) -> Iterator[Draft]:
         is_time(text[0].lower() + text[1:]) or case.is_self_contained((lead[0] + 1, lead[1]))
     ):
         for draft in rule.drafts(case):
-            yield Draft(f"{text}, {draft.question[0].lower()}{draft.question[1:]}", draft.answer)
+            yield QuestionDraft(f"{text}, {draft.question[0].lower()}{draft.question[1:]}", draft.answer)
 
 
 _DISCOURSE = re.compile(
@@ -141,7 +143,7 @@ def _kind(question: str, rule: Rule) -> str:
     return _KINDS.get(first[0]) or _KINDS.get(" ".join(first[:2])) or rule.kind
 
 
-def _worth(asked: AskedQuestion, case: Case) -> float:
+def _worth(asked: GeneratedQuestion, case: Case) -> float:
     """Short questions with many words of meaning and short answers are preferred.
 
     So are first clauses and answers on one line.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft_assets.documents.readers.cleaning import clean, one_line, without_blank_lines
+from raft_assets.documents.readers.cleaning import clean, drop_blank_lines, to_one_line
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_a_cleaned_text_is_clean(text: str) -> None:
 
 @given(st.one_of(ODD, st.text()))
 def test_one_line_has_single_spaces_and_no_line_end(text: str) -> None:
-    line = one_line(text)
+    line = to_one_line(text)
     assert line == " ".join(line.split())
-    assert one_line(line) == line
+    assert to_one_line(line) == line
 
 
 def test_lines_stay_where_blank_ones_go() -> None:
-    assert without_blank_lines("import io\n\n \nprint(1)\n\n") == "import io\nprint(1)"
+    assert drop_blank_lines("import io\n\n \nprint(1)\n\n") == "import io\nprint(1)"

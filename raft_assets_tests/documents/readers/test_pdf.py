@@ -7,14 +7,14 @@ import pytest
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
-from raft_assets.documents.readers.content import Content
+from raft_assets.documents.readers.content import ParsedContent
 from raft_assets.documents.readers.pdf import read_pdf
 
 LEADING = 14.0
 WIDTH, HEIGHT = A4
 
 
-def draw(*pages: Callable[[Canvas], None], title: str = "") -> Content:
+def draw(*pages: Callable[[Canvas], None], title: str = "") -> ParsedContent:
     stream = BytesIO()
     canvas = Canvas(stream, pagesize=A4)
     canvas.setTitle(title or "untitled")
@@ -39,7 +39,7 @@ def lines(
         canvas.drawString(left, top - number * LEADING, text)
 
 
-def text_of(content: Content) -> str:
+def text_of(content: ParsedContent) -> str:
     return "\n\n".join(section.text for section in content.sections)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.core.prompt_contract import ABSTAINING_ANSWER, render_answer, render_messages
+from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, render_answer, render_messages
 from raft_assets.embedded.encoder import Encoder
-from raft_assets.embedded.reader.training import Hyperparameters, Step, TrainingResult, train
+from raft_assets.embedded.reader.training import Step, TrainingHyperparameters, TrainingResult, train
 
 PLACES = (
     "Alba",
@@ -46,7 +46,7 @@ class Case:
     def without_oracle(self) -> dict[str, object]:
         """As a line that teaches to abstain."""
         others = [text for text in self.documents if self.sentence not in text]
-        message = {"role": "assistant", "content": ABSTAINING_ANSWER}
+        message = {"role": "assistant", "content": ABSTENTION_ANSWER}
         return {"messages": [*render_messages(self.question, others), message]}
 
 
@@ -124,7 +124,7 @@ def train_on(encoder: Encoder) -> Callable[..., TrainingResult]:
             encoder,
             file,
             valid,
-            hyperparameters=Hyperparameters(n_epochs=4, seed=seed),
+            hyperparameters=TrainingHyperparameters(n_epochs=4, seed=seed),
             on_step=(steps if steps is not None else []).append,
             cancelled=lambda: False,
         )

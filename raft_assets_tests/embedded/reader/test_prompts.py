@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from raft_assets.core.prompt_contract import (
     CLOSED_BOOK_INSTRUCTIONS,
     INSTRUCTIONS,
-    neutralized,
+    escape_delimiters,
     render_prompt,
-    render_user,
+    render_user_message,
 )
 from raft_assets.embedded.reader.prompts import parse_prompt
 
@@ -18,9 +18,9 @@ TEXTS = st.text(min_size=1).map(str.strip).filter(lambda text: bool(text) and no
 
 @given(question=TEXTS, documents=st.lists(TEXTS, max_size=4))
 def test_a_user_message_is_read_back(question: str, documents: list[str]) -> None:
-    prompt = parse_prompt(render_user(question, documents))
-    assert prompt.documents == tuple(neutralized(text) for text in documents)
-    assert prompt.question == neutralized(question).strip()
+    prompt = parse_prompt(render_user_message(question, documents))
+    assert prompt.documents == tuple(escape_delimiters(text) for text in documents)
+    assert prompt.question == escape_delimiters(question).strip()
 
 
 @pytest.mark.parametrize("instructions", [INSTRUCTIONS, CLOSED_BOOK_INSTRUCTIONS])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.reader.model import CONFIG_FILE, WEIGHTS_FILE, ReaderFormatError
 from raft_assets.embedded.reader.passages import Analyst
-from raft_assets.embedded.reader.read import Reader, Reading
+from raft_assets.embedded.reader.read import Reader, ReaderAnswer
 from raft_assets.embedded.reader.training import TrainingResult
 from raft_assets_tests.embedded.reader.conftest import Case
 
@@ -43,7 +43,7 @@ def test_an_answer_across_a_line_break_is_the_documents_own(trained: TrainingRes
 
 @pytest.mark.parametrize(("question", "documents"), [("Who?", []), ("Who?", [" "]), ("", ["A text."])])
 def test_nothing_to_read_is_an_abstention(encoder: Encoder, question: str, documents: list[str]) -> None:
-    assert Reader.initial(encoder).read(question, documents) == Reading(None, None, None, 1.0)
+    assert Reader.initial(encoder).read(question, documents) == ReaderAnswer(None, None, None, 1.0)
 
 
 def test_the_baseline_always_answers(encoder: Encoder) -> None:

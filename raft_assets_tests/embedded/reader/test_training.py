@@ -13,10 +13,10 @@ from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.reader import lessons
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.reader.training import (
-    PATIENCE,
-    Hyperparameters,
+    EARLY_STOPPING_PATIENCE,
     Step,
-    TrainingCancelled,
+    TrainingCancelledError,
+    TrainingHyperparameters,
     TrainingResult,
     train,
 )
@@ -127,7 +127,7 @@ def test_progress_has_every_step_and_validates_each_epoch(
     assert result.trained_tokens > 0
 
 
-@pytest.mark.parametrize(("n_epochs", "trained_epochs"), [("auto", 1 + PATIENCE), (5, 5)])
+@pytest.mark.parametrize(("n_epochs", "trained_epochs"), [("auto", 1 + EARLY_STOPPING_PATIENCE), (5, 5)])
 def test_an_automatic_training_ends_where_validation_only_gets_worse(
     n_epochs: Literal["auto"] | int, trained_epochs: int, encoder: Encoder, lighthouses: Path, tmp_path: Path
 ) -> None:
@@ -137,7 +137,7 @@ def test_an_automatic_training_ends_where_validation_only_gets_worse(
         encoder,
         lighthouses,
         write_rows(tmp_path / "valid.jsonl", misled),
-        hyperparameters=Hyperparameters(n_epochs=n_epochs),
+        hyperparameters=TrainingHyperparameters(n_epochs=n_epochs),
         on_step=steps.append,
         cancelled=lambda: False,
     )
@@ -149,12 +149,12 @@ def test_an_automatic_training_ends_where_validation_only_gets_worse(
 
 def test_a_cancelled_training_stops_and_keeps_nothing(encoder: Encoder, lighthouses: Path) -> None:
     steps: list[Step] = []
-    with pytest.raises(TrainingCancelled):
+    with pytest.raises(TrainingCancelledError):
         train(
             encoder,
             lighthouses,
             None,
-            hyperparameters=Hyperparameters(),
+            hyperparameters=TrainingHyperparameters(),
             on_step=steps.append,
             cancelled=lambda: len(steps) >= 3,
         )

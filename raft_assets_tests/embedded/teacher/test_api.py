@@ -1,6 +1,6 @@
 """Questions about descriptions of API calls."""
 
-from raft_assets.embedded.teacher.ask import AskedQuestion, ask
+from raft_assets.embedded.teacher.ask import GeneratedQuestion, generate_questions
 
 DESCRIPTION = """api_name: Hash a file object
 api_call: hashlib.file_digest(fileobj, 'sha256')
@@ -14,8 +14,8 @@ print(hashlib.file_digest(io.BytesIO(b"abc"), "sha256").hexdigest())
 meta_data.description: The function returns a hash object. A file opened in text mode makes the call raise OSError."""
 
 
-def asked_of(description: str) -> dict[str, AskedQuestion]:
-    return {asked.question: asked for asked in ask(description, count=20)}
+def asked_of(description: str) -> dict[str, GeneratedQuestion]:
+    return {asked.question: asked for asked in generate_questions(description, count=20)}
 
 
 def test_every_field_is_asked_about() -> None:
@@ -67,6 +67,6 @@ def test_no_cloze_question_is_asked_of_an_api() -> None:
 
 def test_a_part_of_a_description_that_does_not_name_its_call_gets_cloze_questions() -> None:
     part = "meta_data.description: The method returns a hash object. An absent key makes the call raise KeyError."
-    questions = ask(part, count=5)
+    questions = generate_questions(part, count=5)
     assert {asked.kind for asked in questions} == {"cloze"}
     assert "meta_data" not in questions[0].question

@@ -6,7 +6,7 @@ import sys
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from raft_assets.embedded.teacher.ask import ask
+from raft_assets.embedded.teacher.ask import generate_questions
 
 KINDS = {"what", "who", "when", "where", "why", "how", "which", "cloze", "api", "other"}
 PROSE = """# Bats of Marrow Bay
@@ -30,7 +30,7 @@ TEXT = (
 @example("api_call: f(\nfunctionality: Runs a thing.\napi_arguments.: x", 5)
 @settings(deadline=None, max_examples=300)
 def test_any_text_gives_questions_with_exact_quotes_or_none(chunk: str, count: int) -> None:
-    questions = ask(chunk, count=count)
+    questions = generate_questions(chunk, count=count)
     assert len(questions) <= max(count, 0)
     assert len({asked.question for asked in questions}) == len(questions)
     for asked in questions:
@@ -43,7 +43,7 @@ def test_any_text_gives_questions_with_exact_quotes_or_none(chunk: str, count: i
 
 
 def test_lists_line_breaks_emphasis_and_reference_marks_do_not_reach_the_questions() -> None:
-    asked = {question.question: question for question in ask(PROSE, count=10)}
+    asked = {question.question: question for question in generate_questions(PROSE, count=10)}
     assert asked["Which bat hunts on the ground in the deserts of Nevada?"].sentence.count("\n") == 1
     assert asked["In what year did Donald Griffin coin the word echolocation?"].answer == "1944"
     assert asked["How many pairs raised chicks on Gravel Island?"].answer == "Thirty-eight"
@@ -51,35 +51,35 @@ def test_lists_line_breaks_emphasis_and_reference_marks_do_not_reach_the_questio
 
 
 def test_different_sentences_come_before_second_questions_of_one() -> None:
-    questions = ask(PROSE, count=4)
+    questions = generate_questions(PROSE, count=4)
     assert len({asked.sentence for asked in questions}) == 4
 
 
 def test_fewer_questions_are_the_best_of_more() -> None:
-    assert ask(PROSE, count=2) == ask(PROSE, count=5)[:2]
+    assert generate_questions(PROSE, count=2) == generate_questions(PROSE, count=5)[:2]
 
 
 def test_cloze_questions_come_last_of_other_sentences_and_only_until_there_are_two_questions() -> None:
     plain = "They gave the museum at Oxley some coal in winter. Perhaps Oxley never minded the smell of smoke."
-    questions = ask(plain, count=5)
+    questions = generate_questions(plain, count=5)
     assert [asked.kind for asked in questions] == ["cloze"]
     assert questions[0].answer not in questions[0].question
-    one_found = ask(f"The first steam crane has four wheels. {plain}", count=5)
+    one_found = generate_questions(f"The first steam crane has four wheels. {plain}", count=5)
     assert [asked.kind for asked in one_found] == ["how", "cloze"]
     assert one_found[0].sentence != one_found[1].sentence
-    assert all(asked.kind != "cloze" for asked in ask(PROSE + plain, count=10))
+    assert all(asked.kind != "cloze" for asked in generate_questions(PROSE + plain, count=10))
 
 
 def test_nothing_is_asked_of_nothing() -> None:
-    assert ask("", count=3) == []
-    assert ask("1 2 3\n\n--- ???", count=3) == []
-    assert ask("Les chauves-souris dorment.", count=3) == []
+    assert generate_questions("", count=3) == []
+    assert generate_questions("1 2 3\n\n--- ???", count=3) == []
+    assert generate_questions("Les chauves-souris dorment.", count=3) == []
 
 
 def test_the_same_text_gives_the_same_questions_in_another_process() -> None:
     program = f"from raft_assets.embedded.teacher.ask import ask; print(ask({PROSE!r}, count=9))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == str(ask(PROSE, count=9))
+    assert run.stdout.strip() == str(generate_questions(PROSE, count=9))
 
 
 def test_importing_the_teacher_loads_neither_its_lexicon_nor_nltk() -> None:

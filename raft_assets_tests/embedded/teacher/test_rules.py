@@ -2,7 +2,7 @@
 
 import pytest
 
-from raft_assets.embedded.teacher.ask import AskedQuestion, ask
+from raft_assets.embedded.teacher.ask import GeneratedQuestion, generate_questions
 
 # rule, sentence, question, answer
 ASKED = [
@@ -165,7 +165,7 @@ ASKED = [
 
 @pytest.mark.parametrize(("rule", "sentence", "question", "answer"), ASKED, ids=[f"{c[0]}: {c[2]}" for c in ASKED])
 def test_a_rule_asks_its_question(rule: str, sentence: str, question: str, answer: str) -> None:
-    found = {(asked.rule, asked.question): asked for asked in ask(sentence, count=20)}
+    found = {(asked.rule, asked.question): asked for asked in generate_questions(sentence, count=20)}
     assert (rule, question) in found
     assert found[rule, question].answer == answer
     assert found[rule, question].sentence == sentence
@@ -191,8 +191,8 @@ REFUSED = {
 }
 
 
-def wh(chunk: str) -> list[AskedQuestion]:
-    return [asked for asked in ask(chunk, count=20) if asked.kind != "cloze"]
+def wh(chunk: str) -> list[GeneratedQuestion]:
+    return [asked for asked in generate_questions(chunk, count=20) if asked.kind != "cloze"]
 
 
 @pytest.mark.parametrize("sentence", REFUSED.values(), ids=REFUSED.keys())

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from raft_assets.embedded.teacher import words
-from raft_assets.embedded.teacher.cases import Case, Draft, belongs_to_verb
+from raft_assets.embedded.teacher.cases import Case, QuestionDraft, belongs_to_verb
 from raft_assets.embedded.teacher.phrases import TaggedSentence, head, is_plural, noun_phrase_end
 from raft_assets.embedded.teacher.phrasing import inverted, predicate, subject
 from raft_assets.embedded.teacher.tagging import NOUNS, PROPER, is_number
@@ -33,7 +33,7 @@ _NUMBER_IS_NAME = (
 )
 
 
-def count_of_existence(case: Case) -> Iterator[Draft]:
+def count_of_existence(case: Case) -> Iterator[QuestionDraft]:
     """ "There are 1,400 species of bats in ..." """
     clause, s = case.clause, case.s
     if not clause.is_existential or clause.rest_points_elsewhere:
@@ -46,10 +46,10 @@ def count_of_existence(case: Case) -> Iterator[Draft]:
         question = (
             f"How many {s.words(number, end)} {s.words(clause.finite, clause.rest)} there {s.words(end, clause.end)}"
         )
-        yield Draft(question, s.characters(clause.rest, number))
+        yield QuestionDraft(question, s.characters(clause.rest, number))
 
 
-def count_of_subject(case: Case) -> Iterator[Draft]:
+def count_of_subject(case: Case) -> Iterator[QuestionDraft]:
     """ "Thirty-eight pairs raised chicks on the raft" """
     clause, s = case.clause, case.s
     start, end = clause.subject
@@ -62,10 +62,12 @@ def count_of_subject(case: Case) -> Iterator[Draft]:
     ):
         return
     if s.any_tag(number, end, NOUNS) and _is_countable(s, number, end):
-        yield Draft(f"How many {s.words(number, end)} {predicate(clause, singular=False)}", s.characters(start, number))
+        yield QuestionDraft(
+            f"How many {s.words(number, end)} {predicate(clause, singular=False)}", s.characters(start, number)
+        )
 
 
-def count_of_object(case: Case) -> Iterator[Draft]:
+def count_of_object(case: Case) -> Iterator[QuestionDraft]:
     """ "It removes 95,000 tonnes of silt" and, with its preposition in front, "Samples are taken at twelve points" """
     clause, s = case.clause, case.s
     if not case.is_plain or case.points_back((clause.rest, clause.end)):
@@ -151,7 +153,7 @@ _MONEY = re.compile(
 _MONEY_VERBS = word_set("cost gross earn pay raise receive spend collect generate")
 
 
-def amount_of_money(case: Case) -> Iterator[Draft]:
+def amount_of_money(case: Case) -> Iterator[QuestionDraft]:
     """ "A night at a mooring costs 15 euros" """
     clause, s = case.clause, case.s
     if not case.is_plain or clause.verb not in _MONEY_VERBS or clause.is_passive or clause.rest >= clause.end:
@@ -162,7 +164,7 @@ def amount_of_money(case: Case) -> Iterator[Draft]:
     end = next((k + 1 for k in range(clause.rest, clause.end) if s.tokens[k].end >= match.end()), clause.end)
     question = inverted(clause, stop=clause.end, drop=(clause.rest, end))
     if question and s.tag(end) not in (*NOUNS, "CD"):
-        yield Draft(f"How much {question}", match.span(1))
+        yield QuestionDraft(f"How much {question}", match.span(1))
 
 
 _LENGTH_UNITS = (
@@ -185,7 +187,7 @@ _ADJECTIVE_OF = {
 }
 
 
-def measure(case: Case) -> Iterator[Draft]:
+def measure(case: Case) -> Iterator[QuestionDraft]:
     """ "The raft is 12 metres long", "The bat weighs 2 grams" """
     clause, s = case.clause, case.s
     if not case.is_plain or clause.rest >= clause.end or not (clause.is_copula or clause.verb == "weigh"):
@@ -195,7 +197,7 @@ def measure(case: Case) -> Iterator[Draft]:
         return
     if clause.verb == "weigh":
         question = inverted(clause, stop=clause.rest)
-        yield from [Draft(f"How much {question}", match.span(1))] if question else []
+        yield from [QuestionDraft(f"How much {question}", match.span(1))] if question else []
     elif match.group(2):
         dimension = _ADJECTIVE_OF.get(match.group(2), match.group(2))
-        yield Draft(f"How {dimension} {s.word(clause.finite)} {subject(clause)}", match.span(1))
+        yield QuestionDraft(f"How {dimension} {s.word(clause.finite)} {subject(clause)}", match.span(1))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from raft_assets.embedded.teacher import words
-from raft_assets.embedded.teacher.cases import Case, Draft
+from raft_assets.embedded.teacher.cases import Case, QuestionDraft
 from raft_assets.embedded.teacher.names import is_person_noun
 from raft_assets.embedded.teacher.phrases import has_name, head, is_plural, noun_list_end, noun_phrase_end
 from raft_assets.embedded.teacher.phrasing import content_words, in_mid_sentence, subject
@@ -41,7 +41,7 @@ _EMPTY = word_set(
 )
 
 
-def called(case: Case) -> Iterator[Draft]:
+def called(case: Case) -> Iterator[QuestionDraft]:
     """ "Muscles of this kind are called superfast muscles" """
     clause, s = case.clause, case.s
     if not (clause.is_passive and case.subject_is_named) or clause.is_negated or clause.verb not in _NAMING:
@@ -58,7 +58,7 @@ def called(case: Case) -> Iterator[Draft]:
         yield from case.ask("What", stop=start, answer=(start, end))
 
 
-def object_is_called(case: Case) -> Iterator[Draft]:
+def object_is_called(case: Case) -> Iterator[QuestionDraft]:
     """ "Residents called the horn the Moaning Cow" """
     clause, s = case.clause, case.s
     if (
@@ -77,7 +77,7 @@ def object_is_called(case: Case) -> Iterator[Draft]:
         yield from case.ask("What", stop=middle, answer=(middle, end))
 
 
-def definition(case: Case) -> Iterator[Draft]:
+def definition(case: Case) -> Iterator[QuestionDraft]:
     """ "Seagrass is a flowering plant that ..." and, the other way round, "Polar bears are the largest ..." """
     clause, s = case.clause, case.s
     if not (clause.is_copula and case.affirms) or not clause.is_first:
@@ -93,14 +93,16 @@ def definition(case: Case) -> Iterator[Draft]:
         specific = content_words(s.words(end, clause.end)) or has_name(s, (start, end)) or end - start > 4
         whole = s.word(clause.end) != "," or s.tag(clause.end + 1) in ("WDT", "WP", "WRB", "CC", "IN")
         if specific and whole and case.is_self_contained(clause.subject) and not case.points_back((start, clause.end)):
-            yield Draft(f"{wh} {s.word(clause.finite)} {s.words(start, clause.end)}", s.characters(*clause.subject))
+            yield QuestionDraft(
+                f"{wh} {s.word(clause.finite)} {s.words(start, clause.end)}", s.characters(*clause.subject)
+            )
     elif (
         clause.end - start <= 22
         and len(content_words(s.words(start, clause.end))) > 2
         and _may_be_defined(case)
         and s.word(complement) not in _EMPTY
     ):
-        yield Draft(f"{wh} {s.word(clause.finite)} {subject(clause)}", s.characters(start, clause.end))
+        yield QuestionDraft(f"{wh} {s.word(clause.finite)} {subject(clause)}", s.characters(start, clause.end))
 
 
 def _may_be_defined(case: Case) -> bool:
@@ -113,7 +115,7 @@ def _may_be_defined(case: Case) -> bool:
     return s.word(span[0]) not in ("a", "an") or s.tag(case.clause.finite) == "VBZ"
 
 
-def apposition(case: Case) -> Iterator[Draft]:
+def apposition(case: Case) -> Iterator[QuestionDraft]:
     """ "Louis Jurine, a Swiss surgeon, blocked ..." """
     clause, s = case.clause, case.s
     start = clause.subject[1] + 1
@@ -123,7 +125,7 @@ def apposition(case: Case) -> Iterator[Draft]:
     if end - start > 1 and s.word(end) in (",", "of", "at", "from", "in", "who"):
         closing = next((i for i in range(end, clause.subject_stop) if s.word(i) == ","), clause.subject_stop)
         be = "was" if s.tag(clause.finite) == "VBD" else "is"
-        yield Draft(f"Who {be} {subject(clause)}", s.characters(start, closing))
+        yield QuestionDraft(f"Who {be} {subject(clause)}", s.characters(start, closing))
 
 
 _ALIAS = re.compile(
@@ -134,7 +136,7 @@ _ALIAS = re.compile(
 _VERB_INSIDE = re.compile(r"\b(?:is|was|are|were|which|that|by|due)\b")
 
 
-def alias(case: Case) -> Iterator[Draft]:
+def alias(case: Case) -> Iterator[QuestionDraft]:
     """ "The harbour seal, also known as the common seal, ..." """
     clause, s = case.clause, case.s
     match = _ALIAS.match(s.text)
@@ -144,4 +146,4 @@ def alias(case: Case) -> Iterator[Draft]:
     if end > clause.subject[1] or s.any_tag(0, end, ("IN", "CC")) or _VERB_INSIDE.search(match.group(2)):
         return
     be = "are" if is_plural(s, (0, end)) and not case.names.is_person(s, (0, end)) else "is"
-    yield Draft(f"By what other name {be} {in_mid_sentence(s, 0, end)} known", match.span(2))
+    yield QuestionDraft(f"By what other name {be} {in_mid_sentence(s, 0, end)} known", match.span(2))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from raft_assets.embedded.teacher import words
-from raft_assets.embedded.teacher.cases import Case, Draft, belongs_to_verb, is_personal, members
+from raft_assets.embedded.teacher.cases import Case, QuestionDraft, belongs_to_verb, is_personal, members
 from raft_assets.embedded.teacher.morphology import forms_of
 from raft_assets.embedded.teacher.names import is_person_noun
 from raft_assets.embedded.teacher.phrases import Span, TaggedSentence, has_name, head, noun_list_end
@@ -13,7 +13,7 @@ from raft_assets.embedded.teacher.tagging import NOUNS, PROPER, is_number
 from raft_assets.embedded.teacher.words import word_set
 
 
-def agent(case: Case) -> Iterator[Draft]:
+def agent(case: Case) -> Iterator[QuestionDraft]:
     """ "The film is analysed by Professor Arne" """
     clause, s = case.clause, case.s
     if not (clause.is_passive and case.is_plain):
@@ -59,7 +59,7 @@ _VAGUE_OBJECTS = word_set(
 )
 
 
-def object_(case: Case) -> Iterator[Draft]:
+def object_(case: Case) -> Iterator[QuestionDraft]:
     """ "Griffin coined the word ..." """
     clause, s = case.clause, case.s
     if (
@@ -134,7 +134,7 @@ _WHICH_NOUNS = word_set(
 _PERSON_ENDING = re.compile(r"(?:[^t]ers?|ors?|ists?|ians?)$")
 
 
-def subject(case: Case) -> Iterator[Draft]:
+def subject(case: Case) -> Iterator[QuestionDraft]:
     """ "Who ...", "What ...", "Which bat ...": the whole predicate is the question."""
     clause, s = case.clause, case.s
     if not case.affirms or not case.is_self_contained(clause.subject) or clause.verb in _NO_SUBJECT_VERBS:
@@ -153,7 +153,7 @@ def subject(case: Case) -> Iterator[Draft]:
     if wh and len(content_words(s.words(clause.subject_stop, clause.end))) >= (2 if case.has_topic else 3):
         asked = predicate(clause)
         if asked:
-            yield Draft(f"{wh} {asked}", s.characters(*clause.subject))
+            yield QuestionDraft(f"{wh} {asked}", s.characters(*clause.subject))
 
 
 def _subject_word(case: Case) -> str | None:  # noqa: PLR0911 - a decision list

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from raft_assets.embedded.teacher.cases import Case, Draft, belongs_to_verb
+from raft_assets.embedded.teacher.cases import Case, QuestionDraft, belongs_to_verb
 from raft_assets.embedded.teacher.phrases import TaggedSentence, has_name, head, noun_list_end, noun_phrase_end
 from raft_assets.embedded.teacher.tagging import PROPER
 from raft_assets.embedded.teacher.words import word_set
@@ -37,7 +37,7 @@ _PLACE_NOUNS = word_set(
 )
 
 
-def place(case: Case) -> Iterator[Draft]:
+def place(case: Case) -> Iterator[QuestionDraft]:
     """ "A tide gauge stands in a well beneath the Pilot Steps" """
     clause, s = case.clause, case.s
     native = clause.is_copula and s.word(clause.rest) in ("native", "endemic", "common")

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator
 
-from raft_assets.embedded.teacher.cases import Case, Draft, belongs_to_verb
+from raft_assets.embedded.teacher.cases import Case, QuestionDraft, belongs_to_verb
 from raft_assets.embedded.teacher.clauses import clause_end
 from raft_assets.embedded.teacher.tagging import FINITE
 from raft_assets.embedded.teacher.words import word_set
 
 
-def used_for(case: Case) -> Iterator[Draft]:
+def used_for(case: Case) -> Iterator[QuestionDraft]:
     """ "Wax is used for sealing", "The tube is used to hear" """
     clause, s = case.clause, case.s
     if not (clause.is_passive and case.is_plain) or clause.verb not in ("use", "design", "require", "need", "employ"):
@@ -20,7 +20,7 @@ def used_for(case: Case) -> Iterator[Draft]:
         yield from case.ask("For what purpose", stop=clause.rest, answer=(clause.rest, clause.end))
 
 
-def means(case: Case) -> Iterator[Draft]:
+def means(case: Case) -> Iterator[QuestionDraft]:
     """ "Bats find prey by listening to echoes" """
     clause, s = case.clause, case.s
     if not case.subject_is_named or clause.is_negated or clause.is_existential:
@@ -39,7 +39,7 @@ _HEDGES = word_set(
 )
 
 
-def reason(case: Case) -> Iterator[Draft]:
+def reason(case: Case) -> Iterator[QuestionDraft]:
     """ "They cleaned the beach with shovels, because no equipment existed" """
     clause, s = case.clause, case.s
     if not case.subject_is_named or clause.is_existential:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from raft_assets.embedded.teacher.cases import Case, Draft
+from raft_assets.embedded.teacher.cases import Case, QuestionDraft
 from raft_assets.embedded.teacher.rules import amounts, identities, participants, places, reasons, times
 
 
@@ -14,7 +14,7 @@ class Rule:
     name: str
     kind: str
     preference: float
-    drafts: Callable[[Case], Iterator[Draft]]
+    drafts: Callable[[Case], Iterator[QuestionDraft]]
 
 
 RULES = (

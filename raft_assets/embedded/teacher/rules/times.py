@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from raft_assets.embedded.teacher.cases import Case, Draft, belongs_to_verb
+from raft_assets.embedded.teacher.cases import Case, QuestionDraft, belongs_to_verb
 from raft_assets.embedded.teacher.phrases import TaggedSentence
 from raft_assets.embedded.teacher.phrasing import inverted
 from raft_assets.embedded.teacher.tagging import NOUNS
@@ -63,7 +63,7 @@ _NOT_BEHIND, _NOT_BEFORE = ("of", "old", "and", "or"), ("open", "valid", "only",
 _AFTER_PHRASE = (*NOUNS, "JJ", "POS", "CD")  # a noun behind the phrase owns it: "in 2012 dollars"
 
 
-def time_in_lead(case: Case) -> Iterator[Draft]:
+def time_in_lead(case: Case) -> Iterator[QuestionDraft]:
     """ "In 1793, Spallanzani noticed ..." """
     clause, s = case.clause, case.s
     if clause.lead is None or not case.subject_is_named or clause.is_existential or clause.rest_points_elsewhere:
@@ -74,7 +74,7 @@ def time_in_lead(case: Case) -> Iterator[Draft]:
         if match and match.end() == end:
             question = inverted(clause, stop=clause.end) if _tense_fits(case, wh) else None
             if question and not case.points_back((clause.rest, clause.end)):
-                yield Draft(f"{wh} {question}", match.span(1))
+                yield QuestionDraft(f"{wh} {question}", match.span(1))
             return
 
 
@@ -83,7 +83,7 @@ def is_time(text: str) -> bool:
     return any(pattern.fullmatch(text) for _, pattern in _TIME_PHRASES)
 
 
-def time_behind_verb(case: Case) -> Iterator[Draft]:
+def time_behind_verb(case: Case) -> Iterator[QuestionDraft]:
     """ "... were released in 1998" """
     clause, s = case.clause, case.s
     if not case.subject_is_named or clause.is_existential or clause.rest_points_elsewhere:
@@ -98,14 +98,14 @@ def time_behind_verb(case: Case) -> Iterator[Draft]:
                 return
 
 
-def _ask_for_time(case: Case, wh: str, i: int, match: re.Match[str]) -> Iterator[Draft]:
+def _ask_for_time(case: Case, wh: str, i: int, match: re.Match[str]) -> Iterator[QuestionDraft]:
     clause, s = case.clause, case.s
     end = next((k + 1 for k in range(i, clause.end) if s.tokens[k].end == match.end()), None)
     if end is None or s.word(i - 1) in _NOT_BEFORE or (end < clause.end and _goes_on(s, end)):
         return
     question = inverted(clause, stop=clause.end, drop=(i, end)) if _tense_fits(case, wh) else None
     if question and not case.points_back((clause.rest, clause.end)):
-        yield Draft(f"{wh} {question}", match.span(1))
+        yield QuestionDraft(f"{wh} {question}", match.span(1))
 
 
 def _tense_fits(case: Case, wh: str) -> bool:
@@ -122,7 +122,7 @@ def _goes_on(s: TaggedSentence, end: int) -> bool:
 _LASTS = re.compile(rf"(?:for )?({_DURATION})(?=[\s,.;]|$)")
 
 
-def duration(case: Case) -> Iterator[Draft]:
+def duration(case: Case) -> Iterator[QuestionDraft]:
     """ "The probation period lasts six months" """
     clause, s = case.clause, case.s
     if not case.is_plain or clause.verb not in ("last", "take", "live") or clause.rest >= clause.end:
@@ -133,4 +133,4 @@ def duration(case: Case) -> Iterator[Draft]:
     end = next((k + 1 for k in range(clause.rest, clause.end) if s.tokens[k].end >= match.end()), clause.end)
     question = inverted(clause, stop=clause.end, drop=(clause.rest, end))
     if question and s.tag(end) in ("", ".", ",", "IN", "TO", "CC", "RB", ";"):
-        yield Draft(f"How long {question}", match.span(1))
+        yield QuestionDraft(f"How long {question}", match.span(1))
