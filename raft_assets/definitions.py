@@ -17,7 +17,7 @@ from raft_assets.settings.project import Project
 @dg.definitions
 def definitions() -> dg.Definitions:
     """Assets, jobs, sensors and resources of the project in which the process was started."""
-    project = ProjectResource(folder=str(Project.load().project))
+    project = ProjectResource(folder=str(Project.load().folder))
     return dg.Definitions(
         assets=[*external_assets(domains), *dg.load_assets_from_modules([documents, dataset, student, evaluation])],
         jobs=[

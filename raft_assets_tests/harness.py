@@ -53,19 +53,19 @@ class ProjectHarness:
         return kept | {"RAFT_PROJECT": str(self.folder), "OMP_NUM_THREADS": "1"} | self.own_variables
 
     @property
-    def workplace(self) -> Project:
-        """The workplace as it is now."""
+    def opened(self) -> Project:
+        """The project as the product opens it now."""
         return Project.load(self.folder, self.variables)
 
     @property
     def lake(self) -> Lake:
         """The project's lake."""
-        return Lake.of(self.workplace)
+        return Lake.of(self.opened)
 
     @property
     def results(self) -> ResultsStore:
         """The project's evaluations."""
-        return ResultsStore.of(self.workplace)
+        return ResultsStore.of(self.opened)
 
     def copy_domain(self, shipped: str, name: str | None = None, *, documents: int | None = None) -> str:
         """Takes a shipped domain, or its first documents, into the project."""
@@ -99,23 +99,23 @@ class ProjectHarness:
     def look(self) -> list[str]:
         """Observes the folders as the sensor does; returns the domains."""
         with self.instance() as instance:
-            return observe(instance, self.workplace).domains
+            return observe(instance, self.opened).domains
 
     def materialize(self, domain: str, *assets: str, force: bool = False) -> bool:
         """Materializes what is not fresh of the assets and what they need, as `raft run` does."""
         with self.instance() as instance:
-            observe(instance, self.workplace)
+            observe(instance, self.opened)
             defs = definitions()
             graph = defs.resolve_asset_graph()
             keys = [dg.AssetKey(asset) for asset in assets]
             wanted = with_upstream(graph, keys) if keys else assets_in_order(graph)
-            return materialize(defs, instance, self.workplace, domain, wanted, force=force, command="test") == "done"
+            return materialize(defs, instance, self.opened, domain, wanted, force=force, command="test") == "done"
 
     def materialize_only(self, domain: str, asset: str) -> bool:
         """Materializes one asset, whatever state it and its inputs have, as a click on it in the UI does."""
         with self.instance() as instance:
             keys = [dg.AssetKey(asset)]
-            ended = materialize(definitions(), instance, self.workplace, domain, keys, force=True, command="test")
+            ended = materialize(definitions(), instance, self.opened, domain, keys, force=True, command="test")
             return ended == "done"
 
     def last_failure(self) -> str:
@@ -141,7 +141,7 @@ class ProjectHarness:
     def states(self, domain: str) -> dict[str, AssetState]:
         """State of every asset of the domain, after a look."""
         with self.instance() as instance:
-            observe(instance, self.workplace)
+            observe(instance, self.opened)
             found = asset_states(instance, definitions().resolve_asset_graph(), domain)
             return {key.to_user_string(): state for key, state in found.items()}
 
@@ -238,7 +238,7 @@ class ProjectHarness:
         os.environ.clear()
         os.environ.update(self.variables)
         try:
-            activate_project(self.workplace)
+            activate_project(self.opened)
             yield
         finally:
             os.environ.clear()

@@ -33,9 +33,9 @@ def azure_evaluation(domain: str) -> None:
       raft azure-evaluation mine
       raft sql "SELECT metric, avg(score) FROM azure_judged_answers GROUP BY metric"
     """
-    workplace = Project.load()
-    [name] = select_domains(workplace, [domain], everything=False)
-    models, lake = ModelClients(workplace), Lake.of(workplace)
+    project = Project.load()
+    [name] = select_domains(project, [domain], everything=False)
+    models, lake = ModelClients(project), Lake.of(project)
     judge = models.endpoints.get(Role.JUDGE)
     if judge is None:
         raise SettingsError("There is no judge: set JUDGE_OPENAI_* or JUDGE_AZURE_OPENAI_*, and run the domain.")

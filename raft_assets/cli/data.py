@@ -49,15 +49,15 @@ def export(domain: str, form: str, container: str, target: Path) -> None:
     """
     from raft_assets.dataset.formats import write_export
 
-    workplace = Project.load()
-    (name,) = select_domains(workplace, [domain], everything=False)
-    lake = Lake.of(workplace)
+    project = Project.load()
+    (name,) = select_domains(project, [domain], everything=False)
+    lake = Lake.of(project)
     files = write_export(
         lake.rows(RaftRow, name),
         form,  # type: ignore[arg-type]  # click has checked the choices
         container,  # type: ignore[arg-type]
         target,
-        settings=workplace.settings(name).values,
+        settings=project.settings(name).values,
         oracles={chunk.chunk_id: chunk.passage for chunk in lake.rows(Chunk, name)} if form == "hf" else {},
     )
     for file in [*files, *_copy_card(lake, name, target)]:
@@ -110,8 +110,8 @@ def import_(domain: str, path: Path, container: str) -> None:
     """
     from raft_assets.dataset.import_raft_py import MAX_CHUNK_TOKENS, import_dataset
 
-    workplace, name = Project.load(), normalize(domain.rstrip("/"))
-    made = import_dataset(path, None if container == "auto" else container, workplace.data, name)  # type: ignore[arg-type]  # click has checked the choice
+    project, name = Project.load(), normalize(domain.rstrip("/"))
+    made = import_dataset(path, None if container == "auto" else container, project.data, name)  # type: ignore[arg-type]  # click has checked the choice
     click.echo(
         f"{made.folder}: {made.pairs:,} pairs, {made.contexts:,} contexts, the longest of {made.longest:,} tokens"
     )
@@ -131,17 +131,17 @@ def report(domain: str | None, in_browser: bool) -> None:
       raft report bats --open
       raft report
     """
-    workplace = Project.load()
-    lake = Lake.of(workplace)
+    project = Project.load()
+    lake = Lake.of(project)
     if domain is None:
         path = lake.index_path
     else:
-        path = lake.path("eval_report", select_domains(workplace, [domain], everything=False)[0], ".html")
+        path = lake.path("eval_report", select_domains(project, [domain], everything=False)[0], ".html")
     if not path.is_file():
         raise DataError(f"There is no report at {path} yet. Make it: raft run {repr(domain) if domain else '--all'}")
     click.echo(path)
     if in_browser:
-        webbrowser.open(_local_copy(path, workplace.home / "reports").as_uri())
+        webbrowser.open(_local_copy(path, project.home / "reports").as_uri())
 
 
 def _local_copy(path: UPath, folder: Path) -> Path:
@@ -171,9 +171,9 @@ def purge(domain: str, document: str | None, yes: bool) -> None:
       rm data/bats/secret.pdf && raft purge bats --document secret.pdf && raft run bats
       raft purge bats --yes
     """
-    workplace, domain = Project.load(), normalize(domain.rstrip("/"))
+    project, domain = Project.load(), normalize(domain.rstrip("/"))
     if not yes:
         click.confirm(f"Forget everything that was made from {document or 'the documents'} of {domain!r}?", abort=True)
-    with open_instance(workplace) as instance:
-        for line in forget(DagsterHistory(instance), workplace, domain, document):
+    with open_instance(project) as instance:
+        for line in forget(DagsterHistory(instance), project, domain, document):
             click.echo(line)

@@ -50,26 +50,26 @@ def doctor() -> None:
     Examples:
       raft doctor
     """
-    workplace = Project.load()
-    findings = list(_run_checks(workplace))
+    project = Project.load()
+    findings = list(_run_checks(project))
     for finding in findings:
         click.echo(f"{finding.level:<8} {finding.subject}: {finding.told}")
     sys.exit(1 if any(finding.level == "problem" for finding in findings) else 0)
 
 
-def _run_checks(workplace: Project) -> Iterator[Finding]:
+def _run_checks(project: Project) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("home", lambda: _check_state_folder(workplace)),
-        ("domains", lambda: f"{len(select_domains(workplace, (), everything=True))} in {workplace.data}"),
-        ("settings", lambda: _check_settings(workplace)),
+        ("home", lambda: _check_state_folder(project)),
+        ("domains", lambda: f"{len(select_domains(project, (), everything=True))} in {project.data}"),
+        ("settings", lambda: _check_settings(project)),
         (
             "encoder weights",
-            lambda: str(embedded_provider(workplace).weights),
+            lambda: str(embedded_provider(project).weights),
         ),
-        ("call store", lambda: _check_call_store(workplace)),
-        ("lake", lambda: _check_lake(workplace)),
+        ("call store", lambda: _check_call_store(project)),
+        ("lake", lambda: _check_lake(project)),
     ]
-    models = ModelClients(workplace)
+    models = ModelClients(project)
     try:
         checks += _role_checks(models)
     except RaftError as error:
@@ -104,37 +104,37 @@ def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
     return checks + [(f"price {role.value}", partial(_check_price, models, role)) for role in paid]
 
 
-def _check_state_folder(workplace: Project) -> str:
+def _check_state_folder(project: Project) -> str:
     try:
-        workplace.home.mkdir(parents=True, exist_ok=True)
+        project.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RaftError(
-            f"{workplace.home} can't be made ({error.strerror}). Set RAFT_HOME to a folder that you may write."
+            f"{project.home} can't be made ({error.strerror}). Set RAFT_HOME to a folder that you may write."
         ) from error
-    if not os.access(workplace.home, os.W_OK):
-        raise RaftError(f"{workplace.home} can't be written. Set RAFT_HOME to a folder that you may write.")
-    return f"{workplace.home} can be written"
+    if not os.access(project.home, os.W_OK):
+        raise RaftError(f"{project.home} can't be written. Set RAFT_HOME to a folder that you may write.")
+    return f"{project.home} can be written"
 
 
-def _check_settings(workplace: Project) -> str:
-    names = select_domains(workplace, (), everything=True)
-    return ", ".join(f"{name}: preset {workplace.settings(name).preset}" for name in names)
+def _check_settings(project: Project) -> str:
+    names = select_domains(project, (), everything=True)
+    return ", ".join(f"{name}: preset {project.settings(name).preset}" for name in names)
 
 
-def _check_call_store(workplace: Project) -> str:
-    with open_call_store(workplace) as store:
-        return f"{store.stats().calls:,} calls in {workplace.calls}"
+def _check_call_store(project: Project) -> str:
+    with open_call_store(project) as store:
+        return f"{store.stats().calls:,} calls in {project.calls}"
 
 
-def _check_lake(workplace: Project) -> str:
-    Lake.of(workplace).check_writable()
-    return f"{workplace.lake} can be written"
+def _check_lake(project: Project) -> str:
+    Lake.of(project).check_writable()
+    return f"{project.lake} can be written"
 
 
 def _check_role(models: ModelClients, role: Role) -> str:
-    endpoint, workplace = models.endpoints[role], models.project
-    names = select_domains(workplace, (), everything=True) if role is Role.BASELINE else ()
-    completion = any(workplace.settings(name).values.student.format == "completion" for name in names)
+    endpoint, project = models.endpoints[role], models.project
+    names = select_domains(project, (), everything=True) if role is Role.BASELINE else ()
+    completion = any(project.settings(name).values.student.format == "completion" for name in names)
 
     async def asked() -> str:
         async with models.client(role) as client:
@@ -145,10 +145,10 @@ def _check_role(models: ModelClients, role: Role) -> str:
 
 def _check_context(models: ModelClients, role: Role) -> str:
     """Whether the longest prompt of every domain and its answer fit into what the model takes, as far as it's known."""
-    endpoint, workplace = models.endpoints[role], models.project
-    takes = Capabilities.of(records_of(workplace), endpoint, endpoint.model).context_tokens
-    names = select_domains(workplace, (), everything=True)
-    longest = {name: max_prompt_tokens(workplace.settings(name).values) for name in names}
+    endpoint, project = models.endpoints[role], models.project
+    takes = Capabilities.of(records_of(project), endpoint, endpoint.model).context_tokens
+    names = select_domains(project, (), everything=True)
+    longest = {name: max_prompt_tokens(project.settings(name).values) for name in names}
     most = max(longest.values())
     if takes is None:
         raise DoctorWarningError(

@@ -41,17 +41,17 @@ def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
       raft preview mine -n 20 && raft estimate mine
       raft estimate --all --json
     """
-    workplace = Project.load()
-    names = select_domains(workplace, domain, everything=everything)
+    project = Project.load()
+    names = select_domains(project, domain, everything=everything)
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
-    activate_project(workplace)
+    activate_project(project)
     graph = definitions().resolve_asset_graph()
-    models = ModelClients(workplace)
+    models = ModelClients(project)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     unread = 0
-    with open_instance(workplace) as instance:
-        observe(instance, workplace)  # what changed since isn't fresh
+    with open_instance(project) as instance:
+        observe(instance, project)  # what changed since isn't fresh
         for name in names:
             fresh = fresh_assets(graph, asset_states(instance, graph, name))
             try:
@@ -60,13 +60,13 @@ def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
                 click.echo(f"{name}: {error}", err=True)
                 unread += 1
                 continue
-            save_estimate(instance, workplace, name, forecasts)
+            save_estimate(instance, project, name, forecasts)
             _print_estimate(console, name, forecasts, as_json=as_json)
     sys.exit(1 if unread else 0)
 
 
 def save_estimate(
-    instance: dg.DagsterInstance, workplace: Project, domain: str, forecasts: Sequence[CallEstimate]
+    instance: dg.DagsterInstance, project: Project, domain: str, forecasts: Sequence[CallEstimate]
 ) -> None:
     """Keeps an estimate for the report, which sets it beside the bill, and shows it on the assets in the UI.
 
@@ -75,7 +75,7 @@ def save_estimate(
     if not any(one.calls for one in forecasts):
         return
     rows = [{**asdict(one), "role": one.role.value} for one in forecasts]
-    Lake.of(workplace).write_record("estimate", domain, {"made": time.time(), "rows": rows})
+    Lake.of(project).write_record("estimate", domain, {"made": time.time(), "rows": rows})
     for asset in dict.fromkeys(one.asset for one in forecasts):
         of_asset = [one for one in forecasts if one.asset == asset]
         dollars = [one.dollars for one in of_asset]

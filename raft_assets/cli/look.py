@@ -37,22 +37,22 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
       raft status
       raft status bats --json
     """
-    workplace = Project.load()
-    names = select_domains(workplace, domain, everything=not domain)
+    project = Project.load()
+    names = select_domains(project, domain, everything=not domain)
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
-    activate_project(workplace)
+    activate_project(project)
     graph: Graph = definitions().resolve_asset_graph()
-    with open_instance(workplace) as instance:
+    with open_instance(project) as instance:
         close_killed_runs(instance)
-        for name, problem in observe(instance, workplace).problems.items():
+        for name, problem in observe(instance, project).problems.items():
             click.echo(f"{name}: {problem}", err=True)
         found = {name: asset_states(instance, graph, name) for name in names}
-    results = ResultsStore.of(workplace)
+    results = ResultsStore.of(project)
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
     compared = {name: told["sentence"] for name in found if (told := results.comparison(name))}
-    models = ModelClients(workplace)
-    with open_call_store(workplace) as store:
+    models = ModelClients(project)
+    with open_call_store(project) as store:
         paid = spending_by_domain(store, models.prices)
     if as_json:
         for name, of_domain in found.items():
@@ -114,28 +114,28 @@ def config(domain: tuple[str, ...]) -> None:
     Examples:
       raft config bats
     """
-    workplace = Project.load()
-    for name in select_domains(workplace, domain, everything=not domain):
-        resolved = workplace.settings(name)
+    project = Project.load()
+    for name in select_domains(project, domain, everything=not domain):
+        resolved = project.settings(name)
         click.echo(f"# {name} (preset {resolved.preset})")
         for dotted_name, value in flatten_settings(resolved.values):
             source = resolved.sources[dotted_name]
             click.echo(f"{dotted_name} = {json.dumps(value, ensure_ascii=False)}  # {source}")
         click.echo()
     click.echo("# roles")
-    for role, endpoint in workplace.endpoints.items():
+    for role, endpoint in project.endpoints.items():
         key = (
             "nothing configured"
             if endpoint.provider == "embedded"
             else f"key {'set' if endpoint.api_key else 'absent'}"
         )
         click.echo(f"{role.value} = {endpoint.model}  # {endpoint.service}, {key}")
-    click.echo("\n# workplace")
+    click.echo("\n# project")
     for label, where in (
-        ("project", workplace.project),
-        ("data", workplace.data),
-        ("lake", workplace.lake),
-        ("DAGSTER_HOME", workplace.dagster_home),
+        ("project", project.folder),
+        ("data", project.data),
+        ("lake", project.lake),
+        ("DAGSTER_HOME", project.dagster_home),
     ):
         click.echo(f"{label} = {where}")
 
@@ -148,10 +148,10 @@ def domains() -> None:
     Examples:
       raft domains
     """
-    workplace = Project.load()
-    for name in select_domains(workplace, (), everything=True):
-        files = list_documents(domain_folder(workplace.data, name))
+    project = Project.load()
+    for name in select_domains(project, (), everything=True):
+        files = list_documents(domain_folder(project.data, name))
         click.echo(
             f"{name}: {len(files)} documents, {sum(file.size for file in files):,} bytes, "
-            f"preset {workplace.settings(name).preset}"
+            f"preset {project.settings(name).preset}"
         )

@@ -53,11 +53,11 @@ def costs(domain: tuple[str, ...], by: Grouping, since: datetime | None, as_csv:
       raft costs bats --by model
       raft costs --by day --since 2026-11-01 --csv > costs.csv
     """
-    workplace = Project.load()
-    names = select_domains(workplace, domain, everything=False) if domain else []
-    with open_call_store(workplace) as store:
-        rows = list(ledger(store, PriceList(workplace.project, workplace.endpoints.values())))
-    ResultsStore.of(workplace).replace_ledger(rows)
+    project = Project.load()
+    names = select_domains(project, domain, everything=False) if domain else []
+    with open_call_store(project) as store:
+        rows = list(ledger(store, PriceList(project.folder, project.endpoints.values())))
+    ResultsStore.of(project).replace_ledger(rows)
     start = since.replace(tzinfo=UTC) if since else None
     chosen = [row for row in rows if (not names or row.domain in names) and (start is None or row.created >= start)]
     sums = total_by(chosen, by)
@@ -194,10 +194,10 @@ def size_of_calls() -> None:
     Examples:
       raft calls size
     """
-    workplace = Project.load()
-    with open_call_store(workplace) as store:
+    project = Project.load()
+    with open_call_store(project) as store:
         stats = store.stats()
-    click.echo(f"{stats.calls:,} calls, {stats.size / 1e6:,.1f} MB in {workplace.calls}")
+    click.echo(f"{stats.calls:,} calls, {stats.size / 1e6:,.1f} MB in {project.calls}")
 
 
 @calls.command("prune")
@@ -250,10 +250,10 @@ def batches(collect: bool) -> None:
       raft batches
       raft batches --collect
     """
-    workplace = Project.load()
+    project = Project.load()
     if collect:
-        collect_batches(ModelClients(workplace))
-    found = read_batch_records(records_of(workplace))
+        collect_batches(ModelClients(project))
+    found = read_batch_records(records_of(project))
     if not found:
         click.echo("No calls were asked in batches.")
     for one in found:

@@ -42,19 +42,19 @@ def preview(domain: str, count: int, yes: bool) -> None:
       raft preview bats -n 2
       raft preview bats -n 10 --yes      with a paid teacher, in a script
     """
-    workplace = Project.load()
-    (name,) = select_domains(workplace, [domain], everything=False)
-    settings = workplace.settings(name).values
+    project = Project.load()
+    (name,) = select_domains(project, [domain], everything=False)
+    settings = project.settings(name).values
     console = Console(highlight=False, markup=False, emoji=False)
-    print_models(console, workplace)
+    print_models(console, project)
     # a second or two: only once the arguments are known to be right
     from raft_assets.operations import preview as operation
     from raft_assets.operations.model_clients import ModelClients
     from raft_assets.operations.sources import chunk_documents, read_sources
 
-    activate_project(workplace)
-    models = ModelClients(workplace)
-    sources = read_sources(workplace, name)
+    activate_project(project)
+    models = ModelClients(project)
+    sources = read_sources(project, name)
     for file in sources.quarantined:
         console.print(
             Text(

@@ -1,4 +1,4 @@
-"""What every command starts from: the workplace, its Dagster instance, the domains that were named."""
+"""What every command starts from: the project, its Dagster instance, the domains that were named."""
 
 import logging
 import os
@@ -23,13 +23,13 @@ GENERATED_BELOW = "# raft writes anew what stands below this line: compute logs 
 REPAIR_HINT = "mend it, or delete it, and it is written anew."
 
 
-def activate_project(workplace: Project) -> None:
-    """Makes the workplace the one that Dagster and every child process use.
+def activate_project(project: Project) -> None:
+    """Makes the project the one that Dagster and every child process use.
 
     Installs `dagster.yaml` where there is none, and keeps its part on compute logs as the lake is set.
     """
-    home = workplace.dagster_home
-    for folder in (workplace.home, home):
+    home = project.dagster_home
+    for folder in (project.home, home):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -38,41 +38,41 @@ def activate_project(workplace: Project) -> None:
             ) from error
         if not os.access(folder, os.W_OK):
             raise RaftError(f"{folder} can't be written. Set RAFT_HOME to a folder of yours.")
-    _write_instance_settings(workplace)
-    if key := workplace.environment.get(KEY_VARIABLE):
+    _write_instance_settings(project)
+    if key := project.environment.get(KEY_VARIABLE):
         os.environ[KEY_VARIABLE] = key  # dagster.yaml names it, and Dagster doesn't read `.env`
     os.environ["DAGSTER_HOME"] = str(home)
-    os.environ["RAFT_PROJECT"] = str(workplace.project)
+    os.environ["RAFT_PROJECT"] = str(project.folder)
 
 
-def _write_instance_settings(workplace: Project) -> None:
+def _write_instance_settings(project: Project) -> None:
     """What stands above OURS_BELOW is the user's; without that line, so is the whole file."""
-    file = workplace.dagster_home / "dagster.yaml"
+    file = project.dagster_home / "dagster.yaml"
     try:
         before = file.read_text("utf-8") if file.exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise RaftError(f"{file} can't be used ({error}): {REPAIR_HINT}") from error
     template = (files("raft_assets") / "dagster.yaml").read_text("utf-8")
     theirs, ours, _ = (template if before is None else before).partition(GENERATED_BELOW)
-    if ours and before != (wanted := theirs + ours + _compute_logs(workplace)):
+    if ours and before != (wanted := theirs + ours + _compute_logs(project)):
         write_text(file, wanted)
 
 
-def _compute_logs(workplace: Project) -> str:
+def _compute_logs(project: Project) -> str:
     """Where runs write what they print: beside a lake that is on Azure, else Dagster's own place.
 
     A key is read when it is needed, from the environment; it doesn't stand in the file.
     """
-    place = parse_blob_address("RAFT_LAKE", workplace.lake, workplace.environment)
-    if place is None or any(map(workplace.environment.get, (CONNECTION_STRING_VARIABLE, SAS_VARIABLE))):
+    place = parse_blob_address("RAFT_LAKE", project.lake, project.environment)
+    if place is None or any(map(project.environment.get, (CONNECTION_STRING_VARIABLE, SAS_VARIABLE))):
         return ""
-    keyed = workplace.environment.get(KEY_VARIABLE)
+    keyed = project.environment.get(KEY_VARIABLE)
     sign_in = {"access_key_or_sas_token": {"env": KEY_VARIABLE}}
     config = {
         "storage_account": place.account,
         "container": place.container,
         "prefix": "/".join(filter(None, (place.folder, "compute_logs"))),
-        "local_dir": str(workplace.home / "compute_logs"),
+        "local_dir": str(project.home / "compute_logs"),
         **(sign_in if keyed else {"default_azure_credential": {}}),
     }
     manager = {"module": "dagster_azure.blob", "class": "AzureBlobComputeLogManager", "config": config}
@@ -80,23 +80,23 @@ def _compute_logs(workplace: Project) -> str:
 
 
 @contextmanager
-def open_instance(workplace: Project) -> Iterator[dg.DagsterInstance]:
+def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
     """The project's Dagster instance."""
-    activate_project(workplace)
+    activate_project(project)
     logging.getLogger("dagster").setLevel(logging.ERROR)
     try:
         instance = dg.DagsterInstance.get()
     except (dg.DagsterInvalidConfigError, yaml.YAMLError) as error:
-        file = workplace.dagster_home / "dagster.yaml"
+        file = project.dagster_home / "dagster.yaml"
         reason = " ".join(str(error).split())
         raise RaftError(f"{file} can't be used ({reason}): {REPAIR_HINT}") from error
     with instance:
         yield instance
 
 
-def select_domains(workplace: Project, named: Sequence[str], *, everything: bool) -> list[str]:
+def select_domains(project: Project, named: Sequence[str], *, everything: bool) -> list[str]:
     """The domains that a command means. Raises UsageError where none or an unknown one is named."""
-    known, refused = domain_names(workplace.data), invalid_domain_folders(workplace.data)
+    known, refused = domain_names(project.data), invalid_domain_folders(project.data)
     for folder in refused if everything else ():
         click.echo(f"left out: {refused[folder]}", err=True)
     for name in named:
@@ -105,26 +105,26 @@ def select_domains(workplace: Project, named: Sequence[str], *, everything: bool
     if everything or not named:
         if not everything:
             raise click.UsageError(
-                f"Name a domain or say --all. Domains in {workplace.data}: {', '.join(known) or 'none'}."
+                f"Name a domain or say --all. Domains in {project.data}: {', '.join(known) or 'none'}."
             )
         if not known:
             raise click.UsageError(
-                f"There is no domain in {workplace.data}. "
-                f"A domain is a folder of documents: mkdir {workplace.data}/mine, "
+                f"There is no domain in {project.data}. "
+                f"A domain is a folder of documents: mkdir {project.data}/mine, "
                 "and put pdf, docx, md, txt or html files there."
             )
         return known
     wanted = list(dict.fromkeys(normalize(name.rstrip("/")) for name in named))
     if unknown := [name for name in wanted if name not in known]:
         raise click.UsageError(
-            f"There is no domain {unknown[0]!r} in {workplace.data}. Domains there: {', '.join(known) or 'none'}."
+            f"There is no domain {unknown[0]!r} in {project.data}. Domains there: {', '.join(known) or 'none'}."
         )
     return wanted
 
 
-def print_models(console: Console, workplace: Project) -> None:
+def print_models(console: Console, project: Project) -> None:
     """Provider and model of every role: what a command that may cost money says first."""
-    endpoints = workplace.environment.endpoints()
+    endpoints = project.environment.endpoints()
     for role, endpoint in endpoints.items():
         console.print(f"{role.value:<10}{endpoint.model} ({endpoint.service})")
     if any(endpoint.provider == "embedded" for endpoint in endpoints.values()):

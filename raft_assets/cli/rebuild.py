@@ -30,10 +30,10 @@ def rebuild(context: click.Context, manifest: Path, domain: str | None) -> None:
     """
     from raft_assets.operations.rebuild import DATASET, package_notes, restore_inputs, table_differences
 
-    workplace, wanted = Project.load(), read_manifest(manifest)
-    (name,) = select_domains(workplace, [domain or wanted.domain], everything=False)
-    lake = Lake.of(workplace)
-    restore_inputs(workplace, lake, wanted, name)
+    project, wanted = Project.load(), read_manifest(manifest)
+    (name,) = select_domains(project, [domain or wanted.domain], everything=False)
+    lake = Lake.of(project)
+    restore_inputs(project, lake, wanted, name)
     try:
         context.invoke(run, domain=(name,), everything=False, selected=(DATASET,), preset=None, force=True)
     except SystemExit as ended:

@@ -44,12 +44,12 @@ def export(domain: str, target: Path, sample: int | None, rejected: bool) -> Non
       raft review export bats --to review.csv
       raft review export bats --to review.jsonl --sample 50 --rejected
     """
-    workplace = Project.load()
-    (name,) = select_domains(workplace, [domain], everything=False)
-    lake = Lake.of(workplace)
+    project = Project.load()
+    (name,) = select_domains(project, [domain], everything=False)
+    lake = Lake.of(project)
     pairs = sample_pairs(lake.rows(QAPair, name), sample=sample, rejected=rejected)
     passages = {chunk.chunk_id: chunk.passage for chunk in lake.rows(Chunk, name)}
-    reviews = read_reviews(domain_folder(workplace.data, name) / REVIEWS_FILE)
+    reviews = read_reviews(domain_folder(project.data, name) / REVIEWS_FILE)
     export_reviews(pairs, passages, reviews, target)
     click.echo(f"{target}: {len(pairs):,} pairs, {sum(pair.question_id in reviews for pair in pairs):,} with a verdict")
 
@@ -67,16 +67,16 @@ def import_(domain: str, file: Path) -> None:
     Examples:
       raft review import bats review.csv
     """
-    workplace = Project.load()
-    (name,) = select_domains(workplace, [domain], everything=False)
+    project = Project.load()
+    (name,) = select_domains(project, [domain], everything=False)
     returned = {review.question_id: review for review in read_review_file(file)}
-    lake = Lake.of(workplace)
+    lake = Lake.of(project)
     if not lake.exists("qa_pairs", name):
         raise DataError(f"There are no pairs of {name!r} yet: raft run {name!r} --select qa_pairs")
     known = {pair.question_id for pair in lake.rows(QAPair, name)}
     unknown = sorted(returned.keys() - known)
     kept = {question_id: review for question_id, review in returned.items() if question_id in known}
-    stored = domain_folder(workplace.data, name) / REVIEWS_FILE
+    stored = domain_folder(project.data, name) / REVIEWS_FILE
     merged = read_reviews(stored) | kept
     if kept:
         write_reviews(stored, merged.values())

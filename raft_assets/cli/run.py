@@ -113,28 +113,28 @@ def run(  # noqa: PLR0917 - click hands options by name
         os.environ["RAFT_BUDGET_RUN"] = str(budget)  # for the domains' processes, too
     if yes:
         os.environ[APPROVAL_VARIABLE] = APPROVE_FINE_TUNING
-    workplace = Project.load()
-    names = select_domains(workplace, domain, everything=everything)
+    project = Project.load()
+    names = select_domains(project, domain, everything=everything)
     for name in names if preset else []:
-        workplace.select_preset(name, str(preset))
+        project.select_preset(name, str(preset))
     for name in names:
-        workplace.settings(name)
+        project.settings(name)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    print_models(console, workplace)
+    print_models(console, project)
     if retry_rejected:
-        console.print(f"{_delete_unusable_answers(workplace, names)} rejected answers are asked for again")
+        console.print(f"{_delete_unusable_answers(project, names)} rejected answers are asked for again")
         force = True
     # a second or two: only once the arguments are known to be right
     from raft_assets.definitions import definitions
 
-    activate_project(workplace)
-    Lake.of(workplace).check_writable()
+    activate_project(project)
+    Lake.of(project).check_writable()
     graph: Graph = definitions().resolve_asset_graph()
     wanted = _selected_assets(graph, selected)
-    with open_instance(workplace) as instance:
+    with open_instance(project) as instance:
         for closed in close_killed_runs(instance):
             console.print(f"closed run {closed[:8]}, which was killed")
-        problems = observe(instance, workplace).problems
+        problems = observe(instance, project).problems
         for name in names:
             if name in problems:
                 raise problems[name]
@@ -143,13 +143,13 @@ def run(  # noqa: PLR0917 - click hands options by name
             now = asset_states(instance, graph, name)
             due = len(wanted) if force else sum(now[key].state != "fresh" for key in wanted)
             if due:
-                _save_estimate(instance, workplace, graph, now, name)
-                work.append(DomainRun(name, due, workplace.home / "logs" / f"{name}.log"))
+                _save_estimate(instance, project, graph, now, name)
+                work.append(DomainRun(name, due, project.home / "logs" / f"{name}.log"))
             else:
                 console.print(f"{name}: everything is fresh")
-        _run_domains(console, instance, workplace, work, wanted, force=force, command=command)
+        _run_domains(console, instance, project, work, wanted, force=force, command=command)
         failed = {item.domain for item in work if item.failed or item.waits}
-        _print_verdicts(console, workplace, [name for name in names if name not in failed])
+        _print_verdicts(console, project, [name for name in names if name not in failed])
     raise SystemExit(_exit_code(work))
 
 
@@ -161,23 +161,23 @@ def _exit_code(work: Sequence[DomainRun]) -> int:
 
 def _save_estimate(
     instance: dg.DagsterInstance,
-    workplace: Project,
+    project: Project,
     graph: Graph,
     now: Mapping[dg.AssetKey, AssetState],
     domain: str,
 ) -> None:
     """Keeps what the run is expected to cost, where anything may cost money, to be set beside the bill."""
-    models = ModelClients(workplace)
+    models = ModelClients(project)
     if all(endpoint.is_free for endpoint in models.endpoints.values()):
         return
     try:
-        save_estimate(instance, workplace, domain, estimate_calls(models, domain, fresh=fresh_assets(graph, now)))
+        save_estimate(instance, project, domain, estimate_calls(models, domain, fresh=fresh_assets(graph, now)))
     except DataError:
         return  # the run itself tells what is wrong with the documents
 
 
-def _delete_unusable_answers(workplace: Project, names: Sequence[str]) -> int:
-    with open_call_store(workplace) as store:
+def _delete_unusable_answers(project: Project, names: Sequence[str]) -> int:
+    with open_call_store(project) as store:
         return store.forget(lambda call: is_unusable(call) and call.origin.domain in names)
 
 
@@ -191,7 +191,7 @@ def _selected_assets(graph: Graph, selected: Sequence[str]) -> list[dg.AssetKey]
 def _run_domains(
     console: Console,
     instance: dg.DagsterInstance,
-    workplace: Project,
+    project: Project,
     work: list[DomainRun],
     wanted: Sequence[dg.AssetKey],
     *,
@@ -204,11 +204,11 @@ def _run_domains(
             while not all(item.has_ended for item in work):
                 running = sum(item.process is not None and not item.has_ended for item in work)
                 waiting = [item for item in work if item.process is None]
-                for item in waiting[: workplace.max_concurrent_runs - running]:
+                for item in waiting[: project.max_concurrent_runs - running]:
                     _start_worker(item, worker_command(item.domain, wanted, force=force, command=command))
                 time.sleep(POLL_S)
                 for item in work:
-                    _poll_events(instance, workplace, item, command, console)
+                    _poll_events(instance, project, item, command, console)
                 live.update(Group(*[_progress_line(item) for item in work if item.process and not item.has_ended]))
         except KeyboardInterrupt:
             for item in work:
@@ -216,7 +216,7 @@ def _run_domains(
                     item.process.wait()  # the terminal interrupts the children too; they close their runs
             raise
     for item in work:
-        _poll_events(instance, workplace, item, command, console)
+        _poll_events(instance, project, item, command, console)
         if item.process and item.process.returncode == BUSY:
             item.error = "another command works on this domain; wait for its end"
         if item.failed and not item.error:
@@ -235,7 +235,7 @@ def _start_worker(item: DomainRun, command: list[str]) -> None:
 
 
 def _poll_events(
-    instance: dg.DagsterInstance, workplace: Project, item: DomainRun, command: str, console: Console
+    instance: dg.DagsterInstance, project: Project, item: DomainRun, command: str, console: Console
 ) -> None:
     """Reads what is new in the event log of the domain's runs."""
     if item.process is None:
@@ -246,7 +246,7 @@ def _poll_events(
         for record in connection.records:
             _handle_event(item, record.event_log_entry, console)
         if not run.is_finished:
-            item.progress = read_progress(workplace, run.run_id)
+            item.progress = read_progress(project, run.run_id)
 
 
 def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) -> None:
@@ -282,8 +282,8 @@ def _progress_line(item: DomainRun) -> RenderableType:
     )
 
 
-def _print_verdicts(console: Console, workplace: Project, names: Sequence[str]) -> None:
-    results, lake = ResultsStore.of(workplace), Lake.of(workplace)
+def _print_verdicts(console: Console, project: Project, names: Sequence[str]) -> None:
+    results, lake = ResultsStore.of(project), Lake.of(project)
     verdicts = results.verdicts()
     for name in names:
         if name in verdicts:

@@ -40,14 +40,14 @@ def serve(port: int, simulate: bool, faults: tuple[str, ...], **limits: Any) -> 
       raft serve --simulate --concurrency 32 --requests-per-minute 600
       raft serve --simulate --latency 0.05 --fault rate_limit=0.05 --fault reset=0.02
     """
-    workplace = Project.load()
+    project = Project.load()
     simulation = _parse_simulation(limits, faults) if simulate else None
     from raft_assets.operations.model_clients import embedded_provider
 
     click.echo(f"OpenAI API at http://127.0.0.1:{port}/v1 (no key needed; Ctrl-C ends it)")
     if simulation:
         click.echo(f"simulated: {simulation}")
-    embedded_provider(workplace).serve(port=port, simulation=simulation)
+    embedded_provider(project).serve(port=port, simulation=simulation)
 
 
 def _parse_simulation(limits: Mapping[str, Any], faults: Iterable[str]) -> Simulation:
@@ -74,8 +74,8 @@ def ui(port: int) -> None:
       raft ui
       raft ui --port 3001
     """
-    workplace = Project.load()
-    activate_project(workplace)
+    project = Project.load()
+    activate_project(project)
     command = [
         sys.executable,
         "-m",
@@ -86,7 +86,7 @@ def ui(port: int) -> None:
         "--port",
         str(port),
         "--workspace",
-        str(workplace.workspace_file),
+        str(project.workspace_file),
     ]
-    os.chdir(workplace.project)
+    os.chdir(project.folder)
     os.execv(sys.executable, command)

@@ -38,8 +38,8 @@ def sql(query: str | None, as_csv: bool, as_json: bool) -> None:
       raft sql "SELECT path, page_from, teacher_call FROM score_origins WHERE question_id = '...'"
       raft sql "SELECT asset, sum(dollars) AS dollars FROM costs GROUP BY asset"
     """
-    workplace = Project.load()
-    store, lake = ResultsStore.of(workplace), Lake.of(workplace)
+    project = Project.load()
+    store, lake = ResultsStore.of(project), Lake.of(project)
     try:
         found = store.query(query, lake) if query else store.columns(lake)
     except duckdb.Error as error:

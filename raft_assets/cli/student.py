@@ -79,11 +79,11 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
       raft teardown --idle 12 --dry-run
       raft teardown --all
     """
-    workplace = Project.load()
+    project = Project.load()
     if sum((bool(domain), everything, expired, idle is not None)) != 1:
         raise click.UsageError("Say which: a domain, --all, --expired or --idle HOURS.")
-    names = select_domains(workplace, domain, everything=False) if domain else []
-    models = ModelClients(workplace)
+    names = select_domains(project, domain, everything=False) if domain else []
+    models = ModelClients(project)
     with open_hosting(models.project) as hosting:
         if hosting is None:
             click.echo("Nothing is deployed: a model's id is its deployment at this service.")

@@ -76,16 +76,16 @@ class ObservationPlan:
         return not (self.new_domains or self.gone_domains or self.changed)
 
 
-def plan_observation(instance: dg.DagsterInstance, workplace: Project) -> ObservationPlan:
+def plan_observation(instance: dg.DagsterInstance, project: Project) -> ObservationPlan:
     """Look at every domain, and compare it with what was reported last. Changes nothing."""
-    names = domain_names(workplace.data)
-    problems: dict[str, RaftError] = dict(invalid_domain_folders(workplace.data))
+    names = domain_names(project.data)
+    problems: dict[str, RaftError] = dict(invalid_domain_folders(project.data))
     reported = {key: last_data_versions(instance, key) for key in _keys()}
     changed = list[Observation]()
     for name in names:
         try:
             changed += [
-                seen for seen in observe_domain(workplace, name) if reported[seen.key].get(name) != seen.data_version
+                seen for seen in observe_domain(project, name) if reported[seen.key].get(name) != seen.data_version
             ]
         except RaftError as error:
             problems[name] = error
@@ -95,9 +95,9 @@ def plan_observation(instance: dg.DagsterInstance, workplace: Project) -> Observ
     )
 
 
-def observe(instance: dg.DagsterInstance, workplace: Project) -> ObservationPlan:
+def observe(instance: dg.DagsterInstance, project: Project) -> ObservationPlan:
     """Register the domains that are there, unregister those that are gone, and report what changed."""
-    plan = plan_observation(instance, workplace)
+    plan = plan_observation(instance, project)
     if plan.new_domains:
         instance.add_dynamic_partitions(DOMAIN_PARTITIONS, plan.new_domains)
     for gone in plan.gone_domains:
@@ -118,10 +118,10 @@ def events_of(changed: Iterable[Observation]) -> Iterator[dg.AssetObservation | 
             )
 
 
-def observe_domain(workplace: Project, domain: str) -> Iterator[Observation]:
+def observe_domain(project: Project, domain: str) -> Iterator[Observation]:
     """The state of every external asset of a domain."""
-    folder = domain_folder(workplace.data, domain)
-    with FileHashCache(workplace.home / "cache" / "hashes.sqlite") as memo:
+    folder = domain_folder(project.data, domain)
+    with FileHashCache(project.home / "cache" / "hashes.sqlite") as memo:
         files = list_documents(folder, memo)
     yield Observation(
         DOCUMENTS,
@@ -136,14 +136,14 @@ def observe_domain(workplace: Project, domain: str) -> Iterator[Observation]:
         yield Observation(
             key, domain, digest(content), {"dagster/row_count": lines, "path": str(written) if content else "none"}
         )
-    resolved = workplace.settings(domain)
-    endpoints = workplace.endpoints
+    resolved = project.settings(domain)
+    endpoints = project.endpoints
     for group in SETTINGS_GROUPS:
         section = getattr(resolved.values, group, None)
         roles = [role for role in roles_of(group, resolved.values) if role in endpoints]
         content_of_group = {
             "settings": section.model_dump(mode="json") if isinstance(section, SettingsGroup) else {},
-            "models": {role.value: resolved_model(endpoints[role], workplace) for role in roles},
+            "models": {role.value: resolved_model(endpoints[role], project) for role in roles},
         }
         if group == "questions":
             content_of_group["prompts"] = prompt_versions(resolved.values.questions, judged=Role.JUDGE in endpoints)

@@ -20,7 +20,7 @@ HOURS_A_MONTH = 730
 
 def price_list(project: Project) -> PriceList:
     """What the project's models cost."""
-    return PriceList(project.project, project.endpoints.values())
+    return PriceList(project.folder, project.endpoints.values())
 
 
 def open_budget(project: Project, store: CallStore, prices: PriceList, command: str) -> Budget:

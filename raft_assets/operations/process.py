@@ -49,11 +49,11 @@ def coordination_of(project: Project) -> Coordination:
     return FileCoordination(project.home)
 
 
-def claim_domain(workplace: Project, domain: str) -> Claim | None:
+def claim_domain(project: Project, domain: str) -> Claim | None:
     """Claims a domain for this process until it ends; None where another one works on it."""
-    return coordination_of(workplace).claim(f"locks/{domain}")
+    return coordination_of(project).claim(f"locks/{domain}")
 
 
-def is_domain_busy(workplace: Project, domain: str) -> bool:
+def is_domain_busy(project: Project, domain: str) -> bool:
     """Whether a command works on the domain right now."""
-    return coordination_of(workplace).is_claimed(f"locks/{domain}")
+    return coordination_of(project).is_claimed(f"locks/{domain}")

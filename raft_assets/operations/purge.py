@@ -55,7 +55,7 @@ class RunHistory(Protocol):
         ...
 
 
-def purge(history: RunHistory, workplace: Project, domain: str, document: str | None = None) -> Iterator[str]:
+def purge(history: RunHistory, project: Project, domain: str, document: str | None = None) -> Iterator[str]:
     """Forgets a domain, or one document of it that is no longer in its folder; yields a line per place.
 
     Texts of files that are in no domain any more, which the parsing cache still knows, are forgotten as well.
@@ -63,45 +63,45 @@ def purge(history: RunHistory, workplace: Project, domain: str, document: str | 
     Raises DataError where nothing is known of the domain, the document is still in the folder, or a run works on it.
     """
     check_domain_name(domain)
-    lake, results = Lake.of(workplace), ResultsStore.of(workplace)
-    there = domain_names(workplace.data)
+    lake, results = Lake.of(project), ResultsStore.of(project)
+    there = domain_names(project.data)
     known = {*there, *history.domains(), *results.verdicts()}
     if domain not in known and not lake.exists("source_documents", domain):
         raise DataError(f"Nothing is known of a domain {domain!r}. Known: {', '.join(sorted(known)) or 'none'}.")
-    if document and domain in there and (domain_folder(workplace.data, domain) / document).exists():
+    if document and domain in there and (domain_folder(project.data, domain) / document).exists():
         raise DataError(f"{document} is still in {domain!r}: delete it there first, then purge it.")
-    claimed = claim_domain(workplace, domain)
+    claimed = claim_domain(project, domain)
     if claimed is None:
         raise DataError(f"A command works on {domain!r}: wait for its end, then purge.")
     try:
         lake.check_writable()  # a lake that is away looks like an empty one: nothing is forgotten before it answers
-        yield from _purge(history, workplace, domain, document, lake)
+        yield from _purge(history, project, domain, document, lake)
         if domain not in there:
             history.unregister(domain)
-            workplace.clear_preset(domain)
+            project.clear_preset(domain)
     finally:
         claimed.close()
 
 
-def _purge(history: RunHistory, workplace: Project, domain: str, document: str | None, lake: Lake) -> Iterator[str]:
-    results = ResultsStore.of(workplace)
+def _purge(history: RunHistory, project: Project, domain: str, document: str | None, lake: Lake) -> Iterator[str]:
+    results = ResultsStore.of(project)
     pages = _read_pages(lake, domain, document)
-    parsed = _cache_entries(workplace, {page.content_hash for page in pages})
+    parsed = _cache_entries(project, {page.content_hash for page in pages})
     texts = [*(page.text for page in pages), *(text for file in parsed for text in _read_texts(file))]
     holds_text = _text_matcher([*texts, *_imported_texts(lake, domain, document)])
-    for name, copies in _find_copies(workplace, domain, holds_text).items() if document else ():
+    for name, copies in _find_copies(project, domain, holds_text).items() if document else ():
         lines = ", ".join(map(str, copies))
         yield f"{name}: not touched; delete its lines {lines} yourself, they hold the text"
     keys = _call_keys(lake, domain, document)
-    with open_call_store(workplace) as store:
+    with open_call_store(project) as store:
         forgotten = store.forget(lambda call: call.key in keys or _mentions_text(call, holds_text))
         yield f"call store: {forgotten} answers and vectors"
-    models = ModelClients(workplace)
+    models = ModelClients(project)
     if models.endpoints[Role.STUDENT].provider == "embedded":
         yield f"uploads: {run_coroutine(_delete_uploads(models, holds_text))} training files"
     else:
         yield f"uploads: not touched; delete the training files at {models.endpoints[Role.STUDENT].service} yourself"
-    for file in [*parsed, workplace.home / "logs" / f"{domain}.log"]:
+    for file in [*parsed, project.home / "logs" / f"{domain}.log"]:
         file.unlink(missing_ok=True)
     # the assignment to splits holds hashes only, and the other documents keep theirs
     yield f"lake: {len(lake.purge(domain, keep=('splits',) if document else ()))} files"
@@ -116,16 +116,14 @@ def _read_pages(lake: Lake, domain: str, document: str | None) -> list[SourceDoc
     return [page for page in lake.rows(SourceDocument, domain) if document in (None, page.path)]
 
 
-def _cache_entries(workplace: Project, chosen: set[str]) -> list[Path]:
+def _cache_entries(project: Project, chosen: set[str]) -> list[Path]:
     """Entries of the parsing cache for the chosen contents, and for contents that no domain holds any more."""
     held = {
         file.content_hash
-        for name in domain_names(workplace.data)
-        for file in list_documents(domain_folder(workplace.data, name))
+        for name in domain_names(project.data)
+        for file in list_documents(domain_folder(project.data, name))
     } - chosen
-    return [
-        file for file in (workplace.home / "cache" / "parsed").glob("*.json") if file.name.split("-")[0] not in held
-    ]
+    return [file for file in (project.home / "cache" / "parsed").glob("*.json") if file.name.split("-")[0] not in held]
 
 
 def _read_texts(file: Path) -> list[str]:
@@ -169,11 +167,11 @@ def _imported_texts(lake: Lake, domain: str, document: str | None) -> list[str]:
     return [text for pair in pairs for text in (pair.question, pair.answer)]
 
 
-def _find_copies(workplace: Project, domain: str, holds_text: Callable[[str], bool]) -> dict[str, list[int]]:
+def _find_copies(project: Project, domain: str, holds_text: Callable[[str], bool]) -> dict[str, list[int]]:
     """Lines of imported pairs and of reviews that hold the text: the files are their owner's, as the documents are."""
-    if domain not in domain_names(workplace.data):
+    if domain not in domain_names(project.data):
         return {}
-    folder = domain_folder(workplace.data, domain)
+    folder = domain_folder(project.data, domain)
     found = {
         PAIRS_FILE: [
             number

@@ -41,31 +41,31 @@ DATASET = "qa_dataset"
 LINEAGE = ("source_documents", "chunks", "golden_questions", "qa_pairs", DATASET)  # tables in order, up to the rows
 
 
-def collect_inputs(workplace: Project, domain: str) -> DatasetInputs:
+def collect_inputs(project: Project, domain: str) -> DatasetInputs:
     """What determines the domain's rows, as it is now."""
-    folder = domain_folder(workplace.data, domain)
-    with FileHashCache(workplace.home / "cache" / "hashes.sqlite") as memo:
+    folder = domain_folder(project.data, domain)
+    with FileHashCache(project.home / "cache" / "hashes.sqlite") as memo:
         files = {document.path: document.content_hash for document in list_documents(folder, memo)}
     for name in (QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE):
         if (folder / name).is_file():
             files[name] = sha256((folder / name).read_bytes()).hexdigest()
-    endpoints, values = workplace.endpoints, workplace.settings(domain).values
+    endpoints, values = project.endpoints, project.settings(domain).values
     makers = {role for name in ROW_GROUPS for role in SETTINGS_GROUPS[name].roles}
     return DatasetInputs(
         files=files,
         settings=_row_settings(values.model_dump(mode="json")),
         versions=dict(CODE_VERSIONS) | prompt_versions(values.questions, judged=Role.JUDGE in endpoints),
-        models={role.value: resolved_model(endpoints[role], workplace) for role in sorted(makers & endpoints.keys())},
+        models={role.value: resolved_model(endpoints[role], project) for role in sorted(makers & endpoints.keys())},
         packages=package_versions(),
     )
 
 
-def build_manifest(workplace: Project, lake: Lake, domain: str) -> Manifest:
+def build_manifest(project: Project, lake: Lake, domain: str) -> Manifest:
     """The manifest of the domain's data set as it is in the lake.
 
     Raises DataError where a document has changed since it was read: the manifest would not be of these rows.
     """
-    inputs = collect_inputs(workplace, domain)
+    inputs = collect_inputs(project, domain)
     for page in lake.rows(SourceDocument, domain):
         if inputs.files.get(page.path) != page.content_hash:
             raise DataError(f"{page.path} has changed since it was read: run {domain!r} from its documents on.")
@@ -77,22 +77,22 @@ def build_manifest(workplace: Project, lake: Lake, domain: str) -> Manifest:
     )
 
 
-def restore_inputs(workplace: Project, lake: Lake, manifest: Manifest, domain: str) -> None:
+def restore_inputs(project: Project, lake: Lake, manifest: Manifest, domain: str) -> None:
     """Makes a domain that holds the manifest's documents what the manifest was made of, with its register of splits.
 
     Settings are written where there is no `domain.yaml`. Raises DataError with everything that differs.
     """
-    if is_domain_busy(workplace, domain):
+    if is_domain_busy(project, domain):
         raise DataError(f"A command works on {domain!r}: wait for its end, then rebuild.")
     # a manifest of an earlier version also holds settings that can't touch a row
     manifest = manifest.model_copy(update={"settings": _row_settings(manifest.settings)})
-    here = collect_inputs(workplace, domain)
-    file = domain_folder(workplace.data, domain) / SETTINGS_FILE
+    here = collect_inputs(project, domain)
+    file = domain_folder(project.data, domain) / SETTINGS_FILE
     settings = setting_differences(manifest, here)
     if settings and not file.exists():
         head = f"# Settings of the manifest of {manifest.domain!a}, written by raft rebuild.\n"
         write_text(file, head + yaml.safe_dump(manifest.settings, sort_keys=False, allow_unicode=True))
-        settings = setting_differences(manifest, collect_inputs(workplace, domain))
+        settings = setting_differences(manifest, collect_inputs(project, domain))
     differences = [*file_differences(manifest, here), *settings, *version_differences(manifest, here)]
     if differences:
         advice = f" Without {file} the settings of the manifest are written there." if settings else ""

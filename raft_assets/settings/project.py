@@ -49,7 +49,7 @@ class Budgets:
 class Project:
     """Folders and limits of this machine; none of them changes a result."""
 
-    project: Path
+    folder: Path
     data: Path
     home: Path
     lake: str
@@ -63,29 +63,29 @@ class Project:
     environment: Environment
 
     @classmethod
-    def load(cls, project: Path | None = None, process: Mapping[str, str] | None = None) -> "Project":
-        """The workplace of a project folder.
+    def load(cls, folder: Path | None = None, process: Mapping[str, str] | None = None) -> "Project":
+        """The project in a folder.
 
         The given one, `RAFT_PROJECT`, or the nearest folder upwards that holds `workspace.yaml`.
         """
         variables = dict(os.environ if process is None else process)
         root = (
-            project or (Path(variables["RAFT_PROJECT"]) if variables.get("RAFT_PROJECT") else _find_project(Path.cwd()))
+            folder or (Path(variables["RAFT_PROJECT"]) if variables.get("RAFT_PROJECT") else _find_project(Path.cwd()))
         ).resolve()
         environment = Environment.load(root, variables)
 
-        def folder(name: str, default: Path) -> Path:
+        def path(name: str, default: Path) -> Path:
             return (root / (environment.get(name) or default)).resolve()
 
-        home = folder("RAFT_HOME", root / ".raft")
+        home = path("RAFT_HOME", root / ".raft")
         encoder = environment.get("RAFT_ENCODER_DIR")
         return cls(
-            project=root,
-            data=folder("RAFT_DATA", root / "data"),
+            folder=root,
+            data=path("RAFT_DATA", root / "data"),
             home=home,
             lake=_address(root, environment, "RAFT_LAKE") or str(home / "lake"),
             calls_address=_address(root, environment, "RAFT_CALLS"),
-            presets=folder("RAFT_PRESETS", root / "presets"),
+            presets=path("RAFT_PRESETS", root / "presets"),
             default_preset=environment.get("RAFT_PRESET") or DEFAULT_PRESET,
             max_concurrent_runs=read_int(
                 environment, "RAFT_MAX_CONCURRENT_RUNS", default=os.cpu_count() or 2, low=1, high=256
@@ -105,13 +105,13 @@ class Project:
 
     @property
     def dagster_home(self) -> Path:
-        """`DAGSTER_HOME` where it is set, else a folder of the workplace."""
-        return (self.project / (self.environment.get("DAGSTER_HOME") or self.home / "dagster_home")).resolve()
+        """`DAGSTER_HOME` where it is set, else a folder of the project."""
+        return (self.folder / (self.environment.get("DAGSTER_HOME") or self.home / "dagster_home")).resolve()
 
     @property
     def workspace_file(self) -> Path:
         """What names the code location to Dagster."""
-        return self.project / "workspace.yaml"
+        return self.folder / "workspace.yaml"
 
     @property
     def progress(self) -> Path:

@@ -311,19 +311,19 @@ class SqliteCallStore:
             raise RaftError(f"The store of paid calls {self.path} {_remedy(_primary_code(error), error)}") from error
 
 
-def open_call_store(workplace: Project) -> SqliteCallStore:
+def open_call_store(project: Project) -> SqliteCallStore:
     """Open the store of a project; whoever opens it closes it.
 
     Raises SettingsError where its address needs an extra that isn't installed, and RaftError as the store does.
     """
-    address = workplace.calls_address
+    address = project.calls_address
     try:
         segments = (
-            Segments(address, storage_options(address, workplace.environment, storage_credential)) if address else None
+            Segments(address, storage_options(address, project.environment, storage_credential)) if address else None
         )
     except ImportError as error:
         raise SettingsError(f"RAFT_CALLS is {address}, which needs raft-assets[azure] ({error}).") from error
-    return SqliteCallStore(workplace.calls, segments)
+    return SqliteCallStore(project.calls, segments)
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ def test_the_lake_is_asked_where_it_lies_and_nothing_of_it_is_on_this_machine(pr
     assert json.loads(asked.stdout)["n"] > 50
     assert project.raft_here("report", SMALL).stdout.startswith("abfs://lake/raft/eval_report/small.html")
     assert not list(project.folder.rglob("*.parquet"))
-    assert "AzureBlobComputeLogManager" in (project.workplace.dagster_home / "dagster.yaml").read_text()
+    assert "AzureBlobComputeLogManager" in (project.opened.dagster_home / "dagster.yaml").read_text()
 
 
 def test_another_machine_finds_job_and_deployment_and_pays_for_neither(

@@ -149,15 +149,15 @@ def test_compute_logs_follow_the_lake_and_the_rest_of_dagster_yaml_stays_the_use
 
 
 def test_a_dagster_yaml_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
-    workplace = Project.load(tmp_path, {"RAFT_PROJECT": str(tmp_path)})
-    workplace.dagster_home.mkdir(parents=True)
-    (workplace.dagster_home / "dagster.yaml").write_bytes(b"# \xff")
+    opened = Project.load(tmp_path, {"RAFT_PROJECT": str(tmp_path)})
+    opened.dagster_home.mkdir(parents=True)
+    (opened.dagster_home / "dagster.yaml").write_bytes(b"# \xff")
     with pytest.raises(RaftError, match=r"dagster\.yaml can't be used .* mend it, or delete it"):
-        activate_project(workplace)
+        activate_project(opened)
 
 
 def test_a_dagster_yaml_that_cannot_be_read_is_one_sentence(copied: ProjectHarness) -> None:
-    (copied.workplace.dagster_home / "dagster.yaml").write_text("telemetry: [")
+    (copied.opened.dagster_home / "dagster.yaml").write_text("telemetry: [")
     ended = copied.raft_here("status")
     assert ended.returncode == 2
     assert "dagster.yaml can't be used (" in ended.stderr
@@ -169,7 +169,7 @@ def test_a_storage_key_of_the_project_reaches_dagster(copied: ProjectHarness, mo
     copied.write(".env", f"{KEY_VARIABLE}=a-key\n")
     for name in ("DAGSTER_HOME", "RAFT_PROJECT"):
         monkeypatch.setenv(name, "")
-    activate_project(copied.workplace)
+    activate_project(copied.opened)
     assert os.environ[KEY_VARIABLE] == "a-key"
 
 

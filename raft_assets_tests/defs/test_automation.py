@@ -88,7 +88,7 @@ def test_a_tick_that_sees_nothing_new_says_so_and_reports_nothing(copied: Projec
 
 def tick(project: ProjectHarness, instance: dg.DagsterInstance) -> object:
     """One evaluation of the observing sensor, as Dagster calls it."""
-    return observe_domains(dg.build_sensor_context(instance=instance, resources={"project": project.workplace}))
+    return observe_domains(dg.build_sensor_context(instance=instance, resources={"project": project.opened}))
 
 
 def test_the_schedule_runs_at_night() -> None:

@@ -41,7 +41,7 @@ def project(tmp_path: Path) -> ProjectHarness:
 
 
 def records(project: ProjectHarness) -> list[BatchRecord]:
-    return read_batch_records(FileRecords(project.workplace.home))
+    return read_batch_records(FileRecords(project.opened.home))
 
 
 def tick(project: ProjectHarness) -> list[list[str]]:
@@ -71,7 +71,7 @@ def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(p
     assert project.materialize_only(DOMAIN, "qa_pairs")
     pairs = list(project.lake.rows(QAPair, DOMAIN))
     assert any(pair.accepted for pair in pairs)
-    with SqliteCallStore(project.workplace.calls) as store:
+    with SqliteCallStore(project.opened.calls) as store:
         kinds = {row.kind for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"}
         asked = [row.call for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"]
     assert kinds == {"chat, batch"}
@@ -86,7 +86,7 @@ def test_a_submission_that_was_killed_is_found_by_the_next_process(project: Proj
     assert not project.materialize(DOMAIN, "qa_pairs")
     (record,) = records(project)
     cut_off = record.model_copy(update={"batch": "", "status": "submitted"})  # as if killed
-    document = VersionedRecord(FileRecords(project.workplace.home), f"calls/batches/{record.name}")
+    document = VersionedRecord(FileRecords(project.opened.home), f"calls/batches/{record.name}")
     document.change(lambda _: cut_off.model_dump_json().encode())
     assert not project.materialize(DOMAIN, "qa_pairs")  # nothing is submitted for it again
     assert [one.batch for one in records(project) if one.keys == record.keys] == [record.batch]
@@ -95,11 +95,11 @@ def test_a_submission_that_was_killed_is_found_by_the_next_process(project: Proj
 def test_a_batch_that_was_cancelled_is_asked_live(project: ProjectHarness) -> None:
     assert not project.materialize(DOMAIN, "qa_pairs")
     (record,) = records(project)
-    batch = project.workplace.embedded_folder / "batches" / f"{record.batch}.json"
+    batch = project.opened.embedded_folder / "batches" / f"{record.batch}.json"
     batch.write_text(batch.read_text().replace('"in_progress"', '"cancelled"'))
     assert not project.materialize(DOMAIN, "qa_pairs")  # questions live, answers in a batch
     assert records(project)[0].status == "cancelled"
-    with SqliteCallStore(project.workplace.calls) as store:
+    with SqliteCallStore(project.opened.calls) as store:
         assert [row.kind for row in ledger(store, PriceList(project.folder)) if row.role == "TEACHER"] == [
             "chat"
         ] * len(record.keys)
@@ -120,7 +120,7 @@ def test_an_answer_that_a_batch_cut_off_is_asked_live_with_more_room_and_both_ar
         with models.caller(Role.TEACHER) as caller:
             (answer,) = caller.ask([request])
         assert (answer.status, "Ann Bell" in answer.text, caller.usage_stats.calls) == ("ok", True, calls)
-    with SqliteCallStore(project.workplace.calls) as store:
+    with SqliteCallStore(project.opened.calls) as store:
         paid = {(call.kind, call.status): call.usage.output_tokens for call in store.calls()}
     assert paid == {("chat, batch", "truncated"): 20, ("chat", "ok"): answer.usage.output_tokens}
 

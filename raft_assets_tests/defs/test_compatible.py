@@ -52,7 +52,7 @@ def project(judge: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def test_every_asset_is_fresh_and_every_call_was_asked_at_its_service(project: ProjectHarness, judge: Service) -> None:
     assert project.not_fresh(SMALL) == {}
-    with SqliteCallStore(project.workplace.calls) as store:
+    with SqliteCallStore(project.opened.calls) as store:
         services = {(call.role, call.service == judge.url) for call in store.calls()}
     roles = ("TEACHER", "EMBEDDING", "BASELINE", "STUDENT")
     assert services == {*((role, False) for role in roles), ("JUDGE", True)}

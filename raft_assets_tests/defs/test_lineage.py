@@ -179,5 +179,5 @@ def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_othe
 
 
 def calls_stored(project: ProjectHarness) -> int:
-    with open_call_store(project.workplace) as store:
+    with open_call_store(project.opened) as store:
         return store.stats().calls

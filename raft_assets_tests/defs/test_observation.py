@@ -24,7 +24,7 @@ def project(tmp_path: Path) -> ProjectHarness:
 
 
 def versions(project: ProjectHarness, domain: str) -> dict[dg.AssetKey, str]:
-    return {seen.key: seen.data_version for seen in observe_domain(project.workplace, domain)}
+    return {seen.key: seen.data_version for seen in observe_domain(project.opened, domain)}
 
 
 def changed(before: dict[dg.AssetKey, str], after: dict[dg.AssetKey, str]) -> set[dg.AssetKey]:
@@ -89,7 +89,7 @@ def test_a_judge_and_prompts_are_part_of_what_questions_depend_on(project: Proje
 
     def told() -> Mapping[str, str]:
         return next(
-            seen.metadata for seen in observe_domain(project.workplace, "mine") if seen.key == settings_key("questions")
+            seen.metadata for seen in observe_domain(project.opened, "mine") if seen.key == settings_key("questions")
         )
 
     before = versions(project, "mine")
@@ -107,7 +107,7 @@ def test_a_judge_and_prompts_are_part_of_what_questions_depend_on(project: Proje
 def test_wrong_settings_of_one_domain_are_told_and_the_others_go_on(project: ProjectHarness) -> None:
     project.write("data/other one/domain.yaml", "chunks: {chunk_size: 3}")
     with project.instance() as instance:
-        seen = observe(instance, project.workplace)
+        seen = observe(instance, project.opened)
         assert "chunk_size is 3" in str(seen.problems["other one"])
         for domain, reported in (("mine", 1), ("other one", 0)):
             filters = dg.AssetRecordsFilter(asset_key=DOCUMENTS, asset_partitions=[domain])
@@ -117,6 +117,6 @@ def test_wrong_settings_of_one_domain_are_told_and_the_others_go_on(project: Pro
 def test_a_folder_name_that_can_be_no_partition_is_refused(project: ProjectHarness) -> None:
     project.write("data/one, two/a.txt", TEXT)
     with project.instance() as instance:
-        seen = observe(instance, project.workplace)
+        seen = observe(instance, project.opened)
     assert seen.domains == ["mine", "other one"]
     assert "it contains ','" in str(seen.problems["one, two"])

@@ -45,7 +45,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_open_run(tmp_path: Path) -> No
 
 def test_a_second_command_on_the_same_domain_is_refused(copied: ProjectHarness) -> None:
     copied.write(f"data/{SMALL}/domain.yaml", "chunks: {chunk_size: 100}")
-    claimed = claim_domain(copied.workplace, SMALL)
+    claimed = claim_domain(copied.opened, SMALL)
     assert claimed is not None
     ended = copied.raft("run", SMALL)
     claimed.close()

@@ -102,7 +102,7 @@ def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: ProjectH
         if (one["asset"], one["role"]) == ("qa_pairs", "TEACHER")
     ]
     assert (line["calls"], line["dollars"]) == (teacher.calls, teacher.dollars)
-    with open_call_store(paid.workplace) as store:
+    with open_call_store(paid.opened) as store:
         assert store.stats().calls == 0
 
 

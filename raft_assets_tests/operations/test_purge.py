@@ -66,11 +66,11 @@ def test_purge_refuses_what_is_no_domain(copied: ProjectHarness, name: str) -> N
 
 
 def test_a_lake_that_is_away_is_told_before_anything_is_forgotten(copied: ProjectHarness) -> None:
-    with SqliteCallStore(copied.workplace.calls) as store:
+    with SqliteCallStore(copied.opened.calls) as store:
         calls = store.stats().calls
     away = copied.raft_here("purge", SMALL, "--yes", variables={"RAFT_LAKE": "/proc/nowhere"})
     assert (away.returncode, "/proc/nowhere" in away.stderr) == (2, True)
-    with SqliteCallStore(copied.workplace.calls) as store:
+    with SqliteCallStore(copied.opened.calls) as store:
         assert store.stats().calls == calls > 0
     assert SMALL in copied.results.verdicts()
 

@@ -64,7 +64,7 @@ def test_the_same_data_set_is_built_again_after_the_lake_is_gone(copied: Project
     assert ended.returncode == 0, ended.stderr
     assert digest in ended.stdout
     assert copied.lake.digest("qa_dataset", "again") == digest
-    assert copied.workplace.settings("again").values.dataset.seed == 7
+    assert copied.opened.settings("again").values.dataset.seed == 7
 
     record = json.loads(manifest.read_text("utf-8"))
     trained = [unit for unit, split in record["splits"]["register"].items() if split == "train"]
@@ -87,7 +87,7 @@ def test_a_rebuild_from_other_inputs_is_refused_with_every_difference(copied: Pr
     copied.write(f"data/{SMALL}/domain.yaml", "chunks: {chunk_size: 150}\n")
     splits = copied.lake.read_record("splits", SMALL)
     with pytest.raises(DataError) as refused:
-        restore_inputs(copied.workplace, copied.lake, read_manifest(manifest), SMALL)
+        restore_inputs(copied.opened, copied.lake, read_manifest(manifest), SMALL)
     for sentence in (
         f"{changed.name} has another content.",
         "new.md is not in the manifest.",

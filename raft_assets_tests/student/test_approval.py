@@ -56,14 +56,14 @@ def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
             assert submitted.returncode == 0, submitted.stdout
             (job,) = client.fine_tuning.jobs.list().data
         assert job.trained_tokens
-        with SqliteCallStore(copied.workplace.calls) as store:
+        with SqliteCallStore(copied.opened.calls) as store:
             (kept,) = (call for call in store.calls() if call.kind == TRAINING_KIND)
         assert (kept.usage.input_tokens, kept.origin.asset) == (job.trained_tokens, "finetuned_model")
         sums = map(json.loads, copied.raft_here("costs", SMALL, "--by", "asset", "--json").stdout.splitlines())
         paid = {one["name"]: one["dollars"] for one in sums}
         assert paid["finetuned_model"] == pytest.approx(job.trained_tokens * 25e-6)
         assert copied.metadata("finetuned_model", SMALL)["us_dollars"] == pytest.approx(job.trained_tokens * 25e-6)
-        held = json.loads(copied.workplace.calls.with_name("budget.json").read_text())
+        held = json.loads(copied.opened.calls.with_name("budget.json").read_text())
         assert held["months"] > 0  # other runs of the month see it
         assert copied.lake.read_record("finetuned_model", SMALL)["job"] == job.id
         estimated = {(row["asset"], row["role"]) for row in copied.lake.read_record("estimate", SMALL)["rows"]}

@@ -5,10 +5,10 @@ from raft_assets_tests.harness import ProjectHarness
 
 
 def test_a_model_of_ones_own_is_evaluated_and_nothing_is_trained(copied: ProjectHarness) -> None:
-    jobs = list((copied.workplace.embedded_folder / "jobs").iterdir())
+    jobs = list((copied.opened.embedded_folder / "jobs").iterdir())
     copied.write(f"data/{SMALL}/domain.yaml", "student: {finetuned_model: embedded-reader}\n")
     assert copied.materialize(SMALL, "eval_scores")
-    assert list((copied.workplace.embedded_folder / "jobs").iterdir()) == jobs
+    assert list((copied.opened.embedded_folder / "jobs").iterdir()) == jobs
     tuned = copied.lake.read_record("finetuned_model", SMALL)
     assert (tuned["job"], tuned["model"]) == ("", "embedded-reader")
     assert copied.lake.read_record("deployment", SMALL)["name"] == "embedded-reader"
