@@ -61,7 +61,10 @@ def _chunks(size: int) -> Iterator[Chunk]:
         document, place = divmod(number, CHUNKS_PER_DOCUMENT)
         start = place * 1000
         yield Chunk(
-            chunk_id=short_digest("chunk", number), doc_id=short_digest("document", document), path=f"{document}.txt", kind="prose",
+            chunk_id=short_digest("chunk", number),
+            doc_id=short_digest("document", document),
+            path=f"{document}.txt",
+            kind="prose",
             page_from=1, page_to=1, start=start, end=start + len(text), heading="", text=text, tokens=WORDS,
         )  # fmt: skip
 
@@ -69,7 +72,10 @@ def _chunks(size: int) -> Iterator[Chunk]:
 def _pair(chunk: Chunk) -> QAPair:
     answer = " ".join(chunk.text.split()[:3])
     return QAPair(
-        question_id=short_digest("question", chunk.chunk_id), chunk_id=chunk.chunk_id, doc_id=chunk.doc_id, path=chunk.path,
+        question_id=short_digest("question", chunk.chunk_id),
+        chunk_id=chunk.chunk_id,
+        doc_id=chunk.doc_id,
+        path=chunk.path,
         question=f"What stands in {chunk.chunk_id}?", kind="what", answer=f"<ANSWER>: {answer}", final_answer=answer,
         quotes=[chunk.text], accepted=True, reason="", gates={}, question_call="", answer_call="",
     )  # fmt: skip

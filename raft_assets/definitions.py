@@ -29,12 +29,12 @@ def definitions() -> dg.Definitions:
             dg.define_asset_job(
                 "dataset",
                 selection=dg.AssetSelection.assets("data_card").upstream(),
-                description="From documents to training files and data card: nothing is trained yet.",
+                description="From documents to training files and data card; stops before training.",
             ),
             dg.define_asset_job(
                 "evaluation",
                 selection=dg.AssetSelection.groups("evaluation"),
-                description="Answers, scores and report of the student that is deployed.",
+                description="Answers, scores and report of the deployed student.",
             ),
         ],
         schedules=[automation.nightly],

@@ -19,7 +19,7 @@ from raft_assets.storage.lake import Lake
 @click.command("azure-evaluation")
 @click.argument("domain")
 def azure_evaluation(domain: str) -> None:
-    """Rates the judged answers of a domain again, by azure-ai-evaluation's own evaluators, and sets both side by side.
+    """Rate a domain's judged answers again with the evaluators of azure-ai-evaluation, and compare both ratings.
 
     The JUDGE role answers them, through the store of paid calls: what was asked is paid once, within the budgets. The
     rows stand in the lake as azure_judged_answers. The package is an extra for an environment of its own:
@@ -38,7 +38,7 @@ def azure_evaluation(domain: str) -> None:
     models, lake = ModelClients(project), Lake.of(project)
     judge = models.endpoints.get(Role.JUDGE)
     if judge is None:
-        raise SettingsError("There is no judge: set JUDGE_OPENAI_* or JUDGE_AZURE_OPENAI_*, and run the domain.")
+        raise SettingsError("No judge is configured: set JUDGE_OPENAI_* or JUDGE_AZURE_OPENAI_*, and run the domain.")
     ours = list(lake.rows(JudgedAnswer, name))
     answers = [row for model in ANSWERS.values() for row in lake.rows(model, name)]
     count = sum(row.sample == 0 for row in ours)

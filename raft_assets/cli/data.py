@@ -26,7 +26,7 @@ from raft_assets.storage.lake import Lake
     type=click.Choice(["hf", "chat", "completion", "eval"]),
     default="hf",
     show_default=True,
-    help="As RAFT's own scripts name them.",
+    help="Format, as RAFT's own scripts name them.",
 )
 @click.option("--container", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
 @click.option(
@@ -37,9 +37,9 @@ from raft_assets.storage.lake import Lake
     help="Folder to write, one file per split.",
 )
 def export(domain: str, form: str, container: str, target: Path) -> None:
-    """Writes the QA dataset of a domain for other tools; Hugging Face `datasets` reads the folder.
+    """Export a domain's QA dataset for other tools; Hugging Face `datasets` can load the folder.
 
-    Data card (DATA_CARD.md, data_card.json) and manifest stand beside the rows.
+    The data card (DATA_CARD.md, data_card.json) and the manifest are written next to the rows.
 
     \b
     Examples:
@@ -81,7 +81,9 @@ def _copy_card(lake: Lake, domain: str, target: Path) -> Iterator[Path]:
             (target / name).unlink(missing_ok=True)
     if not is_of_the_rows:
         click.echo(
-            f"Without a data card, for there is none of these rows: raft run {domain!r} --select data_card", err=True
+            f"Exported without a data card, because there is none for these rows: raft run {domain!r} --select "
+            "data_card",
+            err=True,
         )
 
 
@@ -94,13 +96,13 @@ def _copy_card(lake: Lake, domain: str, target: Path) -> Iterator[Path]:
     type=click.Choice(["auto", "jsonl", "parquet", "arrow"]),
     default="auto",
     show_default=True,
-    help="What the file is; auto: told by its content.",
+    help="Format of the file; auto detects it from the content.",
 )
 def import_(domain: str, path: Path, container: str) -> None:
-    """Makes a domain of a data set that RAFT's own raft.py wrote: its contexts become documents, its pairs are kept.
+    """Create a domain from a dataset written by RAFT's own raft.py: contexts become documents, pairs are kept.
 
     PATH is a JSON Lines or Parquet file in the hf form, or a folder of them or of Hugging Face's save_to_disk. The new
-    domain's pairs pass the quality gates and get splits that don't leak; the teacher is asked nothing.
+    domain's pairs go through the quality gates and get splits without leakage; the teacher is not called.
 
     \b
     Examples:
@@ -122,9 +124,9 @@ def import_(domain: str, path: Path, container: str) -> None:
 
 @click.command()
 @click.argument("domain", required=False)
-@click.option("--open", "in_browser", is_flag=True, help="In the web browser.")
+@click.option("--open", "in_browser", is_flag=True, help="Open it in the web browser.")
 def report(domain: str | None, in_browser: bool) -> None:
-    """Says where the eval report of a domain is, or the index over all.
+    """Print the path of a domain's eval report, or of the index of all reports.
 
     \b
     Examples:
@@ -159,9 +161,9 @@ def _local_copy(path: UPath, folder: Path) -> Path:
 @click.option(
     "--document", metavar="PATH", help="Only this document, relative to the domain, once it is deleted there."
 )
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 def purge(domain: str, document: str | None, yes: bool) -> None:
-    """Forgets a text: everything that was made from it leaves lake, call store, results, caches and run history.
+    """Delete everything that was made from a text: in the lake, call store, results, caches and run history.
 
     The documents in data/ are yours to delete. What else the domain holds is made again by the next run; answers
     about other documents stay stored and are not paid again.
@@ -173,7 +175,7 @@ def purge(domain: str, document: str | None, yes: bool) -> None:
     """
     project, domain = Project.load(), normalize(domain.rstrip("/"))
     if not yes:
-        click.confirm(f"Forget everything that was made from {document or 'the documents'} of {domain!r}?", abort=True)
+        click.confirm(f"Delete everything that was made from {document or 'the documents'} of {domain!r}?", abort=True)
     with open_instance(project) as instance:
         for line in forget(DagsterHistory(instance), project, domain, document):
             click.echo(line)

@@ -1,4 +1,4 @@
-"""`raft doctor`: proves what a run needs, over the wire, and says for each failure what to set or whom to ask."""
+"""`raft doctor`: checks what a run needs, with test calls, and says for each failure what to set or whom to ask."""
 
 import os
 import sys
@@ -41,7 +41,7 @@ class DoctorWarningError(RaftError):
 
 @click.command()
 def doctor() -> None:
-    """Checks what a run needs, over the wire: folders, settings, weights, and what every role's endpoint does.
+    """Check what a run needs: folders, settings, model weights and, with a test call, every role's endpoint.
 
     Each role is asked one short question (a fraction of a cent where it costs money); the student's service is asked
     whether it fine-tunes, and Azure whether a model may be deployed.
@@ -152,7 +152,7 @@ def _check_context(models: ModelClients, role: Role) -> str:
     most = max(longest.values())
     if takes is None:
         raise DoctorWarningError(
-            f"nobody knows how many tokens {endpoint.base_model} takes; up to {most:,} may be sent"
+            f"the context size of {endpoint.base_model} is unknown; up to {most:,} tokens may be sent"
         )
     for name, tokens in longest.items():
         if tokens > takes:
@@ -165,13 +165,13 @@ def _check_context(models: ModelClients, role: Role) -> str:
 
 def _check_licence(models: ModelClients) -> str:
     check_project_licence(models.project)
-    return f"nothing known forbids that {Role.TEACHER} teaches {Role.STUDENT}"
+    return f"no known licence forbids training {Role.STUDENT} on {Role.TEACHER}'s answers"
 
 
 def _check_judge(models: ModelClients) -> str:
     if doubt := judge_family_warning(models.endpoints):
         raise DoctorWarningError(doubt)
-    return "not known to be of the teacher's family"
+    return "not of the teacher's model family, as far as its name says"
 
 
 def _check_deployment(models: ModelClients) -> str:
@@ -193,7 +193,8 @@ def _check_price(models: ModelClients, role: Role) -> str:
         wanted["hosting"] = price.hosting
     if unknown := [name for name, value in wanted.items() if value is None]:
         raise DoctorWarningError(
-            f"nobody knows what {endpoint.base_model} costs ({', '.join(unknown)}). Put it into {PRICES_FILE}, or name "
-            f"the model behind the deployment in {role}_MODEL: an unknown price is never counted as zero."
+            f"the price of {endpoint.base_model} is unknown ({', '.join(unknown)}). Add it to {PRICES_FILE}, or set "
+            f"{role}_MODEL to the model behind the deployment. Calls without a price are listed apart and never "
+            "counted as zero."
         )
     return ", ".join(f"{name} US$ {value:g}" for name, value in wanted.items()) + f" ({price.source})"

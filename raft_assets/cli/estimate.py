@@ -30,9 +30,9 @@ PLAIN_WIDTH = 200  # characters, where the output is no terminal
 @click.option("--all", "everything", is_flag=True, help="Every domain.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
 def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
-    """Says what the next `raft run` will ask of which model: calls, tokens, US dollars, time. Nothing is asked for it.
+    """Estimate the calls, tokens, US dollars and time of the next `raft run`. Makes no calls.
 
-    What is fresh, and what is stored already, costs nothing. How many questions a call brings and how long answers are
+    Fresh assets and stored answers cost nothing. The number of questions per call and the length of answers
     is measured on stored calls of the corpus: `raft preview DOMAIN -n 20` makes an even sample, which isn't paid again.
 
     \b
@@ -101,7 +101,9 @@ def _print_estimate(console: Console, domain: str, forecasts: Sequence[CallEstim
         for one in forecasts:
             click.echo(json.dumps({"domain": domain, **asdict(one), "role": one.role.value}, ensure_ascii=False))
         return
-    console.print(_table(domain, forecasts) if forecasts else Text(f"{domain}: everything is fresh, nothing is asked."))
+    console.print(
+        _table(domain, forecasts) if forecasts else Text(f"{domain}: everything is fresh, no calls are needed.")
+    )
     for what in sorted({what for one in forecasts for what in one.assumed if one.calls}):
         console.print(Text(f"Assumed: {what}.", style="yellow"))
     for model in sorted({one.model for one in forecasts if one.dollars is None and one.calls}):

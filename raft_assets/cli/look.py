@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: status, config, domains."""
+"""Read-only commands: status, config, domains."""
 
 import json
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "waiting": "cya
 @click.argument("domain", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one object per domain.")
 def status(domain: tuple[str, ...], as_json: bool) -> None:
-    """Says of every asset whether it is fresh, stale (and why), missing or failed, and shows the last verdicts.
+    """Show whether each asset is fresh, stale (and why), missing, waiting or failed, and the latest verdicts.
 
     \b
     Examples:
@@ -108,7 +108,7 @@ def _status_table(name: str, of_domain: Mapping[dg.AssetKey, AssetState]) -> Tab
 @click.command()
 @click.argument("domain", nargs=-1)
 def config(domain: tuple[str, ...]) -> None:
-    """Prints the resolved settings of a domain, its roles' models, and where each value comes from.
+    """Print a domain's resolved settings and the models of its roles, with the source of each value.
 
     \b
     Examples:
@@ -142,7 +142,7 @@ def config(domain: tuple[str, ...]) -> None:
 
 @click.command()
 def domains() -> None:
-    """Lists the domains: the folders of data/ with their documents.
+    """List the domains: the folders of data/ and their documents.
 
     \b
     Examples:

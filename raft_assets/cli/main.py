@@ -68,7 +68,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. What was finished is kept; the same command goes on from there.", err=True)
+        click.echo("Interrupted. Finished work is kept; run the same command again to continue.", err=True)
         sys.exit(INTERRUPTED)
 
 

@@ -36,15 +36,16 @@ PLAIN_WIDTH = 200  # characters, where the output is no terminal
     type=click.Choice(["asset", "domain", "model", "role", "day", "run"]),
     default="asset",
     show_default=True,
-    help="What a line is.",
+    help="Group by this.",
 )
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only calls from this day (UTC) on.")
 @click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
 def costs(domain: tuple[str, ...], by: Grouping, since: datetime | None, as_csv: bool, as_json: bool) -> None:
-    """Says what was paid, from the calls that are stored: calls, tokens and money.
+    """Show what was paid, derived from the stored calls: calls, tokens and US dollars.
 
-    The same rows stand in DuckDB as the table `ledger`. A price that nobody knows is told, never counted as zero: put
+    The same rows are in DuckDB as the table `ledger`. Calls without a known price are listed apart and never counted
+    as zero: add the price
     it into prices.yaml.
 
     \b
@@ -124,7 +125,7 @@ def _print_rows(sums: Sequence[LedgerTotal], *, as_csv: bool) -> None:
 
 @click.group()
 def calls() -> None:
-    """Looks into the store of paid calls: list, show, size, prune.
+    """Inspect the call store: list, show, size, prune.
 
     \b
     Examples:
@@ -139,7 +140,7 @@ def calls() -> None:
 @click.option("--domain", help="Only calls that were first made for this domain.")
 @click.option("--role", help="Only calls of this role, such as TEACHER.")
 @click.option("--rejected", is_flag=True, help="Only answers that were filtered, cut off or empty.")
-@click.option("-n", "most", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
+@click.option("-n", "most", type=click.IntRange(1), default=20, show_default=True, help="Show this many, the newest.")
 def list_calls(domain: str | None, role: str | None, rejected: bool, most: int) -> None:
     """Lists stored calls, the newest last.
 
@@ -169,7 +170,7 @@ def list_calls(domain: str | None, role: str | None, rejected: bool, most: int) 
 @calls.command("show")
 @click.argument("key")
 def show_call(key: str) -> None:
-    """Prints a call as it is stored: who asked, what it took, and the answer. The beginning of a key is enough.
+    """Print a stored call: who made it, its tokens and cost, and the answer. The beginning of the key is enough.
 
     \b
     Examples:
@@ -188,7 +189,7 @@ def show_call(key: str) -> None:
 
 @calls.command("size")
 def size_of_calls() -> None:
-    """Says how much is stored.
+    """Show the number and size of stored calls.
 
     \b
     Examples:
@@ -204,9 +205,9 @@ def size_of_calls() -> None:
 @click.option("--older-than", "days", type=click.IntRange(1), help="Days since the answer came.")
 @click.option("--model", help="Only calls of this model.")
 @click.option("--rejected", is_flag=True, help="Only answers that were filtered, cut off or empty.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 def prune_calls(days: int | None, model: str | None, rejected: bool, yes: bool) -> None:
-    """Deletes stored calls. What is deleted is made, and paid, again when an asset needs it.
+    """Delete stored calls. A deleted call is made, and paid for, again when an asset needs it.
 
     \b
     Examples:
@@ -214,7 +215,7 @@ def prune_calls(days: int | None, model: str | None, rejected: bool, yes: bool) 
       raft calls prune --model gpt-4o-old --yes
     """
     if days is None and model is None and not rejected:
-        raise click.UsageError("Say which calls: --older-than, --model or --rejected.")
+        raise click.UsageError("Choose calls by --older-than, --model or --rejected.")
     before = (datetime.now(UTC) - timedelta(days=days)).timestamp() if days is not None else float("inf")
 
     def is_chosen(call: StoredCall) -> bool:
@@ -223,7 +224,7 @@ def prune_calls(days: int | None, model: str | None, rejected: bool, yes: bool) 
     with open_call_store(Project.load()) as store:
         count = sum(map(is_chosen, store.calls()))
         if not yes:
-            click.confirm(f"Delete {count:,} calls? Those that are needed again will be paid again.", abort=True)
+            click.confirm(f"Delete {count:,} calls? Calls that are needed again will be paid for again.", abort=True)
         click.echo(f"{store.forget(is_chosen):,} calls deleted")
 
 
@@ -241,9 +242,9 @@ def _answer_text(call: StoredCall) -> str:
 
 
 @click.command()
-@click.option("--collect", is_flag=True, help="Asks the services, and brings what has arrived into the call store.")
+@click.option("--collect", is_flag=True, help="Fetch finished batches into the call store.")
 def batches(collect: bool) -> None:
-    """Lists batches of calls (`<ROLE>_BATCH=1`), oldest first: whom they ask, for what, and what became of them.
+    """List batches of calls (`<ROLE>_BATCH=1`), oldest first, with model, asset and status.
 
     \b
     Examples:
@@ -255,11 +256,11 @@ def batches(collect: bool) -> None:
         collect_batches(ModelClients(project))
     found = read_batch_records(records_of(project))
     if not found:
-        click.echo("No calls were asked in batches.")
+        click.echo("There are no batches.")
     for one in found:
         lost = f", {len(one.lost)} of them lost" if one.lost else ""
         since = datetime.fromtimestamp(one.submitted, UTC)
-        name = one.batch or "not known to the service yet"
+        name = one.batch or "not submitted yet"
         click.echo(
             f"{name}  {one.status:<12} {since:%Y-%m-%d %H:%M}  {len(one.keys):,} calls{lost} to {one.model} for "
             f"{one.asset} of {one.domain}"

@@ -28,13 +28,13 @@ _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u20
 @click.command()
 @click.argument("domain")
 @click.option("-n", "count", type=click.IntRange(1, 100), default=5, show_default=True, help="Chunks to ask about.")
-@click.option("--yes", is_flag=True, help="Don't ask before a role that may cost money is called.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation before paid calls.")
 def preview(domain: str, count: int, yes: bool) -> None:
-    """Shows finished RAFT rows of a few chunks before a corpus is processed, and what was rejected and why.
+    """Show finished RAFT rows for a few chunks before processing a whole corpus, with rejected pairs and the reasons.
 
     Reads and cuts the documents, asks about the chunks that a run asks first, applies every gate and adds distractors.
-    Nothing is written but the answers, which are stored: the run that follows doesn't pay them again. With a paid
-    teacher this costs money; the number of calls is told first.
+    Only the answers are stored, so the next run doesn't pay for them again. With a paid
+    teacher this costs money; the number of calls is shown first.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def preview(domain: str, count: int, yes: bool) -> None:
     for file in sources.quarantined:
         console.print(
             Text(
-                f"not read: {strip_control_characters(file.path)}: {strip_control_characters(file.detail)}",
+                f"quarantined: {strip_control_characters(file.path)}: {strip_control_characters(file.detail)}",
                 style="yellow",
             )
         )
@@ -70,7 +70,7 @@ def preview(domain: str, count: int, yes: bool) -> None:
     chunks = chunk_documents(models, settings.chunks, documents)
     plan = operation.preview_plan(chunks, settings, count)
     _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), yes=yes)
-    console.print(f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} are asked")
+    console.print(f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} chunks are asked about")
     shown = operation.preview_rows(models, name, settings, chunks, plan)
     for number, row in enumerate(shown.rows, start=1):
         _print_row(console, row, shown.chunks, f"row {number} of {len(shown.rows)}")
@@ -102,9 +102,9 @@ def _confirm(console: Console, paid: Sequence[str], *, yes: bool) -> None:
     for sentence in paid:
         console.print(f"  {sentence}")
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("Nothing was asked. Say --yes to go on without being asked.")
+        raise click.UsageError("No call was made. Pass --yes to continue without confirmation.")
     if not yes:
-        click.confirm("Go on?", abort=True)
+        click.confirm("Continue?", abort=True)
 
 
 def _print_row(console: Console, row: RaftRow, chunks: dict[str, Chunk], title: str) -> None:
@@ -122,7 +122,12 @@ def _print_row(console: Console, row: RaftRow, chunks: dict[str, Chunk], title: 
         )
         console.print(Padding(shown, (0, 0, 0, 2)))
     if not row.has_oracle:
-        console.print(Text("the oracle was left out (setting p): the row teaches what to do then", style="dim"))
+        console.print(
+            Text(
+                "the oracle document was left out (setting dataset.p): the row teaches the model to abstain",
+                style="dim",
+            )
+        )
         console.print(
             Padding(
                 Text(strip_control_characters(_abbreviate(chunks[row.chunk_id].passage)), style="dim"), (0, 0, 0, 2)

@@ -20,7 +20,7 @@ from raft_assets.settings.endpoints import EMBEDDED_LABEL
 from raft_assets.settings.project import Project
 
 GENERATED_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
-REPAIR_HINT = "mend it, or delete it, and it is written anew."
+REPAIR_HINT = "fix it, or delete it and it is created again."
 
 
 def activate_project(project: Project) -> None:
@@ -105,7 +105,7 @@ def select_domains(project: Project, named: Sequence[str], *, everything: bool) 
     if everything or not named:
         if not everything:
             raise click.UsageError(
-                f"Name a domain or say --all. Domains in {project.data}: {', '.join(known) or 'none'}."
+                f"Name a domain or pass --all. Domains in {project.data}: {', '.join(known) or 'none'}."
             )
         if not known:
             raise click.UsageError(

@@ -17,7 +17,9 @@ from raft_assets.storage.lake import Lake
 @click.option("--domain", metavar="NAME", help="The domain that holds the documents.  [default: the manifest's]")
 @click.pass_context
 def rebuild(context: click.Context, manifest: Path, domain: str | None) -> None:
-    """Builds the data set of MANIFEST again and compares the rows: 0 the same, 1 others or a failed run, 2 refused.
+    """Build the dataset of MANIFEST again and compare the rows.
+
+    Exit code 0: the same rows, 1: other rows or a failed run, 2: refused.
 
     The domain must hold the manifest's documents. Code and models must be the same; settings are written to domain.yaml
     where there is none, and the register of splits is restored. Stored answers are used, what is not stored is asked

@@ -17,7 +17,7 @@ MAX_LISTED = 5  # unknown ids that are named
 
 @click.group()
 def review() -> None:
-    """Carries a person's verdicts on question pairs: write pairs to a file, fill in verdicts, read them back.
+    """Review QA pairs: export pairs to a file, fill in verdicts, import them again.
 
     \b
     Examples:
@@ -31,7 +31,7 @@ def review() -> None:
 @click.option(
     "--to", "target", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.csv or FILE.jsonl."
 )
-@click.option("--sample", type=click.IntRange(min=1), help="Only so many, by draw: the same ones every time.")
+@click.option("--sample", type=click.IntRange(min=1), help="Only a sample of this size; the same pairs every time.")
 @click.option("--rejected", is_flag=True, help="Also pairs that the gates rejected, with the reason.")
 def export(domain: str, target: Path, sample: int | None, rejected: bool) -> None:
     """Writes the pairs of a domain for a person: a row per pair, with its passage. CSV opens in a spreadsheet.
@@ -60,7 +60,8 @@ def export(domain: str, target: Path, sample: int | None, rejected: bool) -> Non
 def import_(domain: str, file: Path) -> None:
     """Reads the verdicts of a file that `raft review export` wrote, and keeps them in the domain's reviews.jsonl.
 
-    A reject takes the pair out. An accept overrides the gates that judge content (answer not supported, the judge,
+    A reject removes the pair from the dataset. An accept overrides the gates that judge content (answer not supported,
+    the judge,
     question points at a text, retrieval, near-duplicate), never those of form. Earlier verdicts on other pairs stay.
 
     \b
@@ -85,7 +86,7 @@ def import_(domain: str, file: Path) -> None:
     if unknown:
         listed = ", ".join(map(ascii, unknown[:MAX_LISTED]))
         click.echo(
-            f"{len(unknown):,} question_ids are of no pair of {name!r} and left out: {listed}"
+            f"{len(unknown):,} question_ids belong to no pair of {name!r} and were ignored: {listed}"
             f"{', …' if len(unknown) > MAX_LISTED else ''}",
             err=True,
         )

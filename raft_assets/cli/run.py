@@ -72,18 +72,25 @@ class DomainRun:
 @click.argument("domain", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every domain in data/.")
 @click.option(
-    "--select", "selected", multiple=True, metavar="ASSET", help="Only this asset and what it needs; may be repeated."
+    "--select",
+    "selected",
+    multiple=True,
+    metavar="ASSET",
+    help="Only this asset and its upstream assets; may be repeated.",
 )
 @click.option("--preset", metavar="NAME", help="Settings from presets/NAME.yaml, remembered for these domains.")
-@click.option("--force", is_flag=True, help="Also what is fresh. Calls that were paid are not repeated.")
+@click.option("--force", is_flag=True, help="Materialize fresh assets too. Paid calls are not repeated.")
 @click.option(
     "--retry-rejected",
     is_flag=True,
-    help="Asks again for answers that were filtered, cut off or empty; implies --force.",
+    help="Ask again where an answer was filtered, truncated or empty; implies --force.",
 )
-@click.option("--yes", is_flag=True, help="Says yes to fine-tuning that may cost money; without it such a job waits.")
+@click.option("--yes", is_flag=True, help="Approve fine-tuning that may cost money; without it such a job waits.")
 @click.option(
-    "--budget", type=click.FloatRange(min=0), metavar="US$", help="Stops before paid calls of this command cost more."
+    "--budget",
+    type=click.FloatRange(min=0),
+    metavar="US$",
+    help="Stop before the paid calls of this command pass this amount.",
 )
 def run(  # noqa: PLR0917 - click hands options by name
     domain: tuple[str, ...],
@@ -95,19 +102,20 @@ def run(  # noqa: PLR0917 - click hands options by name
     yes: bool,
     budget: float | None,
 ) -> None:
-    """Materializes what is not fresh, from documents to eval report.
+    """Materialize what is stale or missing, from documents to eval report.
 
-    It is the materialization that the UI starts: runs, events and metadata show there. Ctrl-C keeps what is finished;
-    the same command goes on.
+    The same runs as those started from the UI, where their events and metadata appear. Ctrl-C keeps what is finished;
+    run the same command again to continue.
 
     \b
     Examples:
       raft run --all
       raft run bats "harbor handbook"
-      raft run bats --select training_files     stop before anything is trained
+      raft run bats --select training_files     stop before training
       raft run bats --preset hard_distractors
-      raft run bats --yes                        says yes to a fine-tuning job that costs money
-      raft run bats --budget 5                   of US$; what was paid is kept, a higher budget goes on from there
+      raft run bats --yes                        approve a fine-tuning job that costs money
+      raft run bats --budget 5                   US$; answers already paid for are kept, and a higher budget continues
+      from there
     """
     if budget is not None:
         os.environ["RAFT_BUDGET_RUN"] = str(budget)  # for the domains' processes, too
@@ -133,7 +141,7 @@ def run(  # noqa: PLR0917 - click hands options by name
     wanted = _selected_assets(graph, selected)
     with open_instance(project) as instance:
         for closed in close_killed_runs(instance):
-            console.print(f"closed run {closed[:8]}, which was killed")
+            console.print(f"closed run {closed[:8]}, whose process had been killed")
         problems = observe(instance, project).problems
         for name in names:
             if name in problems:
@@ -218,11 +226,11 @@ def _run_domains(
     for item in work:
         _poll_events(instance, project, item, command, console)
         if item.process and item.process.returncode == BUSY:
-            item.error = "another command works on this domain; wait for its end"
+            item.error = "another command is working on this domain; wait until it ends"
         if item.failed and not item.error:
-            item.error = f"its process ended with {item.process.poll() if item.process else '?'}; see {item.log}"
+            item.error = f"its process exited with code {item.process.poll() if item.process else '?'}; see {item.log}"
         if item.waits:
-            console.print(f"{item.domain}: waits: {item.error}", style="cyan")
+            console.print(f"{item.domain}: waiting: {item.error}", style="cyan")
         if item.failed:
             console.print(f"{item.domain}: failed: {item.error}", style="red")
 
@@ -267,7 +275,9 @@ def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) ->
         check = event.asset_check_evaluation_data
         if not check.passed and not (check.description or "").startswith(NOT_EVALUATED):
             told = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
-            console.print(f"{item.domain}: {check.check_name}: no. {check.description or told}", style="yellow")
+            console.print(
+                f"{item.domain}: check {check.check_name} failed: {check.description or told}", style="yellow"
+            )
     elif event.is_step_failure and event.step_failure_data.error:
         item.error = f"{event.step_key}: {failure_message(event.step_failure_data.error)}"
 

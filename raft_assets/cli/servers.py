@@ -15,7 +15,7 @@ from raft_assets.settings.project import Project
 
 @click.command()
 @click.option("--port", default=8321, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1.")
-@click.option("--simulate", is_flag=True, help="Behaves as a hosted service: slow, limited, at times faulty.")
+@click.option("--simulate", is_flag=True, help="Behave like a hosted service, with latency, rate limits and faults.")
 @click.option("--latency", default=0.3, show_default=True, type=click.FloatRange(0), help="Seconds of every call.")
 @click.option(
     "--per-token", default=0.01, show_default=True, type=click.FloatRange(0), help="Seconds a token of output."
@@ -28,9 +28,9 @@ from raft_assets.settings.project import Project
 )
 @click.option("--seed", default=0, show_default=True, help="Of the draw of faults.")
 def serve(port: int, simulate: bool, faults: tuple[str, ...], **limits: Any) -> None:
-    """Serves the embedded provider and the fine-tuned students by the OpenAI API on 127.0.0.1.
+    """Serve the embedded provider and the fine-tuned students over the OpenAI API on 127.0.0.1.
 
-    With --simulate it rehearses a corpus before it is paid for: name it as a role's service in .env, give it a price in
+    With --simulate you can rehearse a run before paying for it: name it as a role's service in .env, give it a price in
     prices.yaml, and `raft run` meets the waits, rejections and faults of a hosted service, and a bill.
 
     \b

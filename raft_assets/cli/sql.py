@@ -23,7 +23,7 @@ PLAIN_WIDTH = 200  # characters, where the output is no terminal
 @click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets, every row.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts, one object per line, every row.")
 def sql(query: str | None, as_csv: bool, as_json: bool) -> None:
-    """Asks results and lake in SQL (DuckDB); without a query, lists the tables and views with their columns.
+    """Query the results and the lake with SQL (DuckDB); without a query, list the tables and views with their columns.
 
     It reads the results' file and the lake's tables (with a column `domain`), wherever they are, and writes nothing.
 
@@ -44,7 +44,7 @@ def sql(query: str | None, as_csv: bool, as_json: bool) -> None:
         found = store.query(query, lake) if query else store.columns(lake)
     except duckdb.Error as error:
         first, *_ = str(error).splitlines() or [""]
-        raise DataError(f"DuckDB refuses the query: {first} `raft sql` lists tables and columns.") from error
+        raise DataError(f"DuckDB rejected the query: {first} Run `raft sql` for the tables and columns.") from error
     if as_csv:
         found.to_csv(sys.stdout, index=False)
     elif as_json:

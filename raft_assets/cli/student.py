@@ -25,8 +25,8 @@ MAX_JOBS = 50
 
 
 @click.command()
-@click.option("--cancel", "cancelled", metavar="JOB", help="Ends a job; the service keeps what it cost so far.")
-@click.option("--resume", "resumed", metavar="JOB", help="Lets a paused job go on.")
+@click.option("--cancel", "cancelled", metavar="JOB", help="Cancel a job; what it has cost so far is charged.")
+@click.option("--resume", "resumed", metavar="JOB", help="Resume a paused job.")
 def jobs(cancelled: str | None, resumed: str | None) -> None:
     """Lists the fine-tuning jobs that raft-assets submitted to the student's service, newest first.
 
@@ -56,7 +56,7 @@ def jobs(cancelled: str | None, resumed: str | None) -> None:
     except openai.APIError as error:
         raise EndpointError(f"The service of STUDENT doesn't answer ({type(error).__name__}): `raft doctor`.") from None
     if not found:
-        click.echo("There is no job of raft-assets at this service.")
+        click.echo("raft-assets has no jobs at this service.")
     for job in found:
         reason = f": {job.error.message}" if job.error and job.error.message else ""
         since = datetime.fromtimestamp(job.created_at, UTC)
@@ -66,11 +66,16 @@ def jobs(cancelled: str | None, resumed: str | None) -> None:
 @click.command()
 @click.argument("domain", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every deployment that raft-assets made in the resource.")
-@click.option("--expired", is_flag=True, help="What is past its end.")
-@click.option("--idle", type=click.FloatRange(min=0), metavar="HOURS", help="What nobody asked for so long, from here.")
-@click.option("--dry-run", is_flag=True, help="Only says what would go.")
+@click.option("--expired", is_flag=True, help="Deployments past their expiry.")
+@click.option(
+    "--idle",
+    type=click.FloatRange(min=0),
+    metavar="HOURS",
+    help="Deployments that this project has not called for this long.",
+)
+@click.option("--dry-run", is_flag=True, help="Only list what would be deleted.")
 def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: float | None, dry_run: bool) -> None:
-    """Deletes deployments of fine-tuned students on Azure, and proves that they are gone. The models stay.
+    """Delete deployments of fine-tuned students on Azure and verify that they are gone. The models stay.
 
     \b
     Examples:
@@ -81,12 +86,12 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
     """
     project = Project.load()
     if sum((bool(domain), everything, expired, idle is not None)) != 1:
-        raise click.UsageError("Say which: a domain, --all, --expired or --idle HOURS.")
+        raise click.UsageError("Name a domain, or pass one of --all, --expired and --idle HOURS.")
     names = select_domains(project, domain, everything=False) if domain else []
     models = ModelClients(project)
     with open_hosting(models.project) as hosting:
         if hosting is None:
-            click.echo("Nothing is deployed: a model's id is its deployment at this service.")
+            click.echo("Nothing to delete: this service serves a model by its id, without a deployment.")
             return
         now = datetime.now(UTC)
         deployments = hosting.all()
@@ -104,7 +109,7 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
                 hosting.delete(hosted.name)
             click.echo(f"{hosted.name} ({hosted.domain}): {'would be deleted' if dry_run else 'deleted'}")
         if not chosen:
-            click.echo("No deployment of raft-assets is to go.")
+            click.echo("No deployment matches.")
 
 
 def idle_hours(models: ModelClients, deployments: Iterable[HostedDeployment], now: datetime) -> dict[str, float]:
@@ -141,6 +146,6 @@ def _deployments_table(deployments: Sequence[HostedDeployment], models: ModelCli
             hosted.state,
             f"{hosted.sku}, {hosted.capacity}",
             f"{hosted.expires:%Y-%m-%d %H:%M}" if hosted.expires else "never",
-            "nobody knows" if month is None else f"{month:,.2f}",
+            "unknown" if month is None else f"{month:,.2f}",
         )
     return table

@@ -5,7 +5,7 @@ Every one says in a sentence what happened, where, and what to do; the CLI print
 
 
 class RaftError(Exception):
-    """Base of every error that is the user's to mend: settings, documents, endpoints, budget."""
+    """Base class of errors that the user can fix: settings, documents, endpoints, budget."""
 
 
 class SettingsError(RaftError):
@@ -20,7 +20,7 @@ class DataError(RaftError):
 
 
 class EndpointError(RaftError):
-    """A model endpoint refuses in a way that asking again does not mend (sign-in, unknown model, exhausted quota)."""
+    """A model endpoint rejects calls in a way that a retry can't fix (sign-in, unknown model, exhausted quota)."""
 
 
 class WaitingError(RaftError):

@@ -33,12 +33,12 @@ def validate_as(value: object, model: type[M], where: str, *, part: str = "field
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in problem["loc"])
-        raise DataError(f"{where}{f', {part} {field}' if field else ''}: {problem['msg']}; mend it there.") from error
+        raise DataError(f"{where}{f', {part} {field}' if field else ''}: {problem['msg']}; fix it there.") from error
 
 
 def _parse_line(line: str, model: type[M], where: str) -> M:
     try:
         value = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{where} is no JSON ({error}): mend that line.") from error
+        raise DataError(f"{where} is not valid JSON ({error}): fix that line.") from error
     return validate_as(value, model, where)

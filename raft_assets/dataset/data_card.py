@@ -108,7 +108,8 @@ def render_card(card: Card) -> list[str]:
             [
                 *table_lines(splits),
                 "",
-                f"Splits share no {code_span(card['split_unit'])}. Tokens are counted by {code_span(card['tokenizer'])}.",
+                f"Splits share no {code_span(card['split_unit'])}. Tokens are counted by "
+                f"{code_span(card['tokenizer'])}.",
             ],
         ),
         *_section("Quality gates", table_lines(verdicts)),

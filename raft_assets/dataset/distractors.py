@@ -1,4 +1,4 @@
-"""Which chunks stand beside an oracle chunk: random ones or hard negatives, none of which holds the answer.
+"""Picks the distractors of a row: random chunks or hard negatives, none of which contains the answer.
 
 A pick depends on the seed, the question and the pool's texts, never on an order: a chunk that is added changes at most
 its share of picks.

@@ -48,7 +48,7 @@ def read_golden_questions(file: Path) -> list[GoldenQuestionInput]:
         if question.id in line_of_id:
             first = line_of_id[question.id]
             raise DataError(
-                f"{file}, line {number}: the id {question.id!r} stands in line {first} already: give it another."
+                f"{file}, line {number}: the id {question.id!r} is already used in line {first}: choose another."
             )
         line_of_id[question.id] = number
         questions.append(question)

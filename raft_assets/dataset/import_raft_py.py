@@ -72,7 +72,7 @@ def import_dataset(source: Path, container: SourceContainer | None, data: Path, 
     check_domain_name(domain)
     target = data / domain
     if target.exists():
-        raise DataError(f"There is a folder {target} already: import under another name, or move that folder away.")
+        raise DataError(f"The folder {target} already exists: import under another name, or move that folder.")
     files = _find_files(source, container)
     data.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=data, prefix="."))
@@ -105,7 +105,7 @@ def _write(folder: Path, files: Mapping[Path, SourceContainer]) -> tuple[int, in
                         longest = max(longest, token_count(clean(text), TOKENIZER))
                         print(json.dumps({"text": text}, ensure_ascii=False), file=shown)
     if not pairs:
-        raise DataError(f"There is no row in {', '.join(map(str, files))}: name the data set that raft.py wrote.")
+        raise DataError(f"{', '.join(map(str, files))} contains no rows: name the dataset that raft.py wrote.")
     settings = _build_settings(longest, (folder / CONTEXTS_FILE).stat().st_size)
     head = "# An imported data set: a context is a chunk, and the teacher is asked nothing.\n"
     (folder / SETTINGS_FILE).write_text(head + yaml.safe_dump(settings, sort_keys=False), "utf-8")
@@ -182,7 +182,7 @@ def _read_json_lines(file: Path) -> Iterator[Any]:
     except UnicodeDecodeError as error:
         raise DataError(f"{file}, row {number + 1} is not UTF-8: save the file as UTF-8.") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{file}, row {number} is no JSON ({error}): mend it there.") from error
+        raise DataError(f"{file}, row {number} is not valid JSON ({error}): fix it there.") from error
 
 
 def _parquet_rows(file: Path) -> Iterator[Any]:

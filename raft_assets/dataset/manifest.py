@@ -62,7 +62,7 @@ def file_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
         if path not in here.files
         else f"{path} is not in the manifest."
         if path not in manifest.files
-        else f"{path} has another content."
+        else f"{path} has different content."
         for path in sorted(manifest.files.keys() | here.files.keys())
         if manifest.files.get(path) != here.files.get(path)
     )
@@ -102,7 +102,7 @@ def _format_value(values: Mapping[str, Any], name: str) -> str:
 
 def _truncate(sentences: Iterator[str]) -> list[str]:
     found = list(sentences)
-    return found if len(found) <= MAX_LISTED else [*found[:MAX_LISTED], f"{len(found) - MAX_LISTED} more differ."]
+    return found if len(found) <= MAX_LISTED else [*found[:MAX_LISTED], f"{len(found) - MAX_LISTED} more differences."]
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Which chunks say the same: near-duplicates, and chunks of one document that share some of its text.
+"""Groups near-duplicate chunks, and chunks of one document that overlap.
 
 What follows from it (a shared split, no distractor) is decided where it matters.
 """
@@ -19,7 +19,7 @@ def near_duplicate_groups(
 ) -> dict[str, str]:
     """The named chunks that hang together by likeness or shared text: chunk id to the smallest id of its group.
 
-    A chunk without kin is left out. Likeness is looked for by the hash functions of the seed.
+    A chunk without near-duplicates is left out. Likeness is looked for by the hash functions of the seed.
     """
     alike = near_duplicate_pairs(names, lambda name: chunks[name].text, threshold, seed)
     groups = connected_components(chain(alike, overlapping_pairs(names, chunks)))

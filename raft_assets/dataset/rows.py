@@ -149,8 +149,9 @@ class LeakageError(DataError):
         self.findings = found
         kinds = ", ".join(kind for kind, finds in found.items() if finds)
         super().__init__(
-            f"Evaluation leaks into training ({kinds}): nothing was written. Materialize qa_dataset anew (--force); "
-            "where that doesn't help, report it."
+            f"Evaluation data leaks into training ({kinds}): nothing was written. Materialize qa_dataset again with "
+            "--force; "
+            "if that doesn't help, please report it."
         )
 
 

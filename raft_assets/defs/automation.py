@@ -1,4 +1,4 @@
-"""When something happens without being asked: observing always, requesting only where it is switched on, paying never.
+"""Sensors and schedules: observe always, request runs only when switched on, never start paid work.
 
 One rule decides what is requested, the same that `raft run` follows: what is not fresh, in waves. So a tick can't ask
 for what a command would skip.
@@ -34,7 +34,7 @@ MOST_A_TICK = 1000  # changes that a tick reports: the daemon stores two events 
 def observe_domains(
     context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Registers domains and reports changed files, settings and models, so that the lineage shows what is stale.
+    """Register domains and report changed files, settings and models, so that the lineage shows what is stale.
 
     Starts nothing. A new domain is registered in one tick and reported in the next: Dagster stores the events of a tick
     before its partitions.
@@ -66,7 +66,7 @@ def observe_domains(
 
 @dg.sensor(minimum_interval_seconds=TEAR_DOWN_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
 def tear_down_expired(models: dg.ResourceParam[ModelClients]) -> dg.SkipReason:
-    """Deletes deployments on Azure that are past the end that was set for them. The models stay."""
+    """Delete deployments on Azure that have expired. The models stay."""
     if not models.endpoints[Role.STUDENT].is_deployed_on_azure:
         return dg.SkipReason("Nothing is deployed on Azure.")
     try:
@@ -74,7 +74,7 @@ def tear_down_expired(models: dg.ResourceParam[ModelClients]) -> dg.SkipReason:
             gone = hosting.delete_expired(datetime.now(UTC)) if hosting else []
     except RaftError as error:
         return dg.SkipReason(str(error))
-    return dg.SkipReason(f"Deleted: {', '.join(gone)}." if gone else "No deployment is past its end.")
+    return dg.SkipReason(f"Deleted: {', '.join(gone)}." if gone else "No deployment has expired.")
 
 
 def stale_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
@@ -114,7 +114,7 @@ def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetK
 def collect_batches(
     context: dg.SensorEvaluationContext, models: dg.ResourceParam[ModelClients]
 ) -> Iterator[dg.RunRequest]:
-    """Collects what batches of calls brought, and requests the asset that waited for it, and no other."""
+    """Collect finished batches and request only the asset that waited for them."""
     assert context.repository_def is not None
     yield from batch_run_requests(context.instance, context.repository_def.asset_graph, models)
 
@@ -139,9 +139,9 @@ def batch_run_requests(instance: dg.DagsterInstance, graph: Graph, models: Model
 def request_stale(
     context: dg.SensorEvaluationContext, models: dg.ResourceParam[ModelClients]
 ) -> Iterator[dg.RunRequest]:
-    """Materializes what is stale, wave by wave, as soon as it is.
+    """Materialize stale assets, wave by wave, as soon as they are stale.
 
-    Off until it is switched on; never starts anything paid.
+    Off by default; never starts anything that costs money.
     """
     assert context.repository_def is not None
     yield from stale_run_requests(context.instance, context.repository_def.asset_graph, models)
@@ -149,6 +149,6 @@ def request_stale(
 
 @dg.schedule(job_name=LINEAGE_JOB, cron_schedule="0 3 * * *", default_status=dg.DefaultScheduleStatus.STOPPED)
 def nightly(context: dg.ScheduleEvaluationContext, models: dg.ResourceParam[ModelClients]) -> Iterator[dg.RunRequest]:
-    """Materializes every night at 3 what is stale by then. Off until it is switched on; never starts anything paid."""
+    """Materialize stale assets every night at 3:00. Off by default; never starts anything that costs money."""
     assert context.repository_def is not None
     yield from stale_run_requests(context.instance, context.repository_def.asset_graph, models)

@@ -214,7 +214,7 @@ def describe_gates(pairs: Sequence[QAPair], written: WriteResult) -> Metadata:
 def describe_judge(tally: UsageStats | None, pairs: Sequence[QAPair]) -> Metadata:
     """What the judge said, and the calls; that there is none where there is none."""
     if tally is None:
-        return {"judge": "none is configured"}
+        return {"judge": "not configured"}
     verdicts = Counter(pair.gates["judge"] for pair in pairs if "judge" in pair.gates)
     calls = {f"judge_{name}": value for name, value in describe_calls(tally).items()}
     return {"judge": counts_table(verdicts, "verdict"), **calls}

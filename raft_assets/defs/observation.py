@@ -1,4 +1,4 @@
-"""What the outside world looks like: domains, their files, their settings, the roles' models.
+"""Observes external assets: domains, their files and settings, and the roles' models.
 
 The observing sensor, `raft run` and `raft status` call `observe`, so they can't disagree. A data version is a hash of
 content: a changed
@@ -59,7 +59,8 @@ class Observation:
 class ObservationPlan:
     """What has to be told to Dagster, and what is wrong with the settings or files of some domains.
 
-    `domains` are those that are there, `new_domains` and `gone_domains` the partitions to register and to unregister, `changed`
+    `domains` are those that are there, `new_domains` and `gone_domains` the partitions to register and to unregister,
+    `changed`
     the states that differ from what was reported last. Of a domain with wrong settings, and of a folder that can't be a
     domain, nothing is reported; the others go on.
     """

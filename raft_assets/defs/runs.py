@@ -33,8 +33,7 @@ def close_killed_runs(instance: dg.DagsterInstance) -> list[str]:
         if process and not is_process_alive(process):
             instance.report_run_failed(
                 run,
-                "The process of this run was killed. "
-                "What it had finished is kept: materialize again, and the rest follows.",
+                "The process of this run was killed. Finished assets are kept: materialize again to continue.",
             )
             closed.append(run.run_id)
     return closed

@@ -58,7 +58,9 @@ def asset_states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dic
         state = _asset_state(instance, resolver, key, domain)
         behind = [parent for parent in sorted(graph.get(key).parent_keys) if parent in found and found[parent].reasons]
         if state.state == "fresh" and behind:
-            state = AssetState(key, "fresh", tuple(f"behind {parent.to_user_string()}" for parent in behind))
+            state = AssetState(
+                key, "fresh", tuple(f"upstream {parent.to_user_string()} is not settled" for parent in behind)
+            )
         found[key] = state
     return found
 

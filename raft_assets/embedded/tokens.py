@@ -1,4 +1,4 @@
-"""Counting and cutting text in tokens of o200k, the vocabulary of current OpenAI models; the figures of `usage_object`."""
+"""Counting and cutting text in tokens of o200k, the vocabulary of current OpenAI models; the figures of `usage`."""
 
 from collections.abc import Sequence
 from contextlib import suppress

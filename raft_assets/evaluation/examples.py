@@ -119,7 +119,7 @@ def choose_examples(answers: Iterable[ModelAnswer], source: QuestionSource) -> l
             [pair for pair in same if pair.baseline.final_answer != pair.student.final_answer],
             lambda pair: _word_overlap(pair.baseline.final_answer, pair.student.final_answer),
         ),
-        "Where both fell short": _first([pair for pair in same if pair.after < 1], lambda pair: pair.after),
+        "Where both were partly wrong": _first([pair for pair in same if pair.after < 1], lambda pair: pair.after),
         "Where both were right": _first([pair for pair in same if pair.after == 1], lambda pair: -pair.after),
         "Where the student answered and should have abstained": _first(
             [pair for pair in pairs if _should_have_abstained(pair.student)], lambda pair: -pair.before

@@ -116,13 +116,14 @@ def judged_scores(rows: Iterable[JudgedAnswer]) -> list[Score]:
 
 
 def judge_family_warning(endpoints: Mapping[Role, Endpoint]) -> str:
-    """What is doubtful about the judge, in a sentence: models rate their own kin higher. Empty: nothing is known."""
+    """A warning if the judge belongs to the teacher's model family, which it would rate higher; empty otherwise."""
     judge, teacher = endpoints.get(Role.JUDGE), endpoints[Role.TEACHER]
     if judge is None or not judge.family or judge.family != teacher.family:
         return ""
     return (
-        f"The judge ({judge.base_model}) is of the teacher's family ({teacher.base_model}), and models rate their own "
-        f"kin higher: set {Role.JUDGE} to another family."
+        f"The judge ({judge.base_model}) belongs to the teacher's model family ({teacher.base_model}), and models "
+        "rate answers of their own "
+        f"family higher: set {Role.JUDGE} to a model of another family."
     )
 
 

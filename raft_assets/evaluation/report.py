@@ -254,7 +254,7 @@ def _headline_figures(verdict: Verdict) -> dict[str, str]:
     if verdict.p_value is not None:
         figures["Sign test"] = "p < 0.001" if verdict.p_value < 0.001 else f"p = {verdict.p_value:.3f}"
     if verdict.smallest_detectable is not None:
-        figures["Difference seen with 80 % power"] = format_percent(verdict.smallest_detectable)
+        figures["Smallest difference detectable with 80 % power"] = format_percent(verdict.smallest_detectable)
     return figures
 
 
@@ -409,13 +409,17 @@ def _list_omissions(data: ReportData) -> list[str]:
     for reason, count in data.judged.without_score.items() if data.judged else ():
         told.append(f"{count_noun(count, 'judgement')} without a score: {reason}.")
     asked = {answer.arm for answer in data.answers}
-    told += [f"The arm {arm.replace('_', ' ')} was not asked (evaluation.arms)." for arm in ARMS if arm not in asked]
+    told += [
+        f"The arm {arm.replace('_', ' ')} was not evaluated (evaluation.arms)." for arm in ARMS if arm not in asked
+    ]
     told += [f"Rows {what}: {count}." for what, count in data.split_notes.items() if what.startswith("dropped")]
     told += [f"{failure}." for failure in describe_failures(data.answers)]
     if without := _count_without_evidence(data.answers):
-        told.append(f"{count_noun(without, 'golden question')} without evidence: asked in the retrieved arm only.")
+        told.append(f"{count_noun(without, 'golden question')} without evidence: evaluated in the retrieved arm only.")
     if data.quarantine:
-        told.append(f"{count_noun(len(data.quarantine), 'file')} not readable: the data section lists the reasons.")
+        told.append(
+            f"{count_noun(len(data.quarantine), 'file')} could not be read: see the data section for the reasons."
+        )
     told.append("Metrics of quotes compare only questions on which both models quoted.")
     return told
 

@@ -1,4 +1,4 @@
-"""The score taken apart: does the difference hold for every question type, oracle position and set of distractors?
+"""Scores by slice: question type, oracle position, document and distractors.
 
 Cuts of the main arm group its questions. The arms of robustness ask the same questions among other distractors, so that
 their parts can be compared with one another.

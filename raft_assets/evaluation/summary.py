@@ -47,7 +47,8 @@ def pair_scores(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
         questions = alone[QUESTION_COLUMNS].drop_duplicates()
         arm, question = questions.iloc[0]["arm"], questions.iloc[0]["question_id"]
         raise DataError(
-            f"{count_noun(len(questions), 'question')} answered by only one of the models, such as {question} ({arm}). "
+            f"{count_noun(len(questions), 'question')} were answered by only one of the models, such as {question} "
+            f"({arm}). "
             "Materialize baseline_answers and student_answers again."
         )
     return wide.dropna(subset=["baseline", "student"]).reset_index(drop=True)
@@ -56,7 +57,8 @@ def pair_scores(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
 def summarize(scores: Iterable[Score] | pd.DataFrame, *, draws: int, seed: int = 0) -> pd.DataFrame:
     """One row per source, arm and metric: means over the pairs, and the 95 % interval of their difference.
 
-    Columns: `SUMMARY_COLUMNS`; `low` and `high` are NaN below two clusters. Metrics of quotes, and those that are judged,
+    Columns: `SUMMARY_COLUMNS`; `low` and `high` are NaN below two clusters. Metrics of quotes, and those that are
+    judged,
     count the questions on which both models have one.
     """
     pairs = pair_scores(scores)

@@ -1,4 +1,4 @@
-"""The verdict: is the student better than the baseline, worse, or can't it be told?
+"""The verdict: is the student better than the baseline, worse, or can't we tell?
 
 One metric decides (token F1 of the final answer in the main arm), two guards can take a "better" back, and everything
 else is only shown.
@@ -30,12 +30,12 @@ MIN_CLUSTERS = 20  # below, a bootstrap interval is too narrow to trust
 Decision = Literal["better", "worse", "cannot tell"]
 Against = Literal["baseline", "previous student"]  # what the student is compared with
 _INCONCLUSIVE = {
-    "baseline": "It cannot be told whether the fine-tuned student is better",
-    "previous student": "It cannot be told whether the student is better than the one before",
+    "baseline": "It is not clear whether the fine-tuned student is better",
+    "previous student": "It is not clear whether the student is better than the previous one",
 }
 _CONCLUSIVE = {
     "baseline": "The fine-tuned student is {}",
-    "previous student": "The student is {} than the one before",
+    "previous student": "The student is {} than the previous one",
 }
 
 
@@ -188,7 +188,11 @@ def _guard(name: str, rows: pd.DataFrame, draws: int, seed: int) -> Guard:
 def _find_doubts(interval: Interval | None, clusters: int) -> list[str]:
     if interval is None or clusters < MIN_CLUSTERS:
         return [f"the questions come from {count_noun(clusters, 'passage')}, {MIN_CLUSTERS} are needed"]
-    return ["the interval holds zero, so it may be chance"] if interval.low <= 0 <= interval.high else []
+    return (
+        ["the interval includes zero, so the difference may be due to chance"]
+        if interval.low <= 0 <= interval.high
+        else []
+    )
 
 
 def _suggest_clusters(needed: int | None, clusters: int, source: QuestionSource) -> list[str]:
@@ -196,7 +200,7 @@ def _suggest_clusters(needed: int | None, clusters: int, source: QuestionSource)
     if needed is None or needed <= clusters:
         return []
     return [
-        f"{source} questions about {count_noun(needed, 'passage')} would settle a difference of this size, if it is real"
+        f"{source} questions about {count_noun(needed, 'passage')} would be enough to confirm a difference of this size"
     ]
 
 
@@ -212,7 +216,7 @@ def _collect_notes(
     if source == "generated":
         notes.append(
             f"{len(golden)} golden questions with evidence are fewer than {MIN_GOLDEN_QUESTIONS}, so generated "
-            "questions decide; they resemble their sentence and flatter every student"
+            "questions decide; they resemble the sentence they come from and favour every student"
         )
     notes += [f"{guard.name} could not be measured" for guard in guards if guard.interval is None]
     notes += describe_failures(answers)

@@ -1,4 +1,4 @@
-"""The process's one background event loop, where every model client lives.
+"""The background event loop of the process, on which all model clients run.
 
 A client's connections belong to the loop that opened them, and the code around a call is synchronous. So there is one
 loop, in one daemon thread, started with the first call; synchronous code hands it coroutines. Nothing else belongs

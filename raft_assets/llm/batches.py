@@ -122,8 +122,10 @@ class BatchClient:
         if pending:
             count, names = sum(len(record.keys) for record in pending), ", ".join(one.batch for one in pending)
             raise BatchPendingError(
-                f"{count:,} questions to {self._model} are in batches ({names}), answered within 24 hours at "
-                "a lower price. `raft run` again goes on with what has arrived, and so does the sensor collect_batches."
+                f"{count:,} requests to {self._model} are in batches ({names}), which the service answers within 24 "
+                "hours at "
+                "a lower price. Run `raft run` again to continue with what has arrived, or leave it to the sensor "
+                "collect_batches."
             )
 
     @asynccontextmanager
@@ -192,7 +194,7 @@ class BatchClient:
             self._document(record).delete()
             problems = batch.errors.data if batch.errors and batch.errors.data else []
             said = "; ".join(f"line {one.line}: {one.message}" for one in problems[:3]) or "no reason given"
-            raise EndpointError(f"The service refuses batch {batch.id} of {self._model}: {abbreviate(said)}.")
+            raise EndpointError(f"The service rejected batch {batch.id} of {self._model}: {abbreviate(said)}.")
         answered = set[str]()
         if batch.output_file_id:
             content = await self._call_service(self._client.files.content(batch.output_file_id))
@@ -274,7 +276,7 @@ class BatchClient:
             return EndpointError(refusal.sentence)
         return EndpointError(
             f"The Batch API of {self._endpoint.service} fails for {self._endpoint.role} "
-            f"({redact_message(error, self._endpoint)}). Run again: what was submitted is found."
+            f"({redact_message(error, self._endpoint)}). Run again: submitted batches are found again."
         )
 
     def _document(self, record: BatchRecord) -> VersionedRecord:

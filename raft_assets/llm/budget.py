@@ -1,4 +1,4 @@
-"""What may be spent: per run and per month, over all processes of the project.
+"""Budgets per run and per month, shared by all processes of the project.
 
 Money is held before a call is made and settled when its answer has come, so that calls under way count and several
 processes together don't pass a budget either. What was spent is derived from the store when a budget is opened; the
@@ -80,10 +80,10 @@ class Budget:
             self._alive = None
 
     def check_price(self, price: Price, model: str) -> None:
-        """Raises EndpointError where a budget is set and nobody knows what the model's tokens cost."""
+        """Raises EndpointError where a budget is set and the price of the model's tokens is unknown."""
         if self._limits.is_set and price.of(Usage(1, 0, 1)) is None and price.of(Usage(1)) is None:
             raise EndpointError(
-                f"A budget is set and the price of {model} is unknown: put it into {PRICES_FILE} of the project, "
+                f"A budget is set but the price of {model} is unknown: add it to {PRICES_FILE} of the project, "
                 f"or unset {RUN_VARIABLE} and {MONTH_VARIABLE}."
             )
 
@@ -134,7 +134,7 @@ class Budget:
                     return False
                 raise BudgetReachedError(
                     f"The budget {which} is reached: {spent:.4f} of {limit:.4f} US$ are spent, and the next call "
-                    f"may cost {dollars:.4f}. Raise {variable} and run again: what was paid is kept."
+                    f"may cost {dollars:.4f}. Raise {variable} and run again: answers already paid for are kept."
                 )
         return True
 

@@ -101,7 +101,7 @@ class Caller:
         """Answers in the order of the requests, which are taken as they are needed; equal ones are asked once.
 
         A call that is given up is an answer with status `failed`. Raises EndpointError where the endpoint refuses in a
-        way that asking again does not mend, and RaftError where answers can't be stored. Closing the generator cancels
+        way that a retry can't fix, and RaftError where answers can't be stored. Closing the generator cancels
         what is in flight.
 
         Where the role asks in batches, what isn't stored is submitted and BatchPendingError raised; asked again when

@@ -42,7 +42,8 @@ def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> Asyn
     """
     if endpoint.provider == "azureml":
         raise EndpointError(
-            f"{endpoint.role} is a base model in an Azure ML workspace, which answers once it is tuned and deployed; "
+            f"{endpoint.role} is a base model in an Azure ML workspace, which can be called once it is fine-tuned "
+            "and deployed; "
             "its jobs are in the studio."
         )
     if endpoint.provider == "embedded":

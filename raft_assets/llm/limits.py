@@ -1,4 +1,4 @@
-"""How many calls of a model may be under way, and how fast: found, not configured, and shared by this machine.
+"""Concurrency and rate limits of a model, discovered at run time and shared by the processes of this machine.
 
 Concurrency is found as TCP finds a line's: slow start (one more for every answer) until the first rejection, then less
 by a tenth or by all that was rejected, more again with every round of answers, and what was rejected is tried again

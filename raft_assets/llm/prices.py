@@ -1,6 +1,6 @@
 """What a token costs: the project's own prices, then those of this product, then the kept list of genai-prices.
 
-A price that nobody knows is None, never zero. US dollars per million tokens throughout.
+An unknown price is None, never zero. US dollars per million tokens throughout.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ class PriceEntry(BaseModel):
 
 @dataclass(frozen=True)
 class Price:
-    """Dollars per million tokens of each kind, per hour of hosting, and where that stands; None: nobody knows."""
+    """US dollars per million tokens of each kind and per hour of hosting, with their source; None where unknown."""
 
     input: float | None
     cached: float | None
@@ -99,7 +99,7 @@ class PriceList:
         self._known: dict[tuple[str, str], Price] = {}
 
     def of(self, endpoint: Endpoint, model: str | None = None) -> Price:
-        """The price of the endpoint's model, or of another one there; every part that nobody knows is None."""
+        """The price of the endpoint's model, or of another one there; every unknown part is None."""
         if endpoint.is_free:
             return FREE
         return self.at(endpoint.service, model or endpoint.model)
@@ -190,5 +190,5 @@ def _read(file: object, text: str) -> list[PriceEntry]:
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, problem["loc"])) or "the entry"
-            raise SettingsError(f"{file}, entry {number}: {where}: {problem['msg']}. Mend it there.") from error
+            raise SettingsError(f"{file}, entry {number}: {where}: {problem['msg']}. Fix it there.") from error
     return entries

@@ -1,4 +1,4 @@
-"""Proves an endpoint over the wire with the least that shows it: one short question, one vector, one list of jobs.
+"""Verifies an endpoint with the smallest possible call: one short question, one vector or one list of jobs.
 
 What is asked here is not stored: an answer from the store would prove nothing.
 """
@@ -56,6 +56,7 @@ async def _translate_errors(asked: Awaitable[T], endpoint: Endpoint, forbidden: 
             case FailCall(reason):
                 raise EndpointError(f"{endpoint.role} ({endpoint.service}): {reason}.") from None
         raise EndpointError(
-            f"{endpoint.role} ({endpoint.model} at {endpoint.service}) doesn't answer: {redact_message(error, endpoint)}. "
+            f"{endpoint.role} ({endpoint.model} at {endpoint.service}) does not respond: "
+            f"{redact_message(error, endpoint)}. "
             "Check address and network, or wait."
         ) from None

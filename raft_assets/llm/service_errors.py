@@ -120,8 +120,8 @@ def redact_message(error: openai.APIError, endpoint: Endpoint) -> str:
 
 def unavailable_message(endpoint: Endpoint, model: str, reason: str) -> str:
     """Sentence about an endpoint that does not answer."""
-    remedy = "Look whether the service is up and run again; answers that came are kept."
-    return f"{_describe_endpoint(endpoint, model)} does not answer: {reason}. {remedy}"
+    remedy = "Check that the service is up and run again; received answers are kept."
+    return f"{_describe_endpoint(endpoint, model)} does not respond: {reason}. {remedy}"
 
 
 def _classify_bad_request(error: openai.APIStatusError, message: str, endpoint: Endpoint, model: str) -> ServiceError:
@@ -140,15 +140,15 @@ def _rejection_message(status: int, endpoint: Endpoint, model: str) -> str:
     """The service's own message is left out: after a wrong key it often holds the key."""
     asking = _describe_endpoint(endpoint, model)
     if endpoint.provider == "embedded":
-        return f"{asking} refuses ({status}): there is no such model in this installation."
+        return f"{asking} refuses ({status}): this installation has no such model."
     if status == 401:
         return f"{asking} does not accept the sign-in (401): set {_variable_name(endpoint, 'API_KEY')}."
     if status == 403:
         remedy = f"give it access, or set another key in {_variable_name(endpoint, 'API_KEY')}"
-        return f"{asking} is not allowed for this key or from this network (403): {remedy}."
+        return f"{asking} is forbidden for this key or from this network (403): {remedy}."
     address = _variable_name(endpoint, "ENDPOINT" if endpoint.provider == "azure" else "BASE_URL")
     remedy = f"set the model in {_variable_name(endpoint, 'DEPLOYMENT')}, or the address in {address}"
-    return f"{asking} is not known there (404): {remedy}."
+    return f"{asking} does not exist there (404): {remedy}."
 
 
 def _describe_endpoint(endpoint: Endpoint, model: str) -> str:

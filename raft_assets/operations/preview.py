@@ -41,7 +41,7 @@ def preview_plan(chunks: Sequence[Chunk], settings: DomainSettings, count: int) 
     """
     plan = first_round_plan(chunks, settings.questions)[:count]
     if not plan:
-        raise DataError("questions.questions_per_chunk is 0, so no question is asked: raise it to see rows.")
+        raise DataError("questions.questions_per_chunk is 0, so no questions are asked: raise it to preview rows.")
     return plan
 
 

@@ -1,4 +1,4 @@
-"""Forgetting a text: what was made from a domain or document leaves lake, call store, results, caches and run history.
+"""Purging a text: delete what was made from it in the lake, call store, results, caches and run history.
 
 Whatever else the domain holds is made again by the next run. Stored answers are found by their content, so that those
 under earlier settings and models go as well, and those of other documents stay paid.
@@ -67,12 +67,12 @@ def purge(history: RunHistory, project: Project, domain: str, document: str | No
     there = domain_names(project.data)
     known = {*there, *history.domains(), *results.verdicts()}
     if domain not in known and not lake.exists("source_documents", domain):
-        raise DataError(f"Nothing is known of a domain {domain!r}. Known: {', '.join(sorted(known)) or 'none'}.")
+        raise DataError(f"There is no domain {domain!r}. Known domains: {', '.join(sorted(known)) or 'none'}.")
     if document and domain in there and (domain_folder(project.data, domain) / document).exists():
         raise DataError(f"{document} is still in {domain!r}: delete it there first, then purge it.")
     claimed = claim_domain(project, domain)
     if claimed is None:
-        raise DataError(f"A command works on {domain!r}: wait for its end, then purge.")
+        raise DataError(f"A command is working on {domain!r}: wait until it ends, then purge.")
     try:
         lake.check_writable()  # a lake that is away looks like an empty one: nothing is forgotten before it answers
         yield from _purge(history, project, domain, document, lake)
@@ -91,7 +91,7 @@ def _purge(history: RunHistory, project: Project, domain: str, document: str | N
     holds_text = _text_matcher([*texts, *_imported_texts(lake, domain, document)])
     for name, copies in _find_copies(project, domain, holds_text).items() if document else ():
         lines = ", ".join(map(str, copies))
-        yield f"{name}: not touched; delete its lines {lines} yourself, they hold the text"
+        yield f"{name}: not touched; lines {lines} contain the text, delete them yourself"
     keys = _call_keys(lake, domain, document)
     with open_call_store(project) as store:
         forgotten = store.forget(lambda call: call.key in keys or _mentions_text(call, holds_text))

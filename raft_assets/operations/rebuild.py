@@ -68,7 +68,7 @@ def build_manifest(project: Project, lake: Lake, domain: str) -> Manifest:
     inputs = collect_inputs(project, domain)
     for page in lake.rows(SourceDocument, domain):
         if inputs.files.get(page.path) != page.content_hash:
-            raise DataError(f"{page.path} has changed since it was read: run {domain!r} from its documents on.")
+            raise DataError(f"{page.path} has changed since it was read: run `raft run {domain!r}`.")
     return Manifest(
         **inputs.model_dump(),
         domain=domain,
@@ -83,7 +83,7 @@ def restore_inputs(project: Project, lake: Lake, manifest: Manifest, domain: str
     Settings are written where there is no `domain.yaml`. Raises DataError with everything that differs.
     """
     if is_domain_busy(project, domain):
-        raise DataError(f"A command works on {domain!r}: wait for its end, then rebuild.")
+        raise DataError(f"A command is working on {domain!r}: wait until it ends, then rebuild.")
     # a manifest of an earlier version also holds settings that can't touch a row
     manifest = manifest.model_copy(update={"settings": _row_settings(manifest.settings)})
     here = collect_inputs(project, domain)
@@ -96,7 +96,7 @@ def restore_inputs(project: Project, lake: Lake, manifest: Manifest, domain: str
     differences = [*file_differences(manifest, here), *settings, *version_differences(manifest, here)]
     if differences:
         advice = f" Without {file} the settings of the manifest are written there." if settings else ""
-        raise DataError(f"{domain!r} is not what the manifest was made of. {' '.join(differences)}{advice}")
+        raise DataError(f"{domain!r} doesn't match the manifest. {' '.join(differences)}{advice}")
     lake.write_record("splits", domain, manifest.splits)
 
 
@@ -104,7 +104,7 @@ def table_differences(lake: Lake, manifest: Manifest, domain: str) -> list[str]:
     """The tables whose rows are not those of the manifest, in sentences and in the order of the lineage."""
     here = {table: lake.digest(table, domain) for table in LINEAGE if table in manifest.digests}
     return [
-        f"{table} is another: {found} here, {manifest.digests[table]} in the manifest."
+        f"{table} differs: {found} here, {manifest.digests[table]} in the manifest."
         for table, found in here.items()
         if found != manifest.digests[table]
     ]

@@ -97,7 +97,7 @@ def _document_totals(domain: str, lake: Lake, chunks: list[Chunk]) -> dict[str, 
 
 
 def _count_by_document(chunks: list[Chunk], pairs: list[QAPair]) -> list[DocumentCounts]:
-    """What came of every document, by its path."""
+    """Chunks and pairs per document, by its path."""
     of_path: dict[str, list[Chunk]] = {}
     for chunk in chunks:
         of_path.setdefault(chunk.path, []).append(chunk)

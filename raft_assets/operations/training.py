@@ -102,7 +102,7 @@ def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec,
     if order.rows < MIN_ROWS:
         raise DataError(
             f"{order.rows} training rows of {domain!r} are fewer than the {MIN_ROWS} that services train on. Add "
-            "documents, or ask more of every chunk (questions.questions_per_chunk)."
+            "documents, or or ask more questions per chunk (questions.questions_per_chunk)."
         )
     with open_hosting(project):  # where the student can't be deployed, it isn't trained either
         pass
@@ -119,8 +119,10 @@ def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec,
         reserve_training(project, bill.dollars or 0.0, models.command)
         return
     raise ApprovalNeededError(
-        f"Fine-tuning {endpoint.model} waits for a yes: {bill.told}. Look at the rows (`raft preview {domain}`), then "
-        f"`raft run {shlex.quote(domain)} --yes`, or launch the run with the tag {APPROVAL_TAG} = {APPROVE_FINE_TUNING}.",
+        f"Fine-tuning {endpoint.model} needs your approval: {bill.told}. Inspect the rows (`raft preview "
+        f"{domain}`), then "
+        f"`raft run {shlex.quote(domain)} --yes`, or launch the run with the tag {APPROVAL_TAG} = "
+        f"{APPROVE_FINE_TUNING}.",
         rows=bill.rows,
         first_row=_read_first_line(order.train),
     )

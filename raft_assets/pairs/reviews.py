@@ -120,7 +120,9 @@ def read_review_file(file: Path) -> list[Review]:
             continue
         review = Review.model_validate(returned.model_dump())
         if found.setdefault(review.question_id, review).verdict != review.verdict:
-            raise DataError(f"{where}, column verdict: {review.question_id} has another verdict above; keep one.")
+            raise DataError(
+                f"{where}, column verdict: {review.question_id} has a different verdict in an earlier row; keep one."
+            )
     return list(found.values())
 
 
@@ -132,7 +134,7 @@ def write_reviews(file: Path, reviews: Iterable[Review]) -> None:
 
 def _check_suffix(file: Path) -> None:
     if file.suffix not in SUFFIXES:
-        raise DataError(f"{file} ends neither in .csv nor in .jsonl: name it by what it is to be.")
+        raise DataError(f"{file} must end in .csv or .jsonl.")
 
 
 def _build_row(pair: QAPair, passage: str, review: Review | None) -> dict[str, str]:
@@ -184,7 +186,7 @@ def _read_json_lines(file: Path) -> Iterator[Any]:
         try:
             yield json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{file}, row {number} is no JSON ({error}): mend it there.") from error
+            raise DataError(f"{file}, row {number} is not valid JSON ({error}): fix it there.") from error
 
 
 def _read_text(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Addresses on Azure Blob: what they name, and what opens them. Accounts are told, credentials never."""
+"""Addresses on Azure Blob: what they name, and what opens them. Account names may be logged, credentials never."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,8 @@ def validate_address(name: str, address: str, environment: Environment) -> str:
     parts = urlsplit(address)
     if parts.query or parts.fragment or parts.password is not None:
         raise SettingsError(
-            f"{name} holds a query or a password, and an address stands in tables and reports: write {ADDRESS_FORMAT} without "
+            f"{name} contains a query or a password, and addresses appear in tables and reports: write "
+            f"{ADDRESS_FORMAT} without "
             f"them, and a shared access signature into {SAS_VARIABLE}."
         )
     if parse_blob_address(name, address, environment) is None:
@@ -64,7 +65,7 @@ def parse_blob_address(name: str, address: str, environment: Environment) -> Blo
         )
     if len(set(accounts.values())) > 1:
         told = " and ".join(f"{source} names {account}" for source, account in accounts.items())
-        raise SettingsError(f"Two storage accounts are meant, {told}: remove what is wrong.")
+        raise SettingsError(f"Two storage accounts are named, {told}: remove one of them.")
     return BlobLocation(next(iter(accounts.values())), container, parts.path.strip("/"))
 
 
@@ -90,6 +91,7 @@ def _parse_account_name(connection: str) -> str:
     account = fields.get("accountname") or host.partition(".")[0]
     if not account:
         raise SettingsError(
-            f"{CONNECTION_STRING_VARIABLE} is no connection string: one begins with DefaultEndpointsProtocol= and holds AccountName=."
+            f"{CONNECTION_STRING_VARIABLE} is not a connection string: it must begin with DefaultEndpointsProtocol= "
+            "and contain AccountName=."
         )
     return account

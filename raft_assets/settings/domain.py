@@ -170,10 +170,7 @@ class PromptSettings(SettingsGroup):
         told = self.instructions
         missing = [part for part in CONTRACT_PARTS if told is not None and part not in told]
         if missing:
-            raise ValueError(
-                "instructions must tell the form in which answers are read; "
-                f"what is not in them: {', '.join(map(repr, missing))}"
-            )
+            raise ValueError(f"instructions must state the answer format; they lack {', '.join(map(repr, missing))}")
         if told and "<DOCUMENT>" in told:
             raise ValueError("instructions must not hold <DOCUMENT>, with which the documents begin")
         return self
@@ -306,7 +303,7 @@ def flatten_settings(settings: SettingsGroup, prefix: str = "") -> Iterator[tupl
 def check_layer(name: str, layer: Mapping[str, Any]) -> None:
     for section, content in layer.items():
         if section in DomainSettings.model_fields and section != "version" and not isinstance(content, dict):
-            raise SettingsError(f"{name}: {section} is {content!r}; allowed are names and values below it.")
+            raise SettingsError(f"{name}: {section} is {content!r}; it must hold names and values.")
     validate_settings(name, layer, only_unknown=True)
 
 
@@ -344,7 +341,7 @@ def _describe_allowed(problem: Mapping[str, Any], where: str) -> str:
     section: Any = DomainSettings
     for parent in parents:
         section = section.model_fields[parent].annotation
-    return f"There is no such setting; known there: {', '.join(section.model_fields)}."
+    return f"There is no such setting; the settings there are: {', '.join(section.model_fields)}."
 
 
 def merge_layer(target: dict[str, Any], layer: Mapping[str, Any]) -> None:

@@ -183,7 +183,8 @@ def _domain_folders(root: Path) -> tuple[dict[str, Path], dict[str, DataError]]:
         if name in found:
             spellings = " and ".join(ascii(path.name) for path in (found[name], folder))
             refused[folder.name] = DataError(
-                f"The folders {spellings} in {root} are one name in two unicode spellings: merge or rename one."
+                f"The folders {spellings} in {root} have the same name in two Unicode spellings: merge them or "
+                "rename one."
             )
             continue
         found[name] = folder

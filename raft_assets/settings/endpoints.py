@@ -71,7 +71,7 @@ class Endpoint:
 
     @property
     def family(self) -> str:
-        """What kin the model is, such as `gpt` or `llama`; empty where its name doesn't tell."""
+        """The model family, such as `gpt` or `llama`; empty if the name doesn't say."""
         found = _FAMILY.match(self.normalized_model)
         return "" if found is None else "gpt" if re.fullmatch(r"o\d", found[0]) else found[0]
 

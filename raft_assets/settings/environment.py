@@ -87,7 +87,7 @@ class Environment:
         """What `<ROLE>_BATCH` says. Raises SettingsError for the embeddings, which are asked as they are needed."""
         wanted = bool(read_int(self, f"{role}_BATCH", default=0, low=0, high=1))
         if wanted and role is Role.EMBEDDING:
-            raise SettingsError("EMBEDDING_BATCH is set, and embeddings are not asked in batches: remove it.")
+            raise SettingsError("EMBEDDING_BATCH is set, but embeddings can't be requested in batches: remove it.")
         return wanted
 
     def hosting(self) -> HostingSettings:
@@ -146,7 +146,7 @@ class Environment:
         parts = [self.get(name) or self.files.get(f"config.json {field}") for name, field in named.items()]
         if missing := [name for name, part in zip(named, parts, strict=True) if not part]:
             raise SettingsError(
-                f"STUDENT is in an Azure ML workspace, and it isn't known which: set {', '.join(missing)}, or put the "
+                f"STUDENT is in an Azure ML workspace that is not configured: set {', '.join(missing)}, or put the "
                 "workspace's config.json beside workspace.yaml."
             )
         return AzureMLWorkspace(*map(str, parts))
@@ -159,7 +159,8 @@ class Environment:
             raise SettingsError(f"{prefix}_AZUREML_MODEL is set; only STUDENT is tuned in an Azure ML workspace.")
         if not self._endpoint(Role.BASELINE):
             raise SettingsError(
-                "STUDENT_AZUREML_MODEL is set, and a base model in a registry doesn't answer: set BASELINE_OPENAI_* to "
+                "STUDENT_AZUREML_MODEL is set, and a base model in a registry can't be called: set BASELINE_OPENAI_* "
+                "to "
                 "an endpoint of it."
             )
         place = self.ml_workspace()
@@ -219,7 +220,7 @@ def read_int(environment: Environment, name: str, *, default: T, low: int, high:
     if value is None:
         return default
     if not value.isdigit() or not low <= int(value) <= high:
-        raise SettingsError(f"{name} is {value!r}; allowed is a whole number from {low} to {high}.")
+        raise SettingsError(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
     return int(value)
 
 
@@ -232,7 +233,7 @@ def read_dollars(environment: Environment, name: str) -> float | None:
     except ValueError:
         dollars = -1.0
     if not 0 <= dollars < float("inf"):
-        raise SettingsError(f"{name} is {value!r}; allowed is an amount of US dollars, such as 12.50.")
+        raise SettingsError(f"{name} is {value!r}; it must be an amount in US dollars, such as 12.50.")
     return dollars
 
 
@@ -240,7 +241,7 @@ def _check_no_credentials(name: str, address: str) -> str:
     """An address stands in tables, reports and errors: a password in it would stand there, too."""
     if "@" in urlsplit(address).netloc or urlsplit(address).query:
         raise SettingsError(
-            f"{name} holds a user, a password or a query: "
+            f"{name} contains a user, a password or a query: "
             f"put the key into {name.rpartition('_OPENAI_')[0]}_OPENAI_API_KEY instead."
         )
     return address

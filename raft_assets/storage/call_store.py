@@ -1,4 +1,4 @@
-"""Where paid calls are kept: one SQLite file, shared by many processes, durable before an answer is used.
+"""The call store: one SQLite file shared by many processes; an answer is durable before it is used.
 
 What belongs here: SQL, and what may go wrong with a file. Write-ahead logging lets readers and one writer work side by
 side; `synchronous=FULL` syncs every commit, so that an answer that was handed out survives a power cut. A sync costs
@@ -86,14 +86,14 @@ _COLUMNS = ", ".join(_NAMES)
 _TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 _REMEDIES = {
     (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT): (
-        "is damaged ({error}). Bring back a copy of it, or move it away with its -wal and -shm files: "
-        "the calls are then made, and paid, again."
+        "is damaged ({error}). Restore a copy of it, or move it away with its -wal and -shm files: "
+        "the calls are then made, and paid for, again."
     ),
     (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM): (
         "cannot be written ({error}). Make its folder writable for this user, or set RAFT_HOME to a folder that is."
     ),
     (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR): (
-        "could not be written ({error}). Make room on the disk and run again; what was stored before is kept."
+        "could not be written ({error}). Free disk space and run again; stored answers are kept."
     ),
     (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED): (
         "has been locked by another process for a minute ({error}). End the process that holds it and run again."
@@ -217,7 +217,7 @@ class SqliteCallStore:
             connection.execute(f"PRAGMA user_version={STORE_FORMAT}")
         elif version != STORE_FORMAT:
             raise RaftError(
-                f"The store of paid calls {self.path} has format {version}, this version reads {STORE_FORMAT}: "
+                f"The call store {self.path} has format {version}, but this version reads {STORE_FORMAT}: "
                 "use the version that wrote it, or set RAFT_HOME to another folder."
             )
 
@@ -264,8 +264,8 @@ class SqliteCallStore:
             raise
         except Exception as error:
             raise RaftError(
-                f"The paid calls at {segments.address} can't be read ({type(error).__name__}): look at the address in "
-                "RAFT_CALLS and at your role there. Without them they would be paid again."
+                f"The paid calls at {segments.address} can't be read ({type(error).__name__}): check the address in "
+                "RAFT_CALLS and your role there. Without them the calls would be paid for again."
             ) from error
         if gone := known - names:
             with self._translate_errors(), self._write_lock:

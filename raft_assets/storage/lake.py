@@ -139,7 +139,7 @@ class Lake:
     def path(self, table: str, domain: str, suffix: str = ".parquet") -> UPath:
         """Address of a domain's file in a table's folder."""
         if not domain or domain in (".", "..") or "/" in domain or "\\" in domain:
-            raise DataError(f"{domain!r} is no domain: a domain is a folder of data/, named without its path.")
+            raise DataError(f"{domain!r} is not a domain: name a folder of data/ without its path.")
         return self._root / table / f"{domain}{suffix}"
 
     @property
@@ -189,7 +189,7 @@ class Lake:
             if found.names != expected.names or found.types != expected.types:
                 wrong = sorted(set(_column_types(expected)) ^ set(_column_types(found)))
                 raise DataError(
-                    f"{self.path(table, domain)} has other columns than {table} ({', '.join(wrong)}). "
+                    f"{self.path(table, domain)} has different columns than {table} ({', '.join(wrong)}). "
                     f"Materialize {table} again."
                 )
             for batch in parquet.iter_batches(ROWS_PER_BATCH):
@@ -293,7 +293,7 @@ def _translate_errors(root: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise SettingsError(
-            f"The lake {root} can't be used ({type(error).__name__}: {reason}). Look whether the container is there, "
+            f"The lake {root} can't be used ({type(error).__name__}: {reason}). Check that the container exists, "
             f"and ask for the role {BLOB_ROLE} on it, or set AZURE_STORAGE_CONNECTION_STRING."
         ) from None
 
@@ -310,7 +310,7 @@ def _check_host(root: str, environment: Environment) -> None:
         socket.getaddrinfo(host, 443)
     except OSError as error:
         raise SettingsError(
-            f"The lake {root} can't be used: {host} is not found ({error.strerror}). Look at the account's name in "
+            f"The lake {root} can't be used: {host} can't be resolved ({error.strerror}). Check the account name in "
             "RAFT_LAKE, and at the network."
         ) from error
 

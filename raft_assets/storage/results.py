@@ -213,7 +213,7 @@ class ResultsStore:
         """
         kinds = {statement.type for statement in duckdb.extract_statements(sql)}
         if not kinds <= {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}:
-            raise DataError("Only questions are answered (SELECT, FROM, SUMMARIZE, EXPLAIN): nothing is changed here.")
+            raise DataError("Only queries that read are allowed (SELECT, FROM, SUMMARIZE, EXPLAIN).")
         with self._reading(lake) as connection:
             return _frame(connection.sql(sql))
 
@@ -277,8 +277,8 @@ class ResultsStore:
             while (connection := self._try_to_open(read_only, config)) is None:
                 if time.monotonic() > deadline:
                     raise DataError(
-                        f"The results store {self.path} has been held by another program for {OPEN_TIMEOUT_S:.0f} s. "
-                        "Close it there (a DuckDB shell, a notebook) and try again."
+                        f"The results store {self.path} has been locked by another program for {OPEN_TIMEOUT_S:.0f} s. "
+                        "Close that program (a DuckDB shell, a notebook) and try again."
                     )
                 time.sleep(random.uniform(*RETRY_S))
             with connection:

@@ -33,7 +33,7 @@ class TrainingCost:
     def told(self) -> str:
         """Rows, tokens and cost in half a sentence."""
         passes = f"{AUTO_EPOCHS} passes, as services choose them" if self.epochs == "auto" else f"{self.epochs} passes"
-        cost = f"at a price that nobody knows (put it into {PRICES_FILE})"
+        cost = f"at an unknown price (add it to {PRICES_FILE})"
         if self.dollars is not None:
             cost = f"about US$ {self.dollars:,.2f} for {passes}"
         return f"{self.rows:,} rows, {self.valid_rows:,} to validate on, {self.tokens:,} tokens a pass, {cost}"
@@ -43,6 +43,7 @@ class TrainingCost:
         for budget, most in (("this run", budgets.run), ("the month", budgets.month)):
             if most is not None and (self.dollars is None or self.dollars > most):
                 raise DataError(
-                    f"The budget of {budget} is US$ {most:,.2f}, and fine-tuning would take {self.told}. Raise it, or "
-                    "train on less (questions.target_pairs, training.n_epochs)."
+                    f"The budget of {budget} is US$ {most:,.2f}, but fine-tuning needs {self.told}. Raise the "
+                    "budget, or "
+                    "reduce training (questions.target_pairs, training.n_epochs)."
                 )

@@ -157,7 +157,7 @@ class AzureMLHosting(HostingService):
             job = self._job(name)
             if job is None:
                 raise EndpointError(
-                    f"Fine-tuning job {name} is gone: the workspace doesn't know it any more. Materialize "
+                    f"Fine-tuning job {name} no longer exists in the workspace. Materialize "
                     "finetuned_model again for a new one."
                 )
             if _status(job) != told:
@@ -170,10 +170,13 @@ class AzureMLHosting(HostingService):
             if told in FAILED_JOB_STATES:
                 reason = abbreviate(str((job.properties or {}).get("error") or "the studio shows the reason"))
                 raise EndpointError(
-                    f"Fine-tuning job {name} of {self._base_model} ended as {told}: {reason}. Mend it and materialize "
+                    f"Fine-tuning job {name} of {self._base_model} ended with the status {told}: {reason}. Fix the "
+                    "cause and materialize "
                     "finetuned_model again."
                 )
-        raise EndpointError(f"Fine-tuning job {name} is still {told} after 72 h. Run again: it is found, not repeated.")
+        raise EndpointError(
+            f"Fine-tuning job {name} is still {told} after 72 h. Run again: the job is found again and not repeated."
+        )
 
     def _registered_model(self, order: FineTuningSpec) -> str:
         """The id of the model that the job registered."""
@@ -181,7 +184,8 @@ class AzureMLHosting(HostingService):
             versions = list(self._client.models.list(name=_model_name(order)))
         if not versions:
             raise EndpointError(
-                f"The job registered no model {_model_name(order)}. Look at its outputs in the studio, and materialize "
+                f"The job did not register a model {_model_name(order)}. Check its outputs in the studio and "
+                "materialize "
                 "finetuned_model again."
             )
         return str(max(versions, key=lambda model: int(model.version)).id)
@@ -213,7 +217,9 @@ class AzureMLHosting(HostingService):
         right = found is not None and found.training_hash == training_hash
         if found is not None and not right:
             if not found.training_hash:
-                raise EndpointError(f"The endpoint {name} was not made by raft-assets and is left alone: delete it.")
+                raise EndpointError(
+                    f"The endpoint {name} was not created by raft-assets and is not touched: delete it yourself."
+                )
             on_event(f"endpoint {name} of an older student: deleted")
             self.delete(name)  # an endpoint's model can't be changed
         if found is None or not right:
@@ -285,7 +291,8 @@ def _to_service_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str,
     chosen = {name: str(value) for name, value in hyperparameters.items() if value != "auto"}
     if "learning_rate_multiplier" in chosen:
         raise SettingsError(
-            "training.learning_rate_multiplier is set, and models in an Azure ML workspace take none: leave it at auto."
+            "training.learning_rate_multiplier is set, but models in an Azure ML workspace have no multiplier: leave "
+            "it at auto."
         )
     names = {"n_epochs": "num_train_epochs", "batch_size": "per_device_train_batch_size"}
     return {names[name]: value for name, value in chosen.items()}
@@ -316,7 +323,8 @@ def _translate_errors(what: str) -> Iterator[None]:
         remedy = (
             f"ask for the role {DEVELOPER_ROLE} on the workspace"
             if error.status_code in (401, 403)
-            else "look at AZUREML_WORKSPACE, AZURE_RESOURCE_GROUP and AZURE_SUBSCRIPTION_ID, or mend it and run again"
+            else "check AZUREML_WORKSPACE, AZURE_RESOURCE_GROUP and AZURE_SUBSCRIPTION_ID, or fix the cause and "
+            "run again"
         )
         raise EndpointError(f"Azure ML could not {what} ({code}: {message}): {remedy}.") from None
     except (AzureError, MlException) as error:

@@ -81,7 +81,7 @@ class AzureOpenAIHosting(HostingService):
             response.raise_for_status()
         if not any(_allows(role) for role in response.json()["value"]):
             raise EndpointError(
-                f"Whoever signs in here may not deploy models at {name}: ask for the role {CONTRIBUTOR_ROLE} on it."
+                f"The signed-in identity may not deploy models at {name}: ask for the role {CONTRIBUTOR_ROLE} on it."
             )
         return f"models may be deployed at {name} (resource group {group})"
 
@@ -140,12 +140,13 @@ class AzureOpenAIHosting(HostingService):
         name = self._host.partition(".")[0]
         if any(gone.name == name for gone in self._client.deleted_accounts.list()):
             raise EndpointError(
-                f"The resource {name} was deleted and can still be brought back: `az cognitiveservices account "
+                f"The resource {name} was deleted and can still be recovered: `az cognitiveservices account "
                 f"recover --name {name}`. Then materialize deployment again."
             )
         where = f"resource group {group}" if group else f"subscription {self._hosting.subscription}"
         raise EndpointError(
-            f"No resource of {where} answers at {self._host}. Set AZURE_SUBSCRIPTION_ID and AZURE_RESOURCE_GROUP to "
+            f"No resource in {where} has the address {self._host}. Set AZURE_SUBSCRIPTION_ID and "
+            "AZURE_RESOURCE_GROUP to "
             "those of STUDENT_AZURE_OPENAI_ENDPOINT, or ask for the role Reader there."
         )
 
@@ -201,7 +202,7 @@ def _host_names(account: Any) -> set[str]:
 
 
 _REMEDIES = {
-    "AuthorizationFailed": f"ask for the role {CONTRIBUTOR_ROLE} on the resource (whoever signs in here lacks it)",
+    "AuthorizationFailed": f"ask for the role {CONTRIBUTOR_ROLE} on the resource (the signed-in identity lacks it)",
     "InsufficientQuota": "lower STUDENT_DEPLOYMENT_CAPACITY, choose another STUDENT_DEPLOYMENT_SKU, or ask for quota",
     "InvalidResourceProperties": "choose a STUDENT_DEPLOYMENT_SKU that this model has in this region",
     "DeploymentModelNotSupported": "choose a STUDENT_DEPLOYMENT_SKU that this model has in this region",
@@ -221,7 +222,7 @@ def _translate_errors(what: str) -> Iterator[None]:
         raise _to_endpoint_error(what, error) from None
     except AzureError as error:
         raise EndpointError(
-            f"Azure could not {what}: {type(error).__name__}, it can't be reached. Look at the network and the proxy."
+            f"Azure could not {what}: {type(error).__name__}, it can't be reached. Check the network and the proxy."
         ) from None
 
 
@@ -230,4 +231,4 @@ def _to_endpoint_error(what: str, error: Any) -> EndpointError:
     remedy = _REMEDIES.get(code)
     if remedy is None and error.status_code in (401, 403):
         remedy = _REMEDIES["AuthorizationFailed"]
-    return EndpointError(f"Azure could not {what} ({code}: {told}): {remedy or 'mend it and materialize again'}.")
+    return EndpointError(f"Azure could not {what} ({code}: {told}): {remedy or 'fix the cause and materialize again'}.")

@@ -84,7 +84,7 @@ def deploy(
     *,
     on_event: Callable[[str], None],
 ) -> StudentDeployment:
-    """Sees to it that the model answers, and says where; without `hosting` the model's id is all that is needed.
+    """Make sure that the model is deployed and return where; without `hosting` the model's id is all it takes.
 
     Raises EndpointError with the service's reason.
     """
@@ -111,7 +111,7 @@ def ensure_deployed(
     redeploy: bool,
     on_event: Callable[[str], None],
 ) -> bool:
-    """Makes sure that the student's own deployment stands, before its answers are taken for the student's.
+    """Make sure that the student's deployment exists before its answers are used.
 
     One that has expired or was changed is deployed again where that is allowed, which is told by True: it may need a
     while until it answers. Else raises EndpointError.
@@ -121,8 +121,8 @@ def ensure_deployed(
         return False
     if not redeploy:
         raise EndpointError(
-            f"The student of {domain!r} can't be asked: {wrong}. Deploy it again (`raft run {shlex.quote(domain)} "
-            f"--select deployment --force`), or allow it with RAFT_REDEPLOY=1."
+            f"The student of {domain!r} can't be called: {wrong}. Deploy it again (`raft run {shlex.quote(domain)} "
+            f"--select deployment --force`), or set RAFT_REDEPLOY=1 to deploy it automatically."
         )
     on_event(f"{wrong}: deployed again")
     hosting.deploy(domain, deployed.model, deployed.training_hash, on_event=on_event, now=datetime.now(UTC))
@@ -165,7 +165,7 @@ def smoke_test(
             time.sleep(READY_POLL_S)
     if answer.status != "ok":
         raise EndpointError(
-            f"The deployed student doesn't answer: {answer.status} ({answer.detail}). "
+            f"The deployed student does not respond: {answer.status} ({answer.detail}). "
             f"Materialize deployment again, or look at `raft doctor`."
         )
     return SmokeTest(SMOKE_QUESTION, answer.text, parse_answer(answer.text).well_formed)

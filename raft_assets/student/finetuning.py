@@ -157,7 +157,8 @@ async def fine_tune(
         message = error.body.get("message") if isinstance(error.body, dict) else None
         told = f": {abbreviate(str(message))}" if message and error.status_code not in (401, 403) else ""
         raise EndpointError(
-            f"The fine-tuning service of {order.base_model} refuses ({error.status_code}{told}). {_remedy(error)} "
+            f"The fine-tuning service of {order.base_model} rejected the request ({error.status_code}{told}). "
+            f"{_remedy(error)} "
             "A job that was submitted is found again."
         ) from None
     except openai.APIError as error:
@@ -197,7 +198,7 @@ def _remedy(error: openai.APIStatusError) -> str:
         return "Sign in, or set a key, that may fine-tune: `raft doctor` says for which role."
     if error.status_code == 404:
         return "Set STUDENT to a base model that the service fine-tunes."
-    return "Mend it and materialize finetuned_model again."
+    return "Fix the cause and materialize finetuned_model again."
 
 
 async def _run_job(
@@ -217,14 +218,14 @@ async def _run_job(
     record.write(job.id)
     on_event(
         f"fine-tuning job {job.id} of {order.base_model}: {'found again' if found else 'submitted'}; "
-        f"`raft jobs --cancel {job.id}` ends it, ending this run doesn't"
+        f"`raft jobs --cancel {job.id}` cancels it; ending this run doesn't"
     )
     job = await _wait_for_job(client, job, on_event, on_metrics, patience)
     if job.status != "succeeded" or not job.fine_tuned_model:
         reason = job.error.message if job.error and job.error.message else "the service gives no reason"
         raise EndpointError(
             f"Fine-tuning job {job.id} of {order.base_model} ended as {job.status}: {reason}. "
-            f"Mend it and materialize finetuned_model again."
+            f"Fix the cause and materialize finetuned_model again."
         )
     checkpoints = await _list_checkpoints(client, job)
     return FineTuningResult(
@@ -258,7 +259,7 @@ async def _find_job(
         try:
             job = await client.fine_tuning.jobs.retrieve(record.job_id)
         except openai.NotFoundError:
-            on_event(f"the service doesn't know fine-tuning job {record.job_id} any more")
+            on_event(f"fine-tuning job {record.job_id} no longer exists at the service")
         else:
             return job if await _is_model_available(client, job) else None
     found = await _find_listed_job(client, order)
@@ -340,14 +341,14 @@ async def _upload_file(client: openai.AsyncOpenAI, name: str, content: bytes, pa
     while uploaded.status not in ("processed", "error"):
         if time.monotonic() > deadline:
             raise EndpointError(
-                f"The service still processes the upload {uploaded.id} after {patience.file_timeout_s:.0f} s. "
+                f"The service is still processing the upload {uploaded.id} after {patience.file_timeout_s:.0f} s. "
                 f"Materialize finetuned_model again later."
             )
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, patience.max_poll_s)
         uploaded = await client.files.retrieve(uploaded.id)
     if uploaded.status == "error":
-        raise EndpointError(f"The service refuses the training file: {uploaded.status_details or 'no reason given'}.")
+        raise EndpointError(f"The service rejected the training file: {uploaded.status_details or 'no reason given'}.")
     return uploaded.id
 
 
@@ -365,7 +366,7 @@ async def _wait_for_job(
             job = await client.fine_tuning.jobs.retrieve(job.id)
         except openai.NotFoundError:
             raise EndpointError(
-                f"Fine-tuning job {job.id} is gone: the service doesn't know it any more. Whoever deleted it ended it; "
+                f"Fine-tuning job {job.id} no longer exists at the service, probably because it was deleted; "
                 "materialize finetuned_model again for a new one."
             ) from None
         events = [event for event in reversed(await _list_newest_events(client, job.id)) if event.id not in told]
@@ -380,13 +381,13 @@ async def _wait_for_job(
         paused_since = (paused_since or now) if str(job.status) == "paused" else None
         if paused_since is not None and now - paused_since >= patience.paused_timeout_s:
             raise EndpointError(
-                f"Fine-tuning job {job.id} is paused. `raft jobs --resume {job.id}` lets it go on; then materialize "
-                "finetuned_model again: the job is found, not repeated."
+                f"Fine-tuning job {job.id} is paused. `raft jobs --resume {job.id}` resumes it; then materialize "
+                "finetuned_model again: the job is found again and not repeated."
             )
         if now - started > patience.job_timeout_s:
             raise EndpointError(
                 f"Fine-tuning job {job.id} is still {job.status} after {patience.job_timeout_s / 3600:.0f} h. "
-                f"Materialize finetuned_model again: the job is found, not repeated."
+                f"Materialize finetuned_model again: the job is found again and not repeated."
             )
         await asyncio.sleep(pause)
         pause = min(pause * 1.3, patience.max_poll_s)

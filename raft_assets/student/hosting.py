@@ -1,4 +1,4 @@
-"""What stands on Azure for fine-tuned students, whichever service hosts it: found, waited for, torn down, proved gone.
+"""Deployments of fine-tuned students on Azure, for any hosting service: find, wait for, tear down and verify.
 
 What is ours carries tags: the domain, the hash of what the student was trained on, and when it may go. So any machine
 that may look finds it, whoever made it, and nothing else is ever touched. How a service makes, names and deletes it
@@ -71,7 +71,7 @@ class HostingService(ABC):
     def deploy(
         self, domain: str, model: str, training_hash: str, *, on_event: OnEvent, now: datetime
     ) -> HostedDeployment:
-        """Sees to it that this very model stands for the domain: reused where it is right, else made."""
+        """Deploy this model for the domain, reusing the deployment if it already serves the model."""
 
     @abstractmethod
     def close(self) -> None:
@@ -82,7 +82,7 @@ class HostingService(ABC):
         """Asks the service to delete, and doesn't wait."""
 
     def delete(self, name: str) -> None:
-        """Deletes and proves that it is gone; what isn't there is no mistake."""
+        """Delete a deployment and verify that it is gone; a missing one is not an error."""
         if self.find(name) is None:
             return
         self._begin_delete(name)
@@ -104,7 +104,9 @@ class HostingService(ABC):
         for _ in poll_until(READY_TIMEOUT_S):
             found = self.find(name)
             if found is None:
-                raise EndpointError(f"The {self.kind} {name} is gone while it was made. Materialize deployment again.")
+                raise EndpointError(
+                    f"The {self.kind} {name} disappeared while it was being created. Materialize deployment again."
+                )
             if found.state != told:
                 on_event(f"{self.kind} {name}: {found.state}")
             told = found.state
@@ -117,7 +119,7 @@ class HostingService(ABC):
                 )
         raise EndpointError(
             f"The {self.kind} {name} is still {told} after {READY_TIMEOUT_S // 60} min. Materialize deployment again: "
-            "it is found and waited for."
+            "it is found again."
         )
 
 

@@ -1,4 +1,4 @@
-"""Whose answers may train whom: a teacher whose terms forbid it is refused before anything is paid.
+"""Licence terms: a teacher whose terms forbid training the student is rejected before any paid call.
 
 What the terms say stands in `licences.yaml`. It is our reading of them and no legal advice.
 """
@@ -43,7 +43,8 @@ def find_licence_problem(endpoints: Mapping[Role, Endpoint]) -> str:
     if any(fnmatchcase(student.normalized_model, allowed) for allowed in licence.students):
         return ""
     return (
-        f"TEACHER {teacher.base_model} must not teach STUDENT {student.base_model} ({licence.terms}). Choose a student "
+        f"TEACHER {teacher.base_model} must not be used to train STUDENT {student.base_model} ({licence.terms}). "
+        "Choose a student "
         f"or a teacher of another family, or, if your contract says otherwise, set "
         f"{ACCEPT_VARIABLE}={teacher.base_model}."
     )

@@ -54,14 +54,14 @@ from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FIL
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 
-EVIDENCE_SPEC = check_spec("evidence_was_found", "golden_questions", "Every evidence string stands in its document.")
+EVIDENCE_SPEC = check_spec("evidence_was_found", "golden_questions", "Every evidence string was found in its document.")
 YIELD_SPEC = check_spec(
     "half_of_the_pairs_are_accepted", "qa_pairs", "At least half of the generated pairs pass every gate."
 )
 CONTEXT_SPEC = check_spec(
     "rows_fit_the_context",
     "training_files",
-    "No row is longer than the student's context; what is longer is never cut.",
+    "No row is longer than the student's context. Longer rows are never truncated.",
 )
 TRAINED_SPLITS: tuple[Split, ...] = ("train", "valid")
 LEAK_SPEC = check_spec(
@@ -73,7 +73,7 @@ LEAK_SPEC = check_spec(
 HELD_OUT_SPEC = check_spec(
     "training_shares_nothing_with_evaluation",
     "training_files",
-    "The same of the rows as they stand now, and of the golden questions as they are now.",
+    "The same check on the rows as stored and the golden questions as they are now.",
     blocking=True,
 )
 

@@ -18,7 +18,7 @@ from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
-READ_SPEC = check_spec("every_file_was_read", "source_documents", "No file stands in quarantine.")
+READ_SPEC = check_spec("every_file_was_read", "source_documents", "No file is in quarantine.")
 CHUNK_SPEC = check_spec(
     "chunks_keep_their_maximum", "chunks", "No chunk is longer than chunk_size tokens.", blocking=True
 )
@@ -30,7 +30,7 @@ def source_documents(
 ) -> dg.MaterializeResult[None]:
     """Pages and sections of every readable document.
 
-    A file that can't be read stands in the quarantine table with its reason.
+    A file that can't be read is listed in the quarantine table with the reason.
     """
     domain = context.partition_key
 
@@ -90,7 +90,9 @@ def chunks(
         metadata={"too_long": len(longer), "chunks": ", ".join(longer[:20]), "chunk_size": settings.chunk_size},
     )
     if longer:
-        raise dg.Failure(f"{len(longer)} chunks are longer than chunk_size: nothing was written. Report this.")
+        raise dg.Failure(
+            f"{len(longer)} chunks are longer than chunk_size: nothing was written. Please report this bug."
+        )
     tokens = [chunk.tokens for chunk in table]
     written = lake.write(Chunk, domain, table)
     yield dg.MaterializeResult(

@@ -34,16 +34,20 @@ from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
 ANSWER_SPECS: dict[EvaluatedModel, dg.AssetCheckSpec] = {
-    evaluated: check_spec("every_question_was_answered", f"{evaluated}_answers", "No call failed for good.")
+    evaluated: check_spec("every_question_was_answered", f"{evaluated}_answers", "No call failed permanently.")
     for evaluated in ANSWERS
 }
-COMPARISON_SPEC = check_spec("student_beats_baseline", "eval_scores", "Worse: error. Cannot tell: warning.")
+COMPARISON_SPEC = check_spec(
+    "student_beats_baseline",
+    "eval_scores",
+    "Error where the student is worse, warning where the verdict is cannot tell.",
+)
 REGRESSION_SPEC = check_spec(
     "student_keeps_its_level",
     "eval_scores",
-    "The student is not worse than the domain's student before it, by the rule of the verdict.",
+    "The student is not significantly worse than the domain's previous student.",
 )
-JUDGED_SPEC = check_spec("every_answer_was_judged", "judged_answers", "No reply of the judge was without a score.")
+JUDGED_SPEC = check_spec("every_answer_was_judged", "judged_answers", "Every reply of the judge contained a score.")
 JUDGING_VERSION = "1"
 ANSWERS_VERSION = f"2.{CONTRACT_VERSION}"
 ANSWER_DEPS = [qa_dataset, golden_questions, chunks, chunk_embeddings]
@@ -75,7 +79,7 @@ def baseline_answers(
 def student_answers(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
 ) -> dg.MaterializeResult[None]:
-    """Answers of the fine-tuned model to the very prompts that the baseline was given."""
+    """Answers of the fine-tuned model to the same prompts as the baseline."""
     ensure_student_answers(
         models, lake, context.partition_key, origin=origin_of(context), on_event=log_events(context, models.project)
     )
@@ -93,14 +97,14 @@ def student_answers(
 def judged_answers(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
 ) -> dg.MaterializeResult[None]:
-    """What a judge says of both models' answers in the main arm; nothing where no judge is configured."""
+    """The judge's ratings of both models' answers in the main arm; empty if no judge is configured."""
     domain = context.partition_key
     settings = models.project.settings(domain).values.judging
     if Role.JUDGE not in models.endpoints:
         written = lake.write(JudgedAnswer, domain, ())
         return dg.MaterializeResult(
             data_version=dg.DataVersion(written.digest),
-            metadata={"dagster/row_count": 0, "judge": "none is configured"},
+            metadata={"dagster/row_count": 0, "judge": "not configured"},
             check_results=[check_result(JUDGED_SPEC, passed=True)],
         )
     with models.caller(
@@ -174,7 +178,7 @@ def eval_scores(
                 check_name=REGRESSION_SPEC.name,
                 passed=compared is None or compared.decision != "worse",
                 severity=dg.AssetCheckSeverity.ERROR,
-                description=compared.sentence if compared else "There was no student before.",
+                description=compared.sentence if compared else "There is no earlier student.",
                 metadata=verdict_figures(compared, found.summary) if compared else {},
             ),
         ],
@@ -204,7 +208,7 @@ def eval_report(
     models: dg.ResourceParam[ModelClients],
     results: dg.ResourceParam[ResultsStore],
 ) -> dg.MaterializeResult[None]:
-    """One self-contained page that says whether the student is better, on what evidence, and what was skipped."""
+    """A self-contained page with the verdict, the evidence for it, and what was omitted."""
     domain = context.partition_key
     data = collect_report_data(domain, lake, models, results)
     page = render_report(data)

@@ -22,7 +22,9 @@ from raft_assets.student.deployment import READY_TIMEOUT_S, deploy, smoke_test
 
 PRICE_UNKNOWN = f"unknown: put it into {PRICES_FILE}"
 SMOKE_SPEC = check_spec(
-    "student_keeps_the_contract", "deployment", "The deployed student answers the smoke test in RAFT's form."
+    "student_keeps_the_contract",
+    "deployment",
+    "The deployed student's answer to the smoke test keeps the prompt contract.",
 )
 
 
@@ -73,7 +75,7 @@ def finetuned_model(
             **({"price": PRICE_UNKNOWN} if dollars is None else {"us_dollars": round(dollars, 6)}),
             "found_again": tuned.reattached,
             "checkpoints": dg.MetadataValue.json([asdict(point) for point in tuned.checkpoints]),
-            "loss": loss_plot(loss) if loss else "the service gave no loss curve",
+            "loss": loss_plot(loss) if loss else "not reported by the service",
         },
     )
 
@@ -89,7 +91,7 @@ def finetuned_model(
 def deployment(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
 ) -> dg.MaterializeResult[None]:
-    """Where the student answers, proved by a question put to it."""
+    """Where the student is deployed, verified by a test question."""
     domain = context.partition_key
     settings = models.project.settings(domain).values
     tuned = lake.read_record("finetuned_model", domain)

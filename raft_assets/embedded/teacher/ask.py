@@ -16,7 +16,8 @@ MIN_QUESTIONS = (
 def generate_questions(chunk: str, *, count: int) -> list[GeneratedQuestion]:
     """At most `count` questions about the chunk, best first and of different sentences first; deterministic.
 
-    Cloze questions come where the rules find fewer than `MIN_QUESTIONS`, of other sentences; nothing where nothing can be
+    Cloze questions come where the rules find fewer than `MIN_QUESTIONS`, of other sentences; nothing where nothing can
+    be
     asked. English only.
     """
     api = api_description(chunk)
