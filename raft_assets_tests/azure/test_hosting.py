@@ -78,7 +78,7 @@ def test_a_foreign_deployment_of_that_name_is_left_alone(
     azure: Cloud, hosting: Callable[..., AzureOpenAIHosting]
 ) -> None:
     azure.management.deployments[NAME] = {"properties": {"provisioningState": "Succeeded"}}
-    with pytest.raises(EndpointError, match=r"was not made by raft-assets .* left alone"):
+    with pytest.raises(EndpointError, match=r"was not created by raft-assets .* not touched"):
         deploy(hosting())
     with pytest.raises(EndpointError, match="left alone"):
         hosting().delete(NAME)

@@ -76,7 +76,7 @@ def test_everything_is_found_again_and_nothing_is_submitted_twice(azure: Cloud, 
 def test_teardown_deletes_the_endpoint(azure: Cloud, project: ProjectHarness) -> None:
     assert "Succeeded" in project.raft_here("status", variables={"COLUMNS": "200"}).stdout
     kept = project.raft_here("teardown", "--idle", "1")  # made long ago, asked a minute ago
-    assert kept.stdout == "No deployment of raft-assets is to go.\n"
+    assert kept.stdout == "No deployment matches.\n"
     gone = project.raft_here("teardown", SMALL)
     assert gone.stdout == f"{endpoint_name(SMALL)} ({SMALL}): deleted\n"
     assert not [name for kind, name in azure.studio.made if kind == "serverlessEndpoints"]
@@ -91,7 +91,7 @@ def test_a_multiplier_of_an_unknown_learning_rate_is_refused_before_anything_is_
     )
     project.look()
     assert not project.materialize_only(SMALL, "finetuned_model")
-    assert "models in an Azure ML workspace take none: leave it at auto" in project.last_failure()
+    assert "models in an Azure ML workspace have no multiplier: leave it at auto" in project.last_failure()
     assert azure.studio.puts == before
 
 
@@ -103,7 +103,7 @@ def test_a_job_that_failed_or_is_paused_is_told_and_the_one_after_it_is_found(
     assert not project.materialize(SMALL, "finetuned_model")
     project.own_variables["RAFT_APPROVE"] = "fine-tuning"
     assert not project.materialize(SMALL, "finetuned_model")
-    assert "ended as Failed: row 3 has no answer. Mend it" in project.last_failure()
+    assert "ended with the status Failed: row 3 has no answer. Fix the cause" in project.last_failure()
     azure.studio.ends_as = "Paused"
     assert not project.materialize(SMALL, "finetuned_model")
     assert "is paused: resume it in the studio, then run again" in project.last_failure()

@@ -33,7 +33,7 @@ def test_every_command_has_help_with_examples(empty: ProjectHarness, command: st
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("run",), 2, "Name a domain or say --all"),
+        (("run",), 2, "Name a domain or pass --all"),
         (("run", "--all"), 2, "There is no domain in"),
         (("run", "nowhere"), 2, "There is no domain 'nowhere'"),
         (("report",), 2, "There is no report"),
@@ -152,7 +152,7 @@ def test_a_dagster_yaml_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
     opened = Project.load(tmp_path, {"RAFT_PROJECT": str(tmp_path)})
     opened.dagster_home.mkdir(parents=True)
     (opened.dagster_home / "dagster.yaml").write_bytes(b"# \xff")
-    with pytest.raises(RaftError, match=r"dagster\.yaml can't be used .* mend it, or delete it"):
+    with pytest.raises(RaftError, match=r"dagster\.yaml can't be used .* fix it, or delete it"):
         activate_project(opened)
 
 
@@ -161,7 +161,7 @@ def test_a_dagster_yaml_that_cannot_be_read_is_one_sentence(copied: ProjectHarne
     ended = copied.raft_here("status")
     assert ended.returncode == 2
     assert "dagster.yaml can't be used (" in ended.stderr
-    assert "mend it, or delete it, and it is written anew." in ended.stderr
+    assert "fix it, or delete it and it is created again." in ended.stderr
 
 
 def test_a_storage_key_of_the_project_reaches_dagster(copied: ProjectHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,10 +276,10 @@ def test_results_answer_sql_and_are_not_changed_by_it(copied: ProjectHarness) ->
 
 
 def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(copied: ProjectHarness) -> None:
-    refused = "DuckDB refuses the query"
+    refused = "DuckDB rejected the query"
     for query, said in {
         "SELECT nothing FROM current_verdicts": refused,
-        "DELETE FROM runs": "Only questions are answered",
+        "DELETE FROM runs": "Only queries that read are allowed",
         "SELECT * FROM read_text('/etc/passwd')": refused,
     }.items():
         ended = copied.raft_here("sql", query)

@@ -59,7 +59,7 @@ def tick(project: ProjectHarness) -> list[list[str]]:
 def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(project: ProjectHarness) -> None:
     ended = project.raft("run", DOMAIN, "--select", "qa_pairs")
     assert ended.returncode == WAITS, ended.stdout
-    assert "harbor: waits: qa_pairs: " in ended.stdout
+    assert "harbor: waiting: qa_pairs: " in ended.stdout
     assert project.not_fresh(DOMAIN)["qa_pairs"] == "waiting"
     told = project.raft_here("batches").stdout
     assert "calls to embedded-teacher for qa_pairs of harbor" in told
@@ -129,4 +129,4 @@ def test_embeddings_are_not_asked_in_batches(project: ProjectHarness) -> None:
     project.own_variables = {"RAFT_PROVIDER": "embedded", "EMBEDDING_BATCH": "1"}
     said = project.raft_here("run", DOMAIN)
     assert said.returncode == 2
-    assert "EMBEDDING_BATCH is set, and embeddings are not asked in batches" in said.stderr
+    assert "EMBEDDING_BATCH is set, but embeddings can't be requested in batches" in said.stderr

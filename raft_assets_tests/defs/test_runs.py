@@ -38,7 +38,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_open_run(tmp_path: Path) -> No
     project.interrupt(process)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in said
+    assert "run the same command again to continue" in said
     with project.instance() as instance:
         assert not instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
 
@@ -50,7 +50,7 @@ def test_a_second_command_on_the_same_domain_is_refused(copied: ProjectHarness) 
     ended = copied.raft("run", SMALL)
     claimed.close()
     assert ended.returncode == 1
-    assert "another command works on this domain" in ended.stdout
+    assert "another command is working on this domain" in ended.stdout
 
 
 def wait_for_assets(project: ProjectHarness, count: int) -> None:

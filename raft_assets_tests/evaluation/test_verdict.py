@@ -61,7 +61,7 @@ def test_a_difference_whose_interval_ends_at_zero_cannot_be_told(rises: int, fal
     assert verdict.interval is not None
     assert 0 in (verdict.interval.low, verdict.interval.high)  # resamples without any of the two questions
     assert verdict.decision == "cannot tell"
-    assert "the interval holds zero, so it may be chance" in verdict.reasons
+    assert "the interval includes zero, so the difference may be due to chance" in verdict.reasons
 
 
 def test_the_verdict_carries_means_p_value_and_the_difference_that_would_have_been_seen() -> None:
@@ -206,10 +206,11 @@ def test_a_student_is_compared_with_the_one_before_by_answers_of_its_own() -> No
     before = scored.assign(value=0.0)
     verdict = compare_students(before, scored, answers, draws=DRAWS)
     assert (verdict.against, verdict.decision) == ("previous student", "better")
-    assert verdict.sentence.startswith("The student is better than the one before: token F1 on 40 generated questions")
+    assert verdict.sentence.startswith("The student is better than the previous one: token F1 on 40 generated
+    questions")
     assert "1 answer of the student scored 0: failed" in verdict.reasons
     unchanged = compare_students(scored, scored, answers, draws=DRAWS)
-    assert unchanged.sentence.startswith("It cannot be told whether the student is better than the one before:")
+    assert unchanged.sentence.startswith("It is not clear whether the student is better than the previous one:")
 
 
 def test_the_summary_pairs_models_and_puts_what_matters_first() -> None:

@@ -150,5 +150,5 @@ def test_with_a_budget_an_unknown_price_is_refused_before_a_call(
 
 @pytest.mark.parametrize("value", ["much", "-1", "inf", "nan"])
 def test_an_amount_that_is_none_is_one_sentence(tmp_path: Path, value: str) -> None:
-    with pytest.raises(SettingsError, match=f"RAFT_BUDGET_MONTH is '{value}'; allowed is an amount of US dollars"):
+    with pytest.raises(SettingsError, match=f"RAFT_BUDGET_MONTH is '{value}'; it must be an amount in US dollars"):
         Project.load(tmp_path, {"RAFT_BUDGET_MONTH": value})

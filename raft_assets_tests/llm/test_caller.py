@@ -327,8 +327,11 @@ def test_a_service_that_is_not_there_is_one_sentence(store: CallStore, clock: Cl
     ("reply", "says"),
     [
         (error(401, message=f"wrong key {CANARY}"), "does not accept the sign-in (401): set TEACHER_OPENAI_API_KEY"),
-        (error(403), "not allowed for this key or from this network (403)"),
-        (error(404, code="DeploymentNotFound"), "is not known there (404): set the model in TEACHER_OPENAI_DEPLOYMENT"),
+        (error(403), "forbidden for this key or from this network (403)"),
+        (
+            error(404, code="DeploymentNotFound"),
+            "does not exist there (404): set the model in TEACHER_OPENAI_DEPLOYMENT",
+        ),
         (error(429, code="insufficient_quota"), "has no credit left (insufficient_quota)"),
         (error(400, param="top_p", message=f"top_p is odd, {CANARY}"), "refuses the request (400: top_p is odd, ***)"),
         (error(422, message="no such field"), "refuses the request (422: no such field)"),
@@ -518,7 +521,7 @@ def test_answers_that_cannot_be_stored_end_the_stream(service: Service, caller: 
     answers = asking.ask(map(ask_about, range(100)))
     next(answers)
     store.close()
-    with pytest.raises(RaftError, match=r"The store of paid calls .*calls\.sqlite"):
+    with pytest.raises(RaftError, match=r"The call store .*calls\.sqlite"):
         list(answers)
 
 

@@ -171,25 +171,25 @@ def test_any_other_bad_request_stops_and_says_what_to_set(error: openai.APIStatu
         (
             403,
             ENDPOINT,
-            f"JUDGE (model gpt-x at {URL}) is not allowed for this key or from this network (403): give it access, "
+            f"JUDGE (model gpt-x at {URL}) is forbidden for this key or from this network (403): give it access, "
             "or set another key in JUDGE_OPENAI_API_KEY.",
         ),
         (
             404,
             ENDPOINT,
-            f"JUDGE (model gpt-x at {URL}) is not known there (404): set the model in JUDGE_OPENAI_DEPLOYMENT, or "
+            f"JUDGE (model gpt-x at {URL}) does not exist there (404): set the model in JUDGE_OPENAI_DEPLOYMENT, or "
             "the address in JUDGE_OPENAI_BASE_URL.",
         ),
         (
             404,
             AZURE,
-            "STUDENT (model gpt-x at https://ours.openai.azure.com) is not known there (404): set the model in "
+            "STUDENT (model gpt-x at https://ours.openai.azure.com) does not exist there (404): set the model in "
             "STUDENT_AZURE_OPENAI_DEPLOYMENT, or the address in STUDENT_AZURE_OPENAI_ENDPOINT.",
         ),
         (
             404,
             Endpoint(Role.BASELINE, "embedded", "embedded-writer"),
-            "BASELINE (model embedded-writer at embedded) refuses (404): there is no such model in this installation.",
+            "BASELINE (model embedded-writer at embedded) refuses (404): this installation has no such model.",
         ),
     ],
     ids=["401", "403", "404", "404 on Azure", "404 of the embedded provider"],

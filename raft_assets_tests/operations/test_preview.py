@@ -85,7 +85,7 @@ def test_what_a_terminal_would_obey_is_shown_as_a_sign() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"), [("questions: {questions_per_chunk: 0}", "raise it to see rows"), ("chunks: 3", "chunks")]
+    ("settings", "said"), [("questions: {questions_per_chunk: 0}", "raise it to preview rows"), ("chunks: 3", "chunks")]
 )
 def test_what_can_not_be_previewed_is_one_sentence(tmp_path: Path, settings: str, said: str) -> None:
     project = ProjectHarness(tmp_path)

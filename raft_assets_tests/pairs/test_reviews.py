@@ -131,7 +131,10 @@ BAD = {
         ("question_id,verdict\nx,accept\n,accept\n", "row 2, column question_id"),
         ("question,verdict\nx,accept\n", "row 0: there is no column question_id"),
         ("", "row 0: there is no column question_id"),
-        ("question_id,verdict\nx,accept\nx,reject\n", "row 2, column verdict: x has another verdict above"),
+        (
+            "question_id,verdict\nx,accept\nx,reject\n",
+            "row 2, column verdict: x has a different verdict in an earlier row",
+        ),
         ('question_id,verdict\n"x,accept\n', "can't be read as CSV"),
     ],
     "review.jsonl": [

@@ -67,7 +67,7 @@ def test_the_preset_is_the_domains_own_then_the_last_chosen_then_the_environment
             "chunks.chunksize is 100. There is no such setting; known there: tokenizer, chunk_size",
         ),
         ("chunk: {}", "chunk is {}. There is no such setting; known there: version, documents, chunks"),
-        ("chunks: 100", "chunks is 100; allowed are names and values"),
+        ("chunks: 100", "chunks is 100; it must hold names and values"),
         ("chunks: {chunk_overlap: 160}", "chunk_overlap must be at most half of chunk_size"),
         ("dataset: {p: 1.5}", "dataset.p is 1.5"),
         ("dataset: {without_oracle: guess}", "'abstain' or 'answer'"),

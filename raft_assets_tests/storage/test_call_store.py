@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence_about_what_to_do(tmp_path:
 def test_a_full_disk_is_one_sentence_and_loses_nothing_that_was_stored(store: SqliteCallStore) -> None:
     store.put([stored()])
     big = stored("big", payload=random.randbytes(4_000_000))
-    with files_of_at_most(1_000_000), pytest.raises(RaftError, match=r"could not be written .*Make room on the disk"):
+    with files_of_at_most(1_000_000), pytest.raises(RaftError, match=r"could not be written .*Free disk space"):
         store.put([big])
     assert store.get(["k", "big"]) == {"k": stored()}
     store.put([big])

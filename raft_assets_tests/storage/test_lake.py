@@ -154,8 +154,8 @@ SECRET = "canary-of-an-address"
         ("abfs:///folder", {}, "allowed is abfs://container@account"),
         ("az://lake/a", {}, "names no storage account"),
         # a shared access signature, and a password: an address is shown in tables and reports
-        (f"abfs://lake@mine.dfs.core.windows.net/a?sig={SECRET}", {}, "holds a query or a password"),
-        (f"s3://me:{SECRET}@bucket/a", {}, "holds a query or a password"),
+        (f"abfs://lake@mine.dfs.core.windows.net/a?sig={SECRET}", {}, "contains a query or a password"),
+        (f"s3://me:{SECRET}@bucket/a", {}, "contains a query or a password"),
         # what would write into another account than the address names
         (
             "abfs://lake@mine.dfs.core.windows.net/a",
@@ -167,7 +167,7 @@ SECRET = "canary-of-an-address"
             {"AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint=https://other.blob.core.windows.net;sas={SECRET}"},
             "RAFT_LAKE names mine and AZURE_STORAGE_CONNECTION_STRING names other",
         ),
-        ("az://lake", {"AZURE_STORAGE_CONNECTION_STRING": SECRET}, "is no connection string"),
+        ("az://lake", {"AZURE_STORAGE_CONNECTION_STRING": SECRET}, "is not a connection string"),
     ],
 )
 @pytest.mark.parametrize("name", ["RAFT_LAKE", "RAFT_CALLS"])

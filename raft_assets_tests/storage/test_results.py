@@ -147,7 +147,7 @@ def test_a_student_is_compared_with_the_last_other_one_and_a_regression_is_said(
     compared = store.comparison("bats")
     assert compared is not None
     assert compared["sentence"].startswith(
-        "The student is worse than the one before: token F1 on 24 generated questions fell from 100.0 to 8.3"
+        "The student is worse than the previous one: token F1 on 24 generated questions fell from 100.0 to 8.3"
     )
     assert store.verdicts()["bats"]["against"] == "baseline"
     record(store, run_record(student="ft:3", after=3), rises=23)
@@ -256,7 +256,7 @@ def test_a_store_that_stays_locked_is_told_and_not_waited_for_for_ever(
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     monkeypatch.setattr("raft_assets.storage.results.OPEN_TIMEOUT_S", 0.1)
-    with pytest.raises(DataError, match="held by another program"):
+    with pytest.raises(DataError, match="locked by another program"):
         store.verdicts()
     holder.communicate(b"\n")
     assert store.verdicts().keys() == {"bats"}

@@ -97,5 +97,5 @@ def test_segments_that_cannot_be_written_lose_nothing(tmp_path: Path, caplog: py
 
 def test_segments_that_cannot_be_read_stop_before_anything_is_paid_again(account: str, tmp_path: Path) -> None:
     missing = Segments("abfs://nowhere/calls", {"connection_string": account.replace("AccountKey=", "AccountKey=AA")})
-    with pytest.raises(RaftError, match=r"abfs://nowhere/calls can't be read .* they would be paid again"):
+    with pytest.raises(RaftError, match=r"abfs://nowhere/calls can't be read .* the calls would be paid for again"):
         SqliteCallStore(tmp_path / "here.sqlite", missing)

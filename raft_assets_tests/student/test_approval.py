@@ -22,7 +22,7 @@ BILL = TrainingCost(rows=200, valid_rows=20, tokens=100_000, epochs=2, price=25.
 def test_a_bill_tells_rows_tokens_and_cost() -> None:
     assert BILL.told == "200 rows, 20 to validate on, 100,000 tokens a pass, about US$ 5.00 for 2 passes"
     assert "about US$ 7.50 for 3 passes, as services choose" in replace(BILL, epochs="auto").told
-    assert "at a price that nobody knows (put it into prices.yaml)" in replace(BILL, price=None).told
+    assert "at an unknown price (add it to prices.yaml)" in replace(BILL, price=None).told
 
 
 @pytest.mark.parametrize(("most", "change"), [(4.99, {}), (1000.0, {"price": None})])
@@ -45,7 +45,7 @@ def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
         waits = copied.raft(*command, variables={"RAFT_PROVIDER": ""})
         told = " ".join(waits.stdout.split())
         assert waits.returncode == 1
-        assert "Fine-tuning embedded-reader waits for a yes:" in told
+        assert "Fine-tuning embedded-reader needs your approval:" in told
         assert "tokens a pass, about US$ " in told
         assert f"`raft run {SMALL} --yes`, or launch the run with the tag raft/approve = fine-tuning" in told
         with openai.OpenAI(base_url=address, api_key="none") as client:

@@ -128,7 +128,7 @@ def train(
         (["queued", "failed"], r"ftjob-1 .* ended as failed: row 3 has no assistant"),
         (["running", "cancelled"], r"ended as cancelled: the service gives no reason"),
         (["running", "paused"], r"is paused\. `raft jobs --resume ftjob-1` lets it go on"),
-        (["running", None], r"ftjob-1 is gone: the service doesn't know it any more"),
+        (["running", None], r"ftjob-1 no longer exists at the service"),
     ],
 )
 def test_every_end_of_a_job_is_told_apart(azure: Cloud, tmp_path: Path, states: list[str | None], said: str) -> None:

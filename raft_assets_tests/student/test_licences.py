@@ -61,7 +61,7 @@ def test_nothing_is_asked_where_it_is_forbidden(tmp_path: Path, monkeypatch: pyt
     models = ModelClients(Project.load(project.folder))
     for role in (Role.EMBEDDING, Role.TEACHER, Role.BASELINE):
         with (
-            pytest.raises(SettingsError, match="TEACHER gpt-4o must not teach STUDENT Llama-3"),
+            pytest.raises(SettingsError, match="TEACHER gpt-4o must not be used to train STUDENT Llama-3"),
             models.caller(role),
         ):
             pass
