@@ -1,0 +1,110 @@
+"""Facts that `defs/dagster_internals` relies on: the test that fails after an upgrade of Dagster names what broke."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from raft_assets.defs.dagster_internals import (
+    DATA_VERSION_TAG,
+    SerializableErrorInfo,
+    execute_job,
+    job_origin,
+    last_attempts,
+    last_data_versions,
+    restore_last_materialization,
+    stale_resolver,
+)
+
+PARTITIONS = dg.DynamicPartitionsDefinition(name="domain")
+KEY = dg.AssetKey("table")
+WORKSPACE = """load_from:
+  - python_module:
+      module_name: somewhere.definitions
+      location_name: somewhere
+"""
+
+
+@dg.asset(partitions_def=PARTITIONS, code_version="1", output_required=False)
+def table(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    """Fails in one partition, and says what the other holds."""
+    if context.partition_key == "broken":
+        raise dg.Failure("on purpose")
+    return dg.MaterializeResult(data_version=dg.DataVersion(f"of {context.partition_key}"))
+
+
+DEFS = dg.Definitions(assets=[table], jobs=[dg.define_asset_job("lineage")], executor=dg.in_process_executor)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> dg.DagsterInstance:
+    found = dg.DagsterInstance.local_temp(str(tmp_path))
+    found.add_dynamic_partitions("domain", ["bats", "broken"])
+    return found
+
+
+def run(instance: dg.DagsterInstance, partition: str, workspace: Path | None = None) -> dg.DagsterRun:
+    origin = job_origin(workspace, "lineage") if workspace else None
+    job = DEFS.resolve_job_def("lineage")
+    return execute_job(instance, job, partition=partition, assets=[KEY], tags={"raft/command": "c"}, origin=origin)
+
+
+def test_a_run_in_this_process_carries_its_tags_its_partition_and_where_the_ui_finds_its_job(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    workspace = tmp_path / "workspace.yaml"
+    workspace.write_text(WORKSPACE, "utf-8")
+    ended = run(instance, "bats", workspace)
+    assert ended.is_success
+    assert (ended.tags["dagster/partition"], ended.tags["raft/command"]) == ("bats", "c")
+    assert ended.remote_job_origin is not None
+    assert ended.remote_job_origin.location_name == "somewhere"
+    assert ended.tags[".dagster/repository"] == "__repository__@somewhere"  # by which the UI's timeline looks for runs
+
+
+def test_a_workspace_that_is_absent_gives_no_origin(tmp_path: Path) -> None:
+    assert job_origin(tmp_path / "workspace.yaml", "lineage") is None
+
+
+def test_a_run_that_fails_ends_as_failed_and_raises_nothing(instance: dg.DagsterInstance) -> None:
+    assert run(instance, "broken").is_failure
+
+
+def test_the_last_data_version_of_every_partition_comes_by_one_query(instance: dg.DagsterInstance) -> None:
+    run(instance, "bats")
+    assert last_data_versions(instance, KEY) == {"bats": "of bats"}
+    event = dg.AssetMaterialization(KEY, partition="bats", tags={DATA_VERSION_TAG: "reported"})
+    instance.report_runless_asset_event(event)
+    assert last_data_versions(instance, KEY) == {"bats": "reported"}
+
+
+def test_an_attempt_that_materialized_nothing_is_known_by_its_run_until_one_succeeds(
+    instance: dg.DagsterInstance,
+) -> None:
+    failed = run(instance, "broken")
+    assert last_attempts(instance, KEY) == {"broken": failed.run_id}
+    run(instance, "bats")
+    assert last_attempts(instance, KEY).keys() == {"broken"}
+
+
+def test_the_resolver_tells_missing_from_fresh(instance: dg.DagsterInstance) -> None:
+    run(instance, "bats")
+    resolver = stale_resolver(instance, DEFS.resolve_asset_graph())
+    assert {partition: resolver.get_status(KEY, partition).value for partition in ("bats", "broken")} == {
+        "bats": "FRESH",
+        "broken": "MISSING",
+    }
+
+
+def test_the_copy_of_the_last_materialization_follows_what_is_left(instance: dg.DagsterInstance) -> None:
+    first, second = run(instance, "bats"), run(instance, "bats")
+    instance.delete_run(second.run_id)
+    restore_last_materialization(instance, KEY)
+    (record,) = instance.get_asset_records([KEY])
+    assert record.asset_entry.last_materialization is not None
+    assert record.asset_entry.last_materialization.run_id == first.run_id
+
+
+def test_an_error_of_a_step_keeps_its_class_message_and_cause() -> None:
+    error = SerializableErrorInfo("message", [], "Error", SerializableErrorInfo("cause", [], "Cause"))
+    assert (error.message, error.cls_name, error.cause.message if error.cause else "") == ("message", "Error", "cause")
