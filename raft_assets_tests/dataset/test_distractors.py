@@ -98,6 +98,15 @@ def test_equal_texts_are_alike_even_where_nothing_less_is() -> None:
     pool = Pool(chunks, near_duplicate=1.0)
     assert pool.are_alike("o", "copy")
     assert not pool.are_alike("o", "other")
+    assert pool.group_of == {"copy": "copy", "o": "copy"}
+
+
+def test_how_alike_the_same_text_must_be_is_a_setting() -> None:
+    chunks = [a_chunk("o", prose("text", length=100)), a_chunk("longer", f"{prose('text', length=100)} and some more")]
+    assert Pool(chunks, near_duplicate=0.9).are_alike("o", "longer")
+    assert not Pool(chunks, near_duplicate=1.0).are_alike("o", "longer")
+    half = [a_chunk("o", prose("text", length=100)), a_chunk("half", prose("text", length=50))]
+    assert Pool(half, near_duplicate=0.4).are_alike("o", "half")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,6 +118,12 @@ def test_chunks_that_hold_the_answer_are_not_picked(kind: Kind, answer: str) -> 
         a_chunk("apart", "The tower is old, of 19266 stones."),
     ]
     assert picked(chunks, kind=kind, answer=answer) == ["apart"]
+
+
+def test_a_chunk_whose_signature_holds_the_answer_is_not_picked() -> None:
+    # models are shown the signature of a description that continues in this chunk
+    chunks = [a_chunk("o"), a_chunk("held").model_copy(update={"signature": "sha256(data)"}), a_chunk("apart")]
+    assert picked(chunks, answer="sha256") == ["apart"]
 
 
 def test_an_answer_of_stop_words_stands_everywhere_and_excludes_nothing() -> None:

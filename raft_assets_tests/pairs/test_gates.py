@@ -1,6 +1,6 @@
 """Quality gates."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raft_assets.core.identity import question_id
+from raft_assets.core.identity import draw, question_id
 from raft_assets.core.tables import QAPair
-from raft_assets.pairs.gates import OVERRIDDEN_BY_ACCEPT, PASS, REASONS, judge_pairs
+from raft_assets.llm.requests import Answer, Request, Status, Usage
+from raft_assets.pairs.gates import OVERRIDDEN_BY_ACCEPT, PASS, REASONS, REMARK_CHARACTERS, judge_pairs, support
 from raft_assets.pairs.questions import Draft
 from raft_assets.pairs.reviews import Review
 from raft_assets.settings.domain import QuestionSettings
@@ -297,3 +298,144 @@ def test_the_near_duplicate_that_a_person_accepted_survives() -> None:
 def test_every_gate_that_an_accept_overrides_is_there() -> None:
     pairs = reviewed("accept", SOUND)
     assert OVERRIDDEN_BY_ACCEPT - {"judge"} <= pairs[0].gates.keys()
+
+
+@pytest.mark.parametrize(
+    ("final_answer", "document", "share"),
+    [
+        ("blood and insects", "They eat blood.", 0.5),
+        ("the walls were carried", "a wall that carries", 1.0),  # inflected
+        ("they left early", "Bats leave the cave early.", 1.0),  # irregular
+        ("it sings", "a song about as", 0.0),  # a stem has three letters at least: "s" and "as" are not alike
+        ("red", "reds and a rose", 1.0),
+        ("ring", "a red rose", 0.0),
+        ("Yes.", "", 1.0),  # nothing that a document could hold
+    ],
+)
+def test_support_is_the_share_of_content_words_that_the_document_holds(
+    final_answer: str, document: str, share: float
+) -> None:
+    assert support(final_answer, document) == share
+
+
+@pytest.mark.parametrize(
+    ("question", "accepted"),
+    [
+        ("What do they eat at night?", False),  # two content words and a pronoun
+        ("What do they eat at night in caves?", True),
+        ("What do bats eat?", True),  # two content words that name something
+        ("What do they eat, and eat, and eat at night?", False),  # a word counts once
+    ],
+)
+def test_a_question_with_a_pronoun_names_three_things_at_least(question: str, accepted: bool) -> None:
+    assert verdict(asking(question)).reason == ("" if accepted else "not_self_contained")
+
+
+@pytest.mark.parametrize(
+    ("other", "reasons"),
+    [
+        ("In caves, the northern ones, what do bats eat?", ["", "near_duplicate_question"]),
+        ("What is it in a northern cave for a bat?", ["", "near_duplicate_question"]),  # three of four, inflected
+        ("What do bats hunt in northern caves?", ["", ""]),  # three of five
+    ],
+)
+def test_the_same_content_words_asked_of_one_chunk_for_one_answer_are_one_question(
+    other: str, reasons: list[str]
+) -> None:
+    pairs = judged([asking("What do bats eat in northern caves?"), asking(other)])
+    assert sorted(pair.reason for pair in pairs) == reasons
+
+
+def test_questions_without_an_answer_are_not_asking_for_the_same() -> None:
+    first, second = asking(f"{LONG}?"), asking(f"{LONG} then?")
+    unanswered = [replace(first, answer=""), replace(second, answer="", chunk=a_chunk("other", CHUNK.text))]
+    assert {pair.gates["near_duplicate"] for pair in judged(unanswered)} == {PASS}
+
+
+def test_which_of_two_sound_duplicates_survives_is_drawn() -> None:
+    for number in range(8):
+        copies = [replace(SOUND, chunk=a_chunk(f"{name} {number}", CHUNK.text)) for name in ("one", "other")]
+        kept, dropped = sorted(judged(copies), key=lambda pair: pair.reason)
+        assert (kept.reason, dropped.reason) == ("", "duplicate_question")
+        assert draw(0, kept.question_id) < draw(0, dropped.question_id)
+        assert dropped.gates["near_duplicate"] == PASS  # said once
+
+
+def test_an_answer_among_things_to_choose_from_is_not_given_away() -> None:
+    assert verdict(
+        replace(asking("Is it blood or fruit that vampire bats eat?"), answer=an_answer(EATS, "blood"))
+    ).accepted
+
+
+@pytest.mark.parametrize(
+    ("sentence", "question", "final_answer", "reason"),
+    [
+        ("The origin of the name is unknown.", "What is the origin of the name?", "unknown", "abstained"),
+        ('The sign says "I cannot fly".', "What does the sign of the bat house say?", "I cannot fly", "refusal"),
+    ],
+)
+def test_words_like_a_refusal_are_an_answer_where_the_document_says_them(
+    sentence: str, question: str, final_answer: str, reason: str
+) -> None:
+    draft = Draft(a_chunk("c", f"{sentence} {SLEEPS}"), question, "q", an_answer(sentence, final_answer), "a", "ok", "")
+    assert verdict(draft).accepted
+    elsewhere = replace(draft, chunk=a_chunk("c", f"{SLEEPS} Of names, {final_answer} ones."))
+    assert verdict(elsewhere).reason == reason  # what is quoted must be in the document
+    assert verdict(replace(draft, answer=an_answer(SLEEPS, final_answer))).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"), [("What do vampire bats eat?", "what"), ("Why do vampire bats need the blood?", "why")]
+)
+def test_a_pair_says_what_kind_of_question_it_is(question: str, kind: str) -> None:
+    assert verdict(asking(question)).kind == kind
+
+
+class Judge:
+    """Says the same of every pair that it is asked about."""
+
+    def __init__(self, text: str, status: Status = "ok", detail: str = "") -> None:
+        self.asked: list[Request] = []
+        self._answer = Answer("judge-call", text, status, detail, Usage(), 0.1, from_store=False)
+
+    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        for request in requests:
+            self.asked.append(request)
+            yield self._answer
+
+
+YES = '{"supported": true, "reason": "it says so"}'
+
+
+@pytest.mark.parametrize(
+    ("judge", "reason", "remark"),
+    [
+        (Judge(YES), "", "it says so"),
+        (Judge(YES.replace("true", "false")), "judged_unsupported", "it says so"),
+        (Judge("Well."), "judge_failed", "no verdict in: Well."),
+        (Judge("w" * 9000), "judge_failed", f"no verdict in: {'w' * REMARK_CHARACTERS}"),
+        (Judge(YES, "truncated", "The answer reached the maximum."), "judge_failed", "The answer reached the maximum."),
+        (Judge("", "failed", "JUDGE gave no answer."), "judge_failed", "JUDGE gave no answer."),
+        (Judge(YES.replace("it says so", "r" * 9000)), "", "r" * REMARK_CHARACTERS),
+    ],
+    ids=["supported", "unsupported", "no verdict", "a long reply", "cut off", "no answer", "a long reason"],
+)
+def test_only_a_judge_that_says_yes_lets_a_pair_pass(judge: Judge, reason: str, remark: str) -> None:
+    (pair,) = judge_pairs([SOUND], settings=QuestionSettings(), rank_of=None, ask_judge=judge.ask)
+    assert (pair.reason, pair.judge_remark, pair.judge_call) == (reason, remark, "judge-call")
+    assert pair.gates["judge"] == (reason or PASS)
+
+
+def test_the_judge_is_asked_only_about_what_passed_every_other_gate() -> None:
+    judge = Judge(YES)
+    drafts = [SOUND, asking("1. What is eaten?"), replace(SOUND, chunk=a_chunk("other", CHUNK.text))]
+    pairs = judge_pairs(drafts, settings=QuestionSettings(), rank_of=None, ask_judge=judge.ask)
+    assert len(judge.asked) == 1
+    assert [pair.judge_call for pair in pairs if pair.reason] == ["", ""]
+    assert all("judge" not in pair.gates for pair in pairs if pair.reason)
+
+
+def test_without_a_judge_that_gate_does_not_run() -> None:
+    pair = verdict(SOUND)
+    assert "judge" not in pair.gates
+    assert (pair.judge_call, pair.judge_remark) == ("", "")
