@@ -38,7 +38,7 @@ def names(folder: UPath) -> list[str]:
 def test_what_was_filled_in_is_published(folder: UPath) -> None:
     target = folder / "table.parquet"
     for content in (b"old and long", b"new"):
-        publish(target, lambda draft, content=content: draft.write_bytes(content))  # type: ignore[misc]
+        publish(target, lambda draft, content=content: draft.write_bytes(content))
         assert target.read_bytes() == content
     assert names(folder) == ["table.parquet"]
 

@@ -106,7 +106,7 @@ def test_vectors_come_in_the_order_of_the_texts(as_text: bool) -> None:
     [
         ({}, "without readable vectors"),
         ({"data": [{"embedding": [1]}]}, "without readable vectors"),
-        ({"data": [{"index": 0, "embedding": "no base64!"}]}, "without readable vectors"),
+        ({"data": [{"index": 0, "embedding": "AAAA!AA=="}]}, "without readable vectors"),
         ({"data": [{"index": 0, "embedding": "AAA="}]}, "without readable vectors"),  # two bytes are no float
         ({"data": None}, "without readable vectors"),
         (embedded([1.0]), "1 vectors for 2 texts"),

@@ -346,6 +346,11 @@ def test_the_same_content_words_asked_of_one_chunk_for_one_answer_are_one_questi
     assert sorted(pair.reason for pair in pairs) == reasons
 
 
+def test_questions_of_no_content_words_are_not_called_the_same() -> None:
+    pairs = judged([asking("What is it?"), asking("Who was that?")])
+    assert [pair.gates["near_duplicate"] for pair in pairs] == [PASS, PASS]
+
+
 def test_questions_without_an_answer_are_not_asking_for_the_same() -> None:
     first, second = asking(f"{LONG}?"), asking(f"{LONG} then?")
     unanswered = [replace(first, answer=""), replace(second, answer="", chunk=a_chunk("other", CHUNK.text))]
