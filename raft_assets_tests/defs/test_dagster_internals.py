@@ -59,7 +59,9 @@ def test_a_run_in_this_process_carries_its_tags_its_partition_and_where_the_ui_f
     assert (ended.tags["dagster/partition"], ended.tags["raft/command"]) == ("bats", "c")
     assert ended.remote_job_origin is not None
     assert ended.remote_job_origin.location_name == "somewhere"
-    assert ended.tags[".dagster/repository"] == "__repository__@somewhere"  # by which the UI's timeline looks for runs
+    # by which the UI's timeline and the pages of jobs look for runs
+    of_location = dg.RunsFilter(tags={".dagster/repository": "__repository__@somewhere"})
+    assert [found.run_id for found in instance.get_runs(filters=of_location)] == [ended.run_id]
 
 
 def test_a_workspace_that_is_absent_gives_no_origin(tmp_path: Path) -> None:

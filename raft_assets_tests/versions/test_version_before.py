@@ -1,0 +1,49 @@
+"""A project made by the version before: it stays fresh, and nothing that it paid for is paid again.
+
+`project-0.1.0.tar.xz` is a project folder as version 0.1.0 (commit 994121b) left it after `raft run --all`: three
+shipped documents of the harbor handbook with golden questions, and TEACHER, EMBEDDING and BASELINE at an
+OpenAI-compatible service (`raft serve`) on a port where nothing listens any more. A call that is made again fails.
+"""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from raft_assets.llm.ledger import ledger
+from raft_assets.llm.prices import PriceList
+from raft_assets.storage.call_store import open_call_store
+from raft_assets_tests.harness import ProjectHarness
+
+DOMAIN = "marrow bay"
+SERVICE = "http://127.0.0.1:8399/v1"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> ProjectHarness:
+    with tarfile.open(Path(__file__).with_name("project-0.1.0.tar.xz")) as archive:
+        archive.extractall(tmp_path, filter="data")
+    project = ProjectHarness(tmp_path / "project")
+    project.own_variables = {}  # the roles of its own `.env`
+    return project
+
+
+def paid(project: ProjectHarness) -> set[str]:
+    """Keys of the stored calls that a service answered."""
+    with open_call_store(project.opened) as store:
+        return {row.call for row in ledger(store, PriceList(project.folder)) if row.service == SERVICE}
+
+
+def test_a_project_of_the_version_before_is_fresh_and_pays_for_no_call_again(old: ProjectHarness) -> None:
+    assert old.not_fresh(DOMAIN) == {}
+    before, calls = old.digests(DOMAIN), paid(old)
+    assert len(calls) > 300
+    fresh = old.raft("run", "--all")
+    assert (fresh.returncode, f"{DOMAIN}: everything is fresh" in fresh.stdout) == (0, True), fresh.stdout
+
+    forced = old.raft("run", "--all", "--force")  # nothing listens at the service's port
+    assert forced.returncode == 0, forced.stdout + forced.stderr
+    assert paid(old) == calls
+    assert old.digests(DOMAIN) == before
+    assert old.metadata("finetuned_model", DOMAIN)["found_again"] is True
+    assert old.not_fresh(DOMAIN) == {}
