@@ -11,11 +11,13 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 demo: install ## the whole lineage over data/, offline; prints each domain's verdict and report
 	RAFT_PROVIDER=embedded $(BIN)/raft run --all
 
-test: install-dev .venv/azure-evaluation ## linter, type checker, every test
+test: install-dev .venv/azure-evaluation ## linter, type checker, contracts between rooms, definitions, every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/dg check defs
+	$(BIN)/dg list defs >/dev/null
 	$(BIN)/pytest
 
 ui: install ## the Dagster UI on 127.0.0.1:3000

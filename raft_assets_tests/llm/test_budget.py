@@ -42,7 +42,7 @@ async def spend():
                     if hold:
                         print("held", flush=True)
                         sys.stdin.read()
-                    held.settled = 0.01
+                    held.spent = 0.01
                 spent += 1
         except BudgetReachedError:
             print(spent)
