@@ -151,8 +151,8 @@ class StudentSettings(SettingsGroup):
     )
     finetuned_model: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
-        description="a model or deployment of yours that is already fine-tuned: it is evaluated, and nothing is trained "
-        "or deployed",
+        description="a model or deployment of yours that is already fine-tuned: it is evaluated, and nothing is "
+        "trained or deployed",
     )
 
 
