@@ -165,8 +165,8 @@ def _read(file: DocumentFile) -> ParsedContent | UnreadableError:
     try:
         kind = detect_kind(file.path, data)
         content = _READERS[kind](data)
-    except UnreadableError as refusal:
-        return refusal
+    except UnreadableError as error:
+        return error
     except Exception as error:  # one file must never stop the others, whatever a parser does
         log.exception("reading %s failed", file.path)
         return UnreadableError(
@@ -211,12 +211,12 @@ def _check_size(file: DocumentFile, max_file_mb: int) -> UnreadableError | None:
     return UnreadableError("too_large", detail)
 
 
-def _quarantine(file: DocumentFile, refusal: UnreadableError) -> QuarantinedFile:
+def _quarantine(file: DocumentFile, error: UnreadableError) -> QuarantinedFile:
     return QuarantinedFile(
         path=file.path,
         content_hash=file.content_hash,
-        reason=refusal.reason,
-        detail=refusal.detail,
+        reason=error.reason,
+        detail=error.detail,
     )
 
 

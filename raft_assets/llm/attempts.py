@@ -162,22 +162,22 @@ class RetryingClient:
             payload = None
         return payload if isinstance(payload, Mapping) else {}
 
-    async def _wait(self, refusal: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
+    async def _wait(self, error: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
         patience = self._patience
-        pause = patience.pause(tries) if refusal.after_s is None else refusal.after_s
-        at_most_s = patience.max_rate_limited_s if refusal.is_rate_limit else patience.max_elapsed_s
+        pause = patience.pause(tries) if error.after_s is None else error.after_s
+        at_most_s = patience.max_rate_limited_s if error.is_rate_limit else patience.max_elapsed_s
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
-            raise CallFailedError(refusal.reason, tries=tries)
+            raise CallFailedError(error.reason, tries=tries)
         await patience.sleep(pause)
 
-    def _learn(self, refusal: service_errors.UnsupportedParameter, sent: Mapping[str, Any]) -> None:
+    def _learn(self, error: service_errors.UnsupportedParameter, sent: Mapping[str, Any]) -> None:
         """Remember that the model doesn't accept a parameter.
 
         Another call may have learned it while this one was under way; nothing is substituted back and forth.
         """
-        parameter, known = refusal.parameter, self._capabilities.substitutes
+        parameter, known = error.parameter, self._capabilities.substitutes
         if parameter not in sent or parameter in known.values():
-            raise EndpointError(refusal.message)
+            raise EndpointError(error.message)
         if parameter not in known:
             instead = service_errors.SUBSTITUTES[parameter]
             self._capabilities.learn(parameter, instead)
@@ -204,8 +204,8 @@ def _estimate_tokens(body: Mapping[str, Any]) -> int:
     That is the prompt and the maximum answer tokens.
     """
     prompt = body.get("messages") or body.get("prompt") or body.get("input") or ""
-    room = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-    return _count_characters(prompt) // CHARACTERS_PER_TOKEN + room
+    max_tokens = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+    return _count_characters(prompt) // CHARACTERS_PER_TOKEN + max_tokens
 
 
 def _count_characters(value: Any) -> int:
