@@ -1,4 +1,4 @@
-"""Writing a file, here or on object storage, so that a reader sees the old one or the new one, never half of one."""
+"""Atomic writes, locally or on object storage: a reader sees the old file or the new one, never half of one."""
 
 import os
 import tempfile
@@ -10,12 +10,12 @@ from upath import UPath
 
 
 def write_text(file: Path, text: str) -> None:
-    """Replaces `file`, creating its folder; of several writers the last wins."""
+    """Replace `file`, creating its folder; of several writers the last one wins."""
     write_bytes(file, text.encode("utf-8"))
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Replaces `file`, creating its folder; of several writers the last wins."""
+    """Replace `file`, creating its folder; of several writers the last one wins."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("wb", dir=file.parent, prefix=".", suffix=".part", delete=False) as stream:
         temporary = Path(stream.name)
@@ -28,17 +28,20 @@ def write_bytes(file: Path, content: bytes) -> None:
 
 
 def is_local(address: UPath) -> bool:
-    """Whether it is on a disk of this machine."""
+    """Return whether the address is on a disk of this machine."""
     return address.protocol in ("", "file")
 
 
 def publish(target: UPath, fill: Callable[[Path], object]) -> None:
-    """Puts what `fill` writes into a draft at the target, which may be large or far away; where it fails, nothing."""
+    """Put the draft that `fill` writes at the target, which may be large or remote.
+
+    If `fill` fails, the target does not change.
+    """
     if not is_local(target):
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder) / "draft"
             fill(draft)
-            target.fs.put_file(str(draft), target.path)  # the object changes when all of it is there
+            target.fs.put_file(str(draft), target.path)  # the object changes once it is complete
         return
     local = Path(target.path)
     local.parent.mkdir(parents=True, exist_ok=True)

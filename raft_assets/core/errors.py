@@ -1,6 +1,6 @@
 """Errors that a user can act on.
 
-Every one says in a sentence what happened, where, and what to do; the CLI prints it without a traceback.
+Every message says in a sentence what happened, where, and what to do; the CLI prints it without a traceback.
 """
 
 
@@ -9,14 +9,14 @@ class RaftError(Exception):
 
 
 class SettingsError(RaftError):
-    """A preset, `domain.yaml`, environment variable or flag is wrong.
+    """A preset, `domain.yaml`, environment variable or option is wrong.
 
     The message names field, value and what is allowed.
     """
 
 
 class DataError(RaftError):
-    """A table or file breaks its schema; the message names file, row and column."""
+    """A table or file violates its schema; the message names file, row and column."""
 
 
 class EndpointError(RaftError):
@@ -24,8 +24,8 @@ class EndpointError(RaftError):
 
 
 class WaitingError(RaftError):
-    """Something was asked for and its result is still to come: nothing is wrong, and nobody has to wait for it."""
+    """A result was requested and is not available yet; nothing is wrong, and no process has to wait for it."""
 
 
 class NotDeployedError(EndpointError):
-    """The endpoint doesn't know the model or deployment: it was never made, has expired, or isn't ready yet."""
+    """The endpoint doesn't know the model or deployment: it was never created, has expired, or isn't ready yet."""

@@ -1,4 +1,4 @@
-"""The files that people and imports leave in a domain: JSON Lines, every line checked against a model."""
+"""The JSON Lines files that people and imports put into a domain, every line validated against a model."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,10 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def read_jsonl(file: Path, model: type[M]) -> Iterator[tuple[int, M]]:
-    """Line numbers from 1 and lines; none where there is no file. Raises DataError with file, line and field."""
+    """Yield line numbers, from 1, and lines; nothing if there is no file.
+
+    Raises DataError with file, line and field.
+    """
     if not file.is_file():
         return
     try:
@@ -27,7 +30,7 @@ def read_jsonl(file: Path, model: type[M]) -> Iterator[tuple[int, M]]:
 
 
 def validate_as(value: object, model: type[M], where: str, *, part: str = "field") -> M:
-    """The value as the model; raises DataError with the part (field, column) and what is wrong there."""
+    """Return the value as the model; raises DataError with the part (field, column) and the problem."""
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -1,8 +1,8 @@
-"""Locks between processes: files held open, freed by the kernel when their holder dies, however it dies.
+"""Locks between processes: open files that the kernel releases when their holder dies, however it dies.
 
-They are locks of a descriptor that is open here (`filelock.lock_descriptor`), not of filelock's `FileLock`: a child can
-inherit one, the file itself can be read and written under it, and it costs what the system call costs, where `FileLock`
-takes ten times as long.
+They lock an open descriptor (`filelock.lock_descriptor`) instead of using filelock's `FileLock`: a child can inherit a
+descriptor, the file itself can be read and written under the lock, and it costs only the system call, a tenth of what
+`FileLock` takes.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
-LOOK_S = 1e-3  # between two tries for a lock that another holds for milliseconds
+LOOK_S = 1e-3  # between two tries for a lock that another process holds for milliseconds
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
 
@@ -34,10 +34,10 @@ def exclusive_lock(file: Path) -> Iterator[int]:
 
 
 def try_lock(file: Path) -> int | None:
-    """Return a descriptor that holds the lock until it and its copies in children are closed; None where it is taken.
+    """Return a descriptor that holds the lock until it and its copies in children are closed; None if it is taken.
 
-    Whoever holds the lock may remove the file, and then closes the descriptor. Windows knows neither: a child inherits
-    no descriptor there (`pass_fds`), and an open file stays.
+    The holder may remove the file, and then closes the descriptor. Windows supports neither: a child inherits no
+    descriptor there (`pass_fds`), and an open file stays.
     """
     while True:
         descriptor = _open(file)

@@ -1,4 +1,4 @@
-"""Untrusted text in Markdown: shown as it is, never as markup."""
+"""Untrusted text in Markdown: shown verbatim, never as markup."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,14 +7,20 @@ MAX_CODE_CHARACTERS = 240
 
 
 def code_span(text: object) -> str:
-    """The text as a code span that it can't leave, nor the cell of a table; look-alikes stand for ` and |."""
+    """Return the text as a code span that it can't leave, nor the cell of a table.
+
+    Look-alike characters replace ` and |.
+    """
     line = " ".join(str(text).replace("`", "´").replace("|", "¦").split())
     line = line if len(line) <= MAX_CODE_CHARACTERS else line[: MAX_CODE_CHARACTERS - 1] + "…"
     return f"`{line}`" if line else "–"
 
 
 def table_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Lines of a table with the keys of the first row as its head, numbers at the right; all text is a code span."""
+    """Return the lines of a table whose head is the keys of the first row.
+
+    Numbers are right-aligned; all text is a code span.
+    """
     contents = list(rows)
     if not contents:
         return ["None."]

@@ -1,8 +1,7 @@
 """The prompt contract: the one place that renders a prompt and reads an answer.
 
-Teacher, baseline and student see the same rendering, in training rows and in evaluation, otherwise a comparison
-measures format
-(arXiv 2403.10131, figure 2, is the answer style).
+Teacher, baseline and student see the same rendering, in training rows and in evaluation; otherwise a comparison would
+measure format. The answer style is that of arXiv 2403.10131, figure 2.
 """
 
 import re
@@ -20,14 +19,14 @@ First reason step by step. Copy every sentence that you rely on, word for word, 
 Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer
 When the documents do not hold the answer, end with: {ANSWER_TAG} {ABSTENTION}"""
 
-# what instructions have to hold, whoever words them: otherwise answers can't be read
+# what instructions must contain, whoever writes them: otherwise answers can't be parsed
 CONTRACT_PARTS = (BEGIN_QUOTE, END_QUOTE, ANSWER_TAG, ABSTENTION)
 
 CLOSED_BOOK_INSTRUCTIONS = f"""Answer the question from memory; no documents are given.
 First reason step by step.
 Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer"""
 
-# what a document could use to speak with the prompt's voice, and what stands in its place
+# what a document could use to imitate the prompt, and what replaces it
 _DELIMITERS = (
     (re.compile(r"<(/?)\s*DOCUMENT\s*>", re.IGNORECASE), r"‹\1DOCUMENT›"),
     (re.compile(r"##\s*(begin|end)_quote\s*##", re.IGNORECASE), r"#\1_quote#"),
@@ -52,7 +51,7 @@ _ABSTENTION = re.compile(
 
 @dataclass(frozen=True)
 class ParsedAnswer:
-    """An answer, read. `well_formed`: exactly one non-empty final answer and every quote closed."""
+    """A parsed answer. `well_formed`: exactly one non-empty final answer and every quote closed."""
 
     reasoning: str
     quotes: tuple[str, ...]
@@ -62,20 +61,20 @@ class ParsedAnswer:
 
 
 def escape_delimiters(text: str) -> str:
-    """The text as it stands in a prompt: the contract's own delimiters inside it are made harmless."""
+    """Return the text as it appears in a prompt: the contract's own delimiters inside it are made harmless."""
     for pattern, replacement in _DELIMITERS:
         text = pattern.sub(replacement, text)
     return text
 
 
 def render_user_message(question: str, documents: Sequence[str]) -> str:
-    """The user message: each document between <DOCUMENT> and </DOCUMENT>, a blank line, the question."""
+    """Render the user message: each document between <DOCUMENT> and </DOCUMENT>, a blank line, the question."""
     blocks = [f"<DOCUMENT>{escape_delimiters(text)}</DOCUMENT>" for text in documents]
     return "\n".join(blocks) + ("\n\n" if blocks else "") + escape_delimiters(question)
 
 
 def render_messages(question: str, documents: Sequence[str], instructions: str = INSTRUCTIONS) -> list[dict[str, str]]:
-    """The prompt as chat messages (system, user)."""
+    """Render the prompt as chat messages (system, user)."""
     return [
         {"role": "system", "content": instructions},
         {"role": "user", "content": render_user_message(question, documents)},
@@ -83,12 +82,12 @@ def render_messages(question: str, documents: Sequence[str], instructions: str =
 
 
 def render_prompt(question: str, documents: Sequence[str], instructions: str = INSTRUCTIONS) -> str:
-    """The same prompt as one text, for completion models; the answer follows behind it."""
+    """Render the same prompt as one text, for completion models; the answer follows it."""
     return f"{instructions}\n\n{render_user_message(question, documents)}\n\n"
 
 
 def render_answer(reasoning: str, final_answer: str) -> str:
-    """An answer in the contract's form."""
+    """Render an answer as the contract asks."""
     return f"{reasoning.strip()}\n{ANSWER_TAG} {final_answer.strip()}"
 
 
@@ -96,10 +95,10 @@ ABSTENTION_ANSWER = render_answer("None of the documents holds what the question
 
 
 def parse_answer(text: str) -> ParsedAnswer:
-    """Reads an answer, also one that doesn't quite keep the form: what a model knows and how it says it are two things.
+    """Parse an answer, even one that doesn't quite keep the contract.
 
-    Never raises. The last answer tag counts; the final answer is the rest of its line, else the next line, without the
-    marks around it. Without any tag there is no final answer.
+    What a model knows and how it says it are two things. Never raises. The last answer tag counts; the final answer is
+    the rest of its line, else the next line, without the marks around it. Without a tag there is no final answer.
     """
     head, tail = _split_at_answer_tag(text)
     final = next((bare for line in tail.splitlines() if (bare := _strip_wrapping(line))), "")
@@ -115,22 +114,25 @@ def parse_answer(text: str) -> ParsedAnswer:
 
 
 def is_verbatim_quote(quote: str, document: str) -> bool:
-    """Whether the quote stands in the document word for word; white space and neutralised delimiters don't count."""
+    """Return whether the quote is in the document word for word.
+
+    White space and escaped delimiters don't count.
+    """
     return bool(quote.strip()) and normalize(escape_delimiters(quote)) in normalize(escape_delimiters(document))
 
 
 def _split_at_answer_tag(text: str) -> tuple[str, str]:
-    """What stands before and behind the last answer tag; nothing behind where there is none."""
+    """Return the text before and after the last answer tag; nothing after it if there is none."""
     for pattern in _TAGS:
-        if found := list(pattern.finditer(text)):
-            return text[: found[-1].start()], text[found[-1].end() :]
+        if tags := list(pattern.finditer(text)):
+            return text[: tags[-1].start()], text[tags[-1].end() :]
     return text, ""
 
 
 def _strip_wrapping(line: str) -> str:
-    """The line without what closes it, emphasis and quotation marks around all of it."""
+    """Return the line without a closing tag and without emphasis or quotation marks around all of it."""
     line = _CLOSING_TAG.sub("", line).replace(BEGIN_QUOTE, "").replace(END_QUOTE, "").strip()
-    if line.count("**") == 1:  # the other half stands before the tag: **<ANSWER>:** 42
+    if line.count("**") == 1:  # the other half is before the tag: **<ANSWER>:** 42
         line = line.replace("**", "").strip()
     for opening, closing in _WRAPPERS:
         inside = line[len(opening) : -len(closing)]

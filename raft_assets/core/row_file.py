@@ -1,4 +1,4 @@
-"""Rows that are too many for memory: kept in a file, read by their id."""
+"""Rows that are too many for memory: kept in a file and read by their id."""
 
 import tempfile
 import weakref
@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Row
 
-CACHED_ROWS = 1 << 12  # rows at hand: a row's distractors are looked at, then shown
+CACHED_ROWS = 1 << 12  # rows kept in memory: a row's distractors are compared, then shown
 
 R = TypeVar("R", bound=Row)
 
@@ -18,18 +18,18 @@ R = TypeVar("R", bound=Row)
 class DiskBackedRows(Mapping[str, R], Generic[R]):
     """The rows by id, in the order in which they came. Memory holds the ids and 8 bytes of each row.
 
-    The file stands in the folder of temporary files and goes with the shelf. Raises DataError for an id that two rows
-    have.
+    The file is in the folder of temporary files and is deleted with this object. Raises DataError for an id that two
+    rows have.
     """
 
     def __init__(self, model: type[R], rows: Iterable[R], id_of: Callable[[R], str]) -> None:
         self._model = model
         self._positions: dict[str, int] = {}
         self._starts = array("Q", [0])
-        # unbuffered: a buffer is thrown away at every seek
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the shelf is there
+        # unbuffered: a buffer is discarded at every seek
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as this object lives
         weakref.finalize(self, self._file.close)
-        # made here: the cache of a decorated method would keep every shelf alive
+        # made here: the cache of a decorated method would keep every instance alive
         self._cached = lru_cache(CACHED_ROWS)(self._read)
         for position, row in enumerate(rows):
             if self._positions.setdefault(id_of(row), position) != position:

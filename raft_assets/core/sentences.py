@@ -1,6 +1,6 @@
 """Where sentences of English text begin and end: the one splitter that teacher, reader and gates share.
 
-A text is cut into blocks by its structure (blank lines, headings, list items, table rows, fields of an API
+A text is split into blocks by its structure (blank lines, headings, list items, table rows, fields of an API
 description), then a block into sentences by its punctuation. Markers of list items belong to no sentence; neither do
 lines without a letter or digit.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 Span = tuple[int, int]
 
-# longest text that an open parenthesis or quotation mark holds together; behind that it was never closed on purpose
+# longest text that an open parenthesis or quotation mark holds together; after that it was left open by mistake
 MAX_ENCLOSED_CHARACTERS = 400
 # a line without full stop is a heading of a PDF when it is shorter than this share of the widest line
 MAX_HEADING_WIDTH = 0.62
@@ -32,23 +32,23 @@ _ABBREVIATION = re.compile(
     r"|e\.g|i\.e|approx|ave|mt|ft|spp?|subsp|var|op|ser|messrs|mme|mlle|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)$",
     re.IGNORECASE,
 )
-# these end a sentence at times, so only a number behind them holds the sentence together
+# these sometimes end a sentence, so only a number after them holds the sentence together
 _BEFORE_NUMBER = re.compile(r"(?<![^\W\d_])(?:nos?|art|sec|chap|ch|pl|v)$", re.IGNORECASE)
 _PAIRS = (("(", ")"), ("“", "”"), ("[", "]"))
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of the text in order, each an exact substring."""
+    """Return the sentences of the text in order, each an exact substring."""
     return [text[start:end] for start, end in sentence_spans(text)]
 
 
 def sentence_spans(text: str) -> list[Span]:
-    """The sentences as (start, end), in order, without overlap, none empty or surrounded by white space."""
+    """Return the sentences as (start, end), in order, without overlap, none empty or surrounded by white space."""
     return [span for block in _blocks(text) for span in _sentences_of_block(text, block)]
 
 
 def _blocks(text: str) -> Iterator[Span]:
-    """Runs of lines that one sentence may cross."""
+    """Yield runs of lines that one sentence may cross."""
     lines = [match.span() for match in _LINE.finditer(text)]
     contents = [text[start:end].strip() for start, end in lines]
     widest = max(map(len, contents), default=0)
@@ -80,7 +80,7 @@ def _blocks(text: str) -> Iterator[Span]:
 
 
 def _is_heading(line: str, following: str, widest: int, *, opens_block: bool) -> bool:
-    """Whether the line is a heading: marked by #, underlined, or (in a PDF) short and open, before a capital."""
+    """Return whether the line is a heading: marked by #, underlined, or (in a PDF) short and open, before a capital."""
     if _MARKED_HEADING.match(line) or _UNDERLINE.fullmatch(following):
         return True
     if not opens_block or not following or _TERMINATED.search(line) or len(line) > MAX_HEADING_WIDTH * widest:
@@ -108,7 +108,7 @@ def _strip_span(text: str, start: int, end: int) -> Iterator[Span]:
 
 
 def _is_abbreviated(text: str, start: int, boundary: re.Match[str]) -> bool:
-    """Whether the full stop belongs to an abbreviation or to an initial rather than to the sentence."""
+    """Return whether the full stop belongs to an abbreviation or an initial rather than to the sentence."""
     if boundary.group(1) != ".":
         return False
     before = text[max(start, boundary.start() - 20) : boundary.start()]
@@ -120,7 +120,7 @@ def _is_abbreviated(text: str, start: int, boundary: re.Match[str]) -> bool:
 
 
 def _is_enclosed(text: str, start: int, cut: int, end: int) -> bool:
-    """Whether the cut lies inside a parenthesis or quotation that closes within the block."""
+    """Return whether the cut lies inside a parenthesis or quotation that closes within the block."""
     before, after = text[start:cut], text[cut : min(end, start + MAX_ENCLOSED_CHARACTERS)]
     if any(before.count(opening) > before.count(closing) and closing in after for opening, closing in _PAIRS):
         return True

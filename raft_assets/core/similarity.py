@@ -1,6 +1,6 @@
-"""How alike two texts are by their words: shingles, Jaccard, and near-duplicates among many texts in about linear time.
+"""Similarity of texts by their words: shingles, Jaccard, and near-duplicates among many texts in near-linear time.
 
-What belongs here: lexical likeness. What follows from it (a rejected question, a shared split) is decided where it
+What belongs here: lexical similarity. What follows from it (a rejected question, a shared split) is decided where it
 matters.
 """
 
@@ -23,7 +23,7 @@ CHUNK_SHINGLE_WORDS = 3
 HASHES = 128  # of a MinHash signature; the estimate of a similarity has a standard deviation of at most 0.045
 ESTIMATE_SLACK = 0.25  # candidates whose estimate is lower than the threshold by more are not compared: 5 deviations
 BATCH_TEXTS = 1 << 10  # texts whose signatures are made at once
-MAX_CACHED_WORDS = 1 << 18  # hashes at hand, about 50 MB
+MAX_CACHED_WORDS = 1 << 18  # hashes kept in memory, about 50 MB
 CACHED_TEXTS = 1 << 12  # texts whose shingles are kept while candidates are compared
 MISS_PROBABILITY = 1e-6  # that no band of two texts exactly at the threshold agrees
 
@@ -32,7 +32,7 @@ _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def words(text: str) -> list[str]:
-    """The words of a text as likeness sees them: runs of letters and digits, case folded."""
+    """Return the words of a text as similarity sees them: runs of letters and digits, case folded."""
     return _WORD.findall(_fold_case(text))
 
 
@@ -51,16 +51,19 @@ _STOP_WORDS = frozenset(
 
 
 def content_words(text: str) -> list[str]:
-    """The words of a text that say what it is about; none of "Yes" and "It was"."""
+    """Return the words of a text that say what it is about; none of "Yes" and "It was"."""
     return [word for word in words(text) if word not in _STOP_WORDS]
 
 
 def contains_phrase(text: str, phrase: str) -> bool:
-    """Whether the phrase stands in the text word for word; never for one of stop words, which stand everywhere."""
+    """Return whether the phrase is in the text word for word.
+
+    Never for a phrase of stop words, which are in every text.
+    """
     telling, spaced = _phrase(phrase)
     if not telling:
         return False
-    folded = _fold_case(text)  # a text that lacks a word needn't be taken apart
+    folded = _fold_case(text)  # a text that lacks a word needn't be split into words
     return all(word in folded for word in telling) and spaced in f" {' '.join(words(text))} "
 
 
@@ -70,12 +73,15 @@ def _phrase(phrase: str) -> tuple[list[str], str]:
 
 
 def shingles(text: str, length: int = CHUNK_SHINGLE_WORDS) -> Shingles:
-    """Hashes of every run of `length` words, sorted, each once; of a shorter text as a whole. Shape (n,), n >= 1."""
+    """Return the hashes of every run of `length` words, sorted, each once; of a shorter text as a whole.
+
+    Shape (n,), n >= 1.
+    """
     return np.unique(_ngram_hashes(np.array(_word_hashes(text, length), np.uint64), length))
 
 
 def jaccard(one: Shingles, other: Shingles) -> float:
-    """Shared shingles by all shingles."""
+    """Return shared shingles divided by all shingles."""
     shared = len(np.intersect1d(one, other, assume_unique=True))
     return shared / (len(one) + len(other) - shared)
 
@@ -88,13 +94,13 @@ def near_duplicate_pairs(
     *,
     length: int = CHUNK_SHINGLE_WORDS,
 ) -> Iterator[tuple[str, str]]:
-    """Pairs of ids whose texts have a Jaccard similarity of at least `threshold`, each once and smaller id first.
+    """Yield pairs of ids whose texts have a Jaccard similarity of at least `threshold`, each once and smaller id first.
 
     MinHash signatures in bands (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4) propose the
     pairs and the true similarity decides. A pair at the threshold is missed with a probability of `MISS_PROBABILITY`, a
-    more alike one more rarely. Of texts with equal shingles only neighbours by id are told: with them goes every
-    likeness that any one of them has. Memory holds a signature of 256 bytes of each text; the texts are read again
-    where they are compared.
+    more similar one more rarely. Of texts with equal shingles only neighbours by id are yielded, and only the first is
+    compared with other texts: through it every similarity of the others is covered. Memory holds a signature of 256
+    bytes of each text; the texts are read again where they are compared.
     """
     ids = sorted(names)
     shingles_of = lru_cache(CACHED_TEXTS)(lambda position: shingles(text_of(ids[position]), length))
@@ -118,7 +124,7 @@ def near_duplicate_pairs(
 
 
 def connected_components(pairs: Iterable[tuple[str, str]]) -> list[set[str]]:
-    """The connected components of the pairs."""
+    """Return the connected components of the pairs."""
     group_of: dict[str, set[str]] = {}
     for one, other in pairs:
         larger, smaller = sorted(
@@ -131,7 +137,7 @@ def connected_components(pairs: Iterable[tuple[str, str]]) -> list[set[str]]:
 
 
 class _WordHashes(dict[str, int]):
-    """Hash of a word, made when it is asked for; the words of a corpus are few and come often."""
+    """Hash of a word, computed on first use; the words of a corpus are few and frequent."""
 
     def __missing__(self, word: str) -> int:
         if len(self) >= MAX_CACHED_WORDS:
@@ -144,13 +150,13 @@ _HASH_OF = _WordHashes()
 
 
 def _word_hashes(text: str, length: int) -> list[int]:
-    """A hash per word, filled up to `length`; one of the whole text where it has no word."""
+    """Return a hash per word, padded to `length`; one of the whole text if it has no word."""
     hashes = list(map(_HASH_OF.__getitem__, words(text) or [normalize(text)]))
     return hashes + [0] * (length - len(hashes))
 
 
 def _ngram_hashes(hashes: npt.NDArray[np.uint64], length: int) -> Shingles:
-    """A hash of every run of `length` hashes, in order."""
+    """Return a hash of every run of `length` hashes, in order."""
     runs = np.zeros(len(hashes) - length + 1, np.uint64)
     for offset in range(length):
         runs = (runs ^ hashes[offset : offset + len(runs)]) * _MIXER
@@ -159,14 +165,20 @@ def _ngram_hashes(hashes: npt.NDArray[np.uint64], length: int) -> Shingles:
 
 
 def _hash_functions(seed: int) -> npt.NDArray[np.uint32]:
-    """Factors and offsets of `HASHES` functions x -> factor * x + offset modulo 2**32. Shape (HASHES, 2)."""
+    """Return factors and offsets of `HASHES` functions x -> factor * x + offset modulo 2**32.
+
+    Shape (HASHES, 2).
+    """
     draws = b"".join(bytes.fromhex(digest("minhash", seed, number)) for number in range(HASHES // 4))
     functions = np.frombuffer(draws, ">u4").astype(np.uint32).reshape(HASHES, 2)
     return functions | np.array([1, 0], np.uint32)  # odd factors keep every bit
 
 
 def _signatures(texts: Iterable[str], functions: npt.NDArray[np.uint32], length: int) -> npt.NDArray[np.uint16]:
-    """The lower half of the smallest value of each hash function over the shingles. Shape (texts, HASHES)."""
+    """Return the lower half of the smallest value of each hash function over the shingles.
+
+    Shape (texts, HASHES).
+    """
     hashes = [_word_hashes(text, length) for text in texts]
     runs = _ngram_hashes(np.fromiter(chain.from_iterable(hashes), np.uint64), length)
     ends = np.cumsum([len(of_text) for of_text in hashes])
@@ -180,7 +192,7 @@ def _signatures(texts: Iterable[str], functions: npt.NDArray[np.uint32], length:
 
 
 def _hash_rows(rows: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint64]:
-    """A hash of every row."""
+    """Return a hash of every row."""
     mixed = np.zeros(len(rows), np.uint64)
     for column in rows.T:
         mixed = (mixed ^ column) * _MIXER
@@ -189,7 +201,7 @@ def _hash_rows(rows: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint64]:
 
 
 def _groups_of_equal_values(values: npt.NDArray[np.uint64]) -> Iterator[npt.NDArray[np.intp]]:
-    """Positions of values that are there more than once, by value, ascending."""
+    """Yield the positions of values that occur more than once, by value, ascending."""
     order = np.argsort(values, kind="stable")
     ends = np.flatnonzero(np.diff(values[order], append=~values[order[-1:]])) + 1
     starts = np.concatenate([[0], ends[:-1]])
@@ -200,9 +212,9 @@ def _groups_of_equal_values(values: npt.NDArray[np.uint64]) -> Iterator[npt.NDAr
 def _candidates(
     signatures: npt.NDArray[np.uint16], distinct: npt.NDArray[np.intp], threshold: float
 ) -> Iterator[tuple[int, int]]:
-    """Pairs of the distinct texts whose signatures agree in a whole band and about as often as the threshold asks.
+    """Yield pairs of distinct texts whose signatures agree in a whole band and nearly as often as the threshold asks.
 
-    Each once. Shape of `signatures`: (texts, HASHES).
+    Each pair once. Shape of `signatures`: (texts, HASHES).
     """
     rows = _rows_per_band(threshold)
     seen: set[tuple[int, int]] = set()
@@ -223,5 +235,8 @@ def _similar_by_estimate(
 
 
 def _rows_per_band(threshold: float) -> int:
-    """The longest bands that miss pairs rarely enough: the longer, the fewer pairs are proposed in vain."""
+    """Return the length of the longest bands that miss pairs rarely enough.
+
+    The longer the bands, the fewer pairs are proposed in vain.
+    """
     return max(rows for rows in range(1, HASHES + 1) if (1 - threshold**rows) ** (HASHES // rows) <= MISS_PROBABILITY)

@@ -1,6 +1,6 @@
 """The tables of the lineage: a model per table, whose fields and descriptions are the schema in the lake and in the UI.
 
-What belongs here: row models and nothing that computes. Reading and writing is the lake's.
+What belongs here: row models and nothing that computes. Reading and writing tables is the lake's.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Split = Literal["train", "valid", "eval"]
 QuestionSource = Literal["generated", "golden"]
 Arm = Literal["main", "retrieved", "distractors_only", "closed_book"]
-# the main arm's questions, among other numbers and kinds of distractors
+# the main arm's questions, with other numbers and kinds of distractors
 RobustnessArm = Literal[
     "distractors_1", "distractors_3", "distractors_5", "distractors_10", "random_distractors", "hard_distractors"
 ]
@@ -22,7 +22,7 @@ EvaluatedModel = Literal["baseline", "student"]
 class Row(BaseModel):
     """A row of a table; unknown columns are errors, rows never change.
 
-    `table` is the table's folder in the lake; rows that the lake doesn't hold have none.
+    `table` is the table's folder in the lake; it is empty for rows that the lake doesn't hold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +47,7 @@ class SourceDocument(Row):
 
 
 class QuarantinedFile(Row):
-    """A file that could not be read, with the reason; the rest went on."""
+    """A file that could not be read, with the reason; the other files are processed all the same."""
 
     table: ClassVar[str] = "quarantine"
 
@@ -79,7 +79,7 @@ class Chunk(Row):
 
     @property
     def passage(self) -> str:
-        """What models are shown of the chunk: its text, behind the signature where it continues a description."""
+        """What models are shown of the chunk: its text, after the signature if it continues a description."""
         return f"{self.signature}\n{self.text}" if self.signature else self.text
 
 
@@ -107,7 +107,7 @@ class GoldenQuestion(Row):
 
 
 class QAPair(Row):
-    """A generated question with its chain-of-thought answer and the verdict of every quality gate.
+    """A generated question with its chain-of-thought answer and the outcome of every quality gate.
 
     Rejected rows stay.
     """
@@ -121,8 +121,8 @@ class QAPair(Row):
     question: str = Field(description="question")
     kind: str = Field(description="question type: what, who, when, where, why, how, which, cloze, api, other")
     answer: str = Field(description="chain-of-thought answer in RAFT's contract, verbatim from the teacher")
-    final_answer: str = Field(description="what stands behind <ANSWER>:")
-    quotes: list[str] = Field(description="what stands between ##begin_quote## and ##end_quote##")
+    final_answer: str = Field(description="text after <ANSWER>:")
+    quotes: list[str] = Field(description="texts between ##begin_quote## and ##end_quote##")
     accepted: bool = Field(description="whether every gate passed, but for those that a person's accept overrides")
     reason: str = Field(description="reason code of the first gate that failed and counts, empty where accepted")
     gates: dict[str, str] = Field(description="gate to pass or reason code, in the order in which they ran")
@@ -134,7 +134,7 @@ class QAPair(Row):
 
     @property
     def is_imported(self) -> bool:
-        """Whether another tool made the pair: no call of ours asked."""
+        """Whether another tool made the pair: no call of this project asked for it."""
         return not self.question_call
 
 
@@ -176,7 +176,7 @@ class ModelAnswer(Row):
     kind: str = Field(description="question type")
     cluster: str = Field(description="oracle chunk, else the question: rows of one cluster are not independent")
     answer: str = Field(description="the model's answer, verbatim")
-    final_answer: str = Field(description="what stands behind <ANSWER>:, empty where nothing does")
+    final_answer: str = Field(description="text after <ANSWER>:, empty where there is none")
     quotes: list[str] = Field(description="what the model quoted")
     abstained: bool = Field(description="whether it said that the documents do not contain the answer")
     well_formed: bool = Field(description="whether the answer keeps RAFT's contract")
@@ -203,7 +203,7 @@ ANSWERS: Mapping[EvaluatedModel, type[ModelAnswer]] = MappingProxyType(
 
 
 class JudgedAnswer(Row):
-    """What the judge said of one answer of the main arm by one metric."""
+    """The judge's rating of one answer of the main arm by one metric."""
 
     table: ClassVar[str] = "judged_answers"
 
@@ -221,7 +221,7 @@ class JudgedAnswer(Row):
 
 
 class AzureJudgedAnswer(JudgedAnswer):
-    """What one of Microsoft's evaluators said of the same answer."""
+    """The rating of the same answer by one of Microsoft's evaluators."""
 
     table: ClassVar[str] = "azure_judged_answers"
 

@@ -1,4 +1,4 @@
-"""Finding a text that a person or another tool copied from a document, however it was spaced, hyphenated or quoted."""
+"""Search for a text that a person or another tool copied, however it was spaced, hyphenated or quoted."""
 
 import bisect
 import itertools
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 Span = tuple[int, int]
 
 
-# white space, hyphens and the marks of Markdown: what reading a file may add, drop or break a line at
+# white space, hyphens and the marks of Markdown: what reading a file may add, remove or break a line at
 _IGNORED = r"\s\-\u00ad\u2010\u2011#*_`|>\u2022"
 _KEPT = re.compile(f"[^{_IGNORED}]+")
 _QUOTES = str.maketrans("‘’‚“”„«»–—", '\'\'\'"""""--')
@@ -27,7 +27,7 @@ class SearchableText:
         self._squeezed = "".join(run[0] for run in runs)
 
     def find(self, wanted: str) -> Iterator[Span]:
-        """Every occurrence that begins and ends at the edge of a word, as a span of the text."""
+        """Yield every occurrence that begins and ends at the edge of a word, as a span of the text."""
         needle = "".join(_KEPT.findall(unicodedata.normalize("NFC", wanted).translate(_QUOTES).replace("-", " ")))
         at = self._squeezed.find(needle) if needle else -1
         while at >= 0:

@@ -1,6 +1,6 @@
-"""The data card of a data set: what it was made of, how, how much came of it, and what it can't be used for.
+"""The data card of a dataset: what it was made of, how, how much resulted, and what it can't be used for.
 
-The card is a record; `render_card` is the same for people. All that came from documents or names is inert there.
+The card is a record; `render_card` is the same for people. All text from documents or names is inert there.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 
 CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE = "DATA_CARD.md", "data_card.json", "manifest.json"
-CARD_VERSION = "1"  # changes whenever the same data set gives another card
+CARD_VERSION = "1"  # changes whenever the same dataset gives another card
 
 Card = dict[str, Any]
 LICENCE = (
@@ -35,7 +35,7 @@ def build_card(
     training: Mapping[str, Any],
     student: str,
 ) -> Card:
-    """The card; tables are read once, a row at a time.
+    """Return the card; tables are read once, a row at a time.
 
     `training`: the lake's record of the training files, which are written for the model `student`.
     """
@@ -80,7 +80,7 @@ def build_card(
 
 
 def render_card(card: Card) -> list[str]:
-    """The card as lines of Markdown."""
+    """Return the card as lines of Markdown."""
     counts = card["counts"]
     amounts = {name.replace("_", " "): value for name, value in counts.items() if isinstance(value, int)}
     verdicts = [
@@ -108,8 +108,10 @@ def render_card(card: Card) -> list[str]:
             [
                 *table_lines(splits),
                 "",
-                f"Splits share no {code_span(card['split_unit'])}. Tokens are counted by "
-                f"{code_span(card['tokenizer'])}.",
+                (
+                    f"Splits share no {code_span(card['split_unit'])}. Tokens are counted by "
+                    f"{code_span(card['tokenizer'])}."
+                ),
             ],
         ),
         *_section("Quality gates", table_lines(verdicts)),
@@ -135,13 +137,13 @@ def render_card(card: Card) -> list[str]:
 
 
 def _describe_sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any]]:
-    """A record per document, in order."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return a record per document, in order."""
+    sources: dict[str, dict[str, Any]] = {}
     for page in documents:
-        source = found.setdefault(page.path, {"path": page.path, "kind": page.kind, "pages": 0, "characters": 0})
+        source = sources.setdefault(page.path, {"path": page.path, "kind": page.kind, "pages": 0, "characters": 0})
         source["pages"] += 1
         source["characters"] += len(page.text)
-    return list(found.values())
+    return list(sources.values())
 
 
 def _known_limits(manifest: Manifest, quarantined: Sequence[object], imported: int, golden: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Picks the distractors of a row: random chunks or hard negatives, none of which contains the answer.
+"""Pick the distractors of a row: random chunks or hard negatives, none of which contains the answer.
 
 A pick depends on the seed, the question and the pool's texts, never on an order: a chunk that is added changes at most
 its share of picks.
@@ -24,17 +24,19 @@ Vector = Sequence[float] | npt.NDArray[np.float32]
 
 MAX_HARD_COSINE = 0.95  # neighbours of an oracle chunk that are as near as this say the same
 MAX_HARD_CANDIDATES = 256  # nearest chunks that are considered as hard negatives
-DRAWN_POINTS = 32  # places of the ring that a question draws; what is still missing is looked for from the last one on
-MAX_WALK = 4096  # places; a pick that finds no more until there gives fewer
+DRAWN_POINTS = (
+    32  # points of the ring that a question draws; what is still missing is searched for from the last one on
+)
+MAX_WALK = 4096  # points; a pick that finds no more until there returns fewer
 BLOCK_CELLS = 1 << 24  # cosines of one matrix product, 64 MB
-CACHED_TEXTS = 1 << 12  # chunks whose shingles are kept at hand
+CACHED_TEXTS = 1 << 12  # chunks whose shingles are kept in memory
 
 
 class DistractorPool:
     """The chunks that distractors are picked from, prepared once for any number of picks.
 
     `vectors` (chunk id to unit vector) are needed for hard negatives only. `near_duplicate` is the Jaccard similarity
-    from which two chunks count as the same. The chunks stand in a file: memory holds their ids and places on the ring,
+    from which two chunks count as the same. The chunks are in a file: memory holds their ids and points on the ring,
     and the time of a random pick doesn't depend on their number.
     """
 
@@ -46,9 +48,8 @@ class DistractorPool:
         near_duplicate: float = 0.8,
     ) -> None:
         self.chunks: Mapping[str, Chunk] = DiskBackedRows(Chunk, chunks, lambda chunk: chunk.chunk_id)
-        self.group_of = near_duplicate_groups(
-            self.chunks, self.chunks, near_duplicate
-        )  # those without kin are left out
+        # chunks without near-duplicates are left out
+        self.group_of = near_duplicate_groups(self.chunks, self.chunks, near_duplicate)
         self._ids = sorted(self.chunks)
         self._near_duplicate = near_duplicate
         self._ring, self._owners = _build_ring(self._ids)
@@ -58,14 +59,20 @@ class DistractorPool:
         self._shingles = lru_cache(CACHED_TEXTS)(self._shingles_of)
 
     def near(self, chunk_id: str) -> Iterator[str]:
-        """At most HARD_DEPTH chunks, nearest by cosine first, without those so near that they say the same."""
+        """Return at most MAX_HARD_CANDIDATES chunks, nearest by cosine first.
+
+        Chunks so near that they say the same are left out.
+        """
         position = bisect_left(self._ids, chunk_id)
         if position not in self._nearest:
             self._find_nearest(position)
         return (self._ids[neighbour] for neighbour in self._nearest[position])
 
     def random_chunks(self, seed: int, question_id: str) -> Iterator[str]:
-        """Chunks as seed and question draw them, some again, until all or LONGEST_WALK places came by."""
+        """Yield chunks as seed and question draw them, some again.
+
+        Ends when all, or MAX_WALK points of the ring, were visited.
+        """
         if not self._ids:
             return
         place = 0
@@ -76,24 +83,27 @@ class DistractorPool:
             yield self._ids[self._owners[(place + step) % len(self._ring)]]
 
     def are_near_duplicates(self, one: str, other: str) -> bool:
-        """Whether two chunks are the same text or near-duplicates, or share text of one document."""
+        """Return whether two chunks are the same text or near-duplicates, or share text of one document."""
         if one == other:
             return True
         if self.group_of.get(one, one) != self.group_of.get(other, other):
             return False
-        # a group hangs together over several links: its ends may be unlike
+        # a group is connected by several links: its ends may be dissimilar
         is_same_text = spans_overlap(chunk_span(self.chunks[one]), chunk_span(self.chunks[other]))
         return is_same_text or jaccard(self._shingles(one), self._shingles(other)) >= self._near_duplicate
 
     def holds(self, chunk_id: str, answer: str) -> bool:
-        """Whether the answer stands in the chunk word for word; never for an answer of stop words alone."""
+        """Return whether the answer is in the chunk word for word; never for an answer of stop words alone."""
         return contains_phrase(self.chunks[chunk_id].passage, answer)
 
     def _shingles_of(self, chunk_id: str) -> Shingles:
         return shingles(self.chunks[chunk_id].text)
 
     def _find_nearest(self, position: int) -> None:
-        """Fills in the neighbours of all chunks in the position's block: rows will ask for most of them anyway."""
+        """Compute the neighbours of all chunks in the position's block.
+
+        Rows will ask for most of them anyway. Raises ValueError without vectors.
+        """
         if self._vectors is None:
             raise ValueError("hard negatives need the vectors of the pool")
         rows = max(1, BLOCK_CELLS // len(self._ids))
@@ -119,19 +129,20 @@ def pick_distractors(
     forbidden: AbstractSet[str],
     answer: str,
 ) -> list[str]:
-    """At most `count` chunk ids, fewer where the pool holds no more. A smaller count gives the first of a larger one.
+    """Return at most `count` chunk ids, fewer if the pool has no more.
 
-    None of them is forbidden, holds the answer, or is a near-duplicate of the oracle chunk or of another one picked.
-    Hard negatives are the nearest chunks; where those don't suffice, random ones follow.
+    A smaller count gives the first of a larger one. None of them is forbidden, contains the answer, or is a
+    near-duplicate of the oracle chunk or of another one picked. Hard negatives are the nearest chunks; if those don't
+    suffice, random ones follow.
     """
     picked: list[str] = []
-    looked_at = {oracle_chunk_id}
+    considered = {oracle_chunk_id}
     for candidate in _candidates(pool, kind, oracle_chunk_id, seed, question_id):
         if len(picked) == count:
             break
-        if candidate in looked_at:
+        if candidate in considered:
             continue
-        looked_at.add(candidate)
+        considered.add(candidate)
         if candidate in forbidden or pool.holds(candidate, answer):
             continue
         if not any(pool.are_near_duplicates(candidate, other) for other in (oracle_chunk_id, *picked)):
@@ -148,10 +159,10 @@ def _candidates(
 
 
 def _build_ring(ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
-    """Four places of every id on a ring of 2**64, sorted, and whose each place is (consistent hashing).
+    """Return four points of every id on a ring of 2**64, sorted, and the owner of each (consistent hashing).
 
-    The next place behind a random point belongs to a new id as often as to any other, and only where that id is next
-    does a draw change.
+    The next point after a random one belongs to a new id as often as to any other, and a draw changes only where the
+    next point is one of that id.
     """
     hashes = bytearray()
     for name in ids:

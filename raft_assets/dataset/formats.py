@@ -1,4 +1,4 @@
-"""The forms in which RAFT rows leave the product: training files in the student's format, and exports that others read.
+"""The formats in which RAFT rows leave the product: training files in the student's format, and exports.
 
 Prompts are the contract's; nothing here words one.
 """
@@ -27,9 +27,8 @@ Record = dict[str, Any]
 
 # the names by which Hugging Face `datasets` knows the splits of a folder
 FILE_OF_SPLIT: Mapping[Split, str] = {"train": "train", "valid": "validation", "eval": "test"}
-TOKENS_PER_MESSAGE = (
-    3  # what the chat format adds to each message, and once to each row (OpenAI cookbook, "how to count tokens")
-)
+# what the chat format adds to each message, and once to each row (OpenAI cookbook, "how to count tokens")
+TOKENS_PER_MESSAGE = 3
 BOM = "\ufeff"
 ROWS_PER_GROUP = 1000  # of a Parquet file
 # JSON allows these characters as they are, but readers that split lines by Unicode's rules break at them
@@ -38,7 +37,7 @@ _LINE_BREAKS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": 
 
 @dataclass(frozen=True)
 class TrainingStats:
-    """What goes into a training file, in tokens as a chat model is billed for them, one pass.
+    """The contents of a training file, in tokens as a chat model is billed for them, one pass.
 
     `too_long`: question ids of the rows that are longer than the student's context; they count as rows of the file
     unless the settings drop them.
@@ -51,7 +50,10 @@ class TrainingStats:
 
 
 def training_stats(rows: Iterable[RaftRow], settings: DomainSettings, count: Callable[[str], int]) -> TrainingStats:
-    """Counts what `training_lines` writes of the rows; `count` says how many tokens a text has for the student."""
+    """Count what `training_lines` writes of the rows.
+
+    `count` returns how many tokens a text has for the student.
+    """
     limits = settings.training_files
     kept = tokens = longest = 0
     too_long = list[str]()
@@ -68,9 +70,10 @@ def training_stats(rows: Iterable[RaftRow], settings: DomainSettings, count: Cal
 def training_lines(
     rows: Iterable[RaftRow], settings: DomainSettings, *, dropped: Collection[str] = (), bom: bool = False
 ) -> Iterator[str]:
-    """One JSON line per row, in the student's format: exactly the prompt that evaluation renders, and the answer.
+    """Yield one JSON line per row, in the student's format.
 
-    Rows whose question id is in `dropped` have none. `bom`: the first line begins with a byte order mark.
+    It has exactly the prompt that evaluation renders, and the answer. Rows whose question id is in `dropped` have none.
+    `bom`: the first line begins with a byte order mark.
     """
     start = BOM if bom else ""
     for row in rows:
@@ -88,11 +91,11 @@ def write_export(
     settings: DomainSettings,
     oracles: Mapping[str, str],
 ) -> list[Path]:
-    """Writes a file per split that has rows into a folder that `datasets.load_dataset` reads; returns the files.
+    """Write a file per split that has rows into a folder that `datasets.load_dataset` reads; return the files.
 
     `hf` and `eval` have the columns of RAFT's own raft.py and format.py (ShishirPatil/gorilla), `chat` and `completion`
     are training files of the domain's settings. `oracles`: chunk id to text, for oracles that were left out. An earlier
-    export of the same form in the folder is replaced, a half-written one is never seen.
+    export in the same format in the folder is replaced, and a half-written one is never visible.
     """
     target.mkdir(parents=True, exist_ok=True)
     record_of, schema = _record_builders(settings, oracles)[form], _schema(form, settings)
@@ -138,14 +141,17 @@ def _completion_record(row: RaftRow, settings: DomainSettings) -> Record:
 
 
 def _render_prompt(row: RaftRow, form: Literal["chat", "completion"], settings: DomainSettings) -> Any:
-    """The prompt as evaluation sends it: messages or a text."""
-    room = settings.evaluation.max_answer_tokens
-    request = answer_request(row.question, row.documents, form, room, settings.prompt.instructions)
+    """Return the prompt as evaluation sends it: messages or a text."""
+    max_tokens = settings.evaluation.max_answer_tokens
+    request = answer_request(row.question, row.documents, form, max_tokens, settings.prompt.instructions)
     return request.body["messages" if form == "chat" else "prompt"]
 
 
 def _hf_record(row: RaftRow, oracles: Mapping[str, str]) -> Record:
-    """The columns of raft.py, with chunk ids for its placeholder titles; as there, a left out oracle is still named."""
+    """Return the columns of raft.py, with chunk ids for its placeholder titles.
+
+    As there, an oracle that was left out is still named.
+    """
     oracle = oracles.get(row.chunk_id) if row.oracle_index is None else row.documents[row.oracle_index]
     if oracle is None:
         raise DataError(f"The oracle of row {row.question_id} is no chunk any more: materialize qa_dataset again.")
@@ -161,7 +167,7 @@ def _hf_record(row: RaftRow, oracles: Mapping[str, str]) -> Record:
 
 
 def _eval_record(row: RaftRow) -> Record:
-    """The columns that format.py's `eval` form has, and the one that eval.py asks with."""
+    """Return the columns of format.py's `eval` format, and the one that eval.py asks with."""
     return {
         "question": row.question,
         "gold_final_answer": row.final_answer,
@@ -183,7 +189,7 @@ def _count_tokens(record: Record, count: Callable[[str], int]) -> int:
 
 
 def _schema(form: ExportFormat, settings: DomainSettings) -> pa.Schema:
-    """Columns of a Parquet file; messages have weights where the settings give some."""
+    """Return the columns of a Parquet file; messages have weights if the settings give some."""
     files = settings.training_files
     if form != "chat" or files.answer_weight is files.abstention_weight is None:
         return _SCHEMAS[form]
@@ -218,7 +224,7 @@ def _parquet_writer(file: Path, schema: pa.Schema) -> Iterator[Callable[[Record]
 
 @contextmanager
 def _replace_atomically(file: Path) -> Iterator[Path]:
-    """A hidden file beside `file` that takes its place when all went well."""
+    """Yield a hidden file next to `file` that replaces it if the block succeeds."""
     part = file.with_name(f".{file.name}.part")
     try:
         yield part

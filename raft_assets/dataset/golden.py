@@ -1,6 +1,6 @@
-"""Golden questions: what a person wrote in `questions.jsonl`, and the chunks that hold its evidence.
+"""Golden questions: what a person wrote in `questions.jsonl`, and the chunks that contain its evidence.
 
-A question is used for evaluation only. Its evidence, verbatim strings of a document, leads to its oracle chunks.
+A question is used for evaluation only. Its evidence, verbatim strings of a document, identifies its oracle chunks.
 """
 
 import unicodedata
@@ -41,7 +41,10 @@ class GoldenQuestionInput(BaseModel):
 
 
 def read_golden_questions(file: Path) -> list[GoldenQuestionInput]:
-    """The questions of a domain in order; none where there is no file. Raises DataError with file, line and field."""
+    """Return the questions of a domain in order; none if there is no file.
+
+    Raises DataError with file, line and field.
+    """
     questions: list[GoldenQuestionInput] = []
     line_of_id: dict[str, int] = {}
     for number, question in read_jsonl(file, GoldenQuestionInput):
@@ -58,7 +61,7 @@ def read_golden_questions(file: Path) -> list[GoldenQuestionInput]:
 def resolve_golden_questions(
     questions: Iterable[GoldenQuestionInput], documents: Iterable[ReadDocument], chunks: Iterable[Chunk]
 ) -> list[GoldenQuestion]:
-    """The questions with the chunks that hold their evidence; every occurrence of it counts."""
+    """Return the questions with the chunks that contain their evidence; every occurrence of it counts."""
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
         chunks_of[chunk.path].append(chunk)
@@ -74,10 +77,10 @@ def _resolve(
     missing = False
     oracles: dict[str, None] = {}  # a set that keeps its order
     for evidence in question.evidence:
-        found = [(where, span) for where, text in places.items() for span in text.find(evidence)]
-        missing = missing or not found
+        matches = [(where, span) for where, text in places.items() for span in text.find(evidence)]
+        missing = missing or not matches
         oracles |= {
-            chunk.chunk_id: None for where, span in found for chunk in _chunks_overlapping(chunks_of[where], span)
+            chunk.chunk_id: None for where, span in matches for chunk in _chunks_overlapping(chunks_of[where], span)
         }
     if not question.answerable:
         status = "unanswerable"

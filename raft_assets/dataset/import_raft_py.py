@@ -1,6 +1,6 @@
-"""Data sets of RAFT's own raft.py (ShishirPatil/gorilla) as domains: contexts become documents, pairs stay pairs.
+"""Datasets of RAFT's own raft.py (ShishirPatil/gorilla) as domains: contexts become documents, pairs stay pairs.
 
-What belongs here: reading such a data set and writing the domain's folder. What becomes of the pairs is `pairs`'.
+What belongs here: reading such a dataset and writing the domain's folder. What becomes of the pairs belongs in `pairs`.
 """
 
 import json
@@ -32,7 +32,7 @@ TOKENIZER: Literal["o200k_base"] = "o200k_base"
 MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS = 8000, 16  # bounds of chunks.chunk_size, tokens
 BATCH_ROWS = 1000
 ARROW_STREAM = b"\xff\xff\xff\xff"  # with which every message of the stream format begins
-_OTHER_FORMS = frozenset({"messages", "prompt"})  # columns of raft.py's chat and completion forms
+_OTHER_FORMS = frozenset({"messages", "prompt"})  # columns of raft.py's chat and completion formats
 
 
 class _Context(BaseModel):
@@ -42,7 +42,7 @@ class _Context(BaseModel):
 
 
 class _Row(BaseModel):
-    """What is read of a row of raft.py; an answer that its model refused is null."""
+    """The columns that are read of a row of raft.py; an answer that its model refused to give is null."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,7 +54,10 @@ class _Row(BaseModel):
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What an import made. `longest`: tokens of the longest context, which a chunk holds up to `MAX_CHUNK_TOKENS`."""
+    """The result of an import.
+
+    `longest`: tokens of the longest context, which a chunk holds up to `MAX_CHUNK_TOKENS`.
+    """
 
     folder: Path
     pairs: int
@@ -63,11 +66,11 @@ class ImportSummary:
 
 
 def import_dataset(source: Path, container: SourceContainer | None, data: Path, domain: str) -> ImportSummary:
-    """Makes the domain's folder in `data` from a data set; it appears whole or not at all.
+    """Create the domain's folder in `data` from a dataset; it appears complete or not at all.
 
     `source` is a JSON Lines or Parquet file, or a folder of them or of `datasets.Dataset.save_to_disk`; the container
-    is told by the content where it isn't given. Raises DataError naming file, row and column, and where there is such
-    a domain.
+    is detected by the content if it isn't given. Raises DataError naming file, row and column, and if the domain
+    already exists.
     """
     check_domain_name(domain)
     target = data / domain
@@ -77,33 +80,35 @@ def import_dataset(source: Path, container: SourceContainer | None, data: Path, 
     data.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=data, prefix="."))
     try:
-        made = _write(draft, files)
+        counts = _write(draft, files)
         draft.chmod(0o755)  # a temporary folder is its owner's alone
         draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return ImportSummary(target, *made)
+    return ImportSummary(target, *counts)
 
 
 def _write(folder: Path, files: Mapping[Path, SourceContainer]) -> tuple[int, int, int]:
-    """Writes pairs, contexts and settings; returns pairs, contexts and tokens of the longest context."""
+    """Write pairs, contexts and settings; return pairs, contexts and tokens of the longest context."""
     pairs = longest = 0
     contexts: set[str] = set()
     with (
-        (folder / PAIRS_FILE).open("w", encoding="utf-8") as asked,
-        (folder / CONTEXTS_FILE).open("w", encoding="utf-8") as shown,
+        (folder / PAIRS_FILE).open("w", encoding="utf-8") as pairs_file,
+        (folder / CONTEXTS_FILE).open("w", encoding="utf-8") as contexts_file,
     ):
         for file, container in files.items():
             for number, row in enumerate(_ROWS[container](file), start=1):
-                found = _validate_row(row, f"{file}, row {number}")
-                pair = ImportedPair(question=found.question, answer=found.cot_answer or "", oracle=found.oracle_context)
-                print(json.dumps(pair.model_dump(), ensure_ascii=False), file=asked)
+                source = _validate_row(row, f"{file}, row {number}")
+                pair = ImportedPair(
+                    question=source.question, answer=source.cot_answer or "", oracle=source.oracle_context
+                )
+                print(json.dumps(pair.model_dump(), ensure_ascii=False), file=pairs_file)
                 pairs += 1
-                for text in (found.oracle_context, *(text for group in found.context.sentences for text in group)):
+                for text in (source.oracle_context, *(text for group in source.context.sentences for text in group)):
                     if normalize(text) and normalize(text) not in contexts:
                         contexts.add(normalize(text))
                         longest = max(longest, token_count(clean(text), TOKENIZER))
-                        print(json.dumps({"text": text}, ensure_ascii=False), file=shown)
+                        print(json.dumps({"text": text}, ensure_ascii=False), file=contexts_file)
     if not pairs:
         raise DataError(f"{', '.join(map(str, files))} contains no rows: name the dataset that raft.py wrote.")
     settings = _build_settings(longest, (folder / CONTEXTS_FILE).stat().st_size)
@@ -128,8 +133,8 @@ def _build_settings(longest: int, size: int) -> dict[str, Any]:
 def _validate_row(row: Any, where: str) -> _Row:
     if isinstance(row, dict) and "cot_answer" not in row and _OTHER_FORMS & row.keys():
         raise DataError(
-            f"{where}, column cot_answer: it is missing, this is raft.py's chat or completion form, which doesn't say "
-            "where the answer stands. Import the folder that raft.py saved beside it (--output), or its hf form."
+            f"{where}, column cot_answer: it is missing, this is raft.py's chat or completion format, which doesn't "
+            "say where the answer is. Import the folder that raft.py saved next to it (--output), or its hf format."
         )
     return validate_as(row, _Row, where, part="column")
 
@@ -148,18 +153,18 @@ def _translate_errors(file: Path, kind: str) -> Iterator[None]:
 
 
 def _find_files(source: Path, container: SourceContainer | None) -> dict[Path, SourceContainer]:
-    """The files of the data set with their containers, in order."""
+    """Return the files of the dataset with their containers, in order."""
     if source.is_file():
         return {source: container or _detect_container(source)}
     if not source.is_dir():
-        raise DataError(f"There is no file or folder {source}: name the data set that raft.py wrote.")
+        raise DataError(f"There is no file or folder {source}: name the dataset that raft.py wrote.")
     for kind, pattern in _PATTERNS.items():
-        found = sorted(source.rglob(pattern)) if container in (None, kind) else []
-        if found:
-            return dict.fromkeys(found, kind)
+        files = sorted(source.rglob(pattern)) if container in (None, kind) else []
+        if files:
+            return dict.fromkeys(files, kind)
     raise DataError(
         f"There is no {' or '.join(_PATTERNS.values() if container is None else [_PATTERNS[container]])} in {source}: "
-        "name the data set that raft.py wrote."
+        "name the dataset that raft.py wrote."
     )
 
 
@@ -198,7 +203,7 @@ def _arrow_rows(file: Path) -> Iterator[Any]:
 
 
 _PATTERNS: Mapping[SourceContainer, str] = {
-    "arrow": "data-*.arrow",  # of save_to_disk; what `datasets` caches beside them has other names
+    "arrow": "data-*.arrow",  # of save_to_disk; what `datasets` caches next to them has other names
     "parquet": "*.parquet",
     "jsonl": "*.jsonl",
 }

@@ -1,6 +1,7 @@
-"""What a data set was made of, exactly: the manifest from which the same rows are built again.
+"""What a dataset was made of, exactly: the manifest from which the same rows are built again.
 
-What belongs here: the record, and what differs between two of them in sentences. Running is `rebuilding`'s.
+What belongs here: the record, and the differences between two of them in sentences. Running belongs in
+`operations/rebuild`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,15 +16,15 @@ MAX_LISTED = 20  # differences of a kind that are named one by one
 
 
 class DatasetInputs(BaseModel):
-    """Everything that determines the rows of a domain's data set, but for its register of splits."""
+    """Everything that determines the rows of a domain's dataset, except for its register of splits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     files: dict[str, str]  # path relative to the domain, documents and reserved files, to SHA-256
     settings: dict[str, Any]  # by group
-    versions: dict[str, str]  # of our code
+    versions: dict[str, str]  # of this product's code
     models: dict[str, str]  # role to service, model and version
-    packages: dict[str, str]  # of others; another version may give the same rows
+    packages: dict[str, str]  # of other packages; another version may give the same rows
 
 
 class Manifest(DatasetInputs):
@@ -43,7 +44,7 @@ class Manifest(DatasetInputs):
 
 
 def read_manifest(file: Path) -> Manifest:
-    """Raises DataError with file and field."""
+    """Read a manifest. Raises DataError with file and field."""
     try:
         return Manifest.model_validate_json(file.read_bytes())
     except ValidationError as error:
@@ -56,7 +57,7 @@ def read_manifest(file: Path) -> Manifest:
 
 
 def file_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
-    """What differs between the files, in sentences."""
+    """Return the differences between the files, in sentences."""
     return _truncate(
         f"{path} is missing here."
         if path not in here.files
@@ -69,12 +70,12 @@ def file_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
 
 
 def setting_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
-    """What differs between the settings, in sentences."""
+    """Return the differences between the settings, in sentences."""
     return _truncate(_differences(dict(_flatten(manifest.settings)), dict(_flatten(here.settings)), "The setting "))
 
 
 def version_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
-    """What differs between the versions of the code and the models, in sentences."""
+    """Return the differences between the versions of the code and the models, in sentences."""
     return _truncate(
         sentence
         for mine, theirs, kind in (
@@ -86,7 +87,7 @@ def version_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[st
 
 
 def package_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
-    """What differs between the installed packages, in sentences."""
+    """Return the differences between the installed packages, in sentences."""
     return _truncate(_differences(manifest.packages, here.packages, "The package "))
 
 
@@ -101,8 +102,10 @@ def _format_value(values: Mapping[str, Any], name: str) -> str:
 
 
 def _truncate(sentences: Iterator[str]) -> list[str]:
-    found = list(sentences)
-    return found if len(found) <= MAX_LISTED else [*found[:MAX_LISTED], f"{len(found) - MAX_LISTED} more differences."]
+    listed = list(sentences)
+    if len(listed) <= MAX_LISTED:
+        return listed
+    return [*listed[:MAX_LISTED], f"{len(listed) - MAX_LISTED} more differences."]
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

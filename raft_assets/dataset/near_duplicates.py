@@ -1,4 +1,4 @@
-"""Groups near-duplicate chunks, and chunks of one document that overlap.
+"""Group near-duplicate chunks, and chunks of one document that overlap.
 
 What follows from it (a shared split, no distractor) is decided where it matters.
 """
@@ -17,9 +17,10 @@ ChunkSpan = tuple[str, int, int]  # document, first character, one past the last
 def near_duplicate_groups(
     names: Collection[str], chunks: Mapping[str, Chunk], threshold: float, *, seed: int = 0
 ) -> dict[str, str]:
-    """The named chunks that hang together by likeness or shared text: chunk id to the smallest id of its group.
+    """Return the groups of the named chunks, connected by similarity or shared text.
 
-    A chunk without near-duplicates is left out. Likeness is looked for by the hash functions of the seed.
+    The result maps a chunk id to the smallest id of its group; a chunk without near-duplicates is left out. The seed
+    determines the hash functions that similar chunks are found with.
     """
     alike = near_duplicate_pairs(names, lambda name: chunks[name].text, threshold, seed)
     groups = connected_components(chain(alike, overlapping_pairs(names, chunks)))
@@ -27,7 +28,10 @@ def near_duplicate_groups(
 
 
 def overlapping_pairs(names: Collection[str], chunks: Mapping[str, Chunk]) -> Iterator[tuple[str, str]]:
-    """Pairs of chunks of one document whose spans overlap: each with the one before it that reaches furthest."""
+    """Yield pairs of chunks of one document whose spans overlap.
+
+    Each is paired with the one before it that reaches furthest.
+    """
     ids = sorted(names)
     documents: dict[str, int] = {}
     places = np.empty((len(ids), 3), np.int64)
@@ -44,10 +48,10 @@ def overlapping_pairs(names: Collection[str], chunks: Mapping[str, Chunk]) -> It
 
 
 def spans_overlap(one: ChunkSpan, other: ChunkSpan) -> bool:
-    """Whether two places share text of one document."""
+    """Return whether two spans share text of one document."""
     return one[0] == other[0] and one[1] < other[2] and other[1] < one[2]
 
 
 def chunk_span(chunk: Chunk) -> ChunkSpan:
-    """Where a chunk stands."""
+    """Return where a chunk is."""
     return chunk.doc_id, chunk.start, chunk.end

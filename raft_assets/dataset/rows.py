@@ -1,6 +1,6 @@
-"""RAFT rows: a question, its oracle document among distractors, answer and split; and the check that nothing leaks.
+"""RAFT rows: a question, its oracle document among distractors, answer and split; and the leakage check.
 
-`LeakageCheck` judges finished rows by itself and knows nothing of how they were assembled.
+`LeakageCheck` checks finished rows by itself and knows nothing of how they were assembled.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ class Assembly:
         self._counts: Counter[str] = Counter()
 
     def rows(self) -> Iterator[RaftRow]:
-        """The rows, sorted by question_id."""
+        """Yield the rows, sorted by question_id."""
         self._counts.clear()
         for question_id in sorted(self._pairs):
             pair = self._pairs[question_id]
@@ -51,7 +51,7 @@ class Assembly:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What became of the pairs; complete once `rows` has been read to its end."""
+        """Counts of rows and distractors; complete once `rows` has been read to its end."""
         counts = self._counts
         learned = counts["train"] + counts["valid"]
         return {
@@ -92,7 +92,10 @@ class Assembly:
         )
 
     def _distractors(self, pair: QAPair, forbidden: AbstractSet[str]) -> list[str]:
-        """One more than beside an oracle: it takes the oracle's place, so that the number of documents says nothing."""
+        """Return one distractor more than a row with its oracle needs.
+
+        It takes the oracle's place if that is left out, so that the number of documents reveals nothing.
+        """
         return pick_distractors(
             pair.chunk_id,
             pool=self._pool,
@@ -119,10 +122,11 @@ def assemble_rows(  # noqa: PLR0917 - the tables in the order of the lineage
     settings: DatasetSettings,
     register: Mapping[str, str],
 ) -> Assembly:
-    """RAFT rows of the accepted pairs. Raises DataError where these are too few for training and evaluation.
+    """Return the RAFT rows of the accepted pairs.
 
     `vectors` are needed for hard negatives only. Pairs and chunks are read once and kept in files: memory holds some
-    hundred bytes of each. A row that loses its oracle by `p` keeps it where no distractor is to be had.
+    hundred bytes of each. A row that loses its oracle by `p` keeps it if there is no distractor. Raises DataError if
+    the pairs are too few for training and evaluation.
     """
     accepted = DiskBackedRows(QAPair, (pair for pair in pairs if pair.accepted), lambda pair: pair.question_id)
     pool = DistractorPool(chunks, vectors=vectors, near_duplicate=settings.near_duplicate)
@@ -138,37 +142,39 @@ def assemble_rows(  # noqa: PLR0917 - the tables in the order of the lineage
 
 
 def golden_chunk_ids(golden: Iterable[GoldenQuestion]) -> frozenset[str]:
-    """The chunks that hold the evidence of golden questions."""
+    """Return the chunks that contain the evidence of golden questions."""
     return frozenset(chunk_id for question in golden for chunk_id in question.oracle_chunk_ids)
 
 
 class LeakageError(DataError):
-    """Evaluation shares something with training: kind of leak to a sentence per find."""
+    """Evaluation shares something with training: kind of leakage to a sentence per finding."""
 
-    def __init__(self, found: Mapping[str, Sequence[str]]) -> None:
-        self.findings = found
-        kinds = ", ".join(kind for kind, finds in found.items() if finds)
+    def __init__(self, findings: Mapping[str, Sequence[str]]) -> None:
+        self.findings = findings
+        kinds = ", ".join(kind for kind, sentences in findings.items() if sentences)
         super().__init__(
             f"Evaluation data leaks into training ({kinds}): nothing was written. Materialize qa_dataset again with "
-            "--force; "
-            "if that doesn't help, please report it."
+            "--force; if that doesn't help, please report it."
         )
 
 
 def check_leakage(
     rows: Iterable[RaftRow], golden: Sequence[GoldenQuestion], chunks: Mapping[str, Chunk], settings: DatasetSettings
 ) -> Iterator[RaftRow]:
-    """The rows as they come. Raises LeaksError behind the last one where evaluation shares anything with training."""
+    """Yield the rows as they come.
+
+    Raises LeakageError after the last one if evaluation shares anything with training.
+    """
     check = LeakageCheck(golden, settings)
     for row in rows:
         check.add(row)
         yield row
-    if any((found := check.findings(chunks)).values()):
-        raise LeakageError(found)
+    if any((findings := check.findings(chunks)).values()):
+        raise LeakageError(findings)
 
 
 class LeakageCheck:
-    """Looks at finished rows, one at a time, for what evaluation shares with training.
+    """Checks finished rows, one at a time, for what evaluation shares with training.
 
     Memory holds ids and a hash of every question.
     """
@@ -183,7 +189,7 @@ class LeakageCheck:
         self._repeated: dict[str, int] = {}  # words of a question to its splits
 
     def add(self, row: RaftRow) -> None:
-        """Takes note of a row."""
+        """Record a row."""
         bit = _BIT[row.split]
         self._of_unit[row.unit] = self._of_unit.get(row.unit, 0) | bit
         self._of_oracle[row.chunk_id] = self._of_oracle.get(row.chunk_id, 0) | bit
@@ -197,10 +203,10 @@ class LeakageCheck:
                 self._shown_in_training.setdefault(chunk_id, row.question_id)
 
     def findings(self, chunks: Mapping[str, Chunk]) -> dict[str, list[str]]:
-        """Kind of leak to a sentence per find."""
+        """Return a sentence per finding, by kind of leakage."""
         evaluated = {chunk_id for chunk_id, splits in self._of_oracle.items() if splits & _BIT["eval"]}
         involved = self._of_oracle.keys() | self._shown_in_training.keys() | self._evidence
-        # by other hash functions than when the splits were made
+        # with other hash functions than when the splits were made
         group_of = near_duplicate_groups(involved & chunks.keys(), chunks, self._settings.near_duplicate, seed=1)
         of_group: dict[str, int] = {}
         for chunk_id, splits in self._of_oracle.items():
@@ -224,7 +230,7 @@ def _describe_crossings(what: str, splits_of: Mapping[str, int]) -> Iterator[str
 def _describe_exposures(
     held_out: AbstractSet[str], shown: Mapping[str, str], group_of: Mapping[str, str]
 ) -> Iterator[str]:
-    """Held out chunks, and kin of theirs, that a training row shows."""
+    """Yield held out chunks, and near-duplicates of theirs, that a training row shows."""
     groups = {group_of.get(chunk_id, chunk_id): chunk_id for chunk_id in sorted(held_out)}
     for chunk_id in sorted(name for name in shown if group_of.get(name, name) in groups):
         held = groups[group_of.get(chunk_id, chunk_id)]

@@ -1,8 +1,8 @@
 """Which rows train, which validate and which evaluate, so that nothing that evaluates has been trained on.
 
 The unit is the document, else the section, else the chunk: the coarsest that gives every split its minimum of rows.
-Units that hold near-duplicate or overlapping chunks share a split. Assignments are kept in a register: what has a split
-keeps it.
+Units that contain near-duplicate or overlapping chunks share a split. Assignments are kept in a register: what has a
+split keeps it.
 """
 
 from collections import Counter, defaultdict
@@ -20,13 +20,13 @@ from raft_assets.settings.domain import DatasetSettings
 UnitName = Literal["document", "section", "chunk"]
 
 UNIT_NAMES: Sequence[UnitName] = ("document", "section", "chunk")
-PRECEDENCE: Sequence[Split] = ("eval", "valid", "train")  # what evaluates is kept where two splits claim the same text
+PRECEDENCE: Sequence[Split] = ("eval", "valid", "train")  # evaluation keeps its rows if two splits claim the same text
 _SPLIT_OF_NAME: Mapping[str, Split] = {split: split for split in PRECEDENCE}
 MIN_TRAIN_SHARE = 0.5  # of its share of the rows; a unit that leaves training less is too coarse
 
 
 class AcceptedPair(NamedTuple):
-    """What a split needs to know of an accepted pair."""
+    """The fields of an accepted pair that a split depends on."""
 
     chunk_id: str
     kind: str
@@ -34,23 +34,26 @@ class AcceptedPair(NamedTuple):
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Where every chunk's rows go; `register` is for the next plan, `dropped` counts rows without a split by reason."""
+    """The split of every chunk's rows.
+
+    `register` is for the next plan, `dropped` counts rows without a split by reason.
+    """
 
     unit_name: UnitName
     units: Mapping[str, str]  # chunk id to the group that never crosses splits
     splits: Mapping[str, Split]  # chunk id to its split; chunks of units without a row have none
     drop_reasons: Mapping[str, str]  # chunk id to the reason for which its rows are dropped
-    # chunks that no train or valid row may show: oracles of evaluation, golden evidence, and their kin
+    # chunks that no train or valid row may show: oracles of evaluation, golden evidence, and their near-duplicates
     held_out: frozenset[str]
     register: Mapping[str, str]
     dropped: Mapping[str, int]
 
     def split_of(self, pair: AcceptedPair | QAPair) -> Split | None:
-        """The split of an accepted pair's row, None where it is dropped."""
+        """Return the split of an accepted pair's row, None if it is dropped."""
         return None if self.reason_to_drop(pair) else self.splits[pair.chunk_id]
 
     def reason_to_drop(self, pair: AcceptedPair | QAPair) -> str:
-        """Why an accepted pair becomes no row; empty where it does."""
+        """Return why an accepted pair becomes no row; empty if it does."""
         if pair.chunk_id in self.drop_reasons:
             return self.drop_reasons[pair.chunk_id]
         return "cloze_in_eval" if pair.kind == "cloze" and self.splits[pair.chunk_id] == "eval" else ""
@@ -63,12 +66,12 @@ class _Section(NamedTuple):
 
 @dataclass(frozen=True)
 class _Corpus:
-    """What a plan is made of, whatever its unit; all pairs are accepted ones."""
+    """What a plan is made from, whatever its unit; all pairs are accepted ones."""
 
-    chunks: Mapping[str, _Section]  # those that a pair was asked of, and where they stand
+    chunks: Mapping[str, _Section]  # those that a pair is about, and their sections
     pairs: Sequence[AcceptedPair]
-    group_of: Mapping[str, str]  # chunk id to the name of its kin's group; the others are alone
-    golden: frozenset[str]  # with kin
+    group_of: Mapping[str, str]  # chunk id to the name of its group; chunks without near-duplicates are left out
+    golden: frozenset[str]  # with near-duplicates
     settings: DatasetSettings
 
     def with_near_duplicates(self, chunk_ids: AbstractSet[str]) -> frozenset[str]:
@@ -85,10 +88,11 @@ def assign_splits(
     settings: DatasetSettings,
     register: Mapping[str, str],
 ) -> SplitPlan:
-    """The split of every chunk that an accepted pair was asked of.
+    """Return the split of every chunk that an accepted pair is about.
 
-    `group_of` names the kin's group of chunks that have kin. Units in the register stay where they are, and so does the
-    kind of unit while every split has rows. Raises DataError where the pairs are too few for training and evaluation.
+    `group_of` names the group of chunks that have near-duplicates. Units in the register keep their split, and the
+    register keeps its kind of unit as long as every split has rows. Raises DataError if the pairs are too few for
+    training and evaluation.
     """
     corpus = _corpus(pairs, chunks, group_of, golden_chunk_ids, settings)
     registered = _registered_unit_name(register, corpus.chunks)
@@ -115,21 +119,21 @@ def _corpus(
     settings: DatasetSettings,
 ) -> _Corpus:
     sections: dict[_Section, _Section] = {}  # each once, however many chunks it has
-    asked: dict[str, _Section] = {}
+    section_of: dict[str, _Section] = {}
     accepted: list[AcceptedPair] = []
     for pair in pairs:
         if pair.accepted:
             accepted.append(AcceptedPair(pair.chunk_id, pair.kind))
-            if pair.chunk_id not in asked:
+            if pair.chunk_id not in section_of:
                 chunk = chunks[pair.chunk_id]
                 section = _Section(chunk.doc_id, chunk.heading)
-                asked[pair.chunk_id] = sections.setdefault(section, section)
-    corpus = _Corpus(asked, accepted, group_of, frozenset(), settings)
+                section_of[pair.chunk_id] = sections.setdefault(section, section)
+    corpus = _Corpus(section_of, accepted, group_of, frozenset(), settings)
     return replace(corpus, golden=corpus.with_near_duplicates(golden_chunk_ids))
 
 
 def _units(chunks: Mapping[str, _Section], name: UnitName) -> dict[str, str]:
-    """Chunk id to its unit."""
+    """Return the unit of each chunk id."""
     if name == "chunk":
         return {chunk_id: f"chunk:{chunk_id}" for chunk_id in chunks}
     unit_of = {section: _unit(section, name) for section in set(chunks.values())}
@@ -141,13 +145,13 @@ def _unit(section: _Section, name: UnitName) -> str:
 
 
 def _registered_unit_name(register: Mapping[str, str], chunks: Mapping[str, _Section]) -> UnitName | None:
-    """The kind of unit of which the register knows one of the chunks'; None where it knows none."""
+    """Return the kind of unit of which the register knows one of the chunks'; None if it knows none."""
     known = (name for name in UNIT_NAMES if not register.keys().isdisjoint(_units(chunks, name).values()))
     return next(known, None)
 
 
 def _has_enough_rows(rows: Mapping[Split | None, int], settings: DatasetSettings) -> bool:
-    """Whether every split has the rows that it needs."""
+    """Return whether every split has the rows that it needs."""
     total = sum(rows.values())
     train_share = 1 - settings.eval_share - settings.valid_share
     valid_is_enough = not settings.valid_share or rows["valid"] >= max(settings.min_valid_rows, 1)
@@ -159,7 +163,7 @@ def _has_enough_rows(rows: Mapping[Split | None, int], settings: DatasetSettings
 
 
 def _plan(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> SplitPlan:
-    """A plan with units of one kind, whatever its splits get."""
+    """Return a plan with units of one kind, whatever its splits get."""
     unit_of = _units(corpus.chunks, name)
     blocks = list(_blocks(_merge_units(corpus, unit_of), _registered_splits(corpus, name, register)))
     block_of = {unit: block.name for block in blocks for unit in block.units}
@@ -191,11 +195,12 @@ class _Block:
 
     @property
     def name(self) -> str:
+        """The smallest of the units' names."""
         return min(self.units)
 
 
 def _merge_units(corpus: _Corpus, unit_of: Mapping[str, str]) -> list[set[str]]:
-    """Sets of units that hang together by kin chunks; a unit without any is a set of its own."""
+    """Return sets of units that near-duplicate chunks connect; a unit without any is a set of its own."""
     first_of_group: dict[str, str] = {}
     links = (
         (unit, first_of_group.setdefault(corpus.group_of.get(chunk_id, chunk_id), unit))
@@ -205,18 +210,21 @@ def _merge_units(corpus: _Corpus, unit_of: Mapping[str, str]) -> list[set[str]]:
 
 
 def _registered_splits(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> dict[str, Split]:
-    """The splits of units that have one already, of their own or from the larger unit that they are part of."""
-    found: dict[str, Split] = {}
+    """Return the splits of units that already have one.
+
+    It is their own, or that of the larger unit that they are part of.
+    """
+    splits: dict[str, Split] = {}
     own = _units(corpus.chunks, name)
     for larger in UNIT_NAMES[: UNIT_NAMES.index(name) + 1]:  # the finest entry counts
         for chunk_id, unit in _units(corpus.chunks, larger).items():
             if split := _SPLIT_OF_NAME.get(register.get(unit, "")):
-                found[own[chunk_id]] = split
-    return found
+                splits[own[chunk_id]] = split
+    return splits
 
 
 def _blocks(merged: Iterable[AbstractSet[str]], registered: Mapping[str, Split]) -> Iterator[_Block]:
-    """A block per set of units, or per split where the register has several; then the first takes what is new."""
+    """Yield a block per set of units, or per split if the register has several; then the first takes what is new."""
     for units in merged:
         claimed = sorted({registered[unit] for unit in units if unit in registered}, key=PRECEDENCE.index)
         if len(claimed) <= 1:
@@ -227,7 +235,7 @@ def _blocks(merged: Iterable[AbstractSet[str]], registered: Mapping[str, Split])
 
 
 def _rows_by_split(corpus: _Corpus, units: Mapping[str, str]) -> dict[str, Counter[Split]]:
-    """The rows that a block gives to each split."""
+    """Return the rows that a block would give to each split."""
     offers: dict[str, Counter[Split]] = defaultdict(Counter)
     for pair in corpus.pairs:
         offer = offers[units[pair.chunk_id]]
@@ -241,7 +249,10 @@ def _rows_by_split(corpus: _Corpus, units: Mapping[str, str]) -> dict[str, Count
 def _assign_blocks(
     blocks: Iterable[_Block], offers: Mapping[str, Counter[Split]], settings: DatasetSettings
 ) -> dict[str, Split]:
-    """The split of every block: by draw evaluation is filled, then validation; the rest trains, at least one."""
+    """Return the split of every block.
+
+    By draw, evaluation is filled, then validation; the rest trains, at least one block.
+    """
     splits = {block.name: block.split for block in blocks if block.split}
     free = sorted(
         (block.name for block in blocks if not block.split), key=lambda name: (draw(settings.seed, name, "split"), name)
@@ -272,9 +283,10 @@ def _choose_blocks(
     needed: float,
     spare: int,
 ) -> list[str]:
-    """Blocks for a split: all that bring it nearer to the `missing` rows, then, up to `needed` rows, the best fitting.
+    """Return blocks for a split.
 
-    Of those with rows for training at most `spare` are taken.
+    All that bring it nearer to the `missing` rows, then, up to `needed` rows, the best fitting. Of those with rows for
+    training at most `spare` are taken.
     """
     rows = {name: offers[name][split] for name in free if offers[name][split]}
     costs = {name: bool(offers[name]["train"]) for name in rows}
@@ -296,7 +308,10 @@ def _choose_blocks(
 
 
 def _find_drop_reasons(corpus: _Corpus, splits: Mapping[str, Split]) -> Iterator[tuple[str, str]]:
-    """Chunks whose rows must go, with the reason: what golden questions ask for, and what another split has as well."""
+    """Yield the chunks whose rows must be dropped, with the reason.
+
+    They contain evidence of golden questions, or text that another split has as well.
+    """
     claims: dict[str, set[Split]] = defaultdict(set)
     for chunk_id, split in splits.items():
         if chunk_id in corpus.group_of:

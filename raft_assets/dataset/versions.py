@@ -1,4 +1,4 @@
-"""The versions of the code that makes a data set, by what they are about; a data card and a manifest name them."""
+"""The versions of the code that makes a dataset, by subject; a data card and a manifest name them."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -27,16 +27,16 @@ CODE_VERSIONS: Mapping[str, str] = MappingProxyType(
         "formats": FORMATS_VERSION,
     }
 )
-# packages of others that decide what is read from a file and how it is cut and counted
+# packages of others that decide what is read from a file and how it is split and counted
 _PACKAGES = ("raft-assets", "bpe-openai", "mammoth", "numpy", "pypdfium2", "selectolax")
 
 
 def package_versions() -> dict[str, str]:
-    """What is installed of the packages that a data set may depend on."""
+    """Return the installed versions of the packages that a dataset may depend on."""
     return {name: version(name) for name in _PACKAGES}
 
 
 def prompt_versions(settings: QuestionSettings, *, judged: bool) -> dict[str, str]:
-    """The versions of the prompt files that question pairs are made with; the judge's where there is one."""
+    """Return the versions of the prompt files of question pairs; the judge's if there is one."""
     used = question_prompts(settings) | (judge_prompts() if judged else {})
     return {f"prompt {name}": version for name, version in used.items()}

@@ -1,0 +1,1 @@
+"""Documents of a domain: readers, quarantine, cleaning, chunking, semantic boundaries, and retrieval over chunks."""

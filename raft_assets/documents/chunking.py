@@ -1,10 +1,10 @@
-"""Documents become chunks: passages of at most so many tokens that break at the document's own structure.
+"""Split documents into chunks: passages of at most a number of tokens that break at the document's own structure.
 
-`document_text[chunk.start:chunk.end] == chunk.text`, every word of a document stands in a chunk, and the same document
-and settings give the same chunks on every machine.
+`document_text[chunk.start:chunk.end] == chunk.text`, every word of a document is in a chunk, and the same document and
+settings give the same chunks on every machine.
 
-A section is cut where the cuts cost least: the fewest chunks, evenly filled, rather between paragraphs than between
-lines, sentences or words. Tokens are counted once for the document, which takes most of the time.
+A section is split where cuts cost least: into the fewest chunks, evenly filled, and between paragraphs rather than
+between lines, sentences or words. Tokens are counted once for the document, which takes most of the time.
 """
 
 import bisect
@@ -29,22 +29,21 @@ from raft_assets.settings.domain import ChunkSettings
 CHUNKING_VERSION = "4"  # changes whenever the same document and settings give other chunks
 
 _MAX_COUNTED_CHARACTERS = 500_000  # characters; bpe-openai refuses a million
-_MIN_ROOM_SHARE = (
-    0.25  # share of the maximum that a heading leaves to what follows it; a longer heading is text like any other
-)
+# share of the maximum that a heading leaves to what follows it; a longer heading is text like any other
+_MIN_ROOM_SHARE = 0.25
 _SEAM_TOKENS = 2  # tokens that a span may have more by itself than within its document
-_WORDS_PER_UNIT = 32  # of a sentence that is too long for a chunk: cut into runs of words, then of characters
+_WORDS_PER_UNIT = 32  # of a sentence that is too long for a chunk: split into runs of words, then of characters
 
-# what a cut costs beside the chunk that it begins, which costs 1, and the square of the share that is left empty
+# the cost of a cut, in addition to the chunk that it begins, which costs 1, and the square of the share left empty
 _PARAGRAPH, _LINE, _SENTENCE, _WORD = 0.0, 0.1, 0.3, 0.8
-# by embedding: a cut between the most alike texts of a document; a cut among its least alike ones is made gladly
+# by embedding: the cost of a cut between the most similar texts of a document, and the gain of one between the least
 _TOPIC_COST, _TOPIC_CHANGE_BONUS, _TOPIC_CHANGE_SHARE = 3.0, -2.0, 0.1
 
 _HEADING_LINE = re.compile(r"#{1,6}[ \t]")
-# a full stop behind these ends no sentence; taking one that does for another only keeps two sentences together
+# a full stop after these ends no sentence; where it does, two sentences are merely kept together
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Gen|Col|Capt|Lt|Sgt|Rev|Hon|vs|No|Fig|[A-Z])\Z")
 _MAX_ABBREVIATION_CHARACTERS = 5  # with the character before it
-# where a text may be cut: behind the first group; each begins with what a search finds fast
+# where a text may be split: after the first group; each begins with what a search finds fast
 _CUTS = (
     (_PARAGRAPH, re.compile(r"(\n[ \t]*\n\s*)")),
     (_LINE, re.compile(r"(\n)(?=[ \t]*(?:[-*+•‣▪–|>]|\(?\d{1,3}[.)]\s|```|[A-Za-z_][\w.]*: ))")),
@@ -62,15 +61,15 @@ GapSimilarity = Callable[[Sequence[str]], Sequence[float]]
 def chunk_document(
     document: ReadDocument, settings: ChunkSettings, *, likeness: GapSimilarity | None = None
 ) -> list[Chunk]:
-    """The chunks of a document, in order.
+    """Return the chunks of a document, in order.
 
-    `likeness` says, for texts that follow one another, how alike each is to the next, (n - 1,), in any unit. With it
-    cuts are made where the subject changes; the maximum and the document's structure hold all the same.
+    `likeness` returns, for texts that follow one another, how similar each is to the next, (n - 1,), in any unit. With
+    it the document is split where the subject changes; the maximum and the document's structure apply all the same.
     """
     cutter = _Chunker(document.document_text, settings, likeness)
     marks = [] if document.kind == "api" else list(find_headings(document.document_text))
     parts = _parts(document, marks)
-    if document.kind == "api":  # entries stay apart; one that is too long repeats its signature
+    if document.kind == "api":  # entries stay separate; the pieces of one that is too long repeat its signature
         pieces = [piece for part in parts for piece in cutter.split_entry(part)]
     else:
         pieces = [
@@ -80,13 +79,16 @@ def chunk_document(
 
 
 def find_oversized_chunks(chunks: Iterable[Chunk], settings: ChunkSettings) -> list[str]:
-    """Ids of chunks whose passage is longer than the maximum, counted anew and as a whole."""
+    """Return the ids of chunks whose passage is longer than the maximum.
+
+    The passages are counted anew and as a whole.
+    """
     size, tokenizer = settings.chunk_size, settings.tokenizer
     return [chunk.chunk_id for chunk in chunks if token_count(chunk.passage, tokenizer) > size]
 
 
 def token_count(text: str, tokenizer: str) -> int:
-    """Length of the text in tokens; what looks like a special token counts as the text that it is."""
+    """Return the length of the text in tokens; what looks like a special token counts as plain text."""
     encode = _encoding(tokenizer).encode_ordinary
     if len(text) <= _MAX_COUNTED_CHARACTERS:
         return len(encode(text))
@@ -96,19 +98,19 @@ def token_count(text: str, tokenizer: str) -> int:
 
 @functools.cache
 def _encoding(tokenizer: str) -> Any:
-    import bpe_openai  # here, because it unpacks its vocabularies on import: 0.6 s that most commands don't need
+    import bpe_openai  # here: importing it unpacks its vocabularies, 0.6 s that most commands don't need
 
     return bpe_openai.get_encoding(tokenizer)
 
 
 @functools.cache
 def _token_bytes(tokenizer: str) -> npt.NDArray[np.int64]:
-    """Length of every ordinary token in bytes, by its id."""
+    """Return the length of every ordinary token in bytes, by its id."""
     return np.array([len(value) for value in _encoding(tokenizer).token_byte_values()])
 
 
 def _token_ends(text: str, tokenizer: str) -> npt.NDArray[np.int64]:
-    """Offset in the text, in characters, behind each of its tokens."""
+    """Return the offset in the text, in characters, after each of its tokens."""
     encode = _encoding(tokenizer).encode_ordinary
     blocks = range(0, len(text), _MAX_COUNTED_CHARACTERS)
     ids = [token for start in blocks for token in encode(text[start : start + _MAX_COUNTED_CHARACTERS])]
@@ -124,7 +126,7 @@ def _token_ends(text: str, tokenizer: str) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A section or entry, which chunks don't leave unless they would be too small."""
+    """A section or entry, which chunks don't cross unless they would be too small."""
 
     start: int
     body: int  # where the headings that it begins with end
@@ -132,7 +134,10 @@ class _Part:
 
 
 def _parts(document: ReadDocument, headings: Sequence[Heading]) -> list[_Part]:
-    """Sections begin at headings, and at rows unless these are pages; adjacent headings begin one section."""
+    """Return the sections of a document.
+
+    They begin at headings, and at rows unless these are pages; adjacent headings begin one section.
+    """
     text = document.document_text
     marks = {offset: _line_end(text, offset) for offset, _ in headings}
     rows = [] if document.kind == "pdf" else [page.start for page in document.pages]
@@ -158,7 +163,7 @@ def _line_end(text: str, offset: int) -> int:
 
 @dataclass(frozen=True)
 class _Units:
-    """What a section is cut between: its sentences, or what a sentence that is too long is cut into.
+    """The units that a section is split between: its sentences, or the parts of a sentence too long for a chunk.
 
     Unit i is the text from `starts[i]` to `starts[i + 1]`, white space included; `costs[i]` is that of a cut before it,
     and `tokens[i]` the number of the document's tokens before it.
@@ -171,7 +176,7 @@ class _Units:
 
 @dataclass
 class _Chunker:
-    """Cuts one document. Spans are trimmed of white space."""
+    """Splits one document. Spans are trimmed of white space."""
 
     text: str
     settings: ChunkSettings
@@ -180,23 +185,26 @@ class _Chunker:
 
     @functools.cached_property
     def token_ends(self) -> list[int]:
-        """Offset behind each token of the document."""
+        """Offset after each token of the document."""
         ends: list[int] = _token_ends(self.text, self.settings.tokenizer).tolist()
         return ends
 
     @functools.cached_property
     def cuts(self) -> list[tuple[int, float]]:
-        """Where the document may be cut, and what that costs."""
-        found: dict[int, float] = {}
+        """Where the document may be split, and what that costs."""
+        costs: dict[int, float] = {}
         for cost, pattern in _CUTS:
             for match in pattern.finditer(self.text):
                 if cost != _SENTENCE or not self._is_abbreviated(match.start()):
-                    found.setdefault(match.end(1), cost)  # the cheapest kind comes first
-        cuts = sorted(found.items())
+                    costs.setdefault(match.end(1), cost)  # the cheapest kind comes first
+        cuts = sorted(costs.items())
         return self._cost_by_topic([offset for offset, _ in cuts]) if self.likeness else cuts
 
     def _cost_by_topic(self, offsets: list[int]) -> list[tuple[int, float]]:
-        """The cuts, each the dearer the more of the document's cuts stand between texts that are less alike."""
+        """Return the cuts with their costs by topic.
+
+        A cut costs the more, the more of the document's cuts are between texts that are less similar.
+        """
         assert self.likeness is not None
         texts = [self.text[slice(*self._trim(one, other))] for one, other in pairwise([0, *offsets, len(self.text)])]
         alike = np.asarray(self.likeness(texts), np.float64)
@@ -205,14 +213,20 @@ class _Chunker:
         return list(zip(offsets, costs, strict=True))
 
     def split_entry(self, part: _Part) -> Iterator[tuple[Span, str]]:
-        """An entry of an API list in pieces, each with the signature that it repeats because it doesn't hold it."""
+        """Yield an entry of an API list in pieces, each with the signature that it must repeat.
+
+        The signature is empty for a piece that contains it.
+        """
         start, end = self._trim(part.start, part.end)
         signature, room = self._signature(start, end)
         for span in [(start, end)] if self._fits(start, end) else self._cut(start, end, room):
             yield span, "" if signature in self.text[slice(*span)] else signature
 
     def _signature(self, start: int, end: int) -> tuple[str, int]:
-        """The line that says how the call is made, else its name, and the tokens that it leaves; none where too few."""
+        """Return the line that says how the call is made, else its name, and the tokens that it leaves.
+
+        The line is empty if it leaves too few.
+        """
         lines = self.text[start:end].split("\n")
         for field_name in ("api_call: ", "api_name: "):
             line = next((line for line in lines if line.startswith(field_name)), "")
@@ -222,7 +236,7 @@ class _Chunker:
         return "", self.settings.chunk_size
 
     def pieces(self, part: _Part) -> Iterator[Span]:
-        """The part in pieces within the maximum, its headings with what follows them."""
+        """Yield the part in pieces within the maximum, its headings with the text that follows them."""
         start, end = self._trim(part.start, part.end)
         if start == end:
             return
@@ -232,13 +246,13 @@ class _Chunker:
             return
         body, _ = self._trim(part.body, part.end)
         is_headed = start < body < end and self._tokens(start, body) <= (1 - _MIN_ROOM_SHARE) * size
-        found = self._cut(start, end, size - self.settings.chunk_overlap, whole_until=body if is_headed else start)
-        yield from self._add_overlap(found)
+        pieces = self._cut(start, end, size - self.settings.chunk_overlap, whole_until=body if is_headed else start)
+        yield from self._add_overlap(pieces)
 
     def merge_small_pieces(self, pieces: Sequence[Span]) -> list[Span]:
-        """Pieces that are too small, or headings without text, join a neighbour where the maximum allows it.
+        """Merge pieces that are too small, or headings without text, with a neighbour where the maximum allows it.
 
-        What begins a section rather joins the next one, the rest rather the one before.
+        A piece that begins a section is rather merged with the next one, any other with the one before.
         """
 
         def joins(last: Span, piece: Span) -> bool:
@@ -259,7 +273,10 @@ class _Chunker:
         return joined
 
     def _attach_last_heading(self, pieces: list[Span]) -> list[Span]:
-        """A heading that ends the document stands before nothing: it goes behind the end of the piece before it."""
+        """Return the pieces with a heading that ends the document attached to the piece before it.
+
+        Such a heading has no text of its own; it goes after the end of the previous piece.
+        """
         if len(pieces) < 2 or not self._is_only_headings(pieces[-1]):
             return pieces
         *before, previous, last = pieces
@@ -270,9 +287,10 @@ class _Chunker:
         return [*before, *kept, *self._split_to_limit((end[0], last[1]), self.settings.chunk_size)]
 
     def _cut(self, start: int, end: int, limit: int, *, whole_until: int = 0) -> list[Span]:
-        """Trimmed pieces of at most `limit` tokens; what stands before `whole_until` and what follows it stay together.
+        """Return trimmed pieces of at most `limit` tokens.
 
-        Of all ways to cut between units the cheapest one is taken.
+        The text before `whole_until` and what follows it stay together. Of all ways to cut between units the cheapest
+        one is taken.
         """
         units = self._units(start, end, limit, whole_until)
         cuts = _cheapest_cuts(units, max(limit - _SEAM_TOKENS, (limit + 1) // 2))
@@ -300,18 +318,21 @@ class _Chunker:
     def _split_long_units(
         self, starts: Sequence[int], costs: Sequence[float], tokens: Sequence[int], limit: int
     ) -> tuple[list[int], list[float]]:
-        """The units with those that are too long cut into runs of words."""
-        found: list[tuple[int, float]] = []
+        """Return the units, with those that are too long split into runs of words."""
+        cuts: list[tuple[int, float]] = []
         run = max(1, min(_WORDS_PER_UNIT, limit // 8))
         for number, (first, last) in enumerate(pairwise(starts)):
-            found.append((first, costs[number]))
+            cuts.append((first, costs[number]))
             if tokens[number + 1] - tokens[number] > limit:
                 gaps = [match.end() for match in _GAP.finditer(self.text, first, last)]
-                found += [(gap, _WORD) for gap in gaps[run - 1 :: run] if first < gap < last]
-        return [start for start, _ in found] + [starts[-1]], [cost for _, cost in found] + [costs[-1]]
+                cuts += [(gap, _WORD) for gap in gaps[run - 1 :: run] if first < gap < last]
+        return [start for start, _ in cuts] + [starts[-1]], [cost for _, cost in cuts] + [costs[-1]]
 
     def _add_overlap(self, pieces: Sequence[Span]) -> Iterator[Span]:
-        """Every piece but the first with whole sentences, else words, of the one before it, as `chunk_overlap` says."""
+        """Yield the pieces, every one but the first with text of the one before it, as `chunk_overlap` says.
+
+        The shared text is whole sentences, else words.
+        """
         overlap = self.settings.chunk_overlap
         for number, (start, end) in enumerate(pieces):
             begin = start
@@ -323,7 +344,10 @@ class _Chunker:
             yield begin, end
 
     def _split_to_limit(self, piece: Span, limit: int) -> Iterator[Span]:
-        """The piece, halved until it keeps the limit: tokens of parts don't always add up to those of the whole."""
+        """Yield the piece, halved until it keeps the limit.
+
+        Tokens of parts don't always add up to those of the whole.
+        """
         start, end = piece
         if end - start <= 1 or self._tokens(start, end) <= limit:
             yield piece
@@ -336,7 +360,7 @@ class _Chunker:
                 yield from self._split_to_limit(half, limit)
 
     def passage_tokens(self, start: int, end: int, signature: str) -> int:
-        """Length of the text behind its signature."""
+        """Return the length of the text with its signature before it, in tokens."""
         text = self.text[start:end]
         return self._count_text(f"{signature}\n{text}") if signature else self._tokens(start, end)
 
@@ -352,10 +376,10 @@ class _Chunker:
         return self._tokens(start, end) <= self.settings.chunk_size
 
     def _tokens(self, start: int, end: int) -> int:
-        """Length of the span by itself: exact, though only its first and last words are counted anew.
+        """Return the length of the span by itself: exact, though only its first and last words are counted anew.
 
-        No token of these vocabularies reaches across a single space between two words, so that what stands between the
-        first and the last of them has the tokens that it has in the document.
+        No token of these vocabularies crosses a single space between two words, so what is between the first and the
+        last of them has the tokens that it has in the document.
         """
         known = self.token_counts.get((start, end))
         if known is None:
@@ -382,7 +406,7 @@ class _Chunker:
 
 
 def _cheapest_cuts(units: _Units, limit: int) -> list[int]:
-    """Where the pieces begin, of at most `limit` tokens each (a single unit may have more).
+    """Return where the pieces begin, of at most `limit` tokens each (a single unit may have more).
 
     Dynamic programming over the units: a piece costs 1, the square of the share that it leaves empty, and its cut.
     """
@@ -439,7 +463,7 @@ def _build_chunks(
 
 
 def _find_heading(text: str, start: int, end: int, marks: Sequence[Heading]) -> str:
-    """The last of the headings that the chunk begins with, else the last one before it."""
+    """Return the last of the headings that the chunk begins with, else the last one before it."""
     behind = bisect.bisect_right(marks, start, key=lambda mark: mark[0])
     heading = marks[behind - 1][1] if behind else ""
     body = _line_end(text, start) if behind and marks[behind - 1][0] == start else start

@@ -1,4 +1,4 @@
-"""A file becomes a document with its pages, or a row that says why not. How each format is read stands in `readers`.
+"""Read a file into a document with its pages, or into a row that says why not. The formats are in `readers`.
 
 `document_text` is the pages' texts joined by a blank line, and every span in the lineage refers to it.
 """
@@ -52,29 +52,33 @@ class ReadDocument:
 
     @property
     def doc_id(self) -> str:
+        """Id of the document."""
         return self.pages[0].doc_id
 
     @property
     def path(self) -> str:
+        """Path relative to the domain."""
         return self.pages[0].path
 
     @property
     def kind(self) -> str:
+        """The reader that read the file."""
         return self.pages[0].kind
 
     @property
     def title(self) -> str:
+        """Title of the document."""
         return self.pages[0].title
 
 
 @dataclass(frozen=True)
 class ParseCache:
-    """What files of the same bytes said when they were last read; a folder that anyone may delete at any time."""
+    """Results of reading files, by their bytes; a folder that may be deleted at any time."""
 
     folder: Path
 
     def get(self, file: DocumentFile) -> ParsedContent | UnreadableError | None:
-        """The stored result; nothing where there is none, or where it is broken."""
+        """Return the stored result; None if there is none or it is broken."""
         try:
             stored = json.loads(self._entry(file).read_text("utf-8"))
             if "reason" in stored:
@@ -88,7 +92,7 @@ class ParseCache:
             return None
 
     def put(self, file: DocumentFile, result: ParsedContent | UnreadableError) -> None:
-        """Stores what reading the file gave."""
+        """Store the result of reading the file."""
         stored = (
             {"reason": result.reason, "detail": result.detail}
             if isinstance(result, UnreadableError)
@@ -97,7 +101,7 @@ class ParseCache:
         write_text(self._entry(file), json.dumps(stored, ensure_ascii=False))
 
     def _entry(self, file: DocumentFile) -> Path:
-        # the extension counts too: it decides what text is taken for
+        # the extension counts too: it decides how text is read
         return self.folder / f"{file.content_hash}-{READING_VERSION}-{short_digest(_normalize_suffix(file))[:8]}.json"
 
 
@@ -107,7 +111,10 @@ def read_documents(
     memo: Path | None = None,
     max_file_mb: int = DEFAULT_MAX_MB,
 ) -> Iterator[ReadDocument | QuarantinedFile]:
-    """Every file in order, read or quarantined, one at a time in memory. With `memo`, only new bytes are parsed."""
+    """Yield every file in order, read or quarantined, one at a time in memory.
+
+    With `memo`, only new bytes are parsed.
+    """
     seen: set[str] = set()
     for file in files:
         if file.path in seen:
@@ -129,7 +136,7 @@ def read_document(
     memo: ParseCache | None = None,
     max_file_mb: int = DEFAULT_MAX_MB,
 ) -> ReadDocument | QuarantinedFile:
-    """The document, or why it can't be read. Never raises for what a file holds."""
+    """Return the document, or why it can't be read. Never raises for the content of a file."""
     result = _check_size(file, max_file_mb) or (memo.get(file) if memo else None)
     if result is None:
         result = _read(file)
@@ -139,10 +146,10 @@ def read_document(
 
 
 def group_into_documents(rows: Iterable[SourceDocument]) -> Iterator[ReadDocument]:
-    """Documents from rows of `source_documents`, in which the pages of one document stand together."""
+    """Yield documents from rows of `source_documents`, in which the pages of a document follow one another."""
     for _, pages in itertools.groupby(rows, key=lambda row: row.doc_id):
-        together = tuple(pages)
-        yield ReadDocument(together, PAGE_SEPARATOR.join(page.text for page in together))
+        ordered = tuple(pages)
+        yield ReadDocument(ordered, PAGE_SEPARATOR.join(page.text for page in ordered))
 
 
 def _read(file: DocumentFile) -> ParsedContent | UnreadableError:
@@ -158,8 +165,8 @@ def _read(file: DocumentFile) -> ParsedContent | UnreadableError:
     try:
         kind = detect_kind(file.path, data)
         content = _READERS[kind](data)
-    except UnreadableError as refusal:
-        return refusal
+    except UnreadableError as error:
+        return error
     except Exception as error:  # one file must never stop the others, whatever a parser does
         log.exception("reading %s failed", file.path)
         return UnreadableError(
@@ -204,12 +211,12 @@ def _check_size(file: DocumentFile, max_file_mb: int) -> UnreadableError | None:
     return UnreadableError("too_large", detail)
 
 
-def _quarantine(file: DocumentFile, refusal: UnreadableError) -> QuarantinedFile:
+def _quarantine(file: DocumentFile, error: UnreadableError) -> QuarantinedFile:
     return QuarantinedFile(
         path=file.path,
         content_hash=file.content_hash,
-        reason=refusal.reason,
-        detail=refusal.detail,
+        reason=error.reason,
+        detail=error.detail,
     )
 
 

@@ -9,7 +9,7 @@ Vectors = NDArray[np.float32]
 
 
 class VectorIndex:
-    """Chunks with their vectors, (n, dimensions), at length 1; similarity is the cosine."""
+    """Chunks with their vectors, (n, dimensions), normalized to length 1; similarity is the cosine."""
 
     def __init__(self, chunk_ids: Sequence[str], vectors: Vectors) -> None:
         self.chunk_ids = list(chunk_ids)
@@ -17,7 +17,7 @@ class VectorIndex:
         self._position = {chunk: position for position, chunk in enumerate(self.chunk_ids)}
 
     def nearest(self, vector: Vectors, k: int) -> list[str]:
-        """The `k` nearest chunks, nearest first; equal similarities in the order of chunk ids."""
+        """Return the `k` nearest chunks, nearest first; equal similarities in the order of chunk ids."""
         similarity = self.vectors @ vector
         candidates = np.argpartition(-similarity, k - 1)[:k] if k < len(similarity) else np.arange(len(similarity))
         ordered = sorted(
@@ -26,7 +26,7 @@ class VectorIndex:
         return [self.chunk_ids[position] for position in ordered]
 
     def rank(self, vector: Vectors, chunk_id: str) -> int:
-        """Rank of a chunk for a query vector, from 1."""
+        """Return the rank of a chunk for a query vector, from 1."""
         similarity = self.vectors @ vector
         return 1 + int(np.count_nonzero(similarity > similarity[self._position[chunk_id]]))
 
@@ -34,7 +34,7 @@ class VectorIndex:
 class RetrievalRanks:
     """Ranks of chunks for questions, among the first `top_k`; every question is embedded once.
 
-    `embed` gives a vector per text, in order.
+    `embed` returns a vector per text, in order.
     """
 
     def __init__(self, index: VectorIndex, embed: Callable[[Iterable[str]], Iterable[Vectors]], top_k: int) -> None:
@@ -44,11 +44,11 @@ class RetrievalRanks:
         self._vectors: dict[str, Vectors] = {}
 
     def embed_questions(self, questions: Iterable[str]) -> None:
-        """Embeds what isn't yet, all at once."""
+        """Embed the questions that aren't embedded yet, all at once."""
         new = [question for question in dict.fromkeys(questions) if question not in self._vectors]
         self._vectors |= zip(new, self._embed(new), strict=True)
 
     def rank_of(self, question: str, chunk_id: str) -> int | None:
-        """Rank of a chunk for a prepared question, from 1; None where it isn't among the first."""
+        """Return the rank of a chunk for an embedded question, from 1; None if it isn't among the first."""
         rank = self._index.rank(self._vectors[question], chunk_id)
         return rank if rank <= self._top_k else None

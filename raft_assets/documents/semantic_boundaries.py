@@ -12,9 +12,9 @@ Embed = Callable[[Iterable[str]], Iterable[Vectors]]
 
 
 def embedding_similarity(embed: Embed) -> Callable[[Sequence[str]], list[float]]:
-    """Cosine of what stands before and behind every gap between texts that follow one another, (n - 1,).
+    """Return a function that gives the cosine of the text before and after every gap between texts, (n - 1,).
 
-    `embed` gives a vector per text, in order.
+    The texts follow one another. `embed` returns a vector per text, in order.
     """
 
     def likeness(texts: Sequence[str]) -> list[float]:
@@ -28,7 +28,7 @@ def embedding_similarity(embed: Embed) -> Callable[[Sequence[str]], list[float]]
 
 
 def _sum_vectors(vectors: Sequence[Vectors]) -> Vectors:
-    """Their sum, which points where their mean does."""
+    """Return the sum of the vectors, which has the direction of their mean."""
     total: Vectors = np.sum(vectors, axis=0)
     return total
 

@@ -1,7 +1,7 @@
-"""Reading what a service sent: text and status of an answer, tokens, vectors.
+"""Read what a service sent: text and status of an answer, tokens, vectors.
 
 The same functions read an answer that just arrived and one from the store, which keeps the service's JSON as it was; so
-a better reader also mends what was paid before. Nothing here asks or stores.
+a fix here also applies to answers that are already paid for. Nothing here makes calls or stores anything.
 """
 
 import base64
@@ -19,12 +19,12 @@ FLOAT32 = np.dtype("<f4")
 
 
 class MalformedResponseError(Exception):
-    """The service sent something that is not an answer of the OpenAI protocol."""
+    """The service sent something that is not a response of the OpenAI protocol."""
 
 
 @dataclass(frozen=True)
 class ParsedResponse:
-    """An answer's text and what is to be known about it; `detail` is a sentence wherever `status` is not ok."""
+    """The text and status of an answer; `detail` is a sentence wherever `status` is not ok."""
 
     text: str
     status: Status
@@ -32,7 +32,7 @@ class ParsedResponse:
 
 
 def read_answer(payload: Mapping[str, Any]) -> ParsedResponse:
-    """Reads a chat or completion response, or the error of a content filter. Raises MalformedResponseError."""
+    """Read a chat or completion response, or the error of a content filter. Raises MalformedResponseError."""
     error = _as_mapping(payload.get("error"))
     if error.get("code") == CONTENT_FILTER:
         return ParsedResponse(
@@ -47,7 +47,7 @@ def read_answer(payload: Mapping[str, Any]) -> ParsedResponse:
 
 
 def read_usage(payload: Mapping[str, Any]) -> Usage:
-    """Tokens of a response; what a service doesn't tell counts 0."""
+    """Return the tokens of a response; a number that the service doesn't report counts as 0."""
     usage = _as_mapping(payload.get("usage"))
     prompt, completion = (_as_mapping(usage.get(f"{part}_tokens_details")) for part in ("prompt", "completion"))
     return Usage(
@@ -59,7 +59,7 @@ def read_usage(payload: Mapping[str, Any]) -> Usage:
 
 
 def read_vectors(payload: Mapping[str, Any], *, count: int) -> list[np.ndarray]:
-    """The float32 vectors of an embeddings response, in the order of the texts.
+    """Return the float32 vectors of an embeddings response, in the order of the texts.
 
     Raises MalformedResponseError if they are not `count` finite ones.
     """
@@ -78,14 +78,14 @@ def read_vectors(payload: Mapping[str, Any], *, count: int) -> list[np.ndarray]:
 
 
 def split_usage(usage: Usage, texts: Sequence[str]) -> list[Usage]:
-    """The tokens of one call for many texts, per text by its length; the sum is exactly the call's."""
+    """Return the tokens of one call for many texts, per text by its length; the sum is exactly the call's."""
     ends = np.cumsum([len(text) + 1 for text in texts])
     bounds = [0, *(int(end) * usage.input_tokens // int(ends[-1]) for end in ends)]
     return [Usage(input_tokens=after - before) for before, after in itertools.pairwise(bounds)]
 
 
 def abbreviate(message: object, *, limit: int = 300) -> str:
-    """A service's message as part of a sentence of ours."""
+    """Return a service's message, shortened for use in a sentence."""
     text = " ".join(str(message or "no reason given").split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
@@ -106,14 +106,17 @@ def _read_choice(choice: Mapping[str, Any]) -> ParsedResponse:
 
 
 def _decode_vector(embedding: Any) -> np.ndarray:
-    """base64 is asked for; some local services send numbers all the same."""
+    """Decode a vector; base64 is requested, but some local services send numbers all the same."""
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype=FLOAT32)
     return np.asarray(embedding, dtype=FLOAT32)
 
 
 def _replace_lone_surrogates(text: str) -> str:
-    """JSON may hold half a character (of an answer cut inside an emoji), which no file format downstream takes."""
+    """Replace half characters, which no file format downstream accepts.
+
+    JSON may hold them, of an answer that was cut off inside an emoji.
+    """
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -1,7 +1,7 @@
 """One call, however many tries it takes.
 
-Sends a body, changes what the model refuses to take, waits and tries again, or gives up. What a refusal means is
-`refusals`' to say, what a response says `answers`'. Nothing here knows of streams or of the store.
+Sends a body, changes what the model doesn't accept, waits and tries again, or gives up. What an error means is defined
+in `service_errors`, what a response says in `answers`. Nothing here knows of streams or of the store.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ PATH_BY_KIND = {"chat": "/chat/completions", "completion": "/completions", EMBED
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a call is tried: exponential backoff with full jitter, or the pause that the service asks for.
+    """How long a call is retried: exponential backoff with full jitter, or the pause that the service asks for.
 
-    No try starts later than `max_elapsed_s` after the first one failed. A service that only has no room (429) isn't
-    failing: its rejections don't count as tries and are bounded by time alone. Clock, sleep and chance are here so that
-    tests need not wait.
+    No try starts later than `max_elapsed_s` after the first one failed. A service that is merely at its rate limit
+    (429) isn't failing: such tries aren't counted, and are bounded by time alone. Clock, sleep and random numbers are
+    fields so that tests need not wait.
     """
 
     tries: int = 6
@@ -50,7 +50,7 @@ class RetryPolicy:
     random: Callable[[], float] = random.random
 
     def pause(self, tries: int) -> float:
-        """Seconds to wait after so many tries."""
+        """Return the seconds to wait after that many tries."""
         return self.random() * min(self.max_pause_s, self.initial_pause_s * 2.0 ** (tries - 1))
 
 
@@ -67,7 +67,7 @@ class CallFailedError(Exception):
 
 @dataclass(frozen=True)
 class Response(Generic[T]):
-    """What came back: the service's JSON, what was read from it, and how long the last try took (in seconds)."""
+    """What came back: the service's JSON, its parsed content, and how long the last try took (in seconds)."""
 
     payload: Mapping[str, Any]
     content: T
@@ -77,7 +77,7 @@ class Response(Generic[T]):
 
 
 class RetryingClient:
-    """Makes calls of one model; a parameter that it refuses is learned once, and for good."""
+    """Makes calls to one model; a parameter that it doesn't accept is learned once and for all."""
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class RetryingClient:
         self._capabilities = capabilities
 
     async def call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
-        """Sends `body` until `read` can read the response.
+        """Send `body` until `read` can read the response.
 
-        Raises CallLostError, and EndpointError where no other call would pass either.
+        Raises CallFailedError, and EndpointError where no other call would pass either.
         """
         tries, failures = 1, 0
         first_failed: float | None = None
@@ -130,7 +130,7 @@ class RetryingClient:
         | service_errors.UnsupportedParameter
         | service_errors.StopEndpoint,
     ]:
-        """The body as it was sent, and what came of it."""
+        """Return the body as it was sent, and the outcome."""
         async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn:
             started, sent = self._patience.clock(), self._capabilities.apply(body)
             try:
@@ -151,7 +151,7 @@ class RetryingClient:
             return sent, service_errors.Retry(f"it sent {malformed}")
 
     async def _post(self, kind: str, body: Mapping[str, Any], turn: Admission) -> Mapping[str, Any]:
-        """Plain JSON instead of the client's types: it is stored as it came."""
+        """Post the body; plain JSON instead of the client's types, because it is stored as it came."""
         response = await self._client.post(
             PATH_BY_KIND[kind], cast_to=httpx2.Response, body={"model": self._model, **body}
         )
@@ -162,19 +162,22 @@ class RetryingClient:
             payload = None
         return payload if isinstance(payload, Mapping) else {}
 
-    async def _wait(self, refusal: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
+    async def _wait(self, error: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
         patience = self._patience
-        pause = patience.pause(tries) if refusal.after_s is None else refusal.after_s
-        at_most_s = patience.max_rate_limited_s if refusal.is_rate_limit else patience.max_elapsed_s
+        pause = patience.pause(tries) if error.after_s is None else error.after_s
+        at_most_s = patience.max_rate_limited_s if error.is_rate_limit else patience.max_elapsed_s
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
-            raise CallFailedError(refusal.reason, tries=tries)
+            raise CallFailedError(error.reason, tries=tries)
         await patience.sleep(pause)
 
-    def _learn(self, refusal: service_errors.UnsupportedParameter, sent: Mapping[str, Any]) -> None:
-        """Another call may have learned it while this one was under way; nothing is substituted back and forth."""
-        parameter, known = refusal.parameter, self._capabilities.substitutes
+    def _learn(self, error: service_errors.UnsupportedParameter, sent: Mapping[str, Any]) -> None:
+        """Remember that the model doesn't accept a parameter.
+
+        Another call may have learned it while this one was under way; nothing is substituted back and forth.
+        """
+        parameter, known = error.parameter, self._capabilities.substitutes
         if parameter not in sent or parameter in known.values():
-            raise EndpointError(refusal.message)
+            raise EndpointError(error.message)
         if parameter not in known:
             instead = service_errors.SUBSTITUTES[parameter]
             self._capabilities.learn(parameter, instead)
@@ -182,7 +185,10 @@ class RetryingClient:
 
 
 def _report_to_limiter(turn: Admission, error: openai.APIError, outcome: service_errors.ServiceError) -> None:
-    """A refusal with a status is an answer, too; a broken connection says nothing about the service's room."""
+    """Report the outcome of a call to the limiter.
+
+    An error with a status is an answer, too; a broken connection says nothing about the service's capacity.
+    """
     if not isinstance(error, openai.APIStatusError):
         return
     if isinstance(outcome, service_errors.Retry):
@@ -193,10 +199,13 @@ def _report_to_limiter(turn: Admission, error: openai.APIError, outcome: service
 
 
 def _estimate_tokens(body: Mapping[str, Any]) -> int:
-    """About what the service counts against a rate of tokens: the prompt, and the room for the answer."""
+    """Estimate what the service counts against a rate of tokens.
+
+    That is the prompt and the maximum answer tokens.
+    """
     prompt = body.get("messages") or body.get("prompt") or body.get("input") or ""
-    room = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-    return _count_characters(prompt) // CHARACTERS_PER_TOKEN + room
+    max_tokens = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+    return _count_characters(prompt) // CHARACTERS_PER_TOKEN + max_tokens
 
 
 def _count_characters(value: Any) -> int:

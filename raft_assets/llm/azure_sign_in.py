@@ -1,7 +1,7 @@
-"""Signing in to Azure without a key, as whoever runs this: `az login`, a managed identity, a service principal.
+"""Sign in to Azure without a key, as the current user: `az login`, a managed identity, or a service principal.
 
-`azure-identity` finds out which (`AZURE_TOKEN_CREDENTIALS` pins it); here it is given a bound, because a metadata
-address that is silent keeps it waiting for minutes.
+`azure-identity` finds out which (`AZURE_TOKEN_CREDENTIALS` pins it). Here it gets a timeout, because a metadata address
+that doesn't respond keeps it waiting for minutes.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ INSTALL_HINT = "install raft-assets[azure]"
 
 
 class AzureCredential:
-    """A credential of Azure's libraries whose every failure is one sentence; tokens are kept and renewed by them.
+    """A credential of Azure's libraries whose every failure is one sentence; they cache and renew tokens.
 
-    `remedy` ends the sentence. Making one raises EndpointError where `azure-identity` is not installed.
+    `remedy` ends the sentence. The constructor raises EndpointError if `azure-identity` is not installed.
     """
 
     def __init__(self, who: str, remedy: str) -> None:
@@ -39,7 +39,10 @@ class AzureCredential:
         self._credential = DefaultAzureCredential()
 
     def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
-        """A valid token; raises EndpointError where signing in fails or takes longer than `SIGN_IN_TIMEOUT_S`."""
+        """Return a valid token.
+
+        Raises EndpointError if signing in fails or takes longer than `SIGN_IN_TIMEOUT_S`.
+        """
         from azure.core.exceptions import ClientAuthenticationError
 
         try:
@@ -50,17 +53,17 @@ class AzureCredential:
 
 
 class AsyncAzureCredential:
-    """A sign-in for libraries that wait without blocking."""
+    """A credential for libraries that wait without blocking."""
 
     def __init__(self, sign_in: AzureCredential) -> None:
         self._sign_in = sign_in
 
     async def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
-        """As `SignIn.get_token`."""
+        """Return a valid token, as `AzureCredential.get_token`."""
         return await asyncio.to_thread(self._sign_in.get_token, *scopes, **options)
 
     async def close(self) -> None:
-        """Nothing is open between two tokens."""
+        """Do nothing: nothing is open between two tokens."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,20 +74,26 @@ class AsyncAzureCredential:
 
 @cache
 def storage_credential() -> AsyncAzureCredential:
-    """The one of object storage; one for all, because file systems are kept by what opens them."""
+    """Return the credential of object storage.
+
+    It is one for all, because the library that opens file systems caches them.
+    """
     return AsyncAzureCredential(
         AzureCredential("Azure Blob is used without a key", "set AZURE_STORAGE_CONNECTION_STRING")
     )
 
 
 def _run_with_timeout(seconds: float, work: Callable[[], T]) -> T:
-    """Raises TimeoutError; the work is then left behind, in a thread that doesn't keep the process from ending."""
+    """Run the work in a thread and return its result.
+
+    Raises TimeoutError; the work is then left behind, in a thread that doesn't keep the process from ending.
+    """
     result = Future[T]()
 
     def run() -> None:
         try:
             result.set_result(work())
-        except BaseException as error:  # whoever waits gets it
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             result.set_exception(error)
 
     threading.Thread(target=run, name="azure-sign-in", daemon=True).start()

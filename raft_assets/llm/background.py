@@ -1,8 +1,8 @@
 """The background event loop of the process, on which all model clients run.
 
 A client's connections belong to the loop that opened them, and the code around a call is synchronous. So there is one
-loop, in one daemon thread, started with the first call; synchronous code hands it coroutines. Nothing else belongs
-here.
+loop, in one daemon thread, started with the first call, and synchronous code submits coroutines to it. Nothing else
+belongs here.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ _start_lock = threading.Lock()
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """The loop of this process; a forked child gets its own, because threads don't survive a fork."""
+    """Return the loop of this process; a forked child gets its own, because threads don't survive a fork."""
     with _start_lock:
         return _start_loop(os.getpid())[0]
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine to its end on the background loop, from synchronous code; an interrupt cancels it.
+    """Run a coroutine to its end on the background loop, from synchronous code; an interrupt cancels it.
 
-    Not from the loop's own thread.
+    Don't call it from the loop's own thread.
     """
     future = asyncio.run_coroutine_threadsafe(coroutine, background_loop())
     try:
@@ -40,7 +40,7 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def is_background_thread() -> bool:
-    """Whether this thread is the loop's, which must not wait for itself."""
+    """Return whether this thread is the loop's, which must not wait for itself."""
     with _start_lock:
         return threading.current_thread() is _start_loop(os.getpid())[1]
 
@@ -55,6 +55,6 @@ def _start_loop(process: int) -> tuple[asyncio.AbstractEventLoop, threading.Thre
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    """Ends the loop before the interpreter ends: what its thread still held would be reported as leaked."""
+    """Stop the loop before the interpreter ends: what its thread still held would be reported as leaked."""
     loop.call_soon_threadsafe(loop.stop)
     thread.join(timeout=STOP_TIMEOUT_S)

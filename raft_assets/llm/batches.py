@@ -1,9 +1,10 @@
 """The Batch API of OpenAI and Azure OpenAI: many calls in a file, at half the price, answered within a day.
 
-What is not in the store is written into files and submitted; whoever asked ends without an answer (`BatchPendingError`)
-and asks again when the answers are there. A batch is remembered by the hash of what it asks before it is submitted, so
-it is found again after a crash or by another process, and never submitted twice. A line that failed or expired is asked
-live the next time.
+Requests that are not in the store are written into files and submitted; the caller ends without an answer
+(`BatchPendingError`) and asks again when the answers have arrived. A batch is recorded by the hash of its requests
+before it is submitted, so it is found again after a crash or by another process, and never submitted twice. A line that
+failed or expired is requested live the next time.
+
 API: https://platform.openai.com/docs/guides/batch
 """
 
@@ -41,11 +42,11 @@ FINAL_STATUSES = ("completed", "failed", "expired", "cancelled")
 
 
 class BatchPendingError(WaitingError):
-    """The answers are still to come: nothing is wrong, and nobody waits."""
+    """The answers are still to come; nothing is wrong, and no process waits."""
 
 
 class BatchRecord(BaseModel):
-    """What is remembered of a batch: the keys that it asks, and what became of it.
+    """What is recorded of a batch: the keys that it requests, and its outcome.
 
     `batch` is empty from before the submission until the service has answered it. `lost` are keys without an answer.
     """
@@ -68,7 +69,7 @@ class BatchRecord(BaseModel):
 
     @property
     def is_open(self) -> bool:
-        """Whether answers are to come."""
+        """Whether answers are still to come."""
         return self.status not in FINAL_STATUSES
 
 
@@ -93,18 +94,18 @@ class BatchClient:
         self._capabilities, self._origin = capabilities, origin
 
     async def collect(self) -> None:
-        """Brings what has arrived into the store. Raises EndpointError."""
+        """Store the answers that have arrived. Raises EndpointError."""
         async with self._exclusive_access():
             await self._collect_all()
 
     async def collect_or_submit(
         self, asked: Mapping[str, Request], before_submission: Callable[[Collection[Request]], None]
     ) -> None:
-        """Brings what has arrived into the store and submits what nobody asked yet.
+        """Store the answers that have arrived, and submit what is not requested yet.
 
-        `asked`: the requests that aren't stored, by key. `before_submission` may raise, before anything is sent.
-        Raises BatchPendingError while answers are to come, and EndpointError. Returns where the rest is to be asked
-        live: lines that a batch lost, and answers that it cut off, which are asked with more room.
+        `asked`: the requests that aren't stored, by key. `before_submission` may raise, before anything is sent. Raises
+        BatchPendingError while answers are to come, and EndpointError. Returns when the rest is to be requested live:
+        lines that a batch lost, and answers that it cut off, which are requested with more tokens.
         """
         async with self._exclusive_access():
             await self._collect_all()
@@ -112,27 +113,30 @@ class BatchClient:
             lost = {key for record in records for key in record.lost}
             waiting = {key for record in records if record.is_open for key in record.keys}
             stored = set(self._store.get(asked))
-            new = {key: one for key, one in asked.items() if key not in stored and key not in waiting | lost}
+            new = {key: request for key, request in asked.items() if key not in stored and key not in waiting | lost}
             if new:
                 before_submission(new.values())
             for kind in URLS:
-                for part in self._split_into_files({key: one for key, one in new.items() if one.kind == kind}):
+                of_kind = {key: request for key, request in new.items() if request.kind == kind}
+                for part in self._split_into_files(of_kind):
                     records.append(await self._submit(kind, part))
-            pending = [one for one in records if one.is_open and not asked.keys().isdisjoint(one.keys)]
+            pending = [record for record in records if record.is_open and not asked.keys().isdisjoint(record.keys)]
         if pending:
-            count, names = sum(len(record.keys) for record in pending), ", ".join(one.batch for one in pending)
+            count, names = sum(len(record.keys) for record in pending), ", ".join(record.batch for record in pending)
             raise BatchPendingError(
                 f"{count:,} requests to {self._model} are in batches ({names}), which the service answers within 24 "
-                "hours at "
-                "a lower price. Run `raft run` again to continue with what has arrived, or leave it to the sensor "
-                "collect_batches."
+                "hours at a lower price. Run `raft run` again to continue with what has arrived, or leave it to the "
+                "sensor collect_batches."
             )
 
     @asynccontextmanager
     async def _exclusive_access(self) -> AsyncIterator[None]:
-        """Processes that ask the same model take turns: what one has submitted, the next one finds."""
+        """Hold the model's batches: processes that ask the same model take turns.
+
+        What one has submitted, the next one finds.
+        """
         name = f"{FOLDER}/{digest(self._endpoint.service, self._model)[:16]}"
-        while (claim := self._coordination.claim(name)) is None:
+        while (claim := self._coordination.claim(name)) is None:  # noqa: ASYNC110 - another process releases it
             await asyncio.sleep(LOOK_S)
         try:
             yield
@@ -145,7 +149,7 @@ class BatchClient:
                 await self._collect(record)
 
     def records(self) -> list[BatchRecord]:
-        """Every batch of the model, oldest first."""
+        """Return every batch of the model, oldest first."""
         return [
             record
             for record in read_batch_records(self._records)
@@ -167,7 +171,7 @@ class BatchClient:
         content = "".join(part.values()).encode("utf-8", "surrogatepass")
         file = await self._call_service(self._client.files.create(file=(f"{name}.jsonl", content), purpose="batch"))
         self._save(record)
-        # never tried again by itself: what the service did before its answer got lost is looked up first
+        # never retried by the client: what the service did before its answer got lost is looked up first
         batch = await self._call_service(
             self._client.with_options(max_retries=0).batches.create(
                 input_file_id=file.id,
@@ -175,14 +179,17 @@ class BatchClient:
                 completion_window="24h",
                 metadata={BATCH_HASH_KEY: name},
             ),
-            refused=self._document(record).delete,
+            on_rejection=self._document(record).delete,
         )
         submitted = record.model_copy(update={"batch": batch.id})
         self._save(submitted)
         return submitted
 
     async def _collect(self, record: BatchRecord) -> None:
-        """Stores what a batch brought, once it is over; a submission that was cut off is found, or forgotten."""
+        """Store the answers of a batch, once it is over.
+
+        A submission that was interrupted is found again, or its record is deleted.
+        """
         batch = await self._find(record)
         if batch is None:
             self._document(record).delete()
@@ -193,8 +200,8 @@ class BatchClient:
         if batch.status == "failed" and not batch.output_file_id:
             self._document(record).delete()
             problems = batch.errors.data if batch.errors and batch.errors.data else []
-            said = "; ".join(f"line {one.line}: {one.message}" for one in problems[:3]) or "no reason given"
-            raise EndpointError(f"The service rejected batch {batch.id} of {self._model}: {abbreviate(said)}.")
+            reasons = "; ".join(f"line {problem.line}: {problem.message}" for problem in problems[:3])
+            raise EndpointError(f"The service rejected batch {batch.id} of {self._model}: {abbreviate(reasons)}.")
         answered = set[str]()
         if batch.output_file_id:
             content = await self._call_service(self._client.files.content(batch.output_file_id))
@@ -212,10 +219,10 @@ class BatchClient:
                 return None
             except openai.APIError as error:
                 raise self._to_endpoint_error(error) from None
-        if (found := await self._find_listed(record)) is None:
+        if (batch := await self._find_listed(record)) is None:
             await asyncio.sleep(max(0.0, LISTING_DELAY_S - (time.time() - record.submitted)))
-            found = await self._find_listed(record)
-        return found
+            batch = await self._find_listed(record)
+        return batch
 
     async def _find_listed(self, record: BatchRecord) -> RemoteBatch | None:
         try:
@@ -227,12 +234,15 @@ class BatchClient:
         return None
 
     def _read(self, content: str, record: BatchRecord) -> Iterator[StoredCall]:
-        """The calls of an output file; a line that is no answer is left out. What isn't under its key is asked live."""
+        """Yield the calls of an output file; a line that is not an answer is left out.
+
+        Requests whose key is missing in it are made live.
+        """
         wanted = set(record.keys)
         for line in filter(str.strip, content.split("\n")):
-            told = json.loads(line)
-            body = (told.get("response") or {}).get("body")
-            key = told.get("custom_id")
+            result = json.loads(line)
+            body = (result.get("response") or {}).get("body")
+            key = result.get("custom_id")
             if key not in wanted or not isinstance(body, Mapping):
                 continue
             try:
@@ -249,7 +259,7 @@ class BatchClient:
             )
 
     def _split_into_files(self, asked: Mapping[str, Request]) -> Iterator[dict[str, str]]:
-        """Lines by key, in files within the service's limits."""
+        """Yield lines by key, in files within the service's limits."""
         part, size = dict[str, str](), 0
         for key, request in asked.items():
             body = {"model": self._model, **self._capabilities.apply(request.body)}
@@ -262,18 +272,18 @@ class BatchClient:
         if part:
             yield part
 
-    async def _call_service(self, asked: Awaitable[T], refused: Callable[[], None] = lambda: None) -> T:
+    async def _call_service(self, call: Awaitable[T], on_rejection: Callable[[], None] = lambda: None) -> T:
         try:
-            return await asked
+            return await call
         except openai.APIError as error:
             if getattr(error, "status_code", 500) < 500:
-                refused()
+                on_rejection()
             raise self._to_endpoint_error(error) from None
 
     def _to_endpoint_error(self, error: openai.APIError) -> EndpointError:
-        refusal = classify_error(error, self._endpoint, self._model)
-        if isinstance(refusal, StopEndpoint):
-            return EndpointError(refusal.sentence)
+        service_error = classify_error(error, self._endpoint, self._model)
+        if isinstance(service_error, StopEndpoint):
+            return EndpointError(service_error.sentence)
         return EndpointError(
             f"The Batch API of {self._endpoint.service} fails for {self._endpoint.role} "
             f"({redact_message(error, self._endpoint)}). Run again: submitted batches are found again."
@@ -288,5 +298,5 @@ class BatchClient:
 
 def read_batch_records(records: Records) -> list[BatchRecord]:
     """Return every batch of a project, oldest first."""
-    found = map(BatchRecord.model_validate_json, newest_of_all(records, FOLDER))
-    return sorted(found, key=lambda record: (record.submitted, record.name))
+    batches = map(BatchRecord.model_validate_json, newest_of_all(records, FOLDER))
+    return sorted(batches, key=lambda record: (record.submitted, record.name))

@@ -1,8 +1,8 @@
 """Budgets per run and per month, shared by all processes of the project.
 
-Money is held before a call is made and settled when its answer has come, so that calls under way count and several
-processes together don't pass a budget either. What was spent is derived from the store when a budget is opened; the
-shared state only tells processes of one another, and may be deleted whenever none is running.
+Money is reserved before a call is made and settled when its answer has arrived, so that calls under way count and
+several processes together don't exceed a budget either. What was spent is derived from the store when a budget is
+opened; the shared state only informs processes of one another, and may be deleted whenever none is running.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from raft_assets.llm.store import CallStore
 from raft_assets.settings.project import Budgets
 
 STATE = "calls/budget"
-CHARACTERS_PER_TOKEN = 3  # rather too many tokens than too few: a budget is not to be passed
-MAX_RUNS_KEPT = 100  # of which it is known what they spent; a run that goes on is one of the last
+CHARACTERS_PER_TOKEN = 3  # rather too many tokens than too few: a budget must not be exceeded
+MAX_RUNS_KEPT = 100  # runs whose spending is kept; a run that continues is one of the last
 POLL_S = 0.05  # while calls under way hold what is left
-MIN_DOLLARS = 1e-9  # less is what adding and subtracting leaves behind
+MIN_DOLLARS = 1e-9  # less is rounding error of adding and subtracting
 DEFAULT_MAX_TOKENS = 4096  # tokens of an answer whose request sets no maximum
 RUN_VARIABLE, MONTH_VARIABLE = "RAFT_BUDGET_RUN", "RAFT_BUDGET_MONTH"
 
 
 class BudgetReachedError(EndpointError):
-    """The next call could pass the budget; nothing was sent."""
+    """The next call could exceed the budget; nothing was sent."""
 
 
 @dataclass
 class Reservation:
-    """Money for one call: what it may cost at most, then what it did cost."""
+    """Money for one call: the most it may cost, then what it did cost."""
 
     dollars: float
     spent: float = 0.0
@@ -54,10 +54,10 @@ class _State:
 
 
 class Budget:
-    """The budget of one run; `spent` of run and month come from the store once, when this is made.
+    """The budget of one run; `spent` of run and month are read from the store once, when this is created.
 
-    Raises EndpointError where a budget is set and the price of the model isn't known: it could not be kept. `close`
-    gives back what this one holds.
+    Raises EndpointError if a budget is set and the price of the model isn't known: it could not be kept. `close`
+    releases what this one holds.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Budget:
             self._load_spending(store, prices)
 
     def close(self) -> None:
-        """Give back what this one holds."""
+        """Release what this one holds."""
         if self._alive is not None:
             with self._locked_state() as state:
                 state.held.pop(self._name, None)
@@ -80,7 +80,7 @@ class Budget:
             self._alive = None
 
     def check_price(self, price: Price, model: str) -> None:
-        """Raises EndpointError where a budget is set and the price of the model's tokens is unknown."""
+        """Check that the price of the model's tokens is known if a budget is set; raises EndpointError."""
         if self._limits.is_set and price.of(Usage(1, 0, 1)) is None and price.of(Usage(1)) is None:
             raise EndpointError(
                 f"A budget is set but the price of {model} is unknown: add it to {PRICES_FILE} of the project, "
@@ -89,12 +89,12 @@ class Budget:
 
     @contextlib.asynccontextmanager
     async def held(self, price: Price, body: Mapping[str, Any]) -> AsyncIterator[Reservation]:
-        """Holds what a call may cost at most while it is made; waits while calls under way hold what it needs.
+        """Reserve the most that a call may cost while it is made; wait while calls under way hold what it needs.
 
-        Raises BudgetReachedError, before anything is sent, where what is spent leaves too little.
+        Raises BudgetReachedError, before anything is sent, if too little is left.
         """
         held = Reservation(price.of(max_usage(body)) or 0.0 if self._limits.is_set else 0.0)
-        while not self._try_reserve(held.dollars):
+        while not self._try_reserve(held.dollars):  # noqa: ASYNC110 - other processes release it, without an event
             await asyncio.sleep(POLL_S)
         try:
             yield held
@@ -102,14 +102,14 @@ class Budget:
             self._settle(held)
 
     def spend(self, dollars: float) -> None:
-        """Takes money for what is only known afterwards. Raises BudgetReachedError where too little is left."""
+        """Spend money whose amount is only known afterwards. Raises BudgetReachedError if too little is left."""
         held = Reservation(dollars, spent=dollars)
         while not self._try_reserve(dollars):
             time.sleep(POLL_S)
         self._settle(held)
 
     def _try_reserve(self, dollars: float) -> bool:
-        """Whether the money is held; not while it may become free."""
+        """Reserve the money and return whether it is reserved; False while it may become free."""
         if not self._limits.is_set:
             return True
         with self._locked_state() as state:
@@ -122,7 +122,10 @@ class Budget:
             return True
 
     def _is_left(self, state: _State, dollars: float) -> bool:
-        """Whether so much is left; not while calls under way hold it. Raises BudgetReachedError where it is spent."""
+        """Return whether this much is left; False while calls under way hold it.
+
+        Raises BudgetReachedError if it is spent.
+        """
         of_run = sum(runs.get(self._run, 0.0) for runs in state.held.values())
         of_all = sum(sum(runs.values()) for runs in state.held.values())
         for limit, spent, under_way, which, variable in (
@@ -139,7 +142,7 @@ class Budget:
         return True
 
     def _bury_the_dead(self, state: _State) -> None:
-        """Holders whose process has ended without `close`: nobody holds their claim."""
+        """Remove holders whose process has ended without `close`: no process holds their claim."""
         for name in [name for name in state.held if name != self._name]:
             if not self._coordination.is_claimed(_claim_of(name)):
                 del state.held[name]
@@ -158,7 +161,7 @@ class Budget:
         rows = [row for row in ledger(store, prices) if row.dollars]
         with self._locked_state() as state:
             stored = sum(row.dollars or 0.0 for row in rows if row.created.strftime("%Y-%m") == month)
-            state.months = max(state.months, stored)  # what others settled may not be stored yet
+            state.months = max(state.months, stored)  # what other processes settled may not be stored yet
             state.runs = dict([*state.runs.items()][-MAX_RUNS_KEPT:])
             self._bury_the_dead(state)
 
@@ -176,12 +179,14 @@ class Budget:
 
 
 def max_usage(body: Mapping[str, Any]) -> Usage:
-    """The most tokens that a call may be billed for."""
+    """Return the most tokens that a call may be billed for."""
     texts = body.get("input") or body.get("prompt") or [message.get("content") for message in body.get("messages", ())]
     characters = sum(len(str(text)) for text in ([texts] if isinstance(texts, str) else texts))
     is_embedding = "input" in body
-    room = 0 if is_embedding else body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_MAX_TOKENS
-    return Usage(input_tokens=characters // CHARACTERS_PER_TOKEN + 1, output_tokens=room)
+    max_tokens = (
+        0 if is_embedding else body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_MAX_TOKENS
+    )
+    return Usage(input_tokens=characters // CHARACTERS_PER_TOKEN + 1, output_tokens=max_tokens)
 
 
 def _this_month() -> str:

@@ -1,7 +1,7 @@
-"""`Caller`: asks one model many things, several at once, each of them once, and gives the answers in order.
+"""`Caller`: makes many requests to one model, several at once, each of them once, and returns the answers in order.
 
 What belongs here: what a call of each kind is (its body, its entry in the store, its answer) and what is counted. When
-calls start and end is `streams`, how one call is tried `attempts`, how it is named `keys`.
+calls start and end belongs in `streams`, how one call is retried in `attempts`, how it is named in `keys`.
 """
 
 import contextlib
@@ -35,25 +35,24 @@ from raft_assets.settings.endpoints import Endpoint
 T = TypeVar("T")
 
 WINDOW_PER_CALL = 4  # requests taken ahead per call in flight: enough that a slow first one rarely stops the others
-MAX_TEXTS_PER_CALL = 64  # of an embeddings call; services take 2048, but a batch is lost and repeated as a whole
+MAX_TEXTS_PER_CALL = 64  # of an embeddings call; services take 2048, but a group is lost and repeated as a whole
 RETRY_TOKEN_FACTOR = 4  # times the tokens, for an answer that was cut off
 MAX_TOKENS_PARAMETERS = ("max_completion_tokens", "max_tokens")
-MAX_TEXTS_AHEAD = 16_384  # of the consumer, whatever the ceiling: some 20 MB of texts and vectors
+MAX_TEXTS_AHEAD = 16_384  # of the consumer, whatever the concurrency: some 20 MB of texts and vectors
 MAX_CHARACTERS_PER_CALL = 200_000  # of an embeddings call; OpenAI takes 300,000 tokens
 LOOKUP_BATCH_SIZE = 500
-MAX_CONSECUTIVE_FAILURES = (
-    16  # calls given up without one answer between them: the service is down, not the request odd
-)
+# calls given up without one answer between them: the service is down, it's not a single request
+MAX_CONSECUTIVE_FAILURES = 16
 
 
 class Caller:
-    """Asks one model, and asks it everything once.
+    """Calls one model, and makes every request once.
 
     `model` is the name that is sent, the endpoint's by default; `model_version` is what else its answers depend on: the
-    embedded provider's version, a fine-tuned model's training hash, empty where the service tells nothing. `limiter`
-    says how many calls are in flight, and whoever made it closes it; `capabilities` say how a request is worded for the
-    model; `price` and `origin` are for the ledger, and `budget` stops calls in time. With `batches` questions are asked
-    in batches. `on_progress` is called in the thread that consumes the answers.
+    embedded provider's version, a fine-tuned model's training hash, empty if the service reports nothing. `limiter`
+    decides how many calls are in flight, and its creator closes it; `capabilities` decide how a request is worded for
+    the model; `price` and `origin` are for the ledger, and `budget` stops calls in time. With `batches` requests are
+    made in batches. `on_progress` is called in the thread that consumes the answers.
     """
 
     def __init__(
@@ -98,14 +97,14 @@ class Caller:
         self._usage_stats = UsageStats()
 
     def ask(self, requests: Iterable[Request]) -> Generator[Answer]:
-        """Answers in the order of the requests, which are taken as they are needed; equal ones are asked once.
+        """Return the answers in the order of the requests, which are taken as they are needed.
 
-        A call that is given up is an answer with status `failed`. Raises EndpointError where the endpoint refuses in a
-        way that a retry can't fix, and RaftError where answers can't be stored. Closing the generator cancels
-        what is in flight.
+        Equal requests are made once. A call that is given up is an answer with status `failed`. Raises EndpointError if
+        the endpoint rejects calls in a way that a retry can't fix, and RaftError if answers can't be stored. Closing
+        the generator cancels what is in flight.
 
-        Where the role asks in batches, what isn't stored is submitted and BatchPendingError raised; asked again when
-        the answers are there, it hands them out.
+        If the role uses batches, requests that aren't stored are submitted and BatchPendingError is raised; called
+        again when the answers have arrived, it returns them.
         """
         if self._batches:
             requests = list(requests)
@@ -114,7 +113,7 @@ class Caller:
             self._store,
             key_of=self._request_key,
             send=self._ask_one,
-            batches=lambda keyed: [[one] for one in keyed],
+            batches=lambda keyed: [[entry] for entry in keyed],
             window=WINDOW_PER_CALL * self._ceiling,
             group=self._ceiling,
         )
@@ -128,16 +127,19 @@ class Caller:
             run_coroutine(batches.collect_or_submit(missing, self._reserve_for_batch))
 
     def _reserve_for_batch(self, requests: Iterable[Request]) -> None:
-        """Takes what a batch may cost at most from the budget: nobody knows more before it is answered."""
+        """Spend the most that a batch may cost from the budget.
+
+        Its actual cost is unknown before it is answered.
+        """
         if self._budget:
             most = [self._price.of(max_usage(request.body), batched=True) or 0.0 for request in requests]
             self._budget.spend(sum(most))
 
     def embed(self, texts: Iterable[str]) -> Generator[np.ndarray]:
-        """A float32 vector per text, in order, as the model gives it; equal texts are asked once.
+        """Return a float32 vector per text, in order, as the model gives it; equal texts are embedded once.
 
-        Texts are asked in batches and stored one by one. Raises as `ask` does, and EndpointError where a batch is lost:
-        a text without a vector has no place downstream.
+        Texts are sent in groups and stored one by one. Raises as `ask` does, and EndpointError if a group is lost: a
+        text without a vector has no place downstream.
         """
         stream = Stream(
             self._store,
@@ -150,22 +152,25 @@ class Caller:
         return self._yield_results(stream, texts, self._vector)
 
     def stored(self, requests: Iterable[Request]) -> Iterator[Answer | None]:
-        """The stored answer to each request, in order; None where it would be a call. Nothing is asked."""
+        """Yield the stored answer to each request, in order; None if it would be a call.
+
+        Nothing is sent.
+        """
         for call in self._look_up(map(self._request_key, requests)):
             yield self._read(call, from_store=True) if call else None
 
     def has_embeddings(self, texts: Iterable[str]) -> list[bool]:
-        """Whether the vector of each text is stored. Nothing is asked."""
+        """Return whether the vector of each text is stored. Nothing is sent."""
         return [call is not None for call in self._look_up(map(self._text_key, texts))]
 
     def _look_up(self, keys: Iterator[str]) -> Iterator[StoredCall | None]:
         while batch := list(islice(keys, LOOKUP_BATCH_SIZE)):
-            found = self._store.get(batch)
-            yield from map(found.get, batch)
+            calls = self._store.get(batch)
+            yield from map(calls.get, batch)
 
     @property
     def usage_stats(self) -> UsageStats:
-        """What was done so far, for the metadata of an asset."""
+        """The counts so far, for the metadata of an asset."""
         return self._usage_stats
 
     # ------------------------------------------------------------ in the consumer's thread
@@ -224,7 +229,7 @@ class Caller:
         return [self._to_stored_call(key, request.kind, response, payload, status=response.content.status)]
 
     def _truncated_batch_answer(self, key: str) -> Response[ParsedResponse] | None:
-        """What was paid of it stands in the store already."""
+        """Return the answer that a batch cut off, which is already paid for and stored."""
         name = truncated_key(key)
         if self._batches is None or (call := self._store.get([name]).get(name)) is None:
             return None
@@ -234,11 +239,16 @@ class Caller:
     async def _ask_with_more_tokens(
         self, request: Request, cut_off: Response[ParsedResponse]
     ) -> Response[ParsedResponse]:
-        """The answer to the same with more room, once; both are paid. Where that fails, the answer that was cut off."""
-        room = {name: request.body[name] * RETRY_TOKEN_FACTOR for name in MAX_TOKENS_PARAMETERS if name in request.body}
+        """Return the answer to the same request with more tokens, once; both are paid.
+
+        If that fails, return the answer that was cut off.
+        """
+        maximum = {
+            name: request.body[name] * RETRY_TOKEN_FACTOR for name in MAX_TOKENS_PARAMETERS if name in request.body
+        }
         try:
-            whole = await self._call(request.kind, {**request.body, **room}, read_answer)
-        except (CallFailedError, EndpointError):  # such as: more than the model gives
+            whole = await self._call(request.kind, {**request.body, **maximum}, read_answer)
+        except (CallFailedError, EndpointError):  # for example, more tokens than the model allows
             return cut_off
         return replace(whole, usage=cut_off.usage + whole.usage, latency_s=cut_off.latency_s + whole.latency_s)
 
@@ -284,7 +294,7 @@ class Caller:
     def _count(
         self, *, calls: int = 0, from_store: int = 0, retries: int = 0, failures: int = 0, usage: Usage = NO_USAGE
     ) -> None:
-        """From both threads."""
+        """Add to the counts, from either thread."""
         dollars = self._price.of(usage) if calls else 0.0
         with self._count_lock:
             self._usage_stats += UsageStats(
@@ -293,7 +303,10 @@ class Caller:
 
 
 def group_texts(keyed: Batch[str]) -> Iterator[Batch[str]]:
-    """Calls of at most TEXTS_PER_CALL texts and CHARACTERS_PER_CALL characters; a longer text goes alone."""
+    """Yield calls of at most MAX_TEXTS_PER_CALL texts and MAX_CHARACTERS_PER_CALL characters.
+
+    A longer text is sent alone.
+    """
     batch: list[tuple[str, str]] = []
     characters = 0
     for key, text in keyed:

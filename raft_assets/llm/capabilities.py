@@ -1,4 +1,4 @@
-"""What a model takes: a table of families, and what its service has refused, remembered among the records.
+"""What a model accepts: a table of families, and what its service has rejected, remembered among the records.
 
 Nothing here is part of a call's key: how a request is worded for a model doesn't change what is asked.
 """
@@ -18,13 +18,13 @@ from raft_assets.core.ports import Records, VersionedRecord
 from raft_assets.settings.endpoints import Endpoint
 
 CAPABILITIES_FILE = "capabilities.yaml"
-LEARNED_FILE = "calls/capabilities"  # record: what was refused, by service and model
+LEARNED_FILE = "calls/capabilities"  # record: what was rejected, by service and model
 Parameter = Literal["max_tokens", "max_completion_tokens", "temperature", "seed", "response_format", "reasoning_effort"]
-Substitutes = dict[str, str | None]  # parameter to what is sent in its place; None: nothing
+Substitutes = dict[str, str | None]  # parameter to what is sent instead; None: nothing
 
 
 class Capability(BaseModel):
-    """An entry of the table; `model` is a pattern in which * stands for anything."""
+    """An entry of the table; `model` is a pattern in which * matches anything."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,9 +36,9 @@ class Capability(BaseModel):
 
 
 class Capabilities:
-    """What one model of one service refuses: by the table, and as it was learned by any process of the project.
+    """What one model of one service doesn't accept: by the table, and as any process of the project learned it.
 
-    `family` is looked up in the table: the name of the base model, which that of a deployment may not tell.
+    `family` is looked up in the table: the name of the base model, which a deployment's name may not reveal.
     """
 
     def __init__(self, records: Records, service: str, model: str, *, family: str) -> None:
@@ -46,7 +46,7 @@ class Capabilities:
         self._name = f"{service} {model}"
         entry = next((entry for entry in load_capabilities() if fnmatchcase(family, entry.model)), None)
         learned: Substitutes = _refused(self._learned.read()).get(self._name, {})
-        # what the service said of a parameter counts more than the table, in either direction: one name, or the other
+        # what the service said of a parameter takes precedence over the table, for either of two names
         known: Substitutes = {n: other for n, other in (entry.instead.items() if entry else ()) if other not in learned}
         self.substitutes: Substitutes = {**known, **learned}
         self.context_tokens = entry.context_tokens if entry else None
@@ -57,16 +57,16 @@ class Capabilities:
         return cls(records, endpoint.service, model, family=endpoint.normalized_model)
 
     def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A body as the model takes it."""
+        """Return a body as the model accepts it."""
         names = {name: self.substitutes.get(name, name) for name in body}
         return {sent: body[name] for name, sent in names.items() if sent is not None}
 
     def learn(self, parameter: str, instead: str | None) -> None:
-        """Remembers a refusal for this process and those to come."""
+        """Remember a rejected parameter for this process and later ones."""
         self.substitutes[parameter] = instead
 
-        def added(found: bytes | None) -> bytes:
-            learned = _refused(found)
+        def added(record: bytes | None) -> bytes:
+            learned = _refused(record)
             learned.setdefault(self._name, {})[parameter] = instead
             return json.dumps(learned, indent=1, sort_keys=True).encode()
 
@@ -75,15 +75,15 @@ class Capabilities:
 
 @cache
 def load_capabilities() -> tuple[Capability, ...]:
-    """The families in the order of the table."""
+    """Return the families in the order of the table."""
     text = (resources.files("raft_assets.llm") / CAPABILITIES_FILE).read_text("utf-8")
     return tuple(Capability.model_validate(entry) for entry in yaml.safe_load(text))
 
 
 def _refused(learned: bytes | None) -> dict[str, Substitutes]:
-    """What was learned; a record that is gone or broken is learned again, call by call."""
+    """Return what was learned; a record that is gone or broken is learned again, call by call."""
     try:
-        found = json.loads(learned or b"{}")
+        substitutes = json.loads(learned or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return substitutes if isinstance(substitutes, dict) else {}

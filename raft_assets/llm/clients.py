@@ -1,7 +1,8 @@
 """The `openai` client of an endpoint.
 
-Local, OpenAI and Azure differ here, by address and authentication, and nowhere behind it. A client belongs to the
-background loop (`background.run`). It never tries again by itself: `attempts` does, which counts and can be stopped.
+Local services, OpenAI and Azure differ here, by address and authentication, and nowhere else. A client belongs to the
+background loop (`background.run_coroutine`). It never retries by itself: `attempts` does, which counts tries and can be
+stopped.
 """
 
 import asyncio
@@ -25,26 +26,24 @@ ASGIApp = Callable[
 ]
 TokenProvider = Callable[[], Awaitable[str]]
 
-TIMEOUT = httpx2.Timeout(
-    120.0, connect=10.0
-)  # seconds; a long answer of a slow model takes a minute or more before its first byte
+# seconds; a long answer of a slow model takes a minute or more before its first byte
+TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
 EMBEDDED_URL = "http://embedded/v1"
-NO_KEY = "none"  # the client insists on a key, a local service needs none
+NO_KEY = "none"  # the client requires a key, a local service needs none
 
 
 def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> AsyncOpenAI:
-    """A client of the endpoint.
+    """Return a client of the endpoint.
 
-    `embedded_app` makes the embedded provider's application; it is called only where that is the provider.
+    `embedded_app` creates the embedded provider's application; it is called only if that is the provider.
 
-    Raises EndpointError where Azure is to be used without a key and `azure-identity` is not installed. Close it with
-    `run(client.close())`.
+    Raises EndpointError if Azure is to be used without a key and `azure-identity` is not installed. Close the client
+    with `run_coroutine(client.close())`.
     """
     if endpoint.provider == "azureml":
         raise EndpointError(
             f"{endpoint.role} is a base model in an Azure ML workspace, which can be called once it is fine-tuned "
-            "and deployed; "
-            "its jobs are in the studio."
+            "and deployed; its jobs are in the studio."
         )
     if endpoint.provider == "embedded":
         transport = httpx2.ASGITransport(app=embedded_app())
@@ -60,7 +59,7 @@ def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> Asyn
         )
     else:
         client = _azure_client(endpoint)
-    # the library takes these from the shell, where they may belong to another account than the key
+    # the library reads these from the environment, where they may belong to another account than the key
     client.organization = client.project = None
     return client
 
@@ -83,12 +82,12 @@ def _azure_client(endpoint: Endpoint) -> AsyncOpenAI:
 
 
 def _http_client() -> httpx2.AsyncClient:
-    """The client library's aiohttp side: its other one looks at every open connection for each call."""
+    """Return the client library's aiohttp transport: its other one scans every open connection for each call."""
     return DefaultAioHttpClient(timeout=TIMEOUT)
 
 
 def _azure_v1(service: str) -> str:
-    """The resource's address with the version-less API behind it, which the portal shows with or without its path."""
+    """Return the address of the version-less API; the portal shows the resource's with or without its path."""
     return f"{service.removesuffix('/v1').removesuffix('/openai')}/openai/v1/"
 
 
@@ -97,7 +96,7 @@ def _key(endpoint: Endpoint) -> str | None:
 
 
 def _token_provider(endpoint: Endpoint) -> TokenProvider:
-    """Signs in to Azure as whoever runs this."""
+    """Return a function that signs in to Azure as the current user."""
     key = f"set {endpoint.role}_AZURE_OPENAI_API_KEY"
     credential = AzureCredential(f"{endpoint.role} is on Azure without a key", key)
     one_at_a_time = asyncio.Lock()

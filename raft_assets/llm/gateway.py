@@ -1,6 +1,7 @@
-"""A caller as a service: for libraries that insist on asking a model themselves.
+"""A caller as a service: for libraries that insist on calling a model themselves.
 
-What they ask goes by our store, limits, ledger and budget, so that it is paid once, counted and bounded like the rest.
+Their requests go through our store, limits, ledger and budget, so that they are paid once, counted and bounded like all
+others.
 """
 
 import time
@@ -24,9 +25,9 @@ FINISH_REASON_BY_STATUS = {"truncated": "length", "filtered": "content_filter"} 
 
 @contextmanager
 def gateway(caller: Caller) -> Iterator[str]:
-    """The base URL, on 127.0.0.1, of an OpenAI chat API that the caller answers; any key will do.
+    """Serve an OpenAI chat API that the caller answers, and yield its base URL, on 127.0.0.1; any key will do.
 
-    Raises at the end what stopped the caller (a budget, an endpoint that refuses): a library may have hidden it.
+    Raises at the end what stopped the caller (a budget, an endpoint that rejects calls): a library may have hidden it.
     """
     stopped: list[RaftError] = []
 
@@ -73,5 +74,5 @@ def _completion(answer: Answer, model: str) -> dict[str, Any]:
 
 
 def _error_response(message: str) -> JSONResponse:
-    """400: asking again would only bring it again."""
+    """Return a 400: sending the request again would only fail again."""
     return JSONResponse({"error": {"message": message, "type": "refused", "param": None, "code": None}}, 400)

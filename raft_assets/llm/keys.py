@@ -1,16 +1,16 @@
-"""A call's name in the store: a hash of everything that determines its answer, and of nothing else.
+"""A call's key in the store: a hash of everything that determines its answer, and of nothing else.
 
 In the key, each because another value may bring another answer:
 
-- `KEY_FORMAT`, so that a change of this module never meets old entries by accident;
+- `KEY_FORMAT`, so that a change of this module never matches old entries by accident;
 - the service (address, or `embedded`) and the provider: two deployments of one name are two models;
 - the resolved model: its name and its version (weights of the embedded provider, training hash of a fine-tuned model);
-- the kind of call and the body as it was asked, whatever order its names stand in;
-- the sample index, which tells several answers to one body apart.
+- the kind of call and the body as it was requested, whatever the order of its names;
+- the sample index, which distinguishes several answers to one body.
 
 Not in the key, because the answer doesn't depend on it: ids, paths and names of ours (renaming a document costs
 nothing), the role (a teacher and a judge that are one model share answers), the API key and API version, and what
-`engine` changes in a body that a model refuses to take as it is.
+`attempts` changes in a body that a model doesn't accept as it is.
 """
 
 import hashlib
@@ -25,31 +25,34 @@ from raft_assets.settings.endpoints import Endpoint
 KEY_FORMAT = 1
 EMBEDDING = "embedding"
 TRAINING_KIND = "training"  # a fine-tuning job, which is paid as well
-BATCH_SUFFIX = ", batch"  # behind the kind of a call that a batch brought
+BATCH_SUFFIX = ", batch"  # after the kind of a call that was made in a batch
 
 
 def call_key(endpoint: Endpoint, request: Request, *, model: str, model_version: str) -> str:
-    """Key of a chat or completion call, 64 hex digits."""
+    """Return the key of a chat or completion call, 64 hex digits."""
     return _hash_call(endpoint, (model, model_version), request.kind, request.body, request.sample)
 
 
 def embedding_key(endpoint: Endpoint, text: str, *, model: str, model_version: str) -> str:
-    """Key of one text's vector; which texts shared its call doesn't count."""
+    """Return the key of one text's vector; which texts shared its call doesn't count."""
     return _hash_call(endpoint, (model, model_version), EMBEDDING, {"input": text}, 0)
 
 
 def truncated_key(key: str) -> str:
-    """Key of an answer that a batch cut off: it is paid, and the call is to be made again with more room."""
+    """Return the key of an answer that a batch cut off.
+
+    It is paid, and the call is to be made again with more tokens.
+    """
     return digest("cut off", key)
 
 
 def training_key(service: str, job: str) -> str:
-    """Key of a fine-tuning job."""
+    """Return the key of a fine-tuning job."""
     return digest(TRAINING_KIND, service, job)
 
 
 def canonical(value: Any) -> str:
-    """JSON in one spelling: names sorted, no white space, whole numbers without a fraction.
+    """Return the value as JSON in one spelling: names sorted, no white space, whole numbers without a fraction.
 
     Raises ValueError for NaN and infinity.
     """
@@ -71,7 +74,7 @@ def _hash_call(endpoint: Endpoint, resolved: tuple[str, str], kind: str, body: M
 
 
 def _canonicalize(value: Any) -> Any:
-    """0.0 and 0 are one temperature, a tuple and a list one array, any mapping one object."""
+    """Return the value such that 0.0 equals 0, a tuple is a list, and any mapping is an object."""
     if isinstance(value, Mapping):
         return {str(name): _canonicalize(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

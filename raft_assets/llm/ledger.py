@@ -1,4 +1,4 @@
-"""What was paid, derived from the store: a row per call, and sums of them. Nothing is written down twice."""
+"""What was paid, derived from the store: a row per call, and totals. Nothing is stored twice."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ Grouping = Literal["asset", "domain", "model", "role", "day", "run"]
 
 
 class LedgerRow(Row):
-    """A call that was answered, or a fine-tuning job, with what it cost.
+    """A call that was answered, or a fine-tuning job, with its cost.
 
     An embedded text is a row, with its share of its call.
     """
@@ -52,7 +52,7 @@ class LedgerTotal:
     unpriced: int
 
     def __add__(self, other: "LedgerTotal") -> "LedgerTotal":
-        """Both together, under the name of the first."""
+        """Return both together, under the name of the first."""
         return LedgerTotal(
             self.name,
             self.calls + other.calls,
@@ -63,7 +63,7 @@ class LedgerTotal:
 
 
 def ledger(store: CallStore, prices: PriceList) -> Iterator[LedgerRow]:
-    """The rows, oldest first."""
+    """Yield the rows, oldest first."""
     for call in store.calls():
         yield LedgerRow(
             call=call.key,
@@ -78,7 +78,7 @@ def ledger(store: CallStore, prices: PriceList) -> Iterator[LedgerRow]:
 
 
 def total_by(rows: Iterable[LedgerRow], by: Grouping) -> list[LedgerTotal]:
-    """Sums per group, the dearest first."""
+    """Return totals per group, the most expensive first."""
     groups: dict[str, list[LedgerRow]] = defaultdict(list)
     for row in rows:
         groups[_group_name(row, by)].append(row)
@@ -87,18 +87,21 @@ def total_by(rows: Iterable[LedgerRow], by: Grouping) -> list[LedgerTotal]:
 
 
 def spending_by_domain(store: CallStore, prices: PriceList) -> dict[str, LedgerTotal]:
-    """What the calls of every domain cost, by its name; those of no domain under the empty name."""
-    found: dict[str, LedgerTotal] = {}
+    """Return what the calls of every domain cost, by its name.
+
+    Calls of no domain are under the empty name.
+    """
+    totals: dict[str, LedgerTotal] = {}
     for used in store.usage():
         dollars = prices.at(used.service, used.model).call_cost(used.kind, used.usage)
         unpriced = used.calls if dollars is None else 0
-        one = LedgerTotal(used.domain, used.calls, used.usage, dollars or 0.0, unpriced)
-        found[used.domain] = found[used.domain] + one if used.domain in found else one
-    return found
+        total = LedgerTotal(used.domain, used.calls, used.usage, dollars or 0.0, unpriced)
+        totals[used.domain] = totals[used.domain] + total if used.domain in totals else total
+    return totals
 
 
 def is_unusable(call: StoredCall) -> bool:
-    """Whether the answer is one that a person may want to ask for again."""
+    """Return whether the answer is one that the user may want to request again."""
     return call.status != "ok"
 
 

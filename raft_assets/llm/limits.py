@@ -1,10 +1,11 @@
 """Concurrency and rate limits of a model, discovered at run time and shared by the processes of this machine.
 
-Concurrency is found as TCP finds a line's: slow start (one more for every answer) until the first rejection, then less
-by a tenth or by all that was rejected, more again with every round of answers, and what was rejected is tried again
-only now and then. A rejection among fewer calls than were answered before is one of a rate. Rates are paced as the
-service's headers tell them, or as they are set. The state is shared, so that processes which ask the same model at the
-same time share its limit, evenly while each of them wants more; what a killed process held is given back.
+Concurrency is discovered as TCP discovers a line's: slow start (one more for every answer) until the first rejection,
+then less by a tenth or by all that was rejected, then more again with every round of answers; a window that was
+rejected is tried again only rarely. A rejection among fewer calls than were answered before is one of a rate. Rates are
+paced as the service's headers report them, or as they are set. The state is shared, so that processes which call the
+same model at the same time share its limit, evenly while each of them wants more; what a killed process held is
+released.
 
 Not here: what a rejection is (`service_errors`) and how long one call waits after it (`attempts`).
 """
@@ -29,14 +30,14 @@ FIRST_WINDOW = 4  # calls at once before anything is known
 DECREASE, MAX_DECREASE = 0.9, 0.5  # of the window, in one round: always half would leave a quarter unused
 PROVEN_DECAY = 0.8  # of the calls at once that were answered, after each round with a rejection below them
 PROBE_AFTER = 50  # answers before a window that was rejected is tried again: at most 2 % of calls are rejected by it
-MAX_CONSECUTIVE_REJECTIONS = 3  # without an answer between them: a rate is exhausted, and everybody waits
-MAX_PAUSE_S = 120.0  # for everybody; what is asked to wait longer, a day's quota, ends as failed calls and is told
+MAX_CONSECUTIVE_REJECTIONS = 3  # without an answer between them: a rate is exhausted, and every call waits
+MAX_PAUSE_S = 120.0  # for every call; where a longer wait is asked for, a day's quota, calls fail and are reported
 BURST_S = 10.0  # Azure counts rates over 1 to 10 seconds, not over the minute
 PACING_FACTOR = 0.99  # of the limit: two clocks differ
-MIN_WAIT_S = 1e-3  # below it clocks and sleeps don't tell one moment from the next
+MIN_WAIT_S = 1e-3  # below it clocks and sleeps can't distinguish one moment from the next
 POLL_S = 0.05  # while other processes hold what is waited for
-SOLO_POLL_S = 1.0  # where there are none: calls of our own that end wake the others
-STATE_TTL_S = 600.0  # what was found of an endpoint so long ago may no longer hold
+SOLO_POLL_S = 1.0  # where there are none: a call of this process that ends wakes the others
+STATE_TTL_S = 600.0  # what was discovered of an endpoint so long ago may no longer hold
 
 
 @dataclass
@@ -48,12 +49,12 @@ class _Rate:
     at: float = 0.0
 
     def limit(self, per_minute: float, now: float) -> None:
-        """Takes notice of the limit; a new one starts with a full bucket."""
+        """Set the limit; a new one starts with a full bucket."""
         if per_minute != self.per_minute:
             self.per_minute, self.level, self.at = per_minute, per_minute / 60 * BURST_S, now
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until `amount` may be spent; more than a bucket holds waits for a full one."""
+        """Return the seconds until `amount` may be spent; more than a bucket holds waits for a full one."""
         if self.per_minute is None:
             return 0.0
         per_second = self.per_minute / 60 * PACING_FACTOR
@@ -63,6 +64,7 @@ class _Rate:
         return wait if wait > MIN_WAIT_S else 0.0
 
     def spend(self, amount: float) -> None:
+        """Take `amount` out of the bucket."""
         self.level -= amount
 
 
@@ -78,14 +80,14 @@ class _Member:
 class _State:
     window: float = float(FIRST_WINDOW)
     peak: float = math.inf  # the smallest window that was rejected; infinite in slow start
-    step: float = 1.0  # by which a window that was rejected once is passed, doubled each time that succeeds
+    step: float = 1.0  # by which a window that was rejected once is exceeded, doubled each time that succeeds
     proven: float = 0.0  # calls at once of which one was answered
-    full_at: float = -math.inf  # when a call last found the window full
+    full_at: float = -math.inf  # when a call last had to wait for a full window
     answers: int = 0  # since the last rejection
     decreased_at: float = 0.0
     before: tuple[float, float] = (FIRST_WINDOW, math.inf)  # window and peak before the last round with rejections
     paused_until: float = 0.0
-    rejections: int = 0  # since the last answer; of those that don't tell a rate one a round
+    rejections: int = 0  # since the last answer; of those without rate headers one a round
     touched_at: float = 0.0
     requests: _Rate = field(default_factory=_Rate)
     tokens: _Rate = field(default_factory=_Rate)
@@ -93,15 +95,15 @@ class _State:
 
     @classmethod
     def parse(cls, text: str, now: float) -> "_State":
-        """What was written, where it is whole, of this boot of the machine and not too old."""
+        """Return the stored state if it is complete, of this boot of the machine and not too old, else a new one."""
         try:
-            found = json.loads(text)
+            stored = json.loads(text)
             state = cls(
-                **found
+                **stored
                 | {
-                    "requests": _Rate(**found["requests"]),
-                    "tokens": _Rate(**found["tokens"]),
-                    "members": {name: _Member(**member) for name, member in found["members"].items()},
+                    "requests": _Rate(**stored["requests"]),
+                    "tokens": _Rate(**stored["tokens"]),
+                    "members": {name: _Member(**member) for name, member in stored["members"].items()},
                 }
             )
         except (ValueError, TypeError, KeyError):
@@ -110,32 +112,33 @@ class _State:
 
     @property
     def in_flight(self) -> int:
+        """Calls under way in all processes."""
         return sum(member.in_flight for member in self.members.values())
 
 
 @dataclass
 class Admission:
-    """One try of a call: admitted at `started` as one of `at_once`, then told how it ended."""
+    """One try of a call: admitted at `started` as one of `at_once`, then completed with its outcome."""
 
     started: float
     at_once: int
     headers: Mapping[str, str] | None = None
-    retry_after_s: float | None = None  # what the service asks to wait; 0 where it doesn't say
+    retry_after_s: float | None = None  # what the service asks to wait; 0 if it doesn't say
     answered: bool = False
 
     def record_answer(self, headers: Mapping[str, str]) -> None:
-        """The service took it, whatever it said."""
+        """Record that the service accepted the call, whatever it answered."""
         self.answered, self.headers = True, headers
 
     def record_rate_limit(self, after_s: float | None, headers: Mapping[str, str]) -> None:
-        """The service had no room for it (429, or an overloaded 503)."""
+        """Record that the service had no capacity for the call (429, or an overloaded 503)."""
         self.retry_after_s, self.headers = after_s or 0.0, headers
 
 
 class Limiter:
-    """Admits the calls of one model at one endpoint, in the order in which they ask.
+    """Admits the calls of one model at one endpoint, in the order in which they arrive.
 
-    `state` names what all limiters of the model share. `close` gives back what this one holds.
+    `state` names what all limiters of the model share. `close` releases what this one holds.
     """
 
     def __init__(
@@ -157,9 +160,9 @@ class Limiter:
 
     @contextlib.asynccontextmanager
     async def admit(self, tokens: int, *, again: bool = False) -> AsyncIterator[Admission]:
-        """Waits until a call of about so many tokens may be made, and counts it as under way.
+        """Wait until a call of about that many tokens may be made, and count it as under way.
 
-        One that is tried `again` doesn't queue behind those that weren't tried yet: its answer is waited for.
+        One that is tried `again` doesn't queue behind calls that weren't tried yet: its answer is waited for.
         """
         async with self._retried if again else self._queue:
             while isinstance(turn := self._try_admit(tokens), float):
@@ -174,12 +177,12 @@ class Limiter:
 
     @property
     def window(self) -> int:
-        """Calls at once that the endpoint is believed to take."""
+        """Calls at once that the endpoint is believed to accept."""
         with self._locked_state() as state:
             return self._window_size(state)
 
     def close(self) -> None:
-        """Gives back what this limiter holds."""
+        """Release what this limiter holds."""
         if self._alive is not None:
             with self._locked_state() as state:
                 state.members.pop(self._name, None)
@@ -187,7 +190,7 @@ class Limiter:
             self._alive = None
 
     def _try_admit(self, tokens: int) -> Admission | float:
-        """The turn of a call that was counted as under way, else the seconds after which to look again."""
+        """Return the admission of a call, counted as under way, else the seconds after which to try again."""
         with self._locked_state() as state:
             now = self._clock()
             me = state.members.setdefault(self._name, _Member())
@@ -208,7 +211,10 @@ class Limiter:
             return Admission(now, state.in_flight)
 
     def _has_room(self, state: _State, me: _Member) -> bool:
-        """Whether the window has room, of which nobody takes more than a fair share while others wait."""
+        """Return whether the window has room.
+
+        No process takes more than a fair share while others wait.
+        """
         room = self._window_size(state)
         others = [member for member in state.members.values() if member is not me]
         if others and state.in_flight >= room:
@@ -229,13 +235,13 @@ class Limiter:
             if turn.answered:
                 state.rejections, state.answers = 0, state.answers + 1
                 state.proven = max(state.proven, turn.at_once)
-                if state.full_at >= turn.started:  # a window that nobody waits for says nothing about a larger one
+                if state.full_at >= turn.started:  # a window that no call waits for says nothing about a larger one
                     self._grow(state)
             elif turn.retry_after_s is not None:
                 self._shrink(state, turn, now)
 
     def _grow(self, state: _State) -> None:
-        """By one for each answer in slow start; later by half the way to the peak in a round of answers."""
+        """Grow the window: by one per answer in slow start, later by half the way to the peak per round of answers."""
         if state.peak == math.inf:
             state.window += 1
         else:
@@ -249,7 +255,10 @@ class Limiter:
         state.window = min(state.window, float(self._limits.max_concurrency))
 
     def _shrink(self, state: _State, turn: Admission, now: float) -> None:
-        """Calls that started before the round of the last decrease say nothing about the window after it."""
+        """Shrink the window after a rejection.
+
+        Calls that started before the round of the last decrease say nothing about the window after it.
+        """
         is_new_round = turn.started > state.decreased_at
         if is_new_round:
             state.before, state.decreased_at = (float(self._window_size(state)), state.peak), now
@@ -262,7 +271,9 @@ class Limiter:
             taken = max(1.0, min(float(state.in_flight), DECREASE * window), MAX_DECREASE * window)
             state.window = min(state.window, taken)
             state.peak = max(2.0, min(window, float(state.in_flight + 1)))
-        elif is_new_round:  # so many at once were answered: a rate was passed, or the endpoint takes less than it did
+        elif (
+            is_new_round
+        ):  # so many at once were answered: a rate was exceeded, or the endpoint accepts less than before
             state.proven *= PROVEN_DECAY
         after_s = turn.retry_after_s or 0.0
         if state.rejections >= MAX_CONSECUTIVE_REJECTIONS and 0 < after_s <= MAX_PAUSE_S:
@@ -270,10 +281,10 @@ class Limiter:
             state.window, state.peak = state.before  # a rate is exhausted, which says nothing of calls at once
 
     def _learn(self, state: _State, headers: Mapping[str, str], now: float) -> None:
-        """Rates as set, else as the service tells them.
+        """Set the rates as configured, else as the service reports them.
 
-        What it says is left isn't used: the answers under way were counted at other times, and told one after another
-        they would empty a bucket that has been filled since.
+        What it reports as left isn't used: the answers under way were counted at other times, and applied one after
+        another they would empty a bucket that has been filled since.
         """
         known = {"requests": self._limits.requests_per_minute, "tokens": self._limits.tokens_per_minute}
         for name, rate in (("requests", state.requests), ("tokens", state.tokens)):
@@ -283,7 +294,7 @@ class Limiter:
 
     @contextlib.contextmanager
     def _locked_state(self) -> Iterator[_State]:
-        """The state in our hands, written back at the end."""
+        """Hold the shared state and write it back at the end."""
         with self._coordination.shared(self._state) as shared:
             now = self._clock()
             state = _State.parse(shared.text, now)
@@ -293,7 +304,7 @@ class Limiter:
             shared.text = json.dumps(asdict(state))
 
     def _remove_dead_members(self, state: _State) -> None:
-        """Members whose process has ended without `close`: nobody holds their claim."""
+        """Remove members whose process has ended without `close`: no process holds their claim."""
         if self._clock() - self._dead_checked_at < 1.0:
             return
         self._dead_checked_at = self._clock()
@@ -311,7 +322,7 @@ def _has_rate_headers(headers: Mapping[str, str]) -> bool:
 
 def _parse_number(value: Any) -> float | None:
     try:
-        found = float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return None
-    return found if 0 <= found < math.inf else None
+    return number if 0 <= number < math.inf else None

@@ -1,4 +1,4 @@
-"""What a token costs: the project's own prices, then those of this product, then the kept list of genai-prices.
+"""Token prices: the project's own, then those of this product, then the offline list of genai-prices.
 
 An unknown price is None, never zero. US dollars per million tokens throughout.
 """
@@ -21,7 +21,7 @@ from raft_assets.llm.keys import BATCH_SUFFIX, TRAINING_KIND
 from raft_assets.llm.requests import Usage
 from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role
 
-PRICES_FILE = "prices.yaml"  # of a project, beside its workspace.yaml
+PRICES_FILE = "prices.yaml"  # of a project, next to its workspace.yaml
 PER_MILLION = 1_000_000
 BATCH_SHARE = 0.5  # of OpenAI's and Azure's Batch API
 
@@ -29,7 +29,7 @@ Dollars = Annotated[float, Field(ge=0)]
 
 
 class PriceEntry(BaseModel):
-    """An entry of a price file; `model` and `service` are patterns in which * stands for anything."""
+    """An entry of a price file; `model` and `service` are patterns in which * matches anything."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +45,7 @@ class PriceEntry(BaseModel):
     date: date
 
     def matches(self, service: str, model: str) -> bool:
+        """Return whether the entry is for a model of a service."""
         return fnmatchcase(service, self.service) and fnmatchcase(model, self.model)
 
 
@@ -57,11 +58,11 @@ class Price:
     output: float | None
     training: float | None
     source: str
-    hosting: float | None = None  # dollars an hour that a deployment of the fine-tuned model stands
-    batch: float | None = None  # what of the price is paid where the call came in a batch
+    hosting: float | None = None  # dollars per hour that a deployment of the fine-tuned model exists
+    batch: float | None = None  # share of the price that is paid if the call came in a batch
 
     def of(self, usage: Usage, *, batched: bool = False) -> float | None:
-        """What the tokens cost; None where a price of tokens that there are isn't known."""
+        """Return what the tokens cost; None if the price of a kind of tokens that was used isn't known."""
         share = 1.0 if not batched else BATCH_SHARE if self.batch is None else self.batch
         cached = self.input if self.cached is None else self.cached
         parts = (
@@ -74,13 +75,16 @@ class Price:
         return share * sum(tokens * (price or 0.0) for tokens, price in parts) / PER_MILLION
 
     def call_cost(self, kind: str, usage: Usage) -> float | None:
-        """What was paid for an entry of the store: its kind tells whether it came in a batch, or is a training."""
+        """Return what was paid for an entry of the store.
+
+        Its kind says whether it came in a batch, or is a training.
+        """
         if kind == TRAINING_KIND:
             return self.training_cost(usage.input_tokens)
         return self.of(usage, batched=kind.endswith(BATCH_SUFFIX))
 
     def training_cost(self, tokens: int) -> float | None:
-        """What it costs to train on so many tokens, all epochs together."""
+        """Return the cost of training on that many tokens, all epochs together."""
         return None if self.training is None else tokens * self.training / PER_MILLION
 
 
@@ -90,7 +94,7 @@ FREE = Price(0.0, 0.0, 0.0, 0.0, "the embedded provider costs nothing", 0.0)
 
 
 class PriceList:
-    """The prices that hold in a project. `endpoints` tell which models stand behind the names of deployments."""
+    """The prices that apply in a project. `endpoints` give the models behind the names of deployments."""
 
     def __init__(self, project: Path, endpoints: Iterable[Endpoint] = ()) -> None:
         own = project / PRICES_FILE
@@ -99,13 +103,13 @@ class PriceList:
         self._known: dict[tuple[str, str], Price] = {}
 
     def of(self, endpoint: Endpoint, model: str | None = None) -> Price:
-        """The price of the endpoint's model, or of another one there; every unknown part is None."""
+        """Return the price of the endpoint's model, or of another one there; every unknown part is None."""
         if endpoint.is_free:
             return FREE
         return self.at(endpoint.service, model or endpoint.model)
 
     def at(self, service: str, model: str) -> Price:
-        """The price of a model of a service, as stored calls name them."""
+        """Return the price of a model of a service, as stored calls name them."""
         if service == "embedded":
             return FREE
         if (service, model) not in self._known:
@@ -113,7 +117,10 @@ class PriceList:
         return self._known[service, model]
 
     def _resolve_model(self, service: str, model: str) -> str:
-        """The model's own name: a deployment's says nothing, and a student of ours costs what its base model costs."""
+        """Return the model's own name.
+
+        A deployment's name says nothing, and a fine-tuned student costs what its base model costs.
+        """
         for endpoint in self._endpoints:
             hosted = endpoint.role is Role.STUDENT and model.startswith(DEPLOYMENT_PREFIX)
             # what Azure ML hosts answers at an address of its own
@@ -127,16 +134,16 @@ class PriceList:
         layers = [_as_layer(entry) for entry in self._entries if entry.matches(service, model)] + _genai_price(
             service, model
         )
-        if model.startswith(FINE_TUNED):  # where nobody has a price of its own for it
+        if model.startswith(FINE_TUNED):  # where no list has a price of its own for it
             base = model.split(":")[1]
             layers += [_as_layer(entry) for entry in self._entries if entry.matches(service, base)]
-        found: dict[str, float] = {}
+        known: dict[str, float] = {}
         sources: list[str] = []
         for prices, source in layers:
-            new = {name: value for name, value in prices.items() if name not in found}
-            found |= new
+            new = {name: value for name, value in prices.items() if name not in known}
+            known |= new
             sources += [source] if new else []
-        parts = {name: found.get(name) for name in PARTS}
+        parts = {name: known.get(name) for name in PARTS}
         return Price(**parts, source="; ".join(sources) or "unknown")
 
 
@@ -146,9 +153,9 @@ def _as_layer(entry: PriceEntry) -> tuple[Mapping[str, float], str]:
 
 
 def _genai_price(service: str, model: str) -> list[tuple[Mapping[str, float], str]]:
-    """Of a service that the kept list knows by its address; a local one may serve a model of a famous name for nothing.
+    """Return the prices of genai-prices, of a service that it knows by its address.
 
-    Fine-tuned models are listed by their base.
+    A local service may serve a model of a well-known name for nothing. Fine-tuned models are listed by their base.
     """
     try:
         usage = genai_prices.Usage(input_tokens=1, output_tokens=0)

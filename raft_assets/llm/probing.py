@@ -1,6 +1,6 @@
-"""Verifies an endpoint with the smallest possible call: one short question, one vector or one list of jobs.
+"""Verify an endpoint with the smallest possible call: one short question, one vector or one list of jobs.
 
-What is asked here is not stored: an answer from the store would prove nothing.
+Its answer is not stored, and none is taken from the store: that would verify nothing.
 """
 
 from collections.abc import Awaitable
@@ -22,10 +22,10 @@ FINE_TUNE_REMEDY = (
 
 
 async def probe(client: openai.AsyncOpenAI, endpoint: Endpoint, *, completion: bool) -> str:
-    """What the endpoint does, in half a sentence. Raises EndpointError with what to set, or whom to ask.
+    """Return what the endpoint does, in half a sentence.
 
-    `completion`: the student's base model is asked through the older API. A student's base need not be deployed: that
-    the service fine-tunes for whoever asks is what matters.
+    `completion`: the student's base model is called through the older API. A student's base need not be deployed; what
+    matters is that the service lets the caller fine-tune it. Raises EndpointError with what to set, or whom to ask.
     """
     if endpoint.role is Role.STUDENT:
         await _translate_errors(client.fine_tuning.jobs.list(limit=1), endpoint, FINE_TUNE_REMEDY)
@@ -41,14 +41,14 @@ async def probe(client: openai.AsyncOpenAI, endpoint: Endpoint, *, completion: b
     return "answers"
 
 
-async def _translate_errors(asked: Awaitable[T], endpoint: Endpoint, forbidden: str = "") -> T:
+async def _translate_errors(call: Awaitable[T], endpoint: Endpoint, forbidden: str = "") -> T:
     try:
-        return await asked
+        return await call
     except openai.APIError as error:
-        refusal = classify_error(error, endpoint, endpoint.model)
+        service_error = classify_error(error, endpoint, endpoint.model)
         if forbidden and getattr(error, "status_code", 0) == 403:
             raise EndpointError(f"{endpoint.role} ({endpoint.service}) refuses (403): {forbidden}.") from None
-        match refusal:
+        match service_error:
             case StopEndpoint(sentence):
                 raise EndpointError(sentence) from None
             case UnsupportedParameter(_, sentence):
@@ -57,6 +57,5 @@ async def _translate_errors(asked: Awaitable[T], endpoint: Endpoint, forbidden: 
                 raise EndpointError(f"{endpoint.role} ({endpoint.service}): {reason}.") from None
         raise EndpointError(
             f"{endpoint.role} ({endpoint.model} at {endpoint.service}) does not respond: "
-            f"{redact_message(error, endpoint)}. "
-            "Check address and network, or wait."
+            f"{redact_message(error, endpoint)}. Check address and network, or wait."
         ) from None

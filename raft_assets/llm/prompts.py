@@ -1,7 +1,7 @@
-"""Requests: those in the prompt contract, which evaluation sends and training files hold, and those of prompt files.
+"""Requests in the prompt contract, which evaluation sends and training files hold, and requests of prompt files.
 
 A prompt file in `prompts/` has a head (its version, and the role that speaks its instructions), the instructions and
-the task, parted by lines `---`. What is asked of whom, and how an answer is read, stands beside the parser.
+the task, separated by lines `---`. Who is asked what, and how an answer is read, is defined next to the parser.
 """
 
 import re
@@ -20,7 +20,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class PromptFile:
-    """A prompt. `version` holds the written number and a hash of the text, so that no change goes unseen."""
+    """A prompt. `version` holds the written number and a hash of the text, so that no change goes unnoticed."""
 
     version: str
     role: Literal["system", "user"]
@@ -28,11 +28,11 @@ class PromptFile:
     task: str
 
     def messages(self, passages: Sequence[str], **values: str) -> list[dict[str, str]]:
-        """Chat messages: what all requests share stands first, then the documents, then the task, for caches.
+        """Return chat messages: first what all requests share, for caches, then the documents, then the task.
 
-        Instructions of the role `user` stand in the same message as the documents.
+        Instructions of the role `user` are in the same message as the documents.
         """
-        # in one pass: a value that holds the name of another is a text like any other
+        # in one pass: a value that contains the name of another is plain text
         shown = render_user_message(_PLACEHOLDER.sub(lambda place: values.get(place[1], place[0]), self.task), passages)
         if self.role == "user":
             return [{"role": "user", "content": f"{self.instructions}\n\n{shown}"}]
@@ -40,12 +40,12 @@ class PromptFile:
 
 
 def read_prompt(package: str, name: str) -> PromptFile:
-    """The prompt file of a name such as `general/questions` in the package's folder `prompts`."""
+    """Return the prompt file of a name such as `general/questions` in the package's folder `prompts`."""
     text = (resources.files(package) / "prompts" / f"{name}.md").read_text("utf-8")
     head, instructions, task = text.split("\n---\n")
-    said = dict(line.split(": ", 1) for line in head.splitlines())
-    version = f"{said['version']}-{digest(text)[:VERSION_DIGITS]}"
-    return PromptFile(version, "user" if said["role"] == "user" else "system", instructions.strip(), task.strip())
+    fields = dict(line.split(": ", 1) for line in head.splitlines())
+    version = f"{fields['version']}-{digest(text)[:VERSION_DIGITS]}"
+    return PromptFile(version, "user" if fields["role"] == "user" else "system", instructions.strip(), task.strip())
 
 
 def answer_request(
@@ -55,9 +55,9 @@ def answer_request(
     max_tokens: int,
     instructions: str | None = None,
 ) -> Request:
-    """Asks a model a question about documents, as chat messages or as one text.
+    """Return the request that asks a model a question about documents, as chat messages or as one text.
 
-    `instructions`: as set for the domain; None stands for the contract's own.
+    `instructions`: as set for the domain; None means the contract's own.
     """
     instructions = INSTRUCTIONS if instructions is None else instructions
     if form == "completion":

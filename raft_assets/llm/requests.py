@@ -1,6 +1,7 @@
-"""What is asked of a model and what comes back: the types that the rest of the product sees of paid calls.
+"""Requests, answers and usage: the types that the rest of the product sees of paid calls.
 
-What belongs here: values. How a call is named is `keys`, how it is made `engine`, how an answer is read `answers`.
+What belongs here: values. How a call is named belongs in `keys`, how it is made in `caller`, how an answer is read in
+`answers`.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ class Request:
     """One question to a model.
 
     `body` is the JSON that is sent, without `model`: `messages` and `max_completion_tokens` (chat), or `prompt` and
-    `max_tokens` (completion), others only where they are set. `sample` tells several answers to one body apart.
+    `max_tokens` (completion), others only where they are set. `sample` distinguishes several answers to one body.
     """
 
     kind: CallKind
@@ -26,14 +27,17 @@ class Request:
     sample: int = 0
 
     def with_parameters(self, **parameters: Any) -> "Request":
-        """The same with further parameters, of which None is left out. A model that refuses one is asked without it."""
+        """Return the same request with further parameters, of which None is left out.
+
+        A model that doesn't accept one is called without it.
+        """
         given = {name: value for name, value in parameters.items() if value is not None}
         return replace(self, body={**self.body, **given})
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the service counts them: cached ones are among the input's, those of reasoning among the output's."""
+    """Tokens as the service counts them: cached ones are part of the input, those of reasoning part of the output."""
 
     input_tokens: int = 0
     cached_tokens: int = 0
@@ -54,7 +58,7 @@ NO_USAGE = Usage()
 
 @dataclass(frozen=True)
 class Origin:
-    """For what a call was made first, and so paid: asset, domain and run; empty where nobody says."""
+    """The asset, domain and run for which a call was first made, and so paid; empty where unknown."""
 
     asset: str = ""
     domain: str = ""
@@ -66,7 +70,7 @@ NO_REQUESTER = Origin()
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request.
+    """The outcome of a request.
 
     `detail` is one sentence wherever `status` is not ok; `from_store`: no call was made for it this time.
     """
@@ -86,7 +90,7 @@ class UsageStats:
 
     `calls` were answered by the service and may have been paid (`usage` is theirs), `from_store` answers cost nothing,
     `retries` are further tries of calls, `failures` are calls that were given up. `dollars` is what the priced ones
-    cost; `unpriced` counts those whose price nobody knows.
+    cost; `unpriced` counts those whose price is unknown.
     """
 
     calls: int = 0
@@ -111,7 +115,7 @@ class UsageStats:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stream is: answers handed out, and requests that are taken but not answered yet."""
+    """How far a stream is: answers returned, and requests that are taken but not answered yet."""
 
     answered: int
     waiting: int

@@ -1,4 +1,4 @@
-"""An application on a port of this machine, for as long as a block takes."""
+"""An application on a port of this machine, for the duration of a block."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ POLL_S = 0.02
 
 @contextmanager
 def serve_in_background(app: ASGIApp) -> Iterator[str]:
-    """Its address on 127.0.0.1, at a free port; it is served by a thread."""
+    """Serve the application in a thread and yield its address, on 127.0.0.1 at a free port."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()

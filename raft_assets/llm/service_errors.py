@@ -1,6 +1,7 @@
-"""What a service's refusal means: try again, take the row as lost, change the body, or stop.
+"""What a service's error means: retry, fail the call, change the body, or stop.
 
-One table of rules for every service that speaks the OpenAI protocol. Nothing here asks, waits or stores.
+One table of rules for every service that speaks the OpenAI protocol. Nothing here makes calls, waits or stores
+anything.
 """
 
 import re
@@ -15,33 +16,33 @@ import openai
 from raft_assets.llm.answers import CONTENT_FILTER, abbreviate
 from raft_assets.settings.endpoints import Endpoint, Role
 
-# what is sent instead of a parameter that a model refuses; None: nothing
+# what is sent instead of a parameter that a model doesn't accept; None: nothing
 SUBSTITUTES: Mapping[str, str | None] = {
     "max_completion_tokens": "max_tokens",  # older local services know only the old name
     "max_tokens": "max_completion_tokens",  # reasoning models know only the new one
     "temperature": None,  # reasoning models have one temperature
     "seed": None,
-    "response_format": None,  # the prompt asks for the form as well
+    "response_format": None,  # the prompt asks for the format as well
     "reasoning_effort": None,  # of models that reason
 }
 
 _UNSUPPORTED = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}
-_UNRECOGNIZED = re.compile(
-    r"[Uu]nrecognized request arguments? supplied: (\w+)"
-)  # how Azure's older API versions say it, without a code
+# how Azure's older API versions say it, without a code
+_UNRECOGNIZED = re.compile(r"[Uu]nrecognized request arguments? supplied: (\w+)")
 _FILTERED = {CONTENT_FILTER, "content_policy_violation"}
 _TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
 _TOO_LONG_MESSAGE = re.compile(r"maximum context length", re.IGNORECASE)  # how vLLM says it, without a code
 _NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
-_FALLBACK_PREFIX = {
-    Role.TEACHER: "COMPLETION",
-    Role.BASELINE: "STUDENT",
-}  # where `settings` looks for what the role itself doesn't set
+# where `settings` looks for what the role itself doesn't set
+_FALLBACK_PREFIX = {Role.TEACHER: "COMPLETION", Role.BASELINE: "STUDENT"}
 
 
 @dataclass(frozen=True)
 class Retry:
-    """It may pass: `after_s` is what the service asks to wait, if it says so; a rejection: it has no room just now."""
+    """The call may succeed later.
+
+    `after_s` is the wait that the service asks for, if it says so; `is_rate_limit`: the service is at its limit.
+    """
 
     reason: str
     after_s: float | None = None
@@ -50,7 +51,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class FailCall:
-    """Asking this again brings the same, other requests may pass."""
+    """The same request would fail again; other requests may pass."""
 
     reason: str
 
@@ -64,7 +65,7 @@ class ContentFiltered:
 
 @dataclass(frozen=True)
 class UnsupportedParameter:
-    """The model refuses a parameter that `SUBSTITUTES` knows; `message` is for when changing it doesn't help."""
+    """The model rejects a parameter of `SUBSTITUTES`; `message` is for when changing it doesn't help."""
 
     parameter: str
     message: str
@@ -72,7 +73,7 @@ class UnsupportedParameter:
 
 @dataclass(frozen=True)
 class StopEndpoint:
-    """No request of this endpoint will pass until somebody changes something; a sentence for people."""
+    """No request to this endpoint will pass until the user changes something; a sentence for people."""
 
     sentence: str
     not_deployed: bool = False
@@ -82,7 +83,7 @@ ServiceError = Retry | FailCall | ContentFiltered | UnsupportedParameter | StopE
 
 
 def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> ServiceError:
-    """What to do about an error of the client."""
+    """Return what to do about an error of the client."""
     if isinstance(error, openai.APITimeoutError) and not _is_connection_error(error):
         return Retry("it did not answer in time")
     if not isinstance(error, openai.APIStatusError):
@@ -105,13 +106,20 @@ def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> Se
 
 
 def _is_connection_error(error: openai.APITimeoutError) -> bool:
-    """The client's aiohttp side tells every lost connection as a timeout; what is behind it tells them apart."""
-    behind = error.__cause__ and error.__cause__.__cause__
-    return isinstance(behind, aiohttp.ClientConnectionError) and not isinstance(behind, TimeoutError)
+    """Return whether the connection was lost.
+
+    The client's aiohttp transport reports every lost connection as a timeout; the cause of the error distinguishes
+    them.
+    """
+    cause = error.__cause__ and error.__cause__.__cause__
+    return isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError)
 
 
 def redact_message(error: openai.APIError, endpoint: Endpoint) -> str:
-    """The service's message as a short line; services repeat keys in it, so the endpoint's is taken out."""
+    """Return the service's message as a short line.
+
+    Services repeat keys in it, so the endpoint's is removed.
+    """
     body = error.body if isinstance(error.body, Mapping) else {}
     message = str(body.get("message") or error.message)
     secret = endpoint.api_key.get_secret_value() if endpoint.api_key else ""
@@ -119,7 +127,7 @@ def redact_message(error: openai.APIError, endpoint: Endpoint) -> str:
 
 
 def unavailable_message(endpoint: Endpoint, model: str, reason: str) -> str:
-    """Sentence about an endpoint that does not answer."""
+    """Return a sentence about an endpoint that does not answer."""
     remedy = "Check that the service is up and run again; received answers are kept."
     return f"{_describe_endpoint(endpoint, model)} does not respond: {reason}. {remedy}"
 
@@ -137,7 +145,10 @@ def _classify_bad_request(error: openai.APIStatusError, message: str, endpoint: 
 
 
 def _rejection_message(status: int, endpoint: Endpoint, model: str) -> str:
-    """The service's own message is left out: after a wrong key it often holds the key."""
+    """Return a sentence for a status of a rejection.
+
+    The service's own message is left out: after a wrong key it often contains the key.
+    """
     asking = _describe_endpoint(endpoint, model)
     if endpoint.provider == "embedded":
         return f"{asking} refuses ({status}): this installation has no such model."
@@ -162,7 +173,10 @@ def _variable_name(endpoint: Endpoint, part: str) -> str:
 
 
 def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from `retry-after-ms`, else from `Retry-After` (seconds or a date); None where neither can be read."""
+    """Return seconds from `retry-after-ms`, else from `Retry-After` (seconds or a date).
+
+    None if neither can be parsed.
+    """
     for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
         try:
             return max(0.0, float(headers[name])) / per_second  # in this order NaN counts as 0

@@ -1,4 +1,4 @@
-"""What is kept of a paid call, and what the store of them can do; where it is kept is said in `storage`."""
+"""What is stored of a paid call, and the interface of the call store; the implementations are in `storage`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class StoredCall:
     """A call that was answered.
 
     `payload`: the service's JSON, or the bytes of a float32 vector for kind `embedding`; `created`: Unix time. Nothing
-    depends on `role` and `origin`: they say who asked first, for the ledger.
+    depends on `role` and `origin`: they record the first requester, for the ledger.
     """
 
     key: str
@@ -31,7 +31,7 @@ class StoredCall:
 
 @dataclass(frozen=True)
 class StoreStats:
-    """What the store holds: answered calls (an embedded text is one), their tokens, and its size here in bytes."""
+    """What the store holds: answered calls (an embedded text is one), their tokens, and its local size in bytes."""
 
     calls: int
     usage: Usage
@@ -51,29 +51,29 @@ class ModelUsage:
 
 
 class CallStore(Protocol):
-    """Paid calls by their key, shared by every process and thread; what can't be read or written is a RaftError."""
+    """Paid calls by their key, shared by every process and thread; failing to read or write raises RaftError."""
 
     def get(self, keys: Iterable[str]) -> dict[str, StoredCall]:
-        """Return the entries that are there and whole."""
+        """Return the entries that exist and are complete."""
 
     def put(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
         """Store the calls durably and return what the store now holds for their keys.
 
-        Where another process was faster, its entry stays and is returned, so that every table refers to the answer that
-        is kept.
+        If another process was faster, its entry stays and is returned, so that every table refers to the answer that is
+        stored.
         """
 
     def stats(self) -> StoreStats:
         """Return totals over everything that is stored."""
 
     def calls(self) -> Iterator[StoredCall]:
-        """Yield every whole entry, oldest first; what is stored meanwhile may be missing."""
+        """Yield every complete entry, oldest first; what is stored meanwhile may be missing."""
 
     def usage(self) -> list[ModelUsage]:
         """Return what each domain used of each model."""
 
     def last_asked(self, service: str, model: str) -> float | None:
-        """Return when the model was last asked, Unix time; None where it never was."""
+        """Return when the model was last called, Unix time; None if it never was."""
 
     def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
-        """Delete the chosen entries, so that nothing of them stays; return how many they were."""
+        """Delete the chosen entries, so that nothing of them remains; return their number."""

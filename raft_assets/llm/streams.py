@@ -2,7 +2,7 @@
 
     items -> window (keys, look-up, equal ones joined) -> calls on the background loop -> one writer -> slots in order
 
-What a call is stands in `engine`; here is only when it starts, when it counts as done (once it is committed), and how
+What a call is belongs in `caller`; here is only when it starts, when it counts as done (once it is committed), and how
 it ends early.
 """
 
@@ -29,7 +29,7 @@ Send = Callable[[Batch[Item]], Awaitable[list[StoredCall]]]
 class Slot:
     """An item's place in the order.
 
-    `future` brings the committed call, or raises CallLostError or what stopped the stream.
+    `future` gives the committed call, or raises CallFailedError or what stopped the stream.
     """
 
     key: str
@@ -40,7 +40,7 @@ class Slot:
 class Stream(Generic[Item]):
     """Items taken in groups, at most `window` ahead of the consumer.
 
-    `batches` cuts what is not in the store into calls, `send` makes one.
+    `batches` divides what is not in the store into calls, `send` makes one.
     """
 
     def __init__(
@@ -63,11 +63,14 @@ class Stream(Generic[Item]):
 
     @property
     def waiting(self) -> int:
-        """Items that are taken but not handed out yet."""
+        """Items that are taken but not returned yet."""
         return len(self._ahead)
 
     def slots(self, items: Iterable[Item]) -> Generator[Slot]:
-        """The items' slots in order; closing the generator cancels what is in flight and commits what has arrived."""
+        """Yield the items' slots in order.
+
+        Closing the generator cancels what is in flight and commits what has arrived.
+        """
         source = iter(items)
         try:
             while True:
@@ -83,7 +86,7 @@ class Stream(Generic[Item]):
 
     def _take(self, group: Sequence[Item]) -> list[Slot]:
         keyed = [(self._key_of(item), item) for item in group]
-        # looked at before the store: what is committed in between is then in the store
+        # checked before the store: what is committed in between is then in the store
         joined = {key: future for key, _ in keyed if (future := self._flight.expected(key))}
         stored = self._store.get({key for key, _ in keyed} - joined.keys())
         slots, missing = [], []
@@ -106,7 +109,7 @@ class _CallsInFlight(Generic[Item]):
     Everything but `expect`, `expected`, `start` and `close` happens on the background loop.
 
     An answer counts once it is committed. One writer commits whatever has arrived while it was busy with the commit
-    before, so that the price of durability is shared by more answers the faster they come.
+    before, so that the faster answers arrive, the more of them share the price of durability.
     """
 
     def __init__(self, store: CallStore, send: Send[Item]) -> None:
@@ -119,23 +122,23 @@ class _CallsInFlight(Generic[Item]):
         self._stop_error: BaseException | None = None
 
     def expected(self, key: str) -> Future[StoredCall] | None:
-        """The future of a call that is under way."""
+        """Return the future of a call that is under way."""
         return self._expected.get(key)
 
     def expect(self, key: str) -> Future[StoredCall]:
-        """Announces a call that `start` is going to make."""
+        """Announce a call that `start` is going to make."""
         return self._expected.setdefault(key, Future())
 
     def start(self, batch: Batch[Item]) -> None:
-        """Starts a call for these items."""
+        """Start a call for these items."""
         background_loop().call_soon_threadsafe(self._start, batch)
 
     def close(self) -> None:
-        """Cancels what is in flight, commits what has arrived; afterwards nothing of this stream is running."""
+        """Cancel what is in flight and commit what has arrived; afterwards nothing of this stream runs."""
         if sys.is_finalizing():  # the loop's thread is gone already, and waiting for it would never end
             return
         closing = asyncio.run_coroutine_threadsafe(self._close(), background_loop())
-        if not is_background_thread():  # it would be, if the garbage collector closes a generator there
+        if not is_background_thread():  # it is, if the garbage collector closes a generator there
             closing.result()
 
     def _start(self, batch: Batch[Item]) -> None:
@@ -164,7 +167,7 @@ class _CallsInFlight(Generic[Item]):
             calls, self._uncommitted = self._uncommitted, []
             try:
                 kept = await asyncio.to_thread(self._store.put, calls)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
                 self._settle([call.key for call in calls], error)
                 self._stop(error)
             else:
@@ -173,7 +176,10 @@ class _CallsInFlight(Generic[Item]):
         self._writer = None
 
     def _stop(self, error: BaseException) -> None:
-        """What no other call would survive ends the stream; answers that have arrived are committed all the same."""
+        """End the stream for an error that no other call would survive.
+
+        Answers that have arrived are committed all the same.
+        """
         self._stop_error = self._stop_error or error
         for task in self._tasks:
             task.cancel()

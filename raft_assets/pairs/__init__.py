@@ -1,0 +1,1 @@
+"""Question pairs about chunks: prompts, generation, gates, the judge of pairs, reviews, and imported pairs."""

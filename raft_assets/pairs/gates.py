@@ -1,8 +1,8 @@
-"""Quality gates: what a generated pair must pass before it becomes a RAFT row, each with the code of why it did not.
+"""Quality gates: what a generated pair must pass before it becomes a RAFT row, each with a reason code.
 
-What belongs here: which gates there are, in which order, and what counts. A rejected pair stays a pair, with its
-reason. The judge, the one gate that costs, sees only what passed the others; a person's verdict stands above those that
-judge content.
+What belongs here: which gates there are, in which order, and which of them count. A rejected pair stays a pair, with
+its reason. The judge, the one gate that costs money, sees only what passed the others; a reviewer's verdict overrides
+the gates that check content.
 """
 
 import re
@@ -31,12 +31,12 @@ from raft_assets.pairs.questions import Draft, classify_question, has_list_marke
 from raft_assets.pairs.reviews import Review
 from raft_assets.settings.domain import QuestionSettings
 
-GATES_VERSION = "2"  # changes whenever the same draft gets another verdict
-PASS = "pass"
+GATES_VERSION = "2"  # changes whenever the same draft gets another outcome
+PASS = "pass"  # noqa: S105 - the outcome of a gate
 MIN_SHARED_WORDS = 0.75  # Jaccard similarity of the content words of two questions with one chunk and one answer
-MIN_CONTENT_WORDS = 3  # content words of a question with a pronoun: with fewer nobody knows what "it" is
+MIN_CONTENT_WORDS = 3  # content words of a question with a pronoun: with fewer it is unclear what "it" is
 QUESTION_SHINGLE_WORDS = 2  # longer shingles would call two questions different for a single other word
-MAX_REMARK_CHARACTERS = 500  # of what the judge says that are kept
+MAX_REMARK_CHARACTERS = 500  # of the judge's reason that are kept
 SEED = 0  # of the draws that decide which duplicate survives
 
 REASONS: Mapping[str, str] = MappingProxyType(
@@ -65,7 +65,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# gates that judge content, which a person's accept overrides; those of form never: without them a row can't be trained
+# gates of content, which a reviewer's accept overrides; never those of form: without them a row can't be trained
 OVERRIDABLE_GATES = frozenset({"support", "own_words", "named", "retrieval", "near_duplicate", "judge"})
 
 RankOf = Callable[[str, str], int | None]
@@ -86,28 +86,32 @@ class _GatedDraft:
 
     @property
     def is_accepted_by_reviewer(self) -> bool:
-        """Whether a person accepted the pair."""
+        """Whether a reviewer accepted the pair."""
         return self.review is not None and self.review.verdict == "accept"
 
     @property
     def has_question(self) -> bool:
+        """Whether the draft has a question."""
         return bool(self.draft.question)
 
     @property
     def has_oracle(self) -> bool:
+        """Whether a chunk of the domain is the oracle."""
         return bool(self.draft.chunk.chunk_id)
 
     @property
     def has_answer(self) -> bool:
+        """Whether the draft has a question and an answer."""
         return self.has_question and bool(self.draft.answer.strip())
 
     @property
     def has_final_answer(self) -> bool:
+        """Whether the answer has a final answer."""
         return self.has_answer and bool(self.parsed.final_answer)
 
 
 class _JudgeOutcome(NamedTuple):
-    """What came of asking the judge."""
+    """The outcome of asking the judge."""
 
     verdict: str
     remark: str
@@ -115,7 +119,7 @@ class _JudgeOutcome(NamedTuple):
 
 
 class _Gate(NamedTuple):
-    """A gate that judges a pair by itself: when it can run, and when it fails."""
+    """A gate that checks a pair by itself: when it can run, and when it fails."""
 
     name: str
     code: str
@@ -131,11 +135,11 @@ def apply_gates(
     ask_judge: Ask | None = None,
     reviews: Mapping[str, Review] = NO_REVIEWS,
 ) -> list[QAPair]:
-    """Every draft as a pair with the verdict of every gate that could run, sorted by question_id.
+    """Return every draft as a pair with the outcome of every gate that could run, sorted by question_id.
 
     `rank_of(question, chunk_id)` is the rank from 1 of the chunk among the domain's chunks when they are retrieved for
-    the question, None when the chunk isn't among the first; without the function that gate is off. `ask_judge` asks the
-    judge; without it there is none. `reviews`: a person's verdicts by question_id. One question asked twice of one
+    the question, None if the chunk isn't among the first; without the function that gate is off. `ask_judge` asks the
+    judge; without it there is none. `reviews`: reviewers' verdicts by question_id. A question asked twice about one
     chunk is one pair.
     """
     cases: dict[str, _GatedDraft] = {}
@@ -145,9 +149,9 @@ def apply_gates(
             name, _GatedDraft(draft, name, parse_answer(draft.answer), settings, rank_of, reviews.get(name))
         )
     verdicts = {name: _run_gates(case) for name, case in cases.items()}
-    # the sound pair of two duplicates survives, before it one that a person accepted; of two sound ones a draw decides,
-    # never their order
-    asked = sorted(
+    # of two duplicates the accepted one survives, and one that a reviewer accepted before all others; otherwise a draw
+    # decides, never their order
+    ranked = sorted(
         (case for case in cases.values() if case.has_question),
         key=lambda case: (
             _rejection_reason(case, verdicts[case.question_id]) != "",
@@ -156,9 +160,9 @@ def apply_gates(
             case.question_id,
         ),
     )
-    duplicates = _find_duplicates(asked)
-    near_duplicates = _find_near_duplicates([case for case in asked if case.question_id not in duplicates], settings)
-    for case in asked:
+    duplicates = _find_duplicates(ranked)
+    near_duplicates = _find_near_duplicates([case for case in ranked if case.question_id not in duplicates], settings)
+    for case in ranked:
         name = case.question_id
         verdicts[name]["duplicate"] = "duplicate_question" if name in duplicates else PASS
         verdicts[name]["near_duplicate"] = "near_duplicate_question" if name in near_duplicates else PASS
@@ -169,13 +173,16 @@ def apply_gates(
 
 
 def support_share(final_answer: str, document: str) -> float:
-    """Share of the answer's content words that the document holds, inflected or not; 1 where it has none ("Yes.")."""
+    """Return the share of the answer's content words that the document contains, inflected or not.
+
+    It is 1 if the answer has none ("Yes.").
+    """
     content = content_words(final_answer)
-    held = {_stem(word) for word in words(document)}
-    missing = [word for word in content if _stem(word) not in held]
-    if missing:  # irregular forms, "left" of "leave": a dictionary is asked only about what is left over
-        held = {lemma for word in set(words(document)) for lemma in _lemmas(word)}
-        missing = [word for word in missing if held.isdisjoint(_lemmas(word))]
+    contained = {_stem(word) for word in words(document)}
+    missing = [word for word in content if _stem(word) not in contained]
+    if missing:  # irregular forms, "left" of "leave": only the remaining words are looked up in a dictionary
+        contained = {lemma for word in set(words(document)) for lemma in _lemmas(word)}
+        missing = [word for word in missing if contained.isdisjoint(_lemmas(word))]
     return (len(content) - len(missing)) / len(content) if content else 1.0
 
 
@@ -248,7 +255,7 @@ def _has_list_marker(case: _GatedDraft) -> bool:
 
 
 def _gives_answer(case: _GatedDraft) -> bool:
-    """Whether the answer stands in the question, and not as one of the things to choose from."""
+    """Return whether the answer is in the question, and not as one of the things to choose from."""
     question, final = case.draft.question, case.parsed.final_answer
     return contains_phrase(question, final) and not _ALTERNATIVE.search(question)
 
@@ -259,7 +266,7 @@ def _is_refusal(case: _GatedDraft) -> bool:
 
 
 def _is_abstention(case: _GatedDraft) -> bool:
-    """Whether the answer says that there is none; "None" and "Unknown" may be what the document says."""
+    """Return whether the answer says that there is none; the document itself may say "None" or "Unknown"."""
     final = case.parsed.final_answer
     return case.parsed.abstained or bool(_ABSTENTION.fullmatch(final) and not _is_quoted(case, final))
 
@@ -346,7 +353,7 @@ def _run_gates(case: _GatedDraft) -> dict[str, str]:
 
 
 def _find_duplicates(ranked: Sequence[_GatedDraft]) -> set[str]:
-    """Ids of those that ask what one before them asks in the same words."""
+    """Return the ids of drafts that ask what one before them asks in the same words."""
     first: dict[str, str] = {}
     return {
         case.question_id
@@ -356,7 +363,10 @@ def _find_duplicates(ranked: Sequence[_GatedDraft]) -> set[str]:
 
 
 def _find_near_duplicates(ranked: Sequence[_GatedDraft], settings: QuestionSettings) -> set[str]:
-    """Ids of those that ask nearly what a kept one before them asks, of the same chunk or with the same answer."""
+    """Return the ids of drafts that ask nearly what a kept one before them asks.
+
+    Both are about the same chunk or have the same answer.
+    """
     by_id = {case.question_id: case for case in ranked}
     neighbours: dict[str, set[str]] = defaultdict(set)
     texts = {name: case.draft.question for name, case in by_id.items()}
@@ -376,7 +386,10 @@ def _find_near_duplicates(ranked: Sequence[_GatedDraft], settings: QuestionSetti
 
 
 def _same_word_pairs(cases: Sequence[_GatedDraft]) -> Iterator[tuple[str, str]]:
-    """Ids of two that ask one chunk for one answer in nearly the same content words, whatever their order."""
+    """Yield the ids of two drafts about one chunk with one answer and nearly the same content words.
+
+    The order of the words doesn't count.
+    """
     groups: dict[tuple[str, ...], list[_GatedDraft]] = defaultdict(list)
     for case in cases:
         if answer := words(case.parsed.final_answer):
@@ -396,14 +409,14 @@ def _have_same_target(one: _GatedDraft, other: _GatedDraft) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def _lemmas(word: str) -> frozenset[str]:
-    """The dictionary forms of an English word, of whatever kind of word it may be."""
+    """Return the dictionary forms of an English word, of whatever part of speech it may be."""
     from lemminflect import getAllLemmas  # loads its tables
 
     return frozenset(lemma for lemmas in getAllLemmas(word).values() for lemma in lemmas)
 
 
 def _stem(word: str) -> str:
-    """The word without one inflectional ending; doubled consonants ("stopped") stay two."""
+    """Return the word without one inflectional ending; doubled consonants ("stopped") stay two."""
     ending = next(
         (ending for ending in _ENDINGS if word.endswith(ending) and len(word) - len(ending) >= _STEM_LENGTH), ""
     )
@@ -411,9 +424,9 @@ def _stem(word: str) -> str:
 
 
 def _ask_judge(cases: Sequence[_GatedDraft], ask_judge: Ask | None) -> dict[str, _JudgeOutcome]:
-    """What the judge says of each case; nothing where there is no judge.
+    """Return the judge's outcome for each case; nothing if there is no judge.
 
-    A call that went wrong and a reply without a verdict are no verdict, and never an accept.
+    A call that failed and a reply without a verdict are no verdict, and never an accept.
     """
     if ask_judge is None:
         return {}

@@ -1,8 +1,9 @@
-"""From chunks to drafts: the two calls of RAFT, questions of a chunk, then an answer to each, in rounds up to a target.
+"""Generation of drafts from chunks: RAFT's two calls, questions about a chunk, then an answer to each, up to a target.
 
-Every chunk is asked once before any twice. Without a target one round asks everything. With one, a round asks as many
-questions as accepted pairs are still missing, so that there are never more than the target, and the next round asks on
-until it is reached or no chunk has a question left. Calls are stored, so a generation that stopped goes on for nothing.
+Every chunk is asked about once before any is asked about twice. Without a target, one round asks everything. With a
+target, a round asks as many questions as accepted pairs are still missing, so that there are never more than the
+target, and the next round continues until it is reached or no chunk has a question left. Calls are stored, so a
+generation that stopped continues at no cost.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,20 +28,20 @@ def draft_pairs(
     instructions: str | None = None,
     seed: int = 0,
 ) -> list[Draft]:
-    """Drafts of every chunk, up to `target_pairs` accepted ones.
+    """Return the drafts of every chunk, up to `target_pairs` accepted ones.
 
-    `accepted` says how many of the drafts so far the gates accept. `instructions`: the system prompt of the answers, as
-    set for the domain. What fails is a draft with its status.
+    `accepted` returns how many of the drafts so far the gates accept. `instructions`: the system prompt of the answers,
+    as set for the domain. A failed call is a draft with its status.
     """
     most = len(chunks) * settings.questions_per_chunk
     plan = first_round_plan(chunks, settings, seed)
     wanted = sum(count for _, count in plan)
-    asked = dict[str, int]()
+    asked_counts = dict[str, int]()
     drafts = list[Draft]()
     while True:
-        due = [(chunk, count) for chunk, count in plan if count > asked.get(chunk.chunk_id, 0)]
+        due = [(chunk, count) for chunk, count in plan if count > asked_counts.get(chunk.chunk_id, 0)]
         drafts += draft_round(due, settings, ask=ask, instructions=instructions, earlier=drafts)
-        asked = {chunk.chunk_id: count for chunk, count in plan}
+        asked_counts = {chunk.chunk_id: count for chunk, count in plan}
         missing = 0 if settings.target_pairs is None else settings.target_pairs - accepted(drafts)
         if missing <= 0 or wanted == most:
             return drafts
@@ -49,7 +50,7 @@ def draft_pairs(
 
 
 def first_round_plan(chunks: Sequence[Chunk], settings: QuestionSettings, seed: int = 0) -> list[tuple[Chunk, int]]:
-    """What the first round asks: of which chunks, in order, how many questions."""
+    """Return what the first round asks: about which chunks, in order, how many questions."""
     most = len(chunks) * settings.questions_per_chunk
     return plan_questions(chunks, settings, min(settings.target_pairs or most, most), seed)
 
@@ -62,12 +63,12 @@ def draft_round(
     instructions: str | None = None,
     earlier: Iterable[Draft] = (),
 ) -> list[Draft]:
-    """Drafts of the chunks with as many questions as planned, those of `earlier` rounds counted in."""
+    """Return drafts of the chunks with as many questions as planned, counting those of `earlier` rounds."""
     known: dict[str, set[str]] = {chunk.chunk_id: set() for chunk, _ in plan}
     for draft in earlier:
         if draft.question and draft.chunk.chunk_id in known:
             known[draft.chunk.chunk_id].add(_comparison_key(draft.question))
-    asked = list[Draft]()
+    drafts = list[Draft]()
     for (chunk, count), answer in zip(
         plan, ask(question_request(chunk, count, settings) for chunk, count in plan), strict=True
     ):
@@ -76,13 +77,15 @@ def draft_round(
         new = [question for question in questions if _comparison_key(question) not in before][
             : max(0, count - len(before))
         ]
-        asked += [_new_draft(chunk, question, answer) for question in new]
+        drafts += [_new_draft(chunk, question, answer) for question in new]
         if not questions and not before:
-            asked.append(_failed_draft(chunk, answer))
+            drafts.append(_failed_draft(chunk, answer))
     answers = ask(
-        teacher_answer_request(draft.question, draft.chunk, settings, instructions) for draft in asked if draft.question
+        teacher_answer_request(draft.question, draft.chunk, settings, instructions)
+        for draft in drafts
+        if draft.question
     )
-    return [_with_answer(draft, next(answers)) if draft.question else draft for draft in asked]
+    return [_with_answer(draft, next(answers)) if draft.question else draft for draft in drafts]
 
 
 def _comparison_key(question: str) -> str:

@@ -1,6 +1,7 @@
 """Question pairs that another tool made: `pairs.jsonl` of a domain, and the chunks that are their oracles.
 
-They become drafts beside the teacher's and pass every gate. Making the file from a data set is `importing`'s.
+They become drafts in addition to the teacher's and pass every gate. Making the file from a dataset belongs in
+`dataset/import_raft_py`.
 """
 
 import bisect
@@ -22,7 +23,7 @@ from raft_assets.settings.domains import PAIRS_FILE
 
 
 class ImportedPair(BaseModel):
-    """A line of `pairs.jsonl`: a question, its chain-of-thought answer, and the text that holds it."""
+    """A line of `pairs.jsonl`: a question, its chain-of-thought answer, and the text that contains it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,14 +33,18 @@ class ImportedPair(BaseModel):
 
 
 def read_imported_pairs(file: Path) -> list[ImportedPair]:
-    """The pairs of a domain in order; none where there is no file. Raises DataError with file, line and field."""
+    """Return the pairs of a domain in order; none if there is no file.
+
+    Raises DataError with file, line and field.
+    """
     return [pair for _, pair in read_jsonl(file, ImportedPair)]
 
 
 def imported_drafts(pairs: Iterable[ImportedPair], chunks: Iterable[Chunk]) -> Iterator[Draft]:
-    """The pairs as drafts of the chunk that holds their oracle; without one the draft's chunk has no id.
+    """Yield the pairs as drafts of the chunk that contains their oracle; without one the draft's chunk has no id.
 
-    An oracle is the chunk with the same text, else the one with most of the pair's quotes, then most of the oracle.
+    The oracle chunk is the one with the same text, else the one with most of the pair's quotes, then most of the
+    oracle.
     """
     chunk_of_text: dict[str, Chunk] = {}
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
@@ -47,18 +52,18 @@ def imported_drafts(pairs: Iterable[ImportedPair], chunks: Iterable[Chunk]) -> I
         chunk_of_text.setdefault(normalize(chunk.passage), chunk)
         chunks_of[chunk.doc_id].append(chunk)
     documents = cache(
-        lambda: [_ChunkedDocument(sorted(found, key=lambda chunk: chunk.start)) for found in chunks_of.values()]
+        lambda: [_ChunkedDocument(sorted(chunks, key=lambda chunk: chunk.start)) for chunks in chunks_of.values()]
     )
 
     @cache
     def places(oracle: str) -> list[tuple[Chunk, int]]:
-        """Chunks that hold a part of the oracle, with its length, characters."""
+        """Return chunks that contain a part of the oracle, with its length in characters."""
         return [place for document in documents() for place in document.places(oracle)]
 
     for pair in pairs:
-        found = chunk_of_text.get(normalize(pair.oracle)) or _best_match(places(pair.oracle), pair)
+        oracle = chunk_of_text.get(normalize(pair.oracle)) or _best_match(places(pair.oracle), pair)
         yield Draft(
-            chunk=found or _placeholder_chunk(pair.oracle),
+            chunk=oracle or _placeholder_chunk(pair.oracle),
             question=normalize(pair.question),
             question_call="",
             answer=pair.answer,
@@ -69,7 +74,7 @@ def imported_drafts(pairs: Iterable[ImportedPair], chunks: Iterable[Chunk]) -> I
 
 
 class _ChunkedDocument:
-    """A document's chunks in order, joined: what lies between chunks is white space, which searching doesn't see."""
+    """A document's chunks in order, joined: between chunks is white space, which searching ignores."""
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
         self._chunks = chunks
@@ -77,6 +82,7 @@ class _ChunkedDocument:
         self._text = SearchableText("\n".join(chunk.text for chunk in chunks))
 
     def places(self, oracle: str) -> Iterator[tuple[Chunk, int]]:
+        """Yield chunks that contain a part of the oracle, with its length in characters."""
         for start, end in self._text.find(oracle):
             first, last = bisect.bisect_right(self._ends, start), bisect.bisect_left(self._ends, end)
             for chunk, chunk_end in zip(self._chunks[first : last + 1], self._ends[first:], strict=False):
@@ -94,7 +100,10 @@ def _best_match(places: Sequence[tuple[Chunk, int]], pair: ImportedPair) -> Chun
 
 
 def _placeholder_chunk(oracle: str) -> Chunk:
-    """Stands for a chunk that isn't there: the gates say so and judge the rest by the oracle as it was written."""
+    """Return a chunk in place of one that doesn't exist.
+
+    The gates report it and check the rest by the oracle as it was written.
+    """
     return Chunk(
         chunk_id="",
         doc_id="",

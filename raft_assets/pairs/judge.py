@@ -1,6 +1,6 @@
-"""Asking the judge whether a document supports an answer, and reading its verdict.
+"""Ask the judge whether a document supports an answer, and parse its verdict.
 
-Which pairs are judged, and what a verdict means for them, is `gates`'.
+Which pairs are judged, and what a verdict means for them, belongs in `gates`.
 """
 
 import json
@@ -16,11 +16,11 @@ from raft_assets.pairs.questions import strip_reasoning
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 PROMPT_NAME = "judge"
-MAX_VERDICT_TOKENS = 1024  # a short object; a model that thinks needs the rest
+MAX_VERDICT_TOKENS = 1024  # a short object; a model that reasons needs the rest
 
 
 class JudgeVerdict(BaseModel):
-    """What the judge says of an answer."""
+    """The judge's verdict on an answer."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,19 +29,19 @@ class JudgeVerdict(BaseModel):
 
 
 def judge_prompts() -> dict[str, str]:
-    """The judge's prompt file with its version."""
+    """Return the judge's prompt file with its version."""
     return {PROMPT_NAME: read_prompt("raft_assets.pairs", PROMPT_NAME).version}
 
 
 def judge_request(question: str, answer: str, passage: str) -> Request:
-    """Asks whether the passage supports the answer, reasoning and all."""
+    """Return the request that asks whether the passage supports the answer, reasoning included."""
     messages = read_prompt("raft_assets.pairs", PROMPT_NAME).messages([passage], question=question, answer=answer)
     request = Request("chat", {"messages": messages, "max_completion_tokens": MAX_VERDICT_TOKENS})
     return request.with_parameters(response_format=JSON_OBJECT)
 
 
 def parse_verdict(text: str) -> JudgeVerdict | None:
-    """The verdict in a judge's reply, whatever stands around it; None where there is none, or two that disagree.
+    """Return the verdict in a judge's reply, whatever is around it; None if there is none, or two that disagree.
 
     Never raises. Only a JSON object with a true or false `supported` is one: nothing is guessed from prose.
     """
@@ -49,20 +49,21 @@ def parse_verdict(text: str) -> JudgeVerdict | None:
 
 
 def parse_agreed_object(text: str, kind: type[ModelT], *, by: Callable[[ModelT], Hashable]) -> ModelT | None:
-    """The last JSON object of a kind in a reply, thoughts left out; None where there is none, or two that differ `by`
-    what counts. Never raises.
+    """Return the last JSON object of a kind in a reply, reasoning left out.
+
+    None if there is none, or if there are two that differ `by` what counts. Never raises.
     """
-    found = []
+    objects = []
     for value in _json_objects(strip_reasoning(text)):
         try:
-            found.append(kind.model_validate(value))
+            objects.append(kind.model_validate(value))
         except ValidationError:
             continue
-    return found[-1] if len(set(map(by, found))) == 1 else None
+    return objects[-1] if len(set(map(by, objects))) == 1 else None
 
 
 def _json_objects(text: str) -> Iterator[Any]:
-    """The JSON objects that stand in a text, outermost ones, in order."""
+    """Yield the JSON objects in a text, outermost ones, in order."""
     decoder, at = json.JSONDecoder(), text.find("{")
     while at >= 0:
         try:

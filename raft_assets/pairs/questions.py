@@ -1,7 +1,7 @@
-"""Asking the teacher for questions: how many of which chunk, the requests, and the parser of what comes back.
+"""Ask the teacher for questions: how many about which chunk, the requests, and the parser of the replies.
 
-The prompts are files (`prompting`), two for every style: of prose and of API descriptions. What a pair must pass is
-`gates`'.
+The prompts are files (`llm/prompts`), two for every style: for prose and for API descriptions. What a pair must pass
+belongs in `gates`.
 """
 
 import json
@@ -25,10 +25,10 @@ QUESTION_MARKS = "?？؟\u037e"  # of Latin and Cyrillic, full width, Arabic, Gr
 
 @dataclass(frozen=True)
 class Draft:
-    """A question and its answer as they came from the teacher: what the gates judge.
+    """A question and its answer as they came from the teacher, for the gates to check.
 
     A chunk from which no question came is a draft whose question and answer are empty. `call_status` and `call_detail`
-    are those of the call that went wrong, else of the answer's.
+    are those of the call that failed, else of the answer's.
     """
 
     chunk: Chunk
@@ -43,11 +43,11 @@ class Draft:
 def plan_questions(
     chunks: Sequence[Chunk], settings: QuestionSettings, wanted: int, seed: int
 ) -> list[tuple[Chunk, int]]:
-    """The chunks with the number of questions to ask of each, `wanted` in all, every chunk once before any twice.
+    """Return the chunks with the number of questions to ask about each, `wanted` in all.
 
-    Their order is by draw, so that a generation that stops early is an even sample, and more questions are asked of the
-    same chunks and then of further ones. No chunk has more than `questions_per_chunk`; those that are left none are
-    left out.
+    Every chunk comes once before any comes twice. Their order is by draw, so that a generation that stops early is an
+    even sample, and more questions are asked about the same chunks and then about further ones. No chunk has more than
+    `questions_per_chunk`; chunks without a question are left out.
     """
     order = sorted(chunks, key=lambda chunk: (draw(seed, chunk.chunk_id, "ask"), chunk.chunk_id))
     each, more = divmod(min(wanted, len(order) * settings.questions_per_chunk), max(len(order), 1))
@@ -56,7 +56,10 @@ def plan_questions(
 
 
 def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Request:
-    """Asks the teacher for `count` questions about a chunk; what all chunks share stands first, for caches."""
+    """Return the request for `count` questions about a chunk.
+
+    What all chunks share comes first, for caches.
+    """
     prompt = read_prompt("raft_assets.pairs", _prompt_name(settings.style, chunk.kind))
     messages = prompt.messages([chunk.passage], questions=f"{count} question{'s' * (count > 1)}")
     request = Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens})
@@ -64,7 +67,7 @@ def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Re
 
 
 def question_prompts(settings: QuestionSettings) -> dict[str, str]:
-    """The prompt files that the settings use, with their versions."""
+    """Return the prompt files that the settings use, with their versions."""
     names = [_prompt_name(settings.style, kind) for kind in ("prose", "api")]
     return {name: read_prompt("raft_assets.pairs", name).version for name in names}
 
@@ -72,43 +75,49 @@ def question_prompts(settings: QuestionSettings) -> dict[str, str]:
 def teacher_answer_request(
     question: str, chunk: Chunk, settings: QuestionSettings, instructions: str | None = None
 ) -> Request:
-    """Asks the teacher to answer a question from its oracle document alone, by the instructions set for the domain."""
+    """Return the request that asks the teacher to answer a question from its oracle document alone.
+
+    `instructions`: those set for the domain.
+    """
     request = answer_request(question, [chunk.passage], "chat", settings.max_answer_tokens, instructions)
     return request.with_parameters(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
 
 
 def classify_question(question: str, chunk_kind: str) -> str:
-    """cloze, api (of an API description), other (opens with a verb: "Is ..."), or else the first question word."""
+    """Return the type of a question.
+
+    It is cloze, api (of an API description), other (opens with a verb: "Is ..."), or else the first question word.
+    """
     if _CLOZE.search(question):
         return "cloze"
     if chunk_kind == "api":
         return "api"
-    asked = words(question)
-    if not asked or asked[0] in _AUXILIARIES:
+    question_words = words(question)
+    if not question_words or question_words[0] in _AUXILIARIES:
         return "other"
-    return next((_KIND_OF_WORD[word] for word in asked if word in _KIND_OF_WORD), "other")
+    return next((_KIND_OF_WORD[word] for word in question_words if word in _KIND_OF_WORD), "other")
 
 
 def has_list_marker(question: str) -> bool:
-    """Whether a number, bullet or label stands before the question."""
+    """Return whether a number, bullet or label is before the question."""
     return bool(_LIST_MARKER.match(question))
 
 
 def strip_reasoning(text: str) -> str:
-    """A model's reply without the thinking that it shows."""
+    """Return a model's reply without the reasoning that it shows."""
     return _REASONING.sub("", text)
 
 
 def parse_questions(text: str, limit: int) -> list[str]:
-    """At most `limit` questions in a model's reply, without what is around them. Never raises.
+    """Return at most `limit` questions in a model's reply, without what is around them. Never raises.
 
     A question is a line, or a string of a JSON value, that ends in a question mark once numbers, bullets, labels,
-    quotation marks, Markdown and remarks behind it are taken off. Questions to the person who asked ("Could you share
-    the document?") are none.
+    quotation marks, Markdown and trailing remarks are removed. Questions to the user ("Could you share the document?")
+    don't count.
     """
     text = strip_reasoning(text)
-    found = _distinct_questions(_strings(_json_value(text))) or _distinct_questions(_lines(text))
-    return found[:limit]
+    questions = _distinct_questions(_strings(_json_value(text))) or _distinct_questions(_lines(text))
+    return questions[:limit]
 
 
 _KIND_OF_WORD = {word: word for word in ("what", "who", "when", "where", "why", "how", "which")} | {
@@ -137,7 +146,7 @@ _CHATTER = re.compile(
     r"^(?:sure|certainly|of course|ok(?:ay)?|absolutely|great|here (?:are|is)|here['’]s|below are)\b[^?]*?:\s+(?=\S)",
     re.IGNORECASE,
 )
-# more questions behind the first on a line: only where a number says so
+# more questions after the first on a line: only where a number says so
 _NEXT_NUMBER = re.compile(
     rf"([{QUESTION_MARKS}][\"”’*_)]*)\s+(?=[(\[]?(?:Q(?:uestion)?\s*)?\d{{1,3}}\s?[.):\]]+\s*\S)", re.IGNORECASE
 )
@@ -198,18 +207,21 @@ def _prompt_name(style: str, chunk_kind: str) -> str:
 
 
 def _distinct_questions(candidates: Iterable[str]) -> list[str]:
-    """The questions among the candidates; of those with the same words the first."""
-    found: dict[str, str] = {}
+    """Return the questions among the candidates; of those with the same words the first."""
+    by_words: dict[str, str] = {}
     for question in map(_extract_question, candidates):
-        asked = words(question)
-        long_enough = len(asked) >= MIN_WORDS or len(_IDEOGRAPH.findall(question)) >= MIN_IDEOGRAPHS
+        question_words = words(question)
+        long_enough = len(question_words) >= MIN_WORDS or len(_IDEOGRAPH.findall(question)) >= MIN_IDEOGRAPHS
         if long_enough and not _TO_THE_USER.match(question):
-            found.setdefault(" ".join(asked), question)
-    return list(found.values())
+            by_words.setdefault(" ".join(question_words), question)
+    return list(by_words.values())
 
 
 def _json_value(text: str) -> Any:
-    """The JSON list or object in a reply, whatever chatter or code fence stands around it; None where there is none."""
+    """Return the JSON list or object in a reply, whatever chatter or code fence is around it.
+
+    None if there is none.
+    """
     for opening, closing in ("[]", "{}"):
         start, end = text.find(opening), text.rfind(closing)
         if 0 <= start < end:
@@ -221,7 +233,10 @@ def _json_value(text: str) -> Any:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """The candidates of a JSON value: its strings, of an object only those named as questions where it has such."""
+    """Yield the candidates of a JSON value: its strings.
+
+    Of an object, only those named as questions if it has such.
+    """
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -234,7 +249,10 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The candidates of a reply in lines: wrapped lines are joined, numbered questions on one line are parted."""
+    """Yield the candidates of a reply in lines.
+
+    Wrapped lines are joined, numbered questions on one line are split.
+    """
     joined: list[str] = []
     for line in map(str.strip, _HTML_TAG.sub("\n", _FENCE.sub("", text)).splitlines()):
         if joined and _continues(joined[-1], line):
@@ -248,7 +266,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _continues(before: str, line: str) -> bool:
-    """Whether a line goes on with the question that the line before it began."""
+    """Return whether a line continues the question that the line before it began."""
     goes_on = not before.endswith((".", ":", "!", ",", "]", "}", '"')) and not _ENDED.search(before)
     if not before or not line or not goes_on or _LIST_MARKER.match(line):
         return False
@@ -257,7 +275,7 @@ def _continues(before: str, line: str) -> bool:
 
 
 def _extract_question(candidate: str) -> str:
-    """The bare question in a candidate; empty where there is none."""
+    """Return the bare question in a candidate; empty if there is none."""
     if _LABELLED_ANSWER.match(candidate):
         return ""
     if "|" in (candidate[:1], candidate[-1:]):  # row of a table
@@ -276,7 +294,7 @@ def _strip_list_marker(text: str) -> str:
 
 
 def _unwrap(text: str) -> str:
-    """The text without quotation marks or Markdown around the whole of it."""
+    """Return the text without quotation marks or Markdown around the whole of it."""
     match = _WRAPPED.match(text)
     if not match:
         return text

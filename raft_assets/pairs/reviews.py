@@ -1,7 +1,7 @@
-"""A person's verdicts on question pairs: `reviews.jsonl` of a domain, and the tables that are sent out and come back.
+"""Reviewers' verdicts on question pairs: `reviews.jsonl` of a domain, and the files that are sent out and come back.
 
-What belongs here: writing pairs for a person, checking what comes back, keeping it. What a verdict does to a pair is
-`gates`'.
+What belongs here: writing pairs for a reviewer, validating and storing what comes back. What a verdict does to a pair
+belongs in `gates`.
 """
 
 import csv
@@ -37,8 +37,8 @@ QUOTE_SEPARATOR = "\n"
 SEED = 0  # of the draw of a sample
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute such a cell
 _ID_LIKE_A_NUMBER = re.compile(rf"(?=.{{{ID_LENGTH}}}$)\d+(e\d+)?")
-ESCAPE_PREFIX = "'"  # what a spreadsheet takes for "this is text"
-csv.field_size_limit(2**27)  # passages are longer than the 128 kB that csv takes by itself
+ESCAPE_PREFIX = "'"  # what a spreadsheet reads as "this is text"
+csv.field_size_limit(2**27)  # passages are longer than the 128 kB that csv allows by default
 
 
 class Review(BaseModel):
@@ -52,7 +52,7 @@ class Review(BaseModel):
 
 
 class _ReviewFileRow(BaseModel):
-    """A row that came back; what isn't asked of a person is not looked at."""
+    """A row that came back; columns that a reviewer doesn't fill in are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -62,22 +62,22 @@ class _ReviewFileRow(BaseModel):
 
     @field_validator("verdict")
     @classmethod
-    def _is_one(cls, verdict: str) -> str:
+    def _is_allowed(cls, verdict: str) -> str:
         if verdict not in ("", "accept", "reject"):
             raise ValueError(f"{verdict!r} is neither accept nor reject nor empty")
         return verdict
 
 
 def read_reviews(file: Path) -> dict[str, Review]:
-    """The verdicts of a domain by question_id, of several on one question the last; none where there is no file.
+    """Return the verdicts of a domain by question_id; none if there is no file.
 
-    Raises DataError with file, line and field.
+    Of several verdicts on one question the last counts. Raises DataError with file, line and field.
     """
     return {review.question_id: review for _, review in read_jsonl(file, Review)}
 
 
 def sample_pairs(pairs: Iterable[QAPair], *, sample: int | None, rejected: bool) -> list[QAPair]:
-    """The pairs to send out, sorted by question_id: accepted ones, or all, of them so many by draw.
+    """Return the pairs to send out, sorted by question_id: accepted ones, or all, of them `sample` by draw.
 
     A chunk from which no question came is nothing to review.
     """
@@ -89,9 +89,10 @@ def sample_pairs(pairs: Iterable[QAPair], *, sample: int | None, rejected: bool)
 def export_reviews(
     pairs: Iterable[QAPair], passages: Mapping[str, str], reviews: Mapping[str, Review], target: Path
 ) -> None:
-    """Writes a row per pair for a person, CSV or JSON Lines as the name ends, with the verdicts that are there.
+    """Write a row per pair for a reviewer, with the verdicts that exist.
 
-    `passages`: chunk id to what the teacher was shown. Raises DataError for another ending.
+    The suffix of `target` decides on CSV or JSON Lines. `passages`: chunk id to what the teacher was shown. Raises
+    DataError for another suffix.
     """
     _check_suffix(target)
     rows = [_build_row(pair, passages.get(pair.chunk_id, ""), reviews.get(pair.question_id)) for pair in pairs]
@@ -106,28 +107,28 @@ def export_reviews(
 
 
 def read_review_file(file: Path) -> list[Review]:
-    """The verdicts in a file that came back; rows without one are left out.
+    """Return the verdicts in a file that came back; rows without one are left out.
 
     Raises DataError with file, row (from 1, without the head of a table) and column.
     """
     _check_suffix(file)
     rows = _read_csv(file) if file.suffix == ".csv" else _read_json_lines(file)
-    found: dict[str, Review] = {}
+    reviews: dict[str, Review] = {}
     for number, row in enumerate(rows, start=1):
         where = f"{file}, row {number}"
         returned = validate_as(row, _ReviewFileRow, where, part="column")
         if not returned.verdict:
             continue
         review = Review.model_validate(returned.model_dump())
-        if found.setdefault(review.question_id, review).verdict != review.verdict:
+        if reviews.setdefault(review.question_id, review).verdict != review.verdict:
             raise DataError(
                 f"{where}, column verdict: {review.question_id} has a different verdict in an earlier row; keep one."
             )
-    return list(found.values())
+    return list(reviews.values())
 
 
 def write_reviews(file: Path, reviews: Iterable[Review]) -> None:
-    """Writes the verdicts of a domain, sorted, whole or not at all."""
+    """Write the verdicts of a domain, sorted, atomically."""
     lines = sorted(review.model_dump_json() for review in reviews)
     write_text(file, "".join(f"{line}\n" for line in lines))
 
@@ -152,14 +153,14 @@ def _build_row(pair: QAPair, passage: str, review: Review | None) -> dict[str, s
 
 
 def _escape_cell(cell: str) -> str:
-    """The cell so that a spreadsheet takes it neither for a formula nor, being an id, for a number."""
+    """Return the cell so that a spreadsheet takes it neither for a formula nor, if it is an id, for a number."""
     computed = cell.lstrip(" \n").startswith(FORMULA_STARTS) or cell.startswith(ESCAPE_PREFIX)
     return f"{ESCAPE_PREFIX}{cell}" if computed or _ID_LIKE_A_NUMBER.fullmatch(cell) else cell
 
 
 def _read_csv(file: Path) -> Iterator[dict[str, Any]]:
     text = _read_text(file)
-    # spreadsheets write what their country separates by
+    # spreadsheets write the separator of their locale
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
     try:

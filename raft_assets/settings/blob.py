@@ -25,16 +25,15 @@ class BlobLocation:
 
 
 def validate_address(name: str, address: str, environment: Environment) -> str:
-    """The address that a variable holds, under the one scheme that DuckDB and fsspec both know Azure Blob by.
+    """Return the address that a variable holds, under the one scheme that both DuckDB and fsspec use for Azure Blob.
 
-    Raises SettingsError where it carries a credential, or names no place.
+    Raises SettingsError if it contains a credential or names no location.
     """
     parts = urlsplit(address)
     if parts.query or parts.fragment or parts.password is not None:
         raise SettingsError(
             f"{name} contains a query or a password, and addresses appear in tables and reports: write "
-            f"{ADDRESS_FORMAT} without "
-            f"them, and a shared access signature into {SAS_VARIABLE}."
+            f"{ADDRESS_FORMAT} without them, and a shared access signature into {SAS_VARIABLE}."
         )
     if parse_blob_address(name, address, environment) is None:
         return address
@@ -42,9 +41,9 @@ def validate_address(name: str, address: str, environment: Environment) -> str:
 
 
 def parse_blob_address(name: str, address: str, environment: Environment) -> BlobLocation | None:
-    """What an address on Azure Blob names; None for other addresses.
+    """Return the location that an address on Azure Blob names; None for other addresses.
 
-    Raises SettingsError where it names no container, or the account isn't known, or two accounts are named.
+    Raises SettingsError if it names no container, the account isn't known, or two accounts are named.
     """
     parts = urlsplit(address)
     if parts.scheme not in SCHEMES:
@@ -64,27 +63,30 @@ def parse_blob_address(name: str, address: str, environment: Environment) -> Blo
             f"{name} is {address!r}, which names no storage account: write {ADDRESS_FORMAT}, or set {ACCOUNT_VARIABLE}."
         )
     if len(set(accounts.values())) > 1:
-        told = " and ".join(f"{source} names {account}" for source, account in accounts.items())
-        raise SettingsError(f"Two storage accounts are named, {told}: remove one of them.")
+        names = " and ".join(f"{source} names {account}" for source, account in accounts.items())
+        raise SettingsError(f"Two storage accounts are named, {names}: remove one of them.")
     return BlobLocation(next(iter(accounts.values())), container, parts.path.strip("/"))
 
 
 def storage_options(address: str, environment: Environment, sign_in: Callable[[], Any]) -> dict[str, Any]:
-    """What fsspec is told to open an address on Azure Blob; nothing for other addresses.
+    """Return the options with which fsspec opens an address on Azure Blob; empty for other addresses.
 
-    The connection string, account key or shared access signature that stands in the environment or in `.env`, else
-    the credential that `sign_in` gives.
+    They hold the connection string, account key or shared access signature of the environment or `.env`, else the
+    credential that `sign_in` gives.
     """
-    place = parse_blob_address("The address", address, environment)
-    if place is None:
+    location = parse_blob_address("The address", address, environment)
+    if location is None:
         return {}
     names = {"connection_string": CONNECTION_STRING_VARIABLE, "account_key": KEY_VARIABLE, "sas_token": SAS_VARIABLE}
-    found = {option: value for option, name in names.items() if (value := environment.get(name))}
-    return {"anon": False, "account_name": place.account} | (found or {"credential": sign_in()})
+    secrets = {option: value for option, name in names.items() if (value := environment.get(name))}
+    return {"anon": False, "account_name": location.account} | (secrets or {"credential": sign_in()})
 
 
 def _parse_account_name(connection: str) -> str:
-    """Raises SettingsError, which doesn't repeat it, for what is no connection string."""
+    """Return the account that a connection string names.
+
+    Raises SettingsError, whose message doesn't repeat the value, if it is no connection string.
+    """
     parts = dict(part.split("=", 1) for part in connection.split(";") if "=" in part)
     fields = {name.strip().lower(): value.strip() for name, value in parts.items()}
     host = urlsplit(fields.get("blobendpoint", "")).hostname or ""

@@ -1,7 +1,7 @@
 """Settings that determine data, typed, with unit, default and bounds.
 
-They come from a preset (`presets/*.yaml`) and a domain's `domain.yaml`, over the defaults below, and a change makes
-what depends on it stale.
+They come from a preset (`presets/*.yaml`) and a domain's `domain.yaml`, over the defaults below. A change makes
+everything that depends on it stale.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.core.prompt_contract import CONTRACT_PARTS
 from raft_assets.core.tables import Arm
 
-Tokenizer = Literal["o200k_base", "cl100k_base", "wordpiece"]  # of OpenAI's models, and of the embedded provider's
+Tokenizer = Literal["o200k_base", "cl100k_base", "wordpiece"]  # of OpenAI's models, and of the embedded provider
 
 
 class SettingsGroup(BaseModel):
@@ -24,7 +24,7 @@ class SettingsGroup(BaseModel):
 
 
 class DocumentSettings(SettingsGroup):
-    """What is read."""
+    """Which files are read."""
 
     max_file_mb: Annotated[int, Field(ge=1, le=2000)] = Field(
         default=50, description="larger files are quarantined, MB"
@@ -32,7 +32,7 @@ class DocumentSettings(SettingsGroup):
 
 
 class ChunkSettings(SettingsGroup):
-    """How documents are cut."""
+    """How documents are split into chunks."""
 
     tokenizer: Literal["o200k_base", "cl100k_base"] = Field(
         default="o200k_base", description="what counts tokens; o200k is that of GPT-4o and later"
@@ -46,11 +46,11 @@ class ChunkSettings(SettingsGroup):
         "evidence then holds out its whole section",
     )
     min_chunk_tokens: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=24, description="smaller pieces join a neighbour, tokens"
+        default=24, description="smaller chunks are merged with a neighbour, tokens"
     )
     boundaries: Literal["structure", "semantic"] = Field(
         default="structure",
-        description="cut by the document's structure, the same on every machine, or where the subject changes, "
+        description="split by the document's structure, the same on every machine, or where the subject changes, "
         "by the EMBEDDING role's vectors",
     )
 
@@ -62,13 +62,13 @@ class ChunkSettings(SettingsGroup):
 
 
 class QuestionSettings(SettingsGroup):
-    """What the teacher is asked, and what a pair must pass."""
+    """How the teacher is asked, and what a pair must pass."""
 
     style: Literal["general", "llama"] = Field(
-        default="general", description="folder of raft/prompts; llama: one message with an example, for Llama's family"
+        default="general", description="folder of pairs/prompts; llama: one message with an example, for Llama's family"
     )
     questions_per_chunk: Annotated[int, Field(ge=0, le=20)] = Field(
-        default=4, description="questions asked of every chunk; 0: the teacher is asked nothing"
+        default=4, description="questions asked about every chunk; 0: the teacher is asked nothing"
     )
     target_pairs: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="stop evenly at this many accepted pairs; null: all chunks"
@@ -77,16 +77,14 @@ class QuestionSettings(SettingsGroup):
         default=None, description="of the teacher; null: the service's default"
     )
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
-        default=None, description="of a teacher that reasons, whose thoughts are paid; null: the service's default"
+        default=None, description="of a teacher that reasons, whose reasoning is paid; null: the service's default"
     )
-    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(
-        default=1024, description="room for an answer, tokens"
-    )
+    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(default=1024, description="maximum answer tokens")
     min_support: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.6, description="share of the answer's content words that the oracle document must hold"
+        default=0.6, description="share of the answer's content words that the oracle document must contain"
     )
     retrieval_top_k: Annotated[int, Field(ge=0, le=100)] = Field(
-        default=5, description="the question must bring its chunk back among so many nearest ones; 0: gate off"
+        default=5, description="retrieval must return the question's chunk among this many nearest ones; 0: gate off"
     )
     near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(
         default=0.85, description="Jaccard similarity of two questions that counts as the same"
@@ -109,10 +107,10 @@ class DatasetSettings(SettingsGroup):
     eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.25, description="share of rows for evaluation")
     valid_share: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.1, description="share of rows for validation")
     min_eval_rows: Annotated[int, Field(ge=1)] = Field(
-        default=20, description="a coarser split unit is taken only if evaluation gets so many rows"
+        default=20, description="a coarser split unit is used only if evaluation gets this many rows"
     )
     min_valid_rows: Annotated[int, Field(ge=0)] = Field(
-        default=10, description="a coarser split unit is taken only if validation gets so many rows"
+        default=10, description="a coarser split unit is used only if validation gets this many rows"
     )
     near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(
         default=0.8, description="Jaccard similarity of two chunks that share a split"
@@ -137,7 +135,7 @@ class TrainingSettings(SettingsGroup):
     )
     checkpoint: Literal["last", "best"] = Field(
         default="last",
-        description="which of the job's models is the student: the last, or that of the least validation loss",
+        description="which of the job's models is the student: the last, or the one with the lowest validation loss",
     )
     learning_rate_multiplier: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = Field(
         default="auto", description="of the service's default"
@@ -146,20 +144,20 @@ class TrainingSettings(SettingsGroup):
 
 
 class StudentSettings(SettingsGroup):
-    """How the student is spoken to, in training and in evaluation."""
+    """How the student is prompted, in training and in evaluation."""
 
     format: Literal["chat", "completion"] = Field(
         default="chat", description="of the training files and of the prompts"
     )
     finetuned_model: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
-        description="a model or deployment of yours that is already fine-tuned: it is evaluated, nothing is trained or "
-        "deployed",
+        description="a model or deployment of yours that is already fine-tuned: it is evaluated, and nothing is "
+        "trained or deployed",
     )
 
 
 class PromptSettings(SettingsGroup):
-    """What teacher, baseline and student are told before the documents, all three in the same words."""
+    """What teacher, baseline and student are instructed before the documents, all three in the same words."""
 
     instructions: str | None = Field(
         default=None, description="the system prompt; null: the prompt contract's own instructions"
@@ -167,11 +165,11 @@ class PromptSettings(SettingsGroup):
 
     @model_validator(mode="after")
     def _tells_the_contract(self) -> "PromptSettings":
-        told = self.instructions
-        missing = [part for part in CONTRACT_PARTS if told is not None and part not in told]
+        instructions = self.instructions
+        missing = [part for part in CONTRACT_PARTS if instructions is not None and part not in instructions]
         if missing:
             raise ValueError(f"instructions must state the answer format; they lack {', '.join(map(repr, missing))}")
-        if told and "<DOCUMENT>" in told:
+        if instructions and "<DOCUMENT>" in instructions:
             raise ValueError("instructions must not hold <DOCUMENT>, with which the documents begin")
         return self
 
@@ -194,15 +192,16 @@ class TrainingFileSettings(SettingsGroup):
     )
     context_tokens: Annotated[int, Field(ge=256, le=2_000_000)] = Field(
         default=65_536,
-        description="longest row that the student's training takes, tokens; the default is that of GPT-4o and 4.1",
+        description="longest row that the student's training accepts, tokens; the default is that of GPT-4o and 4.1",
     )
     too_long: Literal["error", "drop"] = Field(
-        default="error", description="what longer rows do: fail training_files, or be left out and counted"
+        default="error",
+        description="what happens to longer rows: training_files fails, or they are left out and counted",
     )
 
 
 class EvaluationSettings(SettingsGroup):
-    """What baseline and student are asked."""
+    """How baseline and student are asked."""
 
     arms: tuple[Arm, ...] = Field(
         default=("main", "retrieved", "distractors_only", "closed_book"),
@@ -215,9 +214,7 @@ class EvaluationSettings(SettingsGroup):
         description="questions asked again among 1, 3, 5 and 10 distractors, random ones and hard ones; 0: none",
     )
     max_rows: Annotated[int, Field(ge=1)] | None = Field(default=None, description="generated rows per arm; null: all")
-    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(
-        default=1024, description="room for an answer, tokens"
-    )
+    max_answer_tokens: Annotated[int, Field(ge=64, le=32000)] = Field(default=1024, description="maximum answer tokens")
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
         default=0, description="of baseline and student; 0: the likeliest answer; null: the service's default"
     )
@@ -236,7 +233,7 @@ JudgedMetric = Literal["groundedness", "relevance", "coherence", "fluency", "sim
 
 
 class JudgingSettings(SettingsGroup):
-    """What the judge rates in the answers of baseline and student, where one is configured."""
+    """What the judge, if one is configured, rates in the answers of baseline and student."""
 
     metrics: tuple[JudgedMetric, ...] = Field(
         default=("groundedness", "relevance", "coherence", "fluency", "similarity"), description="a call each"
@@ -245,12 +242,12 @@ class JudgingSettings(SettingsGroup):
         default=100, description="questions of the main arm whose answers are judged, a stable sample; 0: none"
     )
     repeated_questions: Annotated[int, Field(ge=0)] = Field(
-        default=20, description="of these, how many are judged twice, which tells how far the judge agrees with itself"
+        default=20, description="of these, how many are judged twice, which shows how far the judge agrees with itself"
     )
 
 
 class VerdictSettings(SettingsGroup):
-    """How sure a verdict has to be."""
+    """How certain a verdict must be."""
 
     bootstrap_draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
         default=10_000, description="resamples behind an interval"
@@ -258,7 +255,7 @@ class VerdictSettings(SettingsGroup):
 
 
 class DomainSettings(SettingsGroup):
-    """Everything that determines a domain's data, but for the roles' models."""
+    """Everything that determines a domain's data, except for the roles' models."""
 
     version: Literal[1] = Field(default=1, description="of the preset's format")
     documents: DocumentSettings = DocumentSettings()
@@ -283,7 +280,7 @@ class DomainSettings(SettingsGroup):
 
 @dataclass(frozen=True)
 class ResolvedSettings:
-    """A domain's settings and, per dotted name, where each value comes from."""
+    """A domain's settings and, per dotted name, the source of each value."""
 
     preset: str
     values: DomainSettings
@@ -291,7 +288,7 @@ class ResolvedSettings:
 
 
 def flatten_settings(settings: SettingsGroup, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a settings model with its dotted name."""
+    """Yield every value of a settings model with its dotted name."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, SettingsGroup):
@@ -301,6 +298,10 @@ def flatten_settings(settings: SettingsGroup, prefix: str = "") -> Iterator[tupl
 
 
 def check_layer(name: str, layer: Mapping[str, Any]) -> None:
+    """Check one layer for unknown names and for groups that hold no names and values.
+
+    Raises SettingsError.
+    """
     for section, content in layer.items():
         if section in DomainSettings.model_fields and section != "version" and not isinstance(content, dict):
             raise SettingsError(f"{name}: {section} is {content!r}; it must hold names and values.")
@@ -308,10 +309,10 @@ def check_layer(name: str, layer: Mapping[str, Any]) -> None:
 
 
 def validate_settings(name: str, values: Mapping[str, Any], *, only_unknown: bool = False) -> DomainSettings:
-    """The settings of the values; raises SettingsError.
+    """Return the settings with these values; raises SettingsError.
 
-    `only_unknown`: of a single layer, misspelt names are told with the layer that holds them; values are judged after
-    merging.
+    `only_unknown`: for a single layer, report misspelt names only, with the layer that holds them; values are validated
+    after merging.
     """
     try:
         return DomainSettings.model_validate(values)
@@ -345,6 +346,7 @@ def _describe_allowed(problem: Mapping[str, Any], where: str) -> str:
 
 
 def merge_layer(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """Merge a layer into `target`, in place; its values replace those below it."""
     for key, value in layer.items():
         if isinstance(value, dict) and isinstance(target.get(key), dict):
             merge_layer(target[key], value)
@@ -353,6 +355,7 @@ def merge_layer(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
 
 
 def flatten_names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted name of every value."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flatten_names(value, f"{prefix}{key}.")

@@ -1,6 +1,6 @@
 """Which folders are domains, which of their files are documents, and what those files hash to.
 
-What belongs here: names, reserved names and content hashes. Opening a file to understand it is `reading`'s.
+What belongs here: names, reserved names and content hashes. Opening a file to parse it belongs in `documents/reading`.
 """
 
 import contextlib
@@ -19,21 +19,15 @@ from raft_assets.core.errors import DataError
 
 QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE = "questions.jsonl", "pairs.jsonl", "reviews.jsonl"
 SETTINGS_FILE = "domain.yaml"
-RESERVED_NAMES = frozenset({QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE, SETTINGS_FILE})  # at the top of a domain, ours
+RESERVED_NAMES = frozenset(
+    {QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE, SETTINGS_FILE}
+)  # at the top of a domain, read by this product
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})  # left by Windows and macOS
 JUNK_PREFIXES = ("~$", ".~lock.")  # lock files of Word and LibreOffice
-JUNK_SUFFIXES = (
-    "~",
-    ".swp",
-    ".swo",
-    ".tmp",
-    ".crdownload",
-    ".part",
-)  # editors and unfinished downloads
-MAX_DOMAIN_BYTES = 200  # a partition key also stands in file names, which end at 255 bytes on every common file system
-MIN_CACHEABLE_AGE_NS = (
-    2_000_000_000  # a file changed this recently may change again within one tick of the file system's clock
-)
+JUNK_SUFFIXES = ("~", ".swp", ".swo", ".tmp", ".crdownload", ".part")  # editors and unfinished downloads
+MAX_DOMAIN_BYTES = 200  # a partition key is also part of file names, of at most 255 bytes on every common file system
+# a file changed this recently may change again within one tick of the file system's clock
+MIN_CACHEABLE_AGE_NS = 2_000_000_000
 HASH_BLOCK = 1 << 20  # bytes
 
 _CREATE = """CREATE TABLE IF NOT EXISTS hashes (device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,
@@ -45,7 +39,7 @@ _INSERT_HASH = "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)"
 
 @dataclass(frozen=True)
 class DocumentFile:
-    """A file that is a document of its domain, readable or not; without `content_hash` where it can't be opened."""
+    """A file that is a document of its domain, readable or not; `content_hash` is empty if it can't be opened."""
 
     path: str  # relative to the domain, NFC, with forward slashes
     absolute: Path
@@ -64,9 +58,9 @@ class FileState(NamedTuple):
 
 
 class FileHashCache:
-    """Remembers hashes of files whose inode, size and times haven't changed; a file that anyone may delete at any time.
+    """Hashes of files whose inode, size and times haven't changed; a file that may be deleted at any time.
 
-    Use it in a `with` statement: what was learned is written at the end, in one transaction.
+    Use it in a `with` statement: new hashes are written at the end, in one transaction.
     """
 
     def __init__(self, file: Path) -> None:
@@ -77,7 +71,7 @@ class FileHashCache:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._open()
-        except sqlite3.DatabaseError:  # broken, or of another program: what is lost is only time
+        except sqlite3.DatabaseError:  # broken, or of another program: only time is lost
             self.file.unlink()
             self._open()
         return self
@@ -89,12 +83,12 @@ class FileHashCache:
         self._pending = {}
 
     def get(self, state: FileState) -> str | None:
-        """The hash of the file in exactly this state, if it is known."""
+        """Return the hash of the file in exactly this state, if it is known."""
         row = self._connection.execute(_SELECT_HASH, state).fetchone()
         return row[0] if row else None
 
     def put(self, state: FileState, content_hash: str) -> None:
-        """Keeps the hash, unless the file changed so recently that it may change again without showing it."""
+        """Keep the hash, unless the file changed so recently that it may change again without showing it."""
         if time.time_ns() - state.mtime_ns > MIN_CACHEABLE_AGE_NS:
             self._pending[state] = content_hash
 
@@ -104,17 +98,23 @@ class FileHashCache:
 
 
 def list_documents(folder: Path, memo: FileHashCache | None = None) -> list[DocumentFile]:
-    """The documents of a domain folder and its subfolders, sorted by path; files that `memo` knows aren't read."""
+    """Return the documents of a domain folder and its subfolders, sorted by path.
+
+    Files that `memo` knows aren't read.
+    """
     documents = []
     for file in _regular_files(folder):
-        found = file.stat()
+        status = file.stat()
         path = _to_nfc_path(file.relative_to(folder).as_posix())
-        documents.append(DocumentFile(path, file, found.st_size, _content_hash(file, found, memo)))
+        documents.append(DocumentFile(path, file, status.st_size, _content_hash(file, status, memo)))
     return sorted(documents, key=lambda document: (document.path, os.fsencode(document.absolute)))
 
 
 def is_reserved(path: str) -> bool:
-    """Whether a path relative to its domain can't be a document: hidden, ours, or left behind by a program."""
+    """Return whether a path relative to its domain can't be a document.
+
+    Such paths are hidden, reserved, or left behind by a program.
+    """
     parts = path.split("/")
     if path in RESERVED_NAMES or any(part.startswith(".") for part in parts):
         return True
@@ -122,20 +122,29 @@ def is_reserved(path: str) -> bool:
 
 
 def domain_names(root: Path) -> list[str]:
-    """Names of the domains in `root` (NFC), sorted; hidden folders and those of `invalid_domain_folders` are none."""
+    """Return the names of the domains in `root` (NFC), sorted.
+
+    Hidden folders and those of `invalid_domain_folders` are left out.
+    """
     return sorted(_domain_folders(root)[0])
 
 
 def invalid_domain_folders(root: Path) -> dict[str, DataError]:
-    """Folders of `root` that can't be domains, with the reason: by their name, or as one of two spellings of a name."""
+    """Return the folders of `root` that can't be domains, with the reason.
+
+    Either the name is not allowed, or the folder is one of two spellings of a name.
+    """
     return _domain_folders(root)[1]
 
 
 def domain_folder(root: Path, name: str) -> Path:
-    """The folder of a domain, in whatever unicode spelling the disk has it. Raises DataError where there is none."""
-    folders, refused = _domain_folders(root)
-    if name in refused:
-        raise refused[name]
+    """Return the folder of a domain, in whatever Unicode form the disk spells it.
+
+    Raises DataError if there is none.
+    """
+    folders, invalid = _domain_folders(root)
+    if name in invalid:
+        raise invalid[name]
     folder = folders.get(unicodedata.normalize("NFC", name))
     if folder is None:
         raise DataError(
@@ -145,7 +154,10 @@ def domain_folder(root: Path, name: str) -> Path:
 
 
 def check_domain_name(name: str) -> None:
-    """Raises DataError with the reason when a name can't be a domain's: it is also a partition key and a file name."""
+    """Check that a name can be a domain's: it is also a partition key and a file name.
+
+    Raises DataError with the reason.
+    """
     problem = _find_name_problem(name)
     if problem:
         raise DataError(f"The folder name {name!r} can't be a domain: {problem}. Rename the folder.")
@@ -166,11 +178,11 @@ def _find_name_problem(name: str) -> str:
 
 
 def _domain_folders(root: Path) -> tuple[dict[str, Path], dict[str, DataError]]:
-    """The folders of domains by name, and those that can't be one."""
+    """Return the folders of domains by name, and those that can't be a domain."""
     if not root.is_dir():
         raise DataError(f"There is no folder {root}: create it with one folder of documents per domain.")
-    found: dict[str, Path] = {}
-    refused: dict[str, DataError] = {}
+    folders: dict[str, Path] = {}
+    invalid: dict[str, DataError] = {}
     for folder in sorted(root.iterdir()):
         if folder.name.startswith(".") or not folder.is_dir():
             continue
@@ -178,21 +190,24 @@ def _domain_folders(root: Path) -> tuple[dict[str, Path], dict[str, DataError]]:
         try:
             check_domain_name(folder.name)
         except DataError as error:
-            refused[folder.name] = error
+            invalid[folder.name] = error
             continue
-        if name in found:
-            spellings = " and ".join(ascii(path.name) for path in (found[name], folder))
-            refused[folder.name] = DataError(
+        if name in folders:
+            spellings = " and ".join(ascii(path.name) for path in (folders[name], folder))
+            invalid[folder.name] = DataError(
                 f"The folders {spellings} in {root} have the same name in two Unicode spellings: merge them or "
                 "rename one."
             )
             continue
-        found[name] = folder
-    return found, refused
+        folders[name] = folder
+    return folders, invalid
 
 
 def _regular_files(folder: Path) -> Iterator[Path]:
-    """Files without reserved names; devices, pipes and broken links are no documents, linked folders aren't entered."""
+    """Yield files without reserved names.
+
+    Devices, pipes and broken links are no documents; linked folders aren't entered.
+    """
     for parent, folders, names in os.walk(folder):
         inside = Path(parent).relative_to(folder)
         folders[:] = [name for name in folders if not is_reserved((inside / name).as_posix())]
@@ -214,19 +229,19 @@ def _is_junk(name: str) -> bool:
 
 
 def _to_nfc_path(path: str) -> str:
-    """The path in NFC; bytes that are no UTF-8 become U+FFFD, otherwise no table could hold the path."""
+    """Return the path in NFC; bytes that are not UTF-8 become U+FFFD, otherwise no table could hold the path."""
     return unicodedata.normalize("NFC", os.fsencode(path).decode("utf-8", "replace"))
 
 
-def _content_hash(file: Path, found: os.stat_result, memo: FileHashCache | None) -> str:
+def _content_hash(file: Path, status: os.stat_result, memo: FileHashCache | None) -> str:
     if memo is None:
         return _hash_file(file)
     state = FileState(
-        found.st_dev,
-        _to_signed(found.st_ino),
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
+        status.st_dev,
+        _to_signed(status.st_ino),
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
     )
     content_hash = memo.get(state) or _hash_file(file)
     if content_hash:
@@ -235,7 +250,7 @@ def _content_hash(file: Path, found: os.stat_result, memo: FileHashCache | None)
 
 
 def _to_signed(inode: int) -> int:
-    """The inode as SQLite can hold it: network file systems use all 64 bits."""
+    """Return the inode as SQLite can store it: network file systems use all 64 bits."""
     return inode - (1 << 64) if inode >= 1 << 63 else inode
 
 

@@ -1,4 +1,4 @@
-"""The five roles, the models and services that answer for them, and where a student is hosted."""
+"""The five roles, the models and services that answer for them, and how a student is hosted."""
 
 import re
 from dataclasses import dataclass, field
@@ -18,12 +18,11 @@ EMBEDDED_MODELS = {
 EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, no language model"
 EMBEDDED_MAX_CONCURRENCY = 2  # calls at once: the embedded provider computes on this machine's cores
 OPENAI_BASE_URL = "https://api.openai.com/v1"
-DEPLOYMENT_PREFIX = "raft-"  # of the deployments that this product makes
-DEVELOPER_TIER = "DeveloperTier"  # of Azure: no hosting cost, no promises, and an end after 24 h
+DEPLOYMENT_PREFIX = "raft-"  # of the deployments that this product creates
+DEVELOPER_TIER = "DeveloperTier"  # of Azure: no hosting cost, no service level, and deletion after 24 h
 _FAMILY = re.compile(r"gpt|o\d|llama|mistral|mixtral|ministral|phi|qwen|gemma|gemini|claude|deepseek|falcon|command")
-_CL100K_MODELS = re.compile(
-    r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)"
-)  # GPT-4o and what came later have another vocabulary
+# GPT-4o and later models have another vocabulary
+_CL100K_MODELS = re.compile(r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)")
 
 
 class Role(StrEnum):
@@ -38,7 +37,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """How fast a role's model may be asked; None: found out from the service's headers, or unlimited."""
+    """How fast a role's model may be called; None: discovered from the service's headers, or unlimited."""
 
     max_concurrency: int = 256  # calls at once
     requests_per_minute: int | None = None
@@ -55,9 +54,9 @@ class Endpoint:
     base_url: str = ""
     api_key: SecretStr | None = field(default=None, repr=False)
     api_version: str | None = None
-    underlying_model: str = ""  # the model behind a deployment whose name doesn't tell, from <ROLE>_MODEL
+    underlying_model: str = ""  # the model behind a deployment whose name doesn't say, from <ROLE>_MODEL
     limits: Limits = Limits()
-    batch: bool = False  # asked through the service's Batch API: half the price, answered within a day
+    batch: bool = False  # called through the service's Batch API: half the price, answered within a day
 
     @property
     def base_model(self) -> str:
@@ -72,8 +71,8 @@ class Endpoint:
     @property
     def family(self) -> str:
         """The model family, such as `gpt` or `llama`; empty if the name doesn't say."""
-        found = _FAMILY.match(self.normalized_model)
-        return "" if found is None else "gpt" if re.fullmatch(r"o\d", found[0]) else found[0]
+        match = _FAMILY.match(self.normalized_model)
+        return "" if match is None else "gpt" if re.fullmatch(r"o\d", match[0]) else match[0]
 
     @property
     def service(self) -> str:
@@ -82,22 +81,22 @@ class Endpoint:
 
     @property
     def is_free(self) -> bool:
-        """Whether calls cost nothing: only the embedded provider is known to."""
+        """Whether calls cost nothing, which is known of the embedded provider only."""
         return self.provider == "embedded"
 
     @property
     def is_deployed_on_azure(self) -> bool:
-        """Whether a model that is fine-tuned from it must be deployed, and may cost while it stands."""
+        """Whether a model fine-tuned from it must be deployed, which may cost as long as the deployment exists."""
         return self.provider in ("azure", "azureml")
 
     @property
     def requires_bom(self) -> bool:
-        """Whether training files must begin with a byte order mark: Azure OpenAI asks for it."""
+        """Whether training files must begin with a byte order mark, which Azure OpenAI requires."""
         return self.provider == "azure"
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The vocabulary of the model, or of OpenAI's present models where the model's own isn't known offline."""
+        """The vocabulary of the model, or of OpenAI's current models if the model's own isn't available offline."""
         if self.provider == "embedded":
             return "wordpiece"
         return "cl100k_base" if _CL100K_MODELS.match(self.base_model) else "o200k_base"
@@ -105,11 +104,11 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class HostingSettings:
-    """How Azure trains and hosts a fine-tuned student; nothing of it changes what the student says.
+    """How Azure trains and hosts a fine-tuned student; nothing here changes what the student answers.
 
-    `hours`: how long a deployment may live; the developer tier ends after 24 h by itself. `model_format`: who made the
-    base model, as Azure names it (`OpenAI`, `Meta`, ...). `training_type`: what Azure
-    calls `trainingType` (`Standard`, `GlobalStandard`, `DeveloperTier`), None for the service's default.
+    `hours`: how long a deployment may live; the developer tier ends after 24 h by itself. `model_format`: the publisher
+    of the base model, as Azure names it (`OpenAI`, `Meta`, ...). `training_type`: Azure's `trainingType` (`Standard`,
+    `GlobalStandard`, `DeveloperTier`), None for the service's default.
     """
 
     subscription: str | None = None
@@ -124,7 +123,7 @@ class HostingSettings:
 
 @dataclass(frozen=True)
 class AzureMLWorkspace:
-    """An Azure ML workspace that tunes and serves the student ("MaaS")."""
+    """An Azure ML workspace that fine-tunes and serves the student ("MaaS")."""
 
     subscription: str
     resource_group: str

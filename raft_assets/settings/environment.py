@@ -35,7 +35,7 @@ T = TypeVar("T")
 class Environment:
     """Variables of the process, then of `.env`, then of `.env.state`.
 
-    Unprefixed credentials count from the files only.
+    Credentials without a role's prefix count from the files only.
     """
 
     process: Mapping[str, str]
@@ -43,21 +43,21 @@ class Environment:
 
     @classmethod
     def load(cls, project: Path, process: Mapping[str, str] | None = None) -> "Environment":
-        """Reads the two files of the project folder; the process's own variables by default."""
+        """Read the two files of the project folder; `process` defaults to the process's own variables."""
         files: dict[str, str] = {}
         for name in (".env.state", ".env"):
             files |= {key: value for key, value in dotenv.dotenv_values(project / name).items() if value}
-        workspace = project / "config.json"  # as Azure ML's studio gives it
+        workspace = project / "config.json"  # as downloaded from Azure ML studio
         if workspace.is_file():
             files |= {f"config.json {key}": str(value) for key, value in _read_json(workspace).items()}
         return cls(process=dict(os.environ if process is None else process), files=files)
 
     def get(self, name: str) -> str | None:
-        """A variable that names its role or this product; empty counts as absent."""
+        """Return a variable that names its role or this product; an empty one counts as absent."""
         return self.process.get(name) or self.files.get(name) or None
 
     def endpoints(self) -> dict[Role, Endpoint]:
-        """The endpoint of every role; the judge only where one is configured.
+        """Return the endpoint of every role; the judge's only if one is configured.
 
         Raises SettingsError for a half-configured role: falling back would spend, or not spend, where the user didn't
         mean to.
@@ -68,32 +68,31 @@ class Environment:
                 f"RAFT_PROVIDER is {pinned!r}; allowed is embedded "
                 f"(which ignores every configured endpoint), or nothing."
             )
-        found = {role: endpoint for role in Role if not pinned and (endpoint := self._endpoint(role))}
+        endpoints = {role: endpoint for role in Role if not pinned and (endpoint := self._endpoint(role))}
         for role, model in EMBEDDED_MODELS.items():
             if role != Role.BASELINE:
                 limits = Limits(max_concurrency=EMBEDDED_MAX_CONCURRENCY)
-                found.setdefault(Role(role), Endpoint(Role(role), "embedded", model, limits=limits))
-        student = found[Role.STUDENT]
-        found.setdefault(
-            Role.BASELINE,
-            replace(student, role=Role.BASELINE),
-        )
+                endpoints.setdefault(Role(role), Endpoint(Role(role), "embedded", model, limits=limits))
+        endpoints.setdefault(Role.BASELINE, replace(endpoints[Role.STUDENT], role=Role.BASELINE))
         return {
             role: replace(endpoint, limits=self._limits(endpoint), batch=self._uses_batches(role))
-            for role, endpoint in found.items()
+            for role, endpoint in endpoints.items()
         }
 
     def _uses_batches(self, role: Role) -> bool:
-        """What `<ROLE>_BATCH` says. Raises SettingsError for the embeddings, which are asked as they are needed."""
-        wanted = bool(read_int(self, f"{role}_BATCH", default=0, low=0, high=1))
-        if wanted and role is Role.EMBEDDING:
+        """Return whether `<ROLE>_BATCH` is set.
+
+        Raises SettingsError for the embeddings, which are requested as they are needed.
+        """
+        is_set = bool(read_int(self, f"{role}_BATCH", default=0, low=0, high=1))
+        if is_set and role is Role.EMBEDDING:
             raise SettingsError("EMBEDDING_BATCH is set, but embeddings can't be requested in batches: remove it.")
-        return wanted
+        return is_set
 
     def hosting(self) -> HostingSettings:
-        """What `AZURE_SUBSCRIPTION_ID`, `AZURE_RESOURCE_GROUP` and the `STUDENT_DEPLOYMENT_*` variables say.
+        """Return what `AZURE_SUBSCRIPTION_ID`, `AZURE_RESOURCE_GROUP` and the `STUDENT_DEPLOYMENT_*` variables set.
 
-        Raises SettingsError for a value that can't be.
+        Raises SettingsError for a value that is not allowed.
         """
         return HostingSettings(
             subscription=self.get("AZURE_SUBSCRIPTION_ID"),
@@ -107,7 +106,7 @@ class Environment:
         )
 
     def _limits(self, endpoint: Endpoint) -> Limits:
-        """What `<ROLE>_MAX_CONCURRENT_CALLS`, `_REQUESTS_PER_MINUTE` and `_TOKENS_PER_MINUTE` say."""
+        """Return what `<ROLE>_MAX_CONCURRENT_CALLS`, `_REQUESTS_PER_MINUTE` and `_TOKENS_PER_MINUTE` set."""
 
         def number(name: str, default: int | None) -> int | None:
             return read_int(self, f"{endpoint.role}_{name}", default=default, low=1, high=10**9)
@@ -121,22 +120,24 @@ class Environment:
 
     def _endpoint(self, role: Role) -> Endpoint | None:
         prefixes = (role.value, "COMPLETION") if role is Role.TEACHER else (role.value,)
-        found = [
+        endpoints = [
             endpoint
             for prefix in prefixes
             for read in (self._azure, self._openai, self._azureml)
             if (endpoint := read(role, prefix))
         ]
-        if len(found) > 1:
+        if len(endpoints) > 1:
             raise SettingsError(
-                f"{role} is configured twice, as {found[0].service} and as {found[1].service}: remove one of them."
+                f"{role} is configured twice, as {endpoints[0].service} and as {endpoints[1].service}: "
+                "remove one of them."
             )
-        return found[0] if found else None
+        return endpoints[0] if endpoints else None
 
     def ml_workspace(self) -> AzureMLWorkspace:
-        """From `AZUREML_WORKSPACE`, `AZURE_RESOURCE_GROUP` and `AZURE_SUBSCRIPTION_ID`, else from `config.json`.
+        """Return the Azure ML workspace of the student.
 
-        Raises SettingsError where a part is missing.
+        It is read from `AZUREML_WORKSPACE`, `AZURE_RESOURCE_GROUP` and `AZURE_SUBSCRIPTION_ID`, else from
+        `config.json`. Raises SettingsError if a part is missing.
         """
         named = {
             "AZURE_SUBSCRIPTION_ID": "subscription_id",
@@ -147,7 +148,7 @@ class Environment:
         if missing := [name for name, part in zip(named, parts, strict=True) if not part]:
             raise SettingsError(
                 f"STUDENT is in an Azure ML workspace that is not configured: set {', '.join(missing)}, or put the "
-                "workspace's config.json beside workspace.yaml."
+                "workspace's config.json next to workspace.yaml."
             )
         return AzureMLWorkspace(*map(str, parts))
 
@@ -156,16 +157,15 @@ class Environment:
         if not model:
             return None
         if role is not Role.STUDENT:
-            raise SettingsError(f"{prefix}_AZUREML_MODEL is set; only STUDENT is tuned in an Azure ML workspace.")
+            raise SettingsError(f"{prefix}_AZUREML_MODEL is set; only STUDENT is fine-tuned in an Azure ML workspace.")
         if not self._endpoint(Role.BASELINE):
             raise SettingsError(
                 "STUDENT_AZUREML_MODEL is set, and a base model in a registry can't be called: set BASELINE_OPENAI_* "
-                "to "
-                "an endpoint of it."
+                "to an endpoint of it."
             )
-        place = self.ml_workspace()
-        known_as = self.get(f"{prefix}_MODEL") or re.sub(r"/versions/[^/]+$", "", model).rpartition("/")[2]
-        return Endpoint(role, "azureml", model, f"azureml://{place.name}", underlying_model=known_as)
+        workspace = self.ml_workspace()
+        base_model = self.get(f"{prefix}_MODEL") or re.sub(r"/versions/[^/]+$", "", model).rpartition("/")[2]
+        return Endpoint(role, "azureml", model, f"azureml://{workspace.name}", underlying_model=base_model)
 
     def _openai(self, role: Role, prefix: str) -> Endpoint | None:
         names = [f"{prefix}_OPENAI_{part}" for part in ("API_KEY", "BASE_URL", "DEPLOYMENT")]
@@ -216,6 +216,7 @@ class Environment:
 
 
 def read_int(environment: Environment, name: str, *, default: T, low: int, high: int) -> int | T:
+    """Return a variable as a whole number within bounds, or the default if it is absent; raises SettingsError."""
     value = environment.get(name)
     if value is None:
         return default
@@ -225,6 +226,7 @@ def read_int(environment: Environment, name: str, *, default: T, low: int, high:
 
 
 def read_dollars(environment: Environment, name: str) -> float | None:
+    """Return a variable as an amount of US dollars, None if it is absent; raises SettingsError."""
     value = environment.get(name)
     if value is None:
         return None
@@ -238,7 +240,10 @@ def read_dollars(environment: Environment, name: str) -> float | None:
 
 
 def _check_no_credentials(name: str, address: str) -> str:
-    """An address stands in tables, reports and errors: a password in it would stand there, too."""
+    """Return the address, which appears in tables, reports and errors.
+
+    Raises SettingsError if it contains a password, which would appear there, too.
+    """
     if "@" in urlsplit(address).netloc or urlsplit(address).query:
         raise SettingsError(
             f"{name} contains a user, a password or a query: "

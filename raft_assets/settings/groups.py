@@ -1,7 +1,7 @@
-"""Groups of settings: which asset reads them, and whose model matters there.
+"""Groups of settings: which asset reads them, and whose model matters to them.
 
 The one table behind the external assets `domain_settings/*`, the dependencies of assets on them, and what a manifest
-holds and `raft rebuild` compares. A group is an asset of its own, so that a change makes exactly what reads it stale.
+holds and `raft rebuild` compares. A group is an asset of its own, so that a change makes exactly its readers stale.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class SettingsGroup:
 
     @property
     def determines_rows(self) -> bool:
-        """Whether the rows of a data set depend on the group: the first asset that it reaches is one they come from."""
+        """Whether the rows of a dataset depend on the group: its first reader is one of the assets that make them."""
         return self.readers[0] in ROWS
 
 
@@ -46,12 +46,12 @@ ROW_GROUPS = frozenset(name for name, group in SETTINGS_GROUPS.items() if group.
 
 
 def groups_read_by(asset: str) -> tuple[str, ...]:
-    """The groups that an asset reads."""
+    """Return the groups that an asset reads."""
     return tuple(name for name, group in SETTINGS_GROUPS.items() if asset in group.readers)
 
 
 def roles_of(name: str, values: DomainSettings) -> tuple[Role, ...]:
-    """The roles whose model matters to a group with these values."""
+    """Return the roles whose model matters to a group with these values."""
     if name == "chunks" and values.chunks.boundaries == "semantic":
         return (Role.EMBEDDING,)
     return SETTINGS_GROUPS[name].roles

@@ -1,7 +1,7 @@
 """Where and how the work is executed on this machine; nothing here changes a result.
 
-Which preset a domain has: `preset:` in its `domain.yaml`, then the last `raft run --preset` for that domain, then
-`RAFT_PRESET`, then `default`.
+A domain's preset is `preset:` in its `domain.yaml`, else that of the last `raft run --preset` for the domain, else
+`RAFT_PRESET`, else `default`.
 """
 
 import json
@@ -64,9 +64,9 @@ class Project:
 
     @classmethod
     def load(cls, folder: Path | None = None, process: Mapping[str, str] | None = None) -> "Project":
-        """The project in a folder.
+        """Load the project in a folder.
 
-        The given one, `RAFT_PROJECT`, or the nearest folder upwards that holds `workspace.yaml`.
+        The folder is the given one, `RAFT_PROJECT`, or the nearest one upwards that holds `workspace.yaml`.
         """
         variables = dict(os.environ if process is None else process)
         root = (
@@ -105,17 +105,17 @@ class Project:
 
     @property
     def dagster_home(self) -> Path:
-        """`DAGSTER_HOME` where it is set, else a folder of the project."""
+        """`DAGSTER_HOME` if it is set, else a folder of the project."""
         return (self.folder / (self.environment.get("DAGSTER_HOME") or self.home / "dagster_home")).resolve()
 
     @property
     def workspace_file(self) -> Path:
-        """What names the code location to Dagster."""
+        """The file that names the code location to Dagster."""
         return self.folder / "workspace.yaml"
 
     @property
     def progress(self) -> Path:
-        """What runs that are under way say of their progress, a file each."""
+        """The progress of runs that are under way, a file each."""
         return self.home / "progress"
 
     @property
@@ -134,7 +134,7 @@ class Project:
         return self.home / "calls" / "calls.sqlite"
 
     def settings(self, domain: str) -> ResolvedSettings:
-        """The domain's settings with the source of each.
+        """Return the domain's settings with the source of each.
 
         Raises SettingsError naming file, field, value and what is allowed.
         """
@@ -159,14 +159,14 @@ class Project:
         return domain_folder(self.data, domain) / SETTINGS_FILE
 
     def selected_presets(self) -> dict[str, str]:
-        """Domain to the preset that `raft run --preset` chose for it last."""
+        """Return the preset that `raft run --preset` chose last, by domain."""
         file = self.home / "presets.json"
         return json.loads(file.read_text("utf-8")) if file.is_file() else {}
 
     def select_preset(self, domain: str, preset: str) -> None:
-        """Remembers the choice, so that the UI, the sensor and `raft status` see the same settings as the run.
+        """Save the choice, so that the UI, the sensor and `raft status` see the same settings as the run.
 
-        Raises SettingsError for an unknown preset, and where the domain names its own.
+        Raises SettingsError for an unknown preset, and if the domain names its own.
         """
         self._preset(preset)
         file = self._settings_file(domain)
@@ -175,7 +175,7 @@ class Project:
         self._write_presets(self.selected_presets() | {domain: preset})
 
     def clear_preset(self, domain: str) -> None:
-        """Forgets what was chosen for a domain."""
+        """Delete the choice that was made for a domain."""
         if domain in self.selected_presets():
             self._write_presets({name: preset for name, preset in self.selected_presets().items() if name != domain})
 
@@ -183,7 +183,7 @@ class Project:
         write_text(self.home / "presets.json", json.dumps(presets, ensure_ascii=False, indent=1))
 
     def preset_names(self) -> list[str]:
-        """Every preset that can be chosen."""
+        """Return every preset that can be chosen."""
         return sorted({DEFAULT_PRESET} | {file.stem for file in self.presets.glob("*.yaml")})
 
     def _preset(self, name: str) -> dict[str, Any]:
@@ -200,7 +200,10 @@ def _find_project(start: Path) -> Path:
 
 
 def _address(root: Path, environment: Environment, name: str) -> str | None:
-    """An address as it is, a folder relative to the project. Raises SettingsError for one that can't be used."""
+    """Return the address of a variable; a folder is relative to the project.
+
+    Raises SettingsError for an address that can't be used.
+    """
     address = environment.get(name)
     if not address or "://" not in address:
         return address and str(root / address)

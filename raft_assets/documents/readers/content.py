@@ -1,4 +1,4 @@
-"""What every reader returns, and how it says that a file can't be read."""
+"""What every reader returns, and the error that says why a file can't be read."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _FENCE = re.compile(r"[ \t]{0,3}(`{3,}|~{3,})")
 
 @dataclass(frozen=True)
 class Section:
-    """A page, section or entry, numbered from 1 as a reader would count it (a page without text has no section)."""
+    """A page, section or entry, numbered from 1 as people would count it (a page without text has no section)."""
 
     number: int
     heading: str
@@ -35,7 +35,10 @@ class Section:
 
 @dataclass(frozen=True)
 class ParsedContent:
-    """What a file says, which depends on its bytes and kind only: the title is empty where it has none but its name."""
+    """The content of a file, which depends on its bytes and kind only.
+
+    The title is empty if the file has none but its name.
+    """
 
     kind: FileKind
     title: str
@@ -52,7 +55,7 @@ class UnreadableError(Exception):
 
 
 def find_headings(text: str) -> Iterator[tuple[int, str]]:
-    """Offset and words of every line that is a heading (`## Words`), outside fenced code."""
+    """Yield offset and words of every line that is a heading (`## Words`), outside fenced code."""
     offset, fence = 0, ""
     for line in text.split("\n"):
         mark = _FENCE.match(line)
@@ -66,7 +69,7 @@ def find_headings(text: str) -> Iterator[tuple[int, str]]:
 
 
 def split_sections(text: str) -> tuple[Section, ...]:
-    """Sections of a text with headings. Adjacent headings begin one section, named by the last."""
+    """Return the sections of a text with headings. Adjacent headings begin one section, named by the last."""
     cuts: list[tuple[int, str]] = []
     previous_end = 0
     for offset, words in find_headings(text):

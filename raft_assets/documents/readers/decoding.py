@@ -1,4 +1,4 @@
-"""Bytes to text: what the file declares, else UTF-8, else what can be told with some certainty, else a refusal."""
+"""Decode bytes to text: as the file declares, else as UTF-8, else as detected with some certainty, else not at all."""
 
 import codecs
 import re
@@ -9,24 +9,22 @@ from raft_assets.documents.readers.content import UnreadableError
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, with whose mark it begins
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# what Western European text in Windows-1252 is made of beside ASCII; other code pages decode to other characters too
+# the characters of Western European text in Windows-1252 beyond ASCII; other code pages decode to others, too
 _WESTERN = frozenset(
     "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüŒœÿ‘’“”„‚–—…•€£¢¥§µ×÷°©®™·«»´\u00a0¿¡ºª½¼²±"
 )
-_WESTERN_SHARE = (
-    0.4  # of the letters at most: short French may have a quarter, Cyrillic read as Windows-1252 has nearly all
-)
+# of the letters at most: short French may have a quarter, Cyrillic read as Windows-1252 has nearly all
+_WESTERN_SHARE = 0.4
 _MISREAD = re.compile(r"[^\W\d_][¿¡]")  # no Western word has these inside; Polish read as Windows-1252 has
-_MIN_DISTINCTIVE_BYTES = (
-    30  # beyond ASCII; fewer don't tell one code page from another, and a wrong guess would show nowhere
-)
+# beyond ASCII; fewer don't distinguish one code page from another, and a wrong guess would go unnoticed
+_MIN_DISTINCTIVE_BYTES = 30
 _MULTIBYTE_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-_DETECTION_BYTES = 200_000  # as much as settles the code page of a text
+_DETECTION_BYTES = 200_000  # enough to determine the code page of a text
 _CODE_PAGES = [
     "cp1250",
     "cp1251",
@@ -43,7 +41,10 @@ _REMEDY = "save the file as UTF-8"
 
 
 def decode(data: bytes, declared: str = "") -> str:
-    """The text of `data`. `declared` is an encoding that the content names (HTML). Raises UnreadableError(encoding)."""
+    """Return the text of `data`. `declared` is an encoding that the content names (HTML).
+
+    Raises UnreadableError (encoding).
+    """
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return _decode_strictly(data, encoding)
@@ -69,13 +70,13 @@ def _decode_strictly(data: bytes, encoding: str) -> str:
 
 def _is_known(encoding: str) -> bool:
     try:
-        return bool(codecs.lookup(encoding)._is_text_encoding)
+        return bool(codecs.lookup(encoding)._is_text_encoding)  # noqa: SLF001 - nothing public excludes base64, zlib, ...
     except (LookupError, ValueError):
         return False
 
 
 def _decode_western(data: bytes) -> str:
-    """The text where it is plausibly Windows-1252, else nothing."""
+    """Return the text if it is plausibly Windows-1252, else an empty string."""
     try:
         text = data.decode("cp1252")
     except UnicodeDecodeError:
@@ -87,10 +88,10 @@ def _decode_western(data: bytes) -> str:
 
 
 def _decode_other_code_page(data: bytes) -> str:
-    telling = len(data) - len(data.translate(None, bytes(range(0x80, 0x100))))
+    distinctive = len(data) - len(data.translate(None, bytes(range(0x80, 0x100))))
     best = (
         None
-        if telling < _MIN_DISTINCTIVE_BYTES
+        if distinctive < _MIN_DISTINCTIVE_BYTES
         else from_bytes(data[:_DETECTION_BYTES], cp_isolation=_CODE_PAGES, enable_fallback=False).best()
     )
     if best is None:

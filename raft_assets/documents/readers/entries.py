@@ -12,7 +12,7 @@ Entry = dict[str, Any]
 
 
 def read_json(text: str) -> ParsedContent:
-    """A section per entry; a single object is a list of one."""
+    """Return a section per entry; a single object is a list of one. Raises UnreadableError."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -26,7 +26,7 @@ def read_json(text: str) -> ParsedContent:
 
 
 def read_json_lines(text: str) -> ParsedContent:
-    """A section per line."""
+    """Return a section per line. Raises UnreadableError."""
     return _build_content(list(_parse_lines(text)), "jsonl")
 
 
@@ -76,7 +76,7 @@ def _build_section(number: int, entry: Entry) -> Section:
 
 
 def _flatten_fields(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """`name: value`, a nested object as `name.key: value`; what is empty has no line."""
+    """Yield name and value, those of a nested object as `name.key`; empty values are left out."""
     pending = [(name, value)]
     while pending:
         name, value = pending.pop()

@@ -1,7 +1,7 @@
-"""Word documents: `.docx` becomes the HTML that mammoth makes of it, and that is read like any other.
+"""Word documents: mammoth converts `.docx` to HTML, which is read like any other HTML.
 
-Nothing is unpacked before the archive's own directory says that it stays within bounds; a reader of zip entries gives
-no more bytes than that says.
+Nothing is unpacked before the archive's own directory says that it stays within bounds; zip readers return no more
+bytes than the directory says.
 """
 
 import re
@@ -22,7 +22,7 @@ _TITLE = re.compile(r"<dc:title>([^<]*)</dc:title>")
 
 
 def is_docx(data: bytes) -> bool:
-    """Whether the bytes are an archive that holds a Word document, whatever the file is called."""
+    """Return whether the bytes are an archive that holds a Word document, whatever the file is called."""
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             return MAIN_PART in archive.namelist()
@@ -31,7 +31,7 @@ def is_docx(data: bytes) -> bool:
 
 
 def read_docx(data: bytes) -> ParsedContent:
-    """Sections begin at headings; pictures, comments, headers and footers have no text.
+    """Return the sections, which begin at headings; pictures, comments, headers and footers have no text.
 
     Raises UnreadableError (corrupt, encrypted, too_large).
     """
@@ -46,8 +46,8 @@ def read_docx(data: bytes) -> ParsedContent:
     html = mammoth.convert_to_html(
         BytesIO(data), style_map=_STYLES, convert_image=mammoth.images.img_element(lambda _: {})
     ).value
-    read = read_html(b"<!doctype html><meta charset=utf-8><main>" + html.encode("utf-8", "replace") + b"</main>")
-    return ParsedContent("docx", read.title or title, read.sections)
+    content = read_html(b"<!doctype html><meta charset=utf-8><main>" + html.encode("utf-8", "replace") + b"</main>")
+    return ParsedContent("docx", content.title or title, content.sections)
 
 
 def _check_archive(archive: zipfile.ZipFile) -> None:
@@ -64,7 +64,7 @@ def _check_archive(archive: zipfile.ZipFile) -> None:
     for part in parts:
         if part.filename.endswith((".xml", ".rels")):
             with archive.open(part) as stream:
-                if b"<!DOCTYPE" in stream.read(4096):  # Word writes none; one can expand to any size
+                if b"<!DOCTYPE" in stream.read(4096):  # Word writes none, and entities can expand to any size
                     raise UnreadableError(
                         "corrupt", "The Word document declares entities, as none does; save it again with Word."
                     )
@@ -73,5 +73,5 @@ def _check_archive(archive: zipfile.ZipFile) -> None:
 def _read_title(archive: zipfile.ZipFile) -> str:
     if PROPERTIES_PART not in archive.namelist():
         return ""
-    found = _TITLE.search(archive.read(PROPERTIES_PART).decode("utf-8", "replace"))
-    return to_one_line(found[1]) if found else ""
+    match = _TITLE.search(archive.read(PROPERTIES_PART).decode("utf-8", "replace"))
+    return to_one_line(match[1]) if match else ""

@@ -21,7 +21,7 @@ from raft_assets.documents.readers.content import ParsedContent, Section, Unread
 _PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
 
 # all geometry is in points, y upwards; "size" is the height of a font's box, about 1.2 times its nominal size
-MARGIN = 0.12  # share of the page at top and bottom where running headers, footers and page numbers stand
+MARGIN = 0.12  # share of the page at top and bottom where running headers, footers and page numbers are
 POSITION_TOLERANCE = 6.0  # points that a running header may move between pages
 MIN_REPEATED_PAGES = 3  # pages that a line must repeat on to be furniture; both pages of a short document are enough
 HEADING_SIZE = 1.15  # times the body's size
@@ -33,8 +33,8 @@ INDENT = 0.8  # of a paragraph's first line, in sizes
 SMALL_SIZE = 0.85  # of the body's size; captions and cells of tables are smaller
 MAX_CAPTION_CHARACTERS = 250
 MIN_CELLS = 4  # short blocks that follow one another; fewer are captions or headings
-MIN_REGULAR_SHARE, MIN_ROW_WORDS = 0.7, 3  # share of a table's rows that are alike, and words of a row
-MAX_ASIDE_CHARACTERS = 60  # captions and cells of tables are shorter, paragraphs seldom
+MIN_REGULAR_SHARE, MIN_ROW_WORDS = 0.7, 3  # share of a table's rows with the usual number of cells, and words of a row
+MAX_ASIDE_CHARACTERS = 60  # captions and cells of tables are shorter, paragraphs rarely
 MAX_CARRIED_CHARACTERS = 600  # characters of a sentence that are carried back over a page break
 
 _PAGE_NUMBER = re.compile(
@@ -45,7 +45,7 @@ _BULLET = re.compile(r"[•◦▪‣●○■□–*\uf0b7]\s+|[oO-]\s+(?=\S)")
 _LIST_GAP = re.compile(r"(?<=\n)(- [^\n]*\n)\n(?=- )")
 _NUMBERED = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s+\S")
 _HYPHENATED = re.compile(r"([^\W\d_]+|\d+)[-\u2010\u00ad\x02]$")
-# words that keep the hyphen behind them
+# words that keep the hyphen after them
 _COMPOUNDING = frozenset(
     {"all", "cross", "ex", "full", "half", "high", "large", "long", "low", "mid", "non", "one", "self"}
 )
@@ -67,7 +67,7 @@ _JUNK_TITLE = re.compile(
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text as it is seen. Its text keeps a hyphen at its end."""
+    """A line of text as it is drawn. Its text keeps a hyphen at its end."""
 
     text: str
     left: float
@@ -79,6 +79,7 @@ class Line:
 
     @property
     def middle(self) -> float:
+        """Vertical centre."""
         return (self.bottom + self.top) / 2
 
 
@@ -90,22 +91,27 @@ class Block:
 
     @cached_property
     def left(self) -> float:
+        """Left edge of the leftmost line."""
         return min(line.left for line in self.lines)
 
     @cached_property
     def right(self) -> float:
+        """Right edge of the rightmost line."""
         return max(line.right for line in self.lines)
 
     @cached_property
     def bottom(self) -> float:
+        """Lower edge of the lowest line."""
         return min(line.bottom for line in self.lines)
 
     @cached_property
     def top(self) -> float:
+        """Upper edge of the highest line."""
         return max(line.top for line in self.lines)
 
     @cached_property
     def size(self) -> float:
+        """Median size of the lines."""
         return statistics.median(line.size for line in self.lines)
 
 
@@ -119,7 +125,7 @@ class PageLines:
 
 
 def read_pdf(data: bytes) -> ParsedContent:
-    """A section per page that has text. Raises UnreadableError (encrypted, corrupt, no_text)."""
+    """Return a section per page that has text. Raises UnreadableError (encrypted, corrupt, no_text)."""
     with _PDFIUM, closing(_open(data)) as document:
         metadata_title = to_one_line(document.get_metadata_value("Title"))
         pages = [_page_lines(document, index) for index in range(len(document))]
@@ -173,7 +179,10 @@ def _page_lines(document: pypdfium2.PdfDocument, index: int) -> PageLines:
 
 
 def _drawn_lines(text_page: pypdfium2.PdfTextPage) -> Iterator[Line]:
-    """Lines as PDFium has them: it breaks before superscripts, and marks a hyphen at a line's end by U+0002 only."""
+    """Yield lines as PDFium returns them.
+
+    It breaks before superscripts, and marks a hyphen at a line's end by U+0002 only.
+    """
     raw, run = text_page.raw, list[int]()
     for index in range(text_page.count_chars()):
         code = pdfium.FPDFText_GetUnicode(raw, index)
@@ -219,7 +228,7 @@ def _is_bold(raw: pdfium.FPDF_TEXTPAGE, index: int) -> bool:
 
 
 def _join_lines(lines: Iterable[Line]) -> Iterator[Line]:
-    """Superscripts and what follows them rejoin the line that they stand on."""
+    """Yield the lines, with superscripts and what follows them joined to the line that they are on."""
     previous: Line | None = None
     for line in lines:
         if previous and _continues(previous, line):
@@ -250,7 +259,10 @@ def _continues(previous: Line, line: Line) -> bool:
 
 
 def _remove_furniture(pages: Sequence[PageLines]) -> list[PageLines]:
-    """Pages without page numbers and running lines: the same words but for numbers, in one place, on several pages."""
+    """Return the pages without page numbers and running lines.
+
+    Running lines have the same words except for numbers, in one position, on several pages.
+    """
     places: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for page in pages:
         for line in page.lines:
@@ -298,6 +310,7 @@ class _Style:
 
     @classmethod
     def of(cls, pages: Sequence[PageLines]) -> "_Style":
+        """Measure the style of the pages."""
         lines = [line for page in pages for line in page.lines]
         sizes: Counter[float] = Counter()
         for line in lines:
@@ -316,7 +329,7 @@ class _Style:
         return cls(body_size or 1.0, left, right, statistics.median(gaps) if gaps else 0.0, words)
 
     def blocks(self, lines: Sequence[Line]) -> list[Block]:
-        """Consecutive lines that belong to one paragraph, list item or heading."""
+        """Group consecutive lines that belong to one paragraph, list item or heading."""
         grouped: list[list[Line]] = []
         for line in lines:
             if grouped and self._continues_block(line, grouped[-1]):
@@ -344,9 +357,9 @@ class _Style:
         return not (indented and _SENTENCE_END.search(previous.text))
 
     def _begins_item(self, line: Line, previous: Line) -> bool:
-        """Whether an indented line begins an item of its own, whose bullet is drawn and no character.
+        """Return whether an indented line begins an item of its own, whose bullet is drawn and not a character.
 
-        It does where the line before it ended although the first word would have fitted.
+        It does if the line before it ended although the first word would have fitted.
         """
         first = line.text.split(" ", 1)[0]
         is_indented = line.left - self.left > INDENT * self.body_size and abs(line.left - previous.left) < 1.0
@@ -356,7 +369,10 @@ class _Style:
         return previous.right + width < self.right - self.body_size
 
     def render_blocks(self, blocks: Sequence[Block]) -> Iterator[str]:
-        """The blocks as paragraphs, headings, lists and tables; captions, and tables that fell apart, not at all."""
+        """Yield the blocks as paragraphs, headings, lists and tables.
+
+        Captions, and tables that fell apart, are left out.
+        """
         for is_short, run in itertools.groupby(blocks, self._is_short):
             members = list(run)
             if not is_short:
@@ -369,7 +385,7 @@ class _Style:
                 yield table
 
     def _table(self, cells: Sequence[Block]) -> str:
-        """Rows whose cells stand beside one another; nothing where most of them have other numbers of cells."""
+        """Return rows whose cells are next to one another; an empty string if most have other numbers of cells."""
         rows = [[self.render_block(cell) for cell in row] for row in _group_into_rows(cells)]
         counts = Counter(map(len, rows))
         columns, usual = counts.most_common(1)[0]
@@ -382,7 +398,7 @@ class _Style:
         return "\n".join(map(" | ".join, rows)) if is_whole else ""
 
     def _is_short(self, block: Block) -> bool:
-        """Whether the block is a caption, an item or a cell rather than text, which has sentences."""
+        """Return whether the block is a caption, an item or a cell rather than text, which has sentences."""
         length = sum(len(line.text) for line in block.lines)
         ends = bool(_SENTENCE_END.search(block.lines[-1].text))
         if self._is_small(block):
@@ -396,7 +412,7 @@ class _Style:
         return block.size < SMALL_SIZE * self.body_size
 
     def render_block(self, block: Block) -> str:
-        """The block as Markdown: `## Heading`, `- item` or a paragraph on one line."""
+        """Return the block as Markdown: `## Heading`, `- item` or a paragraph on one line."""
         text = block.lines[0].text
         for line in block.lines[1:]:
             text = self.joined(text, line.text)
@@ -406,7 +422,10 @@ class _Style:
         return _BULLET.sub("- ", text, count=1) if _BULLET.match(text) else text
 
     def joined(self, text: str, continuation: str) -> str:
-        """Two lines as one: a hyphen goes where it only divided a word, and stays in what looks like a compound."""
+        """Return two lines as one.
+
+        A hyphen is removed where it only divided a word, and stays in what looks like a compound.
+        """
         broken = _HYPHENATED.search(text)
         if not broken or not continuation[:1].isalnum():
             return f"{_end_of_line(text)} {continuation}"
@@ -434,13 +453,16 @@ class _Style:
 
 
 def _group_into_rows(blocks: Iterable[Block]) -> list[list[Block]]:
-    """Blocks that stand beside one another, from left to right, from top to bottom."""
+    """Return blocks that are next to one another, from left to right, from top to bottom."""
     rows = _group_by_gaps(blocks, lambda block: (-block.top, -block.bottom), 0.0)
     return [sorted(row, key=lambda block: block.left) for row in rows]
 
 
 def _remove_references(pages: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The pages without reference lists and lists of links, which end at the next heading of another kind."""
+    """Return the pages without reference lists and lists of links.
+
+    Such a list ends at the next heading of another kind.
+    """
     kept: list[list[str]] = []
     is_listing = False
     for page in pages:
@@ -458,7 +480,10 @@ def _end_of_line(text: str) -> str:
 
 
 def _sort_in_reading_order(blocks: list[Block], size: float) -> list[Block]:
-    """Columns from left to right, each from top to bottom: the files' own order puts headings or captions anywhere."""
+    """Return columns from left to right, each from top to bottom.
+
+    The files' own order puts headings or captions anywhere.
+    """
     ordered: list[Block] = []
     while len(blocks) > 1:
         columns = _group_by_gaps(blocks, lambda block: (block.left, block.right), MIN_GUTTER * size)
@@ -478,7 +503,7 @@ def _group_by_gaps(
     extent: Callable[[Block], tuple[float, float]],
     least: float,
 ) -> list[list[Block]]:
-    """Groups of blocks with at least so much white between them along one axis, in the order of the axis."""
+    """Return groups of blocks with at least `least` white between them along one axis, in the order of the axis."""
     groups: list[list[Block]] = []
     reached = 0.0
     for block in sorted(blocks, key=lambda block: extent(block)[0]):
@@ -493,7 +518,7 @@ def _group_by_gaps(
 
 
 def _repair_page_breaks(pages: list[list[str]], style: _Style) -> None:
-    """The end of a sentence that runs over a page break goes back to the page on which it began."""
+    """Move the end of a sentence that crosses a page break back to the page on which it began."""
     for page, following in pairwise(page for page in pages if page):
         broken = _find_open_paragraph(page)
         first = next((index for index, text in enumerate(following) if not _is_aside(text)), None)
@@ -509,18 +534,18 @@ def _repair_page_breaks(pages: list[list[str]], style: _Style) -> None:
 
 
 def _find_open_paragraph(page: Sequence[str]) -> int | None:
-    """The last paragraph of a page, if it ends within a sentence."""
+    """Return the last paragraph of a page, if it ends within a sentence."""
     last = next((index for index in reversed(range(len(page))) if not _is_aside(page[index])), None)
     return None if last is None or _SENTENCE_END.search(page[last]) else last
 
 
 def _is_aside(text: str) -> bool:
-    """Whether the text is rather a heading, caption or cell than a paragraph."""
+    """Return whether the text is a heading, caption or cell rather than a paragraph."""
     return text.startswith("## ") or (len(text) < MAX_ASIDE_CHARACTERS and not _SENTENCE_END.search(text))
 
 
 def _build_sections(pages: Sequence[PageLines], paragraphs: Sequence[Sequence[str]]) -> Iterator[Section]:
-    """Pages with text; a page without a heading at its top stands under the last one before."""
+    """Yield pages with text; a page without a heading at its top has the last heading before it."""
     heading = ""
     for page, texts in zip(pages, paragraphs, strict=True):
         text = _LIST_GAP.sub(r"\1", clean("\n\n".join(texts))).strip()

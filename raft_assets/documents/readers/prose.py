@@ -8,12 +8,12 @@ from raft_assets.documents.readers.content import FileKind, ParsedContent, find_
 _FRONT_MATTER = re.compile(r"\A---\n(?P<fields>.*?)\n(?:---|\.\.\.)\n", re.DOTALL)
 _TITLE_FIELD = re.compile(r"^title:[ \t]*(?P<title>.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^<!--.*?-->[ \t]*$\n?", re.MULTILINE | re.DOTALL)
-# a line of words with a ruler of = or - below it, behind a blank line: the same heading as # or ##
+# a line of words with a ruler of = or - below it, after a blank line: the same heading as # or ##
 _UNDERLINED = re.compile(r"(?:\A|(?<=\n\n))(?P<words>[^\s#>|*-][^\n|]*)\n(?P<ruler>=|-)(?P=ruler){2,}(?:\n|\Z)")
 
 
 def read_prose(text: str, kind: FileKind) -> ParsedContent:
-    """Sections begin at headings; front matter gives the title and is no text."""
+    """Return the sections, which begin at headings; front matter gives the title and is no text."""
     text = clean(text)
     title = ""
     front = _FRONT_MATTER.match(text)
@@ -23,7 +23,7 @@ def read_prose(text: str, kind: FileKind) -> ParsedContent:
         text = text[front.end() :]
     text = clean(_COMMENT.sub("", text))
     text = _UNDERLINED.sub(
-        lambda found: f"{'#' if found['ruler'] == '=' else '##'} {to_one_line(found['words'])}\n",
+        lambda match: f"{'#' if match['ruler'] == '=' else '##'} {to_one_line(match['words'])}\n",
         text,
     )
     first_heading = next((words for _, words in find_headings(text)), "")

@@ -1,4 +1,4 @@
-"""Which reader a file needs: its content where that is unmistakable, else its extension."""
+"""Which reader a file needs: by its content if that is unmistakable, else by its extension."""
 
 import re
 from pathlib import PurePosixPath
@@ -22,7 +22,7 @@ KIND_BY_SUFFIX: dict[str, FileKind] = {
     ".ndjson": "jsonl",
 }
 READABLE = "PDF, Word (.docx), Markdown, text, HTML, JSON or JSON Lines"
-_HEAD = 4096  # bytes that are looked at
+_HEAD = 4096  # bytes that are inspected
 _OFFICE_SUFFIXES = frozenset(
     {
         ".doc",
@@ -52,7 +52,7 @@ _BINARY_STARTS = (
     b"SQLite format",
     b"PAR1",
 )
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # what Office wraps a document with a password into
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # the container in which Office wraps a document with a password
 _ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf"
 _HTML = re.compile(
     rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b",
@@ -63,7 +63,7 @@ _CONTROL_BYTES = bytes(code for code in range(32) if code not in b"\t\n\r\f\x0b\
 
 
 def detect_kind(path: str, data: bytes) -> FileKind:
-    """The reader for a file. Raises UnreadableError (empty, binary, unsupported)."""
+    """Return the reader for a file. Raises UnreadableError (empty, binary, unsupported, encrypted, corrupt)."""
     suffix, head = PurePosixPath(path).suffix.casefold(), data[:_HEAD]
     if not data.strip():
         raise UnreadableError("empty", "The file is empty; put text into it or delete it.")

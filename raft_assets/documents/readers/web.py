@@ -11,7 +11,7 @@ from raft_assets.documents.readers.decoding import decode
 
 _DECLARED = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _WHITE_SPACE = re.compile(r"\s+")
-_MAIN = ("main", "[role=main]", "article")  # the first that there is exactly one of
+_MAIN = ("main", "[role=main]", "article")  # the first that occurs exactly once
 _ALWAYS_FURNITURE = (
     "nav, footer, aside, script, style, noscript, template, form, button, select, svg, iframe, object, [hidden],"
     " [aria-hidden=true]"
@@ -57,7 +57,10 @@ _BLOCKS = frozenset(
 
 
 def read_html(data: bytes) -> ParsedContent:
-    """The title is the first heading, else the page's <title>. No recursion: pages nest as deep as they like."""
+    """Return the main content; the title is the first heading, else the page's <title>.
+
+    The tree is walked without recursion: pages nest as deep as they like.
+    """
     declared = _DECLARED.search(data[:4096])
     tree = LexborHTMLParser(decode(data, declared[1].decode("ascii", "replace") if declared else ""))
     page_title = tree.css_first("title")
@@ -71,9 +74,9 @@ def read_html(data: bytes) -> ParsedContent:
 
 def _main_content(tree: LexborHTMLParser) -> LexborNode | None:
     for selector in _MAIN:
-        found = tree.css(selector)
-        if len(found) == 1 and found[0].text(strip=True):
-            return found[0]
+        nodes = tree.css(selector)
+        if len(nodes) == 1 and nodes[0].text(strip=True):
+            return nodes[0]
     for node in tree.css(_PAGE_FURNITURE):
         node.decompose()
     return tree.body
@@ -81,20 +84,20 @@ def _main_content(tree: LexborHTMLParser) -> LexborNode | None:
 
 @dataclass
 class _TextRenderer:
-    """Text of a tree, block by block, in one walk."""
+    """Renders the text of a tree, block by block, in one walk."""
 
     written: list[str] = field(default_factory=list)
     separator: str = ""  # what comes before the next block
     marker: str = ""  # what the next block begins with
-    inline: list[str] = field(default_factory=list)  # of the block that the walk stands in
+    inline: list[str] = field(default_factory=list)  # of the block that the walk is in
     row: list[str] = field(default_factory=list)
     cell: list[str] = field(default_factory=list)
-    lists: int = 0  # how many lists, table cells and <pre> the walk stands in
+    lists: int = 0  # how many lists, table cells and <pre> the walk is in
     cells: int = 0
     verbatim: int = 0
 
     def of(self, root: LexborNode | None) -> str:
-        """The text below `root`."""
+        """Return the text below `root`."""
         pending: list[tuple[LexborNode, bool]] = [(root, True)] if root else []
         while pending:
             node, entering = pending.pop()
