@@ -142,15 +142,17 @@ def domain_folder(root: Path, name: str) -> Path:
 
     Raises DataError if there is none.
     """
+    folder = root / name
+    if name.isascii() and not _find_name_problem(name) and folder.is_dir():
+        return folder  # such a name has one spelling: the others need not be listed
     folders, invalid = _domain_folders(root)
     if name in invalid:
         raise invalid[name]
-    folder = folders.get(unicodedata.normalize("NFC", name))
-    if folder is None:
+    if (found := folders.get(unicodedata.normalize("NFC", name))) is None:
         raise DataError(
             f"There is no domain {name!r} in {root}: create the folder {root / name} and put its documents there."
         )
-    return folder
+    return found
 
 
 def check_domain_name(name: str) -> None:

@@ -7,8 +7,9 @@ A domain's preset is `preset:` in its `domain.yaml`, else that of the last `raft
 import json
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -210,9 +211,15 @@ def _address(root: Path, environment: Environment, name: str) -> str | None:
     return validate_address(name, address, environment)
 
 
+@lru_cache(maxsize=64)
+def _parse_yaml(text: str) -> Any:
+    """Parse a text once: a preset is read for every domain."""
+    return yaml.safe_load(text)
+
+
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text("utf-8"))
+        content = deepcopy(_parse_yaml(file.read_text("utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content or {}, dict):

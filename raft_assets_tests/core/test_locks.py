@@ -12,8 +12,8 @@ from raft_assets.core.locks import exclusive_lock, try_lock
 TIMES, WORKERS = 300, 3
 HOLDS = """
 import sys; from pathlib import Path
-from raft_assets.core.locks import try_exclusive
-print("held" if try_exclusive(Path(sys.argv[1])) is not None else "taken", flush=True)
+from raft_assets.core.locks import try_lock
+print("held" if try_lock(Path(sys.argv[1])) is not None else "taken", flush=True)
 sys.stdin.read()
 """
 

@@ -120,7 +120,7 @@ def test_what_a_closed_budget_held_is_free_again(tmp_path: Path, store: CallStor
         async with one.held(CENT, {"prompt": "", "max_tokens": 200}):
             waiting = asyncio.ensure_future(hold(other))
             await asyncio.sleep(0)
-            assert not waiting.has_ended()
+            assert not waiting.done()
             one.close()
             return await waiting
 

@@ -16,6 +16,7 @@ from raft_assets.llm.background import background_loop
 from raft_assets.llm.requests import Usage
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.llm.streams import Slot, Stream
+from raft_assets.storage.call_store import SqliteCallStore
 
 PATIENCE_S = 60  # a failsafe: nothing here takes so long
 
@@ -92,7 +93,7 @@ def test_slots_come_in_the_order_of_the_items_whichever_call_ends_first(store: C
     slots = stream(store, wire).slots("abc")
     first, second, third = next(slots), next(slots), next(slots)
     assert [payload(third), payload(second)] == ["c", "b"]
-    assert not first.future.has_ended()
+    assert not first.future.done()
     wire.answer("a")
     assert payload(first) == "a"
     assert list(slots) == []
@@ -221,7 +222,7 @@ def test_a_consumer_that_fails_closes_the_stream(store: CallStore, wire: Wire) -
 
 def test_answers_that_cannot_be_stored_end_the_stream_with_the_reason(tmp_path: Path, wire: Wire) -> None:
     wire.held = {"a", "b"}
-    with CallStore(tmp_path / "calls.sqlite") as closed:
+    with SqliteCallStore(tmp_path / "calls.sqlite") as closed:
         slots = stream(closed, wire, window=2).slots("ab")
         first = next(slots)
     wire.answer("a")
@@ -253,4 +254,4 @@ def test_a_slot_of_the_store_is_done_at_once(store: CallStore, wire: Wire) -> No
     store.put([call_of("a")])
     (slot,) = stream(store, wire).slots("a")
     assert isinstance(slot.future, Future)
-    assert slot.future.has_ended()
+    assert slot.future.done()

@@ -97,7 +97,7 @@ def describe(question: Question, sentence: Sentence, *, score: float, rank: int,
 
 
 def _by_words(asked: Flags, is_content: Flags, starts: Positions, ends: Positions) -> list[Floats]:
-    """share asked, asked before, asked behind, share before, share behind."""
+    """Share asked, asked before, asked behind, share before, share behind."""
     count = len(asked)
     total = np.r_[0, np.cumsum(asked)]
     content = np.r_[0, np.cumsum(is_content)]
@@ -113,7 +113,7 @@ def _by_words(asked: Flags, is_content: Flags, starts: Positions, ends: Position
 
 
 def _by_clause(asked: Flags, sentence: Sentence, starts: Positions, ends: Positions) -> list[Floats]:
-    """share in clause, best clause, breaks."""
+    """Share in clause, best clause, breaks."""
     clauses = np.cumsum([token.lower in _CLAUSE_BREAKS for token in sentence.tokens], dtype=np.int64)
     held = np.bincount(clauses, asked, minlength=1)
     of_span = clauses[starts]
@@ -122,7 +122,7 @@ def _by_clause(asked: Flags, sentence: Sentence, starts: Positions, ends: Positi
 
 
 def _runs(question: Question, sentence: Sentence, starts: Positions, ends: Positions) -> list[Floats]:
-    """run before, run behind."""
+    """Run before, run behind."""
     known = _QUOTE_MARKS.union(question.frame)
     is_known = np.array([word in known for word in sentence.lemmas], bool)
     count = len(is_known)
@@ -137,7 +137,7 @@ def _runs(question: Question, sentence: Sentence, starts: Positions, ends: Posit
 def _by_meaning(
     question: Question, sentence: Sentence, mean_states: Floats, starts: Positions, ends: Positions
 ) -> list[Floats]:
-    """meaning asked, most meaning asked, cosine, wanted, meaning asked elsewhere, meaning asked beside."""
+    """Meaning asked, most meaning asked, cosine, wanted, meaning asked elsewhere, meaning asked beside."""
     states, count = sentence.token_states(), len(sentence.tokens)
     nearness = (states @ question.states.T).max(axis=1) if len(question.words) else np.zeros(count, np.float32)
     total = np.r_[0, np.cumsum(nearness)]

@@ -80,7 +80,7 @@ class Case:
         if question:
             yield QuestionDraft(f"{wh} {question}", self.s.characters(*answer))
 
-    def is_self_contained(self, phrase: Span) -> bool:  # noqa: PLR0911 - a decision list
+    def is_self_contained(self, phrase: Span) -> bool:
         """Whether a noun phrase says what it means without another sentence."""
         s = self.s
         lowered = [token.lower for token in s.tokens[slice(*phrase)] if token.tag not in ("(", ")", ",", '"')]

@@ -127,7 +127,7 @@ def _sentence_stop(s: TaggedSentence) -> int | None:
     return hard if s.word(hard) in (";", ":") and hard > 7 else None
 
 
-def _opening(s: TaggedSentence, stop: int) -> tuple[Span | None, int]:  # noqa: PLR0911 - a decision list
+def _opening(s: TaggedSentence, stop: int) -> tuple[Span | None, int]:
     """The leading prepositional phrase (None where there is none) and where the subject begins.
 
     The sentence's end where it can't be told.
@@ -178,7 +178,7 @@ def _lead_without_comma(s: TaggedSentence, start: int, stop: int) -> tuple[Span 
 _MONTH_WORDS = word_set("January February March April May June July August September October November December")
 
 
-def _clause(s: TaggedSentence, lead: Span | None, start: int, stop: int, *, is_first: bool) -> Clause | None:  # noqa: PLR0911 - a decision list
+def _clause(s: TaggedSentence, lead: Span | None, start: int, stop: int, *, is_first: bool) -> Clause | None:
     if start >= stop:
         return None
     existential = s.word(start) == "there"
@@ -323,7 +323,7 @@ def _clause_is_open(s: TaggedSentence, start: int, i: int) -> bool:
     return opener is not None and not s.any_tag(opener, i, tuple(FINITE))
 
 
-def _comma_ends(s: TaggedSentence, start: int, i: int, stop: int) -> bool | None:  # noqa: PLR0911 - a decision list
+def _comma_ends(s: TaggedSentence, start: int, i: int, stop: int) -> bool | None:
     """Whether the clause ends at the comma `i`.
 
     None where the comma stands between names (City, State) and can't be told from a list.

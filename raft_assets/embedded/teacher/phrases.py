@@ -124,7 +124,7 @@ def _closing_quote(s: TaggedSentence, opening: int, stop: int) -> int | None:
     return next((i + 1 for i in range(opening + 2, min(opening + 8, stop)) if s.tag(i) == '"'), None)
 
 
-def _may_stand_before_noun(s: TaggedSentence, i: int, *, first: bool, has_noun: bool, stop: int) -> bool:  # noqa: PLR0911 - a decision list
+def _may_stand_before_noun(s: TaggedSentence, i: int, *, first: bool, has_noun: bool, stop: int) -> bool:
     tag = s.tag(i)
     if tag in ("DT", "PRP$", "PDT"):
         return first or (s.tag(i - 1) == "PDT" and not has_noun)

@@ -126,7 +126,7 @@ def _wheel_lines(name: str) -> list[str]:
     ]
 
 
-def _likely_tag(words: Sequence[str], i: int, names: Set[str]) -> str:  # noqa: PLR0911 - a decision list
+def _likely_tag(words: Sequence[str], i: int, names: Set[str]) -> str:
     word = words[i]
     if not any(char.isalnum() for char in word):
         return _punctuation_tag(word, words[i - 1] if i else "")
@@ -145,7 +145,7 @@ def _likely_tag(words: Sequence[str], i: int, names: Set[str]) -> str:  # noqa: 
     return _tag_by_ending(word, may_be_name=word[0].isupper())
 
 
-def _tag_of_first_word(word: str, following: str, names: Set[str]) -> str:  # noqa: PLR0911 - a decision list
+def _tag_of_first_word(word: str, following: str, names: Set[str]) -> str:
     """The first word of a sentence has a capital whether it is a name or not."""
     lexicon, lower = _lexicon(), word.lower()
     tag, tag_of_name = lexicon.get(lower), lexicon.get(word)
@@ -424,7 +424,7 @@ def _adverb(p: _Place) -> str | None:
     return None
 
 
-def _participle(p: _Place) -> str | None:  # noqa: PLR0911 - a decision list
+def _participle(p: _Place) -> str | None:
     """Past tense or participle: the lexicon's choice is little better than a coin without the auxiliary."""
     if p.tag not in ("VBD", "VBN") and not (p.tag == "JJ" and p.lower.endswith("ed")):
         return None

@@ -156,7 +156,7 @@ def subject(case: Case) -> Iterator[QuestionDraft]:
             yield QuestionDraft(f"{wh} {asked}", s.characters(*clause.subject))
 
 
-def _subject_word(case: Case) -> str | None:  # noqa: PLR0911 - a decision list
+def _subject_word(case: Case) -> str | None:
     """Who, What or Which, or None where the subject is no answer."""
     clause, s = case.clause, case.s
     span = clause.subject
