@@ -107,7 +107,7 @@ def _print_estimate(console: Console, domain: str, forecasts: Sequence[CallEstim
     for what in sorted({what for one in forecasts for what in one.assumed if one.calls}):
         console.print(Text(f"Assumed: {what}.", style="yellow"))
     for model in sorted({one.model for one in forecasts if one.dollars is None and one.calls}):
-        told = f"The price of {model} is unknown: put it into {PRICES_FILE} of the project."
+        told = f"The price of {model} is unknown: add it to {PRICES_FILE} of the project."
         console.print(Text(told, style="yellow"))
     console.print()
 

@@ -98,7 +98,7 @@ def _print_unpriced(console: Console, rows: Iterable[LedgerRow]) -> None:
     for service, model in sorted({(row.service, row.model) for row in rows if row.dollars is None}):
         console.print(
             Text(
-                f"The price of {model} at {service} is unknown: put it into {PRICES_FILE} of the project, such as\n"
+                f"The price of {model} at {service} is unknown: add it to {PRICES_FILE} of the project, such as\n"
                 f'- {{model: "{model}", service: "{service}", input: 0.15, output: 0.60, source: "our contract", '
                 f"date: {datetime.now(UTC).date()}}}",
                 style="yellow",

@@ -16,6 +16,7 @@ import dagster as dg
 from raft_assets.core.errors import RaftError
 from raft_assets.core.identity import digest
 from raft_assets.core.markdown import code_span
+from raft_assets.core.stored_fields import digest_content
 from raft_assets.dataset.versions import prompt_versions
 from raft_assets.defs.dagster_internals import DATA_VERSION_TAG, last_data_versions
 from raft_assets.defs.lineage_asset import OWNERS, settings_key
@@ -143,7 +144,9 @@ def observe_domain(project: Project, domain: str) -> Iterator[Observation]:
         section = getattr(resolved.values, group, None)
         roles = [role for role in roles_of(group, resolved.values) if role in endpoints]
         content_of_group = {
-            "settings": section.model_dump(mode="json") if isinstance(section, SettingsGroup) else {},
+            "settings": digest_content(section, section.model_dump(mode="json"))
+            if isinstance(section, SettingsGroup)
+            else {},
             "models": {role.value: resolved_model(endpoints[role], project) for role in roles},
         }
         if group == "questions":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from raft_assets.core.identity import digest
+from raft_assets.core.stored_fields import digest_content
 from raft_assets.core.tables import (
     ANSWERS,
     Chunk,
@@ -123,6 +124,7 @@ def run_record(
 ) -> RunRecord:
     """What an evaluation is of: models, questions, settings."""
     project, deployed = models.project, lake.read_record("deployment", domain)
+    values = project.settings(domain).values
     asked = sorted(
         (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers)
         for a in answers
@@ -134,7 +136,7 @@ def run_record(
         student_model=f"{deployed['service']}: {deployed['model']}",
         training_hash=deployed["training_hash"],
         dataset_hash=digest(*(part for question in asked for part in question)),
-        settings=project.settings(domain).values.model_dump(mode="json"),
+        settings=digest_content(values, values.model_dump(mode="json")),
         dagster_run=dagster_run,
         recorded_at=datetime.now(UTC),
     )

@@ -11,6 +11,7 @@ import yaml
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import DataError
+from raft_assets.core.stored_fields import digest_content
 from raft_assets.core.tables import SourceDocument
 from raft_assets.dataset.manifest import (
     DatasetInputs,
@@ -53,7 +54,7 @@ def collect_inputs(project: Project, domain: str) -> DatasetInputs:
     makers = {role for name in ROW_GROUPS for role in SETTINGS_GROUPS[name].roles}
     return DatasetInputs(
         files=files,
-        settings=_row_settings(values.model_dump(mode="json")),
+        settings=_row_settings(digest_content(values, values.model_dump(mode="json"))),
         versions=dict(CODE_VERSIONS) | prompt_versions(values.questions, judged=Role.JUDGE in endpoints),
         models={role.value: resolved_model(endpoints[role], project) for role in sorted(makers & endpoints.keys())},
         packages=package_versions(),

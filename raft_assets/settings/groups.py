@@ -14,7 +14,7 @@ ROWS = ("source_documents", "chunks", "chunk_embeddings", "golden_questions", "q
 
 
 @dataclass(frozen=True)
-class SettingsGroup:
+class GroupReaders:
     """`readers` are the assets that read the group, in the order of the lineage; `roles` those whose model matters."""
 
     readers: tuple[str, ...]
@@ -27,20 +27,20 @@ class SettingsGroup:
 
 
 _ANSWERS = ("baseline_answers", "student_answers")
-SETTINGS_GROUPS: Mapping[str, SettingsGroup] = {
-    "documents": SettingsGroup(("source_documents", "data_card")),
-    "chunks": SettingsGroup(("chunks", "data_card")),
-    "embedding": SettingsGroup(("chunk_embeddings", "data_card"), (Role.EMBEDDING,)),
-    "prompt": SettingsGroup(("qa_pairs", "training_files", "data_card", "deployment", *_ANSWERS)),
-    "questions": SettingsGroup(("qa_pairs", "data_card"), (Role.TEACHER, Role.JUDGE)),
-    "dataset": SettingsGroup(("qa_dataset", "data_card", *_ANSWERS)),
-    "student": SettingsGroup(("training_files", "finetuned_model", "deployment", *_ANSWERS)),
-    "training_files": SettingsGroup(("training_files", "data_card"), (Role.STUDENT,)),
-    "training": SettingsGroup(("finetuned_model",), (Role.STUDENT,)),
-    "baseline": SettingsGroup(("baseline_answers",), (Role.BASELINE,)),
-    "evaluation": SettingsGroup(_ANSWERS),
-    "judging": SettingsGroup(("judged_answers",), (Role.JUDGE,)),
-    "verdict": SettingsGroup(("eval_scores", "eval_report")),
+SETTINGS_GROUPS: Mapping[str, GroupReaders] = {
+    "documents": GroupReaders(("source_documents", "data_card")),
+    "chunks": GroupReaders(("chunks", "data_card")),
+    "embedding": GroupReaders(("chunk_embeddings", "data_card"), (Role.EMBEDDING,)),
+    "prompt": GroupReaders(("qa_pairs", "training_files", "data_card", "deployment", *_ANSWERS)),
+    "questions": GroupReaders(("qa_pairs", "data_card"), (Role.TEACHER, Role.JUDGE)),
+    "dataset": GroupReaders(("qa_dataset", "data_card", *_ANSWERS)),
+    "student": GroupReaders(("training_files", "finetuned_model", "deployment", *_ANSWERS)),
+    "training_files": GroupReaders(("training_files", "data_card"), (Role.STUDENT,)),
+    "training": GroupReaders(("finetuned_model",), (Role.STUDENT,)),
+    "baseline": GroupReaders(("baseline_answers",), (Role.BASELINE,)),
+    "evaluation": GroupReaders(_ANSWERS),
+    "judging": GroupReaders(("judged_answers",), (Role.JUDGE,)),
+    "verdict": GroupReaders(("eval_scores", "eval_report")),
 }
 ROW_GROUPS = frozenset(name for name, group in SETTINGS_GROUPS.items() if group.determines_rows)
 

@@ -304,11 +304,9 @@ class SqliteCallStore:
         try:
             yield
         except OSError as error:
-            raise RaftError(
-                f"The store of paid calls {self.path} {_remedy(sqlite3.SQLITE_CANTOPEN, error.strerror)}"
-            ) from error
+            raise RaftError(f"The call store {self.path} {_remedy(sqlite3.SQLITE_CANTOPEN, error.strerror)}") from error
         except sqlite3.Error as error:
-            raise RaftError(f"The store of paid calls {self.path} {_remedy(_primary_code(error), error)}") from error
+            raise RaftError(f"The call store {self.path} {_remedy(_primary_code(error), error)}") from error
 
 
 def open_call_store(project: Project) -> SqliteCallStore:

@@ -26,6 +26,7 @@ from upath import UPath
 
 from raft_assets.core.atomic import is_local, publish
 from raft_assets.core.errors import DataError, RaftError, SettingsError
+from raft_assets.core.stored_fields import digest_content, is_added
 from raft_assets.core.tables import (
     AzureJudgedAnswer,
     BaselineAnswer,
@@ -165,9 +166,10 @@ class Lake:
                     if wrong := next((row for row in batch if not isinstance(row, model)), None):
                         raise DataError(f"A row of {type(wrong).__name__} can't be written into {model.table}.")
                     contents = [row.model_dump() for row in batch]
-                    for content in contents:
+                    for row, content in zip(batch, contents, strict=True):
+                        digested = digest_content(row, content)
                         hasher.update(
-                            json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
+                            json.dumps(digested, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
                             + b"\n"
                         )
                     writer.write_table(pa.Table.from_pylist(contents, schema=schema))
@@ -185,7 +187,7 @@ class Lake:
         """
         table = model.table
         with self._open_parquet(table, domain) as parquet:
-            expected, found = arrow_schema(model), parquet.schema_arrow
+            expected, found = _schema_of(model, parquet.schema_arrow), parquet.schema_arrow
             if found.names != expected.names or found.types != expected.types:
                 wrong = sorted(set(_column_types(expected)) ^ set(_column_types(found)))
                 raise DataError(
@@ -320,6 +322,14 @@ def _is_azure_error(error: BaseException | None) -> bool:
     if error is None:
         return False
     return type(error).__module__.startswith("azure.") or _is_azure_error(error.__cause__ or error.__context__)
+
+
+def _schema_of(model: type[Row], found: pa.Schema) -> pa.Schema:
+    """Return the schema that a file should have: columns that were added later may be absent from an older one."""
+    fields = model.model_fields
+    return pa.schema(
+        [field for field in arrow_schema(model) if field.name in found.names or not is_added(fields[field.name])]
+    )
 
 
 def arrow_schema(model: type[Row]) -> pa.Schema:

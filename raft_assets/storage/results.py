@@ -382,7 +382,7 @@ def _lake_view(table: str, files: Sequence[str]) -> str:
     domain = r"regexp_extract(filename, '([^/]+)\.parquet$', 1)"
     return (
         f"CREATE TEMP VIEW {table} AS SELECT {domain} AS domain, * EXCLUDE (filename) "
-        f"FROM read_parquet([{listed}], filename = true)"
+        f"FROM read_parquet([{listed}], filename = true, union_by_name = true)"
     )
 
 

@@ -142,7 +142,7 @@ def test_with_a_budget_an_unknown_price_is_refused_before_a_call(
     service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
 ) -> None:
     unknown = Price(None, None, None, None, "unknown")
-    with pytest.raises(EndpointError, match=f"price of model-1 is unknown: put it into {PRICES_FILE}"):
+    with pytest.raises(EndpointError, match=f"price of model-1 is unknown: add it to {PRICES_FILE}"):
         caller(price=unknown, budget=a_budget(tmp_path, store, month=5.0))
     list(caller(price=unknown, budget=a_budget(tmp_path, store)).ask([ask_about(1)]))
     assert len(service.seen) == 1

@@ -304,7 +304,7 @@ def test_a_service_that_is_down_stops_the_stream_instead_of_losing_every_row(
 ) -> None:
     service.rule = lambda _: error(503, message="down")
     with pytest.raises(
-        EndpointError, match=r"TEACHER .model model-1 at http.* does not answer: 16 calls in a row were given up"
+        EndpointError, match=r"TEACHER .model model-1 at http.* does not respond: 16 calls in a row were given up"
     ):
         list(caller().ask(map(ask_about, range(10_000))))
     assert len(service.seen) < (MAX_CONSECUTIVE_FAILURES + 8) * 6

@@ -211,7 +211,7 @@ def test_what_a_killed_process_held_is_given_back(file: Path) -> None:
         "from raft_assets.settings.endpoints import Limits\n"
         "from raft_assets_tests.llm.test_limits import a_limiter\n"
         "async def hold():\n"
-        "    limiter = a_limiter(Path(sys.argv[1]), Limits(ceiling=2))\n"
+        "    limiter = a_limiter(Path(sys.argv[1]), Limits(max_concurrency=2))\n"
         "    async with limiter.admit(1):\n"
         "        async with limiter.admit(1):\n"
         "            print('held', flush=True); await asyncio.sleep(600)\n"

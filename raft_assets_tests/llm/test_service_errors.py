@@ -228,5 +228,5 @@ def test_a_message_is_one_line_of_bearable_length_even_where_the_body_has_none()
 
 def test_an_endpoint_that_was_given_up_is_one_sentence_that_says_what_is_kept() -> None:
     assert unavailable_message(ENDPOINT, "gpt-x", "16 calls in a row were given up").startswith(
-        f"JUDGE (model gpt-x at {URL}) does not answer: 16 calls in a row were given up."
+        f"JUDGE (model gpt-x at {URL}) does not respond: 16 calls in a row were given up."
     )

@@ -64,9 +64,9 @@ def test_the_preset_is_the_domains_own_then_the_last_chosen_then_the_environment
         ("chunks: {chunk_size: many}", "chunks.chunk_size is 'many'"),
         (
             "chunks: {chunksize: 100}",
-            "chunks.chunksize is 100. There is no such setting; known there: tokenizer, chunk_size",
+            "chunks.chunksize is 100. There is no such setting; the settings there are: tokenizer, chunk_size",
         ),
-        ("chunk: {}", "chunk is {}. There is no such setting; known there: version, documents, chunks"),
+        ("chunk: {}", "chunk is {}. There is no such setting; the settings there are: version, documents, chunks"),
         ("chunks: 100", "chunks is 100; it must hold names and values"),
         ("chunks: {chunk_overlap: 160}", "chunk_overlap must be at most half of chunk_size"),
         ("dataset: {p: 1.5}", "dataset.p is 1.5"),

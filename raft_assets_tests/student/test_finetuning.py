@@ -127,7 +127,7 @@ def train(
     [
         (["queued", "failed"], r"ftjob-1 .* ended as failed: row 3 has no assistant"),
         (["running", "cancelled"], r"ended as cancelled: the service gives no reason"),
-        (["running", "paused"], r"is paused\. `raft jobs --resume ftjob-1` lets it go on"),
+        (["running", "paused"], r"is paused\. `raft jobs --resume ftjob-1` resumes it"),
         (["running", None], r"ftjob-1 no longer exists at the service"),
     ],
 )
@@ -181,7 +181,9 @@ def test_a_submission_whose_answer_was_lost_is_not_repeated(azure: Cloud, tmp_pa
 
 def test_a_refused_submission_leaves_no_record(azure: Cloud, tmp_path: Path) -> None:
     jobs = Jobs(["succeeded"])
-    with pytest.raises(EndpointError, match=r"refuses \(404.*Set STUDENT to a base model that the service fine-tunes"):
+    with pytest.raises(
+        EndpointError, match=r"rejected the request \(404.*Set STUDENT to a base model that the service fine-tunes"
+    ):
         train(azure, jobs, tmp_path, replace(ORDER, base_model="nowhere"))
     assert SubmissionRecord(FileRecords(tmp_path), replace(ORDER, base_model="nowhere")).job_id is None
 
@@ -205,7 +207,9 @@ def test_a_token_that_runs_out_while_the_job_runs_is_renewed(azure: Cloud, tmp_p
 
 def test_a_sign_in_without_rights_says_what_to_ask_for(azure: Cloud, tmp_path: Path) -> None:
     azure.identity.lifetime_s = -1
-    with pytest.raises(EndpointError, match=r"refuses \(401\)\. Sign in, or set a key, that may fine-tune"):
+    with pytest.raises(
+        EndpointError, match=r"rejected the request \(401\)\. Sign in, or set a key, that may fine-tune"
+    ):
         train(azure, Jobs(["succeeded"]), tmp_path)
 
 

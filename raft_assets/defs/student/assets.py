@@ -20,7 +20,7 @@ from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import APPROVAL_TAG
 from raft_assets.student.deployment import READY_TIMEOUT_S, deploy, smoke_test
 
-PRICE_UNKNOWN = f"unknown: put it into {PRICES_FILE}"
+PRICE_UNKNOWN = f"unknown: add it to {PRICES_FILE}"
 SMOKE_SPEC = check_spec(
     "student_keeps_the_contract",
     "deployment",

@@ -1,0 +1,33 @@
+"""Columns and settings that were added after projects had been stored without them.
+
+A field made by `added` has a default. A file that was written before is read with that default, and a value that is the
+default stays out of every digest: a project made by an earlier version stays fresh.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
+
+SINCE = "since"
+
+
+def added(default: Any, *, since: str, description: str) -> Any:
+    """Return a field that came with a version, such as `added("", since="0.3.0", description="...")`."""
+    return Field(default=default, description=description, json_schema_extra={SINCE: since})
+
+
+def is_added(field: FieldInfo) -> bool:
+    """Return whether older files may lack the field."""
+    return isinstance(field.json_schema_extra, dict) and SINCE in field.json_schema_extra
+
+
+def digest_content(model: BaseModel, content: dict[str, Any]) -> dict[str, Any]:
+    """Return a dump of a model (`model_dump`) without the added fields that hold their default, at any depth."""
+    kept: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if is_added(field) and value == field.default:
+            continue
+        kept[name] = digest_content(value, content[name]) if isinstance(value, BaseModel) else content[name]
+    return kept
