@@ -313,7 +313,7 @@ def _check_host(root: str, environment: Environment) -> None:
     except OSError as error:
         raise SettingsError(
             f"The lake {root} can't be used: {host} can't be resolved ({error.strerror}). Check the account name in "
-            "RAFT_LAKE, and at the network."
+            "RAFT_LAKE, and the network."
         ) from error
 
 
