@@ -1,4 +1,4 @@
-"""`raft doctor`: checks what a run needs, with test calls, and says for each failure what to set or whom to ask."""
+"""What `raft doctor` does: it checks what a run needs, with test calls, and says for each failure what to set."""
 
 import os
 import sys
@@ -39,17 +39,8 @@ class DoctorWarningError(RaftError):
     """What a check found is no obstacle, but somebody should know."""
 
 
-@click.command()
-def doctor() -> None:
-    """Check what a run needs: folders, settings, model weights and, with a test call, every role's endpoint.
-
-    Each role is asked one short question (a fraction of a cent where it costs money); the student's service is asked
-    whether it fine-tunes, and Azure whether a model may be deployed.
-
-    \b
-    Examples:
-      raft doctor
-    """
+def print_findings() -> None:
+    """Print a line per check, and exit with 1 where one of them is a problem."""
     project = Project.load()
     findings = list(_run_checks(project))
     for finding in findings:

@@ -1,4 +1,4 @@
-"""`raft estimate`: what the next run will cost, before it starts."""
+"""What `raft estimate` does: the cost of the next run, before it starts."""
 
 import json
 import sys
@@ -25,24 +25,10 @@ from raft_assets.storage.lake import Lake
 PLAIN_WIDTH = 200  # characters, where the output is no terminal
 
 
-@click.command()
-@click.argument("domain", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every domain.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
-def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
-    """Estimate the calls, tokens, US dollars and time of the next `raft run`. Makes no calls.
-
-    Fresh assets and stored answers cost nothing. The number of questions per call and the length of answers
-    is measured on stored calls of the corpus: `raft preview DOMAIN -n 20` makes an even sample, which isn't paid again.
-
-    \b
-    Examples:
-      raft estimate mine
-      raft preview mine -n 20 && raft estimate mine
-      raft estimate --all --json
-    """
+def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) -> None:
+    """Print and store the estimate of each domain; exits with 1 where the documents of one can't be read."""
     project = Project.load()
-    names = select_domains(project, domain, everything=everything)
+    names = select_domains(project, domains, everything=everything)
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
     activate_project(project)

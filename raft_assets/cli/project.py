@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import click
-import dagster as dg
 import yaml
 from rich.console import Console
 
@@ -18,6 +18,9 @@ from raft_assets.settings.blob import CONNECTION_STRING_VARIABLE, KEY_VARIABLE, 
 from raft_assets.settings.domains import domain_names, invalid_domain_folders
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 from raft_assets.settings.project import Project
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 GENERATED_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
 REPAIR_HINT = "fix it, or delete it and it is created again."
@@ -80,8 +83,10 @@ def _compute_logs(project: Project) -> str:
 
 
 @contextmanager
-def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
-    """The project's Dagster instance."""
+def open_instance(project: Project) -> Iterator["dg.DagsterInstance"]:
+    """Open the project's Dagster instance; raises RaftError where dagster.yaml can't be used."""
+    import dagster as dg  # takes a second, and most commands need no instance
+
     activate_project(project)
     logging.getLogger("dagster").setLevel(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""`raft run`: materializes domains side by side, with a live view read from Dagster's own event log."""
+"""What `raft run` does: it materializes domains in parallel, with a live view of Dagster's event log."""
 
 import os
 import subprocess
@@ -68,61 +68,27 @@ class DomainRun:
         return self.process is not None and self.process.poll() == WAITS
 
 
-@click.command()
-@click.argument("domain", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every domain in data/.")
-@click.option(
-    "--select",
-    "selected",
-    multiple=True,
-    metavar="ASSET",
-    help="Only this asset and its upstream assets; may be repeated.",
-)
-@click.option("--preset", metavar="NAME", help="Settings from presets/NAME.yaml, remembered for these domains.")
-@click.option("--force", is_flag=True, help="Materialize fresh assets too. Paid calls are not repeated.")
-@click.option(
-    "--retry-rejected",
-    is_flag=True,
-    help="Ask again where an answer was filtered, truncated or empty; implies --force.",
-)
-@click.option("--yes", is_flag=True, help="Approve fine-tuning that may cost money; without it such a job waits.")
-@click.option(
-    "--budget",
-    type=click.FloatRange(min=0),
-    metavar="US$",
-    help="Stop before the paid calls of this command pass this amount.",
-)
-def run(  # noqa: PLR0917 - click hands options by name
-    domain: tuple[str, ...],
-    everything: bool,
-    selected: tuple[str, ...],
-    preset: str | None,
-    force: bool,
-    retry_rejected: bool,
-    yes: bool,
-    budget: float | None,
+def materialize_domains(
+    domains: Sequence[str],
+    *,
+    everything: bool = False,
+    selected: Sequence[str] = (),
+    preset: str | None = None,
+    force: bool = False,
+    retry_rejected: bool = False,
+    approved: bool = False,
+    budget: float | None = None,
 ) -> None:
-    """Materialize what is stale or missing, from documents to eval report.
+    """Materialize what is stale or missing in the domains, and end the process: 0 done, 1 failed, 3 waiting.
 
-    The same runs as those started from the UI, where their events and metadata appear. Ctrl-C keeps what is finished;
-    run the same command again to continue.
-
-    \b
-    Examples:
-      raft run --all
-      raft run bats "harbor handbook"
-      raft run bats --select training_files     stop before training
-      raft run bats --preset hard_distractors
-      raft run bats --yes                        approve a fine-tuning job that costs money
-      raft run bats --budget 5                   US$; answers already paid for are kept, and a higher budget continues
-      from there
+    The approval of paid fine-tuning and the budget (US dollars) reach the domains' processes as environment variables.
     """
     if budget is not None:
         os.environ["RAFT_BUDGET_RUN"] = str(budget)  # for the domains' processes, too
-    if yes:
+    if approved:
         os.environ[APPROVAL_VARIABLE] = APPROVE_FINE_TUNING
     project = Project.load()
-    names = select_domains(project, domain, everything=everything)
+    names = select_domains(project, domains, everything=everything)
     for name in names if preset else []:
         project.select_preset(name, str(preset))
     for name in names:
