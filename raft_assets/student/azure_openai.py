@@ -36,10 +36,10 @@ CONNECT_S, READ_S = 10, 60
 
 
 class AzureOpenAIHosting(HostingService):
-    """The deployments of one Azure OpenAI or Foundry resource, found by the student's endpoint.
+    """The deployments of one Azure OpenAI or Foundry resource, which the student's endpoint identifies.
 
-    Every method raises EndpointError with the service's reason and what to do; making one raises SettingsError where
-    the subscription isn't known.
+    Every method raises EndpointError with the service's reason and what to do; creating one raises SettingsError if the
+    subscription is unknown.
     """
 
     kind = "deployment"
@@ -71,13 +71,17 @@ class AzureOpenAIHosting(HostingService):
         return self._account
 
     def check_permission(self) -> str:
-        """Says that whoever signs in may deploy, or raises. Source: Azure's API of permissions for a resource."""
+        """Return a sentence if the current sign-in may deploy, and raise otherwise.
+
+        Source: Azure's API of permissions for a resource.
+        """
         from azure.core.rest import HttpRequest
 
         group, name = self.account
         path = f"/subscriptions/{self._hosting.subscription}/resourceGroups/{group}{ACCOUNTS}/{name}{PERMISSIONS}"
         with _translate_errors("look at your permissions"):
-            response = self._client._send_request(HttpRequest("GET", path))  # the library has no call for it
+            request = HttpRequest("GET", path)
+            response = self._client._send_request(request)  # noqa: SLF001 - the library has no public call for it
             response.raise_for_status()
         if not any(_allows(role) for role in response.json()["value"]):
             raise EndpointError(
@@ -86,7 +90,7 @@ class AzureOpenAIHosting(HostingService):
         return f"models may be deployed at {name} (resource group {group})"
 
     def find(self, name: str) -> HostedDeployment | None:
-        """The deployment of that name; None where there is none. Raises where it is none of ours."""
+        """Return the deployment of that name, or None. Raises EndpointError where raft-assets didn't make it."""
         from azure.core.exceptions import ResourceNotFoundError
 
         with _translate_errors(f"look at the deployment {name}"):
@@ -102,7 +106,7 @@ class AzureOpenAIHosting(HostingService):
         return found
 
     def all(self) -> list[HostedDeployment]:
-        """Every deployment of ours in the resource."""
+        """Return every deployment in the resource that raft-assets made."""
         with _translate_errors("list the deployments"):
             found = [_to_hosted_deployment(deployment) for deployment in self._client.deployments.list(*self.account)]
         return [hosted for hosted in found if hosted.training_hash]
@@ -110,9 +114,9 @@ class AzureOpenAIHosting(HostingService):
     def deploy(
         self, domain: str, model: str, training_hash: str, *, on_event: OnEvent, now: datetime
     ) -> HostedDeployment:
-        """The domain's deployment, of this very model: reused, updated from an older model, or made.
+        """Return the domain's deployment of this very model: reused, updated from an older model, or created.
 
-        A deployment that is already under way, after a crash, is waited for and not made twice.
+        A deployment that is already in progress, after a crash, is waited for and not created twice.
         """
         name = deployment_name(domain)
         found = self.find(name)
@@ -125,7 +129,7 @@ class AzureOpenAIHosting(HostingService):
         return self._wait_until_ready(name, on_event)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._client.close()
 
     def _begin_delete(self, name: str) -> None:
@@ -168,7 +172,7 @@ class AzureOpenAIHosting(HostingService):
 
 
 def _allows(role: Mapping[str, Any]) -> bool:
-    """Whether a set of permissions holds that to write deployments; `*` stands for anything, case doesn't matter."""
+    """Return whether a set of permissions includes writing deployments; `*` matches anything, case doesn't matter."""
 
     def named(patterns: Iterable[str]) -> bool:
         return any(fnmatchcase(DEPLOY_ACTION.lower(), pattern.lower()) for pattern in patterns)
@@ -177,7 +181,7 @@ def _allows(role: Mapping[str, Any]) -> bool:
 
 
 def deployment_name(domain: str) -> str:
-    """The name of a domain's deployment: letters, digits and hyphens, at most 64, different for different domains."""
+    """Return a domain's deployment name: letters, digits and hyphens, at most 64, different for different domains."""
     return f"{DEPLOYMENT_PREFIX}{slug(domain)[:48]}-{digest('deployment', domain)[:8]}".replace("--", "-")
 
 
@@ -194,7 +198,7 @@ def _to_hosted_deployment(deployment: Any) -> HostedDeployment:
 
 
 def _host_names(account: Any) -> set[str]:
-    """Every host name under which a resource answers."""
+    """Return every host name under which a resource answers."""
     addresses = [account.properties.endpoint, *(account.properties.endpoints or {}).values()]
     named = account.properties.custom_sub_domain_name or account.name
     hosts = {f"{named}.{suffix}" for suffix in ("openai.azure.com", "services.ai.azure.com")}
@@ -213,7 +217,7 @@ _REMEDIES = {
 
 @contextmanager
 def _translate_errors(what: str) -> Iterator[None]:
-    """Turns errors of Azure's library into one sentence with a way out."""
+    """Turn errors of Azure's library into one sentence that says what to do."""
     from azure.core.exceptions import AzureError, HttpResponseError
 
     try:
