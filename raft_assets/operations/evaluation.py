@@ -1,4 +1,4 @@
-"""Asking baseline and student the questions of an evaluation, and what the evaluation was of."""
+"""Asking baseline and student the questions of an evaluation, and the record of the evaluation."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -30,7 +30,7 @@ from raft_assets.student.deployment import READY_TIMEOUT_S, StudentDeployment, e
 
 @dataclass(frozen=True)
 class Answered:
-    """What asking one model brought; `model` is its name at the service."""
+    """The outcome of asking one model; `model` is its name at the service."""
 
     model: str
     items: list[EvaluationItem]
@@ -39,7 +39,7 @@ class Answered:
 
 
 def evaluation_items(models: ModelClients, lake: Lake, domain: str, origin: Origin) -> list[EvaluationItem]:
-    """What both models are asked; the retrieved arm embeds the questions."""
+    """Return what both models are asked; the retrieved arm embeds the questions."""
     settings = models.project.settings(domain).values
     rows, golden = list(lake.rows(RaftRow, domain)), list(lake.rows(GoldenQuestion, domain))
     index = read_index(lake, domain)
@@ -66,7 +66,7 @@ def ask_model(
     origin: Origin,
     progress_of: Callable[[int], Callable[[Progress], None]],
 ) -> Answered:
-    """Asks one model everything and writes its answers; `progress_of` gives a callback for so many calls."""
+    """Ask one model everything and write its answers; `progress_of` returns a callback for a number of calls."""
     settings, role = models.project.settings(domain).values, Role(evaluated.upper())
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
     asked = evaluation_items(models, lake, domain, origin)
@@ -87,7 +87,7 @@ def ask_model(
 def ensure_student_answers(
     models: ModelClients, lake: Lake, domain: str, *, origin: Origin, on_event: Callable[[str], None]
 ) -> None:
-    """Makes sure that the student's own deployment is there, and that it answers where it had to be made again.
+    """Make sure that the student's deployment exists, and that it answers if it had to be deployed again.
 
     Raises EndpointError.
     """
@@ -103,13 +103,13 @@ def ensure_student_answers(
 
 
 def both_answers(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
-    """The answers of baseline and student."""
+    """Iterate over the answers of baseline and student."""
     for model in ANSWERS.values():
         yield from lake.rows(model, domain)
 
 
 def question_origins(lake: Lake, domain: str, answers: Sequence[ModelAnswer]) -> Iterator[QuestionProvenance]:
-    """Where the questions that were answered came from."""
+    """Iterate over the provenance of the questions that were answered."""
     return trace_questions(
         dict.fromkeys((answer.source, answer.question_id) for answer in answers),
         {pair.question_id: pair for pair in lake.rows(QAPair, domain)},
@@ -121,7 +121,7 @@ def question_origins(lake: Lake, domain: str, answers: Sequence[ModelAnswer]) ->
 def run_record(
     models: ModelClients, lake: Lake, domain: str, answers: Sequence[ModelAnswer], *, dagster_run: str
 ) -> RunRecord:
-    """What an evaluation is of: models, questions, settings."""
+    """Return what an evaluation is of: models, questions, settings."""
     project, deployed = models.project, lake.read_record("deployment", domain)
     asked = sorted(
         (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers)

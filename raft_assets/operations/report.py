@@ -35,7 +35,7 @@ MAX_ROWS_PER_KIND = 2  # of a split, with and without the oracle
 
 
 def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: ResultsStore) -> ReportData:
-    """Everything on the page of a domain."""
+    """Collect everything on the page of a domain."""
     resolved = models.project.settings(domain)
     by_model = {name: list(lake.rows(model, domain)) for name, model in ANSWERS.items()}
     answers = [*by_model["baseline"], *by_model["student"]]
@@ -97,7 +97,7 @@ def _document_totals(domain: str, lake: Lake, chunks: list[Chunk]) -> dict[str, 
 
 
 def _count_by_document(chunks: list[Chunk], pairs: list[QAPair]) -> list[DocumentCounts]:
-    """Chunks and pairs per document, by its path."""
+    """Count chunks and pairs per document, by its path."""
     of_path: dict[str, list[Chunk]] = {}
     for chunk in chunks:
         of_path.setdefault(chunk.path, []).append(chunk)
@@ -114,7 +114,7 @@ def _pairs_per_chunk(chunks: list[Chunk], pairs: list[QAPair]) -> list[int]:
 
 
 def _rejected_samples(chunks: list[Chunk], pairs: list[QAPair]) -> dict[str, list[Sample]]:
-    """The first rejected pairs of every reason, in the order of their ids, which are hashes: a sample by chance."""
+    """Return the first rejected pairs of every reason, in the order of their ids, which are hashes: a random sample."""
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     found: dict[str, list[Sample]] = {}
     for pair in sorted(pairs, key=lambda pair: pair.question_id):
@@ -124,7 +124,7 @@ def _rejected_samples(chunks: list[Chunk], pairs: list[QAPair]) -> dict[str, lis
 
 
 def _samples(rows: list[RaftRow]) -> list[Sample]:
-    """Some rows of every split, and of those without their oracle."""
+    """Return some rows of every split, and some of those without their oracle."""
     found: dict[tuple[str, bool], list[RaftRow]] = {}
     for row in sorted(rows, key=lambda row: row.question_id):
         found.setdefault((row.split, row.has_oracle), []).append(row)
@@ -142,13 +142,13 @@ def _count_splits(rows: Iterable[RaftRow]) -> dict[str, SplitCounts]:
 
 
 def _model_labels(models: ModelClients, student: str) -> dict[str, str]:
-    """A label per role; the student's is the fine-tuned model."""
+    """Return a label per role; the student's is the fine-tuned model."""
     labels = {role.value: f"{endpoint.service}: {endpoint.model}" for role, endpoint in models.endpoints.items()}
     return labels | {Role.STUDENT.value: f"{models.endpoints[Role.STUDENT].service}: {student}"}
 
 
 def _call_keys(pairs: list[QAPair], answers: Mapping[EvaluatedModel, list[ModelAnswer]]) -> dict[str, set[str]]:
-    """Keys of the calls behind each table."""
+    """Return keys of the calls behind each table."""
     keys = {"qa_pairs": {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}}
     return keys | {f"{name}_answers": {row.call for row in rows} for name, rows in answers.items()}
 
@@ -156,7 +156,7 @@ def _call_keys(pairs: list[QAPair], answers: Mapping[EvaluatedModel, list[ModelA
 def _compare_estimate(
     models: ModelClients, lake: Lake, domain: str, calls: Mapping[str, Sequence[StoredCall]]
 ) -> list[EstimateComparison]:
-    """The last estimate beside what was asked since, for the tables whose calls are known by key."""
+    """Compare the last estimate with the calls made since, for the tables whose calls are known by key."""
     if not lake.exists("estimate", domain, ".json"):
         return []
     kept, found = lake.read_record("estimate", domain), list[EstimateComparison]()
@@ -170,7 +170,7 @@ def _compare_estimate(
 
 
 def _usage_behind(found: Sequence[StoredCall], keys: set[str], prices: PriceList) -> UsageStats:
-    """Calls behind a table, their tokens and cost, whenever they were made: equal data, equal figures."""
+    """Sum up the calls behind a table, their tokens and cost, whenever they were made: equal data, equal figures."""
     return _sum_usage(found, prices, failures=len(keys) - len(found))
 
 
