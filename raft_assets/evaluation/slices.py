@@ -1,7 +1,7 @@
 """Scores by slice: question type, oracle position, document and distractors.
 
-Cuts of the main arm group its questions. The arms of robustness ask the same questions among other distractors, so that
-their parts can be compared with one another.
+Dimensions of the main arm group its questions. The arms of robustness ask the same questions among other distractors,
+so that their slices can be compared with one another.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -44,10 +44,10 @@ def slice_scores(
     source: QuestionSource,
     path_of: Mapping[str, str],
 ) -> pd.DataFrame:
-    """One row per cut, part and metric: means of both models over the questions of the source, and the 95 % interval of
-    their difference, see `summarize`.
+    """Return one row per dimension, slice and metric, over the questions of the source.
 
-    `path_of`: document of every question. Columns: `SLICE_COLUMNS`.
+    A row contains the means of both models and the 95 % interval of their difference, see `summarize`. `path_of` gives
+    the document of every question. Columns: `SLICE_COLUMNS`.
     """
     frame = score_frame(scores)
     frame = frame[frame["metric"].isin(SLICED_METRICS)]
