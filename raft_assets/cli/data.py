@@ -41,7 +41,7 @@ def export_dataset(domain: str, form: "ExportFormat", container: "Container", ta
 
 
 def _copy_card(lake: Lake, domain: str, target: Path) -> Iterator[Path]:
-    """Data card and manifest beside an export of the rows that they are about; others than those are removed."""
+    """Copy data card and manifest next to an export of the rows that they describe, and remove others from there."""
     from raft_assets.dataset.data_card import CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE
     from raft_assets.dataset.manifest import Manifest
 
@@ -93,7 +93,7 @@ def print_report_path(domain: str | None, *, in_browser: bool) -> None:
 
 
 def _local_copy(path: UPath, folder: Path) -> Path:
-    """The file itself where it is local, else a copy of it: browsers don't open a lake in a cloud."""
+    """Return the file itself if it is local, else a copy: browsers don't open a lake in a cloud."""
     if is_local(path):
         return Path(path.path)
     folder.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ from raft_assets.storage.lake import Lake
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check saw; a problem stops a run and says what to do, a warning doesn't stop it."""
+    """The result of a check; a problem stops a run and says what to do, a warning doesn't stop it."""
 
     subject: str
     told: str
@@ -36,7 +36,7 @@ class Finding:
 
 
 class DoctorWarningError(RaftError):
-    """What a check found is no obstacle, but somebody should know."""
+    """A finding that doesn't stop a run but that the user should know."""
 
 
 def print_findings() -> None:
@@ -75,7 +75,7 @@ def _run_checks(project: Project) -> Iterator[Finding]:
 
 
 def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
-    """Every role over the wire; then what only matters where money is spent."""
+    """Return the checks of every role over the wire, then those that only matter where money is spent."""
     checks: list[tuple[str, Callable[[], str]]] = [
         (f"role {role.value}", partial(_check_role, models, role))
         for role, endpoint in models.endpoints.items()
@@ -135,7 +135,7 @@ def _check_role(models: ModelClients, role: Role) -> str:
 
 
 def _check_context(models: ModelClients, role: Role) -> str:
-    """Whether the longest prompt of every domain and its answer fit into what the model takes, as far as it's known."""
+    """Check that the longest prompt of every domain and its answer fit into the model's context, where it is known."""
     endpoint, project = models.endpoints[role], models.project
     takes = Capabilities.of(records_of(project), endpoint, endpoint.model).context_tokens
     names = select_domains(project, (), everything=True)
@@ -172,7 +172,7 @@ def _check_deployment(models: ModelClients) -> str:
 
 
 def _check_price(models: ModelClients, role: Role) -> str:
-    """What the role's calls cost, as far as anybody knows. Raises WarningError for a price that nobody does."""
+    """Return what the role's calls cost, as far as it is known. Raises DoctorWarningError for an unknown price."""
     endpoint = models.endpoints[role]
     price, hosting = models.prices.of(endpoint), models.project.environment.hosting()
     wanted = {"input": price.input}

@@ -54,9 +54,9 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
 def save_estimate(
     instance: dg.DagsterInstance, project: Project, domain: str, forecasts: Sequence[CallEstimate]
 ) -> None:
-    """Keeps an estimate for the report, which sets it beside the bill, and shows it on the assets in the UI.
+    """Store an estimate for the report, which compares it with the actual costs, and show it on the assets in the UI.
 
-    One that asks nothing keeps the one before.
+    An estimate without calls keeps the previous one.
     """
     if not any(one.calls for one in forecasts):
         return
@@ -77,7 +77,10 @@ def save_estimate(
 
 
 def fresh_assets(graph: Graph, found: Mapping[dg.AssetKey, AssetState]) -> set[str]:
-    """Assets that are fresh with everything before them: what stands behind a stale one may change with it."""
+    """Return the assets that are fresh with everything upstream.
+
+    What is downstream of a stale asset may change with it.
+    """
     stale = {key for key, state in found.items() if state.state != "fresh"}
     return {key.to_user_string() for key in found if stale.isdisjoint(with_upstream(graph, [key]))}
 

@@ -63,7 +63,7 @@ def _table(sums: Sequence[LedgerTotal], by: str) -> Table:
 
 
 def format_dollars(dollars: float, unpriced: int) -> str:
-    """An amount, with a mark where some calls have no known price."""
+    """Format an amount, with a mark where some calls have no known price."""
     return f"{dollars:,.4f}" + ("" if not unpriced else " + ?")
 
 

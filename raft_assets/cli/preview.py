@@ -72,7 +72,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
 
 
 def strip_control_characters(text: str) -> str:
-    """The text so that a terminal shows it and obeys nothing in it; line breaks stay."""
+    """Replace what a terminal would obey instead of showing it; line breaks stay."""
     return "".join(
         character if character == "\n" or not _is_control_character(character) else "\ufffd"
         for character in text.replace("\r\n", "\n").replace("\t", " ")
@@ -126,7 +126,7 @@ def _print_row(console: Console, row: RaftRow, chunks: dict[str, Chunk], title: 
 
 
 def _highlight_quotes(passage: str, quotes: Sequence[str]) -> Text:
-    """The passage with what is quoted of it highlighted."""
+    """Return the passage with its quoted sentences highlighted."""
     passage = strip_control_characters(escape_delimiters(passage))
     text, searchable = Text(passage), SearchableText(passage)
     for quote in quotes:
@@ -136,7 +136,7 @@ def _highlight_quotes(passage: str, quotes: Sequence[str]) -> Text:
 
 
 def _render_answer(answer: str) -> Text:
-    """The answer with its quotes highlighted, in quotation marks instead of the contract's."""
+    """Return the answer with its quotes highlighted, in quotation marks instead of the contract's."""
     text, quoted = Text(), False
     for part in _parts(answer):
         if part in (BEGIN_QUOTE, END_QUOTE):

@@ -59,12 +59,12 @@ class DomainRun:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended badly."""
+        """Whether it failed."""
         return self.process is not None and self.process.poll() not in (None, 0, WAITS)
 
     @property
     def waits(self) -> bool:
-        """Whether it ended because answers are still to come."""
+        """Whether it ended because a batch or job has no result yet."""
         return self.process is not None and self.process.poll() == WAITS
 
 
@@ -140,7 +140,7 @@ def _save_estimate(
     now: Mapping[dg.AssetKey, AssetState],
     domain: str,
 ) -> None:
-    """Keeps what the run is expected to cost, where anything may cost money, to be set beside the bill."""
+    """Store the expected cost of the run, if anything may cost money, for comparison with the actual costs."""
     models = ModelClients(project)
     if all(endpoint.is_free for endpoint in models.endpoints.values()):
         return
@@ -172,7 +172,7 @@ def _run_domains(
     force: bool,
     command: str,
 ) -> None:
-    """Runs the domains' processes, at most `max_concurrent_runs` at a time, and shows what they do."""
+    """Run the domains' processes, at most `max_concurrent_runs` at a time, and show what they do."""
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         try:
             while not all(item.has_ended for item in work):
@@ -211,7 +211,7 @@ def _start_worker(item: DomainRun, command: list[str]) -> None:
 def _poll_events(
     instance: dg.DagsterInstance, project: Project, item: DomainRun, command: str, console: Console
 ) -> None:
-    """Reads what is new in the event log of the domain's runs."""
+    """Read the new events in the event log of the domain's runs."""
     if item.process is None:
         return
     for run in instance.get_runs(filters=dg.RunsFilter(tags={COMMAND_TAG: command, PARTITION_TAG: item.domain})):

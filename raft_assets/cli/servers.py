@@ -52,4 +52,4 @@ def start_ui(port: int) -> None:
         str(project.workspace_file),
     ]
     os.chdir(project.folder)
-    os.execv(sys.executable, command)
+    os.execv(sys.executable, command)  # noqa: S606 - a list of our own, and no shell is needed

@@ -88,7 +88,7 @@ def delete_deployments(
 
 
 def idle_hours(models: ModelClients, deployments: Iterable[HostedDeployment], now: datetime) -> dict[str, float]:
-    """Since when nobody of this project asked each deployment, else since it was made."""
+    """Return for how long this project has not called each deployment, or since its creation if it never did."""
     service, found = models.endpoints[Role.STUDENT].service, dict[str, float]()
     with open_call_store(models.project) as store:
         for hosted in deployments:
@@ -99,7 +99,7 @@ def idle_hours(models: ModelClients, deployments: Iterable[HostedDeployment], no
 
 
 def print_deployments(console: Console, models: ModelClients) -> None:
-    """What is deployed on Azure and what it costs a month when nobody asks; nothing where Azure isn't used."""
+    """Print what is deployed on Azure and what it costs a month when idle; nothing where Azure isn't used."""
     if not models.endpoints[Role.STUDENT].is_deployed_on_azure:
         return
     try:
