@@ -1,4 +1,4 @@
-"""Whether the documents hold the answer at all: a logistic regression on how near they come to the question."""
+"""Whether the documents contain the answer at all: a logistic regression on how near they come to the question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,23 +25,23 @@ _NEWTON_STEPS = 30
 
 @dataclass(frozen=True)
 class Presence:
-    """Weights of the evidence, then the intercept; the answer is taken for absent below a probability of one half."""
+    """Weights of the evidence, then the intercept; below a probability of one half the answer counts as absent."""
 
     weights: Floats  # (evidence + 1,)
 
     def probability(self, evidence: Floats) -> float:
-        """Probability that the documents hold the answer."""
+        """Return the probability that the documents contain the answer."""
         return float(1 / (1 + np.exp(-np.clip(evidence @ self.weights[:-1] + self.weights[-1], -30, 30))))
 
 
 def evidence_of(candidates: Candidates) -> Floats:
-    """What speaks for presence (evidence,)."""
+    """Return what speaks for presence (evidence,)."""
     best: Floats = candidates.measured[:, _COLUMNS].max(axis=0)
     return best
 
 
 def learn_presence(evidence: Sequence[Floats], present: Sequence[bool]) -> Presence | None:
-    """Fits the weights, present and absent rows counting the same in all; None where one of the two is missing."""
+    """Fit the weights, with equal total weight for present and absent rows; None if one of the two is missing."""
     rows, labels = np.array(evidence, np.float64), np.array(present, bool)
     if labels.all() or not labels.any():
         return None
@@ -54,7 +54,7 @@ def learn_presence(evidence: Sequence[Floats], present: Sequence[bool]) -> Prese
 
 
 def _logistic(rows: Doubles, labels: Flags) -> Doubles:
-    """Newton's method on the balanced, regularised log likelihood; the intercept (last) is free."""
+    """Maximize the balanced, regularized log likelihood by Newton's method; the intercept (last) is free."""
     importance = np.where(labels, 0.5 / labels.sum(), 0.5 / (~labels).sum())
     pull = np.append(np.full(rows.shape[1] - 1, _PULL), 0.0)
     weights = np.zeros(rows.shape[1])

@@ -1,4 +1,4 @@
-"""What a drafted question has to be like to be asked: well-formed, self-contained, not answered by itself."""
+"""What a drafted question must be in order to be asked: well-formed, self-contained, not answered by itself."""
 
 import re
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ _REFERENCE_MARK = re.compile(r"\[[\w ]{1,20}\]")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A question that may be asked, and its answer's place in the sentence."""
+    """A question that may be asked, and its answer's span in the sentence."""
 
     question: str
     start: int
@@ -62,9 +62,9 @@ class Candidate:
 
 
 def checked(draft: QuestionDraft, text: str, rule: str, *, has_topic: bool = False) -> Candidate | None:
-    """The draft as it can be asked, None where it can't. `text`: the sentence on one line.
+    """Return the draft as it can be asked; None if it can't.
 
-    `has_topic`: what it is about will be added.
+    `text`: the sentence on one line. `has_topic`: the topic will be added to the question.
     """
     start, end = _trimmed(text, *draft.answer)
     question, answer = polished(draft.question), " ".join(text[start:end].split())
@@ -80,7 +80,7 @@ def checked(draft: QuestionDraft, text: str, rule: str, *, has_topic: bool = Fal
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """The answer without marks at its ends, and without a parenthesis that it opens and doesn't close."""
+    """Return the answer without marks at its ends, and without a parenthesis that it opens and doesn't close."""
     answer = text[start:end]
     if answer.count("(") > answer.count(")"):
         end = start + answer.rindex("(")
@@ -108,7 +108,7 @@ def _is_well_formed(question: str, needed: int, rule: str) -> bool:
 
 
 def _is_self_contained(question: str, rule: str) -> bool:
-    """Whether the question points at nothing outside of it; a possessive must have its owner before it."""
+    """Return whether the question refers to nothing outside of it; a possessive must have its owner before it."""
     if _POINTING.search(question):
         return False
     possessive = _POSSESSIVE.search(question)
