@@ -86,7 +86,7 @@ def print_report_path(domain: str | None, *, in_browser: bool) -> None:
     else:
         path = lake.path("eval_report", select_domains(project, [domain], everything=False)[0], ".html")
     if not path.is_file():
-        raise DataError(f"There is no report at {path} yet. Make it: raft run {repr(domain) if domain else '--all'}")
+        raise DataError(f"There is no report at {path} yet. Create it: raft run {repr(domain) if domain else '--all'}")
     click.echo(path)
     if in_browser:
         webbrowser.open(_local_copy(path, project.home / "reports").as_uri())

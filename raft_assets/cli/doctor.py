@@ -79,7 +79,7 @@ def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
     checks: list[tuple[str, Callable[[], str]]] = [
         (f"role {role.value}", partial(_check_role, models, role))
         for role, endpoint in models.endpoints.items()
-        if endpoint.provider != "azureml"  # a base model in a registry doesn't answer; its workspace is looked at below
+        if endpoint.provider != "azureml"  # a base model in a registry doesn't answer; its workspace is checked below
     ]
     checks += [
         (f"context {role.value}", partial(_check_context, models, role))
@@ -100,7 +100,7 @@ def _check_state_folder(project: Project) -> str:
         project.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RaftError(
-            f"{project.home} can't be made ({error.strerror}). Set RAFT_HOME to a folder that you may write."
+            f"{project.home} can't be created ({error.strerror}). Set RAFT_HOME to a folder that you may write."
         ) from error
     if not os.access(project.home, os.W_OK):
         raise RaftError(f"{project.home} can't be written. Set RAFT_HOME to a folder that you may write.")

@@ -37,7 +37,7 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     unread = 0
     with open_instance(project) as instance:
-        observe(instance, project)  # what changed since isn't fresh
+        observe(instance, project)  # what changed since is stale
         for name in names:
             fresh = fresh_assets(graph, asset_states(instance, graph, name))
             try:

@@ -21,7 +21,7 @@ from raft_assets.settings.project import Project
 MAX_DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 MAX_REJECTED = 20
 QUOTE_STYLE, LABEL_STYLE = "black on yellow", "bold cyan"
-# characters that turn the direction of a text: what stands behind them would seem to stand elsewhere
+# characters that turn the direction of a text: the text after them would seem to be elsewhere
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 

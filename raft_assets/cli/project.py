@@ -37,7 +37,7 @@ def activate_project(project: Project) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RaftError(
-                f"{folder} can't be made ({error.strerror}). Set RAFT_HOME to a folder of yours."
+                f"{folder} can't be created ({error.strerror}). Set RAFT_HOME to a folder of yours."
             ) from error
         if not os.access(folder, os.W_OK):
             raise RaftError(f"{folder} can't be written. Set RAFT_HOME to a folder of yours.")

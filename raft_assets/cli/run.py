@@ -147,7 +147,7 @@ def _save_estimate(
     try:
         save_estimate(instance, project, domain, estimate_calls(models, domain, fresh=fresh_assets(graph, now)))
     except DataError:
-        return  # the run itself tells what is wrong with the documents
+        return  # the run itself reports what is wrong with the documents
 
 
 def _delete_unusable_answers(project: Project, names: Sequence[str]) -> int:

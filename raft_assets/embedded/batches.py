@@ -25,7 +25,7 @@ from raft_assets.embedded.errors import ApiError, bad_request, not_found
 from raft_assets.embedded.files import FileStore
 
 MAX_LINES, MAX_BYTES = 50_000, 200 << 20  # OpenAI's
-SLICE_S = 2.0  # of work at a look
+SLICE_S = 2.0  # of work per poll
 EXPIRES_S = 24 * 3600
 URL = "http://embedded"
 
@@ -157,7 +157,7 @@ class BatchService:
                 )
             return self._end(batch, "expired")
         deadline = time.monotonic() + SLICE_S
-        transport = httpx2.ASGITransport(app=self._app, raise_app_exceptions=False)  # a mistake is that line's alone
+        transport = httpx2.ASGITransport(app=self._app, raise_app_exceptions=False)  # an error is that line's alone
         async with httpx2.AsyncClient(transport=transport, base_url=URL) as client:
             while asked and time.monotonic() < deadline:
                 await self._answer(client, batch, asked.pop(0))
@@ -270,7 +270,7 @@ def _find_line_problem(line: bytes, endpoint: str, seen: set[str], models: set[s
     if not isinstance(request, dict) or not isinstance(request.get("custom_id"), str):
         return "missing_required_parameter", "The line has no 'custom_id'."
     if request["custom_id"] in seen:
-        return "duplicate_custom_id", f"The custom_id {request['custom_id'][:80]!r} stands twice."
+        return "duplicate_custom_id", f"The custom_id {request['custom_id'][:80]!r} is used twice."
     seen.add(request["custom_id"])
     if request.get("url") != endpoint or request.get("method") != "POST":
         return "mismatched_endpoint", f"The line must POST to {endpoint}."

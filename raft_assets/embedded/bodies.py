@@ -265,7 +265,7 @@ def _json_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise bad_request(f"The JSON body of your request must be an object, not {type(content).__name__}.")
     if b"\\u" in raw and _SURROGATE.search(json.dumps(content, ensure_ascii=False)):
-        raise bad_request("The JSON body of your request holds half of a surrogate pair, which is no text.")
+        raise bad_request("The JSON body of your request contains half of a surrogate pair, which is no text.")
     return content
 
 

@@ -78,7 +78,7 @@ def _handle_raft_error(_: Request, error: Exception) -> Response:
 def _handle_exception(request: Request, error: Exception) -> Response:
     log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
     return JSONResponse(
-        error_body("The embedded provider failed on this request; its log holds the reason.", kind=SERVER_ERROR),
+        error_body("The embedded provider failed on this request; its log contains the reason.", kind=SERVER_ERROR),
         500,
         headers=DONT_RETRY,
     )

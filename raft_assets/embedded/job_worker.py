@@ -74,7 +74,7 @@ class JobWorker:
             self._fail(JobError(code="server_error", message=str(error)))
         except Exception as error:
             log.exception("%s failed", job.id)
-            reason = f"an internal error ({type(error).__name__}); {self._folder.worker_log} holds the details."
+            reason = f"an internal error ({type(error).__name__}); {self._folder.worker_log} contains the details."
             self._fail(JobError(code="server_error", message=f"The job failed due to {reason}"))
 
     def _fail(self, error: JobError) -> None:
@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if lock is None:
         log.info("another process works on %s", folder.path.name)
         return 0
-    os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # for whoever looks at the file
+    os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # for a person who reads the file
     if not folder.read().finished:
         JobWorker(folder, encoder_folder=options.encoder_folder, huggingface_home=options.huggingface_home).run()
     return 0

@@ -79,7 +79,7 @@ class ModelStore:
     def _find_or_move(self, model: FineTunedModel, draft: Path) -> FineTunedModel:
         try:
             draft.rename(self._model_folder(model.id))
-        except OSError:  # somebody has published it before
+        except OSError:  # another process has published it before
             found = self.find(model.id)
             if found is None or found.sha256 != model.sha256:
                 raise

@@ -26,7 +26,7 @@ from raft_assets.embedded.weights import MODEL_SHA256
 T = TypeVar("T")
 
 TEACHER, ENCODER, READER = "embedded-teacher", "embedded-encoder", "embedded-reader"
-PROVIDER_VERSION = "1"  # of `answers`: raise it when an unchanged model says something else
+PROVIDER_VERSION = "1"  # of `answers`: raise it when an unchanged model gives another answer
 ALL_QUESTIONS = 1000  # more than the rules ever ask about a chunk
 MAX_CACHED_DOCUMENTS, MAX_CACHED_READERS = 4096, 8
 

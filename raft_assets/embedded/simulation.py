@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from raft_assets.core.errors import SettingsError
 
 SIMULATED_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-CHARACTERS_PER_TOKEN = 4  # as a service guesses before it counts
+CHARACTERS_PER_TOKEN = 4  # as a service estimates before it counts
 CONCURRENCY_RETRY_S = 0.25  # what a rejection for too many calls at once asks to wait
 FAULTS = {
     "rate_limit": "429 without a reason in the limits",

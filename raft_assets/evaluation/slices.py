@@ -13,7 +13,7 @@ from raft_assets.core.tables import ModelAnswer, QuestionSource, RobustnessArm, 
 from raft_assets.evaluation.summary import SUMMARY_COLUMNS, score_frame, summarize
 from raft_assets.evaluation.verdict import PRIMARY_ARM
 
-# name of a cut and what its parts are
+# name of a dimension and what its slices are
 SLICE_TITLES = {
     "question_type": "by type of question",
     "oracle_position": "by place of the oracle",
@@ -22,7 +22,7 @@ SLICE_TITLES = {
     "distractor_kind": "by kind of distractors, same questions",
 }
 SLICED_METRICS = ("token_f1", "exact_match", "abstained_right")
-MAX_PARTS = 50  # of a cut, the largest: a corpus may have a thousand documents
+MAX_PARTS = 50  # of a dimension, the largest: a corpus may have a thousand documents
 SLICE_DRAWS = 1000
 SLICE_COLUMNS = ["cut", "part", *SUMMARY_COLUMNS]
 

@@ -130,7 +130,7 @@ def compare_students(
     now = score_frame(scores)
     now = now[now["evaluated"] == "student"]
     then = before[before["evaluated"] == "student"].assign(evaluated="baseline")
-    measured = [*QUESTION_COLUMNS, "metric"]  # a metric that came later was never measured on the student before
+    measured = [*QUESTION_COLUMNS, "metric"]  # a newer metric was never measured on the previous student
     shared = now[measured].drop_duplicates().merge(then[measured].drop_duplicates())
     # a question's cluster is what it is now
     then = then.drop(columns="cluster").merge(now[[*QUESTION_COLUMNS, "cluster"]].drop_duplicates())

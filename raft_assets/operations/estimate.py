@@ -34,10 +34,10 @@ from raft_assets.student.approval import AUTO_EPOCHS
 
 MIN_SAMPLE = 5  # stored answers from which a mean is taken
 ASSUMED_QUESTION_TOKENS, ASSUMED_ANSWER_TOKENS, ASSUMED_VERDICT_TOKENS = 18, 150, 40
-ASSUMED_ACCEPTED = 0.8  # share of the pairs that the gates let through
+ASSUMED_ACCEPTED = 0.8  # share of the pairs that the gates accept
 TOKENS_PER_MESSAGE = 4
 TYPICAL_QUESTION = "What does the passage say about the subject that it explains first?"
-CALLS_AT_ONCE = 16  # what a service takes, where the limiter hasn't found it out yet
+CALLS_AT_ONCE = 16  # what a service takes, until the limiter has measured it
 
 
 @dataclass(frozen=True)

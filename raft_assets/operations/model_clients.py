@@ -98,7 +98,7 @@ class ModelClients:
         project = self.project
         endpoint = endpoint_of(project, deployed) if deployed else self.endpoints[role]
         model, version = (deployed.name, deployed.training_hash) if deployed else (None, "")
-        if not endpoint.is_free:  # every paid call comes by here: nothing is spent on what must not be trained
+        if not endpoint.is_free:  # every paid call passes here: nothing is spent on what must not be trained
             check_project_licence(project)
         if endpoint.provider == "embedded":
             version = embedded_provider(project).model_version(model or endpoint.model)

@@ -75,7 +75,7 @@ def purge(history: RunHistory, project: Project, domain: str, document: str | No
     if claimed is None:
         raise DataError(f"A command is working on {domain!r}: wait until it ends, then purge.")
     try:
-        lake.check_writable()  # a lake that is away looks like an empty one: nothing is forgotten before it answers
+        lake.check_writable()  # an unreachable lake looks like an empty one: nothing is purged before it answers
         yield from _purge(history, project, domain, document, lake)
         if domain not in there:
             history.unregister(domain)
@@ -202,7 +202,7 @@ def _shingles(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def _mentions_text(call: StoredCall, holds_text: Callable[[str], bool]) -> bool:
-    # a vector tells nothing of what it stands for, and costs next to nothing: all of them go
+    # a vector doesn't show its text, and costs next to nothing: all of them go
     return call.kind == EMBEDDING or holds_text(call.payload.decode("utf-8", "replace"))
 
 

@@ -17,7 +17,7 @@ from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, APPROV
 from raft_assets.student.azure_ml import AzureMLHosting
 from raft_assets.student.finetuning import MIN_ROWS, FineTuningResult, FineTuningSpec, fine_tune, user_model
 
-MAX_ROW_CHARACTERS = 2000  # characters, of a training file that waits for a yes
+MAX_ROW_CHARACTERS = 2000  # characters, of a training file that waits for approval
 
 
 class ApprovalNeededError(RaftError):
@@ -102,7 +102,7 @@ def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec,
     if order.rows < MIN_ROWS:
         raise DataError(
             f"{order.rows} training rows of {domain!r} are fewer than the {MIN_ROWS} that services train on. Add "
-            "documents, or or ask more questions per chunk (questions.questions_per_chunk)."
+            "documents, or ask more questions per chunk (questions.questions_per_chunk)."
         )
     with open_hosting(project):  # where the student can't be deployed, it isn't trained either
         pass

@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 STORE_FORMAT = 2
-BUSY_S = 5.0  # SQLite's own wait for the writer's lock, before we draw lots again
-LOCK_TIMEOUT_S = 60.0  # a commit takes milliseconds; a lock that is held so long is a process that hangs
+BUSY_S = 5.0  # SQLite's own wait for the writer's lock, before the next pause is drawn
+LOCK_TIMEOUT_S = 60.0  # a commit takes milliseconds; a lock that is held this long means that a process hangs
 PAUSE_S = (0.02, 0.2)  # between two tries for the lock, drawn, so that processes don't meet again
 FLUSH_CALLS, FLUSH_AFTER_S = 200, 30.0  # of a commit, and since the last segment: then the spool is written
 KEYS_PER_QUERY = 500  # well below SQLite's limit of variables in a statement
@@ -197,7 +197,7 @@ class SqliteCallStore:
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            # a damaged entry may hold bytes that aren't UTF-8; its checksum tells, not an exception
+            # a damaged entry may hold bytes that aren't UTF-8; its checksum shows it, not an exception
             connection.text_factory = lambda data: data.decode("utf-8", "replace")
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON"):
                 connection.execute(f"PRAGMA {pragma}")
@@ -463,6 +463,6 @@ def _primary_code(error: sqlite3.Error) -> int:
 def _remedy(code: int, error: object) -> str:
     remedy = next(
         (text for codes, text in _REMEDIES.items() if code in codes),
-        "failed ({error}). Look at the file with the sqlite3 tool.",
+        "failed ({error}). Inspect the file with the sqlite3 tool.",
     )
     return remedy.format(error=error)

@@ -132,7 +132,7 @@ class Lake:
         _check_host(self.root, self._environment)
         with _translate_errors(self.root):
             probe = self._root / ".raft-doctor"
-            self._publish(probe, lambda file: _write_text(file, "raft doctor looked whether this can be written"))
+            self._publish(probe, lambda file: _write_text(file, "raft doctor checks whether this can be written"))
             probe.unlink()
 
     def path(self, table: str, domain: str, suffix: str = ".parquet") -> UPath:
@@ -302,7 +302,7 @@ def _check_host(root: str, environment: Environment) -> None:
     place = parse_blob_address("The lake", root, environment)
     if (
         place is None or environment.get(CONNECTION_STRING_VARIABLE) or getproxies().get("https")
-    ):  # the address is another's to find
+    ):  # other errors of the address are found elsewhere
         return
     host = f"{place.account}.blob.core.windows.net"
     try:

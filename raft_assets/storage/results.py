@@ -32,7 +32,7 @@ from raft_assets.llm.ledger import LedgerRow
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake, arrow_schema
 
-OPEN_TIMEOUT_S = 60.0  # for the file, while a program that doesn't know our queue holds it
+OPEN_TIMEOUT_S = 60.0  # for the file, while a program outside of our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
 TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs", "ledger")
 
@@ -43,7 +43,7 @@ _LOCKED_MESSAGES = (
     "Could not set lock",
     "different configuration",
     "being used by another process",
-)  # how DuckDB says that somebody is in the file
+)  # how DuckDB says that another process has the file open
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -249,7 +249,7 @@ class ResultsStore:
             with self._writing():
                 pass  # an empty store has its tables and views, so that every query has its columns
         files = lake.parquet_files() if lake else {}
-        # what may be read besides can be said to an open connection only
+        # what else may be read can only be set on an open connection
         with self._open(read_only=True, config=_EXTERNAL_ACCESS if files else _NO_EXTERNAL_ACCESS) as connection:
             if lake and files and not lake.is_local:
                 connection.register_filesystem(lake.filesystem)

@@ -111,7 +111,7 @@ class AzureMLHosting(HostingService):
     def _job(self, name: str) -> Any | None:
         from azure.core.exceptions import ResourceNotFoundError
 
-        with _translate_errors(f"look at the job {name}"):
+        with _translate_errors(f"find the job {name}"):
             try:
                 return self._client.jobs.get(name)
             except ResourceNotFoundError:
@@ -205,7 +205,7 @@ class AzureMLHosting(HostingService):
         """Return the endpoint of that name, or None."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        with _translate_errors(f"look at the endpoint {name}"):
+        with _translate_errors(f"find the endpoint {name}"):
             try:
                 return _to_hosted_deployment(self._client.serverless_endpoints.get(name))
             except ResourceNotFoundError:

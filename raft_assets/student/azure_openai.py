@@ -79,7 +79,7 @@ class AzureOpenAIHosting(HostingService):
 
         group, name = self.account
         path = f"/subscriptions/{self._hosting.subscription}/resourceGroups/{group}{ACCOUNTS}/{name}{PERMISSIONS}"
-        with _translate_errors("look at your permissions"):
+        with _translate_errors("read your permissions"):
             request = HttpRequest("GET", path)
             response = self._client._send_request(request)  # noqa: SLF001 - the library has no public call for it
             response.raise_for_status()
@@ -93,7 +93,7 @@ class AzureOpenAIHosting(HostingService):
         """Return the deployment of that name, or None. Raises EndpointError where raft-assets didn't make it."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        with _translate_errors(f"look at the deployment {name}"):
+        with _translate_errors(f"find the deployment {name}"):
             try:
                 found = _to_hosted_deployment(self._client.deployments.get(*self.account, name))
             except ResourceNotFoundError:
@@ -122,7 +122,7 @@ class AzureOpenAIHosting(HostingService):
         found = self.find(name)
         right = found is not None and (found.model, found.training_hash) == (model, training_hash)
         if found is not None and right and found.state not in FAILED_STATES:
-            on_event(f"deployment {name} of {model} is there: {found.state}")
+            on_event(f"deployment {name} of {model} exists: {found.state}")
             return found if found.state == SUCCEEDED_STATE else self._wait_until_ready(name, on_event)
         on_event(f"deployment {name}: {'updated to' if found else 'made of'} {model}, {self._hosting.sku}")
         self._create_or_update(name, domain, model, training_hash, now)

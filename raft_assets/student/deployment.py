@@ -166,6 +166,6 @@ def smoke_test(
     if answer.status != "ok":
         raise EndpointError(
             f"The deployed student does not respond: {answer.status} ({answer.detail}). "
-            f"Materialize deployment again, or look at `raft doctor`."
+            f"Materialize deployment again, or run `raft doctor`."
         )
     return SmokeTest(SMOKE_QUESTION, answer.text, parse_answer(answer.text).well_formed)

@@ -162,7 +162,7 @@ async def fine_tune(
     except openai.APIError as error:
         raise EndpointError(
             f"The fine-tuning service of {order.base_model} failed: {type(error).__name__}. "
-            "Look at `raft doctor`, and materialize finetuned_model again: a job that was submitted is found."
+            "Run `raft doctor`, and materialize finetuned_model again: a job that was submitted is found."
         ) from None
 
 
@@ -261,7 +261,7 @@ async def _find_job(
         else:
             return job if await _is_model_available(client, job) else None
     found = await _find_listed_job(client, order)
-    if found is None and record.job_id == "":  # a submission was cut off: the service may list it late
+    if found is None and record.job_id == "":  # a submission was interrupted: the service may list it late
         await asyncio.sleep(patience.listing_delay_s)
         found = await _find_listed_job(client, order)
     return found
@@ -315,7 +315,7 @@ async def _submit_job(
     valid = await _upload_file(client, f"valid-{name}.jsonl", order.valid, patience) if order.valid.strip() else None
     record.write("")
     try:
-        # never tried again by itself: what the service did before its answer got lost is looked up first
+        # never retried by itself: what the service did before its answer got lost is looked up first
         return await client.with_options(max_retries=0).fine_tuning.jobs.create(
             model=order.base_model,
             training_file=train,

@@ -115,7 +115,7 @@ class HostingService(ABC):
                 return found
             if told in FAILED_STATES:
                 raise EndpointError(
-                    f"The {self.kind} {name} of {found.model} ended as {told}. Look at it in {self.portal}, and "
+                    f"The {self.kind} {name} of {found.model} ended as {told}. Inspect it in {self.portal}, and "
                     "materialize deployment again."
                 )
         raise EndpointError(

@@ -16,7 +16,7 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.settings.endpoints import Endpoint, Role
 
 LICENCES_FILE = "licences.yaml"
-ACCEPT_VARIABLE = "RAFT_ACCEPT_LICENCE"  # names the teacher's model: a yes to one teacher is no yes to the next
+ACCEPT_VARIABLE = "RAFT_ACCEPT_LICENCE"  # names the teacher's model: accepting one teacher doesn't accept the next
 
 
 class Licence(BaseModel):

@@ -162,7 +162,7 @@ def load_model(folder: Path, *, encoder_sha256: str) -> Model:
         weights = (folder / WEIGHTS_FILE).read_bytes()
     except (OSError, ValueError) as error:
         raise ReaderFormatError(
-            f"{folder} holds no readable {CONFIG_FILE} and {WEIGHTS_FILE} ({error}): train the model again."
+            f"{folder} has no readable {CONFIG_FILE} and {WEIGHTS_FILE} ({error}): train the model again."
         ) from error
     initial = Model.initial()
     expected = {"format": FORMAT, "encoder_sha256": encoder_sha256, "features": _feature_names(initial)}

@@ -17,7 +17,7 @@ from raft_assets.embedded.reader.words import STOP_WORDS, lemma
 from raft_assets.embedded.teacher.morphology import base_form
 
 NEIGHBOURS = 5
-_NEAREST = 30  # looked at, as most are other forms of the word itself
+_NEAREST = 30  # inspected, because most are other forms of the word itself
 _NEAR = 0.42  # cosine after centring; below it neighbours are words of the same topic
 _AT_ONCE = 256  # words compared with the whole table at once: 20 MB
 _SAME_STEM = 4  # letters in common that make two words forms of one

@@ -18,7 +18,7 @@ from raft_assets.embedded.reader.spans import FIELDS, Spans, spans_of
 from raft_assets.embedded.reader.words import STOP_WORDS, lemma, terms
 from raft_assets.embedded.teacher.tagging import Token, tagged
 
-SENTENCE_PIECES = 160  # longer sentences are tables and lists; what stands behind is not read
+SENTENCE_PIECES = 160  # longer sentences are tables and lists; what follows is not read
 SENTENCE_WORDS = 120
 KEPT_SENTENCE_PIECES = 150_000  # about 120 MB of states
 KEPT_QUESTION_PIECES = 30_000  # a question comes back under every arm, and from both models

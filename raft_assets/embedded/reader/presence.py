@@ -13,11 +13,11 @@ from raft_assets.embedded.reader.sentence_features import MEASURED
 Doubles = npt.NDArray[np.float64]
 
 # the best value that any sentence has of these. Words in common are left out: every generated question shares them with
-# its sentence, so they would decide alone, and people's questions, which share few, would be refused
+# its sentence, so they would decide alone, and people's questions, which share few, would count as unanswerable
 _EVIDENCE = ("cosine", "document_cosine", "window_cosine", "meaning", "meaning_by_rarity")
 _COLUMNS = [list(MEASURED).index(name) for name in _EVIDENCE]
 # Generated questions are so much nearer to their sentence than people's that the middle between present and absent
-# would refuse most of people's. Absent answers look alike for both, so the bar is where this share of them is refused
+# would reject most of people's. Absent answers look alike for both, so the bar is where this share of them is rejected
 REFUSED_ABSENT = 0.8
 _PULL = 1e-2  # L2 on standardised weights: few rows decide, and their evidence is correlated
 _NEWTON_STEPS = 30

@@ -58,7 +58,7 @@ _KIND_PATTERNS = tuple(
     )
 )
 _WHAT = KINDS.index("what")
-# what stands between the question word and the noun that names the answer
+# words between the question word and the noun that names the answer
 _UNTELLING = word_set("kind type sort form name the a an of one other single only exact")
 _VERB_TAGS = frozenset(("VBZ", "VBD", "VBP", "MD", "VB"))
 _NOUN_TAGS = frozenset(("NN", "NNS", "NNP", "NNPS", "JJ", "JJR", "JJS", "CD", "VBN", "VBG", "DT", "IN"))

@@ -68,7 +68,7 @@ CATEGORIES = (
     Category("first word", (*_NEIGHBOURS_BEFORE, "other")),
     Category("field", FIELDS, by_kind=True),
     Category("extensible", ("no", "right", "left", "both")),
-    # groups that rest on tags
+    # groups that depend on tags
     Category("first class", _CLASSES, by_kind=True),
     Category("last class", _CLASSES),
     Category("classes at start", _PAIRS),

@@ -30,7 +30,7 @@ from raft_assets.embedded.reader.words import WORD
 TRAINING_PIECES = 600_000  # of sentences kept while training: 460 MB at most
 AUTO_EPOCHS, AUTO_BATCH_SIZE = 8, 16
 EARLY_STOPPING_PATIENCE = (
-    2  # epochs in a row without a lower validation loss, behind which an automatic number of epochs ends
+    2  # epochs in a row without a lower validation loss, after which an automatic number of epochs ends
 )
 SENTENCE_EPOCHS, SENTENCE_RATE, SENTENCE_PULL = 20, 0.05, 1e-4
 SPAN_RATE, SPAN_PULL = 0.03, 1e-3
@@ -88,7 +88,7 @@ class TrainingResult:
 
     reader: Reader
     used_rows: int
-    skipped_rows: dict[str, int]  # reason -> rows
+    skipped_rows: dict[str, int]  # rows by reason
     valid_used_rows: int
     valid_skipped_rows: dict[str, int]
     steps: int

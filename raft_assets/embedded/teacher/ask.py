@@ -8,9 +8,8 @@ from raft_assets.embedded.teacher.reading import prose_of
 __all__ = ["TEACHER_VERSION", "GeneratedQuestion", "generate_questions"]
 
 TEACHER_VERSION = "4"  # what determines the questions; part of a stored call's identity
-MIN_QUESTIONS = (
-    2  # questions of a chunk; where the rules find fewer, clozes fill up, as retrieval may find one chunk in vain
-)
+# of a chunk; where the rules find fewer, cloze questions are added, because the retrieval gate may reject one
+MIN_QUESTIONS = 2
 
 
 def generate_questions(chunk: str, *, count: int) -> list[GeneratedQuestion]:

@@ -102,7 +102,7 @@ class Case:
         ):
             return False
         if lowered[0] in ("a", "an", "the") and s.tag(phrase[0] + 1) in ("JJR", "RBR"):
-            return False  # "the larger crane": larger than one that was spoken of
+            return False  # "the larger crane": larger than one that was mentioned
         if self.has_topic or has_name(s, phrase):
             return not self.points_back(phrase)
         if any(is_number(token) for token in s.tokens[slice(*phrase)]) and len(lowered) < 3:

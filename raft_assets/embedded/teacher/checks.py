@@ -12,7 +12,7 @@ LONG_ANSWERS = frozenset(
     ("definition", "reason", "used_for", "means", "apposition", "place")
 )  # rules whose answer is a phrase, not a name
 LONGEST_ANSWER, LONGEST_NAME = 24, 12  # words
-GIVEN_AWAY = 0.6  # share of an answer's words that its question may hold
+GIVEN_AWAY = 0.6  # share of an answer's words that its question may contain
 _NEEDED_CONTENT = {"apposition": 1, "called": 2, "place": 2, "definition": 1}
 _MAY_END_IN_PREPOSITION = frozenset(("called", "used_for", "agent"))
 
@@ -39,7 +39,7 @@ _INCOMPLETE = re.compile(
 _OPEN_LIST = re.compile(r"\b(?:including|such as|features)\b(?:(?! and | or ).)*,(?:(?! and | or ).)*\?$")
 # "In November 2014, 20 athletes" taken for a date and a number
 _TORN_LEAD = re.compile(r"(?:In|On|At|By|Since) [^,?]*\d{4}, \d+, ")
-_REPEATED = re.compile(r"\b(\w+(?: \w+)?) \1\b", re.IGNORECASE)  # a label ran into the sentence that it stands before
+_REPEATED = re.compile(r"\b(\w+(?: \w+)?) \1\b", re.IGNORECASE)  # a label ran into the sentence that it precedes
 _UNIT_LESS = re.compile(r"\b(?:over|under|about|around|nearly|almost|than|least|most|up to) [\d.,]+$")
 # words that the tagger took for another part of speech: an adverb, a participle, a plural that became the verb
 _MISTAKEN_ANSWER = re.compile(r"[A-Z]\w+ly [a-z]|.*\b(?:multiple|several|various|many) (?:[\w-]+ )?[\w-]*[^s\W]$")

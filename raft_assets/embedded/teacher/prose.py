@@ -18,7 +18,7 @@ from raft_assets.embedded.teacher.rules.table import RULES, Rule
 from raft_assets.embedded.teacher.rules.times import is_time
 from raft_assets.embedded.teacher.tagging import PROPER, tagged
 
-NAMES_AT_MOST = 0.55  # share of proper names; above it stand lists of credits, not sentences
+NAMES_AT_MOST = 0.55  # share of proper names; above it are lists of credits, not sentences
 _KINDS = {
     "who": "who",
     "whom": "who",

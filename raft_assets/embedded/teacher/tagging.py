@@ -153,7 +153,7 @@ def _tag_of_first_word(word: str, following: str, names: AbstractSet[str]) -> st
     before_noun = tag in NOUNS and lexicon.get(following, "")[:2] in (
         "NN",
         "JJ",
-    )  # "Harbour electricity" beside "Harbour Master"
+    )  # "Harbour electricity" in contrast to "Harbour Master"
     if (word in names and not before_noun) or (len(word) > 1 and word.isupper()):
         return "NNP"
     if tag_of_name and tag_of_name not in PROPER and not tag:
@@ -272,7 +272,7 @@ def _context_rules() -> dict[str, list[tuple[str, _Condition, str, str]]]:
     for line in _wheel_lines("en-context.txt"):
         old, new, name, x, *rest = line.split()
         if old in PROPER or new in PROPER:
-            continue  # capitals and the chunk's own names tell that better
+            continue  # capitals and the chunk's own names show that better
         rules.setdefault(old, []).append((new, _CONDITIONS[name], x, rest[0] if rest else ""))
     return rules
 

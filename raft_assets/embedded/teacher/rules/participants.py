@@ -47,7 +47,7 @@ def agent(case: Case) -> Iterator[QuestionDraft]:
         yield from case.ask("What", stop=by + 1, answer=span)
 
 
-# nouns whose complement stands behind them, so that the object alone is half an answer
+# nouns whose complement follows them, so that the object alone is half an answer
 _TAKES_COMPLEMENT = word_set(
     "wish need ability desire attempt right rights chance opportunity plan plans decision effort efforts"
     " permission capacity tendency power way ways capability time order option intention offer deal refusal"

@@ -8,7 +8,7 @@ from raft_assets.embedded.teacher.phrases import TaggedSentence, has_name, head,
 from raft_assets.embedded.teacher.tagging import PROPER
 from raft_assets.embedded.teacher.words import word_set
 
-# verbs whose phrase "in ..." tells a place when a name stands in it
+# verbs whose phrase "in ..." is a place when it contains a name
 _PLACE_VERBS = word_set(
     "locate bear film shoot premiere hold base set raise settle grow occur originate situate hatch emerge open"
     " launch screen establish stay record stage exhibit bury park sell display berth build mount install place"

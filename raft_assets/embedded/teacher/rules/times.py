@@ -60,7 +60,7 @@ _TIME_PHRASES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 _PHRASE_BEGINS = ("IN", "DT", "TO", "RB", "CD", "NNS", "NN", "JJ")
 _NOT_BEHIND, _NOT_BEFORE = ("of", "old", "and", "or"), ("open", "valid", "only", "and", "or")
-_AFTER_PHRASE = (*NOUNS, "JJ", "POS", "CD")  # a noun behind the phrase owns it: "in 2012 dollars"
+_AFTER_PHRASE = (*NOUNS, "JJ", "POS", "CD")  # a noun after the phrase owns it: "in 2012 dollars"
 
 
 def time_in_lead(case: Case) -> Iterator[QuestionDraft]:
