@@ -36,12 +36,12 @@ def rate_judged_answers(domain: str) -> None:
     click.echo(f"{written.rows} rows in {written.address}, {failed} without a score; {caller.usage_stats.calls} calls")
 
 
-def _table(found: list[JudgeComparison]) -> Table:
+def _table(comparisons: list[JudgeComparison]) -> Table:
     table = Table("metric", box=None, header_style="bold")
     for title in ("answers", "our mean", "theirs", "the same", "points apart"):
         table.add_column(title, justify="right")
-    for one in found:
-        agreed = one.agreement
-        means = (f"{one.ours:.2f}", f"{one.theirs:.2f}")
+    for comparison in comparisons:
+        agreed = comparison.agreement
+        means = (f"{comparison.ours:.2f}", f"{comparison.theirs:.2f}")
         table.add_row(agreed.metric, str(agreed.n), *means, f"{agreed.same:.0%}", f"{agreed.difference:.2f}")
     return table

@@ -31,7 +31,7 @@ class Finding:
     """The result of a check; a problem stops a run and says what to do, a warning doesn't stop it."""
 
     subject: str
-    told: str
+    message: str
     level: Literal["ok", "warning", "problem"] = "ok"
 
 
@@ -44,7 +44,7 @@ def print_findings() -> None:
     project = Project.load()
     findings = list(_run_checks(project))
     for finding in findings:
-        click.echo(f"{finding.level:<8} {finding.subject}: {finding.told}")
+        click.echo(f"{finding.level:<8} {finding.subject}: {finding.message}")
     sys.exit(1 if any(finding.level == "problem" for finding in findings) else 0)
 
 
@@ -127,11 +127,11 @@ def _check_role(models: ModelClients, role: Role) -> str:
     names = select_domains(project, (), everything=True) if role is Role.BASELINE else ()
     completion = any(project.settings(name).values.student.format == "completion" for name in names)
 
-    async def asked() -> str:
+    async def ask() -> str:
         async with models.client(role) as client:
             return await probe(client, endpoint, completion=completion)
 
-    return f"{endpoint.model} at {endpoint.service} {run_coroutine(asked())}"
+    return f"{endpoint.model} at {endpoint.service} {run_coroutine(ask())}"
 
 
 def _check_context(models: ModelClients, role: Role) -> str:

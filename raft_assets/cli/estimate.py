@@ -58,17 +58,19 @@ def save_estimate(
 
     An estimate without calls keeps the previous one.
     """
-    if not any(one.calls for one in forecasts):
+    if not any(estimate.calls for estimate in forecasts):
         return
-    rows = [{**asdict(one), "role": one.role.value} for one in forecasts]
+    rows = [{**asdict(estimate), "role": estimate.role.value} for estimate in forecasts]
     Lake.of(project).write_record("estimate", domain, {"made": time.time(), "rows": rows})
-    for asset in dict.fromkeys(one.asset for one in forecasts):
-        of_asset = [one for one in forecasts if one.asset == asset]
-        dollars = [one.dollars for one in of_asset]
+    for asset in dict.fromkeys(estimate.asset for estimate in forecasts):
+        of_asset = [estimate for estimate in forecasts if estimate.asset == asset]
+        dollars = [estimate.dollars for estimate in of_asset]
         known = [amount for amount in dollars if amount is not None]
         metadata: dict[str, int | str] = {
-            "estimated_calls": sum(one.calls for one in of_asset),
-            "estimated_tokens": sum(one.usage.input_tokens + one.usage.output_tokens for one in of_asset),
+            "estimated_calls": sum(estimate.calls for estimate in of_asset),
+            "estimated_tokens": sum(
+                estimate.usage.input_tokens + estimate.usage.output_tokens for estimate in of_asset
+            ),
             "estimated_us_dollars": f"{sum(known):,.4f}" + " + ?" * (len(known) < len(dollars)),
         }
         instance.report_runless_asset_event(
@@ -76,28 +78,30 @@ def save_estimate(
         )
 
 
-def fresh_assets(graph: Graph, found: Mapping[dg.AssetKey, AssetState]) -> set[str]:
+def fresh_assets(graph: Graph, states: Mapping[dg.AssetKey, AssetState]) -> set[str]:
     """Return the assets that are fresh with everything upstream.
 
     What is downstream of a stale asset may change with it.
     """
-    stale = {key for key, state in found.items() if state.state != "fresh"}
-    return {key.to_user_string() for key in found if stale.isdisjoint(with_upstream(graph, [key]))}
+    stale = {key for key, state in states.items() if state.state != "fresh"}
+    return {key.to_user_string() for key in states if stale.isdisjoint(with_upstream(graph, [key]))}
 
 
 def _print_estimate(console: Console, domain: str, forecasts: Sequence[CallEstimate], *, as_json: bool) -> None:
     if as_json:
-        for one in forecasts:
-            click.echo(json.dumps({"domain": domain, **asdict(one), "role": one.role.value}, ensure_ascii=False))
+        for estimate in forecasts:
+            click.echo(
+                json.dumps({"domain": domain, **asdict(estimate), "role": estimate.role.value}, ensure_ascii=False)
+            )
         return
     console.print(
         _table(domain, forecasts) if forecasts else Text(f"{domain}: everything is fresh, no calls are needed.")
     )
-    for what in sorted({what for one in forecasts for what in one.assumed if one.calls}):
+    for what in sorted({what for estimate in forecasts for what in estimate.assumed if estimate.calls}):
         console.print(Text(f"Assumed: {what}.", style="yellow"))
-    for model in sorted({one.model for one in forecasts if one.dollars is None and one.calls}):
-        told = f"The price of {model} is unknown: put it into {PRICES_FILE} of the project."
-        console.print(Text(told, style="yellow"))
+    for model in sorted({estimate.model for estimate in forecasts if estimate.dollars is None and estimate.calls}):
+        message = f"The price of {model} is unknown: put it into {PRICES_FILE} of the project."
+        console.print(Text(message, style="yellow"))
     console.print()
 
 
@@ -107,16 +111,19 @@ def _table(domain: str, forecasts: Sequence[CallEstimate]) -> Table:
         table.add_column(column)
     for column in ("calls", "stored", "input", "output", "US$", "minutes"):
         table.add_column(column, justify="right")
-    for one in forecasts:
+    for estimate in forecasts:
         table.add_row(
-            one.asset,
-            one.role.value.lower(),
-            Text(one.model),
-            *(f"{n:,}" for n in (one.calls, one.stored, one.usage.input_tokens, one.usage.output_tokens)),
-            "?" if one.dollars is None else f"{one.dollars:,.4f}",
-            "?" if one.seconds is None else f"{one.seconds / 60:.1f}",
+            estimate.asset,
+            estimate.role.value.lower(),
+            Text(estimate.model),
+            *(
+                f"{n:,}"
+                for n in (estimate.calls, estimate.stored, estimate.usage.input_tokens, estimate.usage.output_tokens)
+            ),
+            "?" if estimate.dollars is None else f"{estimate.dollars:,.4f}",
+            "?" if estimate.seconds is None else f"{estimate.seconds / 60:.1f}",
         )
-    known = [one.dollars for one in forecasts if one.dollars is not None]
+    known = [estimate.dollars for estimate in forecasts if estimate.dollars is not None]
     dollars = f"{sum(known):,.4f}" + " + ?" * (len(known) < len(forecasts))
-    table.add_row("all", "", "", f"{sum(one.calls for one in forecasts):,}", "", "", "", dollars, "")
+    table.add_row("all", "", "", f"{sum(estimate.calls for estimate in forecasts):,}", "", "", "", dollars, "")
     return table

@@ -52,12 +52,12 @@ def _table(sums: Sequence[LedgerTotal], by: str) -> Table:
     table.add_column(by)
     for column in ("calls", "input", "cached", "output", "US$"):
         table.add_column(column, justify="right")
-    for one in [*sums, *([_total(sums)] if len(sums) > 1 else [])]:
-        usage = one.usage
+    for total in [*sums, *([_total(sums)] if len(sums) > 1 else [])]:
+        usage = total.usage
         table.add_row(
-            Text(one.name),
-            *(f"{count:,}" for count in (one.calls, usage.input_tokens, usage.cached_tokens, usage.output_tokens)),
-            format_dollars(one.dollars, one.unpriced),
+            Text(total.name),
+            *(f"{count:,}" for count in (total.calls, usage.input_tokens, usage.cached_tokens, usage.output_tokens)),
+            format_dollars(total.dollars, total.unpriced),
         )
     return table
 
@@ -85,8 +85,14 @@ def _print_unpriced(console: Console, rows: Iterable[LedgerRow]) -> None:
 
 def _print_rows(sums: Sequence[LedgerTotal], *, as_csv: bool) -> None:
     rows = [
-        {"name": one.name, "calls": one.calls, **asdict(one.usage), "dollars": one.dollars, "unpriced": one.unpriced}
-        for one in sums
+        {
+            "name": total.name,
+            "calls": total.calls,
+            **asdict(total.usage),
+            "dollars": total.dollars,
+            "unpriced": total.unpriced,
+        }
+        for total in sums
     ]
     if not as_csv:
         for row in rows:
@@ -100,7 +106,7 @@ def _print_rows(sums: Sequence[LedgerTotal], *, as_csv: bool) -> None:
 def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: int) -> None:
     """Print the newest stored calls, at most `count`, the newest last."""
     with open_call_store(Project.load()) as store:
-        found = [
+        chosen = [
             call
             for call in store.calls()
             if (domain is None or call.origin.domain == domain)
@@ -110,7 +116,7 @@ def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: 
     table = Table(box=None, pad_edge=False)
     for column in ("key", "when", "role", "model", "status", "asset", "answer"):
         table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for call in found:
+    for call in chosen:
         when = datetime.fromtimestamp(call.created, UTC).strftime("%Y-%m-%d %H:%M")
         cells = (call.key[:12], when, call.role, call.model, call.status, call.origin.asset, _abbreviate_answer(call))
         table.add_row(*map(Text, cells))
@@ -120,14 +126,14 @@ def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: 
 def print_call(key: str) -> None:
     """Print the stored call whose key begins with `key`; raises DataError where there are none or several."""
     with open_call_store(Project.load()) as store:
-        found = [call for call in store.calls() if call.key.startswith(key)]
-    if len(found) != 1:
-        raise DataError(f"{len(found)} stored calls have a key that begins with {key}: see `raft calls list`.")
-    (call,) = found
+        matches = [call for call in store.calls() if call.key.startswith(key)]
+    if len(matches) != 1:
+        raise DataError(f"{len(matches)} stored calls have a key that begins with {key}: see `raft calls list`.")
+    (call,) = matches
     about = {name: value for name, value in vars(call).items() if name not in ("payload", "usage", "origin")}
     answer = json.loads(call.payload) if call.kind != "embedding" else f"a vector of {len(call.payload) // 4} numbers"
-    told = about | vars(call.usage) | vars(call.origin) | {"answer": answer}
-    click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+    record = about | vars(call.usage) | vars(call.origin) | {"answer": answer}
+    click.echo(json.dumps(record, ensure_ascii=False, indent=2))
 
 
 def print_size_of_calls() -> None:
@@ -170,14 +176,14 @@ def print_batches(*, collect: bool) -> None:
     project = Project.load()
     if collect:
         collect_batches(ModelClients(project))
-    found = read_batch_records(records_of(project))
-    if not found:
+    records = read_batch_records(records_of(project))
+    if not records:
         click.echo("There are no batches.")
-    for one in found:
-        lost = f", {len(one.lost)} of them lost" if one.lost else ""
-        since = datetime.fromtimestamp(one.submitted, UTC)
-        name = one.batch or "not submitted yet"
+    for record in records:
+        lost = f", {len(record.lost)} of them lost" if record.lost else ""
+        since = datetime.fromtimestamp(record.submitted, UTC)
+        name = record.batch or "not submitted yet"
         click.echo(
-            f"{name}  {one.status:<12} {since:%Y-%m-%d %H:%M}  {len(one.keys):,} calls{lost} to {one.model} for "
-            f"{one.asset} of {one.domain}"
+            f"{name}  {record.status:<12} {since:%Y-%m-%d %H:%M}  {len(record.keys):,} calls{lost} to {record.model} "
+            f"for {record.asset} of {record.domain}"
         )

@@ -240,9 +240,9 @@ def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) ->
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
         if not check.passed and not (check.description or "").startswith(NOT_EVALUATED):
-            told = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
+            figures = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
             console.print(
-                f"{item.domain}: check {check.check_name} failed: {check.description or told}", style="yellow"
+                f"{item.domain}: check {check.check_name} failed: {check.description or figures}", style="yellow"
             )
     elif event.is_step_failure and event.step_failure_data.error:
         item.error = f"{event.step_key}: {failure_message(event.step_failure_data.error)}"
@@ -264,5 +264,7 @@ def _print_verdicts(console: Console, project: Project, names: Sequence[str]) ->
     for name in names:
         if name in verdicts:
             compared = results.comparison(name)
-            told = [verdicts[name]["sentence"], *([compared["sentence"]] if compared else [])]
-            console.print(f"\n{name}: {' '.join(told)}\n  report: {lake.path(REPORT, name, '.html')}", markup=False)
+            sentences = [verdicts[name]["sentence"], *([compared["sentence"]] if compared else [])]
+            console.print(
+                f"\n{name}: {' '.join(sentences)}\n  report: {lake.path(REPORT, name, '.html')}", markup=False
+            )

@@ -25,28 +25,28 @@ def print_query(query: str | None, *, as_csv: bool, as_json: bool) -> None:
     project = Project.load()
     store, lake = ResultsStore.of(project), Lake.of(project)
     try:
-        found = store.query(query, lake) if query else store.columns(lake)
+        rows = store.query(query, lake) if query else store.columns(lake)
     except duckdb.Error as error:
         first, *_ = str(error).splitlines() or [""]
         raise DataError(f"DuckDB rejected the query: {first} Run `raft sql` for the tables and columns.") from error
     if as_csv:
-        found.to_csv(sys.stdout, index=False)
+        rows.to_csv(sys.stdout, index=False)
     elif as_json:
-        found.to_json(sys.stdout, orient="records", lines=True, date_format="iso", force_ascii=False)
+        rows.to_json(sys.stdout, orient="records", lines=True, date_format="iso", force_ascii=False)
     else:
-        _print(found)
+        _print(rows)
 
 
-def _print(found: pd.DataFrame) -> None:
+def _print(rows: pd.DataFrame) -> None:
     table = Table(box=None, pad_edge=False)
-    for name in found.columns:
-        table.add_column(str(name), justify="right" if pd.api.types.is_numeric_dtype(found[name]) else "left")
-    for row in found.head(MAX_ROWS).itertuples(index=False):
+    for name in rows.columns:
+        table.add_column(str(name), justify="right" if pd.api.types.is_numeric_dtype(rows[name]) else "left")
+    for row in rows.head(MAX_ROWS).itertuples(index=False):
         table.add_row(*(Text(_format_value(value)) for value in row))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(table)
-    if len(found) > MAX_ROWS:
-        console.print(f"{MAX_ROWS} of {len(found):,} rows; --csv and --json give all of them")
+    if len(rows) > MAX_ROWS:
+        console.print(f"{MAX_ROWS} of {len(rows):,} rows; --csv and --json give all of them")
 
 
 def _format_value(value: object) -> str:

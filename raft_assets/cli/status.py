@@ -36,15 +36,15 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
         close_killed_runs(instance)
         for name, problem in observe(instance, project).problems.items():
             click.echo(f"{name}: {problem}", err=True)
-        found = {name: asset_states(instance, graph, name) for name in names}
+        states = {name: asset_states(instance, graph, name) for name in names}
     results = ResultsStore.of(project)
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
-    compared = {name: told["sentence"] for name in found if (told := results.comparison(name))}
+    compared = {name: comparison["sentence"] for name in states if (comparison := results.comparison(name))}
     models = ModelClients(project)
     with open_call_store(project) as store:
         paid = spending_by_domain(store, models.prices)
     if as_json:
-        for name, of_domain in found.items():
+        for name, of_domain in states.items():
             click.echo(
                 json.dumps(
                     {
@@ -61,7 +61,7 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
             )
         return
     console = Console(highlight=False)
-    for name, of_domain in found.items():
+    for name, of_domain in states.items():
         console.print(_status_table(name, of_domain))
         known = [sentence for sentence in (sentences.get(name), compared.get(name)) if sentence]
         console.print(Text(f"verdict: {' '.join(known) or 'none yet'}"))

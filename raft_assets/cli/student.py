@@ -41,7 +41,7 @@ def print_jobs(*, cancelled: str | None, resumed: str | None) -> None:
             return [job for job in page.data if is_own_job(job)]
 
     try:
-        found = run_coroutine(work())
+        listed = run_coroutine(work())
     except openai.APIStatusError as error:
         raise EndpointError(
             f"The service of STUDENT refuses ({error.status_code}) for {cancelled or resumed or 'a list of jobs'}. "
@@ -49,9 +49,9 @@ def print_jobs(*, cancelled: str | None, resumed: str | None) -> None:
         ) from None
     except openai.APIError as error:
         raise EndpointError(f"The service of STUDENT doesn't answer ({type(error).__name__}): `raft doctor`.") from None
-    if not found:
+    if not listed:
         click.echo("raft-assets has no jobs at this service.")
-    for job in found:
+    for job in listed:
         reason = f": {job.error.message}" if job.error and job.error.message else ""
         since = datetime.fromtimestamp(job.created_at, UTC)
         click.echo(f"{job.id}  {job.status:<12} {since:%Y-%m-%d %H:%M}  {job.fine_tuned_model or job.model}{reason}")
@@ -89,13 +89,13 @@ def delete_deployments(
 
 def idle_hours(models: ModelClients, deployments: Iterable[HostedDeployment], now: datetime) -> dict[str, float]:
     """Return for how long this project has not called each deployment, or since its creation if it never did."""
-    service, found = models.endpoints[Role.STUDENT].service, dict[str, float]()
+    service, hours = models.endpoints[Role.STUDENT].service, dict[str, float]()
     with open_call_store(models.project) as store:
         for hosted in deployments:
-            asked = store.last_asked(hosted.address or service, hosted.name)
-            since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created
-            found[hosted.name] = (now - since).total_seconds() / 3600 if since else 0.0
-    return found
+            last_call = store.last_asked(hosted.address or service, hosted.name)
+            since = datetime.fromtimestamp(last_call, UTC) if last_call else hosted.created
+            hours[hosted.name] = (now - since).total_seconds() / 3600 if since else 0.0
+    return hours
 
 
 def print_deployments(console: Console, models: ModelClients) -> None:

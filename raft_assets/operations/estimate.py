@@ -67,32 +67,32 @@ def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] 
     """
     settings = models.project.settings(domain).values
     documents, chunks = _read_corpus(models, domain, settings, fresh)
-    found: list[CallEstimate] = []
+    estimates: list[CallEstimate] = []
     if "chunk_embeddings" not in fresh:
         with models.caller(Role.EMBEDDING) as encoder:
             stored = encoder.has_embeddings([chunk.passage for chunk in chunks])
         new = [chunk.passage for chunk, is_stored in zip(chunks, stored, strict=True) if not is_stored]
         calls = -(-len(new) // MAX_TEXTS_PER_CALL)
         made = _estimate(models, "chunk_embeddings", Role.EMBEDDING, calls, Usage(sum(map(_count_tokens, new))))
-        found.append(replace(made, stored=sum(stored)))
+        estimates.append(replace(made, stored=sum(stored)))
     with models.caller(Role.TEACHER) as teacher:
         pairs = _PairEstimate.of(teacher, chunks, settings)
     if "qa_pairs" not in fresh:
-        found += pairs.forecasts(models, settings)
+        estimates += pairs.forecasts(models, settings)
     golden = parse_golden(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
     held_out = {name for one in resolve_golden_questions(golden, documents, chunks) for name in one.oracle_chunk_ids}
     trained, evaluated = pairs.rows(settings, kept=1 - len(held_out) / len(chunks))
     shape = _PromptShape(fmean([chunk.tokens for chunk in chunks]), pairs.answer_tokens, settings)
     if "finetuned_model" not in fresh:
-        found.append(_estimate_training(models, shape, trained, settings))
+        estimates.append(_estimate_training(models, shape, trained, settings))
     known = sum(question.answerable and bool(question.evidence) for question in golden)
     asked = _QuestionCounts(evaluated + known, len(golden) - known)
     for role in (Role.BASELINE, Role.STUDENT):
         if f"{role.value.lower()}_answers" not in fresh:
-            found.append(_estimate_evaluation(models, role, shape, asked))
+            estimates.append(_estimate_evaluation(models, role, shape, asked))
     if "judged_answers" not in fresh and Role.JUDGE in models.endpoints:
-        found.append(_estimate_judging(models, shape, asked))
-    return found
+        estimates.append(_estimate_judging(models, shape, asked))
+    return estimates
 
 
 def _read_corpus(

@@ -69,19 +69,19 @@ def ask_model(
     """Ask one model everything and write its answers; `progress_of` returns a callback for a number of calls."""
     settings, role = models.project.settings(domain).values, Role(evaluated.upper())
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
-    asked = evaluation_items(models, lake, domain, origin)
-    with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(asked))) as caller:
+    items = evaluation_items(models, lake, domain, origin)
+    with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(items))) as caller:
         prompts = (
             item_request(item, settings.student.format, settings.evaluation, settings.prompt.instructions)
-            for item in asked
+            for item in items
         )
         name = deployed.name if deployed else models.endpoints[role].model
         answers = (
             to_model_answer(item, answer, evaluated=evaluated, model=name)
-            for item, answer in zip(asked, caller.ask(prompts), strict=True)
+            for item, answer in zip(items, caller.ask(prompts), strict=True)
         )
         written = lake.write(ANSWERS[evaluated], domain, answers)
-        return Answered(name, asked, written, caller.usage_stats)
+        return Answered(name, items, written, caller.usage_stats)
 
 
 def ensure_student_answers(
@@ -123,7 +123,7 @@ def run_record(
 ) -> RunRecord:
     """Return what an evaluation is of: models, questions, settings."""
     project, deployed = models.project, lake.read_record("deployment", domain)
-    asked = sorted(
+    questions = sorted(
         (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers)
         for a in answers
         if a.evaluated == "baseline"
@@ -133,7 +133,7 @@ def run_record(
         baseline_model=resolved_model(models.endpoints[Role.BASELINE], project),
         student_model=f"{deployed['service']}: {deployed['model']}",
         training_hash=deployed["training_hash"],
-        dataset_hash=digest(*(part for question in asked for part in question)),
+        dataset_hash=digest(*(part for question in questions for part in question)),
         settings=project.settings(domain).values.model_dump(mode="json"),
         dagster_run=dagster_run,
         recorded_at=datetime.now(UTC),

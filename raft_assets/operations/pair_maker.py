@@ -65,8 +65,8 @@ class PairGenerator:
     @property
     def usage_stats(self) -> dict[Role, UsageStats]:
         """Usage by role."""
-        found = {Role.TEACHER: self._teacher.usage_stats, Role.EMBEDDING: self._encoder.usage_stats}
-        return found | ({Role.JUDGE: self._judge.usage_stats} if self._judge else {})
+        stats = {Role.TEACHER: self._teacher.usage_stats, Role.EMBEDDING: self._encoder.usage_stats}
+        return stats | ({Role.JUDGE: self._judge.usage_stats} if self._judge else {})
 
 
 @contextmanager

@@ -108,11 +108,11 @@ def _describe_calls(
 
 def _train_only_plan(pairs: Sequence[QAPair]) -> SplitPlan:
     """Return a plan that trains on every chunk as a unit of its own, because splits need the whole corpus."""
-    asked = sorted({pair.chunk_id for pair in pairs})
+    chunk_ids = sorted({pair.chunk_id for pair in pairs})
     return SplitPlan(
         unit_name="chunk",
-        units={name: name for name in asked},
-        splits=dict.fromkeys(asked, "train"),
+        units={name: name for name in chunk_ids},
+        splits=dict.fromkeys(chunk_ids, "train"),
         drop_reasons={},
         held_out=frozenset(),
         register={},

@@ -32,9 +32,9 @@ def is_process_alive(process: str) -> bool:
     if machine != platform.node():
         return True
     try:
-        found = psutil.Process(int(pid))
-        same = abs(found.create_time() - float(started)) <= CLOCK_TOLERANCE_S
-        return same and found.status() != psutil.STATUS_ZOMBIE
+        running = psutil.Process(int(pid))
+        same = abs(running.create_time() - float(started)) <= CLOCK_TOLERANCE_S
+        return same and running.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

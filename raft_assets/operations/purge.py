@@ -151,8 +151,8 @@ def _call_keys(lake: Lake, domain: str, document: str | None) -> set[str]:
         for row in (lake.rows(JudgedAnswer, domain) if lake.exists("judged_answers", domain) else ())
         if document is None or row.question_id in questions
     }
-    asked = {key for pair in pairs for key in (pair.question_call, pair.answer_call, pair.judge_call)}
-    return asked | judged | {answer.call for answer in answers}
+    of_pairs = {key for pair in pairs for key in (pair.question_call, pair.answer_call, pair.judge_call)}
+    return of_pairs | judged | {answer.call for answer in answers}
 
 
 def _belongs_to_document(pair: QAPair, document: str | None) -> bool:
@@ -176,7 +176,7 @@ def _find_copies(project: Project, domain: str, holds_text: Callable[[str], bool
     if domain not in domain_names(project.data):
         return {}
     folder = domain_folder(project.data, domain)
-    found = {
+    lines_of = {
         PAIRS_FILE: [
             number
             for number, pair in read_jsonl(folder / PAIRS_FILE, ImportedPair)
@@ -186,7 +186,7 @@ def _find_copies(project: Project, domain: str, holds_text: Callable[[str], bool
             number for number, review in read_jsonl(folder / REVIEWS_FILE, Review) if holds_text(review.note)
         ],
     }
-    return {name: numbers for name, numbers in found.items() if numbers}
+    return {name: numbers for name, numbers in lines_of.items() if numbers}
 
 
 def _text_matcher(texts: list[str]) -> Callable[[str], bool]:

@@ -104,9 +104,9 @@ def table_differences(lake: Lake, manifest: Manifest, domain: str) -> list[str]:
     """Return the tables whose rows are not those of the manifest, in sentences and in the order of the lineage."""
     here = {table: lake.digest(table, domain) for table in LINEAGE if table in manifest.digests}
     return [
-        f"{table} differs: {found} here, {manifest.digests[table]} in the manifest."
-        for table, found in here.items()
-        if found != manifest.digests[table]
+        f"{table} differs: {actual} here, {manifest.digests[table]} in the manifest."
+        for table, actual in here.items()
+        if actual != manifest.digests[table]
     ]
 
 

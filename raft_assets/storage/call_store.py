@@ -341,14 +341,14 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _select(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, StoredCall]:
-    found = {}
+    calls = {}
     for start in range(0, len(keys), KEYS_PER_QUERY):
         some = keys[start : start + KEYS_PER_QUERY]
         marks = ", ".join("?" * len(some))
         for row in connection.execute(f"{_SELECT_CALLS} WHERE key IN ({marks})", some):
             if call := _from_row(row):
-                found[call.key] = call
-    return found
+                calls[call.key] = call
+    return calls
 
 
 def _select_page(connection: sqlite3.Connection, after: tuple[float, str]) -> list[tuple[Any, ...]]:
@@ -443,15 +443,15 @@ def _from_row(row: tuple[Any, ...]) -> StoredCall | None:
     if short_digest(*values) != checksum:
         log.warning("a stored call is damaged and counts as absent: %s", values[0])
         return None
-    found = dict(zip(_NAMES, values, strict=False))
-    payload = found["payload"]
+    columns = dict(zip(_NAMES, values, strict=False))
+    payload = columns["payload"]
     return StoredCall(
-        **{name: found[name] for name in ("key", "service", "model", "kind", "status", "latency_s", "created")},
-        usage=Usage(*(found[name] for name in _TOKENS)),
-        payload=payload if found["kind"] == EMBEDDING else zlib.decompress(payload),
-        tries=found["tries"],
-        role=found["role"],
-        origin=Origin(found["asset"], found["domain"], found["run"]),
+        **{name: columns[name] for name in ("key", "service", "model", "kind", "status", "latency_s", "created")},
+        usage=Usage(*(columns[name] for name in _TOKENS)),
+        payload=payload if columns["kind"] == EMBEDDING else zlib.decompress(payload),
+        tries=columns["tries"],
+        role=columns["role"],
+        origin=Origin(columns["asset"], columns["domain"], columns["run"]),
     )
 
 

@@ -35,14 +35,14 @@ class FileCoordination:
     def shared(self, name: str) -> Iterator[Shared]:
         """Hold the state of that name, for milliseconds, while others wait; see `Coordination.shared`."""
         with exclusive_lock(self._file(name, ".json")) as descriptor:
-            found = os.read(descriptor, os.fstat(descriptor).st_size)
-            shared = Shared(found.decode("utf-8", "replace"))
+            content = os.read(descriptor, os.fstat(descriptor).st_size)
+            shared = Shared(content.decode("utf-8", "replace"))
             yield shared
             written = shared.text.encode("utf-8")
-            if written != found:
+            if written != content:
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 os.write(descriptor, written)
-            if len(written) < len(found):
+            if len(written) < len(content):
                 os.ftruncate(descriptor, len(written))
 
     def claim(self, name: str) -> FileClaim | None:

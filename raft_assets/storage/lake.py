@@ -120,12 +120,12 @@ class Lake:
     def parquet_files(self) -> dict[str, list[str]]:
         """Return the address of every domain's Parquet file, by table; tables without one are left out."""
         with _translate_errors(self.root):
-            found = {
+            files_of = {
                 table: sorted(map(str, folder.glob("*.parquet")))
                 for table in TABLES
                 if (folder := self._root / table).is_dir()
             }
-        return {table: files for table, files in found.items() if files}
+        return {table: files for table, files in files_of.items() if files}
 
     def check_writable(self) -> None:
         """Raise SettingsError if the lake can't be written."""
@@ -184,9 +184,9 @@ class Lake:
         """
         table = model.table
         with self._open_parquet(table, domain) as parquet:
-            expected, found = arrow_schema(model), parquet.schema_arrow
-            if found.names != expected.names or found.types != expected.types:
-                wrong = sorted(set(_column_types(expected)) ^ set(_column_types(found)))
+            expected, actual = arrow_schema(model), parquet.schema_arrow
+            if actual.names != expected.names or actual.types != expected.types:
+                wrong = sorted(set(_column_types(expected)) ^ set(_column_types(actual)))
                 raise DataError(
                     f"{self.path(table, domain)} has different columns than {table} ({', '.join(wrong)}). "
                     f"Materialize {table} again."

@@ -435,13 +435,13 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
 
 def _verdict_from_row(row: Mapping[str, Any]) -> Verdict:
     """Rebuild the verdict that `_verdict_row` stored, with its guards already read."""
-    told = {field.name: row[field.name] for field in fields(Verdict) if field.name in row}
+    values = {field.name: row[field.name] for field in fields(Verdict) if field.name in row}
     guards = [guard | {"interval": guard["interval"] and Interval(**guard["interval"])} for guard in row["guards"]]
     interval = None
     if row["difference"] is not None:
         interval = Interval(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
     return Verdict(
-        **told | {"interval": interval, "guards": tuple(Guard(**g) for g in guards), "reasons": tuple(row["reasons"])}
+        **values | {"interval": interval, "guards": tuple(Guard(**g) for g in guards), "reasons": tuple(row["reasons"])}
     )
 
 

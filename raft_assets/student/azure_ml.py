@@ -67,8 +67,8 @@ class AzureMLHosting(HostingService):
         Whether it may be written shows only in use.
         """
         with _translate_errors("find the workspace"):
-            found = self._client.workspaces.get(self._client.workspace_name)
-        return f"the workspace {found.name} in {found.location} answers"
+            workspace = self._client.workspaces.get(self._client.workspace_name)
+        return f"the workspace {workspace.name} in {workspace.location} answers"
 
     # ------------------------------------------------------------ fine-tuning
 
@@ -214,8 +214,8 @@ class AzureMLHosting(HostingService):
     def all(self) -> list[HostedDeployment]:
         """Return every endpoint in the workspace that raft-assets made."""
         with _translate_errors("list the endpoints"):
-            found = [_to_hosted_deployment(endpoint) for endpoint in self._client.serverless_endpoints.list()]
-        return [hosted for hosted in found if hosted.training_hash]
+            endpoints = [_to_hosted_deployment(endpoint) for endpoint in self._client.serverless_endpoints.list()]
+        return [hosted for hosted in endpoints if hosted.training_hash]
 
     def deploy(
         self, domain: str, model: str, training_hash: str, *, on_event: OnEvent, now: datetime
@@ -225,16 +225,16 @@ class AzureMLHosting(HostingService):
         An endpoint of an older model is replaced.
         """
         name = endpoint_name(domain)
-        found = self.find(name)
-        right = found is not None and found.training_hash == training_hash
-        if found is not None and not right:
-            if not found.training_hash:
+        existing = self.find(name)
+        right = existing is not None and existing.training_hash == training_hash
+        if existing is not None and not right:
+            if not existing.training_hash:
                 raise EndpointError(
                     f"The endpoint {name} was not created by raft-assets and is not touched: delete it yourself."
                 )
             on_event(f"endpoint {name} of an older student: deleted")
             self.delete(name)  # an endpoint's model can't be changed
-        if found is None or not right:
+        if existing is None or not right:
             self._subscribe(on_event)
             on_event(f"endpoint {name}: made of {model}")
             self._create_endpoint(name, domain, model, training_hash, now)

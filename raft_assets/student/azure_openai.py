@@ -95,21 +95,23 @@ class AzureOpenAIHosting(HostingService):
 
         with _translate_errors(f"find the deployment {name}"):
             try:
-                found = _to_hosted_deployment(self._client.deployments.get(*self.account, name))
+                deployment = _to_hosted_deployment(self._client.deployments.get(*self.account, name))
             except ResourceNotFoundError:
                 return None
-        if not found.training_hash:
+        if not deployment.training_hash:
             raise EndpointError(
                 f"The deployment {name} of {self._host} was not made by raft-assets (it has no tag {HASH_TAG}), and "
                 f"is left alone. Delete or rename it, and materialize deployment again."
             )
-        return found
+        return deployment
 
     def all(self) -> list[HostedDeployment]:
         """Return every deployment in the resource that raft-assets made."""
         with _translate_errors("list the deployments"):
-            found = [_to_hosted_deployment(deployment) for deployment in self._client.deployments.list(*self.account)]
-        return [hosted for hosted in found if hosted.training_hash]
+            deployments = [
+                _to_hosted_deployment(deployment) for deployment in self._client.deployments.list(*self.account)
+            ]
+        return [hosted for hosted in deployments if hosted.training_hash]
 
     def deploy(
         self, domain: str, model: str, training_hash: str, *, on_event: OnEvent, now: datetime
@@ -119,12 +121,12 @@ class AzureOpenAIHosting(HostingService):
         A deployment that is already in progress, after a crash, is waited for and not created twice.
         """
         name = deployment_name(domain)
-        found = self.find(name)
-        right = found is not None and (found.model, found.training_hash) == (model, training_hash)
-        if found is not None and right and found.state not in FAILED_STATES:
-            on_event(f"deployment {name} of {model} exists: {found.state}")
-            return found if found.state == SUCCEEDED_STATE else self._wait_until_ready(name, on_event)
-        on_event(f"deployment {name}: {'updated to' if found else 'made of'} {model}, {self._hosting.sku}")
+        existing = self.find(name)
+        right = existing is not None and (existing.model, existing.training_hash) == (model, training_hash)
+        if existing is not None and right and existing.state not in FAILED_STATES:
+            on_event(f"deployment {name} of {model} exists: {existing.state}")
+            return existing if existing.state == SUCCEEDED_STATE else self._wait_until_ready(name, on_event)
+        on_event(f"deployment {name}: {'updated to' if existing else 'made of'} {model}, {self._hosting.sku}")
         self._create_or_update(name, domain, model, training_hash, now)
         return self._wait_until_ready(name, on_event)
 

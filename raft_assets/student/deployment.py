@@ -131,13 +131,13 @@ def ensure_deployed(
 
 def _find_deployment_problem(deployed: StudentDeployment, hosting: HostingService) -> str:
     """Return why the deployed student no longer answers, or another answers in its place; empty if all is well."""
-    found = hosting.find(deployed.name)
-    if found is None:
+    existing = hosting.find(deployed.name)
+    if existing is None:
         over = deployed.expires and deployed.expires <= datetime.now(UTC)
         return f"the deployment {deployed.name} {'has expired' if over else 'is gone'}"
-    if found.training_hash != deployed.training_hash or not deployed.model.startswith(found.model):
-        return f"the deployment {deployed.name} now holds another model ({found.model})"
-    return "" if found.state == SUCCEEDED_STATE else f"the deployment {deployed.name} is {found.state}"
+    if existing.training_hash != deployed.training_hash or not deployed.model.startswith(existing.model):
+        return f"the deployment {deployed.name} now holds another model ({existing.model})"
+    return "" if existing.state == SUCCEEDED_STATE else f"the deployment {deployed.name} is {existing.state}"
 
 
 def smoke_test(

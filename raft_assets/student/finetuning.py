@@ -179,8 +179,8 @@ class SubmissionRecord:
     @property
     def job_id(self) -> str | None:
         """The job's id; empty where submission was tried with an unknown outcome, None where it never was."""
-        found = self._record.read()
-        return None if found is None else str(json.loads(found)["job"])
+        content = self._record.read()
+        return None if content is None else str(json.loads(content)["job"])
 
     def write(self, job_id: str) -> None:
         """Store the job's id durably."""

@@ -101,25 +101,25 @@ class HostingService(ABC):
 
     def _wait_until_ready(self, name: str, on_event: OnEvent) -> HostedDeployment:
         """Poll the service until the deployment is ready, so that any later process can continue to wait."""
-        told = ""
+        state = ""
         for _ in poll_until(READY_TIMEOUT_S):
-            found = self.find(name)
-            if found is None:
+            deployment = self.find(name)
+            if deployment is None:
                 raise EndpointError(
                     f"The {self.kind} {name} disappeared while it was being created. Materialize deployment again."
                 )
-            if found.state != told:
-                on_event(f"{self.kind} {name}: {found.state}")
-            told = found.state
-            if told == SUCCEEDED_STATE:
-                return found
-            if told in FAILED_STATES:
+            if deployment.state != state:
+                on_event(f"{self.kind} {name}: {deployment.state}")
+            state = deployment.state
+            if state == SUCCEEDED_STATE:
+                return deployment
+            if state in FAILED_STATES:
                 raise EndpointError(
-                    f"The {self.kind} {name} of {found.model} ended as {told}. Inspect it in {self.portal}, and "
+                    f"The {self.kind} {name} of {deployment.model} ended as {state}. Inspect it in {self.portal}, and "
                     "materialize deployment again."
                 )
         raise EndpointError(
-            f"The {self.kind} {name} is still {told} after {READY_TIMEOUT_S // 60} min. Materialize deployment again: "
+            f"The {self.kind} {name} is still {state} after {READY_TIMEOUT_S // 60} min. Materialize deployment again: "
             "it is found again."
         )
 
