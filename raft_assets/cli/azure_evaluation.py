@@ -1,4 +1,4 @@
-"""`raft azure-evaluation`: Microsoft's evaluators on the rows that our judge rated."""
+"""What `raft azure-evaluation` does: Microsoft's evaluators on the rows that the judge rated."""
 
 import click
 from rich.console import Console
@@ -16,23 +16,8 @@ from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
 
-@click.command("azure-evaluation")
-@click.argument("domain")
-def azure_evaluation(domain: str) -> None:
-    """Rate a domain's judged answers again with the evaluators of azure-ai-evaluation, and compare both ratings.
-
-    The JUDGE role answers them, through the store of paid calls: what was asked is paid once, within the budgets. The
-    rows stand in the lake as azure_judged_answers. The package is an extra for an environment of its own:
-
-    \b
-      pip install --no-deps --require-hashes -r infra/constraints/azure-evaluation.txt
-      pip install --no-deps --no-build-isolation -e .
-
-    \b
-    Examples:
-      raft azure-evaluation mine
-      raft sql "SELECT metric, avg(score) FROM azure_judged_answers GROUP BY metric"
-    """
+def rate_judged_answers(domain: str) -> None:
+    """Rate the judged answers of a domain with azure-ai-evaluation, store the ratings and print the comparison."""
     project = Project.load()
     [name] = select_domains(project, [domain], everything=False)
     models, lake = ModelClients(project), Lake.of(project)
@@ -51,12 +36,12 @@ def azure_evaluation(domain: str) -> None:
     click.echo(f"{written.rows} rows in {written.address}, {failed} without a score; {caller.usage_stats.calls} calls")
 
 
-def _table(found: list[JudgeComparison]) -> Table:
+def _table(comparisons: list[JudgeComparison]) -> Table:
     table = Table("metric", box=None, header_style="bold")
     for title in ("answers", "our mean", "theirs", "the same", "points apart"):
         table.add_column(title, justify="right")
-    for one in found:
-        agreed = one.agreement
-        means = (f"{one.ours:.2f}", f"{one.theirs:.2f}")
+    for comparison in comparisons:
+        agreed = comparison.agreement
+        means = (f"{comparison.ours:.2f}", f"{comparison.theirs:.2f}")
         table.add_row(agreed.metric, str(agreed.n), *means, f"{agreed.same:.0%}", f"{agreed.difference:.2f}")
     return table

@@ -1,4 +1,4 @@
-"""`raft doctor`: checks what a run needs, with test calls, and says for each failure what to set or whom to ask."""
+"""What `raft doctor` does: it checks what a run needs, with test calls, and says for each failure what to set."""
 
 import os
 import sys
@@ -28,32 +28,23 @@ from raft_assets.storage.lake import Lake
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check saw; a problem stops a run and says what to do, a warning doesn't stop it."""
+    """The result of a check; a problem stops a run and says what to do, a warning doesn't stop it."""
 
     subject: str
-    told: str
+    message: str
     level: Literal["ok", "warning", "problem"] = "ok"
 
 
 class DoctorWarningError(RaftError):
-    """What a check found is no obstacle, but somebody should know."""
+    """A finding that doesn't stop a run but that the user should know."""
 
 
-@click.command()
-def doctor() -> None:
-    """Check what a run needs: folders, settings, model weights and, with a test call, every role's endpoint.
-
-    Each role is asked one short question (a fraction of a cent where it costs money); the student's service is asked
-    whether it fine-tunes, and Azure whether a model may be deployed.
-
-    \b
-    Examples:
-      raft doctor
-    """
+def print_findings() -> None:
+    """Print a line per check, and exit with 1 where one of them is a problem."""
     project = Project.load()
     findings = list(_run_checks(project))
     for finding in findings:
-        click.echo(f"{finding.level:<8} {finding.subject}: {finding.told}")
+        click.echo(f"{finding.level:<8} {finding.subject}: {finding.message}")
     sys.exit(1 if any(finding.level == "problem" for finding in findings) else 0)
 
 
@@ -84,11 +75,11 @@ def _run_checks(project: Project) -> Iterator[Finding]:
 
 
 def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
-    """Every role over the wire; then what only matters where money is spent."""
+    """Return the checks of every role over the wire, then those that only matter where money is spent."""
     checks: list[tuple[str, Callable[[], str]]] = [
         (f"role {role.value}", partial(_check_role, models, role))
         for role, endpoint in models.endpoints.items()
-        if endpoint.provider != "azureml"  # a base model in a registry doesn't answer; its workspace is looked at below
+        if endpoint.provider != "azureml"  # a base model in a registry doesn't answer; its workspace is checked below
     ]
     checks += [
         (f"context {role.value}", partial(_check_context, models, role))
@@ -109,7 +100,7 @@ def _check_state_folder(project: Project) -> str:
         project.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RaftError(
-            f"{project.home} can't be made ({error.strerror}). Set RAFT_HOME to a folder that you may write."
+            f"{project.home} can't be created ({error.strerror}). Set RAFT_HOME to a folder that you may write."
         ) from error
     if not os.access(project.home, os.W_OK):
         raise RaftError(f"{project.home} can't be written. Set RAFT_HOME to a folder that you may write.")
@@ -136,15 +127,15 @@ def _check_role(models: ModelClients, role: Role) -> str:
     names = select_domains(project, (), everything=True) if role is Role.BASELINE else ()
     completion = any(project.settings(name).values.student.format == "completion" for name in names)
 
-    async def asked() -> str:
+    async def ask() -> str:
         async with models.client(role) as client:
             return await probe(client, endpoint, completion=completion)
 
-    return f"{endpoint.model} at {endpoint.service} {run_coroutine(asked())}"
+    return f"{endpoint.model} at {endpoint.service} {run_coroutine(ask())}"
 
 
 def _check_context(models: ModelClients, role: Role) -> str:
-    """Whether the longest prompt of every domain and its answer fit into what the model takes, as far as it's known."""
+    """Check that the longest prompt of every domain and its answer fit into the model's context, where it is known."""
     endpoint, project = models.endpoints[role], models.project
     takes = Capabilities.of(records_of(project), endpoint, endpoint.model).context_tokens
     names = select_domains(project, (), everything=True)
@@ -181,7 +172,7 @@ def _check_deployment(models: ModelClients) -> str:
 
 
 def _check_price(models: ModelClients, role: Role) -> str:
-    """What the role's calls cost, as far as anybody knows. Raises WarningError for a price that nobody does."""
+    """Return what the role's calls cost, as far as it is known. Raises DoctorWarningError for an unknown price."""
     endpoint = models.endpoints[role]
     price, hosting = models.prices.of(endpoint), models.project.environment.hosting()
     wanted = {"input": price.input}

@@ -1,4 +1,4 @@
-"""`raft estimate`: what the next run will cost, before it starts."""
+"""What `raft estimate` does: the cost of the next run, before it starts."""
 
 import json
 import sys
@@ -25,24 +25,10 @@ from raft_assets.storage.lake import Lake
 PLAIN_WIDTH = 200  # characters, where the output is no terminal
 
 
-@click.command()
-@click.argument("domain", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every domain.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
-def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
-    """Estimate the calls, tokens, US dollars and time of the next `raft run`. Makes no calls.
-
-    Fresh assets and stored answers cost nothing. The number of questions per call and the length of answers
-    is measured on stored calls of the corpus: `raft preview DOMAIN -n 20` makes an even sample, which isn't paid again.
-
-    \b
-    Examples:
-      raft estimate mine
-      raft preview mine -n 20 && raft estimate mine
-      raft estimate --all --json
-    """
+def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) -> None:
+    """Print and store the estimate of each domain; exits with 1 where the documents of one can't be read."""
     project = Project.load()
-    names = select_domains(project, domain, everything=everything)
+    names = select_domains(project, domains, everything=everything)
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
     activate_project(project)
@@ -51,7 +37,7 @@ def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     unread = 0
     with open_instance(project) as instance:
-        observe(instance, project)  # what changed since isn't fresh
+        observe(instance, project)  # what changed since is stale
         for name in names:
             fresh = fresh_assets(graph, asset_states(instance, graph, name))
             try:
@@ -68,21 +54,23 @@ def estimate(domain: tuple[str, ...], everything: bool, as_json: bool) -> None:
 def save_estimate(
     instance: dg.DagsterInstance, project: Project, domain: str, forecasts: Sequence[CallEstimate]
 ) -> None:
-    """Keeps an estimate for the report, which sets it beside the bill, and shows it on the assets in the UI.
+    """Store an estimate for the report, which compares it with the actual costs, and show it on the assets in the UI.
 
-    One that asks nothing keeps the one before.
+    An estimate without calls keeps the previous one.
     """
-    if not any(one.calls for one in forecasts):
+    if not any(estimate.calls for estimate in forecasts):
         return
-    rows = [{**asdict(one), "role": one.role.value} for one in forecasts]
+    rows = [{**asdict(estimate), "role": estimate.role.value} for estimate in forecasts]
     Lake.of(project).write_record("estimate", domain, {"made": time.time(), "rows": rows})
-    for asset in dict.fromkeys(one.asset for one in forecasts):
-        of_asset = [one for one in forecasts if one.asset == asset]
-        dollars = [one.dollars for one in of_asset]
+    for asset in dict.fromkeys(estimate.asset for estimate in forecasts):
+        of_asset = [estimate for estimate in forecasts if estimate.asset == asset]
+        dollars = [estimate.dollars for estimate in of_asset]
         known = [amount for amount in dollars if amount is not None]
         metadata: dict[str, int | str] = {
-            "estimated_calls": sum(one.calls for one in of_asset),
-            "estimated_tokens": sum(one.usage.input_tokens + one.usage.output_tokens for one in of_asset),
+            "estimated_calls": sum(estimate.calls for estimate in of_asset),
+            "estimated_tokens": sum(
+                estimate.usage.input_tokens + estimate.usage.output_tokens for estimate in of_asset
+            ),
             "estimated_us_dollars": f"{sum(known):,.4f}" + " + ?" * (len(known) < len(dollars)),
         }
         instance.report_runless_asset_event(
@@ -90,25 +78,30 @@ def save_estimate(
         )
 
 
-def fresh_assets(graph: Graph, found: Mapping[dg.AssetKey, AssetState]) -> set[str]:
-    """Assets that are fresh with everything before them: what stands behind a stale one may change with it."""
-    stale = {key for key, state in found.items() if state.state != "fresh"}
-    return {key.to_user_string() for key in found if stale.isdisjoint(with_upstream(graph, [key]))}
+def fresh_assets(graph: Graph, states: Mapping[dg.AssetKey, AssetState]) -> set[str]:
+    """Return the assets that are fresh with everything upstream.
+
+    What is downstream of a stale asset may change with it.
+    """
+    stale = {key for key, state in states.items() if state.state != "fresh"}
+    return {key.to_user_string() for key in states if stale.isdisjoint(with_upstream(graph, [key]))}
 
 
 def _print_estimate(console: Console, domain: str, forecasts: Sequence[CallEstimate], *, as_json: bool) -> None:
     if as_json:
-        for one in forecasts:
-            click.echo(json.dumps({"domain": domain, **asdict(one), "role": one.role.value}, ensure_ascii=False))
+        for estimate in forecasts:
+            click.echo(
+                json.dumps({"domain": domain, **asdict(estimate), "role": estimate.role.value}, ensure_ascii=False)
+            )
         return
     console.print(
         _table(domain, forecasts) if forecasts else Text(f"{domain}: everything is fresh, no calls are needed.")
     )
-    for what in sorted({what for one in forecasts for what in one.assumed if one.calls}):
+    for what in sorted({what for estimate in forecasts for what in estimate.assumed if estimate.calls}):
         console.print(Text(f"Assumed: {what}.", style="yellow"))
-    for model in sorted({one.model for one in forecasts if one.dollars is None and one.calls}):
-        told = f"The price of {model} is unknown: add it to {PRICES_FILE} of the project."
-        console.print(Text(told, style="yellow"))
+    for model in sorted({estimate.model for estimate in forecasts if estimate.dollars is None and estimate.calls}):
+        message = f"The price of {model} is unknown: add it to {PRICES_FILE} of the project."
+        console.print(Text(message, style="yellow"))
     console.print()
 
 
@@ -118,16 +111,19 @@ def _table(domain: str, forecasts: Sequence[CallEstimate]) -> Table:
         table.add_column(column)
     for column in ("calls", "stored", "input", "output", "US$", "minutes"):
         table.add_column(column, justify="right")
-    for one in forecasts:
+    for estimate in forecasts:
         table.add_row(
-            one.asset,
-            one.role.value.lower(),
-            Text(one.model),
-            *(f"{n:,}" for n in (one.calls, one.stored, one.usage.input_tokens, one.usage.output_tokens)),
-            "?" if one.dollars is None else f"{one.dollars:,.4f}",
-            "?" if one.seconds is None else f"{one.seconds / 60:.1f}",
+            estimate.asset,
+            estimate.role.value.lower(),
+            Text(estimate.model),
+            *(
+                f"{n:,}"
+                for n in (estimate.calls, estimate.stored, estimate.usage.input_tokens, estimate.usage.output_tokens)
+            ),
+            "?" if estimate.dollars is None else f"{estimate.dollars:,.4f}",
+            "?" if estimate.seconds is None else f"{estimate.seconds / 60:.1f}",
         )
-    known = [one.dollars for one in forecasts if one.dollars is not None]
+    known = [estimate.dollars for estimate in forecasts if estimate.dollars is not None]
     dollars = f"{sum(known):,.4f}" + " + ?" * (len(known) < len(forecasts))
-    table.add_row("all", "", "", f"{sum(one.calls for one in forecasts):,}", "", "", "", dollars, "")
+    table.add_row("all", "", "", f"{sum(estimate.calls for estimate in forecasts):,}", "", "", "", dollars, "")
     return table

@@ -1,49 +1,62 @@
-"""The `raft` command: its groups and how errors end. What a command does stands in the module of its subject."""
+"""The `raft` command: its commands and how errors end.
+
+`commands/` declares what is typed (arguments, options, help) and imports nothing but click; what a command does is in
+the module of the same name in this package, which is imported when the command runs, because that takes seconds.
+"""
 
 import sys
-from importlib import import_module
 
 import click
 
+from raft_assets.cli.commands import (
+    azure_evaluation,
+    config,
+    data,
+    doctor,
+    estimate,
+    money,
+    preview,
+    rebuild,
+    review,
+    run,
+    servers,
+    sql,
+    status,
+    student,
+)
 from raft_assets.core.errors import RaftError
 
 INTERRUPTED = 130
-# by subject: the module of a command is imported when the command is asked for, since all of them take seconds
-COMMANDS = {
-    "run": "run",
-    **dict.fromkeys(("serve", "ui"), "servers"),
-    **dict.fromkeys(("status", "config", "domains"), "look"),
-    "doctor": "doctor",
-    "estimate": "estimate",
-    **dict.fromkeys(("costs", "calls", "batches"), "money"),
-    **dict.fromkeys(("jobs", "teardown"), "student"),
-    "sql": "sql",
-    "azure-evaluation": "azure_evaluation",
-    "preview": "preview",
-    "review": "review",
-    "rebuild": "rebuild",
-    **dict.fromkeys(("report", "export", "import", "purge"), "data"),
-}
+COMMANDS = (
+    run.run,
+    servers.serve,
+    servers.ui,
+    status.status,
+    config.config,
+    config.domains,
+    doctor.doctor,
+    estimate.estimate,
+    money.costs,
+    money.calls,
+    money.batches,
+    student.jobs,
+    student.teardown,
+    sql.sql,
+    azure_evaluation.azure_evaluation,
+    preview.preview,
+    review.review,
+    rebuild.rebuild,
+    data.report,
+    data.export,
+    data.import_,
+    data.purge,
+)
 
 
-class Commands(click.Group):
-    """The commands, each imported from its module."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = import_module(f"raft_assets.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, "import_" if cmd_name == "import" else cmd_name.replace("-", "_"))
-        return command
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="raft-assets")
 def raft() -> None:
-    """Turns folders of documents into fine-tuned, evaluated students.
+    """Turn folders of documents into fine-tuned, evaluated students.
 
     \b
     Examples:
@@ -55,7 +68,7 @@ def raft() -> None:
 
 
 def main() -> None:
-    """Entry point: 0 done, 1 something failed, 2 wrong usage or settings, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 something failed, 2 wrong usage or settings, 130 interrupted."""
     try:
         sys.exit(raft.main(standalone_mode=False))
     except RaftError as error:

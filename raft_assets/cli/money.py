@@ -1,4 +1,4 @@
-"""Commands about paid calls: what they cost, and what is stored of them."""
+"""What `raft costs`, `raft calls` and `raft batches` do: the costs of paid calls, and the call store."""
 
 import csv
 import json
@@ -29,33 +29,10 @@ MAX_SHOWN_CHARACTERS = 60  # of a call in a list
 PLAIN_WIDTH = 200  # characters, where the output is no terminal
 
 
-@click.command()
-@click.argument("domain", nargs=-1)
-@click.option(
-    "--by",
-    type=click.Choice(["asset", "domain", "model", "role", "day", "run"]),
-    default="asset",
-    show_default=True,
-    help="Group by this.",
-)
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only calls from this day (UTC) on.")
-@click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
-def costs(domain: tuple[str, ...], by: Grouping, since: datetime | None, as_csv: bool, as_json: bool) -> None:
-    """Show what was paid, derived from the stored calls: calls, tokens and US dollars.
-
-    The same rows are in DuckDB as the table `ledger`. Calls without a known price are listed apart and never counted
-    as zero: add the price
-    it into prices.yaml.
-
-    \b
-    Examples:
-      raft costs
-      raft costs bats --by model
-      raft costs --by day --since 2026-11-01 --csv > costs.csv
-    """
+def print_costs(domains: Sequence[str], *, by: Grouping, since: datetime | None, as_csv: bool, as_json: bool) -> None:
+    """Print what was paid, summed by a column of the ledger, and store the ledger in the results store."""
     project = Project.load()
-    names = select_domains(project, domain, everything=False) if domain else []
+    names = select_domains(project, domains, everything=False) if domains else []
     with open_call_store(project) as store:
         rows = list(ledger(store, PriceList(project.folder, project.endpoints.values())))
     ResultsStore.of(project).replace_ledger(rows)
@@ -75,18 +52,18 @@ def _table(sums: Sequence[LedgerTotal], by: str) -> Table:
     table.add_column(by)
     for column in ("calls", "input", "cached", "output", "US$"):
         table.add_column(column, justify="right")
-    for one in [*sums, *([_total(sums)] if len(sums) > 1 else [])]:
-        usage = one.usage
+    for total in [*sums, *([_total(sums)] if len(sums) > 1 else [])]:
+        usage = total.usage
         table.add_row(
-            Text(one.name),
-            *(f"{count:,}" for count in (one.calls, usage.input_tokens, usage.cached_tokens, usage.output_tokens)),
-            format_dollars(one.dollars, one.unpriced),
+            Text(total.name),
+            *(f"{count:,}" for count in (total.calls, usage.input_tokens, usage.cached_tokens, usage.output_tokens)),
+            format_dollars(total.dollars, total.unpriced),
         )
     return table
 
 
 def format_dollars(dollars: float, unpriced: int) -> str:
-    """An amount, with a mark where some calls have no known price."""
+    """Format an amount, with a mark where some calls have no known price."""
     return f"{dollars:,.4f}" + ("" if not unpriced else " + ?")
 
 
@@ -108,8 +85,14 @@ def _print_unpriced(console: Console, rows: Iterable[LedgerRow]) -> None:
 
 def _print_rows(sums: Sequence[LedgerTotal], *, as_csv: bool) -> None:
     rows = [
-        {"name": one.name, "calls": one.calls, **asdict(one.usage), "dollars": one.dollars, "unpriced": one.unpriced}
-        for one in sums
+        {
+            "name": total.name,
+            "calls": total.calls,
+            **asdict(total.usage),
+            "dollars": total.dollars,
+            "unpriced": total.unpriced,
+        }
+        for total in sums
     ]
     if not as_csv:
         for row in rows:
@@ -120,102 +103,49 @@ def _print_rows(sums: Sequence[LedgerTotal], *, as_csv: bool) -> None:
     writer.writerows(rows)
 
 
-# ---------------------------------------------------------------- the store
-
-
-@click.group()
-def calls() -> None:
-    """Inspect the call store: list, show, size, prune.
-
-    \b
-    Examples:
-      raft calls list --domain bats --rejected
-      raft calls show 3f9a77
-      raft calls size
-      raft calls prune --older-than 180
-    """
-
-
-@calls.command("list")
-@click.option("--domain", help="Only calls that were first made for this domain.")
-@click.option("--role", help="Only calls of this role, such as TEACHER.")
-@click.option("--rejected", is_flag=True, help="Only answers that were filtered, cut off or empty.")
-@click.option("-n", "most", type=click.IntRange(1), default=20, show_default=True, help="Show this many, the newest.")
-def list_calls(domain: str | None, role: str | None, rejected: bool, most: int) -> None:
-    """Lists stored calls, the newest last.
-
-    \b
-    Examples:
-      raft calls list
-      raft calls list --role JUDGE --rejected -n 100
-    """
+def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: int) -> None:
+    """Print the newest stored calls, at most `count`, the newest last."""
     with open_call_store(Project.load()) as store:
-        found = [
+        chosen = [
             call
             for call in store.calls()
             if (domain is None or call.origin.domain == domain)
             and (role is None or call.role == role.upper())
             and (not rejected or is_unusable(call))
-        ][-most:]
+        ][-count:]
     table = Table(box=None, pad_edge=False)
     for column in ("key", "when", "role", "model", "status", "asset", "answer"):
         table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for call in found:
+    for call in chosen:
         when = datetime.fromtimestamp(call.created, UTC).strftime("%Y-%m-%d %H:%M")
         cells = (call.key[:12], when, call.role, call.model, call.status, call.origin.asset, _abbreviate_answer(call))
         table.add_row(*map(Text, cells))
     Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
 
 
-@calls.command("show")
-@click.argument("key")
-def show_call(key: str) -> None:
-    """Print a stored call: who made it, its tokens and cost, and the answer. The beginning of the key is enough.
-
-    \b
-    Examples:
-      raft calls show 3f9a77c1b2d4
-    """
+def print_call(key: str) -> None:
+    """Print the stored call whose key begins with `key`; raises DataError where there are none or several."""
     with open_call_store(Project.load()) as store:
-        found = [call for call in store.calls() if call.key.startswith(key)]
-    if len(found) != 1:
-        raise DataError(f"{len(found)} stored calls have a key that begins with {key}: see `raft calls list`.")
-    (call,) = found
+        matches = [call for call in store.calls() if call.key.startswith(key)]
+    if len(matches) != 1:
+        raise DataError(f"{len(matches)} stored calls have a key that begins with {key}: see `raft calls list`.")
+    (call,) = matches
     about = {name: value for name, value in vars(call).items() if name not in ("payload", "usage", "origin")}
     answer = json.loads(call.payload) if call.kind != "embedding" else f"a vector of {len(call.payload) // 4} numbers"
-    told = about | vars(call.usage) | vars(call.origin) | {"answer": answer}
-    click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+    record = about | vars(call.usage) | vars(call.origin) | {"answer": answer}
+    click.echo(json.dumps(record, ensure_ascii=False, indent=2))
 
 
-@calls.command("size")
-def size_of_calls() -> None:
-    """Show the number and size of stored calls.
-
-    \b
-    Examples:
-      raft calls size
-    """
+def print_size_of_calls() -> None:
+    """Print the number and size of stored calls."""
     project = Project.load()
     with open_call_store(project) as store:
         stats = store.stats()
     click.echo(f"{stats.calls:,} calls, {stats.size / 1e6:,.1f} MB in {project.calls}")
 
 
-@calls.command("prune")
-@click.option("--older-than", "days", type=click.IntRange(1), help="Days since the answer came.")
-@click.option("--model", help="Only calls of this model.")
-@click.option("--rejected", is_flag=True, help="Only answers that were filtered, cut off or empty.")
-@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
-def prune_calls(days: int | None, model: str | None, rejected: bool, yes: bool) -> None:
-    """Delete stored calls. A deleted call is made, and paid for, again when an asset needs it.
-
-    \b
-    Examples:
-      raft calls prune --older-than 180
-      raft calls prune --model gpt-4o-old --yes
-    """
-    if days is None and model is None and not rejected:
-        raise click.UsageError("Choose calls by --older-than, --model or --rejected.")
+def delete_calls(*, days: int | None, model: str | None, rejected: bool, confirmed: bool) -> None:
+    """Delete the stored calls that meet every given condition: older than `days`, of the model, unusable."""
     before = (datetime.now(UTC) - timedelta(days=days)).timestamp() if days is not None else float("inf")
 
     def is_chosen(call: StoredCall) -> bool:
@@ -223,7 +153,7 @@ def prune_calls(days: int | None, model: str | None, rejected: bool, yes: bool) 
 
     with open_call_store(Project.load()) as store:
         count = sum(map(is_chosen, store.calls()))
-        if not yes:
+        if not confirmed:
             click.confirm(f"Delete {count:,} calls? Calls that are needed again will be paid for again.", abort=True)
         click.echo(f"{store.forget(is_chosen):,} calls deleted")
 
@@ -241,27 +171,19 @@ def _answer_text(call: StoredCall) -> str:
     return reading.text or reading.detail
 
 
-@click.command()
-@click.option("--collect", is_flag=True, help="Fetch finished batches into the call store.")
-def batches(collect: bool) -> None:
-    """List batches of calls (`<ROLE>_BATCH=1`), oldest first, with model, asset and status.
-
-    \b
-    Examples:
-      raft batches
-      raft batches --collect
-    """
+def print_batches(*, collect: bool) -> None:
+    """Print the batches of calls, oldest first, after collecting the finished ones where `collect` is set."""
     project = Project.load()
     if collect:
         collect_batches(ModelClients(project))
-    found = read_batch_records(records_of(project))
-    if not found:
+    records = read_batch_records(records_of(project))
+    if not records:
         click.echo("There are no batches.")
-    for one in found:
-        lost = f", {len(one.lost)} of them lost" if one.lost else ""
-        since = datetime.fromtimestamp(one.submitted, UTC)
-        name = one.batch or "not submitted yet"
+    for record in records:
+        lost = f", {len(record.lost)} of them lost" if record.lost else ""
+        since = datetime.fromtimestamp(record.submitted, UTC)
+        name = record.batch or "not submitted yet"
         click.echo(
-            f"{name}  {one.status:<12} {since:%Y-%m-%d %H:%M}  {len(one.keys):,} calls{lost} to {one.model} for "
-            f"{one.asset} of {one.domain}"
+            f"{name}  {record.status:<12} {since:%Y-%m-%d %H:%M}  {len(record.keys):,} calls{lost} to {record.model} "
+            f"for {record.asset} of {record.domain}"
         )

@@ -1,4 +1,4 @@
-"""`raft preview`: finished rows of a domain in the terminal. What stands in them is `previewing`'s."""
+"""What `raft preview` does: it prints finished rows of a domain. `operations.preview` makes them."""
 
 import sys
 import unicodedata
@@ -21,26 +21,14 @@ from raft_assets.settings.project import Project
 MAX_DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 MAX_REJECTED = 20
 QUOTE_STYLE, LABEL_STYLE = "black on yellow", "bold cyan"
-# characters that turn the direction of a text: what stands behind them would seem to stand elsewhere
+# characters that turn the direction of a text: the text after them would seem to be elsewhere
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-@click.command()
-@click.argument("domain")
-@click.option("-n", "count", type=click.IntRange(1, 100), default=5, show_default=True, help="Chunks to ask about.")
-@click.option("--yes", is_flag=True, help="Don't ask for confirmation before paid calls.")
-def preview(domain: str, count: int, yes: bool) -> None:
-    """Show finished RAFT rows for a few chunks before processing a whole corpus, with rejected pairs and the reasons.
+def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
+    """Print the rows and rejected pairs of `count` chunks; paid calls need a confirmation.
 
-    Reads and cuts the documents, asks about the chunks that a run asks first, applies every gate and adds distractors.
-    Only the answers are stored, so the next run doesn't pay for them again. With a paid
-    teacher this costs money; the number of calls is shown first.
-
-    \b
-    Examples:
-      raft preview bats
-      raft preview bats -n 2
-      raft preview bats -n 10 --yes      with a paid teacher, in a script
+    Raises UsageError where there is no terminal to ask for it.
     """
     project = Project.load()
     (name,) = select_domains(project, [domain], everything=False)
@@ -65,11 +53,11 @@ def preview(domain: str, count: int, yes: bool) -> None:
     semantic = settings.chunks.boundaries == "semantic"
     if semantic:
         vectors = "EMBEDDING: a vector of every sentence, for semantic boundaries"
-        _confirm(console, [vectors] if operation.is_embedding_paid(models) else [], yes=yes)
+        _confirm(console, [vectors] if operation.is_embedding_paid(models) else [], confirmed=confirmed)
     documents = sources.documents
     chunks = chunk_documents(models, settings.chunks, documents)
     plan = operation.preview_plan(chunks, settings, count)
-    _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), yes=yes)
+    _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)
     console.print(f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} chunks are asked about")
     shown = operation.preview_rows(models, name, settings, chunks, plan)
     for number, row in enumerate(shown.rows, start=1):
@@ -84,7 +72,7 @@ def preview(domain: str, count: int, yes: bool) -> None:
 
 
 def strip_control_characters(text: str) -> str:
-    """The text so that a terminal shows it and obeys nothing in it; line breaks stay."""
+    """Replace what a terminal would obey instead of showing it; line breaks stay."""
     return "".join(
         character if character == "\n" or not _is_control_character(character) else "\ufffd"
         for character in text.replace("\r\n", "\n").replace("\t", " ")
@@ -95,15 +83,15 @@ def _is_control_character(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cs"} or character in _BIDI_CONTROLS
 
 
-def _confirm(console: Console, paid: Sequence[str], *, yes: bool) -> None:
+def _confirm(console: Console, paid: Sequence[str], *, confirmed: bool) -> None:
     if not paid:
         return
     console.print("This may cost money:")
     for sentence in paid:
         console.print(f"  {sentence}")
-    if not yes and not sys.stdin.isatty():
+    if not confirmed and not sys.stdin.isatty():
         raise click.UsageError("No call was made. Pass --yes to continue without confirmation.")
-    if not yes:
+    if not confirmed:
         click.confirm("Continue?", abort=True)
 
 
@@ -138,7 +126,7 @@ def _print_row(console: Console, row: RaftRow, chunks: dict[str, Chunk], title: 
 
 
 def _highlight_quotes(passage: str, quotes: Sequence[str]) -> Text:
-    """The passage with what is quoted of it highlighted."""
+    """Return the passage with its quoted sentences highlighted."""
     passage = strip_control_characters(escape_delimiters(passage))
     text, searchable = Text(passage), SearchableText(passage)
     for quote in quotes:
@@ -148,7 +136,7 @@ def _highlight_quotes(passage: str, quotes: Sequence[str]) -> Text:
 
 
 def _render_answer(answer: str) -> Text:
-    """The answer with its quotes highlighted, in quotation marks instead of the contract's."""
+    """Return the answer with its quotes highlighted, in quotation marks instead of the contract's."""
     text, quoted = Text(), False
     for part in _parts(answer):
         if part in (BEGIN_QUOTE, END_QUOTE):

@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import click
-import dagster as dg
 import yaml
 from rich.console import Console
 
@@ -19,14 +19,17 @@ from raft_assets.settings.domains import domain_names, invalid_domain_folders
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 from raft_assets.settings.project import Project
 
+if TYPE_CHECKING:
+    import dagster as dg
+
 GENERATED_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
 REPAIR_HINT = "fix it, or delete it and it is created again."
 
 
 def activate_project(project: Project) -> None:
-    """Makes the project the one that Dagster and every child process use.
+    """Make the project the one that Dagster and every child process use.
 
-    Installs `dagster.yaml` where there is none, and keeps its part on compute logs as the lake is set.
+    Installs `dagster.yaml` if missing, and keeps its part on compute logs in step with the setting of the lake.
     """
     home = project.dagster_home
     for folder in (project.home, home):
@@ -34,7 +37,7 @@ def activate_project(project: Project) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RaftError(
-                f"{folder} can't be made ({error.strerror}). Set RAFT_HOME to a folder of yours."
+                f"{folder} can't be created ({error.strerror}). Set RAFT_HOME to a folder of yours."
             ) from error
         if not os.access(folder, os.W_OK):
             raise RaftError(f"{folder} can't be written. Set RAFT_HOME to a folder of yours.")
@@ -46,7 +49,10 @@ def activate_project(project: Project) -> None:
 
 
 def _write_instance_settings(project: Project) -> None:
-    """What stands above OURS_BELOW is the user's; without that line, so is the whole file."""
+    """Write the part of `dagster.yaml` below GENERATED_BELOW.
+
+    What is above that line is the user's; in a file without that line, so is everything.
+    """
     file = project.dagster_home / "dagster.yaml"
     try:
         before = file.read_text("utf-8") if file.exists() else None
@@ -59,9 +65,9 @@ def _write_instance_settings(project: Project) -> None:
 
 
 def _compute_logs(project: Project) -> str:
-    """Where runs write what they print: beside a lake that is on Azure, else Dagster's own place.
+    """Return the YAML for where runs write what they print: next to a lake on Azure, else empty for Dagster's default.
 
-    A key is read when it is needed, from the environment; it doesn't stand in the file.
+    A key is read from the environment when it is needed; the file doesn't contain it.
     """
     place = parse_blob_address("RAFT_LAKE", project.lake, project.environment)
     if place is None or any(map(project.environment.get, (CONNECTION_STRING_VARIABLE, SAS_VARIABLE))):
@@ -80,8 +86,10 @@ def _compute_logs(project: Project) -> str:
 
 
 @contextmanager
-def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
-    """The project's Dagster instance."""
+def open_instance(project: Project) -> Iterator["dg.DagsterInstance"]:
+    """Open the project's Dagster instance; raises RaftError where dagster.yaml can't be used."""
+    import dagster as dg  # takes a second, and most commands need no instance
+
     activate_project(project)
     logging.getLogger("dagster").setLevel(logging.ERROR)
     try:
@@ -95,7 +103,7 @@ def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
 
 
 def select_domains(project: Project, named: Sequence[str], *, everything: bool) -> list[str]:
-    """The domains that a command means. Raises UsageError where none or an unknown one is named."""
+    """Return the domains that a command means. Raises UsageError if none or an unknown one is named."""
     known, refused = domain_names(project.data), invalid_domain_folders(project.data)
     for folder in refused if everything else ():
         click.echo(f"left out: {refused[folder]}", err=True)
@@ -123,7 +131,7 @@ def select_domains(project: Project, named: Sequence[str], *, everything: bool) 
 
 
 def print_models(console: Console, project: Project) -> None:
-    """Provider and model of every role: what a command that may cost money says first."""
+    """Print provider and model of every role, before a command that may cost money begins."""
     endpoints = project.environment.endpoints()
     for role, endpoint in endpoints.items():
         console.print(f"{role.value:<10}{endpoint.model} ({endpoint.service})")

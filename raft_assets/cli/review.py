@@ -1,4 +1,4 @@
-"""`raft review`: pairs go out to a person, verdicts come back."""
+"""What `raft review` does: it exports pairs to a reviewer and imports the verdicts."""
 
 from pathlib import Path
 
@@ -15,35 +15,8 @@ from raft_assets.storage.lake import Lake
 MAX_LISTED = 5  # unknown ids that are named
 
 
-@click.group()
-def review() -> None:
-    """Review QA pairs: export pairs to a file, fill in verdicts, import them again.
-
-    \b
-    Examples:
-      raft review export bats --to review.csv --sample 50
-      raft review import bats review.csv && raft run bats
-    """
-
-
-@review.command("export")
-@click.argument("domain")
-@click.option(
-    "--to", "target", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.csv or FILE.jsonl."
-)
-@click.option("--sample", type=click.IntRange(min=1), help="Only a sample of this size; the same pairs every time.")
-@click.option("--rejected", is_flag=True, help="Also pairs that the gates rejected, with the reason.")
-def export(domain: str, target: Path, sample: int | None, rejected: bool) -> None:
-    """Writes the pairs of a domain for a person: a row per pair, with its passage. CSV opens in a spreadsheet.
-
-    Write accept or reject into the column verdict, and what you like into note; leave the other columns as they are.
-    An apostrophe before a cell keeps a spreadsheet from computing it.
-
-    \b
-    Examples:
-      raft review export bats --to review.csv
-      raft review export bats --to review.jsonl --sample 50 --rejected
-    """
+def export_pairs(domain: str, target: Path, *, sample: int | None, rejected: bool) -> None:
+    """Write the pairs of a domain, or a sample of them, into `target`, with the verdicts that they have already."""
     project = Project.load()
     (name,) = select_domains(project, [domain], everything=False)
     lake = Lake.of(project)
@@ -54,19 +27,10 @@ def export(domain: str, target: Path, sample: int | None, rejected: bool) -> Non
     click.echo(f"{target}: {len(pairs):,} pairs, {sum(pair.question_id in reviews for pair in pairs):,} with a verdict")
 
 
-@review.command("import")
-@click.argument("domain")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def import_(domain: str, file: Path) -> None:
-    """Reads the verdicts of a file that `raft review export` wrote, and keeps them in the domain's reviews.jsonl.
+def import_verdicts(domain: str, file: Path) -> None:
+    """Merge the verdicts of a review file into the domain's reviews.jsonl.
 
-    A reject removes the pair from the dataset. An accept overrides the gates that judge content (answer not supported,
-    the judge,
-    question points at a text, retrieval, near-duplicate), never those of form. Earlier verdicts on other pairs stay.
-
-    \b
-    Examples:
-      raft review import bats review.csv
+    Raises DataError where the domain has no pairs yet.
     """
     project = Project.load()
     (name,) = select_domains(project, [domain], everything=False)

@@ -1,4 +1,4 @@
-"""`raft run`: materializes domains side by side, with a live view read from Dagster's own event log."""
+"""What `raft run` does: it materializes domains in parallel, with a live view of Dagster's event log."""
 
 import os
 import subprocess
@@ -59,70 +59,36 @@ class DomainRun:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended badly."""
+        """Whether it failed."""
         return self.process is not None and self.process.poll() not in (None, 0, WAITS)
 
     @property
     def waits(self) -> bool:
-        """Whether it ended because answers are still to come."""
+        """Whether it ended because a batch or job has no result yet."""
         return self.process is not None and self.process.poll() == WAITS
 
 
-@click.command()
-@click.argument("domain", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every domain in data/.")
-@click.option(
-    "--select",
-    "selected",
-    multiple=True,
-    metavar="ASSET",
-    help="Only this asset and its upstream assets; may be repeated.",
-)
-@click.option("--preset", metavar="NAME", help="Settings from presets/NAME.yaml, remembered for these domains.")
-@click.option("--force", is_flag=True, help="Materialize fresh assets too. Paid calls are not repeated.")
-@click.option(
-    "--retry-rejected",
-    is_flag=True,
-    help="Ask again where an answer was filtered, truncated or empty; implies --force.",
-)
-@click.option("--yes", is_flag=True, help="Approve fine-tuning that may cost money; without it such a job waits.")
-@click.option(
-    "--budget",
-    type=click.FloatRange(min=0),
-    metavar="US$",
-    help="Stop before the paid calls of this command pass this amount.",
-)
-def run(  # noqa: PLR0917 - click hands options by name
-    domain: tuple[str, ...],
-    everything: bool,
-    selected: tuple[str, ...],
-    preset: str | None,
-    force: bool,
-    retry_rejected: bool,
-    yes: bool,
-    budget: float | None,
+def materialize_domains(
+    domains: Sequence[str],
+    *,
+    everything: bool = False,
+    selected: Sequence[str] = (),
+    preset: str | None = None,
+    force: bool = False,
+    retry_rejected: bool = False,
+    approved: bool = False,
+    budget: float | None = None,
 ) -> None:
-    """Materialize what is stale or missing, from documents to eval report.
+    """Materialize what is stale or missing in the domains, and end the process: 0 done, 1 failed, 3 waiting.
 
-    The same runs as those started from the UI, where their events and metadata appear. Ctrl-C keeps what is finished;
-    run the same command again to continue.
-
-    \b
-    Examples:
-      raft run --all
-      raft run bats "harbor handbook"
-      raft run bats --select training_files     stop before training
-      raft run bats --preset hard_distractors
-      raft run bats --yes                        approve a fine-tuning job that costs money
-      raft run bats --budget 5                   US$; answers already paid for are kept, and a higher budget continues
-      from there
+    The approval of paid fine-tuning and the budget (US dollars) reach the domains' processes as environment variables.
     """
     if budget is not None:
         os.environ["RAFT_BUDGET_RUN"] = str(budget)  # for the domains' processes, too
-    if yes:
+    if approved:
         os.environ[APPROVAL_VARIABLE] = APPROVE_FINE_TUNING
     project = Project.load()
-    names = select_domains(project, domain, everything=everything)
+    names = select_domains(project, domains, everything=everything)
     for name in names if preset else []:
         project.select_preset(name, str(preset))
     for name in names:
@@ -174,14 +140,14 @@ def _save_estimate(
     now: Mapping[dg.AssetKey, AssetState],
     domain: str,
 ) -> None:
-    """Keeps what the run is expected to cost, where anything may cost money, to be set beside the bill."""
+    """Store the expected cost of the run, if anything may cost money, for comparison with the actual costs."""
     models = ModelClients(project)
     if all(endpoint.is_free for endpoint in models.endpoints.values()):
         return
     try:
         save_estimate(instance, project, domain, estimate_calls(models, domain, fresh=fresh_assets(graph, now)))
     except DataError:
-        return  # the run itself tells what is wrong with the documents
+        return  # the run itself reports what is wrong with the documents
 
 
 def _delete_unusable_answers(project: Project, names: Sequence[str]) -> int:
@@ -206,7 +172,7 @@ def _run_domains(
     force: bool,
     command: str,
 ) -> None:
-    """Runs the domains' processes, at most `max_concurrent_runs` at a time, and shows what they do."""
+    """Run the domains' processes, at most `max_concurrent_runs` at a time, and show what they do."""
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         try:
             while not all(item.has_ended for item in work):
@@ -245,7 +211,7 @@ def _start_worker(item: DomainRun, command: list[str]) -> None:
 def _poll_events(
     instance: dg.DagsterInstance, project: Project, item: DomainRun, command: str, console: Console
 ) -> None:
-    """Reads what is new in the event log of the domain's runs."""
+    """Read the new events in the event log of the domain's runs."""
     if item.process is None:
         return
     for run in instance.get_runs(filters=dg.RunsFilter(tags={COMMAND_TAG: command, PARTITION_TAG: item.domain})):
@@ -274,9 +240,9 @@ def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) ->
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
         if not check.passed and not (check.description or "").startswith(NOT_EVALUATED):
-            told = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
+            figures = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
             console.print(
-                f"{item.domain}: check {check.check_name} failed: {check.description or told}", style="yellow"
+                f"{item.domain}: check {check.check_name} failed: {check.description or figures}", style="yellow"
             )
     elif event.is_step_failure and event.step_failure_data.error:
         item.error = f"{event.step_key}: {failure_message(event.step_failure_data.error)}"
@@ -298,5 +264,7 @@ def _print_verdicts(console: Console, project: Project, names: Sequence[str]) ->
     for name in names:
         if name in verdicts:
             compared = results.comparison(name)
-            told = [verdicts[name]["sentence"], *([compared["sentence"]] if compared else [])]
-            console.print(f"\n{name}: {' '.join(told)}\n  report: {lake.path(REPORT, name, '.html')}", markup=False)
+            sentences = [verdicts[name]["sentence"], *([compared["sentence"]] if compared else [])]
+            console.print(
+                f"\n{name}: {' '.join(sentences)}\n  report: {lake.path(REPORT, name, '.html')}", markup=False
+            )

@@ -1,4 +1,4 @@
-"""Commands about what stands at the student's service: its fine-tuning jobs, and what is deployed on Azure."""
+"""What `raft jobs` and `raft teardown` do: fine-tuning jobs at the student's service, and deployments on Azure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -24,16 +24,10 @@ from raft_assets.student.hosting import HostedDeployment
 MAX_JOBS = 50
 
 
-@click.command()
-@click.option("--cancel", "cancelled", metavar="JOB", help="Cancel a job; what it has cost so far is charged.")
-@click.option("--resume", "resumed", metavar="JOB", help="Resume a paused job.")
-def jobs(cancelled: str | None, resumed: str | None) -> None:
-    """Lists the fine-tuning jobs that raft-assets submitted to the student's service, newest first.
+def print_jobs(*, cancelled: str | None, resumed: str | None) -> None:
+    """Print the fine-tuning jobs of raft-assets, after cancelling or resuming one of them where its id is given.
 
-    \b
-    Examples:
-      raft jobs
-      raft jobs --cancel ftjob-abc123
+    Raises EndpointError where the service refuses or doesn't answer.
     """
     models = ModelClients(Project.load())
 
@@ -47,7 +41,7 @@ def jobs(cancelled: str | None, resumed: str | None) -> None:
             return [job for job in page.data if is_own_job(job)]
 
     try:
-        found = run_coroutine(work())
+        listed = run_coroutine(work())
     except openai.APIStatusError as error:
         raise EndpointError(
             f"The service of STUDENT refuses ({error.status_code}) for {cancelled or resumed or 'a list of jobs'}. "
@@ -55,39 +49,20 @@ def jobs(cancelled: str | None, resumed: str | None) -> None:
         ) from None
     except openai.APIError as error:
         raise EndpointError(f"The service of STUDENT doesn't answer ({type(error).__name__}): `raft doctor`.") from None
-    if not found:
+    if not listed:
         click.echo("raft-assets has no jobs at this service.")
-    for job in found:
+    for job in listed:
         reason = f": {job.error.message}" if job.error and job.error.message else ""
         since = datetime.fromtimestamp(job.created_at, UTC)
         click.echo(f"{job.id}  {job.status:<12} {since:%Y-%m-%d %H:%M}  {job.fine_tuned_model or job.model}{reason}")
 
 
-@click.command()
-@click.argument("domain", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every deployment that raft-assets made in the resource.")
-@click.option("--expired", is_flag=True, help="Deployments past their expiry.")
-@click.option(
-    "--idle",
-    type=click.FloatRange(min=0),
-    metavar="HOURS",
-    help="Deployments that this project has not called for this long.",
-)
-@click.option("--dry-run", is_flag=True, help="Only list what would be deleted.")
-def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: float | None, dry_run: bool) -> None:
-    """Delete deployments of fine-tuned students on Azure and verify that they are gone. The models stay.
-
-    \b
-    Examples:
-      raft teardown bats
-      raft teardown --expired
-      raft teardown --idle 12 --dry-run
-      raft teardown --all
-    """
+def delete_deployments(
+    domains: Sequence[str], *, everything: bool, expired: bool, idle: float | None, dry_run: bool
+) -> None:
+    """Delete and print deployments on Azure: those of `domains`, all, the expired, or those idle for so many hours."""
     project = Project.load()
-    if sum((bool(domain), everything, expired, idle is not None)) != 1:
-        raise click.UsageError("Name a domain, or pass one of --all, --expired and --idle HOURS.")
-    names = select_domains(project, domain, everything=False) if domain else []
+    names = select_domains(project, domains, everything=False) if domains else []
     models = ModelClients(project)
     with open_hosting(models.project) as hosting:
         if hosting is None:
@@ -113,18 +88,18 @@ def teardown(domain: tuple[str, ...], everything: bool, expired: bool, idle: flo
 
 
 def idle_hours(models: ModelClients, deployments: Iterable[HostedDeployment], now: datetime) -> dict[str, float]:
-    """Since when nobody of this project asked each deployment, else since it was made."""
-    service, found = models.endpoints[Role.STUDENT].service, dict[str, float]()
+    """Return for how long this project has not called each deployment, or since its creation if it never did."""
+    service, hours = models.endpoints[Role.STUDENT].service, dict[str, float]()
     with open_call_store(models.project) as store:
         for hosted in deployments:
-            asked = store.last_asked(hosted.address or service, hosted.name)
-            since = datetime.fromtimestamp(asked, UTC) if asked else hosted.created
-            found[hosted.name] = (now - since).total_seconds() / 3600 if since else 0.0
-    return found
+            last_call = store.last_asked(hosted.address or service, hosted.name)
+            since = datetime.fromtimestamp(last_call, UTC) if last_call else hosted.created
+            hours[hosted.name] = (now - since).total_seconds() / 3600 if since else 0.0
+    return hours
 
 
 def print_deployments(console: Console, models: ModelClients) -> None:
-    """What is deployed on Azure and what it costs a month when nobody asks; nothing where Azure isn't used."""
+    """Print what is deployed on Azure and what it costs a month when idle; nothing where Azure isn't used."""
     if not models.endpoints[Role.STUDENT].is_deployed_on_azure:
         return
     try:

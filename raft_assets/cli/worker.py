@@ -15,7 +15,7 @@ EXIT_CODES: dict[Ended, int] = {"done": 0, "failed": FAILED, "waiting": WAITS}
 
 
 def worker_command(domain: str, wanted: Sequence[dg.AssetKey], *, force: bool, command: str) -> list[str]:
-    """Command line of the process that materializes one domain."""
+    """Return the command line of the process that materializes one domain."""
     names = ",".join(key.to_user_string() for key in wanted)
     arguments = ["--domain", domain, "--assets", names, "--command", command, *(["--force"] if force else [])]
     return [sys.executable, "-m", __name__, *arguments]

@@ -1,8 +1,8 @@
-"""What the embedded models say: a prompt in, a text in RAFT's contract out.
+"""What the embedded models say: a prompt in, a text that follows the prompt contract out.
 
-The teacher writes questions about a document, and answers a question by asking its own again: the equal one carries
-sentence and answer. The reader points at a sentence and at words in it. Neither writes prose: what stands around
-quotes is fixed.
+The teacher writes questions about a document, and answers a question by generating its own again: the equal one carries
+sentence and answer. The reader points at a sentence and at words in it. Neither writes prose: the text around quotes is
+fixed.
 """
 
 import re
@@ -25,9 +25,9 @@ AskQuestions = Callable[[str], Sequence[GeneratedQuestion]]
 
 
 def answer_as_teacher(prompt: str, ask: AskQuestions) -> str | None:
-    """The teacher's reply; None where it has no answer of its own and the reader has to read.
+    """Return the teacher's reply; None if it has no answer of its own and the reader has to read.
 
-    `ask` gives every question that the teacher asks about a document.
+    `ask` returns every question that the teacher asks about a document.
     """
     documents, task, _ = parse_prompt(prompt)
     writing = _TASK.match(task)
@@ -45,7 +45,7 @@ def answer_as_teacher(prompt: str, ask: AskQuestions) -> str | None:
 
 
 def answer_as_reader(prompt: str, reader: Reader) -> str:
-    """The reader's reply."""
+    """Return the reader's reply."""
     documents, question, _ = parse_prompt(prompt)
     if not documents:
         return CLOSED_BOOK_ANSWER
@@ -63,7 +63,7 @@ def _number_questions(questions: Sequence[str]) -> str:
 
 
 def _render_quoted_answer(sentence: str, answer: str) -> str:
-    """An answer in the contract's form.
+    """Render an answer by the prompt contract.
 
     The prompt may come from a client that left the contract's delimiters in its documents: they are made harmless here.
     """

@@ -1,8 +1,8 @@
 """The embedded provider: an ASGI application that speaks the OpenAI API.
 
-The `openai` client reaches it in process, or on a port that `server` opens. What belongs here: its
-routes, and the endpoints of models, files, batches and fine-tuning jobs. It binds no address, asks for no key, and
-reads no header but the type and length of the content.
+The `openai` client reaches it in process, or on a port that `server` opens. What belongs here: its routes, and the
+endpoints of models, files, batches and fine-tuning jobs. It binds no address, asks for no key, and reads no header but
+the type and length of the content.
 """
 
 from functools import partial
@@ -32,7 +32,10 @@ FILES_PAGE, JOBS_PAGE, EVENTS_PAGE, CHECKPOINTS_PAGE = 10_000, 20, 20, 10  # Ope
 
 
 def create_app(settings: EmbeddedSettings) -> Starlette:
-    """The application; it loads the encoder when a request first needs it, and writes nothing before one does."""
+    """Create the application.
+
+    It loads the encoder when a request first needs it, and writes nothing before one does.
+    """
     folder = settings.folder.resolve()
     files = FileStore(folder)
     models = EmbeddedModels(folder, partial(Encoder.load, settings.encoder_folder, hf_home=settings.huggingface_home))
@@ -186,7 +189,7 @@ def _batch_routes(batches: BatchService) -> list[Route]:
 
 
 async def _upload_form(request: Request) -> dict[str, Any]:
-    """The fields `file` (an upload) and `purpose` (a text) of a multipart form; raises ApiError (400, 413)."""
+    """Read the fields `file` (an upload) and `purpose` (a text) of a multipart form; raises ApiError (400, 413)."""
     most = MAX_FILE_BYTES + FORM_OVERHEAD_BYTES
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise bad_request("Invalid Content-Type header, expected multipart/form-data.")
@@ -213,7 +216,7 @@ def _check_form(form: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metadata_filter(query: QueryParams) -> dict[str, str] | None:
-    """The pairs of `metadata[key]=value`; None for `metadata=null`, which asks for jobs that have none."""
+    """Return the pairs of `metadata[key]=value`; None for `metadata=null`, which selects jobs without metadata."""
     pairs = {
         name[len("metadata[") : -1]: value
         for name, value in query.items()

@@ -1,9 +1,8 @@
 """The Batch API of the embedded provider: many requests in a file, answers in another, half the price elsewhere.
 
-A batch is worked on while it is looked at, a bounded slice at a time: nothing runs behind a client's back, and an
-application in process needs no thread. Every line's answer is on disk before the next one is asked, so that a provider
-that was killed goes on where it was.
-API: https://platform.openai.com/docs/api-reference/batch
+A batch progresses while it is polled, a bounded slice at a time: nothing runs in the background, and an application in
+process needs no thread. Every line's answer is on disk before the next request is answered, so that a provider that was
+killed continues where it was. API: https://platform.openai.com/docs/api-reference/batch
 """
 
 import hashlib
@@ -26,7 +25,7 @@ from raft_assets.embedded.errors import ApiError, bad_request, not_found
 from raft_assets.embedded.files import FileStore
 
 MAX_LINES, MAX_BYTES = 50_000, 200 << 20  # OpenAI's
-SLICE_S = 2.0  # of work at a look
+SLICE_S = 2.0  # of work per poll
 EXPIRES_S = 24 * 3600
 URL = "http://embedded"
 
@@ -53,7 +52,7 @@ class Batch(BaseModel):
     ended_at: int | None = None
 
     def as_api(self) -> dict[str, Any]:
-        """OpenAI's `batch` object."""
+        """Return OpenAI's `batch` object."""
         created = self.created_ns // 10**9
         ended = {f"{self.status}_at": self.ended_at} if self.ended_at else {}
         errors = {"errors": {"object": "list", "data": self.errors}} if self.errors else {}
@@ -83,7 +82,7 @@ class BatchService:
         self._folder, self._files, self._app = folder / "batches", files, app
 
     def create(self, request: BatchRequest) -> Batch:
-        """A batch of the uploaded lines; one whose lines are wrong has failed. Raises ApiError (400, 404)."""
+        """Create a batch of the uploaded lines; one whose lines are wrong has failed. Raises ApiError (400, 404)."""
         file = self._files.get(request.input_file_id)
         if file.purpose != "batch":
             raise bad_request(
@@ -108,19 +107,19 @@ class BatchService:
         return self._save(batch)
 
     def all(self) -> list[Batch]:
-        """Every batch, newest first."""
+        """Return every batch, newest first."""
         found = [batch for file in self._folder.glob("batch_*.json") if (batch := self._read(file))]
         return sorted(found, key=lambda batch: (batch.created_ns, batch.id), reverse=True)
 
     def get(self, batch_id: str) -> Batch:
-        """The batch; raises ApiError (404)."""
+        """Return the batch; raises ApiError (404)."""
         found = self._read(self._folder / f"{batch_id}.json") if batch_id.isidentifier() else None
         if found is None:
             raise not_found("batch", batch_id)
         return found
 
     def cancel(self, batch_id: str) -> Batch:
-        """Ends a batch; what was answered is kept. Raises ApiError (404, 409)."""
+        """End a batch; answers are kept. Raises ApiError (404, 409)."""
         with exclusive_lock(self._lock(batch_id)):
             batch = self.get(batch_id)
             if batch.status != "in_progress":
@@ -128,7 +127,10 @@ class BatchService:
             return self._end(batch, "cancelled")
 
     async def advance(self, batch_id: str) -> Batch:
-        """The batch after a slice of work on it; as it is while somebody else works on it. Raises ApiError (404)."""
+        """Work on a slice of the batch and return it; unchanged while another process works on it.
+
+        Raises ApiError (404).
+        """
         self.get(batch_id)
         claimed = try_lock(self._lock(batch_id))
         if claimed is None:
@@ -155,14 +157,14 @@ class BatchService:
                 )
             return self._end(batch, "expired")
         deadline = time.monotonic() + SLICE_S
-        transport = httpx2.ASGITransport(app=self._app, raise_app_exceptions=False)  # a mistake is that line's alone
+        transport = httpx2.ASGITransport(app=self._app, raise_app_exceptions=False)  # an error is that line's alone
         async with httpx2.AsyncClient(transport=transport, base_url=URL) as client:
             while asked and time.monotonic() < deadline:
                 await self._answer(client, batch, asked.pop(0))
         return self._save(self._with_counts(batch)) if asked else self._end(batch, "completed")
 
     def _with_counts(self, batch: Batch) -> Batch:
-        """The batch with what its parts hold; a line that was cut off by a kill leaves them."""
+        """Return the batch with the counts of its parts; a line that a kill truncated is removed from them."""
         answered, failed = (len(_read_answered_ids(self._part(batch, kind))) for kind in ("output", "error"))
         return batch.model_copy(update={"answered": answered, "failed": failed})
 
@@ -216,7 +218,7 @@ class BatchService:
 
 
 def _read_answered_ids(part: Path) -> set[str]:
-    """The ids of the lines that are answered; one that was cut off by a kill is asked again."""
+    """Return the ids of the answered lines; a line that a kill truncated is answered again."""
     if not part.is_file():
         return set()
     content = part.read_bytes()
@@ -227,12 +229,12 @@ def _read_answered_ids(part: Path) -> set[str]:
 
 
 def _lines(content: bytes) -> list[tuple[int, bytes]]:
-    """Number and content of the lines that aren't blank. Only a line feed ends one: JSON may hold other separators."""
+    """Return number and content of the lines that aren't blank; only a line feed ends one, JSON may contain others."""
     return [(number, line) for number, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
 
 
 def _check_lines(file: Path, endpoint: str) -> tuple[int, list[dict[str, Any]]]:
-    """How many lines there are, and what is wrong with them in the form of OpenAI's `errors`."""
+    """Return how many lines there are, and what is wrong with them in the form of OpenAI's `errors`."""
     if (size := file.stat().st_size) > MAX_BYTES:
         return 0, [_line_error("file_too_large", f"The file has {size:,} bytes: {MAX_BYTES:,} are allowed.")]
     lines = _lines(file.read_bytes())
@@ -260,7 +262,7 @@ _EXPIRED = {
 
 
 def _find_line_problem(line: bytes, endpoint: str, seen: set[str], models: set[str]) -> tuple[str, str]:
-    """Code and message of what is wrong with a line; empty where nothing is."""
+    """Return code and message of what is wrong with a line; empty if nothing is."""
     try:
         request = json.loads(line)
     except ValueError:
@@ -268,7 +270,7 @@ def _find_line_problem(line: bytes, endpoint: str, seen: set[str], models: set[s
     if not isinstance(request, dict) or not isinstance(request.get("custom_id"), str):
         return "missing_required_parameter", "The line has no 'custom_id'."
     if request["custom_id"] in seen:
-        return "duplicate_custom_id", f"The custom_id {request['custom_id'][:80]!r} stands twice."
+        return "duplicate_custom_id", f"The custom_id {request['custom_id'][:80]!r} is used twice."
     seen.add(request["custom_id"])
     if request.get("url") != endpoint or request.get("method") != "POST":
         return "mismatched_endpoint", f"The line must POST to {endpoint}."

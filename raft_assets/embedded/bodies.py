@@ -2,7 +2,7 @@
 
 A body model lists the parameters that the embedded models obey, then those that cannot change their answers and are
 accepted for the sake of clients. `unsupported` names official parameters that would change the answer; they are
-refused unless they ask for nothing (null, false, empty).
+rejected unless they ask for nothing (null, false, empty).
 """
 
 import json
@@ -28,7 +28,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _text(value: Any) -> str:
-    """A message's content: a text, or parts that are all texts."""
+    """Return a message's content: a text, or parts that are all texts."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and all(_is_text_part(part) for part in value):
@@ -41,7 +41,7 @@ def _is_text_part(part: Any) -> bool:
 
 
 def _texts(value: Any) -> list[str]:
-    """A text or an array of texts, as an array."""
+    """Return a text or an array of texts as an array."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
@@ -90,7 +90,7 @@ class StreamOptions(Body):
 
 
 class Generation(Body):
-    """What chat completions and completions share."""
+    """Parameters that chat completions and completions share."""
 
     model: str
     stop: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4), BeforeValidator(_texts)] = []
@@ -128,7 +128,7 @@ class ChatRequest(Generation):
 
     @property
     def limit(self) -> int | None:
-        """Most tokens of the answer."""
+        """Maximum tokens of the answer."""
         return self.max_completion_tokens or self.max_tokens
 
     @property
@@ -144,7 +144,7 @@ class ChatRequest(Generation):
 
 
 class CompletionRequest(Generation):
-    """`POST /v1/completions`. Without `max_tokens` an answer is complete (OpenAI cuts it at 16 tokens)."""
+    """`POST /v1/completions`. Without `max_tokens` an answer is complete (OpenAI truncates it to 16 tokens)."""
 
     unsupported = frozenset({"best_of", "echo", "logit_bias", "logprobs", "suffix"})
     prompt: Texts
@@ -161,7 +161,7 @@ class EmbeddingRequest(Body):
 
 
 class Hyperparameters(Body):
-    """Of a fine-tuning job; `auto` leaves the choice to the trainer."""
+    """Hyperparameters of a fine-tuning job; `auto` leaves the choice to the trainer."""
 
     n_epochs: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=50)], BeforeValidator(_auto_or_number)] = "auto"
     batch_size: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=256)], BeforeValidator(_auto_or_number)] = (
@@ -220,7 +220,7 @@ class BatchRequest(Body):
 
 
 async def limit_stream(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerator[bytes, None]:
-    """The stream, refused with 413 as soon as it is longer than `limit` bytes."""
+    """Yield the stream, and raise ApiError (413) as soon as it is longer than `limit` bytes."""
     length = 0
     async for block in stream:
         length += len(block)
@@ -230,7 +230,7 @@ async def limit_stream(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerat
 
 
 async def read_body(request: Request, kind: type[B]) -> B:
-    """The request's JSON body. Raises ApiError (400, 413) in OpenAI's words."""
+    """Read the request's JSON body. Raises ApiError (400, 413) in OpenAI's words."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":  # a form that a web page posts across origins never is
         raise bad_request(f"Invalid Content-Type header ({content_type[:80]}), expected application/json.")
@@ -239,7 +239,7 @@ async def read_body(request: Request, kind: type[B]) -> B:
 
 
 def parse_body(content: Mapping[str, Any], kind: type[B]) -> B:
-    """The body that a JSON object holds."""
+    """Parse the body that a JSON object contains."""
     given = {name: value for name, value in content.items() if name not in kind.unsupported or value}
     for name in given:
         if name in kind.unsupported:
@@ -255,7 +255,7 @@ def parse_body(content: Mapping[str, Any], kind: type[B]) -> B:
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:
-    """The object, in which null counts as absent."""
+    """Parse the object, in which null counts as absent."""
     try:
         content = _without_nulls(json.loads(raw))
     except (ValueError, RecursionError) as error:
@@ -265,7 +265,7 @@ def _json_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise bad_request(f"The JSON body of your request must be an object, not {type(content).__name__}.")
     if b"\\u" in raw and _SURROGATE.search(json.dumps(content, ensure_ascii=False)):
-        raise bad_request("The JSON body of your request holds half of a surrogate pair, which is no text.")
+        raise bad_request("The JSON body of your request contains half of a surrogate pair, which is no text.")
     return content
 
 
@@ -287,7 +287,7 @@ def _to_api_error(problem: Mapping[str, Any]) -> ApiError:
 
 
 def _path(location: Sequence[int | str]) -> str | None:
-    """Such as `messages[0].content`; the branch of a union, which pydantic names too, is no name of the client's."""
+    """Return a path such as `messages[0].content`, without the branch of a union that pydantic adds to it."""
     path = ""
     for part in location:
         if isinstance(part, int):

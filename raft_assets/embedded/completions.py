@@ -25,7 +25,7 @@ _PIECE = re.compile(r"\s*\S+|\s+")  # what a stream sends at a time: a word with
 
 @dataclass(frozen=True)
 class Choice:
-    """An answer as it is sent: cut, and why it ends."""
+    """An answer as it is sent: truncated, with the reason why it ends."""
 
     text: str
     finish_reason: str
@@ -117,7 +117,7 @@ def _text_choice(index: int, text: str, finish_reason: str | None) -> dict[str, 
 
 
 def _stream(chunks: Iterator[dict[str, Any]], body: Generation, counted: dict[str, Any]) -> Response:
-    """Server-sent events, with the usage in a chunk of its own where it is asked for."""
+    """Stream server-sent events, with the usage in a chunk of its own if it is asked for."""
     wants_usage = body.stream_options is not None and body.stream_options.include_usage
 
     def events() -> Iterator[str]:
@@ -152,7 +152,7 @@ def _embedding_response(body: EmbeddingRequest, vectors: Floats) -> Response:
 
 
 def _encode_vectors(vectors: Floats, encoding_format: str) -> list[Any]:
-    """Lists of numbers, or little-endian 32-bit floats in base64."""
+    """Encode vectors as lists of numbers, or as little-endian 32-bit floats in base64."""
     if encoding_format == "float":
         return list(vectors.tolist())
     return [base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii") for vector in vectors]

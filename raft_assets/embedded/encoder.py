@@ -1,7 +1,7 @@
 """The sentence encoder all-MiniLM-L6-v2 in plain numpy: unit vectors of texts, and states of their words.
 
-What belongs here: the transformer's forward pass and what callers read from it. Where the weights come from is
-`weights`, how text becomes pieces is `wordpiece`.
+What belongs here: the transformer's forward pass and what callers read from it. `weights` finds the weights,
+`wordpiece` turns text into pieces.
 """
 
 import json
@@ -31,16 +31,17 @@ _WORD_TABLE = "embeddings.word_embeddings.weight"
 
 @dataclass(frozen=True)
 class TokenStates:
-    """What the encoder sees in a text: the state of every piece, where the piece stands, the vector of the whole."""
+    """The encoder's view of a text: the state and the span of every piece, and the vector of the whole."""
 
     states: Halves  # (pieces, 384), unit length
     spans: tuple[tuple[int, int], ...]
     vector: Floats  # (384,), unit length
 
     def of_words(self, words: Sequence[tuple[int, int]]) -> Floats:
-        """Unit vectors (words, 384): the mean state of the pieces that overlap each word; zero behind the text's cut.
+        """Return unit vectors (words, 384): the mean state of the pieces that overlap each word.
 
-        Words and pieces are in text order and don't overlap among themselves.
+        Words beyond the end of the encoded text are zero. Words and pieces are in text order and don't overlap among
+        themselves.
         """
         if not words or not self.spans:
             return np.zeros((len(words), DIMENSIONS), np.float32)
@@ -70,7 +71,7 @@ class _LayerNorm:
     bias: Floats
 
     def __call__(self, rows: Floats) -> Floats:
-        """Normalises in place."""
+        """Normalize in place."""
         rows -= rows.mean(axis=-1, keepdims=True)
         variance = np.einsum("...d,...d->...", rows, rows)[..., None] / np.float32(rows.shape[-1])
         rows /= np.sqrt(variance + _EPSILON)
@@ -89,7 +90,10 @@ class _Layer:
     out_norm: _LayerNorm
 
     def __call__(self, rows: Floats, shape: tuple[int, int], padding: Floats | None) -> Floats:
-        """One layer over rows (texts * length, 384); `padding` (texts, 1, 1, length) is -1e9 where no piece is."""
+        """Apply one layer to rows (texts * length, 384).
+
+        `padding` (texts, 1, 1, length) is -1e9 where there is no piece.
+        """
         hidden = self.attention_out(self._attend(rows, shape, padding))
         hidden += rows
         hidden = self.attention_norm(hidden)
@@ -113,7 +117,7 @@ class _Layer:
 
 
 class Encoder:
-    """all-MiniLM-L6-v2. What else is encoded with a text moves its vector by less than 1e-5. Threads may share it."""
+    """all-MiniLM-L6-v2. Other texts encoded with a text change its vector by less than 1e-5. Threads may share it."""
 
     sha256 = MODEL_SHA256
 
@@ -129,15 +133,15 @@ class Encoder:
 
     @classmethod
     def load(cls, weights_dir: Path | None = None, *, hf_home: Path | None = None) -> "Encoder":
-        """The encoder of this machine's weights; `find_weights` says where they are looked for, and the errors."""
+        """Load the encoder with the weights of this machine; see `find_weights` for the folders and the errors."""
         files = find_weights(weights_dir, hf_home=hf_home)
         return cls(files.weights, WordPiece(files.vocabulary))
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Unit vectors (texts, 384); text behind 256 pieces is not read.
+        """Return unit vectors (texts, 384); text after 256 pieces is not read.
 
-        Each text by itself: in a batch the last bits would depend on its neighbours, and a run that was killed and
-        started again would end in other bytes.
+        Each text is encoded by itself: in a batch the last bits would depend on its neighbours, and a run that was
+        killed and started again would end in other bytes.
         """
         vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
         for number, text in enumerate(texts):
@@ -149,7 +153,10 @@ class Encoder:
     def token_states(
         self, texts: Sequence[str], *, limit: int = TEXT_PIECES - _SPECIAL, on_batch: Callable[[], None] = lambda: None
     ) -> list[TokenStates]:
-        """States of the pieces of each text; `on_batch` is called before every batch and may raise to stop."""
+        """Return the states of the pieces of each text.
+
+        `on_batch` is called before every batch and may raise to stop.
+        """
         encodings = [self.wordpiece.encode(text, limit=limit) for text in texts]
         found: dict[int, TokenStates] = {}
         for batch, states, present in self._run(encodings, on_batch):
@@ -162,7 +169,10 @@ class Encoder:
     def _run(
         self, encodings: Sequence[Encoding], on_batch: Callable[[], None] = lambda: None
     ) -> Iterator[tuple[list[int], Floats, npt.NDArray[np.bool_]]]:
-        """Batches of texts of similar length: their numbers, states (texts, length, 384), and which pieces exist."""
+        """Yield batches of texts of similar length.
+
+        A batch is their numbers, their states (texts, length, 384), and which pieces exist.
+        """
         for batch in _batches([len(encoding.ids) + _SPECIAL for encoding in encodings]):
             on_batch()
             rows = [(self.wordpiece.start, *encodings[number].ids, self.wordpiece.end) for number in batch]
@@ -182,14 +192,14 @@ class Encoder:
 
 
 def normalize_vectors(vectors: npt.NDArray[np.floating]) -> Floats:
-    """Rows scaled to length 1; rows of zeros stay."""
+    """Scale rows to length 1; rows of zeros stay."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Floats = (vectors / np.maximum(lengths, 1e-6)).astype(np.float32)
     return scaled
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Numbers of texts, shortest first, in batches of at most BATCH_PIECES pieces, padding included."""
+    """Yield numbers of texts, shortest first, in batches of at most BATCH_PIECES pieces, padding included."""
     batch: list[int] = []
     for number in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and lengths[number] * (len(batch) + 1) > BATCH_PIECES:
@@ -201,12 +211,12 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _pool(states: Floats, present: npt.NDArray[np.bool_]) -> Floats:
-    """Unit vectors of the mean over existing pieces."""
+    """Return unit vectors of the mean over existing pieces."""
     return normalize_vectors(np.einsum("tld,tl->td", states, present.astype(np.float32)))
 
 
 def _gelu(rows: Floats) -> Floats:
-    """GELU in its tanh form, in place: cosines of text vectors differ from the exact form's by less than 3e-6."""
+    """Apply GELU in its tanh form, in place: cosines of text vectors differ from the exact form's by less than 3e-6."""
     inner = rows * rows
     inner *= np.float32(0.044715 * 0.7978845608)
     inner += np.float32(0.7978845608)
@@ -219,7 +229,7 @@ def _gelu(rows: Floats) -> Floats:
 
 
 def _memory_map(path: Path, name: str) -> Floats:
-    """A tensor that stays in the file; the layout is safetensors' (8 bytes of header length, header, data)."""
+    """Map a tensor that stays in the file; the layout is safetensors' (8 bytes of header length, header, data)."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         entry = json.loads(file.read(size))[name]

@@ -1,7 +1,7 @@
-"""Refusals in the OpenAI API's form: status, and `{"error": {"message", "type", "param", "code"}}`.
+"""Errors in the OpenAI API's form: status, and `{"error": {"message", "type", "param", "code"}}`.
 
-What belongs here: the exception that endpoints raise and the handlers that render every exception. What is refused is
-said where it is found.
+What belongs here: the exception that endpoints raise and the handlers that render every exception. The messages are
+where the errors are raised.
 """
 
 import logging
@@ -22,7 +22,7 @@ DONT_RETRY = {"x-should-retry": "false"}  # the official client obeys it: asking
 
 
 class ApiError(Exception):
-    """A request that is refused; `param` names the part of it that is wrong, `code` is for programs."""
+    """A request that is rejected; `param` names the part of it that is wrong, `code` is for programs."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -30,17 +30,17 @@ class ApiError(Exception):
 
 
 def bad_request(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:
-    """400."""
+    """Return the error 400."""
     return ApiError(400, message, param=param, code=code)
 
 
 def not_found(kind: str, name: str, *, param: str = "id") -> ApiError:
-    """404 of a file or job."""
+    """Return the error 404 of a file or job."""
     return ApiError(404, f"No such {kind}: {name}", param=param)
 
 
 def model_not_found(model: str) -> ApiError:
-    """404 of a model, in the words that clients know."""
+    """Return the error 404 of a model, in the words that clients know."""
     return ApiError(
         404,
         f"The model `{model}` does not exist or you do not have access to it.",
@@ -52,7 +52,7 @@ def model_not_found(model: str) -> ApiError:
 def error_body(
     message: str, *, kind: str = INVALID_REQUEST, param: str | None = None, code: str | None = None
 ) -> dict[str, Any]:
-    """The body of a refusal."""
+    """Return the body of an error."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
@@ -78,7 +78,7 @@ def _handle_raft_error(_: Request, error: Exception) -> Response:
 def _handle_exception(request: Request, error: Exception) -> Response:
     log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
     return JSONResponse(
-        error_body("The embedded provider failed on this request; its log holds the reason.", kind=SERVER_ERROR),
+        error_body("The embedded provider failed on this request; its log contains the reason.", kind=SERVER_ERROR),
         500,
         headers=DONT_RETRY,
     )

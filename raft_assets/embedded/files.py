@@ -1,7 +1,7 @@
 """The files of the provider: uploads and results, each under an id of its own, equal contents stored once.
 
-On disk: `files/<id>.json` describes a file, `blobs/<sha256>` holds its content. Two processes may use the folder at
-the same time.
+On disk: `files/<id>.json` describes a file, `blobs/<sha256>` holds its content. Two processes may use the folder at the
+same time.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class StoredFile(BaseModel):
     created_ns: int
 
     def as_api(self) -> dict[str, Any]:
-        """OpenAI's `file` object."""
+        """Return OpenAI's `file` object."""
         shown = self.model_dump(include={"id", "filename", "purpose", "bytes"})
         return shown | {"object": "file", "created_at": self.created_ns // 10**9, "status": "processed"}
 
@@ -52,7 +52,7 @@ class FileStore:
         self._lock = folder / "files.lock"  # while it is held, no blob appears or disappears
 
     def create(self, content: BinaryIO, *, filename: str, purpose: Purpose, file_id: str | None = None) -> StoredFile:
-        """Stores a content; a given id replaces the file that has it."""
+        """Store a content; a given id replaces the file that has it."""
         self._blobs.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._blobs, prefix=".", suffix=".part", delete=False) as copy:
             temporary = Path(copy.name)
@@ -74,18 +74,18 @@ class FileStore:
         return stored
 
     def get(self, file_id: str) -> StoredFile:
-        """The file; raises ApiError (404)."""
+        """Return the file; raises ApiError (404)."""
         found = self._read(self._record_path(file_id)) if _ID.fullmatch(file_id) else None
         if found is None:
             raise not_found("File object", file_id)
         return found
 
     def content(self, file_id: str) -> Path:
-        """Where the file's content stands; raises ApiError (404)."""
+        """Return the path of the file's content; raises ApiError (404)."""
         return self._blobs / self.get(file_id).sha256
 
     def all(self, *, purpose: str | None, order: str) -> list[StoredFile]:
-        """Every file, newest first unless `order` is `asc`."""
+        """Return every file, newest first unless `order` is `asc`."""
         if order not in ("asc", "desc"):
             raise bad_request("Invalid 'order': expected 'asc' or 'desc'.", param="order", code="invalid_value")
         found = [
@@ -96,7 +96,7 @@ class FileStore:
         return sorted(found, key=lambda file: (file.created_ns, file.id), reverse=order == "desc")
 
     def delete(self, file_id: str) -> None:
-        """Removes the file, and its content unless another file has the same; raises ApiError (404)."""
+        """Remove the file, and its content unless another file has the same; raises ApiError (404)."""
         with exclusive_lock(self._lock):
             sha256 = self.get(file_id).sha256
             self._record_path(file_id).unlink(missing_ok=True)
@@ -107,7 +107,7 @@ class FileStore:
         return self._files / f"{file_id}.json"
 
     def _read(self, path: Path) -> StoredFile | None:
-        """None where another process has just deleted it, and where it is not ours."""
+        """Return the file; None if another process has just deleted it, or if it is not one of the provider's."""
         try:
             return StoredFile.model_validate_json(path.read_bytes())
         except (FileNotFoundError, ValidationError):

@@ -46,7 +46,7 @@ class JobCheckpoint(BaseModel):
     metrics: dict[str, float]
 
     def as_api(self, job_id: str) -> dict[str, Any]:
-        """OpenAI's `fine_tuning.job.checkpoint` object."""
+        """Return OpenAI's `fine_tuning.job.checkpoint` object."""
         return {
             "object": "fine_tuning.job.checkpoint",
             "id": self.id,
@@ -84,11 +84,11 @@ class Job(BaseModel):
 
     @property
     def finished(self) -> bool:
-        """Whether the job has come to its end."""
+        """Whether the job has ended."""
         return self.status in ("succeeded", "failed", "cancelled")
 
     def as_api(self) -> dict[str, Any]:
-        """OpenAI's `fine_tuning.job` object."""
+        """Return OpenAI's `fine_tuning.job` object."""
         shown = self.model_dump(mode="json", exclude={"created_ns", "suffix", "starts", "checkpoints"})
         return shown | {
             "object": "fine_tuning.job",
@@ -114,27 +114,27 @@ class JobFolder:
         return self._record.is_file()
 
     def read(self) -> Job:
-        """The record as it stands."""
+        """Return the record as it is."""
         return Job.model_validate_json(self._record.read_bytes())
 
     @contextmanager
     def locked(self) -> Iterator[Job]:
-        """Holds the record still: nobody else changes it meanwhile."""
+        """Lock the record: no other process changes it meanwhile."""
         with exclusive_lock(self._state_lock):
             yield self.read()
 
     def save(self, job: Job) -> Job:
-        """Replaces the record; only inside `locked`, or of a job that nobody knows yet."""
+        """Replace the record; only inside `locked`, or of a job that is not published yet."""
         write_text(self._record, job.model_dump_json())
         return job
 
     def update(self, **changes: Any) -> Job:
-        """Changes the record and returns it; a finished job is returned as it stands."""
+        """Change the record and return it; a finished job is returned unchanged."""
         with self.locked() as job:
             return job if job.finished else self.save(job.model_copy(update=changes))
 
     def finish(self, status: Status, message: str, *, level: Level = "info", **changes: Any) -> Job:
-        """Ends the job, once, and tells it; a job that has already come to an end keeps it."""
+        """End the job, once, and append the event; a job that has already ended keeps its end."""
         with self.locked() as job:
             if job.finished:
                 return job
@@ -144,7 +144,7 @@ class JobFolder:
             )
 
     def tell(self, message: str, *, level: Level = "info", metrics: Mapping[str, float] | None = None) -> None:
-        """Appends an event, in one write; what a killed process left half written stays a line of its own."""
+        """Append an event, in one write; what a killed process left half written stays a line of its own."""
         event = {
             "object": "fine_tuning.job.event",
             "id": f"ftevent-{secrets.token_hex(12)}",
@@ -159,18 +159,18 @@ class JobFolder:
             stream.write((b"\n" if torn else b"") + json.dumps(event, ensure_ascii=False).encode() + b"\n")
 
     def events(self) -> list[dict[str, Any]]:
-        """Every event, newest first."""
+        """Return every event, newest first."""
         lines = self._events.read_text("utf-8", errors="replace").split("\n") if self._events.is_file() else []
         return [event for line in reversed(lines) if (event := _event(line))]
 
 
 def job_folders(folder: Path) -> Iterator[JobFolder]:
-    """Every job of a state folder, in no order."""
+    """Yield every job of a state folder, in no order."""
     return (job for path in (folder / "jobs").glob("ftjob-*") if (job := JobFolder(path)).exists)
 
 
 def read_job(folder: JobFolder) -> Job | None:
-    """The record, None where it is not one (of another version, or spoilt)."""
+    """Return the record; None if it is not one (of another version, or damaged)."""
     try:
         return folder.read()
     except (OSError, ValidationError):
@@ -178,7 +178,7 @@ def read_job(folder: JobFolder) -> Job | None:
 
 
 def now() -> int:
-    """Seconds since 1970, as the API counts."""
+    """Return the seconds since 1970, as the API counts."""
     return int(time.time())
 
 

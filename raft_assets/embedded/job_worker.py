@@ -1,8 +1,7 @@
 """The process that trains: `python -m raft_assets.embedded.job_worker <job folder>`, one per job, started by `jobs`.
 
-It takes the job from wherever a killed predecessor left it to its end. Training itself starts anew: it is
-deterministic and takes seconds to minutes. Everything that is published is published under the hash of what it is, so
-doing it twice does no harm.
+It continues the job wherever a killed predecessor left it. Training itself starts again: it is deterministic and takes
+seconds to minutes. Everything is published under the hash of its content, so publishing it twice is harmless.
 """
 
 import argparse
@@ -38,7 +37,7 @@ EXPECTED_SECONDS, EXPECTED_SECONDS_PER_KILOTOKEN = 5, 0.1  # on 2 cores, 164,000
 
 
 class JobFailedError(Exception):
-    """The job can't be done; the reason is the user's to know."""
+    """The job can't be done; the reason is for the user."""
 
     def __init__(self, code: str, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -47,7 +46,7 @@ class JobFailedError(Exception):
 
 @dataclass(frozen=True)
 class TrainingInput:
-    """The job's files where they stand, and the tokens of one epoch."""
+    """The paths of the job's files, and the tokens of one epoch."""
 
     train: Path
     valid: Path | None
@@ -55,7 +54,7 @@ class TrainingInput:
 
 
 class JobWorker:
-    """Brings one job to its end."""
+    """Works on one job until it ends."""
 
     def __init__(self, folder: JobFolder, *, encoder_folder: Path | None, huggingface_home: Path | None) -> None:
         state = folder.path.parents[1]
@@ -63,7 +62,7 @@ class JobWorker:
         self._encoder_folder, self._huggingface_home = encoder_folder, huggingface_home
 
     def run(self) -> None:
-        """Validates, trains, publishes; every way out but being killed leaves the job in an end state."""
+        """Validate, train and publish; every way out but being killed leaves the job ended."""
         job = self._folder.read()
         try:
             self._train(job, self._validate(job))
@@ -75,7 +74,7 @@ class JobWorker:
             self._fail(JobError(code="server_error", message=str(error)))
         except Exception as error:
             log.exception("%s failed", job.id)
-            reason = f"an internal error ({type(error).__name__}); {self._folder.worker_log} holds the details."
+            reason = f"an internal error ({type(error).__name__}); {self._folder.worker_log} contains the details."
             self._fail(JobError(code="server_error", message=f"The job failed due to {reason}"))
 
     def _fail(self, error: JobError) -> None:
@@ -144,7 +143,10 @@ class JobWorker:
         self._succeed(result, curve, trained_tokens=files.tokens * result.epochs)
 
     def _succeed(self, result: training.TrainingResult, curve: Sequence[training.Step], *, trained_tokens: int) -> None:
-        """Publishes model and results and ends the job, all or nothing: whoever cancels waits, or comes first."""
+        """Publish model and results and end the job, all or nothing.
+
+        A concurrent cancellation waits, or comes first.
+        """
         with self._folder.locked() as job:
             if job.finished:
                 return
@@ -173,7 +175,7 @@ class JobWorker:
             self._folder.save(job.model_copy(update=ended))
 
     def _write_results(self, job: Job, curve: Sequence[training.Step]) -> StoredFile:
-        """The loss curve as OpenAI's CSV; its id depends on the job only, so that a repeated end replaces it."""
+        """Write the loss curve as OpenAI's CSV; its id depends on the job only, so that a repeated end replaces it."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(RESULT_COLUMNS)
@@ -196,7 +198,7 @@ def _invalid_file_error(param: str, error: InvalidFileError) -> JobFailedError:
 
 
 def _resolve(chosen: training.TrainingHyperparameters) -> Hyperparameters:
-    """What `auto` came to."""
+    """Return the hyperparameters with the values chosen for `auto`."""
     schedule = chosen.schedule()
     multiplier = 1.0 if chosen.learning_rate_multiplier == "auto" else chosen.learning_rate_multiplier
     return Hyperparameters(
@@ -216,7 +218,7 @@ def _metrics(step: training.Step) -> dict[str, float]:
 
 
 def _describe_skipped(result: training.TrainingResult) -> list[str]:
-    """A sentence per file with rows that taught nothing."""
+    """Return a sentence per file with rows that taught nothing."""
     return [
         f"{sum(skipped.values())} of {used + sum(skipped.values())} {kind} rows could not be used: "
         + ", ".join(f"{reason} {rows}" for reason, rows in sorted(skipped.items()))
@@ -229,7 +231,7 @@ def _describe_skipped(result: training.TrainingResult) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Works on the job unless another process does; 0 where there is nothing left to do."""
+    """Work on the job unless another process does; return 0 if there is nothing left to do."""
     parser = argparse.ArgumentParser(
         prog="python -m raft_assets.embedded.job_worker", description="Brings an embedded fine-tuning job to its end."
     )
@@ -244,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if lock is None:
         log.info("another process works on %s", folder.path.name)
         return 0
-    os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # for whoever looks at the file
+    os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # for a person who reads the file
     if not folder.read().finished:
         JobWorker(folder, encoder_folder=options.encoder_folder, huggingface_home=options.huggingface_home).run()
     return 0

@@ -1,8 +1,8 @@
-"""Fine-tuning jobs as the service sees them: creating, listing, cancelling, and keeping each unfinished one at work.
+"""Fine-tuning jobs as the service sees them: creating, listing, cancelling, and keeping each unfinished one running.
 
-Training runs in `job_worker`, a process of its own that outlives whoever started it. The starter takes the job's lock
-and hands it down, so there is one process per job at any time; when it dies, the kernel frees the lock, and whoever
-looks at the job next starts it again.
+Training runs in `job_worker`, a process of its own that outlives the process that started it. The starter takes the
+job's lock and hands it down, so there is one process per job at any time; when it dies, the kernel frees the lock, and
+the next request for the job starts it again.
 """
 
 import os
@@ -31,13 +31,13 @@ class JobService:
     """The jobs of one state folder; several services, in several processes, may share it."""
 
     def __init__(self, folder: Path, files: FileStore, *, worker_options: Sequence[str]) -> None:
-        """`worker_options`: arguments of `job_worker` that say where the encoder stands."""
+        """Create the service; `worker_options` are arguments of `job_worker` that say where the encoder is."""
         self._folder = folder
         self._files = files
         self._worker_options = list(worker_options)
 
     def create(self, request: JobRequest) -> Job:
-        """Creates a job and starts it; raises ApiError (400)."""
+        """Create a job and start it; raises ApiError (400)."""
         if request.model != READER:
             message = f"Model {request.model} is not available for fine-tuning or does not exist; {READER} is."
             raise bad_request(message, param="model", code="model_not_available")
@@ -60,11 +60,11 @@ class JobService:
         return self._ensure_worker(folder)
 
     def get(self, job_id: str) -> Job:
-        """The job, with a process that works on it; raises ApiError (404)."""
+        """Return the job, with a process that works on it; raises ApiError (404)."""
         return self._ensure_worker(self.folder(job_id))
 
     def list_jobs(self, metadata: Mapping[str, str] | None) -> list[Job]:
-        """Jobs whose metadata hold all of `metadata` (None: that have none), newest first."""
+        """Return jobs whose metadata contain all of `metadata` (None: that have none), newest first."""
         found = []
         for folder in job_folders(self._folder):
             job = read_job(folder)
@@ -73,7 +73,7 @@ class JobService:
         return sorted(found, key=lambda job: (job.created_ns, job.id), reverse=True)
 
     def cancel(self, job_id: str) -> Job:
-        """Ends the job at once; its process sees it and stops. Raises ApiError (400, 404)."""
+        """End the job at once; its process notices it and stops. Raises ApiError (400, 404)."""
         folder = self.folder(job_id)
         job = folder.finish("cancelled", "The job was cancelled by the user.")
         if job.status != "cancelled":
@@ -81,7 +81,7 @@ class JobService:
         return job
 
     def folder(self, job_id: str) -> JobFolder:
-        """Where the job stands; raises ApiError (404)."""
+        """Return the job's folder; raises ApiError (404)."""
         folder = JobFolder(self._folder / "jobs" / job_id)
         if not _ID.fullmatch(job_id) or not folder.exists:
             raise not_found("fine-tuning job", job_id, param="fine_tuning_job_id")
@@ -104,7 +104,7 @@ class JobService:
             )
 
     def _ensure_worker(self, folder: JobFolder) -> Job:
-        """The job as it stands, after its process was started if it has none."""
+        """Start the job's process if it has none, and return the job."""
         job = folder.read()
         lock = None if job.finished else try_lock(folder.worker_lock)
         if lock is None:

@@ -1,6 +1,6 @@
 """Fine-tuned models on disk.
 
-`models/<hash of the name>/` holds a card and the reader's weights, and never changes once it is there.
+`models/<hash of the name>/` contains a card and the reader's weights, and never changes once it exists.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ class ModelStore:
         self._folder = folder / "models"
 
     def publish(self, save: Callable[[Path], None], *, base: str, suffix: str | None) -> FineTunedModel:
-        """Keeps what `save` writes into a folder.
+        """Keep what `save` writes into a folder.
 
         Equal weights under an equal suffix are one model: publishing twice is harmless.
         """
@@ -55,21 +55,21 @@ class ModelStore:
             shutil.rmtree(draft, ignore_errors=True)
 
     def find(self, model: str) -> FineTunedModel | None:
-        """The model of this name."""
+        """Return the model of this name, or None."""
         card = self._read(self._model_folder(model))
         return card if card and card.id == model else None
 
     def reader_folder(self, model: FineTunedModel) -> Path:
-        """Where the model's weights stand."""
+        """Return the folder of the model's weights."""
         return self._model_folder(model.id) / _READER
 
     def all(self) -> list[FineTunedModel]:
-        """Every model, oldest first."""
+        """Return every model, oldest first."""
         found = [card for path in self._folder.glob(f"*/{_CARD}") if (card := self._read(path.parent))]
         return sorted(found, key=lambda card: (card.created_ns, card.id))
 
     def delete(self, model: str) -> None:
-        """Removes the model; raises ApiError (404)."""
+        """Remove the model; raises ApiError (404)."""
         if self.find(model) is None:
             raise model_not_found(model)
         trash = self._folder / f".{secrets.token_hex(12)}"
@@ -79,7 +79,7 @@ class ModelStore:
     def _find_or_move(self, model: FineTunedModel, draft: Path) -> FineTunedModel:
         try:
             draft.rename(self._model_folder(model.id))
-        except OSError:  # somebody has published it before
+        except OSError:  # another process has published it before
             found = self.find(model.id)
             if found is None or found.sha256 != model.sha256:
                 raise
@@ -97,7 +97,7 @@ class ModelStore:
 
 
 def hash_saved_model(save: Callable[[Path], None]) -> str:
-    """The hash that `publish` would give to what `save` writes."""
+    """Return the hash that `publish` would give to what `save` writes."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
         return _hash_of_files(Path(folder))

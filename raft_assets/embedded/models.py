@@ -26,7 +26,7 @@ from raft_assets.embedded.weights import MODEL_SHA256
 T = TypeVar("T")
 
 TEACHER, ENCODER, READER = "embedded-teacher", "embedded-encoder", "embedded-reader"
-PROVIDER_VERSION = "1"  # of `answers`: raise it when an unchanged model says something else
+PROVIDER_VERSION = "1"  # of `answers`: raise it when an unchanged model gives another answer
 ALL_QUESTIONS = 1000  # more than the rules ever ask about a chunk
 MAX_CACHED_DOCUMENTS, MAX_CACHED_READERS = 4096, 8
 
@@ -35,9 +35,9 @@ _BUILT_IN = (TEACHER, ENCODER, READER)
 
 
 def model_version(model: str, folder: Path) -> str:
-    """What determines the model's answers, as a hash: equal version and equal request mean equal answer.
+    """Return what determines the model's answers, as a hash: equal version and equal request mean equal answer.
 
-    Raises EndpointError for a model that the state folder doesn't hold.
+    Raises EndpointError for a model that is not in the state folder.
     """
     return digest("embedded", PROVIDER_VERSION, *_version_parts(model, folder))
 
@@ -59,7 +59,10 @@ def _version_parts(model: str, folder: Path) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _initial_reader_sha256() -> str:
-    """The hash that the untrained reader would be published under: of its format, features, encoder and weights."""
+    """Return the hash that the untrained reader would be published under.
+
+    It is of the reader's format, features, encoder and weights.
+    """
     return hash_saved_model(partial(save_model, Model.initial(), encoder_sha256=MODEL_SHA256))
 
 
@@ -80,25 +83,25 @@ class EmbeddedModels:
         self._tuned_reader = lru_cache(MAX_CACHED_READERS)(self._load_reader)
 
     def cards(self) -> list[dict[str, Any]]:
-        """OpenAI's `model` object of every model."""
+        """Return OpenAI's `model` object of every model."""
         return [_card(model, _RELEASED_AT) for model in _BUILT_IN] + [
             _card(model.id, model.created_ns // 10**9) for model in self._store.all()
         ]
 
     def card(self, model: str) -> dict[str, Any]:
-        """OpenAI's `model` object; raises ApiError (404)."""
+        """Return OpenAI's `model` object; raises ApiError (404)."""
         if model in _BUILT_IN:
             return _card(model, _RELEASED_AT)
         return _card(model, self._find_tuned(model).created_ns // 10**9)
 
     def delete(self, model: str) -> None:
-        """Deletes a fine-tuned model; raises ApiError (404, 403)."""
+        """Delete a fine-tuned model; raises ApiError (404, 403)."""
         if model in _BUILT_IN:
             raise ApiError(403, f"The model `{model}` is built in and cannot be deleted.", param="model")
         self._store.delete(model)
 
     async def answer(self, model: str, prompt: str) -> str:
-        """What the model says to a prompt; raises ApiError (400, 404)."""
+        """Return the model's answer to a prompt; raises ApiError (400, 404)."""
         if model == ENCODER:
             raise _unsupported_task(model, "completions", f"{TEACHER}, {READER} or a model fine-tuned from it")
         if model == TEACHER:
@@ -107,7 +110,7 @@ class EmbeddedModels:
         return await _run(self._numbers, self._read, None if model == READER else self._find_tuned(model), prompt)
 
     async def embed(self, model: str, texts: Sequence[str]) -> Floats:
-        """Unit vectors (texts, 384); raises ApiError (400, 404)."""
+        """Return unit vectors (texts, 384); raises ApiError (400, 404)."""
         if model != ENCODER:
             self.card(model)
             raise _unsupported_task(model, "embeddings", ENCODER)
@@ -139,7 +142,7 @@ class EmbeddedModels:
 
 
 async def _run(executor: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:
-    """Whichever event loop asks: a client in process may bring a new one with every asset."""
+    """Run the work in the executor, from any event loop: a client in process may bring a new one with every asset."""
     return await asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
 
 

@@ -1,4 +1,4 @@
-"""Pages of a list as the OpenAI API cuts them: `limit` items behind the item named by `after`."""
+"""Pages of a list as the OpenAI API returns them: `limit` items after the item named by `after`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,9 +9,9 @@ MAX_PAGE = 10_000
 
 
 def page(items: Sequence[dict[str, Any]], query: Mapping[str, str], *, default_limit: int) -> dict[str, Any]:
-    """The list object with the page that the query's `after` and `limit` ask for.
+    """Return the list object with the page that the query's `after` and `limit` select.
 
-    `items` are in the order of the list and carry an `id`. An empty page has empty ids: the schema wants texts.
+    `items` are in the order of the list and carry an `id`. An empty page has empty ids: the schema requires texts.
     """
     limit = _limit(query.get("limit", str(default_limit)))
     start = _position(items, query["after"]) + 1 if "after" in query else 0

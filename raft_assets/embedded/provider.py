@@ -1,4 +1,4 @@
-"""The embedded provider's one door: its application, its models' versions, its token counter, its server, its faults.
+"""The public module of the embedded provider: application, model versions, token counter, server and faults.
 
 Other rooms import this module and nothing else of the room. What it names is imported when it is used: a command that
 only names the provider doesn't wait for the encoder.
@@ -21,7 +21,7 @@ __all__ = ["FAULTS", "EmbeddedProvider", "Simulation"]
 
 @dataclass(frozen=True)
 class EmbeddedProvider(EmbeddedSettings):
-    """The provider with its settings: what other rooms ask of it."""
+    """The provider with its settings, as other rooms use it."""
 
     @property
     def app(self) -> "Starlette":
@@ -29,9 +29,9 @@ class EmbeddedProvider(EmbeddedSettings):
         return _app(self)
 
     def model_version(self, model: str) -> str:
-        """What determines the model's answers, as a hash: equal version and equal request mean equal answer.
+        """Return what determines the model's answers, as a hash: equal version and equal request mean equal answer.
 
-        Raises EndpointError for a model that the state folder doesn't hold.
+        Raises EndpointError for a model that is not in the state folder.
         """
         from raft_assets.embedded.models import model_version
 
@@ -39,21 +39,24 @@ class EmbeddedProvider(EmbeddedSettings):
 
     @property
     def weights(self) -> Path:
-        """The encoder's weights. Raises WeightsError where they aren't found or are others."""
+        """The encoder's weights. Raises WeightsError if they are missing or are not the official ones."""
         from raft_assets.embedded.weights import find_weights
 
         return find_weights(self.encoder_folder, hf_home=self.huggingface_home).weights
 
     @property
     def count_tokens(self) -> Callable[[str], int]:
-        """Counts the tokens of a text by the encoder's vocabulary. Raises WeightsError where it isn't found."""
+        """Function that counts a text's tokens by the encoder's vocabulary. Raises WeightsError if it isn't found."""
         from raft_assets.embedded.weights import find_weights
         from raft_assets.embedded.wordpiece import WordPiece
 
         return WordPiece(find_weights(self.encoder_folder, hf_home=self.huggingface_home).vocabulary).count
 
     def serve(self, *, port: int, simulation: Simulation | None = None) -> None:
-        """Serves the application on 127.0.0.1 until it is interrupted; simulated, with waits, limits and faults."""
+        """Serve the application on 127.0.0.1 until it is interrupted.
+
+        With a simulation, with latency, limits and faults.
+        """
         from raft_assets.embedded.server import serve
 
         serve(self, port=port, simulation=simulation)

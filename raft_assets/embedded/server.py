@@ -1,7 +1,7 @@
 """The embedded provider on a port of this machine, for any OpenAI client: `raft serve`.
 
 The provider has no authentication, so by default it answers on the loopback interface only, and only to requests that
-name it so (a web page that resolves its own name to this machine is refused).
+name it so (a web page that resolves its own name to this machine is rejected).
 """
 
 import ipaddress
@@ -28,7 +28,7 @@ def serve(
     allow_remote: bool = False,
     simulation: Simulation | None = None,
 ) -> None:
-    """Serves until interrupted, with a `simulation` as a hosted service would.
+    """Serve until interrupted, with a `simulation` as a hosted service would.
 
     Raises SettingsError for an address that other machines can reach, unless allowed, and for a port that is taken.
     """
@@ -51,7 +51,7 @@ def serve(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
+    """Return whether only this machine can reach the address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where the embedded provider keeps what it makes, and where it looks for what it needs."""
+"""Where the embedded provider keeps what it makes, and where it finds what it needs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class EmbeddedSettings:
-    """`folder` holds files, jobs and trained models; the encoder's weights are looked for in the other two."""
+    """`folder` contains files, jobs and trained models; the encoder's weights are looked up in the other two."""
 
     folder: Path
     encoder_folder: Path | None

@@ -1,8 +1,8 @@
 """The embedded provider as a hosted one behaves: slow, limited, at times faulty. For rehearsals, benchmarks and tests.
 
-An ASGI layer around the application: it delays, rejects and spoils what is asked of models, with the status codes,
-headers and bodies of OpenAI and Azure OpenAI; files and jobs pass as they are. What fails is drawn by seed, request and
-try, so that equal runs meet equal faults.
+An ASGI layer around the application: it delays, rejects and spoils requests to models, with the status codes, headers
+and bodies of OpenAI and Azure OpenAI; requests for files and jobs pass unchanged. Failures are drawn by seed, request
+and try, so that equal runs meet equal faults.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from raft_assets.core.errors import SettingsError
 
 SIMULATED_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-CHARACTERS_PER_TOKEN = 4  # as a service guesses before it counts
+CHARACTERS_PER_TOKEN = 4  # as a service estimates before it counts
 CONCURRENCY_RETRY_S = 0.25  # what a rejection for too many calls at once asks to wait
 FAULTS = {
     "rate_limit": "429 without a reason in the limits",
@@ -46,7 +46,7 @@ _ERRORS = {
 class Simulation:
     """How the service behaves; limits that are None don't exist. `faults`: kind (see `FAULTS`) to share of requests.
 
-    Raises SettingsError for an unknown kind and for shares that are no shares.
+    Raises SettingsError for an unknown kind and for shares that are not between 0 and 1.
     """
 
     latency_s: float = 0.3
@@ -65,7 +65,7 @@ class Simulation:
 
 
 class _Bucket:
-    """So many units a minute, replenished all the time; a second's worth may be taken at once."""
+    """Units a minute, replenished all the time; a second's worth may be taken at once."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
         self.per_minute = per_minute
@@ -74,7 +74,10 @@ class _Bucket:
         self._at = clock()
 
     def wait_s(self, amount: float) -> float:
-        """Seconds until so much is there, 0 where it is; a request larger than the bucket waits for a full one."""
+        """Return the seconds until `amount` is available, 0 if it is.
+
+        A larger request than the bucket waits for a full one.
+        """
         now = self._clock()
         self.left = min(self._most, self.left + (now - self._at) * self.per_minute / 60)
         self._at = now
@@ -97,6 +100,7 @@ class SimulatedService:
         self.counts: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, delayed, rejected or spoiled as the simulation says."""
         if scope["type"] != "http" or scope["path"] not in SIMULATED_PATHS:
             await self._app(scope, receive, send)
             return
@@ -113,7 +117,7 @@ class SimulatedService:
             self.in_flight -= 1
 
     def _rejection(self, body: bytes) -> Response | None:
-        """A 429 where the limits are passed."""
+        """Return a 429 if the limits are exceeded."""
         if self._simulation.concurrency is not None and self.in_flight >= self._simulation.concurrency:
             return _error_response(
                 429, "rate_limit_exceeded", "Too many requests at once.", _retry_headers(CONCURRENCY_RETRY_S)
@@ -136,7 +140,7 @@ class SimulatedService:
         return headers
 
     async def _answer(self, scope: Scope, body: bytes, send: Send) -> None:
-        """Sent when latency and tokens say; what it takes to make the answer is part of that."""
+        """Send the answer when latency and tokens say, including the time that it takes to make it."""
         started = time.monotonic()
         fault = self._fault(body)
         if fault in _ERRORS:
@@ -160,7 +164,7 @@ class SimulatedService:
         await Response(content, status, headers, "application/json")(scope, _nothing_more, send)
 
     def _fault(self, body: bytes) -> str:
-        """What goes wrong with this try, nothing as a rule."""
+        """Return what goes wrong with this try, usually nothing."""
         name = hashlib.sha256(body).digest()
         self._tries[name] += 1
         drawn = hashlib.sha256(b"%d %d " % (self._simulation.seed, self._tries[name]) + name).digest()
@@ -173,7 +177,7 @@ class SimulatedService:
         return ""
 
     async def _forward(self, scope: Scope, body: bytes) -> tuple[int, dict[str, Any]]:
-        """Status and JSON of the application's own answer."""
+        """Return status and JSON of the application's own answer."""
         status, parts = 500, list[bytes]()
 
         async def keep(message: Message) -> None:
@@ -212,7 +216,7 @@ CONTENT_FILTER_BODY = {
 
 
 def _spoil(payload: Mapping[str, Any], fault: str) -> Mapping[str, Any]:
-    """An answer that is empty or cut off, in the form of the others."""
+    """Return an answer that is empty or truncated, in the form of the others."""
     if fault not in ("empty", "length") or "choices" not in payload:
         return payload
     reason = "length" if fault == "length" else "stop"
@@ -232,7 +236,7 @@ def _spoil(payload: Mapping[str, Any], fault: str) -> Mapping[str, Any]:
 
 
 def _estimate_tokens(body: bytes) -> int:
-    """What a service counts against a rate: the prompt, and the room for the answer."""
+    """Estimate what a service counts against a rate: the prompt and the maximum answer."""
     try:
         asked = json.loads(body)
         room = int(asked.get("max_completion_tokens") or asked.get("max_tokens") or 0)

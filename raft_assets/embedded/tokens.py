@@ -1,4 +1,4 @@
-"""Counting and cutting text in tokens of o200k, the vocabulary of current OpenAI models; the figures of `usage`."""
+"""Counting and truncating text in tokens of o200k, the vocabulary of current OpenAI models; the figures of `usage`."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,9 +10,9 @@ MESSAGE_TOKENS = 3  # what the chat format adds to each message and to the reply
 
 @lru_cache(maxsize=1)
 def _tokenizer() -> Any:
-    """The binding, because the public class behind it refuses texts of a million characters.
+    """Return the binding, because the public class behind it rejects texts of a million characters.
 
-    Imported when it is needed: the package unpacks its vocabularies on import, which takes 0.6 s.
+    It is imported when it is needed: the package unpacks its vocabularies on import, which takes 0.6 s.
     """
     from bpe_openai._bindings import tokenizer_for_encoding
 
@@ -20,18 +20,18 @@ def _tokenizer() -> Any:
 
 
 def count_tokens(text: str) -> int:
-    """Length of a text in tokens."""
+    """Return the length of a text in tokens."""
     tokens: int = _tokenizer().count(text)
     return tokens
 
 
 def count_chat_tokens(texts: Sequence[str]) -> int:
-    """Length of a conversation in tokens, with what the chat format adds."""
+    """Return the length of a conversation in tokens, with what the chat format adds."""
     return sum(count_tokens(text) + MESSAGE_TOKENS for text in texts) + MESSAGE_TOKENS
 
 
 def truncate(text: str, *, stop: Sequence[str], max_tokens: int | None) -> tuple[str, Literal["stop", "length"]]:
-    """The text before the first stop sequence and within `max_tokens`, and why it ends."""
+    """Return the text before the first stop sequence and within `max_tokens`, and why it ends."""
     ends = [end for sequence in stop if (end := text.find(sequence)) >= 0]
     text = text[: min(ends)] if ends else text
     tokens = _tokenizer().encode(text) if max_tokens is not None else []
@@ -41,7 +41,7 @@ def truncate(text: str, *, stop: Sequence[str], max_tokens: int | None) -> tuple
 
 
 def usage_object(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
-    """The `usage_object` object of a completion."""
+    """Return the `usage` object of a completion."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -50,7 +50,7 @@ def usage_object(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
 
 
 def _decode(tokens: list[int]) -> str:
-    """Text of the tokens; a character that the cut split is left out."""
+    """Return the text of the tokens; a character that the cut split is left out."""
     for length in range(len(tokens), 0, -1):
         with suppress(ValueError):
             return str(_tokenizer().decode(tokens[:length]))

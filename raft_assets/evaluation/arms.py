@@ -1,7 +1,7 @@
 """The arms: what a model is shown with each evaluation question, the prompt made of it, and its answer as a row.
 
-Evaluation rows always have their oracle; arms are made here. Nothing depends on which model is asked, so baseline and
-student get the very same prompts.
+Evaluation rows always have their oracle; arms are made here. Nothing depends on the model, so baseline and student get
+the very same prompts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ class EvaluationItem:
 
 @dataclass(frozen=True)
 class _ShownDocuments:
-    """What a question is shown, and whether that holds an answer."""
+    """The documents shown with a question, and whether they contain an answer."""
 
     chunk_ids: tuple[str, ...]
     oracle_chunk_ids: tuple[str, ...]
@@ -62,7 +62,7 @@ class _ShownDocuments:
 
 @dataclass(frozen=True)
 class _EvaluationQuestion:
-    """A question with its documents in the main arm; none where its oracle chunk isn't known."""
+    """A question with its documents in the main arm; none where its oracle chunk is unknown."""
 
     question_id: str
     source: QuestionSource
@@ -87,10 +87,10 @@ def build_items(
     evaluation: EvaluationSettings,
     dataset: DatasetSettings,
 ) -> list[EvaluationItem]:
-    """Every question under every arm that applies to it, sorted by arm, source and question.
+    """Build every question under every arm that applies to it, sorted by arm, source and question.
 
     Golden questions without known evidence, and those that the documents don't answer, are asked in the retrieved arm
-    only. `nearest` gives the chunks nearest to a question, nearest first.
+    only. `nearest` returns the chunks nearest to a question, nearest first.
     """
     text_of = {chunk.chunk_id: chunk.passage for chunk in chunks}
     pool = DistractorPool(chunks, near_duplicate=dataset.near_duplicate)
@@ -112,7 +112,10 @@ def build_items(
 
 
 def robustness_arms(dataset: DatasetSettings) -> list[tuple[RobustnessArm, int, DistractorKind]]:
-    """The arms of robustness with number and kind of their distractors; one of each is what the main arm shows."""
+    """Return the arms of robustness with number and kind of their distractors.
+
+    The main arm shows one of each.
+    """
     counts: dict[RobustnessArm, int] = {
         "distractors_1": 1,
         "distractors_3": 3,
@@ -127,7 +130,7 @@ def robustness_arms(dataset: DatasetSettings) -> list[tuple[RobustnessArm, int, 
 
 
 def max_prompt_tokens(settings: DomainSettings) -> int:
-    """About how many tokens a prompt and the room for its answer have at most."""
+    """Return about how many tokens a prompt with its answer has at most."""
     evaluation, dataset = settings.evaluation, settings.dataset
     varied = [count for _, count, _ in robustness_arms(dataset)] if evaluation.robustness_rows else []
     documents = max(evaluation.top_k, 1 + max([dataset.distractors, *varied]))
@@ -140,14 +143,14 @@ def item_request(
     settings: EvaluationSettings,
     instructions: str | None = None,
 ) -> Request:
-    """The prompt of an item in the student's format, by the instructions set for the domain."""
+    """Build the prompt of an item in the student's format, with the domain's instructions."""
     told = CLOSED_BOOK_INSTRUCTIONS if item.arm == "closed_book" else instructions
     asked = answer_request(item.question, item.documents, form, settings.max_answer_tokens, told)
     return asked.with_parameters(temperature=settings.temperature, seed=settings.seed)
 
 
 def to_model_answer(item: EvaluationItem, answer: Answer, *, evaluated: EvaluatedModel, model: str) -> ModelAnswer:
-    """What a model answered to an item, read by the prompt contract; a call that failed is a row with its status."""
+    """Build the row of a model's answer, read by the prompt contract; a failed call is a row with its status."""
     parsed = parse_answer(answer.text)
     return ANSWERS[evaluated](
         question_id=item.question_id,
@@ -175,13 +178,16 @@ def to_model_answer(item: EvaluationItem, answer: Answer, *, evaluated: Evaluate
 
 
 def recall_at_k(items: Iterable[EvaluationItem] | Iterable[ModelAnswer]) -> float | None:
-    """Share of retrieved questions with a known oracle chunk whose documents hold one; None where there are none."""
+    """Return the share of retrieved questions with a known oracle chunk whose documents contain one.
+
+    None for no question.
+    """
     known = [item for item in items if item.arm == "retrieved" and item.oracle_chunk_ids]
     return sum(item.answerable for item in known) / len(known) if known else None
 
 
 def _sample_rows(rows: Iterable[RaftRow], most: int | None, seed: int) -> list[RaftRow]:
-    """The same rows in every arm, and the same ones however many others there are."""
+    """Sample the same rows in every arm, and the same ones however many others there are."""
     kept = list(rows)
     return kept if most is None else sorted(kept, key=lambda row: draw(seed, "evaluated", row.question_id))[:most]
 
@@ -214,7 +220,7 @@ def _from_golden(question: GoldenQuestion, beside: "_DistractorPicker") -> _Eval
 
 
 def _robustness_questions(asked: Sequence[_EvaluationQuestion], most: int, seed: int) -> list[_EvaluationQuestion]:
-    """Questions of the source that decides, golden where there are enough: the same however many others there are."""
+    """Choose questions of the source that decides, golden if there are enough, whatever the number of others."""
     known = [question for question in asked if question.oracle_chunk_ids and question.answerable]
     golden = [question for question in known if question.source == "golden"]
     chosen = golden if len(golden) >= MIN_GOLDEN_QUESTIONS else [one for one in known if one.source == "generated"]
@@ -224,7 +230,7 @@ def _robustness_questions(asked: Sequence[_EvaluationQuestion], most: int, seed:
 def _documents_for(
     asked: _EvaluationQuestion, arm: Arm, pool: DistractorPool, nearest: Nearest, top_k: int
 ) -> _ShownDocuments | None:
-    """What a question is shown under an arm, None where the arm doesn't apply to it."""
+    """Return what a question is shown under an arm; None where the arm doesn't apply to it."""
     if arm != "retrieved" and not asked.chunk_ids:
         return None
     match arm:
@@ -246,7 +252,10 @@ def _documents_for(
 
 
 def _holds_same_answer(chunk: str, asked: _EvaluationQuestion, pool: DistractorPool) -> bool:
-    """Whether a chunk beside the oracles holds the answer as they do: alike, or of the same text, and word for word."""
+    """Return whether a chunk other than the oracles contains the answer as they do.
+
+    Such a chunk is a near-duplicate or shares their text, and contains the answer word for word.
+    """
     if chunk in asked.oracle_chunk_ids or not any(
         pool.are_near_duplicates(chunk, oracle) for oracle in asked.oracle_chunk_ids
     ):
@@ -274,7 +283,7 @@ def _build_item(
 
 @dataclass(frozen=True)
 class _DistractorPicker:
-    """Picks what stands beside the oracles of a question, golden ones and rows of the dataset alike.
+    """Picks the distractors of a question, for golden questions and rows of the dataset alike.
 
     `pick` of RAFT rows knows one oracle and one answer; a golden question has several of both.
     """
@@ -286,7 +295,7 @@ class _DistractorPicker:
     def with_oracles(
         self, asked: _EvaluationQuestion, count: int | None = None, kind: DistractorKind | None = None
     ) -> tuple[str, ...]:
-        """The question's oracles among so many distractors, by default as the settings say, in no fixed order."""
+        """Return the question's oracles among `count` distractors, by default as in the settings, in no fixed order."""
         count = self.settings.distractors if count is None else count
         picked = list(islice(self._dissimilar_chunks(asked, kind or self.settings.distractor_kind), count))
         shown = {*asked.oracle_chunk_ids, *picked}
@@ -295,7 +304,7 @@ class _DistractorPicker:
         return tuple(sorted(shown, key=lambda chunk: draw(self.settings.seed, "order", asked.question_id, chunk)))
 
     def _dissimilar_chunks(self, asked: _EvaluationQuestion, kind: DistractorKind) -> Iterator[str]:
-        """Chunks unlike the oracles and one another of which none holds an accepted answer, each once."""
+        """Yield chunks unlike the oracles and one another of which none contains an accepted answer, each once."""
         taken = list(asked.oracle_chunk_ids)
         for candidate in self._candidates(asked, kind):
             is_known = any(self.pool.are_near_duplicates(candidate, other) for other in taken)

@@ -1,6 +1,6 @@
-"""The evaluators of `azure-ai-evaluation` on the rows that our own judge rated, to set the two beside one another.
+"""The evaluators of `azure-ai-evaluation` on the rows that our own judge rated, to compare the two.
 
-The package is an extra, in an environment of its own: it wants a pandas before 3.
+The package is an extra, in an environment of its own, because it requires a pandas before 3.
 """
 
 import math
@@ -23,7 +23,7 @@ EVALUATORS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "fluency": ("FluencyEvaluator", ("response",)),
     "similarity": ("SimilarityEvaluator", ("query", "response", "ground_truth")),
 }
-MAX_CONCURRENT_ROWS = 16  # rows that are rated side by side; how many calls that makes is the caller's to say
+MAX_CONCURRENT_ROWS = 16  # rows that are rated at the same time; the caller limits the calls
 CONSTRAINTS = "infra/constraints/azure-evaluation.txt"
 
 
@@ -39,10 +39,10 @@ class JudgeComparison:
 def rate_answers(
     judged: Iterable[JudgedAnswer], answers: Iterable[ModelAnswer], *, base_url: str, model: str
 ) -> Iterator[AzureJudgedAnswer]:
-    """The judged rows again, in their order, as the package's evaluators rate them by a model at an address.
+    """Rate the judged rows again, in their order, by the package's evaluators with a model at an address.
 
-    Of answers that were judged twice the first rows only. A row without a score has a status and the reason.
-    Raises SettingsError where the package isn't installed.
+    Of answers that were judged twice only the first rows are rated. A row without a score has a status and the reason.
+    Raises SettingsError if the package isn't installed.
     """
     shown = {(one.source, one.question_id, one.evaluated): one for one in answers if one.arm == JUDGED_ARM}
     rows = [row for row in judged if row.sample == 0]
@@ -57,7 +57,7 @@ def rate_answers(
 
 
 def compare_judges(ours: Iterable[JudgedAnswer], theirs: Iterable[JudgedAnswer]) -> list[JudgeComparison]:
-    """The two judges by metric, over the answers that both scored."""
+    """Compare the two judges by metric, over the answers that both scored."""
     first = {_answer_key(row): row.score for row in ours if row.sample == 0 and row.score is not None}
     pairs: dict[str, list[tuple[int, int]]] = {}
     for row in theirs:
@@ -85,13 +85,13 @@ def _evaluators(metrics: Iterable[str], base_url: str, model: str) -> dict[str, 
             f"azure-ai-evaluation isn't installed ({error}): pip install --no-deps --require-hashes -r {CONSTRAINTS}, "
             "in an environment of its own."
         ) from error
-    # a caller of ours answers at the address and has the key; the package asks for one
+    # our gateway answers at the address and has the key; the package requires one
     config = {"type": "openai", "api_key": "none", "model": model, "base_url": base_url}
     return {metric: getattr(evaluation, EVALUATORS[metric][0])(config) for metric in metrics}
 
 
 def _rate(evaluator: Callable[..., Mapping[str, Any]], metric: str, answer: ModelAnswer) -> dict[str, Any]:
-    """The fields of a row that the package decides."""
+    """Return the fields of a row that the package decides."""
     given = {
         "query": answer.question,
         "response": answer.answer,
@@ -101,7 +101,7 @@ def _rate(evaluator: Callable[..., Mapping[str, Any]], metric: str, answer: Mode
     nothing = {"score": None, "reason": "", "call": ""}
     try:
         said = evaluator(**{name: given[name] for name in EVALUATORS[metric][1]})
-    except Exception as error:  # the package raises whatever it likes, of its own and of others
+    except Exception as error:  # noqa: BLE001 - the package raises errors of its own and of others, without a base class
         return nothing | {"status": "failed", "detail": abbreviate(str(error))}
     score, reason = said.get(metric), said.get(f"{metric}_reason")
     if not isinstance(score, (int, float)) or math.isnan(score) or round(score) not in SCALE:

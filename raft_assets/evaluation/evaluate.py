@@ -15,7 +15,7 @@ from raft_assets.evaluation.verdict import Verdict, compare_students, decide_ver
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found; `against_previous` is None where there was no student before."""
+    """The outcome of an evaluation; `against_previous` is None where there was no student before."""
 
     answers: Sequence[ModelAnswer]
     origins: Sequence[QuestionProvenance]
@@ -34,11 +34,10 @@ def evaluate(
     judged: Sequence[JudgedAnswer] = (),
     scores_of_previous_student: pd.DataFrame | None = None,
 ) -> Evaluation:
-    """Scores, means with intervals, slices and verdicts of baseline and student.
+    """Compute scores, means with intervals, slices and verdicts of baseline and student.
 
-    `judged` is what a judge said, empty without one. `scores_of_previous_student` has the columns of `Score`.
-    Raises DataError where the models were asked different
-    questions.
+    `judged` contains the judge's ratings, empty without a judge. `scores_of_previous_student` has the columns of
+    `Score`. Raises DataError if the models were asked different questions.
     """
     scored = [score for answer in answers for score in score_answer(answer)] + judged_scores(judged)
     verdict = decide_verdict(scored, answers, draws=draws)

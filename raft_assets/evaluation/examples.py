@@ -1,6 +1,6 @@
 """Answers worth reading side by side: which of them the report shows, and what is marked in them.
 
-What belongs here: choosing and marking. Nothing is escaped here; whoever shows a segment does that.
+What belongs here: choosing and marking. Nothing is escaped here; the code that renders a segment does that.
 """
 
 import re
@@ -23,7 +23,7 @@ SpanMark = Literal["", "quote", "answer"]
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a text and what it is."""
+    """A part of a text and what it is."""
 
     text: str
     mark: SpanMark
@@ -47,7 +47,7 @@ class DocumentView:
 
 @dataclass(frozen=True)
 class AnswerText:
-    """An answer in RAFT's form, read: reasoning whose quotes are marked, and the final answer, empty without a tag."""
+    """An answer read by the prompt contract: reasoning with marked quotes, and the final answer, empty if untagged."""
 
     reasoning: Excerpt
     final_answer: Excerpt
@@ -65,7 +65,7 @@ class AnswerView:
 
 @dataclass(frozen=True)
 class Sample:
-    """A row of the data set or a QA pair, with its documents."""
+    """A row of the dataset or a QA pair, with its documents."""
 
     title: str
     note: str
@@ -75,7 +75,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Example:
-    """A question with both models' answers. No golden answers: abstaining is right."""
+    """A question with both models' answers. Without golden answers abstaining is right."""
 
     question: str
     arm: str
@@ -108,7 +108,7 @@ class _Pair:
 
 
 def choose_examples(answers: Iterable[ModelAnswer], source: QuestionSource) -> list[Group]:
-    """What the report shows of a slice: what changed most, both ways, what both got wrong or right, and inventions."""
+    """Choose the examples of a slice: the largest changes both ways, what both got wrong or right, and inventions."""
     pairs = list(_pairs(row for row in answers if row.source == source))
     main = [pair for pair in pairs if pair.student.arm == PRIMARY_ARM]
     same = [pair for pair in main if pair.change == 0]
@@ -129,7 +129,7 @@ def choose_examples(answers: Iterable[ModelAnswer], source: QuestionSource) -> l
 
 
 def sample_of_row(row: RaftRow) -> Sample:
-    """A finished row as it is learned."""
+    """Return a finished row as the student learns it."""
     return Sample(
         title=row.question,
         note=f"{row.split}, {row.kind}, {row.path}",
@@ -144,14 +144,14 @@ def sample_of_row(row: RaftRow) -> Sample:
 
 
 def sample_of_pair(pair: QAPair, chunk: Chunk | None) -> Sample:
-    """A QA pair beside the passage it was made from; None where that is in no document."""
+    """Return a QA pair with the passage it was made from, or without it where the chunk is None."""
     pages = "" if chunk is None else f", page {chunk.page_from}" if chunk.kind == "prose" else ""
     shown = [] if chunk is None else [_document_view(chunk.passage, pair.quotes, [pair.final_answer], is_oracle=True)]
     return Sample(pair.question or "(no question)", f"{pair.path}{pages}", tuple(shown), split_answer(pair.answer))
 
 
 def split_answer(text: str) -> AnswerText:
-    """The answer's parts. Without exactly the form, all that can be told apart; nothing of the text is lost."""
+    """Split an answer into its parts; if it isn't well-formed, into those that can be recognized. No text is lost."""
     parsed = parse_answer(text)
     pieces: list[Segment] = []
     for piece in re.split(f"({BEGIN_QUOTE}.*?{END_QUOTE})", parsed.reasoning, flags=re.DOTALL):
@@ -163,7 +163,7 @@ def split_answer(text: str) -> AnswerText:
 
 
 def make_excerpt(segments: Sequence[Segment], most: int) -> Excerpt:
-    """At most so many characters, from a little before the first mark on."""
+    """Cut the segments to at most `most` characters, beginning a little before the first mark."""
     total = sum(len(segment.text) for segment in segments)
     if total <= most:
         return Excerpt(tuple(segments), 0)
@@ -178,7 +178,7 @@ def make_excerpt(segments: Sequence[Segment], most: int) -> Excerpt:
 
 
 def mark_spans(text: str, *, quotes: Iterable[str], answers: Iterable[str]) -> tuple[Segment, ...]:
-    """The text in segments; quotes and answers are found whatever their white space, answers only as whole words."""
+    """Split the text into segments; quotes and answers match whatever the white space, answers only as whole words."""
     marks: list[SpanMark] = [""] * len(text)
     for mark, pattern in _patterns(quotes, answers):
         for found in pattern.finditer(text):
@@ -235,7 +235,7 @@ def _document_view(text: str, quotes: Iterable[str], answers: Iterable[str], *, 
 
 
 def _word_overlap(one: str, other: str) -> float:
-    """Share of words that two texts have in common."""
+    """Return the share of words that two texts have in common."""
     left, right = set(one.casefold().split()), set(other.casefold().split())
     return len(left & right) / max(len(left | right), 1)
 

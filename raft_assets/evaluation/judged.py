@@ -1,4 +1,4 @@
-"""Metrics that a model judges: what it is asked about an answer, what counts as a score, how far it agrees with itself.
+"""Metrics that a model judges: its prompts, what counts as a score, and how far it agrees with itself.
 
 Names and scale (1 to 5) are those of `azure-ai-evaluation`, so that figures compare; the prompts are our own. Judged
 metrics are shown and decide nothing.
@@ -28,7 +28,7 @@ JUDGED_METRICS = {
     "similarity": "it means what the golden answer means (judged, 1 to 5)",
 }
 SCALE = range(1, 6)
-UNREADABLE = "unreadable"  # status of a reply in which no score from 1 to 5 stands
+UNREADABLE = "unreadable"  # status of a reply without a score from 1 to 5
 
 
 class Judgement(BaseModel):
@@ -42,8 +42,10 @@ class Judgement(BaseModel):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two judgements agree on a metric: of `n` answers judged twice, the share with the same score, and the
-    mean difference in points.
+    """How far two judgements agree on a metric.
+
+    Of `n` answers that were judged twice, `same` is the share with equal scores, `difference` the mean difference in
+    points.
     """
 
     metric: str
@@ -53,22 +55,22 @@ class Agreement:
 
     @classmethod
     def of(cls, metric: str, differences: Sequence[int]) -> Self:
-        """From the difference of each answer's two scores, in points; there must be one."""
+        """Compute the agreement from the difference of each answer's two scores, in points; at least one."""
         return cls(metric, len(differences), fmean(one == 0 for one in differences), fmean(differences))
 
 
 def judging_prompts(settings: JudgingSettings) -> dict[str, str]:
-    """The prompt files of the metrics with their versions."""
+    """Return the prompt files of the metrics with their versions."""
     return {metric: read_prompt("raft_assets.evaluation", metric).version for metric in settings.metrics}
 
 
 def judge_answers(
     answers: Iterable[ModelAnswer], settings: JudgingSettings, ask: Callable[[Iterable[Request]], Iterable[Answer]]
 ) -> Iterator[JudgedAnswer]:
-    """A row per answer and metric, streamed: of the main arm, a stable sample of its questions.
+    """Yield a row per answer and metric: of the main arm, a stable sample of its questions.
 
-    Some of the questions are judged twice (`sample` 1). An answer that isn't there is no row: it scored 0 elsewhere.
-    A reply without a score is a row with a status.
+    Some of the questions are judged twice (`sample` 1). A missing answer has no row: it scored 0 elsewhere. A reply
+    without a score is a row with a status.
     """
     plan = list(_plan_judgements(answers, settings))
     requests = (_judge_request(answer, metric, sample) for answer, metric, sample in plan)
@@ -91,15 +93,15 @@ def judge_answers(
 
 
 def parse_judgement(text: str) -> Judgement | None:
-    """The score in a judge's reply, whatever stands around it; None where there is none, or two that differ.
+    """Parse the score in a judge's reply, whatever the text around it; None for no score or two that differ.
 
-    Never raises, and guesses nothing from prose or from numbers outside of the scale.
+    Never raises, and guesses nothing from prose or from numbers outside the scale.
     """
     return parse_agreed_object(text, Judgement, by=lambda judgement: judgement.score)
 
 
 def judged_scores(rows: Iterable[JudgedAnswer]) -> list[Score]:
-    """The first judgements as scores like any other, on their own scale."""
+    """Return the first judgements as scores like any other, on their own scale."""
     return [
         Score(
             question_id=row.question_id,
@@ -116,7 +118,7 @@ def judged_scores(rows: Iterable[JudgedAnswer]) -> list[Score]:
 
 
 def judge_family_warning(endpoints: Mapping[Role, Endpoint]) -> str:
-    """A warning if the judge belongs to the teacher's model family, which it would rate higher; empty otherwise."""
+    """Return a warning if the judge belongs to the teacher's model family, which it would rate higher; else empty."""
     judge, teacher = endpoints.get(Role.JUDGE), endpoints[Role.TEACHER]
     if judge is None or not judge.family or judge.family != teacher.family:
         return ""
@@ -128,7 +130,7 @@ def judge_family_warning(endpoints: Mapping[Role, Endpoint]) -> str:
 
 
 def self_agreement(rows: Iterable[JudgedAnswer]) -> list[Agreement]:
-    """How far the judge agrees with itself, by metric; nothing for a metric without answers judged twice."""
+    """Return how far the judge agrees with itself, by metric; nothing for a metric without answers judged twice."""
     scores = {
         (row.metric, row.source, row.question_id, row.evaluated, row.sample): row.score
         for row in rows
@@ -145,7 +147,7 @@ def self_agreement(rows: Iterable[JudgedAnswer]) -> list[Agreement]:
 def _plan_judgements(
     answers: Iterable[ModelAnswer], settings: JudgingSettings
 ) -> Iterator[tuple[ModelAnswer, str, int]]:
-    """Which answer is judged by what and how often, question by question, both models side by side."""
+    """Yield which answer is judged by what and how often, question by question, both models side by side."""
     of_question: dict[tuple[str, str], list[ModelAnswer]] = {}
     for answer in answers:
         if answer.arm == JUDGED_ARM and answer.status == "ok":

@@ -48,8 +48,9 @@ _ROUGE_WORD = re.compile(r"[a-z0-9]+")
 
 
 def score_answer(answer: ModelAnswer) -> list[Score]:
-    """Every metric that applies to the answer. Where abstaining is right, those that compare with a golden answer are 1
-    for abstaining, else 0.
+    """Score the answer by every metric that applies to it.
+
+    Where abstaining is right, metrics that compare with a golden answer are 1 for abstaining, else 0.
     """
     values = {
         **{name: _comparison_score(answer, metric) for name, metric in COMPARISONS.items()},
@@ -73,17 +74,20 @@ def score_answer(answer: ModelAnswer) -> list[Score]:
 
 
 def normalize_squad(text: str) -> str:
-    """Lower case, without punctuation and articles, white space collapsed (the official SQuAD evaluation script)."""
+    """Return the text in lower case without punctuation and articles, as in the official SQuAD evaluation script.
+
+    White space is collapsed.
+    """
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match(answer: str, golden: str) -> float:
-    """1 where both are the same after SQuAD's normalization, else 0."""
+    """Return 1 if both are the same after SQuAD's normalization, else 0."""
     return float(normalize_squad(answer) == normalize_squad(golden))
 
 
 def token_f1(answer: str, golden: str) -> float:
-    """Harmonic mean of precision and recall of words after SQuAD's normalization."""
+    """Return the harmonic mean of precision and recall of words after SQuAD's normalization."""
     given, expected = normalize_squad(answer).split(), normalize_squad(golden).split()
     if not given or not expected:
         return float(given == expected)
@@ -91,17 +95,17 @@ def token_f1(answer: str, golden: str) -> float:
 
 
 def rouge_1(answer: str, golden: str) -> float:
-    """F-measure of the words in common, as ROUGE counts them (without stemming)."""
+    """Return the F-measure of the words in common, as ROUGE counts them (without stemming)."""
     return _rouge_n(answer, golden, 1)
 
 
 def rouge_2(answer: str, golden: str) -> float:
-    """F-measure of the pairs of neighbouring words in common; 0 where one of the texts has a single word."""
+    """Return the F-measure of the pairs of neighbouring words in common; 0 if one of the texts has a single word."""
     return _rouge_n(answer, golden, 2)
 
 
 def rouge_l(answer: str, golden: str) -> float:
-    """F-measure of the longest common subsequence of lower-case words (ROUGE-L without stemming)."""
+    """Return the F-measure of the longest common subsequence of lower-case words (ROUGE-L without stemming)."""
     given, expected = _rouge_words(answer), _rouge_words(golden)
     if not given or not expected:
         return float(given == expected)
@@ -109,12 +113,15 @@ def rouge_l(answer: str, golden: str) -> float:
 
 
 def bleu(answer: str, golden: str) -> float:
-    """Sentence BLEU with exponential smoothing and effective order (sacreBLEU); short answers have no four words."""
+    """Return sentence BLEU with exponential smoothing and effective order (sacreBLEU).
+
+    Short answers have no four words.
+    """
     return float(_BLEU.sentence_score(answer, [golden]).score) / 100
 
 
 def chrf(answer: str, golden: str) -> float:
-    """chrF2 of one sentence (sacreBLEU)."""
+    """Return chrF2 of one sentence (sacreBLEU)."""
     return float(_CHRF.sentence_score(answer, [golden]).score) / 100
 
 
@@ -139,7 +146,10 @@ def _rouge_n(answer: str, golden: str, n: int) -> float:
 
 
 def _rouge_words(text: str) -> list[str]:
-    """As rouge_score takes them: lower-case runs of ASCII letters and digits; of another script, of its letters."""
+    """Split into words as rouge_score does: lower-case runs of ASCII letters and digits.
+
+    Of another script, its letters.
+    """
     return _ROUGE_WORD.findall(text.lower()) or _WORD.findall(text.lower())
 
 
@@ -178,7 +188,7 @@ def _f_measure(common: int, given: Sequence[object], expected: Sequence[object])
 
 
 def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """Length of the longest common subsequence."""
+    """Return the length of the longest common subsequence."""
     best = [0] * (len(second) + 1)
     for word in first:
         diagonal = 0

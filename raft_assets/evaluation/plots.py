@@ -1,8 +1,8 @@
 """Small plots as SVG texts, without JavaScript and without a plotting library.
 
 A plot is drawn for one of two places. Inside the report it takes the page's colours (CSS variables), so that dark mode
-and print work; `standalone` plots carry fixed colours and a background, for images such as those in Dagster's Markdown.
-Every plot names itself (`title`) and tells its content in words (`desc`). All stay below 6 kB.
+and print work; `standalone` plots have fixed colours and a background, for images such as those in Dagster's Markdown.
+Every plot has a name (`title`) and describes its content in words (`desc`). All stay below 6 kB.
 """
 
 import base64
@@ -50,13 +50,13 @@ FIXED = Palette("#1d2430", "#5b6472", "#dfe3e8", "#8a93a1", "#0b7a75", "#b02a2a"
 
 
 def data_uri(svg: str) -> str:
-    """The plot as an address that Markdown and `<img>` show in place."""
+    """Return the plot as an address that Markdown and `<img>` show in place."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def histogram(values: Sequence[float], *, title: str, x_label: str, standalone: bool = False) -> str:
-    """How often which values occur, in at most `MAX_BINS` bins of a round width."""
-    colours = _palette(standalone)
+    """Draw how often which values occur, in at most `MAX_BINS` bins of a round width."""
+    colours = _palette(standalone=standalone)
     if not values:
         return _svg(title, "No values.", "", TOP + 20, colours)
     whole = all(float(value).is_integer() for value in values)
@@ -90,10 +90,11 @@ def line(
     y_label: str,
     standalone: bool = False,
 ) -> str:
-    """Up to two series over `xs`, (n,) each; points that are missing or not finite are left out, their neighbours
-    joined.
+    """Draw up to two series over `xs`, (n,) each.
+
+    Points that are missing or not finite are left out, and their neighbours joined.
     """
-    colours = _palette(standalone)
+    colours = _palette(standalone=standalone)
     points = {
         name: [(x, y) for x, y in zip(xs, ys, strict=True) if y is not None and math.isfinite(y)]
         for name, ys in series.items()
@@ -122,12 +123,12 @@ def line(
 
 
 def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone: bool = False) -> str:
-    """Left: baseline and student as dots, in per cent. Right: their difference with its 95 % interval as a bar.
+    """Draw baseline and student as dots, in per cent, and next to them their difference with its 95 % interval.
 
-    A row per slice and arm of a summary that has this metric; a column `label` names the rows instead. An interval that
-    doesn't touch the zero line is coloured: that difference is not chance.
+    There is a row per slice and arm of a summary that has this metric; a column `label` names the rows instead. An
+    interval that doesn't touch the zero line is coloured: that difference is not chance.
     """
-    colours = _palette(standalone)
+    colours = _palette(standalone=standalone)
     rows = sort_for_display(summary[summary["metric"] == metric])
     if rows.empty:
         return _svg(title, "No values.", "", TOP + 20, colours)
@@ -178,13 +179,13 @@ class _DifferencePanel:
         return self.high - self.low
 
     def x(self, value: float) -> float:
-        """Horizontal place of a difference."""
+        """Return the horizontal place of a difference."""
         return SPREAD_LEFT + (value - self.low) / self.width * (SPREAD_RIGHT - SPREAD_LEFT)
 
 
 @dataclass(frozen=True)
 class Axes:
-    """A plotting area and the values at its edges; `whole`: where ticks between whole numbers would mean nothing."""
+    """A plotting area and the values at its edges; `whole`: ticks between whole numbers would mean nothing."""
 
     left: float
     right: float
@@ -195,19 +196,19 @@ class Axes:
 
     @property
     def height(self) -> float:
-        """Of the whole plot."""
+        """Height of the whole plot."""
         return TOP + PLOT_HEIGHT + BOTTOM
 
     def x(self, value: float) -> float:
-        """Horizontal place of a value."""
+        """Return the horizontal place of a value."""
         return LEFT + (value - self.left) / ((self.right - self.left) or 1) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
-        """Vertical place of a value."""
+        """Return the vertical place of a value."""
         return TOP + PLOT_HEIGHT - (value - self.bottom) / ((self.top - self.bottom) or 1) * PLOT_HEIGHT
 
     def draw(self, colours: Palette, *, x_label: str, y_label: str) -> str:
-        """Grid, ticks and labels."""
+        """Draw grid, ticks and labels."""
         floor = TOP + PLOT_HEIGHT
         columns, rows = (
             _ticks(self.left, self.right, whole=self.whole_x),
@@ -294,12 +295,12 @@ def _svg(title: str, summary: str, body: str, height: float, colours: Palette) -
     )
 
 
-def _palette(standalone: bool) -> Palette:
+def _palette(*, standalone: bool) -> Palette:
     return FIXED if standalone else INLINE
 
 
 def _ticks(low: float, high: float, *, whole: bool) -> list[float]:
-    """About four round values between the two, ends included where they are round."""
+    """Return about four round values between the two, ends included where they are round."""
     if low == high:
         return [low]
     step = _round_step((high - low) / 5, whole=whole)
@@ -307,14 +308,14 @@ def _ticks(low: float, high: float, *, whole: bool) -> list[float]:
 
 
 def _round_step(least: float, *, whole: bool = False) -> float:
-    """The smallest of 1, 2, 5, 10, 20, ... (and of 0.1, 0.2, ... unless `whole`) that is not below `least`."""
+    """Return the smallest of 1, 2, 5, 10, 20, ... (and of 0.1, 0.2, ... unless `whole`) that is not below `least`."""
     least = max(least, 1.0 if whole else 1e-9)
     power = 10.0 ** math.floor(math.log10(least))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most about `MAX_POINTS` of them, the last included."""
+    """Return at most about `MAX_POINTS` of the points, the last included."""
     stride = math.ceil(len(points) / MAX_POINTS)
     kept = list(points[::stride])
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
@@ -325,5 +326,5 @@ def _format_number(value: float) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text for XML, which knows no control characters."""
+    """Escape a text for XML, which knows no control characters."""
     return html.escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text))

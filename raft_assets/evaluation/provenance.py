@@ -11,10 +11,9 @@ def trace_questions(
     golden: Mapping[str, GoldenQuestion],
     chunks: Mapping[str, Chunk],
 ) -> Iterator[QuestionProvenance]:
-    """An origin per (source, question_id); of several oracle chunks the first, which is the question's cluster.
+    """Yield the provenance per (source, question_id); of several oracle chunks the first, the question's cluster.
 
-    Pairs, golden questions and chunks are by id. A question without known evidence has no chunk, one of a person no
-    calls.
+    Pairs, golden questions and chunks are by id. A question without known evidence has no chunk, a golden one no calls.
     """
     for source, name in asked:
         pair = pairs.get(name) if source == "generated" else None

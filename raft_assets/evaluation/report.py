@@ -1,7 +1,7 @@
-"""The report: one HTML page per domain that needs nothing beside it, and the index over all of them.
+"""The report: one HTML page per domain that needs no other file, and the index over all of them.
 
-What belongs here: what the page shows, in which order and words. How it looks stands in `templates/`. Everything is
-escaped by the templates; equal data give the same bytes, so nothing here looks at the clock.
+What belongs here: what the page shows, in which order and words. `templates/` contain how it looks. Everything is
+escaped by the templates; equal data give the same bytes, so nothing here reads the clock.
 """
 
 import base64
@@ -69,15 +69,16 @@ MODELS = ("baseline", "student")
 MAX_ROWS = 200  # of a list that grows with the corpus; the lake holds the rest
 MAX_RUNS = 30
 MAX_BARS = 8  # of a plot by slices
-# what stands behind an embedded model, so that nobody takes it for a language model
+# what an embedded model is, so that nobody takes it for a language model
 EMBEDDED_MODEL_NOTES = {"TEACHER": "rules, not a language model", "EMBEDDING": "sentence encoder on the CPU"}
 READER_NOTE = "extractive reader, not a language model"
 
 
 @dataclass(frozen=True)
 class EstimateComparison:
-    """What was expected of an asset's calls to a role before they were made, and what came of it; dollars None: nobody
-    knows the price.
+    """The estimate of an asset's calls to a role before they were made, and the actual figures.
+
+    Dollars are None where the price is unknown.
     """
 
     asset: str
@@ -90,8 +91,9 @@ class EstimateComparison:
 
 @dataclass(frozen=True)
 class JudgeSummary:
-    """How the judge did: answers times metrics, those without a score by reason, how far it agrees with itself, and
-    what is doubtful about it (empty: nothing).
+    """The judge's results: answers times metrics, those without a score by reason, and its agreement with itself.
+
+    `doubt` is a warning about the judge, empty where there is none.
     """
 
     rows: int
@@ -111,7 +113,7 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class DocumentCounts:
-    """What came of a document; `pairs` are the accepted ones."""
+    """What was made of a document; `pairs` are the accepted ones."""
 
     path: str
     chunks: int
@@ -123,14 +125,14 @@ class DocumentCounts:
 class ReportData:
     """Everything that the page of a domain shows.
 
-    `documents` are counts by what is counted. `pairs_per_chunk` counts the accepted pairs of every chunk. `gates`
-    count QA pairs by reason code, the accepted ones under "accepted"; `gate_meanings` explain the codes, `rejected`
-    are samples by code. `split_notes` say how the splits were made. `models` are labels by role; that of an embedded
-    model begins with "embedded". `settings` are value and source by dotted name. `loss` are (step, training,
-    validation). `calls` are those behind each table, whenever they were made. `history` is the results store's, of
-    the primary metric. `recall_at_k` is that of the retrieved arm. `slices` have the columns of `SLICE_COLUMNS`.
-    `judged` is None without a judge. `estimated` is empty where no estimate was made.
-    `against_previous` is the results store's comparison with the student before, None where there was none.
+    `documents` are counts by what is counted. `pairs_per_chunk` counts the accepted pairs of every chunk. `gates` count
+    QA pairs by reason code, the accepted ones under "accepted"; `gate_meanings` explain the codes, `rejected` are
+    samples by code. `split_notes` say how the splits were made. `models` are labels by role; that of an embedded model
+    begins with "embedded". `settings` are value and source by dotted name. `loss` are (step, training, validation).
+    `calls` are those behind each table, whenever they were made. `history` is the results store's, of the primary
+    metric. `recall_at_k` is that of the retrieved arm. `slices` have the columns of `SLICE_COLUMNS`. `judged` is None
+    without a judge. `estimated` is empty where no estimate was made. `against_previous` is the results store's
+    comparison with the previous student, None where there was none.
     """
 
     domain: str
@@ -162,7 +164,7 @@ class ReportData:
 
 
 def render_report(data: ReportData) -> str:
-    """The page of a domain: verdict first, then its evidence, examples, data, and how it was made."""
+    """Render the page of a domain: verdict first, then its evidence, examples, data, and how it was made."""
     verdict = data.verdict
     return _template("report.html").render(
         style=_style(),
@@ -193,7 +195,10 @@ def render_report(data: ReportData) -> str:
 
 
 def render_index(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page over all domains: the latest verdict of each (rows of the results store) and a link to its report."""
+    """Render the page over all domains from the latest verdict of each (rows of the results store).
+
+    Each verdict has a link to its report.
+    """
     return _template("index.html").render(style=_style(), verdicts=sorted(verdicts.items()))
 
 
@@ -218,14 +223,15 @@ def _template(name: str) -> jinja2.Template:
 
 @cache
 def _style() -> tuple[Markup, str]:
-    """The style sheet, and its hash for the content security policy: no other style, and nothing else, is allowed."""
+    """Return the style sheet and its hash for the content security policy, which allows nothing else."""
     text = jinja2.PackageLoader("raft_assets.evaluation").get_source(_environment(), "style.css")[0]
-    return Markup(text), base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    style = Markup(text)  # noqa: S704 - a file of the package
+    return style, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _svg(plot: str) -> Markup:
-    """A plot is markup of ours; the texts in it are escaped where it is drawn."""
-    return Markup(plot)
+    """Mark a plot as safe markup: it is drawn here, and the texts in it are escaped where it is drawn."""
+    return Markup(plot)  # noqa: S704 - see above
 
 
 def _truncate(text: str, most: int = 400) -> str:
@@ -233,7 +239,7 @@ def _truncate(text: str, most: int = 400) -> str:
 
 
 def _short_hashes(text: str) -> str:
-    """The text with its SHA-256 hashes cut to what tells them apart."""
+    """Shorten the SHA-256 hashes in a text to what distinguishes them."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
 
 
@@ -242,7 +248,7 @@ def _model_note(role: str, label: str) -> str:
 
 
 def _headline_figures(verdict: Verdict) -> dict[str, str]:
-    """The figures behind the sentence."""
+    """Return the figures behind the sentence."""
     figures = {
         "Baseline": format_percent(verdict.baseline),
         "Student": format_percent(verdict.student),
@@ -263,7 +269,7 @@ def _interval(interval: Interval | None) -> str:
 
 
 def _score_tables(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """Tables of scores: a slice holds arms, an arm holds metrics."""
+    """Return the tables of scores: a slice contains arms, an arm contains metrics."""
     slices = []
     for source in SOURCES:
         of_source = summary[summary["source"] == source]
@@ -314,7 +320,7 @@ def _comparison_plots(summary: pd.DataFrame) -> list[Markup]:
 
 
 def _slice_plots(slices: pd.DataFrame) -> list[Markup]:
-    """The primary metric by every cut that has more than one part, the largest parts of each."""
+    """Plot the primary metric by every dimension that has more than one slice, the largest slices of each."""
     plots = []
     for cut, title in SLICE_TITLES.items():
         rows = slices[(slices["cut"] == cut) & (slices["metric"] == PRIMARY_METRIC)]
@@ -328,7 +334,7 @@ def _slice_plots(slices: pd.DataFrame) -> list[Markup]:
 
 
 def _coverage(pairs_per_chunk: Sequence[int]) -> dict[str, str]:
-    """How evenly the questions lie over the chunks."""
+    """Return how evenly the questions are spread over the chunks."""
     chunks, pairs = len(pairs_per_chunk), sum(pairs_per_chunk)
     covered = sum(count > 0 for count in pairs_per_chunk)
     return {
@@ -339,7 +345,7 @@ def _coverage(pairs_per_chunk: Sequence[int]) -> dict[str, str]:
 
 
 def _abstention_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
-    """Precision and recall of abstaining, by slice."""
+    """Return precision and recall of abstaining, by slice."""
     overall = summary[summary["metric"].isin(OVERALL_METRICS)]
     return [
         _score_row(row)
@@ -349,7 +355,7 @@ def _abstention_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _abstentions(answers: Iterable[ModelAnswer]) -> list[dict[str, Any]]:
-    """Per slice and arm: how often each model abstained, where that was right and where it was wrong."""
+    """Count per slice and arm how often each model abstained, where that was right and where it was wrong."""
     counts: Counter[tuple[str, str, bool, str, bool]] = Counter(
         (answer.source, answer.arm, answer.answerable, answer.evaluated, answer.abstained) for answer in answers
     )
@@ -371,13 +377,13 @@ def _loss_plot(loss: Sequence[tuple[int, float | None, float | None]]) -> str:
 
 
 def _gate_rows(data: ReportData) -> list[tuple[str, int, str]]:
-    """Reason codes with count and meaning, the most frequent first."""
+    """Return reason codes with count and meaning, the most frequent first."""
     found = sorted(data.gates.items(), key=lambda item: (-item[1], item[0]))
     return [(reason, count, data.gate_meanings.get(reason, "")) for reason, count in found]
 
 
 def _history(data: ReportData) -> dict[str, Any] | None:
-    """The primary metric of this and earlier runs, oldest first; None for a first run."""
+    """Return the primary metric of this and earlier runs, oldest first; None for a first run."""
     frame = data.history
     frame = (
         frame[(frame["source"] == data.verdict.slice) & (frame["arm"] == PRIMARY_ARM)]
@@ -402,7 +408,7 @@ def _history(data: ReportData) -> dict[str, Any] | None:
 
 
 def _list_omissions(data: ReportData) -> list[str]:
-    """What is not on the page, or counts less, and why."""
+    """Return what is not on the page, or counts less, and why."""
     told = []
     if data.judged is None:
         told.append("No judge is configured, so judged metrics are absent.")

@@ -1,7 +1,7 @@
 """Scores by slice: question type, oracle position, document and distractors.
 
-Cuts of the main arm group its questions. The arms of robustness ask the same questions among other distractors, so that
-their parts can be compared with one another.
+Dimensions of the main arm group its questions. The arms of robustness ask the same questions among other distractors,
+so that their slices can be compared with one another.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from raft_assets.core.tables import ModelAnswer, QuestionSource, RobustnessArm, 
 from raft_assets.evaluation.summary import SUMMARY_COLUMNS, score_frame, summarize
 from raft_assets.evaluation.verdict import PRIMARY_ARM
 
-# name of a cut and what its parts are
+# name of a dimension and what its slices are
 SLICE_TITLES = {
     "question_type": "by type of question",
     "oracle_position": "by place of the oracle",
@@ -22,7 +22,7 @@ SLICE_TITLES = {
     "distractor_kind": "by kind of distractors, same questions",
 }
 SLICED_METRICS = ("token_f1", "exact_match", "abstained_right")
-MAX_PARTS = 50  # of a cut, the largest: a corpus may have a thousand documents
+MAX_PARTS = 50  # of a dimension, the largest: a corpus may have a thousand documents
 SLICE_DRAWS = 1000
 SLICE_COLUMNS = ["cut", "part", *SUMMARY_COLUMNS]
 
@@ -44,10 +44,10 @@ def slice_scores(
     source: QuestionSource,
     path_of: Mapping[str, str],
 ) -> pd.DataFrame:
-    """One row per cut, part and metric: means of both models over the questions of the source, and the 95 % interval of
-    their difference, see `summarize`.
+    """Return one row per dimension, slice and metric, over the questions of the source.
 
-    `path_of`: document of every question. Columns: `SLICE_COLUMNS`.
+    A row contains the means of both models and the 95 % interval of their difference, see `summarize`. `path_of` gives
+    the document of every question. Columns: `SLICE_COLUMNS`.
     """
     frame = score_frame(scores)
     frame = frame[frame["metric"].isin(SLICED_METRICS)]

@@ -1,6 +1,6 @@
-"""What paired scores of two models prove: interval, sign test, smallest difference that could be seen.
+"""What paired scores of two models show: interval, sign test, smallest detectable difference.
 
-What belongs here: arithmetic on arrays. Which rows are compared is the summary's and the verdict's.
+What belongs here: arithmetic on arrays. Summary and verdict choose the rows to compare.
 """
 
 import math
@@ -38,17 +38,18 @@ class Interval:
 def paired_bootstrap(
     baseline: ArrayLike, student: ArrayLike, *, clusters: Sequence[str], draws: int = 10_000, seed: int = 0
 ) -> Interval:
-    """95 % interval of the mean paired difference, resampling whole clusters: questions of a chunk are not independent.
+    """Compute the 95 % interval of the mean paired difference, resampling whole clusters.
 
-    Shapes: all (n,). Units: those of the scores. Raises NotEnoughRows below two clusters. Source: arXiv 2411.00640,
-    section 2.2; the interval is the percentile bootstrap, widened for few clusters (see `_widening_factor`).
+    Questions of a chunk are not independent. Shapes: all (n,). Units: those of the scores. Raises
+    NotEnoughClustersError below two clusters. Source: arXiv 2411.00640, section 2.2; the interval is the percentile
+    bootstrap, widened for few clusters (see `_widening_factor`).
     """
     (interval,) = bootstrap_columns(_differences(baseline, student)[:, None], clusters=clusters, draws=draws, seed=seed)
     return interval
 
 
 def bootstrap_columns(differences: Numbers, *, clusters: Sequence[str], draws: int, seed: int) -> list[Interval]:
-    """`paired_bootstrap` of several metrics of the same rows, (n, metrics), for about the price of one."""
+    """Compute `paired_bootstrap` of several metrics of the same rows, (n, metrics), for about the price of one."""
     sums, sizes = _by_cluster(differences, clusters)
     count = len(sizes)
     resampled = [(times @ sums) / (times @ sizes)[:, None] for times in _resamples(count, draws, seed)]
@@ -67,10 +68,11 @@ def bootstrap_columns(differences: Numbers, *, clusters: Sequence[str], draws: i
 def bootstrap_ratio(
     counted: Numbers, among: Numbers, *, clusters: Sequence[str], draws: int, seed: int = 0
 ) -> Interval | None:
-    """95 % interval of the difference of two models' ratios sum(counted) / sum(among), resampling whole clusters.
+    """Compute the 95 % interval of the difference of two models' ratios sum(counted) / sum(among).
 
-    Shapes: (n, 2), baseline and student. None where one of the models has nothing to count among. Raises NotEnoughRows
-    below two clusters. Draws in which a model has nothing to count among are left out.
+    Whole clusters are resampled. Shapes: (n, 2), baseline and student. None if one of the models has nothing to count
+    among. Raises NotEnoughClustersError below two clusters. Draws in which a model has nothing to count among are left
+    out.
     """
     if not among.sum(axis=0).all():
         return None
@@ -86,7 +88,7 @@ def bootstrap_ratio(
 
 
 def _resamples(clusters: int, draws: int, seed: int) -> Iterator[Numbers]:
-    """How often each cluster is drawn, (some draws, clusters) a block, until there were as many draws."""
+    """Yield how often each cluster is drawn, in blocks of (some draws, clusters), until there were `draws` draws."""
     if clusters < 2:
         raise NotEnoughClustersError(
             f"An interval needs rows of at least 2 clusters (oracle chunks), here are {clusters}. Add documents."
@@ -100,10 +102,10 @@ def _resamples(clusters: int, draws: int, seed: int) -> Iterator[Numbers]:
 
 
 def t_quantile(freedom: int) -> float:
-    """What Student's t stays within, to either side, with 95 % probability at so many degrees of freedom.
+    """Return the bound within which Student's t stays, to either side, with 95 % probability.
 
-    By bisection of the angle atan(t / sqrt(freedom)), whose distribution is a finite sum (Abramowitz and Stegun, 26.7.3
-    and 26.7.4).
+    `freedom` are the degrees of freedom. Computed by bisection of the angle atan(t / sqrt(freedom)), whose distribution
+    is a finite sum (Abramowitz and Stegun, 26.7.3 and 26.7.4).
     """
     low, high = 0.0, math.pi / 2
     for _ in range(60):  # halvings: more than a float has bits
@@ -124,23 +126,29 @@ def _t_probability(angle: float, freedom: int) -> float:
 
 
 def _widening_factor(clusters: int) -> float:
-    """By what the percentile bootstrap is too narrow: it takes the variance of `clusters` draws for that of a normal
-    distribution and divides by their number instead of one less.
+    """Return the factor by which the percentile bootstrap is too narrow.
+
+    It takes the variance of `clusters` draws for that of a normal distribution and divides by their number instead of
+    one less.
     """
     normal = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     return t_quantile(clusters - 1) / normal * math.sqrt(clusters / (clusters - 1))
 
 
 def clustered_standard_error(differences: ArrayLike, clusters: Sequence[str]) -> float:
-    """Standard error of the mean of (n,) differences whose clusters are independent (arXiv 2411.00640, equation 4)."""
+    """Return the standard error of the mean of (n,) differences whose clusters are independent.
+
+    Source: arXiv 2411.00640, equation 4.
+    """
     values = np.asarray(differences, np.float64)
     sums, _ = _by_cluster((values - values.mean())[:, None], clusters)
     return float(np.sqrt(np.square(sums).sum()) / len(values))
 
 
 def smallest_detectable(differences: ArrayLike, clusters: Sequence[str]) -> float:
-    """The true difference that so many rows show with 80 % power at a two-sided level of 5 %, in the units of the
-    differences, (n,).
+    """Return the true difference that this many rows show with 80 % power at a two-sided level of 5 %.
+
+    Shapes: (n,). Units: those of the differences.
     """
     normal = NormalDist()
     return (normal.inv_cdf((1 + CONFIDENCE) / 2) + normal.inv_cdf(POWER)) * clustered_standard_error(
@@ -149,9 +157,9 @@ def smallest_detectable(differences: ArrayLike, clusters: Sequence[str]) -> floa
 
 
 def clusters_needed(differences: ArrayLike, clusters: Sequence[str]) -> int | None:
-    """Clusters like these that would show a difference as large as the mean of the (n,) differences, if it is real.
+    """Return how many clusters like these would show a difference as large as the mean of (n,) differences, if real.
 
-    With 80 % power at a two-sided level of 5 %; None for a mean of zero, which no number of them would show.
+    With 80 % power at a two-sided level of 5 %; None for a mean of zero, which no number of clusters would show.
     """
     mean = float(np.mean(np.asarray(differences, np.float64)))
     if mean == 0.0:
@@ -161,8 +169,9 @@ def clusters_needed(differences: ArrayLike, clusters: Sequence[str]) -> int | No
 
 
 def sign_test(baseline: ArrayLike, student: ArrayLike) -> float:
-    """Exact two-sided p of as many wins or losses, both (n,), if either were as likely; ties don't count. 1 where all
-    are ties.
+    """Return the exact two-sided p of as many wins or losses, both (n,), if either were equally likely.
+
+    Ties don't count; 1 if all are ties.
     """
     differences = _differences(baseline, student)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
@@ -179,7 +188,7 @@ def _differences(baseline: ArrayLike, student: ArrayLike) -> Numbers:
 
 
 def _by_cluster(values: Numbers, clusters: Sequence[str]) -> tuple[Numbers, Numbers]:
-    """Sums of the (n, metrics) values of every cluster, and its number of rows, in the order of the clusters' names."""
+    """Sum up the (n, metrics) values of every cluster, and count its rows, in the order of the clusters' names."""
     names, position = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, position, values)

@@ -22,22 +22,22 @@ SUMMARY_COLUMNS = ["source", "arm", "metric", "n", "clusters", "baseline", "stud
 
 
 def score_frame(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
-    """The scores as a frame with the columns of `Score`."""
+    """Return the scores as a frame with the columns of `Score`."""
     if isinstance(scores, pd.DataFrame):
         return scores
     return pd.DataFrame([score.model_dump() for score in scores], columns=list(Score.model_fields))
 
 
 def pair_scores(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
-    """One row per question and metric that both models were scored on: source, arm, question_id, metric, cluster,
-    baseline, student.
+    """Return one row per question and metric that both models were scored on.
 
-    Raises DataError where the two models were asked different questions: their means could not be compared.
+    Columns: source, arm, question_id, metric, cluster, baseline, student. Raises DataError if the two models were asked
+    different questions, because their means could not be compared.
     """
     frame = score_frame(scores)
     keys = [*QUESTION_COLUMNS, "metric", "cluster"]
     wide = (
-        frame.pivot(index=keys, columns="evaluated", values="value")
+        frame.pivot(index=keys, columns="evaluated", values="value")  # noqa: PD010 - pivot raises for duplicates, which pivot_table averages
         .reindex(columns=["baseline", "student"])
         .reset_index()
     )
@@ -55,11 +55,10 @@ def pair_scores(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize(scores: Iterable[Score] | pd.DataFrame, *, draws: int, seed: int = 0) -> pd.DataFrame:
-    """One row per source, arm and metric: means over the pairs, and the 95 % interval of their difference.
+    """Return one row per source, arm and metric: means over the pairs, and the 95 % interval of their difference.
 
     Columns: `SUMMARY_COLUMNS`; `low` and `high` are NaN below two clusters. Metrics of quotes, and those that are
-    judged,
-    count the questions on which both models have one.
+    judged, count the questions on which both models have one.
     """
     pairs = pair_scores(scores)
     rows = [
@@ -72,7 +71,7 @@ def summarize(scores: Iterable[Score] | pd.DataFrame, *, draws: int, seed: int =
 
 
 def _group_by_questions(pairs: pd.DataFrame) -> list[list[str]]:
-    """Metrics in groups that were measured on the same questions, so that they can be resampled together."""
+    """Group metrics that were measured on the same questions, so that they can be resampled together."""
     groups: dict[frozenset[str], list[str]] = {}
     for metric, of_metric in pairs.groupby("metric"):
         groups.setdefault(frozenset(of_metric["question_id"]), []).append(str(metric))
@@ -80,8 +79,9 @@ def _group_by_questions(pairs: pd.DataFrame) -> list[list[str]]:
 
 
 def _compare_metrics(pairs: pd.DataFrame, draws: int, seed: int) -> list[tuple[object, ...]]:
-    """The columns from `metric` on, of metrics that were measured on the same questions."""
-    wide = pairs.pivot(index=["question_id", "cluster"], columns="metric", values=["baseline", "student"])
+    """Return the columns from `metric` on, of metrics that were measured on the same questions."""
+    index = ["question_id", "cluster"]
+    wide = pairs.pivot(index=index, columns="metric", values=["baseline", "student"])  # noqa: PD010 - as in `pair_scores`
     baseline, student = wide["baseline"], wide["student"]
     clusters = wide.index.get_level_values("cluster").tolist()
     count = len(set(clusters))
@@ -97,9 +97,10 @@ def _compare_metrics(pairs: pd.DataFrame, draws: int, seed: int) -> list[tuple[o
 
 
 def summarize_all(scores: Iterable[Score], answers: Iterable[ModelAnswer], *, draws: int) -> pd.DataFrame:
-    """The scores of the arms and the figures of abstention in one table, see `summarize` and `summarize_abstention`.
+    """Return the scores of the arms and the figures of abstention in one table.
 
-    The arms of robustness are no part of it: they repeat some of the main arm's questions.
+    See `summarize` and `summarize_abstention`. The arms of robustness are not included: they repeat some of the main
+    arm's questions.
     """
     frame = score_frame(scores)
     tables = [summarize(frame[frame["arm"].isin(ARMS)], draws=draws), summarize_abstention(answers, draws=draws)]
@@ -107,10 +108,10 @@ def summarize_all(scores: Iterable[Score], answers: Iterable[ModelAnswer], *, dr
 
 
 def summarize_abstention(answers: Iterable[ModelAnswer], *, draws: int, seed: int = 0) -> pd.DataFrame:
-    """One row per source and metric, over the arms that show documents: how often an abstention was right (precision),
-    and how many of the questions that no document shown answers were abstained from (recall).
+    """Return the precision and recall of abstention, one row per source and metric, over the arms that show documents.
 
-    Columns: `SUMMARY_COLUMNS`. A model that never abstained has no precision: NaN.
+    Precision: how often an abstention was right. Recall: how many of the questions that no shown document answers were
+    abstained from. Columns: `SUMMARY_COLUMNS`. A model that never abstained has no precision: NaN.
     """
     asked = pd.DataFrame(
         [
@@ -121,8 +122,8 @@ def summarize_abstention(answers: Iterable[ModelAnswer], *, draws: int, seed: in
         columns=["source", "arm", "question_id", "cluster", "is_right", "evaluated", "abstained"],
     )
     keys = ["source", "arm", "question_id", "cluster", "is_right"]
-    wide = asked.pivot(index=keys, columns="evaluated", values="abstained").reindex(columns=["baseline", "student"])
-    wide = wide.dropna().astype(float).reset_index()
+    wide = asked.pivot(index=keys, columns="evaluated", values="abstained")  # noqa: PD010 - as in `pair_scores`
+    wide = wide.reindex(columns=["baseline", "student"]).dropna().astype(float).reset_index()
     rows = [row for source, of in wide.groupby("source") for row in _abstention_rows(str(source), of, draws, seed)]
     return sort_for_display(pd.DataFrame(rows, columns=SUMMARY_COLUMNS))
 
@@ -143,7 +144,7 @@ def _abstention_rows(source: str, asked: pd.DataFrame, draws: int, seed: int) ->
 
 
 def sort_for_display(summary: pd.DataFrame) -> pd.DataFrame:
-    """The rows in the order in which people read them: golden first, then by arm, then the metrics that matter most."""
+    """Sort the rows for people: golden first, then by arm, then the metrics that matter most."""
     rank = {
         name: position
         for names in (SOURCES, (*ARMS, ARMS_WITH_DOCUMENTS), METRICS)

@@ -1,4 +1,4 @@
-"""The verdict: is the student better than the baseline, worse, or can't we tell?
+"""The verdict: whether the student is better or worse than the baseline, or the data cannot tell.
 
 One metric decides (token F1 of the final answer in the main arm), two guards can take a "better" back, and everything
 else is only shown.
@@ -41,7 +41,7 @@ _CONCLUSIVE = {
 
 @dataclass(frozen=True)
 class Guard:
-    """Something that must not get significantly worse. `interval` is None where it could not be measured."""
+    """A metric that must not get significantly worse. `interval` is None where it could not be measured."""
 
     name: str
     interval: Interval | None
@@ -50,7 +50,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided, on which questions, and why.
+    """The decision, its questions, and its reasons.
 
     Means, interval and detectable difference are shares of one; None where there is nothing to compare.
     """
@@ -79,7 +79,10 @@ def decide_verdict(
     seed: int = 0,
     against: Against = "baseline",
 ) -> Verdict:
-    """The verdict on the scores of both models' answers. Raises DataError where they were asked different questions."""
+    """Return the verdict on the scores of both models' answers.
+
+    Raises DataError if they were asked different questions.
+    """
     pairs = pair_scores(scores).merge(_answerable(answers), on=QUESTION_COLUMNS, validate="many_to_one")
     main = pairs[(pairs["metric"] == PRIMARY_METRIC) & (pairs["arm"] == PRIMARY_ARM) & pairs["answerable"]]
     golden = main[main["source"] == "golden"]
@@ -119,15 +122,15 @@ def decide_verdict(
 def compare_students(
     before: pd.DataFrame, scores: Iterable[Score] | pd.DataFrame, answers: Sequence[ModelAnswer], *, draws: int
 ) -> Verdict:
-    """The same rule on two students: the one before takes the baseline's place, on the questions that both answered
-    and the metrics that both were measured by.
+    """Apply the same rule to two students, with the earlier one in the baseline's place.
 
-    `before`: the scores of the earlier student, with the columns of `Score`.
+    It compares the questions that both answered and the metrics that both were measured by. `before`: the scores of the
+    earlier student, with the columns of `Score`.
     """
     now = score_frame(scores)
     now = now[now["evaluated"] == "student"]
     then = before[before["evaluated"] == "student"].assign(evaluated="baseline")
-    measured = [*QUESTION_COLUMNS, "metric"]  # a metric that came later was never measured on the student before
+    measured = [*QUESTION_COLUMNS, "metric"]  # a newer metric was never measured on the previous student
     shared = now[measured].drop_duplicates().merge(then[measured].drop_duplicates())
     # a question's cluster is what it is now
     then = then.drop(columns="cluster").merge(now[[*QUESTION_COLUMNS, "cluster"]].drop_duplicates())
@@ -137,7 +140,7 @@ def compare_students(
 
 
 def describe_failures(answers: Iterable[ModelAnswer]) -> list[str]:
-    """Answers without a usable text, counted by model and status."""
+    """Describe answers without a usable text, counted by model and status."""
     found = Counter((answer.evaluated, answer.status) for answer in answers if answer.status != "ok")
     return [
         f"{count_noun(count, 'answer')} of the {model} scored 0: {status}"
@@ -154,7 +157,7 @@ def _decision(interval: Interval | None, clusters: int, guards: Iterable[Guard])
 
 
 def _answerable(answers: Iterable[ModelAnswer]) -> pd.DataFrame:
-    """Whether each question was answerable under its arm, the same for both models."""
+    """Return whether each question was answerable under its arm, the same for both models."""
     rows = {(answer.source, answer.arm, answer.question_id): answer.answerable for answer in answers}
     return pd.DataFrame(
         [(*key, answerable) for key, answerable in rows.items()], columns=[*QUESTION_COLUMNS, "answerable"]
@@ -196,7 +199,7 @@ def _find_doubts(interval: Interval | None, clusters: int) -> list[str]:
 
 
 def _suggest_clusters(needed: int | None, clusters: int, source: QuestionSource) -> list[str]:
-    """How many passages with questions would settle it."""
+    """Return how many passages with questions would settle it."""
     if needed is None or needed <= clusters:
         return []
     return [
@@ -211,7 +214,7 @@ def _describe_violation(guard: Guard) -> str:
 def _collect_notes(
     golden: pd.DataFrame, source: QuestionSource, guards: Iterable[Guard], answers: Iterable[ModelAnswer]
 ) -> list[str]:
-    """What a reader should know besides, in half sentences."""
+    """Return further notes for the reader, in half sentences."""
     notes = []
     if source == "generated":
         notes.append(

@@ -1,4 +1,4 @@
-"""Bringing what batches of calls have answered into the store of paid calls."""
+"""Collecting the answers of batches into the call store."""
 
 from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import read_batch_records
@@ -9,7 +9,7 @@ from raft_assets.storage.call_store import open_call_store
 
 
 def collect_batches(models: ModelClients) -> None:
-    """Brings into the store what open batches have brought, of every model that is still configured.
+    """Store the answers of open batches, of every model that is still configured.
 
     Raises EndpointError.
     """

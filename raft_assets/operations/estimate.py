@@ -1,9 +1,9 @@
 """What a domain's next run will ask of its models: calls, tokens, money and time, before it starts.
 
-Documents are read and cut as the lineage does it, requests are those that it will make, and what the call store has is
-counted as paid. What only the models can tell (how many questions a call brings, how long answers are) is measured on
-the stored calls of the same corpus, which `raft preview` makes by an even sample; without enough of them it is assumed,
-and said so.
+Documents are read and cut as in the lineage, requests are those that it will make, and calls in the call store count as
+paid. What only the models can show (how many questions a call brings, how long answers are) is measured on the stored
+calls of the same corpus, which `raft preview` makes by an even sample; without enough of them it is assumed, and listed
+as an assumption.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -34,10 +34,10 @@ from raft_assets.student.approval import AUTO_EPOCHS
 
 MIN_SAMPLE = 5  # stored answers from which a mean is taken
 ASSUMED_QUESTION_TOKENS, ASSUMED_ANSWER_TOKENS, ASSUMED_VERDICT_TOKENS = 18, 150, 40
-ASSUMED_ACCEPTED = 0.8  # share of the pairs that the gates let through
+ASSUMED_ACCEPTED = 0.8  # share of the pairs that the gates accept
 TOKENS_PER_MESSAGE = 4
 TYPICAL_QUESTION = "What does the passage say about the subject that it explains first?"
-CALLS_AT_ONCE = 16  # what a service takes, where the limiter hasn't found it out yet
+CALLS_AT_ONCE = 16  # what a service takes, until the limiter has measured it
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class CallEstimate:
 
     `calls` are still to be made, `stored` are answered already; tokens and money are those of `calls`. `dollars` is
     None where the price is unknown, `seconds` where no call of the model was timed yet. `assumed` names what no stored
-    call could tell.
+    call could show.
     """
 
     asset: str
@@ -61,45 +61,46 @@ class CallEstimate:
 
 
 def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] = ()) -> list[CallEstimate]:
-    """What a run of the domain will ask, in the order of the lineage; nothing for assets that are `fresh`.
+    """Estimate the calls of a run of the domain, in the order of the lineage; none for assets that are `fresh`.
 
-    Raises DataError where no document can be read, and SettingsError as a run would.
+    Raises DataError if no document can be read, and SettingsError as a run would.
     """
     settings = models.project.settings(domain).values
     documents, chunks = _read_corpus(models, domain, settings, fresh)
-    found: list[CallEstimate] = []
+    estimates: list[CallEstimate] = []
     if "chunk_embeddings" not in fresh:
         with models.caller(Role.EMBEDDING) as encoder:
             stored = encoder.has_embeddings([chunk.passage for chunk in chunks])
         new = [chunk.passage for chunk, is_stored in zip(chunks, stored, strict=True) if not is_stored]
         calls = -(-len(new) // MAX_TEXTS_PER_CALL)
         made = _estimate(models, "chunk_embeddings", Role.EMBEDDING, calls, Usage(sum(map(_count_tokens, new))))
-        found.append(replace(made, stored=sum(stored)))
+        estimates.append(replace(made, stored=sum(stored)))
     with models.caller(Role.TEACHER) as teacher:
         pairs = _PairEstimate.of(teacher, chunks, settings)
     if "qa_pairs" not in fresh:
-        found += pairs.forecasts(models, settings)
+        estimates += pairs.forecasts(models, settings)
     golden = parse_golden(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
     held_out = {name for one in resolve_golden_questions(golden, documents, chunks) for name in one.oracle_chunk_ids}
     trained, evaluated = pairs.rows(settings, kept=1 - len(held_out) / len(chunks))
     shape = _PromptShape(fmean([chunk.tokens for chunk in chunks]), pairs.answer_tokens, settings)
     if "finetuned_model" not in fresh:
-        found.append(_estimate_training(models, shape, trained, settings))
+        estimates.append(_estimate_training(models, shape, trained, settings))
     known = sum(question.answerable and bool(question.evidence) for question in golden)
     asked = _QuestionCounts(evaluated + known, len(golden) - known)
     for role in (Role.BASELINE, Role.STUDENT):
         if f"{role.value.lower()}_answers" not in fresh:
-            found.append(_estimate_evaluation(models, role, shape, asked))
+            estimates.append(_estimate_evaluation(models, role, shape, asked))
     if "judged_answers" not in fresh and Role.JUDGE in models.endpoints:
-        found.append(_estimate_judging(models, shape, asked))
-    return found
+        estimates.append(_estimate_judging(models, shape, asked))
+    return estimates
 
 
 def _read_corpus(
     models: ModelClients, domain: str, settings: DomainSettings, fresh: Collection[str]
 ) -> tuple[Sequence[ReadDocument], list[Chunk]]:
-    """The documents, and their chunks as they are, else as they are cut by structure: boundaries by embedding would
-    cost.
+    """Return the documents and their chunks as they are in the lake, else as they are cut by structure.
+
+    Boundaries by embedding would cost money.
     """
     if "chunks" in fresh:
         lake = Lake.of(models.project)
@@ -112,7 +113,7 @@ def _read_corpus(
 
 @dataclass(frozen=True)
 class _PairEstimate:
-    """Questions and answers of the teacher: what is stored, what is to come, and how long it will be."""
+    """Questions and answers of the teacher: how many are stored, how many are expected, and how long they will be."""
 
     question_requests: Sequence[Request]  # not stored
     answer_requests: Sequence[Request]  # to known questions, not stored
@@ -194,7 +195,10 @@ class _PairEstimate:
             yield replace(verdicts, assumed=("accepted pairs", "length of verdicts"))
 
     def rows(self, settings: DomainSettings, *, kept: float) -> tuple[float, float]:
-        """Rows that train, and rows that evaluate; `kept` is the share of chunks that no golden question holds out."""
+        """Return the number of rows that train and that evaluate.
+
+        `kept` is the share of chunks that no golden question holds out.
+        """
         rows = self.questions * ASSUMED_ACCEPTED * kept
         evaluated = rows * settings.dataset.eval_share
         most = settings.evaluation.max_rows
@@ -204,7 +208,7 @@ class _PairEstimate:
 
 @dataclass(frozen=True)
 class _QuestionCounts:
-    """Questions of the evaluation: under every arm, and those of people without evidence."""
+    """Questions of the evaluation: under every arm, and golden questions without evidence."""
 
     everywhere: float
     only_retrieved: int
@@ -212,7 +216,7 @@ class _QuestionCounts:
 
 @dataclass(frozen=True)
 class _PromptShape:
-    """How long prompts and answers of rows are, in tokens."""
+    """Lengths of prompts and answers of rows, in tokens."""
 
     passage: float
     answer: float
@@ -254,7 +258,7 @@ def _estimate_evaluation(models: ModelClients, role: Role, shape: _PromptShape, 
 
 
 def _estimate_judging(models: ModelClients, shape: _PromptShape, asked: _QuestionCounts) -> CallEstimate:
-    """Both models' answers by every metric; only groundedness is shown the documents."""
+    """Estimate the judging of both models' answers by every metric; only groundedness is shown the documents."""
     settings = shape.settings.judging
     questions = min(asked.everywhere, settings.max_questions)
     rated = 2 * (questions + min(questions, settings.repeated_questions))
@@ -299,7 +303,7 @@ def _request_tokens(request: Request) -> int:
 
 
 def _mean_output_tokens(answers: Iterable[Answer | None]) -> float | None:
-    """Mean length of stored answers in tokens; None for a sample that is too small."""
+    """Return the mean length of stored answers in tokens; None for a sample that is too small."""
     lengths = [answer.usage.output_tokens for answer in answers if answer and answer.status == "ok"]
     return fmean(lengths) if len(lengths) >= MIN_SAMPLE else None
 

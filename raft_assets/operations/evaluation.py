@@ -1,4 +1,4 @@
-"""Asking baseline and student the questions of an evaluation, and what the evaluation was of."""
+"""Asking baseline and student the questions of an evaluation, and the record of the evaluation."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -31,7 +31,7 @@ from raft_assets.student.deployment import READY_TIMEOUT_S, StudentDeployment, e
 
 @dataclass(frozen=True)
 class Answered:
-    """What asking one model brought; `model` is its name at the service."""
+    """The outcome of asking one model; `model` is its name at the service."""
 
     model: str
     items: list[EvaluationItem]
@@ -40,7 +40,7 @@ class Answered:
 
 
 def evaluation_items(models: ModelClients, lake: Lake, domain: str, origin: Origin) -> list[EvaluationItem]:
-    """What both models are asked; the retrieved arm embeds the questions."""
+    """Return what both models are asked; the retrieved arm embeds the questions."""
     settings = models.project.settings(domain).values
     rows, golden = list(lake.rows(RaftRow, domain)), list(lake.rows(GoldenQuestion, domain))
     index = read_index(lake, domain)
@@ -67,28 +67,28 @@ def ask_model(
     origin: Origin,
     progress_of: Callable[[int], Callable[[Progress], None]],
 ) -> Answered:
-    """Asks one model everything and writes its answers; `progress_of` gives a callback for so many calls."""
+    """Ask one model everything and write its answers; `progress_of` returns a callback for a number of calls."""
     settings, role = models.project.settings(domain).values, Role(evaluated.upper())
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
-    asked = evaluation_items(models, lake, domain, origin)
-    with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(asked))) as caller:
+    items = evaluation_items(models, lake, domain, origin)
+    with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(items))) as caller:
         prompts = (
             item_request(item, settings.student.format, settings.evaluation, settings.prompt.instructions)
-            for item in asked
+            for item in items
         )
         name = deployed.name if deployed else models.endpoints[role].model
         answers = (
             to_model_answer(item, answer, evaluated=evaluated, model=name)
-            for item, answer in zip(asked, caller.ask(prompts), strict=True)
+            for item, answer in zip(items, caller.ask(prompts), strict=True)
         )
         written = lake.write(ANSWERS[evaluated], domain, answers)
-        return Answered(name, asked, written, caller.usage_stats)
+        return Answered(name, items, written, caller.usage_stats)
 
 
 def ensure_student_answers(
     models: ModelClients, lake: Lake, domain: str, *, origin: Origin, on_event: Callable[[str], None]
 ) -> None:
-    """Makes sure that the student's own deployment is there, and that it answers where it had to be made again.
+    """Make sure that the student's deployment exists, and that it answers if it had to be deployed again.
 
     Raises EndpointError.
     """
@@ -104,13 +104,13 @@ def ensure_student_answers(
 
 
 def both_answers(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
-    """The answers of baseline and student."""
+    """Iterate over the answers of baseline and student."""
     for model in ANSWERS.values():
         yield from lake.rows(model, domain)
 
 
 def question_origins(lake: Lake, domain: str, answers: Sequence[ModelAnswer]) -> Iterator[QuestionProvenance]:
-    """Where the questions that were answered came from."""
+    """Iterate over the provenance of the questions that were answered."""
     return trace_questions(
         dict.fromkeys((answer.source, answer.question_id) for answer in answers),
         {pair.question_id: pair for pair in lake.rows(QAPair, domain)},
@@ -122,10 +122,10 @@ def question_origins(lake: Lake, domain: str, answers: Sequence[ModelAnswer]) ->
 def run_record(
     models: ModelClients, lake: Lake, domain: str, answers: Sequence[ModelAnswer], *, dagster_run: str
 ) -> RunRecord:
-    """What an evaluation is of: models, questions, settings."""
+    """Return what an evaluation is of: models, questions, settings."""
     project, deployed = models.project, lake.read_record("deployment", domain)
     values = project.settings(domain).values
-    asked = sorted(
+    questions = sorted(
         (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers)
         for a in answers
         if a.evaluated == "baseline"
@@ -135,7 +135,7 @@ def run_record(
         baseline_model=resolved_model(models.endpoints[Role.BASELINE], project),
         student_model=f"{deployed['service']}: {deployed['model']}",
         training_hash=deployed["training_hash"],
-        dataset_hash=digest(*(part for question in asked for part in question)),
+        dataset_hash=digest(*(part for question in questions for part in question)),
         settings=digest_content(values, values.model_dump(mode="json")),
         dagster_run=dagster_run,
         recorded_at=datetime.now(UTC),

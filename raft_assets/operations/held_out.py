@@ -1,4 +1,4 @@
-"""Proof, just before a model is trained, that training shares nothing with evaluation."""
+"""The check, just before a model is trained, that training shares nothing with evaluation."""
 
 from raft_assets.core.row_file import DiskBackedRows
 from raft_assets.core.tables import Chunk, GoldenQuestion, RaftRow
@@ -8,9 +8,9 @@ from raft_assets.storage.lake import Lake
 
 
 def check_leakage_in_lake(lake: Lake, domain: str, settings: DatasetSettings) -> None:
-    """Raises LeaksError where the domain's rows share anything between evaluation and training.
+    """Raise LeaksError if the domain's rows share anything between evaluation and training.
 
-    Rows that were changed by hand, and golden questions that came after the rows, are found before they train a model.
+    Rows that were edited, and golden questions that were added after the rows, are detected before they train a model.
     """
     passages = DiskBackedRows(Chunk, lake.rows(Chunk, domain), lambda chunk: chunk.chunk_id)
     golden = list(lake.rows(GoldenQuestion, domain))

@@ -1,4 +1,4 @@
-"""Where the project's fine-tuned students are deployed, and where a deployed one is asked."""
+"""Where the project's fine-tuned students are deployed, and the endpoint of a deployed one."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,9 +16,9 @@ from raft_assets.student.hosting import HostingService
 
 @contextmanager
 def open_hosting(project: Project) -> Iterator[HostingService | None]:
-    """Where fine-tuned students are deployed; None where a model's id is its deployment.
+    """Open the hosting service of fine-tuned students; None where a model's id is its deployment.
 
-    Raises SettingsError where Azure's subscription or workspace isn't known.
+    Raises SettingsError if Azure's subscription or workspace is unknown.
     """
     student, environment = project.endpoints[Role.STUDENT], project.environment
     if student.provider == "azure":
@@ -32,7 +32,7 @@ def open_hosting(project: Project) -> Iterator[HostingService | None]:
 
 
 def endpoint_of(project: Project, deployed: StudentDeployment) -> Endpoint:
-    """Where a deployed student is asked: the student's service, or its own with a key that is read now."""
+    """Return the endpoint of a deployed student: the student's service, or its own with a key that is read now."""
     endpoint = project.endpoints[Role.STUDENT]
     if endpoint.provider != "azureml" or not deployed.is_hosted:
         return endpoint

@@ -1,7 +1,7 @@
 """Clients and callers of the five roles: where the rooms of the lineage meet the services that answer.
 
 What belongs here: which client, limiter, store and budget a call of a role goes through. What is asked, and how an
-answer is read, is the caller's business.
+answer is read, is up to the caller.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,31 +34,34 @@ from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
 
 
 def embedded_provider(project: Project) -> EmbeddedProvider:
-    """The project's embedded provider."""
+    """Return the project's embedded provider."""
     return EmbeddedProvider(project.embedded_folder, project.encoder_folder, project.huggingface_home)
 
 
 def resolved_model(endpoint: Endpoint, project: Project) -> str:
-    """What answers for the role: service, model and, of the embedded provider, the version of its rules and weights."""
+    """Return what answers for the role: the service and the model.
+
+    For the embedded provider it includes the version of its rules and weights.
+    """
     is_embedded = endpoint.provider == "embedded"
     version = f" {embedded_provider(project).model_version(endpoint.model)}" if is_embedded else ""
     return f"{endpoint.service}: {endpoint.model}{version}"
 
 
 def check_project_licence(project: Project) -> None:
-    """Raises SettingsError for a teacher whose terms forbid the student, unless that teacher was accepted."""
+    """Raise SettingsError for a teacher whose terms forbid the student, unless that teacher was accepted."""
     check_licence(project.endpoints, project.environment.get(ACCEPT_VARIABLE))
 
 
 def token_counter(project: Project, tokenizer: Tokenizer) -> Callable[[str], int]:
-    """How many tokens a text has by the tokenizer. Raises WeightsError where its vocabulary isn't found."""
+    """Return a function that counts tokens by the tokenizer. Raises WeightsError if its vocabulary isn't found."""
     if tokenizer == "wordpiece":
         return embedded_provider(project).count_tokens
     return partial(token_count, tokenizer=tokenizer)
 
 
 class ModelClients:
-    """Opens clients and callers; `command` is what a budget per run is kept for."""
+    """Opens clients and callers; `command` identifies the command that a budget per run belongs to."""
 
     def __init__(self, project: Project, *, command: str = "") -> None:
         self.project = project
@@ -66,7 +69,7 @@ class ModelClients:
 
     @cached_property
     def prices(self) -> PriceList:
-        """What the models cost."""
+        """Prices of the models."""
         return price_list(self.project)
 
     @property
@@ -75,7 +78,7 @@ class ModelClients:
         return self.project.endpoints
 
     def client(self, role: Role) -> openai.AsyncOpenAI:
-        """The OpenAI client of a role's service; whoever opens it closes it."""
+        """Open the OpenAI client of a role's service; the caller closes it."""
         return self._client(self.endpoints[role])
 
     @contextmanager
@@ -88,14 +91,14 @@ class ModelClients:
         live: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Caller]:
-        """A caller for the role's model, or for the student that was fine-tuned from it.
+        """Open a caller for the role's model, or for the student that was fine-tuned from it.
 
-        `origin`: which asset asks, for the ledger. `live`: asks at once even where the role asks in batches.
+        `origin`: the requesting asset, for the ledger. `live`: make calls at once even where the role uses batches.
         """
         project = self.project
         endpoint = endpoint_of(project, deployed) if deployed else self.endpoints[role]
         model, version = (deployed.name, deployed.training_hash) if deployed else (None, "")
-        if not endpoint.is_free:  # every paid call comes by here: nothing is spent on what must not be trained
+        if not endpoint.is_free:  # every paid call passes here: nothing is spent on what must not be trained
             check_project_licence(project)
         if endpoint.provider == "embedded":
             version = embedded_provider(project).model_version(model or endpoint.model)
@@ -134,7 +137,7 @@ class ModelClients:
         store: CallStore,
         origin: Origin = NO_REQUESTER,
     ) -> BatchClient:
-        """The batches of a model, over a client and a store that are open."""
+        """Return the client for batches of a model, over an open client and an open store."""
         records = records_of(self.project)
         return BatchClient(
             endpoint,

@@ -1,4 +1,4 @@
-"""What the project spends beside its model calls, and the budgets that hold it all together."""
+"""What the project spends in addition to its model calls, and the budgets over all of it."""
 
 import json
 import time
@@ -19,19 +19,19 @@ HOURS_A_MONTH = 730
 
 
 def price_list(project: Project) -> PriceList:
-    """What the project's models cost."""
+    """Return the prices of the project's models."""
     return PriceList(project.folder, project.endpoints.values())
 
 
 def open_budget(project: Project, store: CallStore, prices: PriceList, command: str) -> Budget:
-    """The budgets of the command and of the month."""
+    """Return the budgets of the command and of the month."""
     return Budget(coordination_of(project), project.budget, run=command, store=store, prices=prices)
 
 
 def record_training(project: Project, tuned: FineTuningResult, origin: Origin) -> float | None:
-    """Puts a fine-tuning job that cost money beside the paid calls: once, however often it is found again.
+    """Record a fine-tuning job that cost money among the paid calls: once, however often it is found again.
 
-    Returns what it cost in US dollars; None where the price is unknown.
+    Returns its cost in US dollars; None where the price is unknown.
     """
     endpoint = project.endpoints[Role.STUDENT]
     if not tuned.job_id or endpoint.is_free:
@@ -53,7 +53,10 @@ def record_training(project: Project, tuned: FineTuningResult, origin: Origin) -
 
 
 def reserve_training(project: Project, dollars: float, command: str) -> None:
-    """Takes a job's expected cost from the budgets of run and month. Raises BudgetReachedError before they pass."""
+    """Reserve a job's expected cost in the budgets of run and month.
+
+    Raises BudgetReachedError before they are exceeded.
+    """
     with (
         open_call_store(project) as store,
         closing(open_budget(project, store, price_list(project), command)) as budget,
@@ -62,7 +65,7 @@ def reserve_training(project: Project, dollars: float, command: str) -> None:
 
 
 def monthly_hosting_cost(project: Project, sku: str) -> float | None:
-    """US dollars a month of an idle deployment of the student; None where the price is unknown."""
+    """Return the US dollars a month of an idle deployment of the student; None where the price is unknown."""
     if sku.lower() == DEVELOPER_TIER.lower():
         return 0.0
     per_hour = price_list(project).of(project.endpoints[Role.STUDENT]).hosting

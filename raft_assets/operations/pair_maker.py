@@ -1,6 +1,6 @@
-"""Question pairs by the project's models: what the asset `qa_pairs` and `raft preview` both do.
+"""QA pairs by the project's models: what the asset `qa_pairs` and `raft preview` both do.
 
-The method is `raft.generation`'s and `raft.gates`'; here it meets the roles that ask, embed and judge.
+The method is in `pairs.generation` and `pairs.gates`; here it meets the roles that ask, embed and judge.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from raft_assets.settings.endpoints import Role
 
 
 class PairGenerator:
-    """Drafts pairs and judges them; `judge` is None where that role isn't configured."""
+    """Drafts pairs and applies the gates; `judge` is None where that role isn't configured."""
 
     def __init__(
         self, teacher: Caller, encoder: Caller, judge: Caller | None, settings: DomainSettings, index: VectorIndex
@@ -33,7 +33,10 @@ class PairGenerator:
         self._ranks = RetrievalRanks(index, encoder.embed, top_k) if top_k else None
 
     def drafts(self, chunks: Sequence[Chunk]) -> list[Draft]:
-        """Drafts of all chunks, up to the target: what the gates accept counts, whatever a person said of it later."""
+        """Draft pairs of all chunks, up to the target.
+
+        Pairs that the gates accept count, whatever a reviewer said of them later.
+        """
         return draft_pairs(
             chunks,
             self._settings.questions,
@@ -43,12 +46,12 @@ class PairGenerator:
         )
 
     def draft_plan(self, plan: Sequence[tuple[Chunk, int]]) -> list[Draft]:
-        """Drafts of some chunks with the number of questions to ask of each."""
+        """Draft pairs of some chunks, with the number of questions to ask of each."""
         instructions = self._settings.prompt.instructions
         return draft_round(plan, self._settings.questions, ask=self._teacher.ask, instructions=instructions)
 
     def judged(self, drafts: Sequence[Draft], reviews: Mapping[str, Review] = NO_REVIEWS) -> list[QAPair]:
-        """The drafts with the verdict of every gate."""
+        """Return the drafts with the verdict of every gate."""
         if self._ranks:
             self._ranks.embed_questions(draft.question for draft in drafts if draft.question)
         return apply_gates(
@@ -61,9 +64,9 @@ class PairGenerator:
 
     @property
     def usage_stats(self) -> dict[Role, UsageStats]:
-        """What was asked of each role."""
-        found = {Role.TEACHER: self._teacher.usage_stats, Role.EMBEDDING: self._encoder.usage_stats}
-        return found | ({Role.JUDGE: self._judge.usage_stats} if self._judge else {})
+        """Usage by role."""
+        stats = {Role.TEACHER: self._teacher.usage_stats, Role.EMBEDDING: self._encoder.usage_stats}
+        return stats | ({Role.JUDGE: self._judge.usage_stats} if self._judge else {})
 
 
 @contextmanager
@@ -74,7 +77,7 @@ def open_pair_generator(
     origin: Origin = NO_REQUESTER,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[PairGenerator]:
-    """A maker for a domain's settings; `index` holds all chunks of the domain."""
+    """Open a pair generator for a domain's settings; `index` contains all chunks of the domain."""
     with ExitStack() as stack:
         teacher = stack.enter_context(models.caller(Role.TEACHER, origin=origin, on_progress=on_progress))
         encoder = stack.enter_context(models.caller(Role.EMBEDDING, origin=origin))

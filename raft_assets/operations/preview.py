@@ -26,7 +26,7 @@ from raft_assets.settings.endpoints import Role
 
 @dataclass(frozen=True)
 class Preview:
-    """Rows, and what became of the other pairs; `chunks` are all of the domain."""
+    """Rows, and the pairs that were rejected; `chunks` are all of the domain."""
 
     chunks: dict[str, Chunk]
     rows: list[RaftRow]
@@ -35,9 +35,9 @@ class Preview:
 
 
 def preview_plan(chunks: Sequence[Chunk], settings: DomainSettings, count: int) -> list[tuple[Chunk, int]]:
-    """The first `count` chunks that the lineage will ask, with their numbers of questions.
+    """Return the first `count` chunks that the lineage will ask about, with their numbers of questions.
 
-    Raises DataError where none is to be asked.
+    Raises DataError if there is none.
     """
     plan = first_round_plan(chunks, settings.questions)[:count]
     if not plan:
@@ -52,7 +52,7 @@ def preview_rows(
     chunks: Sequence[Chunk],
     plan: Sequence[tuple[Chunk, int]],
 ) -> Preview:
-    """Asks, judges and assembles; all rows are as if they were trained on."""
+    """Draft pairs, apply the gates and assemble rows; all rows are treated as training rows."""
     with models.caller(Role.EMBEDDING) as encoder:
         needed = settings.questions.retrieval_top_k or settings.dataset.distractor_kind == "hard"
         vectors = list(encoder.embed(chunk.passage for chunk in chunks)) if needed else []
@@ -83,7 +83,7 @@ def preview_rows(
 def describe_paid_calls(
     models: ModelClients, settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, int]]
 ) -> list[str]:
-    """What will be asked of roles that may cost money, at most, in sentences; none where everything is free."""
+    """Describe the calls, at most, of roles that may cost money, in sentences; none where everything is free."""
     return [
         f"{role.value} ({models.endpoints[role].model} at {models.endpoints[role].service}): {said}"
         for role, said in _describe_calls(settings, chunks, plan)
@@ -92,7 +92,7 @@ def describe_paid_calls(
 
 
 def is_embedding_paid(models: ModelClients) -> bool:
-    """Whether vectors may cost money."""
+    """Return whether vectors may cost money."""
     return not models.endpoints[Role.EMBEDDING].is_free
 
 
@@ -107,12 +107,12 @@ def _describe_calls(
 
 
 def _train_only_plan(pairs: Sequence[QAPair]) -> SplitPlan:
-    """Splits need the whole corpus: here every chunk is a unit of its own and trained on."""
-    asked = sorted({pair.chunk_id for pair in pairs})
+    """Return a plan that trains on every chunk as a unit of its own, because splits need the whole corpus."""
+    chunk_ids = sorted({pair.chunk_id for pair in pairs})
     return SplitPlan(
         unit_name="chunk",
-        units={name: name for name in asked},
-        splits=dict.fromkeys(asked, "train"),
+        units={name: name for name in chunk_ids},
+        splits=dict.fromkeys(chunk_ids, "train"),
         drop_reasons={},
         held_out=frozenset(),
         register={},

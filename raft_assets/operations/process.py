@@ -1,4 +1,4 @@
-"""How runs and commands find one another: the tags of a run, the name of the partition, who works on a domain.
+"""How runs and commands find one another: the tags of a run, the name of the partition, the claim on a domain.
 
 What belongs here: plain names and questions about processes. Dagster's runs are in `defs/runs`.
 """
@@ -21,39 +21,39 @@ CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's,
 
 
 def current_process() -> str:
-    """Process id, start time and machine: an id alone may be another's by now."""
+    """Return process id, start time and machine: an id alone may belong to another process by now."""
     process = psutil.Process()
     return f"{process.pid}@{process.create_time():.0f}@{platform.node()}"
 
 
 def is_process_alive(process: str) -> bool:
-    """Whether the process of a run's tag still runs; of another machine's nothing is known, so it counts as alive."""
+    """Return whether the process of a run's tag still runs; processes of other machines count as alive."""
     pid, started, machine = process.split("@", 2)
     if machine != platform.node():
         return True
     try:
-        found = psutil.Process(int(pid))
-        same = abs(found.create_time() - float(started)) <= CLOCK_TOLERANCE_S
-        return same and found.status() != psutil.STATUS_ZOMBIE
+        running = psutil.Process(int(pid))
+        same = abs(running.create_time() - float(started)) <= CLOCK_TOLERANCE_S
+        return same and running.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
 def records_of(project: Project) -> Records:
-    """What processes of the project remember together: batches, jobs, what models refused."""
+    """Return the project's shared records: batches, jobs, and parameters that models refused."""
     return FileRecords(project.home)
 
 
 def coordination_of(project: Project) -> Coordination:
-    """What processes of the project share while they run: budgets, limits, claims."""
+    """Return what the project's running processes share: budgets, limits, claims."""
     return FileCoordination(project.home)
 
 
 def claim_domain(project: Project, domain: str) -> Claim | None:
-    """Claims a domain for this process until it ends; None where another one works on it."""
+    """Claim a domain for this process until it ends; None where another process works on it."""
     return coordination_of(project).claim(f"locks/{domain}")
 
 
 def is_domain_busy(project: Project, domain: str) -> bool:
-    """Whether a command works on the domain right now."""
+    """Return whether a command works on the domain right now."""
     return coordination_of(project).is_claimed(f"locks/{domain}")

@@ -1,12 +1,13 @@
 """Purging a text: delete what was made from it in the lake, call store, results, caches and run history.
 
-Whatever else the domain holds is made again by the next run. Stored answers are found by their content, so that those
-under earlier settings and models go as well, and those of other documents stay paid.
+The next run makes everything else of the domain again. Stored answers are found by their content, so that those under
+earlier settings and models go as well, and those about other documents stay paid.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Protocol
 
@@ -40,27 +41,27 @@ _WORD = re.compile(r"\w+")
 
 
 class RunHistory(Protocol):
-    """What is known of runs: the domains that are registered, and the runs of each with samples of its text."""
+    """The run history: the domains that are registered, and the runs of each with samples of its text."""
 
-    def domains(self) -> Set[str]:
-        """The domains that are registered."""
+    def domains(self) -> AbstractSet[str]:
+        """Return the domains that are registered."""
         ...
 
     def forget_runs(self, domain: str) -> int:
-        """Deletes every run of a domain with its events; returns how many they were."""
+        """Delete every run of a domain with its events and return their number."""
         ...
 
     def unregister(self, domain: str) -> None:
-        """Removes a domain whose folder is gone."""
+        """Remove a domain whose folder is gone."""
         ...
 
 
 def purge(history: RunHistory, project: Project, domain: str, document: str | None = None) -> Iterator[str]:
-    """Forgets a domain, or one document of it that is no longer in its folder; yields a line per place.
+    """Purge a domain, or one document of it that is no longer in its folder; yield a line per place.
 
-    Texts of files that are in no domain any more, which the parsing cache still knows, are forgotten as well.
+    Texts of files that are in no domain any more, but still in the parsing cache, are purged as well.
 
-    Raises DataError where nothing is known of the domain, the document is still in the folder, or a run works on it.
+    Raises DataError if the domain is unknown, the document is still in the folder, or a run works on the domain.
     """
     check_domain_name(domain)
     lake, results = Lake.of(project), ResultsStore.of(project)
@@ -74,7 +75,7 @@ def purge(history: RunHistory, project: Project, domain: str, document: str | No
     if claimed is None:
         raise DataError(f"A command is working on {domain!r}: wait until it ends, then purge.")
     try:
-        lake.check_writable()  # a lake that is away looks like an empty one: nothing is forgotten before it answers
+        lake.check_writable()  # an unreachable lake looks like an empty one: nothing is purged before it answers
         yield from _purge(history, project, domain, document, lake)
         if domain not in there:
             history.unregister(domain)
@@ -117,7 +118,7 @@ def _read_pages(lake: Lake, domain: str, document: str | None) -> list[SourceDoc
 
 
 def _cache_entries(project: Project, chosen: set[str]) -> list[Path]:
-    """Entries of the parsing cache for the chosen contents, and for contents that no domain holds any more."""
+    """Return entries of the parsing cache for the chosen contents and for contents that are in no domain any more."""
     held = {
         file.content_hash
         for name in domain_names(project.data)
@@ -127,12 +128,12 @@ def _cache_entries(project: Project, chosen: set[str]) -> list[Path]:
 
 
 def _read_texts(file: Path) -> list[str]:
-    """Texts of an entry of the parsing cache."""
+    """Return the texts of an entry of the parsing cache."""
     return [section["text"] for section in json.loads(file.read_text("utf-8")).get("sections", [])]
 
 
 def _call_keys(lake: Lake, domain: str, document: str | None) -> set[str]:
-    """Keys of the calls behind the present tables that asked about the text."""
+    """Return keys of the calls behind the present tables that asked about the text."""
     if not lake.exists("qa_pairs", domain):
         return set()
     pairs = [pair for pair in lake.rows(QAPair, domain) if _belongs_to_document(pair, document)]
@@ -150,17 +151,17 @@ def _call_keys(lake: Lake, domain: str, document: str | None) -> set[str]:
         for row in (lake.rows(JudgedAnswer, domain) if lake.exists("judged_answers", domain) else ())
         if document is None or row.question_id in questions
     }
-    asked = {key for pair in pairs for key in (pair.question_call, pair.answer_call, pair.judge_call)}
-    return asked | judged | {answer.call for answer in answers}
+    of_pairs = {key for pair in pairs for key in (pair.question_call, pair.answer_call, pair.judge_call)}
+    return of_pairs | judged | {answer.call for answer in answers}
 
 
 def _belongs_to_document(pair: QAPair, document: str | None) -> bool:
-    """Whether a pair goes with the document; imported pairs go with the file that held them, too."""
+    """Return whether a pair is purged with the document; imported pairs are purged with their file, too."""
     return document in (None, pair.path) or (document == PAIRS_FILE and pair.is_imported)
 
 
 def _imported_texts(lake: Lake, domain: str, document: str | None) -> list[str]:
-    """What the domain's imported pairs ask and answer, where these are to be forgotten."""
+    """Return questions and answers of the domain's imported pairs, where these are to be purged."""
     if document not in (None, PAIRS_FILE) or not lake.exists("qa_pairs", domain):
         return []
     pairs = (pair for pair in lake.rows(QAPair, domain) if pair.is_imported)
@@ -168,11 +169,14 @@ def _imported_texts(lake: Lake, domain: str, document: str | None) -> list[str]:
 
 
 def _find_copies(project: Project, domain: str, holds_text: Callable[[str], bool]) -> dict[str, list[int]]:
-    """Lines of imported pairs and of reviews that hold the text: the files are their owner's, as the documents are."""
+    """Return the lines of imported pairs and reviews that contain the text.
+
+    These files are the user's, like the documents.
+    """
     if domain not in domain_names(project.data):
         return {}
     folder = domain_folder(project.data, domain)
-    found = {
+    lines_of = {
         PAIRS_FILE: [
             number
             for number, pair in read_jsonl(folder / PAIRS_FILE, ImportedPair)
@@ -182,11 +186,11 @@ def _find_copies(project: Project, domain: str, holds_text: Callable[[str], bool
             number for number, review in read_jsonl(folder / REVIEWS_FILE, Review) if holds_text(review.note)
         ],
     }
-    return {name: numbers for name, numbers in found.items() if numbers}
+    return {name: numbers for name, numbers in lines_of.items() if numbers}
 
 
 def _text_matcher(texts: list[str]) -> Callable[[str], bool]:
-    """Tells whether a text has `MIN_COMMON_WORDS` words in a row in common with one of the texts."""
+    """Return a function that says whether a text shares `MIN_COMMON_WORDS` consecutive words with one of the texts."""
     wanted = {shingle for text in texts for shingle in _shingles(text)}
     return lambda text: not wanted.isdisjoint(_shingles(text))
 
@@ -198,12 +202,12 @@ def _shingles(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def _mentions_text(call: StoredCall, holds_text: Callable[[str], bool]) -> bool:
-    # a vector tells nothing of what it stands for, and costs next to nothing: all of them go
+    # a vector doesn't show its text, and costs next to nothing: all of them go
     return call.kind == EMBEDDING or holds_text(call.payload.decode("utf-8", "replace"))
 
 
 async def _delete_uploads(models: ModelClients, holds_text: Callable[[str], bool]) -> int:
-    """Deletes training files at the student's service that hold the text."""
+    """Delete training files at the student's service that contain the text, and return their number."""
     deleted = 0
     async with models.client(Role.STUDENT) as client:
         async for file in client.files.list(purpose="fine-tune"):

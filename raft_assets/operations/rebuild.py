@@ -1,4 +1,4 @@
-"""What a domain's data set is made of here, and building it again from a manifest.
+"""What determines a domain's dataset, and building it again from a manifest.
 
 The asset `data_card` writes the manifest, `raft rebuild` reads it.
 """
@@ -43,7 +43,7 @@ LINEAGE = ("source_documents", "chunks", "golden_questions", "qa_pairs", DATASET
 
 
 def collect_inputs(project: Project, domain: str) -> DatasetInputs:
-    """What determines the domain's rows, as it is now."""
+    """Return what determines the domain's rows, as it is now."""
     folder = domain_folder(project.data, domain)
     with FileHashCache(project.home / "cache" / "hashes.sqlite") as memo:
         files = {document.path: document.content_hash for document in list_documents(folder, memo)}
@@ -62,9 +62,9 @@ def collect_inputs(project: Project, domain: str) -> DatasetInputs:
 
 
 def build_manifest(project: Project, lake: Lake, domain: str) -> Manifest:
-    """The manifest of the domain's data set as it is in the lake.
+    """Build the manifest of the domain's dataset as it is in the lake.
 
-    Raises DataError where a document has changed since it was read: the manifest would not be of these rows.
+    Raises DataError if a document has changed since it was read: the manifest would not be of these rows.
     """
     inputs = collect_inputs(project, domain)
     for page in lake.rows(SourceDocument, domain):
@@ -79,7 +79,7 @@ def build_manifest(project: Project, lake: Lake, domain: str) -> Manifest:
 
 
 def restore_inputs(project: Project, lake: Lake, manifest: Manifest, domain: str) -> None:
-    """Makes a domain that holds the manifest's documents what the manifest was made of, with its register of splits.
+    """Restore the manifest's settings and register of splits in a domain that contains the manifest's documents.
 
     Settings are written where there is no `domain.yaml`. Raises DataError with everything that differs.
     """
@@ -102,20 +102,20 @@ def restore_inputs(project: Project, lake: Lake, manifest: Manifest, domain: str
 
 
 def table_differences(lake: Lake, manifest: Manifest, domain: str) -> list[str]:
-    """The tables whose rows are not those of the manifest, in sentences and in the order of the lineage."""
+    """Return the tables whose rows are not those of the manifest, in sentences and in the order of the lineage."""
     here = {table: lake.digest(table, domain) for table in LINEAGE if table in manifest.digests}
     return [
-        f"{table} differs: {found} here, {manifest.digests[table]} in the manifest."
-        for table, found in here.items()
-        if found != manifest.digests[table]
+        f"{table} differs: {actual} here, {manifest.digests[table]} in the manifest."
+        for table, actual in here.items()
+        if actual != manifest.digests[table]
     ]
 
 
 def package_notes(manifest: Manifest) -> list[str]:
-    """What is worth knowing where the rows differ: other versions of packages, which may read or cut otherwise."""
+    """Return the packages with other versions, which may read or cut otherwise; for the case that rows differ."""
     return package_differences(manifest, manifest.model_copy(update={"packages": package_versions()}))
 
 
 def _row_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The groups of settings on which rows depend."""
+    """Return the groups of settings on which rows depend."""
     return {name: values for name, values in settings.items() if name in ROW_GROUPS}

@@ -35,7 +35,7 @@ MAX_ROWS_PER_KIND = 2  # of a split, with and without the oracle
 
 
 def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: ResultsStore) -> ReportData:
-    """Everything on the page of a domain."""
+    """Collect everything on the page of a domain."""
     resolved = models.project.settings(domain)
     by_model = {name: list(lake.rows(model, domain)) for name, model in ANSWERS.items()}
     answers = [*by_model["baseline"], *by_model["student"]]
@@ -97,14 +97,14 @@ def _document_totals(domain: str, lake: Lake, chunks: list[Chunk]) -> dict[str, 
 
 
 def _count_by_document(chunks: list[Chunk], pairs: list[QAPair]) -> list[DocumentCounts]:
-    """Chunks and pairs per document, by its path."""
+    """Count chunks and pairs per document, by its path."""
     of_path: dict[str, list[Chunk]] = {}
     for chunk in chunks:
         of_path.setdefault(chunk.path, []).append(chunk)
     accepted = Counter(pair.path for pair in pairs if pair.accepted)
     return [
-        DocumentCounts(path, len(found), sum(chunk.tokens for chunk in found), accepted[path])
-        for path, found in sorted(of_path.items())
+        DocumentCounts(path, len(of_document), sum(chunk.tokens for chunk in of_document), accepted[path])
+        for path, of_document in sorted(of_path.items())
     ]
 
 
@@ -114,21 +114,21 @@ def _pairs_per_chunk(chunks: list[Chunk], pairs: list[QAPair]) -> list[int]:
 
 
 def _rejected_samples(chunks: list[Chunk], pairs: list[QAPair]) -> dict[str, list[Sample]]:
-    """The first rejected pairs of every reason, in the order of their ids, which are hashes: a sample by chance."""
+    """Return the first rejected pairs of every reason, in the order of their ids, which are hashes: a random sample."""
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
-    found: dict[str, list[Sample]] = {}
+    samples: dict[str, list[Sample]] = {}
     for pair in sorted(pairs, key=lambda pair: pair.question_id):
-        if not pair.accepted and len(found.setdefault(pair.reason, [])) < MAX_REJECTED_PER_REASON:
-            found[pair.reason].append(sample_of_pair(pair, by_id.get(pair.chunk_id)))
-    return found
+        if not pair.accepted and len(samples.setdefault(pair.reason, [])) < MAX_REJECTED_PER_REASON:
+            samples[pair.reason].append(sample_of_pair(pair, by_id.get(pair.chunk_id)))
+    return samples
 
 
 def _samples(rows: list[RaftRow]) -> list[Sample]:
-    """Some rows of every split, and of those without their oracle."""
-    found: dict[tuple[str, bool], list[RaftRow]] = {}
+    """Return some rows of every split, and some of those without their oracle."""
+    groups: dict[tuple[str, bool], list[RaftRow]] = {}
     for row in sorted(rows, key=lambda row: row.question_id):
-        found.setdefault((row.split, row.has_oracle), []).append(row)
-    return [sample_of_row(row) for _, group in sorted(found.items()) for row in group[:MAX_ROWS_PER_KIND]]
+        groups.setdefault((row.split, row.has_oracle), []).append(row)
+    return [sample_of_row(row) for _, group in sorted(groups.items()) for row in group[:MAX_ROWS_PER_KIND]]
 
 
 def _count_splits(rows: Iterable[RaftRow]) -> dict[str, SplitCounts]:
@@ -142,13 +142,13 @@ def _count_splits(rows: Iterable[RaftRow]) -> dict[str, SplitCounts]:
 
 
 def _model_labels(models: ModelClients, student: str) -> dict[str, str]:
-    """A label per role; the student's is the fine-tuned model."""
+    """Return a label per role; the student's is the fine-tuned model."""
     labels = {role.value: f"{endpoint.service}: {endpoint.model}" for role, endpoint in models.endpoints.items()}
     return labels | {Role.STUDENT.value: f"{models.endpoints[Role.STUDENT].service}: {student}"}
 
 
 def _call_keys(pairs: list[QAPair], answers: Mapping[EvaluatedModel, list[ModelAnswer]]) -> dict[str, set[str]]:
-    """Keys of the calls behind each table."""
+    """Return keys of the calls behind each table."""
     keys = {"qa_pairs": {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}}
     return keys | {f"{name}_answers": {row.call for row in rows} for name, rows in answers.items()}
 
@@ -156,30 +156,32 @@ def _call_keys(pairs: list[QAPair], answers: Mapping[EvaluatedModel, list[ModelA
 def _compare_estimate(
     models: ModelClients, lake: Lake, domain: str, calls: Mapping[str, Sequence[StoredCall]]
 ) -> list[EstimateComparison]:
-    """The last estimate beside what was asked since, for the tables whose calls are known by key."""
+    """Compare the last estimate with the calls made since, for the tables whose calls are known by key."""
     if not lake.exists("estimate", domain, ".json"):
         return []
-    kept, found = lake.read_record("estimate", domain), list[EstimateComparison]()
+    kept, comparisons = lake.read_record("estimate", domain), list[EstimateComparison]()
     for row in kept["rows"]:
         if row["asset"] not in calls or row["role"] in (Role.EMBEDDING, Role.JUDGE):
             continue
         since = _sum_usage([call for call in calls[row["asset"]] if call.created >= kept["made"]], models.prices)
         paid = None if since.unpriced else since.dollars
-        found.append(EstimateComparison(row["asset"], row["role"], row["calls"], row["dollars"], since.calls, paid))
-    return found
+        comparisons.append(
+            EstimateComparison(row["asset"], row["role"], row["calls"], row["dollars"], since.calls, paid)
+        )
+    return comparisons
 
 
-def _usage_behind(found: Sequence[StoredCall], keys: set[str], prices: PriceList) -> UsageStats:
-    """Calls behind a table, their tokens and cost, whenever they were made: equal data, equal figures."""
-    return _sum_usage(found, prices, failures=len(keys) - len(found))
+def _usage_behind(calls: Sequence[StoredCall], keys: set[str], prices: PriceList) -> UsageStats:
+    """Sum up the calls behind a table, their tokens and cost, whenever they were made: equal data, equal figures."""
+    return _sum_usage(calls, prices, failures=len(keys) - len(calls))
 
 
-def _sum_usage(found: Sequence[StoredCall], prices: PriceList, failures: int = 0) -> UsageStats:
-    costs = [prices.at(call.service, call.model).call_cost(call.kind, call.usage) for call in found]
+def _sum_usage(stored: Sequence[StoredCall], prices: PriceList, failures: int = 0) -> UsageStats:
+    costs = [prices.at(call.service, call.model).call_cost(call.kind, call.usage) for call in stored]
     return UsageStats(
-        calls=len(found),
+        calls=len(stored),
         failures=failures,
-        usage=sum((call.usage for call in found), Usage()),
+        usage=sum((call.usage for call in stored), Usage()),
         dollars=sum(cost for cost in costs if cost is not None),
         unpriced=costs.count(None),
     )

@@ -1,4 +1,4 @@
-"""Reading a domain's documents and cutting them into chunks, as the lineage, previews and estimates all do it."""
+"""Reading a domain's documents and cutting them into chunks, for the lineage, previews and estimates alike."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ QUARANTINED_SHOWN = 3  # of the files that an error names
 
 @dataclass(frozen=True)
 class DomainSources:
-    """What a domain's folder holds: pages and sections of what was read, and what could not be."""
+    """The contents of a domain's folder: pages and sections of readable files, and the quarantined ones."""
 
     pages: list[SourceDocument]
     quarantined: list[QuarantinedFile]
@@ -34,9 +34,9 @@ class DomainSources:
 def read_sources(
     project: Project, domain: str, on_quarantined: Callable[[QuarantinedFile], None] = lambda _: None
 ) -> DomainSources:
-    """Reads the documents; `on_quarantined` gets every file that can't be read, as soon as that is known.
+    """Read the documents; `on_quarantined` gets every file that can't be read, as soon as that is known.
 
-    Raises DataError where no document can be read.
+    Raises DataError if no document can be read.
     """
     folder, pages, quarantined = domain_folder(project.data, domain), list[SourceDocument](), list[QuarantinedFile]()
     max_file_mb = project.settings(domain).values.documents.max_file_mb
@@ -63,7 +63,7 @@ def chunk_documents(
     origin: Origin = NO_REQUESTER,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Chunk]:
-    """The chunks of the documents; semantic boundaries ask the EMBEDDING role."""
+    """Cut the documents into chunks; semantic boundaries call the EMBEDDING role."""
     if settings.boundaries == "structure":
         return [chunk for document in documents for chunk in chunk_document(document, settings)]
     with models.caller(Role.EMBEDDING, origin=origin, on_progress=on_progress) as encoder:

@@ -1,4 +1,4 @@
-"""Fine-tuning a domain's student: what it is trained on, who has to say yes, and the job that does it."""
+"""Fine-tuning a domain's student: its training files, the approval, and the job."""
 
 import shlex
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, APPROV
 from raft_assets.student.azure_ml import AzureMLHosting
 from raft_assets.student.finetuning import MIN_ROWS, FineTuningResult, FineTuningSpec, fine_tune, user_model
 
-MAX_ROW_CHARACTERS = 2000  # characters, of a training file that waits for a yes
+MAX_ROW_CHARACTERS = 2000  # characters, of a training file that waits for approval
 
 
 class ApprovalNeededError(RaftError):
-    """A fine-tuning job that may cost money waits for a yes. `first_row` is what it would be trained on first."""
+    """A fine-tuning job that may cost money waits for approval; `first_row` is the first row of its training file."""
 
     def __init__(self, sentence: str, *, rows: int, first_row: str) -> None:
         super().__init__(sentence)
@@ -30,7 +30,7 @@ class ApprovalNeededError(RaftError):
 
 @dataclass(frozen=True)
 class TrainingWatch:
-    """Who watches a training: `on_event` gets what the service says, `on_metrics` the newest figures of each look."""
+    """Callbacks of a training: `on_event` gets the service's messages, `on_metrics` the newest metrics at each poll."""
 
     on_event: Callable[[str], None]
     on_metrics: Callable[[dict[str, float]], None]
@@ -39,10 +39,10 @@ class TrainingWatch:
 def train(
     models: ModelClients, lake: Lake, domain: str, watch: TrainingWatch, *, approved: str | None
 ) -> FineTuningResult:
-    """The model of the job that the domain's training files have, which is submitted where there is none.
+    """Return the model of the domain's fine-tuning job, which is submitted if there is none.
 
-    `approved`: what a person has said yes to. Raises ApprovalNeededError before a job that may cost money and has no
-    yes, and SettingsError, DataError or EndpointError for one that can't be.
+    `approved`: what the user has approved. Raises ApprovalNeededError before a job that may cost money and is not
+    approved, and SettingsError, DataError or EndpointError for one that can't be submitted.
     """
     project, student = models.project, models.endpoints[Role.STUDENT]
     settings = project.settings(domain).values
@@ -94,7 +94,7 @@ async def _fine_tune(
 
 
 def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec, approved: str | None) -> None:
-    """Stops before a job that the service would refuse, that nobody said yes to, or that a budget forbids."""
+    """Stop before a job that the service would refuse, that is not approved, or that a budget forbids."""
     project, endpoint = models.project, models.endpoints[Role.STUDENT]
     if endpoint.is_free:
         return
@@ -102,7 +102,7 @@ def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec,
     if order.rows < MIN_ROWS:
         raise DataError(
             f"{order.rows} training rows of {domain!r} are fewer than the {MIN_ROWS} that services train on. Add "
-            "documents, or or ask more questions per chunk (questions.questions_per_chunk)."
+            "documents, or ask more questions per chunk (questions.questions_per_chunk)."
         )
     with open_hosting(project):  # where the student can't be deployed, it isn't trained either
         pass

@@ -9,12 +9,12 @@ from raft_assets.storage.lake import Lake
 
 
 def read_index(lake: Lake, domain: str) -> VectorIndex:
-    """The domain's chunks with their vectors."""
+    """Return the domain's chunks with their vectors."""
     table = list(lake.rows(ChunkEmbedding, domain))
     return VectorIndex([row.chunk_id for row in table], np.array([row.vector for row in table], np.float32))
 
 
 def read_unit_vectors(lake: Lake, domain: str) -> dict[str, Vector]:
-    """The domain's chunks with their vectors at length 1."""
+    """Return the vectors, scaled to length 1, by chunk id."""
     index = read_index(lake, domain)
     return dict(zip(index.chunk_ids, index.vectors, strict=True))

@@ -1,9 +1,9 @@
 """The call store: one SQLite file shared by many processes; an answer is durable before it is used.
 
-What belongs here: SQL, and what may go wrong with a file. Write-ahead logging lets readers and one writer work side by
-side; `synchronous=FULL` syncs every commit, so that an answer that was handed out survives a power cut. A sync costs
-milliseconds, which is why `put` takes many answers at once. Every entry carries a checksum: one that doesn't match
-counts as absent and is replaced when its call is made again.
+What belongs here: SQL, and what may go wrong with a file. Write-ahead logging lets readers and one writer work at the
+same time; `synchronous=FULL` syncs every commit, so that an answer that was handed out survives a power cut. A sync
+costs milliseconds, which is why `put` takes many answers at once. Every entry carries a checksum: one that doesn't
+match counts as absent and is replaced when its call is made again.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 STORE_FORMAT = 2
-BUSY_S = 5.0  # SQLite's own wait for the writer's lock, before we draw lots again
-LOCK_TIMEOUT_S = 60.0  # a commit takes milliseconds; a lock that is held so long is a process that hangs
+BUSY_S = 5.0  # SQLite's own wait for the writer's lock, before the next pause is drawn
+LOCK_TIMEOUT_S = 60.0  # a commit takes milliseconds; a lock that is held this long means that a process hangs
 PAUSE_S = (0.02, 0.2)  # between two tries for the lock, drawn, so that processes don't meet again
 FLUSH_CALLS, FLUSH_AFTER_S = 200, 30.0  # of a commit, and since the last segment: then the spool is written
 KEYS_PER_QUERY = 500  # well below SQLite's limit of variables in a statement
@@ -83,6 +83,7 @@ _NAMES = (
     "checksum",
 )
 _COLUMNS = ", ".join(_NAMES)
+_SELECT_CALLS = f"SELECT {_COLUMNS} FROM calls"  # noqa: S608 - names of columns
 _TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 _REMEDIES = {
     (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT): (
@@ -102,10 +103,10 @@ _REMEDIES = {
 
 
 class SqliteCallStore:
-    """The store in one file, made where it isn't there yet; with `segments` that file is a spool of what they hold.
+    """The store in one file, which is created if missing; with `segments` that file is a spool of what they contain.
 
-    Threads may share it. Errors of file and disk are RaftErrors. Segments that can't be reached when the store is
-    opened are one, too; later, what can't be written into them stays in the spool, and the log says so.
+    Threads may share it. Errors of file and disk are raised as RaftErrors, as are segments that can't be reached when
+    the store is opened. Later, what can't be written into segments stays in the spool, and a warning is logged.
     """
 
     def __init__(self, path: Path, segments: Segments | None = None) -> None:
@@ -121,12 +122,12 @@ class SqliteCallStore:
             self._sync_segments(segments)
 
     def get(self, keys: Iterable[str]) -> dict[str, StoredCall]:
-        """The entries that are there and whole."""
+        """Return the entries that exist and are intact."""
         with self._translate_errors(), self._read_lock:
             return self._retry_while_locked(lambda: _select(self._reader, list(keys)))
 
     def put(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
-        """Stores the calls in one durable commit and returns what the store now holds for their keys.
+        """Store the calls in one durable commit and return what the store now holds for their keys.
 
         Where another process was faster, its entry stays and is returned, so that every table refers to the answer that
         is kept.
@@ -138,13 +139,13 @@ class SqliteCallStore:
         return kept
 
     def stats(self) -> StoreStats:
-        """Totals over everything that is stored."""
+        """Return totals over everything that is stored."""
         with self._translate_errors(), self._read_lock:
             calls, *tokens = self._retry_while_locked(lambda: _select_totals(self._reader))
             return StoreStats(calls, Usage(*tokens), self.path.stat().st_size)
 
     def calls(self) -> Iterator[StoredCall]:
-        """Every whole entry, oldest first, a few at a time; what is stored meanwhile may be missing."""
+        """Iterate over every intact entry, oldest first, a few at a time; what is stored meanwhile may be missing."""
         last: tuple[float, str] = (-1.0, "")
         while True:
             with self._translate_errors(), self._read_lock:
@@ -155,7 +156,7 @@ class SqliteCallStore:
             yield from filter(None, map(_from_row, rows))
 
     def usage(self) -> list[ModelUsage]:
-        """What each domain used of each model, added up in the file."""
+        """Return what each domain used of each model, added up in the file."""
         with self._translate_errors(), self._read_lock:
             rows = self._retry_while_locked(lambda: _sum_by_model(self._reader))
         return [
@@ -164,21 +165,21 @@ class SqliteCallStore:
         ]
 
     def last_asked(self, service: str, model: str) -> float | None:
-        """When the model was last asked, Unix time; None where it never was."""
+        """Return when the model was last called, in Unix time; None where it never was."""
         with self._translate_errors(), self._read_lock:
             return self._retry_while_locked(lambda: _select_last_call_time(self._reader, service, model))
 
     def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
-        """Deletes the chosen entries, so that nothing of them stays in the file; returns how many they were."""
+        """Delete the chosen entries, so that nothing of them remains in the file, and return their number."""
         with self._translate_errors(), self._read_lock, self._write_lock:
-            keys = [row[0] for row in self._reader.execute(f"SELECT {_COLUMNS} FROM calls") if _is_chosen(row, chosen)]
+            keys = [row[0] for row in self._reader.execute(_SELECT_CALLS) if _is_chosen(row, chosen)]
             self._retry_while_locked(lambda: _delete(self._writer, keys))
         if self._segments and keys:
             self._delete_from_segments(self._segments, set(keys))
         return len(keys)
 
     def close(self) -> None:
-        """Folds the write-ahead log into the file and lets go of it; what is in the spool goes into a segment."""
+        """Fold the write-ahead log into the file and close it; what is in the spool goes into a segment."""
         if self._segments:
             self._flush()
         with self._translate_errors(), self._read_lock, self._write_lock:
@@ -196,7 +197,7 @@ class SqliteCallStore:
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            # a damaged entry may hold bytes that aren't UTF-8; its checksum tells, not an exception
+            # a damaged entry may hold bytes that aren't UTF-8; its checksum shows it, not an exception
             connection.text_factory = lambda data: data.decode("utf-8", "replace")
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON"):
                 connection.execute(f"PRAGMA {pragma}")
@@ -231,7 +232,7 @@ class SqliteCallStore:
         return kept | added
 
     def _flush(self) -> None:
-        """Writes the spool into a segment; where that fails, it stays for the next time."""
+        """Write the spool into a segment; if that fails, it stays for the next time."""
         assert self._segments is not None
         self._flushed_at = time.monotonic()
         with exclusive_lock(self.path.with_suffix(".flush")), self._translate_errors():
@@ -241,7 +242,7 @@ class SqliteCallStore:
                 return
             try:
                 name = self._segments.write(rows)
-            except Exception as error:  # whatever the service or the network does: nothing is lost here
+            except Exception as error:  # noqa: BLE001 - whatever the service or the network does: nothing is lost here
                 log.warning(
                     "%d answers could not be written to %s (%s): they are kept in %s and written the next time",
                     *(len(rows), self._segments.address, type(error).__name__, self.path),
@@ -251,7 +252,7 @@ class SqliteCallStore:
                 self._retry_while_locked(lambda: _assign_segment(self._writer, [row[0] for row in rows], name))
 
     def _sync_segments(self, segments: Segments) -> None:
-        """Brings what other machines wrote into the file, and drops what they forgot."""
+        """Copy what other machines wrote into the file, and drop what they deleted."""
         try:
             names = segments.names()
             with self._translate_errors(), self._read_lock:
@@ -272,7 +273,7 @@ class SqliteCallStore:
                 self._retry_while_locked(lambda: _delete_segments(self._writer, gone))
 
     def _delete_from_segments(self, segments: Segments, keys: set[str]) -> None:
-        """Writes the segments that hold an entry anew without it."""
+        """Replace the segments that contain a deleted entry by segments without it."""
         for name in segments.names():
             rows = segments.read(name)
             kept = [row for row in rows if row[0] not in keys]
@@ -286,7 +287,7 @@ class SqliteCallStore:
                 segments.delete(name)
 
     def _retry_while_locked(self, action: Callable[[], T]) -> T:
-        """Tries again while other processes hold the file."""
+        """Retry while other processes hold the file."""
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         while True:
             try:
@@ -310,9 +311,9 @@ class SqliteCallStore:
 
 
 def open_call_store(project: Project) -> SqliteCallStore:
-    """Open the store of a project; whoever opens it closes it.
+    """Open the call store of a project; the caller closes it.
 
-    Raises SettingsError where its address needs an extra that isn't installed, and RaftError as the store does.
+    Raises SettingsError if its address needs an extra that isn't installed, and RaftError as the store does.
     """
     address = project.calls_address
     try:
@@ -326,7 +327,7 @@ def open_call_store(project: Project) -> SqliteCallStore:
 
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """One commit, or nothing; with the writer's lock from the start, because a reader can't always become a writer."""
+    """Commit everything or nothing, with the writer's lock from the start: a reader can't always become a writer."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -338,25 +339,26 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _select(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, StoredCall]:
-    found = {}
+    calls = {}
     for start in range(0, len(keys), KEYS_PER_QUERY):
         some = keys[start : start + KEYS_PER_QUERY]
         marks = ", ".join("?" * len(some))
-        for row in connection.execute(f"SELECT {_COLUMNS} FROM calls WHERE key IN ({marks})", some):
+        for row in connection.execute(f"{_SELECT_CALLS} WHERE key IN ({marks})", some):
             if call := _from_row(row):
-                found[call.key] = call
-    return found
+                calls[call.key] = call
+    return calls
 
 
 def _select_page(connection: sqlite3.Connection, after: tuple[float, str]) -> list[tuple[Any, ...]]:
-    statement = f"SELECT {_COLUMNS} FROM calls WHERE (created, key) > (?, ?) ORDER BY created, key LIMIT ?"
+    statement = f"{_SELECT_CALLS} WHERE (created, key) > (?, ?) ORDER BY created, key LIMIT ?"
     return connection.execute(statement, (*after, KEYS_PER_QUERY)).fetchall()
 
 
 def _sum_by_model(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     sums = ", ".join(f"sum({name})" for name in _TOKENS)
     grouped = "domain, service, model, kind"
-    return connection.execute(f"SELECT {grouped}, count(*), {sums} FROM calls GROUP BY {grouped}").fetchall()
+    statement = f"SELECT {grouped}, count(*), {sums} FROM calls GROUP BY {grouped}"  # noqa: S608 - names of columns
+    return connection.execute(statement).fetchall()
 
 
 def _select_last_call_time(connection: sqlite3.Connection, service: str, model: str) -> float | None:
@@ -366,9 +368,8 @@ def _select_last_call_time(connection: sqlite3.Connection, service: str, model: 
 
 
 def _select_spooled(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    return connection.execute(
-        f"SELECT {_COLUMNS} FROM calls WHERE key NOT IN (SELECT key FROM placed WHERE segment <> '')"
-    ).fetchall()
+    placed = "SELECT key FROM placed WHERE segment <> ''"
+    return connection.execute(f"{_SELECT_CALLS} WHERE key NOT IN ({placed})").fetchall()
 
 
 def _assign_segment(connection: sqlite3.Connection, keys: Sequence[str], segment: str) -> None:
@@ -383,7 +384,8 @@ def _select_segments(connection: sqlite3.Connection) -> set[str]:
 def _import(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], segment: str) -> None:
     marks = ", ".join("?" * len(_NAMES))
     with _transaction(connection):
-        connection.executemany(f"INSERT OR IGNORE INTO calls ({_COLUMNS}) VALUES ({marks})", rows)
+        statement = f"INSERT OR IGNORE INTO calls ({_COLUMNS}) VALUES ({marks})"  # noqa: S608 - names of columns
+        connection.executemany(statement, rows)
         connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(row[0], segment) for row in rows])
 
 
@@ -395,13 +397,14 @@ def _delete_segments(connection: sqlite3.Connection, segments: Iterable[str]) ->
 
 
 def _insert(connection: sqlite3.Connection, calls: Iterable[StoredCall]) -> None:
-    """Replaces an entry of the same key: `put` comes here only with keys that have no entry or a damaged one."""
+    """Insert the calls, replacing damaged entries: `put` calls this only with keys that have no intact entry."""
     marks = ", ".join("?" * len(_NAMES))
-    connection.executemany(f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES ({marks})", map(_to_row, calls))
+    statement = f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES ({marks})"  # noqa: S608 - names of columns
+    connection.executemany(statement, map(_to_row, calls))
 
 
 def _is_chosen(row: tuple[Any, ...], chosen: Callable[[StoredCall], bool]) -> bool:
-    """A damaged entry can't be judged, and holds whatever it holds: it goes."""
+    """Return whether an entry is to be deleted; a damaged one can't be judged, so it is."""
     call = _from_row(row)
     return call is None or chosen(call)
 
@@ -415,7 +418,8 @@ def _delete(connection: sqlite3.Connection, keys: Sequence[str]) -> None:
 
 def _select_totals(connection: sqlite3.Connection) -> tuple[int, ...]:
     sums = ", ".join(f"COALESCE(SUM({column}), 0)" for column in _TOKENS)
-    totals: tuple[int, ...] = connection.execute(f"SELECT COUNT(*), {sums} FROM calls").fetchone()
+    statement = f"SELECT COUNT(*), {sums} FROM calls"  # noqa: S608 - names of columns
+    totals: tuple[int, ...] = connection.execute(statement).fetchone()
     return totals
 
 
@@ -437,26 +441,26 @@ def _from_row(row: tuple[Any, ...]) -> StoredCall | None:
     if short_digest(*values) != checksum:
         log.warning("a stored call is damaged and counts as absent: %s", values[0])
         return None
-    found = dict(zip(_NAMES, values, strict=False))
-    payload = found["payload"]
+    columns = dict(zip(_NAMES, values, strict=False))
+    payload = columns["payload"]
     return StoredCall(
-        **{name: found[name] for name in ("key", "service", "model", "kind", "status", "latency_s", "created")},
-        usage=Usage(*(found[name] for name in _TOKENS)),
-        payload=payload if found["kind"] == EMBEDDING else zlib.decompress(payload),
-        tries=found["tries"],
-        role=found["role"],
-        origin=Origin(found["asset"], found["domain"], found["run"]),
+        **{name: columns[name] for name in ("key", "service", "model", "kind", "status", "latency_s", "created")},
+        usage=Usage(*(columns[name] for name in _TOKENS)),
+        payload=payload if columns["kind"] == EMBEDDING else zlib.decompress(payload),
+        tries=columns["tries"],
+        role=columns["role"],
+        origin=Origin(columns["asset"], columns["domain"], columns["run"]),
     )
 
 
 def _primary_code(error: sqlite3.Error) -> int:
-    """SQLite's code without its extension; errors of the Python module itself have none."""
+    """Return SQLite's code without its extension; errors of the Python module itself have none."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def _remedy(code: int, error: object) -> str:
     remedy = next(
         (text for codes, text in _REMEDIES.items() if code in codes),
-        "failed ({error}). Look at the file with the sqlite3 tool.",
+        "failed ({error}). Inspect the file with the sqlite3 tool.",
     )
     return remedy.format(error=error)

@@ -10,14 +10,14 @@ from raft_assets.core.ports import Shared
 
 
 class FileClaim:
-    """A lock on a file, which is removed with the claim; what a killed process left of it is in nobody's way."""
+    """A lock on a file, which is removed with the claim; what a killed process leaves of it blocks nobody."""
 
     def __init__(self, file: Path, descriptor: int) -> None:
         self._file = file
         self._descriptor: int | None = descriptor
 
     def close(self) -> None:
-        """Give it back; a second time does nothing."""
+        """Release the claim; doing so twice is harmless."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):  # Windows removes no open file: it stays, and is used again
                 self._file.unlink()
@@ -35,24 +35,24 @@ class FileCoordination:
     def shared(self, name: str) -> Iterator[Shared]:
         """Hold the state of that name, for milliseconds, while others wait; see `Coordination.shared`."""
         with exclusive_lock(self._file(name, ".json")) as descriptor:
-            found = os.read(descriptor, os.fstat(descriptor).st_size)
-            shared = Shared(found.decode("utf-8", "replace"))
+            content = os.read(descriptor, os.fstat(descriptor).st_size)
+            shared = Shared(content.decode("utf-8", "replace"))
             yield shared
             written = shared.text.encode("utf-8")
-            if written != found:
+            if written != content:
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 os.write(descriptor, written)
-            if len(written) < len(found):
+            if len(written) < len(content):
                 os.ftruncate(descriptor, len(written))
 
     def claim(self, name: str) -> FileClaim | None:
-        """Take what the name stands for; None, at once, where another claim holds it, also one of this process."""
+        """Take the claim of that name; None, at once, where another claim holds it, also one of this process."""
         file = self._file(name, ".lock")
         descriptor = try_lock(file)
         return None if descriptor is None else FileClaim(file, descriptor)
 
     def is_claimed(self, name: str) -> bool:
-        """Return whether somebody holds it; removes what a killed process left."""
+        """Return whether the claim is taken; remove what a killed process left."""
         if not self._file(name, ".lock").exists():
             return False
         claim = self.claim(name)

@@ -1,8 +1,7 @@
-"""The lake: a folder per asset, a file per domain, opened by anyone with pandas or DuckDB.
+"""The lake: a folder per asset, a file per domain, readable with pandas or DuckDB.
 
 Tables are Parquet with the schema of their row model, streamed in and out; records are JSON; training files are JSONL.
-Every file appears
-whole or not at all. The root is a local folder or any fsspec address (`abfs://...`).
+Every file appears whole or not at all. The root is a local folder or any fsspec address (`abfs://...`).
 """
 
 import json
@@ -73,7 +72,7 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What a write left behind. `digest` is a hash of the content, whatever the file format's version."""
+    """The outcome of a write. `digest` is a hash of the content, whatever the file format's version."""
 
     address: str
     rows: int
@@ -84,7 +83,7 @@ class WriteResult:
 class Lake:
     """Reads and writes the files of the lineage under `root`, a folder or an address.
 
-    `environment` holds what opens an address; a folder needs none.
+    `environment` contains the credentials for an address; a folder needs none.
     """
 
     def __init__(self, root: str, environment: Environment | None = None) -> None:
@@ -93,12 +92,12 @@ class Lake:
 
     @classmethod
     def of(cls, project: Project) -> Self:
-        """The lake of a project."""
+        """Return the lake of a project."""
         return cls(project.lake, project.environment)
 
     @cached_property
     def _root(self) -> UPath:
-        """The root with what opens it. Credentials are looked up where they are needed and stand in no resource."""
+        """The root with its credentials, which are looked up where they are needed and are stored in no resource."""
         try:
             with _translate_errors(self.root):
                 options = storage_options(self.root, self._environment, storage_credential)
@@ -120,25 +119,25 @@ class Lake:
         return self._root.fs
 
     def parquet_files(self) -> dict[str, list[str]]:
-        """Address of every domain's Parquet file, by table; tables without one are left out."""
+        """Return the address of every domain's Parquet file, by table; tables without one are left out."""
         with _translate_errors(self.root):
-            found = {
+            files_of = {
                 table: sorted(map(str, folder.glob("*.parquet")))
                 for table in TABLES
                 if (folder := self._root / table).is_dir()
             }
-        return {table: files for table, files in found.items() if files}
+        return {table: files for table, files in files_of.items() if files}
 
     def check_writable(self) -> None:
-        """Raises SettingsError where the lake can't be written."""
+        """Raise SettingsError if the lake can't be written."""
         _check_host(self.root, self._environment)
         with _translate_errors(self.root):
             probe = self._root / ".raft-doctor"
-            self._publish(probe, lambda file: _write_text(file, "raft doctor looked whether this can be written"))
+            self._publish(probe, lambda file: _write_text(file, "raft doctor checks whether this can be written"))
             probe.unlink()
 
     def path(self, table: str, domain: str, suffix: str = ".parquet") -> UPath:
-        """Address of a domain's file in a table's folder."""
+        """Return the address of a domain's file in a table's folder."""
         if not domain or domain in (".", "..") or "/" in domain or "\\" in domain:
             raise DataError(f"{domain!r} is not a domain: name a folder of data/ without its path.")
         return self._root / table / f"{domain}{suffix}"
@@ -149,11 +148,11 @@ class Lake:
         return self._root / "index.html"
 
     def write_index(self, text: str) -> str:
-        """Writes the index over all reports; returns its address."""
+        """Write the index over all reports and return its address."""
         return self._publish(self.index_path, lambda file: _write_text(file, text))
 
     def write(self, model: type[R], domain: str, rows: Iterable[R]) -> WriteResult:
-        """Streams the rows into the domain's Parquet file; the previous one stays until the new one is whole.
+        """Stream the rows into the domain's Parquet file; the previous one stays until the new one is whole.
 
         Raises DataError for a row of another table.
         """
@@ -181,15 +180,15 @@ class Lake:
         return WriteResult(address, count, hasher.hexdigest(), sample)
 
     def rows(self, model: type[R], domain: str) -> Iterator[R]:
-        """The rows in order, streamed.
+        """Iterate over the rows in order, streamed.
 
-        Raises DataError where the file is missing or its columns are not those of the model.
+        Raises DataError if the file is missing or its columns are not those of the model.
         """
         table = model.table
         with self._open_parquet(table, domain) as parquet:
-            expected, found = _schema_of(model, parquet.schema_arrow), parquet.schema_arrow
-            if found.names != expected.names or found.types != expected.types:
-                wrong = sorted(set(_column_types(expected)) ^ set(_column_types(found)))
+            expected, actual = _schema_of(model, parquet.schema_arrow), parquet.schema_arrow
+            if actual.names != expected.names or actual.types != expected.types:
+                wrong = sorted(set(_column_types(expected)) ^ set(_column_types(actual)))
                 raise DataError(
                     f"{self.path(table, domain)} has different columns than {table} ({', '.join(wrong)}). "
                     f"Materialize {table} again."
@@ -199,12 +198,12 @@ class Lake:
                     yield model.model_construct(**content)
 
     def digest(self, table: str, domain: str) -> str:
-        """The digest of the rows, as `write` returned it."""
+        """Return the digest of the rows, as `write` returned it."""
         with self._open_parquet(table, domain) as parquet:
             return (parquet.metadata.metadata or {})[DIGEST_KEY.encode()].decode()
 
     def write_lines(self, table: str, domain: str, name: str, lines: Iterable[str]) -> WriteResult:
-        """Streams lines into `table/domain/name`, UTF-8."""
+        """Stream lines into `table/domain/name`, UTF-8."""
         hasher, count = sha256(), 0
 
         def fill(file: Path) -> None:
@@ -219,34 +218,34 @@ class Lake:
         return WriteResult(address, count, hasher.hexdigest(), [])
 
     def read_lines(self, table: str, domain: str, name: str) -> bytes:
-        """What `write_lines` wrote; empty where there is no such file."""
+        """Return what `write_lines` wrote; empty where there is no such file."""
         path = self.path(table, domain, "") / name
         with _translate_errors(self.root):
             return path.read_bytes() if path.exists() else b""
 
     def write_text(self, table: str, domain: str, suffix: str, text: str) -> str:
-        """Writes a whole text (a report, a record); returns its address."""
+        """Write a whole text (a report, a record) and return its address."""
         return self._publish(self.path(table, domain, suffix), lambda file: _write_text(file, text))
 
     def write_record(self, table: str, domain: str, record: Mapping[str, Any]) -> str:
-        """Writes a JSON record; returns its address."""
+        """Write a JSON record and return its address."""
         return self.write_text(table, domain, ".json", json.dumps(record, ensure_ascii=False, indent=1, sort_keys=True))
 
     def read_record(self, table: str, domain: str) -> dict[str, Any]:
-        """A JSON record. Raises DataError where it is missing."""
+        """Read a JSON record. Raises DataError if it is missing."""
         if not self.exists(table, domain, ".json"):
             raise DataError(_missing_message(table, domain))
         with _translate_errors(self.root):
             return json.loads(self.path(table, domain, ".json").read_text("utf-8"))  # type: ignore[no-any-return]
 
     def exists(self, table: str, domain: str, suffix: str = ".parquet") -> bool:
-        """Whether the domain's file of the table is there."""
+        """Return whether the domain's file of the table exists."""
         with _translate_errors(self.root):
             # not `is_file`, by which adlfs takes every failure of Azure for a missing file
             return self.path(table, domain, suffix).exists()
 
     def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
-        """Removes every file of a domain, but for those of the tables to keep; returns their addresses."""
+        """Remove every file of a domain except those of the tables to keep, and return their addresses."""
         root, suffixes = self._root, (".parquet", ".json", ".html", "")
         with _translate_errors(self.root):
             tables = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
@@ -287,7 +286,7 @@ _SCALARS: Mapping[Any, pa.DataType] = {
 
 @contextmanager
 def _translate_errors(root: str) -> Iterator[None]:
-    """Turns what a cloud's library raises into one sentence; errors of a local disk tell enough themselves."""
+    """Turn errors of a cloud's library into one sentence; errors of a local disk are clear enough themselves."""
     try:
         yield
     except Exception as error:
@@ -301,11 +300,11 @@ def _translate_errors(root: str) -> Iterator[None]:
 
 
 def _check_host(root: str, environment: Environment) -> None:
-    """Raises SettingsError where the storage account has no address: Azure's library would try for 80 s."""
+    """Raise SettingsError if the storage account has no address: Azure's library would retry for 80 s."""
     place = parse_blob_address("The lake", root, environment)
     if (
         place is None or environment.get(CONNECTION_STRING_VARIABLE) or getproxies().get("https")
-    ):  # the address is another's to find
+    ):  # other errors of the address are found elsewhere
         return
     host = f"{place.account}.blob.core.windows.net"
     try:
@@ -318,7 +317,7 @@ def _check_host(root: str, environment: Environment) -> None:
 
 
 def _is_azure_error(error: BaseException | None) -> bool:
-    """Whether Azure's library, or what stands between it and us, is the cause."""
+    """Return whether Azure's library, or a library between it and this one, is the cause."""
     if error is None:
         return False
     return type(error).__module__.startswith("azure.") or _is_azure_error(error.__cause__ or error.__context__)
@@ -333,7 +332,7 @@ def _schema_of(model: type[Row], found: pa.Schema) -> pa.Schema:
 
 
 def arrow_schema(model: type[Row]) -> pa.Schema:
-    """The Arrow schema of a row model; descriptions become field metadata."""
+    """Return the Arrow schema of a row model; descriptions become field metadata."""
     return pa.schema(
         [
             pa.field(name, _arrow_type(info.annotation), metadata={"description": info.description or ""})

@@ -12,7 +12,7 @@ _NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
 
 
 class FileRecords:
-    """The records in a folder of this machine, which may hold other files as well."""
+    """The records in a folder of this machine, which may contain other files as well."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -39,7 +39,7 @@ class FileRecords:
             return True
 
     def delete(self, name: str) -> None:
-        """Remove a document; one that is gone is no mistake."""
+        """Remove a document; a missing one is not an error."""
         self._file(name).unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:

@@ -1,8 +1,8 @@
 """The results store: every evaluation that was ever made, in one DuckDB file that many partitions write at once.
 
-DuckDB lets one process at a time into a file, and whoever merely asks again can be unlucky for a minute on a busy
+DuckDB lets one process at a time into a file, and a process that merely retries can fail for a minute on a busy
 machine. So our processes queue at a lock file, and the store opens late and closes early: nothing holds the file while
-it computes. All SQL on results stands here: parameters only, one function per statement.
+it computes. All SQL on results is here: parameters only, one function per statement.
 """
 
 import json
@@ -32,7 +32,7 @@ from raft_assets.llm.ledger import LedgerRow
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake, arrow_schema
 
-OPEN_TIMEOUT_S = 60.0  # for the file, while a program that doesn't know our queue holds it
+OPEN_TIMEOUT_S = 60.0  # for the file, while a program outside of our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
 TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs", "ledger")
 
@@ -43,7 +43,7 @@ _LOCKED_MESSAGES = (
     "Could not set lock",
     "different configuration",
     "being used by another process",
-)  # how DuckDB says that somebody is in the file
+)  # how DuckDB says that another process has the file open
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -128,7 +128,7 @@ class RunRecord:
 
     @property
     def content_hash(self) -> str:
-        """The run's key beside its domain: hash of models, data and settings."""
+        """Hash of models, data and settings: with the domain, the run's key."""
         settings = json.dumps(self.settings, sort_keys=True, ensure_ascii=False, default=str)
         return digest("run", self.baseline_model, self.student_model, self.training_hash, self.dataset_hash, settings)
 
@@ -141,11 +141,11 @@ class ResultsStore:
 
     @classmethod
     def of(cls, project: Project) -> Self:
-        """The results of a project."""
+        """Return the results store of a project."""
         return cls(str(project.results))
 
     def record(self, run: RunRecord, evaluation: Evaluation) -> None:
-        """Stores an evaluation, in place of an earlier one of the same run; other runs stay as history."""
+        """Store an evaluation, in place of an earlier one of the same run; other runs stay as history."""
         key = {"domain": run.domain, "run": run.content_hash}
         verdicts = [verdict for verdict in (evaluation.verdict, evaluation.against_previous) if verdict]
         rows = {
@@ -163,53 +163,53 @@ class ResultsStore:
                 _insert(connection, table, content)
 
     def replace_ledger(self, rows: Sequence[LedgerRow]) -> None:
-        """Replaces the table of paid calls by the ledger as it is now."""
+        """Replace the table of paid calls by the ledger as it is now."""
         with self._writing() as connection:
             connection.execute("DELETE FROM ledger")
             _insert(connection, "ledger", _to_arrow(rows, LedgerRow))
 
     def verdict(self, domain: str) -> Verdict:
-        """The domain's latest verdict. Raises DataError where there is none yet."""
+        """Return the domain's latest verdict. Raises DataError if there is none yet."""
         row = self.verdicts().get(domain)
         if row is None:
             raise DataError(f"{domain!r} has no verdict yet. Materialize it: raft run {domain!r} --select eval_scores")
         return _verdict_from_row(row)
 
     def summary(self, domain: str) -> pd.DataFrame:
-        """Means and intervals of the domain's latest run, the columns of `summary.COLUMNS`."""
+        """Return means and intervals of the domain's latest run, with the columns of `summary.COLUMNS`."""
         with self._reading() as connection:
             return _current_summary(connection, domain)
 
     def verdicts(self) -> dict[str, dict[str, Any]]:
-        """The latest verdict of every domain: the columns of `current_verdicts`."""
+        """Return the latest verdict of every domain, with the columns of `current_verdicts`."""
         with self._reading() as connection:
             rows = _current_verdicts(connection)
         return {row["domain"]: row | {"guards": json.loads(row["guards"])} for row in rows}
 
     def comparison(self, domain: str) -> dict[str, Any] | None:
-        """How the student of the latest run compares with the one before it; None where there was none."""
+        """Return how the student of the latest run compares with the previous one; None where there was none."""
         with self._reading() as connection:
             return _comparison(connection, domain)
 
     def slices(self, domain: str) -> pd.DataFrame:
-        """The score of the domain's latest run taken apart, the columns of `SLICE_COLUMNS` and more."""
+        """Return the scores of the domain's latest run by slice: the columns of `SLICE_COLUMNS` and more."""
         with self._reading() as connection:
             return _current_slices(connection, domain)
 
     def previous_student_scores(self, run: RunRecord) -> pd.DataFrame:
-        """The scores of the domain's last other student, with the columns of `Score`; empty where there was none."""
+        """Return the scores of the domain's last other student, with the columns of `Score`; empty if there is none."""
         with self._reading() as connection:
             return _scores_of_previous_student(connection, run)
 
     def history(self, domain: str, metric: str) -> pd.DataFrame:
-        """The metric in every run of the domain, oldest first per source and arm."""
+        """Return the metric in every run of the domain, oldest first per source and arm."""
         with self._reading() as connection:
             return _metric_history(connection, domain, metric)
 
     def query(self, sql: str, lake: Lake | None = None) -> pd.DataFrame:
-        """Runs a query that a person wrote. It can't write, and it reaches nothing but this file and the lake's tables.
+        """Run a user's query. It can't write, and it reaches nothing but this file and the lake's tables.
 
-        Raises DataError for anything but a question, and duckdb.Error.
+        Raises DataError for anything but a query that reads, and duckdb.Error.
         """
         kinds = {statement.type for statement in duckdb.extract_statements(sql)}
         if not kinds <= {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}:
@@ -218,15 +218,15 @@ class ResultsStore:
             return _frame(connection.sql(sql))
 
     def columns(self, lake: Lake | None = None) -> pd.DataFrame:
-        """Every table and view with its columns, as a query of a person may name them."""
+        """Return every table and view with its columns, for the user's queries."""
         with self._reading(lake) as connection:
             return _columns(connection)
 
     def purge(self, domain: str) -> int:
-        """Forgets a domain; returns the number of its runs that went.
+        """Delete a domain's runs and return their number.
 
-        The file is written anew without it: DuckDB keeps the bytes of deleted rows. A waiting writer finds the new
-        file, see `_open`.
+        The file is replaced by a new one without them, because DuckDB keeps the bytes of deleted rows. A waiting writer
+        finds the new file, see `_open`.
         """
         if not Path(self.path).exists():
             return 0
@@ -249,7 +249,7 @@ class ResultsStore:
             with self._writing():
                 pass  # an empty store has its tables and views, so that every query has its columns
         files = lake.parquet_files() if lake else {}
-        # what may be read besides can be said to an open connection only
+        # what else may be read can only be set on an open connection
         with self._open(read_only=True, config=_EXTERNAL_ACCESS if files else _NO_EXTERNAL_ACCESS) as connection:
             if lake and files and not lake.is_local:
                 connection.register_filesystem(lake.filesystem)
@@ -271,10 +271,10 @@ class ResultsStore:
     def _open(
         self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]] = _NO_EXTERNAL_ACCESS
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection for as long as the block takes. Our processes queue, other holders are waited for."""
+        """Open a connection for as long as the block takes. Our processes queue, other holders are waited for."""
         deadline = time.monotonic() + OPEN_TIMEOUT_S
         with exclusive_lock(Path(f"{self.path}.lock")):
-            while (connection := self._try_to_open(read_only, config)) is None:
+            while (connection := self._try_to_open(read_only=read_only, config=config)) is None:
                 if time.monotonic() > deadline:
                     raise DataError(
                         f"The results store {self.path} has been locked by another program for {OPEN_TIMEOUT_S:.0f} s. "
@@ -285,9 +285,9 @@ class ResultsStore:
                 yield connection
 
     def _try_to_open(
-        self, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]]
+        self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]]
     ) -> duckdb.DuckDBPyConnection | None:
-        """A connection, or None while another one holds the file."""
+        """Return a connection, or None while another one holds the file."""
         before = _inode(self.path)
         try:
             connection = duckdb.connect(self.path, read_only=read_only, config=dict(config))
@@ -315,19 +315,20 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def _delete_run(connection: duckdb.DuckDBPyConnection, table: str, domain: str, run: str) -> None:
-    connection.execute(f"DELETE FROM {_checked_table_name(table)} WHERE domain = ? AND run = ?", [domain, run])
+    statement = f"DELETE FROM {_checked_table_name(table)} WHERE domain = ? AND run = ?"  # noqa: S608 - a name of `TABLES`
+    connection.execute(statement, [domain, run])
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
     connection.register("incoming", rows)
-    connection.execute(f"INSERT INTO {_checked_table_name(table)} BY NAME SELECT * FROM incoming")
+    statement = f"INSERT INTO {_checked_table_name(table)} BY NAME SELECT * FROM incoming"  # noqa: S608 - a name of `TABLES`
+    connection.execute(statement)
     connection.unregister("incoming")
 
 
 def _select_other_domains(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:
-    rows: pa.RecordBatchReader = connection.sql(
-        f"SELECT * FROM {_checked_table_name(table)} WHERE domain <> ?", params=[domain]
-    ).to_arrow_reader()
+    statement = f"SELECT * FROM {_checked_table_name(table)} WHERE domain <> ?"  # noqa: S608 - a name of `TABLES`
+    rows: pa.RecordBatchReader = connection.sql(statement, params=[domain]).to_arrow_reader()
     return rows
 
 
@@ -345,7 +346,7 @@ def _current_verdicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, A
 
 def _current_summary(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.DataFrame:
     sql = f"""SELECT {", ".join(SUMMARY_COLUMNS)} FROM aggregates SEMI JOIN current_verdicts USING (domain, run)
-        WHERE domain = ? ORDER BY aggregates.rowid"""
+        WHERE domain = ? ORDER BY aggregates.rowid"""  # noqa: S608 - names of columns
     return _frame(connection.sql(sql, params=[domain]))
 
 
@@ -369,19 +370,19 @@ def _scores_of_previous_student(connection: duckdb.DuckDBPyConnection, run: RunR
     sql = f"""SELECT {", ".join(Score.model_fields)} FROM scores JOIN (
             SELECT domain, run FROM runs WHERE domain = ? AND (student_model <> ? OR training_hash <> ?)
             ORDER BY recorded_at DESC, run LIMIT 1) USING (domain, run)
-        WHERE evaluated = 'student'"""
+        WHERE evaluated = 'student'"""  # noqa: S608 - names of columns
     return _frame(connection.sql(sql, params=[run.domain, run.student_model, run.training_hash]))
 
 
 def _lake_view(table: str, files: Sequence[str]) -> str:
-    """A view over a table of the lake, for this connection: its rows with their domain.
+    """Return the SQL of a view over a table of the lake, for this connection: its rows with their domain.
 
     A view takes no parameters, so the addresses are quoted as SQL quotes text.
     """
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
     domain = r"regexp_extract(filename, '([^/]+)\.parquet$', 1)"
     return (
-        f"CREATE TEMP VIEW {table} AS SELECT {domain} AS domain, * EXCLUDE (filename) "
+        f"CREATE TEMP VIEW {table} AS SELECT {domain} AS domain, * EXCLUDE (filename) "  # noqa: S608 - quoted above
         f"FROM read_parquet([{listed}], filename = true, union_by_name = true)"
     )
 
@@ -395,13 +396,13 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 
 
 def _frame(relation: duckdb.DuckDBPyRelation | None) -> pd.DataFrame:
-    """The rows of a relation; of a statement that has none, an empty frame."""
+    """Return the rows of a relation; an empty frame for a statement that has none."""
     frame: pd.DataFrame = relation.to_arrow_table().to_pandas() if relation else pd.DataFrame()
     return frame
 
 
 def _checked_table_name(table: str) -> str:
-    """A table's name, which can't be a parameter: one of ours or an error."""
+    """Return a table's name, which can't be a parameter, if it is one of the store's; raises ValueError otherwise."""
     return TABLES[TABLES.index(table)]
 
 
@@ -433,14 +434,14 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
 
 
 def _verdict_from_row(row: Mapping[str, Any]) -> Verdict:
-    """What `_verdict_row` kept, with its guards already read."""
-    told = {field.name: row[field.name] for field in fields(Verdict) if field.name in row}
+    """Rebuild the verdict that `_verdict_row` stored, with its guards already read."""
+    values = {field.name: row[field.name] for field in fields(Verdict) if field.name in row}
     guards = [guard | {"interval": guard["interval"] and Interval(**guard["interval"])} for guard in row["guards"]]
     interval = None
     if row["difference"] is not None:
         interval = Interval(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
     return Verdict(
-        **told | {"interval": interval, "guards": tuple(Guard(**g) for g in guards), "reasons": tuple(row["reasons"])}
+        **values | {"interval": interval, "guards": tuple(Guard(**g) for g in guards), "reasons": tuple(row["reasons"])}
     )
 
 

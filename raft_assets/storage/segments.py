@@ -1,6 +1,6 @@
-"""Paid calls on object storage: segments that are only ever added, each whole or not there.
+"""Paid calls on object storage: segments that are only ever added, each whole or absent.
 
-A store that has them keeps its file as a spool: an answer is durable on this disk before it is used, and goes into a
+A store that uses them keeps its file as a spool: an answer is durable on this disk before it is used, and goes into a
 segment with others soon after. What a process that died left in its spool is found when the next one opens it.
 """
 
@@ -27,17 +27,17 @@ class Segments:
         self._root: UPath = UPath(address, **options)
 
     def names(self) -> set[str]:
-        """Every segment that is there."""
+        """Return every existing segment."""
         self._root.fs.invalidate_cache()
         return {file.name for file in self._root.glob(f"*{SUFFIX}")} if self._root.is_dir() else set()
 
     def read(self, name: str) -> list[tuple[Any, ...]]:
-        """The rows of a segment; bytes among them are whole again."""
+        """Return the rows of a segment, with bytes restored."""
         lines = gzip.decompress((self._root / name).read_bytes()).decode("utf-8").splitlines()
         return [tuple(map(_from_json_value, json.loads(line))) for line in lines]
 
     def write(self, rows: Iterable[Sequence[Any]]) -> str:
-        """A new segment of the rows; returns its name."""
+        """Write the rows into a new segment and return its name."""
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}{SUFFIX}"
         text = "".join(json.dumps([_to_json_value(value) for value in row]) + "\n" for row in rows)
         packed = gzip.compress(text.encode("utf-8"), mtime=0)
@@ -46,7 +46,7 @@ class Segments:
         return name
 
     def delete(self, name: str) -> None:
-        """Removes a segment; one that is gone is no mistake."""
+        """Remove a segment; a missing one is not an error."""
         (self._root / name).unlink(missing_ok=True)
 
 

@@ -1,0 +1,4 @@
+"""The student: fine-tuning jobs, deployments on Azure OpenAI and Azure ML, licences and approval.
+
+Scoring the student is `evaluation`'s.
+"""

@@ -1,4 +1,4 @@
-"""What a fine-tuning job will cost, and who said yes to it: no job that may cost money is submitted unasked."""
+"""The cost of a fine-tuning job and its approval: no job that may cost money is submitted without approval."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,10 @@ AUTO_EPOCHS = 3  # what OpenAI chooses for a few hundred rows
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What is trained on; `tokens` are those of one pass, `price` is in US dollars a million, None where unknown."""
+    """The size and price of a fine-tuning job.
+
+    `tokens` are those of one pass over the rows; `price` is in US dollars a million tokens, None where it is unknown.
+    """
 
     rows: int
     valid_rows: int
@@ -25,7 +28,7 @@ class TrainingCost:
 
     @property
     def dollars(self) -> float | None:
-        """Of all passes; with automatic epochs, of `AUTO_EPOCHS`."""
+        """US dollars for all passes; automatic epochs count as `AUTO_EPOCHS`. None where the price is unknown."""
         passes = AUTO_EPOCHS if self.epochs == "auto" else self.epochs
         return None if self.price is None else passes * self.tokens * self.price / PER_MILLION
 
@@ -39,7 +42,7 @@ class TrainingCost:
         return f"{self.rows:,} rows, {self.valid_rows:,} to validate on, {self.tokens:,} tokens a pass, {cost}"
 
     def check_budget(self, budgets: Budgets) -> None:
-        """Raises DataError where the job alone would pass a budget, or nobody knows whether."""
+        """Raise DataError if the job alone would exceed a budget, or might because its price is unknown."""
         for budget, most in (("this run", budgets.run), ("the month", budgets.month)):
             if most is not None and (self.dollars is None or self.dollars > most):
                 raise DataError(

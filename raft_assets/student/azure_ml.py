@@ -1,8 +1,8 @@
 """Fine-tuning and serverless endpoints of an Azure ML workspace ("MaaS", the classic way to tune Llama and others).
 
-Everything has a name that follows from what it holds: data assets from their content, the job and the registered model
-from the training hash, the endpoint from the domain. So whatever died in between is found again, from any machine.
-API: https://learn.microsoft.com/azure/machine-learning/how-to-fine-tune-serverless
+Every name follows from what it names: data assets are named by their content, the job and the registered model by the
+training hash, the endpoint by the domain. A run that died is therefore continued from any machine. API:
+https://learn.microsoft.com/azure/machine-learning/how-to-fine-tune-serverless
 """
 
 import re
@@ -42,7 +42,7 @@ DEVELOPER_ROLE = "AzureML Data Scientist"  # may submit jobs, and make endpoints
 
 
 class AzureMLHosting(HostingService):
-    """The workspace that tunes and serves the student; `hosting.hours` bounds how long an endpoint may live.
+    """The workspace that tunes and serves the student; `hosting.hours` limits how long an endpoint may exist.
 
     Every method raises EndpointError with the service's reason and what to do.
     """
@@ -62,17 +62,20 @@ class AzureMLHosting(HostingService):
         )
 
     def check_permission(self) -> str:
-        """Says that the workspace answers to whoever signs in, or raises; that it may be written shows in use."""
+        """Return a sentence if the workspace answers with the current sign-in.
+
+        Whether it may be written shows only in use.
+        """
         with _translate_errors("find the workspace"):
-            found = self._client.workspaces.get(self._client.workspace_name)
-        return f"the workspace {found.name} in {found.location} answers"
+            workspace = self._client.workspaces.get(self._client.workspace_name)
+        return f"the workspace {workspace.name} in {workspace.location} answers"
 
     # ------------------------------------------------------------ fine-tuning
 
     def fine_tune(
         self, order: FineTuningSpec, form: str, *, on_event: OnEvent, before_submission: Callable[[], None]
     ) -> FineTuningResult:
-        """Trains, or finds the job that already does, and waits for its end.
+        """Train the student, or find the job that already does, and wait until it ends.
 
         `form`: chat or completion. `before_submission` is called where no job is found, before anything is uploaded.
         """
@@ -94,7 +97,10 @@ class AzureMLHosting(HostingService):
         )
 
     def _job_name(self, order: FineTuningSpec) -> tuple[str, bool]:
-        """Name of the order's job, and whether it is there. One that failed keeps its name; the next has a number."""
+        """Return the name of the order's job, and whether the job exists.
+
+        A failed job keeps its name; the next one has a number.
+        """
         name = tried = f"raft-{order.training_hash[:NAME_HASH]}"
         number = 1
         while (job := self._job(tried)) is not None and _status(job) in FAILED_JOB_STATES:
@@ -105,7 +111,7 @@ class AzureMLHosting(HostingService):
     def _job(self, name: str) -> Any | None:
         from azure.core.exceptions import ResourceNotFoundError
 
-        with _translate_errors(f"look at the job {name}"):
+        with _translate_errors(f"find the job {name}"):
             try:
                 return self._client.jobs.get(name)
             except ResourceNotFoundError:
@@ -135,7 +141,10 @@ class AzureMLHosting(HostingService):
             self._client.jobs.create_or_update(job)
 
     def _upload_data(self, name: str, content: bytes) -> str:
-        """The id of a data asset with the content, made where there is none: its name is its content's hash."""
+        """Return the id of the data asset with this content, creating it if necessary.
+
+        Its name is its content's hash.
+        """
         from azure.ai.ml.entities import Data
         from azure.core.exceptions import ResourceNotFoundError
 
@@ -179,7 +188,7 @@ class AzureMLHosting(HostingService):
         )
 
     def _registered_model(self, order: FineTuningSpec) -> str:
-        """The id of the model that the job registered."""
+        """Return the id of the model that the job registered."""
         with _translate_errors("find the registered model"):
             versions = list(self._client.models.list(name=_model_name(order)))
         if not versions:
@@ -193,55 +202,58 @@ class AzureMLHosting(HostingService):
     # ------------------------------------------------------------ endpoints
 
     def find(self, name: str) -> HostedDeployment | None:
-        """The endpoint of that name; None where there is none."""
+        """Return the endpoint of that name, or None."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        with _translate_errors(f"look at the endpoint {name}"):
+        with _translate_errors(f"find the endpoint {name}"):
             try:
                 return _to_hosted_deployment(self._client.serverless_endpoints.get(name))
             except ResourceNotFoundError:
                 return None
 
     def all(self) -> list[HostedDeployment]:
-        """Every endpoint of ours in the workspace."""
+        """Return every endpoint in the workspace that raft-assets made."""
         with _translate_errors("list the endpoints"):
-            found = [_to_hosted_deployment(endpoint) for endpoint in self._client.serverless_endpoints.list()]
-        return [hosted for hosted in found if hosted.training_hash]
+            endpoints = [_to_hosted_deployment(endpoint) for endpoint in self._client.serverless_endpoints.list()]
+        return [hosted for hosted in endpoints if hosted.training_hash]
 
     def deploy(
         self, domain: str, model: str, training_hash: str, *, on_event: OnEvent, now: datetime
     ) -> HostedDeployment:
-        """The domain's endpoint, of this very model: reused where it is right, else made in place of the older one."""
+        """Return the domain's endpoint of this very model: an existing one that serves it, else a new one.
+
+        An endpoint of an older model is replaced.
+        """
         name = endpoint_name(domain)
-        found = self.find(name)
-        right = found is not None and found.training_hash == training_hash
-        if found is not None and not right:
-            if not found.training_hash:
+        existing = self.find(name)
+        right = existing is not None and existing.training_hash == training_hash
+        if existing is not None and not right:
+            if not existing.training_hash:
                 raise EndpointError(
                     f"The endpoint {name} was not created by raft-assets and is not touched: delete it yourself."
                 )
             on_event(f"endpoint {name} of an older student: deleted")
             self.delete(name)  # an endpoint's model can't be changed
-        if found is None or not right:
+        if existing is None or not right:
             self._subscribe(on_event)
             on_event(f"endpoint {name}: made of {model}")
             self._create_endpoint(name, domain, model, training_hash, now)
         return self._wait_until_ready(name, on_event)
 
     def key(self, name: str) -> str:
-        """The endpoint's key, read when it is needed and never written down."""
+        """Return the endpoint's key, which is read when it is needed and never written down."""
         with _translate_errors(f"read the key of the endpoint {name}"):
             return str(self._client.serverless_endpoints.get_keys(name).primary_key)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is kept open."""
 
     def _begin_delete(self, name: str) -> None:
         with _translate_errors(f"delete the endpoint {name}"):
             self._client.serverless_endpoints.begin_delete(name, polling=False)
 
     def _subscribe(self, on_event: OnEvent) -> None:
-        """The workspace's subscription to the base model's offer, which its publisher asks for."""
+        """Subscribe the workspace to the base model's offer, which its publisher requires."""
         from azure.ai.ml.entities import MarketplaceSubscription
         from azure.core.exceptions import ResourceNotFoundError
 
@@ -268,12 +280,12 @@ class AzureMLHosting(HostingService):
 
 
 def endpoint_name(domain: str) -> str:
-    """The name of a domain's endpoint: it stands in a host name, at most 32 letters, digits and hyphens."""
+    """Return the name of a domain's endpoint, a host name of at most 32 letters, digits and hyphens."""
     return f"raft-{slug(domain)[:18].strip('-')}-{digest('endpoint', domain)[:6]}".replace("--", "-")
 
 
 def _status(job: Any) -> str:
-    """The state in the service's own word, whether the library knows it or not."""
+    """Return the state in the service's own word, whether the library knows it or not."""
     return str(getattr(job.status, "value", job.status))
 
 
@@ -282,11 +294,13 @@ def _model_name(order: FineTuningSpec) -> str:
 
 
 def _to_service_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
-    """The texts and names that the service's models know, as in Microsoft's example of a job for azure-ai-ml.
+    """Return the hyperparameters as the service's models expect them.
 
-    There is no "auto": what isn't set is left to the service.
+    The texts and names are those of Microsoft's example of a job for azure-ai-ml. There is no "auto": what isn't set is
+    left to the service.
 
-    Raises SettingsError for the multiplier: they take a learning rate, and what it would be multiplied with isn't told.
+    Raises SettingsError for a learning rate multiplier: the service takes a learning rate, and doesn't publish the rate
+    that would be multiplied.
     """
     chosen = {name: str(value) for name, value in hyperparameters.items() if value != "auto"}
     if "learning_rate_multiplier" in chosen:
@@ -312,7 +326,7 @@ def _to_hosted_deployment(endpoint: Any) -> HostedDeployment:
 
 @contextmanager
 def _translate_errors(what: str) -> Iterator[None]:
-    """Turns errors of Azure's libraries into one sentence with a way out."""
+    """Turn errors of Azure's libraries into one sentence that says what to do."""
     from azure.ai.ml.exceptions import MlException
     from azure.core.exceptions import AzureError, HttpResponseError
 

@@ -36,10 +36,10 @@ CONNECT_S, READ_S = 10, 60
 
 
 class AzureOpenAIHosting(HostingService):
-    """The deployments of one Azure OpenAI or Foundry resource, found by the student's endpoint.
+    """The deployments of one Azure OpenAI or Foundry resource, which the student's endpoint identifies.
 
-    Every method raises EndpointError with the service's reason and what to do; making one raises SettingsError where
-    the subscription isn't known.
+    Every method raises EndpointError with the service's reason and what to do; creating one raises SettingsError if the
+    subscription is unknown.
     """
 
     kind = "deployment"
@@ -71,13 +71,17 @@ class AzureOpenAIHosting(HostingService):
         return self._account
 
     def check_permission(self) -> str:
-        """Says that whoever signs in may deploy, or raises. Source: Azure's API of permissions for a resource."""
+        """Return a sentence if the current sign-in may deploy, and raise otherwise.
+
+        Source: Azure's API of permissions for a resource.
+        """
         from azure.core.rest import HttpRequest
 
         group, name = self.account
         path = f"/subscriptions/{self._hosting.subscription}/resourceGroups/{group}{ACCOUNTS}/{name}{PERMISSIONS}"
-        with _translate_errors("look at your permissions"):
-            response = self._client._send_request(HttpRequest("GET", path))  # the library has no call for it
+        with _translate_errors("read your permissions"):
+            request = HttpRequest("GET", path)
+            response = self._client._send_request(request)  # noqa: SLF001 - the library has no public call for it
             response.raise_for_status()
         if not any(_allows(role) for role in response.json()["value"]):
             raise EndpointError(
@@ -86,46 +90,48 @@ class AzureOpenAIHosting(HostingService):
         return f"models may be deployed at {name} (resource group {group})"
 
     def find(self, name: str) -> HostedDeployment | None:
-        """The deployment of that name; None where there is none. Raises where it is none of ours."""
+        """Return the deployment of that name, or None. Raises EndpointError where raft-assets didn't make it."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        with _translate_errors(f"look at the deployment {name}"):
+        with _translate_errors(f"find the deployment {name}"):
             try:
-                found = _to_hosted_deployment(self._client.deployments.get(*self.account, name))
+                deployment = _to_hosted_deployment(self._client.deployments.get(*self.account, name))
             except ResourceNotFoundError:
                 return None
-        if not found.training_hash:
+        if not deployment.training_hash:
             raise EndpointError(
                 f"The deployment {name} of {self._host} was not made by raft-assets (it has no tag {HASH_TAG}), and "
                 f"is left alone. Delete or rename it, and materialize deployment again."
             )
-        return found
+        return deployment
 
     def all(self) -> list[HostedDeployment]:
-        """Every deployment of ours in the resource."""
+        """Return every deployment in the resource that raft-assets made."""
         with _translate_errors("list the deployments"):
-            found = [_to_hosted_deployment(deployment) for deployment in self._client.deployments.list(*self.account)]
-        return [hosted for hosted in found if hosted.training_hash]
+            deployments = [
+                _to_hosted_deployment(deployment) for deployment in self._client.deployments.list(*self.account)
+            ]
+        return [hosted for hosted in deployments if hosted.training_hash]
 
     def deploy(
         self, domain: str, model: str, training_hash: str, *, on_event: OnEvent, now: datetime
     ) -> HostedDeployment:
-        """The domain's deployment, of this very model: reused, updated from an older model, or made.
+        """Return the domain's deployment of this very model: reused, updated from an older model, or created.
 
-        A deployment that is already under way, after a crash, is waited for and not made twice.
+        A deployment that is already in progress, after a crash, is waited for and not created twice.
         """
         name = deployment_name(domain)
-        found = self.find(name)
-        right = found is not None and (found.model, found.training_hash) == (model, training_hash)
-        if found is not None and right and found.state not in FAILED_STATES:
-            on_event(f"deployment {name} of {model} is there: {found.state}")
-            return found if found.state == SUCCEEDED_STATE else self._wait_until_ready(name, on_event)
-        on_event(f"deployment {name}: {'updated to' if found else 'made of'} {model}, {self._hosting.sku}")
+        existing = self.find(name)
+        right = existing is not None and (existing.model, existing.training_hash) == (model, training_hash)
+        if existing is not None and right and existing.state not in FAILED_STATES:
+            on_event(f"deployment {name} of {model} exists: {existing.state}")
+            return existing if existing.state == SUCCEEDED_STATE else self._wait_until_ready(name, on_event)
+        on_event(f"deployment {name}: {'updated to' if existing else 'made of'} {model}, {self._hosting.sku}")
         self._create_or_update(name, domain, model, training_hash, now)
         return self._wait_until_ready(name, on_event)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._client.close()
 
     def _begin_delete(self, name: str) -> None:
@@ -168,7 +174,7 @@ class AzureOpenAIHosting(HostingService):
 
 
 def _allows(role: Mapping[str, Any]) -> bool:
-    """Whether a set of permissions holds that to write deployments; `*` stands for anything, case doesn't matter."""
+    """Return whether a set of permissions includes writing deployments; `*` matches anything, case doesn't matter."""
 
     def named(patterns: Iterable[str]) -> bool:
         return any(fnmatchcase(DEPLOY_ACTION.lower(), pattern.lower()) for pattern in patterns)
@@ -177,7 +183,7 @@ def _allows(role: Mapping[str, Any]) -> bool:
 
 
 def deployment_name(domain: str) -> str:
-    """The name of a domain's deployment: letters, digits and hyphens, at most 64, different for different domains."""
+    """Return a domain's deployment name: letters, digits and hyphens, at most 64, different for different domains."""
     return f"{DEPLOYMENT_PREFIX}{slug(domain)[:48]}-{digest('deployment', domain)[:8]}".replace("--", "-")
 
 
@@ -194,7 +200,7 @@ def _to_hosted_deployment(deployment: Any) -> HostedDeployment:
 
 
 def _host_names(account: Any) -> set[str]:
-    """Every host name under which a resource answers."""
+    """Return every host name under which a resource answers."""
     addresses = [account.properties.endpoint, *(account.properties.endpoints or {}).values()]
     named = account.properties.custom_sub_domain_name or account.name
     hosts = {f"{named}.{suffix}" for suffix in ("openai.azure.com", "services.ai.azure.com")}
@@ -213,7 +219,7 @@ _REMEDIES = {
 
 @contextmanager
 def _translate_errors(what: str) -> Iterator[None]:
-    """Turns errors of Azure's library into one sentence with a way out."""
+    """Turn errors of Azure's library into one sentence that says what to do."""
     from azure.core.exceptions import AzureError, HttpResponseError
 
     try:

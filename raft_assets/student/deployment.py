@@ -1,6 +1,6 @@
-"""Where a fine-tuned student answers, and the proof that it does.
+"""Where a fine-tuned student answers, and the smoke test that shows it does.
 
-With OpenAI and the embedded provider the model's id is its deployment; on Azure it is deployed (`hosted`).
+With OpenAI and the embedded provider the model's id is its deployment; on Azure it is deployed (see `hosting`).
 """
 
 import shlex
@@ -28,7 +28,7 @@ SMOKE_DOCUMENT = "The lighthouse on Gull Point was built in 1871. Its keeper liv
 
 @dataclass(frozen=True)
 class SmokeTest:
-    """What the deployed student said to a question that any reader of the contract can answer."""
+    """What the deployed student said to a question that any model can answer that follows the prompt contract."""
 
     question: str
     answer: str
@@ -37,9 +37,9 @@ class SmokeTest:
 
 @dataclass(frozen=True)
 class StudentDeployment:
-    """Where a student answers: `name` is what is asked for, `model` the fine-tuned model behind it.
+    """Where a student answers: `name` is the name in requests, `model` the fine-tuned model behind it.
 
-    `expires` is None for never; `training_hash` tells two models of one name apart.
+    `expires` is None for never; `training_hash` distinguishes two models of one name.
     """
 
     service: str
@@ -52,7 +52,7 @@ class StudentDeployment:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "StudentDeployment":
-        """What the lake holds of the asset `deployment`."""
+        """Build the deployment from the record of the asset `deployment` in the lake."""
         expires = record.get("expires")
         return cls(
             record["service"],
@@ -66,12 +66,12 @@ class StudentDeployment:
 
     @property
     def is_hosted(self) -> bool:
-        """Whether it was deployed, and can go or be changed."""
+        """Whether it was deployed on Azure, and so can be deleted or changed."""
         return self.name != self.model
 
     @property
     def record(self) -> dict[str, str | int | None]:
-        """For the lake."""
+        """The record for the lake."""
         return {**vars(self), "expires": self.expires.isoformat() if self.expires else None}
 
 
@@ -84,7 +84,7 @@ def deploy(
     *,
     on_event: Callable[[str], None],
 ) -> StudentDeployment:
-    """Make sure that the model is deployed and return where; without `hosting` the model's id is all it takes.
+    """Make sure that the model is deployed and return where; without `hosting` the model's id is its deployment.
 
     Raises EndpointError with the service's reason.
     """
@@ -111,10 +111,10 @@ def ensure_deployed(
     redeploy: bool,
     on_event: Callable[[str], None],
 ) -> bool:
-    """Make sure that the student's deployment exists before its answers are used.
+    """Make sure that the student's deployment exists before its answers are used; return whether it was deployed again.
 
-    One that has expired or was changed is deployed again where that is allowed, which is told by True: it may need a
-    while until it answers. Else raises EndpointError.
+    One that has expired or was changed is deployed again if `redeploy` allows it; it may then need a while until it
+    answers. Otherwise raises EndpointError.
     """
     wrong = "" if hosting is None else _find_deployment_problem(deployed, hosting)
     if hosting is None or not wrong:
@@ -130,14 +130,14 @@ def ensure_deployed(
 
 
 def _find_deployment_problem(deployed: StudentDeployment, hosting: HostingService) -> str:
-    """Why the student that was deployed doesn't answer any more, or another one in its place; empty: all is well."""
-    found = hosting.find(deployed.name)
-    if found is None:
+    """Return why the deployed student no longer answers, or another answers in its place; empty if all is well."""
+    existing = hosting.find(deployed.name)
+    if existing is None:
         over = deployed.expires and deployed.expires <= datetime.now(UTC)
         return f"the deployment {deployed.name} {'has expired' if over else 'is gone'}"
-    if found.training_hash != deployed.training_hash or not deployed.model.startswith(found.model):
-        return f"the deployment {deployed.name} now holds another model ({found.model})"
-    return "" if found.state == SUCCEEDED_STATE else f"the deployment {deployed.name} is {found.state}"
+    if existing.training_hash != deployed.training_hash or not deployed.model.startswith(existing.model):
+        return f"the deployment {deployed.name} now holds another model ({existing.model})"
+    return "" if existing.state == SUCCEEDED_STATE else f"the deployment {deployed.name} is {existing.state}"
 
 
 def smoke_test(
@@ -148,10 +148,10 @@ def smoke_test(
     *,
     ready_within_s: float = 0.0,
 ) -> SmokeTest:
-    """Asks the student one question; raises EndpointError where nothing comes back.
+    """Ask the student one question; raises EndpointError if no answer comes back.
 
-    A deployment that was just made isn't known to every part of the service yet: it is asked again for
-    `ready_within_s` seconds.
+    Some parts of the service don't know a new deployment yet, so the question is asked again for `ready_within_s`
+    seconds.
     """
     request: Request = answer_request(SMOKE_QUESTION, [SMOKE_DOCUMENT], settings.format, max_tokens, instructions)
     deadline = time.monotonic() + ready_within_s
@@ -166,6 +166,6 @@ def smoke_test(
     if answer.status != "ok":
         raise EndpointError(
             f"The deployed student does not respond: {answer.status} ({answer.detail}). "
-            f"Materialize deployment again, or look at `raft doctor`."
+            f"Materialize deployment again, or run `raft doctor`."
         )
     return SmokeTest(SMOKE_QUESTION, answer.text, parse_answer(answer.text).well_formed)

@@ -1,8 +1,7 @@
-"""Fine-tuning through the OpenAI API: upload, submit once, find again, wait within bounds, read the loss curve.
+"""Fine-tuning through the OpenAI API: upload, submit once, find again, wait within limits, read the loss curve.
 
-The job carries the hash of everything that it was trained on, so that a run that died, or another machine, finds it
-instead of paying again.
-API: https://platform.openai.com/docs/api-reference/fine-tuning
+The job carries the hash of everything that it was trained on, so that a later run, on this or another machine, finds it
+instead of paying again. API: https://platform.openai.com/docs/api-reference/fine-tuning
 """
 
 import asyncio
@@ -35,9 +34,9 @@ FINAL_STATUSES = ("succeeded", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class PollingPolicy:
-    """How long a job is waited for, seconds. A paused one may go on by itself (Azure's developer tier does that).
+    """How long to wait for a job, in seconds. A paused job may continue by itself (Azure's developer tier does that).
 
-    `listing_delay_s`: how late a service may list a job that it took.
+    `listing_delay_s`: how late a service may list a job that it accepted.
     """
 
     initial_poll_s: float = 0.2
@@ -55,8 +54,8 @@ DEFAULT_POLLING = PollingPolicy()
 class FineTuningSpec:
     """What a student is trained on.
 
-    `base_version` is what determines the student beside the base model's name: service, version of embedded weights.
-    `checkpoint` chooses among the job's models; `training_type` is what Azure calls `trainingType`. Neither is part of
+    `base_version` determines the student in addition to the base model's name: the service, or the version of embedded
+    weights. `checkpoint` chooses among the job's models; `training_type` is Azure's `trainingType`. Neither is part of
     the hash: the job is the same.
     """
 
@@ -71,17 +70,17 @@ class FineTuningSpec:
 
     @property
     def rows(self) -> int:
-        """Rows of the training file."""
+        """Number of rows of the training file."""
         return sum(bool(line.strip()) for line in self.train.splitlines())
 
     @property
     def suffix(self) -> str:
-        """Name of the job's model at the service; part of the hash, for services that keep no metadata."""
+        """Suffix of the job's model at the service; it contains the hash, for services that keep no metadata."""
         return f"raft-{self.training_hash[:SUFFIX_HASH_DIGITS]}"
 
     @property
     def training_hash(self) -> str:
-        """SHA-256 over everything that determines the student, never a path or a name of ours."""
+        """SHA-256 over everything that determines the student, never over a path or a name chosen here."""
         settings = json.dumps(self.hyperparameters, sort_keys=True)
         return digest("training", self.base_model, self.base_version, self.train, self.valid, settings, self.seed)
 
@@ -97,7 +96,7 @@ class LossStep:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model that the job kept on its way; `valid_loss` None where the service doesn't say."""
+    """A model that the job kept on its way; `valid_loss` is None where the service doesn't report it."""
 
     step: int
     model: str
@@ -120,7 +119,7 @@ class FineTuningResult:
 
 
 def user_model(base_model: str, service: str, model: str) -> FineTuningResult:
-    """A model that the user fine-tuned elsewhere: nothing is known of its training but its name."""
+    """Return the result for a model that the user fine-tuned elsewhere: of its training only the name is known."""
     return FineTuningResult("", model, base_model, digest("own model", service, model), {}, None)
 
 
@@ -134,13 +133,12 @@ async def fine_tune(
     before_submission: Callable[[], None] = lambda: None,
     patience: PollingPolicy = DEFAULT_POLLING,
 ) -> FineTuningResult:
-    """Trains, or finds the job that already does, and waits for its end.
+    """Train the student, or find the job that already does, and wait until it ends.
 
-    `records` are where the project remembers what it submitted. `on_event` gets what the service says
-    while it trains, `on_metrics` the newest figures of each look at it (`step`, `train_loss`, ...).
-    `before_submission` is called where no job is found, before anything is uploaded: what it raises ends the call.
-    Raises EndpointError for every end but success, with the service's reason, and when a deadline passes; the job then
-    goes on and the next call finds it.
+    `records` are where the project keeps what it submitted. `on_event` gets the service's messages during training,
+    `on_metrics` the newest metrics at each poll (`step`, `train_loss`, ...). `before_submission` is called where no job
+    is found, before anything is uploaded: an exception of it ends the call. Raises EndpointError for every end but
+    success, with the service's reason, and when a deadline passes; the job then continues and the next call finds it.
     """
     client = client.with_options(max_retries=POLL_RETRIES)
     try:
@@ -164,15 +162,15 @@ async def fine_tune(
     except openai.APIError as error:
         raise EndpointError(
             f"The fine-tuning service of {order.base_model} failed: {type(error).__name__}. "
-            "Look at `raft doctor`, and materialize finetuned_model again: a job that was submitted is found."
+            "Run `raft doctor`, and materialize finetuned_model again: a job that was submitted is found."
         ) from None
 
 
 class SubmissionRecord:
-    """What the project remembers of a submission: that it was tried, and then the job's id.
+    """The project's record of a submission: first that it was tried, then the job's id.
 
-    A service may list a job late, and may keep no metadata: without a record a kill between submission and the next
-    look could be paid twice.
+    A service may list a job late, and may keep no metadata: without a record, a process that is killed between
+    submission and the next poll could lead to paying twice.
     """
 
     def __init__(self, records: Records, order: FineTuningSpec) -> None:
@@ -180,16 +178,16 @@ class SubmissionRecord:
 
     @property
     def job_id(self) -> str | None:
-        """The job; empty where it was tried and nothing is known of what came of it, None where it never was."""
-        found = self._record.read()
-        return None if found is None else str(json.loads(found)["job"])
+        """The job's id; empty where submission was tried with an unknown outcome, None where it never was."""
+        content = self._record.read()
+        return None if content is None else str(json.loads(content)["job"])
 
     def write(self, job_id: str) -> None:
-        """Remembers it durably."""
+        """Store the job's id durably."""
         self._record.change(lambda _: json.dumps({"job": job_id}).encode())
 
     def forget(self) -> None:
-        """The submission was refused."""
+        """Delete the record, because the service refused the submission."""
         self._record.delete()
 
 
@@ -242,7 +240,7 @@ async def _run_job(
 
 
 def select_checkpoint(last: str, checkpoints: Sequence[Checkpoint], choice: Literal["last", "best"]) -> str:
-    """The job's last model, or the checkpoint of the least validation loss where the service tells any."""
+    """Return the job's last model, or the checkpoint of the least validation loss if the service reports any."""
     measured = [(point.valid_loss, point.model) for point in checkpoints if point.valid_loss is not None]
     return min(measured)[1] if choice == "best" and measured else last
 
@@ -254,7 +252,7 @@ async def _find_job(
     on_event: Callable[[str], None],
     patience: PollingPolicy,
 ) -> FineTuningJob | None:
-    """The job that this very order has, by our own record, else by what the service kept of it."""
+    """Return the job of this very order, by the project's record, else by what the service kept of it."""
     if record.job_id:
         try:
             job = await client.fine_tuning.jobs.retrieve(record.job_id)
@@ -263,7 +261,7 @@ async def _find_job(
         else:
             return job if await _is_model_available(client, job) else None
     found = await _find_listed_job(client, order)
-    if found is None and record.job_id == "":  # a submission was cut off: the service may list it late
+    if found is None and record.job_id == "":  # a submission was interrupted: the service may list it late
         await asyncio.sleep(patience.listing_delay_s)
         found = await _find_listed_job(client, order)
     return found
@@ -277,14 +275,14 @@ async def _find_listed_job(client: openai.AsyncOpenAI, order: FineTuningSpec) ->
 
 
 def is_own_job(job: FineTuningJob) -> bool:
-    """Whether this product submitted a job, for whatever domain."""
+    """Return whether raft-assets submitted a job, for whatever domain."""
     return TRAINING_HASH_KEY in (job.metadata or {}) or str((job.model_extra or {}).get("suffix", "")).startswith(
         "raft-"
     )
 
 
 async def _matches_spec(client: openai.AsyncOpenAI, job: FineTuningJob, order: FineTuningSpec) -> bool:
-    """By the metadata, else by the name of the training file, which holds the hash, too."""
+    """Compare by the metadata, else by the name of the training file, which contains the hash as well."""
     kept = (job.metadata or {}).get(TRAINING_HASH_KEY)
     if kept is not None:
         return kept == order.training_hash
@@ -297,7 +295,7 @@ async def _matches_spec(client: openai.AsyncOpenAI, job: FineTuningJob, order: F
 
 
 async def _is_model_available(client: openai.AsyncOpenAI, job: FineTuningJob) -> bool:
-    """Whether the job's model is there, or will be."""
+    """Return whether the job's model exists, or will."""
     if job.status in ("failed", "cancelled"):
         return False
     if job.status != "succeeded" or not job.fine_tuned_model:
@@ -317,7 +315,7 @@ async def _submit_job(
     valid = await _upload_file(client, f"valid-{name}.jsonl", order.valid, patience) if order.valid.strip() else None
     record.write("")
     try:
-        # never tried again by itself: what the service did before its answer got lost is looked up first
+        # never retried by itself: what the service did before its answer got lost is looked up first
         return await client.with_options(max_retries=0).fine_tuning.jobs.create(
             model=order.base_model,
             training_file=train,
@@ -398,14 +396,14 @@ async def _list_newest_events(client: openai.AsyncOpenAI, job_id: str) -> list[F
 
 
 def _numeric_metrics(event: FineTuningJobEvent) -> dict[str, float]:
-    """What is a number in an event's data; empty where it is none of metrics."""
+    """Return the numbers in an event's data; empty where the event is not about metrics."""
     if event.type != "metrics" or not isinstance(event.data, dict):
         return {}
     return {name: value for name, value in event.data.items() if isinstance(value, int | float)}
 
 
 async def _list_checkpoints(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[Checkpoint]:
-    """In the order of their steps; none where the service has no such list."""
+    """List the checkpoints in the order of their steps; none where the service has no such list."""
     try:
         found = [point async for point in client.fine_tuning.jobs.checkpoints.list(job.id, limit=100)]
     except openai.NotFoundError:
@@ -436,7 +434,7 @@ async def _read_loss_curve(client: openai.AsyncOpenAI, job: FineTuningJob) -> li
 
 
 def _decode_csv(content: bytes) -> str:
-    """The results file as text; OpenAI serves it in base64, others as it is."""
+    """Decode the results file; OpenAI serves it in base64, others as plain text."""
     if not content.lstrip(b"\xef\xbb\xbf").startswith(b"step"):
         content = base64.b64decode(content)
     return content.decode("utf-8-sig")

@@ -1,8 +1,8 @@
 """Deployments of fine-tuned students on Azure, for any hosting service: find, wait for, tear down and verify.
 
-What is ours carries tags: the domain, the hash of what the student was trained on, and when it may go. So any machine
-that may look finds it, whoever made it, and nothing else is ever touched. How a service makes, names and deletes it
-stands in `hosting` (Azure OpenAI) and `serverless` (Azure ML).
+Deployments that raft-assets makes carry tags: the domain, the hash of what the student was trained on, and when it
+expires. So any machine with access finds them, whoever made them, and nothing else is ever touched. How a service
+creates, names and deletes one is in `azure_openai` and `azure_ml`.
 """
 
 import re
@@ -29,7 +29,7 @@ OnEvent = Callable[[str], None]
 
 @dataclass(frozen=True)
 class HostedDeployment:
-    """What stands for a student as Azure tells it; `model` is the fine-tuned model's id, `expires` None for never."""
+    """A deployment as Azure reports it; `model` is the fine-tuned model's id, `expires` is None for never."""
 
     name: str
     model: str
@@ -43,13 +43,14 @@ class HostedDeployment:
     address: str = ""  # where it answers, if not where the student's base model does
 
     def is_expired(self, now: datetime) -> bool:
+        """Return whether it is past its expiry."""
         return self.expires is not None and self.expires <= now
 
 
 class HostingService(ABC):
     """The deployments or endpoints of one service. Every method raises EndpointError with its reason and what to do.
 
-    `kind` is what the service calls one, `portal` where a person looks at it.
+    `kind` is what the service calls one, `portal` is where a person finds it.
     """
 
     kind: str
@@ -57,15 +58,15 @@ class HostingService(ABC):
 
     @abstractmethod
     def check_permission(self) -> str:
-        """Says that whoever signs in may deploy, or raises."""
+        """Return a sentence if the current sign-in may deploy, and raise otherwise."""
 
     @abstractmethod
     def find(self, name: str) -> HostedDeployment | None:
-        """What stands under a name; None where nothing does."""
+        """Return the deployment of that name, or None."""
 
     @abstractmethod
     def all(self) -> list[HostedDeployment]:
-        """Everything of ours."""
+        """Return every deployment that raft-assets made."""
 
     @abstractmethod
     def deploy(
@@ -75,11 +76,11 @@ class HostingService(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
 
     @abstractmethod
     def _begin_delete(self, name: str) -> None:
-        """Asks the service to delete, and doesn't wait."""
+        """Ask the service to delete the deployment, without waiting."""
 
     def delete(self, name: str) -> None:
         """Delete a deployment and verify that it is gone; a missing one is not an error."""
@@ -92,45 +93,45 @@ class HostingService(ABC):
         raise EndpointError(f"The {self.kind} {name} is still there {DELETE_TIMEOUT_S} s after it was deleted.")
 
     def delete_expired(self, now: datetime) -> list[str]:
-        """Deletes what is past its end; returns the names."""
+        """Delete the deployments past their expiry and return their names."""
         expired = [hosted.name for hosted in self.all() if hosted.is_expired(now)]
         for name in expired:
             self.delete(name)
         return expired
 
     def _wait_until_ready(self, name: str, on_event: OnEvent) -> HostedDeployment:
-        """Until it stands: the state at the service is asked, so that whoever comes next can wait on."""
-        told = ""
+        """Poll the service until the deployment is ready, so that any later process can continue to wait."""
+        state = ""
         for _ in poll_until(READY_TIMEOUT_S):
-            found = self.find(name)
-            if found is None:
+            deployment = self.find(name)
+            if deployment is None:
                 raise EndpointError(
                     f"The {self.kind} {name} disappeared while it was being created. Materialize deployment again."
                 )
-            if found.state != told:
-                on_event(f"{self.kind} {name}: {found.state}")
-            told = found.state
-            if told == SUCCEEDED_STATE:
-                return found
-            if told in FAILED_STATES:
+            if deployment.state != state:
+                on_event(f"{self.kind} {name}: {deployment.state}")
+            state = deployment.state
+            if state == SUCCEEDED_STATE:
+                return deployment
+            if state in FAILED_STATES:
                 raise EndpointError(
-                    f"The {self.kind} {name} of {found.model} ended as {told}. Look at it in {self.portal}, and "
+                    f"The {self.kind} {name} of {deployment.model} ended as {state}. Inspect it in {self.portal}, and "
                     "materialize deployment again."
                 )
         raise EndpointError(
-            f"The {self.kind} {name} is still {told} after {READY_TIMEOUT_S // 60} min. Materialize deployment again: "
+            f"The {self.kind} {name} is still {state} after {READY_TIMEOUT_S // 60} min. Materialize deployment again: "
             "it is found again."
         )
 
 
 def build_tags(domain: str, training_hash: str, *, hours: int | None, now: datetime) -> dict[str, str]:
-    """The tags of what is ours; `hours` is how long it may stand, None for ever."""
+    """Return the tags of a deployment; `hours` is its lifetime, None for no end."""
     expires = {EXPIRES_TAG: (now + timedelta(hours=hours)).isoformat(timespec="seconds")} if hours else {}
     return {DOMAIN_TAG: domain, HASH_TAG: training_hash} | expires
 
 
 def fields_from_tags(tags: Mapping[str, str] | None, system_data: Any) -> dict[str, Any]:
-    """What tags and Azure's own record of a resource tell: the fields of `HostedDeployment` of the same names."""
+    """Return the fields of `HostedDeployment` that tags and Azure's record of a resource contain."""
     known = tags or {}
     return {
         "domain": known.get(DOMAIN_TAG, ""),
@@ -141,19 +142,19 @@ def fields_from_tags(tags: Mapping[str, str] | None, system_data: Any) -> dict[s
 
 
 def error_code_and_message(error: Any) -> tuple[str, str]:
-    """Code and message of an HttpResponseError of Azure's libraries, which may have neither."""
+    """Return code and message of an HttpResponseError of Azure's libraries, which may have neither."""
     code = (error.error.code if error.error else None) or f"status {error.status_code}"
     message = (error.error.message if error.error else None) or error.reason or ""
     return str(code), abbreviate(str(message)).rstrip(".")
 
 
 def slug(text: str) -> str:
-    """Letters, digits and hyphens of a text, lower case."""
+    """Return the letters, digits and hyphens of a text in lower case."""
     return _INVALID_CHARACTERS.sub("-", text.lower()).strip("-")
 
 
 def poll_until(within_s: float) -> Iterator[None]:
-    """One turn at once, then others at growing pauses until the time is up."""
+    """Yield at once, then after growing pauses until the time is up."""
     deadline, pause = time.monotonic() + within_s, INITIAL_POLL_S
     yield
     while time.monotonic() < deadline:

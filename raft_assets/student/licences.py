@@ -1,6 +1,6 @@
 """Licence terms: a teacher whose terms forbid training the student is rejected before any paid call.
 
-What the terms say stands in `licences.yaml`. It is our reading of them and no legal advice.
+`licences.yaml` contains the terms. It is our reading of them and no legal advice.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.settings.endpoints import Endpoint, Role
 
 LICENCES_FILE = "licences.yaml"
-ACCEPT_VARIABLE = "RAFT_ACCEPT_LICENCE"  # names the teacher's model: a yes to one teacher is no yes to the next
+ACCEPT_VARIABLE = "RAFT_ACCEPT_LICENCE"  # names the teacher's model: accepting one teacher doesn't accept the next
 
 
 class Licence(BaseModel):
@@ -31,7 +31,7 @@ class Licence(BaseModel):
 
 
 def find_licence_problem(endpoints: Mapping[Role, Endpoint]) -> str:
-    """What the teacher's terms have against the student, in a sentence; empty where they have nothing.
+    """Return what the teacher's terms have against the student, in a sentence; empty if nothing.
 
     A model is known by its name, or by `<ROLE>_MODEL` where a deployment's name says nothing. The embedded reader is no
     language model and competes with none.
@@ -51,7 +51,7 @@ def find_licence_problem(endpoints: Mapping[Role, Endpoint]) -> str:
 
 
 def check_licence(endpoints: Mapping[Role, Endpoint], accepted: str | None) -> None:
-    """Raises SettingsError for a pairing that the terms forbid, unless that very teacher was accepted."""
+    """Raise SettingsError for a pairing that the terms forbid, unless that very teacher was accepted."""
     problem = find_licence_problem(endpoints)
     if problem and accepted != endpoints[Role.TEACHER].base_model:
         raise SettingsError(problem)

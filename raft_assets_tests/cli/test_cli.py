@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from raft_assets.cli.main import COMMANDS
+from raft_assets.cli.main import raft
 from raft_assets.cli.project import activate_project
 from raft_assets.core.errors import RaftError
 from raft_assets.core.tables import Chunk, RaftRow
@@ -22,7 +22,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> ProjectHarness:
     return ProjectHarness(tmp_path_factory.mktemp("empty"))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", raft.commands)
 def test_every_command_has_help_with_examples(empty: ProjectHarness, command: str) -> None:
     shown = empty.raft_here(command, "--help")
     assert shown.returncode == 0

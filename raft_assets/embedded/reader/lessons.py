@@ -1,4 +1,4 @@
-"""What a training file teaches: its rows, read and checked, and for each the sentence and the spans that are right.
+"""What a training file teaches: its rows, read and checked, and for each the right sentence and spans.
 
 A row that can't be used is counted under its reason; nothing is dropped silently.
 """
@@ -43,7 +43,8 @@ class TrainingRow:
 class TrainingExample:
     """A row with its documents analysed.
 
-    The answer, its place (document, sentence) and which spans of that sentence are right are None where abstaining is.
+    The answer, its place (document, sentence) and the flags of the sentence's right spans are None where abstaining is
+    right.
     """
 
     question: str
@@ -63,10 +64,12 @@ class TrainingExamples:
 
     @property
     def answered(self) -> list[TrainingExample]:
+        """Those with an answer."""
         return [lesson for lesson in self.lessons if lesson.place is not None]
 
     @property
     def abstaining(self) -> list[TrainingExample]:
+        """Those where abstaining is right."""
         return [lesson for lesson in self.lessons if lesson.place is None]
 
 
@@ -76,7 +79,7 @@ NO_TRAINING_EXAMPLES = TrainingExamples([], Counter(), 0)
 def read_training_examples(
     file: Path, analyst: Analyst, *, on_batch: Callable[[], None] = lambda: None
 ) -> TrainingExamples:
-    """Reads a chat or completion JSONL file. Raises DataError where it can't be read; single bad rows are counted."""
+    """Read a chat or completion JSONL file. Raises DataError if it can't be read; single bad rows are counted."""
     skipped: Counter[str] = Counter()
     rows = list(_read_rows(file, skipped))
     texts = list(dict.fromkeys(text for row in rows for text in row.documents))
@@ -94,7 +97,7 @@ def read_training_examples(
 
 
 def token_f1(one: str, other: str) -> float:
-    """F1 of the words of two texts, without case, punctuation and articles."""
+    """Return the F1 of the words of two texts, without case, punctuation and articles."""
     left, right = Counter(_comparable(one)), Counter(_comparable(other))
     common = sum((left & right).values())
     return 2 * common / (left.total() + right.total()) if common else 0.0
@@ -118,7 +121,7 @@ def _read_rows(file: Path, skipped: Counter[str]) -> Iterator[TrainingRow]:
 
 
 def _row(line: str) -> TrainingRow | str:
-    """The row, or the reason why there is none."""
+    """Return the row, or the reason why there is none."""
     try:
         data = json.loads(line)
     except ValueError:
@@ -139,7 +142,7 @@ def _row(line: str) -> TrainingRow | str:
 
 
 def _conversation(data: Any) -> tuple[str, str] | None:
-    """(prompt, answer) of a completion row, or of the last user and assistant messages of a chat row."""
+    """Return (prompt, answer) of a completion row, or of the last user and assistant messages of a chat row."""
     if not isinstance(data, dict):
         return None
     texts: dict[str, Any] = {"user": data.get("prompt"), "assistant": data.get("completion")}
@@ -156,7 +159,7 @@ def _has_weight_zero(data: Any) -> bool:
 
 
 def _lesson(row: TrainingRow, documents: list[list[Sentence]]) -> TrainingExample | str:
-    """The lesson, or the reason why the row teaches nothing."""
+    """Return the training example, or the reason why the row teaches nothing."""
     if row.answer is None:
         return TrainingExample(row.question, documents, None, None, None)
     place = _quoted_place(row.quotes or (row.answer,), row.answer, documents)
@@ -169,7 +172,7 @@ def _lesson(row: TrainingRow, documents: list[list[Sentence]]) -> TrainingExampl
 def _quoted_place(
     quotes: Sequence[str], answer: str, documents: Sequence[Sequence[Sentence]]
 ) -> tuple[int, int] | None:
-    """The sentence that is quoted and holds the answer, or the nearest to that."""
+    """Return the sentence that is quoted and contains the answer, or the nearest to that."""
     best, best_likeness = None, LEAST_QUOTE_F1
     wanted = normalize(answer).casefold()
     for d, document in enumerate(documents):
@@ -187,7 +190,7 @@ def _quoted_share(quote: str, text: str) -> float:
 
 
 def _right_spans(sentence: Sentence, answer: str) -> Flags | None:
-    """Which spans are the answer (spans,): exact ones, else the nearest, else None."""
+    """Return which spans are the answer (spans,): exact ones, else the nearest, else None."""
     texts = [sentence.span_text(number) for number in range(len(sentence.spans))]
     wanted = normalize(answer).casefold()
     exact = np.array([normalize(text).casefold() == wanted for text in texts], bool)

@@ -1,6 +1,6 @@
-"""The reader's weights: two rankers, the axes on which spans differ in meaning, and what tells present from absent.
+"""The reader's weights: two rankers, the axes on which spans differ in meaning, and the weights that detect absence.
 
-The baseline is this model with its initial weights, set by hand; fine-tuning learns others. Weights are kept in a
+The baseline is this model with its initial weights, chosen manually; fine-tuning learns others. Weights are kept in a
 folder of two small files.
 """
 
@@ -72,12 +72,12 @@ _INITIAL_SPAN_CATEGORIES = {
 
 
 class ReaderFormatError(RaftError):
-    """A folder does not hold a reader that this version can load."""
+    """A folder does not contain a reader that this version can load."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """All weights of a reader. `presence` is None where it was not taught to abstain: it always answers."""
+    """All weights of a reader. `presence` is None if it was not trained to abstain: it always answers."""
 
     sentences: Ranker
     spans: Ranker
@@ -86,7 +86,10 @@ class Model:
 
     @classmethod
     def initial(cls) -> "Model":
-        """Cosine finds the sentence; the expected shape of an answer finds the span; never abstains."""
+        """Return the initial weights.
+
+        Cosine finds the sentence, the expected shape of an answer finds the span; it never abstains.
+        """
         return cls(
             _ranker(sentence_features.MEASURED, {"cosine": _INITIAL_COSINE}, sentence_features.TABLE, {}, 0),
             _ranker(
@@ -100,7 +103,7 @@ class Model:
         )
 
     def rank_sentences(self, question: Question, documents: Sequence[Sequence[Sentence]]) -> "RankedSentences":
-        """Every sentence of the documents, described and scored."""
+        """Describe and score every sentence of the documents."""
         places = [(d, s) for d, sentences in enumerate(documents) for s in range(len(sentences))]
         candidates = sentence_features.describe(question, documents)
         return RankedSentences(places, candidates, self.sentences.scores(candidates))
@@ -108,7 +111,7 @@ class Model:
     def describe_spans(
         self, question: Question, sentences: Sequence[Sentence], log_probabilities: Floats
     ) -> Candidates:
-        """The spans of sentences, best sentence first, one behind the other."""
+        """Describe the spans of sentences, best sentence first, one after the other."""
         return Candidates.joined(
             [
                 span_features.describe(question, sentence, score=float(score), rank=rank, axes=self.axes)
@@ -132,12 +135,13 @@ class RankedSentences:
 
     @property
     def log_probabilities(self) -> Floats:
+        """Log probability of every sentence (sentences,)."""
         shifted: Floats = self.scores - self.scores.max()
         return shifted - np.float32(np.log(np.exp(shifted).sum()))
 
 
 def save_model(model: Model, folder: Path, *, encoder_sha256: str) -> None:
-    """Writes both files, each atomically; equal weights give equal bytes. The config names the weights' hash."""
+    """Write both files, each atomically; equal weights give equal bytes. The config contains the weights' hash."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = save(_tensors(model))
     config = {
@@ -152,13 +156,13 @@ def save_model(model: Model, folder: Path, *, encoder_sha256: str) -> None:
 
 
 def load_model(folder: Path, *, encoder_sha256: str) -> Model:
-    """Raises ReaderFormatError where the folder holds no intact reader of this format, features and encoder."""
+    """Load a reader; raises ReaderFormatError if the folder has no intact one of this format, features and encoder."""
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         weights = (folder / WEIGHTS_FILE).read_bytes()
     except (OSError, ValueError) as error:
         raise ReaderFormatError(
-            f"{folder} holds no readable {CONFIG_FILE} and {WEIGHTS_FILE} ({error}): train the model again."
+            f"{folder} has no readable {CONFIG_FILE} and {WEIGHTS_FILE} ({error}): train the model again."
         ) from error
     initial = Model.initial()
     expected = {"format": FORMAT, "encoder_sha256": encoder_sha256, "features": _feature_names(initial)}
@@ -215,7 +219,7 @@ def _from_tensors(shape: Model, tensors: Mapping[str, Any]) -> Model:
 
 
 def _feature_names(model: Model) -> str:
-    """A digest of every feature's name and order: weights of other features mean something else."""
+    """Return a digest of every feature's name and order: weights of other features mean something else."""
     names = [
         *(*sentence_features.MEASURED, *model.sentences.table.names()),
         *(*span_features.MEASURED, *model.spans.table.names()),

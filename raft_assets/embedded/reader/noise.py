@@ -1,8 +1,8 @@
-"""Noise for training questions: a person asks in other words than the document's, a generated question in the same.
+"""Noise for training questions: people use other words than the document, generated questions the same words.
 
 Words are left out or replaced by their neighbours in the encoder's own table of word embeddings, an offline source of
-synonyms (bought -> purchased, largest -> biggest); answers are asked for by their noun. Of everything tried for
-questions that people wrote, this helped most.
+synonyms (bought -> purchased, largest -> biggest); answers are asked for by their noun. Of everything that was tried
+for questions by people, this helped most.
 """
 
 import random
@@ -17,7 +17,7 @@ from raft_assets.embedded.reader.words import STOP_WORDS, lemma
 from raft_assets.embedded.teacher.morphology import base_form
 
 NEIGHBOURS = 5
-_NEAREST = 30  # looked at, as most are other forms of the word itself
+_NEAREST = 30  # inspected, because most are other forms of the word itself
 _NEAR = 0.42  # cosine after centring; below it neighbours are words of the same topic
 _AT_ONCE = 256  # words compared with the whole table at once: 20 MB
 _SAME_STEM = 4  # letters in common that make two words forms of one
@@ -39,7 +39,7 @@ class Noise:
 
 
 class Synonyms:
-    """Neighbours of the given words, nearest first; a word that has none is not in it."""
+    """Neighbours of the given words, nearest first; a word without neighbours is not included."""
 
     def __init__(self, encoder: Encoder, words: Iterable[str]) -> None:
         names, vectors = _plain_words(encoder)
@@ -53,11 +53,12 @@ class Synonyms:
                 self._found[word] = _neighbours(word, row, names)
 
     def of(self, word: str) -> list[str]:
+        """Return the neighbours of a word, nearest first."""
         return self._found.get(word, [])
 
 
 def noisy(question: str, answer: str | None, noise: Noise, synonyms: Synonyms, rng: random.Random) -> str:
-    """The question in other words; unchanged where nothing meaningful would be left, and where it has a gap to fill."""
+    """Return the question in other words; unchanged if nothing meaningful would be left, or if it has a gap to fill."""
     if "____" in question:
         return question
     words = _rephrased(question.rstrip("?"), answer, synonyms, rng).split()
@@ -68,12 +69,12 @@ def noisy(question: str, answer: str | None, noise: Noise, synonyms: Synonyms, r
 
 
 def answer_heads(answers: Iterable[str]) -> set[str]:
-    """The nouns whose neighbours `noisy` may name answers by."""
+    """Return the nouns whose neighbours `noisy` may name answers by."""
     return {head for answer in answers if (head := _head(answer))}
 
 
 def _rephrased(question: str, answer: str | None, synonyms: Synonyms, rng: random.Random) -> str:
-    """Half of the time in another form, where one is known: shorter, "how do I", or the answer named by its noun."""
+    """Half of the time, return another form if one is known: shorter, "how do I", or the answer named by its noun."""
     if rng.random() < 0.5:
         return question
     for long, short in _SHORTER:
@@ -90,7 +91,10 @@ def _rephrased(question: str, answer: str | None, synonyms: Synonyms, rng: rando
 
 
 def _head(answer: str) -> str | None:
-    """The noun that says what an answer is: the last word before a preposition or comma, if it is no name or number."""
+    """Return the noun that says what an answer is.
+
+    That is the last word before a preposition or comma, if it is no name or number.
+    """
     phrase = re.split(r",| (?:of|in|on|at|for|from|with|to|that|which|by|and|or) ", answer.strip(), maxsplit=1)[
         0
     ].split()
@@ -98,7 +102,7 @@ def _head(answer: str) -> str | None:
 
 
 def _changed(word: str, noise: Noise, synonyms: Synonyms, rng: random.Random) -> str:
-    """The word, one of its neighbours, or nothing."""
+    """Return the word, one of its neighbours, or nothing."""
     core = word.strip('",.()')
     if not core or core.lower() in STOP_WORDS:
         return word
@@ -112,7 +116,7 @@ def _changed(word: str, noise: Noise, synonyms: Synonyms, rng: random.Random) ->
 
 
 def _plain_words(encoder: Encoder) -> tuple[list[str], Floats]:
-    """Whole lower-case words of the vocabulary and their centred unit vectors."""
+    """Return whole lower-case words of the vocabulary and their centred unit vectors."""
     pieces = encoder.wordpiece.pieces
     numbers = [n for n, piece in enumerate(pieces) if re.fullmatch(r"[a-z]{3,}", piece) and piece not in STOP_WORDS]
     table = encoder.word_table

@@ -18,7 +18,7 @@ from raft_assets.embedded.reader.spans import FIELDS, Spans, spans_of
 from raft_assets.embedded.reader.words import STOP_WORDS, lemma, terms
 from raft_assets.embedded.teacher.tagging import Token, tagged
 
-SENTENCE_PIECES = 160  # longer sentences are tables and lists; what stands behind is not read
+SENTENCE_PIECES = 160  # longer sentences are tables and lists; what follows is not read
 SENTENCE_WORDS = 120
 KEPT_SENTENCE_PIECES = 150_000  # about 120 MB of states
 KEPT_QUESTION_PIECES = 30_000  # a question comes back under every arm, and from both models
@@ -37,18 +37,22 @@ class Sentence:
 
     @cached_property
     def terms(self) -> list[str]:
+        """Base forms of the words that carry meaning, in order."""
         return terms(self.text)
 
     @cached_property
     def term_set(self) -> frozenset[str]:
+        """Base forms of the words that carry meaning."""
         return frozenset(self.terms)
 
     @cached_property
     def tokens(self) -> list[Token]:
+        """The first SENTENCE_WORDS tokens with their tags."""
         return tagged(self.text)[:SENTENCE_WORDS]
 
     @cached_property
     def lemmas(self) -> list[str]:
+        """Base form of every token."""
         return [lemma(token.word) for token in self.tokens]
 
     @cached_property
@@ -57,12 +61,15 @@ class Sentence:
         return np.array([token.word[0].isalnum() and token.lower not in STOP_WORDS for token in self.tokens], bool)
 
     def token_states(self) -> Floats:
-        """Unit vectors (tokens, 384); not kept, as they are four times as large as what they are made of."""
+        """Return unit vectors (tokens, 384).
+
+        Not kept, because they are four times as large as what they are made of.
+        """
         return self.encoded.of_words([(token.start, token.end) for token in self.tokens])
 
     @cached_property
     def field(self) -> int:
-        """Position in FIELDS of the field that this line holds."""
+        """Position in FIELDS of the field on this line."""
         match = _FIELD.match(self.text)
         name = match["name"] if match else "none"
         return FIELDS.index(name if name in FIELDS else "other")
@@ -81,7 +88,7 @@ class Sentence:
         return spans_of(self.tokens, field=self.field, value_start=self.value_start)
 
     def span_text(self, number: int) -> str:
-        """The text of a span, an exact substring."""
+        """Return the text of a span, an exact substring."""
         first, last = self.tokens[self.spans.starts[number]], self.tokens[self.spans.ends[number] - 1]
         return self.text[first.start : last.end]
 
@@ -96,11 +103,11 @@ class Kept(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, text: str) -> T | None:
-        """What is kept of the text."""
+        """Return what is kept of the text."""
         return self._found.get(text)
 
     def keep(self, analysed: Mapping[str, T]) -> None:
-        """Keeps what was used, and drops what was not used for longest."""
+        """Keep what was used, and drop the least recently used."""
         with self._lock:
             for text, value in analysed.items():
                 if text not in self._found:
@@ -113,7 +120,7 @@ class Kept(Generic[T]):
 
 
 class Analyst:
-    """Analyses questions and documents; readers of one process share it, and what it keeps of them."""
+    """Analyses questions and documents; readers of one process share it and what it keeps of them."""
 
     def __init__(self, encoder: Encoder, *, kept_pieces: int = KEPT_SENTENCE_PIECES) -> None:
         self.encoder = encoder
@@ -121,15 +128,16 @@ class Analyst:
         self._questions: Kept[Question] = Kept(KEPT_QUESTION_PIECES)
 
     def question(self, text: str) -> Question:
+        """Return the question, analysed."""
         return self.questions([text])[0]
 
     def questions(self, texts: Sequence[str], *, on_batch: Callable[[], None] = lambda: None) -> list[Question]:
-        """The questions, in order; equal ones are encoded once."""
+        """Return the questions, in order; equal ones are encoded once."""
         found = self._analysed(dict.fromkeys(texts), Question, self._questions, on_batch)
         return [found[text] for text in texts]
 
     def documents(self, texts: Sequence[str], *, on_batch: Callable[[], None] = lambda: None) -> list[list[Sentence]]:
-        """The sentences of each document; a document without any sentence is one."""
+        """Return the sentences of each document; a document without any sentence is one."""
         split = [split_sentences(text) or [text] for text in texts]
         wanted = dict.fromkeys(sentence for sentences in split for sentence in sentences)
         found = self._analysed(wanted, Sentence, self._sentences, on_batch)

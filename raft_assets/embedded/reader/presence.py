@@ -1,4 +1,4 @@
-"""Whether the documents hold the answer at all: a logistic regression on how near they come to the question."""
+"""Whether the documents contain the answer at all: a logistic regression on how near they come to the question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from raft_assets.embedded.reader.sentence_features import MEASURED
 Doubles = npt.NDArray[np.float64]
 
 # the best value that any sentence has of these. Words in common are left out: every generated question shares them with
-# its sentence, so they would decide alone, and people's questions, which share few, would be refused
+# its sentence, so they would decide alone, and people's questions, which share few, would count as unanswerable
 _EVIDENCE = ("cosine", "document_cosine", "window_cosine", "meaning", "meaning_by_rarity")
 _COLUMNS = [list(MEASURED).index(name) for name in _EVIDENCE]
 # Generated questions are so much nearer to their sentence than people's that the middle between present and absent
-# would refuse most of people's. Absent answers look alike for both, so the bar is where this share of them is refused
+# would reject most of people's. Absent answers look alike for both, so the bar is where this share of them is rejected
 REFUSED_ABSENT = 0.8
 _PULL = 1e-2  # L2 on standardised weights: few rows decide, and their evidence is correlated
 _NEWTON_STEPS = 30
@@ -25,23 +25,23 @@ _NEWTON_STEPS = 30
 
 @dataclass(frozen=True)
 class Presence:
-    """Weights of the evidence, then the intercept; the answer is taken for absent below a probability of one half."""
+    """Weights of the evidence, then the intercept; below a probability of one half the answer counts as absent."""
 
     weights: Floats  # (evidence + 1,)
 
     def probability(self, evidence: Floats) -> float:
-        """Probability that the documents hold the answer."""
+        """Return the probability that the documents contain the answer."""
         return float(1 / (1 + np.exp(-np.clip(evidence @ self.weights[:-1] + self.weights[-1], -30, 30))))
 
 
 def evidence_of(candidates: Candidates) -> Floats:
-    """What speaks for presence (evidence,)."""
+    """Return what speaks for presence (evidence,)."""
     best: Floats = candidates.measured[:, _COLUMNS].max(axis=0)
     return best
 
 
 def learn_presence(evidence: Sequence[Floats], present: Sequence[bool]) -> Presence | None:
-    """Fits the weights, present and absent rows counting the same in all; None where one of the two is missing."""
+    """Fit the weights, with equal total weight for present and absent rows; None if one of the two is missing."""
     rows, labels = np.array(evidence, np.float64), np.array(present, bool)
     if labels.all() or not labels.any():
         return None
@@ -54,7 +54,7 @@ def learn_presence(evidence: Sequence[Floats], present: Sequence[bool]) -> Prese
 
 
 def _logistic(rows: Doubles, labels: Flags) -> Doubles:
-    """Newton's method on the balanced, regularised log likelihood; the intercept (last) is free."""
+    """Maximize the balanced, regularized log likelihood by Newton's method; the intercept (last) is free."""
     importance = np.where(labels, 0.5 / labels.sum(), 0.5 / (~labels).sum())
     pull = np.append(np.full(rows.shape[1] - 1, _PULL), 0.0)
     weights = np.zeros(rows.shape[1])

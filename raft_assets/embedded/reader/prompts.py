@@ -1,4 +1,4 @@
-"""Reads a prompt back into its documents, question and instructions: the inverse of `core.prompt_contract`."""
+"""Parses a prompt into its documents, question and instructions: the inverse of `core.prompt_contract`."""
 
 import re
 from typing import NamedTuple
@@ -11,7 +11,7 @@ _QUESTION_LABEL = re.compile(r"\A(?:question|q)\s*:\s*", re.IGNORECASE)
 
 
 class Prompt(NamedTuple):
-    """What a prompt holds; documents are exact, question and instructions are stripped."""
+    """The parts of a prompt; documents are exact, question and instructions are stripped."""
 
     documents: tuple[str, ...]
     question: str
@@ -19,9 +19,9 @@ class Prompt(NamedTuple):
 
 
 def parse_prompt(text: str) -> Prompt:
-    """Instructions stand before the first document, the question behind the last.
+    """Parse a prompt: instructions come before the first document, the question after the last.
 
-    Without documents only the contract's own instructions are told apart from the question.
+    Without documents only the contract's own instructions are separated from the question.
     """
     blocks = list(_DOCUMENT.finditer(text))
     if blocks:

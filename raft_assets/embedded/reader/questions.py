@@ -26,20 +26,26 @@ _KIND_PATTERNS = tuple(
         (r"\bhow (?:do|can|would|should|could) (?:i|you|we|one)\b", "how_to"),
         (r"\bhow many\b|\b(?:what|which) number\b", "how_many"),
         (
-            r"\bhow (?:much|long|old|high|tall|big|large|heavy|fast|wide|deep|far|often|thick|close|near|hot|cold|early"
-            r"|late)\b",
+            (
+                r"\bhow (?:much|long|old|high|tall|big|large|heavy|fast|wide|deep|far|often|thick|close|near|hot|cold"
+                r"|early|late)\b"
+            ),
             "measure",
         ),
         (r"\bwhat (?:do|does|did) (?:\S+ )+?(?:cost|pay|weigh|measure|charge)\b", "measure"),
         (
-            r"\bat what age\b|\bwhat (?:\w+ )?(?:price|size|weight|share|percentage|age|length|height|speed|amount|fee"
-            r"|depth|width|distance)\b",
+            (
+                r"\bat what age\b|\bwhat (?:\w+ )?(?:price|size|weight|share|percentage|age|length|height|speed|amount"
+                r"|fee|depth|width|distance)\b"
+            ),
             "measure",
         ),
         (r"\b(?:what|which) (?:\w+ )?(?:year|date|day|month|century|decade|time)\b|\bwhen\b|\bhow soon\b", "when"),
         (
-            r"\bwhere\b|\b(?:what|which) (?:\w+ )?(?:country|city|place|town|location|state|region|island|room"
-            r"|building)\b",
+            (
+                r"\bwhere\b|\b(?:what|which) (?:\w+ )?(?:country|city|place|town|location|state|region|island|room"
+                r"|building)\b"
+            ),
             "where",
         ),
         (r"\bwhy\b|\bfor what (?:purpose|reason)\b|\bwhat reason\b", "why"),
@@ -52,7 +58,7 @@ _KIND_PATTERNS = tuple(
     )
 )
 _WHAT = KINDS.index("what")
-# what stands between the question word and the noun that names the answer
+# words between the question word and the noun that names the answer
 _UNTELLING = word_set("kind type sort form name the a an of one other single only exact")
 _VERB_TAGS = frozenset(("VBZ", "VBD", "VBP", "MD", "VB"))
 _NOUN_TAGS = frozenset(("NN", "NNS", "NNP", "NNPS", "JJ", "JJR", "JJS", "CD", "VBN", "VBG", "DT", "IN"))
@@ -78,7 +84,7 @@ class Question:
         return self._kind_of_what() if found == _WHAT else found
 
     def _kind_of_what(self) -> int:
-        """Whether "what" acts ("What eats moths"), is an object ("What do bats eat"), or goes with a noun."""
+        """Return whether "what" acts ("What eats moths"), is an object ("What do bats eat"), or belongs to a noun."""
         place = self._asking
         following = self._tokens[place + 1] if place is not None and place + 1 < len(self._tokens) else None
         if following is None:
@@ -91,21 +97,24 @@ class Question:
 
     @cached_property
     def terms(self) -> list[str]:
+        """Base forms of the words that carry meaning, in order."""
         return terms(self.text)
 
     @cached_property
     def term_set(self) -> frozenset[str]:
+        """Base forms of the words that carry meaning."""
         return frozenset(self.terms)
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Base forms of capitalised words behind the first."""
+        """Base forms of capitalized words after the first."""
         return frozenset(
             lemma(word) for word in WORD.findall(self.text)[1:] if word[0].isupper() and word.lower() not in STOP_WORDS
         )
 
     @cached_property
     def numbers(self) -> frozenset[str]:
+        """Words that begin with a digit."""
         return frozenset(word for word in WORD.findall(self.text) if word[0].isdigit())
 
     @cached_property
@@ -130,7 +139,7 @@ class Question:
 
     @cached_property
     def frame(self) -> list[str]:
-        """Base forms of the words that stand around the answer in a sentence that says what is asked, in order."""
+        """Base forms, in order, of the words around the answer in a sentence that says what is asked."""
         tokens = [token for token in self._tokens if token.word[0].isalnum()]
         if statement := _CLOZE_OPENING.match(self.text):
             return [lemma(token.word) for token in tokens if token.start >= statement.end()]
@@ -154,6 +163,7 @@ class Question:
 
     @cached_property
     def wanted_states(self) -> Floats:
+        """Unit vectors (words, 384) of the nouns that name the answer."""
         rows = [row for row, word in enumerate(self.words) if word in self.wanted]
         return self.states[np.array(rows, np.int64)]
 
@@ -167,5 +177,5 @@ class Question:
 
     @cached_property
     def _asking(self) -> int | None:
-        """Place of the word before the noun that names the answer: "what", "which", "how *many*"."""
+        """Position of the word before the noun that names the answer: "what", "which", "how *many*"."""
         return next((place for place, token in enumerate(self._tokens) if token.lower in _ASKING), None)

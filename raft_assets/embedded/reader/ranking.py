@@ -1,6 +1,6 @@
 """Linear rankers: a score per candidate from measured and from categorical features, and how weights are learned.
 
-Features are declared by name in tables beside the code that measures them; this module knows only their number.
+Features are declared by name in tables next to the code that measures them; this module knows only their number.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,13 +27,13 @@ class Category:
 
 @dataclass(frozen=True)
 class CategoryTable:
-    """Where the weights of all values stand in one vector: plain weights, then those by kind of question."""
+    """Where the weights of all values are in one vector: plain weights, then those by kind of question."""
 
     categories: tuple[Category, ...]
     kinds: tuple[str, ...]
 
     def names(self) -> list[str]:
-        """The name of every weight, in order."""
+        """Return the name of every weight, in order."""
         plain = [f"{category.name}={value}" for category in self.categories for value in category.values]
         crossed = [category for category in self.categories if category.by_kind]
         by_kind = [
@@ -45,7 +45,10 @@ class CategoryTable:
         return plain + by_kind
 
     def indices(self, codes: Codes, kinds: npt.NDArray[np.int64]) -> Indices:
-        """Positions of values' weights. Shapes: codes (n, categories), kinds (n,), result (n, weights of each)."""
+        """Return positions of values' weights.
+
+        Shapes: codes (n, categories), kinds (n,), result (n, weights of each).
+        """
         sizes = np.array([len(category.values) for category in self.categories], np.int64)
         crossed = np.array([number for number, category in enumerate(self.categories) if category.by_kind], np.int64)
         plain = codes + (np.cumsum(sizes) - sizes)
@@ -67,10 +70,12 @@ class Candidates:
         return len(self.kinds)
 
     def take(self, numbers: Indices) -> "Candidates":
+        """Return the candidates of these numbers."""
         return Candidates(self.measured[numbers], self.codes[numbers], self.meaning[numbers], self.kinds[numbers])
 
     @classmethod
     def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
+        """Join candidates, in order."""
         return cls(
             np.concatenate([part.measured for part in parts]),
             np.concatenate([part.codes for part in parts]),
@@ -89,6 +94,7 @@ class Ranker:
     meaning: Floats  # (kinds, dimensions of meaning)
 
     def scores(self, candidates: Candidates) -> Floats:
+        """Return the score of every candidate (candidates,)."""
         indices = self.table.indices(candidates.codes, candidates.kinds)
         return self._scores(candidates, indices)
 
@@ -99,7 +105,7 @@ class Ranker:
         return scores
 
     def gradient(self, samples: Sequence["RankingSample"]) -> tuple["Ranker", "Fit"]:
-        """The gradient of the mean loss with respect to every weight, and the fit."""
+        """Return the gradient of the mean loss with respect to every weight, and the fit."""
         candidates = Candidates.joined([sample.candidates for sample in samples])
         right = np.concatenate([sample.right for sample in samples])
         starts = np.cumsum([0, *(len(sample.candidates) for sample in samples)])[:-1]
@@ -118,7 +124,7 @@ class Ranker:
         return Ranker(self.table, candidates.measured.T @ slopes, by_weight.astype(np.float32), by_meaning), fit
 
     def fit_of(self, samples: Sequence["RankingSample"], *, at_once: int = 64) -> "Fit":
-        """Mean loss and accuracy over samples, without learning."""
+        """Return mean loss and accuracy over samples, without learning."""
         fits = [self.gradient(samples[start : start + at_once])[1] for start in range(0, len(samples), at_once)]
         count = sum(fit.count for fit in fits)
         loss = sum(fit.loss * fit.count for fit in fits) / count
@@ -144,7 +150,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How weights are learned. `pull`: strength with which every weight is drawn back to where it started (L2)."""
+    """How weights are learned. `pull`: strength with which every weight is drawn back to its start (L2)."""
 
     epochs: int
     batch_size: int
@@ -154,7 +160,7 @@ class Schedule:
 
 
 def learn(start: Ranker, samples: Sequence[RankingSample], schedule: Schedule) -> Iterator[tuple[Ranker, Fit]]:
-    """The ranker after each step, and its fit to the step's samples before it.
+    """Yield the ranker after each step, and its fit to the step's samples before it.
 
     Adam (arXiv 1412.6980); the rate falls linearly to a tenth.
     """
@@ -187,7 +193,7 @@ def _with_weights(shape: Ranker, weights: Floats) -> Ranker:
 
 
 def _softmax(scores: Floats, starts: npt.NDArray[np.int64]) -> Floats:
-    """Probabilities within each segment of scores."""
+    """Return the probabilities within each segment of scores."""
     counts = np.diff([*starts, len(scores)])
     exponentials = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), counts))
     probabilities: Floats = exponentials / np.repeat(np.add.reduceat(exponentials, starts), counts)

@@ -1,4 +1,4 @@
-"""The reader's public face: a question and documents in, a sentence and an exact answer out, or an abstention."""
+"""The reader's public module: a question and documents in, a sentence and an exact answer out, or an abstention."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from raft_assets.embedded.reader.presence import evidence_of
 
 @dataclass(frozen=True)
 class ReaderAnswer:
-    """What was read. All but the confidence are None where the reader abstains."""
+    """The result of reading. All but the confidence are None if the reader abstains."""
 
     sentence: str | None  # exact substring of the document
     answer: str | None  # exact substring of the sentence
@@ -32,20 +32,20 @@ class Reader:
 
     @classmethod
     def initial(cls, encoder: Encoder, *, analyst: Analyst | None = None) -> "Reader":
-        """The baseline: weights set by hand; it always answers. `analyst`: one that other readers use, too."""
+        """Return the baseline, with initial weights: it always answers. `analyst`: one that other readers use, too."""
         return cls(encoder, Model.initial(), analyst=analyst)
 
     @classmethod
     def load(cls, encoder: Encoder, folder: Path, *, analyst: Analyst | None = None) -> "Reader":
-        """A saved reader; raises ReaderFormatError where the folder holds none that fits this version and encoder."""
+        """Load a saved reader; raises ReaderFormatError if the folder has none that fits this version and encoder."""
         return cls(encoder, load_model(folder, encoder_sha256=encoder.sha256), analyst=analyst)
 
     def save(self, folder: Path) -> None:
-        """Writes the weights (below 200 kB) into a folder, atomically; equal weights give equal bytes."""
+        """Write the weights (below 200 kB) into a folder, atomically; equal weights give equal bytes."""
         save_model(self.model, folder, encoder_sha256=self._encoder.sha256)
 
     def read(self, question: str, documents: Sequence[str]) -> ReaderAnswer:
-        """The most likely answer; abstains without documents, without a question, and where the answer seems absent."""
+        """Return the most likely answer; abstain without documents or question, and if the answer seems absent."""
         numbers = [number for number, text in enumerate(documents) if text.strip()]
         if not numbers or not question.strip():
             return ReaderAnswer(None, None, None, 1.0)

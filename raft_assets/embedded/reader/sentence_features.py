@@ -66,7 +66,7 @@ class _Rarity:
 
 
 def describe(question: Question, documents: Sequence[Sequence[Sentence]]) -> Candidates:
-    """The features of every sentence of the documents, in order."""
+    """Return the features of every sentence of the documents, in order."""
     sentences = [sentence for document in documents for sentence in document]
     columns = {name: np.zeros(len(sentences), np.float32) for name in MEASURED}
     columns |= _by_encoder(question, documents)
@@ -99,7 +99,10 @@ def _by_encoder(question: Question, documents: Sequence[Sequence[Sentence]]) -> 
 
 
 def _by_meaning(question: Question, sentences: Sequence[Sentence]) -> dict[str, Floats]:
-    """How near each word of the question is to its nearest state in the sentence (as in ColBERT, arXiv 2004.12832)."""
+    """Return how near each word of the question is to its nearest state in the sentence.
+
+    As in ColBERT, arXiv 2004.12832.
+    """
     matches = np.zeros((len(sentences), len(question.words)), np.float32)
     if len(question.words):
         for row, sentence in enumerate(sentences):

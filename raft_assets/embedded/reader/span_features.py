@@ -66,7 +66,7 @@ TABLE = CategoryTable(
 
 
 def describe(question: Question, sentence: Sentence, *, score: float, rank: int, axes: Floats) -> Candidates:
-    """The features of a sentence's spans.
+    """Return the features of a sentence's spans.
 
     `score`: log probability of the sentence; `axes` (384, MEANING_DIMENSIONS) project states.
     """
@@ -97,7 +97,7 @@ def describe(question: Question, sentence: Sentence, *, score: float, rank: int,
 
 
 def _by_words(asked: Flags, is_content: Flags, starts: Positions, ends: Positions) -> list[Floats]:
-    """Share asked, asked before, asked behind, share before, share behind."""
+    """Measure: share asked, asked before, asked behind, share before, share behind."""
     count = len(asked)
     total = np.r_[0, np.cumsum(asked)]
     content = np.r_[0, np.cumsum(is_content)]
@@ -113,7 +113,7 @@ def _by_words(asked: Flags, is_content: Flags, starts: Positions, ends: Position
 
 
 def _by_clause(asked: Flags, sentence: Sentence, starts: Positions, ends: Positions) -> list[Floats]:
-    """Share in clause, best clause, breaks."""
+    """Measure: share in clause, best clause, breaks."""
     clauses = np.cumsum([token.lower in _CLAUSE_BREAKS for token in sentence.tokens], dtype=np.int64)
     held = np.bincount(clauses, asked, minlength=1)
     of_span = clauses[starts]
@@ -122,7 +122,7 @@ def _by_clause(asked: Flags, sentence: Sentence, starts: Positions, ends: Positi
 
 
 def _runs(question: Question, sentence: Sentence, starts: Positions, ends: Positions) -> list[Floats]:
-    """Run before, run behind."""
+    """Measure: run before, run behind."""
     known = _QUOTE_MARKS.union(question.frame)
     is_known = np.array([word in known for word in sentence.lemmas], bool)
     count = len(is_known)
@@ -137,7 +137,7 @@ def _runs(question: Question, sentence: Sentence, starts: Positions, ends: Posit
 def _by_meaning(
     question: Question, sentence: Sentence, mean_states: Floats, starts: Positions, ends: Positions
 ) -> list[Floats]:
-    """Meaning asked, most meaning asked, cosine, wanted, meaning asked elsewhere, meaning asked beside."""
+    """Measure: meaning asked, most meaning asked, cosine, wanted, meaning asked elsewhere, meaning asked beside."""
     states, count = sentence.token_states(), len(sentence.tokens)
     nearness = (states @ question.states.T).max(axis=1) if len(question.words) else np.zeros(count, np.float32)
     total = np.r_[0, np.cumsum(nearness)]
@@ -182,7 +182,7 @@ def _codes(question: Question, sentence: Sentence, asked: Flags, starts: Positio
 
 
 def _joints(question: Question, sentence: Sentence, starts: Positions, ends: Positions) -> Positions:
-    """How the words beside a span stand in the question: positions in _JOINTS."""
+    """Return where the words next to a span are in the question: positions in _JOINTS."""
     frame = question.frame
     number_of = {word: number for number, word in enumerate(dict.fromkeys(frame))}
     follows = np.zeros((len(number_of) + 1, len(number_of) + 1), bool)
@@ -202,13 +202,13 @@ def _joints(question: Question, sentence: Sentence, starts: Positions, ends: Pos
 
 
 def _mean_states(states: Floats, starts: Positions, ends: Positions) -> Floats:
-    """Unit vectors (spans, 384)."""
+    """Return unit vectors (spans, 384)."""
     totals = np.concatenate([np.zeros_like(states[:1]), np.cumsum(states, axis=0)])
     return normalize_vectors(totals[ends] - totals[starts])
 
 
 def _maxima(values: Floats, starts: Positions, ends: Positions) -> Floats:
-    """Largest of values[start:end] for each pair, 0 where empty."""
+    """Return the largest of values[start:end] for each pair, 0 where empty."""
     longest = int((ends - starts).max(initial=0))
     reach = starts[:, None] + np.arange(max(1, longest))
     found = np.where(reach < ends[:, None], np.r_[values, 0][np.minimum(reach, len(values))], 0)

@@ -68,7 +68,7 @@ CATEGORIES = (
     Category("first word", (*_NEIGHBOURS_BEFORE, "other")),
     Category("field", FIELDS, by_kind=True),
     Category("extensible", ("no", "right", "left", "both")),
-    # groups that rest on tags
+    # groups that depend on tags
     Category("first class", _CLASSES, by_kind=True),
     Category("last class", _CLASSES),
     Category("classes at start", _PAIRS),
@@ -105,13 +105,16 @@ class Spans:
 
 
 def spans_of(tokens: Sequence[Token], *, field: int, value_start: int | None) -> Spans:
-    """The candidates of a sentence. `field`: position in FIELDS; `value_start`: first token of such a line's value."""
+    """Return the candidates of a sentence.
+
+    `field`: position in FIELDS; `value_start`: first token of such a line's value.
+    """
     starts, ends = _candidates(tokens, value_start)
     return Spans(starts, ends, _codes(tokens, starts, ends, field, -1 if value_start is None else value_start))
 
 
 def _candidates(tokens: Sequence[Token], value_start: int | None) -> tuple[Positions, Positions]:
-    """All spans of at most LONGEST_SPAN tokens with plausible ends, and the whole value of a field."""
+    """Return all spans of at most LONGEST_SPAN tokens with plausible ends, and the whole value of a field."""
     words = [token.word for token in tokens]
     lower = [token.lower for token in tokens]
     count = len(words)
@@ -143,7 +146,7 @@ def _closes(word: str) -> bool:
 
 
 def _codes(tokens: Sequence[Token], starts: Positions, ends: Positions, field: int, value_start: int) -> Codes:
-    """Values of CATEGORIES (spans, categories)."""
+    """Return the values of CATEGORIES (spans, categories)."""
     words = [token.word for token in tokens]
     lower = [token.lower for token in tokens]
     classes = [_class(token.word, token.tag) for token in tokens]
@@ -176,7 +179,7 @@ def _codes(tokens: Sequence[Token], starts: Positions, ends: Positions, field: i
 
 
 def _token_flags(words: Sequence[str], lower: Sequence[str], classes: Sequence[str]) -> dict[str, list[bool]]:
-    """What single tokens are; a span has it when one of its tokens has."""
+    """Return the flags of single tokens; a span has a flag if one of its tokens has it."""
     letters = [word[0].isalpha() and low not in _CANNOT_END for word, low in zip(words, lower, strict=True)]
     return {
         "digit": [word[0].isdigit() for word in words],
@@ -199,7 +202,7 @@ def _token_flags(words: Sequence[str], lower: Sequence[str], classes: Sequence[s
 
 
 def _shapes(has: dict[str, Flags], lengths: Positions, classes: Sequence[str], ends: Positions) -> Positions:
-    """Position in _SHAPES: the first that fits."""
+    """Return the position in _SHAPES: the first that fits."""
     ends_in_noun = np.array([name == "noun" for name in classes], bool)[ends - 1]
     conditions = [
         (has["month"] | has["year"] | has["decade"]) & (lengths <= 5),
@@ -214,7 +217,7 @@ def _shapes(has: dict[str, Flags], lengths: Positions, classes: Sequence[str], e
 
 
 def _extensible(lower: Sequence[str], classes: Sequence[str], starts: Positions, ends: Positions) -> Positions:
-    """Whether the span cuts a noun phrase, a date or an amount: 1 at its right end, 2 at its left, 3 at both."""
+    """Return where the span cuts a noun phrase, a date or an amount: 1 at its right end, 2 at its left, 3 at both."""
     goes_on, went_before = np.zeros(len(classes), bool), np.zeros(len(classes), bool)
     for i, (one, other) in enumerate(pairwise(classes)):
         goes_on[i] = (one in _NOUN_PARTS and other in _NOUNS) or _date_goes_on(lower, i)
@@ -226,7 +229,7 @@ def _extensible(lower: Sequence[str], classes: Sequence[str], starts: Positions,
 
 
 def _date_goes_on(lower: Sequence[str], i: int) -> bool:
-    """Whether a date goes on behind token `i`: "May | 21" and "May 21 |, 1967"."""
+    """Return whether a date continues after token `i`: "May | 21" and "May 21 |, 1967"."""
     following = lower[i + 1 : i + 3]
     if lower[i] in MONTHS:
         return following[0].isdigit()
@@ -247,7 +250,7 @@ def _quoted(words: Sequence[str], starts: Positions, ends: Positions) -> Flags:
 
 
 def _neighbours(lower: Sequence[str], class_codes: Positions, listed: tuple[str, ...]) -> Positions:
-    """For each token and both text ends: its place among the listed words, else its class behind them."""
+    """For each token and both text ends, return its position among the listed words, else its class after them."""
     positions = [_position(word, listed) for word in lower] + [len(listed)] * 2
     return np.array(
         [place if place < len(listed) else len(listed) + class_codes[i] for i, place in enumerate(positions)], np.int64
@@ -263,7 +266,7 @@ def _class(word: str, tag: str) -> str:
 
 
 def _totals(flags: Sequence[bool]) -> Positions:
-    """Running totals (tokens + 1,)."""
+    """Return running totals (tokens + 1,)."""
     totals: Positions = np.concatenate([[0], np.cumsum(np.array(flags, np.int64))]).astype(np.int64)
     return totals
 

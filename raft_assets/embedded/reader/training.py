@@ -1,7 +1,8 @@
 """Fine-tuning of the reader: a training file in, a reader with other weights out.
 
 On top of the frozen encoder two linear rankers are learned, first that of sentences, then that of spans, and between
-them what tells present from absent answers. The same file, hyperparameters and machine give the same bytes.
+them the weights that separate present from absent answers. The same file, hyperparameters and machine give the same
+bytes.
 """
 
 import random
@@ -29,7 +30,7 @@ from raft_assets.embedded.reader.words import WORD
 TRAINING_PIECES = 600_000  # of sentences kept while training: 460 MB at most
 AUTO_EPOCHS, AUTO_BATCH_SIZE = 8, 16
 EARLY_STOPPING_PATIENCE = (
-    2  # epochs in a row without a lower validation loss, behind which an automatic number of epochs ends
+    2  # epochs in a row without a lower validation loss, after which an automatic number of epochs ends
 )
 SENTENCE_EPOCHS, SENTENCE_RATE, SENTENCE_PULL = 20, 0.05, 1e-4
 SPAN_RATE, SPAN_PULL = 0.03, 1e-3
@@ -46,7 +47,7 @@ class TrainingCancelledError(RaftError):
 
 
 class TrainingHyperparameters(BaseModel):
-    """The knobs of an OpenAI fine-tuning job."""
+    """The hyperparameters of an OpenAI fine-tuning job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,7 +57,7 @@ class TrainingHyperparameters(BaseModel):
     seed: int = 0
 
     def schedule(self) -> Schedule:
-        """How the span ranker is learned."""
+        """Return how the span ranker is learned."""
         multiplier = 1.0 if self.learning_rate_multiplier == "auto" else self.learning_rate_multiplier
         return Schedule(
             epochs=AUTO_EPOCHS if self.n_epochs == "auto" else self.n_epochs,
@@ -83,11 +84,11 @@ class Step:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The trained reader, and what there is to say about its training."""
+    """The trained reader and notes on its training."""
 
     reader: Reader
     used_rows: int
-    skipped_rows: dict[str, int]  # reason -> rows
+    skipped_rows: dict[str, int]  # rows by reason
     valid_used_rows: int
     valid_skipped_rows: dict[str, int]
     steps: int
@@ -105,7 +106,10 @@ def train(
     on_step: Callable[[Step], None],
     cancelled: Callable[[], bool],
 ) -> TrainingResult:
-    """Raises TrainingCancelled soon after `cancelled` says so, DataError where the file teaches no answer."""
+    """Train a reader.
+
+    Raises TrainingCancelledError soon after `cancelled` returns True, and DataError if the file teaches no answer.
+    """
 
     def checkpoint() -> None:
         if cancelled():
@@ -151,7 +155,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Exercise:
-    """A lesson with its question in one wording."""
+    """A training example with its question in one wording."""
 
     question: Question
     lesson: TrainingExample
@@ -173,7 +177,7 @@ def _as_asked(analyst: Analyst, lessons: Sequence[TrainingExample], checkpoint: 
 def _in_other_words(
     analyst: Analyst, lessons: Sequence[TrainingExample], seed: int, checkpoint: Callable[[], None]
 ) -> list[_Exercise]:
-    """The lessons once more for each copy, but for those that have no other words (gaps to fill).
+    """Return the training examples once more for each copy, except those without other words (gaps to fill).
 
     A copy's words depend on the seed, the copy and the row alone.
     """
@@ -190,7 +194,7 @@ def _in_other_words(
 
 
 def _axes_of_meaning(lessons: Sequence[TrainingExample]) -> Floats:
-    """The directions (384, MEANING_DIMENSIONS) in which word states of the documents differ most."""
+    """Return the directions (384, MEANING_DIMENSIONS) in which word states of the documents differ most."""
     sentences = {
         sentence.text: sentence for lesson in lessons for document in lesson.documents for sentence in document
     }
@@ -218,7 +222,7 @@ def _learn_sentences(model: Model, exercises: Sequence[_Exercise], seed: int, ch
 
 
 def _learn_presence(model: Model, exercises: Sequence[_Exercise], checkpoint: Callable[[], None]) -> Presence | None:
-    """Present are answered rows; absent are abstaining ones, and the answered once more without their document."""
+    """Fit presence: answered rows are present; absent are abstaining rows, and answered ones without their document."""
     evidence: list[Floats] = []
     present: list[bool] = []
     for exercise in exercises:
@@ -243,9 +247,9 @@ def _learn_spans(
     patience: int,
     on_step: Callable[[Step], None],
 ) -> _LearnedSpans:
-    """The span ranker: the last, or where there are samples to validate on, that of the epoch with the least loss.
+    """Learn the span ranker: the last, or with samples to validate on, that of the epoch with the least loss.
 
-    Learning ends early behind `patience` epochs in a row that didn't lower that loss.
+    Learning ends early after `patience` epochs in a row that didn't lower that loss.
     """
     steps_per_epoch = -(-len(samples) // schedule.batch_size)
     step, ranker = 0, start
@@ -267,7 +271,7 @@ def _sentence_sample(model: Model, exercise: _Exercise) -> RankingSample:
 
 
 def _span_sample(model: Model, exercise: _Exercise, rng: np.random.Generator) -> RankingSample:
-    """The spans of the best sentences, among them the right one whatever its rank."""
+    """Return the spans of the best sentences, among them the right one whatever its rank."""
     lesson = exercise.lesson
     assert lesson.place is not None
     assert lesson.right is not None

@@ -9,12 +9,12 @@ WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 
 
 def word_list(text: str) -> tuple[str, ...]:
-    """The words of a text, in order."""
+    """Return the words of a text, in order."""
     return tuple(text.split())
 
 
 def word_set(text: str) -> frozenset[str]:
-    """The words of a text."""
+    """Return the words of a text."""
     return frozenset(text.split())
 
 
@@ -42,7 +42,10 @@ PRONOUNS = word_set("he she it they this these those his her their its such")
 
 @lru_cache(maxsize=200_000)
 def lemma(word: str) -> str:
-    """The base form under which words of question and document meet: of the verb, else the noun, else the adjective."""
+    """Return the base form under which words of question and document meet.
+
+    It is that of the verb, else the noun, else the adjective.
+    """
     lower = word.lower().replace("’", "'").removesuffix("'s")
     forms = getAllLemmas(lower)
     for part in ("VERB", "NOUN", "ADJ"):
@@ -52,5 +55,5 @@ def lemma(word: str) -> str:
 
 
 def terms(text: str) -> list[str]:
-    """Base forms of the words that carry meaning, in order."""
+    """Return base forms of the words that carry meaning, in order."""
     return [lemma(word) for word in WORD.findall(text) if word.lower() not in STOP_WORDS]

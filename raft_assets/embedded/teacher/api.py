@@ -1,4 +1,4 @@
-"""Questions about descriptions of API calls, which are lines of `field: value`: templates that ask from the fields."""
+"""Questions about descriptions of API calls, which are lines of `field: value`: templates that ask about the fields."""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class ApiDescription:
 
     @property
     def topic(self) -> str:
-        """What questions name the call by: the dotted name before its arguments, else its name in words."""
+        """The call's name in questions: the dotted name before its arguments, else its name in words."""
         match = _CALLABLE.match(self.call)
         simple = match is not None and self.call.count("(") == self.call.count(")") and "()." not in self.call
         return match.group(1) if match and simple else f"the call “{self.values.get('api_name', self.call)}”"
@@ -45,7 +45,7 @@ class ApiDescription:
 
 
 def api_description(chunk: str) -> ApiDescription | None:
-    """The description that the chunk is, None where it is prose."""
+    """Parse the chunk as a description; None where it is prose."""
     values: dict[str, str] = {}
     quotes: dict[str, str] = {}
     for match in _FIELD.finditer(chunk):
@@ -57,12 +57,12 @@ def api_description(chunk: str) -> ApiDescription | None:
 
 
 def is_fragment(chunk: str) -> bool:
-    """Whether the chunk is a part of a description that doesn't name its call, so that "the call" could be any."""
+    """Return whether the chunk is a part of a description that doesn't name its call: "the call" could be any."""
     return bool(_API_FIELD.search(chunk)) and api_description(chunk) is None
 
 
 def template_questions(api: ApiDescription) -> list[Ranked]:
-    """Questions from the fields; every field counts as a sentence of its own."""
+    """Return questions about the fields; every field counts as a sentence of its own."""
     drafts = [*_about_purpose(api), *_about_version(api), *_about_arguments(api)]
     return [
         Ranked(
@@ -85,7 +85,7 @@ class _Draft:
 
 
 def _about_purpose(api: ApiDescription) -> Iterator[_Draft]:
-    """Which call, which module, and what it does."""
+    """Ask which call it is, of which module, and what it does."""
     sentences = split_sentences(api.values.get("functionality", ""))
     purpose = sentences[0].rstrip(".") if sentences else ""
     verb, _, rest = purpose.partition(" ")
@@ -126,7 +126,7 @@ def _about_arguments(api: ApiDescription) -> Iterator[_Draft]:
 
 
 def _is_given_away(question: str, answer: str) -> bool:
-    """Whether the name of the call, module or argument that is asked for stands in the question."""
+    """Return whether the question contains the name of the call, module or argument that it asks for."""
     match = _CALLABLE.match(answer)
     name = (match.group(1) if match else answer).lower().split(".")[-1].strip("*")
     stem = name.removesuffix("s")

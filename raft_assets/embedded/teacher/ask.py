@@ -1,4 +1,4 @@
-"""The embedded teacher's public face: questions about a chunk, with answers that stand in it word for word."""
+"""The embedded teacher's public module: questions about a chunk, with answers that it contains word for word."""
 
 from raft_assets.embedded.teacher.api import ApiDescription, api_description, is_fragment, template_questions
 from raft_assets.embedded.teacher.asked import GeneratedQuestion, Ranked, spread
@@ -8,17 +8,15 @@ from raft_assets.embedded.teacher.reading import prose_of
 __all__ = ["TEACHER_VERSION", "GeneratedQuestion", "generate_questions"]
 
 TEACHER_VERSION = "4"  # what determines the questions; part of a stored call's identity
-MIN_QUESTIONS = (
-    2  # questions of a chunk; where the rules find fewer, clozes fill up, as retrieval may find one chunk in vain
-)
+# of a chunk; where the rules find fewer, cloze questions are added, because the retrieval gate may reject one
+MIN_QUESTIONS = 2
 
 
 def generate_questions(chunk: str, *, count: int) -> list[GeneratedQuestion]:
-    """At most `count` questions about the chunk, best first and of different sentences first; deterministic.
+    """Return at most `count` questions about the chunk, best first and of different sentences first; deterministic.
 
-    Cloze questions come where the rules find fewer than `MIN_QUESTIONS`, of other sentences; nothing where nothing can
-    be
-    asked. English only.
+    Where the rules find fewer than `MIN_QUESTIONS`, cloze questions about other sentences follow; the list is empty
+    where nothing can be asked. English only.
     """
     api = api_description(chunk)
     ranked = spread(_about_api(api)) if api else _about_prose(chunk)

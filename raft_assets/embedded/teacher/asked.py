@@ -1,4 +1,4 @@
-"""A question with its answer, and the order in which questions are handed out."""
+"""A question with its answer, and the order in which questions are returned."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Ranked:
 
 
 def spread(ranked: Iterable[Ranked]) -> list[Ranked]:
-    """Best first, but a sentence's second question comes behind every sentence's first."""
+    """Sort best first, but a sentence's second question after every sentence's first."""
     by_score = sorted(ranked, key=lambda question: (-question.score, question.sentence, question.asked.question))
     taken: dict[int, int] = {}
     rounds: list[tuple[int, Ranked]] = []

@@ -1,4 +1,4 @@
-"""What a question rule looks at: a clause together with what its chunk has said before."""
+"""The input of a question rule: a clause with what its chunk has said before."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class QuestionDraft:
 class Case:
     """A clause in its chunk.
 
-    `introduced`: nouns that earlier sentences introduced. `has_topic`: every question will name what the whole chunk
-    is about (an API), so that "the method" is understood.
+    `introduced`: nouns that earlier sentences introduced. `has_topic`: every question will name what the whole chunk is
+    about (an API), so that "the method" is understood.
     """
 
     clause: Clause
@@ -41,7 +41,7 @@ class Case:
 
     @cached_property
     def subject_is_named(self) -> bool:
-        """Whether a question can use the subject: it says by itself what it is."""
+        """Whether a question can use the subject, because it says by itself what it is."""
         s, span = self.s, self.clause.subject
         if self.has_topic:
             return not words.POINTING.intersection(s.lowered[slice(*span)])
@@ -59,7 +59,7 @@ class Case:
 
     @cached_property
     def affirms(self) -> bool:
-        """Whether the clause affirms something without pointing at other sentences behind its verb."""
+        """Whether the clause affirms something without referring to other sentences after its verb."""
         clause = self.clause
         return not (clause.is_negated or clause.is_existential or clause.rest_points_elsewhere)
 
@@ -70,18 +70,21 @@ class Case:
 
     @cached_property
     def _is_single_event(self) -> bool:
-        """ "A huge jump followed": an indefinite subject that something happened to once is no subject to ask about."""
+        """Whether an indefinite subject did something once, such as "A huge jump followed".
+
+        It is no subject to ask about.
+        """
         s, (start, end) = self.s, self.clause.subject
         return self._is_past and s.word(start) in ("a", "an") and end - start <= 4 and not has_name(s, (start, end))
 
     def ask(self, wh: str, *, stop: int, answer: Span, drop: Span | None = None) -> Iterator[QuestionDraft]:
-        """ "wh + inverted clause", answered by the tokens `answer`."""
+        """Draft the question "wh + inverted clause", answered by the tokens `answer`."""
         question = inverted(self.clause, stop=stop, drop=drop)
         if question:
             yield QuestionDraft(f"{wh} {question}", self.s.characters(*answer))
 
     def is_self_contained(self, phrase: Span) -> bool:
-        """Whether a noun phrase says what it means without another sentence."""
+        """Return whether a noun phrase says what it means without another sentence."""
         s = self.s
         lowered = [token.lower for token in s.tokens[slice(*phrase)] if token.tag not in ("(", ")", ",", '"')]
         if (
@@ -99,7 +102,7 @@ class Case:
         ):
             return False
         if lowered[0] in ("a", "an", "the") and s.tag(phrase[0] + 1) in ("JJR", "RBR"):
-            return False  # "the larger crane": larger than one that was spoken of
+            return False  # "the larger crane": larger than one that was mentioned
         if self.has_topic or has_name(s, phrase):
             return not self.points_back(phrase)
         if any(is_number(token) for token in s.tokens[slice(*phrase)]) and len(lowered) < 3:
@@ -111,13 +114,13 @@ class Case:
         return len(lowered) > 1 or self._is_kind(phrase[0])
 
     def _is_kind(self, i: int) -> bool:
-        """Whether the single noun `i` means a whole kind: "boats", but not "experiments" or "team"."""
+        """Return whether the single noun `i` means a whole kind: "boats", but not "experiments" or "team"."""
         s = self.s
         vague = words.BACK_POINTING_NOUNS if s.tag(i) == "NNS" and not self._is_past else words.GENERIC_NOUNS
         return len(s.word(i)) > 3 and s.word(i) not in vague
 
     def points_back(self, span: Span) -> bool:
-        """Whether a bare "the city" or "the first event" among the tokens means one that was spoken of before."""
+        """Return whether a bare "the city" or "the first event" among the tokens means one mentioned before."""
         if self.has_topic:
             return False
         s = self.s
@@ -129,7 +132,7 @@ class Case:
         return False
 
     def _is_bare_mention(self, i: int) -> bool:
-        """Whether behind "the" nothing but a noun stands that another sentence explains."""
+        """Return whether nothing follows "the" but a noun that another sentence explains."""
         s = self.s
         vague = s.word(i) in _VAGUE_MODIFIERS and s.word(i + 1) in words.BACK_POINTING_NOUNS
         noun = i + 1 if vague else i
@@ -143,7 +146,7 @@ class Case:
 
     @cached_property
     def _is_past(self) -> bool:
-        """Whether the clause tells of a single past event rather than of what is always so."""
+        """Whether the clause is about a single past event rather than about what is always so."""
         return self.s.tag(self.clause.finite) == "VBD" or self.s.word(self.clause.finite) in ("was", "were", "had")
 
 
@@ -159,7 +162,7 @@ _VAGUE_MODIFIERS = word_set(
 
 
 def _definite_is_named(lowered: list[str]) -> bool:
-    """Whether "the ..." is more than "the method", "the new method" and "the first of them"."""
+    """Return whether "the ..." is more than "the method", "the new method" and "the first of them"."""
     nouns = lowered[1:]
     if len(nouns) == 1:
         return nouns[0] not in words.GENERIC_NOUNS and not is_person_noun(nouns[0])
@@ -169,7 +172,7 @@ def _definite_is_named(lowered: list[str]) -> bool:
 
 
 def members(s: TaggedSentence, phrase: Span) -> list[Span]:
-    """The members of a list "a, b and c"; the phrase itself where it is no list."""
+    """Return the members of a list "a, b and c"; the phrase itself where it is no list."""
     found: list[Span] = []
     start = phrase[0]
     for i in range(*phrase):
@@ -181,13 +184,13 @@ def members(s: TaggedSentence, phrase: Span) -> list[Span]:
 
 
 def is_personal(case: Case, phrase: Span) -> bool:
-    """Whether every member of the phrase is a person or a kind of persons."""
+    """Return whether every member of the phrase is a person or a kind of persons."""
     s = case.s
     return all(case.names.is_person(s, part) or is_person_noun(s.word(head(s, part))) for part in members(s, phrase))
 
 
 def belongs_to_verb(clause: Clause, i: int) -> bool:
-    """Whether a phrase at token `i` can only say something about the clause's verb, not about a noun before it."""
+    """Return whether a phrase at token `i` can only belong to the clause's verb, not to a noun before it."""
     s = clause.sentence
     between = range(clause.rest, i)
     if i - clause.rest > 11 or any(

@@ -1,4 +1,4 @@
-"""What a drafted question has to be like to be asked: well-formed, self-contained, not answered by itself."""
+"""What a drafted question must be in order to be asked: well-formed, self-contained, not answered by itself."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ LONG_ANSWERS = frozenset(
     ("definition", "reason", "used_for", "means", "apposition", "place")
 )  # rules whose answer is a phrase, not a name
 LONGEST_ANSWER, LONGEST_NAME = 24, 12  # words
-GIVEN_AWAY = 0.6  # share of an answer's words that its question may hold
+GIVEN_AWAY = 0.6  # share of an answer's words that its question may contain
 _NEEDED_CONTENT = {"apposition": 1, "called": 2, "place": 2, "definition": 1}
 _MAY_END_IN_PREPOSITION = frozenset(("called", "used_for", "agent"))
 
@@ -39,7 +39,7 @@ _INCOMPLETE = re.compile(
 _OPEN_LIST = re.compile(r"\b(?:including|such as|features)\b(?:(?! and | or ).)*,(?:(?! and | or ).)*\?$")
 # "In November 2014, 20 athletes" taken for a date and a number
 _TORN_LEAD = re.compile(r"(?:In|On|At|By|Since) [^,?]*\d{4}, \d+, ")
-_REPEATED = re.compile(r"\b(\w+(?: \w+)?) \1\b", re.IGNORECASE)  # a label ran into the sentence that it stands before
+_REPEATED = re.compile(r"\b(\w+(?: \w+)?) \1\b", re.IGNORECASE)  # a label ran into the sentence that it precedes
 _UNIT_LESS = re.compile(r"\b(?:over|under|about|around|nearly|almost|than|least|most|up to) [\d.,]+$")
 # words that the tagger took for another part of speech: an adverb, a participle, a plural that became the verb
 _MISTAKEN_ANSWER = re.compile(r"[A-Z]\w+ly [a-z]|.*\b(?:multiple|several|various|many) (?:[\w-]+ )?[\w-]*[^s\W]$")
@@ -54,7 +54,7 @@ _REFERENCE_MARK = re.compile(r"\[[\w ]{1,20}\]")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A question that may be asked, and its answer's place in the sentence."""
+    """A question that may be asked, and its answer's span in the sentence."""
 
     question: str
     start: int
@@ -62,9 +62,9 @@ class Candidate:
 
 
 def checked(draft: QuestionDraft, text: str, rule: str, *, has_topic: bool = False) -> Candidate | None:
-    """The draft as it can be asked, None where it can't. `text`: the sentence on one line.
+    """Return the draft as it can be asked; None if it can't.
 
-    `has_topic`: what it is about will be added.
+    `text`: the sentence on one line. `has_topic`: the topic will be added to the question.
     """
     start, end = _trimmed(text, *draft.answer)
     question, answer = polished(draft.question), " ".join(text[start:end].split())
@@ -80,7 +80,7 @@ def checked(draft: QuestionDraft, text: str, rule: str, *, has_topic: bool = Fal
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """The answer without marks at its ends, and without a parenthesis that it opens and doesn't close."""
+    """Return the answer without marks at its ends, and without a parenthesis that it opens and doesn't close."""
     answer = text[start:end]
     if answer.count("(") > answer.count(")"):
         end = start + answer.rindex("(")
@@ -108,7 +108,7 @@ def _is_well_formed(question: str, needed: int, rule: str) -> bool:
 
 
 def _is_self_contained(question: str, rule: str) -> bool:
-    """Whether the question points at nothing outside of it; a possessive must have its owner before it."""
+    """Return whether the question refers to nothing outside of it; a possessive must have its owner before it."""
     if _POINTING.search(question):
         return False
     possessive = _POSSESSIVE.search(question)

@@ -28,7 +28,7 @@ _LEAD_LENGTH = 14  # tokens between a leading preposition and its comma
 
 @dataclass(frozen=True)
 class Clause:
-    """A finite clause; all numbers are token positions. `rest` to `end` is what stands behind the verb group."""
+    """A finite clause; all numbers are token positions. `rest` to `end` is what follows the verb group."""
 
     sentence: TaggedSentence
     lead: Span | None
@@ -67,7 +67,7 @@ class Clause:
 
     @cached_property
     def is_negated(self) -> bool:
-        """Whether the verb or what follows straight is denied."""
+        """Whether the verb or what follows it directly is denied."""
         around = self.sentence.lowered[self.subject_stop : min(self.end, self.rest + 1)]
         return bool(
             {"not", "n't", "never", "no", "nothing", "nobody", "hardly", "scarcely", "neither", "nor"}.intersection(
@@ -82,7 +82,7 @@ class Clause:
 
     @cached_property
     def rest_points_elsewhere(self) -> bool:
-        """Whether a pronoun stands behind the verb."""
+        """Whether a pronoun follows the verb."""
         s = self.sentence
         that_one = any(
             s.word(i) == "that" and s.tag(i - 1) in ("IN", "TO") for i in range(self.rest, self.end)
@@ -94,7 +94,7 @@ _DEMONSTRATIVES = ("this", "these", "those", "such", "here", "there", "former", 
 
 
 def clauses(s: TaggedSentence) -> list[Clause]:
-    """The main clauses of the sentence that could be read, in order; empty where none could."""
+    """Return the main clauses of the sentence that could be read, in order; empty if none could."""
     if not SHORTEST <= len(s) <= LONGEST:
         return []
     stop = _sentence_stop(s)
@@ -107,7 +107,7 @@ def clauses(s: TaggedSentence) -> list[Clause]:
 
 
 def _following(first: Clause, stop: int) -> Iterator[Clause]:
-    """The clause behind "..., and"; only one, because errors add up."""
+    """Yield the clause after "..., and"; only one, because errors add up."""
     s, end = first.sentence, first.end
     if s.word(end) != "," or s.word(end + 1) not in ("and", "but", "while", "whereas"):
         return
@@ -117,7 +117,7 @@ def _following(first: Clause, stop: int) -> Iterator[Clause]:
 
 
 def _sentence_stop(s: TaggedSentence) -> int | None:
-    """Where the part of the sentence that is worth parsing ends; None where its punctuation is too hard."""
+    """Return where the part of the sentence that is worth parsing ends; None if its punctuation is too hard."""
     stop = len(s) - 1 if s.word(len(s) - 1) in (".", "!") else len(s)
     if s.tag(len(s) - 1) == '"' and s.word(len(s) - 2) in (".", ","):
         stop = len(s) - 2
@@ -128,9 +128,9 @@ def _sentence_stop(s: TaggedSentence) -> int | None:
 
 
 def _opening(s: TaggedSentence, stop: int) -> tuple[Span | None, int]:
-    """The leading prepositional phrase (None where there is none) and where the subject begins.
+    """Return the leading prepositional phrase (None if there is none) and where the subject begins.
 
-    The sentence's end where it can't be told.
+    The subject begins at the sentence's end if it can't be determined.
     """
     start = 0
     if s.word(0) in words.OPENING_ADVERBS and s.word(1) == ",":
@@ -152,7 +152,10 @@ def _opening(s: TaggedSentence, stop: int) -> tuple[Span | None, int]:
 
 
 def _behind_subordinate(s: TaggedSentence, start: int, stop: int) -> int:
-    """Where the main clause begins behind "Although ..., "; the sentence's end where the comma isn't the only one."""
+    """Return where the main clause begins after "Although ..., ".
+
+    The sentence's end if the comma isn't the only one.
+    """
     commas = [i for i in range(start, stop) if s.word(i) == ","]
     if not commas or not s.any_tag(start, commas[0], tuple(FINITE)):
         return stop
@@ -160,7 +163,7 @@ def _behind_subordinate(s: TaggedSentence, start: int, stop: int) -> int:
 
 
 def _lead_without_comma(s: TaggedSentence, start: int, stop: int) -> tuple[Span | None, int]:
-    """ "In 1984 X did ...": the only lead that is safe without its comma."""
+    """Return the only lead that is safe without its comma, "In 1984 X did ...", and where the subject begins."""
     end = start + 1
     while end < stop and (
         s.tag(end) == "CD" or s.word(end) in ("the", "early", "mid", "late") or s.tokens[end].word in _MONTH_WORDS
@@ -211,7 +214,7 @@ def _clause(s: TaggedSentence, lead: Span | None, start: int, stop: int, *, is_f
 
 
 def _finite_verb(s: TaggedSentence, start: int, stop: int) -> int | None:
-    """The first finite verb outside parentheses and quotations; None where a relative clause comes before it."""
+    """Return the first finite verb outside parentheses and quotations; None if a relative clause comes before it."""
     depth, quoted = 0, False
     for i in range(start, stop):
         tag, word = s.tag(i), s.word(i)
@@ -228,7 +231,7 @@ def _finite_verb(s: TaggedSentence, start: int, stop: int) -> int | None:
 
 
 def _without_apposition(s: TaggedSentence, start: int, stop: int) -> int | None:
-    """End of the subject before an apposition between commas; None where commas mean something else."""
+    """Return the end of the subject before an apposition between commas; None if commas mean something else."""
     commas = [i for i in range(start, stop) if s.word(i) == ","]
     if not commas or noun_list_end(s, start, stop) == stop:
         return stop
@@ -238,7 +241,7 @@ def _without_apposition(s: TaggedSentence, start: int, stop: int) -> int | None:
 
 
 def _is_subject(s: TaggedSentence, start: int, end: int) -> bool:
-    """Whether the tokens are noun phrases joined by prepositions, with parentheses allowed."""
+    """Return whether the tokens are noun phrases joined by prepositions, with parentheses allowed."""
     i = start
     while i < end:
         if s.tag(i) == "(":
@@ -260,7 +263,7 @@ def _is_subject(s: TaggedSentence, start: int, end: int) -> bool:
 
 
 def _verb_group(s: TaggedSentence, finite: int, stop: int) -> tuple[int, int] | None:
-    """The main verb and the end of the verb group that begins with the finite verb."""
+    """Return the main verb and the end of the verb group that begins with the finite verb."""
     word = s.word(finite)
     if s.tag(finite) != "MD" and word not in _AUXILIARIES:
         return finite, finite + 1
@@ -281,9 +284,9 @@ def _verb_group(s: TaggedSentence, finite: int, stop: int) -> tuple[int, int] | 
 
 
 def clause_end(s: TaggedSentence, start: int, stop: int) -> int | None:
-    """Where the clause ends whose verb group ends at `start`: before a subordinate or second clause.
+    """Return where the clause ends whose verb group ends at `start`: before a subordinate or second clause.
 
-    None where a comma can't be understood.
+    None if a comma can't be understood.
     """
     depth = 0
     for i in range(start, stop):
@@ -311,7 +314,7 @@ def clause_end(s: TaggedSentence, start: int, stop: int) -> int | None:
 
 
 def _clause_is_open(s: TaggedSentence, start: int, i: int) -> bool:
-    """Whether a clause opened before token `i` still waits for its verb: "showed that cold and hunger can ..."."""
+    """Return whether a clause before token `i` still waits for its verb: "showed that cold and hunger can ..."."""
     opener = next(
         (
             k
@@ -324,9 +327,9 @@ def _clause_is_open(s: TaggedSentence, start: int, i: int) -> bool:
 
 
 def _comma_ends(s: TaggedSentence, start: int, i: int, stop: int) -> bool | None:
-    """Whether the clause ends at the comma `i`.
+    """Return whether the clause ends at the comma `i`.
 
-    None where the comma stands between names (City, State) and can't be told from a list.
+    None if the comma is between names (City, State) and can't be distinguished from a list.
     """
     word, tag = s.word(i + 1), s.tag(i + 1)
     if s.tag(i - 1) in ADJECTIVES and tag in ADJECTIVES | {"VBN", "VBD"} and s.tag(i + 2) in NOUNS:
@@ -366,7 +369,7 @@ def _comma_between_names(s: TaggedSentence, i: int, stop: int) -> bool | None:
 
 
 def _begins_clause(s: TaggedSentence, i: int, stop: int) -> bool:
-    """Whether a second predicate or clause begins at `i`, behind a comma and a conjunction."""
+    """Return whether a second predicate or clause begins at `i`, after a comma and a conjunction."""
     if i < stop and s.tag(i) in ("VBD", "VBZ", "VBP", "VBN", "VBG", "MD", "PRP", "RB", "IN", "WDT", "TO", "VB", "EX"):
         return True
     end = noun_list_end(s, i, stop)
@@ -374,7 +377,7 @@ def _begins_clause(s: TaggedSentence, i: int, stop: int) -> bool:
 
 
 def _verb_soon(s: TaggedSentence, i: int, stop: int) -> bool:
-    """Whether a finite verb comes before the next comma."""
+    """Return whether a finite verb comes before the next comma."""
     for k in range(i, min(i + 12, stop)):
         if s.word(k) in (",", "that") or s.tag(k) in ("WDT", "WP", "WRB"):
             return False
@@ -384,7 +387,7 @@ def _verb_soon(s: TaggedSentence, i: int, stop: int) -> bool:
 
 
 def _conjunction_ends(s: TaggedSentence, i: int, stop: int) -> bool:
-    """Whether a second predicate begins behind the conjunction `i`, which no comma announces."""
+    """Return whether a second predicate begins after the conjunction `i`, which no comma announces."""
     following = i + 1
     if s.word(i) == "and" and "between" in s.lowered[max(i - 4, 0) : i]:
         return False
@@ -410,7 +413,7 @@ _AFTER_VERB = ("DT", "IN", "TO", "CD", "PRP$", "NNS", "NN", "JJ", "JJR", "RB", "
 
 
 def _has_second_verb(s: TaggedSentence, start: int, end: int) -> bool:
-    """Whether a second finite verb stands behind the verb with nothing to introduce it: the first was misread."""
+    """Return whether a second finite verb follows with nothing to introduce it: the first was misread."""
     introduced = s.any_tag(start, end, ("WDT", "WP", "WRB")) or s.any_word(start, end, _INTRODUCERS)
     return not introduced and any(
         s.word(i) in _AUXILIARIES or (s.tag(i) in FINITE and not is_known_as(s.word(i), "NOUN"))
@@ -419,18 +422,21 @@ def _has_second_verb(s: TaggedSentence, start: int, end: int) -> bool:
 
 
 def _shares_object(s: TaggedSentence, rest: int, end: int) -> bool:
-    """Whether the verb's object stands behind a second verb: "developed and sold the kite"."""
+    """Return whether the verb's object follows a second verb: "developed and sold the kite"."""
     return rest == end and s.word(end) in ("and", "or", ",") and s.any_tag(end + 1, end + 3, (*FINITE, "VB", "VBN"))
 
 
 def _is_cut_inside(s: TaggedSentence, rest: int, end: int) -> bool:
-    """Whether the end fell into a clause that a question word opened: "dictate how weight and pressure is applied"."""
+    """Return whether the end is inside a clause that a question word opened.
+
+    Such as "dictate how weight and pressure is applied".
+    """
     opener = next((i for i in range(end - 1, rest - 1, -1) if s.tag(i) in ("WRB", "WP", "WDT")), None)
     return opener is not None and s.word(opener + 1) != "to" and not s.any_tag(opener, end, tuple(FINITE))
 
 
 def _agrees(s: TaggedSentence, subject: Span, finite: int) -> bool:
-    """Whether subject and verb agree in number; where they don't, one of them was misread."""
+    """Return whether subject and verb agree in number; if they don't, one of them was misread."""
     noun = head(s, subject)
     if (
         s.tag(noun) not in ("NN", "NNS")

@@ -23,7 +23,7 @@ class Cloze:
 
 
 def cloze(s: TaggedSentence) -> Cloze | None:
-    """The best gap in the sentence, None where it is no sentence of facts or begins by pointing at another."""
+    """Return the best gap in the sentence; None if it is no sentence of facts or begins by referring to another."""
     if len(s.text.split()) not in SENTENCE_WORDS or len(s) < 4 or s.word(0) in words.OPENING_ADVERBS | words.POINTING:
         return None
     names = sum(token.tag in PROPER for token in s.tokens)

@@ -30,7 +30,7 @@ _BASE_EXCEPTIONS = {
 
 @cache
 def base_form(verb: str) -> str | None:
-    """The infinitive of a verb in any form, None when the word is no verb: bought -> buy."""
+    """Return the infinitive of a verb in any form, None if the word is no verb: bought -> buy."""
     word = verb.lower()
     if word in _BASE_EXCEPTIONS:
         return _BASE_EXCEPTIONS[word]
@@ -40,7 +40,7 @@ def base_form(verb: str) -> str | None:
 
 @cache
 def third_person(verb: str) -> str | None:
-    """The third person singular of an infinitive: carry -> carries."""
+    """Return the third person singular of an infinitive: carry -> carries."""
     from lemminflect import getInflection
 
     forms = getInflection(verb.lower(), "VBZ")
@@ -49,7 +49,10 @@ def third_person(verb: str) -> str | None:
 
 @cache
 def forms_of(verb: str) -> frozenset[str]:
-    """Tags (VB, VBD, VBN, VBG, VBZ, VBP) that the word may bear as a verb; empty when no dictionary knows it as one."""
+    """Return the tags (VB, VBD, VBN, VBG, VBZ, VBP) that the word may have as a verb.
+
+    Empty if no dictionary has it as one.
+    """
     from lemminflect import getAllInflections, getAllLemmas
 
     word = verb.lower()
@@ -63,7 +66,7 @@ def forms_of(verb: str) -> frozenset[str]:
 
 @cache
 def is_known_as(word: str, part: str) -> bool:
-    """Whether the dictionary knows the word as a NOUN, VERB, ADJ or ADV."""
+    """Return whether the dictionary has the word as a NOUN, VERB, ADJ or ADV."""
     from lemminflect import getAllLemmas
 
     return part in getAllLemmas(word.lower())

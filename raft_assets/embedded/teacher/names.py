@@ -1,4 +1,4 @@
-"""What a chunk itself tells about its names: which words are proper names, and which names are persons'."""
+"""What a chunk itself shows about its names: which words are proper names, and which names are persons'."""
 
 import re
 from collections import Counter
@@ -40,7 +40,7 @@ class Names:
     persons: frozenset[str]
 
     def is_person(self, s: TaggedSentence, phrase: Span) -> bool:
-        """Whether the noun phrase names one person: "Donald Griffin", "the engineer Hiram Maxim"."""
+        """Return whether the noun phrase names one person: "Donald Griffin", "the engineer Hiram Maxim"."""
         tokens = [token for token in s.tokens[slice(*phrase)] if token.tag not in ("(", ")")]
         if not tokens or tokens[-1].tag not in PROPER or any(token.tag in ("IN", "CC", "POS", ",") for token in tokens):
             return False
@@ -62,7 +62,7 @@ class Names:
         )
 
     def may_be_person(self, s: TaggedSentence, phrase: Span) -> bool:
-        """Whether the phrase is two or three names, none of them a common noun, so that only its verb can tell."""
+        """Return whether the phrase is two or three names, none a common noun, so that only its verb can decide."""
         tokens = s.tokens[slice(*phrase)]
         return 2 <= len(tokens) <= 3 and all(
             token.tag == "NNP" and not is_known_as(token.lower, "NOUN") for token in tokens
@@ -70,7 +70,7 @@ class Names:
 
 
 def names_in(sentences: Iterable[str]) -> Names:
-    """The evidence that the sentences of a chunk give."""
+    """Return the evidence that the sentences of a chunk give."""
     lower: Counter[str] = Counter()
     upper: Counter[str] = Counter()
     persons: Counter[str] = Counter()
@@ -87,13 +87,13 @@ def names_in(sentences: Iterable[str]) -> Names:
 
 
 def introduced_in(sentence: str) -> frozenset[str]:
-    """The words that a sentence introduces: behind "a receiver" and "hairs", "the hairs" means those hairs."""
+    """Return the words that a sentence introduces: after "a receiver" and "hairs", "the hairs" means those hairs."""
     singular = {word.lower() for match in _INTRODUCED.finditer(sentence) for word in match.group(1).split()}
     return frozenset(singular.union(_PLURAL.findall(sentence)))
 
 
 def is_person_noun(word: str) -> bool:
-    """Whether the common noun, in singular or plural, is said of persons."""
+    """Return whether the common noun, in singular or plural, is used for persons."""
     if word.endswith("men") and len(word) > 3 and word[:-2] + "an" in words.PERSON_NOUNS:
         return True
     return (
@@ -129,7 +129,7 @@ def _count_persons(sentence: str, persons: Counter[str]) -> None:
 
 
 def _is_common(word: str) -> bool:
-    """Whether the word, but for its capital, is a common noun or begins sentences for other reasons."""
+    """Return whether the word, but for its capital, is a common noun or begins sentences for other reasons."""
     return (
         is_known_as(word.lower(), "NOUN") or word.lower() in words.STOP_WORDS or word.lower() in words.OPENING_ADVERBS
     )

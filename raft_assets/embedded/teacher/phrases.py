@@ -22,28 +22,28 @@ class TaggedSentence:
         return len(self.tokens)
 
     def tag(self, i: int) -> str:
-        """The tag of token `i`, empty behind the end."""
+        """Return the tag of token `i`, empty after the end."""
         return self.tokens[i].tag if 0 <= i < len(self.tokens) else ""
 
     def word(self, i: int) -> str:
-        """Token `i` in lower case, empty behind the end."""
+        """Return token `i` in lower case, empty after the end."""
         return self.tokens[i].lower if 0 <= i < len(self.tokens) else ""
 
     def characters(self, start: int, end: int) -> Span:
-        """Where tokens `start` to `end` stand in the text."""
+        """Return the span of tokens `start` to `end` in the text."""
         return (self.tokens[start].start, self.tokens[end - 1].end) if end > start else (0, 0)
 
     def words(self, start: int, end: int) -> str:
-        """The text of tokens `start` to `end`."""
+        """Return the text of tokens `start` to `end`."""
         first, last = self.characters(start, end)
         return self.text[first:last]
 
     def any_tag(self, start: int, end: int, tags: frozenset[str] | tuple[str, ...]) -> bool:
-        """Whether one of the tokens bears one of the tags."""
+        """Return whether one of the tokens has one of the tags."""
         return any(token.tag in tags for token in self.tokens[start:end])
 
     def any_word(self, start: int, end: int, words: frozenset[str] | tuple[str, ...]) -> bool:
-        """Whether one of the tokens is one of the words (lower case)."""
+        """Return whether one of the tokens is one of the words (lower case)."""
         return any(token.lower in words for token in self.tokens[start:end])
 
     @cached_property
@@ -53,9 +53,9 @@ class TaggedSentence:
 
 
 def noun_phrase_end(s: TaggedSentence, start: int, stop: int, *, of_phrases: bool = True) -> int:
-    """End of the longest simple noun phrase at `start` (determiner, modifiers, nouns, `of` phrases).
+    """Return the end of the longest simple noun phrase at `start` (determiner, modifiers, nouns, `of` phrases).
 
-    `start` where there is none.
+    `start` if there is none.
     """
     i = end = start
     has_noun = False
@@ -80,7 +80,7 @@ def noun_phrase_end(s: TaggedSentence, start: int, stop: int, *, of_phrases: boo
 
 
 def noun_list_end(s: TaggedSentence, start: int, stop: int) -> int:
-    """End of a list of noun phrases ("a, b and c") or of a single one; `start` where there is none."""
+    """Return the end of a list of noun phrases ("a, b and c") or of a single one; `start` if there is none."""
     end = complete = noun_phrase_end(s, start, stop)
     while start < end < stop:
         conjunction = s.word(end) == "," and s.word(end + 1) in ("and", "or")
@@ -99,13 +99,13 @@ def noun_list_end(s: TaggedSentence, start: int, stop: int) -> int:
 
 
 def head(s: TaggedSentence, phrase: Span) -> int:
-    """The noun that a noun phrase is about: the last one before `of` or a preposition."""
+    """Return the noun that a noun phrase is about: the last one before `of` or a preposition."""
     end = noun_phrase_end(s, *phrase, of_phrases=False)
     return (end if end > phrase[0] else phrase[1]) - 1
 
 
 def is_plural(s: TaggedSentence, phrase: Span) -> bool:
-    """Whether a verb behind the noun phrase has plural form."""
+    """Return whether a verb after the noun phrase has plural form."""
     end = noun_phrase_end(s, *phrase, of_phrases=False)
     return (
         s.tag(end - 1) in ("NNS", "NNPS")
@@ -115,12 +115,12 @@ def is_plural(s: TaggedSentence, phrase: Span) -> bool:
 
 
 def has_name(s: TaggedSentence, phrase: Span) -> bool:
-    """Whether a proper name stands in the phrase."""
+    """Return whether the phrase contains a proper name."""
     return s.any_tag(*phrase, PROPER)
 
 
 def _closing_quote(s: TaggedSentence, opening: int, stop: int) -> int | None:
-    """One past the closing quotation mark of a short quoted name."""
+    """Return the position after the closing quotation mark of a short quoted name; None if there is none."""
     return next((i + 1 for i in range(opening + 2, min(opening + 8, stop)) if s.tag(i) == '"'), None)
 
 

@@ -17,14 +17,17 @@ _SPACE_BEFORE_MARK = re.compile(r"\s+([,.;:?!])")
 
 
 def polished(question: str) -> str:
-    """The question with one capital, one question mark, without parentheses and connectives to the sentence before."""
+    """Return the question with one capital and one question mark.
+
+    Parentheses and connectives to the sentence before are removed.
+    """
     text = _CONNECTIVES.sub("", _PARENTHESIS.sub("", question))
     text = " ".join(_SPACE_BEFORE_MARK.sub(r"\1", text).split()).strip(" ,;:")
     return text[:1].upper() + text[1:] + "?"
 
 
 def in_mid_sentence(s: TaggedSentence, start: int, end: int) -> str:
-    """The tokens as they are written inside a sentence: without the capital of a first word that is no name."""
+    """Return the tokens as they are written inside a sentence: without the capital of a first word that is no name."""
     text = s.words(start, end)
     token = s.tokens[start]
     keeps_capital = (
@@ -38,12 +41,15 @@ def in_mid_sentence(s: TaggedSentence, start: int, end: int) -> str:
 
 
 def subject(clause: Clause) -> str:
-    """The clause's subject as it is written inside a sentence."""
+    """Return the clause's subject as it is written inside a sentence."""
     return in_mid_sentence(clause.sentence, *clause.subject)
 
 
 def inverted(clause: Clause, *, stop: int, drop: Span | None = None) -> str | None:
-    """The clause in a question's word order up to token `stop`, without the tokens `drop`: "did the bat hunt"."""
+    """Return the clause in a question's word order up to token `stop`, such as "did the bat hunt".
+
+    The tokens `drop` are left out. None if the clause can't be inverted.
+    """
     s = clause.sentence
     before_verb = s.words(clause.subject_stop, clause.finite)
     if clause.has_auxiliary:
@@ -60,7 +66,7 @@ def inverted(clause: Clause, *, stop: int, drop: Span | None = None) -> str | No
 
 
 def predicate(clause: Clause, *, singular: bool = True) -> str | None:
-    """The clause without its subject, agreeing with "who" or "what": "feeds on moths at night"."""
+    """Return the clause without its subject, agreeing with "who" or "what": "feeds on moths at night"."""
     s = clause.sentence
     finite = s.word(clause.finite)
     form = {"are": "is", "were": "was", "have": "has", "do": "does"}.get(finite) if singular else None
@@ -76,7 +82,7 @@ def predicate(clause: Clause, *, singular: bool = True) -> str | None:
 
 
 def content_words(text: str) -> list[str]:
-    """The words that carry meaning, in lower case."""
+    """Return the words that carry meaning, in lower case."""
     return [word for word in re.findall(r"[\w'’.-]*\w", text.lower()) if word not in words.STOP_WORDS]
 
 

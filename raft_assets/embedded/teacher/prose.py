@@ -1,4 +1,4 @@
-"""Questions about sentences of prose: every rule on every clause, then a choice of what was found."""
+"""Questions about sentences of prose: every rule on every clause, then a choice among the results."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from raft_assets.embedded.teacher.rules.table import RULES, Rule
 from raft_assets.embedded.teacher.rules.times import is_time
 from raft_assets.embedded.teacher.tagging import PROPER, tagged
 
-NAMES_AT_MOST = 0.55  # share of proper names; above it stand lists of credits, not sentences
+NAMES_AT_MOST = 0.55  # share of proper names; above it are lists of credits, not sentences
 _KINDS = {
     "who": "who",
     "whom": "who",
@@ -44,13 +44,16 @@ class Passage:
 
     @classmethod
     def of(cls, prose: Sequence[Prose], topic: str = "") -> "Passage":
-        """`topic`: what the sentences are all about where each leaves it unsaid, such as the name of an API's call."""
+        """Tag the sentences.
+
+        `topic`: what the sentences are all about where each leaves it out, such as the name of an API's call.
+        """
         names = names_in(sentence.text for sentence in prose)
         return cls(prose, [_tagged(sentence, names) for sentence in prose], names, topic)
 
 
 def wh_questions(passage: Passage) -> list[Ranked]:
-    """All questions that the rules find and that no other sentence of the passage answers as well."""
+    """Return all questions that the rules find and that no other sentence of the passage answers as well."""
     found: dict[str, Ranked] = {}
     introduced: frozenset[str] = frozenset()
     for index, (sentence, s) in enumerate(zip(passage.prose, passage.tags, strict=True)):
@@ -61,7 +64,7 @@ def wh_questions(passage: Passage) -> list[Ranked]:
 
 
 def cloze_questions(passage: Passage) -> list[Ranked]:
-    """The best gap of every sentence."""
+    """Return the best gap of every sentence."""
     ranked = []
     for index, (sentence, s) in enumerate(zip(passage.prose, passage.tags, strict=True)):
         gap = cloze(s) if s else None
@@ -98,7 +101,7 @@ def _questions_of(passage: Passage, index: int, s: TaggedSentence, introduced: f
 
 
 def _within_lead(case: Case, rule: Rule) -> Iterator[QuestionDraft]:
-    """The rule's drafts.
+    """Yield the rule's drafts.
 
     Where a phrase leads the sentence, the question begins with it as well: "In the 1960s, what ...".
     """
@@ -126,7 +129,7 @@ _DISCOURSE = re.compile(
 
 
 def about_topic(question: str, case: Case, topic: str) -> str:
-    """The question with the topic named: in place of "the function" where that is the subject, else in front."""
+    """Return the question with the topic named: in place of "the function" if that is the subject, else in front."""
     if not topic:
         return question
     s, (start, end) = case.s, case.clause.subject
@@ -138,15 +141,15 @@ def about_topic(question: str, case: Case, topic: str) -> str:
 
 
 def _kind(question: str, rule: Rule) -> str:
-    """The kind by the question's first words where they tell it."""
+    """Return the kind by the question's first words, if they show it."""
     first = question.lower().split()
     return _KINDS.get(first[0]) or _KINDS.get(" ".join(first[:2])) or rule.kind
 
 
 def _worth(asked: GeneratedQuestion, case: Case) -> float:
-    """Short questions with many words of meaning and short answers are preferred.
+    """Prefer short questions with many words of meaning and short answers.
 
-    So are first clauses and answers on one line.
+    First clauses and answers on one line are preferred as well.
     """
     length, answer_length = len(asked.question.split()), len(asked.answer.split())
     meaning = min(len(content_words(asked.question)), 7)
@@ -161,7 +164,7 @@ def _worth(asked: GeneratedQuestion, case: Case) -> float:
 
 
 def _is_answered_only_here(question: str, index: int, prose: Sequence[Prose]) -> bool:
-    """Whether no other sentence shares as many words of meaning with the question."""
+    """Return whether no other sentence shares as many words of meaning with the question."""
     asked = content_words(question)
     shared = [sum(word in known for word in asked) for known in (sentence.content for sentence in prose)]
     return all(count < shared[index] for i, count in enumerate(shared) if i != index)

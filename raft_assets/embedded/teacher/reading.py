@@ -24,7 +24,7 @@ _TERMINATED = re.compile(r"[.!]['\"”’)\]*_]*$")
 
 @dataclass(frozen=True)
 class Prose:
-    """A sentence: the quote as it stands in the chunk, and the same on one line.
+    """A sentence: the quote as it is in the chunk, and the same on one line.
 
     `text` has exactly the quote's length, so that positions in one are positions in the other.
     """
@@ -55,13 +55,13 @@ class Prose:
 
 
 def prose_of(text: str) -> list[Prose]:
-    """The sentences of the text, headings left out."""
+    """Return the sentences of the text, without headings."""
     quotes = (_FIELD_NAME.sub("", quote) for quote in split_sentences(text) if not quote.startswith("#"))
     return [Prose(quote, _on_one_line(quote)) for quote in quotes]
 
 
 def _on_one_line(quote: str) -> str:
-    """Line breaks, markup and reference marks become blanks, one for one."""
+    """Replace line breaks, markup and reference marks by blanks, one for one."""
     text = re.sub(r"\s", " ", quote)
     for pattern in (_REFERENCE_MARK, _EMPHASIS):
         text = pattern.sub(lambda match: " " * len(match.group()), text)

@@ -1,12 +1,13 @@
 """Part-of-speech tags (Penn Treebank) of English sentences, with nothing to download.
 
-The most likely tag of a word and the rules that mend it from context are Eric Brill's ("A simple rule-based part of
-speech tagger", 1992); both files stand in the `textblob` wheel and are read without importing it, because it imports
-nltk. Behind them come corrections of our own, each for a mistake that turned a clause into a wrong question.
+The most likely tag of a word and the rules that correct it from context are Eric Brill's ("A simple rule-based part of
+speech tagger", 1992); both files are in the `textblob` wheel and are read without importing it, because it imports
+nltk. After them come corrections of our own, each for a mistake that turned a clause into a wrong question.
 """
 
 import re
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -69,8 +70,8 @@ class Token:
         return self.word.lower().replace("’", "'")
 
 
-def tagged(sentence: str, names: Set[str] = frozenset()) -> list[Token]:
-    """The sentence's tokens with their tags.
+def tagged(sentence: str, names: AbstractSet[str] = frozenset()) -> list[Token]:
+    """Return the sentence's tokens with their tags.
 
     `names`: words known to be proper names, which decides about a capital at the beginning.
     """
@@ -81,7 +82,7 @@ def tagged(sentence: str, names: Set[str] = frozenset()) -> list[Token]:
 
 
 def is_number(token: Token) -> bool:
-    """Whether the token is a cardinal number, in digits or in words."""
+    """Return whether the token is a cardinal number, in digits or in words."""
     return token.tag == "CD" or token.lower in _NUMBER_WORDS
 
 
@@ -98,7 +99,7 @@ def _token_spans(sentence: str) -> list[tuple[int, int]]:
 
 
 def is_always_capitalised(word: str) -> bool:
-    """Whether the lexicon knows the word with a capital only: European, Monday."""
+    """Return whether the lexicon has the word with a capital only: European, Monday."""
     return word in _lexicon() and word.lower() not in _lexicon()
 
 
@@ -107,12 +108,12 @@ def is_always_capitalised(word: str) -> bool:
 
 @cache
 def _lexicon() -> dict[str, str]:
-    """Word to its most likely tag, 94 k entries."""
+    """Return the most likely tag by word, 94 k entries."""
     return dict(line.split()[:2] for line in _wheel_lines("en-lexicon.txt"))
 
 
 def _wheel_lines(name: str) -> list[str]:
-    """The lines of a data file in the textblob wheel, without comments."""
+    """Return the lines of a data file in the textblob wheel, without comments."""
     spec = find_spec("textblob")  # finds the package without running it
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(
@@ -126,7 +127,7 @@ def _wheel_lines(name: str) -> list[str]:
     ]
 
 
-def _likely_tag(words: Sequence[str], i: int, names: Set[str]) -> str:
+def _likely_tag(words: Sequence[str], i: int, names: AbstractSet[str]) -> str:
     word = words[i]
     if not any(char.isalnum() for char in word):
         return _punctuation_tag(word, words[i - 1] if i else "")
@@ -145,14 +146,14 @@ def _likely_tag(words: Sequence[str], i: int, names: Set[str]) -> str:
     return _tag_by_ending(word, may_be_name=word[0].isupper())
 
 
-def _tag_of_first_word(word: str, following: str, names: Set[str]) -> str:
-    """The first word of a sentence has a capital whether it is a name or not."""
+def _tag_of_first_word(word: str, following: str, names: AbstractSet[str]) -> str:
+    """Return the tag of a sentence's first word, which has a capital whether it is a name or not."""
     lexicon, lower = _lexicon(), word.lower()
     tag, tag_of_name = lexicon.get(lower), lexicon.get(word)
     before_noun = tag in NOUNS and lexicon.get(following, "")[:2] in (
         "NN",
         "JJ",
-    )  # "Harbour electricity" beside "Harbour Master"
+    )  # "Harbour electricity" in contrast to "Harbour Master"
     if (word in names and not before_noun) or (len(word) > 1 and word.isupper()):
         return "NNP"
     if tag_of_name and tag_of_name not in PROPER and not tag:
@@ -174,7 +175,7 @@ _TAGS_OF_NAMES = word_set("NN NNS NNP NNPS JJ JJR JJS VB VBN VBD VBG VBZ VBP RB 
 
 
 def _punctuation_tag(mark: str, before: str) -> str:
-    if mark in "'" and before.endswith("s"):
+    if mark == "'" and before.endswith("s"):
         return "POS"
     if mark in "$£€":
         return "$"
@@ -192,7 +193,7 @@ def _punctuation_tag(mark: str, before: str) -> str:
 
 
 def _tag_by_ending(word: str, *, may_be_name: bool) -> str:
-    """Tag of a word that the lexicon doesn't hold, from the dictionary of verbs and from its ending."""
+    """Return the tag of a word that the lexicon doesn't have, from the dictionary of verbs and from its ending."""
     lower = word.lower()
     verb_forms = forms_of(lower)
     for ending, tag in (("ing", "VBG"), ("ed", "VBN"), ("s", "VBZ")):
@@ -221,7 +222,10 @@ _ENDINGS = (
 
 
 def _tag_of_compound(lower: str) -> str:
-    """Hyphenated words qualify a noun unless they end in one that the lexicon knows: long-eared, but merry-go-round."""
+    """Return the tag of a hyphenated word, which qualifies a noun unless it ends in one that the lexicon has.
+
+    Such as long-eared, but merry-go-round.
+    """
     last = lower.rsplit("-", 1)[1]
     tag = _lexicon().get(last, "JJ")
     return tag if tag in ("NN", "NNS") else "JJ"
@@ -263,12 +267,12 @@ _CONDITIONS: dict[str, _Condition] = {
 
 @cache
 def _context_rules() -> dict[str, list[tuple[str, _Condition, str, str]]]:
-    """Tag to the rules that may change it, in order: (new tag, condition, operands)."""
+    """Return, by tag, the rules that may change it, in order: (new tag, condition, operands)."""
     rules: dict[str, list[tuple[str, _Condition, str, str]]] = {}
     for line in _wheel_lines("en-context.txt"):
         old, new, name, x, *rest = line.split()
         if old in PROPER or new in PROPER:
-            continue  # capitals and the chunk's own names tell that better
+            continue  # capitals and the chunk's own names show that better
         rules.setdefault(old, []).append((new, _CONDITIONS[name], x, rest[0] if rest else ""))
     return rules
 
@@ -309,15 +313,15 @@ class _Place:
         return self.tags[self.i]
 
     def near(self, offset: int) -> str:
-        """The tag that many tokens away, empty beyond the sentence."""
+        """Return the tag that many tokens away, empty beyond the sentence."""
         return self.tags[self.i + offset] if 0 <= self.i + offset < len(self.tags) else ""
 
     def near_word(self, offset: int) -> str:
-        """The word that many tokens away in lower case, empty beyond the sentence."""
+        """Return the word that many tokens away in lower case, empty beyond the sentence."""
         return self.words[self.i + offset].lower() if 0 <= self.i + offset < len(self.words) else ""
 
     def finite_before(self) -> bool:
-        """Whether a finite verb stands before, in the same clause."""
+        """Return whether a finite verb comes before, in the same clause."""
         for tag in reversed(self.tags[: self.i]):
             if tag in FINITE:
                 return True
@@ -326,7 +330,7 @@ class _Place:
         return False
 
     def finite_soon(self) -> bool:
-        """Whether one of the next five tokens is a finite verb of the same clause."""
+        """Return whether one of the next five tokens is a finite verb of the same clause."""
         for tag in self.tags[self.i + 1 : self.i + 6]:
             if tag in FINITE:
                 return True
@@ -348,7 +352,7 @@ def _corrected(words: Sequence[str], tags: list[str]) -> list[str]:
 
 
 def _find_the_verb(words: Sequence[str], tags: list[str]) -> None:
-    """Tags the verb that was taken for something else: the first word behind a noun that can be one."""
+    """Tag the verb that was taken for something else: the first word after a noun that can be one."""
     candidates: list[tuple[int, str]] = []
     for i in range(1, len(words) - 1):
         place = _Place(words, tags, i)
@@ -371,7 +375,7 @@ def _find_the_verb(words: Sequence[str], tags: list[str]) -> None:
 
 
 def _fixed_word(p: _Place) -> str | None:
-    """Words whose tag hardly depends on anything."""
+    """Tag words whose tag hardly depends on anything."""
     if p.word in MONTHS and (p.word != "May" or p.near(1) == "CD" or p.near(-1) in ("IN", "CD", "CC")):
         return "NNP"
     if p.lower in ("'s", "’s"):
@@ -388,7 +392,7 @@ def _fixed_word(p: _Place) -> str | None:
 
 
 def _relative_verb(p: _Place) -> str | None:
-    """The verb straight behind a relative pronoun: "muscles that control the larynx"."""
+    """Tag the verb directly after a relative pronoun: "muscles that control the larynx"."""
     behind_pronoun = p.near(-1) in ("WDT", "WP") or (p.near_word(-1) == "that" and p.near(-2) in NOUNS)
     if behind_pronoun and p.tag in ("NN", "VB", "VBG", "JJ", "NNS", "VBN"):
         form = "VBZ" if p.tag == "NNS" else "VBD" if p.tag == "VBN" else "VBP"
@@ -397,7 +401,7 @@ def _relative_verb(p: _Place) -> str | None:
 
 
 def _name(p: _Place) -> str | None:
-    """A capital inside a sentence makes a name, a small letter never does."""
+    """Tag names: a capital inside a sentence makes a name, a small letter never does."""
     if p.i and p.word[0].isupper() and p.tag in _TAGS_OF_NAMES - {"NNPS"}:
         return "NNP"
     if p.word[0].islower() and p.tag in PROPER and "." not in p.word and "_" not in p.word:
@@ -425,7 +429,7 @@ def _adverb(p: _Place) -> str | None:
 
 
 def _participle(p: _Place) -> str | None:
-    """Past tense or participle: the lexicon's choice is little better than a coin without the auxiliary."""
+    """Choose past tense or participle by the auxiliary, without which the lexicon is little better than a coin."""
     if p.tag not in ("VBD", "VBN") and not (p.tag == "JJ" and p.lower.endswith("ed")):
         return None
     j = p.i - 1
@@ -452,24 +456,24 @@ def _participle(p: _Place) -> str | None:
 
 
 def _adjective(p: _Place) -> str | None:
-    """A noun that the dictionary knows as an adjective only: "twin asymmetric fins"."""
+    """Tag a noun that the dictionary has as an adjective only: "twin asymmetric fins"."""
     if p.tag == "NN" and p.word.islower() and is_known_as(p.lower, "ADJ") and not is_known_as(p.lower, "NOUN"):
         return "JJ"
     return None
 
 
 def _noun_that_is_an_adverb_elsewhere(p: _Place) -> str | None:
-    """ "in a well beneath the steps" """
+    """Tag the noun in phrases such as "in a well beneath the steps"."""
     return "NN" if p.lower == "well" and p.near(-1) == "DT" and p.near(1) not in ADJECTIVES | NOUNS | {"VBN"} else None
 
 
 def _noun_behind_determiner(p: _Place) -> str | None:
-    """A determiner, adjective or possessive before makes a verb form a noun: the calls, his work."""
+    """Make a verb form a noun after a determiner, adjective or possessive: the calls, his work."""
     if p.near(-1) not in _DETERMINERS | ADJECTIVES | {"CD"} or not p.word[0].islower():
         return None
     if p.near(-1) in ADJECTIVES | {"CD"} and not is_known_as(p.lower, "NOUN"):
         return None
-    if p.near(-1) in ("DT",) and p.near_word(-1) in (
+    if p.near(-1) == "DT" and p.near_word(-1) in (
         "that",
         "this",
         "all",
@@ -493,7 +497,7 @@ def _begins_object(p: _Place) -> bool:
 
 
 def _verb_taken_for_noun(p: _Place) -> str | None:
-    """The only word that can be the clause's verb is its verb: "The hut holds two beds"."""
+    """Tag the only word that can be the clause's verb as its verb: "The hut holds two beds"."""
     if not p.word.islower() or p.near(-1) not in NOUNS | {"CD", ")", "RB", '"'} or p.finite_before() or p.finite_soon():
         return None
     behind = p.near(1)
@@ -534,7 +538,7 @@ def _verb_taken_for_noun(p: _Place) -> str | None:
 
 
 def _second_predicate(p: _Place) -> str | None:
-    """ "took over the harbour and moored minesweepers": the verb behind "and" has the form of the one before."""
+    """Give the verb after "and" the form of the one before: "took over the harbour and moored minesweepers"."""
     if p.near(-1) != "CC" or p.tag not in ("VBN", "NN", "VB", "JJ") or not p.word.islower():
         return None
     last = next((k for k in range(p.i - 1, -1, -1) if p.tags[k].startswith("VB") or p.tags[k] == "MD"), None)
@@ -550,7 +554,7 @@ def _second_predicate(p: _Place) -> str | None:
 
 
 def _verb_before_bare_object(p: _Place) -> str | None:
-    """ "The pup drinks milk for nine months": the second of two that could be verbs is the noun."""
+    """Make the second of two words that could be verbs the noun: "The pup drinks milk for nine months"."""
     if p.tag == "NNS" and p.near(-1) in ("NN", "NNP") and p.near(1) in ("VBP", "VB") and "VBZ" in forms_of(p.lower):
         return (
             "VBZ"
@@ -588,7 +592,7 @@ def _infinitive(p: _Place) -> str | None:
 
 
 def _reported(p: _Place) -> str | None:
-    """Raising verbs are participles before an infinitive: "is thought to be"."""
+    """Make raising verbs participles before an infinitive: "is thought to be"."""
     if p.lower in ("thought", "said", "believed", "considered", "known", "reported", "rumored") and p.near(1) == "TO":
         return "VBN"
     return None

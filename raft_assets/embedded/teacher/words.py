@@ -2,7 +2,7 @@
 
 
 def word_set(text: str) -> frozenset[str]:
-    """The words of a list as it is written here."""
+    """Return the words of a list as it is written here."""
     return frozenset(text.split())
 
 
@@ -11,7 +11,7 @@ PRONOUNS = word_set(
     " another others both each none some many most all several few something someone anyone everyone everything"
     " nothing nobody former latter other same its their his my our your everybody anything somebody"
 )
-# a noun phrase with one of these in it is understood only beside another sentence
+# a noun phrase with one of these in it is understood only with another sentence
 POINTING = word_set(
     "he she it they his her hers its their theirs him them himself herself itself themselves this these those"
     " former latter such here above following our my your we i you us me same which who whom whose there below"
@@ -78,7 +78,7 @@ FIRST_NAMES = word_set(
     " jim bill bob dave steve chris dan greg fritz max hans werner boris guillermo hugo oscar javier dino laird"
     " kai newman duke gordon lazzaro georges hiram hamilton sven johann friedrich aristotle frederic"
 )
-# nouns that name what was spoken of before when they stand alone behind "the"
+# nouns that name what was mentioned before when they are alone after "the"
 GENERIC_NOUNS = word_set(
     "film films movie movies series show shows novel novels book books story character characters species family"
     " families team teams group groups study studies game games scene scenes role roles company organization"
@@ -109,7 +109,7 @@ STOP_WORDS = word_set(
     " through can could may might must shall should will would there such some any all each other another same"
     " very one ones s t long often year time purpose"
 )
-# "the city", when no more is said, was spoken of before
+# "the city", when no more is said, was mentioned before
 BACK_POINTING_NOUNS = word_set(
     "film movie show novel book story game company team group structure city town building country region"
     " description discovery experiment experiments test tests idea suggestion result results report study survey"
@@ -151,7 +151,7 @@ CLAUSE_OPENERS = word_set(
     "because while although though if since as unless that whether like unlike despite after before until when"
     " where once whereas"
 )
-# the main clause behind these is true without them
+# the main clause after these is true without them
 DROPPED_CLAUSE_OPENERS = word_set("although though while whereas because since")
 OPENING_ADVERBS = word_set(
     "however additionally furthermore moreover also similarly nevertheless nonetheless overall generally"

@@ -1,0 +1,1 @@
+"""The question rules, by what they ask for, and their table."""

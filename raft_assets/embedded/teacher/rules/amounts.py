@@ -34,7 +34,7 @@ _NUMBER_IS_NAME = (
 
 
 def count_of_existence(case: Case) -> Iterator[QuestionDraft]:
-    """ "There are 1,400 species of bats in ..." """
+    """Ask how many there are: "There are 1,400 species of bats in ..."."""
     clause, s = case.clause, case.s
     if not clause.is_existential or clause.rest_points_elsewhere:
         return
@@ -50,7 +50,7 @@ def count_of_existence(case: Case) -> Iterator[QuestionDraft]:
 
 
 def count_of_subject(case: Case) -> Iterator[QuestionDraft]:
-    """ "Thirty-eight pairs raised chicks on the raft" """
+    """Ask how many did something: "Thirty-eight pairs raised chicks on the raft"."""
     clause, s = case.clause, case.s
     start, end = clause.subject
     number = _number_end(s, start, end)
@@ -68,7 +68,10 @@ def count_of_subject(case: Case) -> Iterator[QuestionDraft]:
 
 
 def count_of_object(case: Case) -> Iterator[QuestionDraft]:
-    """ "It removes 95,000 tonnes of silt" and, with its preposition in front, "Samples are taken at twelve points" """
+    """Ask how many were affected: "It removes 95,000 tonnes of silt".
+
+    With its preposition in front as well: "Samples are taken at twelve points".
+    """
     clause, s = case.clause, case.s
     if not case.is_plain or case.points_back((clause.rest, clause.end)):
         return
@@ -99,7 +102,7 @@ def count_of_object(case: Case) -> Iterator[QuestionDraft]:
 
 
 def _is_range_or_list(s: TaggedSentence, start: int, end: int, stop: int) -> bool:
-    """Whether it is one of several numbers, or a measure: "from 1 to 64 bytes", "two metres long"."""
+    """Return whether it is one of several numbers, or a measure: "from 1 to 64 bytes", "two metres long"."""
     if "from" in s.lowered[max(start - 4, 0) : start] and s.word(start) == "to":
         return True
     return (s.word(end) in ("and", "or", ",", "to", "–") and end < stop) or s.word(end) in (
@@ -121,7 +124,7 @@ _NOT_COUNTED = word_set("of to or and percent % times more other such these")
 
 
 def _number_end(s: TaggedSentence, start: int, stop: int) -> int | None:
-    """End of a cardinal number above one, with its "about" and its "million", that begins at `start`."""
+    """Return the end of a cardinal number above one, with its "about" and its "million", that begins at `start`."""
     i = start
     if s.word(i) in ("to", "at", "as", "up") and s.word(i + 1) not in ("to", "least", "most", "many"):
         return None
@@ -154,7 +157,7 @@ _MONEY_VERBS = word_set("cost gross earn pay raise receive spend collect generat
 
 
 def amount_of_money(case: Case) -> Iterator[QuestionDraft]:
-    """ "A night at a mooring costs 15 euros" """
+    """Ask how much something costs: "A night at a mooring costs 15 euros"."""
     clause, s = case.clause, case.s
     if not case.is_plain or clause.verb not in _MONEY_VERBS or clause.is_passive or clause.rest >= clause.end:
         return
@@ -188,7 +191,7 @@ _ADJECTIVE_OF = {
 
 
 def measure(case: Case) -> Iterator[QuestionDraft]:
-    """ "The raft is 12 metres long", "The bat weighs 2 grams" """
+    """Ask how long, high or heavy something is: "The raft is 12 metres long", "The bat weighs 2 grams"."""
     clause, s = case.clause, case.s
     if not case.is_plain or clause.rest >= clause.end or not (clause.is_copula or clause.verb == "weigh"):
         return

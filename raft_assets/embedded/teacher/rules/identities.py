@@ -42,7 +42,7 @@ _EMPTY = word_set(
 
 
 def called(case: Case) -> Iterator[QuestionDraft]:
-    """ "Muscles of this kind are called superfast muscles" """
+    """Ask what something is called: "Muscles of this kind are called superfast muscles"."""
     clause, s = case.clause, case.s
     if not (clause.is_passive and case.subject_is_named) or clause.is_negated or clause.verb not in _NAMING:
         return
@@ -59,7 +59,7 @@ def called(case: Case) -> Iterator[QuestionDraft]:
 
 
 def object_is_called(case: Case) -> Iterator[QuestionDraft]:
-    """ "Residents called the horn the Moaning Cow" """
+    """Ask what somebody called something: "Residents called the horn the Moaning Cow"."""
     clause, s = case.clause, case.s
     if (
         clause.is_passive
@@ -78,7 +78,10 @@ def object_is_called(case: Case) -> Iterator[QuestionDraft]:
 
 
 def definition(case: Case) -> Iterator[QuestionDraft]:
-    """ "Seagrass is a flowering plant that ..." and, the other way round, "Polar bears are the largest ..." """
+    """Ask what something is: "Seagrass is a flowering plant that ...".
+
+    The other way round as well: "Polar bears are the largest ...".
+    """
     clause, s = case.clause, case.s
     if not (clause.is_copula and case.affirms) or not clause.is_first:
         return
@@ -106,7 +109,7 @@ def definition(case: Case) -> Iterator[QuestionDraft]:
 
 
 def _may_be_defined(case: Case) -> bool:
-    """Whether "what is X" names its X well enough: "the speed limit" could be anyone's."""
+    """Return whether "what is X" names its X well enough: "the speed limit" could be anyone's."""
     s, span = case.s, case.clause.subject
     if not case.is_plain or (
         s.word(span[0]) == "the" and s.word(head(s, span)) in words.GENERIC_NOUNS and not has_name(s, span)
@@ -116,7 +119,7 @@ def _may_be_defined(case: Case) -> bool:
 
 
 def apposition(case: Case) -> Iterator[QuestionDraft]:
-    """ "Louis Jurine, a Swiss surgeon, blocked ..." """
+    """Ask who or what the subject is: "Louis Jurine, a Swiss surgeon, blocked ..."."""
     clause, s = case.clause, case.s
     start = clause.subject[1] + 1
     end = noun_phrase_end(s, start, clause.subject_stop)
@@ -137,7 +140,7 @@ _VERB_INSIDE = re.compile(r"\b(?:is|was|are|were|which|that|by|due)\b")
 
 
 def alias(case: Case) -> Iterator[QuestionDraft]:
-    """ "The harbour seal, also known as the common seal, ..." """
+    """Ask for the other name: "The harbour seal, also known as the common seal, ..."."""
     clause, s = case.clause, case.s
     match = _ALIAS.match(s.text)
     if match is None or not case.subject_is_named or not clause.is_first or clause.lead or clause.subject[0]:

@@ -14,7 +14,7 @@ from raft_assets.embedded.teacher.words import word_set
 
 
 def agent(case: Case) -> Iterator[QuestionDraft]:
-    """ "The film is analysed by Professor Arne" """
+    """Ask by whom or what it was done: "The film is analysed by Professor Arne"."""
     clause, s = case.clause, case.s
     if not (clause.is_passive and case.is_plain):
         return
@@ -47,7 +47,7 @@ def agent(case: Case) -> Iterator[QuestionDraft]:
         yield from case.ask("What", stop=by + 1, answer=span)
 
 
-# nouns whose complement stands behind them, so that the object alone is half an answer
+# nouns whose complement follows them, so that the object alone is half an answer
 _TAKES_COMPLEMENT = word_set(
     "wish need ability desire attempt right rights chance opportunity plan plans decision effort efforts"
     " permission capacity tendency power way ways capability time order option intention offer deal refusal"
@@ -60,7 +60,7 @@ _VAGUE_OBJECTS = word_set(
 
 
 def object_(case: Case) -> Iterator[QuestionDraft]:
-    """ "Griffin coined the word ..." """
+    """Ask what or whom it was done to: "Griffin coined the word ..."."""
     clause, s = case.clause, case.s
     if (
         not case.is_plain
@@ -89,7 +89,7 @@ def object_(case: Case) -> Iterator[QuestionDraft]:
 
 
 def _is_whole_object(s: TaggedSentence, span: Span, stop: int) -> bool:
-    """Whether the phrase is the verb's object, all of it and nothing else."""
+    """Return whether the phrase is the verb's object, all of it and nothing else."""
     start, end = span
     if (
         s.tag(start) in ("RB", "VBN", "VBG", "PRP$", '"')
@@ -110,7 +110,7 @@ def _is_whole_object(s: TaggedSentence, span: Span, stop: int) -> bool:
 
 
 def _ends_in_verb(s: TaggedSentence, span: Span) -> bool:
-    """Whether the last member of a list is rather a second verb: "check every room and report to ..."."""
+    """Return whether the last member of a list is rather a second verb: "check every room and report to ..."."""
     last = members(s, span)[-1]
     bare = last[1] - last[0] == 1 and last != span and s.tag(last[0]) == "NN"
     return bare and "VB" in forms_of(s.word(last[0])) and s.tag(last[1]) in ("TO", "IN", "DT")
@@ -135,7 +135,7 @@ _PERSON_ENDING = re.compile(r"(?:[^t]ers?|ors?|ists?|ians?)$")
 
 
 def subject(case: Case) -> Iterator[QuestionDraft]:
-    """ "Who ...", "What ...", "Which bat ...": the whole predicate is the question."""
+    """Ask for the subject, with the whole predicate as the question: "Who ...", "What ...", "Which bat ..."."""
     clause, s = case.clause, case.s
     if not case.affirms or not case.is_self_contained(clause.subject) or clause.verb in _NO_SUBJECT_VERBS:
         return
@@ -157,7 +157,7 @@ def subject(case: Case) -> Iterator[QuestionDraft]:
 
 
 def _subject_word(case: Case) -> str | None:
-    """Who, What or Which, or None where the subject is no answer."""
+    """Return Who, What or Which, or None if the subject is no answer."""
     clause, s = case.clause, case.s
     span = clause.subject
     if case.subject_is_person:

@@ -8,7 +8,7 @@ from raft_assets.embedded.teacher.phrases import TaggedSentence, has_name, head,
 from raft_assets.embedded.teacher.tagging import PROPER
 from raft_assets.embedded.teacher.words import word_set
 
-# verbs whose phrase "in ..." tells a place when a name stands in it
+# verbs whose phrase "in ..." is a place when it contains a name
 _PLACE_VERBS = word_set(
     "locate bear film shoot premiere hold base set raise settle grow occur originate situate hatch emerge open"
     " launch screen establish stay record stage exhibit bury park sell display berth build mount install place"
@@ -38,7 +38,7 @@ _PLACE_NOUNS = word_set(
 
 
 def place(case: Case) -> Iterator[QuestionDraft]:
-    """ "A tide gauge stands in a well beneath the Pilot Steps" """
+    """Ask where: "A tide gauge stands in a well beneath the Pilot Steps"."""
     clause, s = case.clause, case.s
     native = clause.is_copula and s.word(clause.rest) in ("native", "endemic", "common")
     if not case.is_plain or not (clause.verb in _PLACE_VERBS | _LOCATIVE_VERBS or native):
@@ -69,7 +69,7 @@ def _is_no_place(s: TaggedSentence, start: int, end: int) -> bool:
 
 
 def _chain_end(s: TaggedSentence, end: int, stop: int) -> int:
-    """End of a chain of place phrases: "in a well beneath the steps"."""
+    """Return the end of a chain of place phrases: "in a well beneath the steps"."""
     while end < stop and s.word(end) in _CHAIN:
         following = noun_list_end(s, end + 1, stop)
         if following == end + 1 or _is_no_place(s, end + 1, following):
@@ -79,7 +79,7 @@ def _chain_end(s: TaggedSentence, end: int, stop: int) -> int:
 
 
 def _with_state(s: TaggedSentence, end: int, stop: int) -> int:
-    """End of a place with the larger place behind its comma: "Ithaca, New York"."""
+    """Return the end of a place with the larger place after its comma: "Ithaca, New York"."""
     while end + 1 < stop and s.word(end) == "," and s.tag(end + 1) == "NNP":
         end = noun_phrase_end(s, end + 1, stop)
     return end

@@ -10,7 +10,7 @@ from raft_assets.embedded.teacher.words import word_set
 
 
 def used_for(case: Case) -> Iterator[QuestionDraft]:
-    """ "Wax is used for sealing", "The tube is used to hear" """
+    """Ask what something is used for: "Wax is used for sealing", "The tube is used to hear"."""
     clause, s = case.clause, case.s
     if not (clause.is_passive and case.is_plain) or clause.verb not in ("use", "design", "require", "need", "employ"):
         return
@@ -21,7 +21,7 @@ def used_for(case: Case) -> Iterator[QuestionDraft]:
 
 
 def means(case: Case) -> Iterator[QuestionDraft]:
-    """ "Bats find prey by listening to echoes" """
+    """Ask how something is done: "Bats find prey by listening to echoes"."""
     clause, s = case.clause, case.s
     if not case.subject_is_named or clause.is_negated or clause.is_existential:
         return
@@ -40,7 +40,7 @@ _HEDGES = word_set(
 
 
 def reason(case: Case) -> Iterator[QuestionDraft]:
-    """ "They cleaned the beach with shovels, because no equipment existed" """
+    """Ask why: "They cleaned the beach with shovels, because no equipment existed"."""
     clause, s = case.clause, case.s
     if not case.subject_is_named or clause.is_existential:
         return

@@ -60,11 +60,11 @@ _TIME_PHRASES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 _PHRASE_BEGINS = ("IN", "DT", "TO", "RB", "CD", "NNS", "NN", "JJ")
 _NOT_BEHIND, _NOT_BEFORE = ("of", "old", "and", "or"), ("open", "valid", "only", "and", "or")
-_AFTER_PHRASE = (*NOUNS, "JJ", "POS", "CD")  # a noun behind the phrase owns it: "in 2012 dollars"
+_AFTER_PHRASE = (*NOUNS, "JJ", "POS", "CD")  # a noun after the phrase owns it: "in 2012 dollars"
 
 
 def time_in_lead(case: Case) -> Iterator[QuestionDraft]:
-    """ "In 1793, Spallanzani noticed ..." """
+    """Ask when, answered by the leading phrase: "In 1793, Spallanzani noticed ..."."""
     clause, s = case.clause, case.s
     if clause.lead is None or not case.subject_is_named or clause.is_existential or clause.rest_points_elsewhere:
         return
@@ -79,12 +79,12 @@ def time_in_lead(case: Case) -> Iterator[QuestionDraft]:
 
 
 def is_time(text: str) -> bool:
-    """Whether the whole text is a phrase of time."""
+    """Return whether the whole text is a phrase of time."""
     return any(pattern.fullmatch(text) for _, pattern in _TIME_PHRASES)
 
 
 def time_behind_verb(case: Case) -> Iterator[QuestionDraft]:
-    """ "... were released in 1998" """
+    """Ask when, answered by a phrase after the verb: "... were released in 1998"."""
     clause, s = case.clause, case.s
     if not case.subject_is_named or clause.is_existential or clause.rest_points_elsewhere:
         return
@@ -109,13 +109,13 @@ def _ask_for_time(case: Case, wh: str, i: int, match: re.Match[str]) -> Iterator
 
 
 def _tense_fits(case: Case, wh: str) -> bool:
-    """Whether the verb's tense may stand with a year: "in 2009, the revolution shows no sign" is no event of 2009."""
+    """Return whether the verb's tense fits a year: "in 2009, the revolution shows no sign" is no event of 2009."""
     clause = case.clause
     return wh != "In what year" or clause.has_auxiliary or case.s.tag(clause.finite) not in ("VBZ", "VBP")
 
 
 def _goes_on(s: TaggedSentence, end: int) -> bool:
-    """Whether what stands behind the phrase hangs on it: "in 2012 dollars", "for four hours at most"."""
+    """Return whether what follows the phrase belongs to it: "in 2012 dollars", "for four hours at most"."""
     return s.tag(end) in _AFTER_PHRASE or s.word(end) in _NOT_BEHIND or s.word(end + 1) == "most"
 
 
@@ -123,7 +123,7 @@ _LASTS = re.compile(rf"(?:for )?({_DURATION})(?=[\s,.;]|$)")
 
 
 def duration(case: Case) -> Iterator[QuestionDraft]:
-    """ "The probation period lasts six months" """
+    """Ask for how long: "The probation period lasts six months"."""
     clause, s = case.clause, case.s
     if not case.is_plain or clause.verb not in ("last", "take", "live") or clause.rest >= clause.end:
         return

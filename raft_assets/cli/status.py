@@ -1,7 +1,7 @@
-"""Read-only commands: status, config, domains."""
+"""What `raft status` does: it prints the state of every asset, the verdicts and what was paid."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 import dagster as dg
@@ -17,8 +17,6 @@ from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, asset_states
 from raft_assets.llm.ledger import LedgerTotal, spending_by_domain
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.settings.domain import flatten_settings
-from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.results import ResultsStore
@@ -26,19 +24,10 @@ from raft_assets.storage.results import ResultsStore
 STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "waiting": "cyan", "failed": "red"}
 
 
-@click.command()
-@click.argument("domain", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per domain.")
-def status(domain: tuple[str, ...], as_json: bool) -> None:
-    """Show whether each asset is fresh, stale (and why), missing, waiting or failed, and the latest verdicts.
-
-    \b
-    Examples:
-      raft status
-      raft status bats --json
-    """
+def print_status(domains: Sequence[str], *, as_json: bool) -> None:
+    """Print the state of every asset, the verdicts and what was paid, of the given domains or of all."""
     project = Project.load()
-    names = select_domains(project, domain, everything=not domain)
+    names = select_domains(project, domains, everything=not domains)
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
     activate_project(project)
@@ -47,15 +36,15 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
         close_killed_runs(instance)
         for name, problem in observe(instance, project).problems.items():
             click.echo(f"{name}: {problem}", err=True)
-        found = {name: asset_states(instance, graph, name) for name in names}
+        states = {name: asset_states(instance, graph, name) for name in names}
     results = ResultsStore.of(project)
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
-    compared = {name: told["sentence"] for name in found if (told := results.comparison(name))}
+    compared = {name: comparison["sentence"] for name in states if (comparison := results.comparison(name))}
     models = ModelClients(project)
     with open_call_store(project) as store:
         paid = spending_by_domain(store, models.prices)
     if as_json:
-        for name, of_domain in found.items():
+        for name, of_domain in states.items():
             click.echo(
                 json.dumps(
                     {
@@ -72,7 +61,7 @@ def status(domain: tuple[str, ...], as_json: bool) -> None:
             )
         return
     console = Console(highlight=False)
-    for name, of_domain in found.items():
+    for name, of_domain in states.items():
         console.print(_status_table(name, of_domain))
         known = [sentence for sentence in (sentences.get(name), compared.get(name)) if sentence]
         console.print(Text(f"verdict: {' '.join(known) or 'none yet'}"))
@@ -103,55 +92,3 @@ def _status_table(name: str, of_domain: Mapping[dg.AssetKey, AssetState]) -> Tab
             state.key.to_user_string(), Text(state.state, style=STYLES[state.state]), Text("; ".join(state.reasons))
         )
     return table
-
-
-@click.command()
-@click.argument("domain", nargs=-1)
-def config(domain: tuple[str, ...]) -> None:
-    """Print a domain's resolved settings and the models of its roles, with the source of each value.
-
-    \b
-    Examples:
-      raft config bats
-    """
-    project = Project.load()
-    for name in select_domains(project, domain, everything=not domain):
-        resolved = project.settings(name)
-        click.echo(f"# {name} (preset {resolved.preset})")
-        for dotted_name, value in flatten_settings(resolved.values):
-            source = resolved.sources[dotted_name]
-            click.echo(f"{dotted_name} = {json.dumps(value, ensure_ascii=False)}  # {source}")
-        click.echo()
-    click.echo("# roles")
-    for role, endpoint in project.endpoints.items():
-        key = (
-            "nothing configured"
-            if endpoint.provider == "embedded"
-            else f"key {'set' if endpoint.api_key else 'absent'}"
-        )
-        click.echo(f"{role.value} = {endpoint.model}  # {endpoint.service}, {key}")
-    click.echo("\n# project")
-    for label, where in (
-        ("project", project.folder),
-        ("data", project.data),
-        ("lake", project.lake),
-        ("DAGSTER_HOME", project.dagster_home),
-    ):
-        click.echo(f"{label} = {where}")
-
-
-@click.command()
-def domains() -> None:
-    """List the domains: the folders of data/ and their documents.
-
-    \b
-    Examples:
-      raft domains
-    """
-    project = Project.load()
-    for name in select_domains(project, (), everything=True):
-        files = list_documents(domain_folder(project.data, name))
-        click.echo(
-            f"{name}: {len(files)} documents, {sum(file.size for file in files):,} bytes, "
-            f"preset {project.settings(name).preset}"
-        )

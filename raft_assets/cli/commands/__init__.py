@@ -1,0 +1,1 @@
+"""The declarations of the commands: arguments, options and help. They import nothing but click."""

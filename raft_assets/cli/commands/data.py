@@ -1,0 +1,110 @@
+"""`raft report`, `raft export`, `raft import` and `raft purge`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from raft_assets.dataset.formats import Container, ExportFormat
+    from raft_assets.dataset.import_raft_py import SourceContainer
+
+
+@click.command()
+@click.argument("domain", required=False)
+@click.option("--open", "in_browser", is_flag=True, help="Open it in the web browser.")
+def report(domain: str | None, *, in_browser: bool) -> None:
+    """Print the path of a domain's eval report, or of the index of all reports.
+
+    \b
+    Examples:
+      raft report bats --open
+      raft report
+    """
+    from raft_assets.cli.data import print_report_path
+
+    print_report_path(domain, in_browser=in_browser)
+
+
+@click.command()
+@click.argument("domain")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["hf", "chat", "completion", "eval"]),
+    default="hf",
+    show_default=True,
+    help="Format, as RAFT's own scripts name them.",
+)
+@click.option("--container", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder to write, one file per split.",
+)
+def export(domain: str, *, form: "ExportFormat", container: "Container", target: Path) -> None:
+    """Export a domain's QA dataset for other tools; Hugging Face `datasets` can load the folder.
+
+    The data card (DATA_CARD.md, data_card.json) and the manifest are written next to the rows.
+
+    \b
+    Examples:
+      raft export bats --to out/bats
+      raft export bats --format chat --to out/bats-chat
+      raft export bats --format hf --container parquet --to out/bats-hf
+    """
+    from raft_assets.cli.data import export_dataset
+
+    export_dataset(domain, form, container, target)
+
+
+@click.command("import")
+@click.argument("domain")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "container",
+    type=click.Choice(["auto", "jsonl", "parquet", "arrow"]),
+    default="auto",
+    show_default=True,
+    help="Format of the file; auto detects it from the content.",
+)
+def import_(domain: str, path: Path, *, container: "SourceContainer | Literal['auto']") -> None:
+    """Create a domain from a dataset written by RAFT's own raft.py: contexts become documents, pairs are kept.
+
+    PATH is a JSON Lines or Parquet file in the hf form, or a folder of them or of Hugging Face's save_to_disk. The new
+    domain's pairs go through the quality gates and get splits without leakage; the teacher is not called.
+
+    \b
+    Examples:
+      raft import zoo raft-out               the folder that raft.py --output wrote
+      raft import zoo raft-out.jsonl && raft run zoo
+      raft import copy out/bats-hf           what raft export --format hf wrote
+    """
+    from raft_assets.cli.data import import_raft_dataset
+
+    import_raft_dataset(domain, path, None if container == "auto" else container)
+
+
+@click.command()
+@click.argument("domain")
+@click.option(
+    "--document", metavar="PATH", help="Only this document, relative to the domain, once it is deleted there."
+)
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
+def purge(domain: str, *, document: str | None, yes: bool) -> None:
+    """Delete everything that was made from a text: in the lake, call store, results, caches and run history.
+
+    The documents in data/ are yours to delete. The next run makes everything else of the domain again; answers about
+    other documents stay stored and are not paid again.
+
+    \b
+    Examples:
+      rm data/bats/secret.pdf && raft purge bats --document secret.pdf && raft run bats
+      raft purge bats --yes
+    """
+    from raft_assets.cli.data import purge_domain
+
+    purge_domain(domain, document, confirmed=yes)

@@ -1,0 +1,25 @@
+"""`raft preview`."""
+
+import click
+
+
+@click.command()
+@click.argument("domain")
+@click.option("-n", "count", type=click.IntRange(1, 100), default=5, show_default=True, help="Chunks to ask about.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation before paid calls.")
+def preview(domain: str, *, count: int, yes: bool) -> None:
+    """Show finished RAFT rows for a few chunks before processing a whole corpus, with rejected pairs and the reasons.
+
+    Reads and cuts the documents, asks about the chunks that a run asks first, applies every gate and adds distractors.
+    Only the answers are stored, so the next run doesn't pay for them again. With a paid teacher this costs money; the
+    number of calls is shown first.
+
+    \b
+    Examples:
+      raft preview bats
+      raft preview bats -n 2
+      raft preview bats -n 10 --yes      with a paid teacher, in a script
+    """
+    from raft_assets.cli.preview import print_preview
+
+    print_preview(domain, count=count, confirmed=yes)

@@ -1,0 +1,73 @@
+"""`raft serve` and `raft ui`."""
+
+import click
+
+FAULTS = "rate_limit, server_error, unavailable, timeout, reset, malformed, empty, length, content_filter"
+
+
+@click.command()
+@click.option("--port", default=8321, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1.")
+@click.option("--simulate", is_flag=True, help="Behave like a hosted service, with latency, rate limits and faults.")
+@click.option("--latency", default=0.3, show_default=True, type=click.FloatRange(0), help="Seconds of every call.")
+@click.option(
+    "--per-token", default=0.01, show_default=True, type=click.FloatRange(0), help="Seconds per token of output."
+)
+@click.option("--concurrency", type=click.IntRange(1), help="Calls at once; more get a 429.")
+@click.option("--requests-per-minute", type=click.IntRange(1), help="More get a 429 with its headers.")
+@click.option("--tokens-per-minute", type=click.IntRange(1), help="Of prompts and maximum answers; likewise.")
+@click.option("--fault", "faults", multiple=True, metavar="KIND=SHARE", help=f"May be repeated. Kinds: {FAULTS}.")
+@click.option("--seed", default=0, show_default=True, help="Of the draw of faults.")
+def serve(
+    *,
+    port: int,
+    simulate: bool,
+    latency: float,
+    per_token: float,
+    concurrency: int | None,
+    requests_per_minute: int | None,
+    tokens_per_minute: int | None,
+    faults: tuple[str, ...],
+    seed: int,
+) -> None:
+    """Serve the embedded provider and the fine-tuned students over the OpenAI API on 127.0.0.1.
+
+    With --simulate you can rehearse a run before paying for it: name it as a role's service in .env, give it a price in
+    prices.yaml, and `raft run` meets the latency, rate limits, faults and costs of a hosted service.
+
+    \b
+    Examples:
+      raft serve
+      curl http://127.0.0.1:8321/v1/models
+      raft serve --simulate --concurrency 32 --requests-per-minute 600
+      raft serve --simulate --latency 0.05 --fault rate_limit=0.05 --fault reset=0.02
+    """
+    from raft_assets.cli.servers import parse_faults, serve_models
+    from raft_assets.embedded.provider import Simulation
+
+    simulation = None
+    if simulate:
+        simulation = Simulation(
+            latency_s=latency,
+            seconds_per_token=per_token,
+            concurrency=concurrency,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            faults=parse_faults(faults),
+            seed=seed,
+        )
+    serve_models(port, simulation)
+
+
+@click.command()
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1.")
+def ui(port: int) -> None:
+    """Start the Dagster UI with its daemon on 127.0.0.1.
+
+    \b
+    Examples:
+      raft ui
+      raft ui --port 3001
+    """
+    from raft_assets.cli.servers import start_ui
+
+    start_ui(port)

@@ -1,0 +1,47 @@
+"""`raft jobs` and `raft teardown`."""
+
+import click
+
+
+@click.command()
+@click.option("--cancel", "cancelled", metavar="JOB", help="Cancel a job; what it has cost so far is charged.")
+@click.option("--resume", "resumed", metavar="JOB", help="Resume a paused job.")
+def jobs(*, cancelled: str | None, resumed: str | None) -> None:
+    """List the fine-tuning jobs that raft-assets submitted to the student's service, newest first.
+
+    \b
+    Examples:
+      raft jobs
+      raft jobs --cancel ftjob-abc123
+    """
+    from raft_assets.cli.student import print_jobs
+
+    print_jobs(cancelled=cancelled, resumed=resumed)
+
+
+@click.command()
+@click.argument("domain", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every deployment that raft-assets made in the resource.")
+@click.option("--expired", is_flag=True, help="Deployments past their expiry.")
+@click.option(
+    "--idle",
+    type=click.FloatRange(min=0),
+    metavar="HOURS",
+    help="Deployments that this project has not called for this long.",
+)
+@click.option("--dry-run", is_flag=True, help="Only list what would be deleted.")
+def teardown(domain: tuple[str, ...], *, everything: bool, expired: bool, idle: float | None, dry_run: bool) -> None:
+    """Delete deployments of fine-tuned students on Azure and verify that they are gone. The models stay.
+
+    \b
+    Examples:
+      raft teardown bats
+      raft teardown --expired
+      raft teardown --idle 12 --dry-run
+      raft teardown --all
+    """
+    if sum((bool(domain), everything, expired, idle is not None)) != 1:
+        raise click.UsageError("Name a domain, or pass one of --all, --expired and --idle HOURS.")
+    from raft_assets.cli.student import delete_deployments
+
+    delete_deployments(domain, everything=everything, expired=expired, idle=idle, dry_run=dry_run)
