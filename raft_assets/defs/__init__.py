@@ -1,0 +1,1 @@
+"""All that is Dagster: assets, observation, staleness, automation, runs, resources."""

@@ -78,7 +78,7 @@ def tear_down_expired(models: dg.ResourceParam[ModelClients]) -> dg.SkipReason:
 
 
 def stale_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
-    """A run request per domain for what is not fresh and costs nothing, unless a run of the domain is still open."""
+    """Yield a run request per domain for what is stale or missing and is free, unless a run of the domain is open."""
     close_killed_runs(instance)
     seen = observe(instance, models.project)
     for domain in seen.domains:
@@ -120,7 +120,7 @@ def collect_batches(
 
 
 def batch_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
-    """A run request per asset whose batches have all been answered since it ended without them."""
+    """Yield a run request per asset whose batches have all been answered since it ended without them."""
     records = records_of(models.project)
     before = [record for record in read_batch_records(records) if record.is_open]
     collect_answers(models)

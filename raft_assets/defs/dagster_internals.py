@@ -62,12 +62,12 @@ class _Loading(LoadingContext):
 
 
 def stale_resolver(instance: dg.DagsterInstance, graph: AssetGraph) -> CachingStaleStatusResolver:
-    """What says, for the UI as well, whether an asset is fresh, stale or missing."""
+    """Return what decides, for the UI as well, whether an asset is fresh, stale or missing."""
     return CachingStaleStatusResolver(instance, graph, _Loading(instance))
 
 
 def last_data_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, str]:
-    """The data version of the asset's last materialization in every partition, by one query."""
+    """Return the data version of the asset's last materialization in every partition, by one query."""
     tags = instance.event_log_storage.get_latest_tags_by_partition(
         key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )

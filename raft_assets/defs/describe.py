@@ -32,7 +32,7 @@ SCORE_COLUMNS = ["source", "arm", "metric", "n", "baseline", "student", "differe
 def describe_table(
     written: WriteResult, model: type[Row], *, columns: Sequence[str], shown: Sequence[Row] | None = None
 ) -> Metadata:
-    """Schema, row count, address and a readable sample of some columns."""
+    """Return schema, row count, address and a readable sample of some columns."""
     return {
         "dagster/column_schema": column_schema(model),
         "dagster/row_count": written.rows,
@@ -42,7 +42,7 @@ def describe_table(
 
 
 def column_schema(model: type[Row]) -> dg.TableSchema:
-    """The row model as the catalog's table schema: columns that people read first, keys and hashes last."""
+    """Return the row model as the catalog's table schema: columns that people read first, keys and hashes last."""
     columns = [
         # the catalog renders a description as Markdown, in which `<ANSWER>` would be a tag that nobody sees
         dg.TableColumn(field.name, str(field.type), description=html.escape(_description(field), quote=False))
@@ -70,7 +70,7 @@ def markdown_table(rows: Iterable[Row | Mapping[str, Any]], columns: Sequence[st
 
 
 def escape_markdown(value: Any) -> str:
-    """A value as one Markdown cell that can't be markup."""
+    """Return a value as one Markdown cell that can't be markup."""
     text = " ".join((", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)).split())
     text = text if len(text) <= MAX_CELL_CHARACTERS else text[: MAX_CELL_CHARACTERS - 1] + "…"
     escaped = html.escape(text, quote=False)
@@ -80,14 +80,14 @@ def escape_markdown(value: Any) -> str:
 
 
 def counts_table(counts: Mapping[str, int], name: str) -> dg.MarkdownMetadataValue:
-    """Counts by name, largest first."""
+    """Return counts by name, largest first."""
     return markdown_table(
         [{name: key, "count": count} for key, count in Counter(counts).most_common()], [name, "count"]
     )
 
 
 def plot_metadata(svg: str) -> dg.MarkdownMetadataValue:
-    """A plot that the UI shows in place."""
+    """Return a plot that the UI shows in place."""
     return dg.MetadataValue.md(f"![plot]({data_uri(svg)})")
 
 
@@ -120,7 +120,7 @@ def _highlight(segments: Iterable[Segment]) -> str:
 
 
 def describe_verdict(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
-    """The verdict with its reasons, the table of scores, and baseline beside student as plots."""
+    """Return the verdict with its reasons, the table of scores, and plots of baseline and student."""
     scores = summary[summary["metric"].isin(SCORED_METRICS)].round(3)
     return {
         "verdict": verdict.sentence,
@@ -142,7 +142,7 @@ def describe_verdict(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
 
 
 def verdict_figures(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
-    """The figures of a verdict as numbers, which the UI plots over runs and domains; unknown ones are absent."""
+    """Return the figures of a verdict as numbers, which the UI plots over runs and domains; unknown ones are absent."""
     main = summary[(summary["arm"] == PRIMARY_ARM) & (summary["source"] == verdict.slice)]
     exact = main[main["metric"] == "exact_match"]["student"]
     figures = {
@@ -175,7 +175,7 @@ def loss_plot(loss: Sequence[tuple[int, float | None, float | None]]) -> dg.Mark
 
 
 def describe_calls(tally: UsageStats) -> Metadata:
-    """What the calls were: made, taken from the store, tokens, US dollars."""
+    """Return what the calls were: made, taken from the store, tokens, US dollars."""
     return {
         "calls_made": tally.calls,
         "calls_from_store": tally.from_store,
@@ -191,7 +191,7 @@ def describe_gates(pairs: Sequence[QAPair], written: WriteResult) -> Metadata:
     """Why pairs were rejected: counts with their meaning, a sample, and where all of them are to be read."""
     rejected = [pair for pair in pairs if not pair.accepted]
     counts = Counter(pair.reason for pair in rejected)
-    query = f"select * from '{written.address}' where not accepted"
+    query = f"select * from '{written.address}' where not accepted"  # noqa: S608 - shown to people, run by nobody here
     failed = Counter(verdict for pair in pairs for verdict in pair.gates.values() if verdict != PASS)
     return {
         "rejected": markdown_table(
@@ -212,7 +212,7 @@ def describe_gates(pairs: Sequence[QAPair], written: WriteResult) -> Metadata:
 
 
 def describe_judge(tally: UsageStats | None, pairs: Sequence[QAPair]) -> Metadata:
-    """What the judge said, and the calls; that there is none where there is none."""
+    """Return the judge's verdicts and its calls, or that no judge is configured."""
     if tally is None:
         return {"judge": "not configured"}
     verdicts = Counter(pair.gates["judge"] for pair in pairs if "judge" in pair.gates)

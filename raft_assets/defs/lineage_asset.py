@@ -64,7 +64,7 @@ def lineage_asset(
 
 
 def _step(function: Callable[..., Any], checks: Sequence[dg.AssetCheckSpec]) -> Callable[..., Iterator[Any]]:
-    """The function as Dagster runs it: a generator of its results, each with the seconds that it took."""
+    """Wrap the function as Dagster runs it: a generator of its results, each with the seconds that it took."""
 
     @wraps(function)
     def step(context: dg.AssetExecutionContext, **resources: Any) -> Iterator[Any]:
@@ -106,7 +106,7 @@ def _waiting(
 
 
 def check_spec(name: str, asset: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
-    """A check of an asset, of which each domain has its own result."""
+    """Return the spec of a check, of which each domain has its own result."""
     with warnings.catch_warnings():
         # `partitions_def` of a check is in preview; without it one domain's pass hides another's failure in the UI
         warnings.simplefilter("ignore", dg.PreviewWarning)
@@ -116,7 +116,7 @@ def check_spec(name: str, asset: str, description: str, *, blocking: bool = Fals
 def check_result(
     spec: dg.AssetCheckSpec, *, passed: bool, metadata: Mapping[str, Any] | None = None
 ) -> dg.AssetCheckResult:
-    """What a check that only warns has found."""
+    """Return the result of a check that only warns."""
     return dg.AssetCheckResult(
         check_name=spec.name, passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=metadata
     )

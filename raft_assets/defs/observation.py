@@ -110,7 +110,7 @@ def observe(instance: dg.DagsterInstance, project: Project) -> ObservationPlan:
 
 
 def events_of(changed: Iterable[Observation]) -> Iterator[dg.AssetObservation | dg.AssetMaterialization]:
-    """The events that tell Dagster of changed states."""
+    """Yield the events that tell Dagster of changed states."""
     # staleness of an external asset is read from observations, automation and the partition bar from materializations;
     # in this order a run that starts in between is told stale rather than fresh
     for seen in changed:
@@ -121,7 +121,7 @@ def events_of(changed: Iterable[Observation]) -> Iterator[dg.AssetObservation | 
 
 
 def observe_domain(project: Project, domain: str) -> Iterator[Observation]:
-    """The state of every external asset of a domain."""
+    """Yield the state of every external asset of a domain."""
     folder = domain_folder(project.data, domain)
     with FileHashCache(project.home / "cache" / "hashes.sqlite") as memo:
         files = list_documents(folder, memo)
@@ -161,7 +161,7 @@ def observe_domain(project: Project, domain: str) -> Iterator[Observation]:
 
 
 def external_assets(partitions_def: dg.PartitionsDefinition) -> list[dg.AssetSpec]:
-    """The external assets, for the definitions."""
+    """Return the external assets, for the definitions."""
     described = {
         DOCUMENTS: ("Files of the domain's folder with their hashes.", "folder"),
         QUESTIONS: (f"Golden questions that a person wrote: `{QUESTIONS_FILE}` of the domain.", "json"),

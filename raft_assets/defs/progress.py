@@ -29,7 +29,7 @@ def read_progress(project: Project, run_id: str) -> str:
 
 
 def log_events(context: dg.AssetExecutionContext, project: Project) -> Callable[[str], None]:
-    """A callback that logs what happens at a service, such as the states of a job."""
+    """Return a callback that logs what happens at a service, such as the states of a job."""
 
     def log(message: str) -> None:
         _show(context, project, message)
@@ -39,7 +39,7 @@ def log_events(context: dg.AssetExecutionContext, project: Project) -> Callable[
 
 
 def log_metrics(context: dg.AssetExecutionContext) -> Callable[[dict[str, float]], None]:
-    """A callback that observes figures of the running asset: the UI plots them while it runs."""
+    """Return a callback that observes figures of the running asset: the UI plots them while it runs."""
 
     def observe(figures: dict[str, float]) -> None:
         context.log_event(
@@ -52,7 +52,7 @@ def log_metrics(context: dg.AssetExecutionContext) -> Callable[[dict[str, float]
 def log_progress(
     context: dg.AssetExecutionContext, project: Project, *, total: int | None = None
 ) -> Callable[[Progress], None]:
-    """A callback that shows counts, rate and time left of the running asset.
+    """Return a callback that shows counts, rate and time left of the running asset.
 
     Without `total`, the requests that are waiting are what is known of the work.
     """

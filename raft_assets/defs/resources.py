@@ -38,7 +38,7 @@ class ModelsResource(dg.ConfigurableResource[ModelClients]):
     project: dg.ResourceDependency[Project]
 
     def create_resource(self, context: dg.InitResourceContext) -> ModelClients:
-        """Opens nothing: a client is made when an asset asks for one."""
+        """Open nothing: a client is made when an asset asks for one."""
         command = context.run.tags.get(COMMAND_TAG, context.run.run_id) if context.run else ""
         return ModelClients(self.project, command=command)
 
@@ -49,7 +49,7 @@ class LakeResource(dg.ConfigurableResource[Lake]):
     project: dg.ResourceDependency[Project]
 
     def create_resource(self, context: dg.InitResourceContext) -> Lake:
-        """Opens nothing: credentials are looked up when a table is."""
+        """Open nothing: credentials are looked up when a table is."""
         return Lake.of(self.project)
 
 
@@ -59,5 +59,5 @@ class ResultsResource(dg.ConfigurableResource[ResultsStore]):
     project: dg.ResourceDependency[Project]
 
     def create_resource(self, context: dg.InitResourceContext) -> ResultsStore:
-        """Opens nothing: the file is held for the moment of a query."""
+        """Open nothing: the file is held for the moment of a query."""
         return ResultsStore.of(self.project)

@@ -1,7 +1,8 @@
 """Forget what Dagster keeps of a domain: its runs, their events, and the copy of an asset's last materialization."""
 
 import sqlite3
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -19,16 +20,16 @@ class DagsterHistory:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
 
-    def domains(self) -> Set[str]:
-        """The partitions that are registered."""
+    def domains(self) -> AbstractSet[str]:
+        """Return the partitions that are registered."""
         return set(self._instance.get_dynamic_partitions(DOMAIN_PARTITIONS))
 
     def unregister(self, domain: str) -> None:
-        """Removes a domain's partition."""
+        """Remove a domain's partition."""
         self._instance.delete_dynamic_partition(DOMAIN_PARTITIONS, domain)
 
     def forget_runs(self, domain: str) -> int:
-        """Deletes the domain's runs, whose events hold samples of the text; returns how many they were."""
+        """Delete the domain's runs, whose events hold samples of the text; return how many they were."""
         instance = self._instance
         runs = instance.get_runs(filters=dg.RunsFilter(tags={PARTITION_TAG: domain}))
         events = [

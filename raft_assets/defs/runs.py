@@ -26,7 +26,7 @@ OPEN_STATUSES = [
 
 
 def close_killed_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Ends every run whose process is gone; returns their ids. What they had finished is kept."""
+    """End every run whose process is gone, and return their ids. What they had finished is kept."""
     closed = []
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=OPEN_STATUSES)):
         process = run.tags.get(PROCESS_TAG)

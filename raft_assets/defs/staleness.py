@@ -38,7 +38,7 @@ class AssetState:
 
 
 def assets_in_order(graph: Graph) -> list[dg.AssetKey]:
-    """The assets that can be materialized, upstream first."""
+    """Return the assets that can be materialized, upstream first."""
     return [
         key
         for level in graph.toposorted_asset_keys_by_level
@@ -66,7 +66,7 @@ def asset_states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dic
 
 
 def failure_message(error: SerializableErrorInfo) -> str:
-    """What an asset's failure means to a person: the message of the error that the asset raised."""
+    """Return what an asset's failure means to a person: the message of the error that the asset raised."""
     cause = error.cause if error.cause and error.cls_name == "DagsterExecutionStepExecutionError" else error
     message = cause.message.strip()
     return message.partition(": ")[2] or message
@@ -75,7 +75,7 @@ def failure_message(error: SerializableErrorInfo) -> str:
 def next_wave(
     graph: Graph, states: Mapping[dg.AssetKey, AssetState], wanted: Iterable[dg.AssetKey]
 ) -> list[dg.AssetKey]:
-    """What can run now, upstream first: assets that are not fresh and whose inputs are final or run in the same wave.
+    """Return what can run now, upstream first: due assets whose inputs are final or run in the same wave.
 
     An asset behind a fresh one that is itself behind a stale one waits: what lies between may turn out to be stale or
     not.
@@ -96,7 +96,7 @@ def next_wave(
 
 
 def with_upstream(graph: Graph, keys: Sequence[dg.AssetKey]) -> list[dg.AssetKey]:
-    """The keys and everything that they need, upstream first."""
+    """Return the keys and everything that they need, upstream first."""
     needed, queue = set(keys), list(keys)
     while queue:
         for parent in graph.get(queue.pop()).parent_keys - needed:
@@ -129,7 +129,7 @@ def _stale_reason(cause: StaleCause) -> str:
 
 
 def _last_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -> AssetState | None:
-    """What the last attempt says where it made nothing: that it waits, or why its own step failed."""
+    """Return what the last attempt says that made nothing: that it waits, or why its own step failed."""
     run = instance.get_run_by_id(last_attempts(instance, key).get(domain, ""))
     if run is None:
         return None
@@ -144,7 +144,7 @@ def _last_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -
 
 
 def _waits_for(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> tuple[str, ...]:
-    """What the asset said that it waits for."""
+    """Return what the asset said that it waits for."""
     records = instance.get_records_for_run(run_id, of_type={dg.DagsterEventType.ASSET_OBSERVATION}).records
     events = [record.event_log_entry.asset_observation for record in records]
     return tuple(

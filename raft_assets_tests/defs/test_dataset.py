@@ -125,7 +125,7 @@ def test_documents_stay_where_they_are_until_other_shares_are_asked_for(copied: 
 
 def test_a_deleted_document_is_in_no_row_and_the_others_stay_where_they_are(copied: ProjectHarness) -> None:
     before = {row.question_id: row.split for row in rows_of(copied)}
-    document = sorted((copied.folder / "data" / SMALL).glob("*.txt"))[0]
+    document = min((copied.folder / "data" / SMALL).glob("*.txt"))
     gone = {chunk.chunk_id for chunk in copied.lake.rows(Chunk, SMALL) if chunk.path == document.name}
     assert any(gone & set(row.document_chunk_ids) for row in rows_of(copied))
     document.unlink()

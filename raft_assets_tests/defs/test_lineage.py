@@ -84,7 +84,7 @@ def test_force_materializes_again_and_asks_no_model_twice(copied: ProjectHarness
 
 def test_an_edited_document_asks_only_about_its_own_chunks(copied: ProjectHarness) -> None:
     before = {pair.chunk_id for pair in copied.lake.rows(QAPair, SMALL)}
-    document = sorted((copied.folder / "data" / SMALL).glob("*.txt"))[0]
+    document = min((copied.folder / "data" / SMALL).glob("*.txt"))
     document.write_text(
         document.read_text("utf-8")
         + "\n\nThe brown long-eared bat is called the whispering bat by keepers in Leeds.\n",
@@ -101,7 +101,7 @@ def test_an_edited_document_asks_only_about_its_own_chunks(copied: ProjectHarnes
 
 
 def test_a_white_space_edit_stops_where_the_data_is_equal_again(copied: ProjectHarness) -> None:
-    document = sorted((copied.folder / "data" / SMALL).glob("*.txt"))[0]
+    document = min((copied.folder / "data" / SMALL).glob("*.txt"))
     document.write_text(document.read_text("utf-8") + "\n\n   \n", "utf-8")
     assert copied.materialize(SMALL)
     assert copied.runs_of("chunks", SMALL) == 2

@@ -141,7 +141,7 @@ def test_an_assets_page_shows_its_plot_and_verdict(ui: Ui, page: Page) -> None:
 
 
 def test_the_sensor_shows_an_edit_as_unsynced_in_that_domain_only(ui: Ui, page: Page) -> None:
-    document = sorted((ui.project.folder / "data" / SMALL).glob("*.txt"))[0]
+    document = min((ui.project.folder / "data" / SMALL).glob("*.txt"))
     document.write_text(document.read_text("utf-8") + "\n\nThe brown long-eared bat sleeps in Leeds.\n", "utf-8")
     ui.project.write("data/untouched/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
     wait_until(lambda: ui.stale_status("source_documents", SMALL) == "STALE", "the sensor to see the edit")

@@ -81,7 +81,7 @@ def test_a_rebuild_from_other_inputs_is_refused_with_every_difference(copied: Pr
     record["versions"]["gates"] = "0"
     record["models"]["TEACHER"] = "https://example.org: gpt"
     manifest.write_text(json.dumps(record), "utf-8")
-    changed = sorted((copied.folder / "data" / SMALL).glob("*.md"))[0]
+    changed = min((copied.folder / "data" / SMALL).glob("*.md"))
     changed.write_text(changed.read_text("utf-8") + "\nOne more sentence stands here.\n", "utf-8")
     copied.write(f"data/{SMALL}/new.md", "# New\n")
     copied.write(f"data/{SMALL}/domain.yaml", "chunks: {chunk_size: 150}\n")

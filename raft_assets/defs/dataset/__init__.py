@@ -1,0 +1,1 @@
+"""Assets from golden questions to the data card."""

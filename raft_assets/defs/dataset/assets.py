@@ -317,8 +317,9 @@ def training_files(
 def data_card(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
 ) -> dg.MaterializeResult[None]:
-    """What the data set was made of, its amounts and its limits, for people and as JSON; and the manifest from which
-    `raft rebuild` builds the same rows again.
+    """What the dataset was made of, its amounts and its limits, for people and as JSON.
+
+    With it comes the manifest from which `raft rebuild` builds the same rows again.
     """
     domain = context.partition_key
     manifest = build_manifest(models.project, lake, domain)

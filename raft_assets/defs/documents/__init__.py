@@ -1,0 +1,1 @@
+"""Assets from source documents to chunk embeddings."""

@@ -1,0 +1,1 @@
+"""Assets from answers to the eval report."""

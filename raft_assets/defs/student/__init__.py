@@ -1,0 +1,1 @@
+"""Assets from the fine-tuned model to its deployment."""

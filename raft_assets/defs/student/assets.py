@@ -38,8 +38,9 @@ SMOKE_SPEC = check_spec(
 def finetuned_model(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
 ) -> dg.MaterializeResult[None]:
-    """The student's weights at the service that trained them, with job, loss curve and the hash of what they were
-    trained on.
+    """The student's weights at the service that trained them.
+
+    With the job, its loss curve and the hash of what they were trained on.
     """
     domain = context.partition_key
     watch = TrainingWatch(log_events(context, models.project), log_metrics(context))
