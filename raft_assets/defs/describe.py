@@ -132,7 +132,7 @@ def describe_verdict(verdict: Verdict, summary: pd.DataFrame) -> Metadata:
             [{str(name): value for name, value in row.items()} for row in scores.to_dict("records")], SCORE_COLUMNS
         ),
         **{
-            metric: plot_metadata(interval_bars(summary, title=title, metric=metric, standalone=True))
+            f"plot_{metric}": plot_metadata(interval_bars(summary, title=title, metric=metric, standalone=True))
             for metric, title in (
                 ("token_f1", "Token F1 of baseline and student"),
                 ("exact_match", "Exact match of baseline and student"),

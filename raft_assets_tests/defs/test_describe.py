@@ -3,7 +3,8 @@ import re
 import dagster as dg
 import pytest
 
-from raft_assets.defs.describe import describe_verdict, escape_markdown, sample_with_quotes
+from raft_assets.core.tables import QAPair
+from raft_assets.defs.describe import column_schema, describe_verdict, escape_markdown, sample_with_quotes
 from raft_assets.evaluation.examples import sample_of_row
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.evaluation.test_report import HOSTILE, ROW, hostile_report
@@ -31,7 +32,9 @@ def test_markup_in_documents_and_models_stays_text_in_markdown() -> None:
     data = hostile_report()
     texts = [markdown(sample_with_quotes([sample_of_row(row)])), escape_markdown(hostile)]
     texts += [
-        markdown(value) for name, value in describe_verdict(data.verdict, data.summary).items() if name != "verdict"
+        markdown(value)
+        for value in describe_verdict(data.verdict, data.summary).values()
+        if isinstance(value, dg.MarkdownMetadataValue)
     ]
     for text in texts:
         assert not re.search(r"<\w|(?<!\\)\]\((?!data:image/svg)|(?<!\\)`", text)
@@ -43,7 +46,29 @@ def test_verdict_table_and_plots_stand_in_the_ui(finished: ProjectHarness, asset
     shown = finished.metadata(asset, SMALL)
     assert shown["verdict"] == finished.results.verdicts()[SMALL]["sentence"]
     assert "| token\\_f1 |" in str(shown["scores"])
-    assert {"token_f1", "exact_match", "reasons"} <= set(shown)
+    assert {"plot_token_f1", "plot_exact_match", "reasons"} <= set(shown)
+    figures = ("student_token_f1", "baseline_token_f1", "difference", "low", "high", "exact_match", "seconds")
+    assert all(isinstance(shown[name], float) for name in figures)  # which the UI plots over runs and domains
+
+
+def test_what_matters_of_an_asset_is_a_number(finished: ProjectHarness) -> None:
+    numbers = {
+        "qa_pairs": ("accepted_share", "us_dollars", "seconds"),
+        "finetuned_model": ("trained_tokens", "us_dollars", "seconds"),
+        "baseline_answers": ("well_formed", "abstained", "us_dollars"),
+    }
+    for asset, names in numbers.items():
+        shown = finished.metadata(asset, SMALL)
+        assert {name for name in names if not isinstance(shown.get(name), int | float)} == set()
+
+
+def test_descriptions_of_columns_show_what_looks_like_a_tag_and_keys_come_last() -> None:
+    columns = column_schema(QAPair).columns
+    (final_answer,) = (column for column in columns if column.name == "final_answer")
+    assert "&lt;ANSWER&gt;:" in (final_answer.description or "")
+    names = [column.name for column in columns]
+    assert names[0] == "path"
+    assert set(names[-6:]) == {"question_id", "chunk_id", "doc_id", "question_call", "answer_call", "judge_call"}
 
 
 def test_no_markdown_of_any_asset_is_too_large_for_the_event_log(finished: ProjectHarness) -> None:

@@ -39,6 +39,10 @@ STALE = """query($key: AssetKeyInput!, $partition: String!) { assetNodeOrError(a
   ... on AssetNode { staleStatus(partition: $partition) staleCauses(partition: $partition) { reason } } } }"""
 SENSORS = """query($selector: RepositorySelector!) { sensorsOrError(repositorySelector: $selector) {
   ... on Sensors { results { name sensorState { status } } } } }"""
+JOB_RUNS = """query($selector: PipelineSelector!) { pipelineOrError(params: $selector) {
+  ... on Pipeline { runs(limit: 100) { runId } } ... on PythonError { message } } }"""
+LISTED_RUNS = """query($filter: RunsFilter!) { pipelineRunsOrError(filter: $filter) {
+  ... on Runs { results { runId repositoryOrigin { repositoryLocationName } } } } }"""
 CODE_LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "raft_assets"}
 
 
@@ -138,6 +142,16 @@ def test_an_assets_page_shows_its_plot_and_verdict(ui: Ui, page: Page) -> None:
     plot = page.locator("img[src^='data:image/svg+xml']")
     expect(plot).to_be_visible(timeout=PATIENCE_MS)
     assert plot.evaluate("image => image.naturalWidth") > 0
+
+
+def test_a_run_of_the_command_line_is_where_the_ui_looks_for_its_own(ui: Ui) -> None:
+    """By the queries of the timeline and of the job's page; all runs of the project are `raft run`'s."""
+    selector = {"pipelineName": "lineage", **CODE_LOCATION}
+    of_job = ui.ask(JOB_RUNS, selector=selector)["pipelineOrError"]["runs"]
+    label = {"key": ".dagster/repository", "value": "__repository__@raft_assets"}
+    listed = ui.ask(LISTED_RUNS, filter={"tags": [label]})["pipelineRunsOrError"]["results"]
+    assert {run["runId"] for run in of_job} == {run["runId"] for run in listed} != set()
+    assert {run["repositoryOrigin"]["repositoryLocationName"] for run in listed} == {"raft_assets"}
 
 
 def test_the_sensor_shows_an_edit_as_unsynced_in_that_domain_only(ui: Ui, page: Page) -> None:
