@@ -18,7 +18,7 @@ from raft_assets.core.identity import digest
 from raft_assets.llm.answers import abbreviate
 from raft_assets.llm.azure_sign_in import INSTALL_HINT, AzureCredential
 from raft_assets.settings.endpoints import AzureMLWorkspace, Endpoint, HostingSettings
-from raft_assets.student.finetuning import FineTuningResult, FineTuningSpec
+from raft_assets.student.finetuning import FineTuningResult, FineTuningSpec, JobPendingError
 from raft_assets.student.hosting import (
     HASH_TAG,
     READY_TIMEOUT_S,
@@ -175,7 +175,7 @@ class AzureMLHosting(HostingService):
             if told == "Completed":
                 return
             if told == "Paused":
-                raise EndpointError(f"Fine-tuning job {name} is paused: resume it in the studio, then run again.")
+                raise JobPendingError(f"Fine-tuning job {name} is paused: resume it in the studio, then run again.")
             if told in FAILED_JOB_STATES:
                 reason = abbreviate(str((job.properties or {}).get("error") or "the studio shows the reason"))
                 raise EndpointError(
@@ -183,7 +183,7 @@ class AzureMLHosting(HostingService):
                     "cause and materialize "
                     "finetuned_model again."
                 )
-        raise EndpointError(
+        raise JobPendingError(
             f"Fine-tuning job {name} is still {told} after 72 h. Run again: the job is found again and not repeated."
         )
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import openai
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent, SupervisedHyperparametersParam
 
-from raft_assets.core.errors import EndpointError
+from raft_assets.core.errors import EndpointError, WaitingError
 from raft_assets.core.identity import digest
 from raft_assets.core.ports import Records, VersionedRecord
 from raft_assets.llm.answers import abbreviate
@@ -30,6 +30,10 @@ SUFFIX_HASH_DIGITS = (
 MIN_ROWS = 10  # that OpenAI and Azure OpenAI train on
 POLL_RETRIES = 5  # of one request; a job that runs for hours must survive a dropped poll
 FINAL_STATUSES = ("succeeded", "failed", "cancelled")
+
+
+class JobPendingError(WaitingError):
+    """The job goes on, or is paused, beyond the time that a run waits for it."""
 
 
 @dataclass(frozen=True)
@@ -378,12 +382,12 @@ async def _wait_for_job(
         now = time.monotonic()
         paused_since = (paused_since or now) if str(job.status) == "paused" else None
         if paused_since is not None and now - paused_since >= patience.paused_timeout_s:
-            raise EndpointError(
+            raise JobPendingError(
                 f"Fine-tuning job {job.id} is paused. `raft jobs --resume {job.id}` resumes it; then materialize "
                 "finetuned_model again: the job is found again and not repeated."
             )
         if now - started > patience.job_timeout_s:
-            raise EndpointError(
+            raise JobPendingError(
                 f"Fine-tuning job {job.id} is still {job.status} after {patience.job_timeout_s / 3600:.0f} h. "
                 f"Materialize finetuned_model again: the job is found again and not repeated."
             )

@@ -106,7 +106,9 @@ def test_a_job_that_failed_or_is_paused_is_told_and_the_one_after_it_is_found(
     assert "ended with the status Failed: row 3 has no answer. Fix the cause" in project.last_failure()
     azure.studio.ends_as = "Paused"
     assert not project.materialize(SMALL, "finetuned_model")
-    assert "is paused: resume it in the studio, then run again" in project.last_failure()
+    waiting = project.states(SMALL)["finetuned_model"]
+    assert waiting.state == "waiting"
+    assert "is paused: resume it in the studio, then run again" in waiting.reasons[0]
     before = list(azure.studio.puts)
     azure.studio.ends_as = None
     assert project.materialize_only(SMALL, "finetuned_model")
