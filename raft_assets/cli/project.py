@@ -58,7 +58,7 @@ def _write_instance_settings(project: Project) -> None:
         before = file.read_text("utf-8") if file.exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise RaftError(f"{file} can't be used ({error}): {REPAIR_HINT}") from error
-    template = (files("raft_assets") / "dagster.yaml").read_text("utf-8")
+    template = (files("raft_assets.cli") / "dagster.yaml").read_text("utf-8")
     theirs, ours, _ = (template if before is None else before).partition(GENERATED_BELOW)
     if ours and before != (wanted := theirs + ours + _compute_logs(project)):
         write_text(file, wanted)

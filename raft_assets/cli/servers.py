@@ -11,6 +11,9 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.embedded.provider import Simulation
 from raft_assets.settings.project import Project
 
+# `dg dev` would want a project of its own in every folder; the warning is Dagster's, and nothing that a user can act on
+SUPERSEDED = "Function `dev_command` is superseded"
+
 
 def serve_models(port: int, simulation: Simulation | None) -> None:
     """Serve the embedded provider on 127.0.0.1 until the process is interrupted."""
@@ -41,15 +44,10 @@ def start_ui(port: int) -> None:
     activate_project(project)
     command = [
         sys.executable,
-        "-m",
-        "dagster",
-        "dev",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workspace",
-        str(project.workspace_file),
+        "-W",
+        f"ignore:{SUPERSEDED}",
+        *("-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workspace", str(project.workspace_file)),
     ]
     os.chdir(project.folder)
     os.execv(sys.executable, command)  # noqa: S606 - a list of our own, and no shell is needed

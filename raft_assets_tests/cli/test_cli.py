@@ -195,7 +195,7 @@ def test_doctor_reports_an_endpoint_that_does_not_answer(copied: ProjectHarness)
     copied.own_variables = {"TEACHER_OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "TEACHER_OPENAI_DEPLOYMENT": "m"}
     ended = copied.raft_here("doctor")
     assert ended.returncode == 1
-    assert "TEACHER (m at http://127.0.0.1:9/v1) doesn't answer" in ended.stdout
+    assert "TEACHER (m at http://127.0.0.1:9/v1) does not respond" in ended.stdout
 
 
 def test_doctor_says_where_a_prompt_does_not_fit_into_the_model(copied: ProjectHarness) -> None:

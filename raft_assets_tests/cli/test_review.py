@@ -35,7 +35,7 @@ def test_verdicts_go_out_and_come_back_and_cost_no_call(copied: ProjectHarness) 
     imported = copied.raft_here("review", "import", SMALL, "review.csv")
     assert imported.returncode == 0, imported.stderr
     assert "1 accepted, 1 rejected" in imported.stdout
-    assert "1 question_ids are of no pair" in imported.stderr
+    assert "1 question_ids belong to no pair" in imported.stderr
     assert "gone" in imported.stderr
     assert "qa_pairs" in copied.not_fresh(SMALL)
     assert copied.materialize(SMALL, "qa_dataset")
@@ -68,7 +68,7 @@ def test_a_purged_document_that_a_note_quotes_is_told(copied: ProjectHarness) ->
     assert copied.raft_here("review", "import", SMALL, "review.jsonl").returncode == 0
     (copied.folder / "data" / SMALL / pair.path).unlink()
     told = copied.raft_here("purge", SMALL, "--document", pair.path, "--yes").stdout
-    assert f"{REVIEWS_FILE}: not touched; delete its lines 1 yourself" in told
+    assert f"{REVIEWS_FILE}: not touched; lines 1 contain the text, delete them yourself" in told
 
 
 def test_a_wrong_review_file_is_one_sentence_and_changes_nothing(copied: ProjectHarness) -> None:

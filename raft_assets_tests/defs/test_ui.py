@@ -144,6 +144,11 @@ def test_an_assets_page_shows_its_plot_and_verdict(ui: Ui, page: Page) -> None:
     assert plot.evaluate("image => image.naturalWidth") > 0
 
 
+def test_no_warning_of_dagsters_reaches_the_terminal(ui: Ui) -> None:
+    printed = (ui.project.folder / "ui.log").read_text("utf-8")
+    assert [line for line in printed.splitlines() if re.search(r"\w+Warning:", line)] == []
+
+
 def test_a_run_of_the_command_line_is_where_the_ui_looks_for_its_own(ui: Ui) -> None:
     """By the queries of the timeline and of the job's page; all runs of the project are `raft run`'s."""
     selector = {"pipelineName": "lineage", **CODE_LOCATION}

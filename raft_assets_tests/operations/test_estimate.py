@@ -71,7 +71,7 @@ def test_the_training_is_estimated_by_its_file(copied: ProjectHarness) -> None:
 def test_a_project_that_is_fresh_will_ask_nothing(finished: ProjectHarness) -> None:
     told = finished.raft_here("estimate", SMALL)
     assert told.returncode == 0, told.stderr
-    assert f"{SMALL}: everything is fresh, nothing is asked." in told.stdout
+    assert f"{SMALL}: everything is fresh, no calls are needed." in told.stdout
 
 
 def test_a_document_that_came_since_is_estimated_and_a_domain_without_one_is_told(copied: ProjectHarness) -> None:

@@ -54,7 +54,7 @@ def test_purged_imported_pairs_leave_no_text_behind_and_a_copy_in_them_is_told(c
     assert copied.materialize(SMALL, "source_documents")
     (copied.folder / "data" / SMALL / chunk.path).unlink()
     told = copied.raft_here("purge", SMALL, "--document", chunk.path, "--yes").stdout
-    assert "delete its lines 2 yourself" in told
+    assert "lines 2 contain the text, delete them yourself" in told
 
 
 @pytest.mark.parametrize("name", ["..", "/etc", "nowhere", "a/b", "."])

@@ -72,7 +72,7 @@ def test_the_same_data_set_is_built_again_after_the_lake_is_gone(copied: Project
     manifest.write_text(json.dumps(record), "utf-8")
     ended = copied.raft_here("rebuild", str(manifest), "--domain", "again")
     assert ended.returncode == 1
-    assert ended.stderr.startswith("qa_dataset is another: ")
+    assert ended.stderr.startswith("qa_dataset differs: ")
 
 
 def test_a_rebuild_from_other_inputs_is_refused_with_every_difference(copied: ProjectHarness) -> None:
@@ -89,7 +89,7 @@ def test_a_rebuild_from_other_inputs_is_refused_with_every_difference(copied: Pr
     with pytest.raises(DataError) as refused:
         restore_inputs(copied.opened, copied.lake, read_manifest(manifest), SMALL)
     for sentence in (
-        f"{changed.name} has another content.",
+        f"{changed.name} has different content.",
         "new.md is not in the manifest.",
         "The setting chunks.chunk_size is 150 here and 160 in the manifest.",
         f"The version of gates is '{GATES_VERSION}' here and '0' in the manifest.",
