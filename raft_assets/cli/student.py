@@ -1,11 +1,12 @@
 """What `raft jobs` and `raft teardown` do: fine-tuning jobs at the student's service, and deployments on Azure."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
-import openai
-from openai.types.fine_tuning import FineTuningJob
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,9 @@ from raft_assets.storage.call_store import open_call_store
 from raft_assets.student.finetuning import is_own_job
 from raft_assets.student.hosting import HostedDeployment
 
+if TYPE_CHECKING:
+    from openai.types.fine_tuning import FineTuningJob
+
 MAX_JOBS = 50
 
 
@@ -29,6 +33,8 @@ def print_jobs(*, cancelled: str | None, resumed: str | None) -> None:
 
     Raises EndpointError where the service refuses or doesn't answer.
     """
+    import openai
+
     models = ModelClients(Project.load())
 
     async def work() -> list[FineTuningJob]:

@@ -4,16 +4,17 @@ Sends a body, changes what the model doesn't accept, waits and tries again, or g
 in `service_errors`, what a response says in `answers`. Nothing here knows of streams or of the store.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx2
-import openai
 
 from raft_assets.core.errors import EndpointError, NotDeployedError
 from raft_assets.llm import service_errors
@@ -23,6 +24,9 @@ from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Admission, Limiter
 from raft_assets.llm.requests import Usage
 from raft_assets.settings.endpoints import Endpoint
+
+if TYPE_CHECKING:
+    import openai
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -131,6 +135,8 @@ class RetryingClient:
         | service_errors.StopEndpoint,
     ]:
         """Return the body as it was sent, and the outcome."""
+        import openai
+
         async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn:
             started, sent = self._patience.clock(), self._capabilities.apply(body)
             try:
@@ -189,6 +195,8 @@ def _report_to_limiter(turn: Admission, error: openai.APIError, outcome: service
 
     An error with a status is an answer, too; a broken connection says nothing about the service's capacity.
     """
+    import openai
+
     if not isinstance(error, openai.APIStatusError):
         return
     if isinstance(outcome, service_errors.Retry):

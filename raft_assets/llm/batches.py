@@ -8,15 +8,15 @@ failed or expired is requested live the next time.
 API: https://platform.openai.com/docs/guides/batch
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-import openai
-from openai.types import Batch as RemoteBatch
 from pydantic import BaseModel, ConfigDict
 
 from raft_assets.core.errors import EndpointError, WaitingError
@@ -29,6 +29,10 @@ from raft_assets.llm.requests import Origin, Request
 from raft_assets.llm.service_errors import StopEndpoint, classify_error, redact_message
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.settings.endpoints import Endpoint, Role
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types import Batch as RemoteBatch
 
 T = TypeVar("T")
 
@@ -212,6 +216,8 @@ class BatchClient:
         self._save(record.model_copy(update={"batch": batch.id, "status": batch.status, "lost": lost}))
 
     async def _find(self, record: BatchRecord) -> RemoteBatch | None:
+        import openai
+
         if record.batch:
             try:
                 return await self._client.batches.retrieve(record.batch)
@@ -225,6 +231,8 @@ class BatchClient:
         return batch
 
     async def _find_listed(self, record: BatchRecord) -> RemoteBatch | None:
+        import openai
+
         try:
             async for batch in self._client.batches.list(limit=100):
                 if (batch.metadata or {}).get(BATCH_HASH_KEY) == record.name:
@@ -273,6 +281,8 @@ class BatchClient:
             yield part
 
     async def _call_service(self, call: Awaitable[T], on_rejection: Callable[[], None] = lambda: None) -> T:
+        import openai
+
         try:
             return await call
         except openai.APIError as error:

@@ -4,6 +4,8 @@ What belongs here: what a call of each kind is (its body, its entry in the store
 calls start and end belongs in `streams`, how one call is retried in `attempts`, how it is named in `keys`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import threading
@@ -11,10 +13,9 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import openai
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm import service_errors
@@ -31,6 +32,9 @@ from raft_assets.llm.requests import NO_REQUESTER, NO_USAGE, Answer, Origin, Pro
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.llm.streams import Batch, Slot, Stream
 from raft_assets.settings.endpoints import Endpoint
+
+if TYPE_CHECKING:
+    import openai
 
 T = TypeVar("T")
 

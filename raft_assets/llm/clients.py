@@ -5,16 +5,19 @@ background loop (`background.run_coroutine`). It never retries by itself: `attem
 stopped.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
-import httpx2
-from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
+from typing import TYPE_CHECKING, Any
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm.azure_sign_in import AZURE_SCOPE, AzureCredential
 from raft_assets.settings.endpoints import Endpoint
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
 
 ASGIApp = Callable[
     [
@@ -27,12 +30,12 @@ ASGIApp = Callable[
 TokenProvider = Callable[[], Awaitable[str]]
 
 # seconds; a long answer of a slow model takes a minute or more before its first byte
-TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
+TIMEOUT_S, CONNECT_S = 120.0, 10.0
 EMBEDDED_URL = "http://embedded/v1"
 NO_KEY = "none"  # the client requires a key, a local service needs none
 
 
-def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> AsyncOpenAI:
+def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> openai.AsyncOpenAI:
     """Return a client of the endpoint.
 
     `embedded_app` creates the embedded provider's application; it is called only if that is the provider.
@@ -40,6 +43,9 @@ def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> Asyn
     Raises EndpointError if Azure is to be used without a key and `azure-identity` is not installed. Close the client
     with `run_coroutine(client.close())`.
     """
+    import httpx2
+    import openai
+
     if endpoint.provider == "azureml":
         raise EndpointError(
             f"{endpoint.role} is a base model in an Azure ML workspace, which can be called once it is fine-tuned "
@@ -47,14 +53,14 @@ def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> Asyn
         )
     if endpoint.provider == "embedded":
         transport = httpx2.ASGITransport(app=embedded_app())
-        client = AsyncOpenAI(
+        client = openai.AsyncOpenAI(
             base_url=EMBEDDED_URL,
             api_key=NO_KEY,
-            http_client=httpx2.AsyncClient(transport=transport, timeout=TIMEOUT),
+            http_client=httpx2.AsyncClient(transport=transport, timeout=_timeout()),
             max_retries=0,
         )
     elif endpoint.provider == "openai":
-        client = AsyncOpenAI(
+        client = openai.AsyncOpenAI(
             base_url=endpoint.service, api_key=_key(endpoint) or NO_KEY, http_client=_http_client(), max_retries=0
         )
     else:
@@ -64,11 +70,13 @@ def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> Asyn
     return client
 
 
-def _azure_client(endpoint: Endpoint) -> AsyncOpenAI:
+def _azure_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
+    import openai
+
     key = _key(endpoint)
     sign_in = None if key else _token_provider(endpoint)
     if endpoint.api_version:
-        return AsyncAzureOpenAI(
+        return openai.AsyncAzureOpenAI(
             azure_endpoint=endpoint.service,
             api_version=endpoint.api_version,
             api_key=key,
@@ -76,14 +84,22 @@ def _azure_client(endpoint: Endpoint) -> AsyncOpenAI:
             http_client=_http_client(),
             max_retries=0,
         )
-    return AsyncOpenAI(
+    return openai.AsyncOpenAI(
         base_url=_azure_v1(endpoint.service), api_key=key or sign_in, http_client=_http_client(), max_retries=0
     )
 
 
 def _http_client() -> httpx2.AsyncClient:
     """Return the client library's aiohttp transport: its other one scans every open connection for each call."""
-    return DefaultAioHttpClient(timeout=TIMEOUT)
+    import openai
+
+    return openai.DefaultAioHttpClient(timeout=_timeout())
+
+
+def _timeout() -> httpx2.Timeout:
+    import httpx2
+
+    return httpx2.Timeout(TIMEOUT_S, connect=CONNECT_S)
 
 
 def _azure_v1(service: str) -> str:

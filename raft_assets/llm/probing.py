@@ -3,14 +3,17 @@
 Its answer is not stored, and none is taken from the store: that would verify nothing.
 """
 
-from collections.abc import Awaitable
-from typing import TypeVar
+from __future__ import annotations
 
-import openai
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm.service_errors import FailCall, StopEndpoint, UnsupportedParameter, classify_error, redact_message
 from raft_assets.settings.endpoints import Endpoint, Role
+
+if TYPE_CHECKING:
+    import openai
 
 T = TypeVar("T")
 
@@ -42,6 +45,8 @@ async def probe(client: openai.AsyncOpenAI, endpoint: Endpoint, *, completion: b
 
 
 async def _translate_errors(call: Awaitable[T], endpoint: Endpoint, forbidden: str = "") -> T:
+    import openai
+
     try:
         return await call
     except openai.APIError as error:

@@ -4,17 +4,22 @@ One table of rules for every service that speaks the OpenAI protocol. Nothing he
 anything.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
 import aiohttp
-import openai
 
 from raft_assets.llm.answers import CONTENT_FILTER, abbreviate
 from raft_assets.settings.endpoints import Endpoint, Role
+
+if TYPE_CHECKING:
+    import openai
 
 # what is sent instead of a parameter that a model doesn't accept; None: nothing
 SUBSTITUTES: Mapping[str, str | None] = {
@@ -84,6 +89,8 @@ ServiceError = Retry | FailCall | ContentFiltered | UnsupportedParameter | StopE
 
 def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> ServiceError:
     """Return what to do about an error of the client."""
+    import openai
+
     if isinstance(error, openai.APITimeoutError) and not _is_connection_error(error):
         return Retry("it did not answer in time")
     if not isinstance(error, openai.APIStatusError):

@@ -4,11 +4,12 @@ What belongs here: which client, limiter, store and budget a call of a role goes
 answer is read, is up to the caller.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from functools import cached_property, partial
-
-import openai
+from typing import TYPE_CHECKING
 
 from raft_assets.documents.chunking import token_count
 from raft_assets.embedded.provider import EmbeddedProvider
@@ -31,6 +32,9 @@ from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.student.deployment import StudentDeployment
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
+
+if TYPE_CHECKING:
+    import openai
 
 
 def embedded_provider(project: Project) -> EmbeddedProvider:

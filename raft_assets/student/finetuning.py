@@ -4,6 +4,8 @@ The job carries the hash of everything that it was trained on, so that a later r
 instead of paying again. API: https://platform.openai.com/docs/api-reference/fine-tuning
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import csv
@@ -12,15 +14,16 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import openai
-from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent, SupervisedHyperparametersParam
+from typing import TYPE_CHECKING, Any, Literal
 
 from raft_assets.core.errors import EndpointError, WaitingError
 from raft_assets.core.identity import digest
 from raft_assets.core.ports import Records, VersionedRecord
 from raft_assets.llm.answers import abbreviate
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent, SupervisedHyperparametersParam
 
 FOLDER = "jobs"  # of the records
 TRAINING_HASH_KEY = "raft_training_hash"
@@ -144,6 +147,8 @@ async def fine_tune(
     is found, before anything is uploaded: an exception of it ends the call. Raises EndpointError for every end but
     success, with the service's reason, and when a deadline passes; the job then continues and the next call finds it.
     """
+    import openai
+
     client = client.with_options(max_retries=POLL_RETRIES)
     try:
         return await _run_job(
@@ -257,6 +262,8 @@ async def _find_job(
     patience: PollingPolicy,
 ) -> FineTuningJob | None:
     """Return the job of this very order, by the project's record, else by what the service kept of it."""
+    import openai
+
     if record.job_id:
         try:
             job = await client.fine_tuning.jobs.retrieve(record.job_id)
@@ -287,6 +294,8 @@ def is_own_job(job: FineTuningJob) -> bool:
 
 async def _matches_spec(client: openai.AsyncOpenAI, job: FineTuningJob, order: FineTuningSpec) -> bool:
     """Compare by the metadata, else by the name of the training file, which contains the hash as well."""
+    import openai
+
     kept = (job.metadata or {}).get(TRAINING_HASH_KEY)
     if kept is not None:
         return kept == order.training_hash
@@ -300,6 +309,8 @@ async def _matches_spec(client: openai.AsyncOpenAI, job: FineTuningJob, order: F
 
 async def _is_model_available(client: openai.AsyncOpenAI, job: FineTuningJob) -> bool:
     """Return whether the job's model exists, or will."""
+    import openai
+
     if job.status in ("failed", "cancelled"):
         return False
     if job.status != "succeeded" or not job.fine_tuned_model:
@@ -314,6 +325,8 @@ async def _is_model_available(client: openai.AsyncOpenAI, job: FineTuningJob) ->
 async def _submit_job(
     client: openai.AsyncOpenAI, order: FineTuningSpec, record: SubmissionRecord, patience: PollingPolicy
 ) -> FineTuningJob:
+    import openai
+
     name = order.training_hash
     train = await _upload_file(client, f"train-{name}.jsonl", order.train, patience)
     valid = await _upload_file(client, f"valid-{name}.jsonl", order.valid, patience) if order.valid.strip() else None
@@ -361,6 +374,8 @@ async def _wait_for_job(
     on_metrics: Callable[[dict[str, float]], None],
     patience: PollingPolicy,
 ) -> FineTuningJob:
+    import openai
+
     started, pause, told = time.monotonic(), patience.initial_poll_s, set[str]()
     paused_since: float | None = None
     while True:
@@ -408,6 +423,8 @@ def _numeric_metrics(event: FineTuningJobEvent) -> dict[str, float]:
 
 async def _list_checkpoints(client: openai.AsyncOpenAI, job: FineTuningJob) -> list[Checkpoint]:
     """List the checkpoints in the order of their steps; none where the service has no such list."""
+    import openai
+
     try:
         found = [point async for point in client.fine_tuning.jobs.checkpoints.list(job.id, limit=100)]
     except openai.NotFoundError:
