@@ -3,14 +3,15 @@
 Text from documents and models is untrusted: here it is made inert before it becomes Markdown.
 """
 
+from __future__ import annotations
+
 import html
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import pandas as pd
 import pyarrow as pa
 
 from raft_assets.core.markdown import code_span
@@ -21,6 +22,9 @@ from raft_assets.evaluation.verdict import PRIMARY_ARM, Verdict
 from raft_assets.llm.requests import UsageStats
 from raft_assets.pairs.gates import PASS, REASONS
 from raft_assets.storage.lake import WriteResult, arrow_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Metadata = dict[str, Any]
 MAX_SAMPLE_ROWS = 5
@@ -51,7 +55,7 @@ def column_schema(model: type[Row]) -> dg.TableSchema:
     return dg.TableSchema(sorted(columns, key=lambda column: _is_key(column.name)))
 
 
-def _description(field: "pa.Field[Any]") -> str:
+def _description(field: pa.Field[Any]) -> str:
     return (field.metadata or {}).get(b"description", b"").decode()
 
 

@@ -1,9 +1,10 @@
 """From two models' answers to everything that is kept of an evaluation."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from raft_assets.core.tables import JudgedAnswer, ModelAnswer, QuestionProvenance, Score
 from raft_assets.evaluation.judged import judged_scores
@@ -11,6 +12,9 @@ from raft_assets.evaluation.metrics import score_answer
 from raft_assets.evaluation.slices import slice_scores
 from raft_assets.evaluation.summary import summarize_all
 from raft_assets.evaluation.verdict import Verdict, compare_students, decide_verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)

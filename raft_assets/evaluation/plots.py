@@ -5,6 +5,8 @@ and print work; `standalone` plots have fixed colours and a background, for imag
 Every plot has a name (`title`) and describes its content in words (`desc`). All stay below 6 kB.
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import math
@@ -12,12 +14,13 @@ import re
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from raft_assets.evaluation.summary import sort_for_display
 from raft_assets.evaluation.wording import count_noun, format_percent, format_points
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDTH = 460  # units of the view box: text of 12 units stays readable when a phone shrinks the plot to 340 pixels
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 42, 40

@@ -4,6 +4,8 @@ What belongs here: what the page shows, in which order and words. `templates/` c
 escaped by the templates; equal data give the same bytes, so nothing here reads the clock.
 """
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import math
@@ -13,10 +15,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
@@ -31,6 +32,9 @@ from raft_assets.evaluation.summary import ARMS, SOURCES
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC, Verdict, describe_failures
 from raft_assets.evaluation.wording import count_noun, format_percent, format_points, format_signed
 from raft_assets.llm.requests import UsageStats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REPORT_VERSION = "3"
 

@@ -4,14 +4,17 @@ Dimensions of the main arm group its questions. The arms of robustness ask the s
 so that their slices can be compared with one another.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import get_args
+from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, get_args
 
 from raft_assets.core.tables import ModelAnswer, QuestionSource, RobustnessArm, Score
 from raft_assets.evaluation.summary import SUMMARY_COLUMNS, score_frame, summarize
 from raft_assets.evaluation.verdict import PRIMARY_ARM
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # name of a dimension and what its slices are
 SLICE_TITLES = {
@@ -49,6 +52,8 @@ def slice_scores(
     A row contains the means of both models and the 95 % interval of their difference, see `summarize`. `path_of` gives
     the document of every question. Columns: `SLICE_COLUMNS`.
     """
+    import pandas as pd
+
     frame = score_frame(scores)
     frame = frame[frame["metric"].isin(SLICED_METRICS)]
     asked = {answer.question_id: answer for answer in answers if answer.arm == PRIMARY_ARM and answer.source == source}

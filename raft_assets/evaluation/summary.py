@@ -1,17 +1,21 @@
 """Scores of two models, paired and summed up: the one table that report, results store and catalog show."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Iterator
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-import pandas as pd
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Arm, ModelAnswer, Score
 from raft_assets.evaluation.metrics import METRICS, PARTIAL_METRICS
 from raft_assets.evaluation.statistics import bootstrap_columns, bootstrap_ratio
 from raft_assets.evaluation.wording import count_noun
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SOURCES = ("golden", "generated")  # in the order in which people should read them
 ARMS: tuple[str, ...] = get_args(Arm)
@@ -23,6 +27,8 @@ SUMMARY_COLUMNS = ["source", "arm", "metric", "n", "clusters", "baseline", "stud
 
 def score_frame(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
     """Return the scores as a frame with the columns of `Score`."""
+    import pandas as pd
+
     if isinstance(scores, pd.DataFrame):
         return scores
     return pd.DataFrame([score.model_dump() for score in scores], columns=list(Score.model_fields))
@@ -60,6 +66,8 @@ def summarize(scores: Iterable[Score] | pd.DataFrame, *, draws: int, seed: int =
     Columns: `SUMMARY_COLUMNS`; `low` and `high` are NaN below two clusters. Metrics of quotes, and those that are
     judged, count the questions on which both models have one.
     """
+    import pandas as pd
+
     pairs = pair_scores(scores)
     rows = [
         (source, arm, *row)
@@ -102,6 +110,8 @@ def summarize_all(scores: Iterable[Score], answers: Iterable[ModelAnswer], *, dr
     See `summarize` and `summarize_abstention`. The arms of robustness are not included: they repeat some of the main
     arm's questions.
     """
+    import pandas as pd
+
     frame = score_frame(scores)
     tables = [summarize(frame[frame["arm"].isin(ARMS)], draws=draws), summarize_abstention(answers, draws=draws)]
     return pd.concat([table for table in tables if not table.empty] or tables[:1], ignore_index=True)
@@ -113,6 +123,8 @@ def summarize_abstention(answers: Iterable[ModelAnswer], *, draws: int, seed: in
     Precision: how often an abstention was right. Recall: how many of the questions that no shown document answers were
     abstained from. Columns: `SUMMARY_COLUMNS`. A model that never abstained has no precision: NaN.
     """
+    import pandas as pd
+
     asked = pd.DataFrame(
         [
             (a.source, a.arm, a.question_id, a.cluster, not a.answerable, a.evaluated, a.status == "ok" and a.abstained)

@@ -4,12 +4,12 @@ One metric decides (token F1 of the final answer in the main arm), two guards ca
 else is only shown.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from raft_assets.core.tables import ModelAnswer, QuestionSource, Score
 from raft_assets.evaluation.statistics import (
@@ -21,6 +21,9 @@ from raft_assets.evaluation.statistics import (
 )
 from raft_assets.evaluation.summary import QUESTION_COLUMNS, pair_scores, score_frame
 from raft_assets.evaluation.wording import count_noun, format_percent, format_points
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PRIMARY_METRIC, PRIMARY_NAME, PRIMARY_ARM = "token_f1", "token F1", "main"
 VERDICT_VERSION = "3"  # of rule and statistics: changes whenever the same scores give another verdict
@@ -127,6 +130,8 @@ def compare_students(
     It compares the questions that both answered and the metrics that both were measured by. `before`: the scores of the
     earlier student, with the columns of `Score`.
     """
+    import pandas as pd
+
     now = score_frame(scores)
     now = now[now["evaluated"] == "student"]
     then = before[before["evaluated"] == "student"].assign(evaluated="baseline")
@@ -158,6 +163,8 @@ def _decision(interval: Interval | None, clusters: int, guards: Iterable[Guard])
 
 def _answerable(answers: Iterable[ModelAnswer]) -> pd.DataFrame:
     """Return whether each question was answerable under its arm, the same for both models."""
+    import pandas as pd
+
     rows = {(answer.source, answer.arm, answer.question_id): answer.answerable for answer in answers}
     return pd.DataFrame(
         [(*key, answerable) for key, answerable in rows.items()], columns=[*QUESTION_COLUMNS, "answerable"]

@@ -5,6 +5,8 @@ machine. So our processes queue at a lock file, and the store opens late and clo
 it computes. All SQL on results is here: parameters only, one function per statement.
 """
 
+from __future__ import annotations
+
 import json
 import random
 import time
@@ -14,10 +16,9 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
-import pandas as pd
 import pyarrow as pa
 
 from raft_assets.core.errors import DataError
@@ -31,6 +32,9 @@ from raft_assets.evaluation.verdict import Guard, Verdict
 from raft_assets.llm.ledger import LedgerRow
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake, arrow_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OPEN_TIMEOUT_S = 60.0  # for the file, while a program outside of our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
@@ -397,6 +401,8 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 
 def _frame(relation: duckdb.DuckDBPyRelation | None) -> pd.DataFrame:
     """Return the rows of a relation; an empty frame for a statement that has none."""
+    import pandas as pd
+
     frame: pd.DataFrame = relation.to_arrow_table().to_pandas() if relation else pd.DataFrame()
     return frame
 
