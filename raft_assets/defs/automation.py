@@ -27,7 +27,7 @@ OBSERVE_EVERY_S = 30
 REQUEST_EVERY_S = 60
 TEAR_DOWN_EVERY_S = 600
 COLLECT_EVERY_S = 60
-MOST_A_TICK = 1000  # changes that a tick reports: the daemon stores two events for each, some milliseconds each
+MAX_CHANGES_A_TICK = 300  # more are reported by the next one: the daemon stores two events for each
 
 
 @dg.sensor(minimum_interval_seconds=OBSERVE_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -49,7 +49,7 @@ def observe_domains(
     if plan.is_empty:
         return dg.SkipReason(f"Nothing changed in {len(plan.domains)} domains: {', '.join(plan.domains)}.{wrong}")
     registered = set(plan.domains) - set(plan.new_domains)
-    reported = [seen for seen in plan.changed if seen.domain in registered][:MOST_A_TICK]
+    reported = [seen for seen in plan.changed if seen.domain in registered][:MAX_CHANGES_A_TICK]
     requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
     if plan.new_domains:
         requests.append(domains.build_add_request(plan.new_domains))
@@ -93,13 +93,13 @@ def stale_run_requests(instance: dg.DagsterInstance, graph: Graph, models: Model
 
 
 def _is_open(instance: dg.DagsterInstance, models: ModelClients, domain: str) -> bool:
-    """Whether a run of the domain is queued or runs, or a command works on it and is between two runs."""
+    """Return whether a run of the domain is queued or runs, or a command works on it between two runs."""
     waiting = dg.RunsFilter(tags={PARTITION_TAG: domain}, statuses=[*OPEN_STATUSES, dg.DagsterRunStatus.QUEUED])
     return bool(instance.get_runs(filters=waiting, limit=1)) or is_domain_busy(models.project, domain)
 
 
 def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetKey]:
-    """Assets that make no paid call: those that call a role which is not known to be free are left to people."""
+    """Return the assets that make no paid call: those that call a role which is not known to be free are left to people."""
     paid = {role.value for role, endpoint in endpoints.items() if not endpoint.is_free}
     return [
         key

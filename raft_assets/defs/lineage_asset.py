@@ -24,7 +24,7 @@ WAITING = "waiting"  # metadata of an observation: what an asset waits for, in a
 
 
 def settings_key(group: str) -> dg.AssetKey:
-    """Key of the external asset that holds a group of settings."""
+    """Return the key of the external asset that holds a group of settings."""
     return dg.AssetKey([SETTINGS_PREFIX, group])
 
 
@@ -68,7 +68,7 @@ def _step(function: Callable[..., Any], checks: Sequence[dg.AssetCheckSpec]) -> 
 
     @wraps(function)
     def step(context: dg.AssetExecutionContext, **resources: Any) -> Iterator[Any]:
-        started = time.monotonic()
+        started, evaluated = time.monotonic(), set[str | None]()
         try:
             results = function(context, **resources)
             for result in results if isinstance(results, Iterator) else [results]:
@@ -76,9 +76,10 @@ def _step(function: Callable[..., Any], checks: Sequence[dg.AssetCheckSpec]) -> 
                     seconds = round(time.monotonic() - started, 3)
                     yield result._replace(metadata={**(result.metadata or {}), "seconds": seconds})
                 else:
+                    evaluated.add(result.check_name)
                     yield result
         except WaitingError as pending:
-            yield from _waiting(context, pending, checks)
+            yield from _waiting(context, pending, [spec for spec in checks if spec.name not in evaluated])
 
     # Dagster reads one annotation for the result and all checks together, which no return type of a function fits
     step.__signature__ = inspect.signature(function).replace(return_annotation=inspect.Signature.empty)  # type: ignore[attr-defined]
@@ -123,5 +124,5 @@ def check_result(
 
 
 def origin_of(context: dg.AssetExecutionContext) -> Origin:
-    """Who asks, for the ledger of paid calls: asset, domain and run."""
+    """Return who asks, for the ledger of paid calls: asset, domain and run."""
     return Origin(context.asset_key.to_user_string(), context.partition_key, context.run.run_id)

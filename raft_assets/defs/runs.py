@@ -1,8 +1,7 @@
 """Dagster runs as `raft run` makes them: the same job, events and metadata as a run that the UI starts.
 
-One process per domain, because runs compute; within it wave after wave, each wave one run. A run carries its process in
-a tag, so that the next
-command can close what was killed.
+One process per domain, because runs compute; within it wave after wave, each wave one run. A run carries its process
+in a tag, so that the next command can close what was killed.
 """
 
 from collections.abc import Sequence
