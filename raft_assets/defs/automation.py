@@ -99,7 +99,7 @@ def _is_open(instance: dg.DagsterInstance, models: ModelClients, domain: str) ->
 
 
 def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetKey]:
-    """Return the assets that make no paid call: those that call a role which is not known to be free are left to people."""
+    """Return the assets that make no paid call: what calls a role that is not known to be free is left to people."""
     paid = {role.value for role, endpoint in endpoints.items() if not endpoint.is_free}
     return [
         key

@@ -58,12 +58,11 @@ class Observation:
 
 @dataclass(frozen=True)
 class ObservationPlan:
-    """What has to be told to Dagster, and what is wrong with the settings or files of some domains.
+    """What Dagster has to learn, and what is wrong with the settings or files of some domains.
 
     `domains` are those that are there, `new_domains` and `gone_domains` the partitions to register and to unregister,
-    `changed`
-    the states that differ from what was reported last. Of a domain with wrong settings, and of a folder that can't be a
-    domain, nothing is reported; the others go on.
+    `changed` the states that differ from what was reported last. Of a domain with wrong settings, and of a folder that
+    can't be a domain, nothing is reported; the others go on.
     """
 
     domains: list[str]
