@@ -100,8 +100,8 @@ class AzureOpenAIHosting(HostingService):
                 return None
         if not deployment.training_hash:
             raise EndpointError(
-                f"The deployment {name} of {self._host} was not made by raft-assets (it has no tag {HASH_TAG}), and "
-                f"is left alone. Delete or rename it, and materialize deployment again."
+                f"The deployment {name} of {self._host} was not created by raft-assets (it has no tag {HASH_TAG}), and "
+                f"is not touched. Delete or rename it, and materialize deployment again."
             )
         return deployment
 

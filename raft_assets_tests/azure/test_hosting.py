@@ -115,7 +115,7 @@ def _no_identity(azure: Cloud) -> None:
         (_forbidden, r"AuthorizationFailed.*ask for the role Cognitive Services Contributor"),
         (_quota, r"InsufficientQuota.*lower STUDENT_DEPLOYMENT_CAPACITY"),
         (_ends_badly, r"ended as Failed"),
-        (_gone, r"No resource of subscription .* answers at raft-openai\.openai\.azure\.com"),
+        (_gone, r"No resource in subscription .* has the address raft-openai\.openai\.azure\.com"),
         (_deleted_softly, r"az cognitiveservices account recover --name raft-openai"),
         (_no_identity, r"signing in failed .*run `az login`"),
     ],

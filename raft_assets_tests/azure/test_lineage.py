@@ -85,7 +85,7 @@ def test_doctor_proves_every_role_and_the_right_to_deploy(azure: Cloud, project:
         "ok       role EMBEDDING: embedding at https://raft-openai.openai.azure.com embeds with 384 dimensions",
         f"ok       role STUDENT: {BASE} at https://raft-openai.openai.azure.com fine-tuning is permitted",
         "ok       deployment: models may be deployed at raft-openai (resource group rg-raft)",
-        "warning  price TEACHER: nobody knows what teacher costs (input, output). Put it into prices.yaml, or name",
+        "warning  price TEACHER: the price of teacher is unknown (input, output). Add it to prices.yaml, or set",
     ):
         assert said in sound.stdout
     azure.management.actions = ["*/read"]
@@ -112,7 +112,7 @@ def test_a_deployment_that_is_gone_is_told_and_made_again_where_that_is_allowed(
     asked = azure.resource.asked.total()
     assert not project.materialize_only(SMALL, "student_answers")
     assert azure.resource.asked.total() == asked
-    assert "can't be asked: the deployment raft-small-" in project.last_failure()
+    assert "can't be called: the deployment raft-small-" in project.last_failure()
     project.own_variables = azure.variables | {"RAFT_REDEPLOY": "1"}
     azure.resource.not_ready = 1  # which is waited out
     assert project.materialize_only(SMALL, "student_answers")

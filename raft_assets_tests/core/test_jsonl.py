@@ -50,8 +50,8 @@ def test_where_there_is_no_file_there_are_no_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b'{"question": "a"}\n{"question"', r"questions\.jsonl, line 2 is no JSON"),
-        (b"[" * 100_000, r"questions\.jsonl, line 1 is no JSON"),
+        (b'{"question": "a"}\n{"question"', r"questions\.jsonl, line 2 is not valid JSON"),
+        (b"[" * 100_000, r"questions\.jsonl, line 1 is not valid JSON"),
         (b'{"question": "a"}\n\n{"question": ""}', r"questions\.jsonl, line 3, field question: String should have at"),
         (b'{"question": "  "}', r"line 1, field question: String should have at least 1 character"),
         (b"{}", r"line 1, field question: Field required"),

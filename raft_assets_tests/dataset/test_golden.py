@@ -23,7 +23,7 @@ GOOD: dict[str, Any] = {
 }
 
 BAD_LINES = {
-    "no JSON": ('{"id": ', "line 2 is no JSON"),
+    "no JSON": ('{"id": ', "line 2 is not valid JSON"),
     "no object": ("[1]", "line 2: .*dictionary"),
     "a missing field": ('{"id": "x", "answers": ["a"]}', "line 2, field question: Field required"),
     "a misspelt field": (
@@ -40,7 +40,7 @@ BAD_LINES = {
         '{"id": "x", "question": "q", "answers": ["a"], "answerable": false}',
         "line 2: .*unanswerable",
     ),
-    "an id that is taken": (json.dumps(GOOD), "line 2: the id 'q1' stands in line 1 already"),
+    "an id that is taken": (json.dumps(GOOD), "line 2: the id 'q1' is already used in line 1"),
 }
 
 

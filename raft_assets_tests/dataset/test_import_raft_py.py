@@ -106,10 +106,10 @@ def test_a_bad_row_is_told_with_file_row_and_column(changes: dict[str, Any], tol
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("out.jsonl", b'{"question": ', "row 1 is no JSON"),
+        ("out.jsonl", b'{"question": ', "row 1 is not valid JSON"),
         ("out.jsonl", b"\xff\xfe", "not UTF-8"),
         ("out.jsonl", b"[1]\n", "row 1: .*dictionary"),
-        ("out.jsonl", b"\n", "no row in"),
+        ("out.jsonl", b"\n", "contains no rows"),
         ("out.jsonl", b'{"messages": []}\n', "row 1, column cot_answer: .*chat or completion form"),
         ("out.parquet", b"PAR1 cut off", "can't be read as Parquet"),
         ("out.arrow", b"\xff\xff\xff\xff\x00\x01\x00\x00", "can't be read as Arrow"),

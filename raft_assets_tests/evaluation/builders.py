@@ -3,7 +3,7 @@
 from typing import Any
 
 from raft_assets.core.prompt_contract import ABSTENTION, parse_answer, render_answer
-from raft_assets.core.tables import ModelAnswer
+from raft_assets.core.tables import ANSWERS, ModelAnswer
 
 ORACLE = "The crane on quay 2 lifts 42 tonnes. It was built in 1907."
 DISTRACTOR = "The ferry terminal has four berths and a café."
@@ -36,7 +36,7 @@ def model_answer(final_answer: str = "42 tonnes", **changes: Any) -> ModelAnswer
         "detail": "",
         "call": "key",
     }
-    return ModelAnswer.model_validate(row | changes)
+    return ANSWERS[changes.get("evaluated", "student")].model_validate(row | changes)
 
 
 def both(name: str, baseline: str, student: str, **changes: Any) -> list[ModelAnswer]:

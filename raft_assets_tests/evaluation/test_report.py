@@ -371,10 +371,10 @@ def test_embedded_models_are_never_taken_for_language_models(data: ReportData, p
 def test_what_was_left_out_is_said_with_its_reason(data: ReportData) -> None:
     answers = [*data.answers, *both("f", RIGHT, RIGHT, status="failed")]
     answers += both("open", RIGHT, RIGHT, source="golden", arm="retrieved", oracle_chunk_ids=[])
-    left_out = text_of(render_report(report_data(answers))).partition("Left out, and why")[2]
+    left_out = text_of(render_report(report_data(answers))).partition("Omissions")[2]
     for sentence in (
         "No judge is configured",
-        "The arm closed book was not asked",
+        "The arm closed book was not evaluated",
         "1 answer of the student scored 0: failed.",
         "1 golden question without evidence: evaluated in the retrieved arm only.",
     ):

@@ -50,7 +50,7 @@ def test_a_clear_fall_is_worse() -> None:
 def test_a_difference_that_may_be_chance_cannot_be_told() -> None:
     verdict = verdict_of(questions(40, rises=5, falls=4))
     assert verdict.decision == "cannot tell"
-    assert "may be chance" in verdict.sentence
+    assert "may be due to chance" in verdict.sentence
     (way_out,) = [reason for reason in verdict.reasons if "would settle" in reason]
     assert int(way_out.removeprefix("generated questions about ").split()[0].replace(",", "")) > 1000
 

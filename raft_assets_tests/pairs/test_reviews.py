@@ -140,10 +140,10 @@ BAD = {
     "review.jsonl": [
         ('{"question_id": "x", "verdict": "no"}\n', "row 1, column verdict"),
         ('{"question_id": "x"}\n{"verdict": "accept"}\n', "row 2, column question_id"),
-        ("{\n", "row 1 is no JSON"),
+        ("{\n", "row 1 is not valid JSON"),
         ("[1]\n", "row 1"),
     ],
-    "review.xlsx": [("", "ends neither in .csv nor in .jsonl")],
+    "review.xlsx": [("", "must end in .csv or .jsonl")],
 }
 
 

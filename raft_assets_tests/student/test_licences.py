@@ -42,7 +42,9 @@ def test_a_teacher_whose_terms_forbid_it_teaches_no_other_family(teacher: str, s
 
 
 def test_a_deployment_is_known_by_the_model_behind_it() -> None:
-    assert "must not teach" in find_licence_problem(endpoints("gpt-4o", "our-deployment", known_as="Llama-3.1-8B"))
+    assert "must not be used to train" in find_licence_problem(
+        endpoints("gpt-4o", "our-deployment", known_as="Llama-3.1-8B")
+    )
 
 
 def test_a_yes_to_one_teacher_is_no_yes_to_the_next() -> None:

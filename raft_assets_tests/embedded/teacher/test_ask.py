@@ -77,7 +77,7 @@ def test_nothing_is_asked_of_nothing() -> None:
 
 
 def test_the_same_text_gives_the_same_questions_in_another_process() -> None:
-    program = f"from raft_assets.embedded.teacher.ask import ask; print(ask({PROSE!r}, count=9))"
+    program = f"from raft_assets.embedded.teacher.ask import generate_questions as g; print(g({PROSE!r}, count=9))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == str(generate_questions(PROSE, count=9))
 
@@ -86,7 +86,7 @@ def test_importing_the_teacher_loads_neither_its_lexicon_nor_nltk() -> None:
     program = (
         "import sys, raft_assets.embedded.teacher.ask as a;"
         "print(sorted({'nltk', 'textblob', 'lemminflect', 'numpy'} & set(sys.modules)));"
-        "a.ask('The bat Rex weighs 2 grams.', count=1); print(sorted({'nltk', 'textblob'} & set(sys.modules)))"
+        "a.generate_questions('The bat Rex weighs 2 grams.', count=1); print(sorted({'nltk', 'textblob'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.split("\n")[:2] == ["[]", "[]"]
