@@ -86,7 +86,8 @@ def test_importing_the_teacher_loads_neither_its_lexicon_nor_nltk() -> None:
     program = (
         "import sys, raft_assets.embedded.teacher.ask as a;"
         "print(sorted({'nltk', 'textblob', 'lemminflect', 'numpy'} & set(sys.modules)));"
-        "a.generate_questions('The bat Rex weighs 2 grams.', count=1); print(sorted({'nltk', 'textblob'} & set(sys.modules)))"
+        "a.generate_questions('The bat Rex weighs 2 grams.', count=1);"
+        "print(sorted({'nltk', 'textblob'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.split("\n")[:2] == ["[]", "[]"]
