@@ -68,7 +68,7 @@ def raft() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 something failed, 2 wrong usage or settings, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or settings, 3 waiting, 130 interrupted."""
     try:
         sys.exit(raft.main(standalone_mode=False))
     except RaftError as error:
