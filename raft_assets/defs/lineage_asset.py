@@ -91,9 +91,9 @@ def _waiting(
 ) -> Iterator[dg.AssetCheckResult]:
     name = context.asset_key.to_user_string()
     context.log.info("%s waits: %s", name, pending)
-    run = context.instance.get_run_by_id(context.run_id)
+    run = context.instance.get_run_by_id(context.run.run_id)
     waiting = {*filter(None, (run.tags if run else {}).get(WAITING_TAG, "").split(",")), name}
-    context.instance.add_run_tags(context.run_id, {WAITING_TAG: ",".join(sorted(waiting))})
+    context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: ",".join(sorted(waiting))})
     context.log_event(
         dg.AssetObservation(context.asset_key, partition=context.partition_key, metadata={WAITING: str(pending)})
     )

@@ -88,4 +88,4 @@ def _message(progress: Progress, seconds: float, total: int | None) -> str:
 
 def _show(context: dg.AssetExecutionContext, project: Project, message: str) -> None:
     record = {"asset": context.asset_key.to_user_string(), "progress": message}
-    write_text(progress_file(project, context.run_id), json.dumps(record, ensure_ascii=False))
+    write_text(progress_file(project, context.run.run_id), json.dumps(record, ensure_ascii=False))

@@ -56,5 +56,14 @@ def _start_loop(process: int) -> tuple[asyncio.AbstractEventLoop, threading.Thre
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     """Stop the loop before the interpreter ends: what its thread still held would be reported as leaked."""
-    loop.call_soon_threadsafe(loop.stop)
+    loop.call_soon_threadsafe(lambda: loop.create_task(_cancel_tasks_and_stop(loop)))
     thread.join(timeout=STOP_TIMEOUT_S)
+
+
+async def _cancel_tasks_and_stop(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    loop.stop()

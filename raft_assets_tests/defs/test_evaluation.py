@@ -66,7 +66,8 @@ def test_the_verdict_is_the_truth_about_models_that_are_known(
     copied.results.purge(SMALL)  # the student that the project has is not the one before
     assert evaluated(copied, HALF_RIGHT, student) == failed
     assert copied.results.verdicts()[SMALL]["decision"] == decision
-    assert decision in str(copied.metadata("eval_scores", SMALL)["verdict"]).replace("cannot be told", "cannot tell")
+    sentence = str(copied.metadata("eval_scores", SMALL)["verdict"])
+    assert {"cannot tell": "not clear"}.get(decision, decision) in sentence
 
 
 def test_a_judge_rates_both_models_and_its_failures_are_counted(copied: ProjectHarness) -> None:

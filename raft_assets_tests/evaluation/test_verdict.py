@@ -51,7 +51,7 @@ def test_a_difference_that_may_be_chance_cannot_be_told() -> None:
     verdict = verdict_of(questions(40, rises=5, falls=4))
     assert verdict.decision == "cannot tell"
     assert "may be due to chance" in verdict.sentence
-    (way_out,) = [reason for reason in verdict.reasons if "would settle" in reason]
+    (way_out,) = [reason for reason in verdict.reasons if "would be enough" in reason]
     assert int(way_out.removeprefix("generated questions about ").split()[0].replace(",", "")) > 1000
 
 

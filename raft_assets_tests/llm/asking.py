@@ -7,6 +7,7 @@ the first answer. Prints the key of every answer that was handed out.
 import sys
 from pathlib import Path
 
+from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.clients import open_client
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
@@ -26,3 +27,4 @@ if __name__ == "__main__":
         print(answer.key, flush=True)
         if leave:
             break
+    run_coroutine(client.close())
