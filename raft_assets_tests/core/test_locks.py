@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from raft_assets.core.locks import exclusive_lock, try_lock
+from raft_assets_tests.processes import printed_line, start_program
 
 TIMES, WORKERS = 300, 3
 HOLDS = """
@@ -47,8 +48,8 @@ def test_threads_exclude_one_another(tmp_path: Path) -> None:
 
 def test_a_lock_is_free_again_when_its_holder_is_killed(tmp_path: Path) -> None:
     file = tmp_path / "lock"
-    with holder(file) as process:
-        assert said(process) == "held"
+    with start_program(HOLDS, file) as process:
+        assert printed_line(process) == "held"
         assert try_lock(file) is None
         process.kill()
     descriptor = try_lock(file)
@@ -75,19 +76,8 @@ def test_a_holder_may_remove_the_file_and_the_next_one_locks_another(tmp_path: P
     descriptor = try_lock(file)
     assert descriptor is not None
     file.unlink()
-    with holder(file) as process:
-        assert said(process) == "held"
+    with start_program(HOLDS, file) as process:
+        assert printed_line(process) == "held"
         os.close(descriptor)
         assert try_lock(file) is None
         process.kill()
-
-
-def holder(file: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HOLDS, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-def said(process: subprocess.Popen[str]) -> str:
-    assert process.stdout
-    return process.stdout.readline().strip()

@@ -1,13 +1,12 @@
 """Coordination by files: what processes share is whole, and a claim ends with its holder."""
 
 import multiprocessing
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from raft_assets.storage.coordination import FileCoordination
+from raft_assets_tests.processes import printed_line, start_program
 
 PROCESSES, TIMES = 3, 200
 CLAIMS = """
@@ -85,8 +84,8 @@ def test_a_claim_is_one_holders_until_it_is_closed(coordination: FileCoordinatio
 
 
 def test_a_claim_ends_when_its_process_is_killed(coordination: FileCoordination, tmp_path: Path) -> None:
-    with claiming(tmp_path) as process:
-        assert said(process) == "held"
+    with start_program(CLAIMS, tmp_path) as process:
+        assert printed_line(process) == "held"
         assert coordination.is_claimed("locks/bats")
         assert coordination.claim("locks/bats") is None
         process.kill()
@@ -96,8 +95,8 @@ def test_a_claim_ends_when_its_process_is_killed(coordination: FileCoordination,
 
 
 def test_what_a_killed_process_left_is_removed_by_whoever_looks(coordination: FileCoordination, tmp_path: Path) -> None:
-    with claiming(tmp_path) as process:
-        assert said(process) == "held"
+    with start_program(CLAIMS, tmp_path) as process:
+        assert printed_line(process) == "held"
         process.kill()
     assert list((tmp_path / "locks").iterdir())
     assert not coordination.is_claimed("locks/bats")
@@ -128,14 +127,3 @@ def count_claimed(folder: Path) -> None:
 def test_a_name_that_leads_elsewhere_is_refused(coordination: FileCoordination, name: str) -> None:
     with pytest.raises(ValueError, match="can't be a name"):
         coordination.claim(name)
-
-
-def claiming(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", CLAIMS, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-def said(process: subprocess.Popen[str]) -> str:
-    assert process.stdout
-    return process.stdout.readline().strip()
