@@ -104,9 +104,9 @@ def assign_splits(
             return plan
     if not (rows["train"] and rows["eval"]):
         raise DataError(
-            f"{len(corpus.pairs)} accepted question pairs of {len(corpus.chunks)} chunks are too few for"
-            " training and evaluation, which need pairs of different chunks: add documents, raise"
-            " questions.questions_per_chunk, or see in qa_pairs why pairs were rejected."
+            f"{len(corpus.pairs)} accepted question pairs of {len(corpus.chunks)} chunks are too few for training "
+            "and evaluation, which need pairs of different chunks: add documents, raise "
+            "questions.questions_per_chunk, or see in qa_pairs why pairs were rejected."
         )
     return plan
 

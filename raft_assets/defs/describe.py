@@ -209,8 +209,8 @@ def describe_gates(pairs: Sequence[QAPair], written: WriteResult) -> Metadata:
             rejected[:MAX_SAMPLE_ROWS], ["question", "final_answer", "reason", "judge_remark", "review_note"]
         ),
         "rejected_rows": dg.MetadataValue.md(
-            f"All of them in DuckDB: {code_span(query)}; for a "
-            "spreadsheet: `raft review export DOMAIN --rejected --to FILE.csv`"
+            f"All of them in DuckDB: {code_span(query)}; for a spreadsheet: `raft review export DOMAIN --rejected "
+            "--to FILE.csv`"
         ),
     }
 

@@ -124,8 +124,7 @@ def judge_family_warning(endpoints: Mapping[Role, Endpoint]) -> str:
         return ""
     return (
         f"The judge ({judge.base_model}) belongs to the teacher's model family ({teacher.base_model}), and models "
-        "rate answers of their own "
-        f"family higher: set {Role.JUDGE} to a model of another family."
+        f"rate answers of their own family higher: set {Role.JUDGE} to a model of another family."
     )
 
 

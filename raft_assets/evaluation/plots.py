@@ -114,9 +114,8 @@ def line(
     }
     drawn = "".join(_draw_polyline(line_points, axes, *styles[name]) for name, line_points in points.items())
     summary = " ".join(
-        f"{name}: {count_noun(len(line_points), 'point')} "
-        f"from {_format_number(line_points[0][1])} to {_format_number(line_points[-1][1])}, "
-        f"lowest {_format_number(min(y for _, y in line_points))}."
+        f"{name}: {count_noun(len(line_points), 'point')} from {_format_number(line_points[0][1])} to "
+        f"{_format_number(line_points[-1][1])}, lowest {_format_number(min(y for _, y in line_points))}."
         for name, line_points in points.items()
     )
     legend = _draw_legend([(name, *styles[name]) for name in points], colours)

@@ -54,8 +54,7 @@ def pair_scores(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
         arm, question = questions.iloc[0]["arm"], questions.iloc[0]["question_id"]
         raise DataError(
             f"{count_noun(len(questions), 'question')} answered by only one of the models, such as {question} "
-            f"({arm}). "
-            "Materialize baseline_answers and student_answers again."
+            f"({arm}). Materialize baseline_answers and student_answers again."
         )
     return wide.dropna(subset=["baseline", "student"]).reset_index(drop=True)
 

@@ -119,9 +119,8 @@ def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec,
         reserve_training(project, bill.dollars or 0.0, models.command)
         return
     raise ApprovalNeededError(
-        f"Fine-tuning {endpoint.model} needs your approval: {bill.told}. Inspect the rows (`raft preview "
-        f"{domain}`), then "
-        f"`raft run {shlex.quote(domain)} --yes`, or launch the run with the tag {APPROVAL_TAG} = "
+        f"Fine-tuning {endpoint.model} needs your approval: {bill.told}. Inspect the rows (`raft preview {domain}`), "
+        f"then `raft run {shlex.quote(domain)} --yes`, or launch the run with the tag {APPROVAL_TAG} = "
         f"{APPROVE_FINE_TUNING}.",
         rows=bill.rows,
         first_row=_read_first_line(order.train),

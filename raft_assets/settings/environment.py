@@ -65,8 +65,8 @@ class Environment:
         pinned = self.get("RAFT_PROVIDER")
         if pinned not in (None, "embedded"):
             raise SettingsError(
-                f"RAFT_PROVIDER is {pinned!r}; allowed is embedded "
-                f"(which ignores every configured endpoint), or nothing."
+                f"RAFT_PROVIDER is {pinned!r}; allowed is embedded (which ignores every configured endpoint), or "
+                "nothing."
             )
         endpoints = {role: endpoint for role in Role if not pinned and (endpoint := self._endpoint(role))}
         for role, model in EMBEDDED_MODELS.items():

@@ -224,7 +224,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content or {}, dict):
         raise SettingsError(
-            f"{file} must hold names and values "
-            f"(such as `chunks: {{chunk_size: 200}}`), not a {type(content).__name__}."
+            f"{file} must hold names and values (such as `chunks: {{chunk_size: 200}}`), not a "
+            f"{type(content).__name__}."
         )
     return content or {}

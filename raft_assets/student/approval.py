@@ -47,6 +47,5 @@ class TrainingCost:
             if most is not None and (self.dollars is None or self.dollars > most):
                 raise DataError(
                     f"The budget of {budget} is US$ {most:,.2f}, but fine-tuning needs {self.told}. Raise the "
-                    "budget, or "
-                    "reduce training (questions.target_pairs, training.n_epochs)."
+                    "budget, or reduce training (questions.target_pairs, training.n_epochs)."
                 )

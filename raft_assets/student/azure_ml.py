@@ -166,8 +166,8 @@ class AzureMLHosting(HostingService):
             job = self._job(name)
             if job is None:
                 raise EndpointError(
-                    f"Fine-tuning job {name} no longer exists in the workspace. Materialize "
-                    "finetuned_model again for a new one."
+                    f"Fine-tuning job {name} no longer exists in the workspace. Materialize finetuned_model again "
+                    "for a new one."
                 )
             if _status(job) != told:
                 on_event(f"fine-tuning job {name}: {_status(job)}")
@@ -180,8 +180,7 @@ class AzureMLHosting(HostingService):
                 reason = abbreviate(str((job.properties or {}).get("error") or "the studio shows the reason"))
                 raise EndpointError(
                     f"Fine-tuning job {name} of {self._base_model} ended with the status {told}: {reason}. Fix the "
-                    "cause and materialize "
-                    "finetuned_model again."
+                    "cause and materialize finetuned_model again."
                 )
         raise JobPendingError(
             f"Fine-tuning job {name} is still {told} after 72 h. Run again: the job is found again and not repeated."
@@ -194,8 +193,7 @@ class AzureMLHosting(HostingService):
         if not versions:
             raise EndpointError(
                 f"The job did not register a model {_model_name(order)}. Check its outputs in the studio and "
-                "materialize "
-                "finetuned_model again."
+                "materialize finetuned_model again."
             )
         return str(max(versions, key=lambda model: int(model.version)).id)
 

@@ -152,8 +152,7 @@ class AzureOpenAIHosting(HostingService):
         where = f"resource group {group}" if group else f"subscription {self._hosting.subscription}"
         raise EndpointError(
             f"No resource in {where} has the address {self._host}. Set AZURE_SUBSCRIPTION_ID and "
-            "AZURE_RESOURCE_GROUP to "
-            "those of STUDENT_AZURE_OPENAI_ENDPOINT, or ask for the role Reader there."
+            "AZURE_RESOURCE_GROUP to those of STUDENT_AZURE_OPENAI_ENDPOINT, or ask for the role Reader there."
         )
 
     def _create_or_update(self, name: str, domain: str, model: str, training_hash: str, now: datetime) -> None:

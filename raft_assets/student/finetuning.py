@@ -165,8 +165,7 @@ async def fine_tune(
         told = f": {abbreviate(str(message))}" if message and error.status_code not in (401, 403) else ""
         raise EndpointError(
             f"The fine-tuning service of {order.base_model} rejected the request ({error.status_code}{told}). "
-            f"{_remedy(error)} "
-            "A job that was submitted is found again."
+            f"{_remedy(error)} A job that was submitted is found again."
         ) from None
     except openai.APIError as error:
         raise EndpointError(

@@ -44,8 +44,7 @@ def find_licence_problem(endpoints: Mapping[Role, Endpoint]) -> str:
         return ""
     return (
         f"TEACHER {teacher.base_model} must not be used to train STUDENT {student.base_model} ({licence.terms}). "
-        "Choose a student "
-        f"or a teacher of another family, or, if your contract says otherwise, set "
+        "Choose a student or a teacher of another family, or, if your contract says otherwise, set "
         f"{ACCEPT_VARIABLE}={teacher.base_model}."
     )
 
