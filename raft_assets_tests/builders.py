@@ -15,9 +15,18 @@ VOCABULARY = [
 ]
 
 
-def a_chunk(name: str, text: str = "", *, document: str = "d", heading: str = "", kind: str = "prose") -> Chunk:
+def a_chunk(
+    name: str,
+    text: str = "",
+    *,
+    document: str = "d",
+    start: int | None = None,
+    heading: str = "",
+    kind: str = "prose",
+) -> Chunk:
+    """A chunk that stands apart from all others, unless it is told where to start."""
     text = text or prose(name)
-    start = zlib.crc32(name.encode()) * len(text)  # apart from others, wherever these stand
+    start = zlib.crc32(name.encode()) * len(text) if start is None else start
     return Chunk(
         chunk_id=name,
         doc_id=document,

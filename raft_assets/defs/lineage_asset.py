@@ -12,7 +12,7 @@ import dagster as dg
 from raft_assets.core.errors import WaitingError
 from raft_assets.defs.partitions import domains
 from raft_assets.llm.requests import Origin
-from raft_assets.operations.process import WAITING_TAG
+from raft_assets.operations.process import WAITING_TAG, waiting_assets
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.groups import groups_read_by
 
@@ -92,7 +92,7 @@ def _waiting(
     name = context.asset_key.to_user_string()
     context.log.info("%s waits: %s", name, pending)
     run = context.instance.get_run_by_id(context.run.run_id)
-    waiting = {*filter(None, (run.tags if run else {}).get(WAITING_TAG, "").split(",")), name}
+    waiting = waiting_assets(run.tags if run else {}) | {name}
     context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: ",".join(sorted(waiting))})
     context.log_event(
         dg.AssetObservation(context.asset_key, partition=context.partition_key, metadata={WAITING: str(pending)})

@@ -1,8 +1,7 @@
 """Observes external assets: domains, their files and settings, and the roles' models.
 
 The observing sensor, `raft run` and `raft status` call `observe`, so they can't disagree. A data version is a hash of
-content: a changed
-modification time changes nothing.
+content: a changed modification time changes nothing.
 """
 
 import json

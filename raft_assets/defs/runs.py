@@ -11,7 +11,7 @@ import dagster as dg
 
 from raft_assets.defs.dagster_internals import execute_job, job_origin
 from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave
-from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, WAITING_TAG, current_process, is_process_alive
+from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, current_process, is_process_alive, waiting_assets
 from raft_assets.settings.project import Project
 
 LINEAGE_JOB = "lineage"
@@ -66,7 +66,7 @@ def materialize(
         done |= set(wave)
         if not run.is_success:
             return "failed"
-        waiting |= {dg.AssetKey.from_user_string(name) for name in run.tags.get(WAITING_TAG, "").split(",") if name}
+        waiting |= {dg.AssetKey.from_user_string(name) for name in waiting_assets(run.tags)}
         due = [key for key in wanted if key not in waiting]
         # an asset that is not fresh right after its run changed while it ran: the next command takes it up
         wave = [key for key in next_wave(graph, asset_states(instance, graph, domain), due) if key not in done]

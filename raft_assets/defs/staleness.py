@@ -22,7 +22,7 @@ from raft_assets.defs.dagster_internals import (
     stale_resolver,
 )
 from raft_assets.defs.lineage_asset import WAITING
-from raft_assets.operations.process import WAITING_TAG
+from raft_assets.operations.process import waiting_assets
 
 State = Literal["fresh", "stale", "missing", "waiting", "failed"]
 Graph: TypeAlias = AssetGraph
@@ -133,7 +133,7 @@ def _last_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -
     run = instance.get_run_by_id(last_attempts(instance, key).get(domain, ""))
     if run is None:
         return None
-    if key.to_user_string() in run.tags.get(WAITING_TAG, "").split(","):
+    if key.to_user_string() in waiting_assets(run.tags):
         return AssetState(key, "waiting", _waits_for(instance, run.run_id, key))
     if run.status != dg.DagsterRunStatus.FAILURE:
         return None

@@ -4,6 +4,7 @@ What belongs here: plain names and questions about processes. Dagster's runs are
 """
 
 import platform
+from collections.abc import Mapping
 
 import psutil
 
@@ -18,6 +19,11 @@ COMMAND_TAG = "raft/command"
 PROCESS_TAG = "raft/process"
 WAITING_TAG = "raft/waiting"  # of a run: the assets, separated by commas, whose results are still to come
 CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's, which is adjusted
+
+
+def waiting_assets(tags: Mapping[str, str]) -> set[str]:
+    """Return the names of the assets whose results are still to come, from the tags of a run."""
+    return {name for name in tags.get(WAITING_TAG, "").split(",") if name}
 
 
 def current_process() -> str:

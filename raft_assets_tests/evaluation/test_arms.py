@@ -15,6 +15,7 @@ from raft_assets.evaluation.arms import (
 )
 from raft_assets.llm.requests import Answer, Usage
 from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
+from raft_assets_tests.builders import a_chunk
 
 TOPICS = ["cranes", "ferries", "pilots", "tides", "customs", "fishing", "cargo", "ropes", "storms", "lamps"]
 TEXTS = {
@@ -26,19 +27,7 @@ ASKING = EvaluationSettings(max_answer_tokens=100)
 
 def chunk(name: str, text: str) -> Chunk:
     start = 1000 * int(name[1:]) if name[1:].isdigit() else 10**9  # chunks stand apart
-    return Chunk(
-        chunk_id=name,
-        doc_id="d",
-        path="d.md",
-        kind="prose",
-        page_from=1,
-        page_to=1,
-        start=start,
-        end=start + len(text),
-        heading="",
-        text=text,
-        tokens=12,
-    )
+    return a_chunk(name, text, start=start)
 
 
 CHUNKS = [chunk(name, text) for name, text in TEXTS.items()]

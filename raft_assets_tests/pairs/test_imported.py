@@ -8,7 +8,7 @@ import pytest
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk
 from raft_assets.pairs.imported import ImportedPair, imported_drafts, read_imported_pairs
-from raft_assets_tests.builders import an_answer
+from raft_assets_tests.builders import a_chunk, an_answer
 
 ONE = "Bats eat moths. They hunt at night."
 TWO = "Gulls eat fish. They hunt by day, near the shore."
@@ -18,21 +18,7 @@ def chunks_of(*texts: str, document: str = "d") -> list[Chunk]:
     """Neighbouring chunks of a document."""
     found, start = [], 0
     for number, text in enumerate(texts):
-        found.append(
-            Chunk(
-                chunk_id=f"{document}{number}",
-                doc_id=document,
-                path=f"{document}.md",
-                kind="prose",
-                page_from=1,
-                page_to=1,
-                start=start,
-                end=start + len(text),
-                heading="",
-                text=text,
-                tokens=len(text.split()),
-            )
-        )
+        found.append(a_chunk(f"{document}{number}", text, document=document, start=start))
         start += len(text) + 2
     return found
 
