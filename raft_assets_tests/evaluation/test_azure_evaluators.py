@@ -26,7 +26,7 @@ from raft_assets.evaluation.azure_evaluators import rate
 
 folder = Path(sys.argv[1])
 judged, answers, url = pickle.loads((folder / "given").read_bytes())
-(folder / "rated").write_bytes(pickle.dumps(list(rate(judged, answers, base_url=url, model="m"))))
+(folder / "rated").write_bytes(pickle.dumps(list(rate_answers(judged, answers, base_url=url, model="m"))))
 """
 
 
