@@ -14,6 +14,7 @@ from rich.text import Text
 
 from raft_assets.cli.project import activate_project, open_instance, select_domains
 from raft_assets.core.errors import DataError
+from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, with_upstream
 from raft_assets.llm.prices import PRICES_FILE
@@ -38,8 +39,9 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
     unread = 0
     with open_instance(project) as instance:
         observe(instance, project)  # what changed since is stale
+        resolver = stale_resolver(instance, graph)
         for name in names:
-            fresh = fresh_assets(graph, asset_states(instance, graph, name))
+            fresh = fresh_assets(graph, asset_states(instance, graph, name, resolver))
             try:
                 forecasts = estimate_calls(models, name, fresh=fresh)
             except DataError as error:

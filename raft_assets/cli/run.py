@@ -18,6 +18,7 @@ from raft_assets.cli.estimate import fresh_assets, save_estimate
 from raft_assets.cli.project import activate_project, open_instance, print_models, select_domains
 from raft_assets.cli.worker import BUSY, FAILED, WAITS, worker_command
 from raft_assets.core.errors import DataError
+from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.lineage_asset import NOT_EVALUATED, WAITING
 from raft_assets.defs.observation import observe
 from raft_assets.defs.progress import read_progress
@@ -113,8 +114,9 @@ def materialize_domains(
             if name in problems:
                 raise problems[name]
         command, work = uuid.uuid4().hex, list[DomainRun]()
+        resolver = stale_resolver(instance, graph)
         for name in names:
-            now = asset_states(instance, graph, name)
+            now = asset_states(instance, graph, name, resolver)
             due = len(wanted) if force else sum(now[key].state != "fresh" for key in wanted)
             if due:
                 _save_estimate(instance, project, graph, now, name)

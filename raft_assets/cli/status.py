@@ -12,6 +12,7 @@ from rich.text import Text
 from raft_assets.cli.money import format_dollars
 from raft_assets.cli.project import activate_project, open_instance, select_domains
 from raft_assets.cli.student import print_deployments
+from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, asset_states
@@ -36,7 +37,8 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
         close_killed_runs(instance)
         for name, problem in observe(instance, project).problems.items():
             click.echo(f"{name}: {problem}", err=True)
-        states = {name: asset_states(instance, graph, name) for name in names}
+        resolver = stale_resolver(instance, graph)
+        states = {name: asset_states(instance, graph, name, resolver) for name in names}
     results = ResultsStore.of(project)
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
     compared = {name: comparison["sentence"] for name in states if (comparison := results.comparison(name))}

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from raft_assets.core.errors import RaftError
+from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.lineage_asset import ROLES_METADATA
 from raft_assets.defs.observation import events_of, observe, plan_observation
 from raft_assets.defs.partitions import domains
@@ -81,10 +82,11 @@ def stale_run_requests(instance: dg.DagsterInstance, graph: Graph, models: Model
     """Yield a run request per domain for what is stale or missing and is free, unless a run of the domain is open."""
     close_killed_runs(instance)
     seen = observe(instance, models.project)
+    resolver = stale_resolver(instance, graph)
     for domain in seen.domains:
         if domain in seen.problems or _is_open(instance, models, domain):
             continue
-        current = asset_states(instance, graph, domain)
+        current = asset_states(instance, graph, domain, resolver)
         free = free_assets(graph, models.endpoints)
         wanted = [key for key in free if current[key].state not in ("failed", "waiting")]
         wave = next_wave(graph, current, wanted)

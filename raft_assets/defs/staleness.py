@@ -47,12 +47,15 @@ def assets_in_order(graph: Graph) -> list[dg.AssetKey]:
     ]
 
 
-def asset_states(instance: dg.DagsterInstance, graph: Graph, domain: str) -> dict[dg.AssetKey, AssetState]:
+def asset_states(
+    instance: dg.DagsterInstance, graph: Graph, domain: str, resolver: CachingStaleStatusResolver | None = None
+) -> dict[dg.AssetKey, AssetState]:
     """State of every asset of the domain, upstream first.
 
-    A fresh asset behind one that is not says so in its reasons: it may turn out to be stale, or not.
+    A fresh asset behind one that is not says so in its reasons: it may turn out to be stale, or not. Who asks for many
+    domains passes one `resolver` (`stale_resolver`), which answers as of its making and reads the event log once.
     """
-    resolver = stale_resolver(instance, graph)
+    resolver = resolver or stale_resolver(instance, graph)
     found: dict[dg.AssetKey, AssetState] = {}
     for key in assets_in_order(graph):
         state = _asset_state(instance, resolver, key, domain)

@@ -8,13 +8,16 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
+from functools import cache
+from typing import TYPE_CHECKING
 
 from raft_assets.core.prompt_contract import is_verbatim_quote
 from raft_assets.core.tables import ModelAnswer, Score
 from raft_assets.evaluation.judged import JUDGED_METRICS
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
 METRICS_VERSION = "2"
 
@@ -117,15 +120,22 @@ def bleu(answer: str, golden: str) -> float:
 
     Short answers have no four words.
     """
-    return float(_BLEU.sentence_score(answer, [golden]).score) / 100
+    return float(_sacrebleu()[0].sentence_score(answer, [golden]).score) / 100
 
 
 def chrf(answer: str, golden: str) -> float:
     """Return chrF2 of one sentence (sacreBLEU)."""
-    return float(_CHRF.sentence_score(answer, [golden]).score) / 100
+    return float(_sacrebleu()[1].sentence_score(answer, [golden]).score) / 100
 
 
-_BLEU, _CHRF = BLEU(effective_order=True), CHRF()
+@cache
+def _sacrebleu() -> tuple["BLEU", "CHRF"]:
+    from sacrebleu.metrics.bleu import BLEU  # 0.2 s, which a command that scores nothing need not wait for
+    from sacrebleu.metrics.chrf import CHRF
+
+    return BLEU(effective_order=True), CHRF()
+
+
 # those that compare the final answer with a golden one
 COMPARISONS: Mapping[str, Callable[[str, str], float]] = {
     "token_f1": token_f1,

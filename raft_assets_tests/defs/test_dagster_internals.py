@@ -7,7 +7,9 @@ import pytest
 
 from raft_assets.defs.dagster_internals import (
     DATA_VERSION_TAG,
+    CachingStaleStatusResolver,
     SerializableErrorInfo,
+    _Loading,
     execute_job,
     job_origin,
     last_attempts,
@@ -33,7 +35,18 @@ def table(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(data_version=dg.DataVersion(f"of {context.partition_key}"))
 
 
-DEFS = dg.Definitions(assets=[table], jobs=[dg.define_asset_job("lineage")], executor=dg.in_process_executor)
+SEEN = dg.AssetSpec("folder", partitions_def=PARTITIONS)  # an external asset, of which only observations tell
+
+
+@dg.asset(partitions_def=PARTITIONS, code_version="1", deps=[SEEN.key, table])
+def reader() -> dg.MaterializeResult[None]:
+    """Reads an external asset and one that is made here."""
+    return dg.MaterializeResult(data_version=dg.DataVersion("of what was read"))
+
+
+DEFS = dg.Definitions(
+    assets=[SEEN, table, reader], jobs=[dg.define_asset_job("lineage")], executor=dg.in_process_executor
+)
 
 
 @pytest.fixture
@@ -95,6 +108,30 @@ def test_the_resolver_tells_missing_from_fresh(instance: dg.DagsterInstance) -> 
     assert {partition: resolver.get_status(KEY, partition).value for partition in ("bats", "broken")} == {
         "bats": "FRESH",
         "broken": "MISSING",
+    }
+
+
+def test_the_resolver_answers_as_dagsters_own_does_for_inputs_that_changed_and_inputs_that_did_not(
+    instance: dg.DagsterInstance,
+) -> None:
+    graph, names = DEFS.resolve_asset_graph(), ("as it was", "seen anew", "seen changed", "made changed")
+    instance.add_dynamic_partitions("domain", list(names))
+
+    def report(event: type[dg.AssetObservation | dg.AssetMaterialization], key: str, name: str, version: str) -> None:
+        instance.report_runless_asset_event(event(key, partition=name, tags={DATA_VERSION_TAG: version}))
+
+    for name in names:
+        report(dg.AssetObservation, "folder", name, "1")
+        job = DEFS.resolve_job_def("lineage")
+        execute_job(instance, job, partition=name, assets=[KEY, reader.key], tags={}, origin=None)
+    report(dg.AssetObservation, "folder", "seen anew", "1")
+    report(dg.AssetObservation, "folder", "seen changed", "2")
+    report(dg.AssetMaterialization, "table", "made changed", "another")
+    ours, theirs = stale_resolver(instance, graph), CachingStaleStatusResolver(instance, graph, _Loading(instance))
+    expected = {name: "STALE" if name.endswith("changed") else "FRESH" for name in names}
+    assert {name: ours.get_status(reader.key, name).value for name in names} == expected
+    assert {name: ours.get_stale_causes(reader.key, name) for name in names} == {
+        name: theirs.get_stale_causes(reader.key, name) for name in names
     }
 
 
