@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -19,8 +20,22 @@ from raft_assets.settings.groups import groups_read_by
 OWNERS = ["team:raft"]
 ROLES_METADATA = "roles"  # metadata of an asset: the roles that it calls, separated by spaces
 SETTINGS_PREFIX = "domain_settings"
+# from a document to the report, without what only joins in: few enough to be read with all groups open
+MAIN_PATH = frozenset(
+    (
+        *("source_documents", "chunks", "qa_pairs", "qa_dataset", "training_files"),
+        *("finetuned_model", "deployment", "student_answers", "eval_report"),
+    )
+)
+STAGES = ("documents", "dataset", "student", "evaluation")
 NOT_EVALUATED = "Not evaluated: waiting."  # begins the description of a check whose asset waits
 WAITING = "waiting"  # metadata of an observation: what an asset waits for, in a sentence
+
+
+def main_path_address(ui: str) -> str:
+    """Return the address of the lineage page of a UI that shows the main path, with its groups open."""
+    selection, opened = 'tag:"path"="main"', ",".join(f"global@global:{stage}" for stage in STAGES)
+    return f"{ui}/asset-groups~{quote(selection)}?expanded={quote(opened)}"
 
 
 def settings_key(group: str) -> dg.AssetKey:
@@ -52,7 +67,7 @@ def lineage_asset(
             group_name=stage,
             kinds=kinds,
             owners=OWNERS,
-            tags={"stage": stage},
+            tags={"stage": stage} | ({"path": "main"} if function.__name__ in MAIN_PATH else {}),
             metadata={ROLES_METADATA: " ".join(roles)} if roles else None,
             code_version=code_version,
             deps=[*deps, *settings],

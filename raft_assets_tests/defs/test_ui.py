@@ -19,6 +19,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
 
+from raft_assets.defs.lineage_asset import MAIN_PATH, main_path_address
 from raft_assets.evaluation.report import render_report
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.evaluation.test_report import HOSTILE, MARKUP, hostile_report
@@ -131,6 +132,15 @@ def test_the_lineage_page_shows_every_group_without_a_dialog_in_front(ui: Ui, pa
     assert page.get_by_role("dialog").count() == 0
     page.screenshot(path=shots / "lineage.png")
     assert not_blank(shots / "lineage.png")
+
+
+def test_the_main_path_opened_fits_a_small_screen_and_has_no_settings(ui: Ui, page: Page, shots: Path) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(main_path_address(ui.address))
+    for asset in MAIN_PATH:
+        expect(page.get_by_text(asset, exact=True).first).to_be_in_viewport(ratio=1, timeout=PATIENCE_MS)
+    assert page.get_by_text("domain_settings").count() == 0
+    page.screenshot(path=shots / "main_path.png")
 
 
 def test_an_assets_page_shows_its_plot_and_verdict(ui: Ui, page: Page) -> None:
