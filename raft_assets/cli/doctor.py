@@ -17,7 +17,7 @@ from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.llm.probing import ProbeResult, PromptTest
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
-from raft_assets.operations.probing import LongestCall, RoleProbe, longest_calls, probe_roles, readable_settings
+from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import records_of
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.project import Project
@@ -166,44 +166,41 @@ def _context_checks(models: ModelClients, probes: list[RoleProbe]) -> Iterator[t
             name = endpoint.base_model if model == endpoint.model else model
             if reported or takes or role in _MUST_HOLD_DOCUMENTS:
                 yield f"context {role.value}", partial(_check_context, role, name, longest, reported, takes)
-            if result and result.prompt:
-                yield f"prompt {role.value}", partial(_check_prompt, name, longest, result.prompt)
+            if result and (unread := _describe_unread(name, max(longest.values()), result.prompt)):
+                yield f"prompt {role.value}", partial(_warn, unread)
 
 
-def _check_context(
-    role: Role, name: str, longest: Mapping[str, LongestCall], reported: int | None, known: int | None
-) -> str:
+def _check_context(role: Role, name: str, longest: Mapping[str, int], reported: int | None, known: int | None) -> str:
     """Check that the longest prompt of every domain and its answer fit into the model's context, where it is known."""
-    takes, most = reported or known, max(call.tokens for call in longest.values())
+    takes, most = reported or known, max(longest.values())
     if takes is None:
         raise DoctorWarningError(f"the context size of {name} is unknown; up to {most:,} tokens may be sent")
     source = " (reported by the service)" if reported else ""
-    for domain, call in longest.items():
-        if call.tokens > takes:
+    for domain, tokens in longest.items():
+        if tokens > takes:
             raise RaftError(
                 f"{name} takes {takes:,} tokens{source}, and a prompt of {domain} with its answer may have about "
-                f"{call.tokens:,}: lower {_REMEDIES.get(role, _REMEDY)}{_LARGER_CONTEXT if reported else ''}."
+                f"{tokens:,}: lower {_REMEDIES.get(role, _REMEDY)}{_LARGER_CONTEXT if reported else ''}."
             )
     return f"{name} takes {takes:,} tokens{source}, of which {most:,} are used at most"
 
 
-def _check_prompt(name: str, longest: Mapping[str, LongestCall], prompt: PromptTest) -> str:
-    """Check that a long prompt was answered, and read as far as the longest prompt of a run goes."""
-    needed = max(call.prompt_tokens for call in longest.values())
-    sent = f"a prompt of {prompt.words:,} words"
-    if prompt.failure:
-        raise DoctorWarningError(f"{name} did not answer {sent}: {prompt.failure}. A run may send {needed:,} tokens")
-    if prompt.tokens_read is None:
-        return f"{name} answered {sent}, and the service doesn't report how many tokens it read"
-    if not prompt.is_cut:
-        return f"{name} read {sent} whole ({prompt.tokens_read:,} tokens)"
-    if prompt.tokens_read >= needed:
-        return f"{name} read {prompt.tokens_read:,} tokens of {sent}; a run sends at most {needed:,}"
-    raise DoctorWarningError(
-        f"{name} read only {prompt.tokens_read:,} tokens of {sent}, each at least a token: the service cuts prompts "
-        f"without an error, and a run may send {needed:,} tokens. Start it with a larger context (Ollama: num_ctx or "
-        "OLLAMA_CONTEXT_LENGTH), or lower chunks.chunk_size"
+def _describe_unread(name: str, needed: int, prompt: PromptTest | None) -> str:
+    """Return what is wrong with how a long prompt was read, for calls of `needed` tokens; empty if nothing is known."""
+    if prompt and prompt.failure:
+        sent = f"a prompt of {prompt.words:,} words"
+        return f"{name} did not answer {sent} ({prompt.failure}), and a run needs {needed:,} tokens"
+    if prompt is None or not prompt.is_cut or (prompt.tokens_read or 0) >= needed:
+        return ""
+    return (
+        f"{name} read only {prompt.tokens_read:,} tokens of a prompt of {prompt.words:,} words, each at least a token: "
+        f"the service cuts prompts without an error, and a run needs up to {needed:,} tokens for prompt and answer. "
+        "Start it with a larger context (Ollama: num_ctx or OLLAMA_CONTEXT_LENGTH), or lower chunks.chunk_size"
     )
+
+
+def _warn(message: str) -> str:
+    raise DoctorWarningError(message)
 
 
 def _check_licence(models: ModelClients) -> str:

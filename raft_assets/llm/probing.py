@@ -24,7 +24,7 @@ from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.context_size import reported_context
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Limiter
-from raft_assets.llm.service_errors import FailCall, StopEndpoint, classify_error, redact_message
+from raft_assets.llm.service_errors import FailCall, Retry, StopEndpoint, classify_error, redact_message
 from raft_assets.settings.endpoints import OPENAI_BASE_URL, Endpoint
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ T = TypeVar("T")
 Task = Literal["chat", "completion", "embedding", "fine-tuning"]
 
 PROBE_TIMEOUT_S = 30.0  # of a test call: some servers load the model first; a run waits longer
+CONFIRMATION_TIMEOUT_S = 10.0  # of a long prompt that should fit by what the service reports
 QUESTION = "Say yes."
 MAX_ANSWER_TOKENS = 16  # a model that thinks first would otherwise think for minutes
 MAX_PROMPT_WORDS = 10_000  # of the prompt that is counted; servers cut at 2,048 or 4,096 tokens unless told otherwise
@@ -104,8 +105,8 @@ class Probe:
     async def run(self, task: Task, *, prompt_words: int = 0, timeout_s: float = PROBE_TIMEOUT_S) -> ProbeResult:
         """Return what the endpoint does; raises EndpointError with what to set, or whom to ask.
 
-        `prompt_words`: the longest prompt that a run sends; where the service may cut a prompt without an error, one of
-        that length is sent as well. No call lasts longer than `timeout_s`.
+        `prompt_words`: the tokens of a run's longest prompt with its answer; where the service may cut a prompt without
+        an error, one of that length is sent as well. No call lasts longer than `timeout_s`.
         """
         if task == "fine-tuning":
             return await self._fine_tuning(timeout_s)
@@ -122,7 +123,7 @@ class Probe:
         context = await reported_context(self._client, self._endpoint, self._model)
         fitting = int(context * CONTEXT_SHARE) if context else MAX_PROMPT_WORDS
         words = min(prompt_words, fitting, MAX_PROMPT_WORDS)
-        prompt = await self._read_whole(task, words, timeout_s) if words else None
+        prompt = await self._read_whole(task, words, timeout_s, has_context=context is not None) if words else None
         return replace(result, context_tokens=context, prompt=prompt)
 
     async def _answers(self, task: Task, timeout_s: float) -> ProbeResult:
@@ -143,14 +144,18 @@ class Probe:
             return ProbeResult(_thinks(task))
         return ProbeResult("completes" if task == "completion" else "answers")
 
-    async def _read_whole(self, task: Task, words: int, timeout_s: float) -> PromptTest:
-        """Send a prompt of so many words, and return how many tokens of it the service counted."""
+    async def _read_whole(self, task: Task, words: int, timeout_s: float, *, has_context: bool) -> PromptTest | None:
+        """Send a prompt of so many words, and return how many tokens of it the service counted.
+
+        Where it reports a context that holds the prompt, a slow answer isn't worth the wait: return None.
+        """
         # a beginning of its own, because a service may leave out what it has in its cache
         prompt = " ".join([f"{secrets.token_hex(4)}.", *islice(cycle(_WORDS), words)])
+        timeout_s = min(timeout_s, CONFIRMATION_TIMEOUT_S) if has_context else timeout_s
         try:
             response = await self._call(task, prompt, read_usage, timeout_s)
         except TimeoutError:
-            return PromptTest(words, failure=f"it was not answered within {timeout_s:g} s")
+            return None if has_context else PromptTest(words, failure=f"no answer came within {timeout_s:g} s")
         except (CallFailedError, EndpointError) as error:
             return PromptTest(words, failure=str(error).rstrip("."))
         return PromptTest(words, tokens_read=response.usage.input_tokens or None)
@@ -232,9 +237,9 @@ def _refusal(error: openai.APIError, status: int, endpoint: Endpoint) -> str:
     match classify_error(error, endpoint, endpoint.model):
         case StopEndpoint(sentence):
             return sentence
-        case FailCall(reason):
-            return f"{endpoint.role} ({endpoint.service}): {reason}."
-    return _unavailable(endpoint, endpoint.model, redact_message(error, endpoint))
+        case Retry(reason) | FailCall(reason):
+            return _unavailable(endpoint, endpoint.model, reason)
+    return _unavailable(endpoint, endpoint.model, redact_message(error, endpoint).rstrip("."))
 
 
 def _unavailable(endpoint: Endpoint, model: str, reason: str) -> str:

@@ -41,19 +41,6 @@ class RoleProbe:
 
 
 @dataclass(frozen=True)
-class LongestCall:
-    """About how many tokens a prompt of a domain has at most, and how many its answer may have."""
-
-    prompt_tokens: int
-    answer_tokens: int
-
-    @property
-    def tokens(self) -> int:
-        """Both together, as a context has to hold them."""
-        return self.prompt_tokens + self.answer_tokens
-
-
-@dataclass(frozen=True)
 class _TestCall:
     endpoint: Endpoint
     task: Task
@@ -76,8 +63,7 @@ def probe_roles(models: ModelClients) -> list[RoleProbe]:
     words: dict[tuple[str | None, ...], int] = {}
     for call in planned:
         calls.setdefault(call.key, call)
-        longest = longest_calls(call.endpoint.role, settings).values()
-        words[call.key] = max([words.get(call.key, 0), *(one.prompt_tokens for one in longest)])
+        words[call.key] = max([words.get(call.key, 0), *longest_calls(call.endpoint.role, settings).values()])
     outcomes = run_coroutine(_probe_all(models, [(call, words[key]) for key, call in calls.items()]))
     by_key = dict(zip(calls, outcomes, strict=True))
     return [
@@ -103,21 +89,21 @@ def readable_settings(project: Project) -> dict[str, DomainSettings]:
     return readable
 
 
-def longest_calls(role: Role, settings: Mapping[str, DomainSettings]) -> dict[str, LongestCall]:
-    """Return the longest call of a role in every domain; empty for a role whose prompts have no bound."""
-    return {domain: call for domain, values in settings.items() if (call := _longest_call(role, values))}
+def longest_calls(role: Role, settings: Mapping[str, DomainSettings]) -> dict[str, int]:
+    """Return about how many tokens a role's prompt and answer have at most in every domain; empty for the judge.
+
+    A judge's prompts hold answers, however long they are.
+    """
+    return {} if role is Role.JUDGE else {domain: _longest_call(role, values) for domain, values in settings.items()}
 
 
-def _longest_call(role: Role, settings: DomainSettings) -> LongestCall | None:
+def _longest_call(role: Role, settings: DomainSettings) -> int:
     chunk = settings.chunks.chunk_size
     if role is Role.EMBEDDING:
-        return LongestCall(chunk, 0)
+        return chunk
     if role is Role.TEACHER:
-        return LongestCall(chunk + PROMPT_OVERHEAD_TOKENS, settings.questions.max_answer_tokens)
-    if role is Role.JUDGE:  # its prompts hold answers, however long they are
-        return None
-    answer = settings.evaluation.max_answer_tokens
-    return LongestCall(max_prompt_tokens(settings) - answer, answer)
+        return chunk + PROMPT_OVERHEAD_TOKENS + settings.questions.max_answer_tokens
+    return max_prompt_tokens(settings)
 
 
 def _plan(endpoint: Endpoint, settings: Mapping[str, DomainSettings]) -> Iterator[_TestCall]:
