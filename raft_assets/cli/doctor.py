@@ -10,7 +10,7 @@ from typing import Literal
 import click
 
 from raft_assets.cli.project import select_domains
-from raft_assets.core.errors import RaftError
+from raft_assets.core.errors import RaftError, describe_error
 from raft_assets.evaluation.judged import judge_family_warning
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.prices import PRICES_FILE
@@ -70,8 +70,8 @@ def _run_checks(project: Project) -> Iterator[Finding]:
     yield from _findings(checks)
     try:
         role_checks = _role_checks(ModelClients(project))
-    except RaftError as error:
-        yield Finding("roles", str(error), "problem")
+    except (RaftError, OSError) as error:
+        yield Finding("roles", describe_error(error), "problem")
     else:
         yield from _findings(role_checks)
 
@@ -82,8 +82,8 @@ def _findings(checks: Iterable[tuple[str, Callable[[], str]]]) -> Iterator[Findi
             yield Finding(subject, check())
         except DoctorWarningError as error:
             yield Finding(subject, str(error), "warning")
-        except (RaftError, click.UsageError) as error:
-            yield Finding(subject, str(error), "problem")
+        except (RaftError, click.UsageError, OSError) as error:
+            yield Finding(subject, describe_error(error), "problem")
 
 
 def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:

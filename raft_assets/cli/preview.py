@@ -65,7 +65,9 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
         chunks = chunk_documents(models, settings.chunks, documents, on_progress=progress_of("cutting the documents"))
     plan = operation.preview_plan(chunks, settings, count)
     _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)
-    console.print(f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} chunks are asked about")
+    console.print(
+        f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} of them are asked about"
+    )
     with _progress() as progress_of:
         shown = operation.preview_rows(models, name, settings, chunks, plan, progress_of=progress_of)
     for number, row in enumerate(shown.rows, start=1):
@@ -78,8 +80,12 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
             f"{tally.usage.input_tokens:,} tokens in, {tally.usage.output_tokens:,} out"
         )
     if not shown.rows:
-        click.echo(f"No row came of {len(plan):,} chunks{_describe_failures(shown.call_details)}.", err=True)
+        click.echo(f"No row came of {_count_chunks(len(plan))}{_describe_failures(shown.call_details)}.", err=True)
         sys.exit(1)
+
+
+def _count_chunks(number: int) -> str:
+    return "1 chunk" if number == 1 else f"{number:,} chunks"
 
 
 def _describe_failures(call_details: Mapping[str, str]) -> str:
@@ -115,7 +121,7 @@ def _progress() -> Iterator[Callable[[str], Callable[[Progress], None]]]:
 def _describe_progress(progress: Progress) -> str:
     failures = progress.usage_stats.failures
     failed = f", {failures:,} failed" if failures else ""
-    return f"{progress.answered:,} calls answered, {progress.waiting:,} to come{failed}"
+    return f"{progress.answered:,} answered, {progress.waiting:,} to come{failed}"
 
 
 def strip_control_characters(text: str) -> str:

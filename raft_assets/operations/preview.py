@@ -65,14 +65,14 @@ def preview_rows(
     """
     ids, vectors, of_chunks = list[str](), np.empty((0, 0), np.float32), UsageStats()
     if needs_vectors(settings):
-        embedded = progress_of(f"embedding {len(chunks):,} passages")
+        embedded = progress_of(f"vectors of {len(chunks):,} chunks")
         with models.caller(Role.EMBEDDING, on_progress=embedded) as encoder:
             ids = [chunk.chunk_id for chunk in chunks]
             vectors = np.array(list(encoder.embed(chunk.passage for chunk in chunks)), np.float32)
             of_chunks = encoder.usage_stats
     index = VectorIndex(ids, vectors)
     reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
-    answered = progress_of(f"asking about {len(plan):,} chunks")
+    answered = progress_of(f"questions and answers about {len(plan):,} of {len(chunks):,} chunks")
     with open_pair_generator(models, settings, index, on_progress=answered) as maker:
         drafts = maker.draft_plan(plan)
         pairs = maker.judged(drafts, reviews)

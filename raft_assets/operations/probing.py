@@ -7,7 +7,7 @@ in `llm/probing.py`.
 import asyncio
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,12 +80,11 @@ def probe_roles(models: ModelClients) -> list[RoleProbe]:
 
 def readable_settings(project: Project) -> dict[str, DomainSettings]:
     """Return the settings of every domain whose settings can be read; what is wrong with others is another finding."""
-    readable = {}
-    for name in domain_names(project.data):
-        try:
-            readable[name] = project.settings(name).values
-        except SettingsError:
-            continue
+    readable = dict[str, DomainSettings]()
+    with suppress(RaftError):  # there is no folder of domains
+        for name in domain_names(project.data):
+            with suppress(SettingsError):
+                readable[name] = project.settings(name).values
     return readable
 
 

@@ -107,9 +107,9 @@ def test_a_preview_without_the_retrieval_gate_embeds_nothing_and_shows_rows(
 
 def test_a_preview_says_what_it_is_doing_where_no_row_disturbs_it(bridges: ProjectHarness) -> None:
     done = bridges.raft_here("preview", "bridges", "--yes")
-    assert "embedding 1 passages" in done.stderr
-    assert "asking about 1 chunks" in done.stderr
-    assert "asking about" not in done.stdout
+    assert "vectors of 1 chunks" in done.stderr
+    assert "questions and answers about 1 of 1 chunks" in done.stderr
+    assert "questions and answers about" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_where_every_call_fails_the_preview_says_why_and_fails(
     ended = bridges.raft_here("preview", "bridges", "--yes", variables={"COLUMNS": "400"})
     assert ended.returncode == 1
     assert f"call_failed: {said}" in ended.stdout or said in ended.stdout
-    assert "No row came of 1 chunks: 1 calls gave no usable answer" in ended.stderr
+    assert "No row came of 1 chunk: 1 calls gave no usable answer" in ended.stderr
     assert said in ended.stderr
 
 

@@ -1,5 +1,6 @@
 """`raft doctor` against services as they are: slow, thinking, without fine-tuning, cutting prompts."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,8 +143,21 @@ def test_a_domain_with_a_broken_setting_hides_nothing_of_the_models(project: Pro
 
 
 def test_without_a_domain_the_models_are_asked_all_the_same(project: ProjectHarness, service: Service) -> None:
-    (project.folder / "data" / "bridges" / "a.txt").unlink()
-    (project.folder / "data" / "bridges").rmdir()
+    shutil.rmtree(project.folder / "data" / "bridges")
     said = project.raft_here("doctor").stdout
     assert "problem  domains: There is no domain" in said
     assert f"ok       role TEACHER: large at {service.url} answers" in said
+    (project.folder / "data").rmdir()
+    said = project.raft_here("doctor").stdout
+    assert "problem  domains: There is no folder" in said
+    assert f"ok       role TEACHER: large at {service.url} answers" in said
+
+
+def test_a_home_that_can_not_be_used_is_a_finding_and_no_end(project: ProjectHarness) -> None:
+    file = project.write("home", "a file where a folder should be")
+    ended = project.raft("doctor", variables={"RAFT_HOME": str(file)})
+    assert ended.returncode == 1
+    assert f"problem  home: {file} can't be created" in ended.stdout
+    assert "problem  lake: " in ended.stdout
+    assert "problem  roles: " in ended.stdout
+    assert ended.stderr == ""
