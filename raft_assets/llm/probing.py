@@ -174,7 +174,9 @@ class Probe:
         endpoint = self._endpoint
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._client.get("/fine_tuning/jobs?limit=1", cast_to=httpx2.Response)
+                response = await self._client.get(
+                    "/fine_tuning/jobs", cast_to=httpx2.Response, options={"params": {"limit": 1}}
+                )
         except TimeoutError:
             return ProbeResult(
                 f"did not list its fine-tuning jobs within {timeout_s:g} s: it is slow or busy", is_warning=True

@@ -231,7 +231,7 @@ def test_a_long_prompt_that_is_refused_or_slow_says_so_and_the_model_answers_all
 def test_a_service_that_lists_jobs_permits_fine_tuning(service: Service, probe: ProbeOf) -> None:
     service.rule = lambda _: Reply(body={"object": "list", "data": [], "has_more": False})
     assert probe("fine-tuning", role=Role.STUDENT) == ProbeResult("fine-tuning is permitted")
-    assert service.seen[0].path == "/v1/fine_tuning/jobs"
+    assert [(seen.path, seen.query) for seen in service.seen] == [("/v1/fine_tuning/jobs", "limit=1")]
 
 
 @pytest.mark.parametrize(
