@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -10,20 +10,27 @@ from typing import Literal
 import click
 
 from raft_assets.cli.project import select_domains
-from raft_assets.core.errors import RaftError
-from raft_assets.evaluation.arms import max_prompt_tokens
+from raft_assets.core.errors import RaftError, describe_error
 from raft_assets.evaluation.judged import judge_family_warning
-from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.prices import PRICES_FILE
-from raft_assets.llm.probing import probe
+from raft_assets.llm.probing import ProbeResult, PromptTest
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
+from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import records_of
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
+
+_MUST_HOLD_DOCUMENTS = (Role.BASELINE, Role.STUDENT)  # several in each prompt: an unknown context is worth a warning
+_REMEDY = "chunks.chunk_size, dataset.distractors, evaluation.top_k or max_answer_tokens"
+_REMEDIES = {
+    Role.TEACHER: "chunks.chunk_size or questions.max_answer_tokens",
+    Role.EMBEDDING: "chunks.chunk_size",
+}
+_LARGER_CONTEXT = ", or start the service with a larger context (num_ctx, --ctx-size, --max-model-len)"
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,12 @@ class DoctorWarningError(RaftError):
 
 
 def print_findings() -> None:
-    """Print a line per check, and exit with 1 where one of them is a problem."""
-    project = Project.load()
-    findings = list(_run_checks(project))
-    for finding in findings:
+    """Print a line per check as soon as it is done, and exit with 1 where one of them is a problem."""
+    failed = False
+    for finding in _run_checks(Project.load()):
         click.echo(f"{finding.level:<8} {finding.subject}: {finding.message}")
-    sys.exit(1 if any(finding.level == "problem" for finding in findings) else 0)
+        failed |= finding.level == "problem"
+    sys.exit(1 if failed else 0)
 
 
 def _run_checks(project: Project) -> Iterator[Finding]:
@@ -60,32 +67,32 @@ def _run_checks(project: Project) -> Iterator[Finding]:
         ("call store", lambda: _check_call_store(project)),
         ("lake", lambda: _check_lake(project)),
     ]
-    models = ModelClients(project)
+    yield from _findings(checks)
     try:
-        checks += _role_checks(models)
-    except RaftError as error:
-        yield Finding("roles", str(error), "problem")
+        role_checks = _role_checks(ModelClients(project))
+    except (RaftError, OSError) as error:
+        yield Finding("roles", describe_error(error), "problem")
+    else:
+        yield from _findings(role_checks)
+
+
+def _findings(checks: Iterable[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:
     for subject, check in checks:
         try:
             yield Finding(subject, check())
         except DoctorWarningError as error:
             yield Finding(subject, str(error), "warning")
-        except (RaftError, click.UsageError) as error:
-            yield Finding(subject, str(error), "problem")
+        except (RaftError, click.UsageError, OSError) as error:
+            yield Finding(subject, describe_error(error), "problem")
 
 
 def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
     """Return the checks of every role over the wire, then those that only matter where money is spent."""
+    probes = probe_roles(models)
     checks: list[tuple[str, Callable[[], str]]] = [
-        (f"role {role.value}", partial(_check_role, models, role))
-        for role, endpoint in models.endpoints.items()
-        if endpoint.provider != "azureml"  # a base model in a registry doesn't answer; its workspace is checked below
+        (f"role {probe.role.value}", partial(_check_probe, models, probe)) for probe in probes
     ]
-    checks += [
-        (f"context {role.value}", partial(_check_context, models, role))
-        for role in (Role.BASELINE, Role.STUDENT)
-        if not models.endpoints[role].is_free
-    ]
+    checks += _context_checks(models, probes)
     checks.append(("licence", partial(_check_licence, models)))
     if Role.JUDGE in models.endpoints:
         checks.append(("judge", partial(_check_judge, models)))
@@ -122,36 +129,78 @@ def _check_lake(project: Project) -> str:
     return f"{project.lake} can be written"
 
 
-def _check_role(models: ModelClients, role: Role) -> str:
-    endpoint, project = models.endpoints[role], models.project
-    names = select_domains(project, (), everything=True) if role is Role.BASELINE else ()
-    completion = any(project.settings(name).values.student.format == "completion" for name in names)
+def _check_probe(models: ModelClients, probe: RoleProbe) -> str:
+    """Return what the role's test call found out. Raises RaftError for one that failed."""
+    endpoint, outcome = models.endpoints[probe.role], probe.outcome
+    if isinstance(outcome, RaftError):
+        if probe.shared_with:
+            raise RaftError(f"it has the endpoint and the model of {probe.shared_with}, where the problem is described")
+        raise outcome
+    message = f"{probe.model} at {endpoint.service} {outcome.message}"
+    if probe.shared_with:
+        message += f", asked once for {probe.shared_with} and {probe.role}"
+    if probe.is_own_student:
+        message += "; it is a student of your own, for which nothing is fine-tuned"
+    if outcome.is_warning:
+        raise DoctorWarningError(message)
+    return message
 
-    async def ask() -> str:
-        async with models.client(role) as client:
-            return await probe(client, endpoint, completion=completion)
 
-    return f"{endpoint.model} at {endpoint.service} {run_coroutine(ask())}"
+def _context_checks(models: ModelClients, probes: list[RoleProbe]) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield the checks of how much each role's model takes: as its service reports it, by the table, and as it read."""
+    settings = readable_settings(models.project)
+    results = {
+        (models.endpoints[probe.role].service, probe.model): probe.outcome
+        for probe in probes
+        if isinstance(probe.outcome, ProbeResult) and (probe.outcome.context_tokens or probe.outcome.prompt)
+    }
+    asked = dict.fromkeys((probe.role, probe.model) for probe in probes)
+    for role, endpoint in models.endpoints.items():
+        longest = longest_calls(role, settings)
+        if endpoint.provider == "embedded" or not longest:
+            continue
+        for model in [name for of, name in asked if of is role] or [endpoint.model]:
+            result = results.get((endpoint.service, model))
+            takes = Capabilities.of(records_of(models.project), endpoint, model).context_tokens
+            reported = result.context_tokens if result else None
+            name = endpoint.base_model if model == endpoint.model else model
+            if reported or takes or role in _MUST_HOLD_DOCUMENTS:
+                yield f"context {role.value}", partial(_check_context, role, name, longest, reported, takes)
+            if result and (unread := _describe_unread(name, max(longest.values()), result.prompt)):
+                yield f"prompt {role.value}", partial(_warn, unread)
 
 
-def _check_context(models: ModelClients, role: Role) -> str:
+def _check_context(role: Role, name: str, longest: Mapping[str, int], reported: int | None, known: int | None) -> str:
     """Check that the longest prompt of every domain and its answer fit into the model's context, where it is known."""
-    endpoint, project = models.endpoints[role], models.project
-    takes = Capabilities.of(records_of(project), endpoint, endpoint.model).context_tokens
-    names = select_domains(project, (), everything=True)
-    longest = {name: max_prompt_tokens(project.settings(name).values) for name in names}
-    most = max(longest.values())
+    takes, most = reported or known, max(longest.values())
     if takes is None:
-        raise DoctorWarningError(
-            f"the context size of {endpoint.base_model} is unknown; up to {most:,} tokens may be sent"
-        )
-    for name, tokens in longest.items():
+        raise DoctorWarningError(f"the context size of {name} is unknown; up to {most:,} tokens may be sent")
+    source = " (reported by the service)" if reported else ""
+    for domain, tokens in longest.items():
         if tokens > takes:
             raise RaftError(
-                f"{endpoint.base_model} takes {takes:,} tokens, and a prompt of {name} with its answer may have about "
-                f"{tokens:,}: lower chunks.chunk_size, dataset.distractors, evaluation.top_k or max_answer_tokens."
+                f"{name} takes {takes:,} tokens{source}, and a prompt of {domain} with its answer may have about "
+                f"{tokens:,}: lower {_REMEDIES.get(role, _REMEDY)}{_LARGER_CONTEXT if reported else ''}."
             )
-    return f"{endpoint.base_model} takes {takes:,} tokens, of which {most:,} are used at most"
+    return f"{name} takes {takes:,} tokens{source}, of which {most:,} are used at most"
+
+
+def _describe_unread(name: str, needed: int, prompt: PromptTest | None) -> str:
+    """Return what is wrong with how a long prompt was read, for calls of `needed` tokens; empty if nothing is known."""
+    if prompt and prompt.failure:
+        sent = f"a prompt of {prompt.words:,} words"
+        return f"{name} did not answer {sent} ({prompt.failure}), and a run needs {needed:,} tokens"
+    if prompt is None or not prompt.is_cut or (prompt.tokens_read or 0) >= needed:
+        return ""
+    return (
+        f"{name} read only {prompt.tokens_read:,} tokens of a prompt of {prompt.words:,} words, each at least a token: "
+        f"the service cuts prompts without an error, and a run needs up to {needed:,} tokens for prompt and answer. "
+        "Start it with a larger context (Ollama: num_ctx or OLLAMA_CONTEXT_LENGTH), or lower chunks.chunk_size"
+    )
+
+
+def _warn(message: str) -> str:
+    raise DoctorWarningError(message)
 
 
 def _check_licence(models: ModelClients) -> str:

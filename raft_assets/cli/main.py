@@ -24,7 +24,7 @@ from raft_assets.cli.commands import (
     status,
     student,
 )
-from raft_assets.core.errors import RaftError
+from raft_assets.core.errors import RaftError, describe_error
 
 INTERRUPTED = 130
 COMMANDS = (
@@ -71,11 +71,8 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or settings, 3 waiting, 130 interrupted."""
     try:
         sys.exit(raft.main(standalone_mode=False))
-    except RaftError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    except OSError as error:
-        click.echo(f"Error: {error.filename or 'a file'}: {error.strerror or error}.", err=True)
+    except (RaftError, OSError) as error:
+        click.echo(f"Error: {describe_error(error)}", err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()

@@ -1,8 +1,12 @@
 """What `raft preview` does: it prints finished rows of a domain. `operations.preview` makes them."""
 
+import math
 import sys
+import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import click
 from rich.console import Console
@@ -15,11 +19,13 @@ from raft_assets.cli.project import activate_project, print_models, select_domai
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, escape_delimiters, parse_answer
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
 from raft_assets.core.text_search import SearchableText
+from raft_assets.llm.requests import Progress
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.project import Project
 
 MAX_DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 MAX_REJECTED = 20
+PROGRESS_LINE_S = 10.0  # between two lines of progress where there is no terminal, on which one line changes
 QUOTE_STYLE, LABEL_STYLE = "black on yellow", "bold cyan"
 # characters that turn the direction of a text: the text after them would seem to be elsewhere
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -28,7 +34,7 @@ _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u20
 def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     """Print the rows and rejected pairs of `count` chunks; paid calls need a confirmation.
 
-    Raises UsageError where there is no terminal to ask for it.
+    Raises UsageError where there is no terminal to ask for it. Ends the process with 1 where no row came.
     """
     project = Project.load()
     (name,) = select_domains(project, [domain], everything=False)
@@ -55,20 +61,67 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
         vectors = "EMBEDDING: a vector of every sentence, for semantic boundaries"
         _confirm(console, [vectors] if operation.is_embedding_paid(models) else [], confirmed=confirmed)
     documents = sources.documents
-    chunks = chunk_documents(models, settings.chunks, documents)
+    with _progress() as progress_of:
+        chunks = chunk_documents(models, settings.chunks, documents, on_progress=progress_of("cutting the documents"))
     plan = operation.preview_plan(chunks, settings, count)
     _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)
-    console.print(f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} chunks are asked about")
-    shown = operation.preview_rows(models, name, settings, chunks, plan)
+    console.print(
+        f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} of them are asked about"
+    )
+    with _progress() as progress_of:
+        shown = operation.preview_rows(models, name, settings, chunks, plan, progress_of=progress_of)
     for number, row in enumerate(shown.rows, start=1):
         _print_row(console, row, shown.chunks, f"row {number} of {len(shown.rows)}")
-    _print_rejected(console, shown.rejected)
+    _print_rejected(console, shown.rejected, shown.call_details)
     console.print()
     for role, tally in shown.usage_stats.items():
         console.print(
             f"{role.value:<10}{tally.calls:,} calls, {tally.from_store:,} answers from the store, "
             f"{tally.usage.input_tokens:,} tokens in, {tally.usage.output_tokens:,} out"
         )
+    if not shown.rows:
+        click.echo(f"No row came of {_count_chunks(len(plan))}{_describe_failures(shown.call_details)}.", err=True)
+        sys.exit(1)
+
+
+def _count_chunks(number: int) -> str:
+    return "1 chunk" if number == 1 else f"{number:,} chunks"
+
+
+def _describe_failures(call_details: Mapping[str, str]) -> str:
+    """Return what most calls that gave no usable answer have in common, with what to do."""
+    if not call_details:
+        return ": every pair was rejected, for the reasons above"
+    reasons = Counter(call_details.values())
+    reason, count = reasons.most_common(1)[0]
+    return f": {reasons.total():,} calls gave no usable answer, {count:,} of them because: {reason.rstrip('.')}"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], Callable[[Progress], None]]]:
+    """Show on stderr what is done and how far it is: one line that changes, or further lines without a terminal."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    with console.status("") as status:
+        printed = -math.inf
+
+        def show(text: str, *, now: bool) -> None:
+            nonlocal printed
+            status.update(text)
+            if not console.is_terminal and (now or time.monotonic() - printed >= PROGRESS_LINE_S):
+                printed = time.monotonic()
+                console.print(text, soft_wrap=True)
+
+        def progress_of(stage: str) -> Callable[[Progress], None]:
+            show(stage, now=True)
+            return lambda progress: show(f"{stage}: {_describe_progress(progress)}", now=False)
+
+        yield progress_of
+
+
+def _describe_progress(progress: Progress) -> str:
+    failures = progress.usage_stats.failures
+    failed = f", {failures:,} failed" if failures else ""
+    return f"{progress.answered:,} answered, {progress.waiting:,} to come{failed}"
 
 
 def strip_control_characters(text: str) -> str:
@@ -164,7 +217,7 @@ def _abbreviate(text: str) -> str:
     return line if len(line) <= MAX_DISTRACTOR_CHARACTERS else line[: MAX_DISTRACTOR_CHARACTERS - 1] + "…"
 
 
-def _print_rejected(console: Console, rejected: Sequence[QAPair]) -> None:
+def _print_rejected(console: Console, rejected: Sequence[QAPair], call_details: Mapping[str, str]) -> None:
     console.print()
     if not rejected:
         console.print("rejected: none")
@@ -173,7 +226,8 @@ def _print_rejected(console: Console, rejected: Sequence[QAPair]) -> None:
     for column in ("question", "final answer", "reason"):
         table.add_column(column, overflow="fold")
     for pair in rejected[:MAX_REJECTED]:
-        why = f"{pair.reason}: {pair.judge_remark or pair.review_note or REASONS[pair.reason]}"
+        detail = call_details.get(pair.question_id) or pair.judge_remark or pair.review_note or REASONS[pair.reason]
+        why = f"{pair.reason}: {detail}"
         table.add_row(
             *(Text(strip_control_characters(text)) for text in (pair.question or "–", pair.final_answer, why))
         )

@@ -29,3 +29,8 @@ class WaitingError(RaftError):
 
 class NotDeployedError(EndpointError):
     """The endpoint doesn't know the model or deployment: it was never created, has expired, or isn't ready yet."""
+
+
+def describe_error(error: Exception) -> str:
+    """Return an error as a sentence; of the operating system's, with the file that it is about."""
+    return f"{error.filename or 'a file'}: {error.strerror or error}." if isinstance(error, OSError) else str(error)

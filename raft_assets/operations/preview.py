@@ -3,18 +3,19 @@
 Every request is one that the lineage makes later, so what is asked here is stored and not paid again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from raft_assets.core.errors import DataError
+from raft_assets.core.identity import question_id
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
 from raft_assets.dataset.distractors import DistractorPool
 from raft_assets.dataset.rows import Assembly
 from raft_assets.dataset.splits import SplitPlan
 from raft_assets.documents.retrieval import VectorIndex
-from raft_assets.llm.requests import UsageStats
+from raft_assets.llm.requests import Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.pairs.generation import first_round_plan
@@ -26,11 +27,15 @@ from raft_assets.settings.endpoints import Role
 
 @dataclass(frozen=True)
 class Preview:
-    """Rows, and the pairs that were rejected; `chunks` are all of the domain."""
+    """Rows, and the pairs that were rejected; `chunks` are all of the domain.
+
+    `call_details`: why a call gave no usable answer, in the service's words, by the question_id of its pair.
+    """
 
     chunks: dict[str, Chunk]
     rows: list[RaftRow]
     rejected: list[QAPair]
+    call_details: Mapping[str, str]
     usage_stats: dict[Role, UsageStats]
 
 
@@ -51,21 +56,30 @@ def preview_rows(
     settings: DomainSettings,
     chunks: Sequence[Chunk],
     plan: Sequence[tuple[Chunk, int]],
+    *,
+    progress_of: Callable[[str], Callable[[Progress], None]],
 ) -> Preview:
-    """Draft pairs, apply the gates and assemble rows; all rows are treated as training rows."""
-    with models.caller(Role.EMBEDDING) as encoder:
-        needed = settings.questions.retrieval_top_k or settings.dataset.distractor_kind == "hard"
-        vectors = list(encoder.embed(chunk.passage for chunk in chunks)) if needed else []
-        of_chunks = encoder.usage_stats
-    ids = [chunk.chunk_id for chunk in chunks][: len(vectors)]
-    index = VectorIndex(ids, np.array(vectors, np.float32).reshape(len(ids), -1))
+    """Draft pairs, apply the gates and assemble rows; all rows are treated as training rows.
+
+    `progress_of` announces what is done next, and returns a callback for the answers to its calls.
+    """
+    ids, vectors, of_chunks = list[str](), np.empty((0, 0), np.float32), UsageStats()
+    if needs_vectors(settings):
+        embedded = progress_of(f"vectors of {len(chunks):,} chunks")
+        with models.caller(Role.EMBEDDING, on_progress=embedded) as encoder:
+            ids = [chunk.chunk_id for chunk in chunks]
+            vectors = np.array(list(encoder.embed(chunk.passage for chunk in chunks)), np.float32)
+            of_chunks = encoder.usage_stats
+    index = VectorIndex(ids, vectors)
     reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
-    with open_pair_generator(models, settings, index) as maker:
-        pairs = maker.judged(maker.draft_plan(plan), reviews)
+    answered = progress_of(f"questions and answers about {len(plan):,} of {len(chunks):,} chunks")
+    with open_pair_generator(models, settings, index, on_progress=answered) as maker:
+        drafts = maker.draft_plan(plan)
+        pairs = maker.judged(drafts, reviews)
         tallies = maker.usage_stats
     pool = DistractorPool(
         chunks,
-        vectors=dict(zip(ids, index.vectors, strict=True)) if vectors else None,
+        vectors=dict(zip(ids, index.vectors, strict=True)) if ids else None,
         near_duplicate=settings.dataset.near_duplicate,
     )
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
@@ -76,6 +90,7 @@ def preview_rows(
         by_id,
         rows,
         [pair for pair in pairs if not pair.accepted],
+        {question_id(draft.chunk.chunk_id, draft.question): draft.call_detail for draft in drafts if draft.call_detail},
         tallies | {Role.EMBEDDING: tallies[Role.EMBEDDING] + of_chunks},
     )
 
@@ -91,6 +106,11 @@ def describe_paid_calls(
     ]
 
 
+def needs_vectors(settings: DomainSettings) -> bool:
+    """Return whether the passages are embedded: for the retrieval gate, or for hard distractors."""
+    return settings.questions.retrieval_top_k > 0 or settings.dataset.distractor_kind == "hard"
+
+
 def is_embedding_paid(models: ModelClients) -> bool:
     """Return whether vectors may cost money."""
     return not models.endpoints[Role.EMBEDDING].is_free
@@ -101,7 +121,7 @@ def _describe_calls(
 ) -> Iterator[tuple[Role, str]]:
     questions = sum(count for _, count in plan)
     yield Role.TEACHER, f"at most {len(plan) + questions:,} calls ({len(plan):,} for questions, {questions:,} answers)"
-    if settings.questions.retrieval_top_k or settings.dataset.distractor_kind == "hard":
+    if needs_vectors(settings):
         yield Role.EMBEDDING, f"vectors of {chunks:,} passages and of at most {questions:,} questions"
     yield Role.JUDGE, f"at most {questions:,} calls"
 

@@ -66,6 +66,7 @@ def completion(text: str, *, finish: str = "stop") -> Reply:
     return Reply(body={"choices": [{"index": 0, "text": text, "finish_reason": finish}], "usage": USAGE})
 
 
+NOT_FOUND = Reply(404, {"detail": "Not Found"})  # as vLLM says it, of everything that is read here
 USAGE = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13, "prompt_tokens_details": {"cached_tokens": 4}}
 
 
@@ -84,7 +85,7 @@ class Service:
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
-        app = Starlette(routes=[Route("/{path:path}", self._handle, methods=["POST"])])
+        app = Starlette(routes=[Route("/{path:path}", self._handle, methods=["GET", "POST"])])
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
@@ -144,7 +145,7 @@ class Service:
         _, test, path = request.url.path.split("/", 2)
         if test != f"test-{self._test}":
             return Response(status_code=410)
-        seen = Seen(f"/{path}", request.url.query, dict(request.headers), json.loads(raw))
+        seen = Seen(f"/{path}", request.url.query, dict(request.headers), json.loads(raw or b"{}"))
         with self._changed:
             self.seen.append(seen)
             self._at_once += 1
@@ -155,7 +156,7 @@ class Service:
             await self._hold(request)
         with self._changed:
             self._at_once -= 1
-        return _response(reply or _usual(seen))
+        return _response(reply or (_usual(seen) if request.method == "POST" else NOT_FOUND))
 
     async def _hold(self, request: Request) -> None:
         self._count(held=1)

@@ -9,7 +9,7 @@ from raft_assets.cli.preview import strip_control_characters
 from raft_assets.core.tables import QAPair
 from raft_assets_tests.builders import an_answer
 from raft_assets_tests.harness import ProjectHarness
-from raft_assets_tests.llm.service import Reply, Seen, Service, chat
+from raft_assets_tests.llm.service import Reply, Seen, Service, chat, error
 
 BATS = "bats"
 
@@ -78,6 +78,67 @@ def test_a_paid_teacher_is_asked_only_on_yes_and_its_text_commands_no_terminal(
     assert "points_at_text" in done.stdout
     assert "\x1b[31m" not in done.stdout
     assert "\u202e" not in done.stdout
+
+
+@pytest.fixture
+def bridges(tmp_path: Path, teacher: Service) -> ProjectHarness:
+    """A project of one document whose teacher is the test's service."""
+    project = ProjectHarness(tmp_path)
+    project.own_variables = {"TEACHER_OPENAI_BASE_URL": teacher.url, "TEACHER_OPENAI_DEPLOYMENT": "m"}
+    project.write("data/bridges/a.txt", f"{SECRET} It is 80 metres long and stands on five piers of granite.\n")
+    return project
+
+
+def test_a_preview_without_the_retrieval_gate_embeds_nothing_and_shows_rows(
+    bridges: ProjectHarness, teacher: Service
+) -> None:
+    bridges.write("data/bridges/domain.yaml", "questions: {retrieval_top_k: 0}\n")
+    bridges.own_variables |= {"EMBEDDING_OPENAI_BASE_URL": teacher.url, "EMBEDDING_OPENAI_DEPLOYMENT": "e"}
+    teacher.rule = lambda seen: (
+        chat("When was the Halden bridge opened?")
+        if "Write 4 questions" in seen.question
+        else chat(an_answer(SECRET, "1907"))
+    )
+    done = bridges.raft_here("preview", "bridges", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "row 1 of 1" in done.stdout
+    assert not any("embeddings" in seen.path for seen in teacher.seen)
+
+
+def test_a_preview_says_what_it_is_doing_where_no_row_disturbs_it(bridges: ProjectHarness) -> None:
+    done = bridges.raft_here("preview", "bridges", "--yes")
+    assert "vectors of 1 chunks" in done.stderr
+    assert "questions and answers about 1 of 1 chunks" in done.stderr
+    assert "questions and answers about" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (
+            error(500, message="out of memory", retry_after="0"),
+            "TEACHER gave no answer: it answered 500 (out of memory)",
+        ),
+        (error(400, code="content_filter", message="flagged as violent"), "flagged as violent"),
+    ],
+)
+def test_where_every_call_fails_the_preview_says_why_and_fails(
+    bridges: ProjectHarness, teacher: Service, reply: Reply, said: str
+) -> None:
+    teacher.rule = lambda _: reply
+    ended = bridges.raft_here("preview", "bridges", "--yes", variables={"COLUMNS": "400"})
+    assert ended.returncode == 1
+    assert f"call_failed: {said}" in ended.stdout or said in ended.stdout
+    assert "No row came of 1 chunk: 1 calls gave no usable answer" in ended.stderr
+    assert said in ended.stderr
+
+
+def test_where_every_pair_is_rejected_the_preview_fails(bridges: ProjectHarness, teacher: Service) -> None:
+    teacher.rule = lambda seen: chat("When was the Halden bridge opened?" if "Write 4" in seen.question else "In 1907.")
+    ended = bridges.raft_here("preview", "bridges", "--yes")
+    assert ended.returncode == 1
+    assert "no_answer_tag" in ended.stdout
+    assert "every pair was rejected" in ended.stderr
 
 
 def test_what_a_terminal_would_obey_is_shown_as_a_sign() -> None:

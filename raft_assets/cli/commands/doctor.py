@@ -7,8 +7,10 @@ import click
 def doctor() -> None:
     """Check what a run needs: folders, settings, model weights and, with a test call, every role's endpoint.
 
-    Each role is asked one short question (a fraction of a cent where it costs money), the student's service whether it
-    fine-tunes, and Azure whether a model may be deployed.
+    All roles are asked one short question at the same time, those with the same endpoint and model once, and the
+    student's service whether it fine-tunes, unless the student is one of your own. A service that may cut prompts
+    without an error is also sent a prompt as long as a run's (where it costs money, about as much as one call). Azure
+    is asked whether a model may be deployed.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ def preview(domain: str, *, count: int, yes: bool) -> None:
 
     Reads and cuts the documents, asks about the chunks that a run asks first, applies every gate and adds distractors.
     Only the answers are stored, so the next run doesn't pay for them again. With a paid teacher this costs money; the
-    number of calls is shown first.
+    number of calls is shown first. Ends with 1 where no row came, and says why.
 
     \b
     Examples:
