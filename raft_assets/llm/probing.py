@@ -9,7 +9,14 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
 from raft_assets.core.errors import EndpointError
-from raft_assets.llm.service_errors import FailCall, StopEndpoint, UnsupportedParameter, classify_error, redact_message
+from raft_assets.llm.service_errors import (
+    FailCall,
+    StopEndpoint,
+    Unexplained,
+    UnsupportedParameter,
+    classify_error,
+    redact_message,
+)
 from raft_assets.settings.endpoints import Endpoint, Role
 
 if TYPE_CHECKING:
@@ -56,7 +63,7 @@ async def _translate_errors(call: Awaitable[T], endpoint: Endpoint, forbidden: s
         match service_error:
             case StopEndpoint(sentence):
                 raise EndpointError(sentence) from None
-            case UnsupportedParameter(_, sentence):
+            case UnsupportedParameter(_, sentence) | Unexplained(_, sentence):
                 raise EndpointError(sentence) from None
             case FailCall(reason):
                 raise EndpointError(f"{endpoint.role} ({endpoint.service}): {reason}.") from None

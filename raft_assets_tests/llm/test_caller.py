@@ -327,14 +327,16 @@ def test_a_service_that_is_not_there_is_one_sentence(store: CallStore, clock: Cl
     ("reply", "says"),
     [
         (error(401, message=f"wrong key {CANARY}"), "does not accept the sign-in (401): set TEACHER_OPENAI_API_KEY"),
-        (error(403), "forbidden for this key or from this network (403)"),
+        (error(403, message="no permission"), "forbidden for this key or from this network (403: no permission)"),
         (
             error(404, code="DeploymentNotFound"),
-            "does not exist there (404): set the model in TEACHER_OPENAI_DEPLOYMENT",
+            "does not exist there (404: no): set the model in TEACHER_OPENAI_DEPLOYMENT",
         ),
         (error(429, code="insufficient_quota"), "has no credit left (insufficient_quota)"),
         (error(400, param="top_p", message=f"top_p is odd, {CANARY}"), "refuses the request (400: top_p is odd, ***)"),
         (error(422, message="no such field"), "refuses the request (422: no such field)"),
+        (error(402, message="Insufficient Balance"), "has no credit left (402: Insufficient Balance)"),
+        (Reply(400, {"detail": "Model Not Exist"}), "does not exist there (400: Model Not Exist)"),
         (error(400, code="unsupported_parameter", param="logprobs"), "refuses the request (400"),
     ],
 )
@@ -597,7 +599,7 @@ def test_the_key_reaches_the_service_and_nothing_else(
     service.replies = [error(500, message=f"your key {CANARY} is fine, we are not"), chat("answer")]
     asking = caller()
     answers = list(asking.ask([ask_about(1)]))
-    service.rule = lambda _: error(400, message=f"key {CANARY}")
+    service.rule = lambda _: error(400, param="top_p", message=f"key {CANARY}")
     with pytest.raises(EndpointError) as raised:
         list(asking.ask([ask_about(2)]))
     assert service.seen[0].headers["authorization"] == f"Bearer {CANARY}"
