@@ -180,6 +180,8 @@ def _find_account_stop(
 def _find_connection_stop(error: openai.APIError, endpoint: Endpoint, model: str) -> StopEndpoint | None:
     """Return the sentence for a connection that will fail again: a certificate, or a proxy that refuses."""
     for cause in _causes(error):
+        if isinstance(cause, aiohttp.ClientConnectorError):
+            continue  # is one of ssl's errors as well, without what they say
         if isinstance(cause, ssl.SSLCertVerificationError):
             return StopEndpoint(_certificate_message(cause, endpoint, model))
         if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
