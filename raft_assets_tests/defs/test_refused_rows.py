@@ -20,8 +20,8 @@ TEXTS = {
     "Edith Farrow, who had learned her trade in Leith. The work took eleven months, and it cost forty thousand pounds.",
     "lighthouse": "The lighthouse on Gull Point was built in 1871. Its lamp is lit by the keeper at dusk, because "
     "ships pass Gull Point by night. In 1902 the tower of Gull Point was painted red.",
-    "mill": "The mill at Alba was built by Ann Bell in 1893. It ground barley for the villages of the valley. Its wheel "
-    "was made of oak from the forest of Tarn, and it broke in the flood of 1921.",
+    "mill": "The mill at Alba was built by Ann Bell in 1893. It ground barley for the villages of the valley. Its "
+    "wheel was made of oak from the forest of Tarn, and it broke in the flood of 1921.",
 }
 
 
