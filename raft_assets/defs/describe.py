@@ -206,7 +206,8 @@ def describe_gates(pairs: Sequence[QAPair], written: WriteResult) -> Metadata:
             ["reason", "first", "in all", "meaning"],
         ),
         "rejected_sample": markdown_table(
-            rejected[:MAX_SAMPLE_ROWS], ["question", "final_answer", "reason", "judge_remark", "review_note"]
+            rejected[:MAX_SAMPLE_ROWS],
+            ["question", "final_answer", "reason", "call_detail", "judge_remark", "review_note"],
         ),
         "rejected_rows": dg.MetadataValue.md(
             f"All of them in DuckDB: {code_span(query)}; for a spreadsheet: `raft review export DOMAIN --rejected "

@@ -69,6 +69,18 @@ class CallFailedError(Exception):
         self.tries = tries
 
 
+class RefusedError(CallFailedError):
+    """The service answered, and doesn't take the request.
+
+    `sentence` is about the endpoint, for the case that it takes no other request either; empty where the service's
+    words are about this request alone.
+    """
+
+    def __init__(self, reason: str, *, tries: int, sentence: str = "") -> None:
+        super().__init__(reason, tries=tries)
+        self.sentence = sentence
+
+
 @dataclass(frozen=True)
 class Response(Generic[T]):
     """What came back: the service's JSON, its parsed content, and how long the last try took (in seconds)."""
@@ -103,7 +115,7 @@ class RetryingClient:
     async def call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         """Send `body` until `read` can read the response.
 
-        Raises CallFailedError, and EndpointError where no other call would pass either.
+        Raises CallFailedError, of which RefusedError is one, and EndpointError where no other call would pass either.
         """
         tries, failures = 1, 0
         first_failed: float | None = None
@@ -120,7 +132,9 @@ class RetryingClient:
                 case service_errors.UnsupportedParameter():
                     self._learn(outcome, sent)
                 case service_errors.FailCall(reason):
-                    raise CallFailedError(reason, tries=tries)
+                    raise RefusedError(reason, tries=tries)
+                case service_errors.Unexplained(reason, sentence):
+                    raise RefusedError(reason, tries=tries, sentence=sentence)
                 case service_errors.StopEndpoint(sentence, not_deployed):
                     raise NotDeployedError(sentence) if not_deployed else EndpointError(sentence)
 
@@ -132,6 +146,7 @@ class RetryingClient:
         | service_errors.Retry
         | service_errors.FailCall
         | service_errors.UnsupportedParameter
+        | service_errors.Unexplained
         | service_errors.StopEndpoint,
     ]:
         """Return the body as it was sent, and the outcome."""

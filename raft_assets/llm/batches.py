@@ -22,11 +22,11 @@ from pydantic import BaseModel, ConfigDict
 from raft_assets.core.errors import EndpointError, WaitingError
 from raft_assets.core.identity import digest
 from raft_assets.core.ports import Coordination, Records, VersionedRecord, newest_of_all
-from raft_assets.llm.answers import MalformedResponseError, abbreviate, read_answer, read_usage
+from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, abbreviate, read_answer, read_usage
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.keys import BATCH_SUFFIX, truncated_key
 from raft_assets.llm.requests import Origin, Request
-from raft_assets.llm.service_errors import StopEndpoint, classify_error, redact_message
+from raft_assets.llm.service_errors import StopEndpoint, Unexplained, classify_error, find_filtered, redact_message
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.settings.endpoints import Endpoint, Role
 
@@ -207,11 +207,11 @@ class BatchClient:
             reasons = "; ".join(f"line {problem.line}: {problem.message}" for problem in problems[:3])
             raise EndpointError(f"The service rejected batch {batch.id} of {self._model}: {abbreviate(reasons)}.")
         answered = set[str]()
-        if batch.output_file_id:
-            content = await self._call_service(self._client.files.content(batch.output_file_id))
+        for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+            content = await self._call_service(self._client.files.content(file))
             calls = list(self._read(content.text, record))
             self._store.put(calls)
-            answered = {call.key for call in calls}
+            answered |= {call.key for call in calls}
         lost = tuple(key for key in record.keys if key not in answered)
         self._save(record.model_copy(update={"batch": batch.id, "status": batch.status, "lost": lost}))
 
@@ -242,15 +242,17 @@ class BatchClient:
         return None
 
     def _read(self, content: str, record: BatchRecord) -> Iterator[StoredCall]:
-        """Yield the calls of an output file; a line that is not an answer is left out.
+        """Yield the calls of a file; a line that is not an answer is left out, and one that was filtered is one.
 
-        Requests whose key is missing in it are made live.
+        Requests whose key is missing in every file are made live, where a service error is understood.
         """
         wanted = set(record.keys)
         for line in filter(str.strip, content.split("\n")):
             result = json.loads(line)
-            body = (result.get("response") or {}).get("body")
-            key = result.get("custom_id")
+            response = result.get("response") or {}
+            key, body = result.get("custom_id"), response.get("body")
+            if response.get("status_code", 200) >= 400 and (filtered := find_filtered(body, self._endpoint)):
+                body = {"error": {"code": CONTENT_FILTER, "message": filtered.message}}
             if key not in wanted or not isinstance(body, Mapping):
                 continue
             try:
@@ -292,7 +294,7 @@ class BatchClient:
 
     def _to_endpoint_error(self, error: openai.APIError) -> EndpointError:
         service_error = classify_error(error, self._endpoint, self._model)
-        if isinstance(service_error, StopEndpoint):
+        if isinstance(service_error, StopEndpoint | Unexplained):
             return EndpointError(service_error.sentence)
         return EndpointError(
             f"The Batch API of {self._endpoint.service} fails for {self._endpoint.role} "

@@ -20,11 +20,19 @@ import numpy as np
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm import service_errors
 from raft_assets.llm.answers import FLOAT32, ParsedResponse, read_answer, read_vectors, split_usage
-from raft_assets.llm.attempts import DEFAULT_RETRY_POLICY, CallFailedError, Response, RetryingClient, RetryPolicy
+from raft_assets.llm.attempts import (
+    DEFAULT_RETRY_POLICY,
+    CallFailedError,
+    RefusedError,
+    Response,
+    RetryingClient,
+    RetryPolicy,
+)
 from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient
 from raft_assets.llm.budget import Budget, max_usage
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.evidence import Evidence
 from raft_assets.llm.keys import EMBEDDING, call_key, embedding_key, truncated_key
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import FREE, Price
@@ -97,15 +105,16 @@ class Caller:
             patience=patience,
         )
         self._consecutive_failures = 0
+        self._evidence = Evidence()
         self._count_lock = threading.Lock()
         self._usage_stats = UsageStats()
 
     def ask(self, requests: Iterable[Request]) -> Generator[Answer]:
         """Return the answers in the order of the requests, which are taken as they are needed.
 
-        Equal requests are made once. A call that is given up is an answer with status `failed`. Raises EndpointError if
-        the endpoint rejects calls in a way that a retry can't fix, and RaftError if answers can't be stored. Closing
-        the generator cancels what is in flight.
+        Equal requests are made once. A call that is given up or refused is an answer with status `failed`. Raises
+        EndpointError if the endpoint rejects calls in a way that a retry can't fix, or takes none of the requests
+        without saying why, and RaftError if answers can't be stored. Closing the generator cancels what is in flight.
 
         If the role uses batches, requests that aren't stored are submitted and BatchPendingError is raised; called
         again when the answers have arrived, it returns them.
@@ -186,6 +195,8 @@ class Caller:
                 if self._on_progress:
                     self._on_progress(Progress(answered, stream.waiting, self._usage_stats))
                 yield value
+        if self._evidence.doubt and not self._evidence.is_proven:  # nothing shows that it is about single requests
+            raise EndpointError(self._evidence.doubt)
 
     def _request_key(self, request: Request) -> str:
         return call_key(self._endpoint, request, model=self._model, model_version=self._model_version)
@@ -206,6 +217,7 @@ class Caller:
                 0.0,
                 from_store=False,
             )
+        self._evidence.is_proven = True
         self._count(from_store=slot.from_store)
         return self._read(call, from_store=slot.from_store)
 
@@ -218,6 +230,8 @@ class Caller:
         try:
             call = slot.future.result()
         except CallFailedError as lost:
+            if isinstance(lost, RefusedError) and lost.sentence:
+                raise EndpointError(lost.sentence) from None
             raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, str(lost))) from None
         self._count(from_store=slot.from_store)
         return np.frombuffer(call.payload, dtype=FLOAT32)
@@ -266,11 +280,18 @@ class Caller:
         ]
 
     async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
+        number = self._evidence.start()
         try:
             async with self._budget.held(self._price, body) if self._budget else contextlib.nullcontext() as held:
                 response = await self._attempts.call(kind, body, read)
                 if held:
                     held.spent = self._price.of(response.usage) or 0.0
+        except RefusedError as refused:
+            self._count(failures=1, retries=refused.tries - 1)
+            if not self._evidence.record_refusal(number, refused.sentence):
+                raise
+            stop = refused.sentence or service_errors.nothing_taken_message(self._endpoint, self._model, str(refused))
+            raise EndpointError(stop) from None
         except CallFailedError as lost:
             self._consecutive_failures += 1
             self._count(failures=1, retries=lost.tries - 1)
@@ -279,6 +300,7 @@ class Caller:
             reason = f"{self._consecutive_failures} calls in a row were given up, the last one because {lost}"
         else:
             self._consecutive_failures = 0
+            self._evidence.record_answer()
             self._count(calls=1, retries=response.tries - 1, usage=response.usage)
             return response
         raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, reason))

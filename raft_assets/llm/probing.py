@@ -19,12 +19,20 @@ import httpx2
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm.answers import read_answer, read_usage, read_vectors
-from raft_assets.llm.attempts import CallFailedError, Response, RetryingClient, RetryPolicy
+from raft_assets.llm.attempts import CallFailedError, RefusedError, Response, RetryingClient, RetryPolicy
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.context_size import reported_context
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Limiter
-from raft_assets.llm.service_errors import FailCall, Retry, StopEndpoint, classify_error, redact_message
+from raft_assets.llm.service_errors import (
+    FailCall,
+    Retry,
+    StopEndpoint,
+    Unexplained,
+    UnsupportedParameter,
+    classify_error,
+    redact_message,
+)
 from raft_assets.settings.endpoints import OPENAI_BASE_URL, Endpoint
 
 if TYPE_CHECKING:
@@ -135,7 +143,8 @@ class Probe:
         except CallFailedError as lost:
             if _UNFINISHED.search(str(lost)):
                 return ProbeResult(_thinks(task))
-            raise EndpointError(_unavailable(self._endpoint, self._model, str(lost))) from None
+            sentence = lost.sentence if isinstance(lost, RefusedError) else ""
+            raise EndpointError(sentence or _unavailable(self._endpoint, self._model, str(lost))) from None
         except EndpointError as error:
             if _UNFINISHED.search(str(error)):
                 return ProbeResult(_thinks(task))
@@ -237,7 +246,7 @@ def _refusal(error: openai.APIError, status: int, endpoint: Endpoint) -> str:
     if status == 403:
         return f"{endpoint.role} ({endpoint.service}) refuses (403): {FINE_TUNE_REMEDY}."
     match classify_error(error, endpoint, endpoint.model):
-        case StopEndpoint(sentence):
+        case StopEndpoint(sentence) | UnsupportedParameter(_, sentence) | Unexplained(_, sentence):
             return sentence
         case Retry(reason) | FailCall(reason):
             return _unavailable(endpoint, endpoint.model, reason)

@@ -7,7 +7,8 @@ anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from raft_assets.llm.answers import CONTENT_FILTER, abbreviate
+from raft_assets.llm.answers import abbreviate
+from raft_assets.llm.service_messages import ServiceMessage, Subject, names_quota, read_message
 from raft_assets.settings.endpoints import Endpoint, Role
 
 if TYPE_CHECKING:
@@ -34,10 +36,20 @@ SUBSTITUTES: Mapping[str, str | None] = {
 _UNSUPPORTED = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}
 # how Azure's older API versions say it, without a code
 _UNRECOGNIZED = re.compile(r"[Uu]nrecognized request arguments? supplied: (\w+)")
-_FILTERED = {CONTENT_FILTER, "content_policy_violation"}
-_TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
-_TOO_LONG_MESSAGE = re.compile(r"maximum context length", re.IGNORECASE)  # how vLLM says it, without a code
 _NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+# parameters that hold the prompt: where one of them is refused, another prompt may pass
+_PROMPT_PARAMETERS = {"messages", "message", "prompt", "input", "inputs", "content", "contents", "text"}
+_PARAMETER_NAME = re.compile(r"[\w.\[\]]+")
+# shorter keys and these are no secrets but the words that a local service is given where it wants none
+MIN_SECRET_CHARACTERS = 8
+_PLACEHOLDERS = {
+    *("lm-studio", "lmstudio", "llama-cpp", "llama.cpp", "llamacpp", "not-needed", "notneeded", "not_needed"),
+    *("no-key-required", "sk-no-key-required", "no-api-key", "anything", "whatever", "placeholder", "password"),
+    *("changeme", "localhost", "api_key", "api-key", "your-api-key", "your_api_key", "undefined", "optional"),
+}
+_MASKED = re.compile(r"[\w\-]*\*{4,}[\w\-]*")  # how a service shows the ends of a key
+# of certificates; what else is wrong with one is mended by trusting its issuer
+_EXPIRED, _OF_ANOTHER_NAME = {9, 10}, {62, 64}
 # where `settings` looks for what the role itself doesn't set
 _FALLBACK_PREFIX = {Role.TEACHER: "COMPLETION", Role.BASELINE: "STUDENT"}
 
@@ -77,6 +89,17 @@ class UnsupportedParameter:
 
 
 @dataclass(frozen=True)
+class Unexplained:
+    """The service doesn't take the request, and its words don't say whether it would take others.
+
+    `reason` is about the request; `sentence` is for people, in case it takes no other either.
+    """
+
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class StopEndpoint:
     """No request to this endpoint will pass until the user changes something; a sentence for people."""
 
@@ -84,32 +107,116 @@ class StopEndpoint:
     not_deployed: bool = False
 
 
-ServiceError = Retry | FailCall | ContentFiltered | UnsupportedParameter | StopEndpoint
+ServiceError = Retry | FailCall | ContentFiltered | UnsupportedParameter | Unexplained | StopEndpoint
 
 
 def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> ServiceError:
     """Return what to do about an error of the client."""
     import openai
 
+    if not isinstance(error, openai.APIStatusError):
+        return _find_connection_stop(error, endpoint, model) or _classify_connection_error(error)
+    # what it means is decided on the words as they came; what is shown has no secrets in it
+    said, message = _read(error), redact_message(error, endpoint)
+    return (
+        _find_account_stop(said, error, message, endpoint, model)
+        or _find_prompt_fault(said, error, message)
+        or _find_retry(error, message)
+        or _classify_bad_request(error, said, message, endpoint, model)
+    )
+
+
+def _classify_connection_error(error: openai.APIError) -> Retry:
+    import openai
+
     if isinstance(error, openai.APITimeoutError) and not _is_connection_error(error):
         return Retry("it did not answer in time")
-    if not isinstance(error, openai.APIStatusError):
-        return Retry("the connection failed")
-    message = redact_message(error, endpoint)
-    if error.code in _NO_CREDIT:
+    return Retry("the connection failed")
+
+
+def _find_retry(error: openai.APIStatusError, message: str) -> Retry | None:
+    status = error.status_code
+    if status < 500 and status not in (408, 409, 425, 429):
+        return None
+    return Retry(
+        f"it answered {status} ({message})",
+        _parse_retry_after(error.response.headers),
+        is_rate_limit=status == 429,
+    )
+
+
+def _find_prompt_fault(
+    said: ServiceMessage, error: openai.APIStatusError, message: str
+) -> ContentFiltered | FailCall | None:
+    """Return what the service says about this prompt and no other, with any status."""
+    status = error.status_code
+    if said.subject is Subject.CONTENT and not (said.is_temporary and (status == 429 or status >= 500)):
+        return ContentFiltered(message)
+    if said.subject is Subject.LENGTH or status == 413:
+        return FailCall(f"the request is too long for the model ({message})")
+    if said.subject is Subject.PROMPT:
+        return FailCall(f"it does not take this prompt ({message})")
+    return None
+
+
+def _find_account_stop(
+    said: ServiceMessage, error: openai.APIStatusError, message: str, endpoint: Endpoint, model: str
+) -> StopEndpoint | None:
+    """Return the sentence for an account without credit or access, whatever the request."""
+    status = error.status_code
+    # Gemini says of a rate what others say of an account: that its quota is exceeded
+    if status == 402 or said.subject is Subject.CREDIT or (status != 429 and names_quota(said)):
         remedy = f"raise the limit of the account, or set another key in {_variable_name(endpoint, 'API_KEY')}"
-        return StopEndpoint(f"{_describe_endpoint(endpoint, model)} has no credit left ({error.code}): {remedy}.")
-    if error.status_code in (408, 409, 429) or error.status_code >= 500:
-        return Retry(
-            f"it answered {error.status_code} ({message})",
-            _parse_retry_after(error.response.headers),
-            is_rate_limit=error.status_code == 429,
+        what = error.code if error.code in _NO_CREDIT else f"{status}: {message}"
+        return StopEndpoint(f"{_describe_endpoint(endpoint, model)} has no credit left ({what}): {remedy}.")
+    if status == 401 or said.subject is Subject.ACCOUNT:
+        said_so = (
+            _sign_in_message(endpoint, model) if status == 401 else _forbidden_message(status, message, endpoint, model)
         )
-    if error.status_code in (401, 403, 404):
-        return StopEndpoint(
-            _rejection_message(error.status_code, endpoint, model), not_deployed=error.status_code == 404
+        return StopEndpoint(said_so)
+    return None
+
+
+def _find_connection_stop(error: openai.APIError, endpoint: Endpoint, model: str) -> StopEndpoint | None:
+    """Return the sentence for a connection that will fail again: a certificate, or a proxy that refuses."""
+    for cause in _causes(error):
+        if isinstance(cause, aiohttp.ClientConnectorError):
+            continue  # is one of ssl's errors as well, without what they say
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return StopEndpoint(_certificate_message(cause, endpoint, model))
+        if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+            address = _address_variable(endpoint)
+            remedy = f"set an address that begins with http:// in {address}, or another port"
+            return StopEndpoint(f"{_describe_endpoint(endpoint, model)} does not speak TLS: {remedy}.")
+        if isinstance(cause, aiohttp.ClientHttpProxyError) and cause.status < 500 and cause.status not in (408, 429):
+            host = cause.request_info.url.host
+            what = f"the proxy refuses to connect to {host} ({abbreviate(f'{cause.status} {cause.message}')})"
+            remedy = "set its user and password in HTTPS_PROXY" if cause.status == 407 else "set HTTPS_PROXY"
+            return StopEndpoint(
+                f"{_describe_endpoint(endpoint, model)} is not reached: {what}: {remedy}, or name {host} in NO_PROXY."
+            )
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _certificate_message(error: ssl.SSLCertVerificationError, endpoint: Endpoint, model: str) -> str:
+    """Return a sentence about a certificate and what mends it."""
+    what = f"its certificate is not trusted ({abbreviate(error.verify_message)})"
+    if error.verify_code in _EXPIRED:
+        remedy = "have it renewed, or set this machine's clock"
+    elif error.verify_code in _OF_ANOTHER_NAME:
+        remedy = f"set the name that the certificate is for in {_address_variable(endpoint)}"
+    else:
+        remedy = (
+            "set SSL_CERT_FILE to a PEM file that holds the certificate of its issuer, or its own if it is self-signed"
         )
-    return _classify_bad_request(error, message, endpoint, model)
+    return f"{_describe_endpoint(endpoint, model)} is not reached: {what}: {remedy}."
 
 
 def _is_connection_error(error: openai.APITimeoutError) -> bool:
@@ -123,14 +230,34 @@ def _is_connection_error(error: openai.APITimeoutError) -> bool:
 
 
 def redact_message(error: openai.APIError, endpoint: Endpoint) -> str:
-    """Return the service's message as a short line.
+    """Return the service's own sentence as a short line, from a body of any shape.
 
-    Services repeat keys in it, so the endpoint's is removed.
+    Services repeat keys in it, so the endpoint's is removed, unless it is a word that nobody keeps secret.
     """
-    body = error.body if isinstance(error.body, Mapping) else {}
-    message = str(body.get("message") or error.message)
-    secret = endpoint.api_key.get_secret_value() if endpoint.api_key else ""
-    return abbreviate(message.replace(secret, "***") if secret else message)
+    return _show(_read(error).sentence or error.message, endpoint)
+
+
+def find_filtered(body: object, endpoint: Endpoint) -> ContentFiltered | None:
+    """Return the content filter's message where an error's body is about it, such as that of a line of a batch."""
+    said = read_message(body)
+    return ContentFiltered(_show(said.sentence, endpoint)) if said.subject is Subject.CONTENT else None
+
+
+def _read(error: openai.APIError) -> ServiceMessage:
+    """Read the whole body where there is one: the client keeps a part of it."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError) and error.response.is_stream_consumed and error.response.content:
+        return read_message(error.response.content.decode("utf-8", "replace"))
+    return read_message(error.body)
+
+
+def _show(text: str, endpoint: Endpoint) -> str:
+    """Return a service's words as a line without secrets."""
+    secret = endpoint.api_key.get_secret_value().strip() if endpoint.api_key else ""
+    if len(secret) >= MIN_SECRET_CHARACTERS and secret.lower() not in {*_PLACEHOLDERS, endpoint.model.lower()}:
+        text = text.replace(secret, "***")
+    return abbreviate(_MASKED.sub("***", text))
 
 
 def unavailable_message(endpoint: Endpoint, model: str, reason: str) -> str:
@@ -139,34 +266,61 @@ def unavailable_message(endpoint: Endpoint, model: str, reason: str) -> str:
     return f"{_describe_endpoint(endpoint, model)} does not respond: {reason}. {remedy}"
 
 
-def _classify_bad_request(error: openai.APIStatusError, message: str, endpoint: Endpoint, model: str) -> ServiceError:
-    if error.code in _FILTERED:
-        return ContentFiltered(message)
-    if error.code in _TOO_LONG or error.status_code == 413 or _TOO_LONG_MESSAGE.search(message):
-        return FailCall(f"the request is too long for the model ({message})")
+def nothing_taken_message(endpoint: Endpoint, model: str, reason: str) -> str:
+    """Return a sentence about an endpoint that takes none of many requests, each for a reason of its own."""
+    remedy = f"lower chunks.chunk_size, or set another model in {_variable_name(endpoint, 'DEPLOYMENT')}"
+    return f"{_describe_endpoint(endpoint, model)} takes none of the requests: {reason}. Look at the reason: {remedy}."
+
+
+def _classify_bad_request(
+    error: openai.APIStatusError, said: ServiceMessage, message: str, endpoint: Endpoint, model: str
+) -> ServiceError:
+    status = error.status_code
     remedy = f"set a model that takes it in {_variable_name(endpoint, 'DEPLOYMENT')}"
-    refused = f"{_describe_endpoint(endpoint, model)} refuses the request ({error.status_code}: {message}): {remedy}."
+    refused = f"{_describe_endpoint(endpoint, model)} refuses the request ({status}: {message}): {remedy}."
     unrecognized = _UNRECOGNIZED.search(message)
     parameter = unrecognized[1] if unrecognized else error.param if error.code in _UNSUPPORTED else None
-    return UnsupportedParameter(parameter, refused) if parameter and parameter in SUBSTITUTES else StopEndpoint(refused)
+    if parameter and parameter in SUBSTITUTES:
+        return UnsupportedParameter(parameter, refused)
+    if status == 404 or said.subject is Subject.MODEL:
+        return StopEndpoint(_unknown_message(status, message, endpoint, model), not_deployed=True)
+    forbidden = _forbidden_message(status, message, endpoint, model)
+    if said.subject is Subject.SIGN_IN:
+        return StopEndpoint(forbidden)
+    if said.subject is Subject.PARAMETER or error.code in _UNSUPPORTED or _names_other_parameter(error.param):
+        return StopEndpoint(refused)
+    return Unexplained(f"it refuses this request ({status}: {message})", forbidden if status == 403 else refused)
 
 
-def _rejection_message(status: int, endpoint: Endpoint, model: str) -> str:
-    """Return a sentence for a status of a rejection.
+def _names_other_parameter(param: object) -> bool:
+    """Return whether a parameter is named that doesn't hold the prompt."""
+    name = param if isinstance(param, str) and _PARAMETER_NAME.fullmatch(param) else ""
+    return bool(name) and re.split(r"[.\[]", name)[0] not in _PROMPT_PARAMETERS
 
-    The service's own message is left out: after a wrong key it often contains the key.
-    """
+
+def _sign_in_message(endpoint: Endpoint, model: str) -> str:
+    """Return a sentence about a wrong key, without the service's message, which often contains it."""
+    sign_in = f"does not accept the sign-in (401): set {_variable_name(endpoint, 'API_KEY')}"
+    return f"{_describe_endpoint(endpoint, model)} {sign_in}."
+
+
+def _forbidden_message(status: int, message: str, endpoint: Endpoint, model: str) -> str:
+    remedy = f"give it access, or set another key in {_variable_name(endpoint, 'API_KEY')}"
+    what = f"is forbidden for this key or from this network ({status}: {message})"
+    return f"{_describe_endpoint(endpoint, model)} {what}: {remedy}."
+
+
+def _unknown_message(status: int, message: str, endpoint: Endpoint, model: str) -> str:
     asking = _describe_endpoint(endpoint, model)
     if endpoint.provider == "embedded":
         return f"{asking} refuses ({status}): this installation has no such model."
-    if status == 401:
-        return f"{asking} does not accept the sign-in (401): set {_variable_name(endpoint, 'API_KEY')}."
-    if status == 403:
-        remedy = f"give it access, or set another key in {_variable_name(endpoint, 'API_KEY')}"
-        return f"{asking} is forbidden for this key or from this network (403): {remedy}."
-    address = _variable_name(endpoint, "ENDPOINT" if endpoint.provider == "azure" else "BASE_URL")
+    address = _address_variable(endpoint)
     remedy = f"set the model in {_variable_name(endpoint, 'DEPLOYMENT')}, or the address in {address}"
-    return f"{asking} does not exist there (404): {remedy}."
+    return f"{asking} does not exist there ({status}: {message}): {remedy}."
+
+
+def _address_variable(endpoint: Endpoint) -> str:
+    return _variable_name(endpoint, "ENDPOINT" if endpoint.provider == "azure" else "BASE_URL")
 
 
 def _describe_endpoint(endpoint: Endpoint, model: str) -> str:

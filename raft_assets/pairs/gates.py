@@ -472,4 +472,5 @@ def _build_pair(case: _GatedDraft, verdicts: dict[str, str], judgement: _JudgeOu
         judge_call=judgement.call,
         judge_remark=judgement.remark,
         review_note=case.review.note if case.review else "",
+        call_detail=draft.call_detail if reason == "call_failed" else "",
     )

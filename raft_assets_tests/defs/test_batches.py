@@ -1,5 +1,6 @@
 """Calls in batches, all the way: the asset submits and ends, a sensor collects and asks it again, nothing twice."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,29 @@ def test_an_answer_that_a_batch_cut_off_is_asked_live_with_more_room_and_both_ar
     with SqliteCallStore(project.opened.calls) as store:
         paid = {(call.kind, call.status): call.usage.output_tokens for call in store.calls()}
     assert paid == {("chat, batch", "truncated"): 20, ("chat", "ok"): answer.usage.output_tokens}
+
+
+def test_a_line_that_the_content_filter_refused_is_a_filtered_row_and_is_not_asked_again(
+    project: ProjectHarness,
+) -> None:
+    messages = render_messages("Who built the mill?", ["The mill at Alba was built by Ann Bell in 1893."])
+    requests = [Request("chat", {"messages": messages, "max_completion_tokens": 900}, sample=n) for n in range(2)]
+    project.write(".env", "RAFT_PROVIDER=embedded\nTEACHER_BATCH=1\n")
+    models = ModelClients(Project.load(project.folder))
+    with models.caller(Role.TEACHER) as caller, pytest.raises(BatchPendingError):
+        list(caller.ask(requests))
+    (record,) = records(project)
+    said = {"error": {"code": "data_inspection_failed", "message": "Input data may contain inappropriate content."}}
+    line = {"custom_id": record.keys[0], "response": {"status_code": 400, "body": said}, "error": None}
+    # as the service leaves it in the batch's file of errors
+    (project.opened.embedded_folder / "batches" / f"{record.batch}.error.jsonl").write_text(json.dumps(line) + "\n")
+    while any(record.is_open for record in records(project)):
+        collect_batches(models)
+    with models.caller(Role.TEACHER) as caller:
+        answers = list(caller.ask(requests))
+    assert [answer.status for answer in answers] == ["filtered", "ok"]
+    assert "Input data may contain inappropriate content." in answers[0].detail
+    assert caller.usage_stats.calls == 0
 
 
 def test_embeddings_are_not_asked_in_batches(project: ProjectHarness) -> None:

@@ -2,19 +2,29 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import itertools
 import json
 import signal
+import ssl
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
@@ -31,13 +41,14 @@ from raft_assets.llm.caller import (
     group_texts,
 )
 from raft_assets.llm.clients import open_client
-from raft_assets.llm.requests import Progress, Request, Usage, UsageStats
+from raft_assets.llm.evidence import MAX_REFUSED_AT_FIRST, MAX_REFUSED_IN_A_ROW
+from raft_assets.llm.requests import Answer, Progress, Request, Usage, UsageStats
 from raft_assets.llm.store import CallStore
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
 from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets_tests.llm.asking import CEILING
 from raft_assets_tests.llm.conftest import CANARY, Clock, MakeCaller, ask_about, shared_in
-from raft_assets_tests.llm.service import Reply, Service, chat, completion, error, vector
+from raft_assets_tests.llm.service import Reply, Seen, Service, chat, completion, error, vector
 
 USAGE = Usage(input_tokens=10, cached_tokens=4, output_tokens=3)
 
@@ -320,21 +331,262 @@ def test_a_service_that_is_not_there_is_one_sentence(store: CallStore, clock: Cl
     run_coroutine(client.close())
 
 
+# ---------------------------------------------------------------- one refused row is one lost row
+
+ROWS = 40
+REFUSALS_OF_ONE_PROMPT = [
+    (error(400, code="invalid_prompt", message="Your prompt was flagged."), "filtered", "Your prompt was flagged."),
+    (Reply(403, {"error": {"message": "Your input was flagged for violence"}}), "filtered", "flagged for violence"),
+    (Reply(400, {"detail": "Content Exists Risk"}), "filtered", "Content Exists Risk"),
+    (
+        Reply(400, {"error": "prompt too long: 9 tokens"}),
+        "failed",
+        "too long for the model (prompt too long: 9 tokens)",
+    ),
+    (Reply(500, {"error": "the request exceeds the available context size"}), "failed", "the available context size"),
+    (Reply(413, b"<h1>413 Request Entity Too Large</h1>"), "failed", "413 Request Entity Too Large"),
+    # in words that nobody knows, one passed row shows that the endpoint is not at fault
+    (Reply(400, {"detail": "Zounds"}), "failed", "it refuses this request (400: Zounds)"),
+    (Reply(403, b"<h1>Forbidden</h1>"), "failed", "it refuses this request (403: Forbidden)"),
+    (Reply(422, {"detail": [{"loc": ["body", "messages"], "msg": "Bad"}]}), "failed", "(422: messages: Bad)"),
+]
+
+
+@pytest.mark.parametrize(("reply", "status", "says"), REFUSALS_OF_ONE_PROMPT)
+def test_a_refusal_that_concerns_one_prompt_loses_its_row_in_the_services_words(
+    service: Service, caller: MakeCaller, reply: Reply, status: str, says: str
+) -> None:
+    service.rule = lambda seen: reply if seen.question == "question 0" else None
+    first, *others = caller().ask(map(ask_about, range(ROWS)))
+    assert (first.status, first.text) == (status, "")
+    assert says in first.detail
+    assert [answer.status for answer in others] == ["ok"] * (ROWS - 1)
+    assert len(service.seen) == ROWS
+
+
+def test_refusals_that_come_before_every_answer_are_no_verdict_on_the_endpoint(
+    service: Service, caller: MakeCaller
+) -> None:
+    """A filter answers at once, a model after seconds: of 64 calls at once the first 32 outcomes are refusals."""
+    service.holds = lambda seen: int(seen.question.split()[-1]) % 2 == 1
+    service.rule = lambda seen: None if service.holds(seen) else Reply(400, {"detail": "Zounds"})
+    answers = caller(ceiling=64).ask(map(ask_about, range(64)))
+    first = next(answers)
+    service.wait_until(lambda service: service.held == 32)
+    service.holds = lambda _: False
+    service.rule = lambda seen: None if int(seen.question.split()[-1]) % 2 == 1 else Reply(400, {"detail": "Zounds"})
+    service.release()
+    assert [answer.status for answer in (first, *answers)] == ["failed", "ok"] * 32
+
+
+def test_a_long_document_that_is_refused_in_known_words_costs_its_rows_only(
+    service: Service, caller: MakeCaller
+) -> None:
+    service.rule = lambda seen: error(400, message="input too long") if 3 <= number_of(seen) < 100 else None
+    statuses = [answer.status for answer in caller().ask(map(ask_about, range(120)))]
+    assert statuses == ["ok"] * 3 + ["failed"] * 97 + ["ok"] * 20
+
+
+def test_a_streak_of_refusals_in_unknown_words_stops_although_rows_passed(service: Service, caller: MakeCaller) -> None:
+    service.rule = lambda seen: Reply(403, {"error": "Forbidden"}) if number_of(seen) >= 20 else None
+    with pytest.raises(EndpointError, match=r"forbidden for this key or from this network \(403: Forbidden\)"):
+        list(caller().ask(map(ask_about, range(1000))))
+    assert len(service.seen) < 20 + MAX_REFUSED_IN_A_ROW + 2 * 8
+
+
+def test_an_endpoint_that_takes_nothing_is_told_of_in_the_services_words(service: Service, caller: MakeCaller) -> None:
+    service.rule = lambda _: Reply(422, {"detail": "Zounds"})
+    with pytest.raises(
+        EndpointError, match=r"refuses the request \(422: Zounds\): set a model that takes it in TEACHER"
+    ):
+        list(caller().ask(map(ask_about, range(1000))))
+    assert len(service.seen) < MAX_REFUSED_IN_A_ROW + 2 * 8
+
+
+def test_where_no_row_of_a_few_passed_the_endpoint_is_told_of_at_the_end(service: Service, caller: MakeCaller) -> None:
+    service.rule = lambda _: Reply(400, {"detail": "Zounds"})
+    answers = caller().ask(map(ask_about, range(3)))
+    assert [next(answers).status for _ in range(3)] == ["failed"] * 3
+    with pytest.raises(EndpointError, match="refuses the request"):
+        next(answers)
+
+
+def test_rows_of_an_earlier_run_show_that_the_endpoint_is_not_at_fault(service: Service, caller: MakeCaller) -> None:
+    service.rule = lambda seen: Reply(400, {"detail": "Zounds"}) if number_of(seen) == 4 else None
+    list(caller().ask(map(ask_about, range(5))))
+    assert [answer.status for answer in caller().ask(map(ask_about, range(5)))] == ["ok"] * 4 + ["failed"]
+    assert len(service.seen) == 6  # the refused row only
+
+
+def test_a_model_that_no_prompt_fits_into_stops_and_says_what_to_lower(service: Service, caller: MakeCaller) -> None:
+    service.rule = lambda _: error(400, code="context_length_exceeded", message="512 tokens at most")
+    with pytest.raises(
+        EndpointError, match=r"takes none of the requests: .*512 tokens at most.*lower chunks.chunk_size"
+    ):
+        list(caller().ask(map(ask_about, range(1000))))
+    assert len(service.seen) < MAX_REFUSED_AT_FIRST + 2 * 8
+
+
+@pytest.mark.parametrize("key", ["x", "none", "ollama"])
+def test_a_short_key_spoils_neither_the_words_nor_their_meaning(
+    service: Service, caller: MakeCaller, endpoint: Endpoint, key: str
+) -> None:
+    words = "the request exceeds the available context size, none of ollama's"
+    service.rule = lambda seen: Reply(400, {"error": words}) if number_of(seen) == 0 else None
+    first, second = caller(endpoint=replace(endpoint, api_key=SecretStr(key))).ask(map(ask_about, range(2)))
+    assert words in first.detail
+    assert second.status == "ok"
+
+
+def number_of(seen: Seen) -> int:
+    return int(seen.question.split()[-1])
+
+
 # ---------------------------------------------------------------- refusals that end the stream
+
+
+@pytest.mark.parametrize("proxy_status", [403, 407])
+def test_a_proxy_that_refuses_is_told_of_after_one_try(
+    store: CallStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy_status: int
+) -> None:
+    clock = Clock()
+    with refusing_proxy(proxy_status) as (address, tries):
+        monkeypatch.setenv("HTTPS_PROXY", address.replace("//", "//me:hunter2hunter2@"))
+        with pytest.raises(EndpointError) as raised:
+            ask_at("https://models.example/v1", store, clock, tmp_path)
+    assert f"the proxy refuses to connect to models.example ({proxy_status} Not today)" in str(raised.value)
+    assert "HTTPS_PROXY" in str(raised.value)
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+    assert len(tries) == 1
+
+
+def test_a_certificate_that_is_not_trusted_is_told_of_after_one_try_and_ssl_cert_file_mends_it(
+    store: CallStore, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = write_certificate(tmp_path)
+    with tls_service(certificate) as address:
+        with pytest.raises(EndpointError) as raised:
+            ask_at(address, store, clock, tmp_path)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert ask_at(address, store, clock, tmp_path).status == "ok"
+    assert f"JUDGE (model m at {address}) is not reached: its certificate is not trusted (self-signed" in str(
+        raised.value
+    )
+    assert "set SSL_CERT_FILE" in str(raised.value)
+    assert clock.slept == []
+
+
+def test_a_service_without_tls_at_an_https_address_is_told_of_after_one_try(
+    service: Service, store: CallStore, clock: Clock, tmp_path: Path
+) -> None:
+    with pytest.raises(EndpointError, match=r"does not speak TLS: set an address that begins with http:// in JUDGE"):
+        ask_at(service.url.replace("http:", "https:"), store, clock, tmp_path)
+    assert clock.slept == []
+
+
+def ask_at(address: str, store: CallStore, clock: Clock, folder: Path) -> Answer:
+    """The answer to one request at an address of its own."""
+    endpoint = Endpoint(Role.JUDGE, "openai", "m", address, SecretStr(CANARY))
+    client = open_client(endpoint, lambda: pytest.fail("not embedded"))
+    shared = shared_in(folder, endpoint)
+    asking = Caller(endpoint, model_version="", client=client, store=store, patience=clock.patience(), **shared)
+    try:
+        [answer] = asking.ask([ask_about(1)])
+        return answer
+    finally:
+        run_coroutine(client.close())
+
+
+class RefusingProxy(BaseHTTPRequestHandler):
+    """A proxy that connects to nobody."""
+
+    status = 403
+    tries: ClassVar[list[str]] = []
+
+    def do_CONNECT(self) -> None:
+        self.tries.append(self.path)
+        self.send_response(self.status, "Not today")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A service that says yes."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        content = json.dumps(chat("yes").body).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def served(server: ThreadingHTTPServer) -> Iterator[str]:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def refusing_proxy(status: int) -> Iterator[tuple[str, list[str]]]:
+    handler = type("Handler", (RefusingProxy,), {"status": status, "tries": []})
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+        yield f"http://{address}", handler.tries
+
+
+@contextlib.contextmanager
+def tls_service(certificate: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with served(server) as address:
+        yield f"https://{address}/v1"
+
+
+def write_certificate(folder: Path) -> Path:
+    """A self-signed certificate of this machine with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test's own")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1)
+    )
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    signed = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False).sign(key, hashes.SHA256())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = folder / "certificate.pem"
+    file.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
+    return file
 
 
 @pytest.mark.parametrize(
     ("reply", "says"),
     [
         (error(401, message=f"wrong key {CANARY}"), "does not accept the sign-in (401): set TEACHER_OPENAI_API_KEY"),
-        (error(403), "forbidden for this key or from this network (403)"),
+        (error(403, message="no permission"), "forbidden for this key or from this network (403: no permission)"),
         (
             error(404, code="DeploymentNotFound"),
-            "does not exist there (404): set the model in TEACHER_OPENAI_DEPLOYMENT",
+            "does not exist there (404: no): set the model in TEACHER_OPENAI_DEPLOYMENT",
         ),
         (error(429, code="insufficient_quota"), "has no credit left (insufficient_quota)"),
         (error(400, param="top_p", message=f"top_p is odd, {CANARY}"), "refuses the request (400: top_p is odd, ***)"),
         (error(422, message="no such field"), "refuses the request (422: no such field)"),
+        (error(402, message="Insufficient Balance"), "has no credit left (402: Insufficient Balance)"),
+        (Reply(400, {"detail": "Model Not Exist"}), "does not exist there (400: Model Not Exist)"),
         (error(400, code="unsupported_parameter", param="logprobs"), "refuses the request (400"),
     ],
 )
@@ -597,7 +849,7 @@ def test_the_key_reaches_the_service_and_nothing_else(
     service.replies = [error(500, message=f"your key {CANARY} is fine, we are not"), chat("answer")]
     asking = caller()
     answers = list(asking.ask([ask_about(1)]))
-    service.rule = lambda _: error(400, message=f"key {CANARY}")
+    service.rule = lambda _: error(400, param="top_p", message=f"key {CANARY}")
     with pytest.raises(EndpointError) as raised:
         list(asking.ask([ask_about(2)]))
     assert service.seen[0].headers["authorization"] == f"Bearer {CANARY}"

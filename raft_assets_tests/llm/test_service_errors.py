@@ -1,5 +1,9 @@
-"""What a service's refusal means: errors of the client library, as it makes them of what came over the wire."""
+"""What a service's refusal means: errors of the client library, as it makes them of what came over the wire.
 
+Which words mean what is in `test_service_messages`.
+"""
+
+import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -16,6 +20,7 @@ from raft_assets.llm.service_errors import (
     Retry,
     ServiceError,
     StopEndpoint,
+    Unexplained,
     UnsupportedParameter,
     classify_error,
     redact_message,
@@ -41,6 +46,13 @@ def status_error(
     body = {"message": message, "code": code, "param": param, "type": "error"}
     response = httpx2.Response(status, request=REQUEST, headers=headers)
     return openai.APIStatusError(f"Error code: {status}", response=response, body=body)
+
+
+def wire_error(status: int, body: object, headers: dict[str, str] | None = None) -> openai.APIStatusError:
+    """The error that the client makes of a body of any shape."""
+    content = {"text": body} if isinstance(body, str) else {"json": body}
+    response = httpx2.Response(status, request=REQUEST, headers=headers, **content)
+    return openai.OpenAI(api_key=KEY)._make_status_error_from_response(response)
 
 
 def understood(error: openai.APIError, endpoint: Endpoint = ENDPOINT) -> ServiceError:
@@ -152,11 +164,11 @@ def test_a_parameter_that_is_named_in_the_message_only_is_understood_too(noun: s
         status_error(400, code="unsupported_parameter"),
         status_error(400, code="invalid_value", param="temperature"),  # the value is wrong, the parameter is known
         status_error(400, message="Unrecognized request argument supplied: logprobs"),
-        status_error(422),
+        status_error(422, message="Extra inputs are not permitted"),
     ],
     ids=["an unknown parameter", "no parameter", "another code", "an unknown argument", "another status"],
 )
-def test_any_other_bad_request_stops_and_says_what_to_set(error: openai.APIStatusError) -> None:
+def test_a_parameter_that_nobody_can_drop_stops_and_says_what_to_set(error: openai.APIStatusError) -> None:
     refusal = understood(error)
     assert isinstance(refusal, StopEndpoint)
     assert f"refuses the request ({error.status_code}: " in refusal.sentence
@@ -171,20 +183,20 @@ def test_any_other_bad_request_stops_and_says_what_to_set(error: openai.APIStatu
         (
             403,
             ENDPOINT,
-            f"JUDGE (model gpt-x at {URL}) is forbidden for this key or from this network (403): give it access, "
-            "or set another key in JUDGE_OPENAI_API_KEY.",
+            f"JUDGE (model gpt-x at {URL}) is forbidden for this key or from this network (403: wrong API key ***): "
+            "give it access, or set another key in JUDGE_OPENAI_API_KEY.",
         ),
         (
             404,
             ENDPOINT,
-            f"JUDGE (model gpt-x at {URL}) does not exist there (404): set the model in JUDGE_OPENAI_DEPLOYMENT, or "
-            "the address in JUDGE_OPENAI_BASE_URL.",
+            f"JUDGE (model gpt-x at {URL}) does not exist there (404: wrong API key ***): set the model in "
+            "JUDGE_OPENAI_DEPLOYMENT, or the address in JUDGE_OPENAI_BASE_URL.",
         ),
         (
             404,
             AZURE,
-            "STUDENT (model gpt-x at https://ours.openai.azure.com) does not exist there (404): set the model in "
-            "STUDENT_AZURE_OPENAI_DEPLOYMENT, or the address in STUDENT_AZURE_OPENAI_ENDPOINT.",
+            "STUDENT (model gpt-x at https://ours.openai.azure.com) does not exist there (404: wrong API key ***): set "
+            "the model in STUDENT_AZURE_OPENAI_DEPLOYMENT, or the address in STUDENT_AZURE_OPENAI_ENDPOINT.",
         ),
         (
             404,
@@ -195,7 +207,7 @@ def test_any_other_bad_request_stops_and_says_what_to_set(error: openai.APIStatu
     ids=["401", "403", "404", "404 on Azure", "404 of the embedded provider"],
 )
 def test_a_refusal_of_the_service_says_what_to_set(status: int, endpoint: Endpoint, sentence: str) -> None:
-    refusal = understood(status_error(status, message=f"wrong key {KEY}"), endpoint)
+    refusal = understood(status_error(status, message=f"wrong API key {KEY}"), endpoint)
     assert refusal == StopEndpoint(sentence, not_deployed=status == 404)
 
 
@@ -213,17 +225,127 @@ def test_where_a_role_may_take_the_setting_of_another_both_are_named(role: Role,
     assert refusal.sentence.endswith(f" (401): set {variables}.")
 
 
+@pytest.mark.parametrize("status", [400, 403, 422, 429, 451, 500, 503])
+def test_a_prompt_is_filtered_with_whatever_status_a_service_chooses(status: int) -> None:
+    refusal = understood(
+        wire_error(status, {"error": {"message": "Your input was flagged for violence.", "code": status}})
+    )
+    assert refusal == ContentFiltered("Your input was flagged for violence.")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 429, 500])
+def test_a_prompt_is_too_long_with_whatever_status_a_service_chooses(status: int) -> None:
+    refusal = understood(
+        wire_error(status, {"error": "the request exceeds the available context size, try increasing it"})
+    )
+    assert refusal == FailCall(
+        "the request is too long for the model (the request exceeds the available context size, try increasing it)"
+    )
+
+
+def test_a_moderator_that_is_down_is_no_verdict() -> None:
+    refusal = understood(wire_error(503, {"error": {"message": "The content moderation service is unavailable"}}))
+    assert isinstance(refusal, Retry)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (402, {"error": {"message": "Insufficient Balance", "code": "x"}}, "402: Insufficient Balance"),
+        (402, {}, "402: Error code: 402"),
+        (400, {"code": "Arrearage", "message": "Access denied"}, "400: Access denied"),
+        (403, {"code": 30001, "message": "Sorry, your account balance is insufficient"}, "403: Sorry, your account"),
+        (429, {"error": {"code": "1113", "message": "余额不足"}}, "429: 余额不足"),
+        (403, "You exceeded your current quota", "403: You exceeded your current quota"),
+    ],
+)
+def test_an_account_without_credit_is_told_in_the_services_words(status: int, body: object, told: str) -> None:
+    refusal = understood(wire_error(status, body))
+    assert isinstance(refusal, StopEndpoint)
+    assert f"has no credit left ({told}" in refusal.sentence
+    assert refusal.sentence.endswith("set another key in JUDGE_OPENAI_API_KEY.")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (400, {"error": {"message": "Model Not Exist"}}, "does not exist there (400: Model Not Exist)"),
+        (404, "<html><h1>404 page not found</h1></html>", "does not exist there (404: 404 page not found)"),
+        (400, [{"error": {"message": "API key not valid."}}], "for this key or from this network (400: API key"),
+        (403, {"error": {"message": "Country, region, or territory not supported"}}, "from this network (403: Country"),
+        (412, {"error": "Account example is suspended"}, "from this network (412: Account example is suspended)"),
+        (401, {"error": {"message": "Your account has been flagged"}}, "does not accept the sign-in (401)"),
+    ],
+)
+def test_what_concerns_all_calls_stops_at_once_in_the_services_words(status: int, body: object, says: str) -> None:
+    refusal = understood(wire_error(status, body))
+    assert isinstance(refusal, StopEndpoint)
+    assert says in refusal.sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"message": "Provider returned error", "param": "messages"}}),
+        (403, "<html><h1>403 Forbidden</h1></html>"),
+        (422, {"detail": [{"loc": ["body", "messages", 0], "msg": "Value error"}]}),
+        (451, {}),
+    ],
+)
+def test_where_the_words_do_not_say_both_sentences_are_ready(status: int, body: object) -> None:
+    refusal = understood(wire_error(status, body))
+    assert isinstance(refusal, Unexplained)
+    assert refusal.reason.startswith(f"it refuses this request ({status}: ")
+    assert refusal.sentence.startswith(f"JUDGE (model gpt-x at {URL}) ")
+
+
 def test_the_key_is_taken_out_of_what_the_service_says() -> None:
     assert redact_message(status_error(400, message=f"bad key {KEY},\n  not {KEY}"), ENDPOINT) == "bad key ***, not ***"
 
 
 def test_a_message_is_one_line_of_bearable_length_even_where_the_body_has_none() -> None:
     assert redact_message(status_error(500, message=None), ENDPOINT) == "Error code: 500"
-    page = openai.APIStatusError("a page", response=httpx2.Response(502, request=REQUEST), body="<html>")
+    page = wire_error(502, "<html><p>a page</p></html>")
     assert redact_message(page, Endpoint(Role.JUDGE, "openai", "m", URL)) == "a page"
     long = redact_message(status_error(400, message="word " * 500), ENDPOINT)
     assert len(long) == 300
     assert long.endswith("...")
+
+
+@pytest.mark.parametrize("key", ["x", "none", "ollama", "EMPTY", "sk-1234", "lm-studio", "no-key-required", "context"])
+def test_a_key_that_is_short_or_a_placeholder_leaves_words_alone(key: str) -> None:
+    endpoint = Endpoint(Role.JUDGE, "openai", "m", URL, SecretStr(key))
+    words = f"prompt exceeds the context, none of {key} ollama"
+    assert redact_message(wire_error(400, {"error": words}), endpoint) == words
+
+
+@pytest.mark.parametrize("key", ["x", "maximum context length"])
+def test_what_a_refusal_means_is_decided_before_the_key_is_taken_out(key: str) -> None:
+    endpoint = Endpoint(Role.JUDGE, "openai", "m", URL, SecretStr(key))
+    assert isinstance(understood(wire_error(400, {"error": "maximum context length is 10"}), endpoint), FailCall)
+
+
+def test_a_masked_key_is_taken_out_as_well() -> None:
+    assert redact_message(wire_error(400, {"error": "wrong key sk-p********9yzA."}), ENDPOINT) == "wrong key ***."
+
+
+@pytest.mark.parametrize(
+    ("code", "says", "remedy"),
+    [
+        (18, "self-signed certificate", "set SSL_CERT_FILE to a PEM file"),
+        (20, "unable to get local issuer certificate", "set SSL_CERT_FILE to a PEM file"),
+        (10, "certificate has expired", "have it renewed"),
+        (62, "Hostname mismatch", "set the name that the certificate is for in JUDGE_OPENAI_BASE_URL"),
+    ],
+)
+def test_a_certificate_that_is_not_trusted_stops_and_says_what_mends_it(code: int, says: str, remedy: str) -> None:
+    cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    cause.verify_code, cause.verify_message = code, says
+    error = openai.APITimeoutError(REQUEST)
+    error.__cause__ = cause
+    refusal = understood(error)
+    assert isinstance(refusal, StopEndpoint)
+    assert f"its certificate is not trusted ({says}): {remedy}" in refusal.sentence
 
 
 def test_an_endpoint_that_was_given_up_is_one_sentence_that_says_what_is_kept() -> None:
