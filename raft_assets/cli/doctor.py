@@ -14,7 +14,7 @@ from raft_assets.core.errors import RaftError
 from raft_assets.evaluation.arms import max_prompt_tokens
 from raft_assets.evaluation.judged import judge_family_warning
 from raft_assets.llm.background import run_coroutine
-from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.capabilities import Capabilities, forget_capabilities, learned_capabilities
 from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.llm.probing import probe
 from raft_assets.operations.hosting import open_hosting
@@ -39,9 +39,14 @@ class DoctorWarningError(RaftError):
     """A finding that doesn't stop a run but that the user should know."""
 
 
-def print_findings() -> None:
-    """Print a line per check, and exit with 1 where one of them is a problem."""
+def print_findings(*, relearn: bool = False) -> None:
+    """Print a line per check, and exit with 1 where one of them is a problem.
+
+    `relearn`: forget first what services have taught about their models.
+    """
     project = Project.load()
+    if relearn:
+        forget_capabilities(records_of(project))
     findings = list(_run_checks(project))
     for finding in findings:
         click.echo(f"{finding.level:<8} {finding.subject}: {finding.message}")
@@ -72,6 +77,8 @@ def _run_checks(project: Project) -> Iterator[Finding]:
             yield Finding(subject, str(error), "warning")
         except (RaftError, click.UsageError) as error:
             yield Finding(subject, str(error), "problem")
+    for model, clause in learned_capabilities(records_of(project)):
+        yield Finding(f"learned {model}", clause)
 
 
 def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:

@@ -17,6 +17,7 @@ from raft_assets.documents.retrieval import VectorIndex
 from raft_assets.llm.requests import UsageStats
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_maker import open_pair_generator
+from raft_assets.operations.sources import embed_chunks
 from raft_assets.pairs.generation import first_round_plan
 from raft_assets.pairs.reviews import read_reviews
 from raft_assets.settings.domain import DomainSettings
@@ -55,7 +56,7 @@ def preview_rows(
     """Draft pairs, apply the gates and assemble rows; all rows are treated as training rows."""
     with models.caller(Role.EMBEDDING) as encoder:
         needed = settings.questions.retrieval_top_k or settings.dataset.distractor_kind == "hard"
-        vectors = list(encoder.embed(chunk.passage for chunk in chunks)) if needed else []
+        vectors = list(embed_chunks(encoder, chunks)) if needed else []
         of_chunks = encoder.usage_stats
     ids = [chunk.chunk_id for chunk in chunks][: len(vectors)]
     index = VectorIndex(ids, np.array(vectors, np.float32).reshape(len(ids), -1))

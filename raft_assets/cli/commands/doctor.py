@@ -4,7 +4,8 @@ import click
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--relearn", is_flag=True, help="First forget what services have taught about what their models take.")
+def doctor(*, relearn: bool) -> None:
     """Check what a run needs: folders, settings, model weights and, with a test call, every role's endpoint.
 
     Each role is asked one short question (a fraction of a cent where it costs money), the student's service whether it
@@ -13,7 +14,8 @@ def doctor() -> None:
     \b
     Examples:
       raft doctor
+      raft doctor --relearn
     """
     from raft_assets.cli.doctor import print_findings
 
-    print_findings()
+    print_findings(relearn=relearn)
