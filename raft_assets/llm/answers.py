@@ -145,7 +145,9 @@ def _read_choice(choice: Mapping[str, Any]) -> ParsedResponse:
         return ParsedResponse(text, "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens.")
     if broke_off:
         return ParsedResponse(text, "failed", f"The service broke the answer off (finish_reason {finish or 'null'}).")
-    has_thoughts = text != shown or len(parts) > 1 or any(message.get(name) for name in _THOUGHT_FIELDS)
+    has_thoughts = (
+        text != shown or any(kind == "thought" for kind, _ in parts) or any(map(message.get, _THOUGHT_FIELDS))
+    )
     return _read_whole(text, has_thoughts=has_thoughts, calls_tool=end in _TOOL_CALLED)
 
 

@@ -318,7 +318,7 @@ class Caller:
         """Embed texts of which the service refused so many, and remember how many it takes once it has taken them."""
         known = self._capabilities.texts_a_call
         told = known if known and known < len(texts) else read_texts_limit(said, sent=len(texts))
-        size = told or len(texts) // 2
+        size = told or 1 << (len(texts) - 1).bit_length() - 1  # the next smaller power of two
         embedded = list[tuple[Response[Any], np.ndarray]]()
         for start in range(0, len(texts), size):
             embedded += await self._embed_texts(texts[start : start + size])

@@ -134,9 +134,10 @@ class Capabilities:
 
     def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return a body as the model accepts it."""
-        substitutes = self.substitutes
-        limits = set(MAX_TOKENS_PARAMETERS)
-        sends_both = "messages" in body and not self._is_known and not limits & substitutes.keys()
+        substitutes, limits, is_chat = self.substitutes, set(MAX_TOKENS_PARAMETERS), "messages" in body
+        if not is_chat:  # the older API has one name for the limit
+            substitutes = {name: other for name, other in substitutes.items() if name not in limits}
+        sends_both = is_chat and not self._is_known and not limits & substitutes.keys()
         sent: dict[str, Any] = {}
         for name, value in body.items():
             if sends_both and name in limits:

@@ -6,7 +6,7 @@ import re
 
 from raft_assets.llm.service_errors import ContentFiltered, FailCall, Retry, ServiceError, UnsupportedParameter
 
-_NUMBER = re.compile(r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?![\w,])|(?<![\w.])\d+(?![\w]|\.\d)")
+_NUMBER = re.compile(r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?![\w,])|(?<![\w.])\d+(?!\w|\.\d)", re.ASCII)
 _BRACKETS = re.compile(r"\[[^\]]*\]|<[^>]*>|\(code[^)]*\)")  # places of a text in the list, ranges, codes
 _OF_TOKENS = re.compile(r"\s*(?:tokens?|characters?|chars?|bytes|k?i?b\b|mb\b)", re.IGNORECASE)
 _COUNTED = re.compile(

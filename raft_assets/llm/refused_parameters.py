@@ -103,8 +103,8 @@ def refused_parameter(error: openai.APIStatusError, sent: Mapping[str, Any]) -> 
     names = [name for name in _DROPPED if name in sent and not _is_out_of_range(name, sent, text)]
     if found := _choose(names, said.located, text):
         return found
-    if said.located - _KNOWN and not _FORBIDDEN.search(text):
-        return None  # something else is wrong, and the error says where
+    if said.located - _KNOWN and not _FORBIDDEN.search(text):  # something else is wrong, and the error says where
+        names = [name for name in names if "_" in name]  # `seed` and `temperature` are words of any text
     unknown = {_plain(name) for name in _UNKNOWN_NAME.findall(text)}
     mentioned = {_plain(name) for name in _NAME.findall(_EXPECTED.split(text)[0])} - unknown
     return (
