@@ -20,11 +20,11 @@ from raft_assets.llm import service_errors
 from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, read_usage
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.errors_in_answers import find_error
+from raft_assets.llm.input_limits import is_about_inputs, is_too_long
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Admission, Limiter
-from raft_assets.llm.refused_inputs import is_about_inputs, is_too_long
-from raft_assets.llm.refused_parameters import error_text, refused_parameter
 from raft_assets.llm.requests import Usage
+from raft_assets.llm.unsupported_parameters import error_text, unsupported_parameter
 from raft_assets.settings.endpoints import Endpoint
 
 if TYPE_CHECKING:
@@ -209,8 +209,8 @@ class RetryingClient:
         if not isinstance(error, openai.APIStatusError):
             return meaning
         if not isinstance(meaning, service_errors.FailCall | service_errors.ContentFiltered):
-            parameter = refused_parameter(error, sent)
-            if parameter and self._capabilities.refuse(parameter, sent):
+            parameter = unsupported_parameter(error, sent)
+            if parameter and self._capabilities.learn_unsupported(parameter, sent):
                 return _Reworded()
         said = error_text(error)
         if kind == EMBEDDING and is_about_inputs(error.status_code, said, meaning):

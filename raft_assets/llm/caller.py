@@ -40,14 +40,14 @@ from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient
 from raft_assets.llm.budget import Budget, max_usage
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.input_limits import read_texts_limit, read_tokens_limit
 from raft_assets.llm.keys import EMBEDDING, call_key, embedding_key, truncated_key
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import FREE, Price
-from raft_assets.llm.refused_inputs import read_texts_limit, read_tokens_limit
-from raft_assets.llm.refused_parameters import MAX_TOKENS_PARAMETERS
 from raft_assets.llm.requests import NO_REQUESTER, NO_USAGE, Answer, Origin, Progress, Request, Usage, UsageStats
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.llm.streams import Batch, Slot, Stream
+from raft_assets.llm.unsupported_parameters import MAX_TOKENS_PARAMETERS
 from raft_assets.settings.endpoints import Endpoint
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from raft_assets.core.ports import Records, VersionedRecord
-from raft_assets.llm.refused_parameters import MAX_TOKENS_PARAMETERS, SYSTEM_ROLE, SYSTEM_ROLES
 from raft_assets.llm.requests import JSON_OBJECT, Usage
 from raft_assets.llm.service_errors import SUBSTITUTES
+from raft_assets.llm.unsupported_parameters import MAX_TOKENS_PARAMETERS, SYSTEM_ROLE, SYSTEM_ROLES
 from raft_assets.settings.endpoints import Endpoint
 
 log = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class Capabilities:
         self._remember(lambda learned: learned.with_substitute(parameter, instead))
         log.warning("%s: %s", self._name, _sentence(parameter, instead))
 
-    def refuse(self, parameter: str, sent: Mapping[str, Any]) -> bool:
+    def learn_unsupported(self, parameter: str, sent: Mapping[str, Any]) -> bool:
         """Remember that the service refuses a parameter of a body; False if nothing is known to send instead.
 
         Another call may have learned it while this one was under way; nothing is substituted back and forth.

@@ -138,36 +138,36 @@ def test_an_answer_longer_than_its_limit_tells_that_the_name_is_ignored(records:
     assert limits(takes) == limits(Capabilities.of(records, azure, "mine")) == ["max_tokens"]
     takes.check_limit(takes.apply(CHAT), Usage(output_tokens=51))  # not back and forth
     assert limits(takes) == ["max_tokens"]
-    assert takes.refuse("max_tokens", takes.apply(CHAT))  # then the one that is ignored is better than none
+    assert takes.learn_unsupported("max_tokens", takes.apply(CHAT))  # then the one that is ignored is better than none
     assert limits(takes) == limits(Capabilities.of(records, azure, "mine")) == ["max_completion_tokens"]
-    assert not takes.refuse("max_completion_tokens", takes.apply(CHAT))
+    assert not takes.learn_unsupported("max_completion_tokens", takes.apply(CHAT))
 
 
 def test_where_both_names_are_sent_the_one_that_is_refused_is_left_out(records: FileRecords) -> None:
     takes = local(records)
-    assert takes.refuse("max_completion_tokens", takes.apply(CHAT))
+    assert takes.learn_unsupported("max_completion_tokens", takes.apply(CHAT))
     assert limits(takes) == limits(local(records)) == ["max_tokens"]
-    assert not takes.refuse("max_tokens", takes.apply(CHAT))
+    assert not takes.learn_unsupported("max_tokens", takes.apply(CHAT))
 
 
 def test_a_response_format_is_refused_by_its_type(records: FileRecords) -> None:
     schema, plain = {"type": "json_schema", "json_schema": {}}, {"type": "json_object"}
     takes = local(records)
-    assert takes.refuse("response_format", {**CHAT, "response_format": schema})
+    assert takes.learn_unsupported("response_format", {**CHAT, "response_format": schema})
     assert takes.apply({**CHAT, "response_format": schema})["response_format"] == plain
     assert takes.apply({**CHAT, "response_format": plain})["response_format"] == plain
     without_the_word = {"messages": [{"role": "user", "content": "Why?"}], "response_format": schema}
     assert "response_format" not in takes.apply(without_the_word)  # services insist on the word
-    assert takes.refuse("response_format", {**CHAT, "response_format": plain})
+    assert takes.learn_unsupported("response_format", {**CHAT, "response_format": plain})
     assert "response_format" not in local(records).apply({**CHAT, "response_format": schema})
 
 
 def test_what_another_call_has_learned_meanwhile_is_sent_again_in_the_new_words(records: FileRecords) -> None:
     takes = local(records)
     sent = takes.apply({**CHAT, "seed": 1})
-    assert takes.refuse("seed", sent)
-    assert takes.refuse("seed", sent)  # the second call that was under way
-    assert not takes.refuse("seed", takes.apply({**CHAT, "seed": 1}))
+    assert takes.learn_unsupported("seed", sent)
+    assert takes.learn_unsupported("seed", sent)  # the second call that was under way
+    assert not takes.learn_unsupported("seed", takes.apply({**CHAT, "seed": 1}))
 
 
 def test_instructions_go_into_the_users_message_where_a_model_takes_none(records: FileRecords) -> None:
@@ -175,7 +175,7 @@ def test_instructions_go_into_the_users_message_where_a_model_takes_none(records
     takes = local(records)
     body = {**CHAT, "messages": [told, *MESSAGES]}
     assert takes.apply(body)["messages"] == [told, *MESSAGES]
-    assert takes.refuse("system", takes.apply(body))
+    assert takes.learn_unsupported("system", takes.apply(body))
     assert local(records).apply(body)["messages"] == [{"role": "user", "content": "Be brief.\n\nWhy? Answer as JSON."}]
     assert body["messages"] == [told, *MESSAGES]  # the key is made of it
 

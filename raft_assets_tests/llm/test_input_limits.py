@@ -2,7 +2,7 @@
 
 import pytest
 
-from raft_assets.llm.refused_inputs import is_about_inputs, is_too_long, read_texts_limit, read_tokens_limit
+from raft_assets.llm.input_limits import is_about_inputs, is_too_long, read_texts_limit, read_tokens_limit
 from raft_assets.llm.service_errors import ContentFiltered, FailCall, Retry, StopEndpoint, UnsupportedParameter
 
 COUNTS = {

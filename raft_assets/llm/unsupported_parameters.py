@@ -88,7 +88,7 @@ class _Complaint:
         return cls(_PRINTED_INPUT.sub("", printed), frozenset(map(_plain, located)) - {"none", "body"})
 
 
-def refused_parameter(error: openai.APIStatusError, sent: Mapping[str, Any]) -> str | None:
+def unsupported_parameter(error: openai.APIStatusError, sent: Mapping[str, Any]) -> str | None:
     """Return the parameter of the body that the service turned down; None if the error isn't about one.
 
     `system`: the model takes no instructions apart from the user's message.

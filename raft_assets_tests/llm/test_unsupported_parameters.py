@@ -7,7 +7,7 @@ import httpx2
 import openai
 import pytest
 
-from raft_assets.llm.refused_parameters import error_text, refused_parameter
+from raft_assets.llm.unsupported_parameters import error_text, unsupported_parameter
 
 REQUEST = httpx2.Request("POST", "http://127.0.0.1:1/v1/chat/completions")
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is the temperature?"}]
@@ -251,7 +251,7 @@ REFUSED: dict[str, tuple[int, Any, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("status", "body", "sent", "parameter"), REFUSED.values(), ids=REFUSED)
 def test_the_parameter_that_is_refused_is_found(status: int, body: Any, sent: dict[str, Any], parameter: str) -> None:
-    assert refused_parameter(refusal(status, body), sent) == parameter
+    assert unsupported_parameter(refusal(status, body), sent) == parameter
 
 
 OTHERS: dict[str, tuple[int, Any, dict[str, Any]]] = {
@@ -291,7 +291,7 @@ OTHERS: dict[str, tuple[int, Any, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("status", "body", "sent"), OTHERS.values(), ids=OTHERS)
 def test_an_error_about_something_else_names_no_parameter(status: int, body: Any, sent: dict[str, Any]) -> None:
-    assert refused_parameter(refusal(status, body), sent) is None
+    assert unsupported_parameter(refusal(status, body), sent) is None
 
 
 def test_every_sentence_of_an_error_is_read_wherever_it_stands() -> None:
