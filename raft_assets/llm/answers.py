@@ -144,7 +144,11 @@ def _read_choice(choice: Mapping[str, Any]) -> ParsedResponse:
     if end in _CUT_OFF:
         return ParsedResponse(text, "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens.")
     if broke_off:
-        return ParsedResponse(text, "failed", f"The service broke the answer off (finish_reason {finish or 'null'}).")
+        return ParsedResponse(
+            text,
+            "failed",
+            f"The service broke the answer off (finish_reason {abbreviate(finish or 'null', limit=40)}).",
+        )
     has_thoughts = (
         text != shown or any(kind == "thought" for kind, _ in parts) or any(map(message.get, _THOUGHT_FIELDS))
     )

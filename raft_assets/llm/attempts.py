@@ -73,12 +73,13 @@ class CallFailedError(Exception):
 class InputsRefusedError(Exception):
     """The service doesn't embed these texts together: they are too many, or too long, or it refuses one of them.
 
-    `said`: in its own words; `meaning`: what that means where it is one text.
+    `said`: in its own words, as they came, `shown`: without secrets; `meaning`: what that means where it is one text.
     """
 
-    def __init__(self, said: str, *, is_too_long: bool, meaning: service_errors.ServiceError) -> None:
-        super().__init__(said)
+    def __init__(self, said: str, shown: str, *, is_too_long: bool, meaning: service_errors.ServiceError) -> None:
+        super().__init__(shown)
         self.said = said
+        self.shown = shown
         self.is_too_long = is_too_long
         self.meaning = meaning
 
@@ -214,7 +215,8 @@ class RetryingClient:
                 return _Reworded()
         said = error_text(error)
         if kind == EMBEDDING and is_about_inputs(error.status_code, said, meaning):
-            raise InputsRefusedError(said, is_too_long=is_too_long(error.status_code, said), meaning=meaning)
+            shown = service_errors.redact_message(error, self._endpoint)
+            raise InputsRefusedError(said, shown, is_too_long=is_too_long(error.status_code, said), meaning=meaning)
         return meaning
 
     def _check_texts(self, kind: str, sent: Mapping[str, Any]) -> None:
@@ -222,7 +224,7 @@ class RetryingClient:
         most = self._capabilities.texts_a_call
         if kind == EMBEDDING and most and len(sent["input"]) > most:
             said = f"at most {most} texts a call"
-            raise InputsRefusedError(said, is_too_long=False, meaning=service_errors.FailCall(said))
+            raise InputsRefusedError(said, said, is_too_long=False, meaning=service_errors.FailCall(said))
 
     async def _wait(self, error: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
         patience = self._patience

@@ -270,7 +270,7 @@ class BatchClient:
         """Yield lines by key, in files within the service's limits."""
         part, size = dict[str, str](), 0
         for key, request in asked.items():
-            body = {"model": self._model, **self._capabilities.apply(request.body)}
+            body = {"model": self._model, **self._capabilities.apply(request.body, is_sent_later=True)}
             line = json.dumps({"custom_id": key, "method": "POST", "url": URLS[request.kind], "body": body}) + "\n"
             if part and (len(part) == MAX_LINES or size + len(line) > MAX_BYTES):
                 yield part

@@ -369,14 +369,14 @@ class Caller:
                 self._capabilities.find_out("tokens_a_text", most)
             limit = f"takes at most {most:,} tokens a text" if most else "doesn't take texts of this length"
             return TextRefusedError(
-                f"{asking} {limit} ({abbreviate(refused.said)}). One has {len(text):,} characters and begins with "
+                f"{asking} {limit} ({refused.shown}). One has {len(text):,} characters and begins with "
                 f'"{begins}": lower chunks.chunk_size and run again, or set a model that takes longer texts.',
                 text,
             )
         match refused.meaning:
             case service_errors.StopEndpoint(sentence):
                 return EndpointError(sentence)
-        return TextRefusedError(f'{asking} refuses the text that begins with "{begins}": {refused.said}.', text)
+        return TextRefusedError(f'{asking} refuses the text that begins with "{begins}": {refused.shown}.', text)
 
     async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         try:

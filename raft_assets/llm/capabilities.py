@@ -132,12 +132,15 @@ class Capabilities:
         """The length of the model's vectors; None before the first one."""
         return self._learned.facts.get("dimensions")
 
-    def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a body as the model accepts it."""
+    def apply(self, body: Mapping[str, Any], *, is_sent_later: bool = False) -> dict[str, Any]:
+        """Return a body as the model accepts it.
+
+        `is_sent_later`: with a batch, whose refusal comes after a day and teaches nothing; no name is sent on trial.
+        """
         substitutes, limits, is_chat = self.substitutes, set(MAX_TOKENS_PARAMETERS), "messages" in body
         if not is_chat:  # the older API has one name for the limit
             substitutes = {name: other for name, other in substitutes.items() if name not in limits}
-        sends_both = is_chat and not self._is_known and not limits & substitutes.keys()
+        sends_both = is_chat and not (self._is_known or is_sent_later or limits & substitutes.keys())
         sent: dict[str, Any] = {}
         for name, value in body.items():
             if sends_both and name in limits:

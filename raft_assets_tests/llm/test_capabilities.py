@@ -126,6 +126,7 @@ def test_the_limit_goes_by_both_names_where_nothing_is_known_of_the_service(
 ) -> None:
     takes = Capabilities.of(records, endpoint, endpoint.model)
     assert limits(takes) == names
+    assert len([name for name in takes.apply(CHAT, is_sent_later=True) if name.startswith("max")]) == 1  # in a batch
     assert takes.apply({"prompt": "a", "max_tokens": 5}) == {"prompt": "a", "max_tokens": 5}  # the older API has one
 
 

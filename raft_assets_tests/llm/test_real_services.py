@@ -19,7 +19,7 @@ from raft_assets.llm.requests import NO_USAGE, Request
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.settings.endpoints import Endpoint
 from raft_assets.storage.records import FileRecords
-from raft_assets_tests.llm.conftest import Clock, MakeCaller, ask_about
+from raft_assets_tests.llm.conftest import CANARY, Clock, MakeCaller, ask_about
 from raft_assets_tests.llm.service import Reply, Seen, Service, chat, error, vector
 
 WHOLE = "The chart says ##begin_quote##The pier has 14 piles.##end_quote##.\n<ANSWER>: 14"
@@ -319,6 +319,14 @@ def test_a_text_that_is_too_long_is_named_with_the_length_that_the_model_takes(
     assert "lower chunks.chunk_size" in str(raised.value)
     assert "a text to embed has at most 512 tokens" in learned(tmp_path)
     assert not any("by a call" in clause for clause in learned(tmp_path))  # it was not their number
+
+
+def test_the_key_is_in_no_sentence_about_a_text(service: Service, caller: MakeCaller, tmp_path: Path) -> None:
+    service.rule = lambda _: error(413, message=f"too long for {CANARY}: at most 512 tokens")
+    with pytest.raises(TextRefusedError) as raised:
+        list(caller().embed(["one"]))
+    assert "at most 512 tokens a text" in str(raised.value)
+    assert CANARY not in str(raised.value) + "".join(learned(tmp_path))
 
 
 def test_a_refusal_that_isnt_about_the_texts_stops_after_few_calls(service: Service, caller: MakeCaller) -> None:
