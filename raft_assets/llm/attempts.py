@@ -70,14 +70,15 @@ class CallFailedError(Exception):
         self.tries = tries
 
 
-class InputsRefusedError(Exception):
+class InputsRefusedError(EndpointError):
     """The service doesn't embed these texts together: they are too many, or too long, or it refuses one of them.
 
     `said`: in its own words, as they came, `shown`: without secrets; `meaning`: what that means where it is one text.
     """
 
     def __init__(self, said: str, shown: str, *, is_too_long: bool, meaning: service_errors.ServiceError) -> None:
-        super().__init__(shown)
+        refused = f"The service refuses these texts: {shown}."
+        super().__init__(meaning.sentence if isinstance(meaning, service_errors.StopEndpoint) else refused)
         self.said = said
         self.shown = shown
         self.is_too_long = is_too_long
