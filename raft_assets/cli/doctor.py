@@ -12,7 +12,7 @@ import click
 from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import RaftError, describe_error
 from raft_assets.evaluation.judged import judge_family_warning
-from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.capabilities import Capabilities, forget_capabilities, learned_capabilities
 from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.llm.probing import ProbeResult, PromptTest
 from raft_assets.operations.hosting import open_hosting
@@ -46,10 +46,15 @@ class DoctorWarningError(RaftError):
     """A finding that doesn't stop a run but that the user should know."""
 
 
-def print_findings() -> None:
-    """Print a line per check as soon as it is done, and exit with 1 where one of them is a problem."""
-    failed = False
-    for finding in _run_checks(Project.load()):
+def print_findings(*, relearn: bool = False) -> None:
+    """Print a line per check as soon as it is done, and exit with 1 where one of them is a problem.
+
+    `relearn`: forget first what services have taught about their models.
+    """
+    project, failed = Project.load(), False
+    if relearn:
+        forget_capabilities(records_of(project))
+    for finding in _run_checks(project):
         click.echo(f"{finding.level:<8} {finding.subject}: {finding.message}")
         failed |= finding.level == "problem"
     sys.exit(1 if failed else 0)
@@ -74,6 +79,8 @@ def _run_checks(project: Project) -> Iterator[Finding]:
         yield Finding("roles", describe_error(error), "problem")
     else:
         yield from _findings(role_checks)
+    for model, clause in learned_capabilities(records_of(project)):
+        yield Finding(f"learned {model}", clause)
 
 
 def _findings(checks: Iterable[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:

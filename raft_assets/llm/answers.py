@@ -6,16 +6,26 @@ a fix here also applies to answers that are already paid for. Nothing here makes
 
 import base64
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from raft_assets.core.prompt_contract import ANSWER_TAG, BEGIN_QUOTE, END_QUOTE
 from raft_assets.llm.requests import Status, Usage
+from raft_assets.llm.thoughts import strip_stop_tokens, strip_thoughts
 
 CONTENT_FILTER = "content_filter"  # as the code of an error and as the reason why an answer ends
 FLOAT32 = np.dtype("<f4")
+# what services call the ends of an answer, in lower case; any other name means that it broke off
+_WHOLE = {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "completed"}
+_CUT_OFF = {"length", "max_tokens", "max_output_tokens", "max_new_tokens", "model_length", "max_length"}
+_FILTERED = {CONTENT_FILTER, "safety", "recitation", "prohibited_content", "blocklist", "spii", "sensitive", "refusal"}
+_TOOL_CALLED = {"tool_calls", "function_call", "tool_use"}
+_THOUGHT_PARTS = {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "thought"}
+_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
+MIN_HALF_WORDS, MIN_HALF_CHARACTERS = 5, 40  # a shorter text may well end without a full stop, such as a name
 
 
 class MalformedResponseError(Exception):
@@ -32,7 +42,10 @@ class ParsedResponse:
 
 
 def read_answer(payload: Mapping[str, Any]) -> ParsedResponse:
-    """Read a chat or completion response, or the error of a content filter. Raises MalformedResponseError."""
+    """Read a chat or completion response, or the error of a content filter. Raises MalformedResponseError.
+
+    The text is the answer alone, without thoughts and stop tokens. Status `failed`: the service broke the answer off.
+    """
     error = _as_mapping(payload.get("error"))
     if error.get("code") == CONTENT_FILTER:
         return ParsedResponse(
@@ -44,6 +57,14 @@ def read_answer(payload: Mapping[str, Any]) -> ParsedResponse:
     if not choices or not isinstance(choices[0], Mapping):
         return ParsedResponse("", "empty", "The service answered without a choice.")
     return _read_choice(choices[0])
+
+
+def read_new_answer(payload: Mapping[str, Any]) -> ParsedResponse:
+    """Read a response that just arrived; raises MalformedResponseError also for an answer that broke off."""
+    reading = read_answer(payload)
+    if reading.status == "failed":
+        raise MalformedResponseError(f"half an answer: {reading.detail.rstrip('.')}")
+    return reading
 
 
 def read_usage(payload: Mapping[str, Any]) -> Usage:
@@ -64,17 +85,34 @@ def read_vectors(payload: Mapping[str, Any], *, count: int) -> list[np.ndarray]:
     Raises MalformedResponseError if they are not `count` finite ones.
     """
     try:
-        entries = sorted(payload["data"], key=lambda entry: entry["index"])
+        entries = list(payload["data"])
         vectors = [_decode_vector(entry["embedding"]) for entry in entries]
-    except (KeyError, TypeError, ValueError) as error:
+        places = _places([None if entry.get("index") is None else int(entry["index"]) for entry in entries])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MalformedResponseError("a response without readable vectors") from error
-    if [entry["index"] for entry in entries] != list(range(count)):
+    if sorted(places) != list(range(count)):
         raise MalformedResponseError(f"{len(entries)} vectors for {count} texts")
     if len({vector.shape for vector in vectors}) > 1 or not all(
-        vector.size and np.isfinite(vector).all() for vector in vectors
+        vector.ndim == 1 and vector.size and np.isfinite(vector).all() for vector in vectors
     ):
         raise MalformedResponseError("vectors that are empty, not finite or of several lengths")
-    return vectors
+    return [vector for _, vector in sorted(zip(places, vectors, strict=True), key=lambda placed: placed[0])]
+
+
+def _places(indices: Sequence[int | None]) -> Sequence[int]:
+    """Return which text each vector is of.
+
+    Some services leave an `index` out, Google's where it is 0; others write the same one everywhere. Then the order of
+    the vectors is that of the texts.
+    """
+    known = [index for index in indices if index is not None]
+    if len(indices) > 1 and len(set(known)) <= 1 and len(known) in (0, len(indices)):
+        return range(len(indices))
+    if len(known) == len(indices):
+        return known
+    if len(known) == len(indices) - 1 and 0 not in known:
+        return [index or 0 for index in indices]
+    return [place if index is None else index for place, index in enumerate(indices)]
 
 
 def split_usage(usage: Usage, texts: Sequence[str]) -> list[Usage]:
@@ -92,24 +130,76 @@ def abbreviate(message: object, *, limit: int = 300) -> str:
 
 def _read_choice(choice: Mapping[str, Any]) -> ParsedResponse:
     message = _as_mapping(choice.get("message"))
-    text = _replace_lone_surrogates(str(message.get("content") or choice.get("text") or ""))
+    parts = list(_parts(message.get("content") or choice.get("text") or ""))
+    shown = _replace_lone_surrogates("".join(text for kind, text in parts if kind == "text"))
+    text = strip_stop_tokens(strip_thoughts(shown))
+    refusal = message.get("refusal") or next((text for kind, text in parts if kind == "refusal"), "")
     finish = choice.get("finish_reason")
-    if finish == CONTENT_FILTER:
+    end = str(finish or "").casefold()
+    broke_off = end not in _WHOLE | _TOOL_CALLED if end else _looks_cut_off(text or shown)
+    if end in _FILTERED:
         return ParsedResponse(text, "filtered", "The service's content filter cut the answer off.")
-    if message.get("refusal"):
-        return ParsedResponse(text, "filtered", f"The model declined: {abbreviate(message['refusal'])}")
-    if finish == "length":
+    if refusal:
+        return ParsedResponse(text, "filtered", f"The model declined: {abbreviate(refusal)}")
+    if end in _CUT_OFF:
         return ParsedResponse(text, "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens.")
+    if broke_off:
+        return ParsedResponse(
+            text,
+            "failed",
+            f"The service broke the answer off (finish_reason {abbreviate(finish or 'null', limit=40)}).",
+        )
+    has_thoughts = (
+        text != shown or any(kind == "thought" for kind, _ in parts) or any(map(message.get, _THOUGHT_FIELDS))
+    )
+    return _read_whole(text, has_thoughts=has_thoughts, calls_tool=end in _TOOL_CALLED)
+
+
+def _read_whole(text: str, *, has_thoughts: bool, calls_tool: bool) -> ParsedResponse:
     if not text.strip():
-        return ParsedResponse(text, "empty", "The model answered with nothing.")
+        detail = "The model thought, and answered with nothing." if has_thoughts else "The model answered with nothing."
+        return ParsedResponse(text, "empty", detail)
+    if calls_tool:
+        return ParsedResponse(text, "empty", "The model called a tool instead of answering.")
     return ParsedResponse(text, "ok")
+
+
+def _parts(content: Any) -> Iterator[tuple[str, str]]:
+    """Yield the parts of a message's content by their kind: text, thought or refusal.
+
+    It is a text, or a list of parts (Mistral's and Databricks' models that reason); images and the like are left out.
+    """
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, str):
+            yield "text", part
+            continue
+        fields = _as_mapping(part)
+        kind = str(fields.get("type") or "text")
+        text = fields.get("text", fields.get("content"))
+        text = text.get("value") if isinstance(text, Mapping) else text
+        if kind in _THOUGHT_PARTS or fields.get("thought"):
+            yield "thought", str(text or "")
+        elif kind == "refusal":
+            yield "refusal", str(fields.get("refusal") or text or "")
+        elif kind.endswith("text") and isinstance(text, str):  # text, output_text
+            yield "text", text
+
+
+def _looks_cut_off(text: str) -> bool:
+    """Return whether a text ends in the middle, where the service doesn't say why it ends (some never do)."""
+    text = text.rstrip()
+    if text.count(BEGIN_QUOTE) > text.count(END_QUOTE):
+        return True
+    is_long = len(text.split()) >= MIN_HALF_WORDS or len(text) >= MIN_HALF_CHARACTERS
+    return is_long and ANSWER_TAG not in text and (text[-1].isalnum() or text[-1] in ",;:-–—(")
 
 
 def _decode_vector(embedding: Any) -> np.ndarray:
     """Decode a vector; base64 is requested, but some local services send numbers all the same."""
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype=FLOAT32)
-    return np.asarray(embedding, dtype=FLOAT32)
+    vector = np.asarray(embedding, dtype=FLOAT32)
+    return vector[0] if vector.ndim == 2 and len(vector) == 1 else vector  # llama.cpp's may be a list in a list
 
 
 def _replace_lone_surrogates(text: str) -> str:

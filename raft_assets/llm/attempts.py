@@ -7,7 +7,6 @@ in `service_errors`, what a response says in `answers`. Nothing here knows of st
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,15 +19,17 @@ from raft_assets.core.errors import EndpointError, NotDeployedError
 from raft_assets.llm import service_errors
 from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, read_usage
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.errors_in_answers import find_error
+from raft_assets.llm.input_limits import is_about_inputs, is_too_long
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Admission, Limiter
 from raft_assets.llm.requests import Usage
+from raft_assets.llm.unsupported_parameters import error_text, unsupported_parameter
 from raft_assets.settings.endpoints import Endpoint
 
 if TYPE_CHECKING:
     import openai
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CHARACTERS_PER_TOKEN = 4  # of English; only the pacing of tokens per minute rests on it
@@ -81,6 +82,26 @@ class RefusedError(CallFailedError):
         self.sentence = sentence
 
 
+class InputsRefusedError(EndpointError):
+    """The service doesn't embed these texts together: they are too many, or too long, or it refuses one of them.
+
+    `said`: in its own words, as they came, `shown`: without secrets; `meaning`: what that means where it is one text.
+    """
+
+    def __init__(self, said: str, shown: str, *, is_too_long: bool, meaning: service_errors.ServiceError) -> None:
+        refused = f"The service refuses these texts: {shown}."
+        super().__init__(meaning.sentence if isinstance(meaning, service_errors.StopEndpoint) else refused)
+        self.said = said
+        self.shown = shown
+        self.is_too_long = is_too_long
+        self.meaning = meaning
+
+
+@dataclass(frozen=True)
+class _Reworded:
+    """The service refused the call as it was worded; the capabilities have learned another wording."""
+
+
 @dataclass(frozen=True)
 class Response(Generic[T]):
     """What came back: the service's JSON, its parsed content, and how long the last try took (in seconds)."""
@@ -115,12 +136,13 @@ class RetryingClient:
     async def call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         """Send `body` until `read` can read the response.
 
-        Raises CallFailedError, of which RefusedError is one, and EndpointError where no other call would pass either.
+        Raises CallFailedError, of which RefusedError is one, EndpointError where no other call would pass either, and
+        InputsRefusedError where fewer or other texts might be embedded.
         """
         tries, failures = 1, 0
         first_failed: float | None = None
         while True:
-            sent, outcome = await self._try(kind, body, read, tries)
+            outcome = await self._try(kind, body, read, tries)
             match outcome:
                 case Response():
                     return outcome
@@ -129,8 +151,10 @@ class RetryingClient:
                     failures += not outcome.is_rate_limit
                     await self._wait(outcome, tries, failures, first_failed)
                     tries += 1
-                case service_errors.UnsupportedParameter():
-                    self._learn(outcome, sent)
+                case _Reworded():
+                    continue
+                case service_errors.UnsupportedParameter(_, sentence):
+                    raise EndpointError(sentence)
                 case service_errors.FailCall(reason):
                     raise RefusedError(reason, tries=tries)
                 case service_errors.Unexplained(reason, sentence):
@@ -140,48 +164,83 @@ class RetryingClient:
 
     async def _try(
         self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], tries: int
-    ) -> tuple[
-        Mapping[str, Any],
+    ) -> (
         Response[T]
+        | _Reworded
         | service_errors.Retry
         | service_errors.FailCall
         | service_errors.UnsupportedParameter
         | service_errors.Unexplained
-        | service_errors.StopEndpoint,
-    ]:
-        """Return the body as it was sent, and the outcome."""
+        | service_errors.StopEndpoint
+    ):
+        """Return the outcome of one try. Raises InputsRefusedError."""
         import openai
 
         async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn:
             started, sent = self._patience.clock(), self._capabilities.apply(body)
+            self._check_texts(kind, sent)
             try:
-                outcome: Mapping[str, Any] | service_errors.ServiceError = await self._post(kind, sent, turn)
+                response, payload = await self._post(kind, sent)
+                if error_in_answer := find_error(payload, response):
+                    raise error_in_answer
+                turn.record_answer(response.headers)
+                outcome: Mapping[str, Any] | _Reworded | service_errors.ServiceError = payload
             except openai.APIError as error:
                 outcome = service_errors.classify_error(error, self._endpoint, self._model)
                 _report_to_limiter(turn, error, outcome)
+                outcome = self._reword(kind, error, sent, outcome)
             except UnicodeEncodeError:
                 outcome = service_errors.FailCall("the request holds half a character (a lone surrogate)")
             latency_s = self._patience.clock() - started
         if isinstance(outcome, service_errors.ContentFiltered):
             outcome = {"error": {"code": CONTENT_FILTER, "message": outcome.message}}
         if not isinstance(outcome, Mapping):
-            return sent, outcome
+            return outcome
         try:
-            return sent, Response(outcome, read(outcome), read_usage(outcome), latency_s, tries)
+            answered = Response(outcome, read(outcome), read_usage(outcome), latency_s, tries)
         except MalformedResponseError as malformed:
-            return sent, service_errors.Retry(f"it sent {malformed}")
+            return service_errors.Retry(f"it sent {malformed}")
+        self._capabilities.check_limit(sent, answered.usage)
+        return answered
 
-    async def _post(self, kind: str, body: Mapping[str, Any], turn: Admission) -> Mapping[str, Any]:
+    async def _post(self, kind: str, body: Mapping[str, Any]) -> tuple[httpx2.Response, Mapping[str, Any]]:
         """Post the body; plain JSON instead of the client's types, because it is stored as it came."""
         response = await self._client.post(
             PATH_BY_KIND[kind], cast_to=httpx2.Response, body={"model": self._model, **body}
         )
-        turn.record_answer(response.headers)
         try:
             payload = response.json()
         except ValueError:  # not JSON, or not even text
             payload = None
-        return payload if isinstance(payload, Mapping) else {}
+        return response, payload if isinstance(payload, Mapping) else {}
+
+    def _reword(
+        self, kind: str, error: openai.APIError, sent: Mapping[str, Any], meaning: service_errors.ServiceError
+    ) -> _Reworded | service_errors.ServiceError:
+        """Return `_Reworded` where the service refused a parameter that can be changed, else what the error means.
+
+        Raises InputsRefusedError where it is the texts to embed that were refused.
+        """
+        import openai
+
+        if not isinstance(error, openai.APIStatusError):
+            return meaning
+        if not isinstance(meaning, service_errors.FailCall | service_errors.ContentFiltered):
+            parameter = unsupported_parameter(error, sent)
+            if parameter and self._capabilities.learn_unsupported(parameter, sent):
+                return _Reworded()
+        said = error_text(error)
+        if kind == EMBEDDING and is_about_inputs(error.status_code, said, meaning):
+            shown = service_errors.redact_message(error, self._endpoint)
+            raise InputsRefusedError(said, shown, is_too_long=is_too_long(error.status_code, said), meaning=meaning)
+        return meaning
+
+    def _check_texts(self, kind: str, sent: Mapping[str, Any]) -> None:
+        """Raise InputsRefusedError for more texts than the service takes, as it told while this call waited."""
+        most = self._capabilities.texts_a_call
+        if kind == EMBEDDING and most and len(sent["input"]) > most:
+            said = f"at most {most} texts a call"
+            raise InputsRefusedError(said, said, is_too_long=False, meaning=service_errors.FailCall(said))
 
     async def _wait(self, error: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
         patience = self._patience
@@ -190,19 +249,6 @@ class RetryingClient:
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
             raise CallFailedError(error.reason, tries=tries)
         await patience.sleep(pause)
-
-    def _learn(self, error: service_errors.UnsupportedParameter, sent: Mapping[str, Any]) -> None:
-        """Remember that the model doesn't accept a parameter.
-
-        Another call may have learned it while this one was under way; nothing is substituted back and forth.
-        """
-        parameter, known = error.parameter, self._capabilities.substitutes
-        if parameter not in sent or parameter in known.values():
-            raise EndpointError(error.message)
-        if parameter not in known:
-            instead = service_errors.SUBSTITUTES[parameter]
-            self._capabilities.learn(parameter, instead)
-            log.warning("%s refuses %s; sending %s instead", self._model, parameter, instead or "nothing")
 
 
 def _report_to_limiter(turn: Admission, error: openai.APIError, outcome: service_errors.ServiceError) -> None:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from raft_assets.core.errors import EndpointError, WaitingError
 from raft_assets.core.identity import digest
 from raft_assets.core.ports import Coordination, Records, VersionedRecord, newest_of_all
-from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, abbreviate, read_answer, read_usage
+from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, abbreviate, read_new_answer, read_usage
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.keys import BATCH_SUFFIX, truncated_key
 from raft_assets.llm.requests import Origin, Request
@@ -256,7 +256,7 @@ class BatchClient:
             if key not in wanted or not isinstance(body, Mapping):
                 continue
             try:
-                reading = read_answer(body)
+                reading = read_new_answer(body)
             except MalformedResponseError:
                 continue
             payload = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -272,7 +272,7 @@ class BatchClient:
         """Yield lines by key, in files within the service's limits."""
         part, size = dict[str, str](), 0
         for key, request in asked.items():
-            body = {"model": self._model, **self._capabilities.apply(request.body)}
+            body = {"model": self._model, **self._capabilities.apply(request.body, is_sent_later=True)}
             line = json.dumps({"custom_id": key, "method": "POST", "url": URLS[request.kind], "body": body}) + "\n"
             if part and (len(part) == MAX_LINES or size + len(line) > MAX_BYTES):
                 yield part

@@ -19,10 +19,19 @@ import numpy as np
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm import service_errors
-from raft_assets.llm.answers import FLOAT32, ParsedResponse, read_answer, read_vectors, split_usage
+from raft_assets.llm.answers import (
+    FLOAT32,
+    ParsedResponse,
+    abbreviate,
+    read_answer,
+    read_new_answer,
+    read_vectors,
+    split_usage,
+)
 from raft_assets.llm.attempts import (
     DEFAULT_RETRY_POLICY,
     CallFailedError,
+    InputsRefusedError,
     RefusedError,
     Response,
     RetryingClient,
@@ -33,12 +42,14 @@ from raft_assets.llm.batches import BatchClient
 from raft_assets.llm.budget import Budget, max_usage
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.evidence import Evidence
+from raft_assets.llm.input_limits import read_texts_limit, read_tokens_limit
 from raft_assets.llm.keys import EMBEDDING, call_key, embedding_key, truncated_key
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import FREE, Price
 from raft_assets.llm.requests import NO_REQUESTER, NO_USAGE, Answer, Origin, Progress, Request, Usage, UsageStats
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.llm.streams import Batch, Slot, Stream
+from raft_assets.llm.unsupported_parameters import MAX_TOKENS_PARAMETERS
 from raft_assets.settings.endpoints import Endpoint
 
 if TYPE_CHECKING:
@@ -49,12 +60,19 @@ T = TypeVar("T")
 WINDOW_PER_CALL = 4  # requests taken ahead per call in flight: enough that a slow first one rarely stops the others
 MAX_TEXTS_PER_CALL = 64  # of an embeddings call; services take 2048, but a group is lost and repeated as a whole
 RETRY_TOKEN_FACTOR = 4  # times the tokens, for an answer that was cut off
-MAX_TOKENS_PARAMETERS = ("max_completion_tokens", "max_tokens")
 MAX_TEXTS_AHEAD = 16_384  # of the consumer, whatever the concurrency: some 20 MB of texts and vectors
 MAX_CHARACTERS_PER_CALL = 200_000  # of an embeddings call; OpenAI takes 300,000 tokens
 LOOKUP_BATCH_SIZE = 500
 # calls given up without one answer between them: the service is down, it's not a single request
 MAX_CONSECUTIVE_FAILURES = 16
+
+
+class TextRefusedError(EndpointError):
+    """The service doesn't embed a text; without its vector, what depends on it can't be made."""
+
+    def __init__(self, sentence: str, text: str) -> None:
+        super().__init__(sentence)
+        self.text = text
 
 
 class Caller:
@@ -96,6 +114,8 @@ class Caller:
             budget.check_price(price, self._model)
         self._on_progress = on_progress
         self._batches = batches
+        self._capabilities = capabilities
+        self._dimensions: int | None = None
         self._attempts = RetryingClient(
             endpoint,
             model=self._model,
@@ -152,13 +172,15 @@ class Caller:
         """Return a float32 vector per text, in order, as the model gives it; equal texts are embedded once.
 
         Texts are sent in groups and stored one by one. Raises as `ask` does, and EndpointError if a group is lost: a
-        text without a vector has no place downstream.
+        text without a vector has no place downstream. TextRefusedError names a text that the service doesn't take.
+        Vectors of another length than before are refused, and not stored.
         """
         stream = Stream(
             self._store,
             key_of=self._text_key,
             send=self._embed_batch,
-            batches=group_texts,
+            batches=lambda keyed: group_texts(keyed, most=self._capabilities.texts_a_call or MAX_TEXTS_PER_CALL),
+            on_stored=self._note_dimensions,
             window=min(WINDOW_PER_CALL * self._ceiling * MAX_TEXTS_PER_CALL, MAX_TEXTS_AHEAD),
             group=MAX_TEXTS_PER_CALL,
         )
@@ -224,6 +246,8 @@ class Caller:
     @staticmethod
     def _read(call: StoredCall, *, from_store: bool) -> Answer:
         reading = read_answer(json.loads(call.payload))
+        if reading.status == "failed" and call.status == "ok":  # stored by a version that didn't tell half an answer
+            reading = ParsedResponse(reading.text, "ok")
         return Answer(call.key, reading.text, reading.status, reading.detail, call.usage, call.latency_s, from_store)
 
     def _vector(self, slot: Slot) -> np.ndarray:
@@ -234,13 +258,19 @@ class Caller:
                 raise EndpointError(lost.sentence) from None
             raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, str(lost))) from None
         self._count(from_store=slot.from_store)
-        return np.frombuffer(call.payload, dtype=FLOAT32)
+        vector = np.frombuffer(call.payload, dtype=FLOAT32)
+        if self._dimensions not in (None, vector.size):
+            raise EndpointError(
+                f"The stored vectors of {self._model} have {self._dimensions} and {vector.size} numbers: two models "
+                f"answered at {self._endpoint.service}. {self._other_vectors_remedy}"
+            )
+        return vector
 
     # ------------------------------------------------------------ on the background loop
 
     async def _ask_one(self, batch: Batch[Request]) -> list[StoredCall]:
         [(key, request)] = batch
-        response = self._truncated_batch_answer(key) or await self._call(request.kind, request.body, read_answer)
+        response = self._truncated_batch_answer(key) or await self._call(request.kind, request.body, read_new_answer)
         if response.content.status == "truncated":
             response = await self._ask_with_more_tokens(request, response)
         payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -265,19 +295,96 @@ class Caller:
             name: request.body[name] * RETRY_TOKEN_FACTOR for name in MAX_TOKENS_PARAMETERS if name in request.body
         }
         try:
-            whole = await self._call(request.kind, {**request.body, **maximum}, read_answer)
+            whole = await self._call(request.kind, {**request.body, **maximum}, read_new_answer)
         except (CallFailedError, EndpointError):  # for example, more tokens than the model allows
             return cut_off
         return replace(whole, usage=cut_off.usage + whole.usage, latency_s=cut_off.latency_s + whole.latency_s)
 
     async def _embed_batch(self, batch: Batch[str]) -> list[StoredCall]:
-        texts = [text for _, text in batch]
-        body = {"input": texts, "encoding_format": "base64"}
-        response = await self._call(EMBEDDING, body, lambda payload: read_vectors(payload, count=len(texts)))
+        embedded = await self._embed_texts([text for _, text in batch])
         return [
-            self._to_stored_call(key, EMBEDDING, replace(response, usage=usage), vector.tobytes(), status="ok")
-            for (key, _), usage, vector in zip(batch, split_usage(response.usage, texts), response.content, strict=True)
+            self._to_stored_call(key, EMBEDDING, response, vector.tobytes(), status="ok")
+            for (key, _), (response, vector) in zip(batch, embedded, strict=True)
         ]
+
+    async def _embed_texts(self, texts: Sequence[str]) -> list[tuple[Response[Any], np.ndarray]]:
+        """Return the vector of each text, and the response with its share of the tokens.
+
+        Where the service refuses so many, they are divided until it takes them, and what it takes is remembered.
+        """
+        body = {"input": texts, "encoding_format": "base64"}
+        try:
+            response = await self._call(EMBEDDING, body, lambda payload: self._read_vectors(payload, len(texts)))
+        except InputsRefusedError as refused:
+            if len(texts) == 1:
+                raise self._text_error(refused, texts[0]) from None
+            return await self._embed_in_parts(texts, refused.said)
+        shares = split_usage(response.usage, texts)
+        return [(replace(response, usage=usage), one) for usage, one in zip(shares, response.content, strict=True)]
+
+    async def _embed_in_parts(self, texts: Sequence[str], said: str) -> list[tuple[Response[Any], np.ndarray]]:
+        """Embed texts of which the service refused so many, and remember how many it takes once it has taken them."""
+        known = self._capabilities.texts_a_call
+        told = known if known and known < len(texts) else read_texts_limit(said, sent=len(texts))
+        size = told or 1 << (len(texts) - 1).bit_length() - 1  # the next smaller power of two
+        embedded = list[tuple[Response[Any], np.ndarray]]()
+        for start in range(0, len(texts), size):
+            embedded += await self._embed_texts(texts[start : start + size])
+            if told:
+                self._learn_texts_a_call(told)
+        self._learn_texts_a_call(size)
+        return embedded
+
+    def _learn_texts_a_call(self, size: int) -> None:
+        if size < (self._capabilities.texts_a_call or MAX_TEXTS_PER_CALL):
+            self._capabilities.find_out("texts_a_call", size)
+
+    def _read_vectors(self, payload: Mapping[str, Any], count: int) -> list[np.ndarray]:
+        """Read vectors as long as those before; raises EndpointError for others: they are another model's."""
+        vectors = read_vectors(payload, count=count)
+        length, before = vectors[0].size, self._dimensions or self._capabilities.dimensions
+        if before and before != length:
+            raise EndpointError(
+                f"{self._endpoint.role} (model {self._model} at {self._endpoint.service}) sends vectors of {length} "
+                f"numbers, and sent {before} before: another model answers there, and none of them is stored. "
+                f"{self._other_vectors_remedy}"
+            )
+        self._dimensions = length
+        if self._endpoint.provider != "embedded":  # its version is part of the key
+            self._capabilities.find_out("dimensions", length)
+        return vectors
+
+    @property
+    def _other_vectors_remedy(self) -> str:
+        return (
+            f"Set the model of before; or, to change to this one, run `raft doctor --relearn` and `raft calls prune "
+            f"--model {self._model}`."
+        )
+
+    def _note_dimensions(self, calls: Iterable[StoredCall]) -> None:
+        for call in calls:
+            self._dimensions = self._dimensions or len(call.payload) // FLOAT32.itemsize
+
+    def _text_error(self, refused: InputsRefusedError, text: str) -> EndpointError:
+        """Return the sentence about a text that the service doesn't embed."""
+        asking, begins = (
+            f"{self._endpoint.role} (model {self._model} at {self._endpoint.service})",
+            abbreviate(text, limit=80),
+        )
+        if refused.is_too_long:
+            most = read_tokens_limit(refused.said)
+            if most:
+                self._capabilities.find_out("tokens_a_text", most)
+            limit = f"takes at most {most:,} tokens a text" if most else "doesn't take texts of this length"
+            return TextRefusedError(
+                f"{asking} {limit} ({refused.shown}). One has {len(text):,} characters and begins with "
+                f'"{begins}": lower chunks.chunk_size and run again, or set a model that takes longer texts.',
+                text,
+            )
+        match refused.meaning:
+            case service_errors.StopEndpoint(sentence):
+                return EndpointError(sentence)
+        return TextRefusedError(f'{asking} refuses the text that begins with "{begins}": {refused.shown}.', text)
 
     async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         number = self._evidence.start()
@@ -328,15 +435,15 @@ class Caller:
             )
 
 
-def group_texts(keyed: Batch[str]) -> Iterator[Batch[str]]:
-    """Yield calls of at most MAX_TEXTS_PER_CALL texts and MAX_CHARACTERS_PER_CALL characters.
+def group_texts(keyed: Batch[str], *, most: int = MAX_TEXTS_PER_CALL) -> Iterator[Batch[str]]:
+    """Yield calls of at most `most` texts and MAX_CHARACTERS_PER_CALL characters.
 
     A longer text is sent alone.
     """
     batch: list[tuple[str, str]] = []
     characters = 0
     for key, text in keyed:
-        if batch and (len(batch) == MAX_TEXTS_PER_CALL or characters + len(text) > MAX_CHARACTERS_PER_CALL):
+        if batch and (len(batch) == min(most, MAX_TEXTS_PER_CALL) or characters + len(text) > MAX_CHARACTERS_PER_CALL):
             yield batch
             batch, characters = [], 0
         batch.append((key, text))

@@ -1,5 +1,6 @@
 """What was paid, derived from the store: a row per call, and totals. Nothing is stored twice."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ from typing import Literal
 from pydantic import Field
 
 from raft_assets.core.tables import Row
+from raft_assets.llm.answers import read_answer
+from raft_assets.llm.keys import BATCH_SUFFIX
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Usage
 from raft_assets.llm.store import CallStore, StoredCall
 
+ANSWER_KINDS = frozenset(kind + batch for kind in ("chat", "completion") for batch in ("", BATCH_SUFFIX))
 Grouping = Literal["asset", "domain", "model", "role", "day", "run"]
 
 
@@ -101,8 +105,11 @@ def spending_by_domain(store: CallStore, prices: PriceList) -> dict[str, LedgerT
 
 
 def is_unusable(call: StoredCall) -> bool:
-    """Return whether the answer is one that the user may want to request again."""
-    return call.status != "ok"
+    """Return whether the answer is one that the user may want to request again.
+
+    Versions before this one stored some halves of answers as whole ones.
+    """
+    return call.status != "ok" or (call.kind in ANSWER_KINDS and read_answer(json.loads(call.payload)).status != "ok")
 
 
 def _total(name: str, rows: Iterable[LedgerRow]) -> LedgerTotal:

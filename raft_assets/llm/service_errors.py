@@ -31,6 +31,7 @@ SUBSTITUTES: Mapping[str, str | None] = {
     "seed": None,
     "response_format": None,  # the prompt asks for the format as well
     "reasoning_effort": None,  # of models that reason
+    "encoding_format": None,  # vectors then come as numbers
 }
 
 _UNSUPPORTED = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}

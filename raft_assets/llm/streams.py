@@ -40,7 +40,8 @@ class Slot:
 class Stream(Generic[Item]):
     """Items taken in groups, at most `window` ahead of the consumer.
 
-    `batches` divides what is not in the store into calls, `send` makes one.
+    `batches` divides what is not in the store into calls, `send` makes one; `on_stored` is shown what was in the store
+    before calls are made.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Stream(Generic[Item]):
         batches: Callable[[Batch[Item]], Iterable[Batch[Item]]],
         window: int,
         group: int,
+        on_stored: Callable[[Iterable[StoredCall]], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._key_of = key_of
         self._batches = batches
         self._window = window
         self._group = group
+        self._on_stored = on_stored
         self._ahead: deque[Slot] = deque()
         self._flight = _CallsInFlight(store, send)
 
@@ -89,6 +92,7 @@ class Stream(Generic[Item]):
         # checked before the store: what is committed in between is then in the store
         joined = {key: future for key, _ in keyed if (future := self._flight.expected(key))}
         stored = self._store.get({key for key, _ in keyed} - joined.keys())
+        self._on_stored(stored.values())
         slots, missing = [], []
         for key, item in keyed:
             is_new = key not in stored and key not in joined

@@ -18,6 +18,7 @@ from raft_assets.documents.retrieval import VectorIndex
 from raft_assets.llm.requests import Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_maker import open_pair_generator
+from raft_assets.operations.sources import embed_chunks
 from raft_assets.pairs.generation import first_round_plan
 from raft_assets.pairs.reviews import read_reviews
 from raft_assets.settings.domain import DomainSettings
@@ -68,7 +69,7 @@ def preview_rows(
         embedded = progress_of(f"vectors of {len(chunks):,} chunks")
         with models.caller(Role.EMBEDDING, on_progress=embedded) as encoder:
             ids = [chunk.chunk_id for chunk in chunks]
-            vectors = np.array(list(encoder.embed(chunk.passage for chunk in chunks)), np.float32)
+            vectors = np.array(list(embed_chunks(encoder, chunks)), np.float32)
             of_chunks = encoder.usage_stats
     index = VectorIndex(ids, vectors)
     reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)

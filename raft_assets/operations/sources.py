@@ -1,13 +1,16 @@
 """Reading a domain's documents and cutting them into chunks, for the lineage, previews and estimates alike."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from raft_assets.core.errors import DataError
+import numpy as np
+
+from raft_assets.core.errors import DataError, EndpointError
 from raft_assets.core.tables import Chunk, QuarantinedFile, SourceDocument
 from raft_assets.documents.chunking import chunk_document
 from raft_assets.documents.reading import ReadDocument, group_into_documents, read_documents
 from raft_assets.documents.semantic_boundaries import embedding_similarity
+from raft_assets.llm.caller import Caller, TextRefusedError
 from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.domain import ChunkSettings
@@ -69,3 +72,13 @@ def chunk_documents(
     with models.caller(Role.EMBEDDING, origin=origin, on_progress=on_progress) as encoder:
         likeness = embedding_similarity(encoder.embed)
         return [chunk for document in documents for chunk in chunk_document(document, settings, likeness=likeness)]
+
+
+def embed_chunks(caller: Caller, chunks: Sequence[Chunk]) -> Iterator[np.ndarray]:
+    """Yield the vector of each chunk, in order. Raises EndpointError, which names a chunk that isn't embedded."""
+    try:
+        yield from caller.embed(chunk.passage for chunk in chunks)
+    except TextRefusedError as refused:
+        chunk = next(chunk for chunk in chunks if chunk.passage == refused.text)
+        place = f"{chunk.path}, page {chunk.page_from}"
+        raise EndpointError(f"Chunk {chunk.chunk_id} ({place}) has no vector. {refused}") from None

@@ -18,6 +18,7 @@ from raft_assets.core.jsonl import NonEmptyText, read_jsonl
 from raft_assets.core.prompt_contract import is_verbatim_quote, parse_answer
 from raft_assets.core.tables import Chunk
 from raft_assets.core.text_search import SearchableText
+from raft_assets.llm.thoughts import strip_stop_tokens, strip_thoughts
 from raft_assets.pairs.questions import Draft
 from raft_assets.settings.domains import PAIRS_FILE
 
@@ -44,7 +45,7 @@ def imported_drafts(pairs: Iterable[ImportedPair], chunks: Iterable[Chunk]) -> I
     """Yield the pairs as drafts of the chunk that contains their oracle; without one the draft's chunk has no id.
 
     The oracle chunk is the one with the same text, else the one with most of the pair's quotes, then most of the
-    oracle.
+    oracle. Thoughts that another tool left in an answer are no part of it.
     """
     chunk_of_text: dict[str, Chunk] = {}
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
@@ -66,7 +67,7 @@ def imported_drafts(pairs: Iterable[ImportedPair], chunks: Iterable[Chunk]) -> I
             chunk=oracle or _placeholder_chunk(pair.oracle),
             question=normalize(pair.question),
             question_call="",
-            answer=pair.answer,
+            answer=strip_stop_tokens(strip_thoughts(pair.answer)),
             answer_call="",
             call_status="ok",
             call_detail="",

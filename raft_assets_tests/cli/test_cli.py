@@ -11,6 +11,8 @@ from raft_assets.cli.main import raft
 from raft_assets.cli.project import activate_project
 from raft_assets.core.errors import RaftError
 from raft_assets.core.tables import Chunk, RaftRow
+from raft_assets.llm.capabilities import Capabilities
+from raft_assets.operations.process import records_of
 from raft_assets.settings.blob import KEY_VARIABLE
 from raft_assets.settings.project import Project
 from raft_assets_tests.conftest import SMALL
@@ -207,6 +209,14 @@ def test_doctor_says_where_a_prompt_does_not_fit_into_the_model(copied: ProjectH
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 40}\n")
     told = copied.raft_here("doctor").stdout
     assert "problem  context BASELINE: meta-llama/Llama-2-7b takes 4,096 tokens, and a prompt of " in told
+
+
+def test_doctor_tells_what_services_have_taught_and_forgets_it_on_demand(copied: ProjectHarness) -> None:
+    taught = "ok       learned http://127.0.0.1:9/v1 m: seed is left out"
+    Capabilities(records_of(copied.opened), "http://127.0.0.1:9/v1", "m", family="m").learn("seed", None)
+    assert taught in copied.raft_here("doctor").stdout
+    assert taught not in copied.raft_here("doctor", "--relearn").stdout
+    assert taught not in copied.raft_here("doctor").stdout
 
 
 @pytest.mark.parametrize("form", ["hf", "chat", "completion", "eval"])

@@ -48,6 +48,13 @@ def test_an_imported_pair_belongs_to_the_chunk_that_holds_its_oracle(oracle: str
     assert oracle_of(oracle, quote) == chunk
 
 
+def test_thoughts_that_another_tool_left_in_an_answer_are_not_imported() -> None:
+    answer = an_answer("Bats eat moths.", "moths")
+    pair = ImportedPair(question="What do bats eat?", answer=f"<think>Fish?</think>\n{answer}</s>", oracle=ONE)
+    (draft,) = imported_drafts([pair], chunks_of(ONE))
+    assert draft.answer == answer
+
+
 def test_a_broken_line_is_told_with_file_line_and_field(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     assert read_imported_pairs(file) == []

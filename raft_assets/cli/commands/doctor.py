@@ -4,7 +4,8 @@ import click
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--relearn", is_flag=True, help="First forget what services have taught about what their models take.")
+def doctor(*, relearn: bool) -> None:
     """Check what a run needs: folders, settings, model weights and, with a test call, every role's endpoint.
 
     All roles are asked one short question at the same time, those with the same endpoint and model once, and the
@@ -15,7 +16,8 @@ def doctor() -> None:
     \b
     Examples:
       raft doctor
+      raft doctor --relearn
     """
     from raft_assets.cli.doctor import print_findings
 
-    print_findings()
+    print_findings(relearn=relearn)

@@ -13,7 +13,7 @@ from raft_assets.defs.progress import log_progress
 from raft_assets.documents.chunking import CHUNKING_VERSION, find_oversized_chunks
 from raft_assets.documents.reading import READING_VERSION, group_into_documents
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.sources import chunk_documents, read_sources
+from raft_assets.operations.sources import chunk_documents, embed_chunks, read_sources
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
@@ -115,7 +115,7 @@ def chunk_embeddings(
     table = list(lake.rows(Chunk, domain))
     progress = log_progress(context, models.project, total=len(table))
     with models.caller(Role.EMBEDDING, origin=origin_of(context), on_progress=progress) as caller:
-        vectors = caller.embed(chunk.passage for chunk in table)
+        vectors = embed_chunks(caller, table)
         rows = (
             ChunkEmbedding(chunk_id=chunk.chunk_id, vector=vector.tolist())
             for chunk, vector in zip(table, vectors, strict=True)
