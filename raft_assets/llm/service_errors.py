@@ -38,6 +38,9 @@ _FILTERED = {CONTENT_FILTER, "content_policy_violation"}
 _TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
 _TOO_LONG_MESSAGE = re.compile(r"maximum context length", re.IGNORECASE)  # how vLLM says it, without a code
 _NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+# Azure calls a deployment Succeeded before, and sometimes without ever, its own front knowing it
+_NOT_READY = re.compile(r"Deployment ?Not ?Ready", re.IGNORECASE)
+_LOADING = re.compile(r"failed to load (the )?lora", re.IGNORECASE)  # an open model's adapter, for some minutes
 # where `settings` looks for what the role itself doesn't set
 _FALLBACK_PREFIX = {Role.TEACHER: "COMPLETION", Role.BASELINE: "STUDENT"}
 
@@ -46,12 +49,14 @@ _FALLBACK_PREFIX = {Role.TEACHER: "COMPLETION", Role.BASELINE: "STUDENT"}
 class Retry:
     """The call may succeed later.
 
-    `after_s` is the wait that the service asks for, if it says so; `is_rate_limit`: the service is at its limit.
+    `after_s` is the wait that the service asks for, if it says so; `is_rate_limit`: the service is at its limit;
+    `is_loading`: the service is still loading the model, which takes minutes and isn't a failure.
     """
 
     reason: str
     after_s: float | None = None
     is_rate_limit: bool = False
+    is_loading: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class StopEndpoint:
 ServiceError = Retry | FailCall | ContentFiltered | UnsupportedParameter | StopEndpoint
 
 
-def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> ServiceError:
+def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> ServiceError:  # noqa: PLR0911 - rules
     """Return what to do about an error of the client."""
     import openai
 
@@ -99,6 +104,8 @@ def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> Se
     if error.code in _NO_CREDIT:
         remedy = f"raise the limit of the account, or set another key in {_variable_name(endpoint, 'API_KEY')}"
         return StopEndpoint(f"{_describe_endpoint(endpoint, model)} has no credit left ({error.code}): {remedy}.")
+    if deploying := _classify_deploying(error, message, endpoint, model):
+        return deploying
     if error.status_code in (408, 409, 429) or error.status_code >= 500:
         return Retry(
             f"it answered {error.status_code} ({message})",
@@ -110,6 +117,19 @@ def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> Se
             _rejection_message(error.status_code, endpoint, model), not_deployed=error.status_code == 404
         )
     return _classify_bad_request(error, message, endpoint, model)
+
+
+def _classify_deploying(
+    error: openai.APIStatusError, message: str, endpoint: Endpoint, model: str
+) -> StopEndpoint | Retry | None:
+    """Return what to do about a model that is deployed and can't answer yet, whatever the status; None if it can."""
+    if _NOT_READY.search(f"{error.code} {message}"):
+        told = f"{_describe_endpoint(endpoint, model)} is deployed and not ready ({error.status_code}: {message})"
+        return StopEndpoint(f"{told}: run again in some minutes, or deploy it again.", not_deployed=True)
+    if _LOADING.search(message):
+        after_s = _parse_retry_after(error.response.headers)
+        return Retry(f"it is still loading the model ({message})", after_s, is_loading=True)
+    return None
 
 
 def _is_connection_error(error: openai.APITimeoutError) -> bool:
