@@ -145,7 +145,10 @@ class UploadService:
                 code="invalid_value",
             )
         whole.seek(0)
-        if md5 and hashlib.file_digest(whole, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() != md5:
+        checksum = hashlib.md5(usedforsecurity=False)
+        while md5 and (block := whole.read(BLOCK_BYTES)):
+            checksum.update(block)
+        if md5 and checksum.hexdigest() != md5:
             raise bad_request("The parts have another checksum than 'md5'.", param="md5", code="invalid_value")
         whole.seek(0)
 

@@ -329,7 +329,8 @@ class BatchClient:
         """
         import openai
 
-        oldest, found = time.time() - LOOK_BACK_S, []
+        oldest = time.time() - LOOK_BACK_S
+        found: list[RemoteBatch] = []
         try:
             async for batch in self._client.batches.list(limit=100):
                 if len(found) == MAX_LISTED or batch.created_at < oldest:

@@ -39,7 +39,7 @@ _TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
 _TOO_LONG_MESSAGE = re.compile(r"maximum context length", re.IGNORECASE)  # how vLLM says it, without a code
 _NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 # Azure calls a deployment Succeeded before, and sometimes without ever, its own front knowing it
-_NOT_READY = re.compile(r"Deployment ?Not ?Ready", re.IGNORECASE)
+_NOT_READY = re.compile(r"deployment\s*(is\s+)?not\s*(yet\s+)?ready", re.IGNORECASE)
 _LOADING = re.compile(r"failed to load (the )?lora", re.IGNORECASE)  # an open model's adapter, for some minutes
 # where `settings` looks for what the role itself doesn't set
 _FALLBACK_PREFIX = {Role.TEACHER: "COMPLETION", Role.BASELINE: "STUDENT"}
