@@ -6,13 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raft_assets.core.errors import EndpointError
-from raft_assets.llm.requests import Origin
-from raft_assets.operations.deploying import deploy_student
-from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.training import ApprovalNeededError, TrainingWatch, train
-from raft_assets.student.deployment import Readiness, SmokeTest
-from raft_assets_tests.azure.cloud import BASE, KEY, PROJECT, Cloud, cloud
+from raft_assets_tests.azure.cloud import BASE, KEY, Cloud, cloud
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
 
@@ -123,84 +117,6 @@ def test_a_deployment_that_is_gone_is_told_and_made_again_where_that_is_allowed(
     azure.resource.not_ready = 1  # which is waited out
     assert project.materialize_only(SMALL, "student_answers")
     assert len(azure.management.deployments) == 1
-
-
-def deploy_again(project: ProjectHarness, told: list[str]) -> SmokeTest:
-    """Deploys and asks the student as its asset does, with no time to get ready."""
-    tuned = project.lake.read_record("finetuned_model", SMALL)
-    at_once = Readiness(ready_within_s=0.0, pause_after_delete_s=0.0)
-    models = ModelClients(project.opened)
-    deployed, test = deploy_student(
-        models, SMALL, tuned, origin=Origin("deployment", SMALL, "run"), on_event=told.append, readiness=at_once
-    )
-    assert NAME.fullmatch(deployed.name)
-    return test
-
-
-@pytest.mark.parametrize("status", [404, 409, 503])
-def test_a_deployment_that_azure_calls_ready_and_that_never_answers_is_made_again_once(
-    azure: Cloud, project: ProjectHarness, status: int
-) -> None:
-    told, puts = list[str](), azure.management.count("PUT")
-    azure.resource.stuck, azure.resource.stuck_status = puts, status  # what stands now, and not the next one
-    assert deploy_again(project, told).answer
-    assert (azure.management.count("PUT"), len(azure.management.deployments)) == (puts + 1, 1)
-    assert any("is Succeeded for Azure: deleted, to be made again" in one for one in told)
-    assert any("is deployed and not ready" in one for one in told)
-
-
-def test_a_deployment_that_never_answers_twice_ends_with_a_sentence(azure: Cloud, project: ProjectHarness) -> None:
-    puts = azure.management.count("PUT")
-    azure.resource.stuck = puts + 1
-    with pytest.raises(
-        EndpointError, match=r"was made twice and has not answered.*not ready.*Inspect it in the portal"
-    ):
-        deploy_again(project, [])
-    assert azure.management.count("PUT") == puts + 1
-    azure.resource.stuck = 0
-
-
-def test_an_adapter_that_is_still_being_loaded_is_waited_for_and_nothing_is_deleted(
-    azure: Cloud, project: ProjectHarness
-) -> None:
-    puts = azure.management.count("PUT")
-    azure.resource.loading = 2
-    assert deploy_again(project, []).answer
-    assert (azure.management.count("PUT"), azure.resource.loading) == (puts, 0)
-
-
-@pytest.mark.parametrize("form", ["AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"])
-def test_every_role_answers_at_a_foundry_project_without_a_key(
-    azure: Cloud, project: ProjectHarness, form: str
-) -> None:
-    deployment = form.replace("ENDPOINT", "DEPLOYMENT").replace("BASE_URL", "DEPLOYMENT")
-    models = {"TEACHER": "teacher", "EMBEDDING": "embedding", "STUDENT": BASE}
-    kept = {name: value for name, value in azure.variables.items() if "_OPENAI_" not in name}
-    roles = {f"{role}_{form}": f"{PROJECT}/openai/v1" for role in models}
-    project.own_variables = kept | roles | {f"{role}_{deployment}": model for role, model in models.items()}
-    asked = len(azure.resource.seen)
-    sound = project.raft_here("doctor")
-    project.own_variables = azure.variables
-    assert sound.returncode == 0, sound.stdout
-    assert f"role STUDENT: {BASE} at {PROJECT}/openai/v1 fine-tuning is permitted" in sound.stdout
-    assert "deployment: models may be deployed at raft-openai (resource group rg-raft)" in sound.stdout
-    assert {path.startswith("/api/projects/raft/openai/v1/") for _, path in azure.resource.seen[asked:]} == {True}
-
-
-def test_a_training_file_over_the_limit_is_cut_and_that_is_said_before_anything_is_paid(
-    azure: Cloud, project: ProjectHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = project.lake.read_lines("training_files", SMALL, "train.jsonl")
-    rows = project.lake.read_record("training_files", SMALL)["train"]["rows"]
-    monkeypatch.setattr("raft_assets.operations.training.MAX_FILE_BYTES", len(whole) * 2 // 3)
-    models, told, asked = ModelClients(project.opened), list[str](), len(azure.resource.seen)
-    watch = TrainingWatch(told.append, lambda _: None)
-    with pytest.raises(ApprovalNeededError) as needed:
-        train(models, project.lake, SMALL, watch, approved=None)
-    assert rows / 2 < needed.value.rows < rows
-    assert f"{rows - needed.value.rows:,} of {rows:,} rows are left out" in str(needed.value)
-    assert told[0] in str(needed.value)
-    assert {method for method, _ in azure.resource.seen[asked:]} == {"GET"}  # the list of jobs
 
 
 def test_answers_of_another_model_under_the_same_name_are_not_taken(azure: Cloud, project: ProjectHarness) -> None:
