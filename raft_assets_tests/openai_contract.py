@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import jsonschema
-from openai.types import BatchCreateParams, EmbeddingCreateParams
+from openai.types import BatchCreateParams, EmbeddingCreateParams, UploadCreateParams
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming as ChatParams
 from openai.types.completion_create_params import CompletionCreateParamsNonStreaming as CompletionParams
 from openai.types.fine_tuning import JobCreateParams
@@ -22,6 +22,7 @@ REQUESTS: Mapping[str, tuple[str, Any]] = {
     "/v1/embeddings": ("CreateEmbeddingRequest", EmbeddingCreateParams),
     "/v1/fine_tuning/jobs": ("CreateFineTuningJobRequest", JobCreateParams),
     "/v1/batches": ("CreateBatchRequest", BatchCreateParams),
+    "/v1/uploads": ("CreateUploadRequest", UploadCreateParams),
 }
 
 

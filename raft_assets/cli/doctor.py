@@ -236,7 +236,7 @@ def _check_price(models: ModelClients, role: Role) -> str:
         wanted["output"] = price.output
     if role is Role.STUDENT:
         wanted["training"] = price.training
-    if role is Role.STUDENT and endpoint.provider == "azure" and hosting.sku.lower() != DEVELOPER_TIER.lower():
+    if role is Role.STUDENT and endpoint.is_azure_openai and hosting.sku.lower() != DEVELOPER_TIER.lower():
         wanted["hosting"] = price.hosting
     if unknown := [name for name, value in wanted.items() if value is None]:
         raise DoctorWarningError(

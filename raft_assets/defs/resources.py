@@ -6,7 +6,7 @@ import dagster as dg
 
 from raft_assets.defs.progress import progress_file
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, current_process
+from raft_assets.operations.process import PROCESS_TAG, command_of, current_process
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
@@ -33,13 +33,13 @@ class ProjectResource(dg.ConfigurableResource[Project]):
 
 
 class ModelsResource(dg.ConfigurableResource[ModelClients]):
-    """Clients of the five roles. A budget per run is kept for the command that started the run, else for the run."""
+    """Clients of the five roles. A budget per run is kept for the command or the backfill that it belongs to."""
 
     project: dg.ResourceDependency[Project]
 
     def create_resource(self, context: dg.InitResourceContext) -> ModelClients:
         """Open nothing: a client is made when an asset asks for one."""
-        command = context.run.tags.get(COMMAND_TAG, context.run.run_id) if context.run else ""
+        command = command_of(context.run.run_id, context.run.tags) if context.run else ""
         return ModelClients(self.project, command=command)
 
 

@@ -5,6 +5,7 @@ endpoints of models, files, batches and fine-tuning jobs. It binds no address, a
 the type and length of the content.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,14 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from raft_assets.embedded.batches import BatchService
-from raft_assets.embedded.bodies import BatchRequest, JobRequest, limit_stream, read_body
+from raft_assets.embedded.bodies import (
+    BatchRequest,
+    CompleteUploadRequest,
+    JobRequest,
+    UploadRequest,
+    limit_stream,
+    read_body,
+)
 from raft_assets.embedded.completions import Completions
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.errors import HANDLERS, ApiError, bad_request
@@ -26,6 +34,7 @@ from raft_assets.embedded.jobs import JobService
 from raft_assets.embedded.models import EmbeddedModels
 from raft_assets.embedded.paging import page
 from raft_assets.embedded.settings import EmbeddedSettings
+from raft_assets.embedded.uploads import UploadService
 
 FORM_OVERHEAD_BYTES = 1 << 20  # of an upload, around the file
 FILES_PAGE, JOBS_PAGE, EVENTS_PAGE, CHECKPOINTS_PAGE = 10_000, 20, 20, 10  # OpenAI's defaults
@@ -46,6 +55,7 @@ def create_app(settings: EmbeddedSettings) -> Starlette:
             *_completion_routes(Completions(models)),
             *_model_routes(models),
             *_file_routes(files),
+            *_upload_routes(UploadService(folder, files)),
             *_job_routes(jobs),
         ],
         exception_handlers=HANDLERS,
@@ -93,7 +103,7 @@ def _model_routes(models: EmbeddedModels) -> list[Route]:
 
 def _file_routes(files: FileStore) -> list[Route]:
     async def create(request: Request) -> Response:
-        form = await _upload_form(request)
+        form = await _upload_form(request, {"file": UploadFile, "purpose": str})
         file, purpose = form["file"], form["purpose"]
         if purpose not in UPLOAD_PURPOSES:
             raise bad_request(
@@ -128,6 +138,32 @@ def _file_routes(files: FileStore) -> list[Route]:
         Route("/v1/files/{file}", retrieve),
         Route("/v1/files/{file}", delete, methods=["DELETE"]),
         Route("/v1/files/{file}/content", content),
+    ]
+
+
+def _upload_routes(uploads: UploadService) -> list[Route]:
+    async def create(request: Request) -> Response:
+        body = await read_body(request, UploadRequest)
+        return JSONResponse((await run_sync(uploads.create, body)).as_api())
+
+    async def add_part(request: Request) -> Response:
+        data = (await _upload_form(request, {"data": UploadFile}))["data"]
+        part = await run_sync(uploads.add_part, request.path_params["upload"], data.file, data.size)
+        await data.close()
+        return JSONResponse(part)
+
+    async def complete(request: Request) -> Response:
+        body = await read_body(request, CompleteUploadRequest)
+        return JSONResponse(await run_sync(uploads.complete, request.path_params["upload"], body))
+
+    def cancel(request: Request) -> Response:
+        return JSONResponse(uploads.cancel(request.path_params["upload"]).as_api())
+
+    return [
+        Route("/v1/uploads", create, methods=["POST"]),
+        Route("/v1/uploads/{upload}/parts", add_part, methods=["POST"]),
+        Route("/v1/uploads/{upload}/complete", complete, methods=["POST"]),
+        Route("/v1/uploads/{upload}/cancel", cancel, methods=["POST"]),
     ]
 
 
@@ -188,8 +224,8 @@ def _batch_routes(batches: BatchService) -> list[Route]:
     ]
 
 
-async def _upload_form(request: Request) -> dict[str, Any]:
-    """Read the fields `file` (an upload) and `purpose` (a text) of a multipart form; raises ApiError (400, 413)."""
+async def _upload_form(request: Request, fields: Mapping[str, type]) -> dict[str, Any]:
+    """Read the fields of a multipart form, an upload and texts; raises ApiError (400, 413)."""
     most = MAX_FILE_BYTES + FORM_OVERHEAD_BYTES
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise bad_request("Invalid Content-Type header, expected multipart/form-data.")
@@ -201,17 +237,17 @@ async def _upload_form(request: Request) -> dict[str, Any]:
         ).parse()
     except MultiPartException as error:
         raise bad_request(f"The form of your upload could not be read: {error.message}") from error
-    return _check_form(dict(form))
+    return _check_form(dict(form), fields)
 
 
-def _check_form(form: dict[str, Any]) -> dict[str, Any]:
-    for name in form.keys() - {"file", "purpose"}:
+def _check_form(form: dict[str, Any], fields: Mapping[str, type]) -> dict[str, Any]:
+    for name in form.keys() - fields.keys():
         raise bad_request(f"Unknown parameter: '{name[:80]}'.", param=name[:80], code="unknown_parameter")
-    for name, kind in (("file", UploadFile), ("purpose", str)):
+    for name, kind in fields.items():
         if not isinstance(form.get(name), kind):
             raise bad_request(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
-    if not form["file"].size:
-        raise bad_request("The file is empty.", param="file", code="empty_file")
+        if kind is UploadFile and not form[name].size:
+            raise bad_request("The file is empty.", param=name, code="empty_file")
     return form
 
 

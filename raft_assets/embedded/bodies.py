@@ -219,6 +219,22 @@ class BatchRequest(Body):
     metadata: Metadata | None = None
 
 
+class UploadRequest(Body):
+    """`POST /v1/uploads`."""
+
+    filename: Annotated[str, Field(min_length=1)]
+    purpose: Literal["fine-tune", "batch"]
+    bytes: Annotated[int, Field(ge=1)]
+    mime_type: Literal["text/jsonl", "application/jsonl"]
+
+
+class CompleteUploadRequest(Body):
+    """`POST /v1/uploads/{upload}/complete`."""
+
+    part_ids: Annotated[list[str], Field(min_length=1)]
+    md5: str | None = None
+
+
 async def limit_stream(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerator[bytes, None]:
     """Yield the stream, and raise ApiError (413) as soon as it is longer than `limit` bytes."""
     length = 0

@@ -41,8 +41,8 @@ class RetryPolicy:
     """How long a call is retried: exponential backoff with full jitter, or the pause that the service asks for.
 
     No try starts later than `max_elapsed_s` after the first one failed. A service that is merely at its rate limit
-    (429) isn't failing: such tries aren't counted, and are bounded by time alone. Clock, sleep and random numbers are
-    fields so that tests need not wait.
+    (429), or is still loading the model, isn't failing: such tries aren't counted, and are bounded by time alone.
+    Clock, sleep and random numbers are fields so that tests need not wait.
     """
 
     tries: int = 6
@@ -148,7 +148,7 @@ class RetryingClient:
                     return outcome
                 case service_errors.Retry():
                     first_failed = self._patience.clock() if first_failed is None else first_failed
-                    failures += not outcome.is_rate_limit
+                    failures += not (outcome.is_rate_limit or outcome.is_loading)
                     await self._wait(outcome, tries, failures, first_failed)
                     tries += 1
                 case _Reworded():
@@ -245,7 +245,8 @@ class RetryingClient:
     async def _wait(self, error: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
         patience = self._patience
         pause = patience.pause(tries) if error.after_s is None else error.after_s
-        at_most_s = patience.max_rate_limited_s if error.is_rate_limit else patience.max_elapsed_s
+        is_waiting = error.is_rate_limit or error.is_loading
+        at_most_s = patience.max_rate_limited_s if is_waiting else patience.max_elapsed_s
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
             raise CallFailedError(error.reason, tries=tries)
         await patience.sleep(pause)

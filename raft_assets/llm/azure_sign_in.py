@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AZURE_SCOPE = "https://cognitiveservices.azure.com/.default"
+FOUNDRY_SCOPE = "https://ai.azure.com/.default"  # of a project's address, which refuses tokens for the resource
 SIGN_IN_TIMEOUT_S = 60.0
 INSTALL_HINT = "install raft-assets[azure]"
 

@@ -2,8 +2,9 @@
 
 Requests that are not in the store are written into files and submitted; the caller ends without an answer
 (`BatchPendingError`) and asks again when the answers have arrived. A batch is recorded by the hash of its requests
-before it is submitted, so it is found again after a crash or by another process, and never submitted twice. A line that
-failed or expired is requested live the next time.
+before it is submitted, so it is found again after a crash or by another process, and never submitted twice. The service
+is asked for it as well: a batch that another folder or machine submitted is taken over. A line that failed or expired
+is requested live the next time.
 
 API: https://platform.openai.com/docs/guides/batch
 """
@@ -13,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -39,10 +41,14 @@ T = TypeVar("T")
 MAX_LINES, MAX_BYTES = 50_000, 100 << 20  # of a file: OpenAI takes 200 MB, Azure 200 MB, some regions 100
 URLS = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
 BATCH_HASH_KEY = "raft_batch"  # in the batch's metadata
-LISTING_DELAY_S = 20.0
+LISTING_DELAY_S = 20.0  # how late a service may list a batch that it accepted
+MAX_LISTED = 2_000  # batches that are looked at, newest first
+LOOK_BACK_S = 30 * 24 * 3600  # OpenAI keeps the answers so long
+CLOCK_TOLERANCE_S = 60.0  # between this machine's clock and the service's
 LOOK_S = 0.1  # while another process settles batches of the same model
 FOLDER = "calls/batches"  # of the records and claims
 FINAL_STATUSES = ("completed", "failed", "expired", "cancelled")
+REUSABLE_STATUSES = ("completed", "finalizing", "in_progress", "validating")  # the best first
 
 
 class BatchPendingError(WaitingError):
@@ -77,8 +83,20 @@ class BatchRecord(BaseModel):
         return self.status not in FINAL_STATUSES
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A batch at the service; `name` is that of its record, or anything where raft-assets didn't make it."""
+
+    name: str
+    batch: RemoteBatch
+
+
 class BatchClient:
-    """The batches of one model; records, coordination and store are those of every process of a project."""
+    """The batches of one model; records, coordination and store are those of every process of a project.
+
+    `listing_delay_s`: how late the service may list a batch that somebody else has just submitted; the embedded
+    provider lists it at once.
+    """
 
     def __init__(
         self,
@@ -91,8 +109,10 @@ class BatchClient:
         store: CallStore,
         capabilities: Capabilities,
         origin: Origin,
+        listing_delay_s: float = LISTING_DELAY_S,
     ) -> None:
         self._endpoint, self._model = endpoint, model
+        self._listing_delay_s = 0.0 if endpoint.provider == "embedded" else listing_delay_s
         self._records, self._coordination = records, coordination
         self._client, self._store = client.with_options(max_retries=3), store
         self._capabilities, self._origin = capabilities, origin
@@ -118,12 +138,12 @@ class BatchClient:
             waiting = {key for record in records if record.is_open for key in record.keys}
             stored = set(self._store.get(asked))
             new = {key: request for key, request in asked.items() if key not in stored and key not in waiting | lost}
-            if new:
-                before_submission(new.values())
-            for kind in URLS:
-                of_kind = {key: request for key, request in new.items() if request.kind == kind}
-                for part in self._split_into_files(of_kind):
-                    records.append(await self._submit(kind, part))
+            unknown = await self._take_over(list(self._split(new)))
+            if unknown:
+                before_submission([asked[key] for record in unknown for key in record.keys])
+            for record in unknown:
+                await self._submit(record, asked)
+            records = self.records()
             pending = [record for record in records if record.is_open and not asked.keys().isdisjoint(record.keys)]
         if pending:
             count, names = sum(len(record.keys) for record in pending), ", ".join(record.batch for record in pending)
@@ -160,34 +180,96 @@ class BatchClient:
             if (record.service, record.model) == (self._endpoint.service, self._model)
         ]
 
-    async def _submit(self, kind: str, part: Mapping[str, str]) -> BatchRecord:
-        name = digest("batch", self._endpoint.service, self._model, *sorted(part))
-        record = BatchRecord(
-            name=name,
+    def _split(self, new: Mapping[str, Request]) -> Iterator[BatchRecord]:
+        """Yield the records of the batches that the requests make, within the service's limits of a file."""
+        for kind in URLS:
+            keys, size = list[str](), 0
+            for key, request in new.items():
+                if request.kind != kind:
+                    continue
+                length = len(self._line(key, request))
+                if keys and (len(keys) == MAX_LINES or size + length > MAX_BYTES):
+                    yield self._record(kind, keys)
+                    keys, size = [], 0
+                keys.append(key)
+                size += length
+            if keys:
+                yield self._record(kind, keys)
+
+    def _record(self, kind: str, keys: Sequence[str]) -> BatchRecord:
+        return BatchRecord(
+            name=digest("batch", self._endpoint.service, self._model, *sorted(keys)),
             role=self._endpoint.role,
             service=self._endpoint.service,
             model=self._model,
             kind=kind,  # type: ignore[arg-type]  # a key of URLS
-            keys=tuple(part),
+            keys=tuple(keys),
             **vars(self._origin),
             submitted=time.time(),
         )
-        content = "".join(part.values()).encode("utf-8", "surrogatepass")
-        file = await self._call_service(self._client.files.create(file=(f"{name}.jsonl", content), purpose="batch"))
+
+    def _line(self, key: str, request: Request) -> bytes:
+        body = {"model": self._model, **self._capabilities.apply(request.body, is_sent_later=True)}
+        line = json.dumps({"custom_id": key, "method": "POST", "url": URLS[request.kind], "body": body}) + "\n"
+        return line.encode("utf-8", "surrogatepass")
+
+    async def _take_over(self, records: Sequence[BatchRecord]) -> list[BatchRecord]:
+        """Keep the records of batches that the service already has, collect their answers, and return the others.
+
+        The service is asked a second time after the time within which it lists a batch.
+        """
+        unknown = list(records)
+        for pause_s in (0.0, self._listing_delay_s) if self._listing_delay_s else (0.0,):
+            if not unknown:
+                break
+            await asyncio.sleep(pause_s)
+            listed = await self._list()
+            found = {record.name: await self._find_reusable(record, listed) for record in unknown}
+            for record in unknown:
+                if batch := found[record.name]:
+                    await self._collect(record.model_copy(update={"batch": batch.id}))
+            unknown = [record for record in unknown if found[record.name] is None]
+        return unknown
+
+    async def _find_reusable(self, record: BatchRecord, listed: Sequence[Listed]) -> RemoteBatch | None:
+        """Return the batch of these requests that was answered or will be; None if there is none."""
+        batches = [one.batch for one in listed if one.name == record.name and one.batch.status in REUSABLE_STATUSES]
+        for batch in sorted(batches, key=lambda batch: REUSABLE_STATUSES.index(batch.status)):
+            if batch.status != "completed" or await self._has_answers(batch):
+                return batch
+        return None
+
+    async def _has_answers(self, batch: RemoteBatch) -> bool:
+        """Return whether the answers of a completed batch are still there: services delete them after some weeks."""
+        import openai
+
+        if not batch.output_file_id:
+            return False
+        try:
+            await self._client.files.retrieve(batch.output_file_id)
+        except openai.NotFoundError:
+            return False
+        except openai.APIError as error:
+            raise self._to_endpoint_error(error) from None
+        return True
+
+    async def _submit(self, record: BatchRecord, asked: Mapping[str, Request]) -> None:
+        content = b"".join(self._line(key, asked[key]) for key in record.keys)
+        uploaded = self._client.files.create(file=(f"{record.name}.jsonl", content), purpose="batch")
+        file = await self._call_service(uploaded)
+        record = record.model_copy(update={"submitted": time.time()})
         self._save(record)
         # never retried by the client: what the service did before its answer got lost is looked up first
         batch = await self._call_service(
             self._client.with_options(max_retries=0).batches.create(
                 input_file_id=file.id,
-                endpoint=URLS[kind],  # type: ignore[arg-type]
+                endpoint=URLS[record.kind],  # type: ignore[arg-type]
                 completion_window="24h",
-                metadata={BATCH_HASH_KEY: name},
+                metadata={BATCH_HASH_KEY: record.name},
             ),
             on_rejection=self._document(record).delete,
         )
-        submitted = record.model_copy(update={"batch": batch.id})
-        self._save(submitted)
-        return submitted
+        self._save(record.model_copy(update={"batch": batch.id}))
 
     async def _collect(self, record: BatchRecord) -> None:
         """Store the answers of a batch, once it is over.
@@ -225,21 +307,57 @@ class BatchClient:
                 return None
             except openai.APIError as error:
                 raise self._to_endpoint_error(error) from None
-        if (batch := await self._find_listed(record)) is None:
-            await asyncio.sleep(max(0.0, LISTING_DELAY_S - (time.time() - record.submitted)))
-            batch = await self._find_listed(record)
+        if (batch := await self._find_interrupted(record)) is None:
+            await asyncio.sleep(max(0.0, self._listing_delay_s - (time.time() - record.submitted)))
+            batch = await self._find_interrupted(record)
         return batch
 
-    async def _find_listed(self, record: BatchRecord) -> RemoteBatch | None:
+    async def _find_interrupted(self, record: BatchRecord) -> RemoteBatch | None:
+        """Return the batch of a submission that was interrupted, however it ended, or another of the same requests."""
+        listed = await self._list()
+        made_then = [
+            one.batch
+            for one in listed
+            if one.name == record.name and one.batch.created_at >= record.submitted - CLOCK_TOLERANCE_S
+        ]
+        return await self._find_reusable(record, listed) or next(iter(made_then), None)
+
+    async def _list(self) -> list[Listed]:
+        """Return the service's newest batches under the hash that their metadata, else their file, is named by.
+
+        A service without such a list has none.
+        """
         import openai
 
+        oldest = time.time() - LOOK_BACK_S
+        found: list[RemoteBatch] = []
         try:
             async for batch in self._client.batches.list(limit=100):
-                if (batch.metadata or {}).get(BATCH_HASH_KEY) == record.name:
-                    return batch
+                if len(found) == MAX_LISTED or batch.created_at < oldest:
+                    break
+                found.append(batch)
+            # some services keep no metadata
+            nameless = {batch.input_file_id for batch in found if not batch.metadata}
+            names = await self._file_names(nameless) if nameless else {}
+        except openai.NotFoundError:
+            return []
         except openai.APIError as error:
             raise self._to_endpoint_error(error) from None
-        return None
+        return [
+            Listed((batch.metadata or {}).get(BATCH_HASH_KEY) or names.get(batch.input_file_id, ""), batch)
+            for batch in found
+        ]
+
+    async def _file_names(self, ids: Collection[str]) -> dict[str, str]:
+        """Return the names, without their ending, of those of the newest files of requests whose ids are given."""
+        names, looked_at = dict[str, str](), 0
+        async for file in self._client.files.list(purpose="batch"):
+            looked_at += 1
+            if file.id in ids:
+                names[file.id] = file.filename.removesuffix(".jsonl")
+            if looked_at == MAX_LISTED or len(names) == len(ids):
+                break
+        return names
 
     def _read(self, content: str, record: BatchRecord) -> Iterator[StoredCall]:
         """Yield the calls of a file; a line that is not an answer is left out, and one that was filtered is one.
@@ -267,20 +385,6 @@ class BatchClient:
                 role=self._endpoint.role.value,
                 origin=Origin(record.asset, record.domain, record.run),
             )
-
-    def _split_into_files(self, asked: Mapping[str, Request]) -> Iterator[dict[str, str]]:
-        """Yield lines by key, in files within the service's limits."""
-        part, size = dict[str, str](), 0
-        for key, request in asked.items():
-            body = {"model": self._model, **self._capabilities.apply(request.body, is_sent_later=True)}
-            line = json.dumps({"custom_id": key, "method": "POST", "url": URLS[request.kind], "body": body}) + "\n"
-            if part and (len(part) == MAX_LINES or size + len(line) > MAX_BYTES):
-                yield part
-                part, size = {}, 0
-            part[key] = line
-            size += len(line)
-        if part:
-            yield part
 
     async def _call_service(self, call: Awaitable[T], on_rejection: Callable[[], None] = lambda: None) -> T:
         import openai

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from raft_assets.core.errors import EndpointError
-from raft_assets.llm.azure_sign_in import AZURE_SCOPE, AzureCredential
+from raft_assets.llm.azure_sign_in import AZURE_SCOPE, FOUNDRY_SCOPE, AzureCredential
 from raft_assets.settings.endpoints import Endpoint
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ TokenProvider = Callable[[], Awaitable[str]]
 TIMEOUT_S, CONNECT_S = 120.0, 10.0
 EMBEDDED_URL = "http://embedded/v1"
 NO_KEY = "none"  # the client requires a key, a local service needs none
+UPLOADS_API_VERSION = "2025-04-01-preview"  # of Azure's dated API: the version-less one answers 404 to `uploads`
 
 
 def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> openai.AsyncOpenAI:
@@ -59,31 +61,39 @@ def open_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> open
             http_client=httpx2.AsyncClient(transport=transport, timeout=_timeout()),
             max_retries=0,
         )
-    elif endpoint.provider == "openai":
+    elif endpoint.is_azure_openai:
+        client = _azure_client(endpoint)
+    else:
         client = openai.AsyncOpenAI(
             base_url=endpoint.service, api_key=_key(endpoint) or NO_KEY, http_client=_http_client(), max_retries=0
         )
-    else:
-        client = _azure_client(endpoint)
     # the library reads these from the environment, where they may belong to another account than the key
     client.organization = client.project = None
     return client
+
+
+def open_uploads_client(endpoint: Endpoint, embedded_app: Callable[[], ASGIApp]) -> openai.AsyncOpenAI:
+    """Return a client that uploads files in parts: on Azure one of the dated API, else as `open_client`."""
+    if endpoint.is_azure_openai:
+        endpoint = replace(endpoint, api_version=UPLOADS_API_VERSION)
+    return open_client(endpoint, embedded_app)
 
 
 def _azure_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
     import openai
 
     key = _key(endpoint)
-    sign_in = None if key else _token_provider(endpoint)
     if endpoint.api_version:
+        sign_in = None if key else _token_provider(endpoint, AZURE_SCOPE)
         return openai.AsyncAzureOpenAI(
-            azure_endpoint=endpoint.service,
+            azure_endpoint=endpoint.azure_resource,  # projects have no dated API
             api_version=endpoint.api_version,
             api_key=key,
             azure_ad_token_provider=sign_in,
             http_client=_http_client(),
             max_retries=0,
         )
+    sign_in = None if key else _token_provider(endpoint, FOUNDRY_SCOPE if endpoint.is_foundry_project else AZURE_SCOPE)
     return openai.AsyncOpenAI(
         base_url=_azure_v1(endpoint.service), api_key=key or sign_in, http_client=_http_client(), max_retries=0
     )
@@ -103,7 +113,7 @@ def _timeout() -> httpx2.Timeout:
 
 
 def _azure_v1(service: str) -> str:
-    """Return the address of the version-less API; the portal shows the resource's with or without its path."""
+    """Return the address of the version-less API; the portal shows resource and project with or without its path."""
     return f"{service.removesuffix('/v1').removesuffix('/openai')}/openai/v1/"
 
 
@@ -111,14 +121,14 @@ def _key(endpoint: Endpoint) -> str | None:
     return endpoint.api_key.get_secret_value() if endpoint.api_key else None
 
 
-def _token_provider(endpoint: Endpoint) -> TokenProvider:
+def _token_provider(endpoint: Endpoint, scope: str) -> TokenProvider:
     """Return a function that signs in to Azure as the current user."""
-    key = f"set {endpoint.role}_AZURE_OPENAI_API_KEY"
+    key = f"set {endpoint.role}_{'AZURE_' if endpoint.provider == 'azure' else ''}OPENAI_API_KEY"
     credential = AzureCredential(f"{endpoint.role} is on Azure without a key", key)
     one_at_a_time = asyncio.Lock()
 
     async def token() -> str:
         async with one_at_a_time:
-            return (await asyncio.to_thread(credential.get_token, AZURE_SCOPE)).token
+            return (await asyncio.to_thread(credential.get_token, scope)).token
 
     return token

@@ -51,6 +51,9 @@ _PLACEHOLDERS = {
 _MASKED = re.compile(r"[\w\-]*\*{4,}[\w\-]*")  # how a service shows the ends of a key
 # of certificates; what else is wrong with one is mended by trusting its issuer
 _EXPIRED, _OF_ANOTHER_NAME = {9, 10}, {62, 64}
+# Azure calls a deployment Succeeded before, and sometimes without ever, its own front knowing it
+_NOT_READY = re.compile(r"deployment\s*(is\s+)?not\s*(yet\s+)?ready", re.IGNORECASE)
+_LOADING = re.compile(r"failed to load (the )?lora", re.IGNORECASE)  # an open model's adapter, for some minutes
 # where `settings` looks for what the role itself doesn't set
 _FALLBACK_PREFIX = {Role.TEACHER: "COMPLETION", Role.BASELINE: "STUDENT"}
 
@@ -59,12 +62,14 @@ _FALLBACK_PREFIX = {Role.TEACHER: "COMPLETION", Role.BASELINE: "STUDENT"}
 class Retry:
     """The call may succeed later.
 
-    `after_s` is the wait that the service asks for, if it says so; `is_rate_limit`: the service is at its limit.
+    `after_s` is the wait that the service asks for, if it says so; `is_rate_limit`: the service is at its limit;
+    `is_loading`: the service is still loading the model, which takes minutes and isn't a failure.
     """
 
     reason: str
     after_s: float | None = None
     is_rate_limit: bool = False
+    is_loading: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,8 @@ def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> Se
     # what it means is decided on the words as they came; what is shown has no secrets in it
     said, message = _read(error), redact_message(error, endpoint)
     return (
-        _find_account_stop(said, error, message, endpoint, model)
+        _classify_deploying(error, message, endpoint, model)
+        or _find_account_stop(said, error, message, endpoint, model)
         or _find_prompt_fault(said, error, message)
         or _find_retry(error, message)
         or _classify_bad_request(error, said, message, endpoint, model)
@@ -218,6 +224,19 @@ def _certificate_message(error: ssl.SSLCertVerificationError, endpoint: Endpoint
             "set SSL_CERT_FILE to a PEM file that holds the certificate of its issuer, or its own if it is self-signed"
         )
     return f"{_describe_endpoint(endpoint, model)} is not reached: {what}: {remedy}."
+
+
+def _classify_deploying(
+    error: openai.APIStatusError, message: str, endpoint: Endpoint, model: str
+) -> StopEndpoint | Retry | None:
+    """Return what to do about a model that is deployed and can't answer yet, whatever the status; None if it can."""
+    if _NOT_READY.search(f"{error.code} {message}"):
+        told = f"{_describe_endpoint(endpoint, model)} is deployed and not ready ({error.status_code}: {message})"
+        return StopEndpoint(f"{told}: run again in some minutes, or deploy it again.", not_deployed=True)
+    if _LOADING.search(message):
+        after_s = _parse_retry_after(error.response.headers)
+        return Retry(f"it is still loading the model ({message})", after_s, is_loading=True)
+    return None
 
 
 def _is_connection_error(error: openai.APITimeoutError) -> bool:

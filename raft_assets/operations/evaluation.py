@@ -1,7 +1,6 @@
 """Asking baseline and student the questions of an evaluation, and the record of the evaluation."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,13 +19,12 @@ from raft_assets.core.tables import (
 from raft_assets.evaluation.arms import EvaluationItem, build_items, item_request, to_model_answer
 from raft_assets.evaluation.provenance import trace_questions
 from raft_assets.llm.requests import Origin, Progress, UsageStats
-from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.vectors import read_index
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake, WriteResult
 from raft_assets.storage.results import RunRecord
-from raft_assets.student.deployment import READY_TIMEOUT_S, StudentDeployment, ensure_deployed, smoke_test
+from raft_assets.student.deployment import StudentDeployment
 
 
 @dataclass(frozen=True)
@@ -83,24 +81,6 @@ def ask_model(
         )
         written = lake.write(ANSWERS[evaluated], domain, answers)
         return Answered(name, items, written, caller.usage_stats)
-
-
-def ensure_student_answers(
-    models: ModelClients, lake: Lake, domain: str, *, origin: Origin, on_event: Callable[[str], None]
-) -> None:
-    """Make sure that the student's deployment exists, and that it answers if it had to be deployed again.
-
-    Raises EndpointError.
-    """
-    project, deployed = models.project, StudentDeployment.of(lake.read_record("deployment", domain))
-    redeploy = project.environment.hosting().redeploy
-    with open_hosting(project) if deployed.is_hosted else nullcontext() as hosting:
-        is_new = ensure_deployed(deployed, hosting, domain, redeploy=redeploy, on_event=on_event)
-    if is_new:
-        settings = project.settings(domain).values
-        with models.caller(Role.STUDENT, origin=origin, deployed=deployed, live=True) as student:
-            room = settings.evaluation.max_answer_tokens
-            smoke_test(student, settings.student, room, settings.prompt.instructions, ready_within_s=READY_TIMEOUT_S)
 
 
 def both_answers(lake: Lake, domain: str) -> Iterator[ModelAnswer]:

@@ -21,7 +21,7 @@ def open_hosting(project: Project) -> Iterator[HostingService | None]:
     Raises SettingsError if Azure's subscription or workspace is unknown.
     """
     student, environment = project.endpoints[Role.STUDENT], project.environment
-    if student.provider == "azure":
+    if student.is_azure_openai:
         with closing(AzureOpenAIHosting(student, environment.hosting())) as hosting:
             yield hosting
     elif student.provider == "azureml":

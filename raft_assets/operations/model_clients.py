@@ -18,7 +18,7 @@ from raft_assets.llm.batches import BatchClient
 from raft_assets.llm.budget import Budget
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.capabilities import Capabilities
-from raft_assets.llm.clients import open_client
+from raft_assets.llm.clients import open_client, open_uploads_client
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress
@@ -84,6 +84,10 @@ class ModelClients:
     def client(self, role: Role) -> openai.AsyncOpenAI:
         """Open the OpenAI client of a role's service; the caller closes it."""
         return self._client(self.endpoints[role])
+
+    def uploads_client(self, role: Role) -> openai.AsyncOpenAI:
+        """Open the client of a role's service for uploads in parts; the caller closes it."""
+        return open_uploads_client(self.endpoints[role], lambda: embedded_provider(self.project).app)
 
     @contextmanager
     def caller(

@@ -16,6 +16,7 @@ from raft_assets.storage.records import FileRecords
 DOMAIN_PARTITIONS = "domain"  # name of the dynamic partitions definition
 PARTITION_TAG = "dagster/partition"
 COMMAND_TAG = "raft/command"
+BACKFILL_TAG = "dagster/backfill"  # of every run of a backfill that the UI started
 PROCESS_TAG = "raft/process"
 WAITING_TAG = "raft/waiting"  # of a run: the assets, separated by commas, whose results are still to come
 CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's, which is adjusted
@@ -24,6 +25,11 @@ CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's,
 def waiting_assets(tags: Mapping[str, str]) -> set[str]:
     """Return the names of the assets whose results are still to come, from the tags of a run."""
     return {name for name in tags.get(WAITING_TAG, "").split(",") if name}
+
+
+def command_of(run: str, tags: Mapping[str, str]) -> str:
+    """Return what counts as one run for a budget: the command, the backfill, or the run by itself."""
+    return tags.get(COMMAND_TAG) or tags.get(BACKFILL_TAG) or run
 
 
 def current_process() -> str:

@@ -15,7 +15,15 @@ from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, APPROVE_FINE_TUNING, TrainingCost
 from raft_assets.student.azure_ml import AzureMLHosting
-from raft_assets.student.finetuning import MIN_ROWS, FineTuningResult, FineTuningSpec, fine_tune, user_model
+from raft_assets.student.finetuning import (
+    MIN_ROWS,
+    FineTuningResult,
+    FineTuningSpec,
+    cut_to_size,
+    fine_tune,
+    user_model,
+)
+from raft_assets.student.uploads import MAX_FILE_BYTES
 
 MAX_ROW_CHARACTERS = 2000  # characters, of a training file that waits for approval
 
@@ -26,6 +34,15 @@ class ApprovalNeededError(RaftError):
     def __init__(self, sentence: str, *, rows: int, first_row: str) -> None:
         super().__init__(sentence)
         self.rows, self.first_row = rows, first_row
+
+
+@dataclass(frozen=True)
+class _Submission:
+    """What is to be trained on: `order` is `whole`, or what is left of it by the sentence `cut`."""
+
+    whole: FineTuningSpec
+    order: FineTuningSpec
+    cut: str
 
 
 @dataclass(frozen=True)
@@ -48,10 +65,13 @@ def train(
     settings = project.settings(domain).values
     if settings.student.finetuned_model:
         return user_model(student.model, student.service, settings.student.finetuned_model)
-    order = _order(models, lake, domain)
+    whole = _order(models, lake, domain)
+    order, cut = (whole, "") if student.provider == "azureml" else cut_to_size(whole, MAX_FILE_BYTES)
+    if cut:
+        watch.on_event(cut)
 
     def check() -> None:
-        _check(models, lake, domain, order, approved)
+        _check(models, lake, domain, _Submission(whole, order, cut), approved)
 
     with open_hosting(project) if student.provider == "azureml" else nullcontext() as workspace:
         if isinstance(workspace, AzureMLHosting):
@@ -75,7 +95,7 @@ def _order(models: ModelClients, lake: Lake, domain: str) -> FineTuningSpec:
         },
         seed=settings.seed,
         checkpoint=settings.checkpoint,
-        training_type=project.environment.hosting().training_type if student.provider == "azure" else None,
+        training_type=project.environment.hosting().training_type if student.is_azure_openai else None,
     )
 
 
@@ -90,15 +110,34 @@ async def _fine_tune(
             on_event=watch.on_event,
             on_metrics=watch.on_metrics,
             before_submission=before_submission,
+            open_uploads=lambda: models.uploads_client(Role.STUDENT),
         )
 
 
-def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec, approved: str | None) -> None:
+def _cost(models: ModelClients, lake: Lake, domain: str, submission: _Submission) -> TrainingCost:
+    """Return what the job may cost: by the counts of the whole files, or by the share of them that was not cut."""
+    counts = lake.read_record("training_files", domain)
+    whole, order = submission.whole, submission.order
+
+    def left(count: int, part: bytes, of: bytes) -> int:
+        return count if part is of else round(count * len(part) / len(of))
+
+    return TrainingCost(
+        rows=counts["train"]["rows"] if order is whole else order.rows,
+        valid_rows=left(counts["valid"]["rows"], order.valid, whole.valid),
+        tokens=left(counts["train"]["tokens"], order.train, whole.train),
+        epochs=models.project.settings(domain).values.training.n_epochs,
+        price=models.prices.of(models.endpoints[Role.STUDENT]).training,
+    )
+
+
+def _check(models: ModelClients, lake: Lake, domain: str, submission: _Submission, approved: str | None) -> None:
     """Stop before a job that the service would refuse, that is not approved, or that a budget forbids."""
     project, endpoint = models.project, models.endpoints[Role.STUDENT]
     if endpoint.is_free:
         return
     check_project_licence(project)
+    order, cut = submission.order, f"{submission.cut}. " if submission.cut else ""
     if order.rows < MIN_ROWS:
         raise DataError(
             f"{order.rows} training rows of {domain!r} are fewer than the {MIN_ROWS} that services train on. Add "
@@ -106,22 +145,15 @@ def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec,
         )
     with open_hosting(project):  # where the student can't be deployed, it isn't trained either
         pass
-    counts = lake.read_record("training_files", domain)
-    bill = TrainingCost(
-        rows=counts["train"]["rows"],
-        valid_rows=counts["valid"]["rows"],
-        tokens=counts["train"]["tokens"],
-        epochs=project.settings(domain).values.training.n_epochs,
-        price=models.prices.of(endpoint).training,
-    )
+    bill = _cost(models, lake, domain, submission)
     bill.check_budget(project.budget)
     if APPROVE_FINE_TUNING in (approved, project.environment.get(APPROVAL_VARIABLE)):
         reserve_training(project, bill.dollars or 0.0, models.command)
         return
     raise ApprovalNeededError(
-        f"Fine-tuning {endpoint.model} needs your approval: {bill.told}. Inspect the rows (`raft preview {domain}`), "
-        f"then `raft run {shlex.quote(domain)} --yes`, or launch the run with the tag {APPROVAL_TAG} = "
-        f"{APPROVE_FINE_TUNING}.",
+        f"Fine-tuning {endpoint.model} needs your approval: {bill.told}. {cut}Inspect the rows "
+        f"(`raft preview {domain}`), then `raft run {shlex.quote(domain)} --yes`, or launch the run with the tag "
+        f"{APPROVAL_TAG} = {APPROVE_FINE_TUNING}.",
         rows=bill.rows,
         first_row=_read_first_line(order.train),
     )

@@ -20,6 +20,13 @@ EMBEDDED_MAX_CONCURRENCY = 2  # calls at once: the embedded provider computes on
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 DEPLOYMENT_PREFIX = "raft-"  # of the deployments that this product creates
 DEVELOPER_TIER = "DeveloperTier"  # of Azure: no hosting cost, no service level, and deletion after 24 h
+# how Azure OpenAI and Foundry are addressed: the resource, or a project in it, with or without the API's path
+_AZURE_OPENAI_URL = re.compile(
+    r"https://[^/]+\.(openai|services\.ai|cognitiveservices)\.azure\.com(/api/projects/[^/]+)?(/openai(/v1)?)?",
+    re.IGNORECASE,
+)
+_PROJECT_PATH = re.compile(r"/api/projects/[^/]+")
+_AZURE_PATH = re.compile(r"(/api/projects/[^/]+)?(/openai)?(/v1)?$")
 _FAMILY = re.compile(r"gpt|o\d|llama|mistral|mixtral|ministral|phi|qwen|gemma|gemini|claude|deepseek|falcon|command")
 # GPT-4o and later models have another vocabulary
 _CL100K_MODELS = re.compile(r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)")
@@ -85,14 +92,31 @@ class Endpoint:
         return self.provider == "embedded"
 
     @property
+    def is_azure_openai(self) -> bool:
+        """Whether Azure OpenAI or Foundry answers, which may be configured as `*_OPENAI_BASE_URL` as well."""
+        return self.provider == "azure" or (
+            self.provider == "openai" and _AZURE_OPENAI_URL.fullmatch(self.service) is not None
+        )
+
+    @property
+    def is_foundry_project(self) -> bool:
+        """Whether the address is that of a project in a Foundry resource, which wants tokens of its own."""
+        return self.is_azure_openai and _PROJECT_PATH.search(self.service) is not None
+
+    @property
+    def azure_resource(self) -> str:
+        """Address of the Azure resource itself, without a project and the API's path."""
+        return _AZURE_PATH.sub("", self.service)
+
+    @property
     def is_deployed_on_azure(self) -> bool:
         """Whether a model fine-tuned from it must be deployed, which may cost as long as the deployment exists."""
-        return self.provider in ("azure", "azureml")
+        return self.is_azure_openai or self.provider == "azureml"
 
     @property
     def requires_bom(self) -> bool:
         """Whether training files must begin with a byte order mark, which Azure OpenAI requires."""
-        return self.provider == "azure"
+        return self.is_azure_openai
 
     @property
     def tokenizer(self) -> Tokenizer:

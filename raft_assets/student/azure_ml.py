@@ -36,6 +36,7 @@ SKU = "serverless"
 NAME_HASH = 20  # hexadecimal digits of a hash in a name
 TASKS = {"chat": "ChatCompletion", "completion": "TextCompletion"}
 JOB_TIMEOUT_S = 72 * 3600.0
+NAMING_TIMEOUT_S = 600.0  # how late the model of a completed job may be listed
 FAILED_JOB_STATES = frozenset(("Failed", "Canceled", "NotResponding"))
 _MODEL_VERSION = re.compile(r"/versions/[^/]+$")  # an endpoint is of a model, not of a version
 DEVELOPER_ROLE = "AzureML Data Scientist"  # may submit jobs, and make endpoints
@@ -187,15 +188,16 @@ class AzureMLHosting(HostingService):
         )
 
     def _registered_model(self, order: FineTuningSpec) -> str:
-        """Return the id of the model that the job registered."""
-        with _translate_errors("find the registered model"):
-            versions = list(self._client.models.list(name=_model_name(order)))
-        if not versions:
-            raise EndpointError(
-                f"The job did not register a model {_model_name(order)}. Check its outputs in the studio and "
-                "materialize finetuned_model again."
-            )
-        return str(max(versions, key=lambda model: int(model.version)).id)
+        """Return the id of the model that the job registered, which the workspace may list late."""
+        for _ in poll_until(NAMING_TIMEOUT_S):
+            with _translate_errors("find the registered model"):
+                versions = list(self._client.models.list(name=_model_name(order)))
+            if versions:
+                return str(max(versions, key=lambda model: int(model.version)).id)
+        raise EndpointError(
+            f"The job did not register a model {_model_name(order)}. Check its outputs in the studio and materialize "
+            "finetuned_model again."
+        )
 
     # ------------------------------------------------------------ endpoints
 

@@ -17,13 +17,27 @@ from raft_assets.llm.prompts import answer_request
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.settings.domain import StudentSettings
 from raft_assets.settings.endpoints import Endpoint
-from raft_assets.student.hosting import SUCCEEDED_STATE, HostingService
+from raft_assets.student.hosting import SUCCEEDED_STATE, HostedDeployment, HostingService
 
 EMBEDDED_SKU = "in process, `raft serve` for others"
 ID_SKU = "none needed: the model id is its deployment"
-READY_TIMEOUT_S, READY_POLL_S = 600.0, 2.0  # "wait 5 minutes", says the service
+READY_POLL_S = 2.0
 SMOKE_QUESTION = "In which year was the lighthouse on Gull Point built?"
 SMOKE_DOCUMENT = "The lighthouse on Gull Point was built in 1871. Its keeper lived in the tower with two assistants."
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """How long a new deployment may take until it answers, and the pause between deleting one and making another.
+
+    In seconds. "Wait 5 minutes", says the service; it gives a deleted deployment's quota back 15 to 20 s late.
+    """
+
+    ready_within_s: float = 600.0
+    pause_after_delete_s: float = 20.0
+
+
+DEFAULT_READINESS = Readiness()
 
 
 @dataclass(frozen=True)
@@ -92,14 +106,33 @@ def deploy(
         sku = EMBEDDED_SKU if endpoint.provider == "embedded" else ID_SKU
         return StudentDeployment(endpoint.service, model, model, training_hash, sku)
     hosted = hosting.deploy(domain, model, training_hash, on_event=on_event, now=datetime.now(UTC))
+    return _to_student_deployment(hosted, endpoint.service, model, training_hash)
+
+
+def remake(
+    deployed: StudentDeployment,
+    hosting: HostingService,
+    domain: str,
+    *,
+    readiness: Readiness,
+    on_event: Callable[[str], None],
+) -> StudentDeployment:
+    """Delete a deployment that Azure calls ready and that doesn't answer, and make it again.
+
+    Raises EndpointError with the service's reason.
+    """
+    existing = hosting.find(deployed.name)
+    if existing is not None and existing.state == SUCCEEDED_STATE:
+        on_event(f"{hosting.kind} {deployed.name} is {existing.state} for Azure: deleted, to be made again")
+        hosting.delete(deployed.name)
+        time.sleep(readiness.pause_after_delete_s)
+    hosted = hosting.deploy(domain, deployed.model, deployed.training_hash, on_event=on_event, now=datetime.now(UTC))
+    return _to_student_deployment(hosted, deployed.service, deployed.model, deployed.training_hash)
+
+
+def _to_student_deployment(hosted: HostedDeployment, service: str, model: str, training_hash: str) -> StudentDeployment:
     return StudentDeployment(
-        hosted.address or endpoint.service,
-        hosted.name,
-        model,
-        training_hash,
-        hosted.sku,
-        hosted.capacity,
-        hosted.expires,
+        hosted.address or service, hosted.name, model, training_hash, hosted.sku, hosted.capacity, hosted.expires
     )
 
 

@@ -12,19 +12,21 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from raft_assets.core.errors import EndpointError, WaitingError
+from raft_assets.core.errors import DataError, EndpointError, WaitingError
 from raft_assets.core.identity import digest
 from raft_assets.core.ports import Records, VersionedRecord
 from raft_assets.llm.answers import abbreviate
+from raft_assets.student.uploads import DEFAULT_UPLOADS, FileTooLargeError, UploadPolicy, fit_rows, upload_file
 
 if TYPE_CHECKING:
     import openai
     from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent, SupervisedHyperparametersParam
 
+Upload = Callable[[str, bytes], Awaitable[str]]  # of a file of that name and content; returns its id
 FOLDER = "jobs"  # of the records
 TRAINING_HASH_KEY = "raft_training_hash"
 SUFFIX_HASH_DIGITS = (
@@ -43,12 +45,13 @@ class JobPendingError(WaitingError):
 class PollingPolicy:
     """How long to wait for a job, in seconds. A paused job may continue by itself (Azure's developer tier does that).
 
-    `listing_delay_s`: how late a service may list a job that it accepted.
+    `listing_delay_s`: how late a service may list a job that it accepted; `naming_timeout_s`: how late it may name the
+    model of a job that has succeeded.
     """
 
     initial_poll_s: float = 0.2
     max_poll_s: float = 30.0
-    file_timeout_s: float = 600.0
+    naming_timeout_s: float = 600.0
     paused_timeout_s: float = 1800.0
     job_timeout_s: float = 72 * 3600.0  # hosted services queue for up to a day
     listing_delay_s: float = 20.0
@@ -139,27 +142,45 @@ async def fine_tune(
     on_metrics: Callable[[dict[str, float]], None] = lambda _: None,
     before_submission: Callable[[], None] = lambda: None,
     patience: PollingPolicy = DEFAULT_POLLING,
+    uploads: UploadPolicy = DEFAULT_UPLOADS,
+    open_uploads: Callable[[], openai.AsyncOpenAI] | None = None,
 ) -> FineTuningResult:
     """Train the student, or find the job that already does, and wait until it ends.
 
     `records` are where the project keeps what it submitted. `on_event` gets the service's messages during training,
     `on_metrics` the newest metrics at each poll (`step`, `train_loss`, ...). `before_submission` is called where no job
-    is found, before anything is uploaded: an exception of it ends the call. Raises EndpointError for every end but
-    success, with the service's reason, and when a deadline passes; the job then continues and the next call finds it.
+    is found, before anything is uploaded: an exception of it ends the call. `open_uploads` opens the client for files
+    in parts where it is another one. A file that the service calls too large is cut to the size that it names. Raises
+    EndpointError for every end but success, with the service's reason, and when a deadline passes; the job then
+    continues and the next call finds it.
     """
     import openai
 
     client = client.with_options(max_retries=POLL_RETRIES)
-    try:
+
+    async def upload(name: str, content: bytes) -> str:
+        return await upload_file(client, name, content, policy=uploads, open_uploads=open_uploads)
+
+    async def run(order: FineTuningSpec, before_submission: Callable[[], None]) -> FineTuningResult:
         return await _run_job(
             client,
             order,
             SubmissionRecord(records, order),
+            upload=upload,
             on_event=on_event,
             on_metrics=on_metrics,
             before_submission=before_submission,
             patience=patience,
         )
+
+    try:
+        while True:
+            try:
+                return await run(order, before_submission)
+            except FileTooLargeError as error:
+                order, told = cut_to_size(order, error.max_bytes)
+                on_event(told)
+                before_submission = _nothing  # what was approved and reserved is more than what is left
     except openai.APIStatusError as error:
         message = error.body.get("message") if isinstance(error.body, dict) else None
         told = f": {abbreviate(str(message))}" if message and error.status_code not in (401, 403) else ""
@@ -207,11 +228,38 @@ def _remedy(error: openai.APIStatusError) -> str:
     return "Fix the cause and materialize finetuned_model again."
 
 
+def cut_to_size(order: FineTuningSpec, max_bytes: int) -> tuple[FineTuningSpec, str]:
+    """Return the order with files of at most that size, and a sentence about it, which is empty if nothing was cut.
+
+    Raises DataError if fewer rows are left than services train on.
+    """
+    train, left_out = fit_rows(order.train, max_bytes)
+    valid, left_out_of_valid = fit_rows(order.valid, max_bytes)
+    if not left_out and not left_out_of_valid:
+        return order, ""
+    fitted = replace(order, train=train, valid=valid)
+    if fitted.rows < MIN_ROWS:
+        raise DataError(
+            f"The service takes training files of {max_bytes:,} bytes, which hold {fitted.rows} of {order.rows} rows, "
+            f"fewer than the {MIN_ROWS} that services train on. Lower chunks.chunk_size or dataset.distractors."
+        )
+    of_valid = f", and {left_out_of_valid:,} rows to validate on" if left_out_of_valid else ""
+    return fitted, (
+        f"The service takes training files of {max_bytes:,} bytes: {left_out:,} of {order.rows:,} rows are left out"
+        f"{of_valid}. Lower questions.target_pairs, chunks.chunk_size or dataset.distractors to train on all of them"
+    )
+
+
+def _nothing() -> None:
+    """Check nothing."""
+
+
 async def _run_job(
     client: openai.AsyncOpenAI,
     order: FineTuningSpec,
     record: SubmissionRecord,
     *,
+    upload: Upload,
     on_event: Callable[[str], None],
     on_metrics: Callable[[dict[str, float]], None],
     before_submission: Callable[[], None],
@@ -220,13 +268,19 @@ async def _run_job(
     found = await _find_job(client, order, record, on_event, patience)
     if found is None:
         before_submission()
-    job = found or await _submit_job(client, order, record, patience)
+    job = found or await _submit_job(client, order, record, upload)
     record.write(job.id)
     on_event(
         f"fine-tuning job {job.id} of {order.base_model}: {'found again' if found else 'submitted'}; "
         f"`raft jobs --cancel {job.id}` cancels it; ending this run doesn't"
     )
     job = await _wait_for_job(client, job, on_event, on_metrics, patience)
+    if job.status == "succeeded" and not job.fine_tuned_model:
+        raise JobPendingError(
+            f"Fine-tuning job {job.id} of {order.base_model} has succeeded, and the service has not named its model "
+            f"within {patience.naming_timeout_s:.0f} s. Materialize finetuned_model again: the job is found again and "
+            "not repeated."
+        )
     if job.status != "succeeded" or not job.fine_tuned_model:
         reason = job.error.message if job.error and job.error.message else "the service gives no reason"
         raise EndpointError(
@@ -322,13 +376,13 @@ async def _is_model_available(client: openai.AsyncOpenAI, job: FineTuningJob) ->
 
 
 async def _submit_job(
-    client: openai.AsyncOpenAI, order: FineTuningSpec, record: SubmissionRecord, patience: PollingPolicy
+    client: openai.AsyncOpenAI, order: FineTuningSpec, record: SubmissionRecord, upload: Upload
 ) -> FineTuningJob:
     import openai
 
     name = order.training_hash
-    train = await _upload_file(client, f"train-{name}.jsonl", order.train, patience)
-    valid = await _upload_file(client, f"valid-{name}.jsonl", order.valid, patience) if order.valid.strip() else None
+    train = await upload(f"train-{name}.jsonl", order.train)
+    valid = await upload(f"valid-{name}.jsonl", order.valid) if order.valid.strip() else None
     record.write("")
     try:
         # never retried by itself: what the service did before its answer got lost is looked up first
@@ -348,24 +402,6 @@ async def _submit_job(
         raise
 
 
-async def _upload_file(client: openai.AsyncOpenAI, name: str, content: bytes, patience: PollingPolicy) -> str:
-    uploaded = await client.files.create(file=(name, content), purpose="fine-tune")
-    deadline = time.monotonic() + patience.file_timeout_s
-    pause = patience.initial_poll_s
-    while uploaded.status not in ("processed", "error"):
-        if time.monotonic() > deadline:
-            raise EndpointError(
-                f"The service is still processing the upload {uploaded.id} after {patience.file_timeout_s:.0f} s. "
-                f"Materialize finetuned_model again later."
-            )
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, patience.max_poll_s)
-        uploaded = await client.files.retrieve(uploaded.id)
-    if uploaded.status == "error":
-        raise EndpointError(f"The service rejected the training file: {uploaded.status_details or 'no reason given'}.")
-    return uploaded.id
-
-
 async def _wait_for_job(
     client: openai.AsyncOpenAI,
     job: FineTuningJob,
@@ -377,6 +413,7 @@ async def _wait_for_job(
 
     started, pause, told = time.monotonic(), patience.initial_poll_s, set[str]()
     paused_since: float | None = None
+    unnamed_since: float | None = None
     while True:
         try:
             job = await client.fine_tuning.jobs.retrieve(job.id)
@@ -391,9 +428,11 @@ async def _wait_for_job(
             on_event(event.message)
         if told_figures := [figures for event in events if (figures := _numeric_metrics(event))]:
             on_metrics(told_figures[-1])
-        if job.status in FINAL_STATUSES:
-            return job
         now = time.monotonic()
+        unnamed_since = (unnamed_since or now) if job.status == "succeeded" and not job.fine_tuned_model else None
+        is_to_be_named = unnamed_since is not None and now - unnamed_since < patience.naming_timeout_s
+        if job.status in FINAL_STATUSES and not is_to_be_named:
+            return job
         paused_since = (paused_since or now) if str(job.status) == "paused" else None
         if paused_since is not None and now - paused_since >= patience.paused_timeout_s:
             raise JobPendingError(

@@ -22,6 +22,8 @@ from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import settings_of
 
 RESOURCE = f"https://{ACCOUNT}.openai.azure.com"
+FOUNDRY_HOST = f"{ACCOUNT}.services.ai.azure.com"
+PROJECT = f"https://{FOUNDRY_HOST}/api/projects/raft"  # in the same resource
 KEY = "canary-azure-openai-key"
 BASE = "gpt-4o-mini-2024-07-18"
 
@@ -73,6 +75,7 @@ def cloud(*, with_storage: bool = False) -> Iterator[Cloud]:
             apps = {
                 "management.azure.com": management.app,
                 f"{ACCOUNT}.openai.azure.com": resource,
+                FOUNDRY_HOST: resource,
                 served: serverless,
             }
             port = 0

@@ -70,6 +70,12 @@ def _token(resource: str, until: float) -> str:
     return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
 
 
+def audience_of(token: str) -> str:
+    """What a token is for."""
+    claims = token.split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["aud"]).rstrip("/")
+
+
 @contextlib.contextmanager
 def serving() -> Iterator[Identity]:
     """An identity endpoint until the block ends."""

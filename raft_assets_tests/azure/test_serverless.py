@@ -43,6 +43,7 @@ def project(azure: Cloud, tmp_path_factory: pytest.TempPathFactory) -> ProjectHa
     found.write("config.json", f'{{"workspace_name": "{WORKSPACE}"}}')
     found.copy_domain("bats", SMALL, documents=1)
     found.write(f"data/{SMALL}/domain.yaml", "student: {format: completion}\ntraining: {n_epochs: 2}\n")
+    azure.studio.unlisted = 1  # a model is listed later than its job is completed
     done = found.raft("run", SMALL, "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     return found
@@ -60,6 +61,7 @@ def test_the_student_is_trained_on_its_files_and_asked_at_its_own_endpoint(
     deployed = project.lake.read_record("deployment", SMALL)
     assert deployed["service"] == f"https://{endpoint_name(SMALL)}.swedencentral.models.ai.azure.com/v1"
     assert set(azure.serverless.asked) == {"/v1/completions"}
+    assert azure.studio.unlisted == 0
     assert {"data", "jobs", "marketplaceSubscriptions", "serverlessEndpoints"} == set(azure.studio.puts)
 
 

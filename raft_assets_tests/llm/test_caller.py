@@ -279,6 +279,18 @@ def test_a_service_without_room_is_waited_for_by_the_half_hour(
     assert clock.slept[30:] == [500.0] * 3
 
 
+def test_a_model_that_is_still_being_loaded_is_waited_for_by_the_half_hour(
+    service: Service, caller: MakeCaller, clock: Clock
+) -> None:
+    service.replies = [error(500, message="Failed to load LoRA adapter")] * 20  # more than a broken service is given
+    (answer,) = caller().ask([ask_about(1)])
+    assert answer.status == "ok"
+    assert sum(clock.slept) > 5 * 60
+    service.rule = lambda _: error(500, message="Failed to load LoRA adapter")
+    (answer,) = caller().ask([ask_about(2)])
+    assert (answer.status, "still loading the model" in answer.detail) == ("failed", True)
+
+
 def test_a_failed_call_is_not_stored_and_others_go_on(service: Service, caller: MakeCaller) -> None:
     service.rule = lambda seen: error(500) if "question 3" in str(seen.body) else None
     statuses = [answer.status for answer in caller().ask(map(ask_about, range(8)))]

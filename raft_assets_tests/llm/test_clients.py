@@ -17,7 +17,7 @@ from raft_assets.llm.caller import Caller
 from raft_assets.llm.clients import ASGIApp, open_client
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.call_store import SqliteCallStore
-from raft_assets_tests.azure.identity import Identity, serving
+from raft_assets_tests.azure.identity import Identity, audience_of, serving
 from raft_assets_tests.llm.conftest import CANARY, ask_about, shared_in
 from raft_assets_tests.llm.service import Seen, Service
 
@@ -80,6 +80,24 @@ def test_an_azure_address_may_be_given_with_or_without_its_path(
     assert seen.path == "/openai/v1/chat/completions"
 
 
+@pytest.mark.parametrize("ending", ["", "/", "/openai", "/openai/v1", "/openai/v1/"])
+def test_a_foundry_project_may_be_given_with_or_without_its_path(
+    service: Service, store: SqliteCallStore, ending: str
+) -> None:
+    project = service.url.removesuffix("/v1") + "/api/projects/mine" + ending
+    seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", project, SecretStr(CANARY)))
+    assert (seen.path, seen.query) == ("/api/projects/mine/openai/v1/chat/completions", "")
+
+
+@pytest.mark.parametrize("ending", ["", "/openai/v1", "/api/projects/mine", "/api/projects/mine/openai/v1/"])
+def test_the_dated_api_is_asked_at_the_resource_whatever_address_is_given(
+    service: Service, store: SqliteCallStore, ending: str
+) -> None:
+    address = service.url.removesuffix("/v1") + ending
+    seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "mine", address, SecretStr(CANARY), "2024-10-21"))
+    assert seen.path == "/openai/deployments/mine/chat/completions"
+
+
 def test_azure_with_an_api_version_is_asked_by_deployment(service: Service, store: SqliteCallStore) -> None:
     resource = service.url.removesuffix("/v1")
     seen = asked(
@@ -112,6 +130,23 @@ def test_azure_without_a_key_is_asked_with_the_token_of_whoever_runs_this(
     seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource, None, api_version))
     assert identity.holds(seen.headers["authorization"].removeprefix("Bearer "))
     assert "api-key" not in seen.headers
+
+
+@pytest.mark.parametrize(
+    ("address", "api_version", "audience"),
+    [
+        ("", None, "https://cognitiveservices.azure.com"),
+        ("/api/projects/mine/openai/v1", None, "https://ai.azure.com"),
+        ("/api/projects/mine/openai/v1", "2024-10-21", "https://cognitiveservices.azure.com"),  # the resource's API
+    ],
+)
+@pytest.mark.usefixtures("identity")
+def test_a_foundry_project_is_asked_with_a_token_for_projects(
+    service: Service, store: SqliteCallStore, address: str, api_version: str | None, audience: str
+) -> None:
+    resource = service.url.removesuffix("/v1")
+    seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "mine", resource + address, None, api_version))
+    assert audience_of(seen.headers["authorization"].removeprefix("Bearer ")) == audience
 
 
 def test_a_sign_in_that_fails_is_one_sentence(store: SqliteCallStore, identity: Identity) -> None:

@@ -118,6 +118,30 @@ def test_without_credit_no_request_passes_although_the_status_says_to_try_again(
     )
 
 
+@pytest.mark.parametrize("status", [400, 404, 409, 424, 429, 500, 503])
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("DeploymentNotReady", "try later"),
+        (None, "DeploymentNotReady: try later"),
+        ("409", "The deployment is not ready"),
+    ],
+)
+def test_a_deployment_that_is_not_ready_is_told_from_every_other_refusal(status: int, code: str, message: str) -> None:
+    refusal = understood(status_error(status, code=code, message=message), AZURE)
+    assert isinstance(refusal, StopEndpoint)
+    assert refusal.not_deployed
+    assert f"is deployed and not ready ({status}: {message})" in refusal.sentence
+
+
+@pytest.mark.parametrize("status", [400, 404, 424, 429, 500, 503])
+def test_an_adapter_that_is_not_loaded_yet_is_waited_for_without_counting_a_failure(status: int) -> None:
+    message = "Failed to load LoRA adapter ft-1"
+    assert understood(status_error(status, message=message, headers={"retry-after": "9"}), AZURE) == Retry(
+        f"it is still loading the model ({message})", after_s=9.0, is_loading=True
+    )
+
+
 @pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
 def test_a_content_filter_is_an_answer_with_its_message(code: str) -> None:
     assert understood(status_error(400, code=code, message="violence")) == ContentFiltered("violence")

@@ -32,7 +32,9 @@ from raft_assets.student.finetuning import (
 from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud, cloud
 
 STUDENT = Endpoint(Role.STUDENT, "azure", BASE, RESOURCE)
-QUICK = PollingPolicy(initial_poll_s=0.01, max_poll_s=0.01, paused_timeout_s=0.05, listing_delay_s=0.0)
+QUICK = PollingPolicy(
+    initial_poll_s=0.01, max_poll_s=0.01, paused_timeout_s=0.05, listing_delay_s=0.0, naming_timeout_s=0.0
+)
 ROW = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "<ANSWER>: Me"}]}
 ORDER = FineTuningSpec(
     base_model=BASE,
@@ -85,7 +87,7 @@ class Jobs:
             "model": order["model"],
             "training_file": order["training_file"],
             "suffix": order["suffix"],
-            "status": status,
+            "status": "succeeded" if status == "unnamed" else status,
             "fine_tuned_model": "ft:1" if status == "succeeded" else None,
             "error": reason if status == "failed" else None,
             "hyperparameters": {"n_epochs": 1},
@@ -111,14 +113,21 @@ def azure(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def train(
-    azure: Cloud, jobs: Jobs, folder: Path, order: FineTuningSpec = ORDER, told: Callable[[str], None] = print
+    azure: Cloud,
+    jobs: Jobs,
+    folder: Path,
+    order: FineTuningSpec = ORDER,
+    *,
+    told: Callable[[str], None] = print,
+    answer: Callable[[Request], JSONResponse | None] | None = None,
+    patience: PollingPolicy = QUICK,
 ) -> FineTuningResult:
-    """Fine-tunes as an asset does, with a client of its own."""
-    azure.resource.before, azure.resource.create_job = jobs.answer, jobs.create
+    """Fine-tunes as an asset does, with a client of its own; `answer` stands in place of the jobs' own."""
+    azure.resource.before, azure.resource.create_job = answer or jobs.answer, jobs.create
 
     async def work() -> FineTuningResult:
         async with open_client(STUDENT, lambda: pytest.fail("not the embedded provider")) as client:
-            return await fine_tune(client, order, records=FileRecords(folder), on_event=told, patience=QUICK)
+            return await fine_tune(client, order, records=FileRecords(folder), on_event=told, patience=patience)
 
     return asyncio.run(work())
 
@@ -130,16 +139,56 @@ def train(
         (["running", "cancelled"], r"ended as cancelled: the service gives no reason"),
         (["running", "paused"], r"is paused\. `raft jobs --resume ftjob-1` resumes it"),
         (["running", None], r"ftjob-1 no longer exists at the service"),
+        (
+            ["running", "unnamed"],
+            r"ftjob-1 .* has succeeded, and the service has not named its model within 0 s\. Mater",
+        ),
     ],
 )
 def test_every_end_of_a_job_is_told_apart(azure: Cloud, tmp_path: Path, states: list[str | None], said: str) -> None:
     with pytest.raises((EndpointError, JobPendingError), match=said) as ended:
         train(azure, Jobs(states), tmp_path)
-    assert isinstance(ended.value, WaitingError) == ("paused" in states)  # which may go on: nothing has failed
+    assert isinstance(ended.value, WaitingError) == (states[-1] in ("paused", "unnamed"))  # nothing has failed
 
 
 def test_a_paused_job_that_goes_on_by_itself_is_waited_for(azure: Cloud, tmp_path: Path) -> None:
     assert train(azure, Jobs(["paused", "running", "pending", "succeeded"]), tmp_path).model == "ft:1"
+
+
+def test_a_job_whose_model_is_named_late_is_asked_again(azure: Cloud, tmp_path: Path) -> None:
+    patient = replace(QUICK, naming_timeout_s=600.0)
+    jobs = Jobs(["running", "unnamed", "unnamed", "succeeded"])
+    assert train(azure, jobs, tmp_path, patience=patient).model == "ft:1"
+
+
+def test_a_job_whose_model_was_not_named_in_time_is_found_again(azure: Cloud, tmp_path: Path) -> None:
+    jobs = Jobs(["unnamed"])
+    with pytest.raises(JobPendingError):
+        train(azure, jobs, tmp_path / "here")
+    jobs.states = ["succeeded"]
+    for folder in ("here", "there"):
+        found = train(azure, jobs, tmp_path / folder)
+        assert (found.model, found.reattached) == ("ft:1", True)
+    assert len(jobs.created) == 1
+
+
+def test_a_file_that_the_service_calls_too_large_is_cut_said_and_found_again(azure: Cloud, tmp_path: Path) -> None:
+    jobs, asked, told = Jobs(["succeeded"]), list[str](), list[str]()
+    order = replace(ORDER, train=b"".join(json.dumps({**ROW, "id": n}).encode() + b"\n" for n in range(40)))
+    limit = len(order.train) // 2
+
+    def answer(request: Request) -> JSONResponse | None:
+        if request.method == "POST" and request.url.path.endswith("/files"):
+            asked.append(request.headers["content-length"])
+            if int(request.headers["content-length"]) > limit + 1000:  # of the form around it
+                return JSONResponse({"error": {"message": f"File too large, maximum {limit} bytes"}}, 413)
+        return jobs.answer(request)
+
+    for reattached in (False, True):
+        found = train(azure, jobs, tmp_path, order, told=told.append, answer=answer)
+        assert found.reattached is reattached
+    assert len(jobs.created) == 1
+    assert any(f"The service takes training files of {limit:,} bytes" in one and "of 40 rows" in one for one in told)
 
 
 def test_training_type_and_seed_reach_the_service(azure: Cloud, tmp_path: Path) -> None:

@@ -19,13 +19,8 @@ from raft_assets.evaluation.judged import judge_answers, self_agreement
 from raft_assets.evaluation.metrics import METRICS_VERSION
 from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
 from raft_assets.evaluation.verdict import VERDICT_VERSION
-from raft_assets.operations.evaluation import (
-    ask_model,
-    both_answers,
-    ensure_student_answers,
-    question_origins,
-    run_record,
-)
+from raft_assets.operations.deploying import ensure_student_answers
+from raft_assets.operations.evaluation import ask_model, both_answers, question_origins, run_record
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.report import collect_report_data
 from raft_assets.settings.domains import domain_names

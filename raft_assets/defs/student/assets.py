@@ -1,6 +1,5 @@
 """The fine-tuned student and where it answers."""
 
-from contextlib import nullcontext
 from dataclasses import asdict
 
 import dagster as dg
@@ -11,14 +10,13 @@ from raft_assets.defs.describe import escape_markdown, loss_plot
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.progress import log_events, log_metrics
 from raft_assets.llm.prices import PRICES_FILE
-from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.deploying import deploy_student
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.money import monthly_hosting_cost, record_training
 from raft_assets.operations.training import ApprovalNeededError, TrainingWatch, train
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import APPROVAL_TAG
-from raft_assets.student.deployment import READY_TIMEOUT_S, deploy, smoke_test
 
 PRICE_UNKNOWN = f"unknown: add it to {PRICES_FILE}"
 SMOKE_SPEC = check_spec(
@@ -94,26 +92,14 @@ def deployment(
 ) -> dg.MaterializeResult[None]:
     """Where the student is deployed, verified by a test question."""
     domain = context.partition_key
-    settings = models.project.settings(domain).values
-    tuned = lake.read_record("finetuned_model", domain)
-    with open_hosting(models.project) if settings.student.finetuned_model is None else nullcontext() as hosting:
-        deployed = deploy(
-            models.endpoints[Role.STUDENT],
-            hosting,
-            domain,
-            tuned["model"],
-            tuned["training_hash"],
-            on_event=log_events(context, models.project),
-        )
-    with models.caller(Role.STUDENT, origin=origin_of(context), deployed=deployed, live=True) as student:
-        test = smoke_test(
-            student,
-            settings.student,
-            settings.evaluation.max_answer_tokens,
-            settings.prompt.instructions,
-            ready_within_s=READY_TIMEOUT_S if hosting else 0.0,
-        )
-    month = monthly_hosting_cost(models.project, deployed.sku) if hosting else 0.0
+    deployed, test = deploy_student(
+        models,
+        domain,
+        lake.read_record("finetuned_model", domain),
+        origin=origin_of(context),
+        on_event=log_events(context, models.project),
+    )
+    month = monthly_hosting_cost(models.project, deployed.sku) if deployed.is_hosted else 0.0
     shown = {"question": test.question, "answer": test.answer, "well_formed": test.well_formed}
     address = lake.write_record("deployment", domain, {**deployed.record, "smoke_test": shown})
     return dg.MaterializeResult(
