@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -18,11 +19,13 @@ import httpx2
 
 from raft_assets.core.errors import EndpointError, NotDeployedError
 from raft_assets.llm import service_errors
-from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, read_usage
+from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError
+from raft_assets.llm.budget import Reservation
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Admission, Limiter
-from raft_assets.llm.requests import Usage
+from raft_assets.llm.requests import NO_USAGE, Usage
+from raft_assets.llm.usage import UNREADABLE, TokenCount, count_usage, max_usage
 from raft_assets.settings.endpoints import Endpoint
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Hold = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Reservation]]
 
 CHARACTERS_PER_TOKEN = 4  # of English; only the pacing of tokens per minute rests on it
 PATH_BY_KIND = {"chat": "/chat/completions", "completion": "/completions", EMBEDDING: "/embeddings"}
@@ -81,7 +85,10 @@ class Response(Generic[T]):
 
 
 class RetryingClient:
-    """Makes calls to one model; a parameter that it doesn't accept is learned once and for all."""
+    """Makes calls to one model; a parameter that it doesn't accept is learned once and for all.
+
+    `hold` reserves money for a try that the limiter has admitted; `count_tokens` is for what the service doesn't tell.
+    """
 
     def __init__(
         self,
@@ -92,6 +99,8 @@ class RetryingClient:
         limiter: Limiter,
         capabilities: Capabilities,
         patience: RetryPolicy,
+        hold: Hold,
+        count_tokens: TokenCount,
     ) -> None:
         self._endpoint = endpoint
         self._model = model
@@ -99,16 +108,26 @@ class RetryingClient:
         self._limiter = limiter
         self._patience = patience
         self._capabilities = capabilities
+        self._hold, self._count_tokens = hold, count_tokens
 
-    async def call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
+    async def call(
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        read: Callable[[Mapping[str, Any]], T],
+        on_lost: Callable[[Usage], None],
+    ) -> Response[T]:
         """Send `body` until `read` can read the response.
 
-        Raises CallFailedError, and EndpointError where no other call would pass either.
+        `on_lost` is told the tokens of what came and can't be used: they are paid as well. Raises CallFailedError, and
+        EndpointError where no other call would pass either.
         """
         tries, failures = 1, 0
         first_failed: float | None = None
         while True:
-            sent, outcome = await self._try(kind, body, read, tries)
+            sent, outcome, usage = await self._try(kind, body, read, tries)
+            if not isinstance(outcome, Response) and usage != NO_USAGE:
+                on_lost(usage)
             match outcome:
                 case Response():
                     return outcome
@@ -133,28 +152,34 @@ class RetryingClient:
         | service_errors.FailCall
         | service_errors.UnsupportedParameter
         | service_errors.StopEndpoint,
+        Usage,
     ]:
-        """Return the body as it was sent, and the outcome."""
+        """Return the body as it was sent, the outcome, and the tokens that are paid for it."""
         import openai
 
-        async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn:
+        usage = NO_USAGE
+        async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn, self._hold(body) as held:
             started, sent = self._patience.clock(), self._capabilities.apply(body)
             try:
-                outcome: Mapping[str, Any] | service_errors.ServiceError = await self._post(kind, sent, turn)
+                payload = await self._post(kind, sent, turn)
+                outcome: Mapping[str, Any] | service_errors.ServiceError = payload
+                usage = count_usage(sent, payload, self._count_tokens)
             except openai.APIError as error:
                 outcome = service_errors.classify_error(error, self._endpoint, self._model)
                 _report_to_limiter(turn, error, outcome)
+                usage = max_usage(sent) if service_errors.is_cut_off(error) else NO_USAGE
             except UnicodeEncodeError:
                 outcome = service_errors.FailCall("the request holds half a character (a lone surrogate)")
+            held.record(usage)
             latency_s = self._patience.clock() - started
         if isinstance(outcome, service_errors.ContentFiltered):
             outcome = {"error": {"code": CONTENT_FILTER, "message": outcome.message}}
         if not isinstance(outcome, Mapping):
-            return sent, outcome
+            return sent, outcome, usage
         try:
-            return sent, Response(outcome, read(outcome), read_usage(outcome), latency_s, tries)
+            return sent, Response(outcome, read(outcome), usage, latency_s, tries), usage
         except MalformedResponseError as malformed:
-            return sent, service_errors.Retry(f"it sent {malformed}")
+            return sent, service_errors.Retry(f"it sent {malformed}"), usage
 
     async def _post(self, kind: str, body: Mapping[str, Any], turn: Admission) -> Mapping[str, Any]:
         """Post the body; plain JSON instead of the client's types, because it is stored as it came."""
@@ -165,7 +190,7 @@ class RetryingClient:
         try:
             payload = response.json()
         except ValueError:  # not JSON, or not even text
-            payload = None
+            payload = {UNREADABLE: response.text}
         return payload if isinstance(payload, Mapping) else {}
 
     async def _wait(self, error: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:

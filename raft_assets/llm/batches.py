@@ -22,12 +22,13 @@ from pydantic import BaseModel, ConfigDict
 from raft_assets.core.errors import EndpointError, WaitingError
 from raft_assets.core.identity import digest
 from raft_assets.core.ports import Coordination, Records, VersionedRecord, newest_of_all
-from raft_assets.llm.answers import MalformedResponseError, abbreviate, read_answer, read_usage
+from raft_assets.llm.answers import MalformedResponseError, abbreviate, read_answer
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.keys import BATCH_SUFFIX, truncated_key
 from raft_assets.llm.requests import Origin, Request
 from raft_assets.llm.service_errors import StopEndpoint, classify_error, redact_message
 from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.llm.usage import count_usage
 from raft_assets.settings.endpoints import Endpoint, Role
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class BatchClient:
             stored = set(self._store.get(asked))
             new = {key: request for key, request in asked.items() if key not in stored and key not in waiting | lost}
             if new:
-                before_submission(new.values())
+                await asyncio.to_thread(before_submission, new.values())  # it may wait for calls under way on this loop
             for kind in URLS:
                 of_kind = {key: request for key, request in new.items() if request.kind == kind}
                 for part in self._split_into_files(of_kind):
@@ -261,7 +262,7 @@ class BatchClient:
             yield StoredCall(
                 truncated_key(key) if reading.status == "truncated" else key,
                 *(record.service, record.model, record.kind + BATCH_SUFFIX, reading.status),
-                *(read_usage(body), 0.0, time.time(), payload),
+                *(count_usage({}, body), 0.0, time.time(), payload),
                 role=self._endpoint.role.value,
                 origin=Origin(record.asset, record.domain, record.run),
             )

@@ -1,8 +1,12 @@
 """Budgets per run and per month, shared by all processes of the project.
 
-Money is reserved before a call is made and settled when its answer has arrived, so that calls under way count and
-several processes together don't exceed a budget either. What was spent is derived from the store when a budget is
+Money is reserved when a call is about to be sent and settled when its answer has arrived, so that calls under way count
+and several processes together don't exceed a budget either. What was spent is summed up in the store when a budget is
 opened; the shared state only informs processes of one another, and may be deleted whenever none is running.
+
+Where calls under way hold what is left, a call waits until enough is settled: in its process behind the one before it,
+and among processes in the order in which their first one began to wait. So no process starves, and a budget is spent to
+the last call that it can pay for.
 """
 
 import asyncio
@@ -14,23 +18,26 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.core.ports import Coordination
-from raft_assets.llm.ledger import ledger
-from raft_assets.llm.prices import PRICES_FILE, Price, PriceList
+from raft_assets.llm.ledger import spending_by_domain
+from raft_assets.llm.prices import FREE, Price, PriceList
 from raft_assets.llm.requests import Usage
 from raft_assets.llm.store import CallStore
+from raft_assets.llm.usage import max_usage
+from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Budgets
 
 STATE = "calls/budget"
-CHARACTERS_PER_TOKEN = 3  # rather too many tokens than too few: a budget must not be exceeded
 MAX_RUNS_KEPT = 100  # runs whose spending is kept; a run that continues is one of the last
-POLL_S = 0.05  # while calls under way hold what is left
+POLL_S = 0.02  # while other processes hold or want what is left
+SOLO_POLL_S = 1.0  # where there are none: a call of this process that ends wakes the next one
 MIN_DOLLARS = 1e-9  # less is rounding error of adding and subtracting
-DEFAULT_MAX_TOKENS = 4096  # tokens of an answer whose request sets no maximum
 RUN_VARIABLE, MONTH_VARIABLE = "RAFT_BUDGET_RUN", "RAFT_BUDGET_MONTH"
+
+Which = Literal["run", "month"]
 
 
 class BudgetReachedError(EndpointError):
@@ -42,7 +49,12 @@ class Reservation:
     """Money for one call: the most it may cost, then what it did cost."""
 
     dollars: float
+    price: Price = FREE
     spent: float = 0.0
+
+    def record(self, usage: Usage) -> None:
+        """Record the tokens of the call, of whatever came back."""
+        self.spent = self.price.of(usage) or 0.0
 
 
 @dataclass
@@ -51,6 +63,33 @@ class _State:
     months: float = 0.0  # spent in that month
     runs: dict[str, float] = field(default_factory=dict)
     held: dict[str, dict[str, float]] = field(default_factory=dict)  # holder to run to dollars
+    waits: dict[str, tuple[str, Which]] = field(default_factory=dict)  # holder to run and budget, the first one first
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """One of the two budgets, as a call finds it."""
+
+    which: Which
+    limit: float
+    spent: float
+    under_way: float
+
+    def is_left(self, dollars: float) -> bool:
+        """Return whether this much can be reserved now."""
+        return self.spent + self.under_way + dollars <= self.limit + MIN_DOLLARS
+
+    def is_spent(self, dollars: float) -> bool:
+        """Return whether this much will never be left, as spent money doesn't come back."""
+        return self.spent + dollars > self.limit + MIN_DOLLARS
+
+    def reached(self, dollars: float) -> BudgetReachedError:
+        """Return the error for a call that may cost this much."""
+        variable = RUN_VARIABLE if self.which == "run" else MONTH_VARIABLE
+        return BudgetReachedError(
+            f"The budget of this {self.which} is reached: {self.spent:.4f} of {self.limit:.4f} US$ are spent, and the "
+            f"next call may cost {dollars:.4f}. Raise {variable} and run again: answers already paid for are kept."
+        )
 
 
 class Budget:
@@ -68,6 +107,7 @@ class Budget:
         self._run = run
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._alive = coordination.claim(_claim_of(self._name)) if limits.is_set else None
+        self._queue, self._freed = asyncio.Lock(), asyncio.Event()
         if limits.is_set:
             self._load_spending(store, prices)
 
@@ -76,6 +116,7 @@ class Budget:
         if self._alive is not None:
             with self._locked_state() as state:
                 state.held.pop(self._name, None)
+                state.waits.pop(self._name, None)
             self._alive.close()
             self._alive = None
 
@@ -91,65 +132,126 @@ class Budget:
     async def held(self, price: Price, body: Mapping[str, Any]) -> AsyncIterator[Reservation]:
         """Reserve the most that a call may cost while it is made; wait while calls under way hold what it needs.
 
-        Raises BudgetReachedError, before anything is sent, if too little is left.
+        Raises BudgetReachedError, before anything is sent, if too little is left, and EndpointError for a call whose
+        price isn't known.
         """
-        held = Reservation(price.of(max_usage(body)) or 0.0 if self._limits.is_set else 0.0)
-        while not self._try_reserve(held.dollars):  # noqa: ASYNC110 - other processes release it, without an event
-            await asyncio.sleep(POLL_S)
+        held = Reservation(self._most(price, body), price)
+        if held.dollars:
+            async with self._queue:
+                await self._wait_for(held.dollars)
         try:
             yield held
         finally:
-            self._settle(held)
+            if held.dollars:
+                self._settle(held)
+                self._freed.set()
 
     def spend(self, dollars: float) -> None:
-        """Spend money whose amount is only known afterwards. Raises BudgetReachedError if too little is left."""
-        held = Reservation(dollars, spent=dollars)
-        while not self._try_reserve(dollars):
-            time.sleep(POLL_S)
-        self._settle(held)
+        """Spend money whose amount is only known afterwards. Raises BudgetReachedError if too little is left.
 
-    def _try_reserve(self, dollars: float) -> bool:
-        """Reserve the money and return whether it is reserved; False while it may become free."""
-        if not self._limits.is_set:
-            return True
-        with self._locked_state() as state:
-            if not self._is_left(state, dollars):
-                self._bury_the_dead(state)
-                if not self._is_left(state, dollars):
-                    return False
-            mine = state.held.setdefault(self._name, {})
-            mine[self._run] = mine.get(self._run, 0.0) + dollars
-            return True
-
-    def _is_left(self, state: _State, dollars: float) -> bool:
-        """Return whether this much is left; False while calls under way hold it.
-
-        Raises BudgetReachedError if it is spent.
+        Don't call it from the background loop's thread while calls are under way there: it waits for them.
         """
+        if not self._limits.is_set:
+            return
+        try:
+            while self._try_reserve(dollars) is not None:
+                time.sleep(POLL_S)
+        except BaseException:
+            self._stop_waiting()
+            raise
+        self._settle(Reservation(dollars, spent=dollars))
+
+    def _most(self, price: Price, body: Mapping[str, Any]) -> float:
+        """Return the most that a call may cost in US dollars; 0 where no budget is set."""
+        if not self._limits.is_set:
+            return 0.0
+        dollars = price.of(max_usage(body))
+        if dollars is None:
+            raise EndpointError(
+                f"A budget is set but the price of a model's answers is unknown: add it to {PRICES_FILE} of the "
+                f"project, or unset {RUN_VARIABLE} and {MONTH_VARIABLE}."
+            )
+        return dollars
+
+    async def _wait_for(self, dollars: float) -> None:
+        """Reserve the money as soon as it is left; the calls of this budget wait one behind the other."""
+        try:
+            while (pause_s := self._try_reserve(dollars)) is not None:
+                self._freed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._freed.wait(), pause_s)
+        except BaseException:
+            self._stop_waiting()
+            raise
+
+    def _try_reserve(self, dollars: float) -> float | None:
+        """Reserve the money and return None, else the seconds after which to look again; it may become free.
+
+        Raises BudgetReachedError if it won't.
+        """
+        with self._locked_state() as state:
+            short = self._short(state, dollars)
+            if short is not None:
+                self._bury_the_dead(state)
+                short = self._short(state, dollars)
+            mine = state.held.setdefault(self._name, {})
+            if short is None:
+                state.waits.pop(self._name, None)
+                mine[self._run] = mine.get(self._run, 0.0) + dollars
+                return None
+            is_spent, others = short.is_spent(dollars), len(state.held) > 1 or state.waits.keys() - {self._name}
+            if is_spent:
+                state.waits.pop(self._name, None)
+            else:
+                state.waits.setdefault(self._name, (self._run, short.which))
+            under_way = sum(mine.values())
+        if is_spent and under_way <= MIN_DOLLARS:  # else what is under way here is answered first
+            raise short.reached(dollars)
+        return POLL_S if others else SOLO_POLL_S
+
+    def _short(self, state: _State, dollars: float) -> _Budget | None:
+        """Return the budget that this call has to wait for or can't be paid from; None where it may be reserved."""
+        budgets = self._budgets(state)
+        for budget in budgets:
+            if budget.is_spent(dollars):
+                return budget
+        first = self._first_in_line(state)
+        for budget in budgets:
+            if budget.which == first or not budget.is_left(dollars):
+                return budget
+        return None
+
+    def _budgets(self, state: _State) -> list[_Budget]:
         of_run = sum(runs.get(self._run, 0.0) for runs in state.held.values())
         of_all = sum(sum(runs.values()) for runs in state.held.values())
-        for limit, spent, under_way, which, variable in (
-            (self._limits.run, state.runs.get(self._run, 0.0), of_run, "of this run", RUN_VARIABLE),
-            (self._limits.month, state.months, of_all, "of this month", MONTH_VARIABLE),
-        ):
-            if limit is not None and spent + under_way + dollars > limit:
-                if under_way > MIN_DOLLARS and dollars <= limit:
-                    return False
-                raise BudgetReachedError(
-                    f"The budget {which} is reached: {spent:.4f} of {limit:.4f} US$ are spent, and the next call "
-                    f"may cost {dollars:.4f}. Raise {variable} and run again: answers already paid for are kept."
-                )
-        return True
+        budgets = []
+        if self._limits.run is not None:
+            budgets.append(_Budget("run", self._limits.run, state.runs.get(self._run, 0.0), of_run))
+        if self._limits.month is not None:
+            budgets.append(_Budget("month", self._limits.month, state.months, of_all))
+        return budgets
+
+    def _first_in_line(self, state: _State) -> Which | None:
+        """Return the budget for which another process began to wait before this one; None where there is none."""
+        for name, (run, which) in state.waits.items():
+            if name == self._name:
+                return None
+            if which == "month" or run == self._run:
+                return which
+        return None
+
+    def _stop_waiting(self) -> None:
+        with self._locked_state() as state:
+            state.waits.pop(self._name, None)
 
     def _bury_the_dead(self, state: _State) -> None:
         """Remove holders whose process has ended without `close`: no process holds their claim."""
-        for name in [name for name in state.held if name != self._name]:
-            if not self._coordination.is_claimed(_claim_of(name)):
-                del state.held[name]
+        for name in state.held.keys() | state.waits.keys():
+            if name != self._name and not self._coordination.is_claimed(_claim_of(name)):
+                state.held.pop(name, None)
+                state.waits.pop(name, None)
 
     def _settle(self, held: Reservation) -> None:
-        if not self._limits.is_set:
-            return
         with self._locked_state() as state:
             mine = state.held.setdefault(self._name, {})
             mine[self._run] = max(0.0, mine.get(self._run, 0.0) - held.dollars)
@@ -158,9 +260,8 @@ class Budget:
 
     def _load_spending(self, store: CallStore, prices: PriceList) -> None:
         month = _this_month()
-        rows = [row for row in ledger(store, prices) if row.dollars]
+        stored = sum(total.dollars for total in spending_by_domain(store, prices, month=month).values())
         with self._locked_state() as state:
-            stored = sum(row.dollars or 0.0 for row in rows if row.created.strftime("%Y-%m") == month)
             state.months = max(state.months, stored)  # what other processes settled may not be stored yet
             state.runs = dict([*state.runs.items()][-MAX_RUNS_KEPT:])
             self._bury_the_dead(state)
@@ -176,17 +277,6 @@ class Budget:
                 state.month, state.months = _this_month(), 0.0
             yield state
             shared.text = json.dumps(vars(state))
-
-
-def max_usage(body: Mapping[str, Any]) -> Usage:
-    """Return the most tokens that a call may be billed for."""
-    texts = body.get("input") or body.get("prompt") or [message.get("content") for message in body.get("messages", ())]
-    characters = sum(len(str(text)) for text in ([texts] if isinstance(texts, str) else texts))
-    is_embedding = "input" in body
-    max_tokens = (
-        0 if is_embedding else body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_MAX_TOKENS
-    )
-    return Usage(input_tokens=characters // CHARACTERS_PER_TOKEN + 1, output_tokens=max_tokens)
 
 
 def _this_month() -> str:

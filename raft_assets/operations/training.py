@@ -96,7 +96,7 @@ async def _fine_tune(
 def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec, approved: str | None) -> None:
     """Stop before a job that the service would refuse, that is not approved, or that a budget forbids."""
     project, endpoint = models.project, models.endpoints[Role.STUDENT]
-    if endpoint.is_free:
+    if endpoint.provider == "embedded":
         return
     check_project_licence(project)
     if order.rows < MIN_ROWS:
@@ -106,6 +106,8 @@ def _check(models: ModelClients, lake: Lake, domain: str, order: FineTuningSpec,
         )
     with open_hosting(project):  # where the student can't be deployed, it isn't trained either
         pass
+    if endpoint.is_free:
+        return
     counts = lake.read_record("training_files", domain)
     bill = TrainingCost(
         rows=counts["train"]["rows"],

@@ -11,8 +11,9 @@ import pytest
 
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.llm.budget import Budget, BudgetReachedError
-from raft_assets.llm.prices import PRICES_FILE, Price, PriceList
+from raft_assets.llm.prices import Price, PriceList
 from raft_assets.llm.store import CallStore
+from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Budgets, Project
 from raft_assets.storage.coordination import FileCoordination
 from raft_assets_tests.llm.conftest import MakeCaller, ask_about

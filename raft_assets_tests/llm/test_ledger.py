@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from raft_assets.llm.ledger import ledger, total_by
-from raft_assets.llm.prices import PRICES_FILE, PriceList
+from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Origin, Usage
 from raft_assets.llm.store import CallStore
+from raft_assets.settings.prices import PRICES_FILE
 from raft_assets_tests.llm.conftest import MakeCaller, ask_about
 from raft_assets_tests.llm.service import Service, chat
 

@@ -6,9 +6,10 @@ import pytest
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.llm.keys import BATCH_SUFFIX, TRAINING_KIND
-from raft_assets.llm.prices import FREE, PRICES_FILE, Price, PriceList
+from raft_assets.llm.prices import FREE, Price, PriceList
 from raft_assets.llm.requests import Usage
 from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.settings.prices import PRICES_FILE
 
 OPENAI = "https://api.openai.com/v1"
 USAGE = Usage(input_tokens=1_000_000, cached_tokens=400_000, output_tokens=500_000)
