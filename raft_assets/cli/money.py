@@ -47,7 +47,7 @@ def print_costs(domains: Sequence[str], *, by: Grouping, since: datetime | None,
     console.print(_table(sums, by))
     if estimated := sum(total.usage.estimated for total in sums):
         console.print(
-            f"~ includes {estimated:,} calls whose tokens are estimated: the service told none, and they were counted here."
+            f"~ includes {estimated:,} calls whose tokens are estimated: their service told none, so they were counted."
         )
     _print_unpriced(console, chosen)
 

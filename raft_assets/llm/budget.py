@@ -4,9 +4,10 @@ Money is reserved when a call is about to be sent and settled when its answer ha
 and several processes together don't exceed a budget either. What was spent is summed up in the store when a budget is
 opened; the shared state only informs processes of one another, and may be deleted whenever none is running.
 
-Where calls under way hold what is left, a call waits until enough is settled: in its process behind the one before it,
-and among processes in the order in which their first one began to wait. So no process starves, and a budget is spent to
-the last call that it can pay for.
+While much is left, a process sets a little more aside than its next call needs, so that few calls touch the shared
+state. Where calls under way hold what is left, a call waits until enough is settled: in its process behind the one
+before it, and among processes in the order in which their first one began to wait. So no process starves, and a budget
+is spent to the last call that it can pay for.
 """
 
 import asyncio
@@ -34,6 +35,8 @@ STATE = "calls/budget"
 MAX_RUNS_KEPT = 100  # runs whose spending is kept; a run that continues is one of the last
 POLL_S = 0.02  # while other processes hold or want what is left
 SOLO_POLL_S = 1.0  # where there are none: a call of this process that ends wakes the next one
+SETTLE_S = 0.1  # after a call ended, at most, other processes know what it cost and what is left for them
+SPARE_SHARE = 16  # of what is left, by all processes: so much is set aside in advance
 MIN_DOLLARS = 1e-9  # less is rounding error of adding and subtracting
 RUN_VARIABLE, MONTH_VARIABLE = "RAFT_BUDGET_RUN", "RAFT_BUDGET_MONTH"
 
@@ -108,6 +111,10 @@ class Budget:
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._alive = coordination.claim(_claim_of(self._name)) if limits.is_set else None
         self._queue, self._freed = asyncio.Lock(), asyncio.Event()
+        # US dollars: set aside in the shared state; held of it by calls under way; spent of it, and not told there yet
+        self._set_aside = self._held = self._unsettled = 0.0
+        self._settling = False  # it is told in a moment
+        self._excess = 1.0  # times the most that a call should cost; more where the service ignores a maximum
         if limits.is_set:
             self._load_spending(store, prices)
 
@@ -115,10 +122,11 @@ class Budget:
         """Release what this one holds."""
         if self._alive is not None:
             with self._locked_state() as state:
+                self._settle_in(state)
                 state.held.pop(self._name, None)
                 state.waits.pop(self._name, None)
-            self._alive.close()
-            self._alive = None
+                alive, self._alive = self._alive, None
+            alive.close()
 
     def check_price(self, price: Price, model: str) -> None:
         """Check that the price of the model's tokens is known if a budget is set; raises EndpointError."""
@@ -135,7 +143,8 @@ class Budget:
         Raises BudgetReachedError, before anything is sent, if too little is left, and EndpointError for a call whose
         price isn't known.
         """
-        held = Reservation(self._most(price, body), price)
+        most = self._most(price, body)
+        held = Reservation(most * self._excess, price)
         if held.dollars:
             async with self._queue:
                 await self._wait_for(held.dollars)
@@ -143,8 +152,8 @@ class Budget:
             yield held
         finally:
             if held.dollars:
+                self._excess = max(self._excess, held.spent / most)
                 self._settle(held)
-                self._freed.set()
 
     def spend(self, dollars: float) -> None:
         """Spend money whose amount is only known afterwards. Raises BudgetReachedError if too little is left.
@@ -154,12 +163,11 @@ class Budget:
         if not self._limits.is_set:
             return
         try:
-            while self._try_reserve(dollars) is not None:
-                time.sleep(POLL_S)
+            while (pause_s := self._try_spend(dollars)) is not None:
+                time.sleep(min(pause_s, POLL_S))
         except BaseException:
             self._stop_waiting()
             raise
-        self._settle(Reservation(dollars, spent=dollars))
 
     def _most(self, price: Price, body: Mapping[str, Any]) -> float:
         """Return the most that a call may cost in US dollars; 0 where no budget is set."""
@@ -189,25 +197,56 @@ class Budget:
 
         Raises BudgetReachedError if it won't.
         """
+        if self._held + self._unsettled + dollars <= self._set_aside:
+            self._held += dollars
+            return None
         with self._locked_state() as state:
-            short = self._short(state, dollars)
-            if short is not None:
-                self._bury_the_dead(state)
-                short = self._short(state, dollars)
-            mine = state.held.setdefault(self._name, {})
+            self._settle_in(state)
+            short = self._stand_in_line(state, dollars)
             if short is None:
-                state.waits.pop(self._name, None)
-                mine[self._run] = mine.get(self._run, 0.0) + dollars
+                self._held += dollars
+                self._set_aside_in(state, self._held + self._spare(state, dollars))
+                self._settle_soon()  # what is set aside and not needed is for others
                 return None
-            is_spent, others = short.is_spent(dollars), len(state.held) > 1 or state.waits.keys() - {self._name}
-            if is_spent:
-                state.waits.pop(self._name, None)
-            else:
-                state.waits.setdefault(self._name, (self._run, short.which))
-            under_way = sum(mine.values())
-        if is_spent and under_way <= MIN_DOLLARS:  # else what is under way here is answered first
+            pause_s = self._pause(state)
+        if short.is_spent(dollars) and self._held <= MIN_DOLLARS:  # else what is under way here is answered first
             raise short.reached(dollars)
+        return pause_s
+
+    def _try_spend(self, dollars: float) -> float | None:
+        """Spend the money and return None, else do as `_try_reserve` does."""
+        with self._locked_state() as state:
+            short = self._stand_in_line(state, dollars)
+            if short is None:
+                self._add_spending(state, dollars)
+                return None
+            pause_s = self._pause(state)
+        if short.is_spent(dollars):
+            raise short.reached(dollars)
+        return pause_s
+
+    def _stand_in_line(self, state: _State, dollars: float) -> _Budget | None:
+        """Return the budget that a call has to wait for or can't be paid from; None where it is its turn."""
+        short = self._short(state, dollars)
+        if short is not None:
+            self._bury_the_dead(state)
+            short = self._short(state, dollars)
+        if short is None or short.is_spent(dollars):
+            state.waits.pop(self._name, None)
+        else:
+            state.waits.setdefault(self._name, (self._run, short.which))
+        return short
+
+    def _pause(self, state: _State) -> float:
+        others = (state.held.keys() | state.waits.keys()) - {self._name}
         return POLL_S if others else SOLO_POLL_S
+
+    def _spare(self, state: _State, dollars: float) -> float:
+        """Return what is set aside for the calls after one that needs so much; nothing where anybody waits."""
+        if state.waits:
+            return 0.0
+        left = min(budget.limit - budget.spent - budget.under_way for budget in self._budgets(state)) - dollars
+        return max(0.0, left) / SPARE_SHARE / len(state.held)
 
     def _short(self, state: _State, dollars: float) -> _Budget | None:
         """Return the budget that this call has to wait for or can't be paid from; None where it may be reserved."""
@@ -252,11 +291,40 @@ class Budget:
                 state.waits.pop(name, None)
 
     def _settle(self, held: Reservation) -> None:
-        with self._locked_state() as state:
-            mine = state.held.setdefault(self._name, {})
-            mine[self._run] = max(0.0, mine.get(self._run, 0.0) - held.dollars)
-            state.months += held.spent
-            state.runs[self._run] = state.runs.get(self._run, 0.0) + held.spent
+        """Settle a call that has ended, and tell other processes soon."""
+        self._held = max(0.0, self._held - held.dollars)
+        self._unsettled += held.spent
+        self._freed.set()
+        if self._alive is None:
+            self._settle_now()
+        else:
+            self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        if not self._settling:
+            self._settling = True
+            asyncio.get_running_loop().call_later(SETTLE_S, self._settle_now)
+
+    def _settle_now(self) -> None:
+        self._settling = False
+        if self._alive is not None or self._unsettled:
+            with self._locked_state() as state:
+                self._settle_in(state)
+
+    def _settle_in(self, state: _State) -> None:
+        """Tell the state what was spent, and keep no more aside than what is under way."""
+        unsettled, self._unsettled = self._unsettled, 0.0
+        self._add_spending(state, unsettled)
+        if self._alive is not None:
+            self._set_aside_in(state, self._held)
+
+    def _set_aside_in(self, state: _State, dollars: float) -> None:
+        self._set_aside = dollars
+        state.held[self._name] = {self._run: dollars}
+
+    def _add_spending(self, state: _State, dollars: float) -> None:
+        state.months += dollars
+        state.runs[self._run] = state.runs.get(self._run, 0.0) + dollars
 
     def _load_spending(self, store: CallStore, prices: PriceList) -> None:
         month = _this_month()

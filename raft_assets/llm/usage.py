@@ -3,6 +3,7 @@
 What a service does tell is read in `answers`. What tokens cost belongs in `prices`.
 """
 
+import string
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,20 +11,25 @@ from typing import Any
 from raft_assets.llm.answers import read_usage
 from raft_assets.llm.requests import NO_USAGE, Usage
 
-CHARACTERS_PER_TOKEN = 3  # rather too many tokens than too few: a budget must not be exceeded
-BYTES_PER_TOKEN = 2  # of what a character has beyond its first byte: Chinese is a token a character, or a little more
+# rather too many tokens than too few: a budget must not be exceeded
+LETTERS_PER_TOKEN = 3  # of ASCII, and blanks between them; a digit or a mark may be a token of its own
+BYTES_PER_TOKEN = 2  # of other characters: Chinese is a token a character, or a little more
 TOKENS_PER_MESSAGE = 4  # of a chat, for its role and its end
 DEFAULT_MAX_TOKENS = 4096  # tokens of an answer whose request sets no maximum
 UNREADABLE = "unreadable"  # in place of the service's JSON: the text that came instead
 _LABELS = {"role", "type", "id"}  # of a message and its parts, which are no text
+_LETTERS, _NOT_ASCII = f"{string.ascii_letters}{string.whitespace}".encode(), bytes(range(128, 256))
 
 TokenCount = Callable[[str], int]
 
 
 def estimate_tokens(text: str) -> int:
     """Return about how many tokens a text has, whatever the tokenizer; rather too many than too few."""
-    beyond_ascii = 0 if text.isascii() else len(text.encode("utf-8", "surrogatepass")) - len(text)
-    return -(-len(text) // CHARACTERS_PER_TOKEN) + beyond_ascii // BYTES_PER_TOKEN
+    data = text.encode("utf-8", "surrogatepass")
+    others = data.translate(None, _LETTERS)
+    marks = len(others.translate(None, _NOT_ASCII))
+    letters, not_ascii = len(data) - len(others), len(others) - marks
+    return -(-letters // LETTERS_PER_TOKEN) + marks + -(-not_ascii // BYTES_PER_TOKEN)
 
 
 def count_usage(
