@@ -4,8 +4,8 @@
 
 Calls go to `raft serve --simulate` in a process of its own (300 ms a call and 10 ms a token of output, 128 at once),
 first without a budget, then with budgets of a run and of a month. CPU is that of the calling process, after its
-imports. The stored calls are written into a call store by SQL (all of this month, answers of 700 bytes); a process of
-its own then opens a budget.
+imports. The stored calls are written into a call store by SQL, all of this month; a process of its own then opens a
+budget.
 """
 
 import argparse
@@ -41,6 +41,7 @@ REPOSITORY = Path(__file__).parents[1]
 CONCURRENCY, LATENCY_S, SECONDS_PER_TOKEN = 128, 0.3, 0.01
 CPU_MS, SLOWER = 3.0, 1.05  # at most
 OPEN_S, OPEN_MB = 1.0, 200.0  # at most
+PAYLOAD = 300  # bytes of a stored answer: a short one, compressed
 MODEL = "embedded-teacher"
 ASKED = render_messages("Who built the mill at Alba?", ["The mill at Alba was built by Ann Bell in 1893."])
 PRICE = Price(1.0, 0.5, 4.0, None, "a benchmark")
@@ -119,18 +120,29 @@ def _call(folder: Path, url: str, name: str, calls: int, budgets: Budgets) -> tu
 
 
 def _fill(folder: Path, calls: int) -> None:
+    """Writes a store as the version before left it, without sums, and opens it once: that adds them."""
     started = time.monotonic()
     SqliteCallStore(folder / "calls.sqlite").close()
     with closing(sqlite3.connect(folder / "calls.sqlite", isolation_level=None)) as connection:
-        connection.execute("PRAGMA synchronous=OFF")
+        for statement in (
+            "PRAGMA journal_mode=OFF",
+            "PRAGMA synchronous=OFF",
+            "DROP TRIGGER sums_after_insert",
+            "DROP TRIGGER sums_after_delete",
+            "DROP TABLE sums",
+        ):
+            connection.execute(statement)
         connection.execute(
-            """WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
+            f"""WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
             INSERT INTO calls SELECT printf('%064d', n), 'https://service/v1', 'model ' || n % 3, 'chat', 'ok', 700, 0,
-                300, 0, 1.0, 1, ?, 'TEACHER', 'qa_pairs', 'domain ' || n % 10, 'run', zeroblob(700), '', 0
+                300, 0, 1.0, 1, ?, 'TEACHER', 'qa_pairs', 'domain ' || n % 10, 'run', zeroblob({PAYLOAD}), '', 0
             FROM numbers""",
             (calls, time.time()),
         )
     print(f"{calls:,} stored calls, written in {time.monotonic() - started:.0f} s", flush=True)
+    started = time.monotonic()
+    SqliteCallStore(folder / "calls.sqlite").close()
+    print(f"opened for the first time by this version in {time.monotonic() - started:.1f} s", flush=True)
 
 
 def _open(folder: Path) -> None:

@@ -46,9 +46,7 @@ def print_costs(domains: Sequence[str], *, by: Grouping, since: datetime | None,
     console = Console(highlight=False)
     console.print(_table(sums, by))
     if estimated := sum(total.usage.estimated for total in sums):
-        console.print(
-            f"~ includes {estimated:,} calls whose tokens are estimated: their service told none, so they were counted."
-        )
+        console.print(f"~ Calls whose tokens were counted here, because their service told none: {estimated:,}")
     _print_unpriced(console, chosen)
 
 

@@ -114,7 +114,7 @@ class Endpoint:
 def is_loopback(address: str) -> bool:
     """Return whether an address (of a service) leads to this machine itself."""
     try:
-        host = urlsplit(address).hostname or ""
+        host = (urlsplit(address).hostname or "").rstrip(".")
     except ValueError:  # brackets that don't hold an IPv6 address
         return False
     try:
