@@ -161,17 +161,17 @@ class RetryingClient:
         async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn, self._hold(body) as held:
             started, sent = self._patience.clock(), self._capabilities.apply(body)
             try:
-                payload = await self._post(kind, sent, turn)
-                outcome: Mapping[str, Any] | service_errors.ServiceError = payload
-                usage = count_usage(sent, payload, self._count_tokens)
+                outcome: Mapping[str, Any] | service_errors.ServiceError = await self._post(kind, sent, turn)
             except openai.APIError as error:
                 outcome = service_errors.classify_error(error, self._endpoint, self._model)
                 _report_to_limiter(turn, error, outcome)
                 usage = max_usage(sent) if service_errors.is_cut_off(error) else NO_USAGE
             except UnicodeEncodeError:
                 outcome = service_errors.FailCall("the request holds half a character (a lone surrogate)")
-            held.record(usage)
             latency_s = self._patience.clock() - started
+            if isinstance(outcome, Mapping):
+                usage = await self._usage_of(sent, outcome)
+            held.record(usage)
         if isinstance(outcome, service_errors.ContentFiltered):
             outcome = {"error": {"code": CONTENT_FILTER, "message": outcome.message}}
         if not isinstance(outcome, Mapping):
@@ -180,6 +180,11 @@ class RetryingClient:
             return sent, Response(outcome, read(outcome), usage, latency_s, tries), usage
         except MalformedResponseError as malformed:
             return sent, service_errors.Retry(f"it sent {malformed}"), usage
+
+    async def _usage_of(self, sent: Mapping[str, Any], payload: Mapping[str, Any]) -> Usage:
+        """Return the tokens of a response, counted in a thread if not told: a vocabulary takes a second to load."""
+        usage = count_usage(sent, payload)
+        return await asyncio.to_thread(count_usage, sent, payload, self._count_tokens) if usage.estimated else usage
 
     async def _post(self, kind: str, body: Mapping[str, Any], turn: Admission) -> Mapping[str, Any]:
         """Post the body; plain JSON instead of the client's types, because it is stored as it came."""
