@@ -13,6 +13,7 @@ is spent to the last call that it can pay for.
 import asyncio
 import contextlib
 import json
+import math
 import os
 import secrets
 import time
@@ -36,6 +37,7 @@ MAX_RUNS_KEPT = 100  # runs whose spending is kept; a run that continues is one 
 POLL_S = 0.02  # while other processes hold or want what is left
 SOLO_POLL_S = 1.0  # where there are none: a call of this process that ends wakes the next one
 SETTLE_S = 0.1  # after a call ended, at most, other processes know what it cost and what is left for them
+BURY_S = 1.0  # between two looks for processes that were killed
 SPARE_SHARE = 16  # of what is left, by all processes: so much is set aside in advance
 MIN_DOLLARS = 1e-9  # less is rounding error of adding and subtracting
 RUN_VARIABLE, MONTH_VARIABLE = "RAFT_BUDGET_RUN", "RAFT_BUDGET_MONTH"
@@ -114,6 +116,7 @@ class Budget:
         # US dollars: set aside in the shared state; held of it by calls under way; spent of it, and not told there yet
         self._set_aside = self._held = self._unsettled = 0.0
         self._settling = False  # it is told in a moment
+        self._buried_at = -math.inf
         self._excess = 1.0  # times the most that a call should cost; more where the service ignores a maximum
         if limits.is_set:
             self._load_spending(store, prices)
@@ -185,7 +188,7 @@ class Budget:
         """Reserve the money as soon as it is left; the calls of this budget wait one behind the other."""
         try:
             while (pause_s := self._try_reserve(dollars)) is not None:
-                self._freed.clear()
+                self._freed = asyncio.Event()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._freed.wait(), pause_s)
         except BaseException:
@@ -284,7 +287,10 @@ class Budget:
             state.waits.pop(self._name, None)
 
     def _bury_the_dead(self, state: _State) -> None:
-        """Remove holders whose process has ended without `close`: no process holds their claim."""
+        """Remove holders whose process has ended without `close`: no process holds their claim. Looks once a second."""
+        if time.monotonic() - self._buried_at < BURY_S:
+            return
+        self._buried_at = time.monotonic()
         for name in state.held.keys() | state.waits.keys():
             if name != self._name and not self._coordination.is_claimed(_claim_of(name)):
                 state.held.pop(name, None)
