@@ -13,13 +13,13 @@ from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import RaftError, describe_error
 from raft_assets.evaluation.judged import judge_family_warning
 from raft_assets.llm.capabilities import Capabilities, forget_capabilities, learned_capabilities
-from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.llm.probing import ProbeResult, PromptTest
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import records_of
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
+from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
@@ -105,8 +105,8 @@ def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
         checks.append(("judge", partial(_check_judge, models)))
     if models.endpoints[Role.STUDENT].is_deployed_on_azure:
         checks.append(("deployment", partial(_check_deployment, models)))
-    paid = [role for role, endpoint in models.endpoints.items() if not endpoint.is_free]
-    return checks + [(f"price {role.value}", partial(_check_price, models, role)) for role in paid]
+    priced = [role for role, endpoint in models.endpoints.items() if endpoint.provider != "embedded"]
+    return checks + [(f"price {role.value}", partial(_check_price, models, role)) for role in priced]
 
 
 def _check_state_folder(project: Project) -> str:
@@ -230,6 +230,10 @@ def _check_deployment(models: ModelClients) -> str:
 def _check_price(models: ModelClients, role: Role) -> str:
     """Return what the role's calls cost, as far as it is known. Raises DoctorWarningError for an unknown price."""
     endpoint = models.endpoints[role]
+    if endpoint.is_declared_free:
+        return f"nothing, by {role}_PRICE=0"
+    if endpoint.is_free:
+        return f"nothing: it is on this machine. A proxy of a paid service needs a price in {PRICES_FILE}"
     price, hosting = models.prices.of(endpoint), models.project.environment.hosting()
     wanted = {"input": price.input}
     if role is not Role.EMBEDDING:

@@ -17,9 +17,9 @@ from raft_assets.core.errors import DataError
 from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, with_upstream
-from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.operations.estimate import CallEstimate, estimate_calls
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 

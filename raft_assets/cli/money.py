@@ -16,11 +16,12 @@ from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import DataError
 from raft_assets.llm.batches import read_batch_records
 from raft_assets.llm.ledger import Grouping, LedgerRow, LedgerTotal, is_unusable, ledger, total_by
-from raft_assets.llm.prices import PRICES_FILE, PriceList
+from raft_assets.llm.prices import PriceList
 from raft_assets.llm.store import StoredCall
 from raft_assets.operations.batches import collect_batches
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
+from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.results import ResultsStore
@@ -44,6 +45,8 @@ def print_costs(domains: Sequence[str], *, by: Grouping, since: datetime | None,
         return
     console = Console(highlight=False)
     console.print(_table(sums, by))
+    if estimated := sum(total.usage.estimated for total in sums):
+        console.print(f"~ Calls whose tokens were counted here, because their service told none: {estimated:,}")
     _print_unpriced(console, chosen)
 
 
@@ -53,11 +56,12 @@ def _table(sums: Sequence[LedgerTotal], by: str) -> Table:
     for column in ("calls", "input", "cached", "output", "US$"):
         table.add_column(column, justify="right")
     for total in [*sums, *([_total(sums)] if len(sums) > 1 else [])]:
-        usage = total.usage
+        usage, mark = total.usage, "~" if total.usage.estimated else ""
         table.add_row(
             Text(total.name),
-            *(f"{count:,}" for count in (total.calls, usage.input_tokens, usage.cached_tokens, usage.output_tokens)),
-            format_dollars(total.dollars, total.unpriced),
+            f"{total.calls:,}",
+            *(f"{mark}{count:,}" for count in (usage.input_tokens, usage.cached_tokens, usage.output_tokens)),
+            mark + format_dollars(total.dollars, total.unpriced),
         )
     return table
 
@@ -165,9 +169,13 @@ def _abbreviate_answer(call: StoredCall) -> str:
 
 
 def _answer_text(call: StoredCall) -> str:
-    from raft_assets.llm.answers import read_answer
+    from raft_assets.llm.answers import MalformedResponseError, read_answer
 
-    reading = read_answer(json.loads(call.payload))
+    payload = json.loads(call.payload)
+    try:
+        reading = read_answer(payload)
+    except MalformedResponseError:  # a fine-tuning job, or a call that failed
+        return json.dumps(payload, ensure_ascii=False)
     return reading.text or reading.detail
 
 

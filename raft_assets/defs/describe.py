@@ -188,6 +188,7 @@ def describe_calls(tally: UsageStats) -> Metadata:
         "output_tokens": tally.usage.output_tokens,
         "us_dollars": round(tally.dollars, 6),
         **({"calls_of_unknown_price": tally.unpriced} if tally.unpriced else {}),
+        **({"calls_of_estimated_tokens": tally.usage.estimated} if tally.usage.estimated else {}),
     }
 
 

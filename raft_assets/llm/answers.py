@@ -6,6 +6,7 @@ a fix here also applies to answers that are already paid for. Nothing here makes
 
 import base64
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,13 +69,19 @@ def read_new_answer(payload: Mapping[str, Any]) -> ParsedResponse:
 
 
 def read_usage(payload: Mapping[str, Any]) -> Usage:
-    """Return the tokens of a response; a number that the service doesn't report counts as 0."""
+    """Return the tokens that a service tells of a response; a number that it doesn't tell is 0.
+
+    Some tell the total alone, or count thoughts in it only, which are paid as output.
+    """
     usage = _as_mapping(payload.get("usage"))
     prompt, completion = (_as_mapping(usage.get(f"{part}_tokens_details")) for part in ("prompt", "completion"))
+    total = _as_count(usage.get("total_tokens"))
+    output_tokens = _as_count(usage.get("completion_tokens", usage.get("output_tokens")))
+    input_tokens = _as_count(usage.get("prompt_tokens", usage.get("input_tokens"))) or max(total - output_tokens, 0)
     return Usage(
-        input_tokens=_as_count(usage.get("prompt_tokens")),
-        cached_tokens=_as_count(prompt.get("cached_tokens")),
-        output_tokens=_as_count(usage.get("completion_tokens")),
+        input_tokens=input_tokens,
+        cached_tokens=min(_as_count(prompt.get("cached_tokens")), input_tokens),
+        output_tokens=max(output_tokens, total - input_tokens),
         reasoning_tokens=_as_count(completion.get("reasoning_tokens")),
     )
 
@@ -119,7 +126,9 @@ def split_usage(usage: Usage, texts: Sequence[str]) -> list[Usage]:
     """Return the tokens of one call for many texts, per text by its length; the sum is exactly the call's."""
     ends = np.cumsum([len(text) + 1 for text in texts])
     bounds = [0, *(int(end) * usage.input_tokens // int(ends[-1]) for end in ends)]
-    return [Usage(input_tokens=after - before) for before, after in itertools.pairwise(bounds)]
+    return [
+        Usage(input_tokens=after - before, estimated=usage.estimated) for before, after in itertools.pairwise(bounds)
+    ]
 
 
 def abbreviate(message: object, *, limit: int = 300) -> str:
@@ -215,4 +224,6 @@ def _as_mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _as_count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    """Return a number of tokens, which some services send as a float; 0 for what is none."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return math.ceil(value) if is_number and 0 < value < math.inf else 0

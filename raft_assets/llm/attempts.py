@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -17,20 +18,23 @@ import httpx2
 
 from raft_assets.core.errors import EndpointError, NotDeployedError
 from raft_assets.llm import service_errors
-from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, read_usage
+from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError
+from raft_assets.llm.budget import Reservation
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.errors_in_answers import find_error
 from raft_assets.llm.input_limits import is_about_inputs, is_too_long
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Admission, Limiter
-from raft_assets.llm.requests import Usage
+from raft_assets.llm.requests import NO_USAGE, Usage
 from raft_assets.llm.unsupported_parameters import error_text, unsupported_parameter
+from raft_assets.llm.usage import UNREADABLE, TokenCount, count_usage, max_usage
 from raft_assets.settings.endpoints import Endpoint
 
 if TYPE_CHECKING:
     import openai
 
 T = TypeVar("T")
+Hold = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Reservation]]
 
 CHARACTERS_PER_TOKEN = 4  # of English; only the pacing of tokens per minute rests on it
 PATH_BY_KIND = {"chat": "/chat/completions", "completion": "/completions", EMBEDDING: "/embeddings"}
@@ -114,7 +118,10 @@ class Response(Generic[T]):
 
 
 class RetryingClient:
-    """Makes calls to one model; a parameter that it doesn't accept is learned once and for all."""
+    """Makes calls to one model; a parameter that it doesn't accept is learned once and for all.
+
+    `hold` reserves money for a try that the limiter has admitted; `count_tokens` is for what the service doesn't tell.
+    """
 
     def __init__(
         self,
@@ -125,6 +132,8 @@ class RetryingClient:
         limiter: Limiter,
         capabilities: Capabilities,
         patience: RetryPolicy,
+        hold: Hold,
+        count_tokens: TokenCount,
     ) -> None:
         self._endpoint = endpoint
         self._model = model
@@ -132,17 +141,27 @@ class RetryingClient:
         self._limiter = limiter
         self._patience = patience
         self._capabilities = capabilities
+        self._hold, self._count_tokens = hold, count_tokens
 
-    async def call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
+    async def call(
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        read: Callable[[Mapping[str, Any]], T],
+        on_lost: Callable[[Usage], None],
+    ) -> Response[T]:
         """Send `body` until `read` can read the response.
 
-        Raises CallFailedError, of which RefusedError is one, EndpointError where no other call would pass either, and
-        InputsRefusedError where fewer or other texts might be embedded.
+        `on_lost` is told the tokens of what came and can't be used: they are paid as well. Raises CallFailedError, of
+        which RefusedError is one, EndpointError where no other call would pass either, and InputsRefusedError where
+        fewer or other texts might be embedded.
         """
         tries, failures = 1, 0
         first_failed: float | None = None
         while True:
-            outcome = await self._try(kind, body, read, tries)
+            outcome, usage = await self._try(kind, body, read, tries)
+            if not isinstance(outcome, Response) and usage != NO_USAGE:
+                on_lost(usage)
             match outcome:
                 case Response():
                     return outcome
@@ -164,19 +183,21 @@ class RetryingClient:
 
     async def _try(
         self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], tries: int
-    ) -> (
+    ) -> tuple[
         Response[T]
         | _Reworded
         | service_errors.Retry
         | service_errors.FailCall
         | service_errors.UnsupportedParameter
         | service_errors.Unexplained
-        | service_errors.StopEndpoint
-    ):
-        """Return the outcome of one try. Raises InputsRefusedError."""
+        | service_errors.StopEndpoint,
+        Usage,
+    ]:
+        """Return the outcome of one try, and the tokens that are paid for it. Raises InputsRefusedError."""
         import openai
 
-        async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn:
+        usage = NO_USAGE
+        async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn, self._hold(body) as held:
             started, sent = self._patience.clock(), self._capabilities.apply(body)
             self._check_texts(kind, sent)
             try:
@@ -188,20 +209,29 @@ class RetryingClient:
             except openai.APIError as error:
                 outcome = service_errors.classify_error(error, self._endpoint, self._model)
                 _report_to_limiter(turn, error, outcome)
+                usage = max_usage(sent) if service_errors.is_cut_off(error) else NO_USAGE
                 outcome = self._reword(kind, error, sent, outcome)
             except UnicodeEncodeError:
                 outcome = service_errors.FailCall("the request holds half a character (a lone surrogate)")
             latency_s = self._patience.clock() - started
+            if isinstance(outcome, Mapping):
+                usage = await self._usage_of(sent, outcome)
+            held.record(usage)
         if isinstance(outcome, service_errors.ContentFiltered):
             outcome = {"error": {"code": CONTENT_FILTER, "message": outcome.message}}
         if not isinstance(outcome, Mapping):
-            return outcome
+            return outcome, usage
         try:
-            answered = Response(outcome, read(outcome), read_usage(outcome), latency_s, tries)
+            answered = Response(outcome, read(outcome), usage, latency_s, tries)
         except MalformedResponseError as malformed:
-            return service_errors.Retry(f"it sent {malformed}")
-        self._capabilities.check_limit(sent, answered.usage)
-        return answered
+            return service_errors.Retry(f"it sent {malformed}"), usage
+        self._capabilities.check_limit(sent, usage)
+        return answered, usage
+
+    async def _usage_of(self, sent: Mapping[str, Any], payload: Mapping[str, Any]) -> Usage:
+        """Return the tokens of a response, counted in a thread if not told: a vocabulary takes a second to load."""
+        usage = count_usage(sent, payload)
+        return await asyncio.to_thread(count_usage, sent, payload, self._count_tokens) if usage.estimated else usage
 
     async def _post(self, kind: str, body: Mapping[str, Any]) -> tuple[httpx2.Response, Mapping[str, Any]]:
         """Post the body; plain JSON instead of the client's types, because it is stored as it came."""
@@ -211,7 +241,7 @@ class RetryingClient:
         try:
             payload = response.json()
         except ValueError:  # not JSON, or not even text
-            payload = None
+            payload = {UNREADABLE: response.text}
         return response, payload if isinstance(payload, Mapping) else {}
 
     def _reword(

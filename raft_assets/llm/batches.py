@@ -24,12 +24,13 @@ from pydantic import BaseModel, ConfigDict
 from raft_assets.core.errors import EndpointError, WaitingError
 from raft_assets.core.identity import digest
 from raft_assets.core.ports import Coordination, Records, VersionedRecord, newest_of_all
-from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, abbreviate, read_new_answer, read_usage
+from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, abbreviate, read_new_answer
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.keys import BATCH_SUFFIX, truncated_key
 from raft_assets.llm.requests import Origin, Request
 from raft_assets.llm.service_errors import StopEndpoint, Unexplained, classify_error, find_filtered, redact_message
 from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.llm.usage import count_usage
 from raft_assets.settings.endpoints import Endpoint, Role
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ class BatchClient:
             new = {key: request for key, request in asked.items() if key not in stored and key not in waiting | lost}
             unknown = await self._take_over(list(self._split(new)))
             if unknown:
-                before_submission([asked[key] for record in unknown for key in record.keys])
+                submitted = [asked[key] for record in unknown for key in record.keys]
+                await asyncio.to_thread(before_submission, submitted)  # it may wait for calls under way on this loop
             for record in unknown:
                 await self._submit(record, asked)
             records = self.records()
@@ -381,7 +383,7 @@ class BatchClient:
             yield StoredCall(
                 truncated_key(key) if reading.status == "truncated" else key,
                 *(record.service, record.model, record.kind + BATCH_SUFFIX, reading.status),
-                *(read_usage(body), 0.0, time.time(), payload),
+                *(count_usage({}, body), 0.0, time.time(), payload),
                 role=self._endpoint.role.value,
                 origin=Origin(record.asset, record.domain, record.run),
             )

@@ -6,6 +6,7 @@ calls start and end belongs in `streams`, how one call is retried in `attempts`,
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import threading
@@ -39,17 +40,18 @@ from raft_assets.llm.attempts import (
 )
 from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient
-from raft_assets.llm.budget import Budget, max_usage
+from raft_assets.llm.budget import Budget, Reservation, without_budget
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.evidence import Evidence
 from raft_assets.llm.input_limits import read_texts_limit, read_tokens_limit
-from raft_assets.llm.keys import EMBEDDING, call_key, embedding_key, truncated_key
+from raft_assets.llm.keys import EMBEDDING, call_key, embedding_key, lost_key, truncated_key
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import FREE, Price
 from raft_assets.llm.requests import NO_REQUESTER, NO_USAGE, Answer, Origin, Progress, Request, Usage, UsageStats
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.llm.streams import Batch, Slot, Stream
 from raft_assets.llm.unsupported_parameters import MAX_TOKENS_PARAMETERS
+from raft_assets.llm.usage import TokenCount, estimate_tokens, max_usage
 from raft_assets.settings.endpoints import Endpoint
 
 if TYPE_CHECKING:
@@ -81,8 +83,9 @@ class Caller:
     `model` is the name that is sent, the endpoint's by default; `model_version` is what else its answers depend on: the
     embedded provider's version, a fine-tuned model's training hash, empty if the service reports nothing. `limiter`
     decides how many calls are in flight, and its creator closes it; `capabilities` decide how a request is worded for
-    the model; `price` and `origin` are for the ledger, and `budget` stops calls in time. With `batches` requests are
-    made in batches. `on_progress` is called in the thread that consumes the answers.
+    the model; `price` and `origin` are for the ledger, and `budget` stops calls in time; `count_tokens` counts what the
+    service doesn't tell. With `batches` requests are made in batches. `on_progress` is called in the thread that
+    consumes the answers.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Caller:
         price: Price = FREE,
         origin: Origin = NO_REQUESTER,
         budget: Budget | None = None,
+        count_tokens: TokenCount = estimate_tokens,
         batches: BatchClient | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         patience: RetryPolicy = DEFAULT_RETRY_POLICY,
@@ -123,6 +127,8 @@ class Caller:
             limiter=limiter,
             capabilities=capabilities,
             patience=patience,
+            hold=self._hold,
+            count_tokens=count_tokens,
         )
         self._consecutive_failures = 0
         self._evidence = Evidence()
@@ -387,30 +393,52 @@ class Caller:
         return TextRefusedError(f'{asking} refuses the text that begins with "{begins}": {refused.shown}.', text)
 
     async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
-        number = self._evidence.start()
+        number, lost = self._evidence.start(), list[Usage]()
         try:
-            async with self._budget.held(self._price, body) if self._budget else contextlib.nullcontext() as held:
-                response = await self._attempts.call(kind, body, read)
-                if held:
-                    held.spent = self._price.of(response.usage) or 0.0
+            response = await self._attempts.call(kind, body, read, on_lost=lost.append)
         except RefusedError as refused:
             self._count(failures=1, retries=refused.tries - 1)
+            await self._store_lost(kind, lost, str(refused))
             if not self._evidence.record_refusal(number, refused.sentence):
                 raise
             stop = refused.sentence or service_errors.nothing_taken_message(self._endpoint, self._model, str(refused))
             raise EndpointError(stop) from None
-        except CallFailedError as lost:
+        except EndpointError as error:
+            await self._store_lost(kind, lost, str(error))
+            raise
+        except CallFailedError as error:
             self._consecutive_failures += 1
-            self._count(failures=1, retries=lost.tries - 1)
+            self._count(failures=1, retries=error.tries - 1)
+            await self._store_lost(kind, lost, str(error))
             if self._consecutive_failures < MAX_CONSECUTIVE_FAILURES:
                 raise
-            reason = f"{self._consecutive_failures} calls in a row were given up, the last one because {lost}"
+            reason = f"{self._consecutive_failures} calls in a row were given up, the last one because {error}"
         else:
             self._consecutive_failures = 0
             self._evidence.record_answer()
+            response = replace(response, usage=self._paid(lost) + response.usage)
             self._count(calls=1, retries=response.tries - 1, usage=response.usage)
             return response
         raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, reason))
+
+    def _hold(self, body: Mapping[str, Any]) -> contextlib.AbstractAsyncContextManager[Reservation]:
+        return self._budget.held(self._price, body) if self._budget else without_budget(body)
+
+    def _paid(self, lost: Iterable[Usage]) -> Usage:
+        """Return the tokens of responses that could not be used; none where they cost nothing."""
+        usage = sum(lost, NO_USAGE)
+        return NO_USAGE if self._price.of(usage) == 0 else usage
+
+    async def _store_lost(self, kind: str, lost: Iterable[Usage], reason: str) -> None:
+        """Store what was paid for a call that was given up, so that it is in the ledger and in later budgets."""
+        usage = self._paid(lost)
+        if usage == NO_USAGE:
+            return
+        self._count(usage=usage)
+        response = Response({"error": {"message": reason}}, None, usage, latency_s=0.0, tries=1)
+        payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        call = self._to_stored_call(lost_key(), kind, response, payload, status="failed")
+        await asyncio.to_thread(self._store.put, [call])
 
     def _to_stored_call(
         self, key: str, kind: str, response: Response[Any], payload: bytes, *, status: str
@@ -428,7 +456,7 @@ class Caller:
         self, *, calls: int = 0, from_store: int = 0, retries: int = 0, failures: int = 0, usage: Usage = NO_USAGE
     ) -> None:
         """Add to the counts, from either thread."""
-        dollars = self._price.of(usage) if calls else 0.0
+        dollars = self._price.of(usage) if calls or usage != NO_USAGE else 0.0
         with self._count_lock:
             self._usage_stats += UsageStats(
                 calls, from_store, retries, failures, usage, dollars or 0.0, int(dollars is None)

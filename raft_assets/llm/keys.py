@@ -15,6 +15,7 @@ nothing), the role (a teacher and a judge that are one model share answers), the
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,11 @@ def truncated_key(key: str) -> str:
     It is paid, and the call is to be made again with more tokens.
     """
     return digest("cut off", key)
+
+
+def lost_key() -> str:
+    """Return a key for what was paid for a call that brought no answer; no other is like it, so no request finds it."""
+    return digest("lost", uuid.uuid4().hex)
 
 
 def training_key(service: str, job: str) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from raft_assets.core.stored_fields import added
 from raft_assets.core.tables import Row
 from raft_assets.llm.answers import read_answer
 from raft_assets.llm.keys import BATCH_SUFFIX
@@ -32,7 +33,7 @@ class LedgerRow(Row):
     service: str = Field(description="address of the service, or embedded")
     model: str = Field(description="model")
     kind: str = Field(description="chat, completion or embedding, with ', batch' where it came in one; or training")
-    status: str = Field(description="ok, truncated, filtered or empty")
+    status: str = Field(description="ok, truncated, filtered or empty; failed: what came could not be used")
     asset: str = Field(description="asset that asked first, empty outside of runs")
     domain: str = Field(description="domain of that asset")
     run: str = Field(description="Dagster run of that")
@@ -43,6 +44,9 @@ class LedgerRow(Row):
     latency_s: float = Field(description="seconds of the try that was answered")
     tries: int = Field(description="how often it was tried")
     dollars: float | None = Field(description="what the tokens cost; null where the price is unknown")
+    estimated: bool = added(
+        default=False, since="0.3.0", description="whether tokens were counted by us, because the service told none"
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def ledger(store: CallStore, prices: PriceList) -> Iterator[LedgerRow]:
             created=datetime.fromtimestamp(call.created, UTC),
             **{name: getattr(call, name) for name in ("role", "service", "model", "kind", "status")},
             **{name: getattr(call.origin, name) for name in ("asset", "domain", "run")},
-            **vars(call.usage),
+            **{name: count for name, count in vars(call.usage).items() if name != "estimated"},
+            estimated=bool(call.usage.estimated),
             latency_s=call.latency_s,
             tries=call.tries,
             dollars=prices.at(call.service, call.model).call_cost(call.kind, call.usage),
@@ -90,13 +95,13 @@ def total_by(rows: Iterable[LedgerRow], by: Grouping) -> list[LedgerTotal]:
     return sorted(sums, key=lambda group: (-group.dollars, -group.usage.input_tokens, group.name))
 
 
-def spending_by_domain(store: CallStore, prices: PriceList) -> dict[str, LedgerTotal]:
-    """Return what the calls of every domain cost, by its name.
+def spending_by_domain(store: CallStore, prices: PriceList, *, month: str | None = None) -> dict[str, LedgerTotal]:
+    """Return what the calls of every domain cost, by its name; `month` is one such as 2026-11, None is all of them.
 
     Calls of no domain are under the empty name.
     """
     totals: dict[str, LedgerTotal] = {}
-    for used in store.usage():
+    for used in store.usage(month):
         dollars = prices.at(used.service, used.model).call_cost(used.kind, used.usage)
         unpriced = used.calls if dollars is None else 0
         total = LedgerTotal(used.domain, used.calls, used.usage, dollars or 0.0, unpriced)
@@ -107,8 +112,11 @@ def spending_by_domain(store: CallStore, prices: PriceList) -> dict[str, LedgerT
 def is_unusable(call: StoredCall) -> bool:
     """Return whether the answer is one that the user may want to request again.
 
-    Versions before this one stored some halves of answers as whole ones.
+    A call that failed has no answer; it is stored for what it cost. Versions before this one stored some halves of
+    answers as whole ones.
     """
+    if call.status == "failed":
+        return False
     return call.status != "ok" or (call.kind in ANSWER_KINDS and read_answer(json.loads(call.payload)).status != "ok")
 
 
@@ -116,7 +124,8 @@ def _total(name: str, rows: Iterable[LedgerRow]) -> LedgerTotal:
     members = list(rows)
     usage = Usage()
     for row in members:
-        usage += Usage(row.input_tokens, row.cached_tokens, row.output_tokens, row.reasoning_tokens)
+        tokens = (row.input_tokens, row.cached_tokens, row.output_tokens, row.reasoning_tokens)
+        usage += Usage(*tokens, estimated=row.estimated)
     priced = [row.dollars for row in members if row.dollars is not None]
     return LedgerTotal(name, len(members), usage, sum(priced), len(members) - len(priced))
 

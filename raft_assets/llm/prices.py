@@ -4,49 +4,21 @@ An unknown price is None, never zero. US dollars per million tokens throughout.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import genai_prices
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from raft_assets.core.errors import SettingsError
 from raft_assets.llm.keys import BATCH_SUFFIX, TRAINING_KIND
 from raft_assets.llm.requests import Usage
-from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role
+from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role, is_loopback
+from raft_assets.settings.prices import PRICES_FILE, PriceEntry, base_of, has_price, own_prices, parse_prices
 
-PRICES_FILE = "prices.yaml"  # of a project, next to its workspace.yaml
 PER_MILLION = 1_000_000
 BATCH_SHARE = 0.5  # of OpenAI's and Azure's Batch API
-
-Dollars = Annotated[float, Field(ge=0)]
-
-
-class PriceEntry(BaseModel):
-    """An entry of a price file; `model` and `service` are patterns in which * matches anything."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str
-    service: str = "*"
-    input: Dollars | None = None
-    cached: Dollars | None = None
-    output: Dollars | None = None
-    training: Dollars | None = None
-    hosting: Dollars | None = None
-    batch: Annotated[float, Field(ge=0, le=1)] | None = None
-    source: str
-    date: date
-
-    def matches(self, service: str, model: str) -> bool:
-        """Return whether the entry is for a model of a service."""
-        return fnmatchcase(service, self.service) and fnmatchcase(model, self.model)
 
 
 @dataclass(frozen=True)
@@ -88,36 +60,45 @@ class Price:
         return None if self.training is None else tokens * self.training / PER_MILLION
 
 
-FINE_TUNED = "ft:"  # before the base model, in the id that OpenAI gives a fine-tuned one
 PARTS = ("input", "cached", "output", "training", "hosting", "batch")
-FREE = Price(0.0, 0.0, 0.0, 0.0, "the embedded provider costs nothing", 0.0)
+FREE = Price(0.0, 0.0, 0.0, 0.0, "costs nothing", 0.0)
 
 
 class PriceList:
     """The prices that apply in a project. `endpoints` give the models behind the names of deployments."""
 
     def __init__(self, project: Path, endpoints: Iterable[Endpoint] = ()) -> None:
-        own = project / PRICES_FILE
-        self._endpoints = tuple(endpoints)
-        self._entries = [*(_read(own, own.read_text("utf-8")) if own.is_file() else ()), *_shipped_entries()]
+        self._own = own_prices(project)
+        self._endpoints = tuple(map(self._priced, endpoints))
+        self._entries = [*self._own, *_shipped_entries()]
         self._known: dict[tuple[str, str], Price] = {}
 
     def of(self, endpoint: Endpoint, model: str | None = None) -> Price:
         """Return the price of the endpoint's model, or of another one there; every unknown part is None."""
-        if endpoint.is_free:
+        if self._priced(endpoint).is_free:
             return FREE
         return self.at(endpoint.service, model or endpoint.model)
 
     def at(self, service: str, model: str) -> Price:
         """Return the price of a model of a service, as stored calls name them."""
-        if service == "embedded":
-            return FREE
         if (service, model) not in self._known:
-            self._known[service, model] = self._look_up(service, self._resolve_model(service, model))
+            endpoint = self._endpoint_of(service, model)
+            name = endpoint.base_model if endpoint else model
+            is_free = self._is_free(service, name) if endpoint is None else endpoint.is_free
+            self._known[service, model] = FREE if is_free else self._look_up(service, name)
         return self._known[service, model]
 
-    def _resolve_model(self, service: str, model: str) -> str:
-        """Return the model's own name.
+    def _priced(self, endpoint: Endpoint) -> Endpoint:
+        return replace(endpoint, is_priced=has_price(self._own, endpoint.service, endpoint.base_model))
+
+    def _is_free(self, service: str, model: str) -> bool:
+        """Return whether a model costs nothing that no role uses, such as a fine-tuned one."""
+        if service == "embedded" or any(one.service == service and one.is_declared_free for one in self._endpoints):
+            return True
+        return is_loopback(service) and not has_price(self._own, service, model)
+
+    def _endpoint_of(self, service: str, model: str) -> Endpoint | None:
+        """Return the endpoint that knows the model's own name.
 
         A deployment's name says nothing, and a fine-tuned student costs what its base model costs.
         """
@@ -127,15 +108,14 @@ class PriceList:
             if (endpoint.service == service and endpoint.model == model) or (
                 hosted and (endpoint.service == service or endpoint.provider == "azureml")
             ):
-                return endpoint.base_model
-        return model
+                return endpoint
+        return None
 
     def _look_up(self, service: str, model: str) -> Price:
         layers = [_as_layer(entry) for entry in self._entries if entry.matches(service, model)] + _genai_price(
             service, model
         )
-        if model.startswith(FINE_TUNED):  # where no list has a price of its own for it
-            base = model.split(":")[1]
+        if (base := base_of(model)) != model:  # where no list has a price of its own for it
             layers += [_as_layer(entry) for entry in self._entries if entry.matches(service, base)]
         known: dict[str, float] = {}
         sources: list[str] = []
@@ -180,22 +160,4 @@ def _is_number(value: Any) -> bool:
 @cache
 def _shipped_entries() -> Sequence[PriceEntry]:
     file = resources.files("raft_assets.llm") / PRICES_FILE
-    return _read(file, file.read_text("utf-8"))
-
-
-def _read(file: object, text: str) -> list[PriceEntry]:
-    try:
-        content = yaml.safe_load(text) or []
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{file} is not readable as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, list):
-        raise SettingsError(f"{file} must hold a list of prices, each with model, source and date.")
-    entries: list[PriceEntry] = []
-    for number, entry in enumerate(content, start=1):
-        try:
-            entries.append(PriceEntry.model_validate(entry))
-        except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, problem["loc"])) or "the entry"
-            raise SettingsError(f"{file}, entry {number}: {where}: {problem['msg']}. Fix it there.") from error
-    return entries
+    return parse_prices(file, file.read_text("utf-8"))

@@ -19,7 +19,15 @@ import httpx2
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm.answers import read_answer, read_usage, read_vectors
-from raft_assets.llm.attempts import CallFailedError, RefusedError, Response, RetryingClient, RetryPolicy
+from raft_assets.llm.attempts import (
+    CallFailedError,
+    InputsRefusedError,
+    RefusedError,
+    Response,
+    RetryingClient,
+    RetryPolicy,
+)
+from raft_assets.llm.budget import without_budget
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.context_size import reported_context
 from raft_assets.llm.keys import EMBEDDING
@@ -33,6 +41,7 @@ from raft_assets.llm.service_errors import (
     classify_error,
     redact_message,
 )
+from raft_assets.llm.usage import estimate_tokens
 from raft_assets.settings.endpoints import OPENAI_BASE_URL, Endpoint
 
 if TYPE_CHECKING:
@@ -107,7 +116,14 @@ class Probe:
         self._model = model
         self._client = client
         self._attempts = RetryingClient(
-            endpoint, model=model, client=client, limiter=limiter, capabilities=capabilities, patience=IMPATIENT
+            endpoint,
+            model=model,
+            client=client,
+            limiter=limiter,
+            capabilities=capabilities,
+            patience=IMPATIENT,
+            hold=without_budget,
+            count_tokens=estimate_tokens,
         )
 
     async def run(self, task: Task, *, prompt_words: int = 0, timeout_s: float = PROBE_TIMEOUT_S) -> ProbeResult:
@@ -174,7 +190,10 @@ class Probe:
     ) -> Response[T]:
         """Make one test call; raises TimeoutError, CallFailedError or EndpointError."""
         async with asyncio.timeout(timeout_s):
-            return await self._attempts.call(_KINDS[task], _body(task, text), read)
+            try:
+                return await self._attempts.call(_KINDS[task], _body(task, text), read, on_lost=lambda _: None)
+            except InputsRefusedError as refused:
+                raise CallFailedError(str(refused).rstrip("."), tries=1) from None
 
     async def _fine_tuning(self, timeout_s: float) -> ProbeResult:
         """Ask for the list of jobs; a student's base need not be deployed."""

@@ -37,12 +37,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the service counts them: cached ones are part of the input, those of reasoning part of the output."""
+    """Tokens as the service counts them: cached ones are part of the input, those of reasoning part of the output.
+
+    `estimated`: how many of the calls are counted by us, because the service doesn't tell their tokens.
+    """
 
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    estimated: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -50,6 +54,7 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.output_tokens + other.output_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.estimated + other.estimated,
         )
 
 
@@ -88,9 +93,9 @@ class Answer:
 class UsageStats:
     """What a Caller did so far.
 
-    `calls` were answered by the service and may have been paid (`usage` is theirs), `from_store` answers cost nothing,
-    `retries` are further tries of calls, `failures` are calls that were given up. `dollars` is what the priced ones
-    cost; `unpriced` counts those whose price is unknown.
+    `calls` were answered by the service and may have been paid, `from_store` answers cost nothing, `retries` are
+    further tries of calls, `failures` are calls that were given up. `usage` is of the calls, and of responses that were
+    paid but could not be used; `dollars` is what the priced ones cost; `unpriced` counts those whose price is unknown.
     """
 
     calls: int = 0

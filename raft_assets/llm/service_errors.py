@@ -249,6 +249,15 @@ def _is_connection_error(error: openai.APITimeoutError) -> bool:
     return isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError)
 
 
+def is_cut_off(error: openai.APIError) -> bool:
+    """Return whether the service has taken the call and its answer didn't come whole: it broke off, or came too late.
+
+    Its work is billed all the same. A call that didn't reach the service costs nothing.
+    """
+    cause = error.__cause__ and error.__cause__.__cause__
+    return isinstance(cause, (aiohttp.ClientPayloadError, aiohttp.SocketTimeoutError))
+
+
 def redact_message(error: openai.APIError, endpoint: Endpoint) -> str:
     """Return the service's own sentence as a short line, from a body of any shape.
 

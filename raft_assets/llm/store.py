@@ -11,6 +11,7 @@ from raft_assets.llm.requests import NO_REQUESTER, Origin, Usage
 class StoredCall:
     """A call that was answered.
 
+    One with status `failed` brought nothing that could be used; it is stored for what it cost, and is found by no key.
     `payload`: the service's JSON, or the bytes of a float32 vector for kind `embedding`; `created`: Unix time. Nothing
     depends on `role` and `origin`: they record the first requester, for the ledger.
     """
@@ -69,8 +70,8 @@ class CallStore(Protocol):
     def calls(self) -> Iterator[StoredCall]:
         """Yield every complete entry, oldest first; what is stored meanwhile may be missing."""
 
-    def usage(self) -> list[ModelUsage]:
-        """Return what each domain used of each model."""
+    def usage(self, month: str | None = None) -> list[ModelUsage]:
+        """Return what each domain used of each model, ever or in a month such as 2026-11 (UTC); reads no calls."""
 
     def last_asked(self, service: str, model: str) -> float | None:
         """Return when the model was last called, Unix time; None if it never was."""

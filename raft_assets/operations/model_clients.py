@@ -106,7 +106,7 @@ class ModelClients:
         project = self.project
         endpoint = endpoint_of(project, deployed) if deployed else self.endpoints[role]
         model, version = (deployed.name, deployed.training_hash) if deployed else (None, "")
-        if not endpoint.is_free:  # every paid call passes here: nothing is spent on what must not be trained
+        if endpoint.provider != "embedded":  # every call passes here: nothing is spent on what must not be trained
             check_project_licence(project)
         if endpoint.provider == "embedded":
             version = embedded_provider(project).model_version(model or endpoint.model)
@@ -130,6 +130,7 @@ class ModelClients:
                     capabilities=Capabilities.of(records_of(project), endpoint, known),
                     origin=origin,
                     budget=budget,
+                    count_tokens=token_counter(project, endpoint.tokenizer),
                     batches=batches if endpoint.batch and not live else None,
                     on_progress=on_progress,
                 )

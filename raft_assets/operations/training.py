@@ -134,7 +134,7 @@ def _cost(models: ModelClients, lake: Lake, domain: str, submission: _Submission
 def _check(models: ModelClients, lake: Lake, domain: str, submission: _Submission, approved: str | None) -> None:
     """Stop before a job that the service would refuse, that is not approved, or that a budget forbids."""
     project, endpoint = models.project, models.endpoints[Role.STUDENT]
-    if endpoint.is_free:
+    if endpoint.provider == "embedded":
         return
     check_project_licence(project)
     order, cut = submission.order, f"{submission.cut}. " if submission.cut else ""
@@ -145,6 +145,8 @@ def _check(models: ModelClients, lake: Lake, domain: str, submission: _Submissio
         )
     with open_hosting(project):  # where the student can't be deployed, it isn't trained either
         pass
+    if endpoint.is_free:
+        return
     bill = _cost(models, lake, domain, submission)
     bill.check_budget(project.budget)
     if APPROVE_FINE_TUNING in (approved, project.environment.get(APPROVAL_VARIABLE)):

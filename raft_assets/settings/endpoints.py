@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -64,6 +66,8 @@ class Endpoint:
     underlying_model: str = ""  # the model behind a deployment whose name doesn't say, from <ROLE>_MODEL
     limits: Limits = Limits()
     batch: bool = False  # called through the service's Batch API: half the price, answered within a day
+    is_declared_free: bool = False  # by <ROLE>_PRICE=0
+    is_priced: bool = False  # by the project's own prices.yaml
 
     @property
     def base_model(self) -> str:
@@ -88,8 +92,13 @@ class Endpoint:
 
     @property
     def is_free(self) -> bool:
-        """Whether calls cost nothing, which is known of the embedded provider only."""
-        return self.provider == "embedded"
+        """Whether calls cost nothing: everything that isn't known to be free is paid.
+
+        Free are the embedded provider, a service on this machine to whose model the project's prices.yaml gives no
+        price, and what is declared to be free.
+        """
+        is_local = self.provider == "openai" and is_loopback(self.base_url) and not self.is_priced
+        return self.provider == "embedded" or self.is_declared_free or is_local
 
     @property
     def is_azure_openai(self) -> bool:
@@ -124,6 +133,20 @@ class Endpoint:
         if self.provider == "embedded":
             return "wordpiece"
         return "cl100k_base" if _CL100K_MODELS.match(self.base_model) else "o200k_base"
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an address (of a service) leads to this machine itself."""
+    try:
+        host = (urlsplit(address).hostname or "").rstrip(".")
+    except ValueError:  # brackets that don't hold an IPv6 address
+        return False
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    mapped = getattr(ip, "ipv4_mapped", None) or ip
+    return mapped.is_loopback or mapped.is_unspecified  # connecting to 0.0.0.0 reaches this machine
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,17 @@ class Environment:
             if role != Role.BASELINE:
                 limits = Limits(max_concurrency=EMBEDDED_MAX_CONCURRENCY)
                 endpoints.setdefault(Role(role), Endpoint(Role(role), "embedded", model, limits=limits))
-        endpoints.setdefault(Role.BASELINE, replace(endpoints[Role.STUDENT], role=Role.BASELINE))
+        endpoints.setdefault(
+            Role.BASELINE,
+            replace(endpoints[Role.STUDENT], role=Role.BASELINE, is_declared_free=self._is_declared_free(Role.STUDENT)),
+        )
         return {
-            role: replace(endpoint, limits=self._limits(endpoint), batch=self._uses_batches(role))
+            role: replace(
+                endpoint,
+                limits=self._limits(endpoint),
+                batch=self._uses_batches(role),
+                is_declared_free=endpoint.is_declared_free or self._is_declared_free(role),
+            )
             for role, endpoint in endpoints.items()
         }
 
@@ -88,6 +96,17 @@ class Environment:
         if is_set and role is Role.EMBEDDING:
             raise SettingsError("EMBEDDING_BATCH is set, but embeddings can't be requested in batches: remove it.")
         return is_set
+
+    def _is_declared_free(self, role: Role) -> bool:
+        """Return whether `<ROLE>_PRICE` is 0. Raises SettingsError for another value: prices have a file."""
+        name = f"{role}_PRICE"
+        dollars = read_dollars(self, name)
+        if dollars:
+            raise SettingsError(
+                f"{name} is {self.get(name)!r}; it can only be 0, for a service that costs nothing. Put a price into "
+                "prices.yaml, where it has its source and date."
+            )
+        return dollars == 0
 
     def hosting(self) -> HostingSettings:
         """Return what `AZURE_SUBSCRIPTION_ID`, `AZURE_RESOURCE_GROUP` and the `STUDENT_DEPLOYMENT_*` variables set.

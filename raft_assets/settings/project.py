@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from raft_assets.settings.domain import (
 from raft_assets.settings.domains import SETTINGS_FILE, domain_folder
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.environment import Environment, read_dollars, read_int
+from raft_assets.settings.prices import has_price, own_prices
 
 DEFAULT_PRESET = "default"
 
@@ -101,8 +102,15 @@ class Project:
 
     @cached_property
     def endpoints(self) -> dict[Role, Endpoint]:
-        """Endpoint of every configured role. Raises SettingsError for a role that is half configured."""
-        return self.environment.endpoints()
+        """Endpoint of every configured role.
+
+        Raises SettingsError for a role that is half configured, and for a `prices.yaml` that can't be read.
+        """
+        prices = own_prices(self.folder)
+        return {
+            role: replace(endpoint, is_priced=has_price(prices, endpoint.service, endpoint.base_model))
+            for role, endpoint in self.environment.endpoints().items()
+        }
 
     @property
     def dagster_home(self) -> Path:

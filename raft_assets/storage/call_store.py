@@ -59,9 +59,21 @@ CREATE TABLE IF NOT EXISTS calls (
     domain TEXT NOT NULL,
     run TEXT NOT NULL,
     payload BLOB NOT NULL,
-    checksum TEXT NOT NULL
+    checksum TEXT NOT NULL,
+    estimated INTEGER NOT NULL DEFAULT 0
 )
 """
+_TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+_SUMMED = (*_TOKENS, "estimated")
+_GROUPED = ("month", "domain", "service", "model", "kind")
+_SUMS = f"""
+CREATE TABLE sums (
+    {", ".join(f"{name} TEXT NOT NULL" for name in _GROUPED)},
+    calls INTEGER NOT NULL, {", ".join(f"{name} INTEGER NOT NULL" for name in _SUMMED)},
+    PRIMARY KEY ({", ".join(_GROUPED)})
+) WITHOUT ROWID
+"""  # what a budget needs of millions of calls; triggers keep it, whoever writes into the file
+_MONTH = "coalesce(strftime('%Y-%m', {created}, 'unixepoch'), '')"
 _NAMES = (
     "key",
     "service",
@@ -81,10 +93,10 @@ _NAMES = (
     "run",
     "payload",
     "checksum",
+    "estimated",
 )
 _COLUMNS = ", ".join(_NAMES)
 _SELECT_CALLS = f"SELECT {_COLUMNS} FROM calls"  # noqa: S608 - names of columns
-_TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 _REMEDIES = {
     (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT): (
         "is damaged ({error}). Restore a copy of it, or move it away with its -wal and -shm files: "
@@ -155,10 +167,10 @@ class SqliteCallStore:
             last = (rows[-1][_NAMES.index("created")], rows[-1][0])
             yield from filter(None, map(_from_row, rows))
 
-    def usage(self) -> list[ModelUsage]:
-        """Return what each domain used of each model, added up in the file."""
+    def usage(self, month: str | None = None) -> list[ModelUsage]:
+        """Return what each domain used of each model, ever or in a month such as 2026-11 (UTC); reads no calls."""
         with self._translate_errors(), self._read_lock:
-            rows = self._retry_while_locked(lambda: _sum_by_model(self._reader))
+            rows = self._retry_while_locked(lambda: _sum_by_model(self._reader, month))
         return [
             ModelUsage(domain, service, model, kind, calls, Usage(*tokens))
             for domain, service, model, kind, calls, *tokens in rows
@@ -199,7 +211,8 @@ class SqliteCallStore:
         try:
             # a damaged entry may hold bytes that aren't UTF-8; its checksum shows it, not an exception
             connection.text_factory = lambda data: data.decode("utf-8", "replace")
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON"):
+            # with recursive triggers, an entry that is replaced leaves the sums
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "recursive_triggers=ON"):
                 connection.execute(f"PRAGMA {pragma}")
             self._prepare(connection)
         except BaseException:
@@ -221,6 +234,9 @@ class SqliteCallStore:
                 f"The call store {self.path} has format {version}, but this version reads {STORE_FORMAT}: "
                 "use the version that wrote it, or set RAFT_HOME to another folder."
             )
+        if not _has_sums(connection):
+            with _transaction(connection):
+                _add_sums(connection)
 
     def _commit(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
         with _transaction(self._writer):
@@ -241,7 +257,7 @@ class SqliteCallStore:
             if not rows:
                 return
             try:
-                name = self._segments.write(rows)
+                name = self._segments.write(map(_to_segment, rows))
             except Exception as error:  # noqa: BLE001 - whatever the service or the network does: nothing is lost here
                 log.warning(
                     "%d answers could not be written to %s (%s): they are kept in %s and written the next time",
@@ -354,11 +370,41 @@ def _select_page(connection: sqlite3.Connection, after: tuple[float, str]) -> li
     return connection.execute(statement, (*after, KEYS_PER_QUERY)).fetchall()
 
 
-def _sum_by_model(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    sums = ", ".join(f"sum({name})" for name in _TOKENS)
-    grouped = "domain, service, model, kind"
-    statement = f"SELECT {grouped}, count(*), {sums} FROM calls GROUP BY {grouped}"  # noqa: S608 - names of columns
-    return connection.execute(statement).fetchall()
+def _has_sums(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sums'").fetchall())
+
+
+def _add_sums(connection: sqlite3.Connection) -> None:
+    """Add the sums of the stored calls, and triggers that keep them, to a new file or one of a version before 0.3.0."""
+    if _has_sums(connection):  # another process was faster
+        return
+    if "estimated" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(calls)")}:
+        connection.execute("ALTER TABLE calls ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0")
+    connection.execute(_SUMS)
+    groups, counts = ", ".join(_GROUPED), ", ".join(_SUMMED)
+    stored = ", ".join([_MONTH.format(created="created"), *_GROUPED[1:], "count(*)", *(f"sum({n})" for n in _SUMMED)])
+    statement = f"INSERT INTO sums ({groups}, calls, {counts}) SELECT {stored} FROM calls GROUP BY 1, 2, 3, 4, 5"  # noqa: S608 - names of columns
+    connection.execute(statement)
+    for event, row, sign in (("INSERT", "new", "+"), ("DELETE", "old", "-")):
+        values = [_MONTH.format(created=f"{row}.created"), *(f"{row}.{name}" for name in _GROUPED[1:])]
+        group = " AND ".join(f"{name} = {value}" for name, value in zip(_GROUPED, values, strict=True))
+        changed = ", ".join([f"calls = calls {sign} 1", *(f"{n} = {n} {sign} {row}.{n}" for n in _SUMMED)])
+        zeros = ", ".join("0" * (1 + len(_SUMMED)))
+        # without a conflict: in a trigger, the statement that fired it says what to do about one
+        actions = (
+            f"INSERT INTO sums SELECT {', '.join(values)}, {zeros} WHERE NOT EXISTS (SELECT 1 FROM sums WHERE {group})",  # noqa: S608 - names of columns
+            f"UPDATE sums SET {changed} WHERE {group}",  # noqa: S608 - names of columns
+            f"DELETE FROM sums WHERE calls = 0 AND {group}",  # noqa: S608 - names of columns
+        )
+        name = f"sums_after_{event.lower()}"
+        connection.execute(f"CREATE TRIGGER {name} AFTER {event} ON calls BEGIN {'; '.join(actions)}; END")
+
+
+def _sum_by_model(connection: sqlite3.Connection, month: str | None) -> list[tuple[Any, ...]]:
+    sums = ", ".join(f"sum({name})" for name in ("calls", *_SUMMED))
+    grouped, of_month = ", ".join(_GROUPED[1:]), "" if month is None else "WHERE month = ?"
+    statement = f"SELECT {grouped}, {sums} FROM sums {of_month} GROUP BY {grouped}"  # noqa: S608 - names of columns
+    return connection.execute(statement, () if month is None else (month,)).fetchall()
 
 
 def _select_last_call_time(connection: sqlite3.Connection, service: str, model: str) -> float | None:
@@ -385,8 +431,17 @@ def _import(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], seg
     marks = ", ".join("?" * len(_NAMES))
     with _transaction(connection):
         statement = f"INSERT OR IGNORE INTO calls ({_COLUMNS}) VALUES ({marks})"  # noqa: S608 - names of columns
-        connection.executemany(statement, rows)
+        connection.executemany(statement, map(_from_segment, rows))
         connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(row[0], segment) for row in rows])
+
+
+def _to_segment(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row as a segment holds it; one that isn't estimated as versions before 0.3.0 write and read it."""
+    return row if row[-1] else row[:-1]
+
+
+def _from_segment(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return row if len(row) == len(_NAMES) else (*row, 0)
 
 
 def _delete_segments(connection: sqlite3.Connection, segments: Iterable[str]) -> None:
@@ -417,8 +472,8 @@ def _delete(connection: sqlite3.Connection, keys: Sequence[str]) -> None:
 
 
 def _select_totals(connection: sqlite3.Connection) -> tuple[int, ...]:
-    sums = ", ".join(f"COALESCE(SUM({column}), 0)" for column in _TOKENS)
-    statement = f"SELECT COUNT(*), {sums} FROM calls"  # noqa: S608 - names of columns
+    sums = ", ".join(f"COALESCE(SUM({column}), 0)" for column in ("calls", *_SUMMED))
+    statement = f"SELECT {sums} FROM sums"  # noqa: S608 - names of columns
     totals: tuple[int, ...] = connection.execute(statement).fetchone()
     return totals
 
@@ -433,19 +488,19 @@ def _to_row(call: StoredCall) -> tuple[Any, ...]:
         *(call.role, call.origin.asset, call.origin.domain, call.origin.run),
         payload,
     )
-    return (*row, short_digest(*row))
+    return (*row, short_digest(*row), int(call.usage.estimated > 0))
 
 
 def _from_row(row: tuple[Any, ...]) -> StoredCall | None:
-    *values, checksum = row
+    *values, checksum, _ = row
     if short_digest(*values) != checksum:
         log.warning("a stored call is damaged and counts as absent: %s", values[0])
         return None
-    columns = dict(zip(_NAMES, values, strict=False))
+    columns = dict(zip(_NAMES, row, strict=True))
     payload = columns["payload"]
     return StoredCall(
         **{name: columns[name] for name in ("key", "service", "model", "kind", "status", "latency_s", "created")},
-        usage=Usage(*(columns[name] for name in _TOKENS)),
+        usage=Usage(*(columns[name] for name in _SUMMED)),
         payload=payload if columns["kind"] == EMBEDDING else zlib.decompress(payload),
         tries=columns["tries"],
         role=columns["role"],

@@ -80,10 +80,12 @@ CREATE TABLE IF NOT EXISTS ledger (
     call VARCHAR, created TIMESTAMPTZ, role VARCHAR, service VARCHAR, model VARCHAR, kind VARCHAR, status VARCHAR,
     asset VARCHAR, domain VARCHAR, run VARCHAR, input_tokens BIGINT, cached_tokens BIGINT, output_tokens BIGINT,
     reasoning_tokens BIGINT, latency_s DOUBLE, tries BIGINT, dollars DOUBLE);
+ALTER TABLE ledger ADD COLUMN IF NOT EXISTS estimated BOOLEAN DEFAULT false;
 CREATE OR REPLACE VIEW costs AS
     SELECT domain, asset, role, service, model, created::DATE AS day, count(*) AS calls,
         sum(input_tokens) AS input_tokens, sum(cached_tokens) AS cached_tokens, sum(output_tokens) AS output_tokens,
-        sum(dollars) AS dollars, count(*) - count(dollars) AS unpriced, sum(tries - 1) AS retries,
+        sum(dollars) AS dollars, count(*) - count(dollars) AS unpriced, count_if(estimated) AS estimated,
+        sum(tries - 1) AS retries,
         median(latency_s) AS median_latency_s
     FROM ledger GROUP BY ALL ORDER BY day, domain, asset;
 CREATE OR REPLACE VIEW current_verdicts AS

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raft_assets.core.errors import DataError
-from raft_assets.llm.prices import PER_MILLION, PRICES_FILE
+from raft_assets.llm.prices import PER_MILLION
+from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Budgets
 
 APPROVAL_TAG = "raft/approve"  # of a run

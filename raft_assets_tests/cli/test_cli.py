@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,9 +13,12 @@ from raft_assets.cli.project import activate_project
 from raft_assets.core.errors import RaftError
 from raft_assets.core.tables import Chunk, RaftRow
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.requests import Usage
+from raft_assets.llm.store import StoredCall
 from raft_assets.operations.process import records_of
 from raft_assets.settings.blob import KEY_VARIABLE
 from raft_assets.settings.project import Project
+from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
 
@@ -253,6 +257,31 @@ def test_costs_are_told_by_asset_and_stand_in_duckdb(copied: ProjectHarness) -> 
     table = copied.results.query("SELECT asset, sum(calls) AS calls FROM costs GROUP BY asset")
     assert dict(zip(table["asset"], table["calls"], strict=True)) == {n: line["calls"] for n, line in lines.items()}
     assert "qa_pairs" in copied.raft_here("costs").stdout
+
+
+def test_costs_say_which_tokens_are_estimated_and_what_failed_calls_cost(tmp_path: Path) -> None:
+    project = ProjectHarness(tmp_path)
+    project.write("prices.yaml", "- {model: m, input: 10, output: 20, source: ours, date: 2026-11-28}")
+    told = StoredCall(
+        "a", "https://llm.invalid", "m", "chat", "ok", Usage(1000, 0, 100), 1.0, 1.8e9, b"{}", role="JUDGE"
+    )
+    counted = replace(told, key="b", role="TEACHER", usage=Usage(2000, 0, 200, estimated=1))
+    failed = replace(told, key="c", role="TEACHER", status="failed", payload=b'{"error": {"message": "it broke off"}}')
+    with open_call_store(project.opened) as store:
+        store.put([told, counted, failed])
+    told_costs = project.raft_here("costs", "--by", "role").stdout
+    lines = {line.split()[0]: line.split()[1:] for line in told_costs.splitlines() if line}
+    assert lines["TEACHER"] == ["2", "~3,000", "~0", "~300", "~0.0360"]
+    assert lines["JUDGE"] == ["1", "1,000", "0", "100", "0.0120"]
+    assert "tokens were counted here, because their service told none: 1" in told_costs
+    rows = [json.loads(line) for line in project.raft_here("costs", "--by", "role", "--json").stdout.splitlines()]
+    assert {row["name"]: row["estimated"] for row in rows} == {"TEACHER": 1, "JUDGE": 0}
+    table = project.results.query("SELECT role, sum(estimated) AS estimated FROM costs GROUP BY role ORDER BY role")
+    assert list(table["estimated"]) == [0, 1]
+    assert "it broke off" in project.raft_here("calls", "list").stdout
+    assert (
+        len(project.raft_here("calls", "list", "--rejected").stdout.splitlines()) == 1
+    )  # its header: none is unusable
 
 
 def test_stored_calls_can_be_listed_shown_and_pruned(copied: ProjectHarness) -> None:

@@ -35,7 +35,7 @@ def test_a_new_domain_is_requested_from_end_to_end(copied: ProjectHarness) -> No
 
 
 def test_what_a_paid_role_answers_is_never_requested(copied: ProjectHarness) -> None:
-    copied.own_variables = {"TEACHER_OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "TEACHER_OPENAI_DEPLOYMENT": "dear"}
+    copied.own_variables = {"TEACHER_OPENAI_BASE_URL": "https://llm.invalid/v1", "TEACHER_OPENAI_DEPLOYMENT": "dear"}
     copied.write("data/new/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
     found = requested(copied)
     assert SMALL not in found  # only its qa_pairs are stale

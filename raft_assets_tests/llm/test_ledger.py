@@ -1,15 +1,17 @@
 """What was paid, derived from the store."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from raft_assets.llm.ledger import ledger, total_by
-from raft_assets.llm.prices import PRICES_FILE, PriceList
+from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Origin, Usage
 from raft_assets.llm.store import CallStore
+from raft_assets.settings.prices import PRICES_FILE
 from raft_assets_tests.llm.conftest import MakeCaller, ask_about
-from raft_assets_tests.llm.service import Service, chat
+from raft_assets_tests.llm.service import Reply, Service, chat
 
 ORIGIN = Origin("qa_pairs", "bats", "run-1")
 
@@ -52,9 +54,25 @@ def test_an_unknown_price_is_counted_and_never_zero(caller: MakeCaller, store: C
     asking = caller(price=prices.at("http://ours/v1", "model-1"))
     list(asking.ask(map(ask_about, range(2))))
     assert (asking.usage_stats.unpriced, asking.usage_stats.dollars) == (2, 0)
+    stored = list(store.calls())
+    store.forget(lambda _: True)
+    store.put([replace(call, service="http://ours/v1") for call in stored])  # what answers on this machine is free
     (group,) = total_by(ledger(store, prices), "model")
     assert (group.name, group.calls, group.unpriced, group.dollars) == ("model-1", 2, 2, 0)
     assert {row.dollars for row in ledger(store, prices)} == {None}
+
+
+def test_calls_whose_tokens_were_counted_here_are_marked(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
+) -> None:
+    told = chat("told")
+    service.rule = lambda seen: Reply(body={"choices": told.body["choices"]}) if "7" in seen.question else None
+    list(caller().ask(map(ask_about, range(6, 9))))
+    rows = list(ledger(store, priced(tmp_path)))
+    assert sorted(row.estimated for row in rows) == [False, False, True]
+    (group,) = total_by(rows, "model")
+    (used,) = store.usage()
+    assert (group.usage.estimated, used.usage.estimated, store.stats().usage.estimated) == (1, 1, 1)
 
 
 def test_reasoning_tokens_and_retries_are_kept(

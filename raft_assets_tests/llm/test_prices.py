@@ -1,14 +1,16 @@
 """What a token costs, and how loudly an unknown price is said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.llm.keys import BATCH_SUFFIX, TRAINING_KIND
-from raft_assets.llm.prices import FREE, PRICES_FILE, Price, PriceList
+from raft_assets.llm.prices import FREE, Price, PriceList
 from raft_assets.llm.requests import Usage
 from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.settings.prices import PRICES_FILE
 
 OPENAI = "https://api.openai.com/v1"
 USAGE = Usage(input_tokens=1_000_000, cached_tokens=400_000, output_tokens=500_000)
@@ -27,7 +29,7 @@ def test_the_kept_list_knows_hosted_models_and_counts_cached_tokens_apart(tmp_pa
 
 
 def test_a_model_of_a_famous_name_at_another_address_has_no_known_price(tmp_path: Path) -> None:
-    price = PriceList(tmp_path).at("http://127.0.0.1:8000/v1", "gpt-4o-mini")
+    price = PriceList(tmp_path).at("http://10.0.0.7:8000/v1", "gpt-4o-mini")
     assert price.of(USAGE) is None
     assert price.training_cost(1) is None
     assert price.source == "unknown"
@@ -38,6 +40,25 @@ def test_the_embedded_provider_is_free(tmp_path: Path) -> None:
     assert prices.of(Endpoint(Role.TEACHER, "embedded", "embedded-teacher")) == FREE
     assert prices.at("embedded", "embedded-teacher") == FREE  # as stored calls name it
     assert FREE.of(USAGE) == 0
+
+
+def test_a_service_on_this_machine_is_free_unless_the_project_gives_it_a_price(tmp_path: Path) -> None:
+    local = Endpoint(Role.TEACHER, "openai", "gpt-4o-mini", "http://localhost:8000/v1")
+    prices = PriceList(tmp_path, [local])
+    assert prices.of(local) == prices.at(local.service, "gpt-4o-mini") == prices.at(local.service, "ft:x:y") == FREE
+    entry = "- {model: gpt-4o-mini, input: 1, output: 2, training: 3, source: a proxy, date: 2026-11-01}"
+    proxied = own(tmp_path, entry)
+    assert proxied.of(local).of(USAGE) == proxied.at(local.service, "gpt-4o-mini").of(USAGE) == pytest.approx(2)
+    assert proxied.at(local.service, "ft:gpt-4o-mini:ours").training_cost(1_000_000) == pytest.approx(3)
+    assert proxied.at(local.service, "another-model") == FREE
+
+
+def test_what_is_declared_free_has_no_unknown_price(tmp_path: Path) -> None:
+    ours = Endpoint(Role.STUDENT, "openai", "ours", "https://llm.example/v1", is_declared_free=True)
+    theirs = replace(ours, role=Role.TEACHER, model="theirs", is_declared_free=False)
+    prices = PriceList(tmp_path, [ours, theirs])
+    assert prices.of(ours) == prices.at(ours.service, "ours") == prices.at(ours.service, "fine-tuned") == FREE
+    assert prices.at(ours.service, "theirs").input is None
 
 
 def test_the_projects_own_prices_come_first_and_fill_what_others_leave_open(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from raft_assets_tests.harness import ProjectHarness
 
 TEACHER = ("qa_pairs", Role.TEACHER)
 PAID = """
-TEACHER_OPENAI_BASE_URL=http://127.0.0.1:9/v1
+TEACHER_OPENAI_BASE_URL=https://llm.invalid/v1
 TEACHER_OPENAI_DEPLOYMENT=some-model
 TEACHER_OPENAI_API_KEY=none
 """  # where nobody listens: an estimate asks nobody

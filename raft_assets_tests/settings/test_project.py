@@ -7,7 +7,7 @@ import yaml
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.settings.domain import DomainSettings
-from raft_assets.settings.endpoints import Role
+from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.environment import Environment
 from raft_assets.settings.project import Project
 
@@ -155,6 +155,52 @@ def test_pinning_the_embedded_provider_ignores_what_is_configured(project: Path)
         project, "TEACHER_OPENAI_API_KEY=sk\nTEACHER_OPENAI_DEPLOYMENT=m\n", RAFT_PROVIDER="embedded"
     ).endpoints()
     assert found[Role.TEACHER].provider == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_free"),
+    [
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://127.8.9.10:8000/v1", True),
+        ("http://localhost:11434/v1", True),
+        ("http://LOCALHOST/v1", True),
+        ("http://llm.localhost:8080/v1", True),
+        ("http://[::1]:8080/v1", True),
+        ("http://[::ffff:127.0.0.1]:8080/v1", True),
+        ("http://0.0.0.0:8000/v1", True),  # as servers print it
+        ("http://10.0.0.7:8000/v1", False),  # a machine of somebody's, who may send a bill
+        ("https://api.openai.com/v1", False),
+        ("https://localhost.example.com/v1", False),
+        ("https://127.0.0.1.example.com/v1", False),
+        ("http://[broken/v1", False),
+        ("localhost:8000", False),
+    ],
+)
+def test_a_service_on_this_machine_is_free_and_every_other_one_is_paid(address: str, *, is_free: bool) -> None:
+    assert Endpoint(Role.TEACHER, "openai", "m", address).is_free is is_free
+    assert not Endpoint(Role.TEACHER, "azure", "m", address).is_free  # Azure is not on this machine
+
+
+def test_what_is_declared_free_is_free_and_a_price_of_the_projects_own_makes_a_local_service_paid(
+    project: Path,
+) -> None:
+    roles = {"STUDENT_OPENAI_BASE_URL": "https://llm.example/v1", "STUDENT_OPENAI_DEPLOYMENT": "ours"}
+    local = {"TEACHER_OPENAI_BASE_URL": "http://localhost:4000/v1", "TEACHER_OPENAI_DEPLOYMENT": "gpt-4o"}
+    paid = {role for role, endpoint in place(project, **roles, **local).endpoints.items() if not endpoint.is_free}
+    assert paid == {Role.STUDENT, Role.BASELINE}
+    assert all(one.is_free for one in place(project, **roles, **local, STUDENT_PRICE="0").endpoints.values())
+    assert not place(project, **roles, BASELINE_PRICE="0.0").endpoints[Role.STUDENT].is_free
+    (project / "prices.yaml").write_text("- {model: gpt-4o, input: 2.5, source: a proxy, date: 2026-11-28}")
+    assert not place(project, **local).endpoints[Role.TEACHER].is_free
+    assert place(project, **local, TEACHER_PRICE="0").endpoints[Role.TEACHER].is_free
+    (project / "prices.yaml").write_text("- {model: gpt-4o, input: 0, output: 0, source: ours, date: 2026-11-28}")
+    assert place(project, **local).endpoints[Role.TEACHER].is_free
+
+
+@pytest.mark.parametrize("value", ["5", "free", "-1"])
+def test_a_price_of_a_role_can_only_be_nothing(project: Path, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"TEACHER_PRICE is '{value}'"):
+        endpoints(project, TEACHER_PRICE=value).endpoints()
 
 
 def test_a_key_shows_nowhere(project: Path) -> None:

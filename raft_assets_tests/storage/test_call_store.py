@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from raft_assets.core.errors import RaftError
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.requests import Usage
-from raft_assets.llm.store import StoredCall
+from raft_assets.llm.store import ModelUsage, StoredCall
 from raft_assets.storage.call_store import SqliteCallStore
 
 NOBODY = 65534
@@ -124,6 +125,62 @@ def test_totals_are_counted(store: SqliteCallStore) -> None:
     stats = store.stats()
     assert (stats.calls, stats.usage) == (2, Usage(20, 8, 6))
     assert stats.size > 0
+
+
+def test_sums_by_month_follow_every_change(store: SqliteCallStore, tmp_path: Path) -> None:
+    july, august = (datetime(2026, month, 31, 23, 59, tzinfo=UTC).timestamp() for month in (7, 8))
+    other = Usage(1, 0, 2, estimated=1)
+    store.put([stored("a", created=july), stored("b", created=august), stored("c", created=august, usage=other)])
+    assert store.usage("2026-08") == [used(2, Usage(11, 4, 5, estimated=1))]
+    store.put([stored("b", created=august)])  # it is there already
+    assert store.usage("2026-08") == [used(2, Usage(11, 4, 5, estimated=1))]
+    assert store.usage() == [used(3, Usage(21, 8, 8, estimated=1))]
+    assert store.forget(lambda call: call.key == "c") == 1
+    assert (store.usage("2026-08"), store.usage("2026-09")) == ([used(1, Usage(10, 4, 3))], [])
+    damage(tmp_path / "calls.sqlite", "checksum", "wrong")
+    store.put([stored("b", created=august)])  # replaces the damaged entry
+    assert store.usage("2026-08") == [used(1, Usage(10, 4, 3))]
+    store.forget(lambda _: True)
+    assert (store.usage(), store.stats().calls) == ([], 0)  # no domain's name stays
+
+
+def test_a_file_of_the_version_before_is_summed_up_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    with SqliteCallStore(path) as store:
+        store.put([stored("a"), stored("b", usage=Usage(1, 0, 2))])
+    as_before_0_3(path)
+    with SqliteCallStore(path) as store:
+        assert store.get(["a"]) == {"a": stored("a")}
+        assert store.usage() == [used(2, Usage(11, 4, 5))]
+        store.put([stored("c", usage=Usage(5, 0, 5, estimated=1))])
+    with SqliteCallStore(path) as store:
+        assert store.get(["c"])["c"].usage.estimated == 1
+        assert store.usage() == [used(3, Usage(16, 4, 10, estimated=1))]
+
+
+def test_what_the_version_before_writes_into_a_file_of_this_one_is_summed_up(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    with SqliteCallStore(path) as store:
+        store.put([stored("a")])
+        with contextlib.closing(sqlite3.connect(path)) as before, before:
+            columns = "service, model, kind, status, input_tokens, cached_tokens, output_tokens, reasoning_tokens, "
+            columns += "latency_s, tries, created, role, asset, domain, run, payload, checksum"
+            copy = f"INSERT OR REPLACE INTO calls (key, {columns}) SELECT 'b', {columns} FROM calls WHERE key = 'a'"
+            before.execute(copy)
+        assert store.usage() == [used(2, Usage(20, 8, 6))]
+
+
+def used(calls: int, usage: Usage) -> ModelUsage:
+    return ModelUsage("", "http://service/v1", "model-1", "chat", calls, usage)
+
+
+def as_before_0_3(path: Path) -> None:
+    """Takes away what the version before doesn't have."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for trigger in ("sums_after_insert", "sums_after_delete"):
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute("DROP TABLE sums")
+        connection.execute("ALTER TABLE calls DROP COLUMN estimated")
 
 
 def test_threads_may_share_a_store(store: SqliteCallStore) -> None:

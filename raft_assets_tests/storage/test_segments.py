@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,21 @@ def test_a_store_that_was_local_brings_everything_along(segments: Segments, tmp_
         pass
     with SqliteCallStore(tmp_path / "there.sqlite", segments) as store:
         assert set(store.get(["a"])) == {"a"}
+
+
+def test_segments_of_the_version_before_are_read_and_it_reads_what_is_not_estimated(
+    segments: Segments, tmp_path: Path
+) -> None:
+    counted = replace(call("b"), usage=Usage(10, 4, 3, estimated=1))
+    with SqliteCallStore(tmp_path / "here.sqlite", segments) as store:
+        store.put([call("a"), counted])
+    (name,) = segments.names()
+    rows = segments.read(name)
+    assert sorted(len(row) for row in rows) == [18, 19]  # 18 columns, and a mark where tokens are estimated
+    with SqliteCallStore(tmp_path / "there.sqlite", segments) as store:
+        assert store.get(["a", "b"]) == {"a": call("a"), "b": counted}
+        (used,) = store.usage()
+        assert (used.calls, used.usage.estimated) == (2, 1)
 
 
 def test_what_is_forgotten_here_is_forgotten_there(segments: Segments, tmp_path: Path) -> None:

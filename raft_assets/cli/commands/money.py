@@ -25,7 +25,8 @@ def costs(domain: tuple[str, ...], *, by: "Grouping", since: datetime | None, as
     """Show what was paid, derived from the stored calls: calls, tokens and US dollars.
 
     The same rows are in DuckDB as the table `ledger`. Calls without a known price are listed apart and never counted
-    as zero: add the price to prices.yaml.
+    as zero: add the price to prices.yaml. Where the service didn't tell the tokens of some calls, they are counted
+    here, and the sums are marked with ~.
 
     \b
     Examples:

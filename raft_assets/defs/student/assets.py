@@ -9,12 +9,12 @@ from raft_assets.defs.dataset.assets import training_files
 from raft_assets.defs.describe import escape_markdown, loss_plot
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.progress import log_events, log_metrics
-from raft_assets.llm.prices import PRICES_FILE
 from raft_assets.operations.deploying import deploy_student
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.money import monthly_hosting_cost, record_training
 from raft_assets.operations.training import ApprovalNeededError, TrainingWatch, train
 from raft_assets.settings.endpoints import Role
+from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import APPROVAL_TAG
 
