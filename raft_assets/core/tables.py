@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from raft_assets.core.stored_fields import added
+
 Split = Literal["train", "valid", "eval"]
 QuestionSource = Literal["generated", "golden"]
 Arm = Literal["main", "retrieved", "distractors_only", "closed_book"]
@@ -131,6 +133,11 @@ class QAPair(Row):
     judge_call: str = Field(default="", description="key in the call store of the call that judged; empty: none did")
     judge_remark: str = Field(default="", description="what the judge said, or why it said nothing")
     review_note: str = Field(default="", description="what a person noted who reviewed the pair")
+    structured: bool = added(
+        default=False,
+        since="0.3.0",
+        description="whether the teacher answered by a JSON schema, from which the answer is rendered",
+    )
 
     @property
     def is_imported(self) -> bool:

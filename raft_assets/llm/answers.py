@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from raft_assets.llm.loops import is_looping
 from raft_assets.llm.requests import Status, Usage
 
 CONTENT_FILTER = "content_filter"  # as the code of an error and as the reason why an answer ends
@@ -98,6 +99,8 @@ def _read_choice(choice: Mapping[str, Any]) -> ParsedResponse:
         return ParsedResponse(text, "filtered", "The service's content filter cut the answer off.")
     if message.get("refusal"):
         return ParsedResponse(text, "filtered", f"The model declined: {abbreviate(message['refusal'])}")
+    if finish == "length" and is_looping(text):
+        return ParsedResponse(text, "looping", "The model repeated itself until the maximum of tokens.")
     if finish == "length":
         return ParsedResponse(text, "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens.")
     if not text.strip():

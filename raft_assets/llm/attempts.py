@@ -20,6 +20,7 @@ from raft_assets.core.errors import EndpointError, NotDeployedError
 from raft_assets.llm import service_errors
 from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, read_usage
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.completion_form import CHAT, NoChatError, refuses_chat
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Admission, Limiter
 from raft_assets.llm.requests import Usage
@@ -103,7 +104,8 @@ class RetryingClient:
     async def call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         """Send `body` until `read` can read the response.
 
-        Raises CallFailedError, and EndpointError where no other call would pass either.
+        Raises CallFailedError, EndpointError where no other call would pass either, and NoChatError where the model
+        takes no chat requests.
         """
         tries, failures = 1, 0
         first_failed: float | None = None
@@ -144,6 +146,8 @@ class RetryingClient:
             except openai.APIError as error:
                 outcome = service_errors.classify_error(error, self._endpoint, self._model)
                 _report_to_limiter(turn, error, outcome)
+                if kind == CHAT and isinstance(error, openai.APIStatusError) and refuses_chat(error):
+                    raise NoChatError(service_errors.redact_message(error, self._endpoint)) from None
             except UnicodeEncodeError:
                 outcome = service_errors.FailCall("the request holds half a character (a lone surrogate)")
             latency_s = self._patience.clock() - started

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient
 from raft_assets.llm.budget import Budget, max_usage
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.completion_form import CHAT, COMPLETION, NoChatError, to_completion
 from raft_assets.llm.keys import EMBEDDING, call_key, embedding_key, truncated_key
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import FREE, Price
@@ -36,6 +38,7 @@ from raft_assets.settings.endpoints import Endpoint
 if TYPE_CHECKING:
     import openai
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WINDOW_PER_CALL = 4  # requests taken ahead per call in flight: enough that a slow first one rarely stops the others
@@ -87,6 +90,7 @@ class Caller:
         if budget:
             budget.check_price(price, self._model)
         self._on_progress = on_progress
+        self._capabilities = capabilities
         self._batches = batches
         self._attempts = RetryingClient(
             endpoint,
@@ -226,11 +230,26 @@ class Caller:
 
     async def _ask_one(self, batch: Batch[Request]) -> list[StoredCall]:
         [(key, request)] = batch
-        response = self._truncated_batch_answer(key) or await self._call(request.kind, request.body, read_answer)
+        response = self._truncated_batch_answer(key) or await self._call_in_form(request)
         if response.content.status == "truncated":
             response = await self._ask_with_more_tokens(request, response)
         payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
         return [self._to_stored_call(key, request.kind, response, payload, status=response.content.status)]
+
+    async def _call_in_form(self, request: Request) -> Response[ParsedResponse]:
+        """Make the call in the form that the model takes: a base model, which can't chat, goes on with a text."""
+        if request.kind == COMPLETION or not self._is_without_chat:
+            try:
+                return await self._call(request.kind, request.body, read_answer)
+            except NoChatError as refusal:
+                if not self._is_without_chat:  # another call may have learned it while this one was under way
+                    log.warning("%s takes no chat requests (%s); sending completion requests", self._model, refusal)
+                    self._capabilities.learn(CHAT, COMPLETION)
+        return await self._call(COMPLETION, to_completion(request).body, read_answer)
+
+    @property
+    def _is_without_chat(self) -> bool:
+        return self._capabilities.substitutes.get(CHAT) == COMPLETION
 
     def _truncated_batch_answer(self, key: str) -> Response[ParsedResponse] | None:
         """Return the answer that a batch cut off, which is already paid for and stored."""
@@ -251,7 +270,7 @@ class Caller:
             name: request.body[name] * RETRY_TOKEN_FACTOR for name in MAX_TOKENS_PARAMETERS if name in request.body
         }
         try:
-            whole = await self._call(request.kind, {**request.body, **maximum}, read_answer)
+            whole = await self._call_in_form(request.with_parameters(**maximum))
         except (CallFailedError, EndpointError):  # for example, more tokens than the model allows
             return cut_off
         return replace(whole, usage=cut_off.usage + whole.usage, latency_s=cut_off.latency_s + whole.latency_s)

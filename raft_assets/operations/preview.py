@@ -16,12 +16,14 @@ from raft_assets.dataset.splits import SplitPlan
 from raft_assets.documents.retrieval import VectorIndex
 from raft_assets.llm.requests import UsageStats
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.pair_form import resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.pairs.generation import first_round_plan
 from raft_assets.pairs.reviews import read_reviews
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.domains import REVIEWS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def preview_rows(
     ids = [chunk.chunk_id for chunk in chunks][: len(vectors)]
     index = VectorIndex(ids, np.array(vectors, np.float32).reshape(len(ids), -1))
     reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
-    with open_pair_generator(models, settings, index) as maker:
+    form = resolve_form(models, Lake.of(models.project), domain, settings, chunks, keep=False)
+    with open_pair_generator(models, settings, index, form=form, chunks=chunks) as maker:
         pairs = maker.judged(maker.draft_plan(plan), reviews)
         tallies = maker.usage_stats
     pool = DistractorPool(
