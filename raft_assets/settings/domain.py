@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.prompt_contract import CONTRACT_PARTS
@@ -96,6 +96,12 @@ class QuestionSettings(SettingsGroup):
         description="auto: questions and answers as JSON of a schema where the teacher's service takes one, found out "
         "once per domain; off: always as text",
     )
+
+    @field_validator("structured", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, structured: Any) -> Any:
+        """Read the word that YAML takes for false."""
+        return "off" if structured is False else structured
 
 
 class DatasetSettings(SettingsGroup):

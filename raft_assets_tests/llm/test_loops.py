@@ -37,7 +37,7 @@ CUT_OFF = {
     "Who discovered the noctule?\nWhy do bats swarm in autumn?\nWhen does fertilisation follow?\nHow long does the",
     "quotations and reasoning about them": "##begin_quote##The crane lifts 42 tonnes.##end_quote## So the crane lifts "
     "42 tonnes. The question asks how much the crane on quay 2 lifts, and the crane that the sentence names is the one "
-    "on quay 2, as the heading shows. The maximum of the other crane is not asked for. Therefore the answer would be that",
+    "on quay 2, as the heading shows. The maximum of the other crane is not asked for. So the answer would be that",
     "a table": "| port | depth |\n|---|---|\n| Halden | 12 m |\n| Moss | 9 m |\n| Larne | 14 m |\n| Kelso | 7 m |",
     "a short one": "So the",
     "nothing": "",

@@ -89,7 +89,6 @@ def project(service: Service, tmp_path: Path) -> ProjectHarness:
     found = ProjectHarness(tmp_path)
     found.write(f"data/{DOMAIN}/port.md", TEXT)
     found.own_variables = {
-        "RAFT_PROVIDER": "embedded",
         "TEACHER_OPENAI_BASE_URL": service.url,
         "TEACHER_OPENAI_DEPLOYMENT": "small",
         "TEACHER_OPENAI_API_KEY": "sk-test-1234567890",

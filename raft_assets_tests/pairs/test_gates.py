@@ -345,7 +345,7 @@ def test_a_persons_reject_takes_a_sound_pair_out_and_keeps_the_note() -> None:
     assert (pair.accepted, pair.reason, pair.review_note) == (False, "rejected_by_reviewer", "seen")
 
 
-CONTENT = ("answer_not_supported", "points_at_text")
+CONTENT = ("answer_not_supported", "answer_not_in_quote", "points_at_text", "question_words_unknown")
 
 
 @pytest.mark.parametrize("reason", SPOILT_DRAFTS)
