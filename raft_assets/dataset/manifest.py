@@ -39,7 +39,7 @@ class DatasetInputs(BaseModel):
         """Leave the form out where an earlier version knew no other: such a manifest stays as it was."""
         content: dict[str, Any] = dump(self)
         if not self.pair_form:
-            del content["pair_form"]
+            content.pop("pair_form", None)
         return content
 
 

@@ -9,7 +9,6 @@ from raft_assets.core.prompt_contract import (
     CLOSED_BOOK_INSTRUCTIONS,
     END_QUOTE,
     INSTRUCTIONS,
-    render_user_message,
 )
 from raft_assets.core.tables import Chunk, GoldenQuestion, RaftRow
 from raft_assets.evaluation.arms import (
@@ -306,8 +305,7 @@ def test_an_abstention_is_recognised() -> None:
 @pytest.mark.parametrize("arm", ["main", "distractors_only"])
 def test_a_model_that_repeats_its_prompt_has_given_no_answer_and_scores_nothing(arm: str) -> None:
     item = made([row("q", "c1", "c5")])[arm, "q"]
-    prompt, documents = item_request(item, "completion", ASKING).body["prompt"], render_user_message("", item.documents)
-    for text in (prompt, INSTRUCTIONS, documents * 3):
+    for text in (item_request(item, "completion", ASKING).body["prompt"], INSTRUCTIONS):
         found = to_model_answer(item, Answer("key", text, "ok", "", Usage(), 0, False), evaluated="baseline", model="m")
         assert (found.status, found.abstained, found.final_answer) == ("echo", False, "")
         assert "repeated its prompt" in found.detail
