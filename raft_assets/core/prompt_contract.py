@@ -5,8 +5,9 @@ measure format. The answer style is that of arXiv 2403.10131, figure 2.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from raft_assets.core.identity import normalize
 
@@ -21,6 +22,14 @@ When the documents do not hold the answer, end with: {ANSWER_TAG} {ABSTENTION}""
 
 # what instructions must contain, whoever writes them: otherwise answers can't be parsed
 CONTRACT_PARTS = (BEGIN_QUOTE, END_QUOTE, ANSWER_TAG, ABSTENTION)
+
+# of a service that constrains answers to a JSON schema: quotes are numbers of sentences, which can't be misquoted
+STRUCTURED_INSTRUCTIONS = f"""Answer the question from the document only. Its sentences are numbered: [1], [2], ...
+Reply with a JSON object of three fields.
+"reasoning": reason step by step, in your own words and in the language of the question.
+"quotes": the numbers of the sentences that you rely on.
+"final_answer": the final answer, as short as possible.
+When the document does not hold the answer, "quotes" is empty and "final_answer" is: {ABSTENTION}"""
 
 CLOSED_BOOK_INSTRUCTIONS = f"""Answer the question from memory; no documents are given.
 First reason step by step.
@@ -42,6 +51,12 @@ _TAGS = (
 )
 _CLOSING_TAG = re.compile(r"<\s*/\s*ANSWER\s*>", re.IGNORECASE)
 _WRAPPERS = (("**", "**"), ("`", "`"), ('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"), ("'", "'"))
+_PLACEHOLDER = "final answer"  # what the instructions write after the tag
+MIN_ECHO_WORDS = 3  # words before a tag by which a line is known as one of the instructions
+MIN_COPIED_WORDS = 20  # a shorter text may copy a sentence: that is what it was asked to do
+COPIED_RUN_WORDS = 5  # consecutive words that a text and its prompt hardly share by chance
+MAX_COPIED_SHARE = 0.8  # of such runs: a text that reasons about what it quotes has fewer
+_WORD = re.compile(r"\w+")
 _ABSTENTION = re.compile(
     r"(?:(?:the|these|given|provided) )*documents? (?:do not|don['’]t|does not|doesn['’]t)"
     r" (?:contain|hold|provide|include) (?:the|an|any) answer(?: to (?:the|this|that) question)?\.?",
@@ -51,13 +66,17 @@ _ABSTENTION = re.compile(
 
 @dataclass(frozen=True)
 class ParsedAnswer:
-    """A parsed answer. `well_formed`: exactly one non-empty final answer and every quote closed."""
+    """A parsed answer. `well_formed`: exactly one non-empty final answer and every quote closed.
+
+    `is_echo`: the text repeats the instructions and holds no answer of its own.
+    """
 
     reasoning: str
     quotes: tuple[str, ...]
     final_answer: str
     abstained: bool
     well_formed: bool
+    is_echo: bool = False
 
 
 def escape_delimiters(text: str) -> str:
@@ -93,16 +112,66 @@ def render_answer(reasoning: str, final_answer: str) -> str:
 
 ABSTENTION_ANSWER = render_answer("None of the documents holds what the question asks for.", ABSTENTION)
 
+EXAMPLE_DOCUMENT = (
+    "The Halden bridge was opened in 1907. Its architect, Marit Lund, chose granite because iron rusts in the salt air."
+)
+# for models that go on with a text instead of doing what it says: question, documents, answer
+WORKED_EXAMPLES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    (
+        "Why did Marit Lund choose granite for the Halden bridge?",
+        (EXAMPLE_DOCUMENT,),
+        render_answer(
+            f"The document names the reason: {BEGIN_QUOTE}Its architect, Marit Lund, chose granite because iron rusts "
+            f"in the salt air.{END_QUOTE} So she chose it because iron would rust.",
+            "because iron rusts in the salt air",
+        ),
+    ),
+    (
+        "How long is the Halden bridge?",
+        (EXAMPLE_DOCUMENT,),
+        render_answer("The document says when the bridge was opened, not how long it is.", ABSTENTION),
+    ),
+)
+CLOSED_BOOK_EXAMPLES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    (
+        "Which planet is nearest to the Sun?",
+        (),
+        render_answer("The planets from the Sun are Mercury, Venus, Earth. The first is Mercury.", "Mercury"),
+    ),
+)
 
-def parse_answer(text: str) -> ParsedAnswer:
+
+def render_numbered(sentences: Sequence[tuple[int, int]], document: str) -> str:
+    """Return the document with a number before each of its sentences, given as spans in order."""
+    for number, (start, _) in reversed(list(enumerate(sentences, start=1))):
+        document = f"{document[:start]}[{number}] {document[start:]}"
+    return document
+
+
+def render_quoted_answer(quotes: Sequence[str], reasoning: str, final_answer: str) -> str:
+    """Render an answer whose parts came apart: the quoted sentences, the reasoning, the final answer on one line.
+
+    The contract's own delimiters in any of them are made harmless.
+    """
+    quoted = [f"{BEGIN_QUOTE}{escape_delimiters(quote)}{END_QUOTE}" for quote in quotes]
+    return render_answer(
+        "\n".join([*quoted, escape_delimiters(reasoning).strip()]), escape_delimiters(" ".join(final_answer.split()))
+    )
+
+
+def parse_answer(text: str, instructions: str | None = None) -> ParsedAnswer:
     """Parse an answer, even one that doesn't quite keep the contract.
 
     What a model knows and how it says it are two things. Never raises. The last answer tag counts; the final answer is
-    the rest of its line, else the next line, without the marks around it. Without a tag there is no final answer.
+    the rest of its line, else the next line, without the marks around it. Without a tag there is no final answer. What
+    repeats instructions (the contract's, or others that the model was given as well) is no part of the answer.
     """
-    head, tail = _split_at_answer_tag(text)
+    own = _without_instructions(text, instructions)
+    head, tail = _split_at_answer_tag(own)
     final = next((bare for line in tail.splitlines() if (bare := _strip_wrapping(line))), "")
-    quotes = tuple(quote.strip() for quote in _QUOTE.findall(text))
+    is_placeholder = " ".join(_WORD.findall(final.casefold())) == _PLACEHOLDER
+    final = "" if is_placeholder else final
+    quotes = tuple(quote.strip() for quote in _QUOTE.findall(own))
     closed = text.count(BEGIN_QUOTE) == text.count(END_QUOTE) == len(quotes)
     return ParsedAnswer(
         reasoning=head.strip(),
@@ -110,7 +179,15 @@ def parse_answer(text: str) -> ParsedAnswer:
         final_answer=final,
         abstained=_is_abstention(final),
         well_formed=bool(final) and text.count(ANSWER_TAG) == 1 and closed,
+        is_echo=is_placeholder or (own != text and not final),
     )
+
+
+def repeats(text: str, shown: str) -> bool:
+    """Return whether most of a text of some length is copied from what was shown with the question."""
+    words, known = _WORD.findall(text.casefold()), set(_runs(_WORD.findall(shown.casefold())))
+    runs = list(_runs(words))
+    return len(words) >= MIN_COPIED_WORDS and sum(run in known for run in runs) > MAX_COPIED_SHARE * len(runs)
 
 
 def is_verbatim_quote(quote: str, document: str) -> bool:
@@ -119,6 +196,40 @@ def is_verbatim_quote(quote: str, document: str) -> bool:
     White space and escaped delimiters don't count.
     """
     return bool(quote.strip()) and normalize(escape_delimiters(quote)) in normalize(escape_delimiters(document))
+
+
+def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    return zip(*(words[start:] for start in range(COPIED_RUN_WORDS)), strict=False)
+
+
+def _without_instructions(text: str, instructions: str | None) -> str:
+    """Return the text without what it repeats of instructions, whatever the white space and the case.
+
+    A line of the instructions is recognized as a whole, and one with the answer tag by the words before the tag alone.
+    """
+    given = (INSTRUCTIONS, CLOSED_BOOK_INSTRUCTIONS, *([instructions] if instructions else ()))
+    for pattern in (pattern for shown in given for pattern in _instruction_patterns(shown)):
+        text = pattern.sub("\n", text)
+    return text
+
+
+@lru_cache(maxsize=16)
+def _instruction_patterns(instructions: str) -> tuple[re.Pattern[str], ...]:
+    """Return patterns of the lines of instructions, the longest first."""
+    patterns = []
+    for line in sorted(filter(str.strip, instructions.splitlines()), key=len, reverse=True):
+        before, tag, after = line.partition(ANSWER_TAG)
+        words = [re.escape(word) for word in before.split()]
+        if len(words) < MIN_ECHO_WORDS:
+            continue
+        whole = r"\s+".join(words)
+        if tag:
+            # the words before the last few are there or not: an echo may begin in the middle of a line
+            earlier = "".join(rf"(?:{word}\s+)?" for word in words[:-MIN_ECHO_WORDS])
+            last, rest = r"\s+".join(words[-MIN_ECHO_WORDS:]), r"\s+".join(map(re.escape, after.split()))
+            whole = rf"{earlier}{last}\s*{re.escape(ANSWER_TAG)}\s*(?:{rest}|\Z)"
+        patterns.append(re.compile(whole, re.IGNORECASE))
+    return tuple(patterns)
 
 
 def _split_at_answer_tag(text: str) -> tuple[str, str]:

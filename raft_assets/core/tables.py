@@ -122,7 +122,9 @@ class QAPair(Row):
     path: str = Field(description="path relative to the domain")
     question: str = Field(description="question")
     kind: str = Field(description="question type: what, who, when, where, why, how, which, cloze, api, other")
-    answer: str = Field(description="chain-of-thought answer in RAFT's contract, verbatim from the teacher")
+    answer: str = Field(
+        description="chain-of-thought answer in RAFT's contract, verbatim from the teacher or rendered from its parts"
+    )
     final_answer: str = Field(description="text after <ANSWER>:")
     quotes: list[str] = Field(description="texts between ##begin_quote## and ##end_quote##")
     accepted: bool = Field(description="whether every gate passed, but for those that a person's accept overrides")
@@ -135,6 +137,11 @@ class QAPair(Row):
     review_note: str = Field(default="", description="what a person noted who reviewed the pair")
     call_detail: str = added(
         "", since="0.3.0", description="what the teacher's service said where it gave no answer, or filtered it"
+    )
+    structured: bool = added(
+        default=False,
+        since="0.3.0",
+        description="whether the teacher answered by a JSON schema, from which the answer is rendered",
     )
 
     @property

@@ -8,7 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from raft_assets.core.errors import DataError
 
@@ -25,6 +32,15 @@ class DatasetInputs(BaseModel):
     versions: dict[str, str]  # of this product's code
     models: dict[str, str]  # role to service, model and version
     packages: dict[str, str]  # of other packages; another version may give the same rows
+    pair_form: dict[str, Any] = {}  # what differs from the form of pairs of versions before 0.3.0
+
+    @model_serializer(mode="wrap")
+    def _leave_out_first_form(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the form out where an earlier version knew no other: such a manifest stays as it was."""
+        content: dict[str, Any] = dump(self)
+        if not self.pair_form:
+            content.pop("pair_form", None)
+        return content
 
 
 class Manifest(DatasetInputs):

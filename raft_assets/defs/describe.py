@@ -20,7 +20,7 @@ from raft_assets.evaluation.examples import Sample, Segment
 from raft_assets.evaluation.plots import data_uri, histogram, interval_bars, line
 from raft_assets.evaluation.verdict import PRIMARY_ARM, Verdict
 from raft_assets.llm.requests import UsageStats
-from raft_assets.pairs.gates import PASS, REASONS
+from raft_assets.pairs.gates import OFF, PASS, REASONS
 from raft_assets.storage.lake import WriteResult, arrow_schema
 
 if TYPE_CHECKING:
@@ -197,8 +197,11 @@ def describe_gates(pairs: Sequence[QAPair], written: WriteResult) -> Metadata:
     rejected = [pair for pair in pairs if not pair.accepted]
     counts = Counter(pair.reason for pair in rejected)
     query = f"select * from '{written.address}' where not accepted"  # noqa: S608 - shown to people, run by nobody here
-    failed = Counter(verdict for pair in pairs for verdict in pair.gates.values() if verdict != PASS)
+    verdicts = [(gate, verdict) for pair in pairs for gate, verdict in pair.gates.items()]
+    failed = Counter(verdict for _, verdict in verdicts if verdict not in (PASS, OFF))
+    off = Counter(gate for gate, verdict in verdicts if verdict == OFF)
     return {
+        **({"gates_off_in_this_language": counts_table(off, "gate")} if off else {}),
         "rejected": markdown_table(
             [
                 {"reason": reason, "first": counts[reason], "in all": count, "meaning": REASONS[reason]}

@@ -20,9 +20,10 @@ from raft_assets.dataset.versions import prompt_versions
 from raft_assets.defs.dagster_internals import DATA_VERSION_TAG, last_data_versions
 from raft_assets.defs.lineage_asset import OWNERS, settings_key
 from raft_assets.evaluation.judged import judging_prompts
+from raft_assets.llm.relearning import times_relearned
 from raft_assets.operations.model_clients import resolved_model
-from raft_assets.operations.process import DOMAIN_PARTITIONS
-from raft_assets.settings.domain import SettingsGroup
+from raft_assets.operations.process import DOMAIN_PARTITIONS, records_of
+from raft_assets.settings.domain import DomainSettings, SettingsGroup
 from raft_assets.settings.domains import (
     PAIRS_FILE,
     QUESTIONS_FILE,
@@ -147,6 +148,8 @@ def observe_domain(project: Project, domain: str) -> Iterator[Observation]:
             else {},
             "models": {role.value: resolved_model(endpoints[role], project) for role in roles},
         }
+        if group == "questions" and (relearned := _times_relearned(project, resolved.values)):
+            content_of_group["relearned"] = {"times": relearned}
         if group == "questions":
             content_of_group["prompts"] = prompt_versions(resolved.values.questions, judged=Role.JUDGE in endpoints)
         if group == "judging" and Role.JUDGE in endpoints:
@@ -177,6 +180,12 @@ def external_assets(partitions_def: dg.PartitionsDefinition) -> list[dg.AssetSpe
         )
         for key, (text, kind) in described.items()
     ]
+
+
+def _times_relearned(project: Project, values: DomainSettings) -> int:
+    """Return how often the form of the domain's pairs was to be found out again, where anything else than text is."""
+    is_embedded = project.endpoints[Role.TEACHER].provider == "embedded"
+    return 0 if is_embedded or values.questions.structured == "off" else times_relearned(records_of(project))
 
 
 def _describe_group(group: str, roles: tuple[Role, ...]) -> str:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Literal
 
 from raft_assets.core.identity import draw
-from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS, parse_answer
+from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS, parse_answer, render_user_message, repeats
 from raft_assets.core.tables import (
     ANSWERS,
     Arm,
@@ -149,9 +149,21 @@ def item_request(
     return asked.with_parameters(temperature=settings.temperature, seed=settings.seed)
 
 
-def to_model_answer(item: EvaluationItem, answer: Answer, *, evaluated: EvaluatedModel, model: str) -> ModelAnswer:
-    """Build the row of a model's answer, read by the prompt contract; a failed call is a row with its status."""
-    parsed = parse_answer(answer.text)
+def to_model_answer(
+    item: EvaluationItem,
+    answer: Answer,
+    *,
+    evaluated: EvaluatedModel,
+    model: str,
+    instructions: str | None = None,
+) -> ModelAnswer:
+    """Build the row of a model's answer, read by the prompt contract; a failed call is a row with its status.
+
+    A model that repeats its prompt has given no answer. `instructions`: those set for the domain.
+    """
+    parsed = parse_answer(answer.text, instructions)
+    shown = render_user_message(item.question, item.documents)
+    is_echo = answer.status == "ok" and (parsed.is_echo or (not parsed.final_answer and repeats(answer.text, shown)))
     return ANSWERS[evaluated](
         question_id=item.question_id,
         source=item.source,
@@ -171,8 +183,8 @@ def to_model_answer(item: EvaluationItem, answer: Answer, *, evaluated: Evaluate
         quotes=list(parsed.quotes),
         abstained=parsed.abstained,
         well_formed=parsed.well_formed,
-        status=answer.status,
-        detail=answer.detail,
+        status="echo" if is_echo else answer.status,
+        detail="The model repeated its prompt instead of answering." if is_echo else answer.detail,
         call=answer.key,
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from raft_assets.core.prompt_contract import ANSWER_TAG, BEGIN_QUOTE, END_QUOTE
+from raft_assets.llm.loops import is_looping
 from raft_assets.llm.requests import Status, Usage
 from raft_assets.llm.thoughts import strip_stop_tokens, strip_thoughts
 
@@ -150,6 +151,8 @@ def _read_choice(choice: Mapping[str, Any]) -> ParsedResponse:
         return ParsedResponse(text, "filtered", "The service's content filter cut the answer off.")
     if refusal:
         return ParsedResponse(text, "filtered", f"The model declined: {abbreviate(refusal)}")
+    if end in _CUT_OFF and is_looping(text):
+        return ParsedResponse(text, "looping", "The model repeated itself until the maximum of tokens.")
     if end in _CUT_OFF:
         return ParsedResponse(text, "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens.")
     if broke_off:

@@ -21,6 +21,7 @@ from raft_assets.llm import service_errors
 from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError
 from raft_assets.llm.budget import Reservation
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.completion_form import CHAT, NoChatError, refuses_chat
 from raft_assets.llm.errors_in_answers import find_error
 from raft_assets.llm.input_limits import is_about_inputs, is_too_long
 from raft_assets.llm.keys import EMBEDDING
@@ -153,8 +154,8 @@ class RetryingClient:
         """Send `body` until `read` can read the response.
 
         `on_lost` is told the tokens of what came and can't be used: they are paid as well. Raises CallFailedError, of
-        which RefusedError is one, EndpointError where no other call would pass either, and InputsRefusedError where
-        fewer or other texts might be embedded.
+        which RefusedError is one, EndpointError where no other call would pass either, InputsRefusedError where fewer
+        or other texts might be embedded, and NoChatError where the model takes no chat requests.
         """
         tries, failures = 1, 0
         first_failed: float | None = None
@@ -210,6 +211,8 @@ class RetryingClient:
                 outcome = service_errors.classify_error(error, self._endpoint, self._model)
                 _report_to_limiter(turn, error, outcome)
                 usage = max_usage(sent) if service_errors.is_cut_off(error) else NO_USAGE
+                if kind == CHAT and isinstance(error, openai.APIStatusError) and refuses_chat(error):
+                    raise NoChatError(service_errors.redact_message(error, self._endpoint)) from None
                 outcome = self._reword(kind, error, sent, outcome)
             except UnicodeEncodeError:
                 outcome = service_errors.FailCall("the request holds half a character (a lone surrogate)")

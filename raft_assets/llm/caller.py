@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient
 from raft_assets.llm.budget import Budget, Reservation, without_budget
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.completion_form import CHAT, COMPLETION, NoChatError, to_completion
 from raft_assets.llm.evidence import Evidence
 from raft_assets.llm.input_limits import read_texts_limit, read_tokens_limit
 from raft_assets.llm.keys import EMBEDDING, call_key, embedding_key, lost_key, truncated_key
@@ -57,6 +59,7 @@ from raft_assets.settings.endpoints import Endpoint
 if TYPE_CHECKING:
     import openai
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WINDOW_PER_CALL = 4  # requests taken ahead per call in flight: enough that a slow first one rarely stops the others
@@ -117,8 +120,8 @@ class Caller:
         if budget:
             budget.check_price(price, self._model)
         self._on_progress = on_progress
-        self._batches = batches
         self._capabilities = capabilities
+        self._batches = batches
         self._dimensions: int | None = None
         self._attempts = RetryingClient(
             endpoint,
@@ -276,11 +279,26 @@ class Caller:
 
     async def _ask_one(self, batch: Batch[Request]) -> list[StoredCall]:
         [(key, request)] = batch
-        response = self._truncated_batch_answer(key) or await self._call(request.kind, request.body, read_new_answer)
+        response = self._truncated_batch_answer(key) or await self._call_in_form(request)
         if response.content.status == "truncated":
             response = await self._ask_with_more_tokens(request, response)
         payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
         return [self._to_stored_call(key, request.kind, response, payload, status=response.content.status)]
+
+    async def _call_in_form(self, request: Request) -> Response[ParsedResponse]:
+        """Make the call in the form that the model takes: a base model, which can't chat, goes on with a text."""
+        if request.kind == COMPLETION or not self._is_without_chat:
+            try:
+                return await self._call(request.kind, request.body, read_new_answer)
+            except NoChatError as refusal:
+                if not self._is_without_chat:  # another call may have learned it while this one was under way
+                    log.warning("%s takes no chat requests (%s); sending completion requests", self._model, refusal)
+                    self._capabilities.learn(CHAT, COMPLETION)
+        return await self._call(COMPLETION, to_completion(request).body, read_new_answer)
+
+    @property
+    def _is_without_chat(self) -> bool:
+        return self._capabilities.substitutes.get(CHAT) == COMPLETION
 
     def _truncated_batch_answer(self, key: str) -> Response[ParsedResponse] | None:
         """Return the answer that a batch cut off, which is already paid for and stored."""
@@ -301,7 +319,7 @@ class Caller:
             name: request.body[name] * RETRY_TOKEN_FACTOR for name in MAX_TOKENS_PARAMETERS if name in request.body
         }
         try:
-            whole = await self._call(request.kind, {**request.body, **maximum}, read_new_answer)
+            whole = await self._call_in_form(request.with_parameters(**maximum))
         except (CallFailedError, EndpointError):  # for example, more tokens than the model allows
             return cut_off
         return replace(whole, usage=cut_off.usage + whole.usage, latency_s=cut_off.latency_s + whole.latency_s)

@@ -20,7 +20,8 @@ from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.llm.serve_app import serve_in_background
 
-FINISH_REASON_BY_STATUS = {"truncated": "length", "filtered": "content_filter"}  # status to `finish_reason`
+# status to `finish_reason`
+FINISH_REASON_BY_STATUS = {"truncated": "length", "looping": "length", "filtered": "content_filter"}
 
 
 @contextmanager

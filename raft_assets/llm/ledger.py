@@ -33,7 +33,7 @@ class LedgerRow(Row):
     service: str = Field(description="address of the service, or embedded")
     model: str = Field(description="model")
     kind: str = Field(description="chat, completion or embedding, with ', batch' where it came in one; or training")
-    status: str = Field(description="ok, truncated, filtered or empty; failed: what came could not be used")
+    status: str = Field(description="ok, truncated, looping, filtered or empty; failed: what came could not be used")
     asset: str = Field(description="asset that asked first, empty outside of runs")
     domain: str = Field(description="domain of that asset")
     run: str = Field(description="Dagster run of that")

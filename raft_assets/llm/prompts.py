@@ -11,7 +11,14 @@ from importlib import resources
 from typing import Literal
 
 from raft_assets.core.identity import digest
-from raft_assets.core.prompt_contract import INSTRUCTIONS, render_messages, render_prompt, render_user_message
+from raft_assets.core.prompt_contract import (
+    CLOSED_BOOK_EXAMPLES,
+    INSTRUCTIONS,
+    WORKED_EXAMPLES,
+    render_messages,
+    render_prompt,
+    render_user_message,
+)
 from raft_assets.llm.requests import Request
 
 VERSION_DIGITS = 8  # of the hash of a prompt file's text
@@ -64,6 +71,9 @@ def answer_request(
         return Request(
             "completion", {"prompt": render_prompt(question, documents, instructions), "max_tokens": max_tokens}
         )
+    examples = WORKED_EXAMPLES if documents else CLOSED_BOOK_EXAMPLES
     return Request(
-        "chat", {"messages": render_messages(question, documents, instructions), "max_completion_tokens": max_tokens}
+        "chat",
+        {"messages": render_messages(question, documents, instructions), "max_completion_tokens": max_tokens},
+        examples=tuple((render_user_message(asked, shown), answer) for asked, shown, answer in examples),
     )

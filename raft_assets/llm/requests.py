@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 CallKind = Literal["chat", "completion"]
-Status = Literal["ok", "truncated", "filtered", "empty", "failed"]
+Status = Literal["ok", "truncated", "looping", "filtered", "empty", "failed"]
 
 JSON_OBJECT = {"type": "json_object"}  # as a `response_format`: the answer is one JSON object and nothing else
 
@@ -20,11 +20,14 @@ class Request:
 
     `body` is the JSON that is sent, without `model`: `messages` and `max_completion_tokens` (chat), or `prompt` and
     `max_tokens` (completion), others only where they are set. `sample` distinguishes several answers to one body.
+    `examples` are tasks with their replies, for a model that has to be shown what a reply is; like other wordings for
+    one model they are no part of the call's key.
     """
 
     kind: CallKind
     body: Mapping[str, Any]
     sample: int = 0
+    examples: tuple[tuple[str, str], ...] = ()
 
     def with_parameters(self, **parameters: Any) -> "Request":
         """Return the same request with further parameters, of which None is left out.

@@ -22,10 +22,16 @@ from raft_assets.llm.prices import Price
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.pair_form import recorded_form
 from raft_assets.operations.sources import chunk_documents, read_sources
 from raft_assets.pairs.generation import first_round_plan
 from raft_assets.pairs.judge import judge_request
 from raft_assets.pairs.questions import parse_questions, question_request, teacher_answer_request
+from raft_assets.pairs.structured import (
+    parse_structured_questions,
+    structured_answer_request,
+    structured_question_request,
+)
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
@@ -76,7 +82,8 @@ def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] 
         made = _estimate(models, "chunk_embeddings", Role.EMBEDDING, calls, Usage(sum(map(_count_tokens, new))))
         estimates.append(replace(made, stored=sum(stored)))
     with models.caller(Role.TEACHER) as teacher:
-        pairs = _PairEstimate.of(teacher, chunks, settings)
+        form = recorded_form(models, Lake.of(models.project), domain)
+        pairs = _PairEstimate.of(teacher, chunks, settings, structured=form.structured)
     if "qa_pairs" not in fresh:
         estimates += pairs.forecasts(models, settings)
     golden = parse_golden(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
@@ -124,22 +131,26 @@ class _PairEstimate:
     answer_tokens: float
     seconds: float | None  # of a call, median
     assumed: tuple[str, ...]
+    structured: bool = False
 
     @classmethod
-    def of(cls, teacher: Caller, chunks: Sequence[Chunk], settings: DomainSettings) -> "_PairEstimate":
+    def of(
+        cls, teacher: Caller, chunks: Sequence[Chunk], settings: DomainSettings, *, structured: bool
+    ) -> "_PairEstimate":
+        question_of = structured_question_request if structured else question_request
+        answer_of = structured_answer_request if structured else teacher_answer_request
+        questions_in = parse_structured_questions if structured else parse_questions
         plan = first_round_plan(chunks, settings.questions)
-        asked = [question_request(chunk, count, settings.questions) for chunk, count in plan]
+        asked = [question_of(chunk, count, settings.questions) for chunk, count in plan]
         found = list(teacher.stored(asked))
         told = [
             (chunk, question)
             for (chunk, count), answer in zip(plan, found, strict=True)
             if answer
-            for question in parse_questions(answer.text, count)
+            for question in questions_in(answer.text, count)
         ]
         instructions = settings.prompt.instructions
-        requests = [
-            teacher_answer_request(question, chunk, settings.questions, instructions) for chunk, question in told
-        ]
+        requests = [answer_of(question, chunk, settings.questions, instructions) for chunk, question in told]
         answers = list(teacher.stored(requests))
         sampled = [(count, answer) for (_, count), answer in zip(plan, found, strict=True) if answer]
         is_enough = len(sampled) >= MIN_SAMPLE
@@ -157,6 +168,7 @@ class _PairEstimate:
             answer_tokens=lengths or ASSUMED_ANSWER_TOKENS,
             seconds=_median_seconds([*found, *answers]),
             assumed=assumed,
+            structured=structured,
         )
 
     @property
@@ -166,8 +178,9 @@ class _PairEstimate:
 
     def forecasts(self, models: ModelClients, settings: DomainSettings) -> Iterator[CallEstimate]:
         instructions = settings.prompt.instructions
+        answer_of = structured_answer_request if self.structured else teacher_answer_request
         coming = [
-            (count, _request_tokens(teacher_answer_request(TYPICAL_QUESTION, chunk, settings.questions, instructions)))
+            (count, _request_tokens(answer_of(TYPICAL_QUESTION, chunk, settings.questions, instructions)))
             for chunk, count in self.expected
         ]
         answers = len(self.answer_requests) + sum(count for count, _ in coming)

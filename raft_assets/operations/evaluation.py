@@ -76,7 +76,7 @@ def ask_model(
         )
         name = deployed.name if deployed else models.endpoints[role].model
         answers = (
-            to_model_answer(item, answer, evaluated=evaluated, model=name)
+            to_model_answer(item, answer, evaluated=evaluated, model=name, instructions=settings.prompt.instructions)
             for item, answer in zip(items, caller.ask(prompts), strict=True)
         )
         written = lake.write(ANSWERS[evaluated], domain, answers)

@@ -11,7 +11,8 @@ from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.pairs.gates import NO_REVIEWS, apply_gates
+from raft_assets.operations.pair_form import PairForm
+from raft_assets.pairs.gates import NO_REVIEWS, Vocabulary, apply_gates
 from raft_assets.pairs.generation import draft_pairs, draft_round
 from raft_assets.pairs.questions import Draft
 from raft_assets.pairs.reviews import Review
@@ -23,12 +24,22 @@ class PairGenerator:
     """Drafts pairs and applies the gates; `judge` is None where that role isn't configured."""
 
     def __init__(
-        self, teacher: Caller, encoder: Caller, judge: Caller | None, settings: DomainSettings, index: VectorIndex
+        self,
+        teacher: Caller,
+        encoder: Caller,
+        judge: Caller | None,
+        settings: DomainSettings,
+        index: VectorIndex,
+        *,
+        form: PairForm,
+        chunks: Sequence[Chunk],
     ) -> None:
         self._teacher = teacher
         self._encoder = encoder
         self._judge = judge
         self._settings = settings
+        self._form = form
+        self._vocabulary = Vocabulary(chunk.passage for chunk in chunks)
         top_k = settings.questions.retrieval_top_k
         self._ranks = RetrievalRanks(index, encoder.embed, top_k) if top_k else None
 
@@ -43,12 +54,19 @@ class PairGenerator:
             ask=self._teacher.ask,
             accepted=lambda drafts: sum(pair.accepted for pair in self.judged(drafts)),
             instructions=self._settings.prompt.instructions,
+            structured=self._form.structured,
         )
 
     def draft_plan(self, plan: Sequence[tuple[Chunk, int]]) -> list[Draft]:
         """Draft pairs of some chunks, with the number of questions to ask of each."""
         instructions = self._settings.prompt.instructions
-        return draft_round(plan, self._settings.questions, ask=self._teacher.ask, instructions=instructions)
+        return draft_round(
+            plan,
+            self._settings.questions,
+            ask=self._teacher.ask,
+            instructions=instructions,
+            structured=self._form.structured,
+        )
 
     def judged(self, drafts: Sequence[Draft], reviews: Mapping[str, Review] = NO_REVIEWS) -> list[QAPair]:
         """Return the drafts with the verdict of every gate."""
@@ -60,6 +78,8 @@ class PairGenerator:
             rank_of=self._ranks.rank_of if self._ranks else None,
             ask_judge=self._judge.ask if self._judge else None,
             reviews=reviews,
+            vocabulary=self._vocabulary,
+            gate_set=self._form.gate_set,
         )
 
     @property
@@ -74,14 +94,17 @@ def open_pair_generator(
     models: ModelClients,
     settings: DomainSettings,
     index: VectorIndex,
+    *,
+    form: PairForm,
+    chunks: Sequence[Chunk],
     origin: Origin = NO_REQUESTER,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[PairGenerator]:
-    """Open a pair generator for a domain's settings; `index` contains all chunks of the domain."""
+    """Open a pair generator for a domain's settings; `index` and `chunks` contain all chunks of the domain."""
     with ExitStack() as stack:
         teacher = stack.enter_context(models.caller(Role.TEACHER, origin=origin, on_progress=on_progress))
         encoder = stack.enter_context(models.caller(Role.EMBEDDING, origin=origin))
         judge = None
         if Role.JUDGE in models.endpoints:
             judge = stack.enter_context(models.caller(Role.JUDGE, origin=origin, on_progress=on_progress))
-        yield PairGenerator(teacher, encoder, judge, settings, index)
+        yield PairGenerator(teacher, encoder, judge, settings, index, form=form, chunks=chunks)

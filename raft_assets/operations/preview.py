@@ -17,6 +17,7 @@ from raft_assets.dataset.splits import SplitPlan
 from raft_assets.documents.retrieval import VectorIndex
 from raft_assets.llm.requests import Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.pair_form import resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.operations.sources import embed_chunks
 from raft_assets.pairs.generation import first_round_plan
@@ -24,6 +25,7 @@ from raft_assets.pairs.reviews import read_reviews
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.domains import REVIEWS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
+from raft_assets.storage.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def preview_rows(
     index = VectorIndex(ids, vectors)
     reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
     answered = progress_of(f"questions and answers about {len(plan):,} of {len(chunks):,} chunks")
-    with open_pair_generator(models, settings, index, on_progress=answered) as maker:
+    form = resolve_form(models, Lake.of(models.project), domain, settings, chunks, keep=False)
+    with open_pair_generator(models, settings, index, form=form, chunks=chunks, on_progress=answered) as maker:
         drafts = maker.draft_plan(plan)
         pairs = maker.judged(drafts, reviews)
         tallies = maker.usage_stats

@@ -22,7 +22,8 @@ from raft_assets.dataset.manifest import (
     version_differences,
 )
 from raft_assets.dataset.versions import CODE_VERSIONS, package_versions, prompt_versions
-from raft_assets.operations.model_clients import resolved_model
+from raft_assets.operations.model_clients import ModelClients, resolved_model
+from raft_assets.operations.pair_form import recorded_form, restore_form
 from raft_assets.operations.process import is_domain_busy
 from raft_assets.settings.domains import (
     PAIRS_FILE,
@@ -67,11 +68,12 @@ def build_manifest(project: Project, lake: Lake, domain: str) -> Manifest:
     Raises DataError if a document has changed since it was read: the manifest would not be of these rows.
     """
     inputs = collect_inputs(project, domain)
+    form = recorded_form(ModelClients(project), lake, domain)
     for page in lake.rows(SourceDocument, domain):
         if inputs.files.get(page.path) != page.content_hash:
             raise DataError(f"{page.path} has changed since it was read: run `raft run {domain!r}`.")
     return Manifest(
-        **inputs.model_dump(),
+        **inputs.model_dump() | {"pair_form": form.record},
         domain=domain,
         splits=lake.read_record("splits", domain),
         digests={table: lake.digest(table, domain) for table in LINEAGE},
@@ -99,6 +101,7 @@ def restore_inputs(project: Project, lake: Lake, manifest: Manifest, domain: str
         advice = f" Without {file} the settings of the manifest are written there." if settings else ""
         raise DataError(f"{domain!r} doesn't match the manifest. {' '.join(differences)}{advice}")
     lake.write_record("splits", domain, manifest.splits)
+    restore_form(ModelClients(project), lake, domain, manifest.pair_form)
 
 
 def table_differences(lake: Lake, manifest: Manifest, domain: str) -> list[str]:

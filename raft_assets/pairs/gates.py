@@ -9,21 +9,25 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import combinations
 from types import MappingProxyType
 from typing import NamedTuple
 
-from raft_assets.core.identity import draw, question_id
+from raft_assets.core.identity import draw, normalize, question_id
 from raft_assets.core.prompt_contract import (
     ANSWER_TAG,
     BEGIN_QUOTE,
     END_QUOTE,
     ParsedAnswer,
+    escape_delimiters,
     is_verbatim_quote,
     parse_answer,
+    render_user_message,
+    repeats,
 )
-from raft_assets.core.similarity import contains_phrase, content_words, near_duplicate_pairs, words
+from raft_assets.core.sentences import split_sentences
+from raft_assets.core.similarity import contains_phrase, content_words, is_english, near_duplicate_pairs, words
 from raft_assets.core.tables import QAPair
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.pairs.judge import judge_request, parse_verdict
@@ -31,11 +35,18 @@ from raft_assets.pairs.questions import Draft, classify_question, has_list_marke
 from raft_assets.pairs.reviews import Review
 from raft_assets.settings.domain import QuestionSettings
 
-GATES_VERSION = "2"  # changes whenever the same draft gets another outcome
+GATES_VERSION = "2"  # changes whenever the same draft gets another outcome from the same set of gates
+# the set of gates that a domain's pairs pass: domains keep theirs, so gates that are added make no pairs stale
+FIRST_GATE_SET, GATE_SET = 2, 3
 PASS = "pass"  # noqa: S105 - the outcome of a gate
+OFF = "language_unknown"  # the outcome of a gate that doesn't know the language, and so says nothing of the pair
 MIN_SHARED_WORDS = 0.75  # Jaccard similarity of the content words of two questions with one chunk and one answer
 MIN_CONTENT_WORDS = 3  # content words of a question with a pronoun: with fewer it is unclear what "it" is
 QUESTION_SHINGLE_WORDS = 2  # longer shingles would call two questions different for a single other word
+MIN_KNOWN_WORDS = 0.5  # share of a question's content words that the documents use: people paraphrase, but not half
+KNOWN_LANGUAGE_WORDS = 2_000  # distinct words, of some 30 pages; of fewer a paraphrase uses fewer, in proportion
+MAX_COPIED_SENTENCE = 0.75  # share of a quoted sentence's content words that an answer may be made of
+MIN_QUOTED_SUPPORT = 0.5  # share of the answer's content words in the quoted sentences: names replace pronouns
 MAX_REMARK_CHARACTERS = 500  # of the judge's reason that are kept
 SEED = 0  # of the draws that decide which duplicate survives
 
@@ -47,14 +58,18 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "numbering": "A number, bullet or preamble is left in the question.",
         "empty_answer": "The teacher's answer is empty.",
         "refusal": "The teacher refused to answer.",
+        "looping": "The teacher repeated itself until the maximum of tokens; set another teacher.",
+        "repeats_prompt": "The teacher repeated its instructions or the document and gave no answer.",
         "truncated": "The answer reached the maximum of tokens; raise max_answer_tokens.",
         "no_answer_tag": f"The answer does not end in exactly one {ANSWER_TAG} with a final answer.",
         "abstained": "The teacher says that the document does not hold the answer.",
         "quote_missing": "The answer quotes nothing, or a quotation isn't closed.",
         "quote_not_verbatim": "A quotation does not stand in the document word for word.",
         "answer_not_supported": "Too few of the final answer's words stand in the document.",
+        "answer_not_in_quote": "The quoted sentences don't hold the final answer, or it is most of one of them.",
         "question_gives_answer": "The whole final answer stands in the question.",
         "points_at_text": "The question points at a text that its reader doesn't see (the passage, the author, above).",
+        "question_words_unknown": "Most of the question's words are in no document of the domain.",
         "duplicate_question": "Another pair asks the same question.",
         "near_duplicate_question": "Another pair with the passage or the answer asks nearly the same question.",
         "not_self_contained": "The question doesn't name what it is about: it has hardly more than a pronoun, or "
@@ -66,7 +81,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
 )
 
 # gates of content, which a reviewer's accept overrides; never those of form: without them a row can't be trained
-OVERRIDABLE_GATES = frozenset({"support", "own_words", "named", "retrieval", "near_duplicate", "judge"})
+OVERRIDABLE_GATES = frozenset(
+    {"support", "quoted_support", "own_words", "named", "question_words", "retrieval", "near_duplicate", "judge"}
+)
 
 RankOf = Callable[[str, str], int | None]
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
@@ -83,6 +100,7 @@ class _GatedDraft:
     settings: QuestionSettings
     rank_of: RankOf | None
     review: Review | None
+    vocabulary: "Vocabulary"
 
     @property
     def is_accepted_by_reviewer(self) -> bool:
@@ -109,6 +127,51 @@ class _GatedDraft:
         """Whether the answer has a final answer."""
         return self.has_answer and bool(self.parsed.final_answer)
 
+    @cached_property
+    def is_english(self) -> bool:
+        """Whether the language is one that gates of words know."""
+        return is_english(f"{self.draft.question} {self.draft.chunk.passage}")
+
+    @cached_property
+    def quoted_sentences(self) -> list[str]:
+        """The sentences of the passage that the answer quotes, each whole."""
+        passage = self.draft.chunk.passage
+        sentences = {normalize(escape_delimiters(sentence)): sentence for sentence in split_sentences(passage)}
+        quoted = list[str]()
+        for quote in self.parsed.quotes:
+            if not is_verbatim_quote(quote, passage):
+                continue
+            bare = normalize(escape_delimiters(quote))
+            quoted += [sentence for known, sentence in sentences.items() if bare in known or known in bare] or [quote]
+        return list(dict.fromkeys(quoted))
+
+
+class Vocabulary:
+    """The words of a domain's documents, inflected or not."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._words = {word for text in texts for word in words(text)}
+
+    def knows(self, question: str) -> bool:
+        """Return whether the documents use enough of the question's words."""
+        return self.share(question) >= MIN_KNOWN_WORDS * min(1.0, len(self._words) / KNOWN_LANGUAGE_WORDS)
+
+    def share(self, text: str) -> float:
+        """Return the share of the text's content words that the documents use, numbers left out; 1 if it has none."""
+        content = {word for word in content_words(text) if not word.isdigit()}
+        return sum(self._holds(word) for word in content) / len(content) if content else 1.0
+
+    def _holds(self, word: str) -> bool:
+        return word in self._words or _stem(word) in self._stems or not self._lemmas.isdisjoint(_lemmas(word))
+
+    @cached_property
+    def _stems(self) -> set[str]:
+        return {_stem(word) for word in self._words}
+
+    @cached_property
+    def _lemmas(self) -> set[str]:
+        return {lemma for word in self._words for lemma in _lemmas(word)}
+
 
 class _JudgeOutcome(NamedTuple):
     """The outcome of asking the judge."""
@@ -119,12 +182,23 @@ class _JudgeOutcome(NamedTuple):
 
 
 class _Gate(NamedTuple):
-    """A gate that checks a pair by itself: when it can run, and when it fails."""
+    """A gate that checks a pair by itself: when it can run, and when it fails.
+
+    `gate_set`: the first set of gates that it is in; `english`: in other languages it is off.
+    """
 
     name: str
     code: str
     applies: Callable[[_GatedDraft], bool]
     fails: Callable[[_GatedDraft], bool]
+    gate_set: int = FIRST_GATE_SET
+    english: bool = False
+
+    def verdict(self, case: _GatedDraft) -> str:
+        """Return the gate's outcome for a case."""
+        if self.english and not case.is_english:
+            return OFF
+        return self.code if self.fails(case) else PASS
 
 
 def apply_gates(
@@ -134,21 +208,24 @@ def apply_gates(
     rank_of: RankOf | None,
     ask_judge: Ask | None = None,
     reviews: Mapping[str, Review] = NO_REVIEWS,
+    vocabulary: Vocabulary | None = None,
+    gate_set: int = GATE_SET,
 ) -> list[QAPair]:
     """Return every draft as a pair with the outcome of every gate that could run, sorted by question_id.
 
     `rank_of(question, chunk_id)` is the rank from 1 of the chunk among the domain's chunks when they are retrieved for
     the question, None if the chunk isn't among the first; without the function that gate is off. `ask_judge` asks the
-    judge; without it there is none. `reviews`: reviewers' verdicts by question_id. A question asked twice about one
-    chunk is one pair.
+    judge; without it there is none. `reviews`: reviewers' verdicts by question_id. `vocabulary`: the words of the
+    domain, by default of the drafts' chunks. A question asked twice about one chunk is one pair.
     """
+    drafts = list(drafts)
+    vocabulary = vocabulary or Vocabulary({draft.chunk.passage for draft in drafts})
     cases: dict[str, _GatedDraft] = {}
     for draft in drafts:
         name = question_id(draft.chunk.chunk_id, draft.question)
-        cases.setdefault(
-            name, _GatedDraft(draft, name, parse_answer(draft.answer), settings, rank_of, reviews.get(name))
-        )
-    verdicts = {name: _run_gates(case) for name, case in cases.items()}
+        parsed = parse_answer(draft.answer)
+        cases.setdefault(name, _GatedDraft(draft, name, parsed, settings, rank_of, reviews.get(name), vocabulary))
+    verdicts = {name: _run_gates(case, gate_set) for name, case in cases.items()}
     # of two duplicates the accepted one survives, and one that a reviewer accepted before all others; otherwise a draw
     # decides, never their order
     ranked = sorted(
@@ -186,6 +263,7 @@ def support_share(final_answer: str, document: str) -> float:
     return (len(content) - len(missing)) / len(content) if content else 1.0
 
 
+_NO_OBJECTION = (PASS, OFF)
 _NO_JUDGEMENT = _JudgeOutcome("", "", "")
 
 _ENDINGS = ("ing", "ies", "ied", "ed", "es", "ly", "s", "y", "e")
@@ -246,6 +324,7 @@ _POINTING = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _PRONOUN = re.compile(r"\b(?:it|its|he|she|him|her|his|they|them|their|this|that|these|those|there)\b", re.IGNORECASE)
+_FULL_STOP = re.compile(r"[.!?][\"”’')\]*_]*$")
 _ALTERNATIVE = re.compile(r"\bor\b", re.IGNORECASE)
 
 
@@ -297,8 +376,33 @@ def _is_not_retrieved(case: _GatedDraft) -> bool:
     return case.rank_of is not None and case.rank_of(case.draft.question, case.draft.chunk.chunk_id) is None
 
 
+def _repeats_prompt(case: _GatedDraft) -> bool:
+    if case.parsed.is_echo:
+        return True
+    shown = render_user_message(case.draft.question, [case.draft.chunk.passage])
+    return not case.parsed.final_answer and repeats(case.draft.answer, shown)
+
+
+def _lacks_quoted_support(case: _GatedDraft) -> bool:
+    """Return whether the quoted sentences don't hold the answer, or one of them is little more than it."""
+    final = case.parsed.final_answer
+    if support_share(final, " ".join(case.quoted_sentences)) < MIN_QUOTED_SUPPORT:
+        return True
+    return any(_is_mostly(sentence, final) for sentence in case.quoted_sentences)
+
+
+def _is_mostly(sentence: str, answer: str) -> bool:
+    """Return whether an answer has most of the content words of a sentence.
+
+    A heading, an item of a list and a field of an API description are no sentences, and may be the whole answer.
+    """
+    content, given = set(content_words(sentence)), set(content_words(answer))
+    return bool(_FULL_STOP.search(sentence)) and len(content & given) > MAX_COPIED_SENTENCE * len(content)
+
+
 _GATES = (
     _Gate("call", "call_failed", lambda _: True, lambda case: case.draft.call_status in ("failed", "filtered")),
+    _Gate("loop", "looping", lambda case: case.draft.call_status == "looping", lambda _: True, 3),
     _Gate("oracle", "oracle_not_found", lambda case: not case.draft.question_call, lambda case: not case.has_oracle),
     _Gate("question", "no_question", lambda _: True, lambda case: not case.has_question),
     _Gate(
@@ -310,7 +414,13 @@ _GATES = (
     _Gate("numbering", "numbering", lambda case: case.has_question, _has_list_marker),
     _Gate("answer", "empty_answer", lambda case: case.has_question, lambda case: not case.has_answer),
     _Gate("refusal", "refusal", lambda case: case.has_answer, _is_refusal),
-    _Gate("length", "truncated", lambda case: case.has_question, lambda case: case.draft.call_status == "truncated"),
+    _Gate(
+        "length",
+        "truncated",
+        lambda case: case.has_question,
+        lambda case: case.draft.call_status in ("truncated", "looping"),
+    ),
+    _Gate("echo", "repeats_prompt", lambda case: case.has_answer, _repeats_prompt, 3),
     _Gate(
         "answer_tag",
         "no_answer_tag",
@@ -331,6 +441,14 @@ _GATES = (
         lambda case: case.has_final_answer,
         lambda case: support_share(case.parsed.final_answer, case.draft.chunk.passage) < case.settings.min_support,
     ),
+    _Gate(
+        "quoted_support",
+        "answer_not_in_quote",
+        lambda case: case.has_final_answer and bool(case.quoted_sentences),
+        _lacks_quoted_support,
+        3,
+        english=True,
+    ),
     _Gate("open_question", "question_gives_answer", lambda case: case.has_final_answer, _gives_answer),
     _Gate(
         "own_words",
@@ -340,6 +458,14 @@ _GATES = (
     ),
     _Gate("named", "not_self_contained", lambda case: case.has_question, _is_not_self_contained),
     _Gate(
+        "question_words",
+        "question_words_unknown",
+        lambda case: case.has_question,
+        lambda case: not case.vocabulary.knows(case.draft.question),
+        3,
+        english=True,
+    ),
+    _Gate(
         "retrieval",
         "not_self_contained",
         lambda case: case.has_question and case.has_oracle and case.rank_of is not None,
@@ -348,8 +474,9 @@ _GATES = (
 )
 
 
-def _run_gates(case: _GatedDraft) -> dict[str, str]:
-    return {gate.name: gate.code if gate.fails(case) else PASS for gate in _GATES if gate.applies(case)}
+def _run_gates(case: _GatedDraft, gate_set: int) -> dict[str, str]:
+    gates = (gate for gate in _GATES if gate.gate_set <= gate_set)
+    return {gate.name: gate.verdict(case) for gate in gates if gate.applies(case)}
 
 
 def _find_duplicates(ranked: Sequence[_GatedDraft]) -> set[str]:
@@ -444,12 +571,14 @@ def _ask_judge(cases: Sequence[_GatedDraft], ask_judge: Ask | None) -> dict[str,
 
 
 def _all_passed(verdicts: Mapping[str, str]) -> bool:
-    return all(verdict == PASS for verdict in verdicts.values())
+    return all(verdict in _NO_OBJECTION for verdict in verdicts.values())
 
 
 def _rejection_reason(case: _GatedDraft, verdicts: Mapping[str, str]) -> str:
     overridden = OVERRIDABLE_GATES if case.is_accepted_by_reviewer else frozenset[str]()
-    return next((verdict for gate, verdict in verdicts.items() if verdict != PASS and gate not in overridden), "")
+    return next(
+        (verdict for gate, verdict in verdicts.items() if verdict not in _NO_OBJECTION and gate not in overridden), ""
+    )
 
 
 def _build_pair(case: _GatedDraft, verdicts: dict[str, str], judgement: _JudgeOutcome) -> QAPair:
@@ -473,4 +602,5 @@ def _build_pair(case: _GatedDraft, verdicts: dict[str, str], judgement: _JudgeOu
         judge_remark=judgement.remark,
         review_note=case.review.note if case.review else "",
         call_detail=draft.call_detail if reason == "call_failed" else "",
+        structured=draft.structured,
     )

@@ -13,6 +13,12 @@ from raft_assets.core.similarity import words
 from raft_assets.core.tables import Chunk
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.pairs.questions import Draft, parse_questions, plan_questions, question_request, teacher_answer_request
+from raft_assets.pairs.structured import (
+    parse_structured_questions,
+    render_structured_answer,
+    structured_answer_request,
+    structured_question_request,
+)
 from raft_assets.settings.domain import QuestionSettings
 
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
@@ -26,12 +32,14 @@ def draft_pairs(
     ask: Ask,
     accepted: CountAccepted,
     instructions: str | None = None,
+    structured: bool = False,
     seed: int = 0,
 ) -> list[Draft]:
     """Return the drafts of every chunk, up to `target_pairs` accepted ones.
 
     `accepted` returns how many of the drafts so far the gates accept. `instructions`: the system prompt of the answers,
-    as set for the domain. A failed call is a draft with its status.
+    as set for the domain. `structured`: ask for JSON of a schema instead of text. A failed call is a draft with its
+    status.
     """
     most = len(chunks) * settings.questions_per_chunk
     plan = first_round_plan(chunks, settings, seed)
@@ -40,7 +48,7 @@ def draft_pairs(
     drafts = list[Draft]()
     while True:
         due = [(chunk, count) for chunk, count in plan if count > asked_counts.get(chunk.chunk_id, 0)]
-        drafts += draft_round(due, settings, ask=ask, instructions=instructions, earlier=drafts)
+        drafts += draft_round(due, settings, ask=ask, instructions=instructions, structured=structured, earlier=drafts)
         asked_counts = {chunk.chunk_id: count for chunk, count in plan}
         missing = 0 if settings.target_pairs is None else settings.target_pairs - accepted(drafts)
         if missing <= 0 or wanted == most:
@@ -61,6 +69,7 @@ def draft_round(
     *,
     ask: Ask,
     instructions: str | None = None,
+    structured: bool = False,
     earlier: Iterable[Draft] = (),
 ) -> list[Draft]:
     """Return drafts of the chunks with as many questions as planned, counting those of `earlier` rounds."""
@@ -69,23 +78,28 @@ def draft_round(
         if draft.question and draft.chunk.chunk_id in known:
             known[draft.chunk.chunk_id].add(_comparison_key(draft.question))
     drafts = list[Draft]()
+    question_of = structured_question_request if structured else question_request
+    answer_of = structured_answer_request if structured else teacher_answer_request
     for (chunk, count), answer in zip(
-        plan, ask(question_request(chunk, count, settings) for chunk, count in plan), strict=True
+        plan, ask(question_of(chunk, count, settings) for chunk, count in plan), strict=True
     ):
         before = known[chunk.chunk_id]
-        questions = parse_questions(answer.text, count) if answer.status == "ok" else []
+        questions = _questions_in(answer, count, structured=structured)
         new = [question for question in questions if _comparison_key(question) not in before][
             : max(0, count - len(before))
         ]
         drafts += [_new_draft(chunk, question, answer) for question in new]
         if not questions and not before:
             drafts.append(_failed_draft(chunk, answer))
-    answers = ask(
-        teacher_answer_request(draft.question, draft.chunk, settings, instructions)
-        for draft in drafts
-        if draft.question
-    )
-    return [_with_answer(draft, next(answers)) if draft.question else draft for draft in drafts]
+    answers = ask(answer_of(draft.question, draft.chunk, settings, instructions) for draft in drafts if draft.question)
+    return [_with_answer(draft, next(answers), structured=structured) if draft.question else draft for draft in drafts]
+
+
+def _questions_in(answer: Answer, count: int, *, structured: bool) -> list[str]:
+    """Return the questions of a reply; of a list that was cut off those that are whole."""
+    if structured and answer.status in ("ok", "truncated", "looping"):
+        return parse_structured_questions(answer.text, count)
+    return parse_questions(answer.text, count) if answer.status == "ok" else []
 
 
 def _comparison_key(question: str) -> str:
@@ -109,10 +123,12 @@ def _failed_draft(chunk: Chunk, answer: Answer) -> Draft:
     return replace(draft, answer=answer.text, call_status=answer.status, call_detail=answer.detail)
 
 
-def _with_answer(draft: Draft, answer: Answer) -> Draft:
+def _with_answer(draft: Draft, answer: Answer, *, structured: bool) -> Draft:
+    rendered = render_structured_answer(answer.text, draft.chunk.passage) if structured else None
     return replace(
         draft,
-        answer=answer.text,
+        answer=answer.text if rendered is None else rendered,
+        structured=rendered is not None,
         answer_call=answer.key,
         call_status=answer.status,
         call_detail=answer.detail,

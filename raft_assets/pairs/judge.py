@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
+from raft_assets.core.prompt_contract import WORKED_EXAMPLES, render_answer
 from raft_assets.llm.prompts import read_prompt
 from raft_assets.llm.requests import JSON_OBJECT, Request
 from raft_assets.pairs.questions import strip_reasoning
@@ -36,8 +37,25 @@ def judge_prompts() -> dict[str, str]:
 def judge_request(question: str, answer: str, passage: str) -> Request:
     """Return the request that asks whether the passage supports the answer, reasoning included."""
     messages = read_prompt("raft_assets.pairs", PROMPT_NAME).messages([passage], question=question, answer=answer)
-    request = Request("chat", {"messages": messages, "max_completion_tokens": MAX_VERDICT_TOKENS})
+    request = Request("chat", {"messages": messages, "max_completion_tokens": MAX_VERDICT_TOKENS}, examples=_examples())
     return request.with_parameters(response_format=JSON_OBJECT)
+
+
+def _examples() -> tuple[tuple[str, str], ...]:
+    """Return a supported answer and one that isn't, with their verdicts."""
+    prompt = read_prompt("raft_assets.pairs", PROMPT_NAME)
+    (question, (document,), answer), _ = WORKED_EXAMPLES
+    cases = (
+        (answer, True, "The document names the rust as the reason."),
+        (render_answer("Granite is cheap.", "because granite is cheap"), False, "The document says nothing of prices."),
+    )
+    return tuple(
+        (
+            prompt.messages([document], question=question, answer=given)[-1]["content"],
+            json.dumps({"reason": reason, "supported": is_supported}),
+        )
+        for given, is_supported, reason in cases
+    )
 
 
 def parse_verdict(text: str) -> JudgeVerdict | None:

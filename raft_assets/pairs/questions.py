@@ -11,12 +11,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from raft_assets.core.identity import draw
+from raft_assets.core.prompt_contract import EXAMPLE_DOCUMENT
 from raft_assets.core.similarity import words
 from raft_assets.core.tables import Chunk
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Request
 from raft_assets.settings.domain import QuestionSettings
 
+# passages with questions, for models that go on with a text instead of doing what it says
+_EXAMPLES = {
+    "prose": (
+        EXAMPLE_DOCUMENT,
+        ("In which year was the Halden bridge opened?", "Why did Marit Lund choose granite for the Halden bridge?"),
+    ),
+    "api": (
+        "api_call: tides.load(port, days=7)\nfunctionality: Reads the tide table of a port.",
+        (
+            "Which call of the tides library reads the tide table of a port?",
+            "How many days does tides.load read unless it is told otherwise?",
+        ),
+    ),
+}
 QUESTIONS_VERSION = "2"  # of the plan and the parser: changes whenever the same replies give other questions
 MIN_WORDS = 3  # "Why?" and "How so?" ask nothing on their own
 MIN_IDEOGRAPHS = 4  # of a question in a script that puts no spaces between words
@@ -38,6 +53,7 @@ class Draft:
     answer_call: str
     call_status: str
     call_detail: str
+    structured: bool = False  # the answer came in parts (`structured`), and its text was rendered from them
 
 
 def plan_questions(
@@ -62,7 +78,14 @@ def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Re
     """
     prompt = read_prompt("raft_assets.pairs", _prompt_name(settings.style, chunk.kind))
     messages = prompt.messages([chunk.passage], questions=f"{count} question{'s' * (count > 1)}")
-    request = Request("chat", {"messages": messages, "max_completion_tokens": settings.max_answer_tokens})
+    passage, questions = _EXAMPLES["api" if chunk.kind == "api" else "prose"]
+    shown = prompt.messages([passage], questions=f"{len(questions)} questions")[-1]["content"]
+    shown = shown.removeprefix(f"{prompt.instructions}\n\n")
+    request = Request(
+        "chat",
+        {"messages": messages, "max_completion_tokens": settings.max_answer_tokens},
+        examples=((shown, "\n".join(questions)),),
+    )
     return request.with_parameters(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.prompt_contract import CONTRACT_PARTS
+from raft_assets.core.stored_fields import added
 from raft_assets.core.tables import Arm
 
 Tokenizer = Literal["o200k_base", "cl100k_base", "wordpiece"]  # of OpenAI's models, and of the embedded provider
@@ -89,6 +90,18 @@ class QuestionSettings(SettingsGroup):
     near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(
         default=0.85, description="Jaccard similarity of two questions that counts as the same"
     )
+    structured: Literal["auto", "off"] = added(
+        "auto",
+        since="0.3.0",
+        description="auto: questions and answers as JSON of a schema where the teacher's service takes one, found out "
+        "once per domain; off: always as text",
+    )
+
+    @field_validator("structured", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, structured: Any) -> Any:
+        """Read the word that YAML takes for false."""
+        return "off" if structured is False else structured
 
 
 class DatasetSettings(SettingsGroup):

@@ -10,9 +10,13 @@ from raft_assets.core.prompt_contract import (
     ABSTENTION,
     ABSTENTION_ANSWER,
     BEGIN_QUOTE,
+    CLOSED_BOOK_INSTRUCTIONS,
     END_QUOTE,
+    INSTRUCTIONS,
     parse_answer,
     render_answer,
+    render_prompt,
+    repeats,
 )
 
 QUOTED = f"{BEGIN_QUOTE}The crane lifts 42 tonnes.{END_QUOTE}"
@@ -129,3 +133,70 @@ def test_reading_an_answer_never_fails(text: str) -> None:
 def test_what_was_rendered_is_read_again(final: str) -> None:
     parsed = parse_answer(render_answer(QUOTED, final))
     assert (parsed.final_answer, parsed.well_formed, parsed.quotes) == (final, True, CRANE)
+
+
+DOCUMENT = "The crane on quay 2 lifts 42 tonnes. It was built in 1907 by the firm of Anna Lowe, and it is still in use."
+PROMPT = render_prompt("How much does the crane lift?", [DOCUMENT])
+OWN_INSTRUCTIONS = f"{INSTRUCTIONS}\nSpeak to a child of nine years, kindly."
+# what models that repeat their prompt write; none of it is an answer
+ECHOES = {
+    "the instructions": INSTRUCTIONS,
+    "the instructions for the closed book": CLOSED_BOOK_INSTRUCTIONS,
+    "the instructions in one line": " ".join(INSTRUCTIONS.split()),
+    "the instructions twice": f"{INSTRUCTIONS}\n\n{INSTRUCTIONS}",
+    "in capitals": INSTRUCTIONS.upper(),
+    "the last line": INSTRUCTIONS.splitlines()[-1],
+    "the last line, from its middle": "hold the answer, end with: <ANSWER>: The documents do not contain the answer.",
+    "the last line without its end": "When the documents do not hold the answer, end with: <ANSWER>:",
+    "the line with the placeholder": INSTRUCTIONS.splitlines()[-2],
+    "the placeholder": "<ANSWER>: final answer",
+    "the placeholder in brackets": "<ANSWER>: [final answer]",
+    "the placeholder after some words": "First I reason step by step.\n<ANSWER>: final answer.",
+    "the whole prompt": PROMPT,
+    "the whole prompt, with marks of a template": f"<|system|>\n{INSTRUCTIONS}<|user|>\n{PROMPT}",
+    "instructions with marks of a list": "\n".join(f"- {line}" for line in INSTRUCTIONS.splitlines()),
+    "instructions that were cut off": INSTRUCTIONS[:-60],
+    "instructions of the domain": OWN_INSTRUCTIONS,
+}
+
+
+@pytest.mark.parametrize("text", ECHOES.values(), ids=ECHOES.keys())
+def test_a_model_that_repeats_its_instructions_has_given_no_answer(text: str) -> None:
+    parsed = parse_answer(text, OWN_INSTRUCTIONS)
+    assert (parsed.abstained, parsed.final_answer, parsed.well_formed, parsed.is_echo) == (False, "", False, True)
+
+
+@pytest.mark.parametrize(
+    ("own", "final", "abstained"),
+    [
+        (f"It says {QUOTED}\n<ANSWER>: 42 tonnes", "42 tonnes", False),
+        (ABSTENTION_ANSWER, ABSTENTION, True),
+        (f"<ANSWER>: {ABSTENTION}", ABSTENTION, True),
+    ],
+)
+def test_an_answer_after_the_repeated_prompt_is_one(own: str, final: str, abstained: bool) -> None:
+    parsed = parse_answer(f"{PROMPT}{own}")
+    assert (parsed.final_answer, parsed.abstained, parsed.is_echo) == (final, abstained, False)
+    assert not parsed.well_formed, "it keeps no form that a reader could use"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"When the documents do not hold the answer, one should say so.\n<ANSWER>: {ABSTENTION}",
+        f"The documents name the crane, not its price. I therefore end with: <ANSWER>: {ABSTENTION}",
+        f"Answer the question: nobody knows.\n<ANSWER>: {ABSTENTION}",
+    ],
+)
+def test_an_abstention_in_words_like_those_of_the_instructions_is_one(text: str) -> None:
+    assert (parse_answer(text).abstained, parse_answer(text).is_echo) == (True, False)
+
+
+def test_a_text_that_is_copied_from_the_documents_is_told_from_one_that_quotes_them() -> None:
+    assert repeats(f"<DOCUMENT>{DOCUMENT}</DOCUMENT>\n\nHow much does the crane lift?", PROMPT)
+    assert not repeats("The crane on quay 2 lifts 42 tonnes.", PROMPT)
+    assert not repeats(
+        f"The question asks for the load that the crane can carry. The document says: {DOCUMENT} This means that the "
+        "load is given in its first sentence, and that the year and the builder are of no interest here.",
+        PROMPT,
+    )

@@ -3,7 +3,13 @@ from typing import Any
 
 import pytest
 
-from raft_assets.core.prompt_contract import ABSTENTION, BEGIN_QUOTE, CLOSED_BOOK_INSTRUCTIONS, END_QUOTE, INSTRUCTIONS
+from raft_assets.core.prompt_contract import (
+    ABSTENTION,
+    BEGIN_QUOTE,
+    CLOSED_BOOK_INSTRUCTIONS,
+    END_QUOTE,
+    INSTRUCTIONS,
+)
 from raft_assets.core.tables import Chunk, GoldenQuestion, RaftRow
 from raft_assets.evaluation.arms import (
     EvaluationItem,
@@ -13,6 +19,7 @@ from raft_assets.evaluation.arms import (
     recall_at_k,
     to_model_answer,
 )
+from raft_assets.evaluation.metrics import score_answer
 from raft_assets.llm.requests import Answer, Usage
 from raft_assets.settings.domain import DatasetSettings, DomainSettings, EvaluationSettings
 from raft_assets_tests.builders import a_chunk
@@ -293,6 +300,17 @@ def test_an_abstention_is_recognised() -> None:
     item = made([row("q", "c1", "c5")])["distractors_only", "q"]
     answer = Answer("key", f"None holds it.\n<ANSWER>: {ABSTENTION}", "ok", "", Usage(), 0, False)
     assert to_model_answer(item, answer, evaluated="baseline", model="m").abstained
+
+
+@pytest.mark.parametrize("arm", ["main", "distractors_only"])
+def test_a_model_that_repeats_its_prompt_has_given_no_answer_and_scores_nothing(arm: str) -> None:
+    item = made([row("q", "c1", "c5")])[arm, "q"]
+    for text in (item_request(item, "completion", ASKING).body["prompt"], INSTRUCTIONS):
+        found = to_model_answer(item, Answer("key", text, "ok", "", Usage(), 0, False), evaluated="baseline", model="m")
+        assert (found.status, found.abstained, found.final_answer) == ("echo", False, "")
+        assert "repeated its prompt" in found.detail
+        scores = {score.metric: score.value for score in score_answer(found)}
+        assert (scores["abstained_right"], scores["token_f1"], scores["well_formed"]) == (0, 0, 0)
 
 
 def test_recall_counts_retrieved_questions_whose_oracle_is_known() -> None:

@@ -9,9 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.core.identity import draw, question_id
+from raft_assets.core.prompt_contract import INSTRUCTIONS, render_prompt
 from raft_assets.core.tables import QAPair
 from raft_assets.llm.requests import Answer, Request, Status, Usage
-from raft_assets.pairs.gates import MAX_REMARK_CHARACTERS, OVERRIDABLE_GATES, PASS, REASONS, apply_gates, support_share
+from raft_assets.pairs.gates import (
+    FIRST_GATE_SET,
+    MAX_REMARK_CHARACTERS,
+    OFF,
+    OVERRIDABLE_GATES,
+    PASS,
+    REASONS,
+    Vocabulary,
+    apply_gates,
+    support_share,
+)
 from raft_assets.pairs.questions import Draft
 from raft_assets.pairs.reviews import Review
 from raft_assets.settings.domain import QuestionSettings
@@ -63,7 +74,7 @@ SOUND_DRAFTS = {
         answer=an_answer("the author of the survey was Anna Lowe", "Anna Lowe"),
     ),
     "a passage that ships take": asking("What leads through the passage to the harbour?"),
-    "a text that a program reads": asking("How are all matches in the text replaced?"),
+    "a text that a program reads": asking("How are all bats in the text of the survey replaced?"),
     "a quotation with other white space": answering(an_answer("Vampire bats  eat\nblood and nothing else.", "blood")),
     "several quotations": answering(
         f"First {an_answer(EATS, '')} and then".replace("\n<ANSWER>: ", "") + an_answer(SLEEPS, "blood")
@@ -83,6 +94,25 @@ SPOILT_DRAFTS: dict[str, list[Draft]] = {
         replace(SOUND, question="", answer="I can't.", call_status="truncated"),
     ],
     "numbering": [asking(f"{mark}{SOUND.question}") for mark in ("1. ", "- ", "2) ", "Q3: ", "Here are two: ", "**")],
+    "looping": [
+        replace(SOUND, answer="The answer is: " * 40, call_status="looping"),
+        replace(SOUND, question="", answer="What do bats eat? " * 40, call_status="looping"),
+    ],
+    "repeats_prompt": [
+        answering(INSTRUCTIONS),
+        answering(INSTRUCTIONS.splitlines()[-1]),
+        answering(render_prompt(SOUND.question, [CHUNK.text])),
+        answering(f"<DOCUMENT>{CHUNK.text}</DOCUMENT>\n\n{SOUND.question}"),
+    ],
+    "answer_not_in_quote": [
+        answering(an_answer(SLEEPS, "blood and nothing else")),  # a sentence of the passage, but not the answer's
+        concluding("Vampire bats eat blood and nothing else."),
+        answering(an_answer("Vampire bats eat blood", "Vampire bats eat blood and nothing")),  # a part of it was quoted
+    ],
+    "question_words_unknown": [
+        asking("Which painter decorated the cathedral?"),
+        asking("What is the best programming language?"),
+    ],
     "empty_answer": [answering(""), replace(SOUND, answer=" \n", call_status="empty")],
     "refusal": [
         answering("I'm sorry, but I can't help with that."),
@@ -153,6 +183,55 @@ def test_every_reason_is_tested_and_explained() -> None:
     among_others |= {"judged_unsupported", "judge_failed", "rejected_by_reviewer"}
     assert SPOILT_DRAFTS.keys() | among_others == REASONS.keys()
     assert all(sentence.endswith(".") for sentence in REASONS.values())
+
+
+def test_pairs_of_a_domain_that_had_pairs_before_pass_the_gates_that_they_passed_then() -> None:
+    drafts = [
+        replace(SOUND, question=f"{SOUND.question[:-1]} {number}?", answer=draft.answer)
+        for number, draft in enumerate([*SPOILT_DRAFTS["answer_not_in_quote"], answering(INSTRUCTIONS)])
+    ]
+    of_then = apply_gates(drafts, settings=QuestionSettings(), rank_of=None, gate_set=FIRST_GATE_SET)
+    added_gates = {"loop", "echo", "quoted_support", "question_words"}
+    assert all(added_gates.isdisjoint(pair.gates) for pair in of_then)
+    assert sorted({pair.reason for pair in of_then} - {"near_duplicate_question"}) == ["", "no_answer_tag"]
+    (looping,) = apply_gates(
+        [replace(SOUND, call_status="looping")], settings=QuestionSettings(), rank_of=None, gate_set=FIRST_GATE_SET
+    )
+    assert looping.reason == "truncated"
+
+
+def test_gates_of_words_are_off_in_a_language_that_they_dont_know_and_say_so() -> None:
+    text = "Die Brücke von Halden wurde 1907 eröffnet. Marit Lund wählte Granit, weil Eisen in der Seeluft rostet."
+    german = replace(
+        SOUND,
+        chunk=a_chunk("german", text),
+        question="Weshalb hat sich die Architektin für Granit entschieden?",
+        answer=an_answer(text.split(". ")[1], "weil Eisen in der Seeluft rostet"),
+    )
+    pair = verdict(german)
+    assert (pair.gates["quoted_support"], pair.gates["question_words"]) == (OFF, OFF)
+    assert (pair.accepted, pair.reason) == (True, "")
+
+
+def test_what_is_no_sentence_may_be_the_whole_answer() -> None:
+    chunk = a_chunk("list", "## Wax for surfers\n\n- base coat\n- tropical top coat\n\nThe top coat is for warm water.")
+    draft = replace(
+        SOUND,
+        chunk=chunk,
+        question="Which wax for surfers is the top coat for warm water?",
+        answer=an_answer("tropical top coat", "tropical top coat"),
+    )
+    assert verdict(draft).accepted
+
+
+def test_a_question_in_other_words_is_judged_by_the_whole_domains_vocabulary() -> None:
+    paraphrased = asking("Which nourishment do these nocturnal mammals consume?")
+    others = ["Nocturnal animals consume insects.", "Mammals find nourishment in winter."]
+    (alone,) = judged([paraphrased])
+    (among_others,) = apply_gates(
+        [paraphrased], settings=QuestionSettings(), rank_of=None, vocabulary=Vocabulary([CHUNK.text, *others])
+    )
+    assert (alone.gates["question_words"], among_others.gates["question_words"]) == ("question_words_unknown", PASS)
 
 
 def test_a_rejected_pair_keeps_what_the_teacher_wrote_and_the_other_verdicts() -> None:
@@ -266,7 +345,7 @@ def test_a_persons_reject_takes_a_sound_pair_out_and_keeps_the_note() -> None:
     assert (pair.accepted, pair.reason, pair.review_note) == (False, "rejected_by_reviewer", "seen")
 
 
-CONTENT = ("answer_not_supported", "points_at_text")
+CONTENT = ("answer_not_supported", "answer_not_in_quote", "points_at_text", "question_words_unknown")
 
 
 @pytest.mark.parametrize("reason", SPOILT_DRAFTS)

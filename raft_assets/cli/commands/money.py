@@ -55,7 +55,7 @@ def calls() -> None:
 @calls.command("list")
 @click.option("--domain", help="Only calls that were first made for this domain.")
 @click.option("--role", help="Only calls of this role, such as TEACHER.")
-@click.option("--rejected", is_flag=True, help="Only answers that were filtered, truncated or empty.")
+@click.option("--rejected", is_flag=True, help="Only answers that were filtered, truncated, looping or empty.")
 @click.option("-n", "count", type=click.IntRange(1), default=20, show_default=True, help="Show this many, the newest.")
 def list_calls(*, domain: str | None, role: str | None, rejected: bool, count: int) -> None:
     """List stored calls, the newest last.
@@ -100,7 +100,7 @@ def size_of_calls() -> None:
 @calls.command("prune")
 @click.option("--older-than", "days", type=click.IntRange(1), help="Days since the answer came.")
 @click.option("--model", help="Only calls of this model.")
-@click.option("--rejected", is_flag=True, help="Only answers that were filtered, truncated or empty.")
+@click.option("--rejected", is_flag=True, help="Only answers that were filtered, truncated, looping or empty.")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 def prune_calls(*, days: int | None, model: str | None, rejected: bool, yes: bool) -> None:
     """Delete stored calls. A deleted call is made, and paid for, again when an asset needs it.

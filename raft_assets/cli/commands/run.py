@@ -18,7 +18,7 @@ import click
 @click.option(
     "--retry-rejected",
     is_flag=True,
-    help="Ask again where an answer was filtered, truncated or empty; implies --force.",
+    help="Ask again where an answer was filtered, truncated, looping or empty; implies --force.",
 )
 @click.option("--yes", is_flag=True, help="Approve fine-tuning that may cost money; without it such a job waits.")
 @click.option(

@@ -43,6 +43,7 @@ from raft_assets.documents.reading import group_into_documents
 from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
 from raft_assets.operations.held_out import check_leakage_in_lake
 from raft_assets.operations.model_clients import ModelClients, resolved_model, token_counter
+from raft_assets.operations.pair_form import SENTENCES, resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.operations.rebuild import build_manifest
 from raft_assets.operations.vectors import read_index, read_unit_vectors
@@ -137,8 +138,11 @@ def qa_pairs(
     settings, folder = models.project.settings(domain).values, domain_folder(models.project.data, domain)
     imported, reviews = read_imported_pairs(folder / PAIRS_FILE), read_reviews(folder / REVIEWS_FILE)
     table = list(lake.rows(Chunk, domain))
+    origin = origin_of(context)
+    form = resolve_form(models, lake, domain, settings, table, origin=origin)
+    index, on_progress = read_index(lake, domain), log_progress(context, models.project)
     with open_pair_generator(
-        models, settings, read_index(lake, domain), origin_of(context), log_progress(context, models.project)
+        models, settings, index, form=form, chunks=table, origin=origin, on_progress=on_progress
     ) as maker:
         pairs = maker.judged([*maker.drafts(table), *imported_drafts(imported, table)], reviews)
         tallies = maker.usage_stats
@@ -149,6 +153,7 @@ def qa_pairs(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, QAPair, columns=["question", "final_answer", "path"], shown=accepted),
+            "form": SENTENCES[form.structured],
             "imported": len(imported),
             "accepted": len(accepted),
             "accepted_share": len(accepted) / max(len(pairs), 1),
