@@ -391,10 +391,8 @@ class Caller:
 
     def _text_error(self, refused: InputsRefusedError, text: str) -> EndpointError:
         """Return the sentence about a text that the service doesn't embed."""
-        asking, begins = (
-            f"{self._endpoint.role} (model {self._model} at {self._endpoint.service})",
-            abbreviate(text, limit=80),
-        )
+        asking = f"{self._endpoint.role} (model {self._model} at {self._endpoint.service})"
+        begins = abbreviate(text, limit=80)
         if refused.is_too_long:
             most = read_tokens_limit(refused.said)
             if most:
