@@ -1,5 +1,7 @@
 """Facts that `defs/dagster_internals` relies on: the test that fails after an upgrade of Dagster names what broke."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +16,7 @@ from raft_assets.defs.dagster_internals import (
     last_data_versions,
     restore_last_materialization,
     stale_resolver,
+    unusable_databases,
 )
 
 PARTITIONS = dg.DynamicPartitionsDefinition(name="domain")
@@ -110,3 +113,14 @@ def test_the_copy_of_the_last_materialization_follows_what_is_left(instance: dg.
 def test_an_error_of_a_step_keeps_its_class_message_and_cause() -> None:
     error = SerializableErrorInfo("message", [], "Error", SerializableErrorInfo("cause", [], "Cause"))
     assert (error.message, error.cls_name, error.cause.message if error.cause else "") == ("message", "Error", "cause")
+
+
+@pytest.mark.parametrize("name", ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"])
+def test_a_database_that_two_processes_created_is_known_and_dagster_refuses_it(tmp_path: Path, name: str) -> None:
+    dg.DagsterInstance.local_temp(str(tmp_path)).dispose()
+    assert unusable_databases(tmp_path) == []
+    with closing(sqlite3.connect(tmp_path / name)) as connection, connection:
+        connection.execute("INSERT INTO alembic_version VALUES ('5771160a95ad')")
+    assert unusable_databases(tmp_path) == [tmp_path / name]
+    with pytest.raises(Exception, match="more than one head"):
+        dg.DagsterInstance.local_temp(str(tmp_path)).get_dynamic_partitions("domain")
