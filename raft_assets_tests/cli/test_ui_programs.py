@@ -19,7 +19,9 @@ TEXT = "The harbour of Marrow Bay was dredged in 1931. The dredger was called Co
 LOCATIONS = (
     """{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } } }"""
 )
-START_SENSOR = """mutation($selector: SensorSelector!) { startSensor(sensorSelector: $selector) { __typename } }"""
+SENSOR_IDS = """query($selector: RepositorySelector!) { sensorsOrError(repositorySelector: $selector) {
+  ... on Sensors { results { id name } } } }"""
+STOP_SENSOR = "mutation($id: String!) { stopSensor(id: $id) { __typename } }"
 END_S = 90  # for all programs to end on a busy machine; what doesn't end is killed long before
 
 
@@ -58,6 +60,11 @@ class RunningUi(Ui):
     def sensor_states(self) -> dict[str, str]:
         listed = self.ask(SENSORS, selector=CODE_LOCATION)["sensorsOrError"]["results"]
         return {sensor["name"]: sensor["sensorState"]["status"] for sensor in listed}
+
+    def stop_sensor(self, name: str) -> None:
+        listed = self.ask(SENSOR_IDS, selector=CODE_LOCATION)["sensorsOrError"]["results"]
+        (found,) = (sensor["id"] for sensor in listed if sensor["name"] == name)
+        assert self.ask(STOP_SENSOR, id=found)["stopSensor"]["__typename"] == "StopSensorMutationResult"
 
     def _children(self) -> list[psutil.Process]:
         found = []
@@ -116,8 +123,7 @@ def test_programs_that_are_killed_or_stopped_come_back_and_no_queued_run_is_lost
         assert second.returncode == 2
         assert f"runs already at {ui.address}" in second.stderr
         assert "--heartbeat" not in ui.program("grpc").cmdline()  # with it, a minute's sleep of the machine is its end
-        selector = CODE_LOCATION | {"sensorName": "request_stale"}
-        assert ui.ask(START_SENSOR, selector=selector)["startSensor"]["__typename"] == "Sensor"
+        ui.stop_sensor("tear_down_expired")
         ui.launch("one", "two")
         wait_until(lambda: statuses(project).keys() == {"one", "two"}, "runs to be queued")
         stopped = ui.program("grpc")
@@ -130,7 +136,7 @@ def test_programs_that_are_killed_or_stopped_come_back_and_no_queued_run_is_lost
         wait_until(ui.is_whole, "the code server to come back")
         ended = dict.fromkeys(("one", "two"), dg.DagsterRunStatus.SUCCESS)
         wait_until(lambda: statuses(project) == ended, "both runs to succeed", seconds=300)
-        assert ui.sensor_states()["request_stale"] == "RUNNING"
+        assert ui.sensor_states()["tear_down_expired"] == "STOPPED"
         every = ui.everything()
         os.kill(ui.process.pid, signal.SIGINT)
         assert ui.process.wait(END_S) == 0
@@ -158,7 +164,7 @@ def test_runs_outlive_a_new_code_server_are_closed_once_killed_and_end_with_the_
     started, queued = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED
     with running(project) as ui:
         ui.launch("one", "two", assets=("source_documents", "chunks", "chunk_embeddings", "qa_pairs"))
-        wait_until(lambda: sorted(statuses(project).values()) == sorted([queued, started]), "a run to start")
+        wait_until(lambda: set(statuses(project).values()) == {queued, started}, "a run to start")
         before = statuses(project)
         project.write(".env", "RAFT_BUDGET_MONTH=5\n")
         wait_until(lambda: ui.code_servers() == 2, "a second code server")
