@@ -227,12 +227,15 @@ def _sole_ui(project: Project, address: str) -> Iterator[Callable[[list[int]], N
 
 @contextmanager
 def _interrupted_by_every_signal() -> Iterator[None]:
-    """Let `kill` and a closed terminal end the UI as Ctrl-C does."""
+    """Let `kill` and a closed terminal end the UI as Ctrl-C does, however it was started."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    # SIGINT as well: a script starts a program in the background with SIGINT ignored, and children would inherit that
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it was started by `nohup`
+        numbers.append(signal.SIGHUP)
     before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +85,11 @@ def running(project: ProjectHarness) -> Iterator[RunningUi]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (project.folder / "ui.log").open("ab") as log:
-        command = ProjectHarness.command("ui", "--port", str(port))
+        # as a script starts a program in the background: with SIGINT ignored
+        ignoring = (
+            "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        command = [sys.executable, "-c", ignoring, *ProjectHarness.command("ui", "--port", str(port))]
         process = subprocess.Popen(
             command, cwd=project.folder, env=project.variables, stdout=log, stderr=log, start_new_session=True
         )
