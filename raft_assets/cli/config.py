@@ -1,11 +1,13 @@
-"""What `raft config` and `raft domains` do: they print settings with their sources, and the folders of data/."""
+"""What `raft config` and `raft domains` do: they print settings with their sources, and list or forget domains."""
 
 import json
+import shlex
 from collections.abc import Sequence
 
 import click
 
-from raft_assets.cli.project import select_domains
+from raft_assets.cli.project import open_instance, select_domains
+from raft_assets.core.identity import normalize
 from raft_assets.settings.domain import flatten_settings
 from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.project import Project
@@ -48,3 +50,15 @@ def print_domains() -> None:
             f"{name}: {len(files)} documents, {sum(file.size for file in files):,} bytes, "
             f"preset {project.settings(name).preset}"
         )
+
+
+def forget_domains(domains: Sequence[str]) -> None:
+    """Unregister domains whose folders are gone."""
+    from raft_assets.defs.run_history import DagsterHistory
+    from raft_assets.operations.purge import forget_domain
+
+    project = Project.load()
+    with open_instance(project) as instance:
+        for name in dict.fromkeys(normalize(domain.rstrip("/")) for domain in domains):
+            forget_domain(DagsterHistory(instance), project, name)
+            click.echo(f"{name}: no longer registered. To delete what was made from it: raft purge {shlex.quote(name)}")

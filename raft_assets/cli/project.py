@@ -2,9 +2,11 @@
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +16,7 @@ from rich.console import Console
 from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import RaftError
 from raft_assets.core.identity import normalize
+from raft_assets.core.locks import exclusive_lock
 from raft_assets.settings.blob import CONNECTION_STRING_VARIABLE, KEY_VARIABLE, SAS_VARIABLE, parse_blob_address
 from raft_assets.settings.domains import domain_names, invalid_domain_folders
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
@@ -24,12 +27,19 @@ if TYPE_CHECKING:
 
 GENERATED_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
 REPAIR_HINT = "fix it, or delete it and it is created again."
+# what `dagster.yaml` held of its own until 0.2.0: removed where it is as it was installed, since the limit is generated
+FORMER_LIMIT = """concurrency:
+  runs:
+    max_concurrent_runs: 4 # domains that the UI and its sensors materialize side by side
+"""
+# a queued run whose code server can't be reached, such as while it restarts, stays queued for a quarter of an hour
+LAUNCH_RETRIES, LAUNCH_RETRY_DELAY_S = 90, 10
 
 
 def activate_project(project: Project) -> None:
     """Make the project the one that Dagster and every child process use.
 
-    Installs `dagster.yaml` if missing, and keeps its part on compute logs in step with the setting of the lake.
+    Installs `dagster.yaml` if missing, and keeps its generated part in step with the settings.
     """
     home = project.dagster_home
     for folder in (project.home, home):
@@ -60,8 +70,28 @@ def _write_instance_settings(project: Project) -> None:
         raise RaftError(f"{file} can't be used ({error}): {REPAIR_HINT}") from error
     template = (files("raft_assets.cli") / "dagster.yaml").read_text("utf-8")
     theirs, ours, _ = (template if before is None else before).partition(GENERATED_BELOW)
-    if ours and before != (wanted := theirs + ours + _compute_logs(project)):
+    theirs = theirs.replace(FORMER_LIMIT, "")
+    if ours and before != (wanted := theirs + ours + _run_queue(project, theirs) + _compute_logs(project)):
         write_text(file, wanted)
+
+
+def _run_queue(project: Project, theirs: str) -> str:
+    """Return the YAML for the queue of the UI's runs, in step with RAFT_MAX_CONCURRENT_RUNS.
+
+    A limit or a coordinator that the user's part sets stays the user's.
+    """
+    try:
+        own = yaml.safe_load(theirs) or {}
+    except yaml.YAMLError:
+        return ""  # Dagster says what is wrong with it
+    if not isinstance(own, dict) or own.keys() & {"run_queue", "run_coordinator"}:
+        return ""
+    limit = {} if "concurrency" in own else {"max_concurrent_runs": project.max_concurrent_runs}
+    retries = {
+        "max_user_code_failure_retries": LAUNCH_RETRIES,
+        "user_code_failure_retry_delay": LAUNCH_RETRY_DELAY_S,
+    }
+    return yaml.safe_dump({"run_queue": limit | retries}, sort_keys=False)
 
 
 def _compute_logs(project: Project) -> str:
@@ -87,19 +117,36 @@ def _compute_logs(project: Project) -> str:
 
 @contextmanager
 def open_instance(project: Project) -> Iterator["dg.DagsterInstance"]:
-    """Open the project's Dagster instance; raises RaftError where dagster.yaml can't be used."""
+    """Open the project's Dagster instance; raises RaftError where dagster.yaml or the run history can't be used."""
     import dagster as dg  # takes a second, and most commands need no instance
+
+    from raft_assets.defs.dagster_internals import unusable_databases
 
     activate_project(project)
     logging.getLogger("dagster").setLevel(logging.ERROR)
+    home = project.dagster_home
     try:
-        instance = dg.DagsterInstance.get()
+        # the first to open it creates its databases, and two that do so at once spoil them
+        with exclusive_lock(home / "opening.lock"):
+            if unusable := unusable_databases(home):
+                raise RaftError(_describe_repair(home, unusable))
+            instance = dg.DagsterInstance.get()
     except (dg.DagsterInvalidConfigError, yaml.YAMLError) as error:
         file = project.dagster_home / "dagster.yaml"
         reason = " ".join(str(error).split())
         raise RaftError(f"{file} can't be used ({reason}): {REPAIR_HINT}") from error
     with instance:
         yield instance
+
+
+def _describe_repair(home: Path, unusable: Sequence[Path]) -> str:
+    folders = sorted({home / file.relative_to(home).parts[0] for file in unusable})
+    return (
+        f"The run history of this project can't be opened: two commands created {unusable[0]} at the same moment, "
+        "before any run was recorded. End every `raft` command of the project, delete the run history "
+        f"(rm -r {' '.join(shlex.quote(str(folder)) for folder in folders)}) and start again: the next command creates "
+        "it. Tables, reports and paid answers are elsewhere and stay."
+    )
 
 
 def select_domains(project: Project, named: Sequence[str], *, everything: bool) -> list[str]:

@@ -1,18 +1,12 @@
-"""What `raft serve` and `raft ui` do: they serve the embedded provider and the Dagster UI."""
+"""What `raft serve` does: it serves the embedded provider."""
 
-import os
-import sys
 from collections.abc import Iterable
 
 import click
 
-from raft_assets.cli.project import activate_project
 from raft_assets.core.errors import SettingsError
 from raft_assets.embedded.provider import Simulation
 from raft_assets.settings.project import Project
-
-# `dg dev` would want a project of its own in every folder; the warning is Dagster's, and nothing that a user can act on
-SUPERSEDED = "Function `dev_command` is superseded"
 
 
 def serve_models(port: int, simulation: Simulation | None) -> None:
@@ -36,18 +30,3 @@ def parse_faults(faults: Iterable[str]) -> dict[str, float]:
         except ValueError as error:
             raise SettingsError(f"--fault {fault}: write KIND=SHARE, such as rate_limit=0.05.") from error
     return shares
-
-
-def start_ui(port: int) -> None:
-    """Replace this process by `dagster dev` with the project's workspace."""
-    project = Project.load()
-    activate_project(project)
-    command = [
-        sys.executable,
-        "-W",
-        f"ignore:{SUPERSEDED}",
-        *("-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workspace", str(project.workspace_file)),
-    ]
-    os.chdir(project.folder)
-    os.execv(sys.executable, command)  # noqa: S606 - a list of our own, and no shell is needed

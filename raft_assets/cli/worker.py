@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from raft_assets.cli.project import open_instance
 from raft_assets.defs.runs import Ended, materialize
 from raft_assets.operations.process import claim_domain
 from raft_assets.settings.project import Project
@@ -34,7 +35,7 @@ def _work() -> int:
     claimed = claim_domain(project, arguments.domain)
     if claimed is None:
         return BUSY
-    with dg.DagsterInstance.get() as instance:
+    with open_instance(project) as instance:
         ended = materialize(
             definitions(), instance, project, arguments.domain, wanted, force=arguments.force, command=arguments.command
         )

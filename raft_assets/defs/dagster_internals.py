@@ -4,7 +4,12 @@
 which one broke. Nothing else in the package imports `dagster._*` or `dagster_shared`.
 """
 
+import json
+import sqlite3
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +25,20 @@ from dagster._core.definitions.data_version import (
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.execution.api import execute_run
 from dagster._core.loader import LoadingContext
-from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.storage.event_log.base import AssetRecord
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._grpc.client import DagsterGrpcClient
 from dagster_shared.error import SerializableErrorInfo
 
 from raft_assets.operations.process import PARTITION_TAG
@@ -33,19 +46,29 @@ from raft_assets.operations.process import PARTITION_TAG
 __all__ = [
     "AssetGraph",
     "CachingStaleStatusResolver",
+    "CodeLocation",
     "SerializableErrorInfo",
     "StaleCause",
     "StaleCauseCategory",
     "StaleStatus",
+    "UiRun",
+    "code_locations",
+    "code_server_answers",
+    "code_server_command",
+    "daemon_command",
     "execute_job",
     "job_origin",
     "last_attempts",
     "last_data_versions",
     "restore_last_materialization",
     "stale_resolver",
+    "ui_run",
+    "unusable_databases",
 ]
 
 DATA_VERSION_TAG = "dagster/data_version"
+# the databases that are created with a home; those of single runs are created in a way that several processes survive
+_DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 
 
 class _Loading(LoadingContext):
@@ -117,6 +140,93 @@ def restore_last_materialization(instance: dg.DagsterInstance, key: dg.AssetKey)
         storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
     else:
         instance.wipe_assets([key])
+
+
+def unusable_databases(home: Path) -> list[Path]:
+    """Return the SQLite databases of a `DAGSTER_HOME` that name several versions of their schema.
+
+    Two processes that create one at the same moment leave it so, and from then on Dagster refuses to open it.
+    """
+    found = []
+    for file in map(home.joinpath, _DATABASES):
+        if not file.is_file():
+            continue
+        # of a file that is no database, Dagster says what is wrong
+        with closing(sqlite3.connect(file)) as connection, suppress(sqlite3.DatabaseError):
+            (versions,) = connection.execute("SELECT count(*) FROM alembic_version").fetchone()
+            if versions > 1:
+                found.append(file)
+    return found
+
+
+@dataclass(frozen=True)
+class UiRun:
+    """A run that a code server of this machine started: its process, and when that said so (s since 1970)."""
+
+    pid: int | None  # None: it has not said so yet
+    at: float
+
+
+def ui_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> UiRun | None:
+    """Return what is known of the process of a run that the UI, a backfill or a sensor started; None for other runs."""
+    if "socket" not in json.loads(run.tags.get(GRPC_INFO_TAG, "{}")):
+        return None
+    found = UiRun(None, 0.0)
+    for record in instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records:
+        entry = record.event_log_entry
+        event = entry.get_dagster_event()
+        if (event.message or "").startswith("Started process for run"):
+            found = UiRun(int(str(event.engine_event_data.metadata["pid"].value)), entry.timestamp)
+    return found
+
+
+@dataclass(frozen=True)
+class CodeLocation:
+    """A code location of a workspace file: `target` is what its code server loads, None where the user runs one."""
+
+    name: str
+    target: Sequence[str] | None
+    python: str
+    address: Mapping[str, object]
+
+
+def code_locations(workspace: Path) -> list[CodeLocation]:
+    """Return the code locations that a workspace file names; raises DagsterError or YAMLError for a wrong file."""
+    found = []
+    for origin in WorkspaceFileTarget([str(workspace)]).create_origins():
+        if isinstance(origin, ManagedGrpcPythonEnvCodeLocationOrigin):
+            loaded = origin.loadable_target_origin
+            python = loaded.executable_path or sys.executable
+            found.append(CodeLocation(origin.location_name, loaded.get_cli_args(), python, {}))
+        elif isinstance(origin, GrpcServerCodeLocationOrigin):
+            address = {"host": origin.host, "port": origin.port, "socket": origin.socket, "ssl": origin.use_ssl}
+            set_parts = {name: value for name, value in address.items() if value is not None}
+            found.append(CodeLocation(origin.location_name, None, sys.executable, set_parts))
+    return found
+
+
+def code_server_command(location: CodeLocation, socket: Path) -> list[str]:
+    """Return the command of a code server that nothing ends but a signal: it waits for no heartbeat.
+
+    A location that can't be loaded is shown in the UI with its error. The variables of `.env` reach the runs.
+    """
+    assert location.target is not None
+    options = ["--socket", str(socket), "--location-name", location.name, "--log-level", "warning"]
+    switches = ["--lazy-load-user-code", "--inject-env-vars-from-instance", "--use-python-environment-entry-point"]
+    return [location.python, "-m", "dagster", "api", "grpc", *options, *switches, *location.target]
+
+
+def code_server_answers(socket: Path) -> bool:
+    """Return whether a code server answers at the socket."""
+    try:
+        return bool(DagsterGrpcClient(socket=str(socket)).get_server_id(timeout=2))
+    except DagsterUserCodeUnreachableError:
+        return False
+
+
+def daemon_command(workspace: Path) -> list[str]:
+    """Return the command of the daemon: sensors, schedules, backfills and the queue of runs."""
+    return [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace)]
 
 
 def job_origin(workspace: Path, job: str) -> RemoteJobOrigin | None:

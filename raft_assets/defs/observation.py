@@ -5,6 +5,7 @@ content: a changed modification time changes nothing.
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -12,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from raft_assets.core.errors import RaftError
+from raft_assets.core.errors import DataError, RaftError
 from raft_assets.core.identity import digest
 from raft_assets.core.markdown import code_span
 from raft_assets.core.stored_fields import digest_content
@@ -32,6 +33,7 @@ from raft_assets.settings.domains import (
     FileHashCache,
     domain_folder,
     domain_names,
+    gone_domains,
     invalid_domain_folders,
     list_documents,
 )
@@ -62,7 +64,7 @@ class ObservationPlan:
 
     `domains` are those that are there, `new_domains` and `gone_domains` the partitions to register and to unregister,
     `changed` the states that differ from what was reported last. Of a domain with wrong settings, and of a folder that
-    can't be a domain, nothing is reported; the others go on.
+    can't be a domain, nothing is reported; the others go on. While the root holds no domain at all, none is gone.
     """
 
     domains: list[str]
@@ -90,9 +92,18 @@ def plan_observation(instance: dg.DagsterInstance, project: Project) -> Observat
             ]
         except RaftError as error:
             problems[name] = error
-    known = set(instance.get_dynamic_partitions(DOMAIN_PARTITIONS))
+    known = instance.get_dynamic_partitions(DOMAIN_PARTITIONS)
+    if not names:
+        problems |= {name: _still_registered(project, name) for name in known}
     return ObservationPlan(
-        names, problems, [name for name in names if name not in known], sorted(known - set(names)), changed
+        names, problems, [name for name in names if name not in known], gone_domains(project.data, known), changed
+    )
+
+
+def _still_registered(project: Project, domain: str) -> DataError:
+    return DataError(
+        f"{project.data} holds no domain, as if it were not mounted, so {domain!r} stays registered. If its folder is "
+        f"gone for good: raft domains forget {shlex.quote(domain)}"
     )
 
 

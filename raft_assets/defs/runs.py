@@ -1,17 +1,28 @@
 """Dagster runs as `raft run` makes them: the same job, events and metadata as a run that the UI starts.
 
 One process per domain, because runs compute; within it wave after wave, each wave one run. A run carries its process
-in a tag, so that the next command can close what was killed.
+in a tag, and one of the UI in its events, so that what was killed is closed by the next command, or by the UI.
 """
 
+import os
+import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 import dagster as dg
 
-from raft_assets.defs.dagster_internals import execute_job, job_origin
+from raft_assets.defs.dagster_internals import execute_job, job_origin, ui_run
 from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave
-from raft_assets.operations.process import COMMAND_TAG, PROCESS_TAG, current_process, is_process_alive, waiting_assets
+from raft_assets.operations.process import (
+    COMMAND_TAG,
+    PROCESS_TAG,
+    current_process,
+    is_process_alive,
+    is_still_alive,
+    local_pid,
+    waiting_assets,
+)
 from raft_assets.settings.project import Project
 
 LINEAGE_JOB = "lineage"
@@ -24,18 +35,54 @@ OPEN_STATUSES = [
 ]
 
 
-def close_killed_runs(instance: dg.DagsterInstance) -> list[str]:
-    """End every run whose process is gone, and return their ids. What they had finished is kept."""
+def close_killed_runs(instance: dg.DagsterInstance, *, without_ui: bool = False) -> list[str]:
+    """End every run whose process is gone, and return their ids. What they had finished is kept.
+
+    `without_ui`: no code server runs on this machine, so that nothing becomes of a run that one was about to start.
+    """
     closed = []
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=OPEN_STATUSES)):
-        process = run.tags.get(PROCESS_TAG)
-        if process and not is_process_alive(process):
-            instance.report_run_failed(
-                run,
-                "The process of this run was killed. Finished assets are kept: materialize again to continue.",
-            )
-            closed.append(run.run_id)
+        if not _is_killed(instance, run, without_ui=without_ui):
+            continue
+        last = instance.get_run_by_id(run.run_id)  # a process that ends well says so just before
+        if last is None or last.is_finished:
+            continue
+        message = "The process of this run was killed. Finished assets are kept: materialize again to continue."
+        if last.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(last, message)
+        else:
+            instance.report_run_failed(last, message)
+        closed.append(run.run_id)
     return closed
+
+
+def interrupt_canceled_runs(instance: dg.DagsterInstance) -> None:
+    """Interrupt the processes of runs that somebody cancels.
+
+    A code server interrupts its own runs; those of a command, and of a code server that was replaced, hear of it here.
+    """
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELING])):
+        pid = _local_process(instance, run)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
+
+
+def _is_killed(instance: dg.DagsterInstance, run: dg.DagsterRun, *, without_ui: bool) -> bool:
+    if process := run.tags.get(PROCESS_TAG):
+        return not is_process_alive(process)
+    found = ui_run(instance, run)
+    if found is None:
+        return False
+    return without_ui if found.pid is None else not is_still_alive(found.pid, found.at)
+
+
+def _local_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
+    """Return the id of the run's process, where it runs on this machine."""
+    if process := run.tags.get(PROCESS_TAG):
+        return local_pid(process)
+    found = ui_run(instance, run)
+    return found.pid if found and found.pid and is_still_alive(found.pid, found.at) else None
 
 
 def materialize(

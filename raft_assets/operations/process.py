@@ -34,8 +34,25 @@ def command_of(run: str, tags: Mapping[str, str]) -> str:
 
 def current_process() -> str:
     """Return process id, start time and machine: an id alone may belong to another process by now."""
-    process = psutil.Process()
+    return _identify(psutil.Process())
+
+
+def process_of(pid: int) -> str | None:
+    """Return the same of another process of this machine; None where it has ended."""
+    try:
+        return _identify(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _identify(process: psutil.Process) -> str:
     return f"{process.pid}@{process.create_time():.0f}@{platform.node()}"
+
+
+def local_pid(process: str) -> int | None:
+    """Return the id of the process of a run's tag, where it runs on this machine."""
+    pid, _, machine = process.split("@", 2)
+    return int(pid) if machine == platform.node() and is_process_alive(process) else None
 
 
 def is_process_alive(process: str) -> bool:
@@ -47,6 +64,15 @@ def is_process_alive(process: str) -> bool:
         running = psutil.Process(int(pid))
         same = abs(running.create_time() - float(started)) <= CLOCK_TOLERANCE_S
         return same and running.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_still_alive(pid: int, since: float) -> bool:
+    """Return whether the process of this machine that had that id at a moment (s since 1970) still runs."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= since + CLOCK_TOLERANCE_S and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -65,7 +65,7 @@ def purge(history: RunHistory, project: Project, domain: str, document: str | No
     """
     check_domain_name(domain)
     lake, results = Lake.of(project), ResultsStore.of(project)
-    there = domain_names(project.data)
+    there = _domains_there(project)
     known = {*there, *history.domains(), *results.verdicts()}
     if domain not in known and not lake.exists("source_documents", domain):
         raise DataError(f"There is no domain {domain!r}. Known domains: {', '.join(sorted(known)) or 'none'}.")
@@ -82,6 +82,29 @@ def purge(history: RunHistory, project: Project, domain: str, document: str | No
             project.clear_preset(domain)
     finally:
         claimed.close()
+
+
+def forget_domain(history: RunHistory, project: Project, domain: str) -> None:
+    """Unregister a domain whose folder is gone. What was made from it stays, and is there again if the folder returns.
+
+    Raises DataError if the domain is not registered, its folder is there, or a command works on it.
+    """
+    if domain not in (known := history.domains()):
+        raise DataError(f"No domain {domain!r} is registered. Registered: {', '.join(sorted(known)) or 'none'}.")
+    if domain in _domains_there(project):
+        raise DataError(f"{project.data / domain} is there: delete or move the folder first, then forget the domain.")
+    claimed = claim_domain(project, domain)
+    if claimed is None:
+        raise DataError(f"A command is working on {domain!r}: wait until it ends, then forget the domain.")
+    try:
+        history.unregister(domain)
+    finally:
+        claimed.close()
+
+
+def _domains_there(project: Project) -> list[str]:
+    """Return the names of the domains that have a folder; none where the root itself was deleted."""
+    return domain_names(project.data) if project.data.exists() else []
 
 
 def _purge(history: RunHistory, project: Project, domain: str, document: str | None, lake: Lake) -> Iterator[str]:
@@ -121,7 +144,7 @@ def _cache_entries(project: Project, chosen: set[str]) -> list[Path]:
     """Return entries of the parsing cache for the chosen contents and for contents that are in no domain any more."""
     held = {
         file.content_hash
-        for name in domain_names(project.data)
+        for name in _domains_there(project)
         for file in list_documents(domain_folder(project.data, name))
     } - chosen
     return [file for file in (project.home / "cache" / "parsed").glob("*.json") if file.name.split("-")[0] not in held]
@@ -173,7 +196,7 @@ def _find_copies(project: Project, domain: str, holds_text: Callable[[str], bool
 
     These files are the user's, like the documents.
     """
-    if domain not in domain_names(project.data):
+    if domain not in _domains_there(project):
         return {}
     folder = domain_folder(project.data, domain)
     lines_of = {

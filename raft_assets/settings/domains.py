@@ -10,7 +10,7 @@ import sqlite3
 import stat
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -100,7 +100,8 @@ class FileHashCache:
 def list_documents(folder: Path, memo: FileHashCache | None = None) -> list[DocumentFile]:
     """Return the documents of a domain folder and its subfolders, sorted by path.
 
-    Files that `memo` knows aren't read.
+    Files that `memo` knows aren't read. Raises DataError for a folder that can't be read, whose documents would
+    otherwise count as deleted.
     """
     documents = []
     for file in _regular_files(folder):
@@ -135,6 +136,17 @@ def invalid_domain_folders(root: Path) -> dict[str, DataError]:
     Either the name is not allowed, or the folder is one of two spellings of a name.
     """
     return _domain_folders(root)[1]
+
+
+def gone_domains(root: Path, registered: Collection[str]) -> list[str]:
+    """Return the registered domains whose folders are gone from `root`, sorted.
+
+    None while `root` holds no domain at all: so looks a disk that is not mounted. A link that leads nowhere is there.
+    """
+    entries = _entries(root)
+    if not _sort_entries(root, entries)[0]:
+        return []
+    return sorted(set(registered) - {unicodedata.normalize("NFC", entry.name) for entry in entries})
 
 
 def domain_folder(root: Path, name: str) -> Path:
@@ -181,12 +193,18 @@ def _find_name_problem(name: str) -> str:
 
 def _domain_folders(root: Path) -> tuple[dict[str, Path], dict[str, DataError]]:
     """Return the folders of domains by name, and those that can't be a domain."""
-    if not root.is_dir():
-        raise DataError(f"There is no folder {root}: create it with one folder of documents per domain.")
+    return _sort_entries(root, _entries(root))
+
+
+def _sort_entries(root: Path, entries: list[Path]) -> tuple[dict[str, Path], dict[str, DataError]]:
     folders: dict[str, Path] = {}
     invalid: dict[str, DataError] = {}
-    for folder in sorted(root.iterdir()):
-        if folder.name.startswith(".") or not folder.is_dir():
+    for folder in entries:
+        try:
+            if folder.name.startswith(".") or not folder.is_dir():
+                continue
+        except OSError as error:
+            invalid[folder.name] = _unreadable(folder, error)
             continue
         name = unicodedata.normalize("NFC", folder.name)
         try:
@@ -205,12 +223,30 @@ def _domain_folders(root: Path) -> tuple[dict[str, Path], dict[str, DataError]]:
     return folders, invalid
 
 
+def _entries(root: Path) -> list[Path]:
+    """Return what is in `root`, sorted; raises DataError where there is no such folder or it can't be read."""
+    try:
+        if root.is_dir():
+            return sorted(root.iterdir())
+    except OSError as error:
+        raise _unreadable(root, error) from error
+    raise DataError(f"There is no folder {root}: create it with one folder of documents per domain.")
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(f"{folder} can't be read ({error.strerror}): make it readable; nothing of it counts as deleted.")
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise _unreadable(Path(error.filename), error) from error
+
+
 def _regular_files(folder: Path) -> Iterator[Path]:
     """Yield files without reserved names.
 
     Devices, pipes and broken links are no documents; linked folders aren't entered.
     """
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_raise_unreadable):
         inside = Path(parent).relative_to(folder)
         folders[:] = [name for name in folders if not is_reserved((inside / name).as_posix())]
         for name in names:

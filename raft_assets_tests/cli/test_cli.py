@@ -144,10 +144,10 @@ def test_compute_logs_follow_the_lake_and_the_rest_of_dagster_yaml_stays_the_use
 
     there = entered("abfs://lake@one.dfs.core.windows.net/raft")
     assert "storage_account: one\n" in there
-    file.write_text(there.replace("max_concurrent_runs: 4", "max_concurrent_runs: 2"))
+    file.write_text(there.replace("start_timeout_seconds: 180", "start_timeout_seconds: 240"))
     moved = entered("abfs://lake@two.dfs.core.windows.net/raft")
     assert "storage_account: two\n" in moved
-    assert "max_concurrent_runs: 2" in moved
+    assert "start_timeout_seconds: 240" in moved
     assert "compute_logs:" not in entered(str(tmp_path / "lake"))
     for own in ("telemetry:\n  enabled: false\n", ""):
         file.write_text(own)

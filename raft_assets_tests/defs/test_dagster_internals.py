@@ -1,22 +1,39 @@
 """Facts that `defs/dagster_internals` relies on: the test that fails after an upgrade of Dagster names what broke."""
 
+import importlib.util
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
 
 from raft_assets.defs.dagster_internals import (
     DATA_VERSION_TAG,
     CachingStaleStatusResolver,
     SerializableErrorInfo,
+    UiRun,
     _Loading,
+    code_locations,
+    code_server_command,
+    daemon_command,
     execute_job,
     job_origin,
     last_attempts,
     last_data_versions,
     restore_last_materialization,
     stale_resolver,
+    ui_run,
+    unusable_databases,
 )
+from raft_assets.defs.runs import close_killed_runs
+from raft_assets.operations.process import is_still_alive
 
 PARTITIONS = dg.DynamicPartitionsDefinition(name="domain")
 KEY = dg.AssetKey("table")
@@ -147,3 +164,82 @@ def test_the_copy_of_the_last_materialization_follows_what_is_left(instance: dg.
 def test_an_error_of_a_step_keeps_its_class_message_and_cause() -> None:
     error = SerializableErrorInfo("message", [], "Error", SerializableErrorInfo("cause", [], "Cause"))
     assert (error.message, error.cls_name, error.cause.message if error.cause else "") == ("message", "Error", "cause")
+
+
+@pytest.mark.parametrize("name", ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"])
+def test_a_database_that_two_processes_created_is_known_and_dagster_refuses_it(tmp_path: Path, name: str) -> None:
+    dg.DagsterInstance.local_temp(str(tmp_path)).dispose()
+    assert unusable_databases(tmp_path) == []
+    with closing(sqlite3.connect(tmp_path / name)) as connection, connection:
+        connection.execute("INSERT INTO alembic_version VALUES ('5771160a95ad')")
+    assert unusable_databases(tmp_path) == [tmp_path / name]
+    with pytest.raises(Exception, match="more than one head"):
+        dg.DagsterInstance.local_temp(str(tmp_path)).get_dynamic_partitions("domain")
+
+
+def started_by_the_ui(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, pid: int | None) -> dg.DagsterRun:
+    """A run as a code server leaves it in the instance, with the event by which its process says that it started."""
+    tags = {".dagster/grpc_info": json.dumps({"host": "localhost", "socket": "/tmp/0.sock"})}
+    run = instance.add_run(dg.DagsterRun(job_name="lineage", status=status, tags=tags))
+    if pid is not None:
+        told = f"Started process for run (pid: {pid})."
+        instance.report_engine_event(told, run, EngineEventData.in_process(pid))
+    return run
+
+
+def test_a_run_of_the_ui_is_closed_when_its_process_is_gone_and_not_before(instance: dg.DagsterInstance) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    started, starting = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING
+    runs = {
+        "runs": started_by_the_ui(instance, started, os.getpid()),
+        "killed": started_by_the_ui(instance, started, ended.pid),
+        "about to start": started_by_the_ui(instance, starting, None),
+        "canceled": started_by_the_ui(instance, dg.DagsterRunStatus.CANCELING, ended.pid),
+        "of another launcher": instance.add_run(dg.DagsterRun(job_name="lineage", status=started)),
+    }
+    found = ui_run(instance, runs["runs"])
+    assert found is not None
+    assert found.pid == os.getpid()
+    assert abs(found.at - time.time()) < 600
+    assert ui_run(instance, runs["about to start"]) == UiRun(None, 0.0)
+    assert ui_run(instance, runs["of another launcher"]) is None
+
+    def closed(*, without_ui: bool) -> set[str]:
+        ids = close_killed_runs(instance, without_ui=without_ui)
+        return {name for name, run in runs.items() if run.run_id in ids}
+
+    assert closed(without_ui=False) == {"killed", "canceled"}
+    assert closed(without_ui=True) == {"about to start"}
+    told = {name: instance.get_run_by_id(run.run_id) for name, run in runs.items()}
+    assert {name: run.status.value for name, run in told.items() if run and run.is_finished} == {
+        "killed": "FAILURE",
+        "about to start": "FAILURE",
+        "canceled": "CANCELED",
+    }
+
+
+def test_a_process_that_got_the_id_of_a_killed_run_later_does_not_keep_it_open(instance: dg.DagsterInstance) -> None:
+    run = started_by_the_ui(instance, dg.DagsterRunStatus.STARTED, os.getpid())
+    found = ui_run(instance, run)
+    assert found is not None
+    assert is_still_alive(os.getpid(), found.at)
+    assert not is_still_alive(os.getpid(), 0.0)  # it started after that
+
+
+def test_a_workspace_names_what_its_code_servers_load_and_those_that_the_user_runs(tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace.yaml"
+    own = "  - grpc_server:\n      location_name: theirs\n      host: 127.0.0.1\n      port: 4000\n"
+    workspace.write_text(WORKSPACE + own, "utf-8")
+    ours, theirs = code_locations(workspace)
+    assert (ours.name, ours.target) == ("somewhere", ["-m", "somewhere.definitions"])
+    assert (theirs.name, theirs.target) == ("theirs", None)
+    assert theirs.address == {"host": "127.0.0.1", "port": 4000}
+    command = code_server_command(ours, tmp_path / "a.sock")
+    assert "--heartbeat" not in command
+    assert subprocess.run([*command[:5], "--help"], check=True, capture_output=True, text=True).stdout.count("--socket")
+
+
+def test_the_daemon_is_a_program_of_its_own() -> None:
+    module = daemon_command(Path("workspace.yaml"))[2]
+    assert importlib.util.find_spec(f"{module}.__main__") is not None

@@ -1,12 +1,15 @@
 """What the sensor, `raft run` and `raft status` see of folders, settings and models."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from raft_assets.core.errors import DataError
+from raft_assets.defs.automation import observe_domains
 from raft_assets.defs.lineage_asset import settings_key
 from raft_assets.defs.observation import DOCUMENTS, QUESTIONS, REVIEWS, observe, observe_domain
 from raft_assets.operations.process import DOMAIN_PARTITIONS
@@ -38,6 +41,95 @@ def test_domains_appear_and_disappear_with_their_folders(project: ProjectHarness
     assert project.look() == ["other one"]
     with project.instance() as instance:
         assert instance.get_dynamic_partitions(DOMAIN_PARTITIONS) == ["other one"]
+
+
+def registered(project: ProjectHarness) -> list[str]:
+    with project.instance() as instance:
+        return sorted(instance.get_dynamic_partitions(DOMAIN_PARTITIONS))
+
+
+def observed(project: ProjectHarness) -> str:
+    """What a tick of the observing sensor, which runs by default, asks for or says."""
+    with project.instance() as instance:
+        ticked = observe_domains(dg.build_sensor_context(instance=instance, resources={"project": project.opened}))
+    return str(ticked.dynamic_partitions_requests if isinstance(ticked, dg.SensorResult) else ticked)
+
+
+def empty_the_root(project: ProjectHarness) -> None:
+    (project.folder / "data").rename(project.folder / "away")
+    (project.folder / "data").mkdir()
+
+
+def leave_a_file(project: ProjectHarness) -> None:
+    empty_the_root(project)
+    project.write("data/README.md", "Mount the disk here.\n")
+
+
+def remove_the_root(project: ProjectHarness) -> None:
+    (project.folder / "data").rename(project.folder / "away")
+
+
+def make_the_root_unreadable(project: ProjectHarness) -> None:
+    project.own_variables["RAFT_DATA"] = f"/{'x' * 300}"  # as any path that the system refuses, whoever asks
+
+
+@pytest.mark.parametrize(
+    ("lose", "said"),
+    [
+        (empty_the_root, "raft domains forget mine"),
+        (leave_a_file, "raft domains forget mine"),
+        (remove_the_root, "There is no folder"),
+        (make_the_root_unreadable, "can't be read"),
+    ],
+)
+def test_a_data_folder_that_is_empty_or_cannot_be_read_unregisters_no_domain(
+    project: ProjectHarness, lose: Callable[[ProjectHarness], None], said: str
+) -> None:
+    project.look()
+    lose(project)
+    assert said in observed(project)
+    with suppress(DataError):
+        project.look()
+    assert registered(project) == ["mine", "other one"]
+
+
+def test_a_domain_whose_link_leads_nowhere_stays_registered_and_one_that_is_gone_does_not(
+    project: ProjectHarness,
+) -> None:
+    project.look()
+    for name in ("mine", "other one"):
+        (project.folder / "data" / name).rename(project.folder / name)
+    (project.folder / "data" / "mine").symlink_to("/mnt/a disk that is not there")
+    project.write("data/third/a.txt", TEXT)
+    project.look()
+    assert registered(project) == ["mine", "third"]
+
+
+def test_the_last_domain_is_forgotten_by_name_and_what_was_made_from_it_stays(project: ProjectHarness) -> None:
+    project.look()
+    refused = project.raft_here("domains", "forget", "mine")
+    assert refused.returncode == 2
+    assert "is there: delete or move the folder first" in refused.stderr
+    assert project.materialize("mine", "source_documents")
+    empty_the_root(project)
+    for _ in range(2):
+        project.look()
+    told = project.raft_here("domains", "forget", "mine", "other one")
+    assert told.returncode == 0, told.stderr
+    assert registered(project) == []
+    assert project.lake.exists("source_documents", "mine")
+    assert "No domain 'mine' is registered" in project.raft_here("domains", "forget", "mine").stderr
+
+
+@pytest.mark.parametrize("lose", [empty_the_root, remove_the_root])
+def test_the_last_domain_is_purged_by_name(project: ProjectHarness, lose: Callable[[ProjectHarness], None]) -> None:
+    project.look()
+    assert project.materialize("mine", "source_documents")
+    lose(project)
+    purged = project.raft_here("purge", "mine", "--yes")
+    assert purged.returncode == 0, purged.stderr
+    assert registered(project) == ["other one"]
+    assert not project.lake.exists("source_documents", "mine")
 
 
 def test_looking_twice_reports_once(project: ProjectHarness) -> None:

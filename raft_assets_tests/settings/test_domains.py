@@ -15,6 +15,7 @@ from raft_assets.settings.domains import (
     check_domain_name,
     domain_folder,
     domain_names,
+    gone_domains,
     invalid_domain_folders,
     is_reserved,
     list_documents,
@@ -87,6 +88,19 @@ def test_a_missing_root_or_domain_says_what_to_create(tmp_path: Path) -> None:
         domain_names(tmp_path / "data")
     with pytest.raises(DataError, match="create the folder"):
         domain_folder(tmp_path, "bats")
+
+
+def test_a_domain_is_gone_when_its_folder_is_and_another_is_there(tmp_path: Path) -> None:
+    name = unicodedata.normalize("NFC", "vögel")
+    (tmp_path / unicodedata.normalize("NFD", name)).mkdir()
+    assert gone_domains(tmp_path, [name, "bats"]) == ["bats"]
+    (tmp_path / unicodedata.normalize("NFD", name)).rmdir()
+    assert gone_domains(tmp_path, [name, "bats"]) == []
+
+
+def test_the_documents_of_a_folder_that_cannot_be_read_are_not_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="can't be read"):
+        list_documents(tmp_path / "gone")
 
 
 def test_documents_are_found_in_subfolders_and_sorted_by_their_nfc_path(tmp_path: Path) -> None:

@@ -61,13 +61,16 @@ def serve(
 @click.command()
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1.")
 def ui(port: int) -> None:
-    """Start the Dagster UI with its daemon on 127.0.0.1.
+    """Serve the Dagster UI with its daemon on 127.0.0.1 until Ctrl-C, one per project.
+
+    What dies is started again, and runs whose process was killed are closed. A change of .env, workspace.yaml or the
+    package is followed without interrupting runs.
 
     \b
     Examples:
       raft ui
       raft ui --port 3001
     """
-    from raft_assets.cli.servers import start_ui
+    from raft_assets.cli.ui import start_ui
 
     start_ui(port)
