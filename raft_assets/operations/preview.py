@@ -103,7 +103,9 @@ def _describe_calls(
     settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, int]]
 ) -> Iterator[tuple[Role, str]]:
     questions = sum(count for _, count in plan)
-    yield Role.TEACHER, f"at most {len(plan) + questions:,} calls ({len(plan):,} for questions, {questions:,} answers)"
+    probes = int(settings.questions.structured == "auto")
+    parts = f"{len(plan):,} for questions, {questions:,} answers" + ", 1 to find out the form" * probes
+    yield Role.TEACHER, f"at most {len(plan) + questions + probes:,} calls ({parts})"
     if settings.questions.retrieval_top_k or settings.dataset.distractor_kind == "hard":
         yield Role.EMBEDDING, f"vectors of {chunks:,} passages and of at most {questions:,} questions"
     yield Role.JUDGE, f"at most {questions:,} calls"
