@@ -124,7 +124,9 @@ def _describe_calls(
     settings: DomainSettings, chunks: int, plan: Sequence[tuple[Chunk, int]]
 ) -> Iterator[tuple[Role, str]]:
     questions = sum(count for _, count in plan)
-    yield Role.TEACHER, f"at most {len(plan) + questions:,} calls ({len(plan):,} for questions, {questions:,} answers)"
+    probes = int(settings.questions.structured == "auto")
+    parts = f"{len(plan):,} for questions, {questions:,} answers" + ", 1 to find out the form" * probes
+    yield Role.TEACHER, f"at most {len(plan) + questions + probes:,} calls ({parts})"
     if needs_vectors(settings):
         yield Role.EMBEDDING, f"vectors of {chunks:,} passages and of at most {questions:,} questions"
     yield Role.JUDGE, f"at most {questions:,} calls"

@@ -69,12 +69,12 @@ def test_a_paid_teacher_is_asked_only_on_yes_and_its_text_commands_no_terminal(
     project.write("data/bridges/a.txt", f"{SECRET} It is 80 metres long and stands on five piers of granite.\n")
     refused = project.raft_here("preview", "bridges")
     assert refused.returncode == 2
-    assert "at most 5 calls (1 for questions, 4 answers)" in " ".join(refused.stdout.split())
+    assert "at most 6 calls (1 for questions, 4 answers, 1 to find out the form)" in " ".join(refused.stdout.split())
     assert "--yes" in refused.stderr
     assert teacher.seen == []
     done = project.raft_here("preview", "bridges", "--yes", variables={"FORCE_COLOR": "1"})
     assert done.returncode == 0, done.stderr
-    assert len(teacher.seen) == 3
+    assert len(teacher.seen) == 4
     assert "points_at_text" in done.stdout
     assert "\x1b[31m" not in done.stdout
     assert "\u202e" not in done.stdout
