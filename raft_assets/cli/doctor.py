@@ -14,6 +14,7 @@ from raft_assets.core.errors import RaftError, describe_error
 from raft_assets.evaluation.judged import judge_family_warning
 from raft_assets.llm.capabilities import Capabilities, forget_capabilities, learned_capabilities
 from raft_assets.llm.probing import ProbeResult, PromptTest
+from raft_assets.llm.relearning import count_relearning
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
@@ -54,6 +55,7 @@ def print_findings(*, relearn: bool = False) -> None:
     project, failed = Project.load(), False
     if relearn:
         forget_capabilities(records_of(project))
+        count_relearning(records_of(project))
     for finding in _run_checks(project):
         click.echo(f"{finding.level:<8} {finding.subject}: {finding.message}")
         failed |= finding.level == "problem"

@@ -151,7 +151,7 @@ def _read_choice(choice: Mapping[str, Any]) -> ParsedResponse:
         return ParsedResponse(text, "filtered", "The service's content filter cut the answer off.")
     if refusal:
         return ParsedResponse(text, "filtered", f"The model declined: {abbreviate(refusal)}")
-    if end in _CUT_OFF and is_looping(text):
+    if end in _CUT_OFF and is_looping(shown):
         return ParsedResponse(text, "looping", "The model repeated itself until the maximum of tokens.")
     if end in _CUT_OFF:
         return ParsedResponse(text, "truncated", "The answer reached the maximum of tokens; raise max_answer_tokens.")

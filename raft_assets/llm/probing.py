@@ -29,6 +29,7 @@ from raft_assets.llm.attempts import (
 )
 from raft_assets.llm.budget import without_budget
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.completion_form import NoChatError
 from raft_assets.llm.context_size import reported_context
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Limiter
@@ -156,6 +157,8 @@ class Probe:
                 (vector,) = (await self._call(task, QUESTION, _read_vectors, timeout_s)).content
                 return ProbeResult(f"embeds with {vector.size} dimensions")
             answer = (await self._call(task, QUESTION, read_answer, timeout_s)).content
+        except NoChatError:
+            return ProbeResult("completes; it takes no chat requests, and is sent worked examples instead")
         except CallFailedError as lost:
             if _UNFINISHED.search(str(lost)):
                 return ProbeResult(_thinks(task))
@@ -179,6 +182,8 @@ class Probe:
         timeout_s = min(timeout_s, CONFIRMATION_TIMEOUT_S) if has_context else timeout_s
         try:
             response = await self._call(task, prompt, read_usage, timeout_s)
+        except NoChatError:
+            return None
         except TimeoutError:
             return None if has_context else PromptTest(words, failure=f"no answer came within {timeout_s:g} s")
         except (CallFailedError, EndpointError) as error:

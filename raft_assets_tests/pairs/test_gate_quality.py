@@ -3,9 +3,9 @@
 The pairs are written by hand, of kinds that models produce. The third that is `held_out` was looked at only once the
 gates had been tuned on the others. That look found two faults, both of the lexical support gate, which were then
 mended ("carried" of "carries", "left" of "leave": its precision was 4 of 5, and on fresh pairs 6 of 7): for that gate
-the third is no longer unseen. Rows whose kind names a model hold what SmolLM2 135M Instruct and Gemma 3 270M (a base
-model) wrote about shipped documents under llama.cpp, labelled before a gate saw them; where such an answer quoted
-nothing, the sentence that it copied stands as its quotation. Retrieval runs with the embedded
+the third is no longer unseen. Rows whose kind names a model follow what SmolLM2 135M Instruct and Gemma 3 270M (a base
+model) wrote about shipped documents under llama.cpp: seven hold their words, some with another question or an added
+quotation, the others their shape. They were labelled by somebody who knew the gates. Retrieval runs with the embedded
 encoder over the pairs' own chunks.
 """
 
