@@ -20,6 +20,7 @@ from raft_assets.core.errors import EndpointError, NotDeployedError
 from raft_assets.llm import service_errors
 from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, read_usage
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.clients import CONNECT_S
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Admission, Limiter
 from raft_assets.llm.requests import Usage
@@ -40,11 +41,14 @@ class RetryPolicy:
     """How long a call is retried: exponential backoff with full jitter, or the pause that the service asks for.
 
     No try starts later than `max_elapsed_s` after the first one failed. A service that is merely at its rate limit
-    (429) isn't failing: such tries aren't counted, and are bounded by time alone. Clock, sleep and random numbers are
-    fields so that tests need not wait.
+    (429) isn't failing: such tries aren't counted, and are bounded by time alone. A service that doesn't answer in time
+    may still work on what was given up: it is left alone for `timeout_pause_s`, doubled each time, and the next try
+    waits twice as long. Clock, sleep and random numbers are fields so that tests need not wait.
     """
 
     tries: int = 6
+    timeouts: int = 3
+    timeout_pause_s: float = 10.0
     max_elapsed_s: float = 120.0
     max_rate_limited_s: float = 1800.0
     initial_pause_s: float = 0.5
@@ -52,6 +56,10 @@ class RetryPolicy:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
+
+    def pause_after_timeout(self, timeouts: int) -> float:
+        """Return the seconds to wait after that many tries that weren't answered in time: at least half of the full."""
+        return (1 + self.random()) / 2 * self.timeout_pause_s * 2.0 ** (timeouts - 1)
 
     def pause(self, tries: int) -> float:
         """Return the seconds to wait after that many tries."""
@@ -80,6 +88,11 @@ class Response(Generic[T]):
     tries: int
 
 
+@dataclass(frozen=True)
+class _TimedOut(service_errors.Retry):
+    """The service didn't answer in time."""
+
+
 class RetryingClient:
     """Makes calls to one model; a parameter that it doesn't accept is learned once and for all."""
 
@@ -99,19 +112,24 @@ class RetryingClient:
         self._limiter = limiter
         self._patience = patience
         self._capabilities = capabilities
+        self._timeouts = 0  # since the last response, of all calls
 
     async def call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         """Send `body` until `read` can read the response.
 
         Raises CallFailedError, and EndpointError where no other call would pass either.
         """
-        tries, failures = 1, 0
+        tries, failures, timeouts = 1, 0, 0
         first_failed: float | None = None
         while True:
-            sent, outcome = await self._try(kind, body, read, tries)
+            sent, outcome = await self._try(kind, body, read, tries, timeouts)
             match outcome:
                 case Response():
                     return outcome
+                case _TimedOut():
+                    timeouts, failures, first_failed = timeouts + 1, failures + 1, None
+                    await self._wait_after_timeout(outcome, tries, failures, timeouts)
+                    tries += 1
                 case service_errors.Retry():
                     first_failed = self._patience.clock() if first_failed is None else first_failed
                     failures += not outcome.is_rate_limit
@@ -125,7 +143,7 @@ class RetryingClient:
                     raise NotDeployedError(sentence) if not_deployed else EndpointError(sentence)
 
     async def _try(
-        self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], tries: int
+        self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], tries: int, timeouts: int
     ) -> tuple[
         Mapping[str, Any],
         Response[T]
@@ -137,12 +155,15 @@ class RetryingClient:
         """Return the body as it was sent, and the outcome."""
         import openai
 
-        async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn:
+        async with self._limiter.admit(*_estimate_tokens(body), again=tries > 1) as turn:
             started, sent = self._patience.clock(), self._capabilities.apply(body)
             try:
-                outcome: Mapping[str, Any] | service_errors.ServiceError = await self._post(kind, sent, turn)
+                outcome: Mapping[str, Any] | service_errors.ServiceError = await self._post(kind, sent, turn, timeouts)
             except openai.APIError as error:
                 outcome = service_errors.classify_error(error, self._endpoint, self._model)
+                if service_errors.is_timeout(error):
+                    turn.record_timeout()
+                    self._timeouts, outcome = self._timeouts + 1, _TimedOut("it did not answer in time")
                 _report_to_limiter(turn, error, outcome)
             except UnicodeEncodeError:
                 outcome = service_errors.FailCall("the request holds half a character (a lone surrogate)")
@@ -156,17 +177,44 @@ class RetryingClient:
         except MalformedResponseError as malformed:
             return sent, service_errors.Retry(f"it sent {malformed}")
 
-    async def _post(self, kind: str, body: Mapping[str, Any], turn: Admission) -> Mapping[str, Any]:
-        """Post the body; plain JSON instead of the client's types, because it is stored as it came."""
+    async def _post(self, kind: str, body: Mapping[str, Any], turn: Admission, timeouts: int) -> Mapping[str, Any]:
+        """Post the body; plain JSON instead of the client's types, because it is stored as it came.
+
+        After `timeouts` of the call it waits longer for the answer, unless the user set for how long.
+        """
+        is_set = self._endpoint.limits.timeout_s is not None
+        timeout = httpx2.Timeout(turn.timeout_s * (1 if is_set else 2**timeouts), connect=CONNECT_S)
         response = await self._client.post(
-            PATH_BY_KIND[kind], cast_to=httpx2.Response, body={"model": self._model, **body}
+            PATH_BY_KIND[kind],
+            cast_to=httpx2.Response,
+            body={"model": self._model, **body},
+            options={"timeout": timeout},
         )
         turn.record_answer(response.headers)
+        self._timeouts = 0
         try:
             payload = response.json()
         except ValueError:  # not JSON, or not even text
             payload = None
-        return payload if isinstance(payload, Mapping) else {}
+        if not isinstance(payload, Mapping):
+            return {}
+        usage = read_usage(payload)
+        if usage.input_tokens:
+            turn.record_usage(usage.input_tokens, usage.output_tokens)
+        return payload
+
+    async def _wait_after_timeout(self, error: service_errors.Retry, tries: int, failures: int, timeouts: int) -> None:
+        """Leave the service alone for a while, or give the call up.
+
+        Raises EndpointError where several calls were tried and none was answered.
+        """
+        patience = self._patience
+        if timeouts >= patience.timeouts or failures >= patience.tries:
+            raise CallFailedError(error.reason, tries=tries)
+        if timeouts > 1 and self._timeouts >= patience.timeouts:
+            reason = f"{self._timeouts} calls in a row were not answered in time"
+            raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, reason))
+        await patience.sleep(patience.pause_after_timeout(timeouts))
 
     async def _wait(self, error: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
         patience = self._patience
@@ -203,17 +251,14 @@ def _report_to_limiter(turn: Admission, error: openai.APIError, outcome: service
         if outcome.is_rate_limit:
             turn.record_rate_limit(outcome.after_s, error.response.headers)
         return
-    turn.record_answer(error.response.headers)
+    turn.record_refusal(error.response.headers)
 
 
-def _estimate_tokens(body: Mapping[str, Any]) -> int:
-    """Estimate what the service counts against a rate of tokens.
-
-    That is the prompt and the maximum answer tokens.
-    """
+def _estimate_tokens(body: Mapping[str, Any]) -> tuple[int, int]:
+    """Estimate the tokens of the prompt, and return the maximum answer tokens as well."""
     prompt = body.get("messages") or body.get("prompt") or body.get("input") or ""
     max_tokens = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-    return _count_characters(prompt) // CHARACTERS_PER_TOKEN + max_tokens
+    return _count_characters(prompt) // CHARACTERS_PER_TOKEN, max_tokens
 
 
 def _count_characters(value: Any) -> int:

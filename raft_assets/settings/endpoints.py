@@ -1,9 +1,11 @@
 """The five roles, the models and services that answer for them, and how a student is hosted."""
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -18,6 +20,8 @@ EMBEDDED_MODELS = {
 EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, no language model"
 EMBEDDED_MAX_CONCURRENCY = 2  # calls at once: the embedded provider computes on this machine's cores
 OPENAI_BASE_URL = "https://api.openai.com/v1"
+# names that no public server has (RFC 6762, 8375, 9476 and common use); nor has one without a dot, as in Compose files
+PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".cluster.local")
 DEPLOYMENT_PREFIX = "raft-"  # of the deployments that this product creates
 DEVELOPER_TIER = "DeveloperTier"  # of Azure: no hosting cost, no service level, and deletion after 24 h
 _FAMILY = re.compile(r"gpt|o\d|llama|mistral|mixtral|ministral|phi|qwen|gemma|gemini|claude|deepseek|falcon|command")
@@ -42,6 +46,7 @@ class Limits:
     max_concurrency: int = 256  # calls at once
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    timeout_s: int | float | None = None  # until a call counts as lost; None: by the latencies observed
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,11 @@ class Endpoint:
     def is_free(self) -> bool:
         """Whether calls cost nothing, which is known of the embedded provider only."""
         return self.provider == "embedded"
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the service is on this machine or a private network: somebody's own server, which may be small."""
+        return self.provider == "embedded" or (self.provider == "openai" and _is_private(self.base_url))
 
     @property
     def is_deployed_on_azure(self) -> bool:
@@ -128,3 +138,15 @@ class AzureMLWorkspace:
     subscription: str
     resource_group: str
     name: str
+
+
+def _is_private(address: str) -> bool:
+    """Return whether an address leads to this machine or a private network, by its form alone."""
+    try:
+        host = (urlsplit(address).hostname or "").rstrip(".")
+    except ValueError:  # brackets that hold no IPv6 address
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith(PRIVATE_DOMAINS)
