@@ -270,8 +270,8 @@ def test_headers_that_are_no_numbers_are_ignored(file: Path) -> None:
     ("slots", "latency_s", "calls", "most_time"),
     [(1, 5.0, 160, 1.05), (2, 2.75, 400, 1.05), (8, 2.0, 600, 1.1), (32, 2.0, 1000, 1.15)],
 )
-def test_a_server_that_queues_is_kept_busy_and_never_given_up(
-    file: Path, slots: int, latency_s: float, calls: int, most_time: float, spread: float, *, is_hosted: bool
+def test_a_server_that_queues_is_kept_busy_and_never_given_up(  # noqa: PLR0917 - a table
+    file: Path, slots: int, latency_s: float, calls: int, most_time: float, spread: float, is_hosted: bool
 ) -> None:
     loop = VirtualLoop()
     endpoint = Endpoint(loop, latency_s=latency_s, slots=slots, spread=spread)
