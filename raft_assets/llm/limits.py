@@ -44,6 +44,7 @@ PROVEN_DECAY = 0.8  # of the calls at once that were answered, after each round 
 # answers before a window that was rejected is tried again, doubled each time that fails, and at least so many rounds
 PROBE_AFTER, MAX_PROBE_AFTER, PROBE_AFTER_ROUNDS = 50, 400, 2
 MAX_CONSECUTIVE_REJECTIONS = 3  # without an answer between them: a rate is exhausted, and every call waits
+LONG_WAIT_S = 5.0  # who asks to wait so long is at a rate: calls at once end sooner
 MAX_PAUSE_S = 120.0  # for every call; where a longer wait is asked for, a day's quota, calls fail and are reported
 POLL_S = 0.05  # while other processes hold what is waited for
 SOLO_POLL_S = 1.0  # where there are none: a call of this process that ends wakes the others
@@ -88,6 +89,8 @@ class _State:
     before: tuple[float, float] = (FIRST_WINDOW, math.inf)  # window and peak before the last round with rejections
     paused_until: float = 0.0
     rejections: int = 0  # since the last answer; of those without rate headers one a round
+    rejected: int = 0  # since the last answer, all of them
+    admitted: int = 0  # since the last answer
     touched_at: float = 0.0
     timed: int = 0  # answers whose latency is known
     slowest_s: float = 0.0  # latency of late
@@ -292,6 +295,7 @@ class Limiter:
                 return wait
             me.in_flight += 1
             state.count_trial(now)
+            state.admitted += 1
             state.requests.spend(1, now)
             state.tokens.spend(reserved, now)
             is_paced = state.tokens.per_minute is not None
@@ -341,7 +345,8 @@ class Limiter:
                 self._record_timeout(state, turn, now)
 
     def _record_answer(self, state: _State, turn: Admission, now: float) -> None:
-        state.rejections, state.answers = 0, state.answers + 1
+        state.rejections = state.rejected = state.admitted = 0
+        state.answers += 1
         state.by_chance *= 1 - BY_CHANCE_WEIGHT
         state.proven = max(state.proven, turn.at_once)
         if turn.used is not None:
@@ -407,9 +412,13 @@ class Limiter:
         headers = turn.headers or {}
         is_new_round = turn.started > state.decreased_at
         if is_new_round:
-            state.before, state.decreased_at = (float(self._window_size(state)), state.peak), now
+            state.decreased_at = now
+        if not state.rejections:
+            state.before = (float(self._window_size(state)), state.peak)
+        after_s = turn.retry_after_s or 0.0
         # a burst that is too large is rejected as a whole: without the rate's headers that says nothing of a rate
-        state.rejections += is_new_round or _has_rate_headers(headers)
+        state.rejections += is_new_round or _has_rate_headers(headers) or after_s >= LONG_WAIT_S
+        state.rejected += 1
         state.tokens.spend(-turn.reserved, now)
         if _is_exhausted(headers, "requests", 1):
             state.requests.empty()
@@ -417,10 +426,10 @@ class Limiter:
             state.tokens.empty()
             if turn.is_paced:
                 state.token_count.record_rejection()
-        else:
+        elif after_s < LONG_WAIT_S:
             self._doubt_window(state, turn, now)
-        after_s = turn.retry_after_s or 0.0
-        if state.rejections >= MAX_CONSECUTIVE_REJECTIONS and 0 < after_s <= MAX_PAUSE_S:
+        is_exhausted = state.rejections >= MAX_CONSECUTIVE_REJECTIONS and 2 * state.rejected >= state.admitted
+        if is_exhausted and 0 < after_s <= MAX_PAUSE_S:
             state.paused_until = max(state.paused_until, now + after_s)
             state.window, state.peak = state.before  # a rate is exhausted, which says nothing of calls at once
 
