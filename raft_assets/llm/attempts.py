@@ -21,6 +21,7 @@ from raft_assets.llm import service_errors
 from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError
 from raft_assets.llm.budget import Reservation
 from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.clients import CONNECT_S
 from raft_assets.llm.completion_form import CHAT, NoChatError, refuses_chat
 from raft_assets.llm.errors_in_answers import find_error
 from raft_assets.llm.input_limits import is_about_inputs, is_too_long
@@ -46,11 +47,15 @@ class RetryPolicy:
     """How long a call is retried: exponential backoff with full jitter, or the pause that the service asks for.
 
     No try starts later than `max_elapsed_s` after the first one failed. A service that is merely at its rate limit
-    (429), or is still loading the model, isn't failing: such tries aren't counted, and are bounded by time alone.
-    Clock, sleep and random numbers are fields so that tests need not wait.
+    (429), or is still loading the model, isn't failing: such tries aren't counted, and are bounded by time alone. A
+    service that doesn't answer in time may still work on what was given up: it is left alone for `timeout_pause_s`,
+    doubled each time, and the next try waits twice as long. Clock, sleep and random numbers are fields so that tests
+    need not wait.
     """
 
     tries: int = 6
+    timeouts: int = 3
+    timeout_pause_s: float = 10.0
     max_elapsed_s: float = 120.0
     max_rate_limited_s: float = 1800.0
     initial_pause_s: float = 0.5
@@ -58,6 +63,10 @@ class RetryPolicy:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
+
+    def pause_after_timeout(self, timeouts: int) -> float:
+        """Return the seconds to wait after that many tries that weren't answered in time: at least half of the full."""
+        return (1 + self.random()) / 2 * self.timeout_pause_s * 2.0 ** (timeouts - 1)
 
     def pause(self, tries: int) -> float:
         """Return the seconds to wait after that many tries."""
@@ -118,6 +127,11 @@ class Response(Generic[T]):
     tries: int
 
 
+@dataclass(frozen=True)
+class _TimedOut(service_errors.Retry):
+    """The service didn't answer in time."""
+
+
 class RetryingClient:
     """Makes calls to one model; a parameter that it doesn't accept is learned once and for all.
 
@@ -143,6 +157,7 @@ class RetryingClient:
         self._patience = patience
         self._capabilities = capabilities
         self._hold, self._count_tokens = hold, count_tokens
+        self._timeouts = 0  # since the last response, of all calls
 
     async def call(
         self,
@@ -157,15 +172,19 @@ class RetryingClient:
         which RefusedError is one, EndpointError where no other call would pass either, InputsRefusedError where fewer
         or other texts might be embedded, and NoChatError where the model takes no chat requests.
         """
-        tries, failures = 1, 0
+        tries, failures, timeouts = 1, 0, 0
         first_failed: float | None = None
         while True:
-            outcome, usage = await self._try(kind, body, read, tries)
+            outcome, usage = await self._try(kind, body, read, tries, timeouts)
             if not isinstance(outcome, Response) and usage != NO_USAGE:
                 on_lost(usage)
             match outcome:
                 case Response():
                     return outcome
+                case _TimedOut():
+                    timeouts, failures, first_failed = timeouts + 1, failures + 1, None
+                    await self._wait_after_timeout(outcome, tries, failures, timeouts)
+                    tries += 1
                 case service_errors.Retry():
                     first_failed = self._patience.clock() if first_failed is None else first_failed
                     failures += not (outcome.is_rate_limit or outcome.is_loading)
@@ -183,7 +202,7 @@ class RetryingClient:
                     raise NotDeployedError(sentence) if not_deployed else EndpointError(sentence)
 
     async def _try(
-        self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], tries: int
+        self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], tries: int, timeouts: int
     ) -> tuple[
         Response[T]
         | _Reworded
@@ -198,17 +217,21 @@ class RetryingClient:
         import openai
 
         usage = NO_USAGE
-        async with self._limiter.admit(_estimate_tokens(body), again=tries > 1) as turn, self._hold(body) as held:
+        async with self._limiter.admit(*_estimate_tokens(body), again=tries > 1) as turn, self._hold(body) as held:
             started, sent = self._patience.clock(), self._capabilities.apply(body)
             self._check_texts(kind, sent)
             try:
-                response, payload = await self._post(kind, sent)
+                response, payload = await self._post(kind, sent, self._timeout(turn, timeouts))
+                self._timeouts = 0
                 if error_in_answer := find_error(payload, response):
                     raise error_in_answer
                 turn.record_answer(response.headers)
                 outcome: Mapping[str, Any] | _Reworded | service_errors.ServiceError = payload
             except openai.APIError as error:
                 outcome = service_errors.classify_error(error, self._endpoint, self._model)
+                if service_errors.is_timeout(error):
+                    turn.record_timeout()
+                    self._timeouts, outcome = self._timeouts + 1, _TimedOut("it did not answer in time")
                 _report_to_limiter(turn, error, outcome)
                 usage = max_usage(sent) if service_errors.is_cut_off(error) else NO_USAGE
                 if kind == CHAT and isinstance(error, openai.APIStatusError) and refuses_chat(error):
@@ -219,6 +242,8 @@ class RetryingClient:
             latency_s = self._patience.clock() - started
             if isinstance(outcome, Mapping):
                 usage = await self._usage_of(sent, outcome)
+                if usage.input_tokens and not usage.estimated:
+                    turn.record_usage(usage.input_tokens, usage.output_tokens)
             held.record(usage)
         if isinstance(outcome, service_errors.ContentFiltered):
             outcome = {"error": {"code": CONTENT_FILTER, "message": outcome.message}}
@@ -236,10 +261,20 @@ class RetryingClient:
         usage = count_usage(sent, payload)
         return await asyncio.to_thread(count_usage, sent, payload, self._count_tokens) if usage.estimated else usage
 
-    async def _post(self, kind: str, body: Mapping[str, Any]) -> tuple[httpx2.Response, Mapping[str, Any]]:
+    def _timeout(self, turn: Admission, timeouts: int) -> httpx2.Timeout:
+        """Return how long to wait for the answer: longer after `timeouts` of the call, unless the user set it."""
+        is_set = self._endpoint.limits.timeout_s is not None
+        return httpx2.Timeout(turn.timeout_s * (1 if is_set else 2**timeouts), connect=CONNECT_S)
+
+    async def _post(
+        self, kind: str, body: Mapping[str, Any], patience: httpx2.Timeout
+    ) -> tuple[httpx2.Response, Mapping[str, Any]]:
         """Post the body; plain JSON instead of the client's types, because it is stored as it came."""
         response = await self._client.post(
-            PATH_BY_KIND[kind], cast_to=httpx2.Response, body={"model": self._model, **body}
+            PATH_BY_KIND[kind],
+            cast_to=httpx2.Response,
+            body={"model": self._model, **body},
+            options={"timeout": patience},
         )
         try:
             payload = response.json()
@@ -275,6 +310,19 @@ class RetryingClient:
             said = f"at most {most} texts a call"
             raise InputsRefusedError(said, said, is_too_long=False, meaning=service_errors.FailCall(said))
 
+    async def _wait_after_timeout(self, error: service_errors.Retry, tries: int, failures: int, timeouts: int) -> None:
+        """Leave the service alone for a while, or give the call up.
+
+        Raises EndpointError where several calls were tried and none was answered.
+        """
+        patience = self._patience
+        if timeouts >= patience.timeouts or failures >= patience.tries:
+            raise CallFailedError(error.reason, tries=tries)
+        if timeouts > 1 and self._timeouts >= patience.timeouts:
+            reason = f"{self._timeouts} calls in a row were not answered in time"
+            raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, reason))
+        await patience.sleep(patience.pause_after_timeout(timeouts))
+
     async def _wait(self, error: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
         patience = self._patience
         pause = patience.pause(tries) if error.after_s is None else error.after_s
@@ -298,17 +346,14 @@ def _report_to_limiter(turn: Admission, error: openai.APIError, outcome: service
         if outcome.is_rate_limit:
             turn.record_rate_limit(outcome.after_s, error.response.headers)
         return
-    turn.record_answer(error.response.headers)
+    turn.record_refusal(error.response.headers)
 
 
-def _estimate_tokens(body: Mapping[str, Any]) -> int:
-    """Estimate what the service counts against a rate of tokens.
-
-    That is the prompt and the maximum answer tokens.
-    """
+def _estimate_tokens(body: Mapping[str, Any]) -> tuple[int, int]:
+    """Estimate the tokens of the prompt, and return the maximum answer tokens as well."""
     prompt = body.get("messages") or body.get("prompt") or body.get("input") or ""
     max_tokens = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-    return _count_characters(prompt) // CHARACTERS_PER_TOKEN + max_tokens
+    return _count_characters(prompt) // CHARACTERS_PER_TOKEN, max_tokens
 
 
 def _count_characters(value: Any) -> int:

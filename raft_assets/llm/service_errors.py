@@ -134,9 +134,7 @@ def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> Se
 
 
 def _classify_connection_error(error: openai.APIError) -> Retry:
-    import openai
-
-    if isinstance(error, openai.APITimeoutError) and not _is_connection_error(error):
+    if is_timeout(error):
         return Retry("it did not answer in time")
     return Retry("the connection failed")
 
@@ -239,14 +237,19 @@ def _classify_deploying(
     return None
 
 
-def _is_connection_error(error: openai.APITimeoutError) -> bool:
-    """Return whether the connection was lost.
+def is_timeout(error: openai.APIError) -> bool:
+    """Return whether the service took the call and didn't answer it in time.
 
-    The client's aiohttp transport reports every lost connection as a timeout; the cause of the error distinguishes
-    them.
+    The client's aiohttp transport reports every lost connection as a timeout, too; the cause of the error distinguishes
+    them. A connection that can't be made in time is a lost one.
     """
+    import openai
+
+    if not isinstance(error, openai.APITimeoutError):
+        return False
     cause = error.__cause__ and error.__cause__.__cause__
-    return isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError)
+    is_lost = isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError)
+    return not is_lost and not isinstance(cause, aiohttp.ConnectionTimeoutError)
 
 
 def is_cut_off(error: openai.APIError) -> bool:

@@ -1,5 +1,6 @@
 """The five roles, the models and services that answer for them, and how a student is hosted."""
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,6 +21,8 @@ EMBEDDED_MODELS = {
 EMBEDDED_LABEL = "embedded provider: rules and an extractive reader of English, no language model"
 EMBEDDED_MAX_CONCURRENCY = 2  # calls at once: the embedded provider computes on this machine's cores
 OPENAI_BASE_URL = "https://api.openai.com/v1"
+# names that no public server has (RFC 6762, 8375, 9476 and common use); nor has one without a dot, as in Compose files
+PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".cluster.local")
 DEPLOYMENT_PREFIX = "raft-"  # of the deployments that this product creates
 DEVELOPER_TIER = "DeveloperTier"  # of Azure: no hosting cost, no service level, and deletion after 24 h
 # how Azure OpenAI and Foundry are addressed: the resource, or a project in it, with or without the API's path
@@ -51,6 +54,7 @@ class Limits:
     max_concurrency: int = 256  # calls at once
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    timeout_s: int | float | None = None  # until a call counts as lost; None: by the latencies observed
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,11 @@ class Endpoint:
         return _AZURE_PATH.sub("", self.service)
 
     @property
+    def is_private(self) -> bool:
+        """Whether the service is on this machine or a private network: somebody's own server, which may be small."""
+        return self.provider == "embedded" or (self.provider == "openai" and _is_private(self.base_url))
+
+    @property
     def is_deployed_on_azure(self) -> bool:
         """Whether a model fine-tuned from it must be deployed, which may cost as long as the deployment exists."""
         return self.is_azure_openai or self.provider == "azureml"
@@ -175,3 +184,15 @@ class AzureMLWorkspace:
     subscription: str
     resource_group: str
     name: str
+
+
+def _is_private(address: str) -> bool:
+    """Return whether an address leads to this machine or a private network, by its form alone."""
+    try:
+        host = (urlsplit(address).hostname or "").rstrip(".")
+    except ValueError:  # brackets that hold no IPv6 address
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith(PRIVATE_DOMAINS)

@@ -125,7 +125,7 @@ class Environment:
         )
 
     def _limits(self, endpoint: Endpoint) -> Limits:
-        """Return what `<ROLE>_MAX_CONCURRENT_CALLS`, `_REQUESTS_PER_MINUTE` and `_TOKENS_PER_MINUTE` set."""
+        """Return what `<ROLE>_MAX_CONCURRENT_CALLS`, `_REQUESTS_PER_MINUTE` and so on, and `<ROLE>_TIMEOUT_S`, set."""
 
         def number(name: str, default: int | None) -> int | None:
             return read_int(self, f"{endpoint.role}_{name}", default=default, low=1, high=10**9)
@@ -135,6 +135,7 @@ class Environment:
             max_concurrency=number("MAX_CONCURRENT_CALLS", known.max_concurrency) or known.max_concurrency,
             requests_per_minute=number("REQUESTS_PER_MINUTE", None),
             tokens_per_minute=number("TOKENS_PER_MINUTE", None),
+            timeout_s=number("TIMEOUT_S", None),
         )
 
     def _endpoint(self, role: Role) -> Endpoint | None:

@@ -75,7 +75,7 @@ def caller(endpoint: Endpoint, store: SqliteCallStore, clock: Clock, tmp_path: P
     """Makes Callers of the service; `caller()` is the usual one, with at most 8 calls at once."""
     client = open_client(endpoint, _no_embedded_app)
 
-    def make(ceiling: int = 8, **settings: Any) -> Caller:
+    def make(ceiling: int = 8, timeout_s: float | None = None, **settings: Any) -> Caller:
         patience = clock.patience()
         chosen: dict[str, Any] = {
             "model_version": "",
@@ -83,7 +83,7 @@ def caller(endpoint: Endpoint, store: SqliteCallStore, clock: Clock, tmp_path: P
             "store": store,
             "patience": patience,
         } | settings
-        asked = replace(chosen.pop("endpoint", endpoint), limits=Limits(ceiling))
+        asked = replace(chosen.pop("endpoint", endpoint), limits=Limits(ceiling, timeout_s=timeout_s))
         return Caller(asked, **shared_in(tmp_path, asked, clock=patience.clock) | chosen)
 
     yield make

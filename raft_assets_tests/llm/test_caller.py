@@ -299,14 +299,28 @@ def test_a_failed_call_is_not_stored_and_others_go_on(service: Service, caller: 
     assert [answer.from_store for answer in caller().ask(map(ask_about, range(8)))] == [True] * 3 + [False] + [True] * 4
 
 
-def test_a_service_that_does_not_answer_in_time_is_tried_again(
-    service: Service, caller: MakeCaller, endpoint: Endpoint
+def test_a_service_that_does_not_answer_in_time_is_left_alone_before_it_is_tried_again(
+    service: Service, caller: MakeCaller, clock: Clock
 ) -> None:
     service.hold_from(0)
-    client = open_client(endpoint, lambda: pytest.fail("not embedded")).with_options(timeout=0.2)
-    (answer,) = caller(client=client).ask([ask_about(1)])
-    assert answer.detail == "TEACHER gave no answer: it did not answer in time, after 6 tries."
-    run_coroutine(client.close())
+    (answer,) = caller(timeout_s=0.2).ask([ask_about(1)])
+    assert answer.detail == "TEACHER gave no answer: it did not answer in time, after 3 tries."
+    assert clock.slept == [10.0, 20.0]  # it may still work on what was given up
+
+
+def test_a_service_that_answers_none_of_many_calls_in_time_is_said_not_to_respond(
+    service: Service, caller: MakeCaller
+) -> None:
+    service.hold_from(0)
+    with pytest.raises(EndpointError, match=r"does not respond: \d+ calls in a row were not answered in time"):
+        list(caller(timeout_s=0.2).ask(map(ask_about, range(100))))
+    assert len(service.seen) < 30
+
+
+def test_a_call_that_is_never_answered_in_time_is_one_lost_row(service: Service, caller: MakeCaller) -> None:
+    service.holds = lambda seen: seen.question == "question 3"
+    statuses = [answer.status for answer in caller(timeout_s=1.0, ceiling=2).ask(map(ask_about, range(40)))]
+    assert statuses == ["ok"] * 3 + ["failed"] + ["ok"] * 36
 
 
 def test_a_row_that_is_too_long_is_lost_without_another_try(service: Service, caller: MakeCaller) -> None:
