@@ -1,7 +1,6 @@
 """What `raft preview` does: it prints finished rows of a domain. `operations.preview` makes them."""
 
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 
 import click
@@ -14,6 +13,7 @@ from rich.text import Text
 from raft_assets.cli.project import activate_project, print_models, select_domains
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, escape_delimiters, parse_answer
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
+from raft_assets.core.terminal import strip_control_characters
 from raft_assets.core.text_search import SearchableText
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.project import Project
@@ -21,8 +21,6 @@ from raft_assets.settings.project import Project
 MAX_DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 MAX_REJECTED = 20
 QUOTE_STYLE, LABEL_STYLE = "black on yellow", "bold cyan"
-# characters that turn the direction of a text: the text after them would seem to be elsewhere
-_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
@@ -69,18 +67,6 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
             f"{role.value:<10}{tally.calls:,} calls, {tally.from_store:,} answers from the store, "
             f"{tally.usage.input_tokens:,} tokens in, {tally.usage.output_tokens:,} out"
         )
-
-
-def strip_control_characters(text: str) -> str:
-    """Replace what a terminal would obey instead of showing it; line breaks stay."""
-    return "".join(
-        character if character == "\n" or not _is_control_character(character) else "\ufffd"
-        for character in text.replace("\r\n", "\n").replace("\t", " ")
-    )
-
-
-def _is_control_character(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs"} or character in _BIDI_CONTROLS
 
 
 def _confirm(console: Console, paid: Sequence[str], *, confirmed: bool) -> None:
