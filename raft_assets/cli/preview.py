@@ -3,7 +3,6 @@
 import math
 import sys
 import time
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from rich.text import Text
 from raft_assets.cli.project import activate_project, print_models, select_domains
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, escape_delimiters, parse_answer
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
+from raft_assets.core.terminal import strip_control_characters
 from raft_assets.core.text_search import SearchableText
 from raft_assets.llm.requests import Progress
 from raft_assets.pairs.gates import REASONS
@@ -27,8 +27,6 @@ MAX_DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 MAX_REJECTED = 20
 PROGRESS_LINE_S = 10.0  # between two lines of progress where there is no terminal, on which one line changes
 QUOTE_STYLE, LABEL_STYLE = "black on yellow", "bold cyan"
-# characters that turn the direction of a text: the text after them would seem to be elsewhere
-_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
@@ -122,18 +120,6 @@ def _describe_progress(progress: Progress) -> str:
     failures = progress.usage_stats.failures
     failed = f", {failures:,} failed" if failures else ""
     return f"{progress.answered:,} answered, {progress.waiting:,} to come{failed}"
-
-
-def strip_control_characters(text: str) -> str:
-    """Replace what a terminal would obey instead of showing it; line breaks stay."""
-    return "".join(
-        character if character == "\n" or not _is_control_character(character) else "\ufffd"
-        for character in text.replace("\r\n", "\n").replace("\t", " ")
-    )
-
-
-def _is_control_character(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs"} or character in _BIDI_CONTROLS
 
 
 def _confirm(console: Console, paid: Sequence[str], *, confirmed: bool) -> None:

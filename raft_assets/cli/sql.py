@@ -1,17 +1,24 @@
 """What `raft sql` does: it queries the results store and the lake, and writes nothing."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, Literal
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from raft_assets.core.errors import DataError
+from raft_assets.core.terminal import escape_control_characters, strip_control_characters
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
-from raft_assets.storage.results import ResultsStore
+from raft_assets.storage.results import QueryLimits, ResultsStore
 
 MAX_ROWS = 100  # in a terminal; --csv and --json give all
 PLAIN_WIDTH = 200  # characters, where the output is no terminal
@@ -24,32 +31,59 @@ def print_query(query: str | None, *, as_csv: bool, as_json: bool) -> None:
     """
     project = Project.load()
     store, lake = ResultsStore.of(project), Lake.of(project)
+    write = _write_csv if as_csv else _write_json if as_json else _write_table
     try:
-        rows = store.query(query, lake) if query else store.columns(lake)
+        if query is None:
+            write(iter([store.columns(lake)]))
+            return
+        with store.stream(query, lake, QueryLimits.of(project.environment)) as rows:
+            batches = chain([rows.schema.empty_table()], (pa.Table.from_batches([batch]) for batch in rows))
+            write(batch.to_pandas(integer_object_nulls=True) for batch in batches)
     except duckdb.Error as error:
         first, *_ = str(error).splitlines() or [""]
-        raise DataError(f"DuckDB rejected the query: {first} Run `raft sql` for the tables and columns.") from error
-    if as_csv:
-        rows.to_csv(sys.stdout, index=False)
-    elif as_json:
-        rows.to_json(sys.stdout, orient="records", lines=True, date_format="iso", force_ascii=False)
-    else:
-        _print(rows)
+        raise DataError(
+            f"DuckDB rejected the query: {strip_control_characters(first)} Run `raft sql` for the tables and columns."
+        ) from error
 
 
-def _print(rows: pd.DataFrame) -> None:
+def _write_csv(batches: Iterator[pd.DataFrame]) -> None:
+    """Write every row; line breaks inside a cell stay."""
+    for number, batch in enumerate(batches):
+        batch.map(_without_controls).to_csv(sys.stdout, index=False, header=number == 0)
+
+
+def _write_json(batches: Iterator[pd.DataFrame]) -> None:
+    """Write an object a line, with controls as JSON escapes them."""
+    for batch in batches:
+        lines = batch.to_json(orient="records", lines=True, date_format="iso", force_ascii=False) if len(batch) else ""
+        sys.stdout.write(escape_control_characters(lines))
+
+
+def _write_table(batches: Iterator[pd.DataFrame]) -> None:
+    shown, count = next(batches), 0
+    for batch in batches:
+        count += len(batch)
+        shown = pd.concat([shown, batch.head(MAX_ROWS - len(shown))]) if len(shown) < MAX_ROWS else shown
     table = Table(box=None, pad_edge=False)
-    for name in rows.columns:
-        table.add_column(str(name), justify="right" if pd.api.types.is_numeric_dtype(rows[name]) else "left")
-    for row in rows.head(MAX_ROWS).itertuples(index=False):
+    for name in shown.columns:
+        table.add_column(Text(_format_value(name)), justify=_alignment(shown[name]))
+    for row in shown.itertuples(index=False):
         table.add_row(*(Text(_format_value(value)) for value in row))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(table)
-    if len(rows) > MAX_ROWS:
-        console.print(f"{MAX_ROWS} of {len(rows):,} rows; --csv and --json give all of them")
+    if count > MAX_ROWS:
+        console.print(f"{MAX_ROWS} of {count:,} rows; --csv and --json give all of them")
+
+
+def _alignment(column: pd.Series[Any]) -> Literal["left", "right"]:
+    return "right" if pd.api.types.is_numeric_dtype(column) else "left"
 
 
 def _format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return " ".join(str(value).split())
+    return " ".join(strip_control_characters(str(value)).split())
+
+
+def _without_controls(value: object) -> object:
+    return strip_control_characters(value) if isinstance(value, str) else value

@@ -16,7 +16,7 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.request import getproxies
 
 import pyarrow as pa
@@ -44,6 +44,9 @@ from raft_assets.llm.azure_sign_in import storage_credential
 from raft_assets.settings.blob import CONNECTION_STRING_VARIABLE, parse_blob_address, storage_options
 from raft_assets.settings.environment import Environment
 from raft_assets.settings.project import Project
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
 BLOB_ROLE = "Storage Blob Data Contributor"
 ROWS_PER_BATCH = 5_000  # rows in memory at a time while a table streams
@@ -113,20 +116,38 @@ class Lake:
         """Whether the root is a folder of this machine."""
         return is_local(self._root)
 
+    def datasets(self, mentioned_in: str | None = None) -> Iterator[tuple[str, "Dataset"]]:
+        """Yield the tables of which some domain has a file: the rows of all domains, with a first column `domain`.
+
+        Rows are read only where they are asked for. With a text, only the tables that it mentions.
+        """
+        from pyarrow import dataset, fs
+
+        handler: Any = fs.FSSpecHandler  # the stubs take it for abstract
+        files = fs.LocalFileSystem() if self.is_local else fs.PyFileSystem(handler(self.filesystem))
+        kind, domain = dataset.ParquetFileFormat(), dataset.field("domain")
+        for table in TABLES:
+            if mentioned_in is not None and table not in mentioned_in:
+                continue
+            with _translate_errors(self.root):
+                fragments = [
+                    kind.make_fragment(file.path, files, partition_expression=domain == file.stem)
+                    for file in self._files_of(table)
+                ]
+                schemas = [part.physical_schema for part in fragments]
+            if fragments:
+                columns = pa.unify_schemas(schemas, promote_options="permissive")  # an older file may lack some
+                schema = pa.schema([pa.field("domain", pa.string()), *columns])
+                yield table, dataset.FileSystemDataset(fragments, schema, kind, files)
+
     @property
     def filesystem(self) -> Any:
         """The fsspec file system behind a root that isn't local."""
         return self._root.fs
 
-    def parquet_files(self) -> dict[str, list[str]]:
-        """Return the address of every domain's Parquet file, by table; tables without one are left out."""
-        with _translate_errors(self.root):
-            files_of = {
-                table: sorted(map(str, folder.glob("*.parquet")))
-                for table in TABLES
-                if (folder := self._root / table).is_dir()
-            }
-        return {table: files for table, files in files_of.items() if files}
+    def _files_of(self, table: str) -> list[UPath]:
+        folder = self._root / table
+        return sorted(folder.glob("*.parquet")) if folder.is_dir() else []
 
     def check_writable(self) -> None:
         """Raise SettingsError if the lake can't be written."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,19 +32,21 @@ from raft_assets.evaluation.statistics import Interval
 from raft_assets.evaluation.summary import SUMMARY_COLUMNS
 from raft_assets.evaluation.verdict import Guard, Verdict
 from raft_assets.llm.ledger import LedgerRow
+from raft_assets.settings.environment import Environment, read_int
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake, arrow_schema
+from raft_assets.storage.reading_sql import check_only_reads
 
 if TYPE_CHECKING:
     import pandas as pd
 
+QUERY_BATCH_ROWS = 10_000  # of a person's query, in memory at a time while it is read
 OPEN_TIMEOUT_S = 60.0  # for the file, while a program outside of our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
 TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs", "ledger")
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
 _NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
-_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {}
 _LOCKED_MESSAGES = (
     "Could not set lock",
     "different configuration",
@@ -117,6 +121,22 @@ CREATE OR REPLACE VIEW worst_rows AS
         AND answers.evaluated = 'student'
     ORDER BY student.value - baseline.value, student.value, question_id;
 """
+
+
+@dataclass(frozen=True)
+class QueryLimits:
+    """What a person's query may take: seconds, and gigabytes of DuckDB's memory."""
+
+    seconds: int = 60
+    memory_gb: int = 2
+
+    @classmethod
+    def of(cls, environment: Environment) -> Self:
+        """Return the limits that the environment sets; raises SettingsError."""
+        return cls(
+            read_int(environment, "RAFT_SQL_TIMEOUT_S", default=cls.seconds, low=1, high=86_400),
+            read_int(environment, "RAFT_SQL_MEMORY_GB", default=cls.memory_gb, low=1, high=1_024),
+        )
 
 
 @dataclass(frozen=True)
@@ -212,21 +232,54 @@ class ResultsStore:
         with self._reading() as connection:
             return _metric_history(connection, domain, metric)
 
-    def query(self, sql: str, lake: Lake | None = None) -> pd.DataFrame:
-        """Run a user's query. It can't write, and it reaches nothing but this file and the lake's tables.
+    def query(self, sql: str, lake: Lake | None = None, limits: QueryLimits | None = None) -> pd.DataFrame:
+        """Run a person's query and return all of its rows; raises as `stream` does."""
+        with self.stream(sql, lake, limits) as rows:
+            found: pd.DataFrame = rows.read_all().to_pandas()
+        return found
 
-        Raises DataError for anything but a query that reads, and duckdb.Error.
+    @contextmanager
+    def stream(
+        self, sql: str, lake: Lake | None = None, limits: QueryLimits | None = None
+    ) -> Iterator[pa.RecordBatchReader]:
+        """Run a person's query over this store and the lake's tables, and read its rows batch by batch.
+
+        It can't write: only what reads is run, on a copy of the file that nobody else has, with the lake's tables as
+        they are handed over and no other file or network. So it holds nothing that a run waits for. Raises DataError
+        for anything but a query that reads and for one that passes its limits, and duckdb.Error.
         """
-        kinds = {statement.type for statement in duckdb.extract_statements(sql)}
-        if not kinds <= {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}:
-            raise DataError("Only queries that read are allowed (SELECT, FROM, SUMMARIZE, EXPLAIN).")
-        with self._reading(lake) as connection:
-            return _frame(connection.sql(sql))
+        check_only_reads(sql)
+        limits = limits or QueryLimits()
+        with self.open_copy(lake, limits, mentioned_in=sql.casefold()) as connection, _limited(connection, limits):
+            relation = connection.sql(sql)
+            yield relation.to_arrow_reader(QUERY_BATCH_ROWS) if relation else pa.table({}).to_reader()
 
     def columns(self, lake: Lake | None = None) -> pd.DataFrame:
-        """Return every table and view with its columns, for the user's queries."""
-        with self._reading(lake) as connection:
+        """Return every table and view with its columns, for a person's queries."""
+        with self.open_copy(lake, QueryLimits()) as connection:
             return _columns(connection)
+
+    @contextmanager
+    def open_copy(
+        self, lake: Lake | None, limits: QueryLimits, mentioned_in: str | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a copy of the file with the lake's tables, by which no statement can write what is kept.
+
+        With a text, only the lake's tables that it mentions are there. The copy's texts are nowhere on disk once it is
+        open, and nothing else waits for it.
+        """
+        config = {**_NO_EXTERNAL_ACCESS, "memory_limit": f"{limits.memory_gb}GB", "temp_directory": ""}
+        with tempfile.TemporaryDirectory(prefix="raft-sql-") as folder:
+            copy = Path(folder) / Path(self.path).name
+            with self._reading():  # a shared lock on the file: no program changes it meanwhile
+                shutil.copyfile(self.path, copy)
+            connection = duckdb.connect(str(copy), read_only=True, config=config)
+        with connection:
+            connection.execute("SET python_enable_replacements = false")  # no variable of ours is a table
+            for table, rows in lake.datasets(mentioned_in) if lake else ():
+                connection.register(table, rows)
+            connection.execute("SET lock_configuration = true")
+            yield connection
 
     def purge(self, domain: str) -> int:
         """Delete a domain's runs and return their number.
@@ -250,20 +303,11 @@ class ResultsStore:
         return purged
 
     @contextmanager
-    def _reading(self, lake: Lake | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         if not Path(self.path).exists():
             with self._writing():
                 pass  # an empty store has its tables and views, so that every query has its columns
-        files = lake.parquet_files() if lake else {}
-        # what else may be read can only be set on an open connection
-        with self._open(read_only=True, config=_EXTERNAL_ACCESS if files else _NO_EXTERNAL_ACCESS) as connection:
-            if lake and files and not lake.is_local:
-                connection.register_filesystem(lake.filesystem)
-            if files:
-                connection.execute("SET allowed_paths = ?", [[*chain.from_iterable(files.values())]])
-                connection.execute("SET enable_external_access = false")
-            for table, of_table in files.items():
-                connection.execute(_lake_view(table, of_table))
+        with self._open(read_only=True) as connection:
             yield connection
 
     @contextmanager
@@ -380,17 +424,24 @@ def _scores_of_previous_student(connection: duckdb.DuckDBPyConnection, run: RunR
     return _frame(connection.sql(sql, params=[run.domain, run.student_model, run.training_hash]))
 
 
-def _lake_view(table: str, files: Sequence[str]) -> str:
-    """Return the SQL of a view over a table of the lake, for this connection: its rows with their domain.
-
-    A view takes no parameters, so the addresses are quoted as SQL quotes text.
-    """
-    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    domain = r"regexp_extract(filename, '([^/]+)\.parquet$', 1)"
-    return (
-        f"CREATE TEMP VIEW {table} AS SELECT {domain} AS domain, * EXCLUDE (filename) "  # noqa: S608 - quoted above
-        f"FROM read_parquet([{listed}], filename = true, union_by_name = true)"
-    )
+@contextmanager
+def _limited(connection: duckdb.DuckDBPyConnection, limits: QueryLimits) -> Iterator[None]:
+    """Stop the connection's query after its time; raises DataError where it passes a limit."""
+    timer = threading.Timer(limits.seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise DataError(
+            f"The query took longer than {limits.seconds} s. Narrow it, or set RAFT_SQL_TIMEOUT_S to more seconds."
+        ) from error
+    except duckdb.OutOfMemoryException as error:
+        raise DataError(
+            f"The query needs more than {limits.memory_gb} GB of memory. Narrow it, or set RAFT_SQL_MEMORY_GB to more."
+        ) from error
+    finally:
+        timer.cancel()
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:

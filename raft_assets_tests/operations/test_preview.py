@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.cli.preview import strip_control_characters
 from raft_assets.core.tables import QAPair
+from raft_assets.core.terminal import strip_control_characters
 from raft_assets_tests.builders import an_answer
 from raft_assets_tests.harness import ProjectHarness
 from raft_assets_tests.llm.service import Reply, Seen, Service, chat, error

@@ -1,6 +1,7 @@
 import multiprocessing
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.tables import ModelAnswer, QuestionProvenance
+from raft_assets.core.tables import Chunk, ModelAnswer, QuestionProvenance
 from raft_assets.evaluation.evaluate import evaluate
-from raft_assets.storage.results import ResultsStore, RunRecord
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.results import QueryLimits, ResultsStore, RunRecord
+from raft_assets_tests.builders import a_chunk
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
 
 WRITERS, RUNS_EACH = 16, 2
@@ -180,6 +183,124 @@ def test_an_empty_store_answers_every_question(store: ResultsStore) -> None:
     assert store.summary("bats").empty
     assert store.history("bats", "token_f1").empty
     assert store.purge("bats") == 0
+
+
+WRITES = [  # statements that change a table or write a file, with `{}` for a file
+    "DELETE FROM runs",
+    "INSERT INTO runs (domain) VALUES ('x')",
+    "UPDATE runs SET domain = 'x'",
+    "TRUNCATE runs",
+    "DROP TABLE runs",
+    "CREATE TABLE mine AS SELECT 1",
+    "CREATE OR REPLACE VIEW costs AS SELECT 1",
+    "ALTER TABLE runs ADD COLUMN mine INTEGER",
+    "COPY (SELECT 1) TO '{}' (FORMAT csv, USE_TMP_FILE false)",
+    "COPY runs TO '{}'",
+    "COPY runs FROM '{}'",
+    "EXPORT DATABASE '{}'",
+    "ATTACH '{}' AS other",
+    "MERGE INTO runs USING verdicts USING (domain) WHEN MATCHED THEN DELETE",
+    "VACUUM",
+    "CHECKPOINT",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET enable_external_access = true",
+    "PRAGMA database_list",
+    "CALL pragma_version()",
+    "PREPARE mine AS DELETE FROM runs",
+    "BEGIN",
+]
+# ways to put a statement where a query is expected; that of EXPLAIN ANALYZE runs it
+HIDING = [
+    "{}",
+    "-- SELECT 1\n{}",
+    "/* SELECT */ {}",
+    "SELECT 1; {}",
+    "{}; SELECT 1",
+    "EXPLAIN {}",
+    "EXPLAIN ANALYZE {}",
+    "explain\n/* (a) */ analyze -- b\n{}",
+    "EXPLAIN (ANALYZE, FORMAT json) {}",
+    "EXPLAIN (FORMAT json) {}",
+]
+# a WITH may hold statements that write
+WRITING_PARTS = [
+    "INSERT INTO runs (domain) VALUES ('x') RETURNING domain",
+    "DELETE FROM runs RETURNING domain",
+    "UPDATE runs SET domain = 'x' RETURNING domain",
+    "COPY (SELECT 1) TO '{}' (FORMAT csv, USE_TMP_FILE false)",
+]
+AROUND = [
+    "WITH a AS ({}) SELECT * FROM a",
+    "WITH b AS (SELECT 1), a AS MATERIALIZED ({}) FROM a",
+    "SELECT * FROM (WITH a AS ({}) SELECT * FROM a)",
+    "SELECT 1 UNION ALL (WITH a AS ({}) SELECT 2)",
+    "SELECT domain IN (WITH a AS ({}) SELECT * FROM a) FROM runs",
+    "EXPLAIN ANALYZE WITH a AS ({}) SELECT * FROM a",
+    "SUMMARIZE WITH a AS ({}) SELECT * FROM a",
+]
+FUZZED = [
+    *(hidden.format(statement) for statement in WRITES for hidden in HIDING),
+    *(around.format(part) for part in WRITING_PARTS for around in AROUND),
+]
+
+
+def test_no_statement_that_writes_passes_for_a_query_wherever_it_hides(store: ResultsStore, tmp_path: Path) -> None:
+    record(store, run_record())
+    lake = Lake(str(tmp_path / "lake"))
+    table = lake.write(Chunk, "bats", [a_chunk("a", "Bats hang upside down.")]).address
+    files = [Path(store.path), Path(table), tmp_path / "new.csv"]
+    before = {file: file.read_bytes() if file.exists() else None for file in files}
+    for sql in FUZZED:
+        for file in files if "{}" in sql else files[:1]:
+            with pytest.raises((duckdb.Error, DataError)):
+                store.query(sql.replace("{}", str(file)), lake)
+    assert {file: file.read_bytes() if file.exists() else None for file in files} == before
+
+
+def test_a_statement_that_was_let_through_could_not_write_either(store: ResultsStore, tmp_path: Path) -> None:
+    record(store, run_record())
+    lake = Lake(str(tmp_path / "lake"))
+    files = [Path(store.path), Path(lake.write(Chunk, "bats", [a_chunk("a", "Bats hang upside down.")]).address)]
+    before = [file.read_bytes() for file in files]
+    hidden = [form.format(statement) for statement in WRITES for form in ("{}", "EXPLAIN ANALYZE {}")]
+    for sql in [*hidden, *(AROUND[0].format(part) for part in WRITING_PARTS)]:
+        for file in files:
+            with store.open_copy(lake, QueryLimits()) as connection, suppress(duckdb.Error):
+                connection.execute(sql.replace("{}", str(file)))
+        assert [file.read_bytes() for file in files] == before, sql
+    assert list(tmp_path.rglob("*.csv")) == []
+
+
+def test_queries_of_every_reading_form_are_answered(store: ResultsStore) -> None:
+    record(store, run_record())
+    for sql in (
+        "FROM runs",
+        "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT * FROM n",
+        "SUMMARIZE runs",
+        "DESCRIBE runs",
+        "SHOW TABLES",
+        "EXPLAIN SELECT 1",
+        "EXPLAIN (ANALYZE) FROM runs",
+        "SELECT 1 AS i -- a comment; DELETE FROM runs",
+        "SELECT 'DELETE FROM runs; COPY x TO y' AS text;",
+    ):
+        assert len(store.query(sql)) > 0, sql
+
+
+def test_a_query_that_takes_too_long_or_too_much_is_stopped_with_the_setting_to_raise(store: ResultsStore) -> None:
+    with pytest.raises(DataError, match="RAFT_SQL_TIMEOUT_S"):
+        store.query("SELECT count(*) FROM range(10000000000) a, range(1000) b", limits=QueryLimits(seconds=1))
+    with pytest.raises(DataError, match="RAFT_SQL_MEMORY_GB"):
+        store.query("SELECT list(i) FROM range(1000000000) t(i)", limits=QueryLimits(seconds=600, memory_gb=1))
+
+
+def test_an_evaluation_is_recorded_while_a_query_is_read(store: ResultsStore) -> None:
+    record(store, run_record("bats"))
+    with store.stream("SELECT domain FROM runs") as rows:
+        record(store, run_record("harbor"))
+        assert rows.read_all().to_pylist() == [{"domain": "bats"}]
+    assert count(store, "runs") == 2
 
 
 @pytest.mark.parametrize(
