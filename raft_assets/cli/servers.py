@@ -8,6 +8,8 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.embedded.provider import Simulation
 from raft_assets.settings.project import Project
 
+BOUND_CALLS, BOUND_TOKENS = 1000, 170  # of the bound that a simulation prints
+
 
 def serve_models(port: int, simulation: Simulation | None) -> None:
     """Serve the embedded provider on 127.0.0.1 until the process is interrupted."""
@@ -17,6 +19,8 @@ def serve_models(port: int, simulation: Simulation | None) -> None:
     click.echo(f"OpenAI API at http://127.0.0.1:{port}/v1 (no key needed; Ctrl-C ends it)")
     if simulation:
         click.echo(f"simulated: {simulation}")
+        seconds = simulation.bound_s(BOUND_CALLS, BOUND_TOKENS)
+        click.echo(f"bound: {BOUND_CALLS:,} calls with answers of {BOUND_TOKENS} tokens take at least {seconds:,.1f} s")
     embedded_provider(project).serve(port=port, simulation=simulation)
 
 

@@ -6,6 +6,7 @@ and try, so that equal runs meet equal faults.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
@@ -22,6 +23,7 @@ from raft_assets.core.errors import SettingsError
 
 SIMULATED_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 CHARACTERS_PER_TOKEN = 4  # as a service estimates before it counts
+HOSTED_HEADER = "x-raft-hosted"  # `llm.limits` treats a service that sends it as a hosted one
 CONCURRENCY_RETRY_S = 0.25  # what a rejection for too many calls at once asks to wait
 FAULTS = {
     "rate_limit": "429 without a reason in the limits",
@@ -46,6 +48,10 @@ _ERRORS = {
 class Simulation:
     """How the service behaves; limits that are None don't exist. `faults`: kind (see `FAULTS`) to share of requests.
 
+    `queue`: calls beyond `concurrency` (one, if it is None) wait for their turn instead of being rejected, as servers
+    that people run themselves do. `remote`: clients are to treat the service as a hosted one, although it is on this
+    machine.
+
     Raises SettingsError for an unknown kind and for shares that are not between 0 and 1.
     """
 
@@ -56,12 +62,25 @@ class Simulation:
     tokens_per_minute: int | None = None
     faults: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    queue: bool = False
+    remote: bool = False
 
     def __post_init__(self) -> None:
         for kind in self.faults.keys() - FAULTS.keys():
             raise SettingsError(f"There is no fault {kind!r}: choose from {', '.join(FAULTS)}.")
         if min(self.faults.values(), default=0) < 0 or sum(self.faults.values()) > 1:
             raise SettingsError("The shares of faults are from 0 to 1, and at most 1 together.")
+
+    @property
+    def at_once(self) -> int | None:
+        """Calls that are worked on at once."""
+        return 1 if self.queue and self.concurrency is None else self.concurrency
+
+    def bound_s(self, calls: int, answer_tokens: float) -> float:
+        """Return the seconds that so many calls take at least, without faults."""
+        call_s = self.latency_s + answer_tokens * self.seconds_per_token
+        at_once, per_minute = self.at_once, self.requests_per_minute
+        return max(call_s, calls * call_s / at_once if at_once else 0.0, calls * 60 / per_minute if per_minute else 0.0)
 
 
 class _Bucket:
@@ -96,6 +115,7 @@ class SimulatedService:
         self.in_flight = 0
         rates = {"requests": simulation.requests_per_minute, "tokens": simulation.tokens_per_minute}
         self._buckets = {name: _Bucket(rate, clock) for name, rate in rates.items() if rate}
+        self._slots = asyncio.Semaphore(simulation.at_once or 1) if simulation.queue else contextlib.nullcontext()
         self._tries: Counter[bytes] = Counter()
         self.counts: Counter[str] = Counter()
 
@@ -111,16 +131,37 @@ class SimulatedService:
             await rejection(scope, receive, send)
             return
         self.in_flight += 1
+        answering = asyncio.ensure_future(self._wait_and_answer(scope, body, send))
+        leaving = asyncio.ensure_future(_until_client_leaves(receive))
         try:
-            await self._answer(scope, body, send)
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                await answering
+            else:
+                self.counts["dropped"] += 1  # nobody waits for the answer any more
         finally:
+            for task in (answering, leaving):
+                task.cancel()
             self.in_flight -= 1
+
+    async def _wait_and_answer(self, scope: Scope, body: bytes, send: Send) -> None:
+        """Answer when it is the call's turn; faults don't wait, because they don't depend on the load."""
+        fault = self._fault(body)
+        if fault in _ERRORS or fault == "content_filter":
+            await self._answer(scope, body, send, fault)
+            return
+        async with self._slots:
+            await self._answer(scope, body, send, fault)
 
     def _rejection(self, body: bytes) -> Response | None:
         """Return a 429 if the limits are exceeded."""
-        if self._simulation.concurrency is not None and self.in_flight >= self._simulation.concurrency:
+        at_once = None if self._simulation.queue else self._simulation.concurrency
+        if at_once is not None and self.in_flight >= at_once:
             return _error_response(
-                429, "rate_limit_exceeded", "Too many requests at once.", _retry_headers(CONCURRENCY_RETRY_S)
+                429,
+                "rate_limit_exceeded",
+                "Too many requests at once.",
+                self._remote() | _retry_headers(CONCURRENCY_RETRY_S),
             )
         amounts = {"requests": 1.0, "tokens": float(_estimate_tokens(body))}
         waits = {name: bucket.wait_s(amounts[name]) for name, bucket in self._buckets.items()}
@@ -132,17 +173,19 @@ class SimulatedService:
             bucket.take(amounts[name])
         return None
 
+    def _remote(self) -> dict[str, str]:
+        return {HOSTED_HEADER: "1"} if self._simulation.remote else {}
+
     def _rates(self) -> dict[str, str]:
-        headers = {}
+        headers = self._remote()
         for name, bucket in self._buckets.items():
             headers[f"x-ratelimit-limit-{name}"] = str(bucket.per_minute)
             headers[f"x-ratelimit-remaining-{name}"] = str(int(max(bucket.left, 0)))
         return headers
 
-    async def _answer(self, scope: Scope, body: bytes, send: Send) -> None:
+    async def _answer(self, scope: Scope, body: bytes, send: Send, fault: str) -> None:
         """Send the answer when latency and tokens say, including the time that it takes to make it."""
         started = time.monotonic()
-        fault = self._fault(body)
         if fault in _ERRORS:
             await asyncio.sleep(self._simulation.latency_s)
             await _error_response(*_ERRORS[fault], "Simulated.", self._rates())(scope, _nothing_more, send)
@@ -252,6 +295,11 @@ def _error_response(status: int, code: str, message: str, headers: Mapping[str, 
 
 def _retry_headers(seconds: float) -> dict[str, str]:
     return {"retry-after": str(int(seconds) + 1), "retry-after-ms": str(int(seconds * 1000) + 1)}
+
+
+async def _until_client_leaves(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _nothing_more() -> Message:

@@ -16,7 +16,7 @@ from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.clients import open_client
-from raft_assets.llm.limits import Limiter
+from raft_assets.llm.limits import HOSTED_HEADER, Limiter
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.llm.serve_app import serve_in_background
 from raft_assets.settings.endpoints import Endpoint, Limits, Role
@@ -131,3 +131,39 @@ def test_equal_seeds_meet_equal_faults(tmp_path: Path) -> None:
 def test_faults_that_are_none_are_refused(faults: dict[str, float]) -> None:
     with pytest.raises(SettingsError, match="fault"):
         Simulation(faults=faults)
+
+
+def test_a_service_that_queues_rejects_nothing(tmp_path: Path) -> None:
+    with simulated(tmp_path, Simulation(0.05, 0, concurrency=2, queue=True)) as (url, service):
+        came = asyncio.run(asked(url, 12))
+    assert not [one for one in came if isinstance(one, BaseException)]
+    assert service.counts["rejected"] == 0
+
+
+def test_a_call_whose_client_left_takes_no_slot(tmp_path: Path) -> None:
+    with simulated(tmp_path, Simulation(3600, 0, queue=True)) as (url, service):
+
+        async def leave() -> None:
+            async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=0.5) as client:
+                calls = [client.chat.completions.create(model=TEACHER, messages=ASKED) for _ in range(3)]  # type: ignore[arg-type]
+                came = await asyncio.gather(*calls, return_exceptions=True)
+                assert all(isinstance(one, openai.APITimeoutError) for one in came)
+            while service.in_flight:  # noqa: ASYNC110 - of another loop, in another thread
+                await asyncio.sleep(0)
+
+        asyncio.run(asyncio.wait_for(leave(), 60))
+        assert service.counts["dropped"] == 3
+
+
+def test_faults_do_not_wait_in_the_queue(tmp_path: Path) -> None:
+    with simulated(tmp_path, Simulation(0, 0, queue=True, faults={"rate_limit": 1.0}, remote=True)) as (url, _):
+        (error,) = asyncio.run(asked(url, 1))
+    assert isinstance(error, openai.RateLimitError)
+    assert error.response.headers[HOSTED_HEADER] == "1"
+
+
+def test_the_bound_is_what_latency_and_limits_allow() -> None:
+    assert Simulation(0.3, 0.01, concurrency=1, queue=True).bound_s(160, 170) == pytest.approx(320)
+    assert Simulation(0.3, 0.01, queue=True).bound_s(160, 170) == pytest.approx(320)
+    assert Simulation(0.3, 0.01, concurrency=128, requests_per_minute=600).bound_s(900, 170) == pytest.approx(90)
+    assert Simulation(0.3, 0.01).bound_s(900, 170) == pytest.approx(2)

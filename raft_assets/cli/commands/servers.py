@@ -12,7 +12,11 @@ FAULTS = "rate_limit, server_error, unavailable, timeout, reset, malformed, empt
 @click.option(
     "--per-token", default=0.01, show_default=True, type=click.FloatRange(0), help="Seconds per token of output."
 )
-@click.option("--concurrency", type=click.IntRange(1), help="Calls at once; more get a 429.")
+@click.option("--concurrency", type=click.IntRange(1), help="Calls at once; more get a 429, or wait with --queue.")
+@click.option(
+    "--queue", is_flag=True, help="Calls beyond --concurrency (default 1) wait in line, as in a local server."
+)
+@click.option("--remote", is_flag=True, help="Have clients start as fast as with a hosted service.")
 @click.option("--requests-per-minute", type=click.IntRange(1), help="More get a 429 with its headers.")
 @click.option("--tokens-per-minute", type=click.IntRange(1), help="Of prompts and maximum answers; likewise.")
 @click.option("--fault", "faults", multiple=True, metavar="KIND=SHARE", help=f"May be repeated. Kinds: {FAULTS}.")
@@ -24,6 +28,8 @@ def serve(
     latency: float,
     per_token: float,
     concurrency: int | None,
+    queue: bool,
+    remote: bool,
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
     faults: tuple[str, ...],
@@ -39,6 +45,7 @@ def serve(
       raft serve
       curl http://127.0.0.1:8321/v1/models
       raft serve --simulate --concurrency 32 --requests-per-minute 600
+      raft serve --simulate --queue --concurrency 2 --latency 5
       raft serve --simulate --latency 0.05 --fault rate_limit=0.05 --fault reset=0.02
     """
     from raft_assets.cli.servers import parse_faults, serve_models
@@ -54,6 +61,8 @@ def serve(
             tokens_per_minute=tokens_per_minute,
             faults=parse_faults(faults),
             seed=seed,
+            queue=queue,
+            remote=remote,
         )
     serve_models(port, simulation)
 
