@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import click
 import dagster as dg
@@ -24,7 +25,7 @@ import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
 from raft_assets.cli.project import activate_project, open_instance
-from raft_assets.core.errors import RaftError
+from raft_assets.core.errors import RaftError, SettingsError
 from raft_assets.defs.dagster_internals import (
     CodeLocation,
     code_locations,
@@ -135,11 +136,10 @@ class UiServices:
         self._read = state
         try:
             self._locations = code_locations(self._project.workspace_file)
-        except (dg.DagsterError, yaml.YAMLError, OSError) as error:
-            problem = f"{self._project.workspace_file} can't be used: {' '.join(str(error).split())}"
+        except SettingsError as error:
             if not self._locations:
-                raise RaftError(problem) from error
-            _say(f"code locations as before: {problem}")
+                raise
+            _say(f"code locations as before: {error}")
             return
         entries = [
             {
@@ -205,8 +205,9 @@ def _sole_ui(project: Project, address: str) -> Iterator[Callable[[list[int]], N
     """
     coordination = coordination_of(project)
     claim = coordination.claim(CLAIM)
-    with coordination.shared(CLAIM) as shared:
-        before = json.loads(shared.text) if shared.text else {}
+    before: dict[str, Any] = {}
+    with coordination.shared(CLAIM) as shared, suppress(ValueError):  # cut off where the machine stopped
+        before = json.loads(shared.text)
     if claim is None:
         where = f" at {before['address']}" if before else ""
         raise RaftError(f"The UI of {project.folder} runs already{where}: use it, or end it there with Ctrl-C.")

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
+from dagster._check import CheckError
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.data_version import (
     CachingStaleStatusResolver,
@@ -41,6 +43,7 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster_shared.error import SerializableErrorInfo
 
+from raft_assets.core.errors import SettingsError
 from raft_assets.operations.process import PARTITION_TAG
 
 __all__ = [
@@ -191,9 +194,14 @@ class CodeLocation:
 
 
 def code_locations(workspace: Path) -> list[CodeLocation]:
-    """Return the code locations that a workspace file names; raises DagsterError or YAMLError for a wrong file."""
+    """Return the code locations that a workspace file names; raises SettingsError for one that can't be used."""
+    try:
+        workspace.read_bytes()
+        origins = WorkspaceFileTarget([str(workspace)]).create_origins()
+    except (CheckError, dg.DagsterError, yaml.YAMLError, OSError) as error:
+        raise SettingsError(f"{workspace} can't be used: {' '.join(str(error).split())}") from error
     found = []
-    for origin in WorkspaceFileTarget([str(workspace)]).create_origins():
+    for origin in origins:
         if isinstance(origin, ManagedGrpcPythonEnvCodeLocationOrigin):
             loaded = origin.loadable_target_origin
             python = loaded.executable_path or sys.executable

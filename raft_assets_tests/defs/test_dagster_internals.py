@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
 
+from raft_assets.core.errors import SettingsError
 from raft_assets.defs.dagster_internals import (
     DATA_VERSION_TAG,
     CachingStaleStatusResolver,
@@ -238,6 +239,15 @@ def test_a_workspace_names_what_its_code_servers_load_and_those_that_the_user_ru
     command = code_server_command(ours, tmp_path / "a.sock")
     assert "--heartbeat" not in command
     assert subprocess.run([*command[:5], "--help"], check=True, capture_output=True, text=True).stdout.count("--socket")
+
+
+@pytest.mark.parametrize("text", [None, "", "- a", "load_from: [", "load_from: 3"])
+def test_a_workspace_that_cannot_be_used_is_one_sentence(tmp_path: Path, text: str | None) -> None:
+    workspace = tmp_path / "workspace.yaml"
+    if text is not None:
+        workspace.write_text(text, "utf-8")
+    with pytest.raises(SettingsError, match=r"workspace\.yaml can't be used: "):
+        code_locations(workspace)
 
 
 def test_the_daemon_is_a_program_of_its_own() -> None:
