@@ -21,6 +21,7 @@ CHROMIUM = next(
 LONGEST = (
     "test_runs.py",
     "test_ui.py",
+    "test_ui_programs.py",
     "test_lineage.py",
     "test_serverless.py",
     "test_compatible.py",
