@@ -70,7 +70,7 @@ class RetryPolicy:
 
     def pause(self, tries: int) -> float:
         """Return the seconds to wait after that many tries."""
-        return self.random() * min(self.max_pause_s, self.initial_pause_s * 2.0 ** (tries - 1))
+        return self.random() * min(self.max_pause_s, self.initial_pause_s * 2.0 ** min(tries - 1, 32))
 
 
 DEFAULT_RETRY_POLICY = RetryPolicy()
