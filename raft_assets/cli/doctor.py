@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -81,8 +82,9 @@ def _run_checks(project: Project) -> Iterator[Finding]:
         yield Finding("roles", describe_error(error), "problem")
     else:
         yield from _findings(role_checks)
-    for model, clause in learned_capabilities(records_of(project)):
-        yield Finding(f"learned {model}", clause)
+    with suppress(OSError):  # a home that can't be read is a finding of its own
+        for model, clause in learned_capabilities(records_of(project)):
+            yield Finding(f"learned {model}", clause)
 
 
 def _findings(checks: Iterable[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:

@@ -143,7 +143,7 @@ class Probe:
                 "the model. Run `raft doctor` again when it answers; a run waits longer",
                 is_warning=True,
             )
-        if self._endpoint.provider != "openai" or self._endpoint.service == OPENAI_BASE_URL:
+        if _has_fine_tuning_api(self._endpoint):
             return result  # these refuse what is too long, and report no context
         context = await reported_context(self._client, self._endpoint, self._model)
         fitting = int(context * CONTEXT_SHARE) if context else MAX_PROMPT_WORDS
@@ -188,7 +188,7 @@ class Probe:
             return None if has_context else PromptTest(words, failure=f"no answer came within {timeout_s:g} s")
         except (CallFailedError, EndpointError) as error:
             return PromptTest(words, failure=str(error).rstrip("."))
-        return PromptTest(words, tokens_read=response.usage.input_tokens or None)
+        return PromptTest(words, tokens_read=None if response.usage.estimated else response.usage.input_tokens or None)
 
     async def _call(
         self, task: Task, text: str, read: Callable[[Mapping[str, Any]], T], timeout_s: float
@@ -245,7 +245,7 @@ def _thinks(task: Task) -> str:
 
 
 def _has_fine_tuning_api(endpoint: Endpoint) -> bool:
-    return endpoint.provider != "openai" or endpoint.service == OPENAI_BASE_URL
+    return endpoint.provider != "openai" or endpoint.service == OPENAI_BASE_URL or endpoint.is_azure_openai
 
 
 def _is_job_list(response: httpx2.Response) -> bool:

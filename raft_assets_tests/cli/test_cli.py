@@ -259,11 +259,14 @@ def test_costs_are_told_by_asset_and_stand_in_duckdb(copied: ProjectHarness) -> 
     assert "qa_pairs" in copied.raft_here("costs").stdout
 
 
+ANSWERED = b'{"choices": [{"message": {"content": "It is."}, "finish_reason": "stop"}]}'
+
+
 def test_costs_say_which_tokens_are_estimated_and_what_failed_calls_cost(tmp_path: Path) -> None:
     project = ProjectHarness(tmp_path)
     project.write("prices.yaml", "- {model: m, input: 10, output: 20, source: ours, date: 2026-11-28}")
     told = StoredCall(
-        "a", "https://llm.invalid", "m", "chat", "ok", Usage(1000, 0, 100), 1.0, 1.8e9, b"{}", role="JUDGE"
+        "a", "https://llm.invalid", "m", "chat", "ok", Usage(1000, 0, 100), 1.0, 1.8e9, ANSWERED, role="JUDGE"
     )
     counted = replace(told, key="b", role="TEACHER", usage=Usage(2000, 0, 200, estimated=1))
     failed = replace(told, key="c", role="TEACHER", status="failed", payload=b'{"error": {"message": "it broke off"}}')
@@ -318,7 +321,7 @@ def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(cop
     refused = "DuckDB rejected the query"
     for query, said in {
         "SELECT nothing FROM current_verdicts": refused,
-        "DELETE FROM runs": "Only queries that read are allowed",
+        "DELETE FROM runs": "Only one query that reads is allowed",
         "SELECT * FROM read_text('/etc/passwd')": refused,
     }.items():
         ended = copied.raft_here("sql", query)

@@ -22,7 +22,7 @@ BESIDE = Path(sys.prefix) / "azure-evaluation"
 RATING = """
 import pickle, sys
 from pathlib import Path
-from raft_assets.evaluation.azure_evaluators import rate
+from raft_assets.evaluation.azure_evaluators import rate_answers
 
 folder = Path(sys.argv[1])
 judged, answers, url = pickle.loads((folder / "given").read_bytes())

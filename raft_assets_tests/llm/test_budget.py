@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 
 from raft_assets.core.errors import EndpointError, SettingsError
-from raft_assets.llm.background import run_coroutine
+from raft_assets.llm.attempts import RetryPolicy
 from raft_assets.llm.budget import Budget, BudgetReachedError
-from raft_assets.llm.clients import open_client
 from raft_assets.llm.ledger import ledger
 from raft_assets.llm.prices import Price, PriceList
 from raft_assets.llm.store import CallStore
-from raft_assets.settings.endpoints import Endpoint
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Budgets, Project
 from raft_assets.storage.coordination import FileCoordination
@@ -230,16 +228,14 @@ def test_bad_responses_of_a_call_that_is_given_up_are_paid(
 
 
 def test_an_answer_that_does_not_come_in_time_is_paid(
-    service: Service, caller: MakeCaller, endpoint: Endpoint, store: CallStore, tmp_path: Path
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
 ) -> None:
     give_price(tmp_path)
     service.hold_from(0)
-    client = open_client(endpoint, lambda: pytest.fail("not embedded")).with_options(timeout=0.2)
-    (answer,) = caller(price=CENT, client=client).ask([ask_about(1)])
+    (answer,) = caller(price=CENT, timeout_s=0.2).ask([ask_about(1)])
     (row,) = ledger(store, PriceList(tmp_path))
     assert (answer.status, row.estimated) == ("failed", True)
-    assert row.dollars == pytest.approx(6 * 0.50)
-    run_coroutine(client.close())
+    assert row.dollars == pytest.approx(RetryPolicy().timeouts * 0.50)
 
 
 def test_what_did_not_reach_the_model_costs_nothing(

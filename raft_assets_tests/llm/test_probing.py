@@ -98,7 +98,7 @@ def test_a_service_that_takes_the_question_and_does_not_answer_is_a_warning(serv
             error(401, message=f"Incorrect API key: {CANARY}"),
             r"does not accept the sign-in \(401\): set TEACHER_OPENAI",
         ),
-        (error(404), r"model-1 at http.* does not exist there \(404\)"),
+        (error(404), r"model-1 at http.* does not exist there \(404: no\)"),
         (error(500, message="out of memory"), r"does not respond: it answered 500 \(out of memory\)"),
         (error(429, message="slow down", retry_after="0"), r"does not respond: it answered 429 \(slow down\)"),
         (Reply(body=b"<html>welcome</html>"), r"does not respond: it sent a response without choices"),

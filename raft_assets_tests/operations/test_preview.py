@@ -66,6 +66,7 @@ def test_a_paid_teacher_is_asked_only_on_yes_and_its_text_commands_no_terminal(
     project = ProjectHarness(tmp_path)
     project.own_variables.clear()
     project.write(".env", f"TEACHER_OPENAI_BASE_URL={teacher.url}\nTEACHER_OPENAI_DEPLOYMENT=dear\n")
+    project.write("prices.yaml", "- {model: dear, input: 1, output: 1, source: ours, date: 2026-11-28}\n")
     project.write("data/bridges/a.txt", f"{SECRET} It is 80 metres long and stands on five piers of granite.\n")
     refused = project.raft_here("preview", "bridges")
     assert refused.returncode == 2

@@ -68,7 +68,7 @@ def test_a_problem_of_two_roles_is_described_once(project: ProjectHarness, servi
     service.rule = lambda seen: error(404) if seen.body.get("model") == "large" else None
     ended = project.raft_here("doctor")
     assert ended.returncode == 1
-    assert ended.stdout.count("does not exist there (404)") == 1
+    assert ended.stdout.count("does not exist there (404") == 1
     assert "problem  role JUDGE: it has the endpoint and the model of TEACHER" in ended.stdout
 
 
