@@ -188,7 +188,7 @@ class Probe:
             return None if has_context else PromptTest(words, failure=f"no answer came within {timeout_s:g} s")
         except (CallFailedError, EndpointError) as error:
             return PromptTest(words, failure=str(error).rstrip("."))
-        return PromptTest(words, tokens_read=None if response.usage.estimated else response.usage.input_tokens or None)
+        return PromptTest(words, tokens_read=response.content.input_tokens or None)
 
     async def _call(
         self, task: Task, text: str, read: Callable[[Mapping[str, Any]], T], timeout_s: float
