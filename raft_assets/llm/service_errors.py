@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 from raft_assets.llm.answers import abbreviate
 from raft_assets.llm.service_messages import ServiceMessage, Subject, names_quota, read_message
 from raft_assets.settings.endpoints import Endpoint, Role
@@ -184,6 +182,8 @@ def _find_account_stop(
 
 def _find_connection_stop(error: openai.APIError, endpoint: Endpoint, model: str) -> StopEndpoint | None:
     """Return the sentence for a connection that will fail again: a certificate, or a proxy that refuses."""
+    import aiohttp
+
     for cause in _causes(error):
         if isinstance(cause, aiohttp.ClientConnectorError):
             continue  # is one of ssl's errors as well, without what they say
@@ -243,6 +243,7 @@ def is_timeout(error: openai.APIError) -> bool:
     The client's aiohttp transport reports every lost connection as a timeout, too; the cause of the error distinguishes
     them. A connection that can't be made in time is a lost one.
     """
+    import aiohttp
     import openai
 
     if not isinstance(error, openai.APITimeoutError):
@@ -257,6 +258,8 @@ def is_cut_off(error: openai.APIError) -> bool:
 
     Its work is billed all the same. A call that didn't reach the service costs nothing.
     """
+    import aiohttp
+
     cause = error.__cause__ and error.__cause__.__cause__
     return isinstance(cause, (aiohttp.ClientPayloadError, aiohttp.SocketTimeoutError))
 
