@@ -9,18 +9,17 @@ budget.
 """
 
 import argparse
-import os
 import resource
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from service import simulated
 
 from raft_assets.core.prompt_contract import render_messages
 from raft_assets.llm.background import run_coroutine
@@ -37,7 +36,6 @@ from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets.storage.coordination import FileCoordination
 from raft_assets.storage.records import FileRecords
 
-REPOSITORY = Path(__file__).parents[1]
 CONCURRENCY, LATENCY_S, SECONDS_PER_TOKEN = 128, 0.3, 0.01
 CPU_MS, SLOWER = 3.0, 1.05  # at most
 OPEN_S, OPEN_MB = 1.0, 200.0  # at most
@@ -59,7 +57,8 @@ def main() -> None:
         _open(Path(chosen.open))
         return
     if chosen.calls:
-        with TemporaryDirectory() as folder, _service(Path(folder)) as url:
+        limits = ["--concurrency", str(CONCURRENCY), "--latency", str(LATENCY_S), "--per-token", str(SECONDS_PER_TOKEN)]
+        with TemporaryDirectory() as folder, simulated(Path(folder), *limits) as url:
             first, _ = _call(Path(folder), url, "without a budget", chosen.calls, Budgets())
             seconds, _ = _call(Path(folder), url, "with a budget", chosen.calls, NEVER_REACHED)
             print(f"with a budget {seconds / first:.2f} times as long (at most {SLOWER})", flush=True)
@@ -67,23 +66,6 @@ def main() -> None:
         with TemporaryDirectory() as folder:
             _fill(Path(folder), chosen.stored)
             subprocess.run([sys.executable, __file__, "--open", folder], check=True)
-
-
-@contextmanager
-def _service(folder: Path) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "raft_assets.cli.main", "serve", "--port", str(port), "--simulate"]
-    limits = ["--concurrency", str(CONCURRENCY), "--latency", str(LATENCY_S), "--per-token", str(SECONDS_PER_TOKEN)]
-    variables = os.environ | {"RAFT_PROJECT": str(REPOSITORY), "RAFT_HOME": str(folder / "home")}
-    process = subprocess.Popen([*command, *limits], env=variables, stdout=subprocess.DEVNULL)
-    try:
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _call(folder: Path, url: str, name: str, calls: int, budgets: Budgets) -> tuple[float, float]:

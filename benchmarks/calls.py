@@ -11,16 +11,14 @@ with the same service without them. The last line is a corpus of 946 calls of 1.
 """
 
 import argparse
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+from service import simulated
 
 from raft_assets.core.prompt_contract import render_messages
 from raft_assets.llm.background import run_coroutine
@@ -34,7 +32,6 @@ from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets.storage.coordination import FileCoordination
 from raft_assets.storage.records import FileRecords
 
-REPOSITORY = Path(__file__).parents[1]
 SECONDS_PER_TOKEN, ANSWER_TOKENS = 0.01, 47  # of the answer to what is asked here
 CALL_S = 2.0  # 300 ms and 170 tokens
 REJECTED, CPU_MS, SLOW_CPU_MS, SLOW = 0.05, 3.0, 20.0, 10.0  # at most: a call, a second; calls a second
@@ -126,25 +123,10 @@ class Measured:
     cpu_s: float
 
 
-@contextmanager
-def _service(folder: Path, case: Case) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    delays = ["--latency", f"{case.call_s - ANSWER_TOKENS * SECONDS_PER_TOKEN:.3f}", "--per-token", "0.01"]
-    command = [sys.executable, "-m", "raft_assets.cli.main", "serve", "--port", str(port), "--simulate"]
-    variables = os.environ | {"RAFT_PROJECT": str(REPOSITORY), "RAFT_HOME": str(folder / "home")}
-    process = subprocess.Popen([*command, *delays, *case.options], env=variables, stdout=subprocess.DEVNULL)
-    try:
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def _measure(case: Case) -> Measured:
-    with tempfile.TemporaryDirectory() as home, _service(Path(home), case) as url:
+    delay = f"{case.call_s - ANSWER_TOKENS * SECONDS_PER_TOKEN:.3f}"
+    delays = ("--latency", delay, "--per-token", str(SECONDS_PER_TOKEN))
+    with tempfile.TemporaryDirectory() as home, simulated(Path(home), *delays, *case.options) as url:
         return _ask(Path(home), url, case.calls)
 
 

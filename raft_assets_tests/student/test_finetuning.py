@@ -29,7 +29,7 @@ from raft_assets.student.finetuning import (
     fine_tune,
     select_checkpoint,
 )
-from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud, cloud
+from raft_assets_tests.azure.cloud import BASE, RESOURCE, Cloud
 
 STUDENT = Endpoint(Role.STUDENT, "azure", BASE, RESOURCE)
 QUICK = PollingPolicy(
@@ -101,15 +101,6 @@ class Jobs:
 
 def _page(data: list[dict[str, Any]]) -> JSONResponse:
     return JSONResponse({"object": "list", "data": data, "has_more": False})
-
-
-@pytest.fixture
-def azure(monkeypatch: pytest.MonkeyPatch) -> Any:
-    pytest.importorskip("azure.identity", reason="the extra raft-assets[azure]")
-    with cloud() as found:
-        for name, value in found.variables.items():
-            monkeypatch.setenv(name, value)
-        yield found
 
 
 def train(

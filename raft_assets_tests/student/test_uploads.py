@@ -17,7 +17,7 @@ from raft_assets.llm.clients import open_client, open_uploads_client
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.student.finetuning import FineTuningSpec, cut_to_size
 from raft_assets.student.uploads import BOM, FileTooLargeError, UploadPolicy, fit_rows, upload_file
-from raft_assets_tests.azure.cloud import BASE, PROJECT, RESOURCE, Cloud, cloud
+from raft_assets_tests.azure.cloud import BASE, PROJECT, RESOURCE, Cloud
 
 QUICK = UploadPolicy(max_whole_bytes=1000, part_bytes=400, initial_poll_s=0.01, max_poll_s=0.01)
 ROWS = [json.dumps({"prompt": "x" * 20, "completion": f" {number}"}).encode() + b"\n" for number in range(50)]
@@ -59,15 +59,6 @@ def test_an_order_that_is_cut_says_so_and_one_that_fits_is_itself() -> None:
     assert cut.training_hash != order.training_hash
     with pytest.raises(DataError, match=r"hold [89] of 50 rows, fewer than the 10 that services train on"):
         cut_to_size(order, sum(map(len, ROWS[:9])))
-
-
-@pytest.fixture
-def azure(monkeypatch: pytest.MonkeyPatch) -> Any:
-    pytest.importorskip("azure.identity", reason="the extra raft-assets[azure]")
-    with cloud() as found:
-        for name, value in found.variables.items():
-            monkeypatch.setenv(name, value)
-        yield found
 
 
 def no_app() -> Any:
