@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -20,8 +21,8 @@ TEXT = "The harbour of Marrow Bay was dredged in 1931. The dredger was called Co
 LOCATIONS = (
     """{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } } }"""
 )
-SENSOR_IDS = """query($selector: RepositorySelector!) { sensorsOrError(repositorySelector: $selector) {
-  ... on Sensors { results { id name } } } }"""
+SENSOR_TICKS = """query($selector: RepositorySelector!) { sensorsOrError(repositorySelector: $selector) {
+  ... on Sensors { results { id name sensorState { ticks(limit: 1) { status } } } } } }"""
 STOP_SENSOR = "mutation($id: String!) { stopSensor(id: $id) { __typename } }"
 END_S = 90  # for all programs to end on a busy machine; what doesn't end is killed long before
 
@@ -71,9 +72,19 @@ class RunningUi(Ui):
         return {sensor["name"]: sensor["sensorState"]["status"] for sensor in listed}
 
     def stop_sensor(self, name: str) -> None:
-        listed = self.ask(SENSOR_IDS, selector=CODE_LOCATION)["sensorsOrError"]["results"]
-        (found,) = (sensor["id"] for sensor in listed if sensor["name"] == name)
-        assert self.ask(STOP_SENSOR, id=found)["stopSensor"]["__typename"] == "StopSensorMutationResult"
+        """Stop a sensor after its first tick: the daemon writes the state that it read before a tick back after it."""
+        wait_until(lambda: self._newest_tick(name) in ("SUCCESS", "SKIPPED"), f"the first tick of {name}")
+        stopped = self.ask(STOP_SENSOR, id=self._sensor(name)["id"])["stopSensor"]
+        assert stopped["__typename"] == "StopSensorMutationResult"
+        wait_until(lambda: self.sensor_states()[name] == "STOPPED", f"{name} to be stopped")
+
+    def _newest_tick(self, name: str) -> str | None:
+        return next((tick["status"] for tick in self._sensor(name)["sensorState"]["ticks"]), None)
+
+    def _sensor(self, name: str) -> dict[str, Any]:
+        listed = self.ask(SENSOR_TICKS, selector=CODE_LOCATION)["sensorsOrError"]["results"]
+        (found,) = (sensor for sensor in listed if sensor["name"] == name)
+        return dict(found)
 
     def _children(self) -> list[psutil.Process]:
         found = []
