@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 
 from raft_assets.core.identity import short_digest
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
-from raft_assets.dataset.rows import assemble_rows, check_leakage
+from raft_assets.dataset.leakage import check_leakage
+from raft_assets.dataset.rows import assemble_rows
 from raft_assets.settings.domain import DatasetSettings
 from raft_assets.storage.lake import Lake
 
@@ -49,7 +50,7 @@ def _measure(size: int) -> tuple[float, float, int, float]:
     started, cpu_started = time.monotonic(), time.process_time()
     assembly = assemble_rows(map(_pair, _chunks(size)), _chunks(size), None, [], settings, {})
     with TemporaryDirectory() as folder:
-        rows = check_leakage(assembly.rows(), [], assembly.chunks, settings)
+        rows = check_leakage(assembly.rows(), [], assembly.chunks)
         written = Lake(root=folder).write(RaftRow, "benchmark", rows)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return time.monotonic() - started, time.process_time() - cpu_started, written.rows, memory

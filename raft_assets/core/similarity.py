@@ -8,7 +8,7 @@ import hashlib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
 
@@ -94,6 +94,15 @@ def shingles(text: str, length: int = CHUNK_SHINGLE_WORDS) -> Shingles:
     Shape (n,), n >= 1.
     """
     return np.unique(_ngram_hashes(np.array(_word_hashes(text, length), np.uint64), length))
+
+
+def run_hashes(tokens: Sequence[str], length: int) -> npt.NDArray[np.uint64]:
+    """Return a hash of every run of `length` words, in order; one of a shorter text as a whole.
+
+    Shape (n,), n >= 1.
+    """
+    padding = [0] * (length - len(tokens))
+    return _ngram_hashes(np.array([*map(_HASH_OF.__getitem__, tokens), *padding], np.uint64), length)
 
 
 def jaccard(one: Shingles, other: Shingles) -> float:

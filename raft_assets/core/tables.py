@@ -105,7 +105,13 @@ class GoldenQuestion(Row):
     answerable: bool = Field(description="whether the domain's documents hold the answer")
     path: str = Field(description="document that holds the answer, empty where none is named")
     oracle_chunk_ids: list[str] = Field(description="chunks that hold the evidence")
-    status: str = Field(description="resolved, no_evidence, evidence_not_found or unanswerable")
+    status: str = Field(
+        description="resolved, no_evidence, evidence_not_found, evidence_in_many_places or unanswerable"
+    )
+    other_chunk_ids: list[str] = added(
+        [], since="0.3.0", description="chunks elsewhere that hold the evidence too: held out of training, no oracles"
+    )
+    detail: str = added("", since="0.3.0", description="one sentence where evidence was not resolved")
 
 
 class QAPair(Row):

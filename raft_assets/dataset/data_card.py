@@ -14,7 +14,7 @@ from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 
 CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE = "DATA_CARD.md", "data_card.json", "manifest.json"
-CARD_VERSION = "1"  # changes whenever the same dataset gives another card
+CARD_VERSION = "2"  # changes whenever the same dataset gives another card
 
 Card = dict[str, Any]
 LICENCE = (
@@ -41,15 +41,25 @@ def build_card(
     """
     sources = _describe_sources(documents)
     quarantined = [{"path": file.path, "reason": file.reason} for file in quarantine]
-    tokens = [chunk.tokens for chunk in chunks]
+    tokens: list[int] = []
+    document_of: dict[str, str] = {}
+    for chunk in chunks:
+        tokens.append(chunk.tokens)
+        document_of[chunk.chunk_id] = chunk.doc_id
     reasons: Counter[str] = Counter()
     imported = 0
     for pair in pairs:
         reasons[pair.reason or "accepted"] += 1
         imported += pair.is_imported
     splits = {split: Counter[str]() for split in ("train", "valid", "eval")}
+    distractors: Counter[str] = Counter()  # of train and valid rows, by document
+    evaluated: set[str] = set()
     for row in rows:
         splits[row.split].update({"rows": 1, "without_oracle": not row.has_oracle})
+        if row.split == "eval":
+            evaluated.add(row.doc_id)
+        else:
+            distractors.update(document_of.get(name, "") for name in row.document_chunk_ids if name != row.chunk_id)
     answerable = Counter(question.answerable for question in golden)
     card = manifest.model_dump(include={"domain", "settings", "versions", "packages", "digests"})
     return card | {
@@ -68,12 +78,15 @@ def build_card(
             "golden_questions_answerable": answerable[True],
             "rows": {split: counts["rows"] for split, counts in splits.items()},
             "rows_without_oracle": {split: counts["without_oracle"] for split, counts in splits.items()},
+            "distractors_in_training": distractors.total(),
+            "distractors_from_evaluation_documents": sum(distractors[document] for document in evaluated),
             "training_tokens": {split: training[split]["tokens"] for split in ("train", "valid")},
             "rows_too_long": {split: len(training[split]["too_long"]) for split in ("train", "valid")},
         },
         "tokenizer": training["tokenizer"],
         "split_unit": manifest.splits["unit"],
         "dropped_at_the_split": manifest.splits["dropped"],
+        "shared_text": manifest.splits.get("shared_text", {}),
         "licence": LICENCE,
         "limits": list(_known_limits(manifest, quarantined, imported, answerable.total())),
     }
@@ -114,6 +127,7 @@ def render_card(card: Card) -> list[str]:
                 ),
             ],
         ),
+        *_section("Shared text", list(_shared_text_lines(card["shared_text"]))),
         *_section("Quality gates", table_lines(verdicts)),
         *_section(
             "Sources",
@@ -134,6 +148,29 @@ def render_card(card: Card) -> list[str]:
         *_section("Known limits", [f"- {limit}" for limit in card["limits"]]),
         "",
     ]
+
+
+def _shared_text_lines(shared: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what passages share: text that holds units together, or that would, if it were not everywhere."""
+    if not shared:
+        yield "Not counted: the rows were made by an earlier version."
+        return
+    yield (
+        f"{shared['chunks_that_share_text']:,} chunks share text with another one (half of the smaller, some lines, or "
+        "a long sentence) and have no rows on both sides of evaluation. "
+        f"{shared['boilerplate_share']:.1%} of the text is in more than three documents: it counts as boilerplate and "
+        "joins nothing."
+    )
+    if shared["joins_not_made"]:
+        yield ""
+        yield (
+            f"{shared['joins_not_made']:,} passages share text with a unit that would be above a fifth of all chunks: "
+            "they don't share its split, and lose the rows that the other split has as well."
+        )
+    for unit in shared["large_units"]:
+        joins = "; ".join(map(code_span, unit["joined_by"]))
+        yield ""
+        yield f"{unit['share_of_chunks']:.0%} of the chunks are one unit, {code_span(unit['unit'])}, joined by: {joins}"
 
 
 def _describe_sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ A question is used for evaluation only. Its evidence, verbatim strings of a docu
 """
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +16,10 @@ from raft_assets.core.tables import Chunk, GoldenQuestion
 from raft_assets.core.text_search import SearchableText
 from raft_assets.documents.reading import ReadDocument
 
-GOLDEN_VERSION = "1"  # changes whenever the same questions and chunks resolve differently
+MAX_PLACES = 3  # chunks that hold one string of evidence and are all held out; "1931" may be in hundreds
+MAX_PLACES_NAMED = 10
+MAX_QUOTED_CHARACTERS = 80
+GOLDEN_VERSION = "2"  # changes whenever the same questions and chunks resolve differently
 
 
 class GoldenQuestionInput(BaseModel):
@@ -61,7 +64,12 @@ def read_golden_questions(file: Path) -> list[GoldenQuestionInput]:
 def resolve_golden_questions(
     questions: Iterable[GoldenQuestionInput], documents: Iterable[ReadDocument], chunks: Iterable[Chunk]
 ) -> list[GoldenQuestion]:
-    """Return the questions with the chunks that contain their evidence; every occurrence of it counts."""
+    """Return the questions with the chunks that contain their evidence; every occurrence of it counts.
+
+    Occurrences outside the document that a question names are no oracles, and are held out of training like these.
+    Evidence in more than `MAX_PLACES` chunks says too little to hold them all out: then the named document's count, and
+    without one the question's evidence is refused.
+    """
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
         chunks_of[chunk.path].append(chunk)
@@ -73,21 +81,21 @@ def _resolve(
     question: GoldenQuestionInput, searchable: dict[str, SearchableText], chunks_of: dict[str, list[Chunk]]
 ) -> GoldenQuestion:
     path = unicodedata.normalize("NFC", question.document or "")
-    places = {path: searchable[path]} if path in searchable else {} if path else searchable
-    missing = False
-    oracles: dict[str, None] = {}  # a set that keeps its order
+    status = "resolved" if question.evidence else "no_evidence"
+    detail = ""
+    oracles: dict[str, None] = {}  # sets that keep their order
+    others: dict[str, None] = {}
     for evidence in question.evidence:
-        matches = [(where, span) for where, text in places.items() for span in text.find(evidence)]
-        missing = missing or not matches
-        oracles |= {
-            chunk.chunk_id: None for where, span in matches for chunk in _chunks_overlapping(chunks_of[where], span)
-        }
-    if not question.answerable:
-        status = "unanswerable"
-    elif not question.evidence:
-        status = "no_evidence"
-    else:
-        status = "evidence_not_found" if missing or not oracles else "resolved"
+        places = _places_of(evidence, searchable, chunks_of)
+        is_common = len(places) > MAX_PLACES
+        named = [chunk for chunk in places if chunk.path == path or not path]
+        if not named:
+            status, detail = "evidence_not_found", f"{_quote(evidence)} is not in {path or 'any document'}."
+        elif is_common and not path:
+            status, detail = "evidence_in_many_places", _describe_places(evidence, places)
+        else:
+            oracles |= {chunk.chunk_id: None for chunk in named}
+            others |= {} if is_common else {chunk.chunk_id: None for chunk in places}
     return GoldenQuestion(
         question_id=question.id,
         question=question.question,
@@ -95,10 +103,46 @@ def _resolve(
         answerable=question.answerable,
         path=path,
         oracle_chunk_ids=list(oracles),
-        status=status,
+        status=status if question.answerable else "unanswerable",
+        other_chunk_ids=[chunk_id for chunk_id in others if chunk_id not in oracles],
+        detail=detail,
     )
+
+
+def _places_of(evidence: str, searchable: dict[str, SearchableText], chunks_of: dict[str, list[Chunk]]) -> list[Chunk]:
+    """Return the chunks that hold a string, by document."""
+    found = {
+        chunk.chunk_id: chunk
+        for path, text in searchable.items()
+        for span in text.find(evidence)
+        for chunk in _chunks_overlapping(chunks_of[path], span)
+    }
+    return list(found.values())
+
+
+def _describe_places(evidence: str, places: Sequence[Chunk]) -> str:
+    """Return a sentence about evidence that is in too many places, with the documents and what to do."""
+    counts = Counter(chunk.path for chunk in places).most_common()
+    listed = ", ".join(f"{path} ({count})" for path, count in counts[:MAX_PLACES_NAMED])
+    more = f" and {len(counts) - MAX_PLACES_NAMED} more" if len(counts) > MAX_PLACES_NAMED else ""
+    return (
+        f"{_quote(evidence)} is in {len(places)} chunks: {listed}{more}. Name the question's document, or quote more "
+        "of the sentence."
+    )
+
+
+def _quote(evidence: str) -> str:
+    text = " ".join(evidence.split())
+    return repr(text if len(text) <= MAX_QUOTED_CHARACTERS else text[:MAX_QUOTED_CHARACTERS] + "...")
 
 
 def _chunks_overlapping(chunks: Sequence[Chunk], span: tuple[int, int]) -> Iterator[Chunk]:
     start, end = span
     return (chunk for chunk in chunks if chunk.start < end and chunk.end > start)
+
+
+def golden_chunk_ids(golden: Iterable[GoldenQuestion]) -> frozenset[str]:
+    """Return the chunks that contain the evidence of golden questions, wherever in the domain."""
+    return frozenset(
+        chunk_id for question in golden for chunk_id in (*question.oracle_chunk_ids, *question.other_chunk_ids)
+    )

@@ -1,29 +1,25 @@
-"""RAFT rows: a question, its oracle document among distractors, answer and split; and the leakage check.
-
-`LeakageCheck` checks finished rows by itself and knows nothing of how they were assembled.
-"""
+"""RAFT rows: a question, its oracle document among distractors, answer and split."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from raft_assets.core.errors import DataError
-from raft_assets.core.identity import draw, short_digest
+from raft_assets.core.identity import draw
 from raft_assets.core.prompt_contract import ABSTENTION, ABSTENTION_ANSWER
 from raft_assets.core.row_file import DiskBackedRows
-from raft_assets.core.similarity import words
-from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow, Split
+from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
 from raft_assets.dataset.distractors import DistractorPool, Vector, pick_distractors
-from raft_assets.dataset.near_duplicates import near_duplicate_groups
+from raft_assets.dataset.golden import golden_chunk_ids
+from raft_assets.dataset.related_chunks import Join, find_related_chunks
+from raft_assets.dataset.shared_text import shared_words
 from raft_assets.dataset.splits import SplitPlan, assign_splits
 from raft_assets.settings.domain import DatasetSettings
 
-DATASET_VERSION = "1"  # changes whenever the same pairs, chunks and settings give other rows
+DATASET_VERSION = "2"  # changes whenever the same pairs, chunks and settings give other rows
 
 _NO_CHUNKS: AbstractSet[str] = frozenset()
-_BIT: Mapping[Split, int] = {"train": 1, "valid": 2, "eval": 4}
-_SINGLE_SPLITS = frozenset(_BIT.values())
+MAX_JOINS_SHOWN = 5  # of a unit
 
 
 class Assembly:
@@ -38,6 +34,10 @@ class Assembly:
         self._pool = pool
         self._settings = settings
         self._counts: Counter[str] = Counter()
+        self._never_shown = plan.held_out  # to train or validate on
+        if not settings.distractors_from_evaluation:
+            evaluated = {self.chunks[chunk_id].doc_id for chunk_id, split in plan.splits.items() if split == "eval"}
+            self._never_shown |= {name for name, chunk in self.chunks.items() if chunk.doc_id in evaluated}
 
     def rows(self) -> Iterator[RaftRow]:
         """Yield the rows, sorted by question_id."""
@@ -65,9 +65,32 @@ class Assembly:
             "share_without_oracle": counts["without_oracle"] / learned if learned else 0.0,
         }
 
+    @property
+    def shared_text(self) -> dict[str, Any]:
+        """What chunks share, and what that does to units; for people."""
+        shared = self.plan.shared
+        linked = {chunk_id for pair in shared.links for chunk_id in pair}
+        total = len(self.plan.units)
+        units = Counter(self.plan.units.values())
+        return {
+            "chunks_that_share_text": len(linked),
+            "chunks_with_boilerplate": len(shared.boilerplate),
+            "boilerplate_share": sum(shared.boilerplate.values()) / max(len(self.chunks), 1),
+            "joins_not_made": len(self.plan.cut),
+            "large_units": [
+                {"unit": unit, "share_of_chunks": units[unit] / total, "joined_by": list(self._describe_joins(joins))}
+                for unit, joins in sorted(self.plan.joined.items())
+            ],
+        }
+
+    def _describe_joins(self, joins: Sequence[Join]) -> Iterator[str]:
+        for join in joins[:MAX_JOINS_SHOWN]:
+            one, other = self.chunks[join.one], self.chunks[join.other]
+            yield f"{one.path} and {other.path}: {shared_words(one.text, other.text)}"
+
     def _row(self, pair: QAPair) -> RaftRow:
         split = self.plan.splits[pair.chunk_id]
-        distractors = self._distractors(pair, _NO_CHUNKS if split == "eval" else self.plan.held_out)
+        distractors = self._distractors(pair, _NO_CHUNKS if split == "eval" else self._never_shown)
         has_oracle = (
             split == "eval" or not distractors or draw(self._settings.seed, pair.question_id, "p") < self._settings.p
         )
@@ -133,105 +156,9 @@ def assemble_rows(  # noqa: PLR0917 - the tables in the order of the lineage
     plan = assign_splits(
         accepted.values(),
         pool.chunks,
-        group_of=pool.group_of,
+        related=find_related_chunks(pool.chunks, settings.near_duplicate, group_of=pool.group_of),
         golden_chunk_ids=golden_chunk_ids(golden),
         settings=settings,
         register=register,
     )
     return Assembly(accepted, pool, plan, settings)
-
-
-def golden_chunk_ids(golden: Iterable[GoldenQuestion]) -> frozenset[str]:
-    """Return the chunks that contain the evidence of golden questions."""
-    return frozenset(chunk_id for question in golden for chunk_id in question.oracle_chunk_ids)
-
-
-class LeakageError(DataError):
-    """Evaluation shares something with training: kind of leakage to a sentence per finding."""
-
-    def __init__(self, findings: Mapping[str, Sequence[str]]) -> None:
-        self.findings = findings
-        kinds = ", ".join(kind for kind, sentences in findings.items() if sentences)
-        super().__init__(
-            f"Evaluation data leaks into training ({kinds}): nothing was written. Materialize qa_dataset again with "
-            "--force; if that doesn't help, please report it."
-        )
-
-
-def check_leakage(
-    rows: Iterable[RaftRow], golden: Sequence[GoldenQuestion], chunks: Mapping[str, Chunk], settings: DatasetSettings
-) -> Iterator[RaftRow]:
-    """Yield the rows as they come.
-
-    Raises LeakageError after the last one if evaluation shares anything with training.
-    """
-    check = LeakageCheck(golden, settings)
-    for row in rows:
-        check.add(row)
-        yield row
-    if any((findings := check.findings(chunks)).values()):
-        raise LeakageError(findings)
-
-
-class LeakageCheck:
-    """Checks finished rows, one at a time, for what evaluation shares with training.
-
-    Memory holds ids and a hash of every question.
-    """
-
-    def __init__(self, golden: Sequence[GoldenQuestion], settings: DatasetSettings) -> None:
-        self._evidence = golden_chunk_ids(golden)
-        self._settings = settings
-        self._of_unit: dict[str, int] = {}  # splits as sums of `_BIT`
-        self._of_question: dict[int, int] = {}
-        self._of_oracle: dict[str, int] = {}
-        self._shown_in_training: dict[str, str] = {}  # chunk id to the first row that shows it
-        self._repeated: dict[str, int] = {}  # words of a question to its splits
-
-    def add(self, row: RaftRow) -> None:
-        """Record a row."""
-        bit = _BIT[row.split]
-        self._of_unit[row.unit] = self._of_unit.get(row.unit, 0) | bit
-        self._of_oracle[row.chunk_id] = self._of_oracle.get(row.chunk_id, 0) | bit
-        question = " ".join(words(row.question))
-        name = int(short_digest("question", question), 16)
-        self._of_question[name] = splits = self._of_question.get(name, 0) | bit
-        if splits not in _SINGLE_SPLITS:
-            self._repeated[question] = splits
-        if row.split != "eval":
-            for chunk_id in (row.chunk_id, *row.document_chunk_ids):
-                self._shown_in_training.setdefault(chunk_id, row.question_id)
-
-    def findings(self, chunks: Mapping[str, Chunk]) -> dict[str, list[str]]:
-        """Return a sentence per finding, by kind of leakage."""
-        evaluated = {chunk_id for chunk_id, splits in self._of_oracle.items() if splits & _BIT["eval"]}
-        involved = self._of_oracle.keys() | self._shown_in_training.keys() | self._evidence
-        # with other hash functions than when the splits were made
-        group_of = near_duplicate_groups(involved & chunks.keys(), chunks, self._settings.near_duplicate, seed=1)
-        of_group: dict[str, int] = {}
-        for chunk_id, splits in self._of_oracle.items():
-            group = group_of.get(chunk_id, chunk_id)
-            of_group[group] = of_group.get(group, 0) | splits
-        return {
-            "unit_in_several_splits": list(_describe_crossings("unit", self._of_unit)),
-            "question_in_several_splits": list(_describe_crossings("question", self._repeated)),
-            "kin_in_several_splits": list(_describe_crossings("chunk", of_group)),
-            "eval_oracle_in_training": list(_describe_exposures(evaluated, self._shown_in_training, group_of)),
-            "golden_evidence_in_training": list(_describe_exposures(self._evidence, self._shown_in_training, group_of)),
-        }
-
-
-def _describe_crossings(what: str, splits_of: Mapping[str, int]) -> Iterator[str]:
-    for name in sorted(name for name, splits in splits_of.items() if splits not in _SINGLE_SPLITS):
-        splits = sorted(split for split, bit in _BIT.items() if splits_of[name] & bit)
-        yield f"{what} {name!r} is in {' and '.join(splits)}"
-
-
-def _describe_exposures(
-    held_out: AbstractSet[str], shown: Mapping[str, str], group_of: Mapping[str, str]
-) -> Iterator[str]:
-    """Yield held out chunks, and near-duplicates of theirs, that a training row shows."""
-    groups = {group_of.get(chunk_id, chunk_id): chunk_id for chunk_id in sorted(held_out)}
-    for chunk_id in sorted(name for name in shown if group_of.get(name, name) in groups):
-        held = groups[group_of.get(chunk_id, chunk_id)]
-        yield f"row {shown[chunk_id]} shows chunk {chunk_id}, which is, resembles or overlaps {held}"

@@ -1,20 +1,22 @@
 """Which rows train, which validate and which evaluate, so that nothing that evaluates has been trained on.
 
 The unit is the document, else the section, else the chunk: the coarsest that gives every split its minimum of rows.
-Units that contain near-duplicate or overlapping chunks share a split. Assignments are kept in a register: what has a
-split keeps it.
+Units that contain near-duplicate or overlapping chunks, or share other text, share a split; but shared text joins no
+more than a fifth of the chunks, and where it is in several splits all the same, one of them keeps its rows. Assignments
+are kept in a register: what has a split keeps it.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import draw, short_digest
-from raft_assets.core.similarity import connected_components
 from raft_assets.core.tables import Chunk, QAPair, Split
+from raft_assets.dataset.related_chunks import Join, RelatedChunks
+from raft_assets.dataset.shared_text import MAX_DOCUMENTS, NOTHING_SHARED, SharedText
 from raft_assets.settings.domain import DatasetSettings
 
 UnitName = Literal["document", "section", "chunk"]
@@ -22,6 +24,7 @@ UnitName = Literal["document", "section", "chunk"]
 UNIT_NAMES: Sequence[UnitName] = ("document", "section", "chunk")
 PRECEDENCE: Sequence[Split] = ("eval", "valid", "train")  # evaluation keeps its rows if two splits claim the same text
 _SPLIT_OF_NAME: Mapping[str, Split] = {split: split for split in PRECEDENCE}
+MAX_JOINED_SHARE = 0.2  # of all chunks, that shared text may join into one unit
 MIN_TRAIN_SHARE = 0.5  # of its share of the rows; a unit that leaves training less is too coarse
 
 
@@ -43,10 +46,13 @@ class SplitPlan:
     units: Mapping[str, str]  # chunk id to the group that never crosses splits
     splits: Mapping[str, Split]  # chunk id to its split; chunks of units without a row have none
     drop_reasons: Mapping[str, str]  # chunk id to the reason for which its rows are dropped
-    # chunks that no train or valid row may show: oracles of evaluation, golden evidence, and their near-duplicates
+    # chunks that no train or valid row may show: oracles of evaluation, golden evidence, and their relatives
     held_out: frozenset[str]
     register: Mapping[str, str]
     dropped: Mapping[str, int]
+    shared: SharedText = NOTHING_SHARED
+    joined: Mapping[str, Sequence[Join]] = field(default_factory=dict)  # unit above a fifth of the chunks to its joins
+    cut: Sequence[Join] = ()  # shared text that doesn't join units, because they would be too large
 
     def split_of(self, pair: AcceptedPair | QAPair) -> Split | None:
         """Return the split of an accepted pair's row, None if it is dropped."""
@@ -70,31 +76,27 @@ class _Corpus:
 
     chunks: Mapping[str, _Section]  # those that a pair is about, and their sections
     pairs: Sequence[AcceptedPair]
-    group_of: Mapping[str, str]  # chunk id to the name of its group; chunks without near-duplicates are left out
-    golden: frozenset[str]  # with near-duplicates
+    related: RelatedChunks
+    golden: frozenset[str]  # with relatives
     settings: DatasetSettings
-
-    def with_near_duplicates(self, chunk_ids: AbstractSet[str]) -> frozenset[str]:
-        groups = {self.group_of[chunk_id] for chunk_id in chunk_ids if chunk_id in self.group_of}
-        return frozenset(chunk_ids).union(chunk_id for chunk_id, group in self.group_of.items() if group in groups)
 
 
 def assign_splits(
     pairs: Iterable[QAPair],
     chunks: Mapping[str, Chunk],
     *,
-    group_of: Mapping[str, str],
+    related: RelatedChunks,
     golden_chunk_ids: AbstractSet[str],
     settings: DatasetSettings,
     register: Mapping[str, str],
 ) -> SplitPlan:
     """Return the split of every chunk that an accepted pair is about.
 
-    `group_of` names the group of chunks that have near-duplicates. Units in the register keep their split, and the
+    Units in the register keep their split, and the
     register keeps its kind of unit as long as every split has rows. Raises DataError if the pairs are too few for
     training and evaluation.
     """
-    corpus = _corpus(pairs, chunks, group_of, golden_chunk_ids, settings)
+    corpus = _corpus(pairs, chunks, related, golden_chunk_ids, settings)
     registered = _registered_unit_name(register, corpus.chunks)
     for name in UNIT_NAMES[UNIT_NAMES.index(registered or "document") :]:
         plan = _plan(corpus, name, register)
@@ -114,7 +116,7 @@ def assign_splits(
 def _corpus(
     pairs: Iterable[QAPair],
     chunks: Mapping[str, Chunk],
-    group_of: Mapping[str, str],
+    related: RelatedChunks,
     golden_chunk_ids: AbstractSet[str],
     settings: DatasetSettings,
 ) -> _Corpus:
@@ -128,8 +130,7 @@ def _corpus(
                 chunk = chunks[pair.chunk_id]
                 section = _Section(chunk.doc_id, chunk.heading)
                 section_of[pair.chunk_id] = sections.setdefault(section, section)
-    corpus = _Corpus(section_of, accepted, group_of, frozenset(), settings)
-    return replace(corpus, golden=corpus.with_near_duplicates(golden_chunk_ids))
+    return _Corpus(section_of, accepted, related, related.relatives(golden_chunk_ids), settings)
 
 
 def _units(chunks: Mapping[str, _Section], name: UnitName) -> dict[str, str]:
@@ -165,7 +166,8 @@ def _has_enough_rows(rows: Mapping[Split | None, int], settings: DatasetSettings
 def _plan(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> SplitPlan:
     """Return a plan with units of one kind, whatever its splits get."""
     unit_of = _units(corpus.chunks, name)
-    blocks = list(_blocks(_merge_units(corpus, unit_of), _registered_splits(corpus, name, register)))
+    merged, joined, cut = _merge_units(corpus, unit_of)
+    blocks = list(_blocks(merged, _registered_splits(corpus, name, register)))
     block_of = {unit: block.name for block in blocks for unit in block.units}
     units = {chunk_id: block_of[unit] for chunk_id, unit in unit_of.items()}
     split_of_block = _assign_blocks(blocks, _rows_by_split(corpus, units), corpus.settings)
@@ -177,10 +179,13 @@ def _plan(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> Split
         units=units,
         splits=splits,
         drop_reasons=removed,
-        held_out=corpus.with_near_duplicates(oracles | corpus.golden),
+        held_out=corpus.related.relatives(oracles) | corpus.golden,
         register={unit: split for unit, split in register.items() if unit.startswith(f"{name}:")}
         | {unit: splits[chunk_id] for chunk_id, unit in unit_of.items()},
         dropped={},
+        shared=corpus.related.shared,
+        joined=joined,
+        cut=cut,
     )
     reasons = Counter(reason for pair in corpus.pairs if (reason := plan.reason_to_drop(pair)))
     return replace(plan, dropped=dict(sorted(reasons.items())))
@@ -199,14 +204,39 @@ class _Block:
         return min(self.units)
 
 
-def _merge_units(corpus: _Corpus, unit_of: Mapping[str, str]) -> list[set[str]]:
-    """Return sets of units that near-duplicate chunks connect; a unit without any is a set of its own."""
-    first_of_group: dict[str, str] = {}
-    links = (
-        (unit, first_of_group.setdefault(corpus.group_of.get(chunk_id, chunk_id), unit))
-        for chunk_id, unit in unit_of.items()
-    )
-    return connected_components(links)
+def _merge_units(
+    corpus: _Corpus, unit_of: Mapping[str, str]
+) -> tuple[list[set[str]], dict[str, list[Join]], list[Join]]:
+    """Return sets of units that share a split, the large ones by name with what joins them, and the joins not made.
+
+    The strongest join is made first. Near-duplicates join whatever comes of it, other shared text only what stays
+    within `MAX_JOINED_SHARE` of the chunks, or within as many units as a text may have documents.
+    """
+    chunks_of = Counter(unit_of.values())
+    most = MAX_JOINED_SHARE * len(unit_of)
+    sets = {unit: {unit} for unit in chunks_of}
+    sizes = dict(chunks_of)  # in chunks, of the set of which the unit is the first
+    first_of = {unit: unit for unit in chunks_of}
+    made: list[Join] = []
+    cut: list[Join] = []
+    for join in corpus.related.joins():
+        if join.one not in unit_of or join.other not in unit_of:
+            continue
+        one, other = first_of[unit_of[join.one]], first_of[unit_of[join.other]]
+        if one == other:
+            continue
+        size = sizes[one] + sizes[other]
+        if not join.is_near_duplicate and size > most and len(sets[one]) + len(sets[other]) > MAX_DOCUMENTS:
+            cut.append(join)
+            continue
+        made.append(join)
+        larger, smaller = sorted((one, other), key=lambda unit: len(sets[unit]), reverse=True)
+        first_of.update(dict.fromkeys(sets[smaller], larger))
+        sets[larger] |= sets.pop(smaller)
+        sizes[larger] = size
+    large = [units for first, units in sets.items() if len(units) > 1 and sizes[first] > most]
+    joined = {min(units): [join for join in made if unit_of[join.one] in units] for units in large}
+    return list(sets.values()), joined, cut
 
 
 def _registered_splits(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> dict[str, Split]:
@@ -312,12 +342,10 @@ def _find_drop_reasons(corpus: _Corpus, splits: Mapping[str, Split]) -> Iterator
 
     They contain evidence of golden questions, or text that another split has as well.
     """
-    claims: dict[str, set[Split]] = defaultdict(set)
-    for chunk_id, split in splits.items():
-        if chunk_id in corpus.group_of:
-            claims[corpus.group_of[chunk_id]].add(split)
     for chunk_id, split in splits.items():
         if split != "eval" and chunk_id in corpus.golden:
             yield chunk_id, "golden_evidence"
-        elif chunk_id in corpus.group_of and split != min(claims[corpus.group_of[chunk_id]], key=PRECEDENCE.index):
+            continue
+        claims = {splits[relative] for relative in corpus.related.relatives([chunk_id]) if relative in splits}
+        if split != min(claims, key=PRECEDENCE.index):
             yield chunk_id, "near_duplicate_in_other_split"

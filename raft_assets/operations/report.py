@@ -63,6 +63,11 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
         gate_meanings=REASONS,
         splits=_count_splits(rows),
         split_notes={"unit": splits["unit"]}
+        | {
+            f"shared text, {what.replace('_', ' ')}": str(count)
+            for what, count in splits.get("shared_text", {}).items()
+            if isinstance(count, int)
+        }
         | {f"dropped, {why}": str(count) for why, count in splits["dropped"].items()},
         models=_model_labels(models, tuned["model"]),
         hashes={"training": tuned["training_hash"], "questions": lake.digest("qa_dataset", domain)},

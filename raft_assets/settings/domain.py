@@ -128,6 +128,12 @@ class DatasetSettings(SettingsGroup):
     near_duplicate: Annotated[float, Field(ge=0.5, le=1)] = Field(
         default=0.8, description="Jaccard similarity of two chunks that share a split"
     )
+    distractors_from_evaluation: bool = added(
+        default=True,
+        since="0.3.0",
+        description="whether train and valid rows may show other passages of documents that evaluate; never those that "
+        "evaluation asks about",
+    )
     seed: int = Field(default=0, description="of every draw")
 
     @model_validator(mode="after")

@@ -8,7 +8,12 @@ import pytest
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import GoldenQuestion
-from raft_assets.dataset.golden import GoldenQuestionInput, read_golden_questions, resolve_golden_questions
+from raft_assets.dataset.golden import (
+    GoldenQuestionInput,
+    golden_chunk_ids,
+    read_golden_questions,
+    resolve_golden_questions,
+)
 from raft_assets.documents.chunking import chunk_document
 from raft_assets.documents.reading import ReadDocument, read_documents
 from raft_assets.settings.domain import ChunkSettings
@@ -138,6 +143,35 @@ def test_a_named_document_is_the_only_one_searched(tmp_path: Path) -> None:
     )
     statuses = [question.status for question in (here, there, nowhere, anywhere)]
     assert statuses == ["resolved", "evidence_not_found", "evidence_not_found", "resolved"]
+
+
+def test_evidence_elsewhere_is_held_out_and_no_oracle(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# Others\n\nNoctules fly high.")
+    named, anywhere = resolved(
+        tmp_path,
+        {"document": "bats.md", "evidence": ["Noctules fly high."]},
+        {"evidence": ["Noctules fly high."]},
+    )
+    assert (len(named.oracle_chunk_ids), len(named.other_chunk_ids)) == (1, 1)
+    assert set(anywhere.oracle_chunk_ids) == {*named.oracle_chunk_ids, *named.other_chunk_ids}
+    assert anywhere.other_chunk_ids == []
+    assert golden_chunk_ids([named]) == golden_chunk_ids([anywhere])
+
+
+def test_evidence_in_many_places_counts_in_the_named_document_and_is_refused_without_one(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"other {number}.md").write_text(f"# Part {number}\n\nNoctules fly high.")
+    named, anywhere = resolved(
+        tmp_path,
+        {"document": "bats.md", "evidence": ["Noctules fly high."]},
+        {"evidence": ["Noctules fly high."]},
+    )
+    assert (named.status, len(named.oracle_chunk_ids), named.other_chunk_ids) == ("resolved", 1, [])
+    assert (anywhere.status, anywhere.oracle_chunk_ids) == ("evidence_in_many_places", [])
+    assert anywhere.detail == (
+        "'Noctules fly high.' is in 5 chunks: bats.md (1), other 0.md (1), other 1.md (1), other 2.md (1), "
+        "other 3.md (1). Name the question's document, or quote more of the sentence."
+    )
 
 
 def test_every_shipped_question_is_resolved(shipped_documents: dict[str, list[ReadDocument]]) -> None:

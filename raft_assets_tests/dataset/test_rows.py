@@ -14,7 +14,8 @@ from raft_assets.core.errors import DataError
 from raft_assets.core.prompt_contract import ABSTENTION, ABSTENTION_ANSWER
 from raft_assets.core.similarity import contains_phrase
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
-from raft_assets.dataset.rows import Assembly, LeakageCheck, LeakageError, assemble_rows, check_leakage
+from raft_assets.dataset.leakage import LeakageCheck, LeakageError, check_leakage
+from raft_assets.dataset.rows import Assembly, assemble_rows
 from raft_assets.documents.chunking import chunk_document
 from raft_assets.settings.domain import ChunkSettings, DatasetSettings
 from raft_assets_tests.builders import a_chunk, a_corpus, a_golden_question, a_pair, pairs_of, prose
@@ -43,10 +44,8 @@ def assembled(
     )
 
 
-def leaks(
-    rows: list[RaftRow], golden: list[GoldenQuestion], chunks: list[Chunk], configured: DatasetSettings
-) -> dict[str, list[str]]:
-    check = LeakageCheck(golden, configured)
+def leaks(rows: list[RaftRow], golden: list[GoldenQuestion], chunks: list[Chunk]) -> dict[str, list[str]]:
+    check = LeakageCheck(golden)
     for row in rows:
         check.add(row)
     return check.findings({chunk.chunk_id: chunk for chunk in chunks})
@@ -238,7 +237,7 @@ def test_nothing_ever_leaks(
     except DataError:
         return
     made = list(assembly.rows())
-    found = leaks(made, [a_golden_question(*golden)], chunks, SMALL.model_copy(update=changed))
+    found = leaks(made, [a_golden_question(*golden)], chunks)
     assert not any(found.values()), found
     assert not any(row.kind == "cloze" for row in made if row.split == "eval")
     assert len(made) + sum(assembly.plan.dropped.values()) == len(pairs)
@@ -272,20 +271,20 @@ OTHERS = [a_chunk("golden"), a_chunk("golden copy", a_chunk("golden").text + " o
 
 
 def test_clean_rows_have_no_leak_of_any_kind(rows: list[RaftRow]) -> None:
-    assert leaks(rows, [a_golden_question("golden")], CORPUS + OTHERS, SMALL) == {kind: [] for kind in PLANTS}
+    assert leaks(rows, [a_golden_question("golden")], CORPUS + OTHERS) == {kind: [] for kind in PLANTS}
 
 
 @pytest.mark.parametrize(("kind", "plant"), PLANTS.items(), ids=PLANTS.keys())
 def test_a_planted_leak_is_found(kind: str, plant: Callable[[list[RaftRow]], RaftRow], rows: list[RaftRow]) -> None:
-    found = leaks([*rows, plant(rows)], [a_golden_question("golden")], CORPUS + OTHERS, SMALL)
+    found = leaks([*rows, plant(rows)], [a_golden_question("golden")], CORPUS + OTHERS)
     assert len(found[kind]) == 1
 
 
 def test_rows_pass_as_they_come_and_a_leak_is_an_error_behind_the_last(rows: list[RaftRow]) -> None:
     by_id = {chunk.chunk_id: chunk for chunk in CORPUS}
-    assert list(check_leakage(rows, [], by_id, SMALL)) == rows
+    assert list(check_leakage(rows, [], by_id)) == rows
     planted = PLANTS["eval_oracle_in_training"](rows)
-    passing = check_leakage([*rows, planted], [], by_id, SMALL)
+    passing = check_leakage([*rows, planted], [], by_id)
     assert [next(passing) for _ in range(len(rows) + 1)] == [*rows, planted]
     with pytest.raises(LeakageError, match=r"leaks into training \(eval_oracle_in_training\): nothing was written"):
         next(passing)
@@ -294,7 +293,7 @@ def test_rows_pass_as_they_come_and_a_leak_is_an_error_behind_the_last(rows: lis
 def test_a_near_duplicate_across_splits_is_found(rows: list[RaftRow]) -> None:
     copy = a_chunk("copy", evaluated(rows).documents[evaluated(rows).oracle_index or 0] + " or so")
     planted = trained(rows).model_copy(update={"chunk_id": "copy"})
-    found = leaks([*rows, planted], [], [*CORPUS, copy], SMALL)
+    found = leaks([*rows, planted], [], [*CORPUS, copy])
     assert {kind for kind, finds in found.items() if finds} == {
         "kin_in_several_splits",
         "eval_oracle_in_training",
@@ -303,13 +302,13 @@ def test_a_near_duplicate_across_splits_is_found(rows: list[RaftRow]) -> None:
 
 def test_a_near_duplicate_of_golden_evidence_in_training_is_found(rows: list[RaftRow]) -> None:
     planted = showing(trained(rows), "golden copy")
-    found = leaks([*rows, planted], [a_golden_question("golden")], CORPUS + OTHERS, SMALL)
+    found = leaks([*rows, planted], [a_golden_question("golden")], CORPUS + OTHERS)
     assert [kind for kind, finds in found.items() if finds] == ["golden_evidence_in_training"]
     assert "golden copy" in found["golden_evidence_in_training"][0]
 
 
 def test_evaluation_rows_may_show_what_training_rows_show(rows: list[RaftRow]) -> None:
-    found = leaks([*rows, showing(evaluated(rows), trained(rows).chunk_id)], [], CORPUS, SMALL)
+    found = leaks([*rows, showing(evaluated(rows), trained(rows).chunk_id)], [], CORPUS)
     assert not any(found.values())
 
 
@@ -332,7 +331,7 @@ def test_text_that_two_chunks_share_stays_on_one_side_of_the_splits() -> None:
         oracle = spans[row.chunk_id]
         others = [spans[name] for name in row.document_chunk_ids if name != row.chunk_id]
         assert not any(oracle.start < other.stop and other.start < oracle.stop for other in others)
-    assert not any(leaks(made, [], chunks, SMALL).values())
+    assert not any(leaks(made, [], chunks).values())
 
 
 def test_overlapping_text_across_splits_is_found(rows: list[RaftRow]) -> None:
@@ -341,5 +340,5 @@ def test_overlapping_text_across_splits_is_found(rows: list[RaftRow]) -> None:
         update={"doc_id": oracle.doc_id, "start": oracle.end - 5, "end": oracle.end + 99}
     )
     planted = trained(rows).model_copy(update={"chunk_id": "other"})
-    found = leaks([*rows, planted], [], [*CORPUS, other], SMALL)
+    found = leaks([*rows, planted], [], [*CORPUS, other])
     assert {kind for kind, finds in found.items() if finds} == {"kin_in_several_splits", "eval_oracle_in_training"}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, QAPair
-from raft_assets.dataset.near_duplicates import near_duplicate_groups
+from raft_assets.dataset.related_chunks import find_related_chunks
 from raft_assets.dataset.splits import SplitPlan, assign_splits
 from raft_assets.settings.domain import DatasetSettings
 from raft_assets_tests.builders import a_chunk, a_corpus, a_pair, pairs_of, prose
@@ -28,7 +28,7 @@ def plan_of(
     return assign_splits(
         pairs_of(chunks) if pairs is None else pairs,
         by_id,
-        group_of=near_duplicate_groups(by_id, by_id, settings.near_duplicate),
+        related=find_related_chunks(by_id, settings.near_duplicate),
         golden_chunk_ids=golden,
         settings=settings,
         register=register or {},

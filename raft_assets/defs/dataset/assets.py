@@ -9,6 +9,7 @@ from itertools import chain
 import dagster as dg
 
 from raft_assets.core.identity import digest
+from raft_assets.core.markdown import code_span
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
 from raft_assets.core.tables import (
     Chunk,
@@ -23,7 +24,8 @@ from raft_assets.dataset.data_card import CARD_FILE, CARD_JSON_FILE, CARD_VERSIO
 from raft_assets.dataset.data_card import build_card as describe_dataset
 from raft_assets.dataset.formats import FORMATS_VERSION, training_lines, training_stats
 from raft_assets.dataset.golden import GOLDEN_VERSION, read_golden_questions, resolve_golden_questions
-from raft_assets.dataset.rows import DATASET_VERSION, LeakageError, assemble_rows, check_leakage
+from raft_assets.dataset.leakage import LeakageError, check_leakage
+from raft_assets.dataset.rows import DATASET_VERSION, assemble_rows
 from raft_assets.dataset.versions import CODE_VERSIONS
 from raft_assets.defs.describe import (
     MAX_SAMPLE_ROWS,
@@ -55,7 +57,11 @@ from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FIL
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 
-EVIDENCE_SPEC = check_spec("evidence_was_found", "golden_questions", "Every evidence string was found in its document.")
+EVIDENCE_SPEC = check_spec(
+    "evidence_was_found",
+    "golden_questions",
+    "Every evidence string was found in its document, and in few enough places.",
+)
 YIELD_SPEC = check_spec(
     "half_of_the_pairs_are_accepted", "qa_pairs", "At least half of the generated pairs pass every gate."
 )
@@ -98,12 +104,13 @@ def golden_questions(
     documents = group_into_documents(lake.rows(SourceDocument, domain))
     resolved = resolve_golden_questions(questions, documents, lake.rows(Chunk, domain))
     written = lake.write(GoldenQuestion, domain, resolved)
-    lost = [question.question_id for question in resolved if question.status == "evidence_not_found"]
+    lost = [f"{question.question_id}: {question.detail}" for question in resolved if question.detail]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
             **describe_table(written, GoldenQuestion, columns=["question", "answers", "path", "status"]),
             "answerable": sum(question.answerable for question in resolved),
+            "chunks_held_out_elsewhere": len(set(chain.from_iterable(one.other_chunk_ids for one in resolved))),
             "oracle_chunks": len(set(chain.from_iterable(question.oracle_chunk_ids for question in resolved))),
             "status": counts_table(Counter(question.status for question in resolved), "status"),
         },
@@ -112,7 +119,7 @@ def golden_questions(
                 check_name=EVIDENCE_SPEC.name,
                 passed=not lost,
                 severity=dg.AssetCheckSeverity.WARN,
-                metadata={"not_found": ", ".join(lost[:50])},
+                metadata={"not_resolved": dg.MetadataValue.md("\n".join(f"- {code_span(one)}" for one in lost[:50]))},
             )
         ],
     )
@@ -209,7 +216,7 @@ def qa_dataset(
         settings,
         register,
     )
-    rows = check_leakage(assembly.rows(), golden, assembly.chunks, settings)
+    rows = check_leakage(assembly.rows(), golden, assembly.chunks)
     try:
         written = lake.write(RaftRow, domain, rows)
     except LeakageError as error:
@@ -217,7 +224,8 @@ def qa_dataset(
         raise dg.Failure(str(error)) from error
     yield dg.AssetCheckResult(check_name=LEAK_SPEC.name, passed=True)
     summary = assembly.summary
-    record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by}
+    shared = assembly.shared_text
+    record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by, "shared_text": shared}
     lake.write_record("splits", domain, record | {name: summary[name] for name in ("unit", "dropped")})
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
@@ -228,7 +236,7 @@ def qa_dataset(
             ),
             **{
                 name: value if isinstance(value, int | float | str) else json.dumps(value, ensure_ascii=False)
-                for name, value in summary.items()
+                for name, value in (summary | shared).items()
             },
         },
     )
@@ -256,7 +264,7 @@ def training_files(
         return (row for row in lake.rows(RaftRow, domain) if row.split == split)
 
     try:
-        check_leakage_in_lake(lake, domain, settings.dataset)
+        check_leakage_in_lake(lake, domain)
     except LeakageError as error:
         yield _failed_leakage_check(HELD_OUT_SPEC, error)
         raise dg.Failure(str(error)) from error

@@ -1,0 +1,222 @@
+"""The leakage check: whether finished rows share anything between evaluation and training.
+
+It knows nothing of how the rows were assembled, and compares texts in a way of its own: by runs of characters, where
+the splits were drawn by runs of words.
+"""
+
+import unicodedata
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+import numpy as np
+import numpy.typing as npt
+
+from raft_assets.core.errors import DataError
+from raft_assets.core.identity import short_digest
+from raft_assets.core.similarity import words
+from raft_assets.core.tables import Chunk, GoldenQuestion, RaftRow, Split
+from raft_assets.dataset.golden import golden_chunk_ids
+
+_BIT: Mapping[Split, int] = {"train": 1, "valid": 2, "eval": 4}
+_HELD_OUT: Sequence[Split] = ("eval", "valid")  # of training
+_SINGLE_SPLITS = frozenset(_BIT.values())
+
+RUN_CHARACTERS = 20  # letters and digits
+MIN_COMMON_SHARE = 0.6  # of the shorter text's runs, without boilerplate
+MIN_EQUAL_SHARE = 0.95  # of the longer text's runs, whatever they are
+MIN_COMMON_RUNS = 60  # a shorter text in common says too little
+MAX_DOCUMENTS = 3  # more repeat a run as boilerplate
+SAMPLED = 4  # of so many runs one is looked at
+
+Runs = npt.NDArray[np.uint64]
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+
+class LeakageError(DataError):
+    """Evaluation shares something with training: kind of leakage to a sentence per finding."""
+
+    def __init__(self, findings: Mapping[str, Sequence[str]]) -> None:
+        self.findings = findings
+        kinds = ", ".join(kind for kind, sentences in findings.items() if sentences)
+        super().__init__(
+            f"Evaluation data leaks into training ({kinds}): nothing was written. Materialize qa_dataset again with "
+            "--force; if that doesn't help, please report it."
+        )
+
+
+def check_leakage(
+    rows: Iterable[RaftRow], golden: Sequence[GoldenQuestion], chunks: Mapping[str, Chunk]
+) -> Iterator[RaftRow]:
+    """Yield the rows as they come.
+
+    Raises LeakageError after the last one if evaluation shares anything with training.
+    """
+    check = LeakageCheck(golden)
+    for row in rows:
+        check.add(row)
+        yield row
+    if any((findings := check.findings(chunks)).values()):
+        raise LeakageError(findings)
+
+
+class LeakageCheck:
+    """Checks finished rows, one at a time, for what evaluation shares with training.
+
+    Memory holds ids and a hash of every question.
+    """
+
+    def __init__(self, golden: Sequence[GoldenQuestion]) -> None:
+        self._evidence = golden_chunk_ids(golden)
+        self._of_unit: dict[str, int] = {}  # splits as sums of `_BIT`
+        self._of_question: dict[int, int] = {}
+        self._of_oracle: dict[str, int] = {}
+        self._shown_in_training: dict[str, str] = {}  # chunk id to the first row that shows it
+        self._repeated: dict[str, int] = {}  # words of a question to its splits
+
+    def add(self, row: RaftRow) -> None:
+        """Record a row."""
+        bit = _BIT[row.split]
+        self._of_unit[row.unit] = self._of_unit.get(row.unit, 0) | bit
+        self._of_oracle[row.chunk_id] = self._of_oracle.get(row.chunk_id, 0) | bit
+        question = " ".join(words(row.question))
+        name = int(short_digest("question", question), 16)
+        self._of_question[name] = splits = self._of_question.get(name, 0) | bit
+        if splits not in _SINGLE_SPLITS:
+            self._repeated[question] = splits
+        if row.split != "eval":
+            for chunk_id in (row.chunk_id, *row.document_chunk_ids):
+                self._shown_in_training.setdefault(chunk_id, row.question_id)
+
+    def findings(self, chunks: Mapping[str, Chunk]) -> dict[str, list[str]]:
+        """Return a sentence per finding, by kind of leakage."""
+        evaluated, valid = (
+            {chunk_id for chunk_id, splits in self._of_oracle.items() if splits & _BIT[split]} for split in _HELD_OUT
+        )
+        shown = self._shown_in_training
+        held = _HeldTexts(evaluated | self._evidence | valid, shown.keys() | self._of_oracle.keys(), chunks)
+        exposed = list(held.find_in(shown))
+        return {
+            "unit_in_several_splits": list(_describe_crossings("unit", self._of_unit)),
+            "question_in_several_splits": list(_describe_crossings("question", self._repeated)),
+            "kin_in_several_splits": [
+                f"rows about chunk {one} and about {other}, which is, resembles or overlaps it, are in several splits"
+                for one, other in exposed
+                if self._of_oracle.get(one, 0) | self._of_oracle.get(other, 0) not in (0, *_SINGLE_SPLITS)
+            ],
+            "eval_oracle_in_training": list(_describe_exposures(exposed, evaluated, shown)),
+            "golden_evidence_in_training": list(_describe_exposures(exposed, self._evidence, shown)),
+        }
+
+
+def _describe_crossings(what: str, splits_of: Mapping[str, int]) -> Iterator[str]:
+    for name in sorted(name for name, splits in splits_of.items() if splits not in _SINGLE_SPLITS):
+        splits = sorted(split for split, bit in _BIT.items() if splits_of[name] & bit)
+        yield f"{what} {name!r} is in {' and '.join(splits)}"
+
+
+def _describe_exposures(
+    exposed: Iterable[tuple[str, str]], held_out: AbstractSet[str], shown: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the chunks that a training row shows although they are, or share text with, one that is held out."""
+    of_chunk = {chunk_id: held for chunk_id, held in exposed if held in held_out}
+    for chunk_id, held in sorted(of_chunk.items()):
+        yield f"row {shown[chunk_id]} shows chunk {chunk_id}, which is, resembles or overlaps {held}"
+
+
+class _HeldTexts:
+    """The texts that training must not show, as sampled runs of characters.
+
+    Memory holds 12 bytes per four of their characters.
+    """
+
+    def __init__(self, held: AbstractSet[str], shown: AbstractSet[str], chunks: Mapping[str, Chunk]) -> None:
+        self._chunks = chunks
+        self._names = sorted(held)
+        self._spans: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+        known = [name for name in self._names if name in chunks]  # of others the id alone is compared
+        runs = {name: _sampled_runs(chunks[name].passage) for name in known}
+        for name in known:
+            self._spans[chunks[name].doc_id].append((chunks[name].start, chunks[name].end, name))
+        for spans in self._spans.values():
+            spans.sort()
+        self._longest = max((end - start for spans in self._spans.values() for start, end, _ in spans), default=0)
+        all_runs = np.concatenate([np.empty(0, np.uint64), *runs.values()])
+        owners = np.repeat(np.arange(len(known), dtype=np.int32), [len(found) for found in runs.values()])
+        order = np.argsort(all_runs, kind="stable")
+        self._runs, self._owners, self._known = all_runs[order], owners[order], known
+        self._is_free = self._count_documents(shown | held) <= MAX_DOCUMENTS
+        self._free = np.bincount(self._owners[self._is_free], minlength=len(known))
+        self._all = np.bincount(self._owners, minlength=len(known))
+
+    def find_in(self, shown: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yield the shown chunks with a held one that each is, overlaps or shares text with, every such pair once."""
+        held = set(self._names)
+        for name in shown:
+            if name in held:
+                yield name, name
+            if name in self._chunks:
+                yield from ((name, other) for other in self._alike(name) if other != name)
+
+    def _alike(self, name: str) -> set[str]:
+        chunk = self._chunks[name]
+        alike = set(self._overlapping(chunk))
+        runs = _sampled_runs(chunk.passage)
+        found = self._places(runs)
+        free = found[self._is_free[found]]
+        common, equal = (np.bincount(self._owners[of], minlength=len(self._known)) for of in (free, found))
+        # of the runs of this chunk, those that are boilerplate here are known where the held texts have them as well
+        own_free = len(runs) - len(np.unique(self._runs[found[~self._is_free[found]]]))
+        shorter = np.maximum(np.minimum(self._free, own_free), 1)
+        longer = np.maximum(np.maximum(self._all, len(runs)), 1)
+        is_alike = (common >= MIN_COMMON_RUNS / SAMPLED) & (common / shorter >= MIN_COMMON_SHARE)
+        is_alike |= equal / longer >= MIN_EQUAL_SHARE
+        return alike.union(self._known[place] for place in np.flatnonzero(is_alike).tolist())
+
+    def _overlapping(self, chunk: Chunk) -> Iterator[str]:
+        spans = self._spans.get(chunk.doc_id, [])
+        first = bisect_left(spans, (chunk.start - self._longest, 0, ""))
+        for start, end, name in spans[first:]:
+            if start >= chunk.end:
+                break
+            if end > chunk.start:
+                yield name
+
+    def _places(self, runs: Runs) -> npt.NDArray[np.intp]:
+        """Return where the held texts have these runs."""
+        begin, end = np.searchsorted(self._runs, runs), np.searchsorted(self._runs, runs, side="right")
+        counts = end - begin
+        ends = np.cumsum(counts)
+        places: npt.NDArray[np.intp] = np.arange(int(counts.sum())) + np.repeat(begin - (ends - counts), counts)
+        return places
+
+    def _count_documents(self, names: AbstractSet[str]) -> npt.NDArray[np.int32]:
+        """Return in how many documents each held run is."""
+        by_document: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(names):
+            if name in self._chunks:
+                by_document[self._chunks[name].doc_id].append(name)
+        documents = np.zeros(len(self._runs), np.int32)
+        for members in by_document.values():
+            runs = np.unique(np.concatenate([_sampled_runs(self._chunks[name].passage) for name in members]))
+            documents[self._places(runs)] += 1
+        return documents
+
+
+def _sampled_runs(text: str) -> Runs:
+    """Return the hashes of one in `SAMPLED` runs of letters and digits, the same ones in every text, each once.
+
+    A shorter text has one run, all of it.
+    """
+    kept = "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+    letters = np.frombuffer(kept.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    length = min(RUN_CHARACTERS, max(len(letters), 1))
+    letters = np.pad(letters, (0, max(length - len(letters), 0)))
+    runs = np.zeros(len(letters) - length + 1, np.uint64)
+    for offset in range(length):
+        runs = (runs ^ letters[offset : offset + len(runs)]) * _FACTOR
+        runs ^= runs >> np.uint64(31)
+    if length == RUN_CHARACTERS and len(kept) >= MIN_COMMON_RUNS:
+        runs = runs[runs % np.uint64(SAMPLED) == 0]
+    return np.unique(runs)
