@@ -239,6 +239,8 @@ class RetryingClient:
                 outcome = self._reword(kind, error, sent, outcome)
             except UnicodeEncodeError:
                 outcome = service_errors.FailCall("the request holds half a character (a lone surrogate)")
+                if kind == EMBEDDING:  # one of the texts does
+                    raise InputsRefusedError("", outcome.reason, is_too_long=False, meaning=outcome) from None
             latency_s = self._patience.clock() - started
             if isinstance(outcome, Mapping):
                 usage = await self._usage_of(sent, outcome)

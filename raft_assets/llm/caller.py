@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from raft_assets.core.errors import EndpointError
+from raft_assets.core.vectors import Embedding, NoVector
 from raft_assets.llm import service_errors
 from raft_assets.llm.answers import (
     FLOAT32,
     ParsedResponse,
-    abbreviate,
     read_answer,
     read_new_answer,
     read_vectors,
@@ -51,7 +51,7 @@ from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import FREE, Price
 from raft_assets.llm.requests import NO_REQUESTER, NO_USAGE, Answer, Origin, Progress, Request, Usage, UsageStats
 from raft_assets.llm.store import CallStore, StoredCall
-from raft_assets.llm.streams import Batch, Slot, Stream
+from raft_assets.llm.streams import Batch, LostItem, Slot, Stream
 from raft_assets.llm.unsupported_parameters import MAX_TOKENS_PARAMETERS
 from raft_assets.llm.usage import TokenCount, estimate_tokens, max_usage
 from raft_assets.settings.endpoints import Endpoint
@@ -71,13 +71,7 @@ LOOKUP_BATCH_SIZE = 500
 # calls given up without one answer between them: the service is down, it's not a single request
 MAX_CONSECUTIVE_FAILURES = 16
 
-
-class TextRefusedError(EndpointError):
-    """The service doesn't embed a text; without its vector, what depends on it can't be made."""
-
-    def __init__(self, sentence: str, text: str) -> None:
-        super().__init__(sentence)
-        self.text = text
+_EmbeddedText = Response[np.ndarray] | RefusedError  # the vector of a text, or why there is none
 
 
 class Caller:
@@ -177,12 +171,12 @@ class Caller:
             most = [self._price.of(max_usage(request.body), batched=True) or 0.0 for request in requests]
             self._budget.spend(sum(most))
 
-    def embed(self, texts: Iterable[str]) -> Generator[np.ndarray]:
+    def embed(self, texts: Iterable[str]) -> Generator[Embedding]:
         """Return a float32 vector per text, in order, as the model gives it; equal texts are embedded once.
 
-        Texts are sent in groups and stored one by one. Raises as `ask` does, and EndpointError if a group is lost: a
-        text without a vector has no place downstream. TextRefusedError names a text that the service doesn't take.
-        Vectors of another length than before are refused, and not stored.
+        A text that the service refuses is a NoVector with its sentence, and the others go on. Texts are sent in groups
+        and stored one by one. Raises as `ask` does, and EndpointError if a group is lost for another reason. Vectors of
+        another length than before are refused, and not stored.
         """
         stream = Stream(
             self._store,
@@ -259,13 +253,14 @@ class Caller:
             reading = ParsedResponse(reading.text, "ok")
         return Answer(call.key, reading.text, reading.status, reading.detail, call.usage, call.latency_s, from_store)
 
-    def _vector(self, slot: Slot) -> np.ndarray:
+    def _vector(self, slot: Slot) -> Embedding:
         try:
             call = slot.future.result()
+        except RefusedError as refused:
+            return NoVector(f"{self._endpoint.role} gave no vector: {refused}.")
         except CallFailedError as lost:
-            if isinstance(lost, RefusedError) and lost.sentence:
-                raise EndpointError(lost.sentence) from None
             raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, str(lost))) from None
+        self._evidence.is_proven = True
         self._count(from_store=slot.from_store)
         vector = np.frombuffer(call.payload, dtype=FLOAT32)
         if self._dimensions not in (None, vector.size):
@@ -324,15 +319,17 @@ class Caller:
             return cut_off
         return replace(whole, usage=cut_off.usage + whole.usage, latency_s=cut_off.latency_s + whole.latency_s)
 
-    async def _embed_batch(self, batch: Batch[str]) -> list[StoredCall]:
+    async def _embed_batch(self, batch: Batch[str]) -> list[StoredCall | LostItem]:
         embedded = await self._embed_texts([text for _, text in batch])
         return [
-            self._to_stored_call(key, EMBEDDING, response, vector.tobytes(), status="ok")
-            for (key, _), (response, vector) in zip(batch, embedded, strict=True)
+            LostItem(key, outcome)
+            if isinstance(outcome, RefusedError)
+            else self._to_stored_call(key, EMBEDDING, outcome, outcome.content.tobytes(), status="ok")
+            for (key, _), outcome in zip(batch, embedded, strict=True)
         ]
 
-    async def _embed_texts(self, texts: Sequence[str]) -> list[tuple[Response[Any], np.ndarray]]:
-        """Return the vector of each text, and the response with its share of the tokens.
+    async def _embed_texts(self, texts: Sequence[str]) -> list[_EmbeddedText]:
+        """Return the vector of each text with its share of the tokens, or why the service refuses it.
 
         Where the service refuses so many, they are divided until it takes them, and what it takes is remembered.
         """
@@ -340,23 +337,32 @@ class Caller:
         try:
             response = await self._call(EMBEDDING, body, lambda payload: self._read_vectors(payload, len(texts)))
         except InputsRefusedError as refused:
-            if len(texts) == 1:
-                raise self._text_error(refused, texts[0]) from None
-            return await self._embed_in_parts(texts, refused.said)
+            return await self._embed_in_parts(texts, refused)
+        except RefusedError as refused:  # of one text, which `_call` has looked at
+            return [refused]
         shares = split_usage(response.usage, texts)
-        return [(replace(response, usage=usage), one) for usage, one in zip(shares, response.content, strict=True)]
+        return [
+            Response(response.payload, one, usage, response.latency_s, response.tries)
+            for usage, one in zip(shares, response.content, strict=True)
+        ]
 
-    async def _embed_in_parts(self, texts: Sequence[str], said: str) -> list[tuple[Response[Any], np.ndarray]]:
-        """Embed texts of which the service refused so many, and remember how many it takes once it has taken them."""
+    async def _embed_in_parts(self, texts: Sequence[str], refused: InputsRefusedError) -> list[_EmbeddedText]:
+        """Embed texts of which the service refused so many, and remember how many it takes once it has taken them.
+
+        Where it was a single text that it refused, nothing is known of their number.
+        """
         known = self._capabilities.texts_a_call
-        told = known if known and known < len(texts) else read_texts_limit(said, sent=len(texts))
+        is_about_content = isinstance(refused.meaning, service_errors.ContentFiltered)
+        told = None if is_about_content else read_texts_limit(refused.said, sent=len(texts))
+        told = known if known and known < len(texts) else told
         size = told or 1 << (len(texts) - 1).bit_length() - 1  # the next smaller power of two
-        embedded = list[tuple[Response[Any], np.ndarray]]()
+        embedded = list[_EmbeddedText]()
         for start in range(0, len(texts), size):
             embedded += await self._embed_texts(texts[start : start + size])
-            if told:
+            if told and not any(isinstance(one, RefusedError) for one in embedded):
                 self._learn_texts_a_call(told)
-        self._learn_texts_a_call(size)
+        if not any(isinstance(one, RefusedError) for one in embedded):
+            self._learn_texts_a_call(size)
         return embedded
 
     def _learn_texts_a_call(self, size: int) -> None:
@@ -389,24 +395,25 @@ class Caller:
         for call in calls:
             self._dimensions = self._dimensions or len(call.payload) // FLOAT32.itemsize
 
-    def _text_error(self, refused: InputsRefusedError, text: str) -> EndpointError:
-        """Return the sentence about a text that the service doesn't embed."""
-        asking = f"{self._endpoint.role} (model {self._model} at {self._endpoint.service})"
-        begins = abbreviate(text, limit=80)
+    def _refuse_text(self, number: int, refused: InputsRefusedError, text: str) -> RefusedError:
+        """Return why the service doesn't embed a text. Raises EndpointError where it takes no other either."""
+        if isinstance(refused.meaning, service_errors.StopEndpoint):
+            raise EndpointError(refused.meaning.sentence)
         if refused.is_too_long:
             most = read_tokens_limit(refused.said)
             if most:
                 self._capabilities.find_out("tokens_a_text", most)
             limit = f"takes at most {most:,} tokens a text" if most else "doesn't take texts of this length"
-            return TextRefusedError(
-                f"{asking} {limit} ({refused.shown}). One has {len(text):,} characters and begins with "
-                f'"{begins}": lower chunks.chunk_size and run again, or set a model that takes longer texts.',
-                text,
-            )
-        match refused.meaning:
-            case service_errors.StopEndpoint(sentence):
-                return EndpointError(sentence)
-        return TextRefusedError(f'{asking} refuses the text that begins with "{begins}": {refused.shown}.', text)
+            remedy = "lower chunks.chunk_size, or set a model that takes longer texts"
+            reason = f"it {limit} ({refused.shown}), and this one has {len(text):,} characters: {remedy}"
+        else:
+            reason = f"it refuses the text ({refused.shown})"
+        sentence = ""
+        if isinstance(refused.meaning, service_errors.Unexplained) and not refused.is_too_long:
+            sentence = refused.meaning.sentence
+        self._count(failures=1)
+        self._judge_refusal(number, sentence, reason)
+        return RefusedError(reason, tries=1, sentence=sentence)
 
     async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         number, lost = self._evidence.start(), list[Usage]()
@@ -415,10 +422,14 @@ class Caller:
         except RefusedError as refused:
             self._count(failures=1, retries=refused.tries - 1)
             await self._store_lost(kind, lost, str(refused))
-            if not self._evidence.record_refusal(number, refused.sentence):
+            self._judge_refusal(number, refused.sentence, str(refused))
+            raise
+        except InputsRefusedError as inputs:
+            await self._store_lost(kind, lost, str(inputs))
+            if len(texts := body["input"]) > 1:
+                self._evidence.record_repeat(number)
                 raise
-            stop = refused.sentence or service_errors.nothing_taken_message(self._endpoint, self._model, str(refused))
-            raise EndpointError(stop) from None
+            raise self._refuse_text(number, inputs, texts[0]) from None
         except EndpointError as error:
             await self._store_lost(kind, lost, str(error))
             raise
@@ -436,6 +447,12 @@ class Caller:
             self._count(calls=1, retries=response.tries - 1, usage=response.usage)
             return response
         raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, reason))
+
+    def _judge_refusal(self, number: int, sentence: str, reason: str) -> None:
+        """Raise EndpointError where so much was refused that the endpoint takes nothing; `sentence` says so of it."""
+        if self._evidence.record_refusal(number, sentence):
+            stop = sentence or service_errors.nothing_taken_message(self._endpoint, self._model, reason)
+            raise EndpointError(stop) from None
 
     def _hold(self, body: Mapping[str, Any]) -> contextlib.AbstractAsyncContextManager[Reservation]:
         return self._budget.held(self._price, body) if self._budget else without_budget(body)

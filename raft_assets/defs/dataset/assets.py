@@ -46,7 +46,7 @@ from raft_assets.operations.model_clients import ModelClients, resolved_model, t
 from raft_assets.operations.pair_form import SENTENCES, resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.operations.rebuild import build_manifest
-from raft_assets.operations.vectors import read_index, read_unit_vectors
+from raft_assets.operations.vectors import read_index, read_refused_chunks, read_unit_vectors
 from raft_assets.pairs.gates import GATES_VERSION
 from raft_assets.pairs.imported import imported_drafts, read_imported_pairs
 from raft_assets.pairs.questions import QUESTIONS_VERSION
@@ -333,6 +333,7 @@ def data_card(
         documents=lake.rows(SourceDocument, domain),
         quarantine=lake.rows(QuarantinedFile, domain),
         chunks=lake.rows(Chunk, domain),
+        refused=read_refused_chunks(lake, domain),
         golden=lake.rows(GoldenQuestion, domain),
         pairs=lake.rows(QAPair, domain),
         rows=lake.rows(RaftRow, domain),
