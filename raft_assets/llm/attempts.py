@@ -84,6 +84,17 @@ class CallFailedError(Exception):
         self.tries = tries
 
 
+class BusyError(CallFailedError):
+    """A call was given up because the service, which is there, asks to come back: it is at a limit, busy or loading.
+
+    `is_loading`: it is still loading the model.
+    """
+
+    def __init__(self, reason: str, *, tries: int, is_loading: bool) -> None:
+        super().__init__(reason, tries=tries)
+        self.is_loading = is_loading
+
+
 class RefusedError(CallFailedError):
     """The service answered, and doesn't take the request.
 
@@ -331,6 +342,8 @@ class RetryingClient:
         is_waiting = error.is_rate_limit or error.is_loading
         at_most_s = patience.max_rate_limited_s if is_waiting else patience.max_elapsed_s
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
+            if error.is_temporary:
+                raise BusyError(error.reason, tries=tries, is_loading=error.is_loading)
             raise CallFailedError(error.reason, tries=tries)
         await patience.sleep(pause)
 

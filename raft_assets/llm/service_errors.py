@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from raft_assets.llm.answers import abbreviate
-from raft_assets.llm.service_messages import ServiceMessage, Subject, names_quota, read_message
+from raft_assets.llm.service_messages import ServiceMessage, Subject, is_busy, is_loading, names_quota, read_message
 from raft_assets.settings.endpoints import Endpoint, Role
 
 if TYPE_CHECKING:
@@ -61,13 +61,20 @@ class Retry:
     """The call may succeed later.
 
     `after_s` is the wait that the service asks for, if it says so; `is_rate_limit`: the service is at its limit;
-    `is_loading`: the service is still loading the model, which takes minutes and isn't a failure.
+    `is_loading`: the service is still loading the model, which takes minutes and isn't a failure; `is_busy`: it says
+    that it has too much to do.
     """
 
     reason: str
     after_s: float | None = None
     is_rate_limit: bool = False
     is_loading: bool = False
+    is_busy: bool = False
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the service is there, and will answer later by its own words."""
+        return self.is_rate_limit or self.is_loading or self.is_busy
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> Se
         _classify_deploying(error, message, endpoint, model)
         or _find_account_stop(said, error, message, endpoint, model)
         or _find_prompt_fault(said, error, message)
-        or _find_retry(error, message)
+        or _find_retry(said, error, message)
         or _classify_bad_request(error, said, message, endpoint, model)
     )
 
@@ -137,14 +144,17 @@ def _classify_connection_error(error: openai.APIError) -> Retry:
     return Retry("the connection failed")
 
 
-def _find_retry(error: openai.APIStatusError, message: str) -> Retry | None:
+def _find_retry(said: ServiceMessage, error: openai.APIStatusError, message: str) -> Retry | None:
     status = error.status_code
     if status < 500 and status not in (408, 409, 425, 429):
         return None
+    after_s = _parse_retry_after(error.response.headers)
     return Retry(
         f"it answered {status} ({message})",
-        _parse_retry_after(error.response.headers),
+        after_s,
         is_rate_limit=status == 429,
+        is_loading=status != 429 and is_loading(said),
+        is_busy=is_busy(said) or (status == 503 and after_s is not None),
     )
 
 

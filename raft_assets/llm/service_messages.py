@@ -373,6 +373,40 @@ _SIGNS: Sequence[tuple[Subject, Callable[[ServiceMessage], bool]]] = (
 )
 
 
+# of a model that is on its way into memory: llama.cpp, Ollama, TGI, Hugging Face, SGLang, Triton, vLLM
+_LOADING = _pattern(
+    r"(?<!error )(?<!failed )(?<!fail )(?<!failure )(?<!while )(?<!when )(?<!during )\bloading (?:the |a |your )?"
+    r"(?:model|weights|checkpoint|llm)",
+    r"\b(?:models?|weights|server|engine|backend|runner|instance|endpoint|replicas?|container|pod|service)\b[^.;]{0,80}?"
+    r"\b(?:is|are|be) (?:still |currently |now |being |just )*(?:loading|loaded (?:now|into)|starting|warming|booting|"
+    r"initiali[sz]ing|waking|scaling|being loaded|being pulled|being started)",
+    r"\b(?:models?|server|engine|backend|runner|instance|endpoint|service)\b[^.;]{0,60}?\bnot (?:yet )?(?:ready|"
+    r"started|finished loading|fully loaded)\b(?! for (?:this|your))",
+    r"\b(?:starting|warming|booting|spinning) up\b|\bcold start|\bscaling from zero\b|\bno ready (?:replica|instance)",
+    r"(?:模型|服务)[^。]{0,10}(?:加载中|正在加载|启动中|正在启动|未就绪)|正在加载",
+)
+# of one that has too much to do: Ollama, TGI, vLLM, llama.cpp, OpenAI, Anthropic, DashScope
+_BUSY = _pattern(
+    r"\b(?:server|model|service|engine|system|backend|gpu|workers?|instance|slots?)s?\b[^.;]{0,60}?\b(?:busy|overloaded|"
+    r"saturated|at (?:full |max(?:imum)? )?capacity|out of capacity|unavailable at the moment)",
+    r"\boverloaded\b|\btoo busy\b|\bbusy,? (?:please )?(?:try|retry)|\b(?:high|heavy) (?:load|demand|traffic)\b",
+    r"\bmax(?:imum)? (?:pending|concurrent|queued?|waiting) requests\b|\bqueue (?:is |size )?(?:full|exceeded|limit)",
+    r"\bno (?:free |available |idle )*(?:slots?|workers?|capacity|gpus?)(?: (?:is |are )?(?:available|free|left))?\b",
+    r"\b(?:at|over|exceeded) capacity\b|\binsufficient capacity\b|\btoo many (?:concurrent |pending |queued )*requests",
+    r"繁忙|过载|排队",
+)
+
+
+def is_loading(said: ServiceMessage) -> bool:
+    """Return whether a service says that it is still loading the model, which is no failure to load it."""
+    return bool(_LOADING.search(said.text))
+
+
+def is_busy(said: ServiceMessage) -> bool:
+    """Return whether a service says that it has too much to do at the moment."""
+    return bool(_BUSY.search(said.text))
+
+
 def names_quota(said: ServiceMessage) -> bool:
     """Return whether a quota is used up, which is credit or a rate."""
     return bool(_QUOTA.search(said.text))

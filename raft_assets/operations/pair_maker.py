@@ -102,13 +102,17 @@ def open_pair_generator(
     form: PairForm,
     chunks: Sequence[Chunk],
     origin: Origin = NO_REQUESTER,
+    live: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[PairGenerator]:
-    """Open a pair generator for a domain's settings; `index` and `chunks` contain all chunks of the domain."""
+    """Open a pair generator for a domain's settings; `index` and `chunks` contain all chunks of the domain.
+
+    `live`: make calls at once even where a role uses batches.
+    """
     with ExitStack() as stack:
-        teacher = stack.enter_context(models.caller(Role.TEACHER, origin=origin, on_progress=on_progress))
+        teacher = stack.enter_context(models.caller(Role.TEACHER, origin=origin, live=live, on_progress=on_progress))
         encoder = stack.enter_context(models.caller(Role.EMBEDDING, origin=origin))
         judge = None
         if Role.JUDGE in models.endpoints:
-            judge = stack.enter_context(models.caller(Role.JUDGE, origin=origin, on_progress=on_progress))
+            judge = stack.enter_context(models.caller(Role.JUDGE, origin=origin, live=live, on_progress=on_progress))
         yield PairGenerator(teacher, encoder, judge, settings, index, form=form, chunks=chunks)

@@ -84,7 +84,10 @@ def preview_rows(
     reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
     answered = progress_of(f"questions and answers about {len(plan):,} of {len(chunks):,} chunks")
     form = resolve_form(models, Lake.of(models.project), domain, settings, chunks, keep=False)
-    with open_pair_generator(models, settings, index, form=form, chunks=chunks, on_progress=answered) as maker:
+    # a preview is for somebody who waits: batches would be answered tomorrow
+    with open_pair_generator(
+        models, settings, index, form=form, chunks=chunks, live=True, on_progress=answered
+    ) as maker:
         drafts = maker.draft_plan(plan)
         pairs = maker.judged(drafts, reviews)
         tallies = maker.usage_stats
