@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from raft_assets.core.errors import EndpointError
+from raft_assets.core.errors import EndpointError, RaftError
 from raft_assets.core.vectors import Embedding, NoVector
 from raft_assets.llm import service_errors
 from raft_assets.llm.answers import (
@@ -129,6 +129,8 @@ class Caller:
         )
         self._consecutive_failures = 0
         self._evidence = Evidence()
+        self._has_stopped = False
+        self._cancelled = list[StoredCall]()
         self._count_lock = threading.Lock()
         self._usage_stats = UsageStats()
 
@@ -214,14 +216,26 @@ class Caller:
     # ------------------------------------------------------------ in the consumer's thread
 
     def _yield_results(self, stream: Stream[Any], items: Iterable[Any], result: Callable[[Slot], T]) -> Generator[T]:
-        with contextlib.closing(stream.slots(items)) as slots:
-            for answered, slot in enumerate(slots, start=1):
-                value = result(slot)
-                if self._on_progress:
-                    self._on_progress(Progress(answered, stream.waiting, self._usage_stats))
-                yield value
+        try:
+            with contextlib.closing(stream.slots(items)) as slots:
+                for answered, slot in enumerate(slots, start=1):
+                    value = result(slot)
+                    if self._on_progress:
+                        self._on_progress(Progress(answered, stream.waiting, self._usage_stats))
+                    yield value
+        finally:
+            self._store_cancelled()
         if self._evidence.doubt and not self._evidence.is_proven:  # nothing shows that it is about single requests
             raise EndpointError(self._evidence.doubt)
+
+    def _store_cancelled(self) -> None:
+        """Store what the calls cost that were cancelled on their way; it must not hide why they were."""
+        cancelled, self._cancelled = self._cancelled, []
+        try:
+            if cancelled:
+                self._store.put(cancelled)
+        except RaftError as error:
+            log.warning("%d cancelled calls to %s are not in the ledger: %s", len(cancelled), self._model, error)
 
     def _request_key(self, request: Request) -> str:
         return call_key(self._endpoint, request, model=self._model, model_version=self._model_version)
@@ -431,7 +445,13 @@ class Caller:
                 raise
             raise self._refuse_text(number, inputs, texts[0]) from None
         except EndpointError as error:
+            self._has_stopped = True
             await self._store_lost(kind, lost, str(error))
+            raise
+        except asyncio.CancelledError:
+            # of a service that takes nothing: it would have refused this call as well
+            if self._evidence.is_proven or not self._has_stopped:
+                self._cancelled += self._lost_calls(kind, lost, "it was cancelled on its way")
             raise
         except CallFailedError as error:
             self._consecutive_failures += 1
@@ -451,6 +471,7 @@ class Caller:
     def _judge_refusal(self, number: int, sentence: str, reason: str) -> None:
         """Raise EndpointError where so much was refused that the endpoint takes nothing; `sentence` says so of it."""
         if self._evidence.record_refusal(number, sentence):
+            self._has_stopped = True
             stop = sentence or service_errors.nothing_taken_message(self._endpoint, self._model, reason)
             raise EndpointError(stop) from None
 
@@ -464,14 +485,18 @@ class Caller:
 
     async def _store_lost(self, kind: str, lost: Iterable[Usage], reason: str) -> None:
         """Store what was paid for a call that was given up, so that it is in the ledger and in later budgets."""
+        if calls := self._lost_calls(kind, lost, reason):
+            await asyncio.to_thread(self._store.put, calls)
+
+    def _lost_calls(self, kind: str, lost: Iterable[Usage], reason: str) -> list[StoredCall]:
+        """Return what is stored of a call that was given up, and count it; nothing where it cost nothing."""
         usage = self._paid(lost)
         if usage == NO_USAGE:
-            return
+            return []
         self._count(usage=usage)
         response = Response({"error": {"message": reason}}, None, usage, latency_s=0.0, tries=1)
         payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        call = self._to_stored_call(lost_key(), kind, response, payload, status="failed")
-        await asyncio.to_thread(self._store.put, [call])
+        return [self._to_stored_call(lost_key(), kind, response, payload, status="failed")]
 
     def _to_stored_call(
         self, key: str, kind: str, response: Response[Any], payload: bytes, *, status: str
