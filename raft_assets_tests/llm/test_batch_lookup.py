@@ -257,12 +257,16 @@ def test_the_tokens_of_prompts_are_counted_too_where_a_batch_tells_none(service:
     assert {call.key for call in one.stored} == set(ASKED)
 
 
-def test_a_batch_whose_requests_the_service_has_deleted_is_collected_all_the_same(service: Shared, one: Folder) -> None:
+def test_a_batch_whose_requests_the_service_has_deleted_is_collected_all_the_same(
+    service: Shared, one: Folder, other: Folder
+) -> None:
     service.change_answer = lambda body: body.pop("usage", None)
     one.ask()
-    service.change_newest(input_file="file-" + "0" * 24)
     finish(one)
-    assert all(call.usage.estimated and call.usage.output_tokens for call in one.stored)
+    service.change_newest(input_file="file-" + "0" * 24)
+    finish(other)
+    assert len(other.stored) == len(ASKED)
+    assert all(call.usage.estimated and call.usage.output_tokens for call in other.stored)
 
 
 def test_an_answer_of_a_batch_that_broke_off_is_paid_and_asked_for_again(service: Shared, one: Folder) -> None:

@@ -81,7 +81,7 @@ HALF = {"index": 0, "message": {"content": "half an answer that"}, "finish_reaso
 
 
 @pytest.mark.parametrize(
-    ("reply", "lost"),
+    "case",
     [
         ({"error": {"code": 500, "message": "upstream failed"}, "usage": TOLD}, Usage(40, 0, 8)),
         ({"error": {"code": 500, "message": "upstream failed", "usage": TOLD}}, Usage(40, 0, 8)),
@@ -92,9 +92,9 @@ HALF = {"index": 0, "message": {"content": "half an answer that"}, "finish_reaso
     ],
 )
 def test_an_error_in_a_200_is_paid_as_the_service_tells_it_or_as_we_count_it(
-    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path, reply: dict[str, object], lost: Usage | None
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path, case: tuple[object, Usage | None]
 ) -> None:
-    prices = priced(tmp_path)
+    (reply, lost), prices = case, priced(tmp_path)
     service.replies = [Reply(body=reply)]
     asking = caller(price=prices.at(service.url, "model-1"))
     list(asking.ask([ask_about(1)]))
