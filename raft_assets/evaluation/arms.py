@@ -143,10 +143,13 @@ def item_request(
     form: Literal["chat", "completion"],
     settings: EvaluationSettings,
     instructions: str | None = None,
+    *,
+    has_examples: bool = False,
 ) -> Request:
-    """Build the prompt of an item in the student's format, with the domain's instructions."""
+    """Build the prompt of an item in the student's format, with the domain's instructions and worked examples."""
     told = CLOSED_BOOK_INSTRUCTIONS if item.arm == "closed_book" else instructions
-    asked = answer_request(item.question, item.documents, form, settings.max_answer_tokens, told)
+    most = settings.max_answer_tokens
+    asked = answer_request(item.question, item.documents, form, most, told, has_examples=has_examples)
     return asked.with_parameters(temperature=settings.temperature, seed=settings.seed)
 
 

@@ -21,6 +21,7 @@ from raft_assets.evaluation.arms import EvaluationItem, build_items, item_reques
 from raft_assets.evaluation.provenance import trace_questions
 from raft_assets.llm.requests import Origin, Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients, resolved_model
+from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.vectors import read_index
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake, WriteResult
@@ -82,17 +83,20 @@ def ask_model(
     progress_of: Callable[[int], Callable[[Progress], None]],
 ) -> Answered:
     """Ask one model everything and write its answers; `progress_of` returns a callback for a number of calls."""
-    settings, role = models.project.settings(domain).values, Role(evaluated.upper())
+    settings, role = resolve_student_form(models.project, lake, domain), Role(evaluated.upper())
+    student, instructions = settings.student, settings.prompt.instructions
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
     items, refused = evaluation_items(models, lake, domain, origin)
     with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(items))) as caller:
         prompts = (
-            item_request(item, settings.student.format, settings.evaluation, settings.prompt.instructions)
+            item_request(
+                item, student.format, settings.evaluation, instructions, has_examples=student.examples == "always"
+            )
             for item in items
         )
         name = deployed.name if deployed else models.endpoints[role].model
         answers = (
-            to_model_answer(item, answer, evaluated=evaluated, model=name, instructions=settings.prompt.instructions)
+            to_model_answer(item, answer, evaluated=evaluated, model=name, instructions=instructions)
             for item, answer in zip(items, caller.ask(prompts), strict=True)
         )
         written = lake.write(ANSWERS[evaluated], domain, answers)
