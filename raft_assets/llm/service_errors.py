@@ -15,7 +15,15 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from raft_assets.llm.answers import abbreviate
-from raft_assets.llm.service_messages import ServiceMessage, Subject, is_busy, is_loading, names_quota, read_message
+from raft_assets.llm.service_messages import (
+    ServiceMessage,
+    Subject,
+    error_body,
+    is_busy,
+    is_loading,
+    names_quota,
+    read_message,
+)
 from raft_assets.settings.endpoints import Endpoint, Role
 
 if TYPE_CHECKING:
@@ -128,7 +136,7 @@ def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> Se
     if not isinstance(error, openai.APIStatusError):
         return _find_connection_stop(error, endpoint, model) or _classify_connection_error(error)
     # what it means is decided on the words as they came; what is shown has no secrets in it
-    said, message = _read(error), redact_message(error, endpoint)
+    said, message = read_message(error_body(error)), redact_message(error, endpoint)
     return (
         _classify_deploying(error, message, endpoint, model)
         or _find_account_stop(said, error, message, endpoint, model)
@@ -279,22 +287,13 @@ def redact_message(error: openai.APIError, endpoint: Endpoint) -> str:
 
     Services repeat keys in it, so the endpoint's is removed, unless it is a word that nobody keeps secret.
     """
-    return _show(_read(error).sentence or error.message, endpoint)
+    return _show(read_message(error_body(error)).sentence or error.message, endpoint)
 
 
 def find_filtered(body: object, endpoint: Endpoint) -> ContentFiltered | None:
     """Return the content filter's message where an error's body is about it, such as that of a line of a batch."""
     said = read_message(body)
     return ContentFiltered(_show(said.sentence, endpoint)) if said.subject is Subject.CONTENT else None
-
-
-def _read(error: openai.APIError) -> ServiceMessage:
-    """Read the whole body where there is one: the client keeps a part of it."""
-    import openai
-
-    if isinstance(error, openai.APIStatusError) and error.response.is_stream_consumed and error.response.content:
-        return read_message(error.response.content.decode("utf-8", "replace"))
-    return read_message(error.body)
 
 
 def _show(text: str, endpoint: Endpoint) -> str:
