@@ -16,7 +16,7 @@ def read_index(lake: Lake, domain: str) -> VectorIndex:
 
 
 def read_refused_chunks(lake: Lake, domain: str) -> list[RefusedChunk]:
-    """Return the domain's chunks that have no vector; none where a version before 0.3.0 made the vectors."""
+    """Return the domain's chunks that have no vector; none where there is no such table."""
     return list(lake.rows(RefusedChunk, domain)) if lake.exists(RefusedChunk.table, domain) else []
 
 

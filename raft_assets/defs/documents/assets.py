@@ -130,7 +130,8 @@ def chunk_embeddings(
 
     with models.caller(Role.EMBEDDING, origin=origin_of(context), on_progress=progress) as caller:
         written = lake.write(ChunkEmbedding, domain, rows(caller))
-        lake.write(RefusedChunk, domain, refused)
+        if refused or lake.exists(RefusedChunk.table, domain):  # a domain without any has no such table
+            lake.write(RefusedChunk, domain, refused)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(written.digest),
             metadata={
