@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def export_dataset(domain: str, form: "ExportFormat", container: "Container", target: Path) -> None:
     """Write the rows of a domain into `target`, with the data card and the manifest where they are of these rows."""
     from raft_assets.dataset.formats import write_export
+    from raft_assets.operations.student_form import resolve_student_form
 
     project = Project.load()
     (name,) = select_domains(project, [domain], everything=False)
@@ -33,7 +34,7 @@ def export_dataset(domain: str, form: "ExportFormat", container: "Container", ta
         form,
         container,
         target,
-        settings=project.settings(name).values,
+        settings=resolve_student_form(project, lake, name, keep=False),
         oracles={chunk.chunk_id: chunk.passage for chunk in lake.rows(Chunk, name)} if form == "hf" else {},
     )
     for file in [*files, *_copy_card(lake, name, target)]:

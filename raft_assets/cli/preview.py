@@ -71,6 +71,8 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     for number, row in enumerate(shown.rows, start=1):
         _print_row(console, row, shown.chunks, f"row {number} of {len(shown.rows)}")
     _print_rejected(console, shown.rejected, shown.call_details)
+    for reason, refused in Counter(shown.refused.values()).most_common():
+        console.print(Text(f"without a vector: {_count_chunks(refused)}: {strip_control_characters(reason)}"))
     console.print()
     for role, tally in shown.usage_stats.items():
         console.print(
@@ -212,7 +214,8 @@ def _print_rejected(console: Console, rejected: Sequence[QAPair], call_details: 
     for column in ("question", "final answer", "reason"):
         table.add_column(column, overflow="fold")
     for pair in rejected[:MAX_REJECTED]:
-        detail = call_details.get(pair.question_id) or pair.judge_remark or pair.review_note or REASONS[pair.reason]
+        told = (call_details.get(pair.question_id), pair.call_detail, pair.judge_remark, pair.review_note)
+        detail = next(filter(None, told), REASONS[pair.reason])
         why = f"{pair.reason}: {detail}"
         table.add_row(
             *(Text(strip_control_characters(text)) for text in (pair.question or "–", pair.final_answer, why))

@@ -1,6 +1,7 @@
 """What `raft status` does: it prints the state of every asset, the verdicts and what was paid."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import click
@@ -12,14 +13,18 @@ from rich.text import Text
 from raft_assets.cli.money import format_dollars
 from raft_assets.cli.project import activate_project, open_instance, select_domains
 from raft_assets.cli.student import print_deployments
+from raft_assets.core.tables import RefusedChunk
+from raft_assets.core.terminal import strip_control_characters
 from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, asset_states
 from raft_assets.llm.ledger import LedgerTotal, spending_by_domain
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.vectors import read_refused_chunks
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
+from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
 STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "waiting": "cyan", "failed": "red"}
@@ -42,7 +47,8 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
     results = ResultsStore.of(project)
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
     compared = {name: comparison["sentence"] for name in states if (comparison := results.comparison(name))}
-    models = ModelClients(project)
+    models, lake = ModelClients(project), Lake.of(project)
+    refused = {name: read_refused_chunks(lake, name) for name in states}
     with open_call_store(project) as store:
         paid = spending_by_domain(store, models.prices)
     if as_json:
@@ -54,6 +60,7 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
                         "assets": _to_json(of_domain),
                         "verdict": sentences.get(name),
                         "against_previous_student": compared.get(name),
+                        "chunks_without_vector": len(refused[name]),
                         "calls": paid[name].calls if name in paid else 0,
                         "dollars": paid[name].dollars if name in paid else 0.0,
                         "calls_without_price": paid[name].unpriced if name in paid else 0,
@@ -67,8 +74,15 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
         console.print(_status_table(name, of_domain))
         known = [sentence for sentence in (sentences.get(name), compared.get(name)) if sentence]
         console.print(Text(f"verdict: {' '.join(known) or 'none yet'}"))
+        if refused[name]:
+            console.print(Text(_refused_line(refused[name])))
         console.print(Text(f"{_paid_line(paid.get(name))}\n"))
     print_deployments(console, models)
+
+
+def _refused_line(refused: Sequence[RefusedChunk]) -> str:
+    reason, count = Counter(chunk.reason for chunk in refused).most_common(1)[0]
+    return f"chunks without a vector: {len(refused):,}, {count:,} of them because: {strip_control_characters(reason)}"
 
 
 def _paid_line(of_domain: LedgerTotal | None) -> str:

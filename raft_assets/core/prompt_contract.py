@@ -112,6 +112,7 @@ def render_answer(reasoning: str, final_answer: str) -> str:
 
 ABSTENTION_ANSWER = render_answer("None of the documents holds what the question asks for.", ABSTENTION)
 
+TASK, REPLY = "Task:", "Reply:"  # before the parts of a completion prompt with worked examples
 EXAMPLE_DOCUMENT = (
     "The Halden bridge was opened in 1907. Its architect, Marit Lund, chose granite because iron rusts in the salt air."
 )

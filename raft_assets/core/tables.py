@@ -94,6 +94,17 @@ class ChunkEmbedding(Row):
     vector: list[float] = Field(description="vector of the EMBEDDING role's model")
 
 
+class RefusedChunk(Row):
+    """A chunk that the EMBEDDING role's service refuses: it has no vector, and retrieval never returns it."""
+
+    table: ClassVar[str] = "refused_chunks"
+
+    chunk_id: str = Field(description="chunk")
+    path: str = Field(description="path relative to the domain")
+    page_from: int = Field(description="first page")
+    reason: str = Field(description="why it has no vector, in the service's words")
+
+
 class GoldenQuestion(Row):
     """A question that a person wrote: evaluation only."""
 
@@ -142,7 +153,7 @@ class QAPair(Row):
     judge_remark: str = Field(default="", description="what the judge said, or why it said nothing")
     review_note: str = Field(default="", description="what a person noted who reviewed the pair")
     call_detail: str = added(
-        "", since="0.3.0", description="what the teacher's service said where it gave no answer, or filtered it"
+        "", since="0.3.0", description="what a service said where it gave no answer or no vector, or filtered it"
     )
     structured: bool = added(
         default=False,

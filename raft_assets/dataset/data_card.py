@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from raft_assets.core.markdown import code_span, table_lines
-from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, QuarantinedFile, RaftRow, SourceDocument
+from raft_assets.core.tables import (
+    Chunk,
+    GoldenQuestion,
+    QAPair,
+    QuarantinedFile,
+    RaftRow,
+    RefusedChunk,
+    SourceDocument,
+)
 from raft_assets.dataset.manifest import Manifest
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
@@ -34,10 +42,12 @@ def build_card(
     rows: Iterable[RaftRow],
     training: Mapping[str, Any],
     student: str,
+    refused: Sequence[RefusedChunk] = (),
 ) -> Card:
     """Return the card; tables are read once, a row at a time.
 
-    `training`: the lake's record of the training files, which are written for the model `student`.
+    `training`: the lake's record of the training files, which are written for the model `student`. `refused`: chunks
+    without a vector.
     """
     sources = _describe_sources(documents)
     quarantined = [{"path": file.path, "reason": file.reason} for file in quarantine]
@@ -71,6 +81,7 @@ def build_card(
             "pages": sum(source["pages"] for source in sources),
             "chunks": len(tokens),
             "chunk_tokens": sum(tokens),
+            **({"chunks_without_vector": len(refused)} if refused else {}),
             "pairs": reasons.total(),
             "pairs_imported": imported,
             "pairs_by_gate": dict(reasons.most_common()),
@@ -88,7 +99,7 @@ def build_card(
         "dropped_at_the_split": manifest.splits["dropped"],
         "shared_text": manifest.splits.get("shared_text", {}),
         "licence": LICENCE,
-        "limits": list(_known_limits(manifest, quarantined, imported, answerable.total())),
+        "limits": list(_known_limits(manifest, quarantined, refused, imported, answerable.total())),
     }
 
 
@@ -183,7 +194,9 @@ def _describe_sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any
     return list(sources.values())
 
 
-def _known_limits(manifest: Manifest, quarantined: Sequence[object], imported: int, golden: int) -> Iterator[str]:
+def _known_limits(
+    manifest: Manifest, quarantined: Sequence[object], refused: Sequence[RefusedChunk], imported: int, golden: int
+) -> Iterator[str]:
     yield (
         "Questions are generated from the passage that answers them and resemble it: a model looks better on them than "
         "on questions that people ask."
@@ -206,6 +219,12 @@ def _known_limits(manifest: Manifest, quarantined: Sequence[object], imported: i
         yield f"{imported:,} pairs were made by another tool; how is not known here."
     if quarantined:
         yield f"{len(quarantined):,} files could not be read and are not in the rows."
+    if refused:
+        reason, count = Counter(chunk.reason for chunk in refused).most_common(1)[0]
+        yield (
+            f"{len(refused):,} chunks have no vector, because the service refuses them ({count:,} of them: "
+            f"{code_span(reason)}): retrieval never returns them, and they are no hard negatives."
+        )
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -35,9 +35,9 @@ CACHED_TEXTS = 1 << 12  # chunks whose shingles are kept in memory
 class DistractorPool:
     """The chunks that distractors are picked from, prepared once for any number of picks.
 
-    `vectors` (chunk id to unit vector) are needed for hard negatives only. `near_duplicate` is the Jaccard similarity
-    from which two chunks count as the same. The chunks are in a file: memory holds their ids and points on the ring,
-    and the time of a random pick doesn't depend on their number.
+    `vectors` (chunk id to unit vector) are needed for hard negatives only; a chunk without one is none, and has none.
+    `near_duplicate` is the Jaccard similarity from which two chunks count as the same. The chunks are in a file: memory
+    holds their ids and points on the ring, and the time of a random pick doesn't depend on their number.
     """
 
     def __init__(
@@ -53,7 +53,8 @@ class DistractorPool:
         self._ids = sorted(self.chunks)
         self._near_duplicate = near_duplicate
         self._ring, self._owners = _build_ring(self._ids)
-        self._vectors = None if vectors is None else np.array([vectors[name] for name in self._ids], np.float32)
+        self._vectors = None if vectors is None else _stack_vectors(self._ids, vectors)
+        self._is_unknown = np.array([vectors is not None and name not in vectors for name in self._ids])
         self._nearest: dict[int, npt.NDArray[np.int32]] = {}
         # made here: the cache of a decorated method would keep every pool alive
         self._shingles = lru_cache(CACHED_TEXTS)(self._shingles_of)
@@ -110,6 +111,8 @@ class DistractorPool:
         start = position // rows * rows
         cosines = self._vectors[start : start + rows] @ self._vectors.T
         cosines[cosines >= MAX_HARD_COSINE] = -np.inf  # the chunk itself, too
+        cosines[self._is_unknown[start : start + rows]] = -np.inf
+        cosines[:, self._is_unknown] = -np.inf
         depth = min(MAX_HARD_CANDIDATES, len(self._ids))
         nearest = np.argpartition(-cosines, depth - 1, axis=1)[:, :depth]
         for offset, neighbours in enumerate(nearest):
@@ -156,6 +159,12 @@ def _candidates(
     if kind == "hard":
         yield from pool.near(oracle_chunk_id)
     yield from pool.random_chunks(seed, question_id)
+
+
+def _stack_vectors(ids: Sequence[str], vectors: Mapping[str, Vector]) -> npt.NDArray[np.float32]:
+    """Return a row per id, of zeros where it has no vector."""
+    nothing = np.zeros(len(next(iter(vectors.values()), ())), np.float32)
+    return np.array([vectors.get(name, nothing) for name in ids], np.float32)
 
 
 def _build_ring(ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:

@@ -142,8 +142,9 @@ def _completion_record(row: RaftRow, settings: DomainSettings) -> Record:
 
 def _render_prompt(row: RaftRow, form: Literal["chat", "completion"], settings: DomainSettings) -> Any:
     """Return the prompt as evaluation sends it: messages or a text."""
-    max_tokens = settings.evaluation.max_answer_tokens
-    request = answer_request(row.question, row.documents, form, max_tokens, settings.prompt.instructions)
+    most, instructions = settings.evaluation.max_answer_tokens, settings.prompt.instructions
+    has_examples = settings.student.examples == "always"
+    request = answer_request(row.question, row.documents, form, most, instructions, has_examples=has_examples)
     return request.body["messages" if form == "chat" else "prompt"]
 
 

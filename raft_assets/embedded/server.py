@@ -4,13 +4,13 @@ The provider has no authentication, so by default it answers on the loopback int
 name it so (a web page that resolves its own name to this machine is rejected).
 """
 
-import ipaddress
 import socket
 
 import uvicorn
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
+from raft_assets.core.addresses import is_loopback
 from raft_assets.core.errors import SettingsError
 from raft_assets.embedded.app import create_app
 from raft_assets.embedded.settings import EmbeddedSettings
@@ -48,14 +48,6 @@ def serve(
     config = uvicorn.Config(app, log_level=level, access_log=False, lifespan="off")
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -90,7 +90,8 @@ def build_items(
     """Build every question under every arm that applies to it, sorted by arm, source and question.
 
     Golden questions without known evidence, and those that the documents don't answer, are asked in the retrieved arm
-    only. `nearest` returns the chunks nearest to a question, nearest first.
+    only. `nearest` returns the chunks nearest to a question, nearest first; none for a question without a vector, which
+    the retrieved arm leaves out.
     """
     text_of = {chunk.chunk_id: chunk.passage for chunk in chunks}
     pool = DistractorPool(chunks, near_duplicate=dataset.near_duplicate)
@@ -142,10 +143,13 @@ def item_request(
     form: Literal["chat", "completion"],
     settings: EvaluationSettings,
     instructions: str | None = None,
+    *,
+    has_examples: bool = False,
 ) -> Request:
-    """Build the prompt of an item in the student's format, with the domain's instructions."""
+    """Build the prompt of an item in the student's format, with the domain's instructions and worked examples."""
     told = CLOSED_BOOK_INSTRUCTIONS if item.arm == "closed_book" else instructions
-    asked = answer_request(item.question, item.documents, form, settings.max_answer_tokens, told)
+    most = settings.max_answer_tokens
+    asked = answer_request(item.question, item.documents, form, most, told, has_examples=has_examples)
     return asked.with_parameters(temperature=settings.temperature, seed=settings.seed)
 
 
@@ -250,6 +254,8 @@ def _documents_for(
             return _ShownDocuments(asked.chunk_ids, asked.oracle_chunk_ids)
         case "retrieved":
             found = tuple(nearest(asked.question, top_k))
+            if not found:
+                return None
             same = tuple(chunk for chunk in found if _holds_same_answer(chunk, asked, pool))
             is_known = bool(asked.oracle_chunk_ids)
             answerable = any(chunk in found for chunk in (*asked.oracle_chunk_ids, *same))

@@ -426,12 +426,22 @@ def _list_omissions(data: ReportData) -> list[str]:
     told += [f"{failure}." for failure in describe_failures(data.answers)]
     if without := _count_without_evidence(data.answers):
         told.append(f"{count_noun(without, 'golden question')} without evidence: evaluated in the retrieved arm only.")
+    if without := _count_without_vector(data.answers):
+        told.append(f"{count_noun(without, 'question')} not embedded: not evaluated in the retrieved arm.")
     if data.quarantine:
         told.append(
             f"{count_noun(len(data.quarantine), 'file')} could not be read: see the data section for the reasons."
         )
     told.append("Metrics of quotes compare only questions on which both models quoted.")
     return told
+
+
+def _count_without_vector(answers: Iterable[ModelAnswer]) -> int:
+    """Return how many questions the retrieved arm lacks, where there is one."""
+    asked: dict[str, set[str]] = {}
+    for answer in answers:
+        asked.setdefault(answer.arm, set()).add(answer.question_id)
+    return len(asked.get("main", set()) - asked["retrieved"]) if "retrieved" in asked else 0
 
 
 def _count_without_evidence(answers: Iterable[ModelAnswer]) -> int:

@@ -29,7 +29,7 @@ from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Admission, Limiter
 from raft_assets.llm.requests import NO_USAGE, Usage
 from raft_assets.llm.unsupported_parameters import error_text, unsupported_parameter
-from raft_assets.llm.usage import UNREADABLE, TokenCount, count_usage, max_usage
+from raft_assets.llm.usage import UNREADABLE, TokenCount, count_usage, error_usage, max_usage
 from raft_assets.settings.endpoints import Endpoint
 
 if TYPE_CHECKING:
@@ -82,6 +82,17 @@ class CallFailedError(Exception):
     def __init__(self, reason: str, *, tries: int) -> None:
         super().__init__(f"{reason}, after {tries} tries" if tries > 1 else reason)
         self.tries = tries
+
+
+class BusyError(CallFailedError):
+    """A call was given up because the service, which is there, asks to come back: it is at a limit, busy or loading.
+
+    `is_loading`: it is still loading the model.
+    """
+
+    def __init__(self, reason: str, *, tries: int, is_loading: bool) -> None:
+        super().__init__(reason, tries=tries)
+        self.is_loading = is_loading
 
 
 class RefusedError(CallFailedError):
@@ -168,14 +179,15 @@ class RetryingClient:
     ) -> Response[T]:
         """Send `body` until `read` can read the response.
 
-        `on_lost` is told the tokens of what came and can't be used: they are paid as well. Raises CallFailedError, of
-        which RefusedError is one, EndpointError where no other call would pass either, InputsRefusedError where fewer
-        or other texts might be embedded, and NoChatError where the model takes no chat requests.
+        `on_lost` is told the tokens of what came and can't be used, and of a call that is cancelled on its way: they
+        are paid as well. Raises CallFailedError, of which RefusedError is one, EndpointError where no other call would
+        pass either, InputsRefusedError where fewer or other texts might be embedded, and NoChatError where the model
+        takes no chat requests.
         """
         tries, failures, timeouts = 1, 0, 0
         first_failed: float | None = None
         while True:
-            outcome, usage = await self._try(kind, body, read, tries, timeouts)
+            outcome, usage = await self._try(kind, body, read, on_lost, tries, timeouts)
             if not isinstance(outcome, Response) and usage != NO_USAGE:
                 on_lost(usage)
             match outcome:
@@ -201,8 +213,14 @@ class RetryingClient:
                 case service_errors.StopEndpoint(sentence, not_deployed):
                     raise NotDeployedError(sentence) if not_deployed else EndpointError(sentence)
 
-    async def _try(
-        self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], tries: int, timeouts: int
+    async def _try(  # noqa: PLR0917 - what `call` got, and how often it was tried
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        read: Callable[[Mapping[str, Any]], T],
+        on_lost: Callable[[Usage], None],
+        tries: int,
+        timeouts: int,
     ) -> tuple[
         Response[T]
         | _Reworded
@@ -224,6 +242,7 @@ class RetryingClient:
                 response, payload = await self._post(kind, sent, self._timeout(turn, timeouts))
                 self._timeouts = 0
                 if error_in_answer := find_error(payload, response):
+                    usage = error_usage(sent, payload)
                     raise error_in_answer
                 turn.record_answer(response.headers)
                 outcome: Mapping[str, Any] | _Reworded | service_errors.ServiceError = payload
@@ -233,12 +252,19 @@ class RetryingClient:
                     turn.record_timeout()
                     self._timeouts, outcome = self._timeouts + 1, _TimedOut("it did not answer in time")
                 _report_to_limiter(turn, error, outcome)
-                usage = max_usage(sent) if service_errors.is_cut_off(error) else NO_USAGE
+                usage = max_usage(sent) if service_errors.is_cut_off(error) else usage
                 if kind == CHAT and isinstance(error, openai.APIStatusError) and refuses_chat(error):
                     raise NoChatError(service_errors.redact_message(error, self._endpoint)) from None
                 outcome = self._reword(kind, error, sent, outcome)
+            except asyncio.CancelledError:  # the service may answer it all the same, and bills it
+                usage = max_usage(sent)
+                held.record(usage)
+                on_lost(usage)
+                raise
             except UnicodeEncodeError:
                 outcome = service_errors.FailCall("the request holds half a character (a lone surrogate)")
+                if kind == EMBEDDING:  # one of the texts does
+                    raise InputsRefusedError("", outcome.reason, is_too_long=False, meaning=outcome) from None
             latency_s = self._patience.clock() - started
             if isinstance(outcome, Mapping):
                 usage = await self._usage_of(sent, outcome)
@@ -329,6 +355,8 @@ class RetryingClient:
         is_waiting = error.is_rate_limit or error.is_loading
         at_most_s = patience.max_rate_limited_s if is_waiting else patience.max_elapsed_s
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
+            if error.is_temporary:
+                raise BusyError(error.reason, tries=tries, is_loading=error.is_loading)
             raise CallFailedError(error.reason, tries=tries)
         await patience.sleep(pause)
 

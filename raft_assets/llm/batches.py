@@ -17,20 +17,20 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from raft_assets.core.errors import EndpointError, WaitingError
 from raft_assets.core.identity import digest
 from raft_assets.core.ports import Coordination, Records, VersionedRecord, newest_of_all
-from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, abbreviate, read_new_answer
+from raft_assets.llm.answers import CONTENT_FILTER, MalformedResponseError, abbreviate, read_new_answer, read_usage
 from raft_assets.llm.capabilities import Capabilities
-from raft_assets.llm.keys import BATCH_SUFFIX, truncated_key
-from raft_assets.llm.requests import Origin, Request
+from raft_assets.llm.keys import BATCH_SUFFIX, truncated_key, unusable_key
+from raft_assets.llm.requests import NO_USAGE, Origin, Request
 from raft_assets.llm.service_errors import StopEndpoint, Unexplained, classify_error, find_filtered, redact_message
 from raft_assets.llm.store import CallStore, StoredCall
-from raft_assets.llm.usage import count_usage
+from raft_assets.llm.usage import count_usage, error_usage
 from raft_assets.settings.endpoints import Endpoint, Role
 
 if TYPE_CHECKING:
@@ -293,7 +293,8 @@ class BatchClient:
         answered = set[str]()
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
             content = await self._call_service(self._client.files.content(file))
-            calls = list(self._read(content.text, record))
+            sent = await self._sent_bodies(batch) if _lacks_usage(content.text) else {}
+            calls = list(self._read(content.text, record, sent))
             self._store.put(calls)
             answered |= {call.key for call in calls}
         lost = tuple(key for key in record.keys if key not in answered)
@@ -361,10 +362,25 @@ class BatchClient:
                 break
         return names
 
-    def _read(self, content: str, record: BatchRecord) -> Iterator[StoredCall]:
+    async def _sent_bodies(self, batch: RemoteBatch) -> dict[str, Mapping[str, Any]]:
+        """Return what the batch's lines ask, by key; nothing where the service has deleted the file."""
+        import openai
+
+        try:
+            content = await self._client.files.content(batch.input_file_id)
+        except openai.NotFoundError:
+            return {}
+        except openai.APIError as error:
+            raise self._to_endpoint_error(error) from None
+        lines = map(json.loads, filter(str.strip, content.text.split("\n")))
+        return {line["custom_id"]: line["body"] for line in lines}
+
+    def _read(self, content: str, record: BatchRecord, sent: Mapping[str, Mapping[str, Any]]) -> Iterator[StoredCall]:
         """Yield the calls of a file; a line that is not an answer is left out, and one that was filtered is one.
 
-        Requests whose key is missing in every file are made live, where a service error is understood.
+        Requests whose key is missing in every file are made live, where a service error is understood; what an answer
+        cost that can't be used is stored under a key that no request has. `sent`: what the lines ask, by key, where the
+        service doesn't tell its tokens.
         """
         wanted = set(record.keys)
         for line in filter(str.strip, content.split("\n")):
@@ -372,18 +388,23 @@ class BatchClient:
             response = result.get("response") or {}
             key, body = result.get("custom_id"), response.get("body")
             if response.get("status_code", 200) >= 400 and (filtered := find_filtered(body, self._endpoint)):
-                body = {"error": {"code": CONTENT_FILTER, "message": filtered.message}}
+                told = body.get("usage") if isinstance(body, Mapping) else None
+                body = {"error": {"code": CONTENT_FILTER, "message": filtered.message}, "usage": told}
             if key not in wanted or not isinstance(body, Mapping):
                 continue
+            usage, status = count_usage(sent.get(key, {}), body), "failed"
             try:
-                reading = read_new_answer(body)
+                status = read_new_answer(body).status
             except MalformedResponseError:
-                continue
+                usage = error_usage(sent.get(key, {}), body)
+                if usage == NO_USAGE:
+                    continue
+            names = {"truncated": truncated_key(key), "failed": unusable_key(record.batch, key)}
             payload = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
             yield StoredCall(
-                truncated_key(key) if reading.status == "truncated" else key,
-                *(record.service, record.model, record.kind + BATCH_SUFFIX, reading.status),
-                *(count_usage({}, body), 0.0, time.time(), payload),
+                names.get(status, key),
+                *(record.service, record.model, record.kind + BATCH_SUFFIX, status),
+                *(usage, 0.0, time.time(), payload),
                 role=self._endpoint.role.value,
                 origin=Origin(record.asset, record.domain, record.run),
             )
@@ -412,6 +433,15 @@ class BatchClient:
 
     def _save(self, record: BatchRecord) -> None:
         self._document(record).change(lambda _: record.model_dump_json().encode())
+
+
+def _lacks_usage(content: str) -> bool:
+    """Return whether a line of a file has an answer, and doesn't tell the tokens of its prompt."""
+    for line in filter(str.strip, content.split("\n")):
+        body = (json.loads(line).get("response") or {}).get("body")
+        if isinstance(body, Mapping) and body.get("choices") and not read_usage(body).input_tokens:
+            return True
+    return False
 
 
 def read_batch_records(records: Records) -> list[BatchRecord]:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from raft_assets.core.errors import EndpointError
+from raft_assets.core.errors import EndpointError, RaftError
+from raft_assets.core.vectors import Embedding, NoVector
 from raft_assets.llm import service_errors
 from raft_assets.llm.answers import (
     FLOAT32,
     ParsedResponse,
-    abbreviate,
     read_answer,
     read_new_answer,
     read_vectors,
@@ -51,7 +51,7 @@ from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import FREE, Price
 from raft_assets.llm.requests import NO_REQUESTER, NO_USAGE, Answer, Origin, Progress, Request, Usage, UsageStats
 from raft_assets.llm.store import CallStore, StoredCall
-from raft_assets.llm.streams import Batch, Slot, Stream
+from raft_assets.llm.streams import Batch, LostItem, Slot, Stream
 from raft_assets.llm.unsupported_parameters import MAX_TOKENS_PARAMETERS
 from raft_assets.llm.usage import TokenCount, estimate_tokens, max_usage
 from raft_assets.settings.endpoints import Endpoint
@@ -71,13 +71,7 @@ LOOKUP_BATCH_SIZE = 500
 # calls given up without one answer between them: the service is down, it's not a single request
 MAX_CONSECUTIVE_FAILURES = 16
 
-
-class TextRefusedError(EndpointError):
-    """The service doesn't embed a text; without its vector, what depends on it can't be made."""
-
-    def __init__(self, sentence: str, text: str) -> None:
-        super().__init__(sentence)
-        self.text = text
+_EmbeddedText = Response[np.ndarray] | RefusedError  # the vector of a text, or why there is none
 
 
 class Caller:
@@ -135,6 +129,8 @@ class Caller:
         )
         self._consecutive_failures = 0
         self._evidence = Evidence()
+        self._has_stopped = False
+        self._cancelled = list[StoredCall]()
         self._count_lock = threading.Lock()
         self._usage_stats = UsageStats()
 
@@ -177,12 +173,12 @@ class Caller:
             most = [self._price.of(max_usage(request.body), batched=True) or 0.0 for request in requests]
             self._budget.spend(sum(most))
 
-    def embed(self, texts: Iterable[str]) -> Generator[np.ndarray]:
+    def embed(self, texts: Iterable[str]) -> Generator[Embedding]:
         """Return a float32 vector per text, in order, as the model gives it; equal texts are embedded once.
 
-        Texts are sent in groups and stored one by one. Raises as `ask` does, and EndpointError if a group is lost: a
-        text without a vector has no place downstream. TextRefusedError names a text that the service doesn't take.
-        Vectors of another length than before are refused, and not stored.
+        A text that the service refuses is a NoVector with its sentence, and the others go on. Texts are sent in groups
+        and stored one by one. Raises as `ask` does, and EndpointError if a group is lost for another reason. Vectors of
+        another length than before are refused, and not stored.
         """
         stream = Stream(
             self._store,
@@ -220,14 +216,26 @@ class Caller:
     # ------------------------------------------------------------ in the consumer's thread
 
     def _yield_results(self, stream: Stream[Any], items: Iterable[Any], result: Callable[[Slot], T]) -> Generator[T]:
-        with contextlib.closing(stream.slots(items)) as slots:
-            for answered, slot in enumerate(slots, start=1):
-                value = result(slot)
-                if self._on_progress:
-                    self._on_progress(Progress(answered, stream.waiting, self._usage_stats))
-                yield value
+        try:
+            with contextlib.closing(stream.slots(items)) as slots:
+                for answered, slot in enumerate(slots, start=1):
+                    value = result(slot)
+                    if self._on_progress:
+                        self._on_progress(Progress(answered, stream.waiting, self._usage_stats))
+                    yield value
+        finally:
+            self._store_cancelled()
         if self._evidence.doubt and not self._evidence.is_proven:  # nothing shows that it is about single requests
             raise EndpointError(self._evidence.doubt)
+
+    def _store_cancelled(self) -> None:
+        """Store what the calls cost that were cancelled on their way; it must not hide why they were."""
+        cancelled, self._cancelled = self._cancelled, []
+        try:
+            if cancelled:
+                self._store.put(cancelled)
+        except RaftError as error:
+            log.warning("%d cancelled calls to %s are not in the ledger: %s", len(cancelled), self._model, error)
 
     def _request_key(self, request: Request) -> str:
         return call_key(self._endpoint, request, model=self._model, model_version=self._model_version)
@@ -259,13 +267,14 @@ class Caller:
             reading = ParsedResponse(reading.text, "ok")
         return Answer(call.key, reading.text, reading.status, reading.detail, call.usage, call.latency_s, from_store)
 
-    def _vector(self, slot: Slot) -> np.ndarray:
+    def _vector(self, slot: Slot) -> Embedding:
         try:
             call = slot.future.result()
+        except RefusedError as refused:
+            return NoVector(f"{self._endpoint.role} gave no vector: {refused}.")
         except CallFailedError as lost:
-            if isinstance(lost, RefusedError) and lost.sentence:
-                raise EndpointError(lost.sentence) from None
             raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, str(lost))) from None
+        self._evidence.is_proven = True
         self._count(from_store=slot.from_store)
         vector = np.frombuffer(call.payload, dtype=FLOAT32)
         if self._dimensions not in (None, vector.size):
@@ -324,15 +333,17 @@ class Caller:
             return cut_off
         return replace(whole, usage=cut_off.usage + whole.usage, latency_s=cut_off.latency_s + whole.latency_s)
 
-    async def _embed_batch(self, batch: Batch[str]) -> list[StoredCall]:
+    async def _embed_batch(self, batch: Batch[str]) -> list[StoredCall | LostItem]:
         embedded = await self._embed_texts([text for _, text in batch])
         return [
-            self._to_stored_call(key, EMBEDDING, response, vector.tobytes(), status="ok")
-            for (key, _), (response, vector) in zip(batch, embedded, strict=True)
+            LostItem(key, outcome)
+            if isinstance(outcome, RefusedError)
+            else self._to_stored_call(key, EMBEDDING, outcome, outcome.content.tobytes(), status="ok")
+            for (key, _), outcome in zip(batch, embedded, strict=True)
         ]
 
-    async def _embed_texts(self, texts: Sequence[str]) -> list[tuple[Response[Any], np.ndarray]]:
-        """Return the vector of each text, and the response with its share of the tokens.
+    async def _embed_texts(self, texts: Sequence[str]) -> list[_EmbeddedText]:
+        """Return the vector of each text with its share of the tokens, or why the service refuses it.
 
         Where the service refuses so many, they are divided until it takes them, and what it takes is remembered.
         """
@@ -340,23 +351,32 @@ class Caller:
         try:
             response = await self._call(EMBEDDING, body, lambda payload: self._read_vectors(payload, len(texts)))
         except InputsRefusedError as refused:
-            if len(texts) == 1:
-                raise self._text_error(refused, texts[0]) from None
-            return await self._embed_in_parts(texts, refused.said)
+            return await self._embed_in_parts(texts, refused)
+        except RefusedError as refused:  # of one text, which `_call` has looked at
+            return [refused]
         shares = split_usage(response.usage, texts)
-        return [(replace(response, usage=usage), one) for usage, one in zip(shares, response.content, strict=True)]
+        return [
+            Response(response.payload, one, usage, response.latency_s, response.tries)
+            for usage, one in zip(shares, response.content, strict=True)
+        ]
 
-    async def _embed_in_parts(self, texts: Sequence[str], said: str) -> list[tuple[Response[Any], np.ndarray]]:
-        """Embed texts of which the service refused so many, and remember how many it takes once it has taken them."""
+    async def _embed_in_parts(self, texts: Sequence[str], refused: InputsRefusedError) -> list[_EmbeddedText]:
+        """Embed texts of which the service refused so many, and remember how many it takes once it has taken them.
+
+        Where it was a single text that it refused, nothing is known of their number.
+        """
         known = self._capabilities.texts_a_call
-        told = known if known and known < len(texts) else read_texts_limit(said, sent=len(texts))
+        is_about_content = isinstance(refused.meaning, service_errors.ContentFiltered)
+        told = None if is_about_content else read_texts_limit(refused.said, sent=len(texts))
+        told = known if known and known < len(texts) else told
         size = told or 1 << (len(texts) - 1).bit_length() - 1  # the next smaller power of two
-        embedded = list[tuple[Response[Any], np.ndarray]]()
+        embedded = list[_EmbeddedText]()
         for start in range(0, len(texts), size):
             embedded += await self._embed_texts(texts[start : start + size])
-            if told:
+            if told and not any(isinstance(one, RefusedError) for one in embedded):
                 self._learn_texts_a_call(told)
-        self._learn_texts_a_call(size)
+        if not any(isinstance(one, RefusedError) for one in embedded):
+            self._learn_texts_a_call(size)
         return embedded
 
     def _learn_texts_a_call(self, size: int) -> None:
@@ -389,24 +409,25 @@ class Caller:
         for call in calls:
             self._dimensions = self._dimensions or len(call.payload) // FLOAT32.itemsize
 
-    def _text_error(self, refused: InputsRefusedError, text: str) -> EndpointError:
-        """Return the sentence about a text that the service doesn't embed."""
-        asking = f"{self._endpoint.role} (model {self._model} at {self._endpoint.service})"
-        begins = abbreviate(text, limit=80)
+    def _refuse_text(self, number: int, refused: InputsRefusedError, text: str) -> RefusedError:
+        """Return why the service doesn't embed a text. Raises EndpointError where it takes no other either."""
+        if isinstance(refused.meaning, service_errors.StopEndpoint):
+            raise EndpointError(refused.meaning.sentence)
         if refused.is_too_long:
             most = read_tokens_limit(refused.said)
             if most:
                 self._capabilities.find_out("tokens_a_text", most)
             limit = f"takes at most {most:,} tokens a text" if most else "doesn't take texts of this length"
-            return TextRefusedError(
-                f"{asking} {limit} ({refused.shown}). One has {len(text):,} characters and begins with "
-                f'"{begins}": lower chunks.chunk_size and run again, or set a model that takes longer texts.',
-                text,
-            )
-        match refused.meaning:
-            case service_errors.StopEndpoint(sentence):
-                return EndpointError(sentence)
-        return TextRefusedError(f'{asking} refuses the text that begins with "{begins}": {refused.shown}.', text)
+            remedy = "lower chunks.chunk_size, or set a model that takes longer texts"
+            reason = f"it {limit} ({refused.shown}), and this one has {len(text):,} characters: {remedy}"
+        else:
+            reason = f"it refuses the text ({refused.shown})"
+        sentence = ""
+        if isinstance(refused.meaning, service_errors.Unexplained) and not refused.is_too_long:
+            sentence = refused.meaning.sentence
+        self._count(failures=1)
+        self._judge_refusal(number, sentence, reason)
+        return RefusedError(reason, tries=1, sentence=sentence)
 
     async def _call(self, kind: str, body: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> Response[T]:
         number, lost = self._evidence.start(), list[Usage]()
@@ -415,12 +436,22 @@ class Caller:
         except RefusedError as refused:
             self._count(failures=1, retries=refused.tries - 1)
             await self._store_lost(kind, lost, str(refused))
-            if not self._evidence.record_refusal(number, refused.sentence):
+            self._judge_refusal(number, refused.sentence, str(refused))
+            raise
+        except InputsRefusedError as inputs:
+            await self._store_lost(kind, lost, str(inputs))
+            if len(texts := body["input"]) > 1:
+                self._evidence.record_repeat(number)
                 raise
-            stop = refused.sentence or service_errors.nothing_taken_message(self._endpoint, self._model, str(refused))
-            raise EndpointError(stop) from None
+            raise self._refuse_text(number, inputs, texts[0]) from None
         except EndpointError as error:
+            self._has_stopped = True
             await self._store_lost(kind, lost, str(error))
+            raise
+        except asyncio.CancelledError:
+            # of a service that takes nothing: it would have refused this call as well
+            if self._evidence.is_proven or not self._has_stopped:
+                self._cancelled += self._lost_calls(kind, lost, "it was cancelled on its way")
             raise
         except CallFailedError as error:
             self._consecutive_failures += 1
@@ -437,6 +468,13 @@ class Caller:
             return response
         raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, reason))
 
+    def _judge_refusal(self, number: int, sentence: str, reason: str) -> None:
+        """Raise EndpointError where so much was refused that the endpoint takes nothing; `sentence` says so of it."""
+        if self._evidence.record_refusal(number, sentence):
+            self._has_stopped = True
+            stop = sentence or service_errors.nothing_taken_message(self._endpoint, self._model, reason)
+            raise EndpointError(stop) from None
+
     def _hold(self, body: Mapping[str, Any]) -> contextlib.AbstractAsyncContextManager[Reservation]:
         return self._budget.held(self._price, body) if self._budget else without_budget(body)
 
@@ -447,14 +485,18 @@ class Caller:
 
     async def _store_lost(self, kind: str, lost: Iterable[Usage], reason: str) -> None:
         """Store what was paid for a call that was given up, so that it is in the ledger and in later budgets."""
+        if calls := self._lost_calls(kind, lost, reason):
+            await asyncio.to_thread(self._store.put, calls)
+
+    def _lost_calls(self, kind: str, lost: Iterable[Usage], reason: str) -> list[StoredCall]:
+        """Return what is stored of a call that was given up, and count it; nothing where it cost nothing."""
         usage = self._paid(lost)
         if usage == NO_USAGE:
-            return
+            return []
         self._count(usage=usage)
         response = Response({"error": {"message": reason}}, None, usage, latency_s=0.0, tries=1)
         payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        call = self._to_stored_call(lost_key(), kind, response, payload, status="failed")
-        await asyncio.to_thread(self._store.put, [call])
+        return [self._to_stored_call(lost_key(), kind, response, payload, status="failed")]
 
     def _to_stored_call(
         self, key: str, kind: str, response: Response[Any], payload: bytes, *, status: str

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from raft_assets.core.prompt_contract import REPLY, TASK
 from raft_assets.llm.requests import Request
 
 if TYPE_CHECKING:
     import openai
 
 CHAT, COMPLETION = "chat", "completion"  # what is learned of a model: completion instead of chat
-TASK, REPLY = "Task:", "Reply:"
 # parameters of a chat request that mean the same in a completion request, and what they are called there
 _PARAMETERS = {
     "max_completion_tokens": "max_tokens",

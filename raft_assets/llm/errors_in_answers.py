@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+
+from raft_assets.llm.service_messages import find_sentences
 
 if TYPE_CHECKING:
     import httpx2
@@ -24,7 +26,6 @@ _STATUS_BY_NAME: Mapping[int, re.Pattern[str]] = {
     404: re.compile(r"model_not_found|not_found_error|DeploymentNotFound", re.IGNORECASE),
     400: re.compile(r"context_length_exceeded|content_filter|content_policy|string_above_max_length|invalid_request"),
 }
-_SENTENCES = ("message", "msg", "detail", "error", "errors", "raw", "metadata", "reason", "description")
 _CONTENTS = ("choices", "data")  # of a response that answers
 
 
@@ -36,7 +37,7 @@ def find_error(payload: Mapping[str, Any], response: httpx2.Response) -> openai.
     error = _error_of(payload)
     if not error:
         return None
-    message = ": ".join(dict.fromkeys(_sentences(error)))
+    message = ": ".join(dict.fromkeys(find_sentences(error)))
     fields = dict(error) if isinstance(error, Mapping) else {}
     body = {**fields, "message": message}
     headers = {name: value for name, value in response.headers.items() if not name.startswith(("content-", "transfer"))}
@@ -67,14 +68,3 @@ def _status_of(error: Mapping[str, Any], message: str) -> int:
     names = " ".join(str(error.get(name) or "") for name in ("code", "type", "status"))
     found = next((status for status, called in _STATUS_BY_NAME.items() if called.search(names)), None)
     return found or (429 if _STATUS_BY_NAME[429].search(message) else 500)
-
-
-def _sentences(error: Any) -> Iterator[str]:
-    if isinstance(error, str):
-        yield error
-    elif isinstance(error, list):
-        for entry in error:
-            yield from _sentences(entry)
-    elif isinstance(error, Mapping):
-        for name in _SENTENCES:
-            yield from _sentences(error.get(name))

@@ -20,7 +20,7 @@ class Evidence:
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
-        self._refused = set[int]()
+        self._refused, self._skipped = set[int](), set[int]()
         self.is_proven = False  # something was answered, now or in an earlier run
         self.doubt = ""
 
@@ -32,6 +32,11 @@ class Evidence:
         """Record that a request was taken."""
         self.is_proven = True
         self._refused.clear()
+        self._skipped.clear()
+
+    def record_repeat(self, number: int) -> None:
+        """Record a call that is repeated in parts, which will tell what the refusal of all of it doesn't."""
+        self._skipped.add(number)
 
     def record_refusal(self, number: int, sentence: str) -> bool:
         """Record that a request was refused; return whether the endpoint takes none.
@@ -46,6 +51,7 @@ class Evidence:
 
     def _count_around(self, number: int) -> int:
         """Count the calls in a row that were refused, this one among them."""
-        before = itertools.takewhile(self._refused.__contains__, itertools.count(number, -1))
-        after = itertools.takewhile(self._refused.__contains__, itertools.count(number + 1))
-        return sum(1 for _ in before) + sum(1 for _ in after)
+        known = self._refused | self._skipped
+        before = itertools.takewhile(known.__contains__, itertools.count(number, -1))
+        after = itertools.takewhile(known.__contains__, itertools.count(number + 1))
+        return sum(number in self._refused for number in itertools.chain(before, after))

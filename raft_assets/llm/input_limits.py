@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import re
 
-from raft_assets.llm.service_errors import ContentFiltered, FailCall, Retry, ServiceError, UnsupportedParameter
+from raft_assets.llm.service_errors import (
+    ContentFiltered,
+    FailCall,
+    Retry,
+    ServiceError,
+    Unexplained,
+    UnsupportedParameter,
+)
 
 _NUMBER = re.compile(r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?![\w,])|(?<![\w.])\d+(?!\w|\.\d)", re.ASCII)
 _BRACKETS = re.compile(r"\[[^\]]*\]|<[^>]*>|\(code[^)]*\)")  # places of a text in the list, ranges, codes
+# a text of the list, by its place
+_ORDINAL = re.compile(
+    r"\b(?:input|text|item|element|document|entry|row|index|position|line)(?:\s+(?:no\.?|number|at|index|position))*"
+    r"\s*[#:]?\s*\d+(?![\d,.]*\d)",
+    re.IGNORECASE,
+)
 _OF_TOKENS = re.compile(r"\s*(?:tokens?|characters?|chars?|bytes|k?i?b\b|mb\b)", re.IGNORECASE)
 _COUNTED = re.compile(
     r"batch|\binputs?\b|\btexts?\b|\bitems?\b|\barray\b|\blist\b|\belements?\b|documents|requests|instances|\d+条|数组",
@@ -28,7 +41,7 @@ def is_about_inputs(status: int, said: str, meaning: ServiceError) -> bool:
     """Return whether a call with fewer or shorter texts might pass, by the status of its refusal and what it said."""
     if isinstance(meaning, UnsupportedParameter):
         return False
-    if isinstance(meaning, FailCall | ContentFiltered):
+    if isinstance(meaning, FailCall | ContentFiltered | Unexplained):
         return True
     # llama.cpp answers 500 to a text that doesn't fit into its batch
     is_too_long = isinstance(meaning, Retry) and status == 500 and read_tokens_limit(said) is not None
@@ -39,7 +52,7 @@ def read_texts_limit(said: str, *, sent: int) -> int | None:
     """Return how many texts a call may have, by the refusal of one that had `sent`; None if it doesn't say."""
     if not _COUNTED.search(said):
         return None
-    bare = _BRACKETS.sub(" ", said)
+    bare = _ORDINAL.sub(" ", _BRACKETS.sub(" ", said))
     numbers = [int(one[0].replace(",", "")) for one in _NUMBER.finditer(bare) if not _OF_TOKENS.match(bare, one.end())]
     return max((number for number in numbers if 0 < number < sent), default=None)
 

@@ -47,6 +47,11 @@ def truncated_key(key: str) -> str:
     return digest("cut off", key)
 
 
+def unusable_key(batch: str, key: str) -> str:
+    """Return the key of what a line of a batch cost whose answer can't be used; read again, the line has the same."""
+    return digest("unusable", batch, key)
+
+
 def lost_key() -> str:
     """Return a key for what was paid for a call that brought no answer; no other is like it, so no request finds it."""
     return digest("lost", uuid.uuid4().hex)

@@ -14,7 +14,7 @@ import genai_prices
 
 from raft_assets.llm.keys import BATCH_SUFFIX, TRAINING_KIND
 from raft_assets.llm.requests import Usage
-from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role, is_loopback
+from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role, is_on_this_machine
 from raft_assets.settings.prices import PRICES_FILE, PriceEntry, base_of, has_price, own_prices, parse_prices
 
 PER_MILLION = 1_000_000
@@ -95,7 +95,7 @@ class PriceList:
         """Return whether a model costs nothing that no role uses, such as a fine-tuned one."""
         if service == "embedded" or any(one.service == service and one.is_declared_free for one in self._endpoints):
             return True
-        return is_loopback(service) and not has_price(self._own, service, model)
+        return is_on_this_machine(service) and not has_price(self._own, service, model)
 
     def _endpoint_of(self, service: str, model: str) -> Endpoint | None:
         """Return the endpoint that knows the model's own name.

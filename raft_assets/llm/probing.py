@@ -20,6 +20,7 @@ import httpx2
 from raft_assets.core.errors import EndpointError
 from raft_assets.llm.answers import read_answer, read_usage, read_vectors
 from raft_assets.llm.attempts import (
+    BusyError,
     CallFailedError,
     InputsRefusedError,
     RefusedError,
@@ -36,6 +37,7 @@ from raft_assets.llm.limits import Limiter
 from raft_assets.llm.service_errors import (
     FailCall,
     Retry,
+    ServiceError,
     StopEndpoint,
     Unexplained,
     UnsupportedParameter,
@@ -137,14 +139,16 @@ class Probe:
             return await self._fine_tuning(timeout_s)
         try:
             result = await self._answers(task, timeout_s)
+        except BusyError as busy:
+            return _busy(str(busy), is_loading=busy.is_loading)
         except TimeoutError:
             return ProbeResult(
                 f"took the question and did not answer it within {timeout_s:g} s: it is slow, busy or still loading "
                 "the model. Run `raft doctor` again when it answers; a run waits longer",
                 is_warning=True,
             )
-        if _has_fine_tuning_api(self._endpoint):
-            return result  # these refuse what is too long, and report no context
+        if result.is_warning or _has_fine_tuning_api(self._endpoint):
+            return result  # busy; or these refuse what is too long, and report no context
         context = await reported_context(self._client, self._endpoint, self._model)
         fitting = int(context * CONTEXT_SHARE) if context else MAX_PROMPT_WORDS
         words = min(prompt_words, fitting, MAX_PROMPT_WORDS)
@@ -159,6 +163,8 @@ class Probe:
             answer = (await self._call(task, QUESTION, read_answer, timeout_s)).content
         except NoChatError:
             return ProbeResult("completes; it takes no chat requests, and is sent worked examples instead")
+        except BusyError:
+            raise
         except CallFailedError as lost:
             if _UNFINISHED.search(str(lost)):
                 return ProbeResult(_thinks(task))
@@ -215,10 +221,13 @@ class Probe:
                 f"did not list its fine-tuning jobs within {timeout_s:g} s: it is slow or busy", is_warning=True
             )
         except openai.APIError as error:
+            meaning = classify_error(error, endpoint, endpoint.model)
+            if isinstance(meaning, Retry) and meaning.is_temporary:
+                return _busy(meaning.reason, is_loading=meaning.is_loading)
             status = getattr(error, "status_code", 0)
             if status in _NO_SUCH_API and not _has_fine_tuning_api(endpoint):
                 return _no_fine_tuning(str(status))
-            raise EndpointError(_refusal(error, status, endpoint)) from None
+            raise EndpointError(_refusal(error, meaning, endpoint)) from None
         if _is_job_list(response):
             return ProbeResult("fine-tuning is permitted")
         return _no_fine_tuning("what it answers is no list of jobs")
@@ -265,11 +274,17 @@ def _no_fine_tuning(reason: str) -> ProbeResult:
     )
 
 
-def _refusal(error: openai.APIError, status: int, endpoint: Endpoint) -> str:
+def _busy(reason: str, *, is_loading: bool) -> ProbeResult:
+    """Return the finding about a service that is there and asks to come back."""
+    does = "is there and still loading the model" if is_loading else "is there and busy"
+    return ProbeResult(f"{does}: {reason}. Run `raft doctor` again when it answers; a run waits", is_warning=True)
+
+
+def _refusal(error: openai.APIError, meaning: ServiceError, endpoint: Endpoint) -> str:
     """Return a sentence about a list of jobs that the service refuses."""
-    if status == 403:
+    if getattr(error, "status_code", 0) == 403:
         return f"{endpoint.role} ({endpoint.service}) refuses (403): {FINE_TUNE_REMEDY}."
-    match classify_error(error, endpoint, endpoint.model):
+    match meaning:
         case StopEndpoint(sentence) | UnsupportedParameter(_, sentence) | Unexplained(_, sentence):
             return sentence
         case Retry(reason) | FailCall(reason):

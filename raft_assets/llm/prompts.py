@@ -19,6 +19,7 @@ from raft_assets.core.prompt_contract import (
     render_prompt,
     render_user_message,
 )
+from raft_assets.llm.completion_form import to_completion
 from raft_assets.llm.requests import Request
 
 VERSION_DIGITS = 8  # of the hash of a prompt file's text
@@ -61,19 +62,23 @@ def answer_request(
     form: Literal["chat", "completion"],
     max_tokens: int,
     instructions: str | None = None,
+    *,
+    has_examples: bool = False,
 ) -> Request:
     """Return the request that asks a model a question about documents, as chat messages or as one text.
 
-    `instructions`: as set for the domain; None means the contract's own.
+    `instructions`: as set for the domain; None means the contract's own. `has_examples`: a text shows worked examples
+    before the task.
     """
     instructions = INSTRUCTIONS if instructions is None else instructions
-    if form == "completion":
+    if form == "completion" and not has_examples:
         return Request(
             "completion", {"prompt": render_prompt(question, documents, instructions), "max_tokens": max_tokens}
         )
     examples = WORKED_EXAMPLES if documents else CLOSED_BOOK_EXAMPLES
-    return Request(
+    request = Request(
         "chat",
         {"messages": render_messages(question, documents, instructions), "max_completion_tokens": max_tokens},
         examples=tuple((render_user_message(asked, shown), answer) for asked, shown, answer in examples),
     )
+    return to_completion(request) if form == "completion" else request

@@ -15,7 +15,15 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from raft_assets.llm.answers import abbreviate
-from raft_assets.llm.service_messages import ServiceMessage, Subject, names_quota, read_message
+from raft_assets.llm.service_messages import (
+    ServiceMessage,
+    Subject,
+    error_body,
+    is_busy,
+    is_loading,
+    names_quota,
+    read_message,
+)
 from raft_assets.settings.endpoints import Endpoint, Role
 
 if TYPE_CHECKING:
@@ -61,13 +69,20 @@ class Retry:
     """The call may succeed later.
 
     `after_s` is the wait that the service asks for, if it says so; `is_rate_limit`: the service is at its limit;
-    `is_loading`: the service is still loading the model, which takes minutes and isn't a failure.
+    `is_loading`: the service is still loading the model, which takes minutes and isn't a failure; `is_busy`: it says
+    that it has too much to do.
     """
 
     reason: str
     after_s: float | None = None
     is_rate_limit: bool = False
     is_loading: bool = False
+    is_busy: bool = False
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the service is there, and will answer later by its own words."""
+        return self.is_rate_limit or self.is_loading or self.is_busy
 
 
 @dataclass(frozen=True)
@@ -121,12 +136,12 @@ def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> Se
     if not isinstance(error, openai.APIStatusError):
         return _find_connection_stop(error, endpoint, model) or _classify_connection_error(error)
     # what it means is decided on the words as they came; what is shown has no secrets in it
-    said, message = _read(error), redact_message(error, endpoint)
+    said, message = read_message(error_body(error)), redact_message(error, endpoint)
     return (
         _classify_deploying(error, message, endpoint, model)
         or _find_account_stop(said, error, message, endpoint, model)
         or _find_prompt_fault(said, error, message)
-        or _find_retry(error, message)
+        or _find_retry(said, error, message)
         or _classify_bad_request(error, said, message, endpoint, model)
     )
 
@@ -137,14 +152,17 @@ def _classify_connection_error(error: openai.APIError) -> Retry:
     return Retry("the connection failed")
 
 
-def _find_retry(error: openai.APIStatusError, message: str) -> Retry | None:
+def _find_retry(said: ServiceMessage, error: openai.APIStatusError, message: str) -> Retry | None:
     status = error.status_code
     if status < 500 and status not in (408, 409, 425, 429):
         return None
+    after_s = _parse_retry_after(error.response.headers)
     return Retry(
         f"it answered {status} ({message})",
-        _parse_retry_after(error.response.headers),
+        after_s,
         is_rate_limit=status == 429,
+        is_loading=status != 429 and is_loading(said),
+        is_busy=is_busy(said) or (status == 503 and after_s is not None),
     )
 
 
@@ -269,22 +287,13 @@ def redact_message(error: openai.APIError, endpoint: Endpoint) -> str:
 
     Services repeat keys in it, so the endpoint's is removed, unless it is a word that nobody keeps secret.
     """
-    return _show(_read(error).sentence or error.message, endpoint)
+    return _show(read_message(error_body(error)).sentence or error.message, endpoint)
 
 
 def find_filtered(body: object, endpoint: Endpoint) -> ContentFiltered | None:
     """Return the content filter's message where an error's body is about it, such as that of a line of a batch."""
     said = read_message(body)
     return ContentFiltered(_show(said.sentence, endpoint)) if said.subject is Subject.CONTENT else None
-
-
-def _read(error: openai.APIError) -> ServiceMessage:
-    """Read the whole body where there is one: the client keeps a part of it."""
-    import openai
-
-    if isinstance(error, openai.APIStatusError) and error.response.is_stream_consumed and error.response.content:
-        return read_message(error.response.content.decode("utf-8", "replace"))
-    return read_message(error.body)
 
 
 def _show(text: str, endpoint: Endpoint) -> str:

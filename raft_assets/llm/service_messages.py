@@ -9,12 +9,17 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import openai
 
 # where a body repeats the request; its words say nothing about the error
-_ECHOED = {"input", "flagged_input", "prompt", "messages", "request", "ctx", "url", "loc"}
+ECHOED = frozenset({"input", "flagged_input", "prompt", "messages", "request", "ctx", "url", "loc"})
 _CODES = {"code", "type", "__type", "status", "reason", "error_type", "block_reason", "inner_code"}
 # where sentences stand, the most telling first
 _SENTENCES = (
@@ -76,13 +81,26 @@ class ServiceMessage:
         return bool(_RATE.search(self.text) or _TEMPORARY.search(self.text))
 
 
+def error_body(error: "openai.APIError") -> object:
+    """Return all that came with an error, JSON or text; the client keeps a part of it only."""
+    import openai
+
+    response = error.response if isinstance(error, openai.APIStatusError) else None
+    if response is None or not response.is_stream_consumed or not response.content:
+        return error.body
+    try:
+        return response.json()
+    except ValueError:
+        return response.content.decode("utf-8", "replace")
+
+
 def read_message(body: object) -> ServiceMessage:
     """Read an error's body, whatever its shape: JSON of any nesting, text or a page."""
     body = _parse(body)
-    sentences = list(dict.fromkeys(" ".join(text.split()) for text in _find_sentences(body)))
+    sentences = list(dict.fromkeys(" ".join(text.split()) for text in find_sentences(body)))
     told = [text for text in sentences if not any(text != other and text in other for other in sentences)]
     codes = frozenset(_to_words(code) for code in _find_codes(body))
-    texts = ". ".join([*sorted(codes), *_find_texts(body)])[:MAX_CHARACTERS]
+    texts = ". ".join([*sorted(codes), *find_texts(body)])[:MAX_CHARACTERS]
     texts = _IDENTIFIER.sub(lambda found: found[0].replace("_", " "), texts)
     text = _CAMEL_CASE.sub(" ", texts).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     return ServiceMessage("; ".join(told), codes, text, is_filtered=_has_filtered(body))
@@ -100,59 +118,59 @@ def _parse(value: object) -> object:
     return " ".join(_MARKUP.sub(" ", text).split()) if text.startswith("<") else text
 
 
-def _find_sentences(value: object) -> Iterator[str]:
+def find_sentences(value: object) -> Iterator[str]:
     """Yield the sentences of a body, the most telling first."""
     value = _parse(value)
     if isinstance(value, str):
         yield from [value] if value else []
     elif isinstance(value, list):
         for entry in value:
-            yield from _find_sentences(entry)
+            yield from find_sentences(entry)
     elif isinstance(value, Mapping):
         by_name = {str(name).lower(): entry for name, entry in value.items()}
         where = by_name.get("loc")  # of FastAPI's validation errors: the way to the field
         place = ".".join(map(str, where[1:])) + ": " if isinstance(where, list) and len(where) > 1 else ""
         for name in _SENTENCES:
-            for sentence in _find_sentences(by_name.get(name)):
+            for sentence in find_sentences(by_name.get(name)):
                 if name != "reason" or " " in sentence:  # otherwise it is a code
                     yield place + sentence
 
 
-def _find_codes(value: object) -> Iterator[str]:
+def walk_body(value: object, *, skipped: AbstractSet[str] = ECHOED, name: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every value of a body that is no list or object, with the name that it stands under.
+
+    JSON in a text is walked as well. What is under one of the names `skipped` (lower case) is left out.
+    """
     value = _parse(value)
     if isinstance(value, list):
         for entry in value:
-            yield from _find_codes(entry)
+            yield from walk_body(entry, skipped=skipped, name=name)
     elif isinstance(value, Mapping):
-        for name, entry in value.items():
-            key = _to_words(str(name)).replace(" ", "_")
-            if isinstance(entry, (str, int)) and (key in _CODES or key.endswith("_code")):
-                yield str(entry)
-            elif key not in _ECHOED:
-                yield from _find_codes(entry)
+        for key, entry in value.items():
+            if str(key).lower() not in skipped:
+                yield from walk_body(entry, skipped=skipped, name=str(key))
+    else:
+        yield name, value
 
 
-def _find_texts(value: object) -> Iterator[str]:
-    value = _parse(value)
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for entry in value:
-            yield from _find_texts(entry)
-    elif isinstance(value, Mapping):
-        for name, entry in value.items():
-            if str(name).lower() not in _ECHOED:
-                yield from _find_texts(entry)
+def find_texts(body: object, *, skipped: AbstractSet[str] = ECHOED) -> Iterator[str]:
+    """Yield every text of a body, but for what is under the names `skipped`."""
+    return (value for _, value in walk_body(body, skipped=skipped) if isinstance(value, str))
 
 
-def _has_filtered(value: object) -> bool:
+def _find_codes(body: object) -> Iterator[str]:
+    for name, value in walk_body(body):
+        key = _to_words(name).replace(" ", "_")
+        if isinstance(value, (str, int)) and (key in _CODES or key.endswith("_code")):
+            yield str(value)
+
+
+def _has_filtered(body: object) -> bool:
     """Return whether a content filter's verdict is in the body, as Azure and Gemini put it there."""
-    if isinstance(value, list):
-        return any(map(_has_filtered, value))
-    if not isinstance(value, Mapping):
-        return False
-    is_verdict = value.get("filtered") is True or bool(value.get("blockReason") or value.get("block_reason"))
-    return is_verdict or any(map(_has_filtered, value.values()))
+    return any(
+        (name == "filtered" and value is True) or (name in ("blockReason", "block_reason") and value)
+        for name, value in walk_body(body, skipped=frozenset())
+    )
 
 
 def _to_words(code: str) -> str:
@@ -371,6 +389,40 @@ _SIGNS: Sequence[tuple[Subject, Callable[[ServiceMessage], bool]]] = (
     (Subject.MODEL, _is_about_model),
     (Subject.PARAMETER, _is_about_parameter),
 )
+
+
+# of a model that is on its way into memory: llama.cpp, Ollama, TGI, Hugging Face, SGLang, Triton, vLLM
+_LOADING = _pattern(
+    r"(?<!error )(?<!failed )(?<!fail )(?<!failure )(?<!while )(?<!when )(?<!during )\bloading (?:the |a |your )?"
+    r"(?:model|weights|checkpoint|llm)",
+    r"\b(?:models?|weights|server|engine|backend|runner|instance|endpoint|replicas?|container|pod|service)\b[^.;]{0,80}?"
+    r"\b(?:is|are|be) (?:still |currently |now |being |just )*(?:loading|loaded (?:now|into)|starting|warming|booting|"
+    r"initiali[sz]ing|waking|scaling|being loaded|being pulled|being started)",
+    r"\b(?:models?|server|engine|backend|runner|instance|endpoint|service)\b[^.;]{0,60}?\bnot (?:yet )?(?:ready|"
+    r"started|finished loading|fully loaded)\b(?! for (?:this|your))",
+    r"\b(?:starting|warming|booting|spinning) up\b|\bcold start|\bscaling from zero\b|\bno ready (?:replica|instance)",
+    r"(?:模型|服务)[^。]{0,10}(?:加载中|正在加载|启动中|正在启动|未就绪)|正在加载",
+)
+# of one that has too much to do: Ollama, TGI, vLLM, llama.cpp, OpenAI, Anthropic, DashScope
+_BUSY = _pattern(
+    r"\b(?:server|model|service|engine|system|backend|gpu|workers?|instance|slots?)s?\b[^.;]{0,60}?\b(?:busy|overloaded|"
+    r"saturated|at (?:full |max(?:imum)? )?capacity|out of capacity|unavailable at the moment)",
+    r"\boverloaded\b|\btoo busy\b|\bbusy,? (?:please )?(?:try|retry)|\b(?:high|heavy) (?:load|demand|traffic)\b",
+    r"\bmax(?:imum)? (?:pending|concurrent|queued?|waiting) requests\b|\bqueue (?:is |size )?(?:full|exceeded|limit)",
+    r"\bno (?:free |available |idle )*(?:slots?|workers?|capacity|gpus?)(?: (?:is |are )?(?:available|free|left))?\b",
+    r"\b(?:at|over|exceeded) capacity\b|\binsufficient capacity\b|\btoo many (?:concurrent |pending |queued )*requests",
+    r"繁忙|过载|排队",
+)
+
+
+def is_loading(said: ServiceMessage) -> bool:
+    """Return whether a service says that it is still loading the model, which is no failure to load it."""
+    return bool(_LOADING.search(said.text))
+
+
+def is_busy(said: ServiceMessage) -> bool:
+    """Return whether a service says that it has too much to do at the moment."""
+    return bool(_BUSY.search(said.text))
 
 
 def names_quota(said: ServiceMessage) -> bool:

@@ -22,7 +22,17 @@ from raft_assets.llm.store import CallStore, StoredCall
 
 Item = TypeVar("Item")
 Batch = Sequence[tuple[str, Item]]  # keys and items of one call
-Send = Callable[[Batch[Item]], Awaitable[list[StoredCall]]]
+
+
+@dataclass(frozen=True)
+class LostItem:
+    """An item of a call that was answered for others, and not for it."""
+
+    key: str
+    error: CallFailedError
+
+
+Send = Callable[[Batch[Item]], Awaitable[Sequence[StoredCall | LostItem]]]
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,7 @@ class _CallsInFlight(Generic[Item]):
         self._store = store
         self._send = send
         self._expected: dict[str, Future[StoredCall]] = {}
-        self._tasks: set[asyncio.Task[list[StoredCall]]] = set()
+        self._tasks: set[asyncio.Task[Sequence[StoredCall | LostItem]]] = set()
         self._uncommitted: list[StoredCall] = []
         self._writer: asyncio.Task[None] | None = None
         self._stop_error: BaseException | None = None
@@ -154,7 +164,7 @@ class _CallsInFlight(Generic[Item]):
         self._tasks.add(task)
         task.add_done_callback(functools.partial(self._on_done, keys))
 
-    def _on_done(self, keys: Sequence[str], task: asyncio.Task[list[StoredCall]]) -> None:
+    def _on_done(self, keys: Sequence[str], task: asyncio.Task[Sequence[StoredCall | LostItem]]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
             self._settle(keys, self._stop_error or CallFailedError("it was cancelled", tries=1))
@@ -163,7 +173,11 @@ class _CallsInFlight(Generic[Item]):
             if not isinstance(error, CallFailedError):
                 self._stop(error)
         else:
-            self._uncommitted += task.result()
+            for outcome in task.result():
+                if isinstance(outcome, StoredCall):
+                    self._uncommitted.append(outcome)
+                else:
+                    self._settle([outcome.key], outcome.error)
             self._writer = self._writer or asyncio.ensure_future(self._commit())
 
     async def _commit(self) -> None:

@@ -5,19 +5,29 @@ The store keeps the response as it came; nothing here is stored.
 """
 
 import re
+from typing import NamedTuple
 
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE
 
-# Qwen, DeepSeek, Magistral, Kimi, Command A, Gemma and their descendants, in this order
-_OPENING = re.compile(
-    r"<(?:\w+:)?(?:think(?:ing)?|thoughts?)(?:\s[^<>]*)?>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>"
-    r"|<\|channel>thought",
-    re.IGNORECASE,
-)
-_CLOSING = re.compile(
-    r"</(?:\w+:)?(?:think(?:ing)?|thoughts?)>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|<channel\|>",
-    re.IGNORECASE,
-)
+
+class _Tags(NamedTuple):
+    opening: re.Pattern[str]
+    closing: re.Pattern[str]
+
+
+def _tags(names: str) -> _Tags:
+    """Return the tags by these names, and those of Magistral, Kimi, Command A, Gemma and their descendants."""
+    opening = r"\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>|<\|channel>thought"
+    closing = r"\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|<channel\|>"
+    return _Tags(
+        re.compile(rf"<(?:\w+:)?(?:{names})(?:\s[^<>]*)?>|{opening}", re.IGNORECASE),
+        re.compile(rf"</(?:\w+:)?(?:{names})>|{closing}", re.IGNORECASE),
+    )
+
+
+_NAMES = "think(?:ing)?|thoughts?"  # Qwen, DeepSeek
+_THOUGHTS = _tags(_NAMES)
+_ANY_REASONING = _tags(rf"{_NAMES}|reasoning|analysis|scratchpad")
 # gpt-oss: channels, the last of which is the answer; and what is left of them where special tokens are not printed
 _FINAL_CHANNEL = re.compile(
     r"\A.*<\|channel\|>final\b[^<]*<\|message\|>|\Aanalysis(?=[A-Z]).*assistantfinal", re.DOTALL
@@ -32,14 +42,15 @@ _STOP_AT_END = re.compile(rf"{_STOP}\Z")
 _NEXT_TURN = re.compile(rf"(?={_STOP}\s*(?:<\|im_start\|>|<start_of_turn>|<\|start_header_id\|>|<\|turn>|\[INST\]))")
 
 
-def strip_thoughts(text: str) -> str:
+def strip_thoughts(text: str, *, everywhere: bool = False) -> str:
     """Return the text without the thoughts in it; empty if it is nothing but thoughts.
 
     Thoughts open the text, or a line, and end with their closing tag. The opening tag may have stood in the prompt:
     then everything before a lone closing tag is thoughts. Tags in a quotation or in backticks are text like any other.
+    `everywhere`: also within a line, and also what a model calls reasoning, which an answer of the contract may hold.
     """
     text, changed = _final_channel(text)
-    while (rest := _without_a_block(text)) is not None:
+    while (rest := _without_a_block(text, everywhere=everywhere)) is not None:
         text, changed = rest, True
     return text.lstrip() if changed else text
 
@@ -63,13 +74,14 @@ def _final_channel(text: str) -> tuple[str, bool]:
     return ("", True) if _OTHER_CHANNEL.match(text) else (text, False)
 
 
-def _without_a_block(text: str) -> str | None:
+def _without_a_block(text: str, *, everywhere: bool) -> str | None:
     """Return the text without its first block of thoughts; None if there is none."""
-    opening = next((tag for tag in _OPENING.finditer(text) if _opens_a_line(text, tag)), None)
-    closing = next((tag for tag in _CLOSING.finditer(text) if not _is_quoted(text, tag)), None)
+    tags, opens = (_ANY_REASONING, _is_not_quoted) if everywhere else (_THOUGHTS, _opens_a_line)
+    opening = next((tag for tag in tags.opening.finditer(text) if opens(text, tag)), None)
+    closing = next((tag for tag in tags.closing.finditer(text) if _is_not_quoted(text, tag)), None)
     if opening is None or (closing and closing.start() < opening.start()):
         return text[closing.end() :] if closing else None
-    after = next((tag for tag in _CLOSING.finditer(text, opening.end()) if not _is_quoted(text, tag)), None)
+    after = next((tag for tag in tags.closing.finditer(text, opening.end()) if _is_not_quoted(text, tag)), None)
     before = text[: opening.start()]
     return before.rstrip() + (text[after.end() :] if after else "") if before.strip() else _rest(text, after)
 
@@ -80,13 +92,13 @@ def _rest(text: str, closing: re.Match[str] | None) -> str:
 
 def _opens_a_line(text: str, tag: re.Match[str]) -> bool:
     line = text[text.rfind("\n", 0, tag.start()) + 1 : tag.start()]
-    return not line.strip() and not _is_quoted(text, tag)
+    return not line.strip() and _is_not_quoted(text, tag)
 
 
-def _is_quoted(text: str, tag: re.Match[str]) -> bool:
-    """Return whether a tag is part of what an answer quotes or names."""
+def _is_not_quoted(text: str, tag: re.Match[str]) -> bool:
+    """Return whether a tag is no part of what an answer quotes or names."""
     if text[max(tag.start() - 1, 0) : tag.start()] == "`" == text[tag.end() : tag.end() + 1]:
-        return True
+        return False
     begin, end = text.rfind(BEGIN_QUOTE, 0, tag.start()), text.rfind(END_QUOTE, 0, tag.start())
     next_begin, next_end = text.find(BEGIN_QUOTE, tag.end()), text.find(END_QUOTE, tag.end())
-    return begin > end and next_end >= 0 and not 0 <= next_begin < next_end
+    return not (begin > end and next_end >= 0 and not 0 <= next_begin < next_end)

@@ -8,9 +8,11 @@ Ollama, LM Studio, Mistral, Gemini, DeepSeek, DashScope, Doubao, Groq, xAI, Open
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from raft_assets.llm.service_messages import ECHOED, error_body, find_texts, walk_body
 
 if TYPE_CHECKING:
     import openai
@@ -24,7 +26,8 @@ _DROPPED = (*MAX_TOKENS_PARAMETERS, "temperature", *_EASILY_DROPPED)
 # with which a parameter is refused: a chat template that fails is a 500 at some, no provider that takes it a 404
 _STATUSES = {400, 404, 405, 415, 422, 500, 501}
 _CODES = {"unsupported_parameter", "unsupported_value", "unknown_parameter", "invalid_parameter_combination"}
-_NO_SENTENCE = {"input", "ctx", "url", "loc", "param", "code", "type", "object", "id", "request_id"}
+_PLACES = {"loc", "param"}
+_NO_SENTENCE = ECHOED | _PLACES | {"code", "type", "object", "id", "request_id"}
 _LOCATION = re.compile(r"""['"]loc['"]\s*:\s*[\[(]([^\])]*)[\])]""")  # Pydantic's list of errors, printed as a text
 _PRINTED_INPUT = re.compile(r"""['"](?:input|ctx)['"]\s*:.*\Z""", re.DOTALL)
 _NAME = re.compile(r"(?<![\w-])[A-Za-z][A-Za-z_]*(?![\w-])")
@@ -83,7 +86,7 @@ class _Complaint:
     @classmethod
     def of(cls, error: openai.APIStatusError) -> _Complaint:
         body = error_body(error)
-        printed = " ".join(_sentences(body))
+        printed = " ".join(find_texts(body, skipped=_NO_SENTENCE))
         located = [*_locations(body), *(name for place in _LOCATION.findall(printed) for name in _NAME.findall(place))]
         return cls(_PRINTED_INPUT.sub("", printed), frozenset(map(_plain, located)) - {"none", "body"})
 
@@ -115,17 +118,9 @@ def unsupported_parameter(error: openai.APIStatusError, sent: Mapping[str, Any])
     )
 
 
-def error_body(error: openai.APIStatusError) -> Any:
-    """Return what the service sent with an error: the client keeps a part of it only."""
-    try:
-        return error.response.json()
-    except ValueError:
-        return error.body if error.body is not None else error.response.text
-
-
 def error_text(error: openai.APIStatusError) -> str:
     """Return every sentence of an error, wherever in its body the service put it."""
-    return " ".join(_sentences(error_body(error)))
+    return " ".join(find_texts(error_body(error), skipped=_NO_SENTENCE))
 
 
 def _plain(name: str) -> str:
@@ -175,26 +170,7 @@ def _refuses_instructions(said: _Complaint) -> bool:
     return bool("role" in said.located or _ALTERNATE.search(said.text) or _ROLE.search(said.text))
 
 
-def _locations(value: Any) -> Iterator[str]:
-    """Yield the names in `loc` and `param`, wherever they are."""
-    if isinstance(value, list):
-        for entry in value:
-            yield from _locations(entry)
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            if name in ("loc", "param"):
-                yield from _NAME.findall(str(inner))
-            elif name not in _NO_SENTENCE:
-                yield from _locations(inner)
-
-
-def _sentences(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for entry in value:
-            yield from _sentences(entry)
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            if name not in _NO_SENTENCE:
-                yield from _sentences(inner)
+def _locations(body: object) -> list[str]:
+    """Return the names in `loc` and `param`, wherever they are."""
+    places = walk_body(body, skipped=_NO_SENTENCE - _PLACES)
+    return [part for name, value in places if name in _PLACES for part in _NAME.findall(str(value))]

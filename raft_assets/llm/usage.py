@@ -32,6 +32,17 @@ def estimate_tokens(text: str) -> int:
     return -(-letters // LETTERS_PER_TOKEN) + marks + -(-not_ascii // BYTES_PER_TOKEN)
 
 
+def error_usage(
+    body: Mapping[str, Any], payload: Mapping[str, Any], count_tokens: TokenCount = estimate_tokens
+) -> Usage:
+    """Return the tokens of a response that holds an error: those that it tells, and those of half an answer with it."""
+    error = payload.get("error")
+    if isinstance(error, Mapping) and read_usage(payload) == NO_USAGE:
+        payload = {**payload, "usage": error.get("usage")}
+    is_paid = read_usage(payload) != NO_USAGE or payload.get("choices") or payload.get("data")
+    return count_usage(body, payload, count_tokens) if is_paid else NO_USAGE
+
+
 def count_usage(
     body: Mapping[str, Any], payload: Mapping[str, Any], count_tokens: TokenCount = estimate_tokens
 ) -> Usage:

@@ -9,6 +9,7 @@ from raft_assets.core.errors import EndpointError, NotDeployedError
 from raft_assets.llm.requests import Origin
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.deployment import (
@@ -101,7 +102,7 @@ def _wait_or_remake(
 
 
 def _ask(models: ModelClients, domain: str, origin: Origin, deployed: StudentDeployment, within_s: float) -> SmokeTest:
-    settings = models.project.settings(domain).values
+    settings = resolve_student_form(models.project, Lake.of(models.project), domain)
     with models.caller(Role.STUDENT, origin=origin, deployed=deployed, live=True) as student:
         room = settings.evaluation.max_answer_tokens
         return smoke_test(student, settings.student, room, settings.prompt.instructions, ready_within_s=within_s)

@@ -1,6 +1,6 @@
 """Asking baseline and student the questions of an evaluation, and the record of the evaluation."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,10 +16,12 @@ from raft_assets.core.tables import (
     QuestionProvenance,
     RaftRow,
 )
+from raft_assets.core.vectors import NoVector
 from raft_assets.evaluation.arms import EvaluationItem, build_items, item_request, to_model_answer
 from raft_assets.evaluation.provenance import trace_questions
 from raft_assets.llm.requests import Origin, Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients, resolved_model
+from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.vectors import read_index
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake, WriteResult
@@ -29,16 +31,25 @@ from raft_assets.student.deployment import StudentDeployment
 
 @dataclass(frozen=True)
 class Answered:
-    """The outcome of asking one model; `model` is its name at the service."""
+    """The outcome of asking one model; `model` is its name at the service.
+
+    `refused`: questions without a vector, and why; the retrieved arm lacks them.
+    """
 
     model: str
     items: list[EvaluationItem]
     written: WriteResult
     usage: UsageStats
+    refused: Mapping[str, str]
 
 
-def evaluation_items(models: ModelClients, lake: Lake, domain: str, origin: Origin) -> list[EvaluationItem]:
-    """Return what both models are asked; the retrieved arm embeds the questions."""
+def evaluation_items(
+    models: ModelClients, lake: Lake, domain: str, origin: Origin
+) -> tuple[list[EvaluationItem], dict[str, str]]:
+    """Return what both models are asked; the retrieved arm embeds the questions.
+
+    With it come the questions that the service doesn't embed, and why: they are asked in the other arms only.
+    """
     settings = models.project.settings(domain).values
     rows, golden = list(lake.rows(RaftRow, domain)), list(lake.rows(GoldenQuestion, domain))
     index = read_index(lake, domain)
@@ -46,14 +57,20 @@ def evaluation_items(models: ModelClients, lake: Lake, domain: str, origin: Orig
     questions = list(dict.fromkeys([*generated, *(question.question for question in golden)]))
     with models.caller(Role.EMBEDDING, origin=origin) as encoder:
         vectors = dict(zip(questions, encoder.embed(questions), strict=True))
-    return build_items(
+
+    def nearest(question: str, k: int) -> list[str]:
+        vector = vectors[question]
+        return [] if isinstance(vector, NoVector) else index.nearest(vector, k)
+
+    items = build_items(
         rows,
         golden,
         list(lake.rows(Chunk, domain)),
-        nearest=lambda question, k: index.nearest(vectors[question], k),
+        nearest=nearest,
         evaluation=settings.evaluation,
         dataset=settings.dataset,
     )
+    return items, {question: one.reason for question, one in vectors.items() if isinstance(one, NoVector)}
 
 
 def ask_model(
@@ -66,21 +83,24 @@ def ask_model(
     progress_of: Callable[[int], Callable[[Progress], None]],
 ) -> Answered:
     """Ask one model everything and write its answers; `progress_of` returns a callback for a number of calls."""
-    settings, role = models.project.settings(domain).values, Role(evaluated.upper())
+    settings, role = resolve_student_form(models.project, lake, domain), Role(evaluated.upper())
+    student, instructions = settings.student, settings.prompt.instructions
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
-    items = evaluation_items(models, lake, domain, origin)
+    items, refused = evaluation_items(models, lake, domain, origin)
     with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(items))) as caller:
         prompts = (
-            item_request(item, settings.student.format, settings.evaluation, settings.prompt.instructions)
+            item_request(
+                item, student.format, settings.evaluation, instructions, has_examples=student.examples == "always"
+            )
             for item in items
         )
         name = deployed.name if deployed else models.endpoints[role].model
         answers = (
-            to_model_answer(item, answer, evaluated=evaluated, model=name, instructions=settings.prompt.instructions)
+            to_model_answer(item, answer, evaluated=evaluated, model=name, instructions=instructions)
             for item, answer in zip(items, caller.ask(prompts), strict=True)
         )
         written = lake.write(ANSWERS[evaluated], domain, answers)
-        return Answered(name, items, written, caller.usage_stats)
+        return Answered(name, items, written, caller.usage_stats, refused)
 
 
 def both_answers(lake: Lake, domain: str) -> Iterator[ModelAnswer]:

@@ -42,14 +42,17 @@ class PairGenerator:
         self._vocabulary = Vocabulary(chunk.passage for chunk in chunks)
         top_k = settings.questions.retrieval_top_k
         self._ranks = RetrievalRanks(index, encoder.embed, top_k) if top_k else None
+        # a pair of theirs would be rejected for it: nothing is asked about them
+        self._left_out = index.refused.keys() if top_k else frozenset[str]()
 
     def drafts(self, chunks: Sequence[Chunk]) -> list[Draft]:
         """Draft pairs of all chunks, up to the target.
 
-        Pairs that the gates accept count, whatever a reviewer said of them later.
+        Pairs that the gates accept count, whatever a reviewer said of them later. Where retrieval is a gate, chunks
+        without a vector are left out.
         """
         return draft_pairs(
-            chunks,
+            [chunk for chunk in chunks if chunk.chunk_id not in self._left_out],
             self._settings.questions,
             ask=self._teacher.ask,
             accepted=lambda drafts: sum(pair.accepted for pair in self.judged(drafts)),
@@ -61,7 +64,7 @@ class PairGenerator:
         """Draft pairs of some chunks, with the number of questions to ask of each."""
         instructions = self._settings.prompt.instructions
         return draft_round(
-            plan,
+            [(chunk, count) for chunk, count in plan if chunk.chunk_id not in self._left_out],
             self._settings.questions,
             ask=self._teacher.ask,
             instructions=instructions,
@@ -76,6 +79,7 @@ class PairGenerator:
             drafts,
             settings=self._settings.questions,
             rank_of=self._ranks.rank_of if self._ranks else None,
+            reason_without_vector=self._ranks.reason_without if self._ranks else lambda *_: "",
             ask_judge=self._judge.ask if self._judge else None,
             reviews=reviews,
             vocabulary=self._vocabulary,
@@ -98,13 +102,17 @@ def open_pair_generator(
     form: PairForm,
     chunks: Sequence[Chunk],
     origin: Origin = NO_REQUESTER,
+    live: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[PairGenerator]:
-    """Open a pair generator for a domain's settings; `index` and `chunks` contain all chunks of the domain."""
+    """Open a pair generator for a domain's settings; `index` and `chunks` contain all chunks of the domain.
+
+    `live`: make calls at once even where a role uses batches.
+    """
     with ExitStack() as stack:
-        teacher = stack.enter_context(models.caller(Role.TEACHER, origin=origin, on_progress=on_progress))
+        teacher = stack.enter_context(models.caller(Role.TEACHER, origin=origin, live=live, on_progress=on_progress))
         encoder = stack.enter_context(models.caller(Role.EMBEDDING, origin=origin))
         judge = None
         if Role.JUDGE in models.endpoints:
-            judge = stack.enter_context(models.caller(Role.JUDGE, origin=origin, on_progress=on_progress))
+            judge = stack.enter_context(models.caller(Role.JUDGE, origin=origin, live=live, on_progress=on_progress))
         yield PairGenerator(teacher, encoder, judge, settings, index, form=form, chunks=chunks)

@@ -11,6 +11,7 @@ import numpy as np
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import question_id
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
+from raft_assets.core.vectors import NoVector, Vector
 from raft_assets.dataset.distractors import DistractorPool
 from raft_assets.dataset.rows import Assembly
 from raft_assets.dataset.splits import SplitPlan
@@ -32,13 +33,15 @@ from raft_assets.storage.lake import Lake
 class Preview:
     """Rows, and the pairs that were rejected; `chunks` are all of the domain.
 
-    `call_details`: why a call gave no usable answer, in the service's words, by the question_id of its pair.
+    `call_details`: why a call gave no usable answer, in the service's words, by the question_id of its pair; `refused`:
+    why a chunk has no vector, by its id.
     """
 
     chunks: dict[str, Chunk]
     rows: list[RaftRow]
     rejected: list[QAPair]
     call_details: Mapping[str, str]
+    refused: Mapping[str, str]
     usage_stats: dict[Role, UsageStats]
 
 
@@ -66,24 +69,31 @@ def preview_rows(
 
     `progress_of` announces what is done next, and returns a callback for the answers to its calls.
     """
-    ids, vectors, of_chunks = list[str](), np.empty((0, 0), np.float32), UsageStats()
+    vectors, refused, of_chunks = dict[str, Vector](), dict[str, str](), UsageStats()
     if needs_vectors(settings):
         embedded = progress_of(f"vectors of {len(chunks):,} chunks")
         with models.caller(Role.EMBEDDING, on_progress=embedded) as encoder:
-            ids = [chunk.chunk_id for chunk in chunks]
-            vectors = np.array(list(embed_chunks(encoder, chunks)), np.float32)
+            for chunk, embedding in embed_chunks(encoder, chunks):
+                if isinstance(embedding, NoVector):
+                    refused[chunk.chunk_id] = embedding.reason
+                else:
+                    vectors[chunk.chunk_id] = embedding
             of_chunks = encoder.usage_stats
-    index = VectorIndex(ids, vectors)
+    table = np.array([*vectors.values()], np.float32) if vectors else np.empty((0, 0), np.float32)
+    index = VectorIndex([*vectors], table, refused)
     reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
     answered = progress_of(f"questions and answers about {len(plan):,} of {len(chunks):,} chunks")
     form = resolve_form(models, Lake.of(models.project), domain, settings, chunks, keep=False)
-    with open_pair_generator(models, settings, index, form=form, chunks=chunks, on_progress=answered) as maker:
+    # a preview is for somebody who waits: batches would be answered tomorrow
+    with open_pair_generator(
+        models, settings, index, form=form, chunks=chunks, live=True, on_progress=answered
+    ) as maker:
         drafts = maker.draft_plan(plan)
         pairs = maker.judged(drafts, reviews)
         tallies = maker.usage_stats
     pool = DistractorPool(
         chunks,
-        vectors=dict(zip(ids, index.vectors, strict=True)) if ids else None,
+        vectors=dict(zip(index.chunk_ids, index.vectors, strict=True)) if vectors else None,
         near_duplicate=settings.dataset.near_duplicate,
     )
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
@@ -95,6 +105,7 @@ def preview_rows(
         rows,
         [pair for pair in pairs if not pair.accepted],
         {question_id(draft.chunk.chunk_id, draft.question): draft.call_detail for draft in drafts if draft.call_detail},
+        refused,
         tallies | {Role.EMBEDDING: tallies[Role.EMBEDDING] + of_chunks},
     )
 

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from raft_assets.core.errors import DataError, EndpointError
-from raft_assets.core.tables import Chunk, QuarantinedFile, SourceDocument
+from raft_assets.core.tables import Chunk, QuarantinedFile, RefusedChunk, SourceDocument
+from raft_assets.core.vectors import Embedding, NoVector
 from raft_assets.documents.chunking import chunk_document
 from raft_assets.documents.reading import ReadDocument, group_into_documents, read_documents
 from raft_assets.documents.semantic_boundaries import embedding_similarity
-from raft_assets.llm.caller import Caller, TextRefusedError
+from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.domain import ChunkSettings
@@ -74,11 +73,20 @@ def chunk_documents(
         return [chunk for document in documents for chunk in chunk_document(document, settings, likeness=likeness)]
 
 
-def embed_chunks(caller: Caller, chunks: Sequence[Chunk]) -> Iterator[np.ndarray]:
-    """Yield the vector of each chunk, in order. Raises EndpointError, which names a chunk that isn't embedded."""
-    try:
-        yield from caller.embed(chunk.passage for chunk in chunks)
-    except TextRefusedError as refused:
-        chunk = next(chunk for chunk in chunks if chunk.passage == refused.text)
-        place = f"{chunk.path}, page {chunk.page_from}"
-        raise EndpointError(f"Chunk {chunk.chunk_id} ({place}) has no vector. {refused}") from None
+def embed_chunks(caller: Caller, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Embedding]]:
+    """Yield each chunk, in order, with its vector, or why it has none.
+
+    Raises EndpointError if none of them has one: without any, nothing downstream can retrieve.
+    """
+    refused = list[NoVector]()
+    for chunk, embedding in zip(chunks, caller.embed(chunk.passage for chunk in chunks), strict=True):
+        if isinstance(embedding, NoVector):
+            refused.append(embedding)
+        yield chunk, embedding
+    if refused and len(refused) == len(chunks):
+        raise EndpointError(f"No chunk has a vector. Of the first one: {refused[0].reason}")
+
+
+def to_refused_chunk(chunk: Chunk, refusal: NoVector) -> RefusedChunk:
+    """Return the row about a chunk that has no vector."""
+    return RefusedChunk(chunk_id=chunk.chunk_id, path=chunk.path, page_from=chunk.page_from, reason=refusal.reason)

@@ -74,6 +74,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "near_duplicate_question": "Another pair with the passage or the answer asks nearly the same question.",
         "not_self_contained": "The question doesn't name what it is about: it has hardly more than a pronoun, or "
         "retrieval over the domain doesn't bring it back to its passage.",
+        "no_vector": "The service of EMBEDDING refuses the passage or the question, so retrieval can't bring it back.",
         "judged_unsupported": "The judge says that the document does not support the answer.",
         "judge_failed": "The judge gave no verdict that can be read, so nothing vouches for the answer.",
         "rejected_by_reviewer": "A person rejected the pair.",
@@ -86,6 +87,7 @@ OVERRIDABLE_GATES = frozenset(
 )
 
 RankOf = Callable[[str, str], int | None]
+ReasonWithoutVector = Callable[[str, str], str]
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
 NO_REVIEWS: Mapping[str, Review] = MappingProxyType({})
 
@@ -101,6 +103,7 @@ class _GatedDraft:
     rank_of: RankOf | None
     review: Review | None
     vocabulary: "Vocabulary"
+    reason_without_vector: ReasonWithoutVector
 
     @property
     def is_accepted_by_reviewer(self) -> bool:
@@ -126,6 +129,13 @@ class _GatedDraft:
     def has_final_answer(self) -> bool:
         """Whether the answer has a final answer."""
         return self.has_answer and bool(self.parsed.final_answer)
+
+    @cached_property
+    def refusal(self) -> str:
+        """Why retrieval can't be checked: question or chunk has no vector. Empty where it can be, or isn't to be."""
+        if not (self.has_question and self.has_oracle and self.rank_of):
+            return ""
+        return self.reason_without_vector(self.draft.question, self.draft.chunk.chunk_id)
 
     @cached_property
     def is_english(self) -> bool:
@@ -210,13 +220,15 @@ def apply_gates(
     reviews: Mapping[str, Review] = NO_REVIEWS,
     vocabulary: Vocabulary | None = None,
     gate_set: int = GATE_SET,
+    reason_without_vector: ReasonWithoutVector = lambda *_: "",
 ) -> list[QAPair]:
     """Return every draft as a pair with the outcome of every gate that could run, sorted by question_id.
 
     `rank_of(question, chunk_id)` is the rank from 1 of the chunk among the domain's chunks when they are retrieved for
     the question, None if the chunk isn't among the first; without the function that gate is off. `ask_judge` asks the
     judge; without it there is none. `reviews`: reviewers' verdicts by question_id. `vocabulary`: the words of the
-    domain, by default of the drafts' chunks. A question asked twice about one chunk is one pair.
+    domain, by default of the drafts' chunks. `reason_without_vector(question, chunk_id)` says why one of them has no
+    vector; such a pair is rejected, and its rank isn't looked up. A question asked twice about one chunk is one pair.
     """
     drafts = list(drafts)
     vocabulary = vocabulary or Vocabulary({draft.chunk.passage for draft in drafts})
@@ -224,7 +236,9 @@ def apply_gates(
     for draft in drafts:
         name = question_id(draft.chunk.chunk_id, draft.question)
         parsed = parse_answer(draft.answer)
-        cases.setdefault(name, _GatedDraft(draft, name, parsed, settings, rank_of, reviews.get(name), vocabulary))
+        review = reviews.get(name)
+        case = _GatedDraft(draft, name, parsed, settings, rank_of, review, vocabulary, reason_without_vector)
+        cases.setdefault(name, case)
     verdicts = {name: _run_gates(case, gate_set) for name, case in cases.items()}
     # of two duplicates the accepted one survives, and one that a reviewer accepted before all others; otherwise a draw
     # decides, never their order
@@ -465,10 +479,11 @@ _GATES = (
         3,
         english=True,
     ),
+    _Gate("retrieval", "no_vector", lambda case: bool(case.refusal), lambda _: True),
     _Gate(
         "retrieval",
         "not_self_contained",
-        lambda case: case.has_question and case.has_oracle and case.rank_of is not None,
+        lambda case: case.has_question and case.has_oracle and case.rank_of is not None and not case.refusal,
         _is_not_retrieved,
     ),
 )
@@ -583,6 +598,7 @@ def _rejection_reason(case: _GatedDraft, verdicts: Mapping[str, str]) -> str:
 
 def _build_pair(case: _GatedDraft, verdicts: dict[str, str], judgement: _JudgeOutcome) -> QAPair:
     draft, parsed, reason = case.draft, case.parsed, _rejection_reason(case, verdicts)
+    call_details = {"call_failed": draft.call_detail, "no_vector": case.refusal}
     return QAPair(
         question_id=case.question_id,
         chunk_id=draft.chunk.chunk_id,
@@ -601,6 +617,6 @@ def _build_pair(case: _GatedDraft, verdicts: dict[str, str], judgement: _JudgeOu
         judge_call=judgement.call,
         judge_remark=judgement.remark,
         review_note=case.review.note if case.review else "",
-        call_detail=draft.call_detail if reason == "call_failed" else "",
+        call_detail=call_details.get(reason, ""),
         structured=draft.structured,
     )

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 from raft_assets.core.prompt_contract import WORKED_EXAMPLES, render_answer
 from raft_assets.llm.prompts import read_prompt
 from raft_assets.llm.requests import JSON_OBJECT, Request
-from raft_assets.pairs.questions import strip_reasoning
+from raft_assets.llm.thoughts import strip_thoughts
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -72,7 +72,7 @@ def parse_agreed_object(text: str, kind: type[ModelT], *, by: Callable[[ModelT],
     None if there is none, or if there are two that differ `by` what counts. Never raises.
     """
     objects = []
-    for value in _json_objects(strip_reasoning(text)):
+    for value in _json_objects(strip_thoughts(text, everywhere=True)):
         try:
             objects.append(kind.model_validate(value))
         except ValidationError:

@@ -16,6 +16,7 @@ from raft_assets.core.similarity import words
 from raft_assets.core.tables import Chunk
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Request
+from raft_assets.llm.thoughts import strip_thoughts
 from raft_assets.settings.domain import QuestionSettings
 
 # passages with questions, for models that go on with a text instead of doing what it says
@@ -126,11 +127,6 @@ def has_list_marker(question: str) -> bool:
     return bool(_LIST_MARKER.match(question))
 
 
-def strip_reasoning(text: str) -> str:
-    """Return a model's reply without the reasoning that it shows."""
-    return _REASONING.sub("", text)
-
-
 def parse_questions(text: str, limit: int) -> list[str]:
     """Return at most `limit` questions in a model's reply, without what is around them. Never raises.
 
@@ -138,7 +134,7 @@ def parse_questions(text: str, limit: int) -> list[str]:
     quotation marks, Markdown and trailing remarks are removed. Questions to the user ("Could you share the document?")
     don't count.
     """
-    text = strip_reasoning(text)
+    text = strip_thoughts(text, everywhere=True)
     questions = _distinct_questions(_strings(_json_value(text))) or _distinct_questions(_lines(text))
     return questions[:limit]
 
@@ -156,12 +152,6 @@ _AUXILIARIES = frozenset(
 _OPENINGS = _AUXILIARIES | _KIND_OF_WORD.keys() | {"in", "at", "on", "by", "for", "from", "to", "with"}
 _CLOZE = re.compile(r"_{3,}|\bcompletes? (?:this|the) (?:statement|sentence)\b", re.IGNORECASE)
 
-_REASONING_TAG = r"(?:think(?:ing)?|thoughts?|reasoning|analysis|scratchpad)"
-# the opening tag may have stood in the model's own template, and the closing one may have been cut off
-_REASONING = re.compile(
-    rf"<{_REASONING_TAG}>.*?(?:</{_REASONING_TAG}>|\Z)|\A(?:(?!<{_REASONING_TAG}>).)*</{_REASONING_TAG}>",
-    re.DOTALL | re.IGNORECASE,
-)
 _FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
 _HTML_TAG = re.compile(r"</?(?:questions?|q|li|ol|ul|p|br|b|i|em|strong|item)\s*/?>", re.IGNORECASE)
 _JSON_STRING = re.compile(rf'"((?:[^"\\]|\\.)*[{QUESTION_MARKS}])"')

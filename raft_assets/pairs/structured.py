@@ -27,7 +27,8 @@ from raft_assets.core.prompt_contract import (
 from raft_assets.core.sentences import sentence_spans
 from raft_assets.core.tables import Chunk
 from raft_assets.llm.requests import Request
-from raft_assets.pairs.questions import parse_questions, question_request, strip_reasoning
+from raft_assets.llm.thoughts import strip_thoughts
+from raft_assets.pairs.questions import parse_questions, question_request
 from raft_assets.settings.domain import QuestionSettings
 
 MAX_PROBE_TOKENS = 512  # a model that reasons needs most of them before its answer begins
@@ -86,7 +87,7 @@ def parse_structured_questions(text: str, limit: int) -> list[str]:
 
     Anything but a list is read as text.
     """
-    found = strip_reasoning(text)
+    found = strip_thoughts(text, everywhere=True)
     start = found.find("{")
     if start < 0 or '"questions"' not in found:
         return parse_questions(text, limit)
@@ -122,7 +123,7 @@ def probe_request(sample: int) -> Request:
 
 def is_constrained(text: str) -> bool:
     """Return whether a reply to the probe is of its schema, as far as it goes: a weak model may find no end."""
-    return bool(re.match(r'\s*\{\s*"reasoning"\s*:', strip_reasoning(text)))
+    return bool(re.match(r'\s*\{\s*"reasoning"\s*:', strip_thoughts(text, everywhere=True)))
 
 
 def _structured_example(question: str, documents: Sequence[str], answer: str) -> tuple[str, str]:
@@ -136,7 +137,7 @@ def _structured_example(question: str, documents: Sequence[str], answer: str) ->
 
 
 def _parse_answer(text: str) -> _StructuredAnswer | None:
-    found = strip_reasoning(text)
+    found = strip_thoughts(text, everywhere=True)
     start = found.find("{")
     if start < 0:
         return None

@@ -173,6 +173,12 @@ class StudentSettings(SettingsGroup):
         description="a model or deployment of yours that is already fine-tuned: it is evaluated, and nothing is "
         "trained or deployed",
     )
+    examples: Literal["auto", "always", "never"] = added(
+        "auto",
+        since="0.3.0",
+        description="worked examples before the task of a completion prompt, which a base model needs; auto: always, "
+        "but for a domain whose training files or answers of a version before have none",
+    )
 
 
 class PromptSettings(SettingsGroup):

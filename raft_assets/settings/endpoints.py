@@ -4,12 +4,12 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from raft_assets.core.addresses import is_loopback
 from raft_assets.settings.domain import Tokenizer
 
 EMBEDDED_MODELS = {
@@ -101,7 +101,7 @@ class Endpoint:
         Free are the embedded provider, a service on this machine to whose model the project's prices.yaml gives no
         price, and what is declared to be free.
         """
-        is_local = self.provider == "openai" and is_loopback(self.base_url) and not self.is_priced
+        is_local = self.provider == "openai" and is_on_this_machine(self.base_url) and not self.is_priced
         return self.provider == "embedded" or self.is_declared_free or is_local
 
     @property
@@ -144,18 +144,22 @@ class Endpoint:
         return "cl100k_base" if _CL100K_MODELS.match(self.base_model) else "o200k_base"
 
 
-def is_loopback(address: str) -> bool:
-    """Return whether an address (of a service) leads to this machine itself."""
+def is_on_this_machine(address: str) -> bool:
+    """Return whether the address of a service leads to this machine itself."""
     try:
         host = (urlsplit(address).hostname or "").rstrip(".")
     except ValueError:  # brackets that don't hold an IPv6 address
         return False
+    return is_loopback(host) or _is_unspecified(host)
+
+
+def _is_unspecified(host: str) -> bool:
+    """Return whether a host is 0.0.0.0 or ::, by which connecting reaches this machine."""
     try:
-        ip = ip_address(host)
+        ip = ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    mapped = getattr(ip, "ipv4_mapped", None) or ip
-    return mapped.is_loopback or mapped.is_unspecified  # connecting to 0.0.0.0 reaches this machine
+        return False
+    return (getattr(ip, "ipv4_mapped", None) or ip).is_unspecified
 
 
 @dataclass(frozen=True)

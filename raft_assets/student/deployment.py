@@ -186,7 +186,10 @@ def smoke_test(
     Some parts of the service don't know a new deployment yet, so the question is asked again for `ready_within_s`
     seconds.
     """
-    request: Request = answer_request(SMOKE_QUESTION, [SMOKE_DOCUMENT], settings.format, max_tokens, instructions)
+    has_examples = settings.examples == "always"
+    request: Request = answer_request(
+        SMOKE_QUESTION, [SMOKE_DOCUMENT], settings.format, max_tokens, instructions, has_examples=has_examples
+    )
     deadline = time.monotonic() + ready_within_s
     while True:
         try:

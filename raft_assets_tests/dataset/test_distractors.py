@@ -48,6 +48,21 @@ def picked(
     )
 
 
+def test_a_chunk_without_a_vector_is_no_hard_negative_and_gets_random_ones() -> None:
+    chunks = MANY[:300]
+    without = {"c0", "c7", "c20"}
+    vectors = {name: vector for name, vector in vectors_of(chunks).items() if name not in without}
+    pool = DistractorPool(chunks, vectors=vectors)
+    near = list(pool.near("c1"))
+    assert len(near) > 200
+    assert without.isdisjoint(near)
+    assert list(pool.near("c0")) == []
+    assert len(picked(chunks, kind="hard", vectors=vectors)) == 3  # the oracle c0 has none: random ones
+    others = [chunk for chunk in chunks if chunk.chunk_id not in without]
+    alone = DistractorPool(others, vectors=vectors)
+    assert near == [name for name in alone.near("c1") if name in near][: len(near)]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @settings(deadline=None)
 @given(size=st.integers(1, 12), count=st.integers(0, 6), banned=st.sets(st.integers(1, 11)))

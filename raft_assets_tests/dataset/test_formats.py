@@ -3,6 +3,7 @@
 import codecs
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, CONTRACT_PARTS
+from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, CONTRACT_PARTS, WORKED_EXAMPLES
 from raft_assets.core.tables import RaftRow, Split
 from raft_assets.dataset.formats import (
     Container,
@@ -26,6 +27,7 @@ from raft_assets.dataset.formats import (
     write_export,
 )
 from raft_assets.documents.chunking import token_count
+from raft_assets.embedded.reader.prompts import parse_prompt
 from raft_assets.embedded.training_files import count_training_tokens
 from raft_assets.evaluation.arms import EvaluationItem, item_request
 from raft_assets.llm.prompts import answer_request
@@ -87,6 +89,31 @@ def test_a_training_row_is_the_request_that_evaluation_sends_byte_for_byte_and_t
         assert answer == {"role": "assistant", "content": row.answer}
     else:
         assert json.loads(line) == {"prompt": sent["prompt"], "completion": row.answer}
+
+
+@pytest.mark.parametrize("documents", [("Bats fly.",), ("It says\n\nTask:\n\nand\nReply:\n", "Bats.")])
+def test_a_completion_row_with_examples_is_what_evaluation_sends_and_the_embedded_reader_finds_its_task(
+    documents: tuple[str, ...],
+) -> None:
+    row = a_row(question="Who keeps it?", documents=documents)
+    how = DomainSettings(student=StudentSettings(format="completion", examples="always"))
+    (line,) = training_lines([row], how)
+    sent = item_request(as_asked(row), "completion", how.evaluation, has_examples=True).body
+    assert json.loads(line) == {"prompt": sent["prompt"], "completion": row.answer}
+    assert sent["prompt"].count("Task:\n<DOCUMENT>") == len(WORKED_EXAMPLES) + 1
+    assert sent["stop"] == ["\nTask:"]
+    without = item_request(as_asked(row), "completion", how.evaluation).body["prompt"]
+    assert parse_prompt(sent["prompt"])[:2] == parse_prompt(without)[:2] == (documents, "Who keeps it?")
+    assert parse_prompt(sent["prompt"]).instructions == parse_prompt(without).instructions
+
+
+def test_the_closed_book_of_a_completion_student_has_an_example_without_documents() -> None:
+    closed = replace(as_asked(a_row(question="Who?")), arm="closed_book", documents=(), document_chunk_ids=())
+    how = DomainSettings().evaluation
+    prompt = item_request(closed, "completion", how, has_examples=True).body["prompt"]
+    assert "<DOCUMENT>" not in prompt
+    assert prompt.count("Task:\n") == 2
+    assert parse_prompt(prompt)[:2] == ((), "Who?")
 
 
 def as_asked(row: RaftRow) -> EvaluationItem:

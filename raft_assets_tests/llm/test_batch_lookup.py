@@ -6,7 +6,7 @@ The service is the embedded provider's application; a shell around it counts sub
 import json
 import secrets
 import time
-from collections.abc import Collection, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient, BatchPendingError
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.requests import Origin, Request
+from raft_assets.llm.store import StoredCall
+from raft_assets.llm.usage import count_usage
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets.storage.coordination import FileCoordination
@@ -40,11 +42,15 @@ class Shared:
         self.folder = folder
         self.submitted, self.late = 0, 0
         self.keeps_metadata, self.has_list = True, True
+        self.change_answer: Callable[[dict[str, Any]], None] = lambda _: None
         self._app: ASGIApp = create_app(settings_of(folder))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = (scope["method"], scope["path"])
         self.submitted += asked == ("POST", "/v1/batches")
+        if asked[0] == "GET" and asked[1].endswith("/content"):
+            await self._send_content(scope, receive, send)
+            return
         if asked != ("GET", "/v1/batches"):
             await self._app(scope, receive, send)
             return
@@ -65,6 +71,22 @@ class Shared:
             body["data"] = [{**batch, "metadata": None} for batch in body["data"]]
         content = json.dumps(body).encode()
         await send({**start, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _send_content(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends a file, with its answers changed."""
+        said: list[MutableMapping[str, Any]] = []
+
+        async def keep(message: MutableMapping[str, Any]) -> None:
+            said.append(message)
+
+        await self._app(scope, receive, keep)
+        lines = [json.loads(line) for line in b"".join(part.get("body", b"") for part in said[1:]).splitlines()]
+        for line in lines:
+            if "response" in line:
+                self.change_answer(line["response"]["body"])
+        content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        await send({**said[0], "headers": [(b"content-type", b"application/jsonl")]})
         await send({"type": "http.response.body", "body": content})
 
     def change_newest(self, **changes: Any) -> None:
@@ -91,6 +113,7 @@ class Folder:
     def __init__(self, service: Shared, folder: Path) -> None:
         self._service, self._folder = service, folder
         self.reserved = 0
+        self.stored: list[StoredCall] = []
 
     def ask(self, asked: dict[str, Request] | None = None) -> bool:
         """Asks as an asset does; whether every answer is there."""
@@ -120,6 +143,7 @@ class Folder:
                 return False
             finally:
                 run_coroutine(client.close())
+            self.stored = list(store.calls())
             return set(store.get(asked)) == set(asked)
 
 
@@ -218,6 +242,44 @@ def test_other_requests_are_submitted_and_those_that_are_known_are_not(
     one.ask()
     other.ask({"key 400": Request("chat", {"messages": MESSAGES, "max_completion_tokens": 400})})
     assert service.submitted == 2
+
+
+def test_the_tokens_of_prompts_are_counted_too_where_a_batch_tells_none(service: Shared, one: Folder) -> None:
+    service.change_answer = lambda body: body.pop("usage", None)
+    one.ask()
+    finish(one)
+    bodies = {key: request.body for key, request in ASKED.items()}
+    for call in one.stored:
+        assert call.usage == count_usage(bodies[call.key], json.loads(call.payload))
+        assert call.usage.estimated == 1
+        assert call.usage.input_tokens > 20
+        assert call.usage.output_tokens > 0
+    assert {call.key for call in one.stored} == set(ASKED)
+
+
+def test_a_batch_whose_requests_the_service_has_deleted_is_collected_all_the_same(
+    service: Shared, one: Folder, other: Folder
+) -> None:
+    service.change_answer = lambda body: body.pop("usage", None)
+    one.ask()
+    finish(one)
+    service.change_newest(input_file="file-" + "0" * 24)
+    finish(other)
+    assert len(other.stored) == len(ASKED)
+    assert all(call.usage.estimated and call.usage.output_tokens for call in other.stored)
+
+
+def test_an_answer_of_a_batch_that_broke_off_is_paid_and_asked_for_again(service: Shared, one: Folder) -> None:
+    def break_off(body: dict[str, Any]) -> None:
+        body["choices"][0]["finish_reason"] = "error"
+
+    service.change_answer = break_off
+    one.ask()
+    assert not any(one.ask() for _ in range(3))
+    assert {(call.status, call.usage.estimated) for call in one.stored} == {("failed", 0)}
+    assert len(one.stored) == len(ASKED)
+    assert all(call.usage.output_tokens for call in one.stored)
+    assert ASKED.keys().isdisjoint(call.key for call in one.stored)
 
 
 def test_a_service_without_a_list_takes_the_batch_as_before(service: Shared, one: Folder) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from raft_assets.core.errors import EndpointError
 from raft_assets.llm.ledger import ledger, total_by
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Origin, Usage
 from raft_assets.llm.store import CallStore
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets_tests.llm.conftest import MakeCaller, ask_about
-from raft_assets_tests.llm.service import Reply, Service, chat
+from raft_assets_tests.llm.service import Reply, Service, chat, error
 
 ORIGIN = Origin("qa_pairs", "bats", "run-1")
 
@@ -73,6 +74,81 @@ def test_calls_whose_tokens_were_counted_here_are_marked(
     (group,) = total_by(rows, "model")
     (used,) = store.usage()
     assert (group.usage.estimated, used.usage.estimated, store.stats().usage.estimated) == (1, 1, 1)
+
+
+TOLD = {"prompt_tokens": 40, "completion_tokens": 8, "total_tokens": 48}
+HALF = {"index": 0, "message": {"content": "half an answer that"}, "finish_reason": "error"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ({"error": {"code": 500, "message": "upstream failed"}, "usage": TOLD}, Usage(40, 0, 8)),
+        ({"error": {"code": 500, "message": "upstream failed", "usage": TOLD}}, Usage(40, 0, 8)),
+        ({"message": "worker died", "usage": TOLD}, Usage(40, 0, 8)),
+        ({"choices": [{**HALF, "error": {"code": 502, "message": "died"}}], "usage": TOLD}, Usage(40, 0, 8)),
+        ({"choices": [{**HALF, "error": {"code": 502, "message": "died"}}]}, None),  # it doesn't tell: counted here
+        ({"error": {"code": 500, "message": "nothing was done"}}, Usage()),
+    ],
+)
+def test_an_error_in_a_200_is_paid_as_the_service_tells_it_or_as_we_count_it(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path, case: tuple[object, Usage | None]
+) -> None:
+    (reply, lost), prices = case, priced(tmp_path)
+    service.replies = [Reply(body=reply)]
+    asking = caller(price=prices.at(service.url, "model-1"))
+    list(asking.ask([ask_about(1)]))
+    (row,) = ledger(store, prices)
+    if lost is None:
+        assert row.estimated
+        assert (row.input_tokens > 10, row.output_tokens > 3) == (True, True)
+    else:
+        assert not row.estimated
+        assert (row.input_tokens, row.output_tokens) == (10 + lost.input_tokens, 3 + lost.output_tokens)
+    assert sum(row.dollars or 0 for row in ledger(store, prices)) == pytest.approx(asking.usage_stats.dollars)
+
+
+def test_an_error_in_a_200_that_loses_the_row_is_in_the_ledger_as_lost(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
+) -> None:
+    prices = priced(tmp_path)
+    body = {"error": {"code": 400, "message": "the prompt is too long for the context"}, "usage": TOLD}
+    service.rule = lambda _: Reply(body=body)
+    (answer,) = caller(price=prices.at(service.url, "model-1")).ask([ask_about(1)])
+    assert answer.status == "failed"
+    (row,) = ledger(store, prices)
+    assert (row.status, row.input_tokens, row.output_tokens, row.estimated) == ("failed", 40, 8, False)
+
+
+def test_calls_that_are_cancelled_on_their_way_are_in_the_ledger_at_the_most_that_they_may_cost(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
+) -> None:
+    prices = priced(tmp_path)
+    service.hold_from(2)
+    asking = caller(ceiling=4, origin=ORIGIN, price=prices.at(service.url, "model-1"))
+    answers = asking.ask(map(ask_about, range(50)))
+    next(answers)
+    next(answers)
+    service.wait_until(lambda service: service.held == 4)
+    answers.close()
+    rows = list(ledger(store, prices))
+    lost = [row for row in rows if row.status == "failed"]
+    assert len(lost) == 4
+    assert {(row.estimated, row.output_tokens, row.run) for row in lost} == {(True, 50, "run-1")}
+    assert all(row.input_tokens and row.dollars for row in lost)
+    assert sum(row.dollars or 0 for row in rows) == pytest.approx(asking.usage_stats.dollars)
+    service.release()
+    assert [answer.status for answer in asking.ask(map(ask_about, range(6)))] == ["ok"] * 6
+
+
+def test_calls_to_a_service_that_takes_none_cost_nothing_when_they_are_cancelled(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
+) -> None:
+    service.holds = lambda seen: not seen.question.endswith(" 0")
+    service.rule = lambda _: error(401)
+    with pytest.raises(EndpointError, match="sign-in"):
+        list(caller(ceiling=4, price=priced(tmp_path).at(service.url, "model-1")).ask(map(ask_about, range(50))))
+    assert list(store.calls()) == []
 
 
 def test_reasoning_tokens_and_retries_are_kept(

@@ -100,7 +100,6 @@ def test_a_service_that_takes_the_question_and_does_not_answer_is_a_warning(serv
         ),
         (error(404), r"model-1 at http.* does not exist there \(404: no\)"),
         (error(500, message="out of memory"), r"does not respond: it answered 500 \(out of memory\)"),
-        (error(429, message="slow down", retry_after="0"), r"does not respond: it answered 429 \(slow down\)"),
         (Reply(body=b"<html>welcome</html>"), r"does not respond: it sent a response without choices"),
     ],
 )
@@ -110,6 +109,64 @@ def test_what_is_wrong_is_one_sentence_after_one_try(service: Service, probe: Pr
         probe()
     assert CANARY not in str(caught.value)
     assert len(service.seen) == 1
+
+
+LOADING, BUSY = "is there and still loading the model: ", "is there and busy: "
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (error(429, message="slow down", retry_after="0"), BUSY),
+        (error(429, message="Model is overloaded"), BUSY),  # TGI
+        (error(529, message="Overloaded"), BUSY),
+        (Reply(503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}), LOADING),
+        (Reply(503, {"error": "Model org/m is currently loading", "estimated_time": 20.0}), LOADING),
+        (Reply(503, {"error": "llm server loading model"}), LOADING),
+        (Reply(500, {"error": {"message": "The model is still loading, retry later"}}), LOADING),
+        (Reply(503, {"detail": "Model is not ready yet"}), LOADING),
+        (Reply(503, b"Engine is starting up"), LOADING),
+        (Reply(503, {"message": "模型正在加载"}), LOADING),
+        (Reply(503, {"error": "server busy, please try again.  maximum pending requests exceeded"}), BUSY),
+        (Reply(503, {"error": {"message": "The engine is currently overloaded, please try again later"}}), BUSY),
+        (Reply(500, {"detail": "no slot available"}), BUSY),
+        (Reply(503, {"message": "系统繁忙"}), BUSY),
+        (error(503, message="no", retry_after="20"), BUSY),
+    ],
+)
+@pytest.mark.parametrize("task", ["chat", "completion", "embedding", "fine-tuning"])
+def test_a_service_that_is_there_and_asks_to_come_back_is_a_warning_that_says_what_to_do(
+    service: Service, probe: ProbeOf, task: str, reply: Reply, said: str
+) -> None:
+    service.rule = lambda _: reply
+    result = probe(task, prompt_words=2000)
+    assert result.is_warning
+    assert result.message.startswith(said)
+    assert "Run `raft doctor` again when it answers; a run waits" in result.message
+
+
+def test_a_service_that_says_in_a_200_that_it_loads_the_model_is_there(service: Service, probe: ProbeOf) -> None:
+    service.rule = lambda _: Reply(200, {"error": {"message": "model is being loaded into memory"}})
+    assert probe().message.startswith(LOADING)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        error(500, message="error loading model: unable to allocate 20 GB"),
+        error(500, message="llama runner process has terminated: failed loading model weights"),
+        error(502, message="Bad Gateway"),
+        error(503, message="upstream connect error"),
+        error(500, message="out of memory"),
+        error(400, message="no models loaded"),
+    ],
+)
+def test_a_model_that_failed_to_load_and_a_service_behind_a_gateway_that_is_down_are_problems(
+    service: Service, probe: ProbeOf, reply: Reply
+) -> None:
+    service.rule = lambda _: reply
+    with pytest.raises(EndpointError):
+        probe()
 
 
 def test_the_older_api_and_embeddings_are_asked_as_a_run_asks_them(service: Service, probe: ProbeOf) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.core.prompt_contract import parse_answer
+from raft_assets.core.vectors import NoVector
 from raft_assets.llm.batches import BATCH_SUFFIX
-from raft_assets.llm.caller import TextRefusedError
 from raft_assets.llm.capabilities import learned_capabilities
 from raft_assets.llm.ledger import is_unusable
 from raft_assets.llm.requests import NO_USAGE, Request
@@ -302,7 +302,7 @@ def test_base64_that_is_refused_is_done_without(service: Service, caller: MakeCa
     assert "encoding_format is left out" in learned(tmp_path)
 
 
-def test_a_text_that_is_too_long_is_named_with_the_length_that_the_model_takes(
+def test_a_text_that_is_too_long_has_no_vector_and_says_the_length_that_the_model_takes(
     service: Service, caller: MakeCaller, tmp_path: Path
 ) -> None:
     long = "The harbour " * 200
@@ -311,22 +311,98 @@ def test_a_text_that_is_too_long_is_named_with_the_length_that_the_model_takes(
         if any(len(text) > 1000 for text in seen.body["input"])
         else None
     )
-    with pytest.raises(TextRefusedError) as raised:
-        list(caller().embed([*TEXTS, long]))
-    assert raised.value.text == long
-    assert "takes at most 512 tokens a text" in str(raised.value)
-    assert 'begins with "The harbour The' in str(raised.value)
-    assert "lower chunks.chunk_size" in str(raised.value)
+    *vectors, refused = caller().embed([*TEXTS, long])
+    assert all(np.array_equal(one, vector(text)) for one, text in zip(vectors, TEXTS, strict=True))
+    assert isinstance(refused, NoVector)
+    assert "takes at most 512 tokens a text" in refused.reason
+    assert "lower chunks.chunk_size" in refused.reason
     assert "a text to embed has at most 512 tokens" in learned(tmp_path)
     assert not any("by a call" in clause for clause in learned(tmp_path))  # it was not their number
 
 
 def test_the_key_is_in_no_sentence_about_a_text(service: Service, caller: MakeCaller, tmp_path: Path) -> None:
     service.rule = lambda _: error(413, message=f"too long for {CANARY}: at most 512 tokens")
-    with pytest.raises(TextRefusedError) as raised:
-        list(caller().embed(["one"]))
-    assert "at most 512 tokens a text" in str(raised.value)
-    assert CANARY not in str(raised.value) + "".join(learned(tmp_path))
+    (refused,) = caller().embed(["one"])
+    assert isinstance(refused, NoVector)
+    assert "at most 512 tokens a text" in refused.reason
+    assert CANARY not in refused.reason + "".join(learned(tmp_path))
+
+
+REFUSED_TEXT = "the passage of which nobody may speak"
+REFUSALS_OF_A_TEXT = [
+    error(400, code="content_filter", message="The response was filtered: violence"),
+    error(400, code="data_inspection_failed", message="Input data may contain inappropriate content."),
+    error(400, code="invalid_prompt", message="Invalid prompt: your prompt was flagged"),
+    error(403, message="Request blocked by our moderation system"),
+    error(403, message="Zounds"),  # says nothing: the others show that it is this text
+    error(400),
+    error(451, message="unavailable for legal reasons"),
+    error(413, message="input is too long"),
+    error(422, message="Input 3 was flagged: 1 of 64 inputs"),
+    error(500, message="input (700 tokens) is too large to process. increase the physical batch size (512)"),
+    Reply(200, {"error": {"code": 400, "message": "input violates our usage policy"}}),
+    Reply(
+        400, {"detail": [{"loc": ["body", "input", 2], "msg": "Text contains unsafe content", "type": "value_error"}]}
+    ),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS_OF_A_TEXT, ids=lambda reply: f"{reply.status} {reply.body}"[:60])
+def test_one_text_that_a_service_refuses_costs_one_vector_and_teaches_nothing_about_the_others(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path, refusal: Reply
+) -> None:
+    service.rule = lambda seen: refusal if REFUSED_TEXT in seen.body["input"] else None
+    asked = [*TEXTS[:70], REFUSED_TEXT, *TEXTS[70:]]
+    vectors = list(caller().embed(asked))
+    refused = vectors.pop(70)
+    assert isinstance(refused, NoVector)
+    assert refused.reason.startswith("TEACHER gave no vector: it ")
+    assert refused.reason.endswith(".")
+    assert all(np.array_equal(one, vector(text)) for one, text in zip(vectors, TEXTS, strict=True))
+    assert not any("by a call" in clause for clause in learned(tmp_path))
+    assert len(list(store.calls())) == len(TEXTS)
+    assert caller().has_embeddings([TEXTS[0], REFUSED_TEXT]) == [True, False]
+
+
+def test_half_a_character_costs_the_vector_of_its_text_alone(service: Service, caller: MakeCaller) -> None:
+    first, half, last = caller().embed(["one", "an emoji cut in two: \ud83d", "three"])
+    assert isinstance(half, NoVector)
+    assert "half a character" in half.reason
+    assert np.array_equal(first, vector("one"))
+    assert np.array_equal(last, vector("three"))
+
+
+def test_texts_that_are_refused_without_words_one_after_another_stop(service: Service, caller: MakeCaller) -> None:
+    service.rule = lambda seen: error(400) if any("passage" in text for text in seen.body["input"]) else None
+    with pytest.raises(EndpointError, match=r"refuses the request \(400"):
+        list(caller(1).embed(["a sound text", *TEXTS]))
+
+
+def test_an_endpoint_that_takes_no_text_stops_however_few_they_are(service: Service, caller: MakeCaller) -> None:
+    service.rule = lambda _: error(403, message="Zounds")
+    with pytest.raises(EndpointError, match=r"forbidden for this key or from this network \(403: Zounds\)"):
+        list(caller().embed(TEXTS[:5]))
+
+
+def test_no_credit_stops_the_vectors_in_whatever_words(service: Service, caller: MakeCaller) -> None:
+    service.rule = lambda _: error(400, message="You exceeded your maximum limit of tokens: insufficient credits")
+    with pytest.raises(EndpointError, match="has no credit left"):
+        list(caller().embed(["one", "two"]))
+    assert len(service.seen) <= 2
+
+
+def test_a_service_that_refuses_a_text_and_takes_few_at_once_is_learned_from_the_others(
+    service: Service, caller: MakeCaller, tmp_path: Path
+) -> None:
+    def rule(seen: Seen) -> Reply | None:
+        if len(seen.body["input"]) > 10:
+            return error(400, message="batch size is invalid, it should not be larger than 10.: input.contents")
+        return error(400, code="content_filter", message="filtered") if REFUSED_TEXT in seen.body["input"] else None
+
+    service.rule = rule
+    vectors = list(caller(1).embed([*TEXTS, REFUSED_TEXT]))
+    assert [isinstance(one, NoVector) for one in vectors] == [False] * len(TEXTS) + [True]
+    assert "at most 10 texts are embedded by a call" in learned(tmp_path)
 
 
 def test_a_refusal_that_isnt_about_the_texts_stops_after_few_calls(service: Service, caller: MakeCaller) -> None:

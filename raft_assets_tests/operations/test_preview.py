@@ -106,6 +106,23 @@ def test_a_preview_without_the_retrieval_gate_embeds_nothing_and_shows_rows(
     assert not any("embeddings" in seen.path for seen in teacher.seen)
 
 
+def test_a_preview_asks_at_once_where_the_roles_use_batches(bridges: ProjectHarness, teacher: Service) -> None:
+    bridges.own_variables |= {"TEACHER_BATCH": "1", "JUDGE_BATCH": "1"}
+    bridges.own_variables |= {"JUDGE_OPENAI_BASE_URL": teacher.url, "JUDGE_OPENAI_DEPLOYMENT": "j"}
+
+    def rule(seen: Seen) -> Reply | None:
+        if seen.body["model"] == "j":
+            return chat('{"supported": true, "reason": "it says so"}')
+        asks = "Write 4 questions" in seen.question
+        return chat("When was the Halden bridge opened?" if asks else an_answer(SECRET, "1907"))
+
+    teacher.rule = rule
+    done = bridges.raft_here("preview", "bridges", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "row 1 of 1" in done.stdout
+    assert not any("batches" in seen.path or "files" in seen.path for seen in teacher.seen)
+
+
 def test_a_preview_says_what_it_is_doing_where_no_row_disturbs_it(bridges: ProjectHarness) -> None:
     done = bridges.raft_here("preview", "bridges", "--yes")
     assert "vectors of 1 chunks" in done.stderr

@@ -14,6 +14,7 @@ from raft_assets.core.tables import QAPair
 from raft_assets.llm.requests import Answer, Request, Status, Usage
 from raft_assets.pairs.gates import (
     FIRST_GATE_SET,
+    GATE_SET,
     MAX_REMARK_CHARACTERS,
     OFF,
     OVERRIDABLE_GATES,
@@ -180,7 +181,7 @@ def test_spoilt_pairs_are_rejected_with_their_reason(reason: str, draft: Draft) 
 
 def test_every_reason_is_tested_and_explained() -> None:
     among_others = {"duplicate_question", "near_duplicate_question", "not_self_contained"}
-    among_others |= {"judged_unsupported", "judge_failed", "rejected_by_reviewer"}
+    among_others |= {"judged_unsupported", "judge_failed", "rejected_by_reviewer", "no_vector"}
     assert SPOILT_DRAFTS.keys() | among_others == REASONS.keys()
     assert all(sentence.endswith(".") for sentence in REASONS.values())
 
@@ -363,6 +364,33 @@ def test_a_persons_accept_overrides_retrieval_and_near_duplicates_but_not_duplic
     assert all(pair.accepted for pair in reviewed("accept", *alike))
     same = [SOUND, replace(SOUND, chunk=a_chunk("other", CHUNK.text))]
     assert sorted(pair.reason for pair in reviewed("accept", *same)) == ["", "duplicate_question"]
+
+
+@pytest.mark.parametrize("gate_set", [FIRST_GATE_SET, GATE_SET])
+def test_a_pair_whose_question_or_passage_has_no_vector_is_rejected_in_the_words_of_the_service(gate_set: int) -> None:
+    other = replace(SOUND, question="What is all that vampire bats eat in the survey?")
+    said = {SOUND.question: "EMBEDDING gave no vector: it refuses the text (Zounds)."}
+    pairs = apply_gates(
+        [SOUND, other],
+        settings=QuestionSettings(near_duplicate=1),
+        rank_of=lambda question, _: None if question in said else 1,
+        reason_without_vector=lambda question, _: said.get(question, ""),
+        gate_set=gate_set,
+    )
+    of_question = {pair.question: pair for pair in pairs}
+    assert (of_question[SOUND.question].reason, of_question[SOUND.question].call_detail) == (
+        "no_vector",
+        said[SOUND.question],
+    )
+    assert of_question[other.question].accepted
+    assert of_question[other.question].call_detail == ""
+
+
+def test_without_the_gate_of_retrieval_nothing_needs_a_vector() -> None:
+    (pair,) = apply_gates(
+        [SOUND], settings=QuestionSettings(), rank_of=None, reason_without_vector=lambda *_: "it refuses the text"
+    )
+    assert pair.accepted
 
 
 def test_the_near_duplicate_that_a_person_accepted_survives() -> None:

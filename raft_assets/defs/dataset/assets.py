@@ -48,7 +48,8 @@ from raft_assets.operations.model_clients import ModelClients, resolved_model, t
 from raft_assets.operations.pair_form import SENTENCES, resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.operations.rebuild import build_manifest
-from raft_assets.operations.vectors import read_index, read_unit_vectors
+from raft_assets.operations.student_form import resolve_student_form
+from raft_assets.operations.vectors import read_index, read_refused_chunks, read_unit_vectors
 from raft_assets.pairs.gates import GATES_VERSION
 from raft_assets.pairs.imported import imported_drafts, read_imported_pairs
 from raft_assets.pairs.questions import QUESTIONS_VERSION
@@ -254,7 +255,7 @@ def training_files(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Train and valid files in the student's format, exactly the prompts that evaluation renders."""
     domain, student = context.partition_key, models.endpoints[Role.STUDENT]
-    settings = models.project.settings(domain).values
+    settings = resolve_student_form(models.project, lake, domain)
     limits = settings.training_files
     tokenizer = student.tokenizer if limits.tokenizer == "auto" else limits.tokenizer
     count = token_counter(models.project, tokenizer)
@@ -299,6 +300,7 @@ def training_files(
         data_version=dg.DataVersion("".join(file.digest[:32] for file in files.values())),
         metadata={
             "format": settings.student.format,
+            "worked_examples": settings.student.format == "completion" and settings.student.examples == "always",
             "path": dg.MetadataValue.path(str(lake.path("training_files", domain, ""))),
             **{f"{split}_rows": file.rows for split, file in files.items()},
             **{f"{split}_tokens": stats[split].tokens for split in files},
@@ -341,6 +343,7 @@ def data_card(
         documents=lake.rows(SourceDocument, domain),
         quarantine=lake.rows(QuarantinedFile, domain),
         chunks=lake.rows(Chunk, domain),
+        refused=read_refused_chunks(lake, domain),
         golden=lake.rows(GoldenQuestion, domain),
         pairs=lake.rows(QAPair, domain),
         rows=lake.rows(RaftRow, domain),

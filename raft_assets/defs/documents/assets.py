@@ -5,15 +5,17 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from raft_assets.core.tables import Chunk, ChunkEmbedding, QuarantinedFile, SourceDocument
+from raft_assets.core.tables import Chunk, ChunkEmbedding, QuarantinedFile, RefusedChunk, SourceDocument
+from raft_assets.core.vectors import NoVector
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, token_histogram
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.chunking import CHUNKING_VERSION, find_oversized_chunks
 from raft_assets.documents.reading import READING_VERSION, group_into_documents
+from raft_assets.llm.caller import Caller
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.sources import chunk_documents, embed_chunks, read_sources
+from raft_assets.operations.sources import chunk_documents, embed_chunks, read_sources, to_refused_chunk
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
@@ -110,23 +112,34 @@ def chunks(
 def chunk_embeddings(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
 ) -> dg.MaterializeResult[None]:
-    """A vector per chunk, for retrieval and hard negatives."""
+    """A vector per chunk, for retrieval and hard negatives.
+
+    A chunk that the service refuses has none, and is listed in the table of refused chunks with the reason.
+    """
     domain = context.partition_key
-    table = list(lake.rows(Chunk, domain))
+    table, refused = list(lake.rows(Chunk, domain)), list[RefusedChunk]()
     progress = log_progress(context, models.project, total=len(table))
+
+    def rows(caller: Caller) -> Iterator[ChunkEmbedding]:
+        for chunk, embedding in embed_chunks(caller, table):
+            if isinstance(embedding, NoVector):
+                refused.append(to_refused_chunk(chunk, embedding))
+                context.log.warning("chunk %s (%s): %s", chunk.chunk_id, chunk.path, embedding.reason)
+            else:
+                yield ChunkEmbedding(chunk_id=chunk.chunk_id, vector=embedding.tolist())
+
     with models.caller(Role.EMBEDDING, origin=origin_of(context), on_progress=progress) as caller:
-        vectors = embed_chunks(caller, table)
-        rows = (
-            ChunkEmbedding(chunk_id=chunk.chunk_id, vector=vector.tolist())
-            for chunk, vector in zip(table, vectors, strict=True)
-        )
-        written = lake.write(ChunkEmbedding, domain, rows)
+        written = lake.write(ChunkEmbedding, domain, rows(caller))
+        if refused or lake.exists(RefusedChunk.table, domain):  # a domain without any has no such table
+            lake.write(RefusedChunk, domain, refused)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(written.digest),
             metadata={
                 "dagster/row_count": written.rows,
                 "path": dg.MetadataValue.path(written.address),
                 "model": models.endpoints[Role.EMBEDDING].model,
+                "without_vector": len(refused),
+                "refused": counts_table(Counter(chunk.reason for chunk in refused), "reason"),
                 **describe_calls(caller.usage_stats),
             },
         )

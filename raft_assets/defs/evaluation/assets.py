@@ -246,6 +246,8 @@ def _answers_asset(
             "abstained": sum(row.abstained for row in rows),
             "well_formed": sum(row.well_formed for row in rows),
             **({"recall_at_k": recall} if recall is not None else {}),
+            "questions_without_vector": len(answered.refused),
+            "refused": counts_table(Counter(answered.refused.values()), "reason"),
             **describe_calls(answered.usage),
         },
         check_results=[check_result(ANSWER_SPECS[evaluated], passed=not failed, metadata={"without_answer": failed})],
