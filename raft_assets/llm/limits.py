@@ -32,7 +32,8 @@ from raft_assets.settings.endpoints import Endpoint, Limits
 
 FOLDER = "calls/limits"  # of the states
 FIRST_WINDOW, FIRST_RAMP = 4, 32.0  # calls at once before anything is known, and before the first answer
-LOCAL_FIRST_WINDOW = 2  # of a server that somebody runs: it may answer one call at a time, and nothing is known of it
+# of a server that somebody runs: it may answer one call at a time, and nothing is known of it
+LOCAL_FIRST_WINDOW, LOCAL_FIRST_RAMP = 2, 8.0
 MIN_WINDOW = 2.0  # where latency limits it: a server that answers one call finds the next one waiting
 RAMP_S, RAMP_TICK_S = 0.25, 0.05  # in which the window doubles while nothing is rejected; how often it grows
 EXPLORE, EXPLORE_AGAIN = 4.0, 2.0  # times the calls at once that were worth making, before and after a limit was found
@@ -106,7 +107,7 @@ class _State:
     def new(cls, now: float, *, is_hosted: bool) -> "_State":
         """Return the state of a model of which nothing is known."""
         first = FIRST_WINDOW if is_hosted else LOCAL_FIRST_WINDOW
-        ramp = FIRST_RAMP if is_hosted else float(LOCAL_FIRST_WINDOW)
+        ramp = FIRST_RAMP if is_hosted else LOCAL_FIRST_RAMP
         return cls(float(first), ramp, is_hosted, grown_at=now, touched_at=now)
 
     @classmethod
@@ -513,6 +514,7 @@ class Limiter:
         is_exhausted = state.rejections >= MAX_CONSECUTIVE_REJECTIONS and 2 * state.rejected >= state.admitted
         if is_exhausted and 0 < after_s <= MAX_PAUSE_S:
             state.paused_until = max(state.paused_until, now + after_s)
+            state.requests.hold(after_s)  # a service that counts over a second would reject the rest of a burst
             state.window, state.peak = state.before  # a rate is exhausted, which says nothing of calls at once
 
     def _doubt_window(self, state: _State, turn: Admission, now: float) -> None:
