@@ -27,6 +27,7 @@ from raft_assets.llm.errors_in_answers import find_error
 from raft_assets.llm.input_limits import is_about_inputs, is_too_long
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Admission, Limiter
+from raft_assets.llm.posting import Poster
 from raft_assets.llm.requests import NO_USAGE, Usage
 from raft_assets.llm.unsupported_parameters import error_text, unsupported_parameter
 from raft_assets.llm.usage import UNREADABLE, TokenCount, count_usage, error_usage, max_usage
@@ -163,7 +164,7 @@ class RetryingClient:
     ) -> None:
         self._endpoint = endpoint
         self._model = model
-        self._client = client
+        self._poster = Poster(client, endpoint)
         self._limiter = limiter
         self._patience = patience
         self._capabilities = capabilities
@@ -295,13 +296,8 @@ class RetryingClient:
     async def _post(
         self, kind: str, body: Mapping[str, Any], patience: httpx2.Timeout
     ) -> tuple[httpx2.Response, Mapping[str, Any]]:
-        """Post the body; plain JSON instead of the client's types, because it is stored as it came."""
-        response = await self._client.post(
-            PATH_BY_KIND[kind],
-            cast_to=httpx2.Response,
-            body={"model": self._model, **body},
-            options={"timeout": patience},
-        )
+        """Post the body; its answer is JSON as it came, which is stored."""
+        response = await self._poster.post(PATH_BY_KIND[kind], {"model": self._model, **body}, patience)
         try:
             payload = response.json()
         except ValueError:  # not JSON, or not even text

@@ -19,6 +19,7 @@ import math
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,8 @@ from raft_assets.settings.endpoints import Endpoint, Limits
 
 FOLDER = "calls/limits"  # of the states
 FIRST_WINDOW, FIRST_RAMP = 4, 32.0  # calls at once before anything is known, and before the first answer
-LOCAL_FIRST_WINDOW = 2  # of a server that somebody runs: it may answer one call at a time, and nothing is known of it
+# of a server that somebody runs: it may answer one call at a time, and nothing is known of it
+LOCAL_FIRST_WINDOW, LOCAL_FIRST_RAMP = 2, 8.0
 MIN_WINDOW = 2.0  # where latency limits it: a server that answers one call finds the next one waiting
 RAMP_S, RAMP_TICK_S = 0.25, 0.05  # in which the window doubles while nothing is rejected; how often it grows
 EXPLORE, EXPLORE_AGAIN = 4.0, 2.0  # times the calls at once that were worth making, before and after a limit was found
@@ -46,6 +48,7 @@ PROBE_AFTER, MAX_PROBE_AFTER, PROBE_AFTER_ROUNDS = 50, 400, 2
 MAX_CONSECUTIVE_REJECTIONS = 3  # without an answer between them: a rate is exhausted, and every call waits
 LONG_WAIT_S = 5.0  # who asks to wait so long is at a rate: calls at once end sooner
 MAX_PAUSE_S = 120.0  # for every call; where a longer wait is asked for, a day's quota, calls fail and are reported
+STEP_S = 1e-3  # after a call ended: others that end at the same moment leave room at the service as well
 POLL_S = 0.05  # while other processes hold what is waited for
 SOLO_POLL_S = 1.0  # where there are none: a call of this process that ends wakes the others
 STATE_TTL_S = 600.0  # what was discovered of an endpoint so long ago may no longer hold
@@ -104,7 +107,7 @@ class _State:
     def new(cls, now: float, *, is_hosted: bool) -> "_State":
         """Return the state of a model of which nothing is known."""
         first = FIRST_WINDOW if is_hosted else LOCAL_FIRST_WINDOW
-        ramp = FIRST_RAMP if is_hosted else float(LOCAL_FIRST_WINDOW)
+        ramp = FIRST_RAMP if is_hosted else LOCAL_FIRST_RAMP
         return cls(float(first), ramp, is_hosted, grown_at=now, touched_at=now)
 
     @classmethod
@@ -172,6 +175,7 @@ class Admission:
     started: float
     at_once: int
     timeout_s: float
+    ended: float = math.inf
     reserved: float = 0.0  # tokens
     prompt: int = 0
     max_output: int = 0
@@ -209,8 +213,19 @@ class Admission:
         self.timed_out = True
 
 
+@dataclass(eq=False)
+class _Waiting:
+    """A call that isn't admitted yet."""
+
+    prompt: int
+    max_output: int
+    called: asyncio.Event = field(default_factory=asyncio.Event)  # the first one, to try whether it may be made
+
+
 class Limiter:
     """Admits the calls of one model at one endpoint, in the order in which they arrive.
+
+    A call that ends and the one that begins in its place take the shared state once, together.
 
     `state` names what all limiters of the model share. `is_hosted`: not on this machine or a private network, where
     servers are smaller and queue. `close` releases what this one holds.
@@ -231,8 +246,10 @@ class Limiter:
         self._clock = clock  # the system's monotonic clock is one for all processes
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._alive = coordination.claim(self._claim_of(self._name))
-        self._queue, self._retried = asyncio.Lock(), asyncio.Lock()
-        self._changed = asyncio.Event()
+        self._queue, self._retried = deque[_Waiting](), deque[_Waiting]()
+        self._ended = deque[Admission]()  # and not told to the shared state yet
+        self._is_shared = False  # with other limiters, which are told at once what has ended
+        self._next_step: asyncio.TimerHandle | None = None
         self._dead_checked_at = 0.0
         self._read: tuple[str, _State] | None = None  # what was written last: mostly no other process changed it since
 
@@ -248,58 +265,122 @@ class Limiter:
 
         One that is tried `again` doesn't queue behind calls that weren't tried yet: its answer is waited for.
         """
-        async with self._retried if again else self._queue:
-            while isinstance(turn := self._try_admit(prompt, max_output), float):
-                self._changed.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), turn)
+        queue, call = self._retried if again else self._queue, _Waiting(prompt, max_output)
+        queue.append(call)
+        try:
+            if queue[0] is call:
+                self._step_after(0.0)
+            turn = None
+            while turn is None:
+                await call.called.wait()
+                turn = self._release_and_admit(call)
+        except BaseException:
+            if call in queue:
+                queue.remove(call)
+            self._step_after(0.0)  # the next one is the first
+            raise
         try:
             yield turn
         finally:
-            self._release(turn)
-            self._changed.set()
+            self._end(turn)
 
     @property
     def window(self) -> int:
         """Calls at once that the endpoint is believed to accept."""
         with self._locked_state() as state:
+            self._release_ended(state)
             return self._window_size(state)
 
     def close(self) -> None:
         """Release what this limiter holds."""
         if self._alive is not None:
             with self._locked_state() as state:
+                self._release_ended(state)
                 state.members.pop(self._name, None)
             self._alive.close()
             self._alive = None
 
-    def _try_admit(self, prompt: int, max_output: int) -> Admission | float:
-        """Return the admission of a call, counted as under way, else the seconds after which to try again."""
+    def _end(self, turn: Admission) -> None:
+        turn.ended = self._clock()
+        self._ended.append(turn)
+        if self._is_shared:
+            with self._locked_state() as state:
+                self._release_ended(state)
+        self._step_after(STEP_S)
+
+    def _step_after(self, seconds: float) -> None:
+        """Take the next step then, if none is to be taken sooner."""
+        loop = asyncio.get_running_loop()
+        if self._next_step is not None:
+            if self._next_step.when() <= loop.time() + seconds:
+                return
+            self._next_step.cancel()
+        self._next_step = loop.call_later(seconds, self._step)
+
+    def _step(self) -> None:
+        """Call the first one that waits; release what has ended by itself where none does."""
+        self._next_step = None
+        if first := self._first:
+            first.called.set()
+        elif self._ended:
+            with self._locked_state() as state:
+                self._release_ended(state)
+
+    @property
+    def _first(self) -> _Waiting | None:
+        return next(iter(self._retried or self._queue), None)
+
+    def _release_and_admit(self, call: _Waiting) -> Admission | None:
+        """Release what has ended, and admit the first call if it may be made; the one that is first then is called."""
+        call.called.clear()
+        turn, wait_s = None, 0.0
         with self._locked_state() as state:
-            now = self._clock()
-            me = state.members.setdefault(self._name, _Member())
+            self._release_ended(state)
+            if call is self._first and not self._wait_s(state, call):
+                turn = self._admit(state, call)
+                (self._retried or self._queue).popleft()
+            if first := self._first:
+                wait_s = self._wait_s(state, first)
+        if first:
+            self._step_after(wait_s)
+        return turn
+
+    def _wait_s(self, state: _State, call: _Waiting) -> float:
+        """Return the seconds after which to try to admit a call; 0 where it may be made now."""
+        now = self._clock()
+        me = state.members.setdefault(self._name, _Member())
+        me.waits = not self._has_room(state, me)
+        grows = False
+        if me.waits:
+            state.full_at = now
+            grows = self._ramp(state, now)
             me.waits = not self._has_room(state, me)
-            grows = False
-            if me.waits:
-                state.full_at = now
-                grows = self._ramp(state, now)
-                me.waits = not self._has_room(state, me)
-            reserved = state.token_count.expected(prompt, max_output)
-            wait = max(
-                state.paused_until - now,
-                state.requests.wait(1, now),
-                state.tokens.wait(reserved, now),
-                self._poll_s(state, grows=grows) if me.waits else 0.0,
-            )
-            if wait:
-                return wait
-            me.in_flight += 1
-            state.count_trial(now)
-            state.admitted += 1
-            state.requests.spend(1, now)
-            state.tokens.spend(reserved, now)
-            is_paced = state.tokens.per_minute is not None
-            return Admission(now, state.in_flight, self._timeout_s(state), reserved, prompt, max_output, is_paced)
+        reserved = state.token_count.expected(call.prompt, call.max_output)
+        return max(
+            state.paused_until - now,
+            state.requests.wait(1, now),
+            state.tokens.wait(reserved, now),
+            self._poll_s(state, grows=grows) if me.waits else 0.0,
+        )
+
+    def _admit(self, state: _State, call: _Waiting) -> Admission:
+        """Count a call as under way."""
+        now = self._clock()
+        reserved = state.token_count.expected(call.prompt, call.max_output)
+        state.members[self._name].in_flight += 1
+        state.count_trial(now)
+        state.admitted += 1
+        state.requests.spend(1, now)
+        state.tokens.spend(reserved, now)
+        return Admission(
+            now,
+            state.in_flight,
+            self._timeout_s(state),
+            reserved=reserved,
+            prompt=call.prompt,
+            max_output=call.max_output,
+            is_paced=state.tokens.per_minute is not None,
+        )
 
     def _poll_s(self, state: _State, *, grows: bool) -> float:
         """Return the seconds after which a full window is looked at again."""
@@ -332,17 +413,19 @@ class Limiter:
         at_least_s = MIN_TIMEOUT_S if state.timed >= FIRST_ANSWERS else first_s
         return min(max(at_least_s, TIMEOUT_FACTOR * state.slowest_s), MAX_TIMEOUT_S)
 
-    def _release(self, turn: Admission) -> None:
-        with self._locked_state() as state:
-            now = self._clock()
-            state.members.setdefault(self._name, _Member(in_flight=1)).in_flight -= 1
-            self._learn(state, turn.headers or {}, now)
-            if turn.answered:
-                self._record_answer(state, turn, now)
-            elif turn.retry_after_s is not None:
-                self._record_rejection(state, turn, now)
-            elif turn.timed_out:
-                self._record_timeout(state, turn, now)
+    def _release_ended(self, state: _State) -> None:
+        while self._ended:
+            self._release(state, self._ended.popleft())
+
+    def _release(self, state: _State, turn: Admission) -> None:
+        state.members.setdefault(self._name, _Member(in_flight=1)).in_flight -= 1
+        self._learn(state, turn.headers or {}, turn.ended)
+        if turn.answered:
+            self._record_answer(state, turn, turn.ended)
+        elif turn.retry_after_s is not None:
+            self._record_rejection(state, turn, turn.ended)
+        elif turn.timed_out:
+            self._record_timeout(state, turn, turn.ended)
 
     def _record_answer(self, state: _State, turn: Admission, now: float) -> None:
         state.rejections = state.rejected = state.admitted = 0
@@ -431,6 +514,7 @@ class Limiter:
         is_exhausted = state.rejections >= MAX_CONSECUTIVE_REJECTIONS and 2 * state.rejected >= state.admitted
         if is_exhausted and 0 < after_s <= MAX_PAUSE_S:
             state.paused_until = max(state.paused_until, now + after_s)
+            state.requests.hold(after_s)  # a service that counts over a second would reject the rest of a burst
             state.window, state.peak = state.before  # a rate is exhausted, which says nothing of calls at once
 
     def _doubt_window(self, state: _State, turn: Admission, now: float) -> None:
@@ -498,10 +582,13 @@ class Limiter:
             now = self._clock()
             read, self._read = self._read, None  # none while the block may raise in the middle of a change
             is_mine = read is not None and read[0] == shared.text and now - read[1].touched_at < STATE_TTL_S
-            state = read[1] if read and is_mine else _State.parse(shared.text, now, is_hosted=self._is_hosted)
-            self._learn(state, {}, now)
+            if read and is_mine:
+                state = read[1]
+            else:
+                state = _State.parse(shared.text, now, is_hosted=self._is_hosted)
+                self._learn(state, {}, now)
             yield state
-            state.touched_at = now
+            state.touched_at, self._is_shared = now, len(state.members) > 1
             shared.text = json.dumps(state, default=vars)
             self._read = shared.text, state
 

@@ -66,6 +66,11 @@ class Rate:
         if self.per_minute is not None:
             self.level = min(self.level, -self.per_minute / 60 * EMPTY_S)
 
+    def hold(self, seconds: float) -> None:
+        """Save nothing up for so long, in which nothing is spent."""
+        if self.per_minute is not None:
+            self.level = min(self.level, -self.per_minute / 60 * PACING_FACTOR * seconds)
+
     def _update(self, now: float) -> None:
         elapsed = 0.0 if self.at is None else max(0.0, now - self.at)
         self.at = now

@@ -20,6 +20,8 @@ from raft_assets.llm.attempts import CallFailedError
 from raft_assets.llm.background import background_loop, is_background_thread
 from raft_assets.llm.store import CallStore, StoredCall
 
+COMMIT_WAIT_S = 0.05  # for more answers to share a commit; what is not committed is still in flight
+
 Item = TypeVar("Item")
 Batch = Sequence[tuple[str, Item]]  # keys and items of one call
 
@@ -122,8 +124,8 @@ class _CallsInFlight(Generic[Item]):
 
     Everything but `expect`, `expected`, `start` and `close` happens on the background loop.
 
-    An answer counts once it is committed. One writer commits whatever has arrived while it was busy with the commit
-    before, so that the faster answers arrive, the more of them share the price of durability.
+    An answer counts once it is committed. One writer commits whatever has arrived while it waited for a moment or was
+    busy with the commit before, so that the faster answers arrive, the more of them share the price of durability.
     """
 
     def __init__(self, store: CallStore, send: Send[Item]) -> None:
@@ -182,6 +184,8 @@ class _CallsInFlight(Generic[Item]):
 
     async def _commit(self) -> None:
         while self._uncommitted:
+            if self._tasks:
+                await asyncio.sleep(COMMIT_WAIT_S)
             calls, self._uncommitted = self._uncommitted, []
             try:
                 kept = await asyncio.to_thread(self._store.put, calls)

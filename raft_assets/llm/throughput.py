@@ -92,24 +92,33 @@ class Throughput:
         if not known:
             return None
         useful, *others = known
+        variance = self._variance()
         for level in [level for level in others[:-1] if level.answers >= MIN_ANSWERS] + others[-1:]:
             if level.latency_s >= HARMLESS_S:
-                is_certain = self._is_certain(useful, level)
+                is_certain = _is_certain(useful, level, variance)
                 if not _is_worthwhile(useful, level, in_vain=is_certain):
                     octave = 2.0 ** int(math.log2(useful.mean_at_once))
                     return Outlook(2 * octave - 1, is_open=False, is_certain=is_certain)
             useful = level
         return Outlook(useful.mean_at_once, is_open=True)
 
-    def _is_certain(self, fewer: Level, more: Level) -> bool:
-        """Return whether it isn't by chance that `more` calls at once bring no more answers a second."""
-        answers = USUAL_WEIGHT + sum(level.answers for level in self.levels)
-        spread = USUAL_WEIGHT * USUAL_SPREAD**2 + sum(
-            level.answers * level.variance for level in self.levels if level.answers
-        )
-        error = math.sqrt(spread / answers * (1 / fewer.answers + 1 / more.answers))
-        growth = math.log(more.mean_at_once / fewer.mean_at_once)
-        return more.answers >= MIN_ANSWERS and _gain(fewer, more) + CERTAINTY * error / growth < MIN_GAIN
+    def _variance(self) -> float:
+        """Return that of latencies, relative to their squares, as far as it is known."""
+        answers, variance = USUAL_WEIGHT, USUAL_WEIGHT * USUAL_SPREAD**2
+        for level in self.levels:
+            if level.answers:
+                answers += level.answers
+                variance += level.answers * level.variance
+        return variance / answers
+
+
+def _is_certain(fewer: Level, more: Level, variance: float) -> bool:
+    """Return whether it isn't by chance that `more` calls at once bring no more answers a second."""
+    if more.answers < MIN_ANSWERS:
+        return False
+    error = math.sqrt(variance * (1 / fewer.answers + 1 / more.answers))
+    growth = math.log(more.mean_at_once / fewer.mean_at_once)
+    return _gain(fewer, more) + CERTAINTY * error / growth < MIN_GAIN
 
 
 def _is_worthwhile(fewer: Level, more: Level, *, in_vain: bool) -> bool:

@@ -691,6 +691,20 @@ def test_a_model_that_refuses_both_names_of_a_parameter_ends_the_stream(service:
     assert len(service.seen) == 2
 
 
+def test_errors_of_later_calls_are_told_as_those_of_the_first(service: Service, caller: MakeCaller) -> None:
+    asking = caller()
+    list(asking.ask([ask_about(0)]))
+    service.replies = [error(429, retry_after="3"), Reply(cut=True), error(503), chat("at last")]
+    (answer,) = asking.ask([ask_about(1)])
+    assert (answer.text, asking.usage_stats.retries) == ("at last", 3)
+    service.replies = [error(400, code="context_length_exceeded", message="This is too long: 9 of 8 tokens")]
+    (answer,) = asking.ask([ask_about(2)])
+    assert (answer.status, "This is too long: 9 of 8 tokens" in answer.detail) == ("failed", True)
+    service.replies = [error(401, message="Incorrect API key")]
+    with pytest.raises(EndpointError, match="does not accept the sign-in"):
+        list(asking.ask([ask_about(3)]))
+
+
 # ---------------------------------------------------------------- ends before the end
 
 

@@ -113,6 +113,32 @@ def test_azure_without_a_key_and_without_azure_identity_says_what_to_install(mon
         open_client(Endpoint(Role.STUDENT, "azure", "my-deployment", "https://resource"), not_embedded)
 
 
+@pytest.mark.parametrize(
+    ("provider", "address", "api_version"),
+    [("openai", "/v1", None), ("azure", "", None), ("azure", "", "2024-10-21"), ("azure", "/api/projects/mine", None)],
+)
+def test_every_call_is_posted_like_the_first_one_that_the_library_posts(
+    service: Service, store: SqliteCallStore, provider: Any, address: str, api_version: str | None
+) -> None:
+    url = service.url.removesuffix("/v1") + address
+    endpoint = Endpoint(Role.STUDENT, provider, "mine", url, SecretStr(CANARY), api_version)
+    client = open_client(endpoint, not_embedded)
+    caller = Caller(endpoint, model_version="", client=client, store=store, **shared_in(store.path.parent, endpoint))
+    for number in range(3):
+        (answer,) = caller.ask([ask_about(number)])
+        assert answer.text == f"answer to question {number}"
+    run_coroutine(client.close())
+    first, *others = ((seen.path, seen.query, seen.body | {"messages": None}, _own(seen)) for seen in service.seen)
+    assert others == [first, first]
+    assert CANARY in str(first)
+
+
+def _own(seen: Seen) -> dict[str, str]:
+    """The headers of a request, without those that tell of the library and the connection."""
+    of_library = ("x-stainless-", "content-length", "connection")
+    return {name: value for name, value in seen.headers.items() if not name.startswith(of_library)}
+
+
 @pytest.fixture
 def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[Identity]:
     pytest.importorskip("azure.identity", reason="the extra raft-assets[azure]")
@@ -127,9 +153,15 @@ def test_azure_without_a_key_is_asked_with_the_token_of_whoever_runs_this(
     service: Service, store: SqliteCallStore, identity: Identity, api_version: str | None
 ) -> None:
     resource = service.url.removesuffix("/v1")
-    seen = asked(service, store, Endpoint(Role.STUDENT, "azure", "my-deployment", resource, None, api_version))
-    assert identity.holds(seen.headers["authorization"].removeprefix("Bearer "))
-    assert "api-key" not in seen.headers
+    endpoint = Endpoint(Role.STUDENT, "azure", "my-deployment", resource, None, api_version)
+    client = open_client(endpoint, not_embedded)
+    caller = Caller(endpoint, model_version="", client=client, store=store, **shared_in(store.path.parent, endpoint))
+    for number in range(2):
+        list(caller.ask([ask_about(number)]))
+    run_coroutine(client.close())
+    for seen in service.seen:
+        assert identity.holds(seen.headers["authorization"].removeprefix("Bearer "))
+        assert "api-key" not in seen.headers
 
 
 @pytest.mark.parametrize(

@@ -280,16 +280,19 @@ def test_a_server_that_queues_is_kept_busy_and_never_given_up(  # noqa: PLR0917 
     assert seconds <= most_time * endpoint.worked_s / slots + spread * 10  # the last ones may be long ones
 
 
-@pytest.mark.parametrize(("slots", "latency_s"), [(1, 5.0), (1, 60.0), (2, 2.75), (8, 2.0)])
+@pytest.mark.parametrize(
+    ("slots", "latency_s", "most_at_once", "most_at_last"),
+    [(1, 5.0, 8, 4), (1, 60.0, 8, 4), (2, 2.75, 40, 16), (8, 2.0, 48, 16)],
+)
 def test_the_window_of_a_server_that_queues_stays_near_what_it_answers_at_once(
-    file: Path, slots: int, latency_s: float
+    file: Path, slots: int, latency_s: float, most_at_once: int, most_at_last: int
 ) -> None:
     loop = VirtualLoop()
     endpoint = Endpoint(loop, latency_s=latency_s, slots=slots)
     limiter = a_limiter(file, Limits(), is_hosted=False, clock=loop.time)
     time_for(60 * slots, endpoint, [limiter], loop)
-    assert endpoint.most_at_once <= 24 * slots  # once, at the start
-    assert limiter.window <= 8 * slots
+    assert endpoint.most_at_once <= most_at_once  # once, at the start
+    assert limiter.window <= most_at_last
 
 
 def test_a_server_that_is_slower_with_more_calls_is_used_as_long_as_it_answers_more(file: Path) -> None:
@@ -329,7 +332,7 @@ def test_calls_that_were_given_up_halve_the_window_at_least(file: Path) -> None:
 
     before, after, at_last = run_virtually(work(), loop)
     assert before > 32
-    assert after <= before // 2
+    assert before // 3 <= after <= before // 2
     assert at_last <= max(1, after // 2)
 
 
@@ -379,12 +382,21 @@ def test_rejections_at_random_do_not_pin_the_window(file: Path, share: float, se
 
 
 @pytest.mark.parametrize(
-    ("at_once", "calls", "most_time"), [(32, 600, 1.15), (128, 1000, 1.3), (32, 3000, 1.1), (128, 3000, 1.1)]
+    ("is_hosted", "at_once", "calls", "most_time"),
+    [
+        (True, 32, 600, 1.15),
+        (True, 128, 1000, 1.3),
+        (True, 32, 3000, 1.1),
+        (True, 128, 3000, 1.1),
+        (False, 32, 600, 1.1),
+        (False, 128, 1000, 1.31),  # ten rounds of 2 s where eight are the least, and how long the window grows
+        (False, 128, 3000, 1.12),
+    ],
 )
-def test_the_start_costs_little(file: Path, at_once: int, calls: int, most_time: float) -> None:
+def test_the_start_costs_little(file: Path, at_once: int, calls: int, most_time: float, *, is_hosted: bool) -> None:
     loop = VirtualLoop()
     endpoint = Endpoint(loop, latency_s=2.0, at_once=at_once)
-    limiter = a_limiter(file, Limits(), clock=loop.time)
+    limiter = a_limiter(file, Limits(), is_hosted=is_hosted, clock=loop.time)
 
     async def work() -> float:
         started = loop.time()
@@ -411,10 +423,10 @@ def test_a_service_that_says_it_is_hosted_is_started_as_one(file: Path) -> None:
 # ---------------------------------------------------------------- rates
 
 
-@pytest.mark.parametrize("window_s", [10.0, 60.0])
+@pytest.mark.parametrize(("window_s", "most_time"), [(1.0, 1.15), (10.0, 1.1), (60.0, 1.1)])
 @pytest.mark.parametrize(("per_minute", "calls"), [(120, 240), (600, 900), (3600, 3600)])
 def test_few_calls_are_rejected_by_a_rate_from_the_first_one_on(
-    file: Path, per_minute: int, calls: int, window_s: float
+    file: Path, per_minute: int, calls: int, window_s: float, most_time: float
 ) -> None:
     loop = VirtualLoop()
     endpoint = Endpoint(loop, latency_s=2.0, per_minute=per_minute, window_s=window_s)
@@ -425,7 +437,7 @@ def test_few_calls_are_rejected_by_a_rate_from_the_first_one_on(
         await asyncio.gather(*(ask(limiter, endpoint) for _ in range(calls)))
         return loop.time() - started
 
-    assert run_virtually(work(), loop) <= 1.1 * 60 * calls / per_minute
+    assert run_virtually(work(), loop) <= most_time * 60 * calls / per_minute
     assert endpoint.rejected <= MOST_REJECTED * calls
 
 
