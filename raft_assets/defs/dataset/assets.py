@@ -24,6 +24,7 @@ from raft_assets.dataset.data_card import build_card as describe_dataset
 from raft_assets.dataset.formats import FORMATS_VERSION, training_lines, training_stats
 from raft_assets.dataset.golden import GOLDEN_VERSION, read_golden_questions, resolve_golden_questions
 from raft_assets.dataset.rows import DATASET_VERSION, LeakageError, assemble_rows, check_leakage
+from raft_assets.dataset.splits import drawn_by
 from raft_assets.dataset.versions import CODE_VERSIONS
 from raft_assets.defs.describe import (
     MAX_SAMPLE_ROWS,
@@ -198,9 +199,8 @@ def qa_dataset(
     settings = models.project.settings(domain).values.dataset
     golden = list(lake.rows(GoldenQuestion, domain))
     # other shares or another seed ask for other splits; anything else leaves every unit where it is
-    drawn_by = settings.model_dump(mode="json", include={"seed", "eval_share", "valid_share"})
     splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
-    register = splits["register"] if splits.get("drawn_by") == drawn_by else {}
+    register = splits["register"] if splits.get("drawn_by") == drawn_by(settings) else {}
     assembly = assemble_rows(
         lake.rows(QAPair, domain),
         lake.rows(Chunk, domain),
@@ -217,7 +217,7 @@ def qa_dataset(
         raise dg.Failure(str(error)) from error
     yield dg.AssetCheckResult(check_name=LEAK_SPEC.name, passed=True)
     summary = assembly.summary
-    record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by}
+    record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by(settings)}
     lake.write_record("splits", domain, record | {name: summary[name] for name in ("unit", "dropped")})
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
