@@ -66,14 +66,12 @@ def save_estimate(
     Lake.of(project).write_record("estimate", domain, {"made": time.time(), "rows": rows})
     for asset in dict.fromkeys(estimate.asset for estimate in forecasts):
         of_asset = [estimate for estimate in forecasts if estimate.asset == asset]
-        dollars = [estimate.dollars for estimate in of_asset]
-        known = [amount for amount in dollars if amount is not None]
         metadata: dict[str, int | str] = {
             "estimated_calls": sum(estimate.calls for estimate in of_asset),
             "estimated_tokens": sum(
                 estimate.usage.input_tokens + estimate.usage.output_tokens for estimate in of_asset
             ),
-            "estimated_us_dollars": f"{sum(known):,.4f}" + " + ?" * (len(known) < len(dollars)),
+            "estimated_us_dollars": _dollar_range(of_asset),
         }
         instance.report_runless_asset_event(
             dg.AssetObservation(dg.AssetKey(asset), partition=domain, metadata=metadata)
@@ -114,18 +112,37 @@ def _table(domain: str, forecasts: Sequence[CallEstimate]) -> Table:
     for column in ("calls", "stored", "input", "output", "US$", "minutes"):
         table.add_column(column, justify="right")
     for estimate in forecasts:
+        low, high = estimate.low, estimate.high
         table.add_row(
             estimate.asset,
             estimate.role.value.lower(),
             Text(estimate.model),
-            *(
-                f"{n:,}"
-                for n in (estimate.calls, estimate.stored, estimate.usage.input_tokens, estimate.usage.output_tokens)
-            ),
-            "?" if estimate.dollars is None else f"{estimate.dollars:,.4f}",
+            _range(low.calls, high.calls),
+            f"{estimate.stored:,}",
+            _range(low.usage.input_tokens, high.usage.input_tokens),
+            _range(low.usage.output_tokens, high.usage.output_tokens),
+            _dollar_range([estimate]),
             "?" if estimate.seconds is None else f"{estimate.seconds / 60:.1f}",
         )
-    known = [estimate.dollars for estimate in forecasts if estimate.dollars is not None]
-    dollars = f"{sum(known):,.4f}" + " + ?" * (len(known) < len(forecasts))
-    table.add_row("all", "", "", f"{sum(estimate.calls for estimate in forecasts):,}", "", "", "", dollars, "")
+    calls = _range(
+        sum(estimate.low.calls for estimate in forecasts), sum(estimate.high.calls for estimate in forecasts)
+    )
+    table.add_row("all", "", "", calls, "", "", "", _dollar_range(forecasts), "")
     return table
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def _dollar_range(forecasts: Sequence[CallEstimate]) -> str:
+    """Return the range of the dollars that are known; with a question mark where others are not."""
+    known = [
+        (estimate.low.dollars, estimate.high.dollars)
+        for estimate in forecasts
+        if estimate.low.dollars is not None and estimate.high.dollars is not None
+    ]
+    if not known:
+        return "?"
+    ends = [f"{sum(dollars):,.4f}" for dollars in zip(*known, strict=True)]
+    return "–".join(dict.fromkeys(ends)) + " + ?" * (len(known) < len(forecasts))

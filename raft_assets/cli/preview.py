@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from raft_assets.cli.project import activate_project, print_models, select_domains
-from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, escape_delimiters, parse_answer
+from raft_assets.core.delimiters import escape_delimiters
+from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, parse_answer
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
 from raft_assets.core.terminal import strip_control_characters
 from raft_assets.core.text_search import SearchableText

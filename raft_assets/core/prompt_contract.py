@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from raft_assets.core.identity import normalize
+from raft_assets.core.delimiters import escape_delimiters
+from raft_assets.core.identity import digest, normalize
 
 CONTRACT_VERSION = "2"
 ABSTENTION = "The documents do not contain the answer."
@@ -35,12 +36,16 @@ CLOSED_BOOK_INSTRUCTIONS = f"""Answer the question from memory; no documents are
 First reason step by step.
 Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer"""
 
-# what a document could use to imitate the prompt, and what replaces it
-_DELIMITERS = (
-    (re.compile(r"<(/?)\s*DOCUMENT\s*>", re.IGNORECASE), r"‹\1DOCUMENT›"),
-    (re.compile(r"##\s*(begin|end)_quote\s*##", re.IGNORECASE), r"#\1_quote#"),
-    (re.compile(r"<\s*ANSWER\s*>", re.IGNORECASE), "‹ANSWER›"),
-)
+HASH_DIGITS = 8  # of instructions
+# of the instructions with which everything was made before hashes were kept, up to version 0.2.0
+FIRST_INSTRUCTION_HASHES = {
+    "contract": "8b148af3",
+    "contract_structured": "c66609ac",
+    "contract_closed_book": "06f68b6a",
+}
+
+# what an answer is written in, as closely as its reader reads it
+_ANSWER_DELIMITER = re.compile(r"(##\s*(?:begin|end)_quote\s*##|<\s*/?\s*ANSWER\s*>)", re.IGNORECASE)
 _QUOTE = re.compile(r"##begin_quote##(.*?)##end_quote##", re.DOTALL)
 
 # how models write the tag when they don't quite keep the contract, the closest to it first
@@ -79,11 +84,23 @@ class ParsedAnswer:
     is_echo: bool = False
 
 
-def escape_delimiters(text: str) -> str:
-    """Return the text as it appears in a prompt: the contract's own delimiters inside it are made harmless."""
-    for pattern, replacement in _DELIMITERS:
-        text = pattern.sub(replacement, text)
-    return text
+def instruction_hashes() -> dict[str, str]:
+    """Return the hash of each of the contract's instructions.
+
+    They are those for answers from documents, for a teacher that answers in parts, and for answers without documents.
+    """
+    texts = {
+        "contract": INSTRUCTIONS,
+        "contract_structured": STRUCTURED_INSTRUCTIONS,
+        "contract_closed_book": CLOSED_BOOK_INSTRUCTIONS,
+    }
+    return {name: digest(text)[:HASH_DIGITS] for name, text in texts.items()}
+
+
+def escape_answer(text: str) -> str:
+    """Return an answer as it appears in a training row: of all delimiters it keeps those of answers."""
+    parts = _ANSWER_DELIMITER.split(text)
+    return "".join(part if number % 2 else escape_delimiters(part) for number, part in enumerate(parts))
 
 
 def render_user_message(question: str, documents: Sequence[str]) -> str:
@@ -154,10 +171,18 @@ def render_quoted_answer(quotes: Sequence[str], reasoning: str, final_answer: st
 
     The contract's own delimiters in any of them are made harmless.
     """
-    quoted = [f"{BEGIN_QUOTE}{escape_delimiters(quote)}{END_QUOTE}" for quote in quotes]
+    quoted = map(_render_quote, quotes)
     return render_answer(
         "\n".join([*quoted, escape_delimiters(reasoning).strip()]), escape_delimiters(" ".join(final_answer.split()))
     )
+
+
+def _render_quote(quote: str) -> str:
+    escaped = escape_delimiters(quote)
+    rendered = f"{BEGIN_QUOTE}{escaped}{END_QUOTE}"
+    if rendered.count(BEGIN_QUOTE) == rendered.count(END_QUOTE) == 1 and _QUOTE.findall(rendered) == [escaped]:
+        return rendered
+    return f"{BEGIN_QUOTE} {escaped} {END_QUOTE}"  # its ends and the marks next to them would make other marks
 
 
 def parse_answer(text: str, instructions: str | None = None) -> ParsedAnswer:

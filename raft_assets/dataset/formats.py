@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raft_assets.core.errors import DataError
-from raft_assets.core.prompt_contract import parse_answer, render_user_message
+from raft_assets.core.prompt_contract import escape_answer, parse_answer, render_user_message
 from raft_assets.core.tables import RaftRow, Split
 from raft_assets.llm.prompts import answer_request
 from raft_assets.settings.domain import DomainSettings
@@ -129,7 +129,7 @@ def _training_record(row: RaftRow, settings: DomainSettings) -> Record:
 
 
 def _chat_record(row: RaftRow, settings: DomainSettings) -> Record:
-    files, answer = settings.training_files, {"role": "assistant", "content": row.answer}
+    files, answer = settings.training_files, {"role": "assistant", "content": escape_answer(row.answer)}
     weight = files.abstention_weight if parse_answer(row.answer).abstained else files.answer_weight
     return {
         "messages": [*_render_prompt(row, "chat", settings), answer if weight is None else answer | {"weight": weight}]
@@ -137,7 +137,7 @@ def _chat_record(row: RaftRow, settings: DomainSettings) -> Record:
 
 
 def _completion_record(row: RaftRow, settings: DomainSettings) -> Record:
-    return {"prompt": _render_prompt(row, "completion", settings), "completion": row.answer}
+    return {"prompt": _render_prompt(row, "completion", settings), "completion": escape_answer(row.answer)}
 
 
 def _render_prompt(row: RaftRow, form: Literal["chat", "completion"], settings: DomainSettings) -> Any:
@@ -162,7 +162,7 @@ def _hf_record(row: RaftRow, oracles: Mapping[str, str]) -> Record:
         "question": row.question,
         "context": {"title": [row.document_chunk_ids], "sentences": [row.documents]},
         "oracle_context": oracle,
-        "cot_answer": row.answer,
+        "cot_answer": escape_answer(row.answer),
         "instruction": render_user_message(row.question, row.documents),
     }
 

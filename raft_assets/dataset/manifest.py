@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from raft_assets.core.errors import DataError
+from raft_assets.dataset.versions import FIRST_INSTRUCTIONS
 
 MAX_LISTED = 20  # differences of a kind that are named one by one
 
@@ -91,11 +92,15 @@ def setting_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[st
 
 
 def version_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
-    """Return the differences between the versions of the code and the models, in sentences."""
+    """Return the differences between the versions of the code, the instructions and the models, in sentences.
+
+    A manifest that names no hash of instructions was made with the first ones.
+    """
+    first = {name: value for name, value in FIRST_INSTRUCTIONS.items() if name in here.versions}
     return _truncate(
         sentence
         for mine, theirs, kind in (
-            (manifest.versions, here.versions, "The version of "),
+            (first | manifest.versions, here.versions, "The version of "),
             (manifest.models, here.models, "The model of "),
         )
         for sentence in _differences(mine, theirs, kind)

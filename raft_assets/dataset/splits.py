@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import draw, short_digest
@@ -33,6 +33,7 @@ class AcceptedPair(NamedTuple):
 
     chunk_id: str
     kind: str
+    accepted: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,13 @@ class _Corpus:
     settings: DatasetSettings
 
 
+def drawn_by(settings: DatasetSettings) -> dict[str, Any]:
+    """Return the settings by which splits are drawn: with others a register is of no use."""
+    return settings.model_dump(mode="json", include={"seed", "eval_share", "valid_share"})
+
+
 def assign_splits(
-    pairs: Iterable[QAPair],
+    pairs: Iterable[QAPair | AcceptedPair],
     chunks: Mapping[str, Chunk],
     *,
     related: RelatedChunks,
@@ -114,7 +120,7 @@ def assign_splits(
 
 
 def _corpus(
-    pairs: Iterable[QAPair],
+    pairs: Iterable[QAPair | AcceptedPair],
     chunks: Mapping[str, Chunk],
     related: RelatedChunks,
     golden_chunk_ids: AbstractSet[str],

@@ -17,12 +17,13 @@ from raft_assets.core.errors import DataError, RaftError
 from raft_assets.core.identity import digest
 from raft_assets.core.markdown import code_span
 from raft_assets.core.stored_fields import digest_content
-from raft_assets.dataset.versions import prompt_versions
+from raft_assets.dataset.versions import changed_prompts, contract_prompts, prompt_versions
 from raft_assets.defs.dagster_internals import DATA_VERSION_TAG, last_data_versions
 from raft_assets.defs.lineage_asset import OWNERS, settings_key
 from raft_assets.evaluation.judged import judging_prompts
 from raft_assets.llm.relearning import times_relearned
 from raft_assets.operations.model_clients import resolved_model
+from raft_assets.operations.pair_form import asks_in_text
 from raft_assets.operations.process import DOMAIN_PARTITIONS, records_of
 from raft_assets.settings.domain import DomainSettings, SettingsGroup
 from raft_assets.settings.domains import (
@@ -150,6 +151,9 @@ def observe_domain(project: Project, domain: str) -> Iterator[Observation]:
         )
     resolved = project.settings(domain)
     endpoints = project.endpoints
+    contract = contract_prompts(
+        resolved.values, asks_in_text=asks_in_text(endpoints[Role.TEACHER], resolved.values.questions)
+    )
     for group in SETTINGS_GROUPS:
         section = getattr(resolved.values, group, None)
         roles = [role for role in roles_of(group, resolved.values) if role in endpoints]
@@ -165,8 +169,11 @@ def observe_domain(project: Project, domain: str) -> Iterator[Observation]:
             content_of_group["prompts"] = prompt_versions(resolved.values.questions, judged=Role.JUDGE in endpoints)
         if group == "judging" and Role.JUDGE in endpoints:
             content_of_group["prompts"] = judging_prompts(resolved.values.judging)
+        if changed := changed_prompts(contract.get(group, {})):
+            content_of_group["contract"] = changed
         text = json.dumps(content_of_group, sort_keys=True, ensure_ascii=False)
-        metadata = {"preset": resolved.preset} | dict(chain.from_iterable(map(dict.items, content_of_group.values())))
+        metadata = {"preset": resolved.preset, **contract.get(group, {})}
+        metadata |= dict(chain.from_iterable(map(dict.items, content_of_group.values())))
         yield Observation(
             settings_key(group), domain, digest(text), {name: str(value) for name, value in metadata.items()}
         )
@@ -195,8 +202,8 @@ def external_assets(partitions_def: dg.PartitionsDefinition) -> list[dg.AssetSpe
 
 def _times_relearned(project: Project, values: DomainSettings) -> int:
     """Return how often the form of the domain's pairs was to be found out again, where anything else than text is."""
-    is_embedded = project.endpoints[Role.TEACHER].provider == "embedded"
-    return 0 if is_embedded or values.questions.structured == "off" else times_relearned(records_of(project))
+    in_text = asks_in_text(project.endpoints[Role.TEACHER], values.questions)
+    return 0 if in_text else times_relearned(records_of(project))
 
 
 def _describe_group(group: str, roles: tuple[Role, ...]) -> str:

@@ -8,8 +8,9 @@ fixed.
 import re
 from collections.abc import Callable, Sequence
 
+from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.identity import normalize
-from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, BEGIN_QUOTE, END_QUOTE, escape_delimiters, render_answer
+from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, BEGIN_QUOTE, END_QUOTE, render_answer
 from raft_assets.embedded.reader.prompts import parse_prompt
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.teacher.ask import GeneratedQuestion

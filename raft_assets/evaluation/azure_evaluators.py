@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.errors import SettingsError
+from raft_assets.core.prompt_contract import escape_answer
 from raft_assets.core.tables import AzureJudgedAnswer, JudgedAnswer, ModelAnswer
 from raft_assets.evaluation.judged import JUDGED_ARM, SCALE, Agreement
 from raft_assets.llm.answers import abbreviate
@@ -92,11 +94,12 @@ def _evaluators(metrics: Iterable[str], base_url: str, model: str) -> dict[str, 
 
 def _rate(evaluator: Callable[..., Mapping[str, Any]], metric: str, answer: ModelAnswer) -> dict[str, Any]:
     """Return the fields of a row that the package decides."""
+    truth = answer.golden_answers[0] if answer.golden_answers else "(the documents don't hold the answer)"
     given = {
-        "query": answer.question,
-        "response": answer.answer,
-        "context": "\n\n".join(answer.documents) or "(no document)",
-        "ground_truth": answer.golden_answers[0] if answer.golden_answers else "(the documents don't hold the answer)",
+        "query": escape_delimiters(answer.question),
+        "response": escape_answer(answer.answer),
+        "context": escape_delimiters("\n\n".join(answer.documents)) or "(no document)",
+        "ground_truth": escape_delimiters(truth),
     }
     nothing = {"score": None, "reason": "", "call": ""}
     try:

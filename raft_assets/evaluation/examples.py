@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Literal
 
-from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, escape_delimiters, parse_answer
+from raft_assets.core.delimiters import escape_delimiters
+from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, parse_answer
 from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, QuestionSource, RaftRow
 from raft_assets.evaluation.metrics import score_answer
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC

@@ -80,17 +80,24 @@ READER_NOTE = "extractive reader, not a language model"
 
 @dataclass(frozen=True)
 class EstimateComparison:
-    """The estimate of an asset's calls to a role before they were made, and the actual figures.
+    """The estimate of an asset's calls to a role before they were made, least and most, and the actual figures.
 
     Dollars are None where the price is unknown.
     """
 
     asset: str
     role: str
-    calls: int
-    dollars: float | None
+    calls: tuple[int, int]
+    dollars: tuple[float, float] | None
     asked: int
     paid: float | None
+
+    @property
+    def is_inside(self) -> bool | None:
+        """Whether the bill is in the range; None where either is unknown."""
+        if self.dollars is None or self.paid is None:
+            return None
+        return self.dollars[0] <= self.paid <= self.dollars[1]
 
 
 @dataclass(frozen=True)

@@ -203,6 +203,11 @@ class Caller:
         """Return whether the vector of each text is stored. Nothing is sent."""
         return [call is not None for call in self._look_up(map(self._text_key, texts))]
 
+    def embedding_calls(self, texts: Iterable[str]) -> int:
+        """Return how many calls these texts would be embedded by, as far as the service's limit is known."""
+        most = self._capabilities.texts_a_call or MAX_TEXTS_PER_CALL
+        return sum(1 for _ in group_texts([("", text) for text in texts], most=most))
+
     def _look_up(self, keys: Iterator[str]) -> Iterator[StoredCall | None]:
         while batch := list(islice(keys, LOOKUP_BATCH_SIZE)):
             calls = self._store.get(batch)

@@ -24,6 +24,7 @@ _PARAMETERS = {
     "seed": "seed",
     "response_format": "response_format",
 }
+_MARK = re.compile(rf"^(?=(?:{TASK}|{REPLY}))", re.MULTILINE)
 # vLLM, SGLang, oMLX; TGI; Ollama; OpenAI of its base models
 _NO_CHAT = re.compile(
     r"chat[ _]template\b.{0,80}\b(?:no longer allowed|not set|not defined?|missing|not found|required|must)"
@@ -48,7 +49,8 @@ def to_completion(request: Request) -> Request:
     """Return a chat request as a completion request: instructions, examples, task, and where the reply begins."""
     messages = request.body["messages"]
     instructions = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
-    task = "\n\n".join(message["content"] for message in messages if message["role"] == "user")
+    content = "\n\n".join(message["content"] for message in messages if message["role"] == "user")
+    task = _MARK.sub(" ", content)  # of documents and questions, no line begins as one of the prompt's own
     examples = "".join(f"{TASK}\n{asked}\n{REPLY}\n{reply}\n\n" for asked, reply in request.examples)
     prompt = f"{instructions}\n\n{examples}{TASK}\n{task}\n{REPLY}\n".lstrip()
     parameters = {_PARAMETERS[name]: value for name, value in request.body.items() if name in _PARAMETERS}

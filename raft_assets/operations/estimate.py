@@ -1,58 +1,89 @@
 """What a domain's next run will ask of its models: calls, tokens, money and time, before it starts.
 
 Documents are read and cut as in the lineage, requests are those that it will make, and calls in the call store count as
-paid. What only the models can show (how many questions a call brings, how long answers are) is measured on the stored
-calls of the same corpus, which `raft preview` makes by an even sample; without enough of them it is assumed, and listed
-as an assumption.
+paid. What only the models can show (how many questions a call brings, which pairs pass the gates, how long answers are)
+is measured on the stored calls of the same corpus, which `raft preview` makes by an even sample; without enough of them
+it is assumed, and listed as an assumption. What isn't known is a range.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 
 from raft_assets.core.tables import Chunk, SourceDocument
 from raft_assets.dataset.golden import read_golden_questions as parse_golden
-from raft_assets.dataset.golden import resolve_golden_questions
+from raft_assets.dataset.golden import golden_chunk_ids, resolve_golden_questions
+from raft_assets.dataset.splits import drawn_by
 from raft_assets.documents.chunking import token_count
 from raft_assets.documents.reading import ReadDocument, group_into_documents
 from raft_assets.evaluation.arms import robustness_arms
-from raft_assets.llm.caller import MAX_TEXTS_PER_CALL, Caller
-from raft_assets.llm.prices import Price
+from raft_assets.llm.caller import Caller
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
-from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.pair_form import recorded_form
-from raft_assets.operations.sources import chunk_documents, read_sources
-from raft_assets.pairs.generation import first_round_plan
-from raft_assets.pairs.judge import judge_request
-from raft_assets.pairs.questions import parse_questions, question_request, teacher_answer_request
-from raft_assets.pairs.structured import (
-    parse_structured_questions,
-    structured_answer_request,
-    structured_question_request,
+from raft_assets.operations.expected_pairs import (
+    EMBEDDED_TEACHER,
+    LANGUAGE_MODEL,
+    ExpectedPairs,
+    Outcome,
+    Scenario,
+    not_asked,
+    sampled_outcomes,
 )
+from raft_assets.operations.model_clients import ModelClients, token_counter
+from raft_assets.operations.pair_form import PairForm, recorded_form
+from raft_assets.operations.sources import chunk_documents, read_sources
+from raft_assets.pairs.generation import draft_round, first_round_plan
+from raft_assets.pairs.judge import judge_request
+from raft_assets.pairs.questions import question_request, teacher_answer_request
+from raft_assets.pairs.structured import structured_answer_request, structured_question_request
 from raft_assets.settings.domain import DomainSettings
-from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
-from raft_assets.settings.endpoints import Role
+from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder, domain_names
+from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import AUTO_EPOCHS
+from raft_assets.student.deployment import SMOKE_DOCUMENT, SMOKE_QUESTION
 
 MIN_SAMPLE = 5  # stored answers from which a mean is taken
-ASSUMED_QUESTION_TOKENS, ASSUMED_ANSWER_TOKENS, ASSUMED_VERDICT_TOKENS = 18, 150, 40
-ASSUMED_ACCEPTED = 0.8  # share of the pairs that the gates accept
+ASSUMED_QUESTION_TOKENS = 18
+ASSUMED_VERDICT_TOKENS = (25, 60)
+ASSUMED_QUESTION_LENGTHS = (11, 18)  # tokens of a question that is embedded
+LEARNED_EPOCHS = 1.1  # what the same service may choose for another file, as a factor
+# of what answers of the teacher have: baseline and student are asked the same way, and abstain more briefly
+ASSUMED_ANSWER_SHARE = (0.65, 1.15)
+# how OpenAI chooses the number of epochs: AUTO_EPOCHS, but examples within these bounds (OpenAI cookbook, "data
+# preparation and analysis for chat model fine-tuning")
+MIN_EXAMPLES, MAX_EXAMPLES, MAX_AUTO_EPOCHS = 100, 25_000, 25
+EMBEDDED_EPOCHS = (4.0, 8.0)  # its reader ends early
+PADDING = 0.03  # of tokens: what a service's chat format and tokenizer count differs from what is counted here
+MAX_WIDTH = 2.0  # a wider range helps nobody to decide: its middle is shown, unless a service may choose epochs
 TOKENS_PER_MESSAGE = 4
+ABSTENTION_TOKENS = 25
+SMOKE_ANSWER_TOKENS = (25, 80)
 TYPICAL_QUESTION = "What does the passage say about the subject that it explains first?"
 CALLS_AT_ONCE = 16  # what a service takes, until the limiter has measured it
+SAMPLED_PASSAGES = 50  # of which tokenizers are compared
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Calls, tokens and money of one end of a range; `dollars` is None where the price is unknown."""
+
+    calls: int
+    usage: Usage
+    dollars: float | None
 
 
 @dataclass(frozen=True)
 class CallEstimate:
     """What an asset will ask of a role.
 
-    `calls` are still to be made, `stored` are answered already; tokens and money are those of `calls`. `dollars` is
-    None where the price is unknown, `seconds` where no call of the model was timed yet. `assumed` names what no stored
-    call could show.
+    `calls` are still to be made, `stored` are answered already; tokens and money are those of `calls`, as expected, and
+    `low` and `high` the range in which they are. `dollars` is None where the price is unknown, `seconds` where no call
+    of the model was timed yet. `assumed` names what no stored call could show.
     """
 
     asset: str
@@ -63,6 +94,8 @@ class CallEstimate:
     usage: Usage
     dollars: float | None
     seconds: float | None
+    low: Amount
+    high: Amount
     assumed: tuple[str, ...] = ()
 
 
@@ -75,30 +108,35 @@ def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] 
     documents, chunks = _read_corpus(models, domain, settings, fresh)
     estimates: list[CallEstimate] = []
     if "chunk_embeddings" not in fresh:
-        with models.caller(Role.EMBEDDING) as encoder:
-            stored = encoder.has_embeddings([chunk.passage for chunk in chunks])
-        new = [chunk.passage for chunk, is_stored in zip(chunks, stored, strict=True) if not is_stored]
-        calls = -(-len(new) // MAX_TEXTS_PER_CALL)
-        made = _estimate(models, "chunk_embeddings", Role.EMBEDDING, calls, Usage(sum(map(_count_tokens, new))))
-        estimates.append(replace(made, stored=sum(stored)))
-    with models.caller(Role.TEACHER) as teacher:
-        form = recorded_form(models, Lake.of(models.project), domain)
-        pairs = _PairEstimate.of(teacher, chunks, settings, structured=form.structured)
-    if "qa_pairs" not in fresh:
-        estimates += pairs.forecasts(models, settings)
+        estimates.append(_estimate_embeddings(models, chunks))
     golden = parse_golden(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
-    held_out = {name for one in resolve_golden_questions(golden, documents, chunks) for name in one.oracle_chunk_ids}
-    trained, evaluated = pairs.rows(settings, kept=1 - len(held_out) / len(chunks))
-    shape = _PromptShape(fmean([chunk.tokens for chunk in chunks]), pairs.answer_tokens, settings)
-    if "finetuned_model" not in fresh:
-        estimates.append(_estimate_training(models, shape, trained, settings))
+    held_out = golden_chunk_ids(resolve_golden_questions(golden, documents, chunks))
+    sample = _TeacherSample.read(models, domain, chunks, settings)
+    pairs = ExpectedPairs(
+        chunks,
+        settings,
+        known=sample.outcomes,
+        unanswered=sample.unanswered,
+        assumed=EMBEDDED_TEACHER if _is_embedded(models.endpoints[Role.TEACHER]) else LANGUAGE_MODEL,
+        golden_chunk_ids=held_out,
+        register=_register(models, domain, settings),
+    )
+    if "qa_pairs" not in fresh:
+        estimates += _estimate_pairs(models, settings, sample, pairs)
+    rows = _Rows(models, settings, chunks, sample, pairs)
+    if "finetuned_model" not in fresh and not settings.student.finetuned_model:
+        estimates.append(_estimate_training(rows))
     known = sum(question.answerable and bool(question.evidence) for question in golden)
-    asked = _QuestionCounts(evaluated + known, len(golden) - known)
+    if "deployment" not in fresh:
+        estimates.append(_estimate_smoke_test(models, settings))
     for role in (Role.BASELINE, Role.STUDENT):
-        if f"{role.value.lower()}_answers" not in fresh:
-            estimates.append(_estimate_evaluation(models, role, shape, asked))
+        asset = f"{role.value.lower()}_answers"
+        if asset not in fresh:
+            if golden and role is Role.BASELINE:  # the student's are the same
+                estimates.append(_estimate_golden_embeddings(models, [one.question for one in golden], asset))
+            estimates.append(_estimate_evaluation(rows, role, known, len(golden) - known))
     if "judged_answers" not in fresh and Role.JUDGE in models.endpoints:
-        estimates.append(_estimate_judging(models, shape, asked))
+        estimates.append(_estimate_judging(rows, known))
     return estimates
 
 
@@ -118,192 +156,422 @@ def _read_corpus(
     return documents, chunk_documents(models, structure, documents)
 
 
-@dataclass(frozen=True)
-class _PairEstimate:
-    """Questions and answers of the teacher: how many are stored, how many are expected, and how long they will be."""
+def _register(models: ModelClients, domain: str, settings: DomainSettings) -> dict[str, str]:
+    """Return the splits that the domain's units have already."""
+    lake = Lake.of(models.project)
+    splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
+    register: dict[str, str] = splits["register"] if splits.get("drawn_by") == drawn_by(settings.dataset) else {}
+    return register
 
+
+def _is_embedded(endpoint: Endpoint) -> bool:
+    """Return whether the model is one of the embedded provider's, here or behind an address (`raft serve`)."""
+    return endpoint.provider == "embedded" or endpoint.base_model.startswith("embedded-")
+
+
+@dataclass(frozen=True)
+class _TeacherSample:
+    """The teacher's stored calls, and what they show."""
+
+    form: PairForm
     question_requests: Sequence[Request]  # not stored
     answer_requests: Sequence[Request]  # to known questions, not stored
-    expected: Sequence[tuple[Chunk, float]]  # chunks without known questions, and how many they will bring
-    known_questions: int
-    stored: int
-    question_tokens: float  # of a question call's answer
-    answer_tokens: float
-    seconds: float | None  # of a call, median
-    assumed: tuple[str, ...]
-    structured: bool = False
+    new_chunks: Sequence[tuple[Chunk, int]]  # without known questions, and how many will be asked for
+    outcomes: dict[str, Outcome]  # of chunks whose answers are all stored
+    unanswered: dict[str, int]  # questions without a stored answer, by chunk
+    told: Sequence[str]  # questions that are known
+    questions: Sequence[Answer]  # stored answers
+    answers: Sequence[Answer]
+    input_ratio: float  # of the input tokens that the service counts to those counted here
+    cached_share: float  # of the input tokens
 
     @classmethod
-    def of(
-        cls, teacher: Caller, chunks: Sequence[Chunk], settings: DomainSettings, *, structured: bool
-    ) -> "_PairEstimate":
-        question_of = structured_question_request if structured else question_request
-        answer_of = structured_answer_request if structured else teacher_answer_request
-        questions_in = parse_structured_questions if structured else parse_questions
+    def read(
+        cls, models: ModelClients, domain: str, chunks: Sequence[Chunk], settings: DomainSettings
+    ) -> "_TeacherSample":
+        form = recorded_form(models, Lake.of(models.project), domain)
+        question_of = structured_question_request if form.structured else question_request
         plan = first_round_plan(chunks, settings.questions)
-        asked = [question_of(chunk, count, settings.questions) for chunk, count in plan]
-        found = list(teacher.stored(asked))
-        told = [
-            (chunk, question)
-            for (chunk, count), answer in zip(plan, found, strict=True)
-            if answer
-            for question in questions_in(answer.text, count)
-        ]
-        instructions = settings.prompt.instructions
-        requests = [answer_of(question, chunk, settings.questions, instructions) for chunk, question in told]
-        answers = list(teacher.stored(requests))
-        sampled = [(count, answer) for (_, count), answer in zip(plan, found, strict=True) if answer]
-        is_enough = len(sampled) >= MIN_SAMPLE
-        share = len(told) / max(sum(count for count, _ in sampled), 1) if is_enough else 1.0
-        lengths = _mean_output_tokens(answers)
-        assumed = (*(() if is_enough else ("questions per call",)), *(() if lengths else ("length of answers",)))
-        asked_of = fmean([count for _, count in plan]) if plan else 0.0
+        requests = [question_of(chunk, count, settings.questions) for chunk, count in plan]
+        with ExitStack() as stack:
+            teacher = stack.enter_context(models.caller(Role.TEACHER))
+            encoder = stack.enter_context(models.caller(Role.EMBEDDING))
+            judge = stack.enter_context(models.caller(Role.JUDGE)) if Role.JUDGE in models.endpoints else None
+            questions = list(teacher.stored(requests))
+            asked = _StoredAnswers(teacher)
+            drafts = draft_round(
+                [entry for entry, answer in zip(plan, questions, strict=True) if answer],
+                settings.questions,
+                ask=asked.ask,
+                instructions=settings.prompt.instructions,
+                structured=form.structured,
+            )
+            missing = Counter(draft.chunk.chunk_id for draft in drafts if draft.question and not draft.answer_call)
+            complete = [draft for draft in drafts if draft.chunk.chunk_id not in missing]
+            outcomes = sampled_outcomes(complete, chunks, settings, form=form, encoder=encoder, judge=judge)
+        replies = [answer for answer in questions if answer]
         return cls(
-            question_requests=[request for request, answer in zip(asked, found, strict=True) if not answer],
-            answer_requests=[request for request, answer in zip(requests, answers, strict=True) if not answer],
-            expected=[(chunk, count * share) for (chunk, count), answer in zip(plan, found, strict=True) if not answer],
-            known_questions=len(told),
-            stored=len(sampled) + sum(answer is not None for answer in answers),
-            question_tokens=_mean_output_tokens(found) or asked_of * ASSUMED_QUESTION_TOKENS,
-            answer_tokens=lengths or ASSUMED_ANSWER_TOKENS,
-            seconds=_median_seconds([*found, *answers]),
-            assumed=assumed,
-            structured=structured,
+            form=form,
+            question_requests=[request for request, answer in zip(requests, questions, strict=True) if not answer],
+            answer_requests=asked.missing,
+            new_chunks=[entry for entry, answer in zip(plan, questions, strict=True) if not answer],
+            outcomes=outcomes,
+            unanswered=dict(missing),
+            told=[draft.question for draft in drafts if draft.question],
+            questions=replies,
+            answers=[answer for _, answer in asked.stored[len(replies) :]],
+            input_ratio=asked.input_ratio,
+            cached_share=asked.cached_share,
         )
 
     @property
-    def questions(self) -> float:
-        """All questions, known and expected."""
-        return self.known_questions + sum(count for _, count in self.expected)
+    def is_enough(self) -> bool:
+        """Whether the lengths of questions and answers are known."""
+        return min(len(self.questions), len(self.answers)) >= MIN_SAMPLE
 
-    def forecasts(self, models: ModelClients, settings: DomainSettings) -> Iterator[CallEstimate]:
-        instructions = settings.prompt.instructions
-        answer_of = structured_answer_request if self.structured else teacher_answer_request
-        coming = [
-            (count, _request_tokens(answer_of(TYPICAL_QUESTION, chunk, settings.questions, instructions)))
-            for chunk, count in self.expected
-        ]
-        answers = len(self.answer_requests) + sum(count for count, _ in coming)
-        usage = Usage(
-            round(
-                sum(map(_request_tokens, [*self.question_requests, *self.answer_requests]))
-                + sum(count * tokens for count, tokens in coming)
-            ),
-            0,
-            round(len(self.question_requests) * self.question_tokens + answers * self.answer_tokens),
+
+class _StoredAnswers:
+    """Answers from the store instead of a model, for those who ask one; notes what isn't there."""
+
+    def __init__(self, teacher: Caller) -> None:
+        self._teacher = teacher
+        self.missing: list[Request] = []
+        self.stored: list[tuple[Request, Answer]] = []
+
+    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        requests = list(requests)
+        for request, answer in zip(requests, self._teacher.stored(requests), strict=True):
+            if answer:
+                self.stored.append((request, answer))
+            else:
+                self.missing.append(request)
+            yield answer or not_asked()
+
+    @property
+    def input_ratio(self) -> float:
+        if len(self.stored) < MIN_SAMPLE:
+            return 1.0
+        return sum(answer.usage.input_tokens for _, answer in self.stored) / sum(
+            _request_tokens(request) for request, _ in self.stored
         )
-        calls = round(len(self.question_requests) + answers)
-        made = _estimate(models, "qa_pairs", Role.TEACHER, calls, usage, seconds=self.seconds)
-        yield replace(made, stored=self.stored, assumed=self.assumed if calls else ())
-        if settings.questions.retrieval_top_k:
-            new = answers  # a question is embedded when it is judged, and stored with its answer's call or not at all
-            tokens = round(new * _count_tokens(TYPICAL_QUESTION))
-            yield _estimate(models, "qa_pairs", Role.EMBEDDING, -(-round(new) // MAX_TEXTS_PER_CALL), Usage(tokens))
-        if Role.JUDGE in models.endpoints:
-            passage = fmean([chunk.tokens for chunk, _ in self.expected]) if self.expected else 0.0
-            prompt = _request_tokens(judge_request(TYPICAL_QUESTION, "", "")) + self.answer_tokens + passage
-            judged = round(answers * ASSUMED_ACCEPTED)
-            usage = Usage(round(judged * prompt), 0, judged * ASSUMED_VERDICT_TOKENS)
-            verdicts = _estimate(models, "qa_pairs", Role.JUDGE, judged, usage)
-            yield replace(verdicts, assumed=("accepted pairs", "length of verdicts"))
 
-    def rows(self, settings: DomainSettings, *, kept: float) -> tuple[float, float]:
-        """Return the number of rows that train and that evaluate.
-
-        `kept` is the share of chunks that no golden question holds out.
-        """
-        rows = self.questions * ASSUMED_ACCEPTED * kept
-        evaluated = rows * settings.dataset.eval_share
-        most = settings.evaluation.max_rows
-        trained = rows * (1 - settings.dataset.eval_share - settings.dataset.valid_share)  # validation costs nothing
-        return trained, evaluated if most is None else min(evaluated, most)
+    @property
+    def cached_share(self) -> float:
+        usages = [answer.usage for _, answer in self.stored]
+        return sum(usage.cached_tokens for usage in usages) / max(sum(usage.input_tokens for usage in usages), 1)
 
 
-@dataclass(frozen=True)
-class _QuestionCounts:
-    """Questions of the evaluation: under every arm, and golden questions without evidence."""
+def _estimate_embeddings(models: ModelClients, chunks: Sequence[Chunk]) -> CallEstimate:
+    with models.caller(Role.EMBEDDING) as encoder:
+        stored = encoder.has_embeddings([chunk.passage for chunk in chunks])
+        new = [chunk.passage for chunk, is_stored in zip(chunks, stored, strict=True) if not is_stored]
+        calls = encoder.embedding_calls(new)
+    made = _estimate(models, "chunk_embeddings", Role.EMBEDDING, [(calls, Usage(sum(map(_count_tokens, new))))])
+    return replace(made, stored=sum(stored))
 
-    everywhere: float
-    only_retrieved: int
+
+def _estimate_pairs(
+    models: ModelClients, settings: DomainSettings, sample: _TeacherSample, pairs: ExpectedPairs
+) -> Iterator[CallEstimate]:
+    answer_of = structured_answer_request if sample.form.structured else teacher_answer_request
+    instructions = settings.prompt.instructions
+    to_ask = sum(map(_request_tokens, sample.question_requests))
+    known = sum(map(_request_tokens, sample.answer_requests))
+    per_answer = _mean(
+        _request_tokens(answer_of(TYPICAL_QUESTION, chunk, settings.questions, instructions))
+        for chunk, _ in sample.new_chunks
+    )
+    per_question_call = _Length.of(_output_tokens(sample.questions)) or _Length(
+        *(share * ASSUMED_QUESTION_TOKENS * _mean(count for _, count in sample.new_chunks) for share in (0.6, 1.2))
+    )
+    per_reply = _answer_length(sample, pairs)
+
+    def usage(scenario: Scenario) -> tuple[float, Usage]:
+        coming = scenario.new_questions - len(sample.answer_requests)
+        tokens = (to_ask + known + coming * per_answer) * sample.input_ratio
+        output = len(sample.question_requests) * per_question_call.at(scenario.tokens)
+        output += scenario.new_questions * per_reply.at(scenario.tokens)
+        calls = len(sample.question_requests) + scenario.new_questions
+        return calls, Usage(round(tokens), round(tokens * sample.cached_share), round(output))
+
+    seconds = median(answer.latency_s for answer in [*sample.questions, *sample.answers]) if sample.questions else None
+    made = _estimate(models, "qa_pairs", Role.TEACHER, map(usage, pairs.scenarios), seconds=seconds)
+    assumed = (
+        *(() if pairs.is_sampled else ("questions per call",)),
+        *(() if sample.is_enough else ("length of answers",)),
+    )
+    yield replace(made, stored=len(sample.questions) + len(sample.answers), assumed=assumed if made.calls else ())
+    if settings.questions.retrieval_top_k:
+        yield _estimate_question_embeddings(models, sample, pairs)
+    if Role.JUDGE in models.endpoints:
+        prompt = _request_tokens(judge_request(TYPICAL_QUESTION, "", "")) + _mean(
+            chunk.tokens for chunk, _ in sample.new_chunks
+        )
+        verdict = _Length(*ASSUMED_VERDICT_TOKENS)
+        judged = [
+            (
+                scenario.new_accepted,
+                Usage(
+                    round(scenario.new_accepted * (prompt + per_reply.at(scenario.tokens))),
+                    0,
+                    round(scenario.new_accepted * verdict.at(scenario.tokens)),
+                ),
+            )
+            for scenario in pairs.scenarios
+        ]
+        verdicts = _estimate(models, "qa_pairs", Role.JUDGE, judged)
+        yield replace(verdicts, assumed=("accepted pairs", "length of verdicts"))
 
 
-@dataclass(frozen=True)
-class _PromptShape:
-    """Lengths of prompts and answers of rows, in tokens."""
+def _estimate_question_embeddings(models: ModelClients, sample: _TeacherSample, pairs: ExpectedPairs) -> CallEstimate:
+    """Estimate the vectors of questions: those that are known, and those to come."""
+    length = _Length.of(list(map(_count_tokens, sample.told))) or _Length(*ASSUMED_QUESTION_LENGTHS)
+    with models.caller(Role.EMBEDDING) as encoder:
+        stored = encoder.has_embeddings(sample.told)
+        known = [question for question, is_stored in zip(sample.told, stored, strict=True) if not is_stored]
+        tokens = sum(map(_count_tokens, known))
+        coming = {scenario: scenario.new_questions - len(sample.answer_requests) for scenario in pairs.scenarios}
+        ways = [
+            (
+                encoder.embedding_calls([*known, *[TYPICAL_QUESTION] * count]),
+                Usage(round(tokens + count * length.at(scenario.tokens))),
+            )
+            for scenario, count in coming.items()
+        ]
+    return _estimate(models, "qa_pairs", Role.EMBEDDING, ways)
 
-    passage: float
-    answer: float
-    settings: DomainSettings
+
+def _estimate_golden_embeddings(models: ModelClients, questions: Sequence[str], asset: str) -> CallEstimate:
+    """Estimate the vectors of golden questions, for the retrieved arm."""
+    with models.caller(Role.EMBEDDING) as encoder:
+        stored = encoder.has_embeddings(questions)
+        new = [question for question, is_stored in zip(questions, stored, strict=True) if not is_stored]
+        calls = encoder.embedding_calls(new)
+    return _estimate(models, asset, Role.EMBEDDING, [(calls, Usage(sum(map(_count_tokens, new))))])
+
+
+class _Rows:
+    """What training and evaluation have in common: lengths of prompts and answers, and the rows of each scenario."""
+
+    def __init__(
+        self,
+        models: ModelClients,
+        settings: DomainSettings,
+        chunks: Sequence[Chunk],
+        sample: _TeacherSample,
+        pairs: ExpectedPairs,
+    ) -> None:
+        self.models, self.settings = models, settings
+        self.chunks = chunks
+        self.scenarios = pairs.scenarios
+        self.answer = _answer_length(sample, pairs)
+        self.assumed = () if pairs.is_sampled else ("accepted pairs",)
+        self.passage = _mean(chunk.tokens for chunk in chunks)
+        empty = answer_request(TYPICAL_QUESTION, [], "chat", 1, settings.prompt.instructions)
+        self._empty = _request_tokens(empty)
 
     def prompt(self, documents: float) -> float:
-        empty = answer_request(TYPICAL_QUESTION, [], "chat", 1, self.settings.prompt.instructions)
-        return _request_tokens(empty) + documents * self.passage
+        """Return the tokens of a prompt with so many documents, of which there are no more than chunks."""
+        return self._empty + min(documents, len(self.chunks)) * self.passage
 
 
-def _estimate_training(
-    models: ModelClients, shape: _PromptShape, rows: float, settings: DomainSettings
-) -> CallEstimate:
-    epochs = AUTO_EPOCHS if settings.training.n_epochs == "auto" else settings.training.n_epochs
-    tokens = round(rows * (shape.prompt(1 + settings.dataset.distractors) + shape.answer) * epochs)
-    endpoint = models.endpoints[Role.STUDENT]
-    price = models.prices.of(endpoint)
-    assumed = ("accepted pairs", *(("epochs",) if settings.training.n_epochs == "auto" else ()))
-    return CallEstimate(
-        "finetuned_model", Role.STUDENT, endpoint.model, 1, 0, Usage(tokens), price.training_cost(tokens), None, assumed
+def _estimate_training(rows: _Rows) -> CallEstimate:
+    settings, models = rows.settings, rows.models
+    student = models.endpoints[Role.STUDENT]
+    price = models.prices.of(student)
+    tokenizer = student.tokenizer if settings.training_files.tokenizer == "auto" else settings.training_files.tokenizer
+    ratio = _tokenizer_ratio(rows.chunks, token_counter(models.project, tokenizer))
+    teaches_abstention = settings.dataset.without_oracle == "abstain"
+    answered = settings.dataset.p if teaches_abstention else 1.0
+
+    def tokens(scenario: Scenario) -> float:
+        answer = answered * rows.answer.at(scenario.tokens) + (1 - answered) * ABSTENTION_TOKENS
+        return scenario.trained * (rows.prompt(1 + settings.dataset.distractors) + answer) * ratio
+
+    epochs = _known_epochs(models, settings, student)
+    passes = [tokens(scenario) for scenario in rows.scenarios]
+    ways = [
+        (1, Usage(round(one * times)))
+        for one, scenario in zip(passes, rows.scenarios, strict=True)
+        for times in epochs or [_auto_epochs(scenario.trained)]
+    ]
+    widest = MAX_WIDTH
+    if epochs and epochs[0] < epochs[1] and min(passes):  # two causes that have nothing to do with each other
+        widest = math.exp(math.hypot(math.log(max(passes) / min(passes)), math.log(epochs[1] / epochs[0])))
+    made = _estimate(
+        models,
+        "finetuned_model",
+        Role.STUDENT,
+        ways,
+        cost=lambda used: price.training_cost(used.input_tokens),
+        widest=widest,
     )
+    return replace(made, assumed=(*rows.assumed, *(("epochs",) if settings.training.n_epochs == "auto" else ())))
 
 
-def _estimate_evaluation(models: ModelClients, role: Role, shape: _PromptShape, asked: _QuestionCounts) -> CallEstimate:
-    settings, questions = shape.settings, asked.everywhere
-    distractors, top_k = settings.dataset.distractors, settings.evaluation.top_k
+def _known_epochs(models: ModelClients, settings: DomainSettings, student: Endpoint) -> tuple[float, float] | None:
+    """Return how often the training file is passed over, at least and at most; None where that depends on its rows.
+
+    Where the service chooses, it is what it chose for the project's students of the same base model.
+    """
+    if settings.training.n_epochs != "auto":
+        return settings.training.n_epochs, settings.training.n_epochs
+    lake, seen = Lake.of(models.project), list[float]()
+    for domain in domain_names(models.project.data):
+        if not all(lake.exists(name, domain, ".json") for name in ("finetuned_model", "training_files")):
+            continue
+        job, files = lake.read_record("finetuned_model", domain), lake.read_record("training_files", domain)
+        if job["base_model"] == student.model and job["trained_tokens"] and files["train"]["tokens"]:
+            seen.append(job["trained_tokens"] / files["train"]["tokens"])
+    if seen:
+        return min(seen) / LEARNED_EPOCHS, max(seen) * LEARNED_EPOCHS
+    return EMBEDDED_EPOCHS if _is_embedded(student) else None
+
+
+def _auto_epochs(rows: int) -> float:
+    """Return the epochs that OpenAI chooses for so many rows."""
+    most, least = MAX_EXAMPLES // max(rows, 1), -(-MIN_EXAMPLES // max(rows, 1))
+    return min(max(min(AUTO_EPOCHS, most), least, 1), MAX_AUTO_EPOCHS)
+
+
+def _estimate_smoke_test(models: ModelClients, settings: DomainSettings) -> CallEstimate:
+    request = answer_request(SMOKE_QUESTION, [SMOKE_DOCUMENT], "chat", 1, settings.prompt.instructions)
+    ways = [(1, Usage(_request_tokens(request), 0, tokens)) for tokens in SMOKE_ANSWER_TOKENS]
+    return _estimate(models, "deployment", Role.STUDENT, ways)
+
+
+def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: int) -> CallEstimate:
+    """Estimate the answers to evaluation rows and golden questions.
+
+    `known`: golden questions with evidence, asked under every arm; `only_retrieved`: the others.
+    """
+    settings, evaluation = rows.settings, rows.settings.evaluation
+    distractors, top_k = settings.dataset.distractors, evaluation.top_k
     shown = {"main": 1 + distractors, "retrieved": top_k, "distractors_only": distractors, "closed_book": 0}
-    prompts = [(questions, shown[arm]) for arm in settings.evaluation.arms]
-    prompts += [(asked.only_retrieved, top_k)] * ("retrieved" in settings.evaluation.arms)
     varied = {(count, kind) for _, count, kind in robustness_arms(settings.dataset)}
     varied -= {(distractors, settings.dataset.distractor_kind)}  # is the main arm, and stored with it
-    prompts += [(min(questions, settings.evaluation.robustness_rows), 1 + count) for count, _ in varied]
-    calls = round(sum(count for count, _ in prompts))
-    usage = Usage(
-        round(sum(count * shape.prompt(documents) for count, documents in prompts)), 0, round(calls * shape.answer)
-    )
-    made = _estimate(models, f"{role.value.lower()}_answers", role, calls, usage)
-    return replace(made, assumed=("accepted pairs", "length of answers"))
+    length = _Length(rows.answer.low * ASSUMED_ANSWER_SHARE[0], rows.answer.high * ASSUMED_ANSWER_SHARE[1])
+
+    def usage(scenario: Scenario) -> tuple[float, Usage]:
+        questions = scenario.evaluated + known
+        prompts = [(questions, shown[arm]) for arm in evaluation.arms]
+        prompts += [(only_retrieved, top_k)] * ("retrieved" in evaluation.arms)
+        prompts += [(min(questions, evaluation.robustness_rows), 1 + count) for count, _ in varied]
+        calls = sum(count for count, _ in prompts)
+        tokens = sum(count * rows.prompt(documents) for count, documents in prompts)
+        return calls, Usage(round(tokens), 0, round(calls * length.at(scenario.tokens)))
+
+    made = _estimate(rows.models, f"{role.value.lower()}_answers", role, map(usage, rows.scenarios))
+    return replace(made, assumed=(*rows.assumed, "length of answers"))
 
 
-def _estimate_judging(models: ModelClients, shape: _PromptShape, asked: _QuestionCounts) -> CallEstimate:
+def _estimate_judging(rows: _Rows, known: int) -> CallEstimate:
     """Estimate the judging of both models' answers by every metric; only groundedness is shown the documents."""
-    settings = shape.settings.judging
-    questions = min(asked.everywhere, settings.max_questions)
-    rated = 2 * (questions + min(questions, settings.repeated_questions))
-    documents = (1 + shape.settings.dataset.distractors) * shape.passage
-    metric_tokens = sum(
+    settings = rows.settings.judging
+    documents = (1 + rows.settings.dataset.distractors) * rows.passage * ("groundedness" in settings.metrics)
+    instructions = sum(
         _count_tokens(read_prompt("raft_assets.evaluation", metric).instructions) for metric in settings.metrics
     )
-    prompts = metric_tokens + len(settings.metrics) * (
-        shape.answer + _count_tokens(TYPICAL_QUESTION) + 2 * TOKENS_PER_MESSAGE
-    )
-    prompts += documents * ("groundedness" in settings.metrics)
-    calls = round(rated * len(settings.metrics))
-    usage = Usage(round(rated * prompts), 0, calls * ASSUMED_VERDICT_TOKENS)
-    made = _estimate(models, "judged_answers", Role.JUDGE, calls, usage)
-    return replace(made, assumed=("accepted pairs", "length of verdicts"))
+    verdict = _Length(*ASSUMED_VERDICT_TOKENS)
+
+    def usage(scenario: Scenario) -> tuple[float, Usage]:
+        questions = min(scenario.evaluated + known, settings.max_questions)
+        rated = 2 * (questions + min(questions, settings.repeated_questions))
+        answer = rows.answer.at(scenario.tokens) + _count_tokens(TYPICAL_QUESTION) + 2 * TOKENS_PER_MESSAGE
+        calls = rated * len(settings.metrics)
+        tokens = rated * (instructions + documents + len(settings.metrics) * answer)
+        return calls, Usage(round(tokens), 0, round(calls * verdict.at(scenario.tokens)))
+
+    made = _estimate(rows.models, "judged_answers", Role.JUDGE, map(usage, rows.scenarios))
+    return replace(made, assumed=(*rows.assumed, "length of verdicts"))
+
+
+@dataclass(frozen=True)
+class _Length:
+    """The mean length of answers in tokens: at least and at most."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, lengths: Sequence[int]) -> "_Length | None":
+        """Return the mean of a sample with its error (two standard errors); None for too small a sample."""
+        if len(lengths) < MIN_SAMPLE:
+            return None
+        mean, error = fmean(lengths), 2 * stdev(lengths) / math.sqrt(len(lengths))
+        return cls(max(mean - error, 0.0), mean + error)
+
+    def at(self, place: float) -> float:
+        """Return the length at a place in the range, from 0 to 1."""
+        return self.low + (self.high - self.low) * place
+
+
+def _output_tokens(answers: Iterable[Answer]) -> list[int]:
+    return [answer.usage.output_tokens for answer in answers if answer.status == "ok"]
+
+
+def _answer_length(sample: _TeacherSample, pairs: ExpectedPairs) -> _Length:
+    return _Length.of(_output_tokens(sample.answers)) or _Length(*pairs.assumed.answer_tokens)
 
 
 def _estimate(
-    models: ModelClients, asset: str, role: Role, calls: int, usage: Usage, *, seconds: float | None = None
+    models: ModelClients,
+    asset: str,
+    role: Role,
+    ways: Iterable[tuple[float, Usage]],
+    *,
+    seconds: float | None = None,
+    cost: Callable[[Usage], float | None] | None = None,
+    widest: float = MAX_WIDTH,
 ) -> CallEstimate:
+    """Return an estimate from the ways in which a run may go.
+
+    `cost`: of tokens, by default as calls. `widest`: the most to the least that is shown.
+    """
     endpoint = models.endpoints[role]
-    price: Price = models.prices.of(endpoint)
+    price = models.prices.of(endpoint)
+    price_of = cost or partial(price.of, batched=endpoint.batch and role is not Role.EMBEDDING)
+    weighed = [(_weight(price_of(usage), usage), calls, usage) for calls, usage in ways]
+    weighed.sort(key=lambda way: way[0])
+    middle = weighed[len(weighed) // 2]
+    least, most = weighed[0][0], weighed[-1][0]
+    if least and most / least * (1 + PADDING) / (1 - PADDING) > widest:
+        centre = math.sqrt(least * most)
+        reach = math.sqrt(widest * (1 - PADDING) / (1 + PADDING))
+        least, most = centre / reach, centre * reach
+        middle = min(weighed, key=lambda way: abs(math.log(way[0] / centre)))
+
+    def amount(weight: float, share: float) -> Amount:
+        """Return the nearest way, scaled to the weight."""
+        nearest = min(weighed, key=lambda way: abs(way[0] - weight))
+        scale = weight / nearest[0] if nearest[0] else 0.0
+        usage = _scaled(nearest[2], scale * share)
+        return Amount(round(nearest[1] * (scale if nearest[1] > 1 else 1)), usage, price_of(usage))
+
+    _, calls, usage = middle
     at_once = min(CALLS_AT_ONCE, endpoint.limits.max_concurrency)
     return CallEstimate(
         asset,
         role,
         endpoint.model,
-        calls,
+        round(calls),
         0,
         usage,
-        price.of(usage),
+        price_of(usage),
         None if seconds is None else calls * seconds / at_once,
+        low=amount(least, 1 - PADDING),
+        high=amount(most, 1 + PADDING),
+    )
+
+
+def _weight(dollars: float | None, usage: Usage) -> float:
+    """Return what ways are compared by: money, or tokens where their price is unknown or nothing."""
+    return dollars or float(usage.input_tokens + usage.output_tokens)
+
+
+def _scaled(usage: Usage, factor: float) -> Usage:
+    return Usage(
+        round(usage.input_tokens * factor), round(usage.cached_tokens * factor), round(usage.output_tokens * factor)
     )
 
 
@@ -315,12 +583,13 @@ def _request_tokens(request: Request) -> int:
     return sum(_count_tokens(message["content"]) + TOKENS_PER_MESSAGE for message in messages)
 
 
-def _mean_output_tokens(answers: Iterable[Answer | None]) -> float | None:
-    """Return the mean length of stored answers in tokens; None for a sample that is too small."""
-    lengths = [answer.usage.output_tokens for answer in answers if answer and answer.status == "ok"]
-    return fmean(lengths) if len(lengths) >= MIN_SAMPLE else None
+def _tokenizer_ratio(chunks: Sequence[Chunk], count: Callable[[str], int]) -> float:
+    """Return the student's tokens of some passages to those counted here."""
+    passages = [chunk.passage for chunk in chunks[:: max(len(chunks) // SAMPLED_PASSAGES, 1)]]
+    return sum(map(count, passages)) / max(sum(map(_count_tokens, passages)), 1)
 
 
-def _median_seconds(answers: Iterable[Answer | None]) -> float | None:
-    times = [answer.latency_s for answer in answers if answer]
-    return median(times) if times else None
+def _mean(numbers: Iterable[float]) -> float:
+    """Return the mean; 0 of none."""
+    listed = list(numbers)
+    return fmean(listed) if listed else 0.0

@@ -22,8 +22,8 @@ from raft_assets.pairs.gates import FIRST_GATE_SET, GATE_SET
 from raft_assets.pairs.generation import first_round_plan
 from raft_assets.pairs.questions import question_request
 from raft_assets.pairs.structured import is_constrained, probe_request
-from raft_assets.settings.domain import DomainSettings
-from raft_assets.settings.endpoints import Role
+from raft_assets.settings.domain import DomainSettings, QuestionSettings
+from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 
@@ -79,6 +79,11 @@ class _Resolved:
         lake.write_record(
             RECORD, domain, {"gate_set": self.form.gate_set, "relearned": self.relearned, "structured": structured}
         )
+
+
+def asks_in_text(teacher: Endpoint, settings: QuestionSettings) -> bool:
+    """Return whether pairs have no other form than text, with this teacher and these settings."""
+    return teacher.provider == "embedded" or settings.structured == "off"
 
 
 def recorded_form(models: ModelClients, lake: Lake, domain: str) -> PairForm:

@@ -21,9 +21,9 @@ from raft_assets.dataset.manifest import (
     setting_differences,
     version_differences,
 )
-from raft_assets.dataset.versions import CODE_VERSIONS, package_versions, prompt_versions
+from raft_assets.dataset.versions import CODE_VERSIONS, contract_prompts, package_versions, prompt_versions
 from raft_assets.operations.model_clients import ModelClients, resolved_model
-from raft_assets.operations.pair_form import recorded_form, restore_form
+from raft_assets.operations.pair_form import asks_in_text, recorded_form, restore_form
 from raft_assets.operations.process import is_domain_busy
 from raft_assets.settings.domains import (
     PAIRS_FILE,
@@ -53,10 +53,14 @@ def collect_inputs(project: Project, domain: str) -> DatasetInputs:
             files[name] = sha256((folder / name).read_bytes()).hexdigest()
     endpoints, values = project.endpoints, project.settings(domain).values
     makers = {role for name in ROW_GROUPS for role in SETTINGS_GROUPS[name].roles}
+    contract = contract_prompts(values, asks_in_text=asks_in_text(endpoints[Role.TEACHER], values.questions))
+    instructions = {name: value for group in ROW_GROUPS for name, value in contract.get(group, {}).items()}
     return DatasetInputs(
         files=files,
         settings=_row_settings(digest_content(values, values.model_dump(mode="json"))),
-        versions=dict(CODE_VERSIONS) | prompt_versions(values.questions, judged=Role.JUDGE in endpoints),
+        versions=dict(CODE_VERSIONS)
+        | prompt_versions(values.questions, judged=Role.JUDGE in endpoints)
+        | dict(sorted(instructions.items())),
         models={role.value: resolved_model(endpoints[role], project) for role in sorted(makers & endpoints.keys())},
         packages=package_versions(),
     )

@@ -1,7 +1,7 @@
 """Gathers what the report of a domain shows, from lake, results, call store and settings."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from raft_assets.core.tables import (
     ANSWERS,
@@ -19,6 +19,7 @@ from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_ro
 from raft_assets.evaluation.judged import judge_family_warning, self_agreement
 from raft_assets.evaluation.report import DocumentCounts, EstimateComparison, JudgeSummary, ReportData, SplitCounts
 from raft_assets.evaluation.verdict import PRIMARY_METRIC
+from raft_assets.llm.keys import embedding_key, training_key
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Usage, UsageStats
 from raft_assets.llm.store import StoredCall
@@ -77,7 +78,12 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
         history=results.history(domain, PRIMARY_METRIC),
         slices=results.slices(domain),
         judged=_judge_summary(models, judged),
-        estimated=_compare_estimate(models, lake, domain, calls),
+        estimated=_compare_estimate(
+            models,
+            lake,
+            domain,
+            _estimated_keys(models, pairs=pairs, chunks=chunks, judged=judged, answers=keys, job=tuned["job"]),
+        ),
         against_previous=results.comparison(domain),
         recall_at_k=recall_at_k(by_model["baseline"]),
     )
@@ -159,21 +165,61 @@ def _call_keys(pairs: list[QAPair], answers: Mapping[EvaluatedModel, list[ModelA
 
 
 def _compare_estimate(
-    models: ModelClients, lake: Lake, domain: str, calls: Mapping[str, Sequence[StoredCall]]
+    models: ModelClients, lake: Lake, domain: str, keys: Mapping[tuple[str, str], Collection[str]]
 ) -> list[EstimateComparison]:
-    """Compare the last estimate with the calls made since, for the tables whose calls are known by key."""
+    """Compare the last estimate with the calls made since; `keys` are those behind an asset, by its name and a role."""
     if not lake.exists("estimate", domain, ".json"):
         return []
     kept, comparisons = lake.read_record("estimate", domain), list[EstimateComparison]()
-    for row in kept["rows"]:
-        if row["asset"] not in calls or row["role"] in (Role.EMBEDDING, Role.JUDGE):
-            continue
-        since = _sum_usage([call for call in calls[row["asset"]] if call.created >= kept["made"]], models.prices)
-        paid = None if since.unpriced else since.dollars
-        comparisons.append(
-            EstimateComparison(row["asset"], row["role"], row["calls"], row["dollars"], since.calls, paid)
-        )
+    with open_call_store(models.project) as store:
+        for row in kept["rows"]:
+            if (row["asset"], row["role"]) not in keys:
+                continue
+            calls = store.get(keys[row["asset"], row["role"]]).values()
+            since = _sum_usage([call for call in calls if call.created >= kept["made"]], models.prices)
+            low, high = row.get("low", row), row.get("high", row)  # versions before 0.3.0 estimated no range
+            is_priced = low["dollars"] is not None and high["dollars"] is not None
+            comparisons.append(
+                EstimateComparison(
+                    row["asset"],
+                    row["role"],
+                    (low["calls"], high["calls"]),
+                    (low["dollars"], high["dollars"]) if is_priced else None,
+                    since.calls,
+                    None if since.unpriced else since.dollars,
+                )
+            )
     return comparisons
+
+
+def _estimated_keys(
+    models: ModelClients,
+    *,
+    pairs: Sequence[QAPair],
+    chunks: Sequence[Chunk],
+    judged: Sequence[JudgedAnswer],
+    answers: Mapping[str, set[str]],
+    job: str,
+) -> dict[tuple[str, str], Collection[str]]:
+    """Return keys of the calls that an estimate is about, by asset and role.
+
+    `answers`: of the tables whose calls are by one role, `job`: the fine-tuning job.
+    """
+    encoder, student = models.endpoints[Role.EMBEDDING], models.endpoints[Role.STUDENT]
+
+    def vectors(texts: Iterable[str]) -> set[str]:
+        return {embedding_key(encoder, text, model=encoder.model, model_version="") for text in texts}
+
+    return {
+        ("chunk_embeddings", Role.EMBEDDING.value): vectors(chunk.passage for chunk in chunks),
+        ("qa_pairs", Role.TEACHER.value): answers["qa_pairs"],
+        ("qa_pairs", Role.EMBEDDING.value): vectors(pair.question for pair in pairs if pair.question),
+        ("qa_pairs", Role.JUDGE.value): {pair.judge_call for pair in pairs if pair.judge_call},
+        ("finetuned_model", Role.STUDENT.value): {training_key(student.service, job)},
+        ("baseline_answers", Role.BASELINE.value): answers["baseline_answers"],
+        ("student_answers", Role.STUDENT.value): answers["student_answers"],
+        ("judged_answers", Role.JUDGE.value): {row.call for row in judged},
+    }
 
 
 def _usage_behind(calls: Sequence[StoredCall], keys: set[str], prices: PriceList) -> UsageStats:

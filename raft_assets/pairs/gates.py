@@ -14,13 +14,13 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import NamedTuple
 
+from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.identity import draw, normalize, question_id
 from raft_assets.core.prompt_contract import (
     ANSWER_TAG,
     BEGIN_QUOTE,
     END_QUOTE,
     ParsedAnswer,
-    escape_delimiters,
     is_verbatim_quote,
     parse_answer,
     render_user_message,

@@ -1,5 +1,6 @@
 """What the sensor, `raft run` and `raft status` see of folders, settings and models."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -8,7 +9,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from raft_assets.core import prompt_contract
 from raft_assets.core.errors import DataError
+from raft_assets.core.prompt_contract import INSTRUCTIONS
 from raft_assets.defs.automation import observe_domains
 from raft_assets.defs.lineage_asset import settings_key
 from raft_assets.defs.observation import DOCUMENTS, QUESTIONS, REVIEWS, observe, observe_domain
@@ -194,6 +197,41 @@ def test_a_judge_and_prompts_are_part_of_what_questions_depend_on(project: Proje
     assert changed(before, versions(project, "mine")) == {settings_key("questions"), settings_key("judging")}
     assert "some-judge" in told()["JUDGE"]
     assert "prompt judge" in told()
+
+
+@pytest.mark.parametrize(
+    ("instructions", "settings", "is_hosted", "stale"),
+    [
+        ("INSTRUCTIONS", "", False, {"prompt"}),
+        ("INSTRUCTIONS", f"prompt: {{instructions: {json.dumps(INSTRUCTIONS + ' Be kind.')}}}", False, set()),
+        ("CLOSED_BOOK_INSTRUCTIONS", "", False, {"evaluation"}),
+        ("CLOSED_BOOK_INSTRUCTIONS", "evaluation: {arms: [main]}", False, set()),
+        ("STRUCTURED_INSTRUCTIONS", "", False, set()),  # the embedded teacher answers in text
+        ("STRUCTURED_INSTRUCTIONS", "", True, {"questions"}),
+        ("STRUCTURED_INSTRUCTIONS", "questions: {structured: off}", True, set()),
+    ],
+)
+def test_edited_instructions_of_the_contract_make_stale_what_is_made_with_them(
+    project: ProjectHarness,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    instructions: str,
+    settings: str,
+    is_hosted: bool,
+    stale: set[str],
+) -> None:
+    if is_hosted:
+        project.own_variables.clear()
+        project.write(".env", "TEACHER_OPENAI_BASE_URL=http://127.0.0.1:9/v1\nTEACHER_OPENAI_DEPLOYMENT=some-model\n")
+    project.write("data/mine/domain.yaml", settings)
+    before = versions(project, "mine")
+    monkeypatch.setattr(prompt_contract, instructions, getattr(prompt_contract, instructions) + "\nBe brief.")
+    assert changed(before, versions(project, "mine")) == {settings_key(group) for group in stale}
+
+
+def test_the_hash_of_the_instructions_is_shown_with_the_settings(project: ProjectHarness) -> None:
+    (shown,) = [seen.metadata for seen in observe_domain(project.opened, "mine") if seen.key == settings_key("prompt")]
+    assert shown["prompt contract"] == prompt_contract.instruction_hashes()["contract"]
 
 
 def test_wrong_settings_of_one_domain_are_told_and_the_others_go_on(project: ProjectHarness) -> None:

@@ -119,7 +119,11 @@ def report_data(answers: Sequence[ModelAnswer]) -> ReportData:
         slices=found.slices,
         against_previous=None,
         judged=None,
-        estimated=[EstimateComparison("qa_pairs", "TEACHER", 120, 0.5, 100, 0.45)],
+        estimated=[
+            EstimateComparison("qa_pairs", "TEACHER", (90, 120), (0.3, 0.5), 100, 0.45),
+            EstimateComparison("baseline_answers", "BASELINE", (50, 60), (0.2, 0.3), 70, 0.35),
+            EstimateComparison("student_answers", "STUDENT", (50, 60), None, 70, None),
+        ],
         answers=answers,
         recall_at_k=0.875,
         documents={"documents": 9, "chunks": 120},

@@ -1,13 +1,19 @@
 """What a run will cost, before it starts: counted from the documents, the settings and what is stored."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from raft_assets.core.tables import Chunk, QAPair
-from raft_assets.operations.estimate import ASSUMED_ANSWER_TOKENS, CallEstimate, estimate_calls
+from raft_assets.core.tables import Chunk, QAPair, RaftRow
+from raft_assets.llm.capabilities import Capabilities
+from raft_assets.operations.estimate import MAX_WIDTH, CallEstimate, estimate_calls
+from raft_assets.operations.expected_pairs import LANGUAGE_MODEL
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.process import records_of
+from raft_assets.operations.report import collect_report_data
+from raft_assets.operations.sources import chunk_documents, read_sources
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
@@ -90,9 +96,14 @@ def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: ProjectH
     paid.write("prices.yaml", PRICES)
     teacher = forecasts(paid)[TEACHER]
     assert teacher.calls > 0
-    assert teacher.usage.output_tokens > teacher.calls / 2 * ASSUMED_ANSWER_TOKENS
-    tokens = teacher.usage
-    assert teacher.dollars == pytest.approx((2 * tokens.input_tokens + 8 * tokens.output_tokens) / 1e6)
+    assert teacher.usage.output_tokens > teacher.calls / 2 * LANGUAGE_MODEL.answer_tokens[0]
+    assert teacher.low.dollars is not None
+    assert teacher.high.dollars is not None
+    for end in (teacher, teacher.low, teacher.high):
+        assert end.dollars == pytest.approx((2 * end.usage.input_tokens + 8 * end.usage.output_tokens) / 1e6)
+    assert (
+        teacher.low.dollars < (teacher.dollars or 0) < teacher.high.dollars <= MAX_WIDTH * teacher.low.dollars * 1.001
+    )
     assert set(teacher.assumed) == {"questions per call", "length of answers"}
     (line, *_) = [
         one
@@ -104,6 +115,117 @@ def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: ProjectH
     assert (line["calls"], line["dollars"]) == (teacher.calls, teacher.dollars)
     with open_call_store(paid.opened) as store:
         assert store.stats().calls == 0
+
+
+EMBEDDED = """
+TEACHER_OPENAI_BASE_URL={address}
+TEACHER_OPENAI_DEPLOYMENT=embedded-teacher
+TEACHER_OPENAI_API_KEY=none
+EMBEDDING_OPENAI_BASE_URL={address}
+EMBEDDING_OPENAI_DEPLOYMENT=embedded-encoder
+EMBEDDING_OPENAI_API_KEY=none
+STUDENT_OPENAI_BASE_URL={address}
+STUDENT_OPENAI_DEPLOYMENT=embedded-reader
+STUDENT_OPENAI_API_KEY=none
+"""  # the embedded models at an address that costs money
+EMBEDDED_PRICES = (
+    '- {model: "embedded-*", service: "https://llm.invalid/v1", input: 2.0, output: 8.0, training: 25.0, '
+    "source: invented, date: 2026-11-28}"
+)
+
+
+@pytest.fixture
+def priced(finished: ProjectHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectHarness:
+    """The documents of the finished project, where nothing is stored and the same models cost money."""
+    monkeypatch.delenv("RAFT_PROVIDER", raising=False)
+    project = ProjectHarness(tmp_path)
+    shutil.copytree(finished.folder / "data", project.folder / "data", dirs_exist_ok=True)
+    project.write(".env", EMBEDDED.format(address="https://llm.invalid/v1"))
+    project.write("prices.yaml", EMBEDDED_PRICES)
+    return project
+
+
+def billed(finished: ProjectHarness, asset: str) -> float:
+    """What the calls of an asset of the finished project would have cost, by the invented prices."""
+    with open_call_store(finished.opened) as store:
+        usages = [call.usage for call in store.calls() if call.origin.asset == asset]
+    return sum(2 * usage.input_tokens + 8 * usage.output_tokens for usage in usages) / 1e6
+
+
+def test_the_bill_is_inside_the_range_which_is_at_most_twice_as_wide(
+    finished: ProjectHarness, priced: ProjectHarness
+) -> None:
+    found = forecasts(priced)
+    for asset in ("chunk_embeddings", "qa_pairs", "baseline_answers", "student_answers"):
+        low = sum(one.low.dollars or 0 for (name, _), one in found.items() if name == asset)
+        high = sum(one.high.dollars or 0 for (name, _), one in found.items() if name == asset)
+        assert low <= billed(finished, asset) <= high, asset
+        assert high <= MAX_WIDTH * low * 1.001, asset
+    tuned = finished.lake.read_record("finetuned_model", SMALL)
+    training = found["finetuned_model", Role.STUDENT]
+    assert training.low.dollars is not None
+    assert training.high.dollars is not None
+    assert training.low.dollars <= tuned["trained_tokens"] * 25 / 1e6 <= training.high.dollars
+
+
+def test_pairs_that_only_train_are_no_questions_of_the_evaluation(copied: ProjectHarness) -> None:
+    """Clozes don't evaluate; with every answer stored, the rows are those of the lineage."""
+    rows = list(copied.lake.rows(RaftRow, SMALL))
+    evaluated = sum(row.split == "eval" for row in rows)
+    assert any(row.kind == "cloze" for row in rows)
+    copied.write(f"data/{SMALL}/domain.yaml", "evaluation: {arms: [main, closed_book], robustness_rows: 0}")
+    baseline = forecasts(copied)["baseline_answers", Role.BASELINE]
+    assert baseline.low.calls == baseline.high.calls == baseline.calls == 2 * evaluated
+    assert "accepted pairs" not in baseline.assumed
+
+
+def test_the_texts_that_a_service_takes_at_once_are_known_from_it(paid: ProjectHarness) -> None:
+    paid.write(".env", EMBEDDED.format(address="https://llm.invalid/v1"))
+    texts = forecasts(paid)["chunk_embeddings", Role.EMBEDDING]
+    project = paid.opened
+    endpoint = project.endpoints[Role.EMBEDDING]
+    Capabilities.of(records_of(project), endpoint, endpoint.model).find_out("texts_a_call", 2)
+    halves = forecasts(paid)["chunk_embeddings", Role.EMBEDDING]
+    chunks = len(
+        chunk_documents(
+            ModelClients(project), project.settings(SMALL).values.chunks, read_sources(project, SMALL).documents
+        )
+    )
+    assert (texts.calls, halves.calls) == (-(-chunks // 64), -(-chunks // 2))
+
+
+def test_the_epochs_that_a_service_chose_are_those_of_the_next_training(copied: ProjectHarness) -> None:
+    job = copied.lake.read_record("finetuned_model", SMALL)
+    tokens = copied.lake.read_record("training_files", SMALL)["train"]["tokens"]
+    before = forecasts(copied)["finetuned_model", Role.STUDENT]
+    copied.lake.write_record("finetuned_model", SMALL, job | {"trained_tokens": 20 * tokens})
+    after = forecasts(copied)["finetuned_model", Role.STUDENT]
+    assert after.usage.input_tokens > 1.5 * before.usage.input_tokens
+    assert after.low.usage.input_tokens < 20 * tokens < after.high.usage.input_tokens
+
+
+def test_the_report_sets_the_estimate_and_the_bill_side_by_side(copied: ProjectHarness) -> None:
+    report = copied.lake.path("eval_report", SMALL, ".html")
+    assert "No estimate was stored" in report.read_text("utf-8")
+    pairs = list(copied.lake.rows(QAPair, SMALL))
+    rows = [
+        {
+            "asset": asset,
+            "role": role,
+            "calls": 10,
+            "dollars": 0.0,
+            "low": {"calls": 5, "dollars": 0.0},
+            "high": {"calls": 10_000, "dollars": 0.0},
+        }
+        for asset, role in (("chunk_embeddings", "EMBEDDING"), ("qa_pairs", "TEACHER"), ("finetuned_model", "STUDENT"))
+    ]
+    copied.lake.write_record("estimate", SMALL, {"made": 0.0, "rows": rows})
+    data = collect_report_data(SMALL, copied.lake, ModelClients(copied.opened), copied.results)
+    shown = {(one.asset, one.role): one for one in data.estimated}
+    made = {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}
+    assert shown["qa_pairs", "TEACHER"].asked == len(made)
+    assert shown["qa_pairs", "TEACHER"].calls == (5, 10_000)
+    assert all(one.is_inside for one in data.estimated)
 
 
 def test_fewer_questions_cost_less(paid: ProjectHarness) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from raft_assets.core.errors import DataError
+from raft_assets.core.prompt_contract import FIRST_INSTRUCTION_HASHES
 from raft_assets.core.tables import Chunk, QAPair, RaftRow, SourceDocument
 from raft_assets.dataset.manifest import read_manifest
 from raft_assets.operations.rebuild import restore_inputs
@@ -98,6 +99,18 @@ def test_a_rebuild_from_other_inputs_is_refused_with_every_difference(copied: Pr
     ):
         assert sentence in str(refused.value)
     assert copied.lake.read_record("splits", SMALL) == splits
+
+
+def test_a_manifest_names_the_instructions_and_one_without_was_made_with_the_first(copied: ProjectHarness) -> None:
+    manifest = manifest_of(copied)
+    record = json.loads(manifest.read_text("utf-8"))
+    assert record["versions"].pop("prompt contract") == FIRST_INSTRUCTION_HASHES["contract"]
+    manifest.write_text(json.dumps(record), "utf-8")
+    restore_inputs(copied.opened, copied.lake, read_manifest(manifest), SMALL)
+    record["versions"]["prompt contract"] = "0"
+    manifest.write_text(json.dumps(record), "utf-8")
+    with pytest.raises(DataError, match="The version of prompt contract"):
+        restore_inputs(copied.opened, copied.lake, read_manifest(manifest), SMALL)
 
 
 def test_what_is_no_manifest_is_told(finished: ProjectHarness) -> None:

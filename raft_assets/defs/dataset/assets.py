@@ -26,6 +26,7 @@ from raft_assets.dataset.formats import FORMATS_VERSION, training_lines, trainin
 from raft_assets.dataset.golden import GOLDEN_VERSION, read_golden_questions, resolve_golden_questions
 from raft_assets.dataset.leakage import LeakageError, check_leakage
 from raft_assets.dataset.rows import DATASET_VERSION, assemble_rows
+from raft_assets.dataset.splits import drawn_by
 from raft_assets.dataset.versions import CODE_VERSIONS
 from raft_assets.defs.describe import (
     MAX_SAMPLE_ROWS,
@@ -206,9 +207,8 @@ def qa_dataset(
     settings = models.project.settings(domain).values.dataset
     golden = list(lake.rows(GoldenQuestion, domain))
     # other shares or another seed ask for other splits; anything else leaves every unit where it is
-    drawn_by = settings.model_dump(mode="json", include={"seed", "eval_share", "valid_share"})
     splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
-    register = splits["register"] if splits.get("drawn_by") == drawn_by else {}
+    register = splits["register"] if splits.get("drawn_by") == drawn_by(settings) else {}
     assembly = assemble_rows(
         lake.rows(QAPair, domain),
         lake.rows(Chunk, domain),
@@ -226,7 +226,7 @@ def qa_dataset(
     yield dg.AssetCheckResult(check_name=LEAK_SPEC.name, passed=True)
     summary = assembly.summary
     shared = assembly.shared_text
-    record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by, "shared_text": shared}
+    record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by(settings), "shared_text": shared}
     lake.write_record("splits", domain, record | {name: summary[name] for name in ("unit", "dropped")})
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
