@@ -15,7 +15,7 @@ from raft_assets.dataset.distractors import DistractorPool
 from raft_assets.dataset.rows import Assembly
 from raft_assets.dataset.splits import SplitPlan
 from raft_assets.documents.retrieval import VectorIndex
-from raft_assets.llm.requests import Progress, UsageStats
+from raft_assets.llm.requests import Origin, Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
@@ -66,18 +66,21 @@ def preview_rows(
 
     `progress_of` announces what is done next, and returns a callback for the answers to its calls.
     """
+    origin = Origin(domain=domain)
     ids, vectors, of_chunks = list[str](), np.empty((0, 0), np.float32), UsageStats()
     if needs_vectors(settings):
         embedded = progress_of(f"vectors of {len(chunks):,} chunks")
-        with models.caller(Role.EMBEDDING, on_progress=embedded) as encoder:
+        with models.caller(Role.EMBEDDING, origin=origin, on_progress=embedded) as encoder:
             ids = [chunk.chunk_id for chunk in chunks]
             vectors = np.array(list(embed_chunks(encoder, chunks)), np.float32)
             of_chunks = encoder.usage_stats
     index = VectorIndex(ids, vectors)
     reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
     answered = progress_of(f"questions and answers about {len(plan):,} of {len(chunks):,} chunks")
-    form = resolve_form(models, Lake.of(models.project), domain, settings, chunks, keep=False)
-    with open_pair_generator(models, settings, index, form=form, chunks=chunks, on_progress=answered) as maker:
+    form = resolve_form(models, Lake.of(models.project), domain, settings, chunks, origin=origin, keep=False)
+    with open_pair_generator(
+        models, settings, index, form=form, chunks=chunks, origin=origin, on_progress=answered
+    ) as maker:
         drafts = maker.draft_plan(plan)
         pairs = maker.judged(drafts, reviews)
         tallies = maker.usage_stats

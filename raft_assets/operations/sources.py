@@ -1,7 +1,9 @@
 """Reading a domain's documents and cutting them into chunks, for the lineage, previews and estimates alike."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -70,14 +72,24 @@ def chunk_documents(
     if settings.boundaries == "structure":
         return [chunk for document in documents for chunk in chunk_document(document, settings)]
     with models.caller(Role.EMBEDDING, origin=origin, on_progress=on_progress) as encoder:
-        likeness = embedding_similarity(encoder.embed)
-        return [chunk for document in documents for chunk in chunk_document(document, settings, likeness=likeness)]
+        return [
+            chunk
+            for document in documents
+            for chunk in chunk_document(document, settings, likeness=_likeness(encoder, document))
+        ]
+
+
+def _likeness(encoder: Caller, document: ReadDocument) -> Callable[[Sequence[str]], list[float]]:
+    return embedding_similarity(partial(encoder.embed, documents_of=lambda _: (document.path,)))
 
 
 def embed_chunks(caller: Caller, chunks: Sequence[Chunk]) -> Iterator[np.ndarray]:
     """Yield the vector of each chunk, in order. Raises EndpointError, which names a chunk that isn't embedded."""
+    paths = defaultdict[str, set[str]](set)
+    for chunk in chunks:
+        paths[chunk.passage].add(chunk.path)
     try:
-        yield from caller.embed(chunk.passage for chunk in chunks)
+        yield from caller.embed((chunk.passage for chunk in chunks), documents_of=lambda passage: paths[passage])
     except TextRefusedError as refused:
         chunk = next(chunk for chunk in chunks if chunk.passage == refused.text)
         place = f"{chunk.path}, page {chunk.page_from}"
