@@ -11,6 +11,7 @@ from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, resolved_model
 from raft_assets.operations.money import reserve_training
 from raft_assets.operations.process import records_of
+from raft_assets.operations.trained import keep_student, keep_submission, trained_documents
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, APPROVE_FINE_TUNING, TrainingCost
@@ -73,9 +74,22 @@ def train(
     def check() -> None:
         _check(models, lake, domain, _Submission(whole, order, cut), approved)
 
+    records, documents = records_of(project), trained_documents(lake, domain)
+    keep_submission(records, order.training_hash, student.service, domain, documents)
+    tuned = _train(models, domain, order, watch, check)
+    # a file that the service took in part only has another hash
+    keep_submission(records, tuned.training_hash, student.service, domain, documents)
+    keep_student(records, tuned)
+    return tuned
+
+
+def _train(
+    models: ModelClients, domain: str, order: FineTuningSpec, watch: TrainingWatch, check: Callable[[], None]
+) -> FineTuningResult:
+    project, student = models.project, models.endpoints[Role.STUDENT]
     with open_hosting(project) if student.provider == "azureml" else nullcontext() as workspace:
         if isinstance(workspace, AzureMLHosting):
-            form = settings.student.format
+            form = project.settings(domain).values.student.format
             return workspace.fine_tune(order, form, on_event=watch.on_event, before_submission=check)
     return run_coroutine(_fine_tune(models, order, watch, check))
 
