@@ -122,6 +122,8 @@ def purge_domain(domain: str, document: str | None, *, students: bool, confirmed
         for line in purge.listing():
             tell(line)
         if not confirmed:
+            if not tell.is_open:  # nobody has read what would go
+                raise click.Abort
             click.confirm("Delete it?", abort=True)
         tell(f"If this is interrupted, the same command goes on: {purge.command}")
         for line in purge.run():
@@ -136,12 +138,12 @@ class _PatientOutput:
     """Prints lines until the reader leaves, as `head` does, and goes on without it."""
 
     def __init__(self) -> None:
-        self._is_open = True
+        self.is_open = True
 
     def __call__(self, line: str) -> None:
-        if self._is_open:
+        if self.is_open:
             try:
                 click.echo(line)
             except BrokenPipeError:
-                self._is_open = False
+                self.is_open = False
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered still has to go

@@ -164,8 +164,8 @@ def delete_partition_events(instance: dg.DagsterInstance, partition: str) -> set
     events, tags, checks = SqlEventLogStorageTable, AssetEventTagsTable, AssetCheckExecutionsTable
     assets = set[dg.AssetKey]()
     # SQLite keeps them twice: with their run, here none, and in an index over all runs
-    for connect in (lambda: storage.run_connection(RUNLESS_RUN_ID), storage.index_connection):
-        with connect() as connection:
+    for connecting in (storage.run_connection(RUNLESS_RUN_ID), storage.index_connection()):
+        with connecting as connection:
             of_partition = (events.c.partition == partition) & (events.c.run_id == RUNLESS_RUN_ID)
             found = connection.execute(db.select(events.c.id, events.c.asset_key).where(of_partition)).fetchall()
             assets |= {key for _, name in found if (key := dg.AssetKey.from_db_string(name))}
