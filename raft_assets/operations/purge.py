@@ -298,7 +298,7 @@ class Purge:
                 role,
                 endpoint,
                 nothing,
-                problem="delete the data assets raft-train-* and raft-valid-* in the workspace's studio yourself",
+                problem="delete the data assets raft-train-* and raft-valid-* and students' models in its studio",
             )
 
         async def look() -> FoundFiles:
@@ -345,23 +345,22 @@ class Purge:
                     f"batch {record.batch} is at {record.service}, for which no role is configured: configure it again"
                 )
         for place in self._services:
-            if place.problem:
-                self._leave(place, place.problem)
+            if place.endpoint.provider == "azureml":
+                yield f"{place.endpoint.service}: {place.problem}"
                 continue
             try:
                 waiting = self._delete_at(place)
             except EndpointError as error:
-                self._leave(place, str(error))
+                self.left.append(f"files at {place.endpoint.service}: {error}")
                 continue
             self.left += [f"batch {name} is still being cancelled by {place.endpoint.service}" for name in waiting]
             yield f"{place.endpoint.service}: {count_files(place.found)}"
 
-    def _leave(self, place: _AtService, problem: str) -> None:
-        if place.endpoint.provider == "azureml" and not self._students:
-            return
-        self.left.append(f"files at {place.endpoint.service}: {problem}")
-
     def _delete_at(self, place: _AtService) -> list[str]:
+        """Delete what was found and return the batches that the service is still cancelling; raises EndpointError."""
+        if place.problem:
+            raise EndpointError(place.problem)
+
         async def cancel() -> None:
             async with self._models.client(place.role) as client:
                 await cancel_batches(client, place.found)
@@ -406,7 +405,7 @@ class Purge:
                 if hosted.training_hash == student.training_hash and hosting:
                     hosting.delete(hosted.name)
         if endpoint.provider == "azureml":
-            raise EndpointError("delete its model in the workspace's studio; its deployments are deleted")
+            return
 
         async def delete() -> None:
             async with self._models.client(Role.STUDENT) as client:

@@ -102,6 +102,9 @@ async def delete_student(client: openai.AsyncOpenAI, student: TrainedStudent, jo
         for model in dict.fromkeys(models):
             with suppress(openai.NotFoundError):
                 await client.models.delete(model)
+            with suppress(openai.NotFoundError):  # some services have no such API, and answer so
+                await client.models.retrieve(model)
+                raise EndpointError(f"its API doesn't delete {model}: delete it in its portal")
     except openai.APIError as error:
         raise EndpointError(_told(error)) from None
 
