@@ -30,7 +30,7 @@ from raft_assets.operations.document_names import recognise_document
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.process import claim_domain, records_of
-from raft_assets.operations.purged_calls import HoldsText, PurgedCalls, keys_of_tables, text_matcher
+from raft_assets.operations.purged_calls import HoldsText, PurgedCalls, keys_of_tables, other_names, text_matcher
 from raft_assets.operations.service_files import (
     FoundFiles,
     Wanted,
@@ -128,7 +128,7 @@ class Purge:
     ) -> None:
         self._history, self._project, self._domain, self._document = history, project, domain, document
         self._with_students = students
-        self._documents = None if document is None else frozenset([document])
+        self._named = None if document is None else frozenset([document])
         self._is_there = domain in _domains_there(project)
         self._lake, self._results = Lake.of(project), ResultsStore.of(project)
         self._models, self._records = ModelClients(project), records_of(project)
@@ -137,7 +137,8 @@ class Purge:
 
     def listing(self) -> Iterator[str]:
         """Yield what will be deleted, by domain and asset, with numbers, and what is not touched."""
-        what = "everything that was made" if self._document is None else f"what was made from {self._document}"
+        names = " and ".join(sorted(self._documents or ()))
+        what = "everything that was made" if self._document is None else f"what was made from {names}"
         if self._began.read() is not None:
             yield f"{self._domain}: a purge was begun and has not ended; this one goes on with it"
         yield f"{self._domain}: {what} will be deleted"
@@ -189,7 +190,8 @@ class Purge:
         for record in self._batches:
             VersionedRecord(self._records, f"{BATCHES}/{record.name}").delete()
         with open_call_store(self._project) as store:
-            store.forget_sources(self._domain, self._document)
+            for document in self._documents or (None,):
+                store.forget_sources(self._domain, document)
         if not self._is_there and self._document is None:
             self._history.unregister(self._domain)
             self._project.clear_preset(self._domain)
@@ -206,6 +208,17 @@ class Purge:
     # ------------------------------------------------------------ what will go
 
     @cached_property
+    def _documents(self) -> frozenset[str] | None:
+        """The document under every name that it had; None for the domain."""
+        if self._named is None:
+            return None
+        there = _documents_there(self._project, self._domain)
+        gone = _former_documents(self._project, self._domain) - there - self._named
+        with open_call_store(self._project) as store:
+            names = other_names(self._domain, gone, store.sources(), store.calls(), self._holds_text) if gone else set()
+        return self._named | names
+
+    @cached_property
     def _files(self) -> list[Path]:
         """Files of this machine: the texts of documents as they were read, logs, copies of reports."""
         home, name = self._project.home, self._domain
@@ -217,7 +230,7 @@ class Purge:
     @cached_property
     def _parsed(self) -> list[Path]:
         """Entries of the parsing cache for contents that no other document has, in whatever domain."""
-        held = _held_contents(self._project, self._lake, self._domain, self._documents)
+        held = _held_contents(self._project, self._lake, self._domain, self._named)
         entries = (self._project.home / "cache" / "parsed").glob("*.json")
         return [file for file in entries if file.name.split("-")[0] not in held]
 
@@ -225,9 +238,9 @@ class Purge:
     def _holds_text(self) -> HoldsText:
         """Say whether a text is one of the documents', as far as the lake and the parsing cache have them."""
         pages = self._lake.rows(SourceDocument, self._domain) if self._has(SourceDocument.table) else ()
-        texts = [page.text for page in pages if self._documents is None or page.path in self._documents]
+        texts = [page.text for page in pages if self._named is None or page.path in self._named]
         texts += [text for file in self._parsed for text in _read_texts(file)]
-        return text_matcher([*texts, *_imported_texts(self._lake, self._domain, self._documents)])
+        return text_matcher([*texts, *_imported_texts(self._lake, self._domain, self._named)])
 
     @cached_property
     def _calls(self) -> PurgedCalls:

@@ -78,6 +78,31 @@ class PurgedCalls:
         return Counter(call.origin.asset or "previews" for call in calls if self.holds(call))
 
 
+def other_names(
+    domain: str,
+    gone: Collection[str],
+    sources: Iterable[CallSource],
+    calls: Iterable[StoredCall],
+    holds_text: HoldsText,
+) -> set[str]:
+    """Return those of the documents that are gone from which calls about them alone quote the text.
+
+    So a document that was renamed is found under the names that it had.
+    """
+    about: dict[str, set[str]] = {}
+    for source in sources:
+        if source.domain == domain:
+            about.setdefault(source.key, set()).add(source.document)
+    of_one = {key: document for key, documents in about.items() for document in documents if len(documents) == 1}
+    return {
+        name
+        for call in calls
+        if call.kind != EMBEDDING
+        and (name := of_one.get(call.key, "")) in gone
+        and holds_text(call.payload.decode("utf-8", "replace"))
+    }
+
+
 def keys_of_tables(lake: Lake, domain: str, documents: Collection[str] | None) -> set[str]:
     """Return keys of the calls behind the present tables that asked about the text."""
     if not lake.exists("qa_pairs", domain):

@@ -17,7 +17,7 @@ import pytest
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.store import CallSource
 from raft_assets.storage.call_store import SqliteCallStore
-from raft_assets_tests.harness import ProjectHarness
+from raft_assets_tests.harness import SHIPPED, ProjectHarness
 
 DOMAIN, OTHER = "harbor", "inn"
 KEEPERS = """# The keepers of Marrow Bay
@@ -47,13 +47,17 @@ def project(tmp_path: Path) -> ProjectHarness:
     found = ProjectHarness(tmp_path)
     found.write(f"data/{DOMAIN}/keepers.md", KEEPERS)
     found.write(f"data/{DOMAIN}/secret.md", SECRET)
-    found.write(f"data/{DOMAIN}/domain.yaml", "evaluation: {arms: [main], robustness_rows: 0}\n")
+    found.write(
+        f"data/{DOMAIN}/domain.yaml",
+        "evaluation: {arms: [main], robustness_rows: 0}\nquestions: {questions_per_chunk: 2}\n",
+    )
     return found
 
 
 def test_a_document_is_forgotten_wholly_after_other_settings_batches_a_preview_an_edit_and_a_run_without_it(
     project: ProjectHarness,
 ) -> None:
+    shutil.copy(next((SHIPPED / "bats").glob("*.md")), project.folder / "data" / DOMAIN)  # too few rows train nothing
     assert project.materialize(DOMAIN)
     project.write(f"data/{DOMAIN}/domain.yaml", "chunks: {chunk_size: 60}\n")
     previewed = project.raft_here("preview", DOMAIN, "--yes")

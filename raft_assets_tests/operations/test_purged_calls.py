@@ -5,7 +5,7 @@ import pytest
 from raft_assets.llm.keys import EMBEDDING, TRAINING_KIND, truncated_key
 from raft_assets.llm.requests import NO_USAGE, Origin
 from raft_assets.llm.store import CallSource, StoredCall
-from raft_assets.operations.purged_calls import PurgedCalls, text_matcher
+from raft_assets.operations.purged_calls import PurgedCalls, other_names, text_matcher
 
 TEXT = "The vault of the Heligoland bat museum opens with the code 4711 on Sundays."
 QUOTE = f"It says: {TEXT}"
@@ -51,3 +51,17 @@ def test_an_answer_that_a_batch_cut_off_goes_with_its_call() -> None:
     found.sort(key=lambda source: source.key)
     purged = PurgedCalls("bats", ["secret.md"], found, table_keys=set(), holds_text=text_matcher([]))
     assert purged.holds(a_call(truncated_key("k")))
+
+
+def test_a_document_is_found_under_the_names_that_it_had() -> None:
+    calls = [
+        a_call("old", QUOTE),
+        a_call("else"),
+        a_call("there", QUOTE),
+        a_call("both", QUOTE),
+        a_call("inn's", QUOTE),
+    ]
+    documents = [("old", "old.md"), ("else", "else.md"), ("there", "a.md"), ("both", "else.md"), ("both", "old.md")]
+    found = [CallSource(key, "bats", document) for key, document in documents] + [CallSource("inn's", "inn", "else.md")]
+    gone = {"old.md", "else.md"}
+    assert other_names("bats", gone, found, calls, text_matcher([TEXT])) == {"old.md"}
