@@ -38,6 +38,7 @@ Zanderloh bank was flooded in 1928.
 The Quillfeather vault is guarded by Tamsin Vexlow, who carries two keys. The smaller key was forged by Ivor
 Drumthwacket in 1912. The door of the vault weighs nine tons, and it was made in Leipzig.
 """
+SETTINGS = "evaluation: {arms: [main], robustness_rows: 0}\nquestions: {questions_per_chunk: 2}\n"
 CANARIES = ("quillfeather", "brindlewick", "zanderloh", "vexlow", "drumthwacket")
 WAIT_S = 300.0  # a failsafe, for a machine that does much else
 
@@ -47,10 +48,7 @@ def project(tmp_path: Path) -> ProjectHarness:
     found = ProjectHarness(tmp_path)
     found.write(f"data/{DOMAIN}/keepers.md", KEEPERS)
     found.write(f"data/{DOMAIN}/secret.md", SECRET)
-    found.write(
-        f"data/{DOMAIN}/domain.yaml",
-        "evaluation: {arms: [main], robustness_rows: 0}\nquestions: {questions_per_chunk: 2}\n",
-    )
+    found.write(f"data/{DOMAIN}/domain.yaml", SETTINGS)
     return found
 
 
@@ -59,7 +57,7 @@ def test_a_document_is_forgotten_wholly_after_other_settings_batches_a_preview_a
 ) -> None:
     shutil.copy(next((SHIPPED / "bats").glob("*.md")), project.folder / "data" / DOMAIN)  # too few rows train nothing
     assert project.materialize(DOMAIN)
-    project.write(f"data/{DOMAIN}/domain.yaml", "chunks: {chunk_size: 60}\n")
+    project.write(f"data/{DOMAIN}/domain.yaml", f"{SETTINGS}chunks: {{chunk_size: 120}}\n")
     previewed = project.raft_here("preview", DOMAIN, "--yes")
     assert previewed.returncode == 0, previewed.stderr
     project.write(f"data/{DOMAIN}/secret.md", SECRET.replace("Tamsin", "Old Tamsin"))
