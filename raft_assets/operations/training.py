@@ -71,15 +71,17 @@ def train(
     if cut:
         watch.on_event(cut)
 
+    def keep(training_hash: str) -> None:
+        documents = trained_documents(lake, domain)
+        keep_submission(records_of(project), training_hash, student.service, domain, documents)
+
     def check() -> None:
         _check(models, lake, domain, _Submission(whole, order, cut), approved)
+        keep(order.training_hash)
 
-    records, documents = records_of(project), trained_documents(lake, domain)
-    keep_submission(records, order.training_hash, student.service, domain, documents)
     tuned = _train(models, domain, order, watch, check)
-    # a file that the service took in part only has another hash
-    keep_submission(records, tuned.training_hash, student.service, domain, documents)
-    keep_student(records, tuned)
+    keep(tuned.training_hash)  # of a job that was found, or of a file that the service took in part only
+    keep_student(records_of(project), tuned)
     return tuned
 
 
