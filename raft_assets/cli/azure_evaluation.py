@@ -7,10 +7,12 @@ from rich.table import Table
 
 from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import SettingsError
-from raft_assets.core.tables import ANSWERS, AzureJudgedAnswer, JudgedAnswer
+from raft_assets.core.tables import ANSWERS, AzureJudgedAnswer, Chunk, JudgedAnswer
 from raft_assets.evaluation.azure_evaluators import JudgeComparison, compare_judges, rate_answers
 from raft_assets.llm.gateway import gateway
+from raft_assets.llm.requests import Origin
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
@@ -27,7 +29,13 @@ def rate_judged_answers(domain: str) -> None:
     ours = list(lake.rows(JudgedAnswer, name))
     answers = [row for model in ANSWERS.values() for row in lake.rows(model, name)]
     count = sum(row.sample == 0 for row in ours)
-    with models.caller(Role.JUDGE, live=True) as caller, gateway(caller) as address:
+    # which call is about which document, the package doesn't say
+    documents = {chunk.path for chunk in lake.rows(Chunk, name)} | {QUESTIONS_FILE, PAIRS_FILE}
+    origin = Origin(AzureJudgedAnswer.table, name)
+    with (
+        models.caller(Role.JUDGE, origin=origin, live=True) as caller,
+        gateway(caller, documents=documents) as address,
+    ):
         rows = rate_answers(ours, answers, base_url=address, model=judge.model)
         theirs = list(track(rows, f"{name}: {judge.model} rates by azure-ai-evaluation", total=count, transient=True))
     written = lake.write(AzureJudgedAnswer, name, theirs)

@@ -1,5 +1,7 @@
 """What `raft report`, `raft export`, `raft import` and `raft purge` do."""
 
+import os
+import sys
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,14 +105,46 @@ def _local_copy(path: UPath, folder: Path) -> Path:
     return copy
 
 
-def purge_domain(domain: str, document: str | None, *, confirmed: bool) -> None:
-    """Delete everything that was made from a domain or from one document of it, and print what was deleted."""
-    from raft_assets.defs.run_history import DagsterHistory
-    from raft_assets.operations.purge import purge
+def purge_domain(domain: str, document: str | None, *, students: bool, confirmed: bool) -> None:
+    """Delete everything that was made from a domain or from one document of it, after saying what that is.
 
-    project, domain = Project.load(), normalize(domain.rstrip("/"))
-    if not confirmed:
-        click.confirm(f"Delete everything that was made from {document or 'the documents'} of {domain!r}?", abort=True)
-    with open_instance(project) as instance:
-        for line in purge(DagsterHistory(instance), project, domain, document):
-            click.echo(line)
+    Raises DataError where something could not be deleted. A reader of the output that leaves early stops nothing once
+    it was confirmed.
+    """
+    from raft_assets.defs.run_history import DagsterHistory
+    from raft_assets.operations.purge import open_purge
+
+    project, name = Project.load(), normalize(domain.rstrip("/"))
+    with (
+        open_instance(project) as instance,
+        open_purge(DagsterHistory(instance), project, name, document, students=students) as purge,
+    ):
+        tell = _PatientOutput()
+        for line in purge.listing():
+            tell(line)
+        if not confirmed:
+            if not tell.is_open:  # nobody has read what would go
+                raise click.Abort
+            click.confirm("Delete it?", abort=True)
+        tell(f"If this is interrupted, the same command goes on: {purge.command}")
+        for line in purge.run():
+            tell(line)
+        if purge.left:
+            raise DataError(
+                f"Not everything could be deleted: {'; '.join(purge.left)}. Then run again: {purge.command}"
+            )
+
+
+class _PatientOutput:
+    """Prints lines until the reader leaves, as `head` does, and goes on without it."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+
+    def __call__(self, line: str) -> None:
+        if self.is_open:
+            try:
+                click.echo(line)
+            except BrokenPipeError:
+                self.is_open = False
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered still has to go

@@ -20,7 +20,7 @@ from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, parse_answe
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
 from raft_assets.core.terminal import strip_control_characters
 from raft_assets.core.text_search import SearchableText
-from raft_assets.llm.requests import Progress
+from raft_assets.llm.requests import Origin, Progress
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.project import Project
 
@@ -61,7 +61,13 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
         _confirm(console, [vectors] if operation.is_embedding_paid(models) else [], confirmed=confirmed)
     documents = sources.documents
     with _progress() as progress_of:
-        chunks = chunk_documents(models, settings.chunks, documents, on_progress=progress_of("cutting the documents"))
+        chunks = chunk_documents(
+            models,
+            settings.chunks,
+            documents,
+            origin=Origin(domain=name),
+            on_progress=progress_of("cutting the documents"),
+        )
     plan = operation.preview_plan(chunks, settings, count)
     _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)
     console.print(

@@ -32,6 +32,16 @@ def is_local(address: UPath) -> bool:
     return address.protocol in ("", "file")
 
 
+def abandoned_drafts(target: UPath) -> list[Path]:
+    """Return the drafts of a local file; where nobody writes it now, processes that were killed left them."""
+    local = Path(target.path)
+    return list(local.parent.glob(f".*-{_draft_name(local)}")) if is_local(target) else []
+
+
+def _draft_name(local: Path) -> str:
+    return f"{sha256(local.name.encode()).hexdigest()[:12]}.tmp"
+
+
 def publish(target: UPath, fill: Callable[[Path], object]) -> None:
     """Put the draft that `fill` writes at the target, which may be large or remote.
 
@@ -45,7 +55,7 @@ def publish(target: UPath, fill: Callable[[Path], object]) -> None:
         return
     local = Path(target.path)
     local.parent.mkdir(parents=True, exist_ok=True)
-    draft = local.with_name(f".{os.getpid()}-{sha256(local.name.encode()).hexdigest()[:12]}.tmp")
+    draft = local.with_name(f".{os.getpid()}-{_draft_name(local)}")
     try:
         fill(draft)
         draft.replace(local)

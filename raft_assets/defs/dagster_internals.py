@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import sqlalchemy as db
 import yaml
 from dagster._check import CheckError
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
@@ -29,6 +30,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.execution.api import execute_run
+from dagster._core.instance import RUNLESS_RUN_ID
 from dagster._core.loader import LoadingContext
 from dagster._core.remote_origin import (
     GrpcServerCodeLocationOrigin,
@@ -37,6 +39,11 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.storage.event_log.base import AssetRecord
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetEventTagsTable,
+    SqlEventLogStorageTable,
+)
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -59,6 +66,7 @@ __all__ = [
     "code_server_answers",
     "code_server_command",
     "daemon_command",
+    "delete_partition_events",
     "execute_job",
     "job_origin",
     "last_attempts",
@@ -143,6 +151,30 @@ def restore_last_materialization(instance: dg.DagsterInstance, key: dg.AssetKey)
         storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
     else:
         instance.wipe_assets([key])
+
+
+def delete_partition_events(instance: dg.DagsterInstance, partition: str) -> set[dg.AssetKey]:
+    """Delete a partition's events that belong to no run, and the outcomes of its asset checks, of which no run knows.
+
+    Returns the assets with such events. Nothing is deleted where the instance keeps its events in no SQL database.
+    """
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        return set()
+    events, tags, checks = SqlEventLogStorageTable, AssetEventTagsTable, AssetCheckExecutionsTable
+    assets = set[dg.AssetKey]()
+    # SQLite keeps them twice: with their run, here none, and in an index over all runs
+    for connecting in (storage.run_connection(RUNLESS_RUN_ID), storage.index_connection()):
+        with connecting as connection:
+            of_partition = (events.c.partition == partition) & (events.c.run_id == RUNLESS_RUN_ID)
+            found = connection.execute(db.select(events.c.id, events.c.asset_key).where(of_partition)).fetchall()
+            assets |= {key for _, name in found if (key := dg.AssetKey.from_db_string(name))}
+            ids = db.select(events.c.id).where(of_partition)
+            connection.execute(tags.delete().where(tags.c.event_id.in_(ids)))
+            connection.execute(events.delete().where(of_partition))
+    with storage.index_connection() as connection:
+        connection.execute(checks.delete().where(checks.c.partition == partition))
+    return assets
 
 
 def unusable_databases(home: Path) -> list[Path]:

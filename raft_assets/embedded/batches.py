@@ -138,6 +138,7 @@ class BatchService:
         try:
             batch = self.get(batch_id)
             if batch.status != "in_progress":
+                self._drop_parts(batch)
                 return batch
             return await self._work_slice(batch)
         finally:
@@ -196,8 +197,14 @@ class BatchService:
                 name = f"{batch.id}_{kind}.jsonl"
                 self._files.create(content, filename=name, purpose="batch_output", file_id=file_id)
                 names[f"{kind}_file"] = file_id
-        ended = batch.model_copy(update={**names, "status": status, "ended_at": int(time.time())})
-        return self._save(ended)
+        ended = self._save(batch.model_copy(update={**names, "status": status, "ended_at": int(time.time())}))
+        self._drop_parts(ended)
+        return ended
+
+    def _drop_parts(self, batch: Batch) -> None:
+        """Delete what an ended batch's files were made of: whoever deletes the files, deletes the answers."""
+        for kind in ("output", "error"):
+            self._part(batch, kind).unlink(missing_ok=True)
 
     def _save(self, batch: Batch) -> Batch:
         write_text(self._folder / f"{batch.id}.json", batch.model_dump_json())

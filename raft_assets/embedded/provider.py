@@ -37,6 +37,11 @@ class EmbeddedProvider(EmbeddedSettings):
 
         return model_version(model, self.folder)
 
+    def unfinished_files(self) -> list[Path]:
+        """Return what uploads left that were never finished; a file may be one that is being uploaded right now."""
+        parts = self.folder.glob("uploads/upload_*/part_*")
+        return [*parts, *self.folder.glob("blobs/.*.part"), *self.folder.glob("files/.*.part")]
+
     @property
     def weights(self) -> Path:
         """The encoder's weights. Raises WeightsError if they are missing or are not the official ones."""

@@ -65,15 +65,18 @@ def judging_prompts(settings: JudgingSettings) -> dict[str, str]:
 
 
 def judge_answers(
-    answers: Iterable[ModelAnswer], settings: JudgingSettings, ask: Callable[[Iterable[Request]], Iterable[Answer]]
+    answers: Iterable[ModelAnswer],
+    settings: JudgingSettings,
+    ask: Callable[[Iterable[Request]], Iterable[Answer]],
+    documents_of: Callable[[ModelAnswer], Iterable[str]] = lambda _: (),
 ) -> Iterator[JudgedAnswer]:
     """Yield a row per answer and metric: of the main arm, a stable sample of its questions.
 
     Some of the questions are judged twice (`sample` 1). A missing answer has no row: it scored 0 elsewhere. A reply
-    without a score is a row with a status.
+    without a score is a row with a status. `documents_of` returns the paths of what an answer is about.
     """
     plan = list(_plan_judgements(answers, settings))
-    requests = (_judge_request(answer, metric, sample) for answer, metric, sample in plan)
+    requests = (_judge_request(answer, metric, sample).about(documents_of(answer)) for answer, metric, sample in plan)
     for (answer, metric, sample), reply in zip(plan, ask(requests), strict=True):
         judgement = parse_judgement(reply.text) if reply.status == "ok" else None
         status = reply.status if reply.status != "ok" else UNREADABLE if judgement is None else "ok"

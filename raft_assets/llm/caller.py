@@ -12,8 +12,9 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,7 +51,7 @@ from raft_assets.llm.keys import EMBEDDING, call_key, embedding_key, lost_key, t
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.prices import FREE, Price
 from raft_assets.llm.requests import NO_REQUESTER, NO_USAGE, Answer, Origin, Progress, Request, Usage, UsageStats
-from raft_assets.llm.store import CallStore, StoredCall
+from raft_assets.llm.store import CallStore, StoredCall, call_sources
 from raft_assets.llm.streams import Batch, LostItem, Slot, Stream
 from raft_assets.llm.unsupported_parameters import MAX_TOKENS_PARAMETERS
 from raft_assets.llm.usage import TokenCount, estimate_tokens, max_usage
@@ -154,13 +155,20 @@ class Caller:
             batches=lambda keyed: [[entry] for entry in keyed],
             window=WINDOW_PER_CALL * self._ceiling,
             group=self._ceiling,
+            on_joined=lambda keyed: self._add_sources((key, request.documents) for key, request in keyed),
         )
         return self._yield_results(stream, requests, self._answer)
+
+    def _add_sources(self, keyed: Iterable[tuple[str, Collection[str]]]) -> None:
+        """Remember for what calls are asked that aren't made now, or not here."""
+        domain = self._origin.domain
+        self._store.add_sources(source for key, documents in keyed for source in call_sources(key, domain, documents))
 
     def _submit_batches(self, batches: BatchClient, requests: Sequence[Request]) -> None:
         keyed = {self._request_key(request): request for request in requests}
         stored = self._look_up(iter(keyed))
         missing = {key: request for (key, request), call in zip(keyed.items(), stored, strict=True) if call is None}
+        self._add_sources((self._request_key(request), request.documents) for request in requests)
         if missing:
             run_coroutine(batches.collect_or_submit(missing, self._reserve_for_batch))
 
@@ -173,19 +181,23 @@ class Caller:
             most = [self._price.of(max_usage(request.body), batched=True) or 0.0 for request in requests]
             self._budget.spend(sum(most))
 
-    def embed(self, texts: Iterable[str]) -> Generator[Embedding]:
+    def embed(
+        self, texts: Iterable[str], *, documents_of: Callable[[str], Collection[str]] = lambda _: ()
+    ) -> Generator[Embedding]:
         """Return a float32 vector per text, in order, as the model gives it; equal texts are embedded once.
 
         A text that the service refuses is a NoVector with its sentence, and the others go on. Texts are sent in groups
-        and stored one by one. Raises as `ask` does, and EndpointError if a group is lost for another reason. Vectors of
-        another length than before are refused, and not stored.
+        and stored one by one. `documents_of` returns the paths of the documents that a text is of. Raises as `ask`
+        does, and EndpointError if a group is lost for another reason. Vectors of another length than before are
+        refused, and not stored.
         """
         stream = Stream(
             self._store,
             key_of=self._text_key,
-            send=self._embed_batch,
+            send=partial(self._embed_batch, documents_of),
             batches=lambda keyed: group_texts(keyed, most=self._capabilities.texts_a_call or MAX_TEXTS_PER_CALL),
             on_stored=self._note_dimensions,
+            on_joined=lambda keyed: self._add_sources((key, documents_of(text)) for key, text in keyed),
             window=min(WINDOW_PER_CALL * self._ceiling * MAX_TEXTS_PER_CALL, MAX_TEXTS_AHEAD),
             group=MAX_TEXTS_PER_CALL,
         )
@@ -297,7 +309,8 @@ class Caller:
         if response.content.status == "truncated":
             response = await self._ask_with_more_tokens(request, response)
         payload = json.dumps(response.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return [self._to_stored_call(key, request.kind, response, payload, status=response.content.status)]
+        call = self._to_stored_call(key, request.kind, response, payload, status=response.content.status)
+        return [replace(call, documents=request.documents)]
 
     async def _call_in_form(self, request: Request) -> Response[ParsedResponse]:
         """Make the call in the form that the model takes: a base model, which can't chat, goes on with a text."""
@@ -338,13 +351,18 @@ class Caller:
             return cut_off
         return replace(whole, usage=cut_off.usage + whole.usage, latency_s=cut_off.latency_s + whole.latency_s)
 
-    async def _embed_batch(self, batch: Batch[str]) -> list[StoredCall | LostItem]:
+    async def _embed_batch(
+        self, documents_of: Callable[[str], Collection[str]], batch: Batch[str]
+    ) -> list[StoredCall | LostItem]:
         embedded = await self._embed_texts([text for _, text in batch])
         return [
             LostItem(key, outcome)
             if isinstance(outcome, RefusedError)
-            else self._to_stored_call(key, EMBEDDING, outcome, outcome.content.tobytes(), status="ok")
-            for (key, _), outcome in zip(batch, embedded, strict=True)
+            else replace(
+                self._to_stored_call(key, EMBEDDING, outcome, outcome.content.tobytes(), status="ok"),
+                documents=tuple(documents_of(text)),
+            )
+            for (key, text), outcome in zip(batch, embedded, strict=True)
         ]
 
     async def _embed_texts(self, texts: Sequence[str]) -> list[_EmbeddedText]:

@@ -5,7 +5,7 @@ others.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,8 +25,10 @@ FINISH_REASON_BY_STATUS = {"truncated": "length", "looping": "length", "filtered
 
 
 @contextmanager
-def gateway(caller: Caller) -> Iterator[str]:
+def gateway(caller: Caller, *, documents: Iterable[str] = ()) -> Iterator[str]:
     """Serve an OpenAI chat API that the caller answers, and yield its base URL, on 127.0.0.1; any key will do.
+
+    `documents`: the paths of those that the requests may be about.
 
     Raises at the end what stopped the caller (a budget, an endpoint that rejects calls): a library may have hidden it.
     """
@@ -38,7 +40,7 @@ def gateway(caller: Caller) -> Iterator[str]:
         body = await received.json()
         model = body.pop("model", "")
         try:
-            [answer] = await to_thread.run_sync(lambda: list(caller.ask([Request("chat", body)])))
+            [answer] = await to_thread.run_sync(lambda: list(caller.ask([Request("chat", body).about(documents)])))
         except RaftError as error:
             stopped.append(error)
             return _error_response(str(error))

@@ -4,7 +4,7 @@ What belongs here: values. How a call is named belongs in `keys`, how it is made
 `answers`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,13 +21,18 @@ class Request:
     `body` is the JSON that is sent, without `model`: `messages` and `max_completion_tokens` (chat), or `prompt` and
     `max_tokens` (completion), others only where they are set. `sample` distinguishes several answers to one body.
     `examples` are tasks with their replies, for a model that has to be shown what a reply is; like other wordings for
-    one model they are no part of the call's key.
+    one model they are no part of the call's key. Neither are `documents`: the paths of those that it is about.
     """
 
     kind: CallKind
     body: Mapping[str, Any]
     sample: int = 0
     examples: tuple[tuple[str, str], ...] = ()
+    documents: tuple[str, ...] = ()
+
+    def about(self, documents: Iterable[str]) -> "Request":
+        """Return the same request about these documents."""
+        return replace(self, documents=tuple(sorted(set(filter(None, documents)))))
 
     def with_parameters(self, **parameters: Any) -> "Request":
         """Return the same request with further parameters, of which None is left out.

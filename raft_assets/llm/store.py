@@ -1,6 +1,6 @@
 """What is stored of a paid call, and the interface of the call store; the implementations are in `storage`."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,8 @@ class StoredCall:
 
     One with status `failed` brought nothing that could be used; it is stored for what it cost, and is found by no key.
     `payload`: the service's JSON, or the bytes of a float32 vector for kind `embedding`; `created`: Unix time. Nothing
-    depends on `role` and `origin`: they record the first requester, for the ledger.
+    depends on `role` and `origin`: they record the first requester, for the ledger. `documents` are the paths of those
+    that it is about; they are kept as the call's sources (`CallSource`), and a call that is read has none.
     """
 
     key: str
@@ -28,6 +29,29 @@ class StoredCall:
     tries: int = 1
     role: str = ""
     origin: Origin = NO_REQUESTER
+    documents: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> "list[CallSource]":
+        """For what it is made: the domain with each of its documents; nothing where no domain is known."""
+        return call_sources(self.key, self.origin.domain, self.documents)
+
+
+@dataclass(frozen=True)
+class CallSource:
+    """That a call was asked for a domain and a document of it, whether it was then made or taken from the store.
+
+    `document` is its path; empty where it isn't known, or where the call is about none.
+    """
+
+    key: str
+    domain: str
+    document: str
+
+
+def call_sources(key: str, domain: str, documents: Collection[str]) -> list[CallSource]:
+    """Return the sources of a call that is asked for the documents of a domain."""
+    return [CallSource(key, domain, document) for document in documents or ("",)] if domain else []
 
 
 @dataclass(frozen=True)
@@ -75,6 +99,12 @@ class CallStore(Protocol):
 
     def last_asked(self, service: str, model: str) -> float | None:
         """Return when the model was last called, Unix time; None if it never was."""
+
+    def add_sources(self, sources: Iterable[CallSource]) -> None:
+        """Remember durably for what calls are asked; what is known already is not written again."""
+
+    def sources(self) -> Iterator[CallSource]:
+        """Yield for what every call was asked, in no order."""
 
     def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
         """Delete the chosen entries, so that nothing of them remains; return their number."""

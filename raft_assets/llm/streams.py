@@ -53,7 +53,7 @@ class Stream(Generic[Item]):
     """Items taken in groups, at most `window` ahead of the consumer.
 
     `batches` divides what is not in the store into calls, `send` makes one; `on_stored` is shown what was in the store
-    before calls are made.
+    before calls are made, and `on_joined` the items for which no call is made.
     """
 
     def __init__(
@@ -66,13 +66,14 @@ class Stream(Generic[Item]):
         window: int,
         group: int,
         on_stored: Callable[[Iterable[StoredCall]], None] = lambda _: None,
+        on_joined: Callable[[Batch[Item]], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._key_of = key_of
         self._batches = batches
         self._window = window
         self._group = group
-        self._on_stored = on_stored
+        self._on_stored, self._on_joined = on_stored, on_joined
         self._ahead: deque[Slot] = deque()
         self._flight = _CallsInFlight(store, send)
 
@@ -105,15 +106,18 @@ class Stream(Generic[Item]):
         joined = {key: future for key, _ in keyed if (future := self._flight.expected(key))}
         stored = self._store.get({key for key, _ in keyed} - joined.keys())
         self._on_stored(stored.values())
-        slots, missing = [], []
+        slots, missing, others = [], [], []
         for key, item in keyed:
             is_new = key not in stored and key not in joined
             if is_new:
                 joined[key] = self._flight.expect(key)
                 missing.append((key, item))
+            else:
+                others.append((key, item))
             slots.append(
                 Slot(key, _completed_future(stored[key]) if key in stored else joined[key], from_store=not is_new)
             )
+        self._on_joined(others)
         for batch in self._batches(missing):
             self._flight.start(batch)
         return slots

@@ -16,10 +16,11 @@ def collect_batches(models: ModelClients) -> None:
     open_records = [record for record in read_batch_records(records_of(models.project)) if record.is_open]
     for role, model in dict.fromkeys((record.role, record.model) for record in open_records):
         if role in models.endpoints:
-            _collect(models, role, model)
+            collect_batches_of(models, role, model)
 
 
-def _collect(models: ModelClients, role: Role, model: str) -> None:
+def collect_batches_of(models: ModelClients, role: Role, model: str) -> None:
+    """Store the answers of open batches of one model. Raises EndpointError."""
     endpoint = models.endpoints[role]
     with open_call_store(models.project) as store:
         client = models.client(role)

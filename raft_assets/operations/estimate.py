@@ -15,8 +15,8 @@ from functools import partial
 from statistics import fmean, median, stdev
 
 from raft_assets.core.tables import Chunk, SourceDocument
-from raft_assets.dataset.golden import read_golden_questions as parse_golden
 from raft_assets.dataset.golden import golden_chunk_ids, resolve_golden_questions
+from raft_assets.dataset.golden import read_golden_questions as parse_golden
 from raft_assets.dataset.splits import drawn_by
 from raft_assets.documents.chunking import token_count
 from raft_assets.documents.reading import ReadDocument, group_into_documents

@@ -1,6 +1,7 @@
 """Asking baseline and student the questions of an evaluation, and the record of the evaluation."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,6 +24,7 @@ from raft_assets.llm.requests import Origin, Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.vectors import read_index
+from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake, WriteResult
 from raft_assets.storage.results import RunRecord
@@ -43,6 +45,33 @@ class Answered:
     refused: Mapping[str, str]
 
 
+class AskedDocuments:
+    """Which documents and files of a domain the text of an evaluation is of, so that a purge finds what was asked."""
+
+    def __init__(self, lake: Lake, domain: str) -> None:
+        self._paths = {chunk.chunk_id: chunk.path for chunk in lake.rows(Chunk, domain)}
+        self._imported = {pair.question_id for pair in lake.rows(QAPair, domain) if pair.is_imported}
+
+    def of(self, asked: EvaluationItem | ModelAnswer) -> list[str]:
+        """Return the paths of what is asked, shown and expected."""
+        chunks = {*asked.document_chunk_ids, *asked.oracle_chunk_ids, asked.cluster}
+        file = QUESTIONS_FILE if asked.source == "golden" else self._file_of(asked.question_id)
+        return [file, *(self._paths.get(chunk, "") for chunk in chunks)]
+
+    def by_question(self, rows: Iterable[RaftRow], golden: Iterable[GoldenQuestion]) -> dict[str, set[str]]:
+        """Return the paths behind each question of an evaluation."""
+        found = defaultdict[str, set[str]](set)
+        for row in rows:
+            found[row.question] |= {row.path, self._file_of(row.question_id)}
+        for question in golden:
+            oracles = {self._paths.get(chunk, "") for chunk in question.oracle_chunk_ids}
+            found[question.question] |= {QUESTIONS_FILE, question.path, *oracles}
+        return {question: documents - {""} for question, documents in found.items()}
+
+    def _file_of(self, question_id: str) -> str:
+        return PAIRS_FILE if question_id in self._imported else ""
+
+
 def evaluation_items(
     models: ModelClients, lake: Lake, domain: str, origin: Origin
 ) -> tuple[list[EvaluationItem], dict[str, str]]:
@@ -52,11 +81,12 @@ def evaluation_items(
     """
     settings = models.project.settings(domain).values
     rows, golden = list(lake.rows(RaftRow, domain)), list(lake.rows(GoldenQuestion, domain))
-    index = read_index(lake, domain)
+    index, documents = read_index(lake, domain), AskedDocuments(lake, domain)
     generated = [row.question for row in rows if row.split == "eval"]
     questions = list(dict.fromkeys([*generated, *(question.question for question in golden)]))
     with models.caller(Role.EMBEDDING, origin=origin) as encoder:
-        vectors = dict(zip(questions, encoder.embed(questions), strict=True))
+        embedded = encoder.embed(questions, documents_of=documents.by_question(rows, golden).__getitem__)
+        vectors = dict(zip(questions, embedded, strict=True))
 
     def nearest(question: str, k: int) -> list[str]:
         vector = vectors[question]
@@ -86,12 +116,12 @@ def ask_model(
     settings, role = resolve_student_form(models.project, lake, domain), Role(evaluated.upper())
     student, instructions = settings.student, settings.prompt.instructions
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
-    items, refused = evaluation_items(models, lake, domain, origin)
+    (items, refused), documents = evaluation_items(models, lake, domain, origin), AskedDocuments(lake, domain)
     with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(items))) as caller:
         prompts = (
             item_request(
                 item, student.format, settings.evaluation, instructions, has_examples=student.examples == "always"
-            )
+            ).about(documents.of(item))
             for item in items
         )
         name = deployed.name if deployed else models.endpoints[role].model

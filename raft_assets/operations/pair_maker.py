@@ -3,8 +3,10 @@
 The method is in `pairs.generation` and `pairs.gates`; here it meets the roles that ask, embed and judge.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from raft_assets.core.tables import Chunk, QAPair
 from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex
@@ -41,7 +43,9 @@ class PairGenerator:
         self._form = form
         self._vocabulary = Vocabulary(chunk.passage for chunk in chunks)
         top_k = settings.questions.retrieval_top_k
-        self._ranks = RetrievalRanks(index, encoder.embed, top_k) if top_k else None
+        self._documents_of = defaultdict[str, set[str]](set)  # by question
+        embed = partial(encoder.embed, documents_of=lambda question: self._documents_of[question])
+        self._ranks = RetrievalRanks(index, embed, top_k) if top_k else None
         # a pair of theirs would be rejected for it: nothing is asked about them
         self._left_out = index.refused.keys() if top_k else frozenset[str]()
 
@@ -73,6 +77,8 @@ class PairGenerator:
 
     def judged(self, drafts: Sequence[Draft], reviews: Mapping[str, Review] = NO_REVIEWS) -> list[QAPair]:
         """Return the drafts with the verdict of every gate."""
+        for draft in drafts:
+            self._documents_of[draft.question].update(draft.documents)
         if self._ranks:
             self._ranks.embed_questions(draft.question for draft in drafts if draft.question)
         return apply_gates(

@@ -16,7 +16,7 @@ from raft_assets.dataset.distractors import DistractorPool
 from raft_assets.dataset.rows import Assembly
 from raft_assets.dataset.splits import SplitPlan
 from raft_assets.documents.retrieval import VectorIndex
-from raft_assets.llm.requests import Progress, UsageStats
+from raft_assets.llm.requests import Origin, Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
@@ -69,10 +69,11 @@ def preview_rows(
 
     `progress_of` announces what is done next, and returns a callback for the answers to its calls.
     """
+    origin = Origin(domain=domain)
     vectors, refused, of_chunks = dict[str, Vector](), dict[str, str](), UsageStats()
     if needs_vectors(settings):
         embedded = progress_of(f"vectors of {len(chunks):,} chunks")
-        with models.caller(Role.EMBEDDING, on_progress=embedded) as encoder:
+        with models.caller(Role.EMBEDDING, origin=origin, on_progress=embedded) as encoder:
             for chunk, embedding in embed_chunks(encoder, chunks):
                 if isinstance(embedding, NoVector):
                     refused[chunk.chunk_id] = embedding.reason
@@ -83,10 +84,10 @@ def preview_rows(
     index = VectorIndex([*vectors], table, refused)
     reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
     answered = progress_of(f"questions and answers about {len(plan):,} of {len(chunks):,} chunks")
-    form = resolve_form(models, Lake.of(models.project), domain, settings, chunks, keep=False)
+    form = resolve_form(models, Lake.of(models.project), domain, settings, chunks, origin=origin, keep=False)
     # a preview is for somebody who waits: batches would be answered tomorrow
     with open_pair_generator(
-        models, settings, index, form=form, chunks=chunks, live=True, on_progress=answered
+        models, settings, index, form=form, chunks=chunks, origin=origin, live=True, on_progress=answered
     ) as maker:
         drafts = maker.draft_plan(plan)
         pairs = maker.judged(drafts, reviews)

@@ -1,7 +1,9 @@
 """Reading a domain's documents and cutting them into chunks, for the lineage, previews and estimates alike."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from raft_assets.core.errors import DataError, EndpointError
 from raft_assets.core.tables import Chunk, QuarantinedFile, RefusedChunk, SourceDocument
@@ -69,8 +71,15 @@ def chunk_documents(
     if settings.boundaries == "structure":
         return [chunk for document in documents for chunk in chunk_document(document, settings)]
     with models.caller(Role.EMBEDDING, origin=origin, on_progress=on_progress) as encoder:
-        likeness = embedding_similarity(encoder.embed)
-        return [chunk for document in documents for chunk in chunk_document(document, settings, likeness=likeness)]
+        return [
+            chunk
+            for document in documents
+            for chunk in chunk_document(document, settings, likeness=_likeness(encoder, document))
+        ]
+
+
+def _likeness(encoder: Caller, document: ReadDocument) -> Callable[[Sequence[str]], list[float]]:
+    return embedding_similarity(partial(encoder.embed, documents_of=lambda _: (document.path,)))
 
 
 def embed_chunks(caller: Caller, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Embedding]]:
@@ -78,8 +87,12 @@ def embed_chunks(caller: Caller, chunks: Sequence[Chunk]) -> Iterator[tuple[Chun
 
     Raises EndpointError if none of them has one: without any, nothing downstream can retrieve.
     """
+    paths = defaultdict[str, set[str]](set)
+    for chunk in chunks:
+        paths[chunk.passage].add(chunk.path)
     refused = list[NoVector]()
-    for chunk, embedding in zip(chunks, caller.embed(chunk.passage for chunk in chunks), strict=True):
+    embedded = caller.embed((chunk.passage for chunk in chunks), documents_of=lambda passage: paths[passage])
+    for chunk, embedding in zip(chunks, embedded, strict=True):
         if isinstance(embedding, NoVector):
             refused.append(embedding)
         yield chunk, embedding

@@ -11,6 +11,7 @@ from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, resolved_model
 from raft_assets.operations.money import reserve_training
 from raft_assets.operations.process import records_of
+from raft_assets.operations.trained import keep_student, keep_submission, trained_documents
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, APPROVE_FINE_TUNING, TrainingCost
@@ -70,12 +71,27 @@ def train(
     if cut:
         watch.on_event(cut)
 
+    def keep(training_hash: str) -> None:
+        documents = trained_documents(lake, domain)
+        keep_submission(records_of(project), training_hash, student.service, domain, documents)
+
     def check() -> None:
         _check(models, lake, domain, _Submission(whole, order, cut), approved)
+        keep(order.training_hash)
 
+    tuned = _train(models, domain, order, watch, check)
+    keep(tuned.training_hash)  # of a job that was found, or of a file that the service took in part only
+    keep_student(records_of(project), tuned)
+    return tuned
+
+
+def _train(
+    models: ModelClients, domain: str, order: FineTuningSpec, watch: TrainingWatch, check: Callable[[], None]
+) -> FineTuningResult:
+    project, student = models.project, models.endpoints[Role.STUDENT]
     with open_hosting(project) if student.provider == "azureml" else nullcontext() as workspace:
         if isinstance(workspace, AzureMLHosting):
-            form = settings.student.format
+            form = project.settings(domain).values.student.format
             return workspace.fine_tune(order, form, on_event=watch.on_event, before_submission=check)
     return run_coroutine(_fine_tune(models, order, watch, check))
 

@@ -572,7 +572,10 @@ def _ask_judge(cases: Sequence[_GatedDraft], ask_judge: Ask | None) -> dict[str,
     """
     if ask_judge is None:
         return {}
-    requests = (judge_request(case.draft.question, case.draft.answer, case.draft.chunk.passage) for case in cases)
+    requests = (
+        judge_request(case.draft.question, case.draft.answer, case.draft.chunk.passage).about(case.draft.documents)
+        for case in cases
+    )
     judgements = dict[str, _JudgeOutcome]()
     for case, answer in zip(cases, ask_judge(requests), strict=True):
         verdict = parse_verdict(answer.text) if answer.status == "ok" else None

@@ -81,7 +81,7 @@ def draft_round(
     question_of = structured_question_request if structured else question_request
     answer_of = structured_answer_request if structured else teacher_answer_request
     for (chunk, count), answer in zip(
-        plan, ask(question_of(chunk, count, settings) for chunk, count in plan), strict=True
+        plan, ask(question_of(chunk, count, settings).about([chunk.path]) for chunk, count in plan), strict=True
     ):
         before = known[chunk.chunk_id]
         questions = _questions_in(answer, count, structured=structured)
@@ -91,7 +91,11 @@ def draft_round(
         drafts += [_new_draft(chunk, question, answer) for question in new]
         if not questions and not before:
             drafts.append(_failed_draft(chunk, answer))
-    answers = ask(answer_of(draft.question, draft.chunk, settings, instructions) for draft in drafts if draft.question)
+    answers = ask(
+        answer_of(draft.question, draft.chunk, settings, instructions).about(draft.documents)
+        for draft in drafts
+        if draft.question
+    )
     return [_with_answer(draft, next(answers), structured=structured) if draft.question else draft for draft in drafts]
 
 

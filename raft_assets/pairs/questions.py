@@ -18,6 +18,7 @@ from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Request
 from raft_assets.llm.thoughts import strip_thoughts
 from raft_assets.settings.domain import QuestionSettings
+from raft_assets.settings.domains import PAIRS_FILE
 
 # passages with questions, for models that go on with a text instead of doing what it says
 _EXAMPLES = {
@@ -55,6 +56,11 @@ class Draft:
     call_status: str
     call_detail: str
     structured: bool = False  # the answer came in parts (`structured`), and its text was rendered from them
+
+    @property
+    def documents(self) -> list[str]:
+        """The paths of what its text is of: the document, and the file that it was imported from."""
+        return [self.chunk.path] if self.question_call else [self.chunk.path, PAIRS_FILE]
 
 
 def plan_questions(

@@ -25,7 +25,7 @@ from raft_assets.core.locks import exclusive_lock
 from raft_assets.llm.azure_sign_in import storage_credential
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.requests import Origin, Usage
-from raft_assets.llm.store import ModelUsage, StoredCall, StoreStats
+from raft_assets.llm.store import CallSource, ModelUsage, StoredCall, StoreStats
 from raft_assets.settings.blob import storage_options
 from raft_assets.settings.project import Project
 from raft_assets.storage.segments import Segments
@@ -73,6 +73,14 @@ CREATE TABLE sums (
     PRIMARY KEY ({", ".join(_GROUPED)})
 ) WITHOUT ROWID
 """  # what a budget needs of millions of calls; triggers keep it, whoever writes into the file
+# with recursive triggers, an entry that is replaced leaves the sums; with secure_delete, a deleted one leaves no bytes
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "recursive_triggers=ON", "secure_delete=ON")
+_SOURCES = """
+CREATE TABLE sources (
+    key TEXT NOT NULL, domain TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (key, domain, document)
+) WITHOUT ROWID
+"""  # for what calls were asked; kept beside them, so that no entry changes
+_INSERT_SOURCE = "INSERT OR IGNORE INTO sources VALUES (?, ?, ?)"
 _MONTH = "coalesce(strftime('%Y-%m', {created}, 'unixepoch'), '')"
 _NAMES = (
     "key",
@@ -181,14 +189,44 @@ class SqliteCallStore:
         with self._translate_errors(), self._read_lock:
             return self._retry_while_locked(lambda: _select_last_call_time(self._reader, service, model))
 
+    def add_sources(self, sources: Iterable[CallSource]) -> None:
+        """Remember durably for what calls are asked; what is known already is not written again."""
+        rows = [(source.key, source.domain, source.document) for source in sources]
+        if rows:
+            with self._translate_errors(), self._write_lock:
+                self._retry_while_locked(lambda: _insert_sources(self._writer, rows))
+
+    def sources(self) -> Iterator[CallSource]:
+        """Iterate over what every call was asked for, by key, a few at a time."""
+        last = ("", "", "")
+        while True:
+            with self._translate_errors(), self._read_lock:
+                rows = self._retry_while_locked(partial(_select_sources, self._reader, last))
+            if not rows:
+                return
+            last = rows[-1]
+            yield from (CallSource(*row) for row in rows)
+
     def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
-        """Delete the chosen entries, so that nothing of them remains in the file, and return their number."""
-        with self._translate_errors(), self._read_lock, self._write_lock:
+        """Delete the chosen entries, so that nothing of them remains in the file, and return their number.
+
+        Their sources stay, by which files of batches are recognised. Raises RaftError where another process reads the
+        file for so long that the bytes can't be overwritten.
+        """
+        with self._translate_errors(), self._read_lock:
             keys = [row[0] for row in self._reader.execute(_SELECT_CALLS) if _is_chosen(row, chosen)]
-            self._retry_while_locked(lambda: _delete(self._writer, keys))
-        if self._segments and keys:
+        if self._segments and keys:  # first: an entry that is in no segment any more is still found here
             self._delete_from_segments(self._segments, set(keys))
+        with self._translate_errors(), self._read_lock, self._write_lock:
+            self._retry_while_locked(lambda: _delete(self._writer, keys))
+            self._retry_while_locked(lambda: _overwrite(self._writer))
         return len(keys)
+
+    def forget_sources(self, domain: str, document: str | None) -> None:
+        """Delete that calls were asked for a domain, or for a document of it; the calls stay."""
+        with self._translate_errors(), self._read_lock, self._write_lock:
+            self._retry_while_locked(lambda: _delete_sources(self._writer, domain, document))
+            self._retry_while_locked(lambda: _overwrite(self._writer))
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it; what is in the spool goes into a segment."""
@@ -211,8 +249,7 @@ class SqliteCallStore:
         try:
             # a damaged entry may hold bytes that aren't UTF-8; its checksum shows it, not an exception
             connection.text_factory = lambda data: data.decode("utf-8", "replace")
-            # with recursive triggers, an entry that is replaced leaves the sums
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "recursive_triggers=ON"):
+            for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
             self._prepare(connection)
         except BaseException:
@@ -234,15 +271,20 @@ class SqliteCallStore:
                 f"The call store {self.path} has format {version}, but this version reads {STORE_FORMAT}: "
                 "use the version that wrote it, or set RAFT_HOME to another folder."
             )
-        if not _has_sums(connection):
+        if not _has_table(connection, "sums"):
             with _transaction(connection):
                 _add_sums(connection)
+        if not _has_table(connection, "sources"):
+            with _transaction(connection):
+                _add_sources_table(connection)
 
     def _commit(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
         with _transaction(self._writer):
             kept = _select(self._writer, [call.key for call in calls])
             added = {call.key: call for call in calls if call.key not in kept}
             _insert(self._writer, added.values())
+            sources = [(one.key, one.domain, one.document) for call in calls for one in call.sources]
+            self._writer.executemany(_INSERT_SOURCE, sources)
             if self._segments:
                 self._writer.executemany("INSERT OR REPLACE INTO placed VALUES (?, '')", [(key,) for key in added])
         return kept | added
@@ -370,13 +412,37 @@ def _select_page(connection: sqlite3.Connection, after: tuple[float, str]) -> li
     return connection.execute(statement, (*after, KEYS_PER_QUERY)).fetchall()
 
 
-def _has_sums(connection: sqlite3.Connection) -> bool:
-    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sums'").fetchall())
+def _has_table(connection: sqlite3.Connection, name: str) -> bool:
+    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchall())
+
+
+def _add_sources_table(connection: sqlite3.Connection) -> None:
+    """Add the table of sources to a new file or one of a version before 0.3.0: of its calls only domains are known."""
+    if not _has_table(connection, "sources"):  # else another process was faster
+        connection.execute(_SOURCES)
+        connection.execute("INSERT INTO sources SELECT key, domain, '' FROM calls WHERE domain <> ''")
+
+
+def _insert_sources(connection: sqlite3.Connection, rows: Sequence[tuple[str, str, str]]) -> None:
+    with _transaction(connection):
+        connection.executemany(_INSERT_SOURCE, rows)
+
+
+def _select_sources(connection: sqlite3.Connection, after: tuple[str, str, str]) -> list[tuple[str, str, str]]:
+    statement = "SELECT * FROM sources WHERE (key, domain, document) > (?, ?, ?) ORDER BY key, domain, document LIMIT ?"
+    return connection.execute(statement, (*after, KEYS_PER_QUERY)).fetchall()
+
+
+def _delete_sources(connection: sqlite3.Connection, domain: str, document: str | None) -> None:
+    chosen = "" if document is None else " AND document = ?"
+    statement = f"DELETE FROM sources WHERE domain = ?{chosen}"  # noqa: S608 - one of two constants
+    with _transaction(connection):
+        connection.execute(statement, (domain,) if document is None else (domain, document))
 
 
 def _add_sums(connection: sqlite3.Connection) -> None:
     """Add the sums of the stored calls, and triggers that keep them, to a new file or one of a version before 0.3.0."""
-    if _has_sums(connection):  # another process was faster
+    if _has_table(connection, "sums"):  # another process was faster
         return
     if "estimated" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(calls)")}:
         connection.execute("ALTER TABLE calls ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0")
@@ -432,6 +498,8 @@ def _import(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], seg
     with _transaction(connection):
         statement = f"INSERT OR IGNORE INTO calls ({_COLUMNS}) VALUES ({marks})"  # noqa: S608 - names of columns
         connection.executemany(statement, map(_from_segment, rows))
+        domain = _NAMES.index("domain")  # of the first requester: documents are known where the call was made
+        connection.executemany(_INSERT_SOURCE, [(row[0], row[domain], "") for row in rows if row[domain]])
         connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(row[0], segment) for row in rows])
 
 
@@ -465,10 +533,17 @@ def _is_chosen(row: tuple[Any, ...], chosen: Callable[[StoredCall], bool]) -> bo
 
 
 def _delete(connection: sqlite3.Connection, keys: Sequence[str]) -> None:
-    connection.execute("PRAGMA secure_delete=ON")
     with _transaction(connection):
         connection.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in keys])
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _overwrite(connection: sqlite3.Connection) -> None:
+    """Overwrite in the file what was deleted; raises OperationalError while another process reads the old state."""
+    (is_blocked, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if is_blocked:
+        error = sqlite3.OperationalError("the write-ahead log is in use")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise error
 
 
 def _select_totals(connection: sqlite3.Connection) -> tuple[int, ...]:

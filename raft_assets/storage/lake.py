@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from raft_assets.core.atomic import is_local, publish
+from raft_assets.core.atomic import abandoned_drafts, is_local, publish
 from raft_assets.core.errors import DataError, RaftError, SettingsError
 from raft_assets.core.stored_fields import digest_content, is_added
 from raft_assets.core.tables import (
@@ -268,18 +268,42 @@ class Lake:
             return self.path(table, domain, suffix).exists()
 
     def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
-        """Remove every file of a domain except those of the tables to keep, and return their addresses."""
-        root, suffixes = self._root, (".parquet", ".json", ".html", "")
+        """Remove every file of a domain except those of the tables to keep, and return their addresses.
+
+        What killed processes left of files that they were writing goes as well.
+        """
         with _translate_errors(self.root):
-            tables = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
-            files = [self.path(table, domain, suffix) for table in tables if table not in keep for suffix in suffixes]
-            removed = [path for path in files if path.exists()]
+            removed = [path for _, path in self.files_of(domain, keep=keep)]
+            for draft in (draft for path in self._possible_files(domain, keep) for draft in abandoned_drafts(path)):
+                draft.unlink(missing_ok=True)
             for path in removed:
                 if path.is_dir():
                     path.fs.rm(path.path, recursive=True)
                 else:
                     path.unlink()
         return [str(path) for path in removed]
+
+    def files_of(self, domain: str, *, keep: Collection[str] = ()) -> list[tuple[str, UPath]]:
+        """Return the files and folders of a domain with their tables, except those of the tables to keep."""
+        with _translate_errors(self.root):
+            return [(path.parent.name, path) for path in self._possible_files(domain, keep) if path.exists()]
+
+    def _possible_files(self, domain: str, keep: Collection[str]) -> list[UPath]:
+        root = self._root
+        tables = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+        return [
+            self.path(table, domain, suffix)
+            for table in tables
+            if table not in keep
+            for suffix in (".parquet", ".json", ".html", "")
+        ]
+
+    def count(self, table: str, domain: str) -> int:
+        """Return the number of rows of a table; 0 where there is no such table."""
+        if not self.exists(table, domain):
+            return 0
+        with self._open_parquet(table, domain) as parquet:
+            return int(parquet.metadata.num_rows)
 
     @contextmanager
     def _open_parquet(self, table: str, domain: str) -> Iterator[pq.ParquetFile]:

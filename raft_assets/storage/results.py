@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 QUERY_BATCH_ROWS = 10_000  # of a person's query, in memory at a time while it is read
 OPEN_TIMEOUT_S = 60.0  # for the file, while a program outside of our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
+# what a purge removes
+TEXT_COLUMNS = {"answers": ("question", "documents", "golden_answers", "answer", "final_answer", "quotes", "detail")}
 TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs", "ledger")
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
@@ -281,11 +283,21 @@ class ResultsStore:
             connection.execute("SET lock_configuration = true")
             yield connection
 
-    def purge(self, domain: str) -> int:
-        """Delete a domain's runs and return their number.
+    def count_texts(self, domain: str) -> int:
+        """Return in how many evaluations of a domain texts are still kept."""
+        with self._reading() as connection:
+            return _count_texts(connection, domain)
 
-        The file is replaced by a new one without them, because DuckDB keeps the bytes of deleted rows. A waiting writer
-        finds the new file, see `_open`.
+    def document_paths(self, domain: str) -> set[str]:
+        """Return the documents that questions of a domain's evaluations came from."""
+        with self._reading() as connection:
+            return _select_paths(connection, domain)
+
+    def remove_texts(self, domain: str) -> int:
+        """Remove questions, documents and answers from a domain's evaluations, which keep their numbers.
+
+        Returns the number of evaluations. The file is replaced by a new one, because DuckDB keeps the bytes of what was
+        changed. A waiting writer finds the new file, see `_open`.
         """
         if not Path(self.path).exists():
             return 0
@@ -293,14 +305,14 @@ class ResultsStore:
         fresh_path.unlink(missing_ok=True)
         with self._open(read_only=False) as connection:
             connection.execute(_SCHEMA)
-            purged = _count_runs(connection, domain)
+            changed = _count_texts(connection, domain)
             with duckdb.connect(str(fresh_path), config=_NO_EXTERNAL_ACCESS) as fresh:
                 fresh.execute(_SCHEMA)
                 for table in TABLES:
-                    _insert(fresh, table, _select_other_domains(connection, table, domain))
+                    _insert(fresh, table, _select_without_texts(connection, table, domain))
             connection.execute("CHECKPOINT")  # leaves no log behind that would be replayed into the new file
             fresh_path.replace(self.path)
-        return purged
+        return changed
 
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -376,15 +388,27 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table | 
     connection.unregister("incoming")
 
 
-def _select_other_domains(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:
-    statement = f"SELECT * FROM {_checked_table_name(table)} WHERE domain <> ?"  # noqa: S608 - a name of `TABLES`
-    rows: pa.RecordBatchReader = connection.sql(statement, params=[domain]).to_arrow_reader()
+def _select_without_texts(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:
+    """Return a table in the order of its rows, without the texts of a domain."""
+    texts = TEXT_COLUMNS.get(_checked_table_name(table), ())
+    removed = ", ".join(f"CASE WHEN domain = $domain THEN NULL ELSE {name} END AS {name}" for name in texts)
+    columns = f"* REPLACE ({removed})" if texts else "*"
+    statement = f"SELECT {columns} FROM {table} ORDER BY rowid"  # noqa: S608 - a name of `TABLES`, names of columns
+    rows: pa.RecordBatchReader = connection.sql(
+        statement, params={"domain": domain} if texts else None
+    ).to_arrow_reader()
     return rows
 
 
-def _count_runs(connection: duckdb.DuckDBPyConnection, domain: str) -> int:
-    (count,) = connection.execute("SELECT count(*) FROM runs WHERE domain = ?", [domain]).fetchall()[0]
+def _count_texts(connection: duckdb.DuckDBPyConnection, domain: str) -> int:
+    statement = "SELECT count(DISTINCT run) FROM answers WHERE domain = ? AND question IS NOT NULL"
+    (count,) = connection.execute(statement, [domain]).fetchall()[0]
     return int(count)
+
+
+def _select_paths(connection: duckdb.DuckDBPyConnection, domain: str) -> set[str]:
+    rows = connection.execute("SELECT DISTINCT path FROM questions WHERE domain = ?", [domain]).fetchall()
+    return {path for (path,) in rows if path}
 
 
 def _current_verdicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """What `eval_scores` makes of answers whose truth is known: the same model twice, a spoilt one, one that fell."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
@@ -63,7 +65,7 @@ def failed_checks(project: ProjectHarness) -> dict[str, str]:
 def test_the_verdict_is_the_truth_about_models_that_are_known(
     student: list[str], decision: str, failed: dict[str, str], copied: ProjectHarness
 ) -> None:
-    copied.results.purge(SMALL)  # the student that the project has is not the one before
+    Path(copied.results.path).unlink()  # the student that the project has is not the one before
     assert evaluated(copied, HALF_RIGHT, student) == failed
     assert copied.results.verdicts()[SMALL]["decision"] == decision
     sentence = str(copied.metadata("eval_scores", SMALL)["verdict"])
@@ -99,7 +101,7 @@ def test_a_student_that_is_worse_than_the_one_before_fails_its_check_though_it_b
     copied: ProjectHarness,
 ) -> None:
     nearly = [text if number % 5 else "eight hours" for number, text in enumerate(RIGHT)]
-    copied.results.purge(SMALL)
+    Path(copied.results.path).unlink()
     assert evaluated(copied, ["eight hours"] * QUESTIONS, RIGHT, "ft:1") == {}
     assert evaluated(copied, ["eight hours"] * QUESTIONS, nearly, "ft:2") == {"student_keeps_its_level": "ERROR"}
     said = str(copied.metadata("eval_scores", SMALL)["against_previous_student"])

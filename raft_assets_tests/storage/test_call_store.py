@@ -9,7 +9,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from raft_assets.core.errors import RaftError
 from raft_assets.llm.keys import EMBEDDING
-from raft_assets.llm.requests import Usage
-from raft_assets.llm.store import ModelUsage, StoredCall
+from raft_assets.llm.requests import Origin, Usage
+from raft_assets.llm.store import CallSource, ModelUsage, StoredCall
 from raft_assets.storage.call_store import SqliteCallStore
 
 NOBODY = 65534
@@ -218,6 +218,51 @@ def test_what_is_forgotten_leaves_no_byte_behind(store: SqliteCallStore, tmp_pat
 
 
 # ---------------------------------------------------------------- damage
+
+
+def test_a_call_remembers_every_domain_and_document_that_it_was_asked_for(store: SqliteCallStore) -> None:
+    asked = stored("a", origin=Origin("qa_pairs", "bats", "run"), documents=("b.md", "a.md"))
+    store.put([asked, stored("unknown")])
+    store.put([replace(asked, origin=Origin("qa_pairs", "harbor", "run"), documents=())])  # its answer was there
+    store.add_sources([CallSource("a", "bats", "c.md"), CallSource("a", "bats", "a.md")])
+    documents = ["a.md", "b.md", "c.md"]
+    expected = [*(CallSource("a", "bats", document) for document in documents), CallSource("a", "harbor", "")]
+    assert list(store.sources()) == expected
+    assert store.get(["a"])["a"] == replace(asked, documents=())  # the entry itself is as it always was
+    store.forget_sources("bats", "b.md")
+    assert [source.document for source in store.sources()] == ["a.md", "c.md", ""]
+    store.forget_sources("bats", None)
+    assert list(store.sources()) == [CallSource("a", "harbor", "")]
+
+
+def test_sources_are_read_a_few_at_a_time_and_none_is_missed(store: SqliteCallStore) -> None:
+    expected = [CallSource(f"{n % 7}", f"domain {n % 3}", f"{n:05}.md") for n in range(1_700)]
+    store.add_sources(expected)
+    assert sorted(store.sources(), key=astuple) == sorted(expected, key=astuple)
+
+
+def test_of_a_file_of_the_version_before_the_domains_of_first_requesters_are_known(tmp_path: Path) -> None:
+    file = tmp_path / "calls.sqlite"
+    with SqliteCallStore(file) as store:
+        store.put([stored("a", origin=Origin("qa_pairs", "bats", "run")), stored("nobody's")])
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("DROP TABLE sources")
+    with SqliteCallStore(file) as store:
+        assert list(store.sources()) == [CallSource("a", "bats", "")]
+
+
+def test_forgetting_says_when_the_bytes_can_not_be_overwritten(
+    store: SqliteCallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put([stored()])
+    monkeypatch.setattr("raft_assets.storage.call_store.LOCK_TIMEOUT_S", 0.0)
+    with contextlib.closing(sqlite3.connect(store.path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM calls").fetchone()
+        with pytest.raises(RaftError, match="has been locked by another process"):
+            store.forget(lambda _: True)
+    assert store.forget(lambda _: True) == 0
+    assert store.path.with_name("calls.sqlite-wal").stat().st_size == 0
 
 
 @pytest.mark.parametrize(

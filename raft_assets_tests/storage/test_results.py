@@ -14,7 +14,7 @@ from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, ModelAnswer, QuestionProvenance
 from raft_assets.evaluation.evaluate import evaluate
 from raft_assets.storage.lake import Lake
-from raft_assets.storage.results import QueryLimits, ResultsStore, RunRecord
+from raft_assets.storage.results import TABLES, TEXT_COLUMNS, QueryLimits, ResultsStore, RunRecord
 from raft_assets_tests.builders import a_chunk
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
 
@@ -182,7 +182,7 @@ def test_an_empty_store_answers_every_question(store: ResultsStore) -> None:
         store.verdict("bats")
     assert store.summary("bats").empty
     assert store.history("bats", "token_f1").empty
-    assert store.purge("bats") == 0
+    assert store.remove_texts("bats") == 0
 
 
 WRITES = [  # statements that change a table or write a file, with `{}` for a file
@@ -324,16 +324,24 @@ def test_a_query_neither_writes_nor_leaves_the_file(store: ResultsStore, tmp_pat
     assert count(store, "runs") == 1
 
 
-def test_a_purged_domain_is_gone_from_the_file_and_the_others_stay(store: ResultsStore) -> None:
+def test_a_purged_domain_keeps_its_numbers_without_a_text_and_the_others_stay(store: ResultsStore) -> None:
     record(store, run_record("bats"), text="A sentence that nobody may read any more")
     record(store, run_record("bats", "ft:2"))
     record(store, run_record("harbor"))
     assert b"nobody may read" in Path(store.path).read_bytes()
-    others = store.query("SELECT * FROM scores WHERE domain = 'harbor' ORDER BY ALL")
-    assert store.purge("bats") == 2
+    numbers = [table for table in TABLES if table not in ("answers", "ledger")]
+    before = {table: store.query(f"SELECT * FROM {table} ORDER BY ALL") for table in numbers}
+    others = store.query("SELECT * FROM answers WHERE domain = 'harbor' ORDER BY ALL")
+    assert store.remove_texts("bats") == 2
     assert b"nobody may read" not in Path(store.path).read_bytes()
-    assert store.verdicts().keys() == {"harbor"}
-    pd.testing.assert_frame_equal(store.query("SELECT * FROM scores ORDER BY ALL"), others)
+    for table in numbers:
+        pd.testing.assert_frame_equal(store.query(f"SELECT * FROM {table} ORDER BY ALL"), before[table])
+    kept = store.query("SELECT * FROM answers WHERE domain = 'bats'")
+    assert len(kept) == 2 * len(others)
+    assert kept[list(TEXT_COLUMNS["answers"])].isna().all(axis=None)
+    assert kept[["call", "cluster", "model", "status"]].notna().all(axis=None)
+    pd.testing.assert_frame_equal(store.query("SELECT * FROM answers WHERE domain = 'harbor' ORDER BY ALL"), others)
+    assert store.remove_texts("bats") == 0
     assert sorted(file.name for file in Path(store.path).parent.iterdir()) == ["results.duckdb", "results.duckdb.lock"]
 
 

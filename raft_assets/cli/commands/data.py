@@ -93,18 +93,20 @@ def import_(domain: str, path: Path, *, container: "SourceContainer | Literal['a
 @click.option(
     "--document", metavar="PATH", help="Only this document, relative to the domain, once it is deleted there."
 )
+@click.option("--students", is_flag=True, help="Also delete the students that were trained on it, with deployments.")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
-def purge(domain: str, *, document: str | None, yes: bool) -> None:
-    """Delete everything that was made from a text: in the lake, call store, results, caches and run history.
+def purge(domain: str, *, document: str | None, students: bool, yes: bool) -> None:
+    """Delete everything that was made from a text: questions, answers, vectors, files at the services, caches and logs.
 
-    The documents in data/ are yours to delete. The next run makes everything else of the domain again; answers about
-    other documents stay stored and are not paid again.
+    It is found whatever happened since: documents that were deleted, other settings, batches. The documents in data/
+    are yours to delete. Evaluations keep their numbers. Other domains keep everything, and answers about other
+    documents are not paid again. After an interruption the same command goes on.
 
     \b
     Examples:
       rm data/bats/secret.pdf && raft purge bats --document secret.pdf && raft run bats
-      raft purge bats --yes
+      raft purge bats --students
     """
     from raft_assets.cli.data import purge_domain
 
-    purge_domain(domain, document, confirmed=yes)
+    purge_domain(domain, document, students=students, confirmed=yes)

@@ -20,7 +20,7 @@ from raft_assets.evaluation.metrics import METRICS_VERSION
 from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
 from raft_assets.evaluation.verdict import VERDICT_VERSION
 from raft_assets.operations.deploying import ensure_student_answers
-from raft_assets.operations.evaluation import ask_model, both_answers, question_origins, run_record
+from raft_assets.operations.evaluation import AskedDocuments, ask_model, both_answers, question_origins, run_record
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.report import collect_report_data
 from raft_assets.settings.domains import domain_names
@@ -105,7 +105,9 @@ def judged_answers(
     with models.caller(
         Role.JUDGE, origin=origin_of(context), on_progress=log_progress(context, models.project)
     ) as judge:
-        written = lake.write(JudgedAnswer, domain, judge_answers(both_answers(lake, domain), settings, judge.ask))
+        documents = AskedDocuments(lake, domain)
+        judged = judge_answers(both_answers(lake, domain), settings, judge.ask, documents.of)
+        written = lake.write(JudgedAnswer, domain, judged)
         tally = judge.usage_stats
     rows = list(lake.rows(JudgedAnswer, domain))
     failed = Counter(row.status for row in rows if row.score is None)
