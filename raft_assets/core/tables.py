@@ -36,7 +36,7 @@ class SourceDocument(Row):
 
     table: ClassVar[str] = "source_documents"
 
-    doc_id: str = Field(description="hash of the path relative to the domain")
+    doc_id: str = Field(description="hash of the first path of the document, relative to the domain")
     path: str = Field(description="path relative to the domain")
     content_hash: str = Field(description="SHA-256 of the file")
     kind: str = Field(description="reader that read it: pdf, docx, md, txt, html, json, jsonl, api")

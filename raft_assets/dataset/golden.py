@@ -5,8 +5,9 @@ A question is used for evaluation only. Its evidence, verbatim strings of a docu
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -59,20 +60,32 @@ def read_golden_questions(file: Path) -> list[GoldenQuestionInput]:
 
 
 def resolve_golden_questions(
-    questions: Iterable[GoldenQuestionInput], documents: Iterable[ReadDocument], chunks: Iterable[Chunk]
+    questions: Iterable[GoldenQuestionInput],
+    documents: Iterable[ReadDocument],
+    chunks: Iterable[Chunk],
+    *,
+    renamed: Mapping[str, str] = MappingProxyType({}),
 ) -> list[GoldenQuestion]:
-    """Return the questions with the chunks that contain their evidence; every occurrence of it counts."""
+    """Return the questions with the chunks that contain their evidence; every occurrence of it counts.
+
+    `renamed`: the present path by the former one, for questions that name a document as it was called before.
+    """
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
         chunks_of[chunk.path].append(chunk)
     searchable = {document.path: SearchableText(document.document_text) for document in documents}
-    return [_resolve(question, searchable, chunks_of) for question in questions]
+    present = {old: path for old, path in renamed.items() if old not in searchable}
+    return [_resolve(question, searchable, chunks_of, present) for question in questions]
 
 
 def _resolve(
-    question: GoldenQuestionInput, searchable: dict[str, SearchableText], chunks_of: dict[str, list[Chunk]]
+    question: GoldenQuestionInput,
+    searchable: dict[str, SearchableText],
+    chunks_of: dict[str, list[Chunk]],
+    renamed: Mapping[str, str],
 ) -> GoldenQuestion:
     path = unicodedata.normalize("NFC", question.document or "")
+    path = renamed.get(path, path)
     places = {path: searchable[path]} if path in searchable else {} if path else searchable
     missing = False
     oracles: dict[str, None] = {}  # a set that keeps its order

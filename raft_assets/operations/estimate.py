@@ -21,6 +21,7 @@ from raft_assets.llm.caller import MAX_TEXTS_PER_CALL, Caller
 from raft_assets.llm.prices import Price
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
+from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import recorded_form
 from raft_assets.operations.sources import chunk_documents, read_sources
@@ -87,7 +88,9 @@ def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] 
     if "qa_pairs" not in fresh:
         estimates += pairs.forecasts(models, settings)
     golden = parse_golden(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
-    held_out = {name for one in resolve_golden_questions(golden, documents, chunks) for name in one.oracle_chunk_ids}
+    renamed = former_paths(Lake.of(models.project), domain)
+    resolved = resolve_golden_questions(golden, documents, chunks, renamed=renamed)
+    held_out = {name for one in resolved for name in one.oracle_chunk_ids}
     trained, evaluated = pairs.rows(settings, kept=1 - len(held_out) / len(chunks))
     shape = _PromptShape(fmean([chunk.tokens for chunk in chunks]), pairs.answer_tokens, settings)
     if "finetuned_model" not in fresh:

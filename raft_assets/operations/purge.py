@@ -128,7 +128,7 @@ def _purge(history: RunHistory, project: Project, domain: str, document: str | N
     for file in [*parsed, project.home / "logs" / f"{domain}.log"]:
         file.unlink(missing_ok=True)
     # the assignment to splits holds hashes only, and the other documents keep theirs
-    yield f"lake: {len(lake.purge(domain, keep=('splits', 'pair_form') if document else ()))} files"
+    yield f"lake: {len(lake.purge(domain, keep=('splits', 'pair_form', 'document_ids') if document else ()))} files"
     yield f"results: {results.purge(domain)} evaluations"
     lake.write_index(render_index(results.verdicts()))
     yield f"run history: {history.forget_runs(domain)} runs with their samples"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from raft_assets.core.tables import GoldenQuestion
 from raft_assets.llm.ledger import ledger
 from raft_assets.llm.prices import PriceList
 from raft_assets.storage.call_store import open_call_store
@@ -46,4 +47,19 @@ def test_a_project_of_the_version_before_is_fresh_and_pays_for_no_call_again(old
     assert paid(old) == calls
     assert old.digests(DOMAIN) == before
     assert old.metadata("finetuned_model", DOMAIN)["found_again"] is True
+    assert old.not_fresh(DOMAIN) == {}
+
+
+def test_a_renamed_document_of_such_a_project_asks_nothing_and_trains_nothing(old: ProjectHarness) -> None:
+    calls, hash_before = paid(old), old.lake.read_record("finetuned_model", DOMAIN)["training_hash"]
+    folder = old.folder / "data" / DOMAIN
+    named = sorted(file for file in folder.iterdir() if file.suffix not in (".jsonl", ".yaml"))
+    for number, file in enumerate(reversed(named)):  # nothing listens at the service's port
+        file.rename(folder / f"{number} renamed{file.suffix}")
+    done = old.raft("run", "--all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert paid(old) == calls
+    assert old.lake.read_record("finetuned_model", DOMAIN)["training_hash"] == hash_before
+    assert old.runs_of("finetuned_model", DOMAIN) == 1
+    assert {row.status for row in old.lake.rows(GoldenQuestion, DOMAIN)} == {"resolved"}
     assert old.not_fresh(DOMAIN) == {}

@@ -41,6 +41,7 @@ from raft_assets.defs.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.reading import group_into_documents
 from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
+from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.held_out import check_leakage_in_lake
 from raft_assets.operations.model_clients import ModelClients, resolved_model, token_counter
 from raft_assets.operations.pair_form import SENTENCES, resolve_form
@@ -96,7 +97,8 @@ def golden_questions(
     domain = context.partition_key
     questions = read_golden_questions(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
     documents = group_into_documents(lake.rows(SourceDocument, domain))
-    resolved = resolve_golden_questions(questions, documents, lake.rows(Chunk, domain))
+    renamed = former_paths(lake, domain)
+    resolved = resolve_golden_questions(questions, documents, lake.rows(Chunk, domain), renamed=renamed)
     written = lake.write(GoldenQuestion, domain, resolved)
     lost = [question.question_id for question in resolved if question.status == "evidence_not_found"]
     return dg.MaterializeResult(

@@ -12,6 +12,7 @@ from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.chunking import CHUNKING_VERSION, find_oversized_chunks
 from raft_assets.documents.reading import READING_VERSION, group_into_documents
+from raft_assets.operations.document_ids import keep_documents
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.sources import chunk_documents, embed_chunks, read_sources
 from raft_assets.settings.endpoints import Role
@@ -39,6 +40,7 @@ def source_documents(
 
     sources = read_sources(project, domain, warn)
     pages, quarantined = sources.pages, sources.quarantined
+    keep_documents(lake, domain, sources.known)
     quarantine = lake.write(QuarantinedFile, domain, quarantined)
     written = lake.write(SourceDocument, domain, pages)
     return dg.MaterializeResult(
