@@ -8,6 +8,7 @@ from typing import Any
 
 from raft_assets.core.tables import SourceDocument
 from raft_assets.documents.identities import KnownDocument, identify_documents
+from raft_assets.operations.kept_manifest import kept_manifest
 from raft_assets.settings.domains import DocumentFile
 from raft_assets.storage.lake import Lake
 
@@ -43,7 +44,8 @@ def _read(lake: Lake, domain: str) -> list[KnownDocument]:
     if lake.exists(RECORD, domain, ".json"):
         return [KnownDocument.of(record) for record in lake.read_record(RECORD, domain)["documents"]]
     if not lake.exists(SourceDocument.table, domain):
-        return []
+        manifest = kept_manifest(lake, domain)
+        return [KnownDocument.of(record) for record in manifest.renamed] if manifest else []
     # of a version before 0.3.0, which kept no record
     rows = {row.doc_id: row for row in lake.rows(SourceDocument, domain)}
     return [KnownDocument(row.doc_id, (row.path,), row.content_hash) for row in rows.values()]

@@ -112,7 +112,7 @@ def _read_corpus(
 
     Boundaries by embedding would cost money.
     """
-    if "chunks" in fresh:
+    if {"source_documents", "chunks"}.issubset(fresh):
         lake = Lake.of(models.project)
         pages = lake.rows(SourceDocument, domain)
         return list(group_into_documents(pages)), list(lake.rows(Chunk, domain))

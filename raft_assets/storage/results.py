@@ -3,17 +3,21 @@
 DuckDB lets one process at a time into a file, and a process that merely retries can fail for a minute on a busy
 machine. So our processes queue at a lock file, and the store opens late and closes early: nothing holds the file while
 it computes. All SQL on results is here: parameters only, one function per statement.
+
+The lake keeps every evaluation as well, as files that don't change: where this file is lost or damaged, it is made anew
+from them.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -40,10 +44,13 @@ from raft_assets.storage.reading_sql import check_only_reads
 if TYPE_CHECKING:
     import pandas as pd
 
+log = logging.getLogger(__name__)
+
 QUERY_BATCH_ROWS = 10_000  # of a person's query, in memory at a time while it is read
 OPEN_TIMEOUT_S = 60.0  # for the file, while a program outside of our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
-TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs", "ledger")
+RUN_TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs")  # with rows of evaluations
+TABLES = (*RUN_TABLES, "ledger")
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
 _NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
@@ -52,6 +59,12 @@ _LOCKED_MESSAGES = (
     "different configuration",
     "being used by another process",
 )  # how DuckDB says that another process has the file open
+_DAMAGE_MESSAGES = (
+    "not a valid DuckDB database file",
+    "Corrupt database file",
+    "Could not read enough bytes",
+    "Failure while replaying WAL",
+)  # how DuckDB says that a file isn't whole; one of a later version of DuckDB is none of these
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -160,15 +173,19 @@ class RunRecord:
 
 
 class ResultsStore:
-    """Writes and reads evaluations; writing and reading at the same time is fine, from any number of processes."""
+    """Writes and reads evaluations; writing and reading at the same time is fine, from any number of processes.
 
-    def __init__(self, path: str) -> None:
+    `lake`: where evaluations are kept as well, and from which a lost or damaged file is made anew.
+    """
+
+    def __init__(self, path: str, lake: Lake | None = None) -> None:
         self.path = path
+        self._lake = lake
 
     @classmethod
     def of(cls, project: Project) -> Self:
         """Return the results store of a project."""
-        return cls(str(project.results))
+        return cls(str(project.results), Lake.of(project))
 
     def record(self, run: RunRecord, evaluation: Evaluation) -> None:
         """Store an evaluation, in place of an earlier one of the same run; other runs stay as history."""
@@ -187,6 +204,33 @@ class ResultsStore:
             for table, content in rows.items():
                 _delete_run(connection, table, run.domain, run.content_hash)
                 _insert(connection, table, content)
+        if self._lake:
+            self._lake.write_evaluation(run.domain, run.content_hash, self._rows_of(run.domain, run.content_hash))
+            self.sync([run.domain])
+
+    def runs(self) -> set[tuple[str, str]]:
+        """Return domain and run of every evaluation."""
+        with self._reading() as connection:
+            return _select_runs(connection)
+
+    def sync(self, domains: Collection[str]) -> None:
+        """Keep in the lake what only this store has of the domains, and take from the lake what only that has.
+
+        Versions before 0.3.0 kept evaluations here alone.
+        """
+        if self._lake is None:
+            return
+        here = {(domain, run) for domain, run in self.runs() if domain in domains}
+        there = {(domain, run) for domain, run in self._lake.evaluations() if domain in domains}
+        for domain, run in sorted(here - there):
+            self._lake.write_evaluation(domain, run, self._rows_of(domain, run))
+        if lost := sorted(there - here):
+            with self._writing() as connection:
+                _restore_runs(connection, self._lake, lost)
+
+    def _rows_of(self, domain: str, run: str) -> dict[str, pa.Table]:
+        with self._reading() as connection:
+            return {table: _select_run(connection, table, domain, run) for table in RUN_TABLES}
 
     def replace_ledger(self, rows: Sequence[LedgerRow]) -> None:
         """Replace the table of paid calls by the ledger as it is now."""
@@ -279,7 +323,12 @@ class ResultsStore:
             for table, rows in lake.datasets(mentioned_in) if lake else ():
                 connection.register(table, rows)
             connection.execute("SET lock_configuration = true")
-            yield connection
+            try:
+                yield connection
+            except duckdb.Error as error:
+                if _is_damage(error):  # or a query that says so: only what this store finds itself counts
+                    self._read_through()
+                raise
 
     def purge(self, domain: str) -> int:
         """Delete a domain's runs and return their number.
@@ -304,15 +353,11 @@ class ResultsStore:
 
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        if not Path(self.path).exists():
-            with self._writing():
-                pass  # an empty store has its tables and views, so that every query has its columns
         with self._open(read_only=True) as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         with self._open(read_only=False) as connection, _transaction(connection):
             connection.execute(_SCHEMA)
             yield connection
@@ -321,9 +366,15 @@ class ResultsStore:
     def _open(
         self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]] = _NO_EXTERNAL_ACCESS
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open a connection for as long as the block takes. Our processes queue, other holders are waited for."""
+        """Open a connection for as long as the block takes. Our processes queue, other holders are waited for.
+
+        A file that is lost or damaged is made anew. Raises DataError where damage is found only in the block.
+        """
         deadline = time.monotonic() + OPEN_TIMEOUT_S
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(Path(f"{self.path}.lock")):
+            if not Path(self.path).exists():
+                self._create()
             while (connection := self._try_to_open(read_only=read_only, config=config)) is None:
                 if time.monotonic() > deadline:
                     raise DataError(
@@ -331,8 +382,54 @@ class ResultsStore:
                         "Close that program (a DuckDB shell, a notebook) and try again."
                     )
                 time.sleep(random.uniform(*RETRY_S))
-            with connection:
-                yield connection
+            try:
+                with connection:
+                    yield connection
+            except duckdb.Error as error:
+                if self._lake is None or not _is_damage(error):
+                    raise
+                aside = self._set_aside()
+                raise DataError(
+                    f"The results store {self.path} is damaged ({_first_line(error)}). It was moved to {aside}; the "
+                    "next command makes it anew from the evaluations in the lake. Run again."
+                ) from error
+
+    def _create(self) -> None:
+        """Make the file anew with the evaluations that the lake keeps; it appears whole or not at all.
+
+        An empty one has its tables and views, so that every query has its columns.
+        """
+        draft = Path(f"{self.path}.new")
+        draft.unlink(missing_ok=True)
+        runs = sorted(self._lake.evaluations()) if self._lake else []
+        with duckdb.connect(str(draft), config=_NO_EXTERNAL_ACCESS) as connection:
+            connection.execute(_SCHEMA)
+            if self._lake and runs:
+                _restore_runs(connection, self._lake, runs)
+                log.warning("The results store %s was made anew from %d evaluations in the lake.", self.path, len(runs))
+        draft.replace(self.path)
+
+    def _set_aside(self) -> Path:
+        """Move a damaged file, with its log, to a name that no other one has, and return that."""
+        number = 1
+        while (aside := Path(f"{self.path}.damaged-{number}")).exists():
+            number += 1
+        log.warning(
+            "The results store %s is damaged and was moved to %s. What it held of versions before 0.3.0 is not in the "
+            "lake: `raft run` makes the present evaluations again, earlier ones are in the damaged file only.",
+            *(self.path, aside),
+        )
+        Path(self.path).replace(aside)
+        if (write_ahead_log := Path(f"{self.path}.wal")).exists():
+            write_ahead_log.replace(f"{aside}.wal")
+        return aside
+
+    def _read_through(self) -> None:
+        """Read every row. Raises DataError, and moves the file away, if it is damaged."""
+        with self._reading() as connection:
+            for table in TABLES:
+                for _ in _select_all(connection, table):
+                    pass
 
     def _try_to_open(
         self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]]
@@ -341,8 +438,12 @@ class ResultsStore:
         before = _inode(self.path)
         try:
             connection = duckdb.connect(self.path, read_only=read_only, config=dict(config))
-        except (duckdb.IOException, duckdb.ConnectionException) as error:
+        except duckdb.Error as error:
             if any(sign in str(error) for sign in _LOCKED_MESSAGES):
+                return None
+            if self._lake and _is_damage(error):
+                self._set_aside()
+                self._create()
                 return None
             raise DataError(
                 f"The results store {self.path} cannot be opened ({error}). Move it away, or restore it."
@@ -374,6 +475,27 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table | 
     statement = f"INSERT INTO {_checked_table_name(table)} BY NAME SELECT * FROM incoming"  # noqa: S608 - a name of `TABLES`
     connection.execute(statement)
     connection.unregister("incoming")
+
+
+def _select_runs(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
+    return {(domain, run) for domain, run in connection.execute("SELECT domain, run FROM runs").fetchall()}
+
+
+def _select_run(connection: duckdb.DuckDBPyConnection, table: str, domain: str, run: str) -> pa.Table:
+    statement = f"SELECT * FROM {_checked_table_name(table)} WHERE domain = ? AND run = ? ORDER BY rowid"  # noqa: S608 - a name of `TABLES`
+    return connection.sql(statement, params=[domain, run]).to_arrow_table()
+
+
+def _select_all(connection: duckdb.DuckDBPyConnection, table: str) -> pa.RecordBatchReader:
+    statement = f"SELECT * FROM {_checked_table_name(table)}"  # noqa: S608 - a name of `TABLES`
+    return connection.sql(statement).to_arrow_reader(QUERY_BATCH_ROWS)
+
+
+def _restore_runs(connection: duckdb.DuckDBPyConnection, lake: Lake, runs: Iterable[tuple[str, str]]) -> None:
+    for domain, run in runs:
+        for table, rows in lake.read_evaluation(domain, run).items():
+            _delete_run(connection, table, domain, run)
+            _insert(connection, table, rows)
 
 
 def _select_other_domains(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:
@@ -502,6 +624,16 @@ def _verdict_from_row(row: Mapping[str, Any]) -> Verdict:
     return Verdict(
         **values | {"interval": interval, "guards": tuple(Guard(**g) for g in guards), "reasons": tuple(row["reasons"])}
     )
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Return whether DuckDB says that the file isn't whole, also where that made a rollback fail."""
+    told = (error, error.__context__)
+    return any(sign in str(one) for one in told for sign in _DAMAGE_MESSAGES)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 def _inode(path: str) -> int | None:

@@ -8,6 +8,7 @@ OpenAI-compatible service (`raft serve`) on a port where nothing listens any mor
 import tarfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from raft_assets.core.tables import GoldenQuestion
@@ -48,6 +49,18 @@ def test_a_project_of_the_version_before_is_fresh_and_pays_for_no_call_again(old
     assert old.digests(DOMAIN) == before
     assert old.metadata("finetuned_model", DOMAIN)["found_again"] is True
     assert old.not_fresh(DOMAIN) == {}
+
+
+def test_a_results_store_of_such_a_project_that_is_lost_is_made_again_without_a_call(old: ProjectHarness) -> None:
+    before, calls = old.results.summary(DOMAIN), paid(old)
+    old.opened.results.unlink()
+    assert old.not_fresh(DOMAIN) == {"eval_scores": "missing"}
+    done = old.raft("run", "--all")  # nothing listens at the service's port
+    assert done.returncode == 0, done.stdout + done.stderr
+    pd.testing.assert_frame_equal(old.results.summary(DOMAIN), before)
+    assert paid(old) == calls
+    assert old.not_fresh(DOMAIN) == {}
+    assert old.lake.evaluations() == old.results.runs()
 
 
 def test_a_renamed_document_of_such_a_project_asks_nothing_and_trains_nothing(old: ProjectHarness) -> None:

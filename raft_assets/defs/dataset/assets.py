@@ -47,6 +47,7 @@ from raft_assets.operations.model_clients import ModelClients, resolved_model, t
 from raft_assets.operations.pair_form import SENTENCES, resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.operations.rebuild import build_manifest
+from raft_assets.operations.splits import read_splits
 from raft_assets.operations.vectors import read_index, read_unit_vectors
 from raft_assets.pairs.gates import GATES_VERSION
 from raft_assets.pairs.imported import imported_drafts, read_imported_pairs
@@ -201,7 +202,7 @@ def qa_dataset(
     golden = list(lake.rows(GoldenQuestion, domain))
     # other shares or another seed ask for other splits; anything else leaves every unit where it is
     drawn_by = settings.model_dump(mode="json", include={"seed", "eval_share", "valid_share"})
-    splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
+    splits = read_splits(lake, domain)
     register = splits["register"] if splits.get("drawn_by") == drawn_by else {}
     assembly = assemble_rows(
         lake.rows(QAPair, domain),
