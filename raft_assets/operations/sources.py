@@ -90,5 +90,5 @@ def embed_chunks(caller: Caller, chunks: Sequence[Chunk]) -> Iterator[np.ndarray
         yield from caller.embed(chunk.passage for chunk in chunks)
     except TextRefusedError as refused:
         chunk = next(chunk for chunk in chunks if chunk.passage == refused.text)
-        place = f"{chunk.path}, page {chunk.page_from}"
+        place = f"{chunk.path}, characters {chunk.start:,} to {chunk.end:,}"
         raise EndpointError(f"Chunk {chunk.chunk_id} ({place}) has no vector. {refused}") from None

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -70,6 +70,10 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     domain VARCHAR, run VARCHAR, recorded_at TIMESTAMPTZ, baseline_model VARCHAR, student_model VARCHAR,
     training_hash VARCHAR, dataset_hash VARCHAR, settings JSON, dagster_run VARCHAR);
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS qa_dataset_digest VARCHAR;
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS train_file_hash VARCHAR;
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS valid_file_hash VARCHAR;
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS manifest_hash VARCHAR;
 CREATE TABLE IF NOT EXISTS answers (
     domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, arm VARCHAR, evaluated VARCHAR, model VARCHAR,
     question VARCHAR, documents VARCHAR[], document_chunk_ids VARCHAR[], oracle_chunk_ids VARCHAR[],
@@ -82,6 +86,9 @@ CREATE TABLE IF NOT EXISTS scores (
 CREATE TABLE IF NOT EXISTS questions (
     domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, chunk_id VARCHAR, path VARCHAR, page_from BIGINT,
     page_to BIGINT, first_character BIGINT, end_character BIGINT, question_call VARCHAR, teacher_call VARCHAR);
+ALTER TABLE questions ADD COLUMN IF NOT EXISTS section_from BIGINT;
+ALTER TABLE questions ADD COLUMN IF NOT EXISTS section_to BIGINT;
+ALTER TABLE questions ADD COLUMN IF NOT EXISTS teacher_model VARCHAR;
 CREATE TABLE IF NOT EXISTS slices (
     domain VARCHAR, run VARCHAR, cut VARCHAR, part VARCHAR, source VARCHAR, arm VARCHAR, metric VARCHAR, n BIGINT,
     clusters BIGINT, baseline DOUBLE, student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE);
@@ -114,7 +121,8 @@ CREATE OR REPLACE VIEW students_compared AS
 CREATE OR REPLACE VIEW score_origins AS
     SELECT domain, run, question_id, source, arm, evaluated, metric, value, question, golden_answers, final_answer,
         status, detail, call AS answer_call, chunk_id, path, page_from, page_to, first_character, end_character,
-        question_call, teacher_call, teacher.model AS teacher_model
+        question_call, teacher_call, coalesce(nullif(teacher_model, ''), teacher.model) AS teacher_model,
+        section_from, section_to
     FROM scores JOIN answers USING (domain, run, question_id, source, arm, evaluated)
     LEFT JOIN questions USING (domain, run, question_id, source)
     LEFT JOIN (SELECT call AS teacher_call, any_value(model) AS model FROM ledger GROUP BY call) AS teacher
@@ -164,6 +172,7 @@ class RunRecord:
     settings: Mapping[str, Any]
     dagster_run: str
     recorded_at: datetime
+    links: Mapping[str, str] = field(default_factory=dict)  # to its data, by column of `runs`
 
     @property
     def content_hash(self) -> str:
@@ -483,12 +492,14 @@ def _select_runs(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
 
 def _select_run(connection: duckdb.DuckDBPyConnection, table: str, domain: str, run: str) -> pa.Table:
     statement = f"SELECT * FROM {_checked_table_name(table)} WHERE domain = ? AND run = ? ORDER BY rowid"  # noqa: S608 - a name of `TABLES`
-    return connection.sql(statement, params=[domain, run]).to_arrow_table()
+    rows: pa.Table = connection.sql(statement, params=[domain, run]).to_arrow_table()
+    return rows
 
 
 def _select_all(connection: duckdb.DuckDBPyConnection, table: str) -> pa.RecordBatchReader:
     statement = f"SELECT * FROM {_checked_table_name(table)}"  # noqa: S608 - a name of `TABLES`
-    return connection.sql(statement).to_arrow_reader(QUERY_BATCH_ROWS)
+    rows: pa.RecordBatchReader = connection.sql(statement).to_arrow_reader(QUERY_BATCH_ROWS)
+    return rows
 
 
 def _restore_runs(connection: duckdb.DuckDBPyConnection, lake: Lake, runs: Iterable[tuple[str, str]]) -> None:
@@ -598,14 +609,14 @@ def _add_key_columns(table: pa.Table, key: Mapping[str, str]) -> pa.Table:
 
 
 def _run_row(run: RunRecord) -> dict[str, Any]:
-    return {field.name: getattr(run, field.name) for field in fields(run)} | {
-        "settings": json.dumps(run.settings, sort_keys=True, ensure_ascii=False, default=str)
-    }
+    columns = {column.name: getattr(run, column.name) for column in fields(run) if column.name != "links"}
+    settings = json.dumps(run.settings, sort_keys=True, ensure_ascii=False, default=str)
+    return columns | {"settings": settings} | {name: link or None for name, link in run.links.items()}
 
 
 def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     interval = verdict.interval
-    return {field.name: getattr(verdict, field.name) for field in fields(verdict) if field.name != "interval"} | {
+    return {one.name: getattr(verdict, one.name) for one in fields(verdict) if one.name != "interval"} | {
         "difference": interval.mean if interval else None,
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
@@ -616,7 +627,7 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
 
 def _verdict_from_row(row: Mapping[str, Any]) -> Verdict:
     """Rebuild the verdict that `_verdict_row` stored, with its guards already read."""
-    values = {field.name: row[field.name] for field in fields(Verdict) if field.name in row}
+    values = {one.name: row[one.name] for one in fields(Verdict) if one.name in row}
     guards = [guard | {"interval": guard["interval"] and Interval(**guard["interval"])} for guard in row["guards"]]
     interval = None
     if row["difference"] is not None:

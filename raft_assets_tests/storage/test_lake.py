@@ -170,8 +170,8 @@ SECRET = "canary-of-an-address"
         ("abfs:///folder", {}, "allowed is abfs://container@account"),
         ("az://lake/a", {}, "names no storage account"),
         # a shared access signature, and a password: an address is shown in tables and reports
-        (f"abfs://lake@mine.dfs.core.windows.net/a?sig={SECRET}", {}, "contains a query or a password"),
-        (f"s3://me:{SECRET}@bucket/a", {}, "contains a query or a password"),
+        (f"abfs://lake@mine.dfs.core.windows.net/a?sig={SECRET}", {}, "contains a query, a fragment or a password"),
+        (f"s3://me:{SECRET}@bucket/a", {}, "contains a query, a fragment or a password"),
         # what would write into another account than the address names
         (
             "abfs://lake@mine.dfs.core.windows.net/a",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from raft_assets.core.tables import Chunk, ChunkEmbedding, QuarantinedFile, SourceDocument
+from raft_assets.core.tables import PAGED_KINDS, Chunk, ChunkEmbedding, QuarantinedFile, SourceDocument
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, token_histogram
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.observation import DOCUMENTS
@@ -48,7 +48,8 @@ def source_documents(
         metadata={
             **describe_table(written, SourceDocument, columns=["path", "page", "heading", "text"]),
             "documents": len({page.doc_id for page in pages}),
-            "pages": len(pages),
+            "pages": sum(page.kind in PAGED_KINDS for page in pages),
+            "sections": sum(page.kind not in PAGED_KINDS for page in pages),
             "characters": sum(len(page.text) for page in pages),
             "kinds": counts_table(Counter(page.kind for page in pages), "kind"),
             "quarantined": len(quarantined),
