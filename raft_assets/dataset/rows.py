@@ -38,10 +38,12 @@ class Assembly:
         self._pool = pool
         self._settings = settings
         self._counts: Counter[str] = Counter()
+        self._evaluated: set[str] = set()  # chunk ids
 
     def rows(self) -> Iterator[RaftRow]:
         """Yield the rows, sorted by question_id."""
         self._counts.clear()
+        self._evaluated.clear()
         for question_id in sorted(self._pairs):
             pair = self._pairs[question_id]
             if not self.plan.reason_to_drop(pair):
@@ -58,6 +60,7 @@ class Assembly:
             "unit": self.plan.unit_name,
             "units": len(set(self.plan.units.values())),
             **{f"{split}_rows": counts[split] for split in ("train", "valid", "eval")},
+            "eval_passages": len(self._evaluated),
             "dropped": dict(self.plan.dropped),
             "distractors_asked": counts["asked"],
             "distractors_given": counts["given"],
@@ -112,6 +115,8 @@ class Assembly:
         given = len(row.documents) - row.has_oracle
         self._counts.update({row.split: 1, "asked": asked, "given": given, "fewer": given < asked})
         self._counts["without_oracle"] += not row.has_oracle
+        if row.split == "eval":
+            self._evaluated.add(row.chunk_id)
 
 
 def assemble_rows(  # noqa: PLR0917 - the tables in the order of the lineage

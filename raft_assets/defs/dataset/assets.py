@@ -24,6 +24,7 @@ from raft_assets.dataset.data_card import build_card as describe_dataset
 from raft_assets.dataset.formats import FORMATS_VERSION, training_lines, training_stats
 from raft_assets.dataset.golden import GOLDEN_VERSION, read_golden_questions, resolve_golden_questions
 from raft_assets.dataset.rows import DATASET_VERSION, LeakageError, assemble_rows, check_leakage
+from raft_assets.dataset.splits import describe_shortage
 from raft_assets.dataset.versions import CODE_VERSIONS
 from raft_assets.defs.describe import (
     MAX_SAMPLE_ROWS,
@@ -36,7 +37,7 @@ from raft_assets.defs.describe import (
     sample_with_quotes,
 )
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
-from raft_assets.defs.lineage_asset import check_spec, lineage_asset, origin_of
+from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.reading import group_into_documents
@@ -72,6 +73,9 @@ LEAK_SPEC = check_spec(
     "qa_dataset",
     "No chunk, near-duplicate, question or evaluation oracle crosses from evaluation into training.",
     blocking=True,
+)
+EVAL_ROWS_SPEC = check_spec(
+    "evaluation_has_its_minimum", "qa_dataset", "Evaluation has dataset.min_eval_rows rows, or the reason why it can't."
 )
 HELD_OUT_SPEC = check_spec(
     "training_shares_nothing_with_evaluation",
@@ -188,7 +192,7 @@ def qa_pairs(
     kinds={"parquet"},
     code_version=DATASET_VERSION,
     deps=[qa_pairs, chunks, chunk_embeddings, golden_questions],
-    checks=[LEAK_SPEC],
+    checks=[LEAK_SPEC, EVAL_ROWS_SPEC],
 )
 def qa_dataset(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
@@ -220,6 +224,8 @@ def qa_dataset(
         raise dg.Failure(str(error)) from error
     yield dg.AssetCheckResult(check_name=LEAK_SPEC.name, passed=True)
     summary = assembly.summary
+    shortage = describe_shortage(summary, settings)
+    yield check_result(EVAL_ROWS_SPEC, passed=not shortage, description=shortage or None)
     record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by}
     lake.write_record("splits", domain, record | {name: summary[name] for name in ("unit", "dropped")})
     yield dg.MaterializeResult(
