@@ -113,7 +113,7 @@ def assign_splits(
 
 
 def describe_shortage(summary: Mapping[str, Any], settings: DatasetSettings) -> str:
-    """Return why evaluation has fewer rows than `min_eval_rows`, from the counts of an assembly; empty where it has them."""
+    """Return why evaluation has fewer rows than its minimum, by an assembly's counts; empty where it has them."""
     rows, dropped = summary["eval_rows"], summary["dropped"]
     if rows >= settings.min_eval_rows:
         return ""

@@ -28,6 +28,7 @@ from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Project
 
 OBSERVE_EVERY_S = 30
+WAIT_FOR_RESULTS_S = 5.0  # for a program that holds the results store: a tick has a minute
 LOOK_FOR_LOSSES_EVERY_S = 3600  # a listing of the whole lake, which may be far away
 REQUEST_EVERY_S = 60
 TEAR_DOWN_EVERY_S = 600
@@ -80,7 +81,12 @@ def _look_for_losses(
     now = time.time()
     if now - seen.get("looked", 0.0) < LOOK_FOR_LOSSES_EVERY_S:
         return []
-    lost = lost_assets(context.instance, Losses.find(project), names)
+    try:
+        lost = lost_assets(context.instance, Losses.find(project, WAIT_FOR_RESULTS_S), names)
+    except RaftError as error:  # changed files are reported all the same
+        context.log.warning("%s", error)
+        context.update_cursor(json.dumps(seen | {"looked": now}, ensure_ascii=False))
+        return []
     told = {(asset, domain) for asset, domain in seen.get("told", [])}
     new = [observed for observed in lost if (observed.asset_key.to_user_string(), observed.partition) not in told]
     reported = new[:MAX_CHANGES_A_TICK]

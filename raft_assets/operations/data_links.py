@@ -36,7 +36,8 @@ def data_links(project: Project, lake: Lake, domain: str) -> DataLinks:
     """Return the links to a domain's data as it is in the lake."""
     rows = lake.digest(RaftRow.table, domain)
     train, valid = (lake.read_lines("training_files", domain, f"{split}.jsonl") for split in ("train", "valid"))
-    return DataLinks(rows, sha256(train).hexdigest(), sha256(valid).hexdigest(), _manifest_hash(project, lake, domain))
+    hashes = [sha256(content).hexdigest() if content else "" for content in (train, valid)]
+    return DataLinks(rows, *hashes, manifest_hash=_manifest_hash(project, lake, domain))
 
 
 def evaluation_links(project: Project, lake: Lake, domain: str, tuned: Mapping[str, Any]) -> DataLinks:

@@ -12,7 +12,7 @@ from raft_assets.core.tables import QuarantinedFile
 from raft_assets.dataset.data_card import CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
-from raft_assets.storage.results import ResultsStore
+from raft_assets.storage.results import OPEN_TIMEOUT_S, ResultsStore
 
 SCORES = "eval_scores"  # the asset whose data is in the results store
 # asset to its files in the lake: the folder, and what follows the domain
@@ -48,10 +48,14 @@ class Losses:
     in_results: AbstractSet[tuple[str, str]]
 
     @classmethod
-    def find(cls, project: Project) -> Self:
-        """Look at the lake and the results store, once for all domains."""
+    def find(cls, project: Project, wait_s: float = OPEN_TIMEOUT_S) -> Self:
+        """Look at the lake and the results store, once for all domains.
+
+        `wait_s`: how long a program that holds the results store is waited for. Raises RaftError where one of them
+        can't be read.
+        """
         lake = Lake.of(project)
-        return cls(lake.files(), lake.evaluations(), ResultsStore.of(project).runs())
+        return cls(lake.files(), lake.evaluations(), ResultsStore.of(project).runs(wait_s))
 
     def of(self, domain: str) -> dict[str, str]:
         """Return the assets of a domain of which something is not there, each with a sentence of what."""

@@ -269,9 +269,18 @@ class Lake:
             return self.path(table, domain, suffix).exists()
 
     def files(self) -> set[str]:
-        """Return the names of all files as they are now, relative to the root, such as `chunks/bats.parquet`."""
+        """Return the names of all files as they are now, relative to the root, such as `chunks/bats.parquet`.
+
+        Raises SettingsError if the lake can't be read: nothing is taken for gone that may be there.
+        """
         if self.is_local:
-            return set(_walk(Path(self._root.path)))
+            try:
+                return set(_walk(Path(self._root.path)))
+            except OSError as error:
+                raise SettingsError(
+                    f"The lake {self.root} can't be read ({error.strerror}: {error.filename}): make it a folder that "
+                    "this user can read, or set RAFT_LAKE."
+                ) from error
         with _translate_errors(self.root):
             self._root.fs.invalidate_cache()  # other programs write and delete as well
             found: list[str] = self._root.fs.find(self._root.path)

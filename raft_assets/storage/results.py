@@ -217,9 +217,9 @@ class ResultsStore:
             self._lake.write_evaluation(run.domain, run.content_hash, self._rows_of(run.domain, run.content_hash))
             self.sync([run.domain])
 
-    def runs(self) -> set[tuple[str, str]]:
-        """Return domain and run of every evaluation."""
-        with self._reading() as connection:
+    def runs(self, wait_s: float = OPEN_TIMEOUT_S) -> set[tuple[str, str]]:
+        """Return domain and run of every evaluation; another program that holds the file is waited for so long."""
+        with self._reading(wait_s) as connection:
             return _select_runs(connection)
 
     def sync(self, domains: Collection[str]) -> None:
@@ -358,11 +358,13 @@ class ResultsStore:
                     _insert(fresh, table, _select_other_domains(connection, table, domain))
             connection.execute("CHECKPOINT")  # leaves no log behind that would be replayed into the new file
             fresh_path.replace(self.path)
+        for aside in Path(self.path).parent.glob(f"{Path(self.path).name}.damaged-*"):
+            aside.unlink()  # may hold the text as well
         return purged
 
     @contextmanager
-    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._open(read_only=True) as connection:
+    def _reading(self, wait_s: float = OPEN_TIMEOUT_S) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._open(read_only=True, wait_s=wait_s) as connection:
             yield connection
 
     @contextmanager
@@ -373,13 +375,17 @@ class ResultsStore:
 
     @contextmanager
     def _open(
-        self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]] = _NO_EXTERNAL_ACCESS
+        self,
+        *,
+        read_only: bool,
+        config: Mapping[str, str | bool | int | float | list[str]] = _NO_EXTERNAL_ACCESS,
+        wait_s: float = OPEN_TIMEOUT_S,
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a connection for as long as the block takes. Our processes queue, other holders are waited for.
 
         A file that is lost or damaged is made anew. Raises DataError where damage is found only in the block.
         """
-        deadline = time.monotonic() + OPEN_TIMEOUT_S
+        deadline = time.monotonic() + wait_s
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(Path(f"{self.path}.lock")):
             if not Path(self.path).exists():
@@ -387,7 +393,7 @@ class ResultsStore:
             while (connection := self._try_to_open(read_only=read_only, config=config)) is None:
                 if time.monotonic() > deadline:
                     raise DataError(
-                        f"The results store {self.path} has been locked by another program for {OPEN_TIMEOUT_S:.0f} s. "
+                        f"The results store {self.path} has been locked by another program for {wait_s:.0f} s. "
                         "Close that program (a DuckDB shell, a notebook) and try again."
                     )
                 time.sleep(random.uniform(*RETRY_S))

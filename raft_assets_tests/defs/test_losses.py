@@ -8,7 +8,7 @@ import dagster as dg
 import duckdb
 
 from raft_assets.defs.automation import LOOK_FOR_LOSSES_EVERY_S, observe_domains
-from raft_assets.defs.observation import MISSING
+from raft_assets.defs.observation import DOCUMENTS, MISSING
 from raft_assets.operations.losses import Losses
 from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.conftest import SMALL
@@ -107,3 +107,18 @@ def test_the_ui_is_told_once_an_hour_at_most_what_is_missing_and_once_only(copie
     cursor = look(copied, an_hour_later(cursor))[1]
     copied.lake.path("eval_report", SMALL, ".html").unlink()
     assert len(look(copied, an_hour_later(cursor))[0]) == 1
+
+
+def test_a_lake_that_cannot_be_read_hides_no_changed_document_and_makes_nothing_missing(copied: ProjectHarness) -> None:
+    copied.look()
+    root = Path(copied.lake.root)
+    root.rename(root.with_name("away"))
+    root.write_text("not a folder", "utf-8")
+    copied.write(f"data/{SMALL}/added.txt", "The dredger was called Constance.\n")
+    with copied.instance() as instance:
+        context = dg.build_sensor_context(instance=instance, resources={"project": copied.opened})
+        seen = observe_domains(context)
+    assert isinstance(seen, dg.SensorResult)
+    assert {event.asset_key for event in seen.asset_events} == {DOCUMENTS}
+    told = copied.raft_here("status")
+    assert (told.returncode, "can't be read" in told.stderr) == (2, True), told.stderr
