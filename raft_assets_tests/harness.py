@@ -21,6 +21,7 @@ from raft_assets.definitions import definitions
 from raft_assets.defs.observation import observe
 from raft_assets.defs.runs import materialize
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, assets_in_order, failure_message, with_upstream
+from raft_assets.operations.losses import Losses
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import TABLES, Lake
 from raft_assets.storage.results import ResultsStore
@@ -142,7 +143,7 @@ class ProjectHarness:
         """State of every asset of the domain, after a look."""
         with self.instance() as instance:
             observe(instance, self.opened)
-            found = asset_states(instance, definitions().resolve_asset_graph(), domain)
+            found = asset_states(instance, definitions().resolve_asset_graph(), domain, Losses.find(self.opened))
             return {key.to_user_string(): state for key, state in found.items()}
 
     def not_fresh(self, domain: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, with_upstream
 from raft_assets.operations.estimate import CallEstimate, estimate_calls
+from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
@@ -39,9 +40,9 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
     unread = 0
     with open_instance(project) as instance:
         observe(instance, project)  # what changed since is stale
-        resolver = stale_resolver(instance, graph)
+        resolver, losses = stale_resolver(instance, graph), Losses.find(project)
         for name in names:
-            fresh = fresh_assets(graph, asset_states(instance, graph, name, resolver))
+            fresh = fresh_assets(graph, asset_states(instance, graph, name, losses, resolver))
             try:
                 forecasts = estimate_calls(models, name, fresh=fresh)
             except DataError as error:

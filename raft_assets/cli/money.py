@@ -15,12 +15,14 @@ from rich.text import Text
 from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import DataError
 from raft_assets.llm.batches import read_batch_records
+from raft_assets.llm.keys import TRAINING_KIND
 from raft_assets.llm.ledger import Grouping, LedgerRow, LedgerTotal, is_unusable, ledger, total_by
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.store import StoredCall
 from raft_assets.operations.batches import collect_batches
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
+from raft_assets.operations.rebuilt_requests import rebuild_request
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
@@ -128,16 +130,30 @@ def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: 
 
 
 def print_call(key: str) -> None:
-    """Print the stored call whose key begins with `key`; raises DataError where there are none or several."""
-    with open_call_store(Project.load()) as store:
+    """Print the stored call whose key begins with `key`, with its request where that can be made again.
+
+    Raises DataError where there are none or several.
+    """
+    project = Project.load()
+    with open_call_store(project) as store:
         matches = [call for call in store.calls() if call.key.startswith(key)]
     if len(matches) != 1:
         raise DataError(f"{len(matches)} stored calls have a key that begins with {key}: see `raft calls list`.")
     (call,) = matches
     about = {name: value for name, value in vars(call).items() if name not in ("payload", "usage", "origin")}
     answer = json.loads(call.payload) if call.kind != "embedding" else f"a vector of {len(call.payload) // 4} numbers"
-    record = about | vars(call.usage) | vars(call.origin) | {"answer": answer}
+    request = rebuild_request(project, call)
+    told = {"request": request} if request else {"request": None, "request_detail": _why_no_request(call)}
+    record = about | vars(call.usage) | vars(call.origin) | told | {"answer": answer}
     click.echo(json.dumps(record, ensure_ascii=False, indent=2))
+
+
+def _why_no_request(call: StoredCall) -> str:
+    if call.kind == TRAINING_KIND:
+        return "A fine-tuning job: `raft jobs` lists them, and finetuned_model names its training files by hash."
+    if call.status == "failed":
+        return "The call brought nothing that could be used, and no request finds it."
+    return "The documents, the settings or the model have changed since: its request can't be made again from the lake."
 
 
 def print_size_of_calls() -> None:

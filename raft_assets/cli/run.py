@@ -26,6 +26,7 @@ from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, assets_in_order, failure_message, with_upstream
 from raft_assets.llm.ledger import is_unusable
 from raft_assets.operations.estimate import estimate_calls
+from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG
 from raft_assets.settings.project import Project
@@ -114,9 +115,10 @@ def materialize_domains(
             if name in problems:
                 raise problems[name]
         command, work = uuid.uuid4().hex, list[DomainRun]()
-        resolver = stale_resolver(instance, graph)
+        ResultsStore.of(project).sync(names)
+        resolver, losses = stale_resolver(instance, graph), Losses.find(project)
         for name in names:
-            now = asset_states(instance, graph, name, resolver)
+            now = asset_states(instance, graph, name, losses, resolver)
             due = len(wanted) if force else sum(now[key].state != "fresh" for key in wanted)
             if due:
                 _save_estimate(instance, project, graph, now, name)

@@ -20,6 +20,7 @@ from raft_assets.defs.observation import observe
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, asset_states
 from raft_assets.llm.ledger import LedgerTotal, spending_by_domain
+from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.vectors import read_refused_chunks
 from raft_assets.settings.project import Project
@@ -42,8 +43,8 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
         close_killed_runs(instance)
         for name, problem in observe(instance, project).problems.items():
             click.echo(f"{name}: {problem}", err=True)
-        resolver = stale_resolver(instance, graph)
-        states = {name: asset_states(instance, graph, name, resolver) for name in names}
+        resolver, losses = stale_resolver(instance, graph), Losses.find(project)
+        states = {name: asset_states(instance, graph, name, losses, resolver) for name in names}
     results = ResultsStore.of(project)
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
     compared = {name: comparison["sentence"] for name in states if (comparison := results.comparison(name))}

@@ -28,7 +28,7 @@ def short_digest(*parts: str | bytes | float | None) -> str:
 
 
 def doc_id(path: PurePath | str) -> str:
-    """Return the id of the document at `path`, relative to its domain, in whatever Unicode form the path is spelled."""
+    """Return the id of a document that is first seen at `path`, relative to its domain, in any Unicode form of it."""
     return short_digest("doc", unicodedata.normalize("NFC", PurePath(path).as_posix()))
 
 

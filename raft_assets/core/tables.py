@@ -19,6 +19,7 @@ RobustnessArm = Literal[
     "distractors_1", "distractors_3", "distractors_5", "distractors_10", "random_distractors", "hard_distractors"
 ]
 EvaluatedModel = Literal["baseline", "student"]
+PAGED_KINDS = frozenset({"pdf"})  # of documents: their numbered parts are pages, those of others sections
 
 
 class Row(BaseModel):
@@ -36,7 +37,7 @@ class SourceDocument(Row):
 
     table: ClassVar[str] = "source_documents"
 
-    doc_id: str = Field(description="hash of the path relative to the domain")
+    doc_id: str = Field(description="hash of the first path of the document, relative to the domain")
     path: str = Field(description="path relative to the domain")
     content_hash: str = Field(description="SHA-256 of the file")
     kind: str = Field(description="reader that read it: pdf, docx, md, txt, html, json, jsonl, api")
@@ -68,8 +69,8 @@ class Chunk(Row):
     doc_id: str = Field(description="document")
     path: str = Field(description="path relative to the domain")
     kind: str = Field(description="prose or api")
-    page_from: int = Field(description="first page")
-    page_to: int = Field(description="last page")
+    page_from: int = Field(description="first page of a PDF, first section or entry of another document")
+    page_to: int = Field(description="last page, section or entry")
     start: int = Field(description="first character in document_text")
     end: int = Field(description="one past the last character in document_text")
     heading: str = Field(description="nearest heading, empty where there is none")
@@ -274,9 +275,12 @@ class QuestionProvenance(Row):
     source: QuestionSource = Field(description="generated or golden")
     chunk_id: str = Field(description="oracle chunk, the first of several; empty where no evidence is known")
     path: str = Field(description="document of the chunk, relative to the domain")
-    page_from: int | None = Field(description="first page or section of the chunk")
-    page_to: int | None = Field(description="last page or section of the chunk")
+    page_from: int | None = Field(description="first page of the chunk in a PDF, null in another document")
+    page_to: int | None = Field(description="last page of it")
+    section_from: int | None = Field(default=None, description="first section of the chunk, null in a PDF")
+    section_to: int | None = Field(default=None, description="last section of it")
     first_character: int | None = Field(description="first character of the chunk in its document")
     end_character: int | None = Field(description="one past the last")
     question_call: str = Field(description="key of the teacher's call that asked, empty for a person's question")
     teacher_call: str = Field(description="key of the teacher's call that answered, empty for a person's question")
+    teacher_model: str = Field(default="", description="model that answered it, empty where the call isn't stored")

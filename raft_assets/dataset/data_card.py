@@ -9,6 +9,7 @@ from typing import Any
 
 from raft_assets.core.markdown import code_span, table_lines
 from raft_assets.core.tables import (
+    PAGED_KINDS,
     Chunk,
     GoldenQuestion,
     QAPair,
@@ -79,6 +80,7 @@ def build_card(
         "counts": {
             "documents": len(sources),
             "pages": sum(source["pages"] for source in sources),
+            "sections": sum(source["sections"] for source in sources),
             "chunks": len(tokens),
             "chunk_tokens": sum(tokens),
             **({"chunks_without_vector": len(refused)} if refused else {}),
@@ -105,7 +107,7 @@ def build_card(
 
 def render_card(card: Card) -> list[str]:
     """Return the card as lines of Markdown."""
-    counts = card["counts"]
+    counts, columns = card["counts"], ("path", "kind", "pages", "sections", "sha256")
     amounts = {name.replace("_", " "): value for name, value in counts.items() if isinstance(value, int)}
     verdicts = [
         {"verdict": reason, "pairs": count, "meaning": REASONS.get(reason, "Every gate passed.")}
@@ -142,9 +144,7 @@ def render_card(card: Card) -> list[str]:
         *_section("Quality gates", table_lines(verdicts)),
         *_section(
             "Sources",
-            table_lines(
-                [{name: source[name] for name in ("path", "kind", "pages", "sha256")} for source in card["sources"]]
-            ),
+            table_lines([{name: source[name] for name in columns} for source in card["sources"]]),
         ),
         *_section("Left out", table_lines(card["quarantine"])),
         *_section("Models", table_lines([{"role": role, "model": model} for role, model in card["models"].items()])),
@@ -188,8 +188,9 @@ def _describe_sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any
     """Return a record per document, in order."""
     sources: dict[str, dict[str, Any]] = {}
     for page in documents:
-        source = sources.setdefault(page.path, {"path": page.path, "kind": page.kind, "pages": 0, "characters": 0})
-        source["pages"] += 1
+        empty = {"path": page.path, "kind": page.kind, "pages": 0, "sections": 0, "characters": 0}
+        source = sources.setdefault(page.path, empty)
+        source["pages" if page.kind in PAGED_KINDS else "sections"] += 1
         source["characters"] += len(page.text)
     return list(sources.values())
 

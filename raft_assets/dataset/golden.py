@@ -5,8 +5,9 @@ A question is used for evaluation only. Its evidence, verbatim strings of a docu
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -62,25 +63,35 @@ def read_golden_questions(file: Path) -> list[GoldenQuestionInput]:
 
 
 def resolve_golden_questions(
-    questions: Iterable[GoldenQuestionInput], documents: Iterable[ReadDocument], chunks: Iterable[Chunk]
+    questions: Iterable[GoldenQuestionInput],
+    documents: Iterable[ReadDocument],
+    chunks: Iterable[Chunk],
+    *,
+    renamed: Mapping[str, str] = MappingProxyType({}),
 ) -> list[GoldenQuestion]:
     """Return the questions with the chunks that contain their evidence; every occurrence of it counts.
 
     Occurrences outside the document that a question names are no oracles, and are held out of training like these.
     Evidence in more than `MAX_PLACES` chunks says too little to hold them all out: then the named document's count, and
-    without one the question's evidence is refused.
+    without one the question's evidence is refused. `renamed`: the present path by the former one, for questions that
+    name a document as it was called before.
     """
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
         chunks_of[chunk.path].append(chunk)
     searchable = {document.path: SearchableText(document.document_text) for document in documents}
-    return [_resolve(question, searchable, chunks_of) for question in questions]
+    present = {old: path for old, path in renamed.items() if old not in searchable}
+    return [_resolve(question, searchable, chunks_of, present) for question in questions]
 
 
 def _resolve(
-    question: GoldenQuestionInput, searchable: dict[str, SearchableText], chunks_of: dict[str, list[Chunk]]
+    question: GoldenQuestionInput,
+    searchable: dict[str, SearchableText],
+    chunks_of: dict[str, list[Chunk]],
+    renamed: Mapping[str, str],
 ) -> GoldenQuestion:
     path = unicodedata.normalize("NFC", question.document or "")
+    path = renamed.get(path, path)
     status = "resolved" if question.evidence else "no_evidence"
     detail = ""
     oracles: dict[str, None] = {}  # sets that keep their order

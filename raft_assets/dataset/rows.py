@@ -38,10 +38,12 @@ class Assembly:
         if not settings.distractors_from_evaluation:
             evaluated = {self.chunks[chunk_id].doc_id for chunk_id, split in plan.splits.items() if split == "eval"}
             self._never_shown |= {name for name, chunk in self.chunks.items() if chunk.doc_id in evaluated}
+        self._evaluated: set[str] = set()  # chunk ids
 
     def rows(self) -> Iterator[RaftRow]:
         """Yield the rows, sorted by question_id."""
         self._counts.clear()
+        self._evaluated.clear()
         for question_id in sorted(self._pairs):
             pair = self._pairs[question_id]
             if not self.plan.reason_to_drop(pair):
@@ -58,6 +60,7 @@ class Assembly:
             "unit": self.plan.unit_name,
             "units": len(set(self.plan.units.values())),
             **{f"{split}_rows": counts[split] for split in ("train", "valid", "eval")},
+            "eval_passages": len(self._evaluated),
             "dropped": dict(self.plan.dropped),
             "distractors_asked": counts["asked"],
             "distractors_given": counts["given"],
@@ -135,6 +138,8 @@ class Assembly:
         given = len(row.documents) - row.has_oracle
         self._counts.update({row.split: 1, "asked": asked, "given": given, "fewer": given < asked})
         self._counts["without_oracle"] += not row.has_oracle
+        if row.split == "eval":
+            self._evaluated.add(row.chunk_id)
 
 
 def assemble_rows(  # noqa: PLR0917 - the tables in the order of the lineage

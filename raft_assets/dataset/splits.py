@@ -18,6 +18,7 @@ from raft_assets.core.tables import Chunk, QAPair, Split
 from raft_assets.dataset.related_chunks import Join, RelatedChunks
 from raft_assets.dataset.shared_text import MAX_DOCUMENTS, NOTHING_SHARED, SharedText
 from raft_assets.settings.domain import DatasetSettings
+from raft_assets.settings.domains import QUESTIONS_FILE
 
 UnitName = Literal["document", "section", "chunk"]
 
@@ -117,6 +118,22 @@ def assign_splits(
             "questions.questions_per_chunk, or see in qa_pairs why pairs were rejected."
         )
     return plan
+
+
+def describe_shortage(summary: Mapping[str, Any], settings: DatasetSettings) -> str:
+    """Return why evaluation has fewer rows than its minimum, by an assembly's counts; empty where it has them."""
+    rows, dropped = summary["eval_rows"], summary["dropped"]
+    if rows >= settings.min_eval_rows:
+        return ""
+    total = sum(summary[f"{split}_rows"] for split in ("train", "valid", "eval")) + sum(dropped.values())
+    cloze = dropped.get("cloze_in_eval", 0)
+    fill_ins = f", {cloze:,} others there are fill-in questions, which don't evaluate" if cloze else ""
+    return (
+        f"Evaluation has {rows:,} rows of {summary['eval_passages']:,} passages, fewer than dataset.min_eval_rows "
+        f"({settings.min_eval_rows:,}){fill_ins}: of {total:,} accepted pairs, training keeps at least half of its "
+        "share, and what has a split keeps it. Add documents, raise questions.questions_per_chunk, or write golden "
+        f"questions ({QUESTIONS_FILE}), which take nothing from training but their passages."
+    )
 
 
 def _corpus(
@@ -287,7 +304,8 @@ def _assign_blocks(
 ) -> dict[str, Split]:
     """Return the split of every block.
 
-    By draw, evaluation is filled, then validation; the rest trains, at least one block.
+    By draw, evaluation is filled, then validation; the rest trains, at least one block. Evaluation gets its minimum of
+    rows even beyond its share, as long as that leaves training half of its own.
     """
     splits = {block.name: block.split for block in blocks if block.split}
     free = sorted(
@@ -302,12 +320,19 @@ def _assign_blocks(
         have = sum(offers[name][split] for name, where in splits.items() if where == split)
         is_trained = any(where == "train" and offers[name]["train"] for name, where in splits.items())
         spare = sum(bool(offers[name]["train"]) for name in free) - (not is_trained)
-        taken = _choose_blocks(
-            free, offers, split, missing=target - have, needed=min(max(minimum, 1), target) - have, spare=spare
-        )
+        least = minimum if split == "eval" and _can_spare(minimum, offers, settings) else min(max(minimum, 1), target)
+        taken = _choose_blocks(free, offers, split, missing=target - have, needed=least - have, spare=spare)
         splits |= dict.fromkeys(taken, split)
         free = [name for name in free if name not in splits]
     return splits | dict.fromkeys(free, "train")
+
+
+def _can_spare(rows: int, offers: Mapping[str, Counter[Split]], settings: DatasetSettings) -> bool:
+    """Return whether so many rows of evaluation leave training half of its share, and validation its rows."""
+    total, learnable = (sum(offer[split] for offer in offers.values()) for split in ("eval", "train"))
+    valid = min(settings.min_valid_rows, settings.valid_share * learnable)
+    share = 1 - settings.eval_share - settings.valid_share
+    return rows <= total and learnable - rows - valid >= MIN_TRAIN_SHARE * share * learnable
 
 
 def _choose_blocks(

@@ -4,7 +4,9 @@ One rule decides what is requested, the same that `raft run` follows: what is no
 for what a command would skip.
 """
 
-from collections.abc import Iterator
+import json
+import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -12,19 +14,22 @@ import dagster as dg
 from raft_assets.core.errors import RaftError
 from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.lineage_asset import ROLES_METADATA
-from raft_assets.defs.observation import events_of, observe, plan_observation
+from raft_assets.defs.observation import events_of, lost_assets, observe, plan_observation
 from raft_assets.defs.partitions import domains
 from raft_assets.defs.runs import LINEAGE_JOB, OPEN_STATUSES, close_killed_runs
 from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave
 from raft_assets.llm.batches import read_batch_records
 from raft_assets.operations.batches import collect_batches as collect_answers
 from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import PARTITION_TAG, is_domain_busy, records_of
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Project
 
 OBSERVE_EVERY_S = 30
+WAIT_FOR_RESULTS_S = 5.0  # for a program that holds the results store: a tick has a minute
+LOOK_FOR_LOSSES_EVERY_S = 3600  # a listing of the whole lake, which may be far away
 REQUEST_EVERY_S = 60
 TEAR_DOWN_EVERY_S = 600
 COLLECT_EVERY_S = 60
@@ -38,16 +43,18 @@ def observe_domains(
     """Register domains and report changed files, settings and models, so that the lineage shows what is stale.
 
     Starts nothing. A new domain is registered in one tick and reported in the next: Dagster stores the events of a tick
-    before its partitions.
+    before its partitions. Once an hour it looks for what was made and is gone from the lake or the results store, and
+    reports it as an observation of the asset.
     """
     try:
         plan = plan_observation(context.instance, project)
+        lost = _look_for_losses(context, project, plan.domains)
     except RaftError as error:
         return dg.SkipReason(str(error))
     for problem in plan.problems.values():
         context.log.warning("%s", problem)
     wrong = "".join(f" {error}" for error in plan.problems.values())
-    if plan.is_empty:
+    if plan.is_empty and not lost:
         return dg.SkipReason(f"Nothing changed in {len(plan.domains)} domains: {', '.join(plan.domains)}.{wrong}")
     registered = set(plan.domains) - set(plan.new_domains)
     reported = [seen for seen in plan.changed if seen.domain in registered][:MAX_CHANGES_A_TICK]
@@ -57,12 +64,37 @@ def observe_domains(
     if plan.gone_domains:
         requests.append(domains.build_delete_request(plan.gone_domains))
     context.log.info(
-        "%d changes reported, %d domains added, %d removed",
+        "%d changes reported, %d assets missing, %d domains added, %d removed",
         len(reported),
+        len(lost),
         len(plan.new_domains),
         len(plan.gone_domains),
     )
-    return dg.SensorResult(asset_events=list(events_of(reported)), dynamic_partitions_requests=requests)
+    return dg.SensorResult(asset_events=[*events_of(reported), *lost], dynamic_partitions_requests=requests)
+
+
+def _look_for_losses(
+    context: dg.SensorEvaluationContext, project: Project, names: Sequence[str]
+) -> list[dg.AssetObservation]:
+    """Return what is missing and was not missing at the last look; nothing until the next look is due."""
+    seen = json.loads(context.cursor or "{}")
+    now = time.time()
+    if now - seen.get("looked", 0.0) < LOOK_FOR_LOSSES_EVERY_S:
+        return []
+    try:
+        lost = lost_assets(context.instance, Losses.find(project, WAIT_FOR_RESULTS_S), names)
+    except RaftError as error:  # changed files are reported all the same
+        context.log.warning("%s", error)
+        context.update_cursor(json.dumps(seen | {"looked": now}, ensure_ascii=False))
+        return []
+    told = {(asset, domain) for asset, domain in seen.get("told", [])}
+    new = [observed for observed in lost if (observed.asset_key.to_user_string(), observed.partition) not in told]
+    reported = new[:MAX_CHANGES_A_TICK]
+    remain = [observed for observed in lost if observed not in new]
+    named = [(observed.asset_key.to_user_string(), observed.partition) for observed in [*remain, *reported]]
+    looked = now if len(reported) == len(new) else 0.0
+    context.update_cursor(json.dumps({"looked": looked, "told": named}, ensure_ascii=False))
+    return reported
 
 
 @dg.sensor(minimum_interval_seconds=TEAR_DOWN_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -82,11 +114,11 @@ def stale_run_requests(instance: dg.DagsterInstance, graph: Graph, models: Model
     """Yield a run request per domain for what is stale or missing and is free, unless a run of the domain is open."""
     close_killed_runs(instance)
     seen = observe(instance, models.project)
-    resolver = stale_resolver(instance, graph)
+    resolver, losses = stale_resolver(instance, graph), Losses.find(models.project)
     for domain in seen.domains:
         if domain in seen.problems or _is_open(instance, models, domain):
             continue
-        current = asset_states(instance, graph, domain, resolver)
+        current = asset_states(instance, graph, domain, losses, resolver)
         free = free_assets(graph, models.endpoints)
         wanted = [key for key in free if current[key].state not in ("failed", "waiting")]
         wave = next_wave(graph, current, wanted)
@@ -131,7 +163,7 @@ def batch_run_requests(instance: dg.DagsterInstance, graph: Graph, models: Model
         if (domain, asset) in waits or not domain or _is_open(instance, models, domain):
             continue
         key = dg.AssetKey(asset)
-        if asset_states(instance, graph, domain)[key].state == "waiting":
+        if asset_states(instance, graph, domain, Losses.find(models.project))[key].state == "waiting":
             yield dg.RunRequest(partition_key=domain, asset_selection=[key], job_name=LINEAGE_JOB)
 
 

@@ -130,11 +130,19 @@ def check_spec(name: str, asset: str, description: str, *, blocking: bool = Fals
 
 
 def check_result(
-    spec: dg.AssetCheckSpec, *, passed: bool, metadata: Mapping[str, Any] | None = None
+    spec: dg.AssetCheckSpec,
+    *,
+    passed: bool,
+    metadata: Mapping[str, Any] | None = None,
+    description: str | None = None,
 ) -> dg.AssetCheckResult:
     """Return the result of a check that only warns."""
     return dg.AssetCheckResult(
-        check_name=spec.name, passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=metadata
+        check_name=spec.name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
+        description=description,
     )
 
 

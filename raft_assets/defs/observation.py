@@ -22,6 +22,7 @@ from raft_assets.defs.dagster_internals import DATA_VERSION_TAG, last_data_versi
 from raft_assets.defs.lineage_asset import OWNERS, settings_key
 from raft_assets.evaluation.judged import judging_prompts
 from raft_assets.llm.relearning import times_relearned
+from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import resolved_model
 from raft_assets.operations.pair_form import asks_in_text
 from raft_assets.operations.process import DOMAIN_PARTITIONS, records_of
@@ -42,6 +43,7 @@ from raft_assets.settings.endpoints import Role
 from raft_assets.settings.groups import SETTINGS_GROUPS, roles_of
 from raft_assets.settings.project import Project
 
+MISSING = "missing"  # metadata of an observation: what of an asset is gone, in a sentence
 FILES_PREFIX = "domain_files"
 DOCUMENTS = dg.AssetKey([FILES_PREFIX, "documents"])
 QUESTIONS = dg.AssetKey([FILES_PREFIX, "questions"])
@@ -129,6 +131,19 @@ def events_of(changed: Iterable[Observation]) -> Iterator[dg.AssetObservation | 
             yield event(
                 seen.key, partition=seen.domain, metadata=seen.metadata, tags={DATA_VERSION_TAG: seen.data_version}
             )
+
+
+def lost_assets(instance: dg.DagsterInstance, losses: Losses, domains: Iterable[str]) -> list[dg.AssetObservation]:
+    """Return an observation of every asset that Dagster has as materialized and of which something is gone."""
+    made, found = dict[str, set[str]](), list[dg.AssetObservation]()
+    for domain in domains:
+        for name, sentence in losses.of(domain).items():
+            if name not in made:
+                made[name] = instance.get_materialized_partitions(dg.AssetKey(name))
+            if domain in made[name]:
+                advice = f"Missing: {sentence}. Make it again: raft run {shlex.quote(domain)}"
+                found.append(dg.AssetObservation(name, partition=domain, metadata={MISSING: advice}))
+    return found
 
 
 def observe_domain(project: Project, domain: str) -> Iterator[Observation]:

@@ -14,6 +14,7 @@ import dagster as dg
 
 from raft_assets.defs.dagster_internals import execute_job, job_origin, ui_run
 from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave
+from raft_assets.operations.losses import Losses
 from raft_assets.operations.process import (
     COMMAND_TAG,
     PROCESS_TAG,
@@ -106,7 +107,7 @@ def materialize(
     wave = (
         [key for key in assets_in_order(graph) if key in set(wanted)]
         if force
-        else next_wave(graph, asset_states(instance, graph, domain), wanted)
+        else next_wave(graph, asset_states(instance, graph, domain, Losses.find(project)), wanted)
     )
     while wave:
         run = execute_job(instance, job, partition=domain, assets=wave, tags=tags, origin=origin)
@@ -116,5 +117,6 @@ def materialize(
         waiting |= {dg.AssetKey.from_user_string(name) for name in waiting_assets(run.tags)}
         due = [key for key in wanted if key not in waiting]
         # an asset that is not fresh right after its run changed while it ran: the next command takes it up
-        wave = [key for key in next_wave(graph, asset_states(instance, graph, domain), due) if key not in done]
+        states = asset_states(instance, graph, domain, Losses.find(project))
+        wave = [key for key in next_wave(graph, states, due) if key not in done]
     return "waiting" if waiting else "done"

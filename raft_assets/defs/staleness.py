@@ -1,6 +1,7 @@
 """Which assets of a domain are fresh, stale, missing or failed, and what has to run next.
 
-The answers are Dagster's own (the UI asks the same resolver), so `raft status` and the UI agree. Staleness doesn't
+The answers are Dagster's own (the UI asks the same resolver), so `raft status` and the UI agree. What is gone from the
+lake or the results store is missing besides, which Dagster can't know. Staleness doesn't
 travel down a graph by itself: an asset is stale once what it read has changed, so equal data stops a change where it
 became equal. Work is therefore done in waves.
 """
@@ -22,6 +23,7 @@ from raft_assets.defs.dagster_internals import (
     stale_resolver,
 )
 from raft_assets.defs.lineage_asset import WAITING
+from raft_assets.operations.losses import Losses
 from raft_assets.operations.process import waiting_assets
 
 State = Literal["fresh", "stale", "missing", "waiting", "failed"]
@@ -48,17 +50,24 @@ def assets_in_order(graph: Graph) -> list[dg.AssetKey]:
 
 
 def asset_states(
-    instance: dg.DagsterInstance, graph: Graph, domain: str, resolver: CachingStaleStatusResolver | None = None
+    instance: dg.DagsterInstance,
+    graph: Graph,
+    domain: str,
+    losses: Losses,
+    resolver: CachingStaleStatusResolver | None = None,
 ) -> dict[dg.AssetKey, AssetState]:
     """State of every asset of the domain, upstream first.
+
+    What was made and is gone (`losses`) is missing, whatever Dagster remembers of it.
 
     A fresh asset behind one that is not says so in its reasons: it may turn out to be stale, or not. Who asks for many
     domains passes one `resolver` (`stale_resolver`), which answers as of its making and reads the event log once.
     """
     resolver = resolver or stale_resolver(instance, graph)
     found: dict[dg.AssetKey, AssetState] = {}
+    lost = losses.of(domain)
     for key in assets_in_order(graph):
-        state = _asset_state(instance, resolver, key, domain)
+        state = _asset_state(instance, resolver, key, domain, lost.get(key.to_user_string()))
         behind = [parent for parent in sorted(graph.get(key).parent_keys) if parent in found and found[parent].reasons]
         if state.state == "fresh" and behind:
             state = AssetState(
@@ -109,15 +118,21 @@ def with_upstream(graph: Graph, keys: Sequence[dg.AssetKey]) -> list[dg.AssetKey
 
 
 def _asset_state(
-    instance: dg.DagsterInstance, resolver: CachingStaleStatusResolver, key: dg.AssetKey, domain: str
+    instance: dg.DagsterInstance,
+    resolver: CachingStaleStatusResolver,
+    key: dg.AssetKey,
+    domain: str,
+    lost: str | None,
 ) -> AssetState:
     status = resolver.get_status(key, domain)
-    if status == StaleStatus.FRESH:
+    if status == StaleStatus.FRESH and lost is None:
         return AssetState(key, "fresh")
     if (attempt := _last_attempt(instance, key, domain)) is not None:
         return attempt
     if status == StaleStatus.MISSING:
         return AssetState(key, "missing")
+    if lost is not None:
+        return AssetState(key, "missing", (lost,))
     causes = resolver.get_stale_causes(key, domain)
     return AssetState(key, "stale", tuple(dict.fromkeys(_stale_reason(cause) for cause in causes)))
 

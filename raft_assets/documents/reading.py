@@ -8,9 +8,10 @@ import itertools
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.identity import doc_id, short_digest
@@ -108,12 +109,14 @@ class ParseCache:
 def read_documents(
     files: Iterable[DocumentFile],
     *,
+    ids: Mapping[str, str] = MappingProxyType({}),
     memo: Path | None = None,
     max_file_mb: int = DEFAULT_MAX_MB,
 ) -> Iterator[ReadDocument | QuarantinedFile]:
     """Yield every file in order, read or quarantined, one at a time in memory.
 
-    With `memo`, only new bytes are parsed.
+    `ids` are those of documents by path; that of another one is the hash of its path. With `memo`, only new bytes are
+    parsed.
     """
     seen: set[str] = set()
     for file in files:
@@ -127,22 +130,29 @@ def read_documents(
             )
             continue
         seen.add(file.path)
-        yield read_document(file, memo=ParseCache(memo) if memo else None, max_file_mb=max_file_mb)
+        cache = ParseCache(memo) if memo else None
+        yield read_document(file, name=ids.get(file.path), memo=cache, max_file_mb=max_file_mb)
 
 
 def read_document(
     file: DocumentFile,
     *,
+    name: str | None = None,
     memo: ParseCache | None = None,
     max_file_mb: int = DEFAULT_MAX_MB,
 ) -> ReadDocument | QuarantinedFile:
-    """Return the document, or why it can't be read. Never raises for the content of a file."""
+    """Return the document, or why it can't be read. Never raises for the content of a file.
+
+    `name`: its id; None: the hash of its path.
+    """
     result = _check_size(file, max_file_mb) or (memo.get(file) if memo else None)
     if result is None:
         result = _read(file)
         if memo and not (isinstance(result, UnreadableError) and result.reason == "unreadable"):
             memo.put(file, result)
-    return _quarantine(file, result) if isinstance(result, UnreadableError) else _build_document(file, result)
+    if isinstance(result, UnreadableError):
+        return _quarantine(file, result)
+    return _build_document(file, result, name or doc_id(file.path))
 
 
 def group_into_documents(rows: Iterable[SourceDocument]) -> Iterator[ReadDocument]:
@@ -180,14 +190,14 @@ def _read(file: DocumentFile) -> ParsedContent | UnreadableError:
     )
 
 
-def _build_document(file: DocumentFile, content: ParsedContent) -> ReadDocument:
+def _build_document(file: DocumentFile, content: ParsedContent, name: str) -> ReadDocument:
     rows: list[SourceDocument] = []
     start = 0
     for section in content.sections:
         end = start + len(section.text)
         rows.append(
             SourceDocument(
-                doc_id=doc_id(file.path),
+                doc_id=name,
                 path=file.path,
                 content_hash=file.content_hash,
                 kind=content.kind,

@@ -144,11 +144,14 @@ def sample_of_row(row: RaftRow) -> Sample:
     )
 
 
-def sample_of_pair(pair: QAPair, chunk: Chunk | None) -> Sample:
-    """Return a QA pair with the passage it was made from, or without it where the chunk is None."""
-    pages = "" if chunk is None else f", page {chunk.page_from}" if chunk.kind == "prose" else ""
+def sample_of_pair(pair: QAPair, chunk: Chunk | None, *, part: str = "") -> Sample:
+    """Return a QA pair with the passage it was made from, or without it where the chunk is None.
+
+    `part` is what the numbered parts of its document are called: page or section; empty: no number is shown.
+    """
+    place = f", {part} {chunk.page_from}" if chunk and part and chunk.kind == "prose" else ""
     shown = [] if chunk is None else [_document_view(chunk.passage, pair.quotes, [pair.final_answer], is_oracle=True)]
-    return Sample(pair.question or "(no question)", f"{pair.path}{pages}", tuple(shown), split_answer(pair.answer))
+    return Sample(pair.question or "(no question)", f"{pair.path}{place}", tuple(shown), split_answer(pair.answer))
 
 
 def split_answer(text: str) -> AnswerText:

@@ -95,6 +95,11 @@ def judge_answers(
         )
 
 
+def judging_requests(answers: Iterable[ModelAnswer], settings: JudgingSettings) -> Iterator[Request]:
+    """Yield the requests of `judge_answers`."""
+    return (_judge_request(answer, metric, sample) for answer, metric, sample in _plan_judgements(answers, settings))
+
+
 def parse_judgement(text: str) -> Judgement | None:
     """Parse the score in a judge's reply, whatever the text around it; None for no score or two that differ.
 

@@ -24,6 +24,7 @@ from raft_assets.evaluation.arms import robustness_arms
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
+from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.expected_pairs import (
     EMBEDDED_TEACHER,
     LANGUAGE_MODEL,
@@ -110,7 +111,8 @@ def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] 
     if "chunk_embeddings" not in fresh:
         estimates.append(_estimate_embeddings(models, chunks))
     golden = parse_golden(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
-    held_out = golden_chunk_ids(resolve_golden_questions(golden, documents, chunks))
+    renamed = former_paths(Lake.of(models.project), domain)
+    held_out = golden_chunk_ids(resolve_golden_questions(golden, documents, chunks, renamed=renamed))
     sample = _TeacherSample.read(models, domain, chunks, settings)
     pairs = ExpectedPairs(
         chunks,
@@ -147,7 +149,7 @@ def _read_corpus(
 
     Boundaries by embedding would cost money.
     """
-    if "chunks" in fresh:
+    if {"source_documents", "chunks"}.issubset(fresh):
         lake = Lake.of(models.project)
         pages = lake.rows(SourceDocument, domain)
         return list(group_into_documents(pages)), list(lake.rows(Chunk, domain))

@@ -9,6 +9,7 @@ from raft_assets.core.identity import digest
 from raft_assets.core.stored_fields import digest_content
 from raft_assets.core.tables import (
     ANSWERS,
+    PAGED_KINDS,
     Chunk,
     EvaluatedModel,
     GoldenQuestion,
@@ -16,16 +17,20 @@ from raft_assets.core.tables import (
     QAPair,
     QuestionProvenance,
     RaftRow,
+    SourceDocument,
 )
 from raft_assets.core.vectors import NoVector
 from raft_assets.evaluation.arms import EvaluationItem, build_items, item_request, to_model_answer
 from raft_assets.evaluation.provenance import trace_questions
 from raft_assets.llm.requests import Origin, Progress, UsageStats
+from raft_assets.operations.data_links import evaluation_links
 from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.vectors import read_index
 from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE
 from raft_assets.settings.endpoints import Role
+from raft_assets.settings.project import Project
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake, WriteResult
 from raft_assets.storage.results import RunRecord
 from raft_assets.student.deployment import StudentDeployment
@@ -139,13 +144,22 @@ def both_answers(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
         yield from lake.rows(model, domain)
 
 
-def question_origins(lake: Lake, domain: str, answers: Sequence[ModelAnswer]) -> Iterator[QuestionProvenance]:
+def question_origins(
+    project: Project, lake: Lake, domain: str, answers: Sequence[ModelAnswer]
+) -> Iterator[QuestionProvenance]:
     """Iterate over the provenance of the questions that were answered."""
+    asked = dict.fromkeys((answer.source, answer.question_id) for answer in answers)
+    pairs = {pair.question_id: pair for pair in lake.rows(QAPair, domain)}
+    keys = {pairs[name].answer_call for source, name in asked if source == "generated" and name in pairs}
+    with open_call_store(project) as store:
+        model_of = {key: call.model for key, call in store.get(keys).items()}
     return trace_questions(
-        dict.fromkeys((answer.source, answer.question_id) for answer in answers),
-        {pair.question_id: pair for pair in lake.rows(QAPair, domain)},
+        asked,
+        pairs,
         {question.question_id: question for question in lake.rows(GoldenQuestion, domain)},
         {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)},
+        paged={page.doc_id for page in lake.rows(SourceDocument, domain) if page.kind in PAGED_KINDS},
+        model_of=model_of,
     )
 
 
@@ -169,4 +183,5 @@ def run_record(
         settings=digest_content(values, values.model_dump(mode="json")),
         dagster_run=dagster_run,
         recorded_at=datetime.now(UTC),
+        links=evaluation_links(project, lake, domain, lake.read_record("finetuned_model", domain)).record,
     )

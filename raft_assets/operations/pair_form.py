@@ -16,6 +16,7 @@ from raft_assets.core.tables import Chunk, QAPair
 from raft_assets.llm.budget import BudgetReachedError
 from raft_assets.llm.relearning import times_relearned
 from raft_assets.llm.requests import NO_REQUESTER, Origin
+from raft_assets.operations.kept_manifest import kept_manifest
 from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.process import records_of
 from raft_assets.pairs.gates import FIRST_GATE_SET, GATE_SET
@@ -91,7 +92,7 @@ def recorded_form(models: ModelClients, lake: Lake, domain: str) -> PairForm:
     settings = models.project.settings(domain).values
     known = _current(models, lake, domain)
     if known is None:
-        return PairForm() if lake.exists(QAPair.table, domain) else PairForm(gate_set=GATE_SET)
+        return PairForm(gate_set=_gate_set(lake, domain, relearned=0))
     return replace(known.form, structured=known.form.structured and settings.questions.structured == "auto")
 
 
@@ -141,8 +142,13 @@ def _current(models: ModelClients, lake: Lake, domain: str) -> _Resolved | None:
 
 
 def _gate_set(lake: Lake, domain: str, relearned: int) -> int:
-    """Return the gates of a domain whose form was never written down: pairs that are there keep theirs."""
-    return FIRST_GATE_SET if not relearned and lake.exists(QAPair.table, domain) else GATE_SET
+    """Return the gates of a domain whose form isn't written down: pairs that are there, or were, keep theirs."""
+    if relearned:
+        return GATE_SET
+    if lake.exists(QAPair.table, domain):
+        return FIRST_GATE_SET
+    manifest = kept_manifest(lake, domain)
+    return PairForm.of(manifest.pair_form).gate_set if manifest else GATE_SET
 
 
 def _find_out(

@@ -26,6 +26,8 @@ from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import FOLDER as BATCHES
 from raft_assets.llm.batches import BatchRecord, read_batch_records
 from raft_assets.operations.batches import collect_batches_of
+from raft_assets.operations.document_ids import RECORD as DOCUMENT_IDS
+from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.document_names import recognise_document
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
@@ -57,14 +59,14 @@ from raft_assets.settings.domains import (
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
-from raft_assets.storage.lake import Lake
+from raft_assets.storage.lake import EVALUATIONS, Lake
 from raft_assets.storage.results import ResultsStore
 from raft_assets.student.finetuning import FOLDER as JOBS
 
 PURGES = "purges"  # of the records: what was begun and has not ended
 OWN_FILES = (PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FILE)  # of a domain: not documents, and purged like them
-# the assignment to splits holds hashes only, and the other documents keep theirs
-KEPT_WITH_DOCUMENTS = ("splits", "pair_form", "student_form")
+# evaluations keep their numbers; splits and ids of documents are hashes only, and the other documents keep theirs
+KEPT_WITH_DOCUMENTS = (EVALUATIONS, DOCUMENT_IDS, "splits", "pair_form", "student_form")
 
 
 class RunHistory(Protocol):
@@ -128,9 +130,10 @@ class Purge:
     ) -> None:
         self._history, self._project, self._domain, self._document = history, project, domain, document
         self._with_students = students
-        self._named = None if document is None else frozenset([document])
         self._is_there = domain in _domains_there(project)
         self._lake, self._results = Lake.of(project), ResultsStore.of(project)
+        former = (old for old, present in former_paths(self._lake, domain).items() if present == document)
+        self._named = None if document is None else frozenset([document, *former])
         self._models, self._records = ModelClients(project), records_of(project)
         self._began = VersionedRecord(self._records, _purge_name(domain, document))
         self.left: list[str] = []
@@ -203,7 +206,7 @@ class Purge:
     @property
     def _kept(self) -> Collection[str]:
         """The tables that stay."""
-        return () if self._document is None else KEPT_WITH_DOCUMENTS
+        return (EVALUATIONS,) if self._document is None else KEPT_WITH_DOCUMENTS
 
     # ------------------------------------------------------------ what will go
 
@@ -488,8 +491,10 @@ def _choose_document(project: Project, domain: str, given: str) -> str:
     folder = domain_folder(project.data, domain) if domain in _domains_there(project) else project.data / domain
     there = _documents_there(project, domain) | {name for name in OWN_FILES if (folder / name).exists()}
     chosen = recognise_document(given, folder, there | _former_documents(project, domain) | set(OWN_FILES))
-    if chosen in there:
-        raise DataError(f"{chosen} is still in {domain!r}: delete it there first, then purge it.")
+    present = former_paths(Lake.of(project), domain).get(chosen, chosen)
+    if present in there:
+        name = chosen if present == chosen else f"{chosen}, now {present},"
+        raise DataError(f"{name} is still in {domain!r}: delete it there first, then purge it.")
     return chosen
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from raft_assets.core.tables import (
     ANSWERS,
+    PAGED_KINDS,
     Chunk,
     EvaluatedModel,
     JudgedAnswer,
@@ -42,7 +43,7 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
     answers = [*by_model["baseline"], *by_model["student"]]
     judged = list(lake.rows(JudgedAnswer, domain))
     pairs = list(lake.rows(QAPair, domain))
-    chunks = list(lake.rows(Chunk, domain))
+    chunks, pages = list(lake.rows(Chunk, domain)), list(lake.rows(SourceDocument, domain))
     rows = list(lake.rows(RaftRow, domain))
     splits, tuned = lake.read_record("splits", domain), lake.read_record("finetuned_model", domain)
     keys = _call_keys(pairs, by_model)
@@ -53,12 +54,12 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
         verdict=results.verdict(domain),
         summary=results.summary(domain),
         answers=answers,
-        documents=_document_totals(domain, lake, chunks),
+        documents=_document_totals(pages, chunks),
         quarantine=list(lake.rows(QuarantinedFile, domain)),
         chunk_tokens=[chunk.tokens for chunk in chunks],
         document_counts=_count_by_document(chunks, pairs),
         pairs_per_chunk=_pairs_per_chunk(chunks, pairs),
-        rejected=_rejected_samples(chunks, pairs),
+        rejected=_rejected_samples(chunks, pairs, {page.doc_id for page in pages if page.kind in PAGED_KINDS}),
         samples=_samples(rows),
         gates=Counter(pair.reason or "accepted" for pair in pairs),
         gate_meanings=REASONS,
@@ -96,11 +97,11 @@ def _judge_summary(models: ModelClients, rows: Sequence[JudgedAnswer]) -> JudgeS
     return JudgeSummary(len(rows), without, self_agreement(rows), judge_family_warning(models.endpoints))
 
 
-def _document_totals(domain: str, lake: Lake, chunks: list[Chunk]) -> dict[str, int]:
-    pages = list(lake.rows(SourceDocument, domain))
+def _document_totals(pages: list[SourceDocument], chunks: list[Chunk]) -> dict[str, int]:
     return {
         "documents": len({page.doc_id for page in pages}),
-        "pages and sections": len(pages),
+        "pages": sum(page.kind in PAGED_KINDS for page in pages),
+        "sections": sum(page.kind not in PAGED_KINDS for page in pages),
         "characters": sum(len(page.text) for page in pages),
         "chunks": len(chunks),
         "tokens": sum(chunk.tokens for chunk in chunks),
@@ -124,13 +125,17 @@ def _pairs_per_chunk(chunks: list[Chunk], pairs: list[QAPair]) -> list[int]:
     return [accepted[chunk.chunk_id] for chunk in chunks]
 
 
-def _rejected_samples(chunks: list[Chunk], pairs: list[QAPair]) -> dict[str, list[Sample]]:
-    """Return the first rejected pairs of every reason, in the order of their ids, which are hashes: a random sample."""
+def _rejected_samples(chunks: list[Chunk], pairs: list[QAPair], paged: set[str]) -> dict[str, list[Sample]]:
+    """Return the first rejected pairs of every reason, in the order of their ids, which are hashes: a random sample.
+
+    `paged`: ids of the documents that have pages.
+    """
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     samples: dict[str, list[Sample]] = {}
     for pair in sorted(pairs, key=lambda pair: pair.question_id):
         if not pair.accepted and len(samples.setdefault(pair.reason, [])) < MAX_REJECTED_PER_REASON:
-            samples[pair.reason].append(sample_of_pair(pair, by_id.get(pair.chunk_id)))
+            sample = sample_of_pair(pair, by_id.get(pair.chunk_id), part="page" if pair.doc_id in paged else "section")
+            samples[pair.reason].append(sample)
     return samples
 
 

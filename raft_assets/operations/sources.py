@@ -9,15 +9,18 @@ from raft_assets.core.errors import DataError, EndpointError
 from raft_assets.core.tables import Chunk, QuarantinedFile, RefusedChunk, SourceDocument
 from raft_assets.core.vectors import Embedding, NoVector
 from raft_assets.documents.chunking import chunk_document
+from raft_assets.documents.identities import KnownDocument
 from raft_assets.documents.reading import ReadDocument, group_into_documents, read_documents
 from raft_assets.documents.semantic_boundaries import embedding_similarity
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress
+from raft_assets.operations.document_ids import known_documents
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.domain import ChunkSettings
 from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
+from raft_assets.storage.lake import Lake
 
 QUARANTINED_SHOWN = 3  # of the files that an error names
 
@@ -28,6 +31,7 @@ class DomainSources:
 
     pages: list[SourceDocument]
     quarantined: list[QuarantinedFile]
+    known: list[KnownDocument]  # every document of the folder, readable or not, in the order in which they are read
 
     @property
     def documents(self) -> list[ReadDocument]:
@@ -40,11 +44,17 @@ def read_sources(
 ) -> DomainSources:
     """Read the documents; `on_quarantined` gets every file that can't be read, as soon as that is known.
 
-    Raises DataError if no document can be read.
+    A document that was renamed has the id and the place that it had before. Raises DataError if no document can be
+    read.
     """
     folder, pages, quarantined = domain_folder(project.data, domain), list[SourceDocument](), list[QuarantinedFile]()
     max_file_mb = project.settings(domain).values.documents.max_file_mb
-    for read in read_documents(list_documents(folder), memo=project.home / "cache" / "parsed", max_file_mb=max_file_mb):
+    files, memo = list_documents(folder), project.home / "cache" / "parsed"
+    known = known_documents(Lake.of(project), domain, files)
+    place_of = {document.path: place for place, document in enumerate(known)}
+    files.sort(key=lambda file: place_of[file.path])  # stable: of two with one name, the first stays the first
+    ids = {document.path: document.doc_id for document in known}
+    for read in read_documents(files, ids=ids, memo=memo, max_file_mb=max_file_mb):
         if isinstance(read, QuarantinedFile):
             quarantined.append(read)
             on_quarantined(read)
@@ -56,7 +66,7 @@ def read_sources(
             f"No document of {domain!r} could be read ({len(quarantined)} quarantined{reasons}). Put pdf, docx, md, "
             f"txt, html or json files into {folder}."
         )
-    return DomainSources(pages, quarantined)
+    return DomainSources(pages, quarantined, known)
 
 
 def chunk_documents(

@@ -30,9 +30,9 @@ def validate_address(name: str, address: str, environment: Environment) -> str:
     Raises SettingsError if it contains a credential or names no location.
     """
     parts = urlsplit(address)
-    if parts.query or parts.fragment or parts.password is not None:
+    if "?" in address or "#" in address or parts.password is not None:
         raise SettingsError(
-            f"{name} contains a query or a password, and addresses appear in tables and reports: write "
+            f"{name} contains a query, a fragment or a password, and addresses appear in tables and reports: write "
             f"{ADDRESS_FORMAT} without them, and a shared access signature into {SAS_VARIABLE}."
         )
     if parse_blob_address(name, address, environment) is None:

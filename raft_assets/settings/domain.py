@@ -120,7 +120,9 @@ class DatasetSettings(SettingsGroup):
     eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.25, description="share of rows for evaluation")
     valid_share: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.1, description="share of rows for validation")
     min_eval_rows: Annotated[int, Field(ge=1)] = Field(
-        default=20, description="a coarser split unit is used only if evaluation gets this many rows"
+        default=20,
+        description="rows of evaluation at least, where training keeps half of its share; a coarser split unit is used "
+        "only if evaluation gets them",
     )
     min_valid_rows: Annotated[int, Field(ge=0)] = Field(
         default=10, description="a coarser split unit is used only if validation gets this many rows"

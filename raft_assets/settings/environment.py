@@ -262,11 +262,11 @@ def read_dollars(environment: Environment, name: str) -> float | None:
 def _check_no_credentials(name: str, address: str) -> str:
     """Return the address, which appears in tables, reports and errors.
 
-    Raises SettingsError if it contains a password, which would appear there, too.
+    Raises SettingsError if it contains a password, which would appear there, too, or what no request would send.
     """
-    if "@" in urlsplit(address).netloc or urlsplit(address).query:
+    if "@" in urlsplit(address).netloc or "?" in address or "#" in address:
         raise SettingsError(
-            f"{name} contains a user, a password or a query: "
+            f"{name} contains a user, a password, a query or a fragment (#...): "
             f"put the key into {name.rpartition('_OPENAI_')[0]}_OPENAI_API_KEY instead."
         )
     return address

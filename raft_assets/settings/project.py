@@ -6,6 +6,7 @@ A domain's preset is `preset:` in its `domain.yaml`, else that of the last `raft
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from raft_assets.settings.environment import Environment, read_dollars, read_int
 from raft_assets.settings.prices import has_price, own_prices
 
 DEFAULT_PRESET = "default"
+_SIGNATURE = re.compile(r"[?&]sig=", re.IGNORECASE)  # of a shared access signature
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,10 @@ class Project:
         environment = Environment.load(root, variables)
 
         def path(name: str, default: Path) -> Path:
-            return (root / (environment.get(name) or default)).resolve()
+            return (root / (_folder(environment, name) or default)).resolve()
 
         home = path("RAFT_HOME", root / ".raft")
-        encoder = environment.get("RAFT_ENCODER_DIR")
+        encoder = _folder(environment, "RAFT_ENCODER_DIR")
         return cls(
             folder=root,
             data=path("RAFT_DATA", root / "data"),
@@ -206,6 +208,21 @@ class Project:
 
 def _find_project(start: Path) -> Path:
     return next((folder for folder in (start, *start.parents) if (folder / "workspace.yaml").is_file()), start)
+
+
+def _folder(environment: Environment, name: str) -> str | None:
+    """Return the folder of a variable.
+
+    Raises SettingsError, which doesn't repeat the value, for an address: it may hold a signature, and folders appear in
+    messages and reports.
+    """
+    folder = environment.get(name)
+    if folder and ("://" in folder or _SIGNATURE.search(folder)):
+        raise SettingsError(
+            f"{name} is an address, with a signature perhaps, and not a folder of this machine: mount the container "
+            f"(such as with blobfuse2), name the folder in {name}, and keep the signature out of it."
+        )
+    return folder
 
 
 def _address(root: Path, environment: Environment, name: str) -> str | None:

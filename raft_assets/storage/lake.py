@@ -5,6 +5,7 @@ Every file appears whole or not at all. The root is a local folder or any fsspec
 """
 
 import json
+import os
 import socket
 import types
 import typing
@@ -12,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -53,6 +54,8 @@ BLOB_ROLE = "Storage Blob Data Contributor"
 ROWS_PER_BATCH = 5_000  # rows in memory at a time while a table streams
 DIGEST_KEY = "raft_digest"  # in the metadata of a Parquet file: the digest of its rows
 SAMPLE_ROWS = 5  # rows that a write hands back for previews
+EVALUATIONS = "evaluations"  # folder of a folder per domain, in it one per run with a file per table of the results
+LAST_TABLE = "runs"  # of an evaluation: it is whole once this file is there
 
 TABLES: Mapping[str, type[Row]] = {
     model.table: model
@@ -267,6 +270,48 @@ class Lake:
             # not `is_file`, by which adlfs takes every failure of Azure for a missing file
             return self.path(table, domain, suffix).exists()
 
+    def files(self) -> set[str]:
+        """Return the names of all files as they are now, relative to the root, such as `chunks/bats.parquet`.
+
+        Raises SettingsError if the lake can't be read: nothing is taken for gone that may be there.
+        """
+        if self.is_local:
+            try:
+                return set(_walk(Path(self._root.path)))
+            except OSError as error:
+                raise SettingsError(
+                    f"The lake {self.root} can't be read ({error.strerror}: {error.filename}): make it a folder that "
+                    "this user can read, or set RAFT_LAKE."
+                ) from error
+        with _translate_errors(self.root):
+            self._root.fs.invalidate_cache()  # other programs write and delete as well
+            found: list[str] = self._root.fs.find(self._root.path)
+        root = self._root.path.strip("/")
+        return {name.strip("/").removeprefix(root).lstrip("/") for name in found}
+
+    def evaluations(self) -> set[tuple[str, str]]:
+        """Return domain and run of every evaluation that is whole."""
+        parts = (name.split("/") for name in self.files() if name.startswith(f"{EVALUATIONS}/"))
+        return {(part[1], part[2]) for part in parts if part[3:] == [f"{LAST_TABLE}.parquet"]}
+
+    def write_evaluation(self, domain: str, run: str, tables: Mapping[str, pa.Table]) -> None:
+        """Write the rows of a run, by table of the results store."""
+        folder = self.path(EVALUATIONS, domain, "") / run
+        with _translate_errors(self.root):
+            (folder / f"{LAST_TABLE}.parquet").unlink(missing_ok=True)  # not whole, until all of it is there again
+        for table in sorted(tables, key=lambda name: name == LAST_TABLE):
+            write = partial(pq.write_table, tables[table], compression="zstd")
+            self._publish(folder / f"{table}.parquet", write)
+
+    def read_evaluation(self, domain: str, run: str) -> dict[str, pa.Table]:
+        """Return the rows of a run as they were written."""
+        folder, found = self.path(EVALUATIONS, domain, "") / run, dict[str, pa.Table]()
+        with _translate_errors(self.root):
+            for file in folder.glob("*.parquet"):
+                with file.open("rb") as stream:
+                    found[file.stem] = pq.read_table(stream)
+        return found
+
     def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
         """Remove every file of a domain except those of the tables to keep, and return their addresses.
 
@@ -409,6 +454,17 @@ def _group_rows(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     iterator = iter(rows)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Yield the names of all files below a folder, none where it doesn't exist; raises OSError if it can't be read."""
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for folder, _, names in os.walk(root, onerror=fail):
+        yield from (Path(folder, name).relative_to(root).as_posix() for name in names)
 
 
 def _write_text(file: Path, text: str) -> None:

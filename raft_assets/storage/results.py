@@ -3,19 +3,23 @@
 DuckDB lets one process at a time into a file, and a process that merely retries can fail for a minute on a busy
 machine. So our processes queue at a lock file, and the store opens late and closes early: nothing holds the file while
 it computes. All SQL on results is here: parameters only, one function per statement.
+
+The lake keeps every evaluation as well, as files that don't change: where this file is lost or damaged, it is made anew
+from them.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -40,12 +44,15 @@ from raft_assets.storage.reading_sql import check_only_reads
 if TYPE_CHECKING:
     import pandas as pd
 
+log = logging.getLogger(__name__)
+
 QUERY_BATCH_ROWS = 10_000  # of a person's query, in memory at a time while it is read
 OPEN_TIMEOUT_S = 60.0  # for the file, while a program outside of our queue holds it
 RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would collide again; a try costs 8 ms of CPU
 # what a purge removes
 TEXT_COLUMNS = {"answers": ("question", "documents", "golden_answers", "answer", "final_answer", "quotes", "detail")}
-TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs", "ledger")
+RUN_TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs")  # with rows of evaluations
+TABLES = (*RUN_TABLES, "ledger")
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
 _NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
@@ -54,11 +61,21 @@ _LOCKED_MESSAGES = (
     "different configuration",
     "being used by another process",
 )  # how DuckDB says that another process has the file open
+_DAMAGE_MESSAGES = (
+    "not a valid DuckDB database file",
+    "Corrupt database file",
+    "Could not read enough bytes",
+    "Failure while replaying WAL",
+)  # how DuckDB says that a file isn't whole; one of a later version of DuckDB is none of these
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     domain VARCHAR, run VARCHAR, recorded_at TIMESTAMPTZ, baseline_model VARCHAR, student_model VARCHAR,
     training_hash VARCHAR, dataset_hash VARCHAR, settings JSON, dagster_run VARCHAR);
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS qa_dataset_digest VARCHAR;
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS train_file_hash VARCHAR;
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS valid_file_hash VARCHAR;
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS manifest_hash VARCHAR;
 CREATE TABLE IF NOT EXISTS answers (
     domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, arm VARCHAR, evaluated VARCHAR, model VARCHAR,
     question VARCHAR, documents VARCHAR[], document_chunk_ids VARCHAR[], oracle_chunk_ids VARCHAR[],
@@ -71,6 +88,9 @@ CREATE TABLE IF NOT EXISTS scores (
 CREATE TABLE IF NOT EXISTS questions (
     domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, chunk_id VARCHAR, path VARCHAR, page_from BIGINT,
     page_to BIGINT, first_character BIGINT, end_character BIGINT, question_call VARCHAR, teacher_call VARCHAR);
+ALTER TABLE questions ADD COLUMN IF NOT EXISTS section_from BIGINT;
+ALTER TABLE questions ADD COLUMN IF NOT EXISTS section_to BIGINT;
+ALTER TABLE questions ADD COLUMN IF NOT EXISTS teacher_model VARCHAR;
 CREATE TABLE IF NOT EXISTS slices (
     domain VARCHAR, run VARCHAR, cut VARCHAR, part VARCHAR, source VARCHAR, arm VARCHAR, metric VARCHAR, n BIGINT,
     clusters BIGINT, baseline DOUBLE, student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE);
@@ -103,7 +123,8 @@ CREATE OR REPLACE VIEW students_compared AS
 CREATE OR REPLACE VIEW score_origins AS
     SELECT domain, run, question_id, source, arm, evaluated, metric, value, question, golden_answers, final_answer,
         status, detail, call AS answer_call, chunk_id, path, page_from, page_to, first_character, end_character,
-        question_call, teacher_call, teacher.model AS teacher_model
+        question_call, teacher_call, coalesce(nullif(teacher_model, ''), teacher.model) AS teacher_model,
+        section_from, section_to
     FROM scores JOIN answers USING (domain, run, question_id, source, arm, evaluated)
     LEFT JOIN questions USING (domain, run, question_id, source)
     LEFT JOIN (SELECT call AS teacher_call, any_value(model) AS model FROM ledger GROUP BY call) AS teacher
@@ -153,6 +174,7 @@ class RunRecord:
     settings: Mapping[str, Any]
     dagster_run: str
     recorded_at: datetime
+    links: Mapping[str, str] = field(default_factory=dict)  # to its data, by column of `runs`
 
     @property
     def content_hash(self) -> str:
@@ -162,15 +184,19 @@ class RunRecord:
 
 
 class ResultsStore:
-    """Writes and reads evaluations; writing and reading at the same time is fine, from any number of processes."""
+    """Writes and reads evaluations; writing and reading at the same time is fine, from any number of processes.
 
-    def __init__(self, path: str) -> None:
+    `lake`: where evaluations are kept as well, and from which a lost or damaged file is made anew.
+    """
+
+    def __init__(self, path: str, lake: Lake | None = None) -> None:
         self.path = path
+        self._lake = lake
 
     @classmethod
     def of(cls, project: Project) -> Self:
         """Return the results store of a project."""
-        return cls(str(project.results))
+        return cls(str(project.results), Lake.of(project))
 
     def record(self, run: RunRecord, evaluation: Evaluation) -> None:
         """Store an evaluation, in place of an earlier one of the same run; other runs stay as history."""
@@ -189,6 +215,33 @@ class ResultsStore:
             for table, content in rows.items():
                 _delete_run(connection, table, run.domain, run.content_hash)
                 _insert(connection, table, content)
+        if self._lake:
+            self._lake.write_evaluation(run.domain, run.content_hash, self._rows_of(run.domain, run.content_hash))
+            self.sync([run.domain])
+
+    def runs(self, wait_s: float = OPEN_TIMEOUT_S) -> set[tuple[str, str]]:
+        """Return domain and run of every evaluation; another program that holds the file is waited for so long."""
+        with self._reading(wait_s) as connection:
+            return _select_runs(connection)
+
+    def sync(self, domains: Collection[str]) -> None:
+        """Keep in the lake what only this store has of the domains, and take from the lake what only that has.
+
+        Versions before 0.3.0 kept evaluations here alone.
+        """
+        if self._lake is None:
+            return
+        here = {(domain, run) for domain, run in self.runs() if domain in domains}
+        there = {(domain, run) for domain, run in self._lake.evaluations() if domain in domains}
+        for domain, run in sorted(here - there):
+            self._lake.write_evaluation(domain, run, self._rows_of(domain, run))
+        if lost := sorted(there - here):
+            with self._writing() as connection:
+                _restore_runs(connection, self._lake, lost)
+
+    def _rows_of(self, domain: str, run: str) -> dict[str, pa.Table]:
+        with self._reading() as connection:
+            return {table: _select_run(connection, table, domain, run) for table in RUN_TABLES}
 
     def replace_ledger(self, rows: Sequence[LedgerRow]) -> None:
         """Replace the table of paid calls by the ledger as it is now."""
@@ -281,7 +334,12 @@ class ResultsStore:
             for table, rows in lake.datasets(mentioned_in) if lake else ():
                 connection.register(table, rows)
             connection.execute("SET lock_configuration = true")
-            yield connection
+            try:
+                yield connection
+            except duckdb.Error as error:
+                if _is_damage(error):  # or a query that says so: only what this store finds itself counts
+                    self._read_through()
+                raise
 
     def count_texts(self, domain: str) -> int:
         """Return in how many evaluations of a domain texts are still kept."""
@@ -299,8 +357,9 @@ class ResultsStore:
         Returns the number of evaluations. The file is replaced by a new one, because DuckDB keeps the bytes of what was
         changed. A waiting writer finds the new file, see `_open`.
         """
-        if not Path(self.path).exists():
+        if not Path(self.path).exists() and not (self._lake and self._lake.evaluations()):
             return 0
+        self.sync([domain])
         fresh_path = Path(f"{self.path}.purged")
         fresh_path.unlink(missing_ok=True)
         with self._open(read_only=False) as connection:
@@ -312,39 +371,97 @@ class ResultsStore:
                     _insert(fresh, table, _select_without_texts(connection, table, domain))
             connection.execute("CHECKPOINT")  # leaves no log behind that would be replayed into the new file
             fresh_path.replace(self.path)
+        for aside in Path(self.path).parent.glob(f"{Path(self.path).name}.damaged-*"):
+            aside.unlink()  # may hold the text as well
+        if self._lake:
+            for kept, run in sorted(self.runs()):
+                if kept == domain:
+                    self._lake.write_evaluation(domain, run, self._rows_of(domain, run))
         return changed
 
     @contextmanager
-    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        if not Path(self.path).exists():
-            with self._writing():
-                pass  # an empty store has its tables and views, so that every query has its columns
-        with self._open(read_only=True) as connection:
+    def _reading(self, wait_s: float = OPEN_TIMEOUT_S) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._open(read_only=True, wait_s=wait_s) as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         with self._open(read_only=False) as connection, _transaction(connection):
             connection.execute(_SCHEMA)
             yield connection
 
     @contextmanager
     def _open(
-        self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]] = _NO_EXTERNAL_ACCESS
+        self,
+        *,
+        read_only: bool,
+        config: Mapping[str, str | bool | int | float | list[str]] = _NO_EXTERNAL_ACCESS,
+        wait_s: float = OPEN_TIMEOUT_S,
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open a connection for as long as the block takes. Our processes queue, other holders are waited for."""
-        deadline = time.monotonic() + OPEN_TIMEOUT_S
+        """Open a connection for as long as the block takes. Our processes queue, other holders are waited for.
+
+        A file that is lost or damaged is made anew. Raises DataError where damage is found only in the block.
+        """
+        deadline = time.monotonic() + wait_s
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(Path(f"{self.path}.lock")):
+            if not Path(self.path).exists():
+                self._create()
             while (connection := self._try_to_open(read_only=read_only, config=config)) is None:
                 if time.monotonic() > deadline:
                     raise DataError(
-                        f"The results store {self.path} has been locked by another program for {OPEN_TIMEOUT_S:.0f} s. "
+                        f"The results store {self.path} has been locked by another program for {wait_s:.0f} s. "
                         "Close that program (a DuckDB shell, a notebook) and try again."
                     )
                 time.sleep(random.uniform(*RETRY_S))
-            with connection:
-                yield connection
+            try:
+                with connection:
+                    yield connection
+            except duckdb.Error as error:
+                if self._lake is None or not _is_damage(error):
+                    raise
+                aside = self._set_aside()
+                raise DataError(
+                    f"The results store {self.path} is damaged ({_first_line(error)}). It was moved to {aside}; the "
+                    "next command makes it anew from the evaluations in the lake. Run again."
+                ) from error
+
+    def _create(self) -> None:
+        """Make the file anew with the evaluations that the lake keeps; it appears whole or not at all.
+
+        An empty one has its tables and views, so that every query has its columns.
+        """
+        draft = Path(f"{self.path}.new")
+        draft.unlink(missing_ok=True)
+        runs = sorted(self._lake.evaluations()) if self._lake else []
+        with duckdb.connect(str(draft), config=_NO_EXTERNAL_ACCESS) as connection:
+            connection.execute(_SCHEMA)
+            if self._lake and runs:
+                _restore_runs(connection, self._lake, runs)
+                log.warning("The results store %s was made anew from %d evaluations in the lake.", self.path, len(runs))
+        draft.replace(self.path)
+
+    def _set_aside(self) -> Path:
+        """Move a damaged file, with its log, to a name that no other one has, and return that."""
+        number = 1
+        while (aside := Path(f"{self.path}.damaged-{number}")).exists():
+            number += 1
+        log.warning(
+            "The results store %s is damaged and was moved to %s. What it held of versions before 0.3.0 is not in the "
+            "lake: `raft run` makes the present evaluations again, earlier ones are in the damaged file only.",
+            *(self.path, aside),
+        )
+        Path(self.path).replace(aside)
+        if (write_ahead_log := Path(f"{self.path}.wal")).exists():
+            write_ahead_log.replace(f"{aside}.wal")
+        return aside
+
+    def _read_through(self) -> None:
+        """Read every row. Raises DataError, and moves the file away, if it is damaged."""
+        with self._reading() as connection:
+            for table in TABLES:
+                for _ in _select_all(connection, table):
+                    pass
 
     def _try_to_open(
         self, *, read_only: bool, config: Mapping[str, str | bool | int | float | list[str]]
@@ -353,8 +470,12 @@ class ResultsStore:
         before = _inode(self.path)
         try:
             connection = duckdb.connect(self.path, read_only=read_only, config=dict(config))
-        except (duckdb.IOException, duckdb.ConnectionException) as error:
+        except duckdb.Error as error:
             if any(sign in str(error) for sign in _LOCKED_MESSAGES):
+                return None
+            if self._lake and _is_damage(error):
+                self._set_aside()
+                self._create()
                 return None
             raise DataError(
                 f"The results store {self.path} cannot be opened ({error}). Move it away, or restore it."
@@ -386,6 +507,29 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table | 
     statement = f"INSERT INTO {_checked_table_name(table)} BY NAME SELECT * FROM incoming"  # noqa: S608 - a name of `TABLES`
     connection.execute(statement)
     connection.unregister("incoming")
+
+
+def _select_runs(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
+    return {(domain, run) for domain, run in connection.execute("SELECT domain, run FROM runs").fetchall()}
+
+
+def _select_run(connection: duckdb.DuckDBPyConnection, table: str, domain: str, run: str) -> pa.Table:
+    statement = f"SELECT * FROM {_checked_table_name(table)} WHERE domain = ? AND run = ? ORDER BY rowid"  # noqa: S608 - a name of `TABLES`
+    rows: pa.Table = connection.sql(statement, params=[domain, run]).to_arrow_table()
+    return rows
+
+
+def _select_all(connection: duckdb.DuckDBPyConnection, table: str) -> pa.RecordBatchReader:
+    statement = f"SELECT * FROM {_checked_table_name(table)}"  # noqa: S608 - a name of `TABLES`
+    rows: pa.RecordBatchReader = connection.sql(statement).to_arrow_reader(QUERY_BATCH_ROWS)
+    return rows
+
+
+def _restore_runs(connection: duckdb.DuckDBPyConnection, lake: Lake, runs: Iterable[tuple[str, str]]) -> None:
+    for domain, run in runs:
+        for table, rows in lake.read_evaluation(domain, run).items():
+            _delete_run(connection, table, domain, run)
+            _insert(connection, table, rows)
 
 
 def _select_without_texts(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:
@@ -500,14 +644,14 @@ def _add_key_columns(table: pa.Table, key: Mapping[str, str]) -> pa.Table:
 
 
 def _run_row(run: RunRecord) -> dict[str, Any]:
-    return {field.name: getattr(run, field.name) for field in fields(run)} | {
-        "settings": json.dumps(run.settings, sort_keys=True, ensure_ascii=False, default=str)
-    }
+    columns = {column.name: getattr(run, column.name) for column in fields(run) if column.name != "links"}
+    settings = json.dumps(run.settings, sort_keys=True, ensure_ascii=False, default=str)
+    return columns | {"settings": settings} | {name: link or None for name, link in run.links.items()}
 
 
 def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     interval = verdict.interval
-    return {field.name: getattr(verdict, field.name) for field in fields(verdict) if field.name != "interval"} | {
+    return {one.name: getattr(verdict, one.name) for one in fields(verdict) if one.name != "interval"} | {
         "difference": interval.mean if interval else None,
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
@@ -518,7 +662,7 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
 
 def _verdict_from_row(row: Mapping[str, Any]) -> Verdict:
     """Rebuild the verdict that `_verdict_row` stored, with its guards already read."""
-    values = {field.name: row[field.name] for field in fields(Verdict) if field.name in row}
+    values = {one.name: row[one.name] for one in fields(Verdict) if one.name in row}
     guards = [guard | {"interval": guard["interval"] and Interval(**guard["interval"])} for guard in row["guards"]]
     interval = None
     if row["difference"] is not None:
@@ -526,6 +670,16 @@ def _verdict_from_row(row: Mapping[str, Any]) -> Verdict:
     return Verdict(
         **values | {"interval": interval, "guards": tuple(Guard(**g) for g in guards), "reasons": tuple(row["reasons"])}
     )
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Return whether DuckDB says that the file isn't whole, also where that made a rollback fail."""
+    told = (error, error.__context__)
+    return any(sign in str(one) for one in told for sign in _DAMAGE_MESSAGES)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 def _inode(path: str) -> int | None:

@@ -173,6 +173,14 @@ def _find_deployment_problem(deployed: StudentDeployment, hosting: HostingServic
     return "" if existing.state == SUCCEEDED_STATE else f"the deployment {deployed.name} is {existing.state}"
 
 
+def smoke_request(settings: StudentSettings, max_tokens: int, instructions: str | None = None) -> Request:
+    """Return the request of the smoke test."""
+    has_examples = settings.examples == "always"
+    return answer_request(
+        SMOKE_QUESTION, [SMOKE_DOCUMENT], settings.format, max_tokens, instructions, has_examples=has_examples
+    )
+
+
 def smoke_test(
     caller: Caller,
     settings: StudentSettings,
@@ -186,10 +194,7 @@ def smoke_test(
     Some parts of the service don't know a new deployment yet, so the question is asked again for `ready_within_s`
     seconds.
     """
-    has_examples = settings.examples == "always"
-    request: Request = answer_request(
-        SMOKE_QUESTION, [SMOKE_DOCUMENT], settings.format, max_tokens, instructions, has_examples=has_examples
-    )
+    request = smoke_request(settings, max_tokens, instructions)
     deadline = time.monotonic() + ready_within_s
     while True:
         try:

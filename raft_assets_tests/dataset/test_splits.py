@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, QAPair
 from raft_assets.dataset.related_chunks import find_related_chunks
-from raft_assets.dataset.splits import SplitPlan, assign_splits
+from raft_assets.dataset.splits import SplitPlan, assign_splits, describe_shortage
 from raft_assets.settings.domain import DatasetSettings
 from raft_assets_tests.builders import a_chunk, a_corpus, a_pair, pairs_of, prose
 
@@ -58,13 +58,29 @@ def test_the_unit_is_the_coarsest_that_gives_every_split_its_minimum(documents: 
     ("least", "unit"),
     [
         ({"min_eval_rows": 40}, "document"),
-        ({"min_eval_rows": 41}, "chunk"),  # no unit gives as many, and then the finest is taken
+        ({"min_eval_rows": 88}, "document"),  # beyond its share, and training keeps half of its own
+        ({"min_eval_rows": 107}, "chunk"),  # no unit gives as many, and then the finest is taken
         ({"min_valid_rows": 16}, "document"),
         ({"min_valid_rows": 17}, "chunk"),
     ],
 )
 def test_exactly_the_minimum_of_rows_is_enough(least: dict[str, int], unit: str) -> None:
     assert plan_of(a_corpus(20), SMALL.model_copy(update=least)).unit_name == unit
+
+
+@given(documents=st.integers(1, 12), each=st.integers(1, 4), least=st.integers(1, 60), seed=st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_evaluation_has_its_minimum_or_the_reason_is_told(documents: int, each: int, least: int, seed: int) -> None:
+    chunks, wanted = a_corpus(documents), DatasetSettings(min_eval_rows=least, seed=seed)
+    pairs = pairs_of(chunks, each=each)
+    rows = rows_per_split(plan_of(chunks, wanted, pairs=pairs), pairs)
+    counts = {f"{split}_rows": rows[split] for split in ("train", "valid", "eval")}
+    told = describe_shortage(counts | {"dropped": {}, "eval_passages": 1}, wanted)
+    if least <= len(pairs) // 3:  # a third is above the share, and leaves training more than half of its own
+        assert rows["eval"] >= least
+    assert bool(told) == (rows["eval"] < least)
+    assert rows["train"] >= 1
+    assert not told or f"({least})" in told
 
 
 def test_validation_is_wanted_where_it_has_a_share_even_without_a_minimum() -> None:

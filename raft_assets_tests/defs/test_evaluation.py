@@ -1,5 +1,6 @@
 """What `eval_scores` makes of answers whose truth is known: the same model twice, a spoilt one, one that fell."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import dagster as dg
@@ -109,3 +110,23 @@ def test_a_student_that_is_worse_than_the_one_before_fails_its_check_though_it_b
     assert copied.materialize_only(SMALL, "eval_report")
     assert said in copied.lake.path("eval_report", SMALL, ".html").read_text("utf-8")
     assert said in " ".join(copied.raft_here("status", SMALL).stdout.split())
+
+
+def test_a_run_names_its_data_and_a_score_its_teachers_model(finished: ProjectHarness) -> None:
+    files = [("training_files", "train.jsonl"), ("training_files", "valid.jsonl"), ("data_card", "manifest.json")]
+    links = {
+        "qa_dataset_digest": finished.lake.digest("qa_dataset", SMALL),
+        **{
+            name: sha256((finished.lake.path(table, SMALL, "") / file).read_bytes()).hexdigest()
+            for name, (table, file) in zip(("train_file_hash", "valid_file_hash", "manifest_hash"), files, strict=True)
+        },
+    }
+    (run,) = finished.results.query(f"SELECT {', '.join(links)} FROM runs").to_dict("records")
+    assert run == links
+    shown = finished.metadata("finetuned_model", SMALL)
+    assert {name: shown[name] for name in links} == links
+
+    found = finished.results.query("SELECT * FROM score_origins WHERE source = 'generated'")  # `raft costs` never ran
+    assert found["teacher_model"].unique().tolist() == ["embedded-teacher"]
+    assert found["section_from"].notna().all()  # the documents are text files
+    assert found["page_from"].isna().all()

@@ -161,6 +161,27 @@ def test_a_renamed_domain_costs_no_call(copied: ProjectHarness) -> None:
         assert instance.get_dynamic_partitions("domain") == ["Größe 2"]
 
 
+def test_a_renamed_document_asks_nothing_and_trains_nothing(copied: ProjectHarness) -> None:
+    before, calls = copied.digests(SMALL), calls_stored(copied)
+    trained = copied.lake.read_record("finetuned_model", SMALL)
+    rows = list(copied.lake.rows(RaftRow, SMALL))
+    first, *_, last = sorted((copied.folder / "data" / SMALL).iterdir())
+    first.rename(first.with_name(f"zz {first.name}"))
+    (last.parent / "moved").mkdir()
+    last.rename(last.parent / "moved" / last.name)
+    assert copied.raft("run", SMALL).returncode == 0
+    assert calls_stored(copied) == calls
+    assert copied.runs_of("training_files", SMALL) == 2
+    assert copied.runs_of("finetuned_model", SMALL) == 1
+    assert copied.lake.read_record("finetuned_model", SMALL) == trained
+    after = list(copied.lake.rows(RaftRow, SMALL))
+    assert [row.model_dump(exclude={"path"}) for row in after] == [row.model_dump(exclude={"path"}) for row in rows]
+    assert {row.path for row in after} - {row.path for row in rows}
+    assert copied.digests(SMALL)["baseline_answers"] == before["baseline_answers"]
+    assert len(copied.results.history(SMALL, "token_f1").drop_duplicates("recorded_at")) == 1
+    assert copied.not_fresh(SMALL) == {}
+
+
 def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_others_go_on(
     copied: ProjectHarness,
 ) -> None:

@@ -95,7 +95,7 @@ def sample(row: RaftRow) -> Sample:
         text=row.documents[1],
         tokens=12,
     )
-    return sample_of_pair(pair, chunk)
+    return sample_of_pair(pair, chunk, part="page")
 
 
 def some_answers() -> list[ModelAnswer]:

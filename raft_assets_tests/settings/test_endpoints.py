@@ -66,7 +66,8 @@ def test_a_foundry_project_may_stand_in_either_family_of_variables_without_a_key
     }  # as it is written: calls are stored by it
 
 
-def test_an_address_with_a_query_says_where_the_key_belongs() -> None:
-    variables = {"TEACHER_AZURE_OPENAI_ENDPOINT": f"{PROJECT}?api-key=x", "TEACHER_AZURE_OPENAI_DEPLOYMENT": "m"}
-    with pytest.raises(SettingsError, match="TEACHER_AZURE_OPENAI_ENDPOINT contains a user, a password or a query"):
+@pytest.mark.parametrize("end", ["?api-key=x", "#api-key=x", "?", "#"])
+def test_an_address_with_a_query_or_a_fragment_says_where_the_key_belongs(end: str) -> None:
+    variables = {"TEACHER_AZURE_OPENAI_ENDPOINT": f"{PROJECT}{end}", "TEACHER_AZURE_OPENAI_DEPLOYMENT": "m"}
+    with pytest.raises(SettingsError, match="TEACHER_AZURE_OPENAI_ENDPOINT contains a user, a password, a query"):
         Environment(variables, {}).endpoints()

@@ -212,3 +212,21 @@ def test_a_key_shows_nowhere(project: Path) -> None:
 def test_a_wrong_number_of_runs_is_refused(project: Path, value: str) -> None:
     with pytest.raises(SettingsError, match="RAFT_MAX_CONCURRENT_RUNS"):
         place(project, RAFT_MAX_CONCURRENT_RUNS=value)
+
+
+@pytest.mark.parametrize("name", ["RAFT_DATA", "RAFT_HOME", "RAFT_PRESETS", "RAFT_ENCODER_DIR"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://mine.blob.core.windows.net/documents?sv=2024&SIG=s3cret",
+        "abfs://documents@mine.dfs.core.windows.net/a",
+        "https://me:s3cret@mine.example/documents",
+        "documents?sv=2024&sig=s3cret",
+    ],
+)
+def test_an_address_is_refused_where_a_folder_is_needed_and_its_signature_is_told_to_nobody(
+    project: Path, name: str, address: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is an address") as told:
+        place(project, **{name: address})
+    assert "s3cret" not in str(told.value)

@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from raft_assets.core.errors import DataError, EndpointError, SettingsError
@@ -102,6 +103,20 @@ def test_tables_are_asked_in_sql_where_they_lie(lake: Lake, tmp_path: Path) -> N
             store.query(out.format(tmp_path), lake)
 
 
+def test_an_evaluation_is_in_the_lake_once_it_is_whole(lake: Lake) -> None:
+    tables = {"runs": pa.table({"run": ["r"]}), "answers": pa.table({"answer": ["ä", None]})}
+    assert lake.evaluations() == set()
+    lake.write_evaluation(DOMAIN, "r", tables)
+    assert lake.evaluations() == {(DOMAIN, "r")}
+    assert f"evaluations/{DOMAIN}/r/answers.parquet" in lake.files()
+    assert lake.read_evaluation(DOMAIN, "r") == tables
+    with pytest.raises(AttributeError):  # a write that doesn't get to its end
+        lake.write_evaluation(DOMAIN, "r", {"runs": pa.table({"run": ["r"]}), "answers": None})  # type: ignore[dict-item]
+    assert lake.evaluations() == set()
+    assert lake.purge(DOMAIN)
+    assert not [name for name in lake.files() if DOMAIN in name]
+
+
 def test_the_doctor_leaves_nothing_behind(lake: Lake) -> None:
     lake.check_writable()
     root = lake.index_path.parent
@@ -122,6 +137,7 @@ def test_a_lake_that_cannot_be_used_is_one_sentence_without_a_secret(account: st
         lambda lake: lake.read_lines("training_files", DOMAIN, "valid.jsonl"),
         lambda lake: lake.exists("quarantine", DOMAIN),
         lambda lake: lake.purge(DOMAIN),
+        lambda lake: lake.files(),
     ],
 )
 def test_a_lake_that_refuses_is_never_an_empty_one(read: Callable[[Lake], object], account: str) -> None:
@@ -154,8 +170,8 @@ SECRET = "canary-of-an-address"
         ("abfs:///folder", {}, "allowed is abfs://container@account"),
         ("az://lake/a", {}, "names no storage account"),
         # a shared access signature, and a password: an address is shown in tables and reports
-        (f"abfs://lake@mine.dfs.core.windows.net/a?sig={SECRET}", {}, "contains a query or a password"),
-        (f"s3://me:{SECRET}@bucket/a", {}, "contains a query or a password"),
+        (f"abfs://lake@mine.dfs.core.windows.net/a?sig={SECRET}", {}, "contains a query, a fragment or a password"),
+        (f"s3://me:{SECRET}@bucket/a", {}, "contains a query, a fragment or a password"),
         # what would write into another account than the address names
         (
             "abfs://lake@mine.dfs.core.windows.net/a",

@@ -1,6 +1,7 @@
 import multiprocessing
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, ModelAnswer, QuestionProvenance
 from raft_assets.evaluation.evaluate import evaluate
 from raft_assets.storage.lake import Lake
-from raft_assets.storage.results import TABLES, TEXT_COLUMNS, QueryLimits, ResultsStore, RunRecord
+from raft_assets.storage.results import RUN_TABLES, TABLES, TEXT_COLUMNS, QueryLimits, ResultsStore, RunRecord
 from raft_assets_tests.builders import a_chunk
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
 
@@ -396,3 +397,91 @@ def test_equal_models_data_and_settings_are_one_run_and_anything_else_another() 
     assert replace(run, recorded_at=STARTED + timedelta(days=1), dagster_run="other").content_hash == run.content_hash
     for change in ({"student_model": "x"}, {"training_hash": "x"}, {"dataset_hash": "x"}, {"settings": {"top_k": 5}}):
         assert replace(run, **change).content_hash != run.content_hash
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> ResultsStore:
+    return ResultsStore(str(tmp_path / "results.duckdb"), Lake(str(tmp_path / "lake")))
+
+
+def everything(store: ResultsStore) -> dict[str, pd.DataFrame]:
+    return {table: store.query(f"SELECT * FROM {table} ORDER BY ALL") for table in RUN_TABLES}
+
+
+def fill(store: ResultsStore) -> dict[str, pd.DataFrame]:
+    record(store, run_record(student="ft:0"), rises=0)
+    record(store, run_record(after=1))
+    record(store, run_record("harbor"), text="Überall?")
+    return everything(store)
+
+
+def assert_same(found: dict[str, pd.DataFrame], expected: dict[str, pd.DataFrame]) -> None:
+    for table, rows in expected.items():
+        pd.testing.assert_frame_equal(found[table], rows)
+
+
+def test_a_results_store_that_is_lost_is_made_anew_from_the_lake_with_its_history(
+    kept: ResultsStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, verdicts = fill(kept), kept.verdicts()
+    Path(kept.path).unlink()
+    assert kept.verdicts() == verdicts
+    assert_same(everything(kept), before)
+    assert "made anew from 3 evaluations" in caplog.text
+
+
+def zero(content: bytes, *places: int) -> bytes:
+    damaged = bytearray(content)
+    for place in places:
+        damaged[place : place + 64] = bytes(64)
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda _: b"4\n1,2",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:5000],
+        lambda content: zero(content, 20),
+        lambda content: zero(content, 8200, 12300),
+        lambda content: zero(content, *range(12288, len(content), 4096)),
+    ],
+    ids=["empty", "other content", "half", "head", "header", "headers", "blocks"],
+)
+def test_a_results_store_that_is_damaged_is_set_aside_and_made_anew_from_the_lake(
+    kept: ResultsStore, damage: Callable[[bytes], bytes]
+) -> None:
+    before = fill(kept)
+    content = damage(Path(kept.path).read_bytes())
+    Path(kept.path).write_bytes(content)
+    with suppress(DataError):  # damage that only shows when a row is read: it says to run again
+        kept.verdicts()
+    assert_same(everything(kept), before)
+    assert Path(f"{kept.path}.damaged-1").read_bytes() == content
+
+
+def test_what_only_the_store_or_only_the_lake_holds_is_kept_in_both(kept: ResultsStore, tmp_path: Path) -> None:
+    alone = ResultsStore(kept.path)  # as a version before, which kept nothing in the lake
+    record(alone, run_record(student="ft:0"), rises=0)
+    record(kept, run_record(after=1))
+    Path(kept.path).unlink()
+    assert len(kept.runs()) == 2, "the first evaluation after an upgrade keeps those before"
+    before = everything(kept)
+    with duckdb.connect(kept.path) as connection:
+        for table in RUN_TABLES:
+            connection.execute(f"DELETE FROM {table} WHERE run IN (SELECT run FROM runs ORDER BY recorded_at LIMIT 1)")
+    assert len(kept.runs()) == 1
+    kept.sync(["other"])
+    assert len(kept.runs()) == 1
+    kept.sync(["bats"])
+    assert_same(everything(kept), before)
+
+
+def test_a_query_that_only_says_that_the_file_is_damaged_changes_nothing(kept: ResultsStore) -> None:
+    before = fill(kept)
+    with pytest.raises(duckdb.Error, match="Corrupt database file"):
+        kept.query("SELECT error('Corrupt database file')")
+    assert_same(everything(kept), before)
+    assert not Path(f"{kept.path}.damaged-1").exists()

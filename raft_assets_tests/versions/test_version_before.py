@@ -8,8 +8,10 @@ OpenAI-compatible service (`raft serve`) on a port where nothing listens any mor
 import tarfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from raft_assets.core.tables import GoldenQuestion
 from raft_assets.llm.ledger import ledger
 from raft_assets.llm.prices import PriceList
 from raft_assets.storage.call_store import open_call_store
@@ -54,4 +56,31 @@ def test_a_project_of_the_version_before_pays_for_no_call_again_and_keeps_its_ro
     assert paid(old) == calls
     assert old.digests(DOMAIN) == before
     assert old.metadata("finetuned_model", DOMAIN)["found_again"] is True
+    assert old.not_fresh(DOMAIN) == {}
+
+
+def test_a_results_store_of_such_a_project_that_is_lost_is_made_again_without_a_call(old: ProjectHarness) -> None:
+    before, calls = old.results.summary(DOMAIN), paid(old)
+    old.opened.results.unlink()
+    assert old.not_fresh(DOMAIN) == {"eval_scores": "missing"}
+    done = old.raft("run", "--all")  # nothing listens at the service's port
+    assert done.returncode == 0, done.stdout + done.stderr
+    pd.testing.assert_frame_equal(old.results.summary(DOMAIN), before)
+    assert paid(old) == calls
+    assert old.not_fresh(DOMAIN) == {}
+    assert old.lake.evaluations() == old.results.runs()
+
+
+def test_a_renamed_document_of_such_a_project_asks_nothing_and_trains_nothing(old: ProjectHarness) -> None:
+    calls, hash_before = paid(old), old.lake.read_record("finetuned_model", DOMAIN)["training_hash"]
+    folder = old.folder / "data" / DOMAIN
+    named = sorted(file for file in folder.iterdir() if file.suffix not in (".jsonl", ".yaml"))
+    for number, file in enumerate(reversed(named)):  # nothing listens at the service's port
+        file.rename(folder / f"{number} renamed{file.suffix}")
+    done = old.raft("run", "--all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert paid(old) == calls
+    assert old.lake.read_record("finetuned_model", DOMAIN)["training_hash"] == hash_before
+    assert old.runs_of("finetuned_model", DOMAIN) == 1
+    assert {row.status for row in old.lake.rows(GoldenQuestion, DOMAIN)} == {"resolved"}
     assert old.not_fresh(DOMAIN) == {}

@@ -26,7 +26,7 @@ from raft_assets.dataset.formats import FORMATS_VERSION, training_lines, trainin
 from raft_assets.dataset.golden import GOLDEN_VERSION, read_golden_questions, resolve_golden_questions
 from raft_assets.dataset.leakage import LeakageError, check_leakage
 from raft_assets.dataset.rows import DATASET_VERSION, assemble_rows
-from raft_assets.dataset.splits import drawn_by
+from raft_assets.dataset.splits import describe_shortage, drawn_by
 from raft_assets.dataset.versions import CODE_VERSIONS
 from raft_assets.defs.describe import (
     MAX_SAMPLE_ROWS,
@@ -39,16 +39,18 @@ from raft_assets.defs.describe import (
     sample_with_quotes,
 )
 from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_documents
-from raft_assets.defs.lineage_asset import check_spec, lineage_asset, origin_of
+from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.reading import group_into_documents
 from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
+from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.held_out import check_leakage_in_lake
 from raft_assets.operations.model_clients import ModelClients, resolved_model, token_counter
 from raft_assets.operations.pair_form import SENTENCES, resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.operations.rebuild import build_manifest
+from raft_assets.operations.splits import read_splits
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.vectors import read_index, read_refused_chunks, read_unit_vectors
 from raft_assets.pairs.gates import GATES_VERSION
@@ -79,6 +81,9 @@ LEAK_SPEC = check_spec(
     "No chunk, near-duplicate, question or evaluation oracle crosses from evaluation into training.",
     blocking=True,
 )
+EVAL_ROWS_SPEC = check_spec(
+    "evaluation_has_its_minimum", "qa_dataset", "Evaluation has dataset.min_eval_rows rows, or the reason why it can't."
+)
 HELD_OUT_SPEC = check_spec(
     "training_shares_nothing_with_evaluation",
     "training_files",
@@ -104,7 +109,8 @@ def golden_questions(
     domain = context.partition_key
     questions = read_golden_questions(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
     documents = group_into_documents(lake.rows(SourceDocument, domain))
-    resolved = resolve_golden_questions(questions, documents, lake.rows(Chunk, domain))
+    renamed = former_paths(lake, domain)
+    resolved = resolve_golden_questions(questions, documents, lake.rows(Chunk, domain), renamed=renamed)
     written = lake.write(GoldenQuestion, domain, resolved)
     lost = [f"{question.question_id}: {question.detail}" for question in resolved if question.detail]
     return dg.MaterializeResult(
@@ -194,7 +200,7 @@ def qa_pairs(
     kinds={"parquet"},
     code_version=DATASET_VERSION,
     deps=[qa_pairs, chunks, chunk_embeddings, golden_questions],
-    checks=[LEAK_SPEC],
+    checks=[LEAK_SPEC, EVAL_ROWS_SPEC],
 )
 def qa_dataset(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
@@ -207,7 +213,7 @@ def qa_dataset(
     settings = models.project.settings(domain).values.dataset
     golden = list(lake.rows(GoldenQuestion, domain))
     # other shares or another seed ask for other splits; anything else leaves every unit where it is
-    splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
+    splits = read_splits(lake, domain)
     register = splits["register"] if splits.get("drawn_by") == drawn_by(settings) else {}
     assembly = assemble_rows(
         lake.rows(QAPair, domain),
@@ -225,6 +231,8 @@ def qa_dataset(
         raise dg.Failure(str(error)) from error
     yield dg.AssetCheckResult(check_name=LEAK_SPEC.name, passed=True)
     summary = assembly.summary
+    shortage = describe_shortage(summary, settings)
+    yield check_result(EVAL_ROWS_SPEC, passed=not shortage, description=shortage or None)
     shared = assembly.shared_text
     record = {"register": dict(assembly.plan.register), "drawn_by": drawn_by(settings), "shared_text": shared}
     lake.write_record("splits", domain, record | {name: summary[name] for name in ("unit", "dropped")})

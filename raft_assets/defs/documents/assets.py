@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from raft_assets.core.tables import Chunk, ChunkEmbedding, QuarantinedFile, RefusedChunk, SourceDocument
+from raft_assets.core.tables import PAGED_KINDS, Chunk, ChunkEmbedding, QuarantinedFile, RefusedChunk, SourceDocument
 from raft_assets.core.vectors import NoVector
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, token_histogram
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
@@ -14,6 +14,7 @@ from raft_assets.defs.progress import log_progress
 from raft_assets.documents.chunking import CHUNKING_VERSION, find_oversized_chunks
 from raft_assets.documents.reading import READING_VERSION, group_into_documents
 from raft_assets.llm.caller import Caller
+from raft_assets.operations.document_ids import keep_documents
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.sources import chunk_documents, embed_chunks, read_sources, to_refused_chunk
 from raft_assets.settings.endpoints import Role
@@ -41,6 +42,7 @@ def source_documents(
 
     sources = read_sources(project, domain, warn)
     pages, quarantined = sources.pages, sources.quarantined
+    keep_documents(lake, domain, sources.known)
     quarantine = lake.write(QuarantinedFile, domain, quarantined)
     written = lake.write(SourceDocument, domain, pages)
     return dg.MaterializeResult(
@@ -48,7 +50,8 @@ def source_documents(
         metadata={
             **describe_table(written, SourceDocument, columns=["path", "page", "heading", "text"]),
             "documents": len({page.doc_id for page in pages}),
-            "pages": len(pages),
+            "pages": sum(page.kind in PAGED_KINDS for page in pages),
+            "sections": sum(page.kind not in PAGED_KINDS for page in pages),
             "characters": sum(len(page.text) for page in pages),
             "kinds": counts_table(Counter(page.kind for page in pages), "kind"),
             "quarantined": len(quarantined),

@@ -146,7 +146,7 @@ def eval_scores(
     run = run_record(models, lake, domain, answers, dagster_run=context.run.run_id)
     found = evaluate(
         answers,
-        list(question_origins(lake, domain, answers)),
+        list(question_origins(models.project, lake, domain, answers)),
         draws=models.project.settings(domain).values.verdict.bootstrap_draws,
         judged=list(lake.rows(JudgedAnswer, domain)),
         scores_of_previous_student=results.previous_student_scores(run),

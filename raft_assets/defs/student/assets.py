@@ -9,6 +9,7 @@ from raft_assets.defs.dataset.assets import training_files
 from raft_assets.defs.describe import escape_markdown, loss_plot
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.progress import log_events, log_metrics
+from raft_assets.operations.data_links import data_links
 from raft_assets.operations.deploying import deploy_student
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.money import monthly_hosting_cost, record_training
@@ -51,6 +52,7 @@ def finetuned_model(
         }
         raise dg.Failure(str(error), metadata=shown, allow_retries=False) from error
     dollars = record_training(models.project, tuned, origin_of(context))
+    links = data_links(models.project, lake, domain).record if tuned.job_id else {}
     loss = [(step.step, step.train_loss, step.valid_loss) for step in tuned.loss]
     record = {
         "job": tuned.job_id,
@@ -61,6 +63,7 @@ def finetuned_model(
         "trained_tokens": tuned.trained_tokens,
         "loss": loss,
         "checkpoints": [asdict(point) for point in tuned.checkpoints],
+        **links,
     }
     address = lake.write_record("finetuned_model", domain, record)
     return dg.MaterializeResult(
@@ -68,6 +71,7 @@ def finetuned_model(
         metadata={
             "path": dg.MetadataValue.path(address),
             **{name: record[name] for name in ("job", "model", "base_model", "training_hash")},
+            **links,
             "hyperparameters": dg.MetadataValue.json(tuned.hyperparameters),
             # numbers where they are known, which the UI plots; a figure that nobody tells is absent, never zero
             **({} if tuned.trained_tokens is None else {"trained_tokens": tuned.trained_tokens}),
