@@ -452,10 +452,12 @@ class Limiter:
 
         Return whether it may grow further.
         """
-        most = min(state.max_window(state.throughput.outlook(now)), float(self._limits.max_concurrency))
         if state.trials > state.doubts and now - state.tried_at >= DOUBT_S:
             state.dissolve_doubts()
-        if state.peak < math.inf or state.window >= most:
+        most = state.window
+        if state.peak == math.inf:
+            most = min(state.max_window(state.throughput.outlook(now)), float(self._limits.max_concurrency))
+        if state.window >= most:
             state.grown_at = now
             return False
         elapsed = min(now - state.grown_at, 2 * RAMP_TICK_S)
