@@ -54,7 +54,7 @@ ASSUMED_VERDICT_TOKENS = (25, 60)
 ASSUMED_QUESTION_LENGTHS = (11, 18)  # tokens of a question that is embedded
 LEARNED_EPOCHS = 1.1  # what the same service may choose for another file, as a factor
 # of what answers of the teacher have: baseline and student are asked the same way, and abstain more briefly
-ASSUMED_ANSWER_SHARE = (0.65, 1.15)
+ASSUMED_ANSWER_SHARE = (0.75, 1.1)
 # how OpenAI chooses the number of epochs: AUTO_EPOCHS, but examples within these bounds (OpenAI cookbook, "data
 # preparation and analysis for chat model fine-tuning")
 MIN_EXAMPLES, MAX_EXAMPLES, MAX_AUTO_EPOCHS = 100, 25_000, 25
@@ -63,7 +63,7 @@ PADDING = 0.03  # of tokens: what a service's chat format and tokenizer count di
 MAX_WIDTH = 2.0  # a wider range helps nobody to decide: its middle is shown, unless a service may choose epochs
 TOKENS_PER_MESSAGE = 4
 ABSTENTION_TOKENS = 25
-SMOKE_ANSWER_TOKENS = (25, 80)
+SMOKE_ANSWER_TOKENS = (35, 65)
 TYPICAL_QUESTION = "What does the passage say about the subject that it explains first?"
 CALLS_AT_ONCE = 16  # what a service takes, until the limiter has measured it
 SAMPLED_PASSAGES = 50  # of which tokenizers are compared
@@ -369,12 +369,12 @@ class _Rows:
         self.answer = _answer_length(sample, pairs)
         self.assumed = () if pairs.is_sampled else ("accepted pairs",)
         self.passage = _mean(chunk.tokens for chunk in chunks)
-        empty = answer_request(TYPICAL_QUESTION, [], "chat", 1, settings.prompt.instructions)
-        self._empty = _request_tokens(empty)
+        self.empty = answer_request(TYPICAL_QUESTION, [], "chat", 1, settings.prompt.instructions)
+        self._empty_tokens = _request_tokens(self.empty)
 
     def prompt(self, documents: float) -> float:
         """Return the tokens of a prompt with so many documents, of which there are no more than chunks."""
-        return self._empty + min(documents, len(self.chunks)) * self.passage
+        return self._empty_tokens + min(documents, len(self.chunks)) * self.passage
 
 
 def _estimate_training(rows: _Rows) -> CallEstimate:
@@ -382,13 +382,15 @@ def _estimate_training(rows: _Rows) -> CallEstimate:
     student = models.endpoints[Role.STUDENT]
     price = models.prices.of(student)
     tokenizer = student.tokenizer if settings.training_files.tokenizer == "auto" else settings.training_files.tokenizer
-    ratio = _tokenizer_ratio(rows.chunks, token_counter(models.project, tokenizer))
+    count = token_counter(models.project, tokenizer)
+    ratio, empty = _tokenizer_ratio(rows.chunks, count), _request_tokens(rows.empty, count)
     teaches_abstention = settings.dataset.without_oracle == "abstain"
     answered = settings.dataset.p if teaches_abstention else 1.0
 
     def tokens(scenario: Scenario) -> float:
         answer = answered * rows.answer.at(scenario.tokens) + (1 - answered) * ABSTENTION_TOKENS
-        return scenario.trained * (rows.prompt(1 + settings.dataset.distractors) + answer) * ratio
+        documents = min(1 + settings.dataset.distractors, len(rows.chunks)) * rows.passage
+        return scenario.trained * (empty + (documents + answer) * ratio)
 
     epochs = _known_epochs(models, settings, student)
     passes = [tokens(scenario) for scenario in rows.scenarios]
@@ -580,9 +582,9 @@ def _scaled(usage: Usage, factor: float) -> Usage:
 _count_tokens = partial(token_count, tokenizer="o200k_base")
 
 
-def _request_tokens(request: Request) -> int:
+def _request_tokens(request: Request, count: Callable[[str], int] = _count_tokens) -> int:
     messages = request.body["messages"]
-    return sum(_count_tokens(message["content"]) + TOKENS_PER_MESSAGE for message in messages)
+    return sum(count(message["content"]) + TOKENS_PER_MESSAGE for message in messages)
 
 
 def _tokenizer_ratio(chunks: Sequence[Chunk], count: Callable[[str], int]) -> float:
