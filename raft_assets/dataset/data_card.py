@@ -5,11 +5,13 @@ The card is a record; `render_card` is the same for people. All text from docume
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from raft_assets.core.markdown import code_span, table_lines
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, QuarantinedFile, RaftRow, SourceDocument
 from raft_assets.dataset.manifest import Manifest
+from raft_assets.documents.readers.left_out import ReadingLoss, count_words, describe_reason
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 
@@ -40,6 +42,10 @@ def build_card(
     `training`: the lake's record of the training files, which are written for the model `student`.
     """
     sources = _describe_sources(documents)
+    losses = [ReadingLoss(source["path"], source["words"], source["left_out"]) for source in sources]
+    left_out: Counter[str] = Counter()
+    for loss in losses:
+        left_out.update(loss.left_out)
     quarantined = [{"path": file.path, "reason": file.reason} for file in quarantine]
     tokens = [chunk.tokens for chunk in chunks]
     reasons: Counter[str] = Counter()
@@ -59,6 +65,9 @@ def build_card(
         "counts": {
             "documents": len(sources),
             "pages": sum(source["pages"] for source in sources),
+            "words": sum(loss.words for loss in losses),
+            "words_left_out": left_out.total(),
+            "words_left_out_by_reason": dict(left_out.most_common()),
             "chunks": len(tokens),
             "chunk_tokens": sum(tokens),
             "pairs": reasons.total(),
@@ -75,7 +84,7 @@ def build_card(
         "split_unit": manifest.splits["unit"],
         "dropped_at_the_split": manifest.splits["dropped"],
         "licence": LICENCE,
-        "limits": list(_known_limits(manifest, quarantined, imported, answerable.total())),
+        "limits": list(_known_limits(manifest, quarantined, imported, answerable.total(), losses)),
     }
 
 
@@ -118,10 +127,14 @@ def render_card(card: Card) -> list[str]:
         *_section(
             "Sources",
             table_lines(
-                [{name: source[name] for name in ("path", "kind", "pages", "sha256")} for source in card["sources"]]
+                [
+                    {name.replace("_", " "): source[name] for name in ("path", "kind", "pages", "words", "sha256")}
+                    for source in card["sources"]
+                ]
             ),
         ),
-        *_section("Left out", table_lines(card["quarantine"])),
+        *_section("Files that could not be read", table_lines(card["quarantine"])),
+        *_section("Words left out", table_lines(_left_out_rows(card))),
         *_section("Models", table_lines([{"role": role, "model": model} for role, model in card["models"].items()])),
         *_section(
             "Versions",
@@ -140,13 +153,42 @@ def _describe_sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any
     """Return a record per document, in order."""
     sources: dict[str, dict[str, Any]] = {}
     for page in documents:
-        source = sources.setdefault(page.path, {"path": page.path, "kind": page.kind, "pages": 0, "characters": 0})
+        source = sources.setdefault(
+            page.path,
+            {
+                "path": page.path,
+                "kind": page.kind,
+                "pages": 0,
+                "characters": 0,
+                "words": 0,
+                "left_out": dict(page.left_out),
+            },
+        )
         source["pages"] += 1
+        source["words"] += count_words(page.text)
         source["characters"] += len(page.text)
     return list(sources.values())
 
 
-def _known_limits(manifest: Manifest, quarantined: Sequence[object], imported: int, golden: int) -> Iterator[str]:
+def _left_out_rows(card: Card) -> list[dict[str, Any]]:
+    """Return a row per document and reason, with the share in all words of the file."""
+    losses = (ReadingLoss(source["path"], source["words"], source["left_out"]) for source in card["sources"])
+    return [
+        {
+            "path": loss.path,
+            "reason": describe_reason(reason),
+            "words": words,
+            "share": f"{loss.share(reason):.1%}",
+            "unusual": "yes" if reason in loss.unusual else "",
+        }
+        for loss in losses
+        for reason, words in loss.left_out.items()
+    ]
+
+
+def _known_limits(
+    manifest: Manifest, quarantined: Sequence[object], imported: int, golden: int, losses: Sequence[ReadingLoss]
+) -> Iterator[str]:
     yield (
         "Questions are generated from the passage that answers them and resemble it: a model looks better on them than "
         "on questions that people ask."
@@ -169,6 +211,7 @@ def _known_limits(manifest: Manifest, quarantined: Sequence[object], imported: i
         yield f"{imported:,} pairs were made by another tool; how is not known here."
     if quarantined:
         yield f"{len(quarantined):,} files could not be read and are not in the rows."
+    yield from (replace(loss, path=code_span(loss.path)).warning for loss in losses if loss.unusual)
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
