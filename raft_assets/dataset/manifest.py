@@ -20,7 +20,6 @@ from pydantic import (
 from raft_assets.core.errors import DataError
 
 MAX_LISTED = 20  # differences of a kind that are named one by one
-READING = "reading"  # the version of the readers
 
 
 class DatasetInputs(BaseModel):
@@ -92,14 +91,11 @@ def setting_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[st
 
 
 def version_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
-    """Return the differences between the versions of the code and the models, in sentences.
-
-    Another version of the readers is none: it reads most documents as before, and rows that differ are found.
-    """
+    """Return the differences between the versions of the code and the models, in sentences."""
     return _truncate(
         sentence
         for mine, theirs, kind in (
-            (_without_reading(manifest.versions), _without_reading(here.versions), "The version of "),
+            (manifest.versions, here.versions, "The version of "),
             (manifest.models, here.models, "The model of "),
         )
         for sentence in _differences(mine, theirs, kind)
@@ -107,22 +103,8 @@ def version_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[st
 
 
 def package_differences(manifest: DatasetInputs, here: DatasetInputs) -> list[str]:
-    """Return the differences between the installed packages, and between the readers, in sentences."""
-    mine, other = (
-        {name: version for name, version in inputs.versions.items() if name == READING} for inputs in (manifest, here)
-    )
-    return _truncate(
-        sentence
-        for sentences in (
-            _differences(mine, other, "The version of "),
-            _differences(manifest.packages, here.packages, "The package "),
-        )
-        for sentence in sentences
-    )
-
-
-def _without_reading(versions: Mapping[str, str]) -> dict[str, str]:
-    return {name: version for name, version in versions.items() if name != READING}
+    """Return the differences between the installed packages, in sentences."""
+    return _truncate(_differences(manifest.packages, here.packages, "The package "))
 
 
 def _differences(mine: Mapping[str, Any], here: Mapping[str, Any], kind: str) -> Iterator[str]:

@@ -115,9 +115,8 @@ def table_differences(lake: Lake, manifest: Manifest, domain: str) -> list[str]:
 
 
 def package_notes(manifest: Manifest) -> list[str]:
-    """Return the packages and readers of other versions, which may read or cut otherwise; for rows that differ."""
-    here = {"packages": package_versions(), "versions": dict(CODE_VERSIONS)}
-    return package_differences(manifest, manifest.model_copy(update=here))
+    """Return the packages with other versions, which may read or cut otherwise; for the case that rows differ."""
+    return package_differences(manifest, manifest.model_copy(update={"packages": package_versions()}))
 
 
 def _row_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,15 +12,13 @@ from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.chunking import CHUNKING_VERSION, find_oversized_chunks
 from raft_assets.documents.readers.left_out import describe_reason, reading_losses
-from raft_assets.documents.reading import group_into_documents
+from raft_assets.documents.reading import READING_VERSION, group_into_documents
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.sources import chunk_documents, embed_chunks, read_sources
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
-# not READING_VERSION: a reader that reads better makes nothing stale that was read and paid for (ADR 0040)
-SOURCES_VERSION = "4"
 MAX_LOSSES_SHOWN = 20  # documents whose left-out words are listed in the catalog, those with the largest share first
 READ_SPEC = check_spec("every_file_was_read", "source_documents", "No file is in quarantine.")
 CHUNK_SPEC = check_spec(
@@ -28,7 +26,7 @@ CHUNK_SPEC = check_spec(
 )
 
 
-@lineage_asset(stage="documents", kinds={"parquet"}, code_version=SOURCES_VERSION, deps=[DOCUMENTS], checks=[READ_SPEC])
+@lineage_asset(stage="documents", kinds={"parquet"}, code_version=READING_VERSION, deps=[DOCUMENTS], checks=[READ_SPEC])
 def source_documents(
     context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult[None]:
