@@ -28,6 +28,7 @@ LeftOutReason = Literal[
     "graphic",
     "front_matter",
     "comment",
+    "unread",
 ]
 # of all words of the file: the largest share that is usual in reports, handbooks, manuals and encyclopedias.
 # Wikipedia's PDFs have up to 40 % references and 15 % captions; short web pages are mostly navigation
@@ -47,6 +48,7 @@ ORDINARY_SHARES: Mapping[LeftOutReason, float] = {
     "graphic": 0.10,
     "front_matter": 0.15,
     "comment": 0.15,
+    "unread": 0.02,
 }
 MIN_UNUSUAL_WORDS = 8  # fewer are no warning: of a page with ten words anything is a large share
 # a run of letters and digits; scripts without spaces count by character
