@@ -19,6 +19,7 @@ from raft_assets.documents.readers.left_out import LeftOutReason, count_words, c
 from raft_assets.documents.readers.pdf_furniture import remove_furniture, usual_size
 from raft_assets.documents.readers.pdf_lines import Block, Line, PageLines, page_lines
 from raft_assets.documents.readers.pdf_references import find_reference_lists
+from raft_assets.documents.readers.pdf_words import divides_words
 
 _PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
 
@@ -116,6 +117,7 @@ class _Style:
     right: float
     line_gap: float
     words: Counter[str]
+    divides_words: bool = True
     left_out: Counter[LeftOutReason] = field(default_factory=Counter)
 
     @classmethod
@@ -133,7 +135,8 @@ class _Style:
         body = [line for line in lines if abs(line.size - body_size) < 0.1 * body_size] or lines
         left = Counter(round(line.left) for line in body).most_common(1)[0][0] if body else 0
         right = sorted(line.right for line in body)[int(0.95 * (len(body) - 1))] if body else 0.0
-        return cls(body_size, left, right, statistics.median(gaps) if gaps else 0.0, words)
+        line_gap = statistics.median(gaps) if gaps else 0.0
+        return cls(body_size, left, right, line_gap, words, divides_words([page.lines for page in pages], words))
 
     def blocks(self, lines: Sequence[Line]) -> list[Block]:
         """Group consecutive lines that belong to one paragraph, list item or heading."""
@@ -289,7 +292,8 @@ class _Style:
         if self.words[head + tail]:
             return False
         return (
-            head in _COMPOUNDING
+            not self.divides_words
+            or head in _COMPOUNDING
             or bool(self.words[f"{head}-{tail}"])
             or (self.words[head] > 1 and self.words[tail] > 1)
         )
