@@ -16,7 +16,7 @@ import pypdfium2.raw as pdfium
 from raft_assets.documents.readers.cleaning import clean, to_one_line
 from raft_assets.documents.readers.content import ParsedContent, Section, UnreadableError, find_headings
 from raft_assets.documents.readers.left_out import LeftOutReason, count_words, counted
-from raft_assets.documents.readers.pdf_furniture import remove_furniture, usual_size
+from raft_assets.documents.readers.pdf_furniture import OPEN_END, remove_furniture, usual_size
 from raft_assets.documents.readers.pdf_lines import Block, Line, PageLines, page_lines
 from raft_assets.documents.readers.pdf_references import find_reference_lists
 from raft_assets.documents.readers.pdf_words import divides_words
@@ -28,6 +28,10 @@ HEADING_SIZE = 1.15  # times the body's size
 MAX_HEADING_CHARACTERS, MAX_BOLD_HEADING_CHARACTERS = 160, 80
 MIN_GUTTER = 0.8  # least width of the white between two columns, in sizes
 PARAGRAPH_GAP = 0.35  # more white than usual between two lines of one paragraph, in sizes
+FULL_LINE, MAX_SENTENCE_GAP = (
+    0.15,
+    1.0,
+)  # of the width, by which a full line is shorter; white within a sentence, in sizes
 INDENT = 0.8  # of a paragraph's first line, in sizes
 SMALL_SIZE = 0.85  # of the body's size; captions and cells of tables are smaller
 MAX_CAPTION_CHARACTERS = 250
@@ -47,8 +51,10 @@ _COMPOUNDING = frozenset(
 )
 _COMPOUNDING |= {"short", "single", "small", "three", "two", "well"}
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_SENTENCE_END = re.compile(r"[.!?:][\"”’')\]]*(?:\[\d+\])*$")
-_FIRST_SENTENCE = re.compile(r".*?[.!?][\"”’')\]]*(?:\[\d+\])*(?=\s|$)", re.DOTALL)
+_SENTENCE_END = re.compile(r"[.!?:。！？：][\"”’')\]」』）]*(?:\[\d+\])*$")
+_FIRST_SENTENCE = re.compile(r".*?(?:[.!?][\"”’')\]]*(?:\[\d+\])*(?=\s|$)|[。！？][”’」』）]*)", re.DOTALL)
+# scripts whose lines are joined without a blank
+_WITHOUT_BLANKS = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _SHOWN_LINK = re.compile(r"\s?\(\s?h\s?ttps?://[^()]{1,400}\)|(?<!\S)https?://\S+$")  # browsers print a link's target
 _NOTE_MARK = re.compile(
     r"[*†‡§¶※]+\s?\S|(?:note|nb|n\.b\.|remark|anm(?:erkung)?|hinweis|nota|remarque)\b\.?:", re.IGNORECASE
@@ -155,7 +161,8 @@ class _Style:
             line.bold != previous.bold and (line.bold or len(block) == 1)
         ):
             return False
-        if gap > self.line_gap + PARAGRAPH_GAP * self.body_size or gap < -0.5 * self.body_size:
+        is_apart = gap > self.line_gap + PARAGRAPH_GAP * self.body_size and not self._goes_on(line, previous, gap)
+        if is_apart or gap < -0.5 * self.body_size:
             return False
         if line.left > max(one.right for one in block) or line.right < min(one.left for one in block):
             return False
@@ -165,6 +172,17 @@ class _Style:
             return False
         indented = INDENT * self.body_size < line.left - previous.left < 4 * self.body_size and len(block) > 1
         return not (indented and _SENTENCE_END.search(previous.text))
+
+    def _goes_on(self, line: Line, previous: Line, gap: float) -> bool:
+        """Return whether a full line goes on in the next one, although there is more white between them."""
+        is_full = previous.right > self.right - FULL_LINE * (self.right - self.left)
+        return (
+            is_full
+            and gap < MAX_SENTENCE_GAP * self.body_size
+            and abs(line.left - previous.left) < 1.0
+            and line.text[:1].islower()
+            and not _SENTENCE_END.search(previous.text)
+        )
 
     def _begins_item(self, line: Line, previous: Line) -> bool:
         """Return whether an indented line begins an item of its own, whose bullet is drawn and not a character.
@@ -281,6 +299,8 @@ class _Style:
 
         A hyphen is removed where it only divided a word, and stays in what looks like a compound.
         """
+        if _WITHOUT_BLANKS.match(text[-1:]) and _WITHOUT_BLANKS.match(continuation[:1]):
+            return text + continuation
         broken = _HYPHENATED.search(text)
         if not broken or not continuation[:1].isalnum():
             return f"{_end_of_line(text)} {continuation}"
@@ -371,7 +391,7 @@ def _repair_page_breaks(pages: Sequence[list[_Paragraph]], style: _Style) -> Non
     for page, following in pairwise(page for page in pages if page):
         broken = _find_open_paragraph(page)
         first = next((index for index, paragraph in enumerate(following) if not _is_aside(paragraph)), None)
-        if broken is None or first is None or not following[first].text[0].islower():
+        if broken is None or first is None or not _goes_on(broken.text, following[first].text):
             continue
         text = following[first].text
         end = _FIRST_SENTENCE.match(text)
@@ -381,6 +401,13 @@ def _repair_page_breaks(pages: Sequence[list[_Paragraph]], style: _Style) -> Non
         following[first].text = text[end.end() :].strip()
         if not following[first].text:
             following.pop(first)
+
+
+def _goes_on(text: str, following: str) -> bool:
+    """Return whether a paragraph that ends within a sentence goes on in the first one of the next page."""
+    first = following[0]
+    has_no_case = first.isalpha() and first.lower() == first.upper()
+    return first.islower() or has_no_case or (first.isalnum() and bool(OPEN_END.search(text)))
 
 
 def _find_open_paragraph(page: Sequence[_Paragraph]) -> _Paragraph | None:

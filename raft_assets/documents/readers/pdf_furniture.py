@@ -28,7 +28,7 @@ _PAGE_NUMBER = re.compile(
 )
 _SENTENCE_END = re.compile(r"[.!?。！？][\"”’')\]]*$")
 # a line that ends so goes on
-_OPEN_END = re.compile(
+OPEN_END = re.compile(
     r"[,;(]$|\b(?:a|an|and|are|as|at|be|by|for|from|if|in|is|nor|of|on|or|shall|that|the|to|was|which|with)$"
 )
 
@@ -161,7 +161,7 @@ class _Usual:
             or _SENTENCE_END.search(upper.text)
         ):
             return False
-        if _OPEN_END.search(upper.text):
+        if OPEN_END.search(upper.text):
             return True
         width = max(one.right - one.left for one in text)
         is_full = upper.right - upper.left >= FULL_WIDTH * width or count_words(upper.text) >= MIN_OPEN_WORDS

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
 from raft_assets_tests.documents.readers.test_pdf import BODY, draw, lines, text_of
@@ -252,3 +254,46 @@ def test_a_short_last_line_with_many_citations_is_text(end: str) -> None:
     content = draw(page)
     assert f"other and {end}[12][13][14]" in text_of(content)
     assert content.left_out == {}
+
+
+# ---- sentences ----
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower"),
+    [
+        ("The board was founded by the engineer", "Ada Lowe in the spring."),
+        ("It has two basins, three locks and", "12 cranes on the east quay."),
+        ("The oldest crane of the harbour is called", "by its makers the Old One."),
+    ],
+)
+def test_a_sentence_that_crosses_a_page_break_is_whole_whatever_it_goes_on_with(upper: str, lower: str) -> None:
+    upper += " of the" if upper.endswith("engineer") else ""
+
+    def first(canvas: Canvas) -> None:
+        numbered(canvas, 1)
+        lines(canvas, [*BODY, upper], top=300)
+
+    def second(canvas: Canvas) -> None:
+        numbered(canvas, 2)
+        lines(canvas, [lower, "Nobody else was there."], top=740)
+
+    assert [f"{upper} {lower}" in section.text for section in draw(first, second).sections] == [True, False]
+
+
+def test_a_line_with_more_white_below_it_stays_in_its_sentence() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, BODY[:1], top=740)
+        lines(canvas, BODY[1:], top=740 - 22)
+        lines(canvas, BODY, top=600)
+
+    assert text_of(draw(page)).split("\n\n")[0] == " ".join(BODY)
+
+
+def test_lines_of_a_script_without_blanks_are_joined_without_any() -> None:
+    pdfmetrics.registerFont(UnicodeCIDFont("HeiseiMin-W3"))
+
+    def page(canvas: Canvas) -> None:
+        lines(canvas, ["港の船は夜に出る。灯台の光が", "見えるまで待つ。"], font="HeiseiMin-W3")
+
+    assert text_of(draw(page)) == "港の船は夜に出る。灯台の光が見えるまで待つ。"
