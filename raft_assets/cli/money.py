@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raft_assets.cli.project import select_domains
+from raft_assets.core.csv_cells import neutralize
 from raft_assets.core.errors import DataError
 from raft_assets.llm.batches import read_batch_records
 from raft_assets.llm.keys import TRAINING_KIND
@@ -106,7 +107,7 @@ def _print_rows(sums: Sequence[LedgerTotal], *, as_csv: bool) -> None:
         return
     writer = csv.DictWriter(sys.stdout, rows[0] if rows else ["name"])
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: neutralize(value) for name, value in row.items()} for row in rows)
 
 
 def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: int) -> None:

@@ -17,7 +17,7 @@ from rich.text import Text
 from raft_assets.cli.project import activate_project, print_models, select_domains
 from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, parse_answer
-from raft_assets.core.tables import Chunk, QAPair, RaftRow
+from raft_assets.core.tables import Chunk, QAPair, RaftRow, SourceDocument
 from raft_assets.core.terminal import strip_control_characters
 from raft_assets.core.text_search import SearchableText
 from raft_assets.llm.requests import Origin, Progress
@@ -55,6 +55,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
                 style="yellow",
             )
         )
+    _print_losses(console, sources.pages)
     semantic = settings.chunks.boundaries == "semantic"
     if semantic:
         vectors = "EMBEDDING: a vector of every sentence, for semantic boundaries"
@@ -89,6 +90,24 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     if not shown.rows:
         click.echo(f"No row came of {_count_chunks(len(plan))}{_describe_failures(shown.call_details)}.", err=True)
         sys.exit(1)
+
+
+def _print_losses(console: Console, pages: Sequence[SourceDocument]) -> None:
+    """Print the words that the documents leave out, by reason, and a warning for each unusual share."""
+    from raft_assets.documents.readers.left_out import describe_reason, reading_losses
+
+    losses = list(reading_losses(pages))
+    reasons: Counter[str] = Counter()
+    for loss in losses:
+        reasons.update(loss.left_out)
+    words = sum(loss.words for loss in losses) + reasons.total()
+    parts = ", ".join(
+        f"{describe_reason(reason)} {count:,} ({count / words:.1%})" for reason, count in reasons.most_common()
+    )
+    console.print(f"left out of {words:,} words: {parts or 'nothing'}")
+    for loss in losses:
+        if loss.warning:
+            console.print(Text(strip_control_characters(loss.warning), style="yellow"))
 
 
 def _count_chunks(number: int) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.core.csv_cells import neutralize
 from raft_assets.core.errors import DataError
 from raft_assets.core.terminal import escape_control_characters, strip_control_characters
 from raft_assets.settings.project import Project
@@ -47,9 +48,10 @@ def print_query(query: str | None, *, as_csv: bool, as_json: bool) -> None:
 
 
 def _write_csv(batches: Iterator[pd.DataFrame]) -> None:
-    """Write every row; line breaks inside a cell stay."""
+    """Write every row; line breaks inside a cell stay, and no cell is a formula."""
     for number, batch in enumerate(batches):
-        batch.map(_without_controls).to_csv(sys.stdout, index=False, header=number == 0)
+        cells = batch.map(_as_cell).rename(columns=_as_cell)
+        cells.to_csv(sys.stdout, index=False, header=number == 0)
 
 
 def _write_json(batches: Iterator[pd.DataFrame]) -> None:
@@ -85,5 +87,5 @@ def _format_value(value: object) -> str:
     return " ".join(strip_control_characters(str(value)).split())
 
 
-def _without_controls(value: object) -> object:
-    return strip_control_characters(value) if isinstance(value, str) else value
+def _as_cell(value: object) -> object:
+    return neutralize(strip_control_characters(value) if isinstance(value, str) else value)

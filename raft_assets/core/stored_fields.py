@@ -10,11 +10,15 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
 SINCE = "since"
+DIGESTED = "digested"
 
 
-def added(default: Any, *, since: str, description: str) -> Any:
-    """Return a field that came with a version, such as `added("", since="0.3.0", description="...")`."""
-    return Field(default=default, description=description, json_schema_extra={SINCE: since})
+def added(default: Any, *, since: str, description: str, digested: bool = True) -> Any:
+    """Return a field that came with a version, such as `added("", since="0.3.0", description="...")`.
+
+    With `digested=False` it enters no digest, whatever it holds: it describes the row, and nothing is made from it.
+    """
+    return Field(default=default, description=description, json_schema_extra={SINCE: since, DIGESTED: digested})
 
 
 def is_added(field: FieldInfo) -> bool:
@@ -23,11 +27,18 @@ def is_added(field: FieldInfo) -> bool:
 
 
 def digest_content(model: BaseModel, content: dict[str, Any]) -> dict[str, Any]:
-    """Return a dump of a model (`model_dump`) without the added fields that hold their default, at any depth."""
+    """Return a dump of a model (`model_dump`) without the added fields that no digest is made of, at any depth.
+
+    These are the fields that hold their default, and those that are never digested.
+    """
     kept: dict[str, Any] = {}
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if is_added(field) and value == field.default:
+        if is_added(field) and (value == field.default or not _is_digested(field)):
             continue
         kept[name] = digest_content(value, content[name]) if isinstance(value, BaseModel) else content[name]
     return kept
+
+
+def _is_digested(field: FieldInfo) -> bool:
+    return not isinstance(field.json_schema_extra, dict) or bool(field.json_schema_extra.get(DIGESTED, True))

@@ -47,6 +47,12 @@ class SourceDocument(Row):
     start: int = Field(description="first character in document_text")
     end: int = Field(description="one past the last character in document_text")
     text: str = Field(description="cleaned text; the pages of a document joined by a blank line are its document_text")
+    left_out: dict[str, int] = added(
+        {},
+        since="0.3.0",
+        digested=False,
+        description="words of the whole document that its text leaves out, by reason, the same on each of its pages",
+    )
 
 
 class QuarantinedFile(Row):

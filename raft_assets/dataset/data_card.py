@@ -5,6 +5,7 @@ The card is a record; `render_card` is the same for people. All text from docume
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from raft_assets.core.markdown import code_span, table_lines
@@ -19,6 +20,7 @@ from raft_assets.core.tables import (
     SourceDocument,
 )
 from raft_assets.dataset.manifest import Manifest
+from raft_assets.documents.readers.left_out import ReadingLoss, count_words, describe_reason
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 
@@ -51,6 +53,10 @@ def build_card(
     without a vector.
     """
     sources = _describe_sources(documents)
+    losses = [ReadingLoss(source["path"], source["words"], source["left_out"]) for source in sources]
+    left_out: Counter[str] = Counter()
+    for loss in losses:
+        left_out.update(loss.left_out)
     quarantined = [{"path": file.path, "reason": file.reason} for file in quarantine]
     tokens: list[int] = []
     document_of: dict[str, str] = {}
@@ -81,6 +87,9 @@ def build_card(
             "documents": len(sources),
             "pages": sum(source["pages"] for source in sources),
             "sections": sum(source["sections"] for source in sources),
+            "words": sum(loss.words for loss in losses),
+            "words_left_out": left_out.total(),
+            "words_left_out_by_reason": dict(left_out.most_common()),
             "chunks": len(tokens),
             "chunk_tokens": sum(tokens),
             **({"chunks_without_vector": len(refused)} if refused else {}),
@@ -101,13 +110,13 @@ def build_card(
         "dropped_at_the_split": manifest.splits["dropped"],
         "shared_text": manifest.splits.get("shared_text", {}),
         "licence": LICENCE,
-        "limits": list(_known_limits(manifest, quarantined, refused, imported, answerable.total())),
+        "limits": list(_known_limits(manifest, quarantined, refused, imported, answerable.total(), losses)),
     }
 
 
 def render_card(card: Card) -> list[str]:
     """Return the card as lines of Markdown."""
-    counts, columns = card["counts"], ("path", "kind", "pages", "sections", "sha256")
+    counts, columns = card["counts"], ("path", "kind", "pages", "sections", "words", "sha256")
     amounts = {name.replace("_", " "): value for name, value in counts.items() if isinstance(value, int)}
     verdicts = [
         {"verdict": reason, "pairs": count, "meaning": REASONS.get(reason, "Every gate passed.")}
@@ -144,9 +153,12 @@ def render_card(card: Card) -> list[str]:
         *_section("Quality gates", table_lines(verdicts)),
         *_section(
             "Sources",
-            table_lines([{name: source[name] for name in columns} for source in card["sources"]]),
+            table_lines(
+                [{name.replace("_", " "): source[name] for name in columns} for source in card["sources"]],
+            ),
         ),
-        *_section("Left out", table_lines(card["quarantine"])),
+        *_section("Files that could not be read", table_lines(card["quarantine"])),
+        *_section("Words left out", table_lines(_left_out_rows(card))),
         *_section("Models", table_lines([{"role": role, "model": model} for role, model in card["models"].items()])),
         *_section(
             "Versions",
@@ -188,15 +200,45 @@ def _describe_sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any
     """Return a record per document, in order."""
     sources: dict[str, dict[str, Any]] = {}
     for page in documents:
-        empty = {"path": page.path, "kind": page.kind, "pages": 0, "sections": 0, "characters": 0}
+        empty = {
+            "path": page.path,
+            "kind": page.kind,
+            "pages": 0,
+            "sections": 0,
+            "characters": 0,
+            "words": 0,
+            "left_out": dict(page.left_out),
+        }
         source = sources.setdefault(page.path, empty)
         source["pages" if page.kind in PAGED_KINDS else "sections"] += 1
+        source["words"] += count_words(page.text)
         source["characters"] += len(page.text)
     return list(sources.values())
 
 
-def _known_limits(
-    manifest: Manifest, quarantined: Sequence[object], refused: Sequence[RefusedChunk], imported: int, golden: int
+def _left_out_rows(card: Card) -> list[dict[str, Any]]:
+    """Return a row per document and reason, with the share in all words of the file."""
+    losses = (ReadingLoss(source["path"], source["words"], source["left_out"]) for source in card["sources"])
+    return [
+        {
+            "path": loss.path,
+            "reason": describe_reason(reason),
+            "words": words,
+            "share": f"{loss.share(reason):.1%}",
+            "unusual": "yes" if reason in loss.unusual else "",
+        }
+        for loss in losses
+        for reason, words in loss.left_out.items()
+    ]
+
+
+def _known_limits(  # noqa: PLR0917 - what the card is made of
+    manifest: Manifest,
+    quarantined: Sequence[object],
+    refused: Sequence[RefusedChunk],
+    imported: int,
+    golden: int,
+    losses: Sequence[ReadingLoss],
 ) -> Iterator[str]:
     yield (
         "Questions are generated from the passage that answers them and resemble it: a model looks better on them than "
@@ -226,6 +268,7 @@ def _known_limits(
             f"{len(refused):,} chunks have no vector, because the service refuses them ({count:,} of them: "
             f"{code_span(reason)}): retrieval never returns them, and they are no hard negatives."
         )
+    yield from (replace(loss, path=code_span(loss.path)).warning for loss in losses if loss.unusual)
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from raft_assets.core.markdown import code_span
 from raft_assets.core.tables import QAPair, Row
+from raft_assets.documents.readers.left_out import ReadingLoss, describe_reason
 from raft_assets.evaluation.examples import Sample, Segment
 from raft_assets.evaluation.plots import data_uri, histogram, interval_bars, line
 from raft_assets.evaluation.verdict import PRIMARY_ARM, Verdict
@@ -88,6 +89,23 @@ def counts_table(counts: Mapping[str, int], name: str) -> dg.MarkdownMetadataVal
     return markdown_table(
         [{name: key, "count": count} for key, count in Counter(counts).most_common()], [name, "count"]
     )
+
+
+def losses_table(losses: Iterable[ReadingLoss], limit: int) -> dg.MarkdownMetadataValue:
+    """Return what documents leave out, those with the largest share first, and which shares are unusual."""
+    rows = [
+        {
+            "document": loss.path,
+            "words": loss.words,
+            "left out": loss.total,
+            "share": f"{loss.total_share:.1%}",
+            "reasons": ", ".join(f"{describe_reason(reason)} {loss.left_out[reason]}" for reason in loss.left_out),
+            "unusual": ", ".join(map(describe_reason, loss.unusual)),
+        }
+        for loss in sorted(losses, key=lambda loss: -loss.total_share)
+        if loss.total
+    ]
+    return markdown_table(rows[:limit], ["document", "words", "left out", "share", "reasons", "unusual"])
 
 
 def plot_metadata(svg: str) -> dg.MarkdownMetadataValue:

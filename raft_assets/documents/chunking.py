@@ -26,7 +26,8 @@ from raft_assets.documents.readers.content import find_headings
 from raft_assets.documents.reading import ReadDocument
 from raft_assets.settings.domain import ChunkSettings
 
-CHUNKING_VERSION = "4"  # changes whenever the same document and settings give other chunks
+# changes where every domain has to be cut anew; better cuts of some documents aren't that (ADR 0040)
+CHUNKING_VERSION = "4"
 
 _MAX_COUNTED_CHARACTERS = 500_000  # characters; bpe-openai refuses a million
 # share of the maximum that a heading leaves to what follows it; a longer heading is text like any other
@@ -36,6 +37,8 @@ _WORDS_PER_UNIT = 32  # of a sentence that is too long for a chunk: split into r
 
 # the cost of a cut, in addition to the chunk that it begins, which costs 1, and the square of the share left empty
 _PARAGRAPH, _LINE, _SENTENCE, _WORD = 0.0, 0.1, 0.3, 0.8
+_AFTER_TITLE = 0.9  # between the title of a passage, which the reader found to be no heading, and the passage
+MAX_TITLE_CHARACTERS = 60
 # by embedding: the cost of a cut between the most similar texts of a document, and the gain of one between the least
 _TOPIC_COST, _TOPIC_CHANGE_BONUS, _TOPIC_CHANGE_SHARE = 3.0, -2.0, 0.1
 
@@ -50,6 +53,7 @@ _CUTS = (
     (_SENTENCE, re.compile(r"[.!?…][\"”’')\]*_]*(?:\[[\w ]{1,20}\])*(\s+)(?=[\"“‘'(\[*_`]*[^\W_a-zß-ÿ])")),
     (_SENTENCE, re.compile(r"([。！？])(?=[^”’」』）])")),
 )
+_TITLE = re.compile(r"[^\W_a-z][^\n|]*[^\n|.!?…,;。！？]")  # a line that begins large and ends no sentence
 _SINGLE_SPACE = re.compile(r"(?<=\S) (?=\S)")
 _GAP = re.compile(r"\s+")
 
@@ -197,8 +201,18 @@ class _Chunker:
             for match in pattern.finditer(self.text):
                 if cost != _SENTENCE or not self._is_abbreviated(match.start()):
                     costs.setdefault(match.end(1), cost)  # the cheapest kind comes first
+        for offset in self._after_titles(sorted(offset for offset, cost in costs.items() if cost == _PARAGRAPH)):
+            costs[offset] = _AFTER_TITLE
         cuts = sorted(costs.items())
         return self._cost_by_topic([offset for offset, _ in cuts]) if self.likeness else cuts
+
+    def _after_titles(self, offsets: Sequence[int]) -> Iterator[int]:
+        """Yield where a short line that is no sentence ends and a passage of sentences begins."""
+        for start, middle, end in zip([0, *offsets], offsets, [*offsets[1:], len(self.text)], strict=False):
+            title, passage = self.text[start:middle].strip(), self.text[middle:end].strip()
+            is_title = len(title) <= MAX_TITLE_CHARACTERS and _TITLE.fullmatch(title)
+            if is_title and len(passage) > MAX_TITLE_CHARACTERS and passage[0].isalnum():
+                yield middle
 
     def _cost_by_topic(self, offsets: list[int]) -> list[tuple[int, float]]:
         """Return the cuts with their costs by topic.

@@ -19,6 +19,7 @@ from raft_assets.core.tables import QuarantinedFile, SourceDocument
 from raft_assets.documents.readers.content import FileKind, ParsedContent, Section, UnreadableError
 from raft_assets.documents.readers.decoding import decode
 from raft_assets.documents.readers.entries import read_json, read_json_lines
+from raft_assets.documents.readers.left_out import describe_reason
 from raft_assets.documents.readers.office import read_docx
 from raft_assets.documents.readers.pdf import read_pdf
 from raft_assets.documents.readers.prose import read_prose
@@ -26,7 +27,9 @@ from raft_assets.documents.readers.sniffing import KIND_BY_SUFFIX, detect_kind
 from raft_assets.documents.readers.web import read_html
 from raft_assets.settings.domains import DocumentFile
 
-READING_VERSION = "4"  # changes whenever any reader returns something else for the same bytes
+# changes where every domain has to read anew and to pay for what changes; better reading of some documents isn't that
+READING_VERSION = "4"
+PARSER_VERSION = "5"  # changes whenever any reader returns something else for the same bytes (ADR 0040)
 PAGE_SEPARATOR = "\n\n"
 DEFAULT_MAX_MB = 50
 
@@ -71,6 +74,11 @@ class ReadDocument:
         """Title of the document."""
         return self.pages[0].title
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Words that the text leaves out, by reason."""
+        return self.pages[0].left_out
+
 
 @dataclass(frozen=True)
 class ParseCache:
@@ -88,6 +96,7 @@ class ParseCache:
                 stored["kind"],
                 stored["title"],
                 tuple(Section(**section) for section in stored["sections"]),
+                stored["left_out"],
             )
         except (OSError, ValueError, TypeError, KeyError):
             return None
@@ -103,7 +112,7 @@ class ParseCache:
 
     def _entry(self, file: DocumentFile) -> Path:
         # the extension counts too: it decides how text is read
-        return self.folder / f"{file.content_hash}-{READING_VERSION}-{short_digest(_normalize_suffix(file))[:8]}.json"
+        return self.folder / f"{file.content_hash}-{PARSER_VERSION}-{short_digest(_normalize_suffix(file))[:8]}.json"
 
 
 def read_documents(
@@ -183,11 +192,11 @@ def _read(file: DocumentFile) -> ParsedContent | UnreadableError:
             "corrupt",
             f"Reading the file failed ({type(error).__name__}); open it and save it again.",
         )
-    return (
-        content
-        if any(_HAS_WORD.search(section.text) for section in content.sections)
-        else UnreadableError("no_text", "The file holds no text; put text into it or delete it.")
-    )
+    if any(_HAS_WORD.search(section.text) for section in content.sections):
+        return content
+    left_out = ", ".join(f"{describe_reason(reason)} {count:,}" for reason, count in content.left_out.items())
+    besides = f" besides the words that are left out ({left_out})" if left_out else ""
+    return UnreadableError("no_text", f"The file holds no text{besides}; put text into it or delete it.")
 
 
 def _build_document(file: DocumentFile, content: ParsedContent, name: str) -> ReadDocument:
@@ -207,6 +216,7 @@ def _build_document(file: DocumentFile, content: ParsedContent, name: str) -> Re
                 start=start,
                 end=end,
                 text=section.text,
+                left_out=dict(content.left_out),
             )
         )
         start = end + len(PAGE_SEPARATOR)

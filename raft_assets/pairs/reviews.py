@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator
 
 from raft_assets.core.atomic import write_text
+from raft_assets.core.csv_cells import ESCAPE_PREFIX, is_formula
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import ID_LENGTH, draw
 from raft_assets.core.jsonl import NonEmptyText, read_jsonl, validate_as
@@ -35,9 +36,7 @@ REVIEW_COLUMNS = (
 SUFFIXES = (".jsonl", ".csv")
 QUOTE_SEPARATOR = "\n"
 SEED = 0  # of the draw of a sample
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute such a cell
 _ID_LIKE_A_NUMBER = re.compile(rf"(?=.{{{ID_LENGTH}}}$)\d+(e\d+)?")
-ESCAPE_PREFIX = "'"  # what a spreadsheet reads as "this is text"
 csv.field_size_limit(2**27)  # passages are longer than the 128 kB that csv allows by default
 
 
@@ -154,7 +153,7 @@ def _build_row(pair: QAPair, passage: str, review: Review | None) -> dict[str, s
 
 def _escape_cell(cell: str) -> str:
     """Return the cell so that a spreadsheet takes it neither for a formula nor, if it is an id, for a number."""
-    computed = cell.lstrip(" \n").startswith(FORMULA_STARTS) or cell.startswith(ESCAPE_PREFIX)
+    computed = is_formula(cell) or cell.startswith(ESCAPE_PREFIX)
     return f"{ESCAPE_PREFIX}{cell}" if computed or _ID_LIKE_A_NUMBER.fullmatch(cell) else cell
 
 

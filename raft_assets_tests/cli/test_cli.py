@@ -315,6 +315,8 @@ def test_results_answer_sql_and_are_not_changed_by_it(copied: ProjectHarness) ->
     table = copied.raft_here("sql", query, "--csv").stdout.splitlines()
     assert table == ["domain,decision,n", f"{SMALL},{verdict['decision']},{verdict['n']}"]
     assert verdict["decision"] in copied.raft_here("sql", query).stdout
+    formulas = copied.raft_here("sql", "SELECT '=1+1' AS \"=x\", -5 AS y, '@SUM(A1)' AS z", "--csv").stdout.splitlines()
+    assert formulas == ["'=x,y,z", "'=1+1,-5,'@SUM(A1)"]
 
 
 def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(copied: ProjectHarness) -> None:

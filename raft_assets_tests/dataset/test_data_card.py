@@ -11,7 +11,7 @@ from raft_assets_tests.builders import a_chunk, a_pair
 HOSTILE = "<script>alert(1)</script> ![x](https://evil.example/x) | `a` ``b`` **bold** [l](u)\n# Heading\n- item"
 
 
-def a_card(name: str) -> str:
+def a_card(name: str, *, left_out: dict[str, int] | None = None) -> str:
     manifest = Manifest(
         files={name: "0" * 64},
         settings={"prompt": {"instructions": name}},
@@ -32,7 +32,8 @@ def a_card(name: str) -> str:
         heading=name,
         start=0,
         end=1,
-        text="x",
+        text="word " * 40,
+        left_out=left_out or {},
     )
     card = build_card(
         manifest,
@@ -67,6 +68,14 @@ def test_hostile_names_stay_text_in_their_cells() -> None:
 @pytest.mark.parametrize(("text", "shown"), [("a`b|c", "`a´b¦c`"), ("a\n  b", "`a b`"), ("", "–"), (None, "`None`")])
 def test_a_code_span_holds_its_text(text: object, shown: str) -> None:
     assert code_span(text) == shown
+
+
+def test_the_card_says_what_was_left_out_of_each_document() -> None:
+    lines = a_card("plain", left_out={"references": 60, "page_number": 1}).split("\n")
+    row = next(line for line in lines if "references" in line and line.startswith("| `plain`"))
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == ["`plain`", "`references`", "60", "`59.4%`", "`yes`"]
+    assert any(line.startswith("- Of `plain` an unusual share of the words is left out (59%") for line in lines)
+    assert not any(line.startswith("- Of") for line in a_card("plain", left_out={"references": 20}).split("\n"))
 
 
 def test_a_table_without_rows_says_so() -> None:

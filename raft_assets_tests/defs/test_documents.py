@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.core.tables import Chunk
+from raft_assets.core.tables import Chunk, SourceDocument
 from raft_assets.defs.lineage_asset import settings_key
 from raft_assets.defs.observation import observe_domain
 from raft_assets.settings.project import Project
@@ -46,3 +46,28 @@ def test_the_embedding_model_matters_to_chunks_only_where_it_cuts_them(project: 
     assert of_model("one") == of_model("other")
     project.write("data/mine/domain.yaml", "chunks: {boundaries: semantic}")
     assert of_model("one") != of_model("other")
+
+
+def test_the_catalog_says_what_documents_leave_out_and_warns_of_unusual_shares(project: ProjectHarness) -> None:
+    menu = "<nav><a href=/>Home of the harbour board</a></nav>"
+    project.write("data/mine/usual.html", f"<body>{menu}<main><p>{BATS}</p></main>")
+    project.write("data/mine/lost.html", f"<body><main><p>{BATS}</p></main><div><p>{CRANES * 4}</p></div>")
+    assert project.materialize("mine", "source_documents")
+    metadata = project.metadata("source_documents", "mine")
+    lost = 4 * len(CRANES.split())
+    assert (metadata["words_left_out"], metadata["unusual_losses"]) == (5 + lost, 1)
+    assert f"| outside main | {lost} |" in metadata["left_out"]
+    assert "| navigation | 5 |" in metadata["left_out"]
+    rows = [line for line in metadata["left_out_by_document"].split("\n") if ".html" in line]
+    assert ["lost.html" in rows[0], rows[0].endswith("| outside main |")] == [True, True]
+    assert rows[1].endswith("|  |")
+    left_out = {page.path: page.left_out for page in project.lake.rows(SourceDocument, "mine")}
+    assert left_out == {"one.txt": {}, "usual.html": {"navigation": 5}, "lost.html": {"outside_main": lost}}
+
+
+def test_what_a_document_leaves_out_is_no_part_of_its_digest(project: ProjectHarness) -> None:
+    assert project.materialize("mine", "source_documents")
+    before = project.lake.digest("source_documents", "mine")
+    (page,) = project.lake.rows(SourceDocument, "mine")
+    written = project.lake.write(SourceDocument, "mine", [page.model_copy(update={"left_out": {"navigation": 7}})])
+    assert written.digest == before

@@ -287,3 +287,18 @@ def test_shipped_documents_give_whole_chunks(shipped_documents: dict[str, list[R
             assert chunk.heading
             if chunk.kind == "prose":
                 assert not chunk.text[0].islower()
+
+
+@pytest.mark.parametrize("title", ["Roosts in winter", "2.1 Roosts", "Ηχοεντοπισμός", "Überwinterung in Höhlen"])
+@pytest.mark.parametrize("before", range(2, 9))
+def test_a_title_that_is_no_heading_begins_a_chunk_and_ends_none(title: str, before: int) -> None:
+    document = markdown(f"{SENTENCE * before}\n\n{title}\n\n{SENTENCE * 4}\n\n{SENTENCE * 3}")
+    chunks = texts(chunk_document(document, ChunkSettings(chunk_size=120, min_chunk_tokens=20)))
+    assert [chunk for chunk in chunks if chunk.rstrip().endswith(title)] == []
+
+
+@pytest.mark.parametrize("line", ["They sleep by day.", "- a roost", "a | b", "they wake early"])
+def test_sentences_items_and_cells_are_no_titles_and_end_a_chunk(line: str) -> None:
+    document = markdown(f"{SENTENCE * 3}\n\n{line}\n\n{SENTENCE * 4}")
+    first, _ = texts(chunk_document(document, ChunkSettings(chunk_size=110, min_chunk_tokens=20)))
+    assert first.endswith(line)

@@ -26,7 +26,7 @@ def previewed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProjectHarness,
 def test_a_preview_shows_models_rows_rejected_pairs_and_tokens(previewed: tuple[ProjectHarness, str]) -> None:
     _, said = previewed
     assert said.startswith("TEACHER")
-    for part in ("question  ", ", oracle", "document 4", "<ANSWER>:", "rejected: ", "tokens in"):
+    for part in ("left out of ", "question  ", ", oracle", "document 4", "<ANSWER>:", "rejected: ", "tokens in"):
         assert part in " ".join(said.split()) or part in said
     assert "##begin_quote##" not in said
     assert max(len(line) for line in said.splitlines() if "http" not in line) <= 100

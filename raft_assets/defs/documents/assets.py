@@ -7,11 +7,12 @@ import dagster as dg
 
 from raft_assets.core.tables import PAGED_KINDS, Chunk, ChunkEmbedding, QuarantinedFile, RefusedChunk, SourceDocument
 from raft_assets.core.vectors import NoVector
-from raft_assets.defs.describe import counts_table, describe_calls, describe_table, token_histogram
+from raft_assets.defs.describe import counts_table, describe_calls, describe_table, losses_table, token_histogram
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.chunking import CHUNKING_VERSION, find_oversized_chunks
+from raft_assets.documents.readers.left_out import describe_reason, reading_losses
 from raft_assets.documents.reading import READING_VERSION, group_into_documents
 from raft_assets.llm.caller import Caller
 from raft_assets.operations.document_ids import keep_documents
@@ -21,6 +22,7 @@ from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
+MAX_LOSSES_SHOWN = 20  # documents whose left-out words are listed in the catalog, those with the largest share first
 READ_SPEC = check_spec("every_file_was_read", "source_documents", "No file is in quarantine.")
 CHUNK_SPEC = check_spec(
     "chunks_keep_their_maximum", "chunks", "No chunk is longer than chunk_size tokens.", blocking=True
@@ -33,7 +35,8 @@ def source_documents(
 ) -> dg.MaterializeResult[None]:
     """Pages and sections of every readable document.
 
-    A file that can't be read is listed in the quarantine table with the reason.
+    A file that can't be read is listed in the quarantine table with the reason. Of those that are read, the words that
+    their text leaves out are counted by reason (header, footer, references, navigation and others).
     """
     domain = context.partition_key
 
@@ -43,6 +46,13 @@ def source_documents(
     sources = read_sources(project, domain, warn)
     pages, quarantined = sources.pages, sources.quarantined
     keep_documents(lake, domain, sources.known)
+    losses = list(reading_losses(pages))
+    for loss in losses:
+        if loss.warning:
+            context.log.warning(loss.warning)
+    reasons: Counter[str] = Counter()
+    for loss in losses:
+        reasons.update(loss.left_out)
     quarantine = lake.write(QuarantinedFile, domain, quarantined)
     written = lake.write(SourceDocument, domain, pages)
     return dg.MaterializeResult(
@@ -53,6 +63,11 @@ def source_documents(
             "pages": sum(page.kind in PAGED_KINDS for page in pages),
             "sections": sum(page.kind not in PAGED_KINDS for page in pages),
             "characters": sum(len(page.text) for page in pages),
+            "words": sum(loss.words for loss in losses),
+            "words_left_out": reasons.total(),
+            "left_out": counts_table({describe_reason(name): count for name, count in reasons.items()}, "reason"),
+            "left_out_by_document": losses_table(losses, MAX_LOSSES_SHOWN),
+            "unusual_losses": sum(bool(loss.unusual) for loss in losses),
             "kinds": counts_table(Counter(page.kind for page in pages), "kind"),
             "quarantined": len(quarantined),
             "quarantine": counts_table(Counter(f"{file.path}: {file.reason}" for file in quarantined), "file"),

@@ -1,8 +1,8 @@
 """What every reader returns, and the error that says why a file can't be read."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 FileKind = Literal["pdf", "docx", "md", "txt", "html", "json", "jsonl", "api"]
@@ -37,12 +37,14 @@ class Section:
 class ParsedContent:
     """The content of a file, which depends on its bytes and kind only.
 
-    The title is empty if the file has none but its name.
+    The title is empty if the file has none but its name. `left_out` counts the words that the sections leave out, by
+    reason.
     """
 
     kind: FileKind
     title: str
     sections: tuple[Section, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 class UnreadableError(Exception):

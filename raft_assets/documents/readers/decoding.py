@@ -39,15 +39,59 @@ _CODE_PAGES = [
 ]
 _REMEDY = "save the file as UTF-8"
 
+# what a label means on the web, where writers name an encoding and use its superset (WHATWG, Encoding Standard, 4.2)
+_WESTERN_CODEC, _ASCII_CODEC = "cp1252", "ascii"
+_SUPERSETS = {
+    # browsers take it for Windows-1252; here only where the words are Western, since such a label tells nothing
+    _ASCII_CODEC: "ascii us-ascii ansi_x3.4-1968",
+    _WESTERN_CODEC: "iso-ir-100 iso-8859-1 iso8859-1 iso88591 iso_8859-1 iso_8859-1:1987"
+    " latin1 latin-1 l1 cp819 ibm819 csisolatin1 windows-1252 x-cp1252",
+    "gb18030": "gb2312 gb_2312 gb_2312-80 csgb2312 csiso58gb231280 chinese iso-ir-58 gbk x-gbk cp936 ms936 euc-cn"
+    " gb18030",
+    "big5hkscs": "big5 big5-hkscs cn-big5 csbig5 x-x-big5",
+    "cp932": "shift_jis shift-jis sjis x-sjis csshiftjis ms_kanji ms932 windows-31j",
+    "cp949": "euc-kr euckr cseuckr korean ks_c_5601-1987 ks_c_5601-1989 ksc5601 ksc_5601 csksc56011987 iso-ir-149"
+    " windows-949",
+    "cp1254": "iso-8859-9 iso8859-9 iso88599 iso_8859-9 latin5 latin-5 l5 iso-ir-148 csisolatin5 windows-1254 x-cp1254",
+    "cp874": "tis-620 iso-8859-11 iso8859-11 iso885911 dos-874 windows-874",
+    "iso8859_8": "iso-8859-8 iso-8859-8-i iso-8859-8-e logical visual hebrew csiso88598i",
+    "mac_roman": "macintosh mac x-mac-roman csmacintosh",
+    "mac_cyrillic": "x-mac-cyrillic x-mac-ukrainian",
+    "koi8_u": "koi8-u koi8-ru",
+    "koi8_r": "koi8-r koi8 koi cskoi8r",
+    "euc_jp": "euc-jp x-euc-jp cseucpkdfmtjapanese",
+    "iso2022_jp_ext": "iso-2022-jp csiso2022jp",
+    # a file in UTF-16 could not be read up to the place where it says so
+    "utf-8": "utf-16 utf-16le utf-16be ucs-2 iso-10646-ucs-2 csunicode unicode unicode-1-1-utf-8 utf8 x-unicode20utf8",
+}
+_CODEC_BY_LABEL = {label: codec for codec, labels in _SUPERSETS.items() for label in labels.split()}
+# the bytes that code pages of Windows leave undefined mean control characters on the web, which no text keeps
+_UNDEFINED_BYTES = {_WESTERN_CODEC: b"\x81\x8d\x8f\x90\x9d"}
+_HEAD = 16_384  # bytes in which a declaration is looked for; old pages have long scripts before it
+_HTML_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+_META = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
+_XML_DECLARATION = re.compile(rb"""\A\s*<\?xml[^>]*?\sencoding\s*=\s*["']\s*([\w.:-]+)""", re.IGNORECASE)
+_UTF16_WITHOUT_MARK = ((b"<\0?\0x\0", "utf-16-le"), (b"\0<\0?\0x", "utf-16-be"))
+_ISO_2022_JP = re.compile(rb"\x1b\$[@B].+?\x1b\([BJ]", re.DOTALL)  # seven bits only, so it passes for UTF-8
+
+
+def find_declared_encoding(data: bytes) -> str:
+    """Return the encoding that a page names in a `<meta>`, else in its XML declaration; empty where it names none."""
+    head = _HTML_COMMENT.sub(b"", data[:_HEAD])
+    declaration = _META.search(head) or _XML_DECLARATION.match(data[:_HEAD])
+    return declaration[1].decode("ascii", "replace") if declaration else ""
+
 
 def decode(data: bytes, declared: str = "") -> str:
     """Return the text of `data`. `declared` is an encoding that the content names (HTML).
 
     Raises UnreadableError (encoding).
     """
-    for mark, encoding in _BOMS:
+    for mark, encoding in (*_BOMS, *_UTF16_WITHOUT_MARK):
         if data.startswith(mark):
             return _decode_strictly(data, encoding)
+    if data.isascii() and _ISO_2022_JP.search(data):
+        return _decode_strictly(data, "iso2022_jp_ext")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -56,23 +100,32 @@ def decode(data: bytes, declared: str = "") -> str:
                 "encoding",
                 f"The file is UTF-8 that is damaged at byte {error.start}; mend it there, or {_REMEDY}.",
             ) from error
-    if declared and _is_known(declared):
-        return _decode_strictly(data, declared)
-    return _decode_western(data) or _decode_other_code_page(data)
+    codec = _find_codec(declared)
+    if codec and codec not in ("utf-8", _ASCII_CODEC):
+        return _decode_strictly(data, codec, declared)
+    western = _decode_western(data)
+    if not western and codec == _ASCII_CODEC:
+        return _decode_strictly(data, codec, declared)
+    return western or _decode_other_code_page(data)
 
 
-def _decode_strictly(data: bytes, encoding: str) -> str:
+def _decode_strictly(data: bytes, codec: str, label: str = "") -> str:
     try:
-        return data.decode(encoding)
+        return data.translate(None, _UNDEFINED_BYTES.get(codec, b"")).decode(codec)
     except (UnicodeDecodeError, LookupError) as error:
-        raise UnreadableError("encoding", f"The file says that it is {encoding} and is not; {_REMEDY}.") from error
+        raise UnreadableError(
+            "encoding", f"The file says that it is {label or codec} and is not; {_REMEDY}."
+        ) from error
 
 
-def _is_known(encoding: str) -> bool:
+def _find_codec(label: str) -> str:
+    """Return the codec that a declared label means, empty where it names none."""
+    codec = _CODEC_BY_LABEL.get(label.strip().casefold(), label)
     try:
-        return bool(codecs.lookup(encoding)._is_text_encoding)  # noqa: SLF001 - nothing public excludes base64, zlib, ...
+        is_text = codecs.lookup(codec)._is_text_encoding  # noqa: SLF001 - nothing public excludes base64, zlib, ...
     except (LookupError, ValueError):
-        return False
+        return ""
+    return codec if is_text else ""
 
 
 def _decode_western(data: bytes) -> str:

@@ -1,15 +1,13 @@
 """PDF: lines with their geometry become paragraphs and headings in reading order, without running headers."""
 
-import ctypes
 import itertools
 import re
 import statistics
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pypdfium2
@@ -17,30 +15,32 @@ import pypdfium2.raw as pdfium
 
 from raft_assets.documents.readers.cleaning import clean, to_one_line
 from raft_assets.documents.readers.content import ParsedContent, Section, UnreadableError, find_headings
+from raft_assets.documents.readers.left_out import LeftOutReason, count_words, counted
+from raft_assets.documents.readers.pdf_furniture import OPEN_END, remove_furniture, usual_size
+from raft_assets.documents.readers.pdf_lines import Block, Line, PageLines, page_lines
+from raft_assets.documents.readers.pdf_references import find_reference_lists
+from raft_assets.documents.readers.pdf_words import divides_words
 
 _PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
 
 # all geometry is in points, y upwards; "size" is the height of a font's box, about 1.2 times its nominal size
-MARGIN = 0.12  # share of the page at top and bottom where running headers, footers and page numbers are
-POSITION_TOLERANCE = 6.0  # points that a running header may move between pages
-MIN_REPEATED_PAGES = 3  # pages that a line must repeat on to be furniture; both pages of a short document are enough
 HEADING_SIZE = 1.15  # times the body's size
 MAX_HEADING_CHARACTERS, MAX_BOLD_HEADING_CHARACTERS = 160, 80
-BOLD_WEIGHT = 600
 MIN_GUTTER = 0.8  # least width of the white between two columns, in sizes
 PARAGRAPH_GAP = 0.35  # more white than usual between two lines of one paragraph, in sizes
+FULL_LINE, MAX_SENTENCE_GAP = (
+    0.15,
+    1.0,
+)  # of the width, by which a full line is shorter; white within a sentence, in sizes
 INDENT = 0.8  # of a paragraph's first line, in sizes
 SMALL_SIZE = 0.85  # of the body's size; captions and cells of tables are smaller
 MAX_CAPTION_CHARACTERS = 250
 MIN_CELLS = 4  # short blocks that follow one another; fewer are captions or headings
 MIN_REGULAR_SHARE, MIN_ROW_WORDS = 0.7, 3  # share of a table's rows with the usual number of cells, and words of a row
+MIN_NOTE_WORDS = 3  # of a footnote without a mark
 MAX_ASIDE_CHARACTERS = 60  # captions and cells of tables are shorter, paragraphs rarely
 MAX_CARRIED_CHARACTERS = 600  # characters of a sentence that are carried back over a page break
 
-_PAGE_NUMBER = re.compile(
-    r"\W*(?:(?:page|seite|p\.?)\s*)?(?:#+|[ivxlc]{1,6})(?:\s*(?:/|of|von|-)\s*#+)?\W*",
-    re.IGNORECASE,
-)
 _BULLET = re.compile(r"[•◦▪‣●○■□–*\uf0b7]\s+|[oO-]\s+(?=\S)")
 _LIST_GAP = re.compile(r"(?<=\n)(- [^\n]*\n)\n(?=- )")
 _NUMBERED = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s+\S")
@@ -51,101 +51,44 @@ _COMPOUNDING = frozenset(
 )
 _COMPOUNDING |= {"short", "single", "small", "three", "two", "well"}
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_SENTENCE_END = re.compile(r"[.!?:][\"”’')\]]*(?:\[\d+\])*$")
-_FIRST_SENTENCE = re.compile(r".*?[.!?][\"”’')\]]*(?:\[\d+\])*(?=\s|$)", re.DOTALL)
+_SENTENCE_END = re.compile(r"[.!?:。！？：][\"”’')\]」』）]*(?:\[\d+\])*$")
+_FIRST_SENTENCE = re.compile(r".*?(?:[.!?][\"”’')\]]*(?:\[\d+\])*(?=\s|$)|[。！？][”’」』）]*)", re.DOTALL)
+# scripts whose lines are joined without a blank
+_WITHOUT_BLANKS = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _SHOWN_LINK = re.compile(r"\s?\(\s?h\s?ttps?://[^()]{1,400}\)|(?<!\S)https?://\S+$")  # browsers print a link's target
-_REFERENCES = re.compile(
-    r"(?:\d+\.?\s+)?(?:references|bibliography|notes|citations|works cited|footnotes|external links|further reading"
-    r"|see also)",
-    re.IGNORECASE,
+_NOTE_MARK = re.compile(
+    r"[*†‡§¶※]+\s?\S|(?:note|nb|n\.b\.|remark|anm(?:erkung)?|hinweis|nota|remarque)\b\.?:", re.IGNORECASE
 )
+_NUMBERED_NOTE = re.compile(r"\(?\d{1,2}[).:]?\s+[^\W\d]|[¹²³⁰-⁹]")
+_CAPTION = re.compile(r"(?:fig(?:ure|\.)|tab(?:le|\.)|abb(?:ildung|\.)|photo|image|source)\b", re.IGNORECASE)
 _JUNK_TITLE = re.compile(
     r"untitled|microsoft \w+ - |.*\.(?:docx?|pdf|indd|tex|pptx?)$|\(?anonymous\)?$",
     re.IGNORECASE,
 )
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of text as it is drawn. Its text keeps a hyphen at its end."""
-
-    text: str
-    left: float
-    bottom: float
-    right: float
-    top: float
-    size: float
-    bold: bool
-
-    @property
-    def middle(self) -> float:
-        """Vertical centre."""
-        return (self.bottom + self.top) / 2
-
-
-@dataclass(frozen=True)
-class Block:
-    """Lines of one paragraph or heading."""
-
-    lines: tuple[Line, ...]
-
-    @cached_property
-    def left(self) -> float:
-        """Left edge of the leftmost line."""
-        return min(line.left for line in self.lines)
-
-    @cached_property
-    def right(self) -> float:
-        """Right edge of the rightmost line."""
-        return max(line.right for line in self.lines)
-
-    @cached_property
-    def bottom(self) -> float:
-        """Lower edge of the lowest line."""
-        return min(line.bottom for line in self.lines)
-
-    @cached_property
-    def top(self) -> float:
-        """Upper edge of the highest line."""
-        return max(line.top for line in self.lines)
-
-    @cached_property
-    def size(self) -> float:
-        """Median size of the lines."""
-        return statistics.median(line.size for line in self.lines)
-
-
-@dataclass(frozen=True)
-class PageLines:
-    """The lines of a page in the order in which the file draws them."""
-
-    number: int
-    height: float
-    lines: tuple[Line, ...]
-
-
 def read_pdf(data: bytes) -> ParsedContent:
     """Return a section per page that has text. Raises UnreadableError (encrypted, corrupt, no_text)."""
     with _PDFIUM, closing(_open(data)) as document:
         metadata_title = to_one_line(document.get_metadata_value("Title"))
-        pages = [_page_lines(document, index) for index in range(len(document))]
+        pages = [page_lines(document, index) for index in range(len(document))]
     if not any(line.text for page in pages for line in page.lines):
         detail = (
             f"The PDF has {len(pages)} pages and no text, so it is probably scanned; put its text through OCR here."
         )
         raise UnreadableError("no_text", detail)
-    pages = _remove_furniture(pages)
+    pages, furniture = remove_furniture(pages)
     style = _Style.of(pages)
     paragraphs = [
         list(style.render_blocks(_sort_in_reading_order(style.blocks(page.lines), style.body_size))) for page in pages
     ]
-    paragraphs = _remove_references(paragraphs)
+    paragraphs, references = _remove_references(paragraphs)
     _repair_page_breaks(paragraphs, style)
-    first_heading = next((text for page in paragraphs for text in page if text.startswith("## ")), "").removeprefix(
-        "## "
-    )
+    texts = [[paragraph.text for paragraph in page] for page in paragraphs]
+    first_heading = next((text for page in texts for text in page if text.startswith("## ")), "").removeprefix("## ")
     title = "" if _JUNK_TITLE.match(metadata_title) else metadata_title
-    return ParsedContent("pdf", title or first_heading, tuple(_build_sections(pages, paragraphs)))
+    left_out = counted(furniture + style.left_out + Counter[LeftOutReason]({"references": references}))
+    return ParsedContent("pdf", title or first_heading, tuple(_build_sections(pages, texts)), left_out)
 
 
 def _open(data: bytes) -> pypdfium2.PdfDocument:
@@ -157,165 +100,37 @@ def _open(data: bytes) -> pypdfium2.PdfDocument:
         raise UnreadableError("corrupt", "The file is not a whole PDF; export or download it again.") from error
 
 
-# ---- lines ----
-
-
-def _page_lines(document: pypdfium2.PdfDocument, index: int) -> PageLines:
-    try:
-        with (
-            closing(document[index]) as page,
-            closing(page.get_textpage()) as text_page,
-        ):
-            return PageLines(
-                index + 1,
-                page.get_height(),
-                tuple(_join_lines(_drawn_lines(text_page))),
-            )
-    except pypdfium2.PdfiumError as error:
-        raise UnreadableError(
-            "corrupt",
-            f"Page {index + 1} of the PDF can't be read; export or download it again.",
-        ) from error
-
-
-def _drawn_lines(text_page: pypdfium2.PdfTextPage) -> Iterator[Line]:
-    """Yield lines as PDFium returns them.
-
-    It breaks before superscripts, and marks a hyphen at a line's end by U+0002 only.
-    """
-    raw, run = text_page.raw, list[int]()
-    for index in range(text_page.count_chars()):
-        code = pdfium.FPDFText_GetUnicode(raw, index)
-        if code not in (0x0A, 0x0D):
-            run.append(index)
-        if code in (0x02, 0x0A, 0x0D):
-            yield from _line(raw, run)
-            run = []
-    yield from _line(raw, run)
-
-
-def _line(raw: pdfium.FPDF_TEXTPAGE, indices: Sequence[int]) -> Iterator[Line]:
-    text = "".join(chr(pdfium.FPDFText_GetUnicode(raw, index)) for index in indices)
-    visible = [
-        index for index, character in zip(indices, text, strict=True) if not character.isspace() and character > "\x1f"
-    ]
-    if not visible:
-        return
-    boxes = [_box(raw, index) for index in visible]
-    bottom, top = (statistics.median(values) for values in ([box.bottom for box in boxes], [box.top for box in boxes]))
-    hyphenated = text.rstrip("\r\n").endswith("\x02")
-    yield Line(
-        text=to_one_line(text) + ("\u00ad" if hyphenated else ""),
-        left=min(box.left for box in boxes),
-        bottom=bottom,
-        right=max(box.right for box in boxes),
-        top=top,
-        size=top - bottom,
-        bold=_is_bold(raw, visible[0]) and _is_bold(raw, visible[-1]),
-    )
-
-
-def _box(raw: pdfium.FPDF_TEXTPAGE, index: int) -> pdfium.FS_RECTF:
-    box = pdfium.FS_RECTF()
-    pdfium.FPDFText_GetLooseCharBox(raw, index, box)
-    return box
-
-
-def _is_bold(raw: pdfium.FPDF_TEXTPAGE, index: int) -> bool:
-    name, flags = ctypes.create_string_buffer(128), ctypes.c_int()
-    pdfium.FPDFText_GetFontInfo(raw, index, name, len(name), flags)
-    return b"bold" in name.value.lower() or pdfium.FPDFText_GetFontWeight(raw, index) >= BOLD_WEIGHT
-
-
-def _join_lines(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield the lines, with superscripts and what follows them joined to the line that they are on."""
-    previous: Line | None = None
-    for line in lines:
-        if previous and _continues(previous, line):
-            space = "" if line.left - previous.right < 0.12 * previous.size else " "
-            larger = max(previous, line, key=lambda part: part.size)
-            previous = replace(
-                larger,
-                text=previous.text + space + line.text,
-                left=previous.left,
-                right=line.right,
-                bold=previous.bold and line.bold,
-            )
-            continue
-        if previous:
-            yield previous
-        previous = line
-    if previous:
-        yield previous
-
-
-def _continues(previous: Line, line: Line) -> bool:
-    overlap = min(previous.top, line.top) - max(previous.bottom, line.bottom)
-    gap = line.left - previous.right
-    return overlap > 0.5 * min(previous.size, line.size) and -1.0 < gap < previous.size
-
-
-# ---- furniture ----
-
-
-def _remove_furniture(pages: Sequence[PageLines]) -> list[PageLines]:
-    """Return the pages without page numbers and running lines.
-
-    Running lines have the same words except for numbers, in one position, on several pages.
-    """
-    places: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for page in pages:
-        for line in page.lines:
-            if _in_margin(line, page):
-                places[_mask_digits(line)].append((page.number, line.middle))
-    needed = max(2, min(MIN_REPEATED_PAGES, len(pages)))
-    return [
-        replace(
-            page,
-            lines=tuple(
-                line
-                for line in page.lines
-                if not (_in_margin(line, page) and _is_furniture(line, places[_mask_digits(line)], needed))
-            ),
-        )
-        for page in pages
-    ]
-
-
-def _is_furniture(line: Line, places: Sequence[tuple[int, float]], needed: int) -> bool:
-    pages_with_it = {number for number, middle in places if abs(middle - line.middle) <= POSITION_TOLERANCE}
-    return len(pages_with_it) >= needed or bool(_PAGE_NUMBER.fullmatch(_mask_digits(line)))
-
-
-def _in_margin(line: Line, page: PageLines) -> bool:
-    return not MARGIN * page.height < line.middle < (1 - MARGIN) * page.height
-
-
-def _mask_digits(line: Line) -> str:
-    return re.sub(r"\d+", "#", line.text.casefold())
-
-
 # ---- paragraphs ----
+
+
+@dataclass
+class _Paragraph:
+    """A paragraph, heading, list or table as text."""
+
+    text: str
+    is_note: bool = False  # a footnote, which stands between two parts of the text
 
 
 @dataclass(frozen=True)
 class _Style:
-    """What is usual in the document: size and edges of its body, the white between two lines, its words."""
+    """What is usual in the document: size and edges of its body, the white between two lines, its words.
+
+    `left_out` counts the words of what is not rendered.
+    """
 
     body_size: float
     left: float
     right: float
     line_gap: float
     words: Counter[str]
+    divides_words: bool = True
+    left_out: Counter[LeftOutReason] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, pages: Sequence[PageLines]) -> "_Style":
         """Measure the style of the pages."""
         lines = [line for page in pages for line in page.lines]
-        sizes: Counter[float] = Counter()
-        for line in lines:
-            sizes[round(2 * line.size) / 2] += len(line.text)
-        body_size = sizes.most_common(1)[0][0] if sizes else 1.0
+        body_size = usual_size(lines)
         gaps = [
             upper.bottom - lower.top
             for page in pages
@@ -326,7 +141,8 @@ class _Style:
         body = [line for line in lines if abs(line.size - body_size) < 0.1 * body_size] or lines
         left = Counter(round(line.left) for line in body).most_common(1)[0][0] if body else 0
         right = sorted(line.right for line in body)[int(0.95 * (len(body) - 1))] if body else 0.0
-        return cls(body_size or 1.0, left, right, statistics.median(gaps) if gaps else 0.0, words)
+        line_gap = statistics.median(gaps) if gaps else 0.0
+        return cls(body_size, left, right, line_gap, words, divides_words([page.lines for page in pages], words))
 
     def blocks(self, lines: Sequence[Line]) -> list[Block]:
         """Group consecutive lines that belong to one paragraph, list item or heading."""
@@ -345,7 +161,8 @@ class _Style:
             line.bold != previous.bold and (line.bold or len(block) == 1)
         ):
             return False
-        if gap > self.line_gap + PARAGRAPH_GAP * self.body_size or gap < -0.5 * self.body_size:
+        is_apart = gap > self.line_gap + PARAGRAPH_GAP * self.body_size and not self._goes_on(line, previous, gap)
+        if is_apart or gap < -0.5 * self.body_size:
             return False
         if line.left > max(one.right for one in block) or line.right < min(one.left for one in block):
             return False
@@ -355,6 +172,17 @@ class _Style:
             return False
         indented = INDENT * self.body_size < line.left - previous.left < 4 * self.body_size and len(block) > 1
         return not (indented and _SENTENCE_END.search(previous.text))
+
+    def _goes_on(self, line: Line, previous: Line, gap: float) -> bool:
+        """Return whether a full line goes on in the next one, although there is more white between them."""
+        is_full = previous.right > self.right - FULL_LINE * (self.right - self.left)
+        return (
+            is_full
+            and gap < MAX_SENTENCE_GAP * self.body_size
+            and abs(line.left - previous.left) < 1.0
+            and line.text[:1].islower()
+            and not _SENTENCE_END.search(previous.text)
+        )
 
     def _begins_item(self, line: Line, previous: Line) -> bool:
         """Return whether an indented line begins an item of its own, whose bullet is drawn and not a character.
@@ -368,21 +196,63 @@ class _Style:
         width = (line.right - line.left) * (len(first) + 1) / len(line.text)
         return previous.right + width < self.right - self.body_size
 
-    def render_blocks(self, blocks: Sequence[Block]) -> Iterator[str]:
-        """Yield the blocks as paragraphs, headings, lists and tables.
+    def render_blocks(self, blocks: Sequence[Block]) -> Iterator[_Paragraph]:
+        """Yield the blocks as paragraphs, headings, lists, tables and footnotes.
 
         Captions, and tables that fell apart, are left out.
         """
+        text_bottom = min((block.bottom for block in blocks if not self._is_small(block)), default=0.0)
         for is_short, run in itertools.groupby(blocks, self._is_short):
             members = list(run)
             if not is_short:
-                yield from map(self.render_block, members)
+                yield from (self._paragraph(block, text_bottom) for block in members)
             elif len(members) < MIN_CELLS:
-                yield from (self.render_block(block) for block in members if not self._is_small(block))
+                yield from self._render_short(members, text_bottom)
             elif max(block.left for block in members) - min(block.left for block in members) < self.body_size / 2:
-                yield "\n".join(f"- {_BULLET.sub('', self.render_block(block), count=1)}" for block in members)
+                if all(self._is_note(block, text_bottom) for block in members):
+                    yield from (self._paragraph(block, text_bottom) for block in members)
+                else:
+                    yield _Paragraph("\n".join(f"- {self._without_bullet(block)}" for block in members))
             elif table := self._table(members):
-                yield table
+                yield _Paragraph(table)
+            else:
+                yield from self._render_notes(members, text_bottom, "table_furniture")
+
+    def _render_short(self, members: Sequence[Block], text_bottom: float) -> Iterator[_Paragraph]:
+        for block in members:
+            if self._is_small(block):
+                yield from self._render_notes([block], text_bottom, "caption")
+            else:
+                yield _Paragraph(self.render_block(block))
+
+    def _render_notes(
+        self, members: Sequence[Block], text_bottom: float, reason: LeftOutReason
+    ) -> Iterator[_Paragraph]:
+        """Yield the blocks that are footnotes; the others are left out."""
+        for block in members:
+            if self._is_note(block, text_bottom):
+                yield self._paragraph(block, text_bottom)
+            else:
+                self.left_out[reason] += count_words(" ".join(line.text for line in block.lines))
+
+    def _paragraph(self, block: Block, text_bottom: float) -> _Paragraph:
+        is_note = self._is_note(block, text_bottom)
+        return _Paragraph(self._joined_lines(block) if is_note else self.render_block(block), is_note)
+
+    def _is_note(self, block: Block, text_bottom: float) -> bool:
+        """Return whether a small block is a footnote: it has a mark, or ends a sentence below the text of the page."""
+        text = " ".join(line.text for line in block.lines)
+        if not self._is_small(block) or _CAPTION.match(text) or not count_words(text):
+            return False
+        is_below = block.top <= text_bottom + self.body_size / 2
+        return bool(
+            _NOTE_MARK.match(text)
+            or (is_below and _NUMBERED_NOTE.match(text))
+            or (is_below and _SENTENCE_END.search(text) and count_words(text) >= MIN_NOTE_WORDS)
+        )
+
+    def _without_bullet(self, block: Block) -> str:
+        return _BULLET.sub("", self.render_block(block), count=1)
 
     def _table(self, cells: Sequence[Block]) -> str:
         """Return rows whose cells are next to one another; an empty string if most have other numbers of cells."""
@@ -413,19 +283,24 @@ class _Style:
 
     def render_block(self, block: Block) -> str:
         """Return the block as Markdown: `## Heading`, `- item` or a paragraph on one line."""
-        text = block.lines[0].text
-        for line in block.lines[1:]:
-            text = self.joined(text, line.text)
-        text = _SHOWN_LINK.sub("", _end_of_line(text))
+        text = self._joined_lines(block)
         if self._is_heading(block, text):
             return f"## {text}"
         return _BULLET.sub("- ", text, count=1) if _BULLET.match(text) else text
+
+    def _joined_lines(self, block: Block) -> str:
+        text = block.lines[0].text
+        for line in block.lines[1:]:
+            text = self.joined(text, line.text)
+        return _SHOWN_LINK.sub("", _end_of_line(text))
 
     def joined(self, text: str, continuation: str) -> str:
         """Return two lines as one.
 
         A hyphen is removed where it only divided a word, and stays in what looks like a compound.
         """
+        if _WITHOUT_BLANKS.match(text[-1:]) and _WITHOUT_BLANKS.match(continuation[:1]):
+            return text + continuation
         broken = _HYPHENATED.search(text)
         if not broken or not continuation[:1].isalnum():
             return f"{_end_of_line(text)} {continuation}"
@@ -437,7 +312,8 @@ class _Style:
         if self.words[head + tail]:
             return False
         return (
-            head in _COMPOUNDING
+            not self.divides_words
+            or head in _COMPOUNDING
             or bool(self.words[f"{head}-{tail}"])
             or (self.words[head] > 1 and self.words[tail] > 1)
         )
@@ -458,21 +334,14 @@ def _group_into_rows(blocks: Iterable[Block]) -> list[list[Block]]:
     return [sorted(row, key=lambda block: block.left) for row in rows]
 
 
-def _remove_references(pages: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return the pages without reference lists and lists of links.
-
-    Such a list ends at the next heading of another kind.
-    """
-    kept: list[list[str]] = []
-    is_listing = False
-    for page in pages:
-        kept.append([])
-        for text in page:
-            if text.startswith("## "):
-                is_listing = bool(_REFERENCES.fullmatch(text[3:].strip(" :")))
-            if not is_listing:
-                kept[-1].append(text)
-    return kept
+def _remove_references(pages: Sequence[Sequence[_Paragraph]]) -> tuple[list[list[_Paragraph]], int]:
+    """Return the pages without reference lists and lists of links, and how many words these have."""
+    listed = find_reference_lists([[paragraph.text for paragraph in page] for page in pages])
+    kept: list[list[_Paragraph]] = [
+        [paragraph for index, paragraph in enumerate(page) if (number, index) not in listed]
+        for number, page in enumerate(pages)
+    ]
+    return kept, sum(count_words(pages[number][index].text) for number, index in listed)
 
 
 def _end_of_line(text: str) -> str:
@@ -517,31 +386,44 @@ def _group_by_gaps(
     return groups
 
 
-def _repair_page_breaks(pages: list[list[str]], style: _Style) -> None:
+def _repair_page_breaks(pages: Sequence[list[_Paragraph]], style: _Style) -> None:
     """Move the end of a sentence that crosses a page break back to the page on which it began."""
     for page, following in pairwise(page for page in pages if page):
         broken = _find_open_paragraph(page)
-        first = next((index for index, text in enumerate(following) if not _is_aside(text)), None)
-        if broken is None or first is None or not following[first][0].islower():
+        first = next((index for index, paragraph in enumerate(following) if not _is_aside(paragraph)), None)
+        if broken is None or first is None or not _goes_on(broken.text, following[first].text):
             continue
-        end = _FIRST_SENTENCE.match(following[first])
+        text = following[first].text
+        end = _FIRST_SENTENCE.match(text)
         if end is None or end.end() > MAX_CARRIED_CHARACTERS:
             continue
-        page[broken] = style.joined(page[broken], end[0])
-        following[first] = following[first][end.end() :].strip()
-        if not following[first]:
+        broken.text = style.joined(broken.text, end[0])
+        following[first].text = text[end.end() :].strip()
+        if not following[first].text:
             following.pop(first)
 
 
-def _find_open_paragraph(page: Sequence[str]) -> int | None:
+def _goes_on(text: str, following: str) -> bool:
+    """Return whether a paragraph that ends within a sentence goes on in the first one of the next page."""
+    first = following[0]
+    has_no_case = first.isalpha() and first.lower() == first.upper()
+    return first.islower() or has_no_case or (first.isalnum() and bool(OPEN_END.search(text)))
+
+
+def _find_open_paragraph(page: Sequence[_Paragraph]) -> _Paragraph | None:
     """Return the last paragraph of a page, if it ends within a sentence."""
-    last = next((index for index in reversed(range(len(page))) if not _is_aside(page[index])), None)
-    return None if last is None or _SENTENCE_END.search(page[last]) else last
+    last = next((paragraph for paragraph in reversed(page) if not _is_aside(paragraph)), None)
+    return None if last is None or _SENTENCE_END.search(last.text) else last
 
 
-def _is_aside(text: str) -> bool:
-    """Return whether the text is a heading, caption or cell rather than a paragraph."""
-    return text.startswith("## ") or (len(text) < MAX_ASIDE_CHARACTERS and not _SENTENCE_END.search(text))
+def _is_aside(paragraph: _Paragraph) -> bool:
+    """Return whether a text is a heading, footnote, caption or cell rather than a paragraph."""
+    text = paragraph.text
+    return (
+        paragraph.is_note
+        or text.startswith("## ")
+        or (len(text) < MAX_ASIDE_CHARACTERS and not _SENTENCE_END.search(text))
+    )
 
 
 def _build_sections(pages: Sequence[PageLines], paragraphs: Sequence[Sequence[str]]) -> Iterator[Section]:

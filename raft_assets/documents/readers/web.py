@@ -1,22 +1,27 @@
 """HTML: the main content as text with Markdown's marks for headings, list items, tables and code."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from raft_assets.documents.readers.cleaning import clean, to_one_line
 from raft_assets.documents.readers.content import ParsedContent, split_sections
-from raft_assets.documents.readers.decoding import decode
+from raft_assets.documents.readers.decoding import decode, find_declared_encoding
+from raft_assets.documents.readers.left_out import LeftOutReason, counted
+from raft_assets.documents.readers.web_furniture import (
+    NO_TEXT,
+    count_left_out,
+    find_furniture,
+    is_page_header,
+    is_within,
+)
 
-_DECLARED = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _WHITE_SPACE = re.compile(r"\s+")
 _MAIN = ("main", "[role=main]", "article")  # the first that occurs exactly once
-_ALWAYS_FURNITURE = (
-    "nav, footer, aside, script, style, noscript, template, form, button, select, svg, iframe, object, [hidden],"
-    " [aria-hidden=true]"
-)
-_PAGE_FURNITURE = "header, [role=banner]"  # inside main content a header holds the title
+_PAGE_HEADER = "header, [role=banner]"  # inside main content a header holds the title
+_LINES = frozenset({"br", "button"})  # what is not on the line of what is before it
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = frozenset({"ul", "ol", "menu"})
 _CELLS = frozenset({"td", "th"})
@@ -24,6 +29,7 @@ _BLOCKS = frozenset(
     [
         "address",
         "article",
+        "aside",
         "blockquote",
         "body",
         "caption",
@@ -36,11 +42,15 @@ _BLOCKS = frozenset(
         "fieldset",
         "figcaption",
         "figure",
+        "footer",
+        "form",
         "header",
         "hgroup",
         "hr",
+        "legend",
         "li",
         "main",
+        "nav",
         "p",
         "pre",
         "section",
@@ -61,31 +71,36 @@ def read_html(data: bytes) -> ParsedContent:
 
     The tree is walked without recursion: pages nest as deep as they like.
     """
-    declared = _DECLARED.search(data[:4096])
-    tree = LexborHTMLParser(decode(data, declared[1].decode("ascii", "replace") if declared else ""))
+    tree = LexborHTMLParser(decode(data, find_declared_encoding(data)))
     page_title = tree.css_first("title")
     title = to_one_line(page_title.text()) if page_title else ""
-    for node in tree.css(_ALWAYS_FURNITURE):
-        node.decompose()
-    sections = split_sections(clean(_TextRenderer().of(_main_content(tree))))
+    furniture = find_furniture(tree)
+    content, text = _main_content(tree, furniture)
+    sections = split_sections(clean(text))
     first_heading = next((section.heading for section in sections if section.heading), "")
-    return ParsedContent("html", first_heading or title, sections)
+    left_out = count_left_out(tree.body, content, furniture)
+    return ParsedContent("html", first_heading or title, sections, counted(left_out))
 
 
-def _main_content(tree: LexborHTMLParser) -> LexborNode | None:
+def _main_content(tree: LexborHTMLParser, furniture: dict[int, LeftOutReason]) -> tuple[LexborNode | None, str]:
+    """Return the main content and its text; without one the body, and headers of the page become furniture."""
     for selector in _MAIN:
         nodes = tree.css(selector)
-        if len(nodes) == 1 and nodes[0].text(strip=True):
-            return nodes[0]
-    for node in tree.css(_PAGE_FURNITURE):
-        node.decompose()
-    return tree.body
+        if len(nodes) == 1 and not is_within(nodes[0], furniture):
+            text = _TextRenderer(furniture).of(nodes[0])
+            if text.strip():
+                return nodes[0], text
+    for node in tree.css(_PAGE_HEADER):
+        if node.mem_id not in furniture and is_page_header(node):
+            furniture[node.mem_id] = "header"
+    return tree.body, _TextRenderer(furniture).of(tree.body)
 
 
 @dataclass
 class _TextRenderer:
-    """Renders the text of a tree, block by block, in one walk."""
+    """Renders the text of a tree without its furniture, block by block, in one walk."""
 
+    furniture: Mapping[int, LeftOutReason]
     written: list[str] = field(default_factory=list)
     separator: str = ""  # what comes before the next block
     marker: str = ""  # what the next block begins with
@@ -107,7 +122,7 @@ class _TextRenderer:
             elif node.is_text_node:
                 text = node.text_content or ""
                 self.inline.append(text if self.verbatim else _WHITE_SPACE.sub(" ", text))
-            elif node.is_element_node:
+            elif node.is_element_node and tag not in NO_TEXT and node.mem_id not in self.furniture:
                 self._enter(tag)
                 pending.append((node, False))
                 pending.extend((child, True) for child in reversed(list(node.iter(include_text=True))))
@@ -115,7 +130,7 @@ class _TextRenderer:
         return "".join(self.written)
 
     def _enter(self, tag: str) -> None:
-        if tag == "br":
+        if tag in _LINES:
             self.inline.append("\n")
         if tag not in _BLOCKS:
             return
@@ -127,6 +142,8 @@ class _TextRenderer:
         self._count(tag, 1)
 
     def _leave(self, tag: str) -> None:
+        if tag == "button":
+            self.inline.append("\n")
         if tag not in _BLOCKS:
             return
         self._flush()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raft_assets.documents.readers.content import UnreadableError
-from raft_assets.documents.readers.decoding import decode
+from raft_assets.documents.readers.decoding import decode, find_declared_encoding
 
 FRENCH = "L'été dernier, la chauve-souris dormait là, près du château. "
 RUSSIAN = "Летучие мыши летают ночью и спят днём. "
@@ -68,3 +68,49 @@ def test_what_cannot_be_told_is_refused_with_what_to_do(data: bytes, declared: s
     with pytest.raises(UnreadableError, match=says) as error:
         decode(data, declared)
     assert error.value.reason == "encoding"
+
+
+SUPERSETS = [
+    ("iso-8859-1", "cp1252", "“quoted” – for 5 €"),
+    ("ISO-8859-1", "cp1252", "it’s"),
+    ("latin1", "cp1252", "•…"),
+    ("us-ascii", "cp1252", "naïve"),
+    ("gb2312", "gbk", "朱镕基"),
+    ("GBK", "gb18030", "𠮷"),  # of four bytes
+    ("big5", "big5hkscs", "嘅"),
+    ("shift_jis", "cp932", "①㈱髙"),
+    ("x-sjis", "cp932", "Ⅳ"),
+    ("euc-kr", "cp949", "똠방각하"),
+    ("ks_c_5601-1987", "cp949", "펲시콜라"),
+    ("iso-8859-9", "cp1254", "“İstanbul”"),
+    ("tis-620", "cp874", "“ท่าเรือ”"),
+    ("iso-2022-jp", "iso2022_jp", "港の船"),
+]
+
+
+@pytest.mark.parametrize(("label", "encoding", "text"), SUPERSETS)
+def test_a_label_means_what_browsers_take_it_for(label: str, encoding: str, text: str) -> None:
+    page = f'<html><head><meta http-equiv=content-type content="text/html; charset={label}"></head><p>{text}</p>'
+    data = page.encode(encoding)
+    assert f"<p>{text}</p>" in decode(data, find_declared_encoding(data))
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding"),
+    [
+        ('<?xml version="1.0" encoding="ISO-8859-2"?>\n<html>', "iso-8859-2"),
+        ("<?xml version='1.0' encoding='windows-1250' standalone='yes'?><html>", "windows-1250"),
+        ("<!-- <meta charset=utf-8> --><html><meta charset='iso-8859-2'>", "iso-8859-2"),
+        (f"<html><head><script>{'x = 1;' * 900}</script><meta charset=iso-8859-2>", "iso-8859-2"),
+        ('<?xml version="1.0" encoding="UTF-16"?><html>', "utf-16-le"),
+        ('<?xml version="1.0" encoding="UTF-16"?><html>', "utf-16-be"),
+        ('<html><meta charset="utf-16">', "utf-8"),  # what says so in single bytes is not UTF-16
+    ],
+)
+def test_an_encoding_is_found_where_pages_declare_it(head: str, encoding: str) -> None:
+    data = f"{head}<p>Žluťoučký kůň</p>".encode(encoding)
+    assert decode(data, find_declared_encoding(data)).endswith("<p>Žluťoučký kůň</p>")
+
+
+def test_bytes_that_no_western_writer_meant_are_no_obstacle() -> None:
+    assert decode(b"caf\xe9\x81 bar\x9d", "latin1") == "café bar"

@@ -116,6 +116,25 @@ def test_a_hyphen_goes_only_where_it_divided_a_word(upper: str, lower: str, join
     assert text_of(draw(lambda canvas: lines(canvas, [upper, lower]))) == joined
 
 
+@pytest.mark.parametrize(
+    ("upper", "lower", "joined"),
+    [
+        ("It is a coming-of-", "age film.", "It is a coming-of-age film."),
+        ("They made a four-", "film series.", "They made a four-film series."),
+        ("They have a black-", "and-white fur.", "They have a black-and-white fur."),
+    ],
+)
+def test_hyphens_stay_where_a_document_divides_no_words(upper: str, lower: str, joined: str) -> None:
+    assert text_of(draw(lambda canvas: lines(canvas, [upper, lower]))) == joined
+
+
+def test_a_document_that_divides_words_divides_compounds_as_well() -> None:
+    def page(canvas: Canvas) -> None:
+        lines(canvas, ["They were rescued from the hiber-", "nation by a life-", "boat of the town."])
+
+    assert text_of(draw(page)) == "They were rescued from the hibernation by a lifeboat of the town."
+
+
 def test_columns_are_read_one_after_the_other_below_their_common_heading() -> None:
     def page(canvas: Canvas) -> None:
         lines(canvas, ["The right column is drawn first but", "is read last."], left=320)

@@ -1,0 +1,126 @@
+"""What a reader leaves out of a document: words by reason, counted so that no loss goes unnoticed.
+
+What belongs here: the reasons, how words are counted, and which share of a reason is out of the ordinary. What is left
+out is decided by each reader.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from raft_assets.core.tables import SourceDocument
+
+LeftOutReason = Literal[
+    "header",
+    "footer",
+    "page_number",
+    "references",
+    "caption",
+    "table_furniture",
+    "navigation",
+    "outside_main",
+    "aside",
+    "form",
+    "control",
+    "hidden",
+    "graphic",
+    "front_matter",
+    "comment",
+    "unread",
+]
+# of all words of the file: the largest share that is usual in reports, handbooks, manuals and encyclopedias.
+# Wikipedia's PDFs have up to 40 % references and 15 % captions; short web pages are mostly navigation
+ORDINARY_SHARES: Mapping[LeftOutReason, float] = {
+    "header": 0.10,
+    "footer": 0.10,
+    "page_number": 0.03,
+    "references": 0.45,
+    "caption": 0.20,
+    "table_furniture": 0.10,
+    "navigation": 0.60,
+    "outside_main": 0.60,
+    "aside": 0.20,
+    "form": 0.20,
+    "control": 0.10,
+    "hidden": 0.20,
+    "graphic": 0.10,
+    "front_matter": 0.15,
+    "comment": 0.15,
+    "unread": 0.02,
+}
+MIN_UNUSUAL_WORDS = 8  # fewer are no warning: of a page with ten words anything is a large share
+# a run of letters and digits; scripts without spaces count by character
+_WORD = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff]|[^\\W_]+")
+
+
+def count_words(text: str) -> int:
+    """Return the number of words; of Chinese, Japanese, Thai and Lao the number of characters."""
+    return sum(1 for _ in _WORD.finditer(text))
+
+
+def counted(words: Mapping[LeftOutReason, int]) -> dict[str, int]:
+    """Return the counts as a document keeps them: those above zero, largest first."""
+    return {reason: count for reason, count in Counter(words).most_common() if count > 0}
+
+
+@dataclass(frozen=True)
+class ReadingLoss:
+    """What is left out of one document."""
+
+    path: str
+    words: int  # of its text
+    left_out: Mapping[str, int]  # words by reason
+
+    @property
+    def total(self) -> int:
+        """Words that are left out, for whatever reason."""
+        return sum(self.left_out.values())
+
+    @property
+    def total_share(self) -> float:
+        """Their share in all words of the file."""
+        return self.total / max(1, self.words + self.total)
+
+    def share(self, reason: str) -> float:
+        """Return the share of one reason in all words of the file."""
+        return self.left_out[reason] / max(1, self.words + self.total)
+
+    @property
+    def unusual(self) -> list[str]:
+        """Reasons whose share is out of the ordinary."""
+        return [
+            reason
+            for reason, words in self.left_out.items()
+            if words >= MIN_UNUSUAL_WORDS and self.share(reason) > ORDINARY_SHARES.get(reason, 0.0)  # type: ignore[call-overload]
+        ]
+
+    @property
+    def warning(self) -> str:
+        """A sentence that says which shares are out of the ordinary and what to do; empty where none is."""
+        if not self.unusual:
+            return ""
+        parts = ", ".join(f"{self.share(reason):.0%} as {describe_reason(reason)}" for reason in self.unusual)
+        return (
+            f"Of {self.path} an unusual share of the words is left out ({parts}). Compare its text with the file; "
+            "if something is missing, save the file in another format, such as .docx or .md."
+        )
+
+
+def describe_reason(reason: str) -> str:
+    """Return the reason in words."""
+    return reason.replace("_", " ")
+
+
+def reading_losses(pages: Iterable[SourceDocument]) -> Iterator[ReadingLoss]:
+    """Yield what is left out of every document, in order. The pages of a document follow one another."""
+    path, words, left_out = "", 0, dict[str, int]()
+    for page in pages:
+        if page.path != path:
+            if path:
+                yield ReadingLoss(path, words, left_out)
+            path, words, left_out = page.path, 0, dict(page.left_out)
+        words += count_words(page.text)
+    if path:
+        yield ReadingLoss(path, words, left_out)
