@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -17,6 +18,7 @@ from raft_assets.documents.readers.left_out import LeftOutReason, count_words
 NO_TEXT = frozenset({"script", "style", "template", "iframe", "object", "head"})
 MAX_LINK_SHARE = 0.5  # of the words; above it a part leads to other pages
 MIN_FORM_WORDS = 40  # outside labels and controls: a form for a search, a sign-in or a newsletter has fewer
+MAX_ANCESTORS = 100  # that are looked at
 MIN_HIDDEN_WORDS = 20  # of a hidden part that nothing marks as a panel
 
 _SENTENCE = re.compile(r"[^\W\d_][^.!?。！？؟।]{12,}[.!?。！？؟।]|[^\W\d_][^。！？]{5,}[。！？]")
@@ -54,6 +56,7 @@ _APART |= {
     "cookie",
 }
 _APART |= {"recommended", "recommendations", "breadcrumb", "breadcrumbs", "banner", "sponsor", "sponsored", "copyright"}
+_CONTROLLING = ("aria-controls", "data-bs-target", "data-target", "href")  # that name what is opened
 _COPYRIGHT = re.compile(r"©|\(c\)\s*\d{4}|\bcopyright\b|all rights reserved", re.IGNORECASE)
 
 
@@ -109,13 +112,17 @@ class _Page:
         self._mark("button", "control", lambda node: not self._holds_label(node))
         self._mark("form", "form", lambda node: not self._is_content_form(node))
         self._mark("[hidden], [aria-hidden=true]", "hidden", lambda node: not self._is_closed_panel(node))
-        self._mark("aside", "aside", lambda node: not _is_note(node))
-        self._mark("footer", "footer", lambda node: not _is_closing_note(node))
+        self._mark("aside", "aside", lambda node: not self._is_note(node))
+        self._mark("footer", "footer", lambda node: not self._is_closing_note(node))
         return self.marked
 
     def _mark(self, selector: str, reason: LeftOutReason, is_furniture: Callable[[LexborNode], bool]) -> None:
+        judged: set[int] = set()
         for node in self.tree.css(selector):
-            if node.mem_id not in self.marked and is_furniture(node):
+            if node.mem_id in self.marked or any(above.mem_id in judged for above in _ancestors(node)):
+                continue  # what is in such a part shares its fate
+            judged.add(node.mem_id)
+            if is_furniture(node):
                 self.marked[node.mem_id] = reason
 
     def _holds_label(self, button: LexborNode) -> bool:
@@ -127,15 +134,15 @@ class _Page:
             return True
         names, panel = _names(button), self._panel_of(button)
         if panel is not None:
-            return _is_content_panel(panel)
+            return self._is_content_panel(panel)
         return "tab" in names or bool(names & _DISCLOSURE and count_words(text) > 1)
 
     def _panel_of(self, button: LexborNode) -> LexborNode | None:
         """Return what a button opens: what it names, else a part after it that is hidden or called a panel."""
-        for attribute in ("aria-controls", "data-bs-target", "data-target", "href"):
+        for attribute in _CONTROLLING:
             name = (button.attributes.get(attribute) or "").removeprefix("#").split(" ")[0]
-            if name and (found := self.tree.css_first(f"[id={_quoted(name)}]")):
-                return found
+            if name in self.by_id:
+                return self.by_id[name]
         after = _next_element(button)
         if after is None or str(after.tag) not in _PANEL_TAGS:
             return None
@@ -157,10 +164,8 @@ class _Page:
 
     def _is_closed_panel(self, node: LexborNode) -> bool:
         """Return whether a hidden part is content that a reader can open: the panel of a tab or an accordion."""
-        if str(node.tag) not in _PANEL_TAGS or not count_words(text_below(node)):
-            return False
         names = _names(node)
-        if names & _DIALOG or not _is_content_panel(node):
+        if str(node.tag) not in _PANEL_TAGS or names & _DIALOG or not self._is_content_panel(node):
             return False
         is_panel = (
             names & _PANEL
@@ -169,42 +174,76 @@ class _Page:
             or str(node.tag) == "dd"
             or any(str(above.tag) == "details" for above in _ancestors(node))
             or _follows_label(node)
-            or self._is_controlled(node.attributes.get("id") or "")
+            or node.attributes.get("id") in self.controlled
         )
-        text = text_below(node)
-        return bool(is_panel or (count_words(text) >= MIN_HIDDEN_WORDS and _SENTENCE.search(text)))
+        is_long = self.words[node.mem_id][0] >= MIN_HIDDEN_WORDS
+        return bool(is_panel or (is_long and _SENTENCE.search(text_below(node))))
 
-    def _is_controlled(self, name: str) -> bool:
-        quoted, anchor = _quoted(name), _quoted(f"#{name}")
-        selector = f"[aria-controls~={quoted}], [data-bs-target={anchor}], [data-target={anchor}], [href={anchor}]"
-        return bool(name) and self.tree.css_first(selector) is not None
+    @cached_property
+    def by_id(self) -> dict[str, LexborNode]:
+        """The first node of each id."""
+        nodes: dict[str, LexborNode] = {}
+        for node in self.tree.css("[id]"):
+            nodes.setdefault(node.attributes.get("id") or "", node)
+        return nodes
+
+    @cached_property
+    def controlled(self) -> set[str]:
+        """Ids of what something opens."""
+        names: set[str] = set()
+        for attribute in _CONTROLLING:
+            for node in self.tree.css(f"[{attribute}]"):
+                value = node.attributes.get(attribute) or ""
+                if attribute == "aria-controls":
+                    names.update(value.split())
+                elif value.startswith("#"):
+                    names.add(value[1:])
+        return names
+
+    @cached_property
+    def words(self) -> dict[int, tuple[int, int]]:
+        """Words of every element, and how many of them are links; counted once, whatever the page nests."""
+        counts: dict[int, tuple[int, int]] = {}
+        pending = [(self.tree.body, False)] if self.tree.body is not None else []
+        while pending:
+            node, is_done = pending.pop()
+            children = list(node.iter(include_text=True))
+            if not is_done:
+                pending.append((node, True))
+                pending.extend((child, False) for child in children if child.is_element_node)
+                continue
+            inner = [counts.get(child.mem_id, (0, 0)) for child in children if child.is_element_node]
+            texts = (child.text_content or "" for child in children if child.is_text_node)
+            total = 0 if str(node.tag) in NO_TEXT else sum(map(count_words, texts)) + sum(words for words, _ in inner)
+            is_link = str(node.tag) == "a" and "href" in node.attributes
+            counts[node.mem_id] = (total, total if is_link else sum(links for _, links in inner))
+        return counts
+
+    def _is_content_panel(self, node: LexborNode) -> bool:
+        """Return whether a part has words, most of which lead to no other page."""
+        words, links = self.words.get(node.mem_id, (0, 0))
+        return words > 0 and links <= MAX_LINK_SHARE * words
+
+    def _is_note(self, aside: LexborNode) -> bool:
+        """Return whether an aside belongs to the text: a caution, a tip or any remark in sentences."""
+        names = _names(aside)
+        if names & _NOTE:
+            return True
+        return not names & _APART and self._is_content_panel(aside) and bool(_SENTENCE.search(text_below(aside)))
+
+    def _is_closing_note(self, footer: LexborNode) -> bool:
+        """Return whether a footer is text: the footnotes, the source of a quotation, the end of an article."""
+        if _names(footer) & _NOTE or any(str(node.tag) in {"blockquote", "figure"} for node in _ancestors(footer)):
+            return True
+        is_inside = any(str(node.tag) in {"article", "main"} for node in _ancestors(footer))
+        if not is_inside or _names(footer) & _APART or not self._is_content_panel(footer):
+            return False
+        text = text_below(footer)
+        return bool(_SENTENCE.search(text)) and not _COPYRIGHT.search(text)
 
 
 def _is_tablist(node: LexborNode) -> bool:
     return node.attributes.get("role") == "tablist"
-
-
-def _is_note(aside: LexborNode) -> bool:
-    """Return whether an aside belongs to the text: a caution, a tip or any remark in sentences."""
-    names = _names(aside)
-    if names & _NOTE:
-        return True
-    return not names & _APART and bool(_SENTENCE.search(text_below(aside))) and _is_content_panel(aside)
-
-
-def _is_closing_note(footer: LexborNode) -> bool:
-    """Return whether a footer belongs to the text: the footnotes, the source of a quotation, the end of an article."""
-    if _names(footer) & _NOTE or any(str(node.tag) in {"blockquote", "figure"} for node in _ancestors(footer)):
-        return True
-    is_inside = any(str(node.tag) in {"article", "main"} for node in _ancestors(footer))
-    text = text_below(footer)
-    return (
-        is_inside
-        and not _names(footer) & _APART
-        and bool(_SENTENCE.search(text))
-        and not _COPYRIGHT.search(text)
-        and _is_content_panel(footer)
-    )
 
 
 def is_page_header(header: LexborNode) -> bool:
@@ -217,13 +256,6 @@ def is_within(node: LexborNode, furniture: dict[int, LeftOutReason]) -> bool:
     return node.mem_id in furniture or any(above.mem_id in furniture for above in _ancestors(node))
 
 
-def _is_content_panel(node: LexborNode) -> bool:
-    """Return whether a part has words, most of which lead to no other page."""
-    words = count_words(text_below(node))
-    links = sum(count_words(text_below(link)) for link in node.css("a[href]"))
-    return words > 0 and links <= MAX_LINK_SHARE * words
-
-
 def _is_hidden(node: LexborNode) -> bool:
     style = re.sub(r"\s", "", node.attributes.get("style") or "").casefold()
     return "hidden" in node.attributes or node.attributes.get("aria-hidden") == "true" or "display:none" in style
@@ -232,11 +264,6 @@ def _is_hidden(node: LexborNode) -> bool:
 def _names(node: LexborNode) -> set[str]:
     values = [node.attributes.get(name) or "" for name in ("class", "id", "role", "aria-label", "data-bs-toggle")]
     return {word.casefold() for value in values for word in _WORD_OF_NAME.findall(value)}
-
-
-def _quoted(name: str) -> str:
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _follows_label(node: LexborNode) -> bool:
@@ -257,7 +284,10 @@ def _next_element(node: LexborNode) -> LexborNode | None:
 
 
 def _ancestors(node: LexborNode) -> Iterator[LexborNode]:
+    """Yield what a node is in, up to a limit: pages nest as deep as they like."""
     above = node.parent
-    while above is not None and above.is_element_node:
+    for _ in range(MAX_ANCESTORS):
+        if above is None or not above.is_element_node:
+            return
         yield above
         above = above.parent

@@ -176,3 +176,8 @@ def test_the_header_of_an_article_is_its_title_and_that_of_the_page_is_furniture
     )
     assert text_of(page) == f"## Spring\n\n{BODY}\n\n## Autumn\n\n{BODY}"
     assert read_html(page.encode()).left_out == {"header": 2}
+
+
+@pytest.mark.parametrize("part", ["<div hidden class=panel>", "<aside>", "<button>Who?</button><div class=x hidden>"])
+def test_doubtful_parts_may_nest_deeper_than_anybody_looks(part: str) -> None:
+    assert "The end is here." in text_of(f"<body><p>{BODY}</p>{part * 3_000}The end is here.")
