@@ -35,8 +35,7 @@ def test_a_chunk_that_the_embedding_model_does_not_take_is_named(tmp_path: Path,
         with pytest.raises(EndpointError) as raised:
             list(embed_chunks(caller, chunks))
     told = str(raised.value)
-    assert told.startswith(
-        "Chunk second (manual.md, page 1) has no vector. EMBEDDING (model small at http://127.0.0.1:"
-    )
+    place = f"manual.md, characters {chunks[1].start:,} to {chunks[1].end:,}"
+    assert told.startswith(f"Chunk second ({place}) has no vector. EMBEDDING (model small at http://127.0.0.1:")
     assert "takes at most 256 tokens a text" in told
     assert "lower chunks.chunk_size" in told
