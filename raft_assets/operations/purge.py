@@ -342,8 +342,7 @@ class Purge:
     @property
     def command(self) -> str:
         """The command that does this purge."""
-        document = "" if self._document is None else f" --document {shlex.quote(self._document)}"
-        return f"raft purge {shlex.quote(self._domain)}{document}{' --students' if self._with_students else ''}"
+        return f"{_command(self._domain, self._document)}{' --students' if self._with_students else ''}"
 
     def _untouched(self) -> Iterator[str]:
         """Yield the files of the user that contain the text."""
@@ -479,6 +478,16 @@ def _begun_purges(project: Project, domain: str) -> Iterator[dict[str, str | Non
         begun: dict[str, str | None] = json.loads(content)
         if begun["domain"] == domain:
             yield begun
+
+
+def unfinished_purges(project: Project, domain: str) -> list[str]:
+    """Return the commands that end the purges of a domain that were begun and have not ended."""
+    return [_command(domain, begun["document"]) for begun in _begun_purges(project, domain)]
+
+
+def _command(domain: str, document: str | None) -> str:
+    named = "" if document is None else f" --document {shlex.quote(document)}"
+    return f"raft purge {shlex.quote(domain)}{named}"
 
 
 def _purge_name(domain: str, document: str | None) -> str:

@@ -131,6 +131,9 @@ def test_a_purge_that_was_killed_or_whose_reader_left_goes_on_by_the_same_comman
             wait_until(lambda: count_calls(other) < whole or started.poll() is not None)
         project.kill(started)
     assert found_words(project.folder / ".raft")
+    assert f"end it by: raft purge {DOMAIN} --document secret.md" in " ".join(
+        project.raft_here("status").stdout.split()
+    )
     shown = subprocess.run(
         ["/bin/sh", "-c", '"$@" | head -1', "sh", *project.command(*command)],
         cwd=project.folder,
