@@ -81,6 +81,7 @@ class _Corpus:
     related: RelatedChunks
     golden: frozenset[str]  # with relatives
     settings: DatasetSettings
+    eval_minimum_binds: bool = True
 
 
 def drawn_by(settings: DatasetSettings) -> dict[str, Any]:
@@ -111,6 +112,9 @@ def assign_splits(
         stays = name == registered and rows["eval"] and rows["train"] and (rows["valid"] or not settings.valid_share)
         if stays or _has_enough_rows(rows, settings):
             return plan
+    if not _keeps_training(rows, settings):  # with blocks of this size, evaluation's minimum would cost it too much
+        plan = _plan(replace(corpus, eval_minimum_binds=False), name, register)
+        rows = Counter(plan.split_of(pair) for pair in corpus.pairs)
     if not (rows["train"] and rows["eval"]):
         raise DataError(
             f"{len(corpus.pairs)} accepted question pairs of {len(corpus.chunks)} chunks are too few for training "
@@ -176,14 +180,13 @@ def _registered_unit_name(register: Mapping[str, str], chunks: Mapping[str, _Sec
 
 def _has_enough_rows(rows: Mapping[Split | None, int], settings: DatasetSettings) -> bool:
     """Return whether every split has the rows that it needs."""
-    total = sum(rows.values())
-    train_share = 1 - settings.eval_share - settings.valid_share
     valid_is_enough = not settings.valid_share or rows["valid"] >= max(settings.min_valid_rows, 1)
-    return (
-        valid_is_enough
-        and rows["eval"] >= settings.min_eval_rows
-        and rows["train"] >= max(MIN_TRAIN_SHARE * train_share * total, 1)
-    )
+    return valid_is_enough and rows["eval"] >= settings.min_eval_rows and _keeps_training(rows, settings)
+
+
+def _keeps_training(rows: Mapping[Split | None, int], settings: DatasetSettings) -> bool:
+    train_share = 1 - settings.eval_share - settings.valid_share
+    return rows["train"] >= max(MIN_TRAIN_SHARE * train_share * sum(rows.values()), 1)
 
 
 def _plan(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> SplitPlan:
@@ -193,7 +196,9 @@ def _plan(corpus: _Corpus, name: UnitName, register: Mapping[str, str]) -> Split
     blocks = list(_blocks(merged, _registered_splits(corpus, name, register)))
     block_of = {unit: block.name for block in blocks for unit in block.units}
     units = {chunk_id: block_of[unit] for chunk_id, unit in unit_of.items()}
-    split_of_block = _assign_blocks(blocks, _rows_by_split(corpus, units), corpus.settings)
+    split_of_block = _assign_blocks(
+        blocks, _rows_by_split(corpus, units), corpus.settings, eval_minimum_binds=corpus.eval_minimum_binds
+    )
     splits = {chunk_id: split_of_block[unit] for chunk_id, unit in units.items()}
     removed = dict(_find_drop_reasons(corpus, splits))
     oracles = {pair.chunk_id for pair in corpus.pairs if splits[pair.chunk_id] == "eval" and pair.kind != "cloze"}
@@ -300,7 +305,11 @@ def _rows_by_split(corpus: _Corpus, units: Mapping[str, str]) -> dict[str, Count
 
 
 def _assign_blocks(
-    blocks: Iterable[_Block], offers: Mapping[str, Counter[Split]], settings: DatasetSettings
+    blocks: Iterable[_Block],
+    offers: Mapping[str, Counter[Split]],
+    settings: DatasetSettings,
+    *,
+    eval_minimum_binds: bool,
 ) -> dict[str, Split]:
     """Return the split of every block.
 
@@ -320,7 +329,8 @@ def _assign_blocks(
         have = sum(offers[name][split] for name, where in splits.items() if where == split)
         is_trained = any(where == "train" and offers[name]["train"] for name, where in splits.items())
         spare = sum(bool(offers[name]["train"]) for name in free) - (not is_trained)
-        least = minimum if split == "eval" and _can_spare(minimum, offers, settings) else min(max(minimum, 1), target)
+        binds = split == "eval" and eval_minimum_binds and _can_spare(minimum, offers, settings)
+        least = minimum if binds else min(max(minimum, 1), target)
         taken = _choose_blocks(free, offers, split, missing=target - have, needed=least - have, spare=spare)
         splits |= dict.fromkeys(taken, split)
         free = [name for name in free if name not in splits]

@@ -58,7 +58,7 @@ ASSUMED_ANSWER_SHARE = (0.75, 1.1)
 # how OpenAI chooses the number of epochs: AUTO_EPOCHS, but examples within these bounds (OpenAI cookbook, "data
 # preparation and analysis for chat model fine-tuning")
 MIN_EXAMPLES, MAX_EXAMPLES, MAX_AUTO_EPOCHS = 100, 25_000, 25
-EMBEDDED_EPOCHS = (4.0, 8.0)  # its reader ends early
+EMBEDDED_EPOCHS = (4.0, 8.5)  # its reader ends early, after 4 to 8
 PADDING = 0.03  # of tokens: what a service's chat format and tokenizer count differs from what is counted here
 MAX_WIDTH = 2.0  # a wider range helps nobody to decide: its middle is shown, unless a service may choose epochs
 TOKENS_PER_MESSAGE = 4

@@ -386,7 +386,10 @@ def test_what_was_left_out_is_said_with_its_reason(data: ReportData) -> None:
 
 
 def test_an_estimate_stands_beside_the_bill(page: str) -> None:
-    assert "qa pairs, teacher 120 100 0.5000 0.4500" in text_of(page)
+    text = text_of(page)
+    assert "qa pairs, teacher 90–120 100 0.3000–0.5000 0.4500 inside" in text
+    assert "baseline answers, baseline 50–60 70 0.2000–0.3000 0.3500 outside" in text
+    assert "student answers, student 50–60 70 unknown unknown unknown" in text
 
 
 def test_a_judge_is_shown_with_what_is_doubtful_about_it(data: ReportData) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.prompt_contract import FIRST_INSTRUCTION_HASHES
-from raft_assets.core.tables import Chunk, QAPair, RaftRow, SourceDocument
+from raft_assets.core.tables import PAGED_KINDS, Chunk, QAPair, RaftRow, SourceDocument
 from raft_assets.dataset.manifest import read_manifest
 from raft_assets.operations.rebuild import restore_inputs
 from raft_assets.pairs.gates import GATES_VERSION
@@ -33,7 +33,8 @@ def test_the_card_counts_what_is_in_the_lake_and_stands_beside_every_export(copi
     rows = list(copied.lake.rows(RaftRow, SMALL))
     counts = card["counts"]
     found = (counts["documents"], counts["pages"], counts["sections"])
-    assert found == (len({page.path for page in pages}), 0, len(pages))  # of text files
+    paged = sum(page.kind in PAGED_KINDS for page in pages)
+    assert found == (len({page.path for page in pages}), paged, len(pages) - paged)
     assert counts["chunk_tokens"] == sum(chunk.tokens for chunk in copied.lake.rows(Chunk, SMALL))
     assert counts["pairs"] == len(pairs) == sum(counts["pairs_by_gate"].values())
     assert counts["pairs_by_gate"]["accepted"] == sum(pair.accepted for pair in pairs)
