@@ -23,7 +23,6 @@ from raft_assets.core.tables import (
     RobustnessArm,
 )
 from raft_assets.dataset.distractors import MAX_HARD_CANDIDATES, DistractorKind, DistractorPool
-from raft_assets.evaluation.verdict import MIN_GOLDEN_QUESTIONS
 from raft_assets.llm.prompts import answer_request
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.pairs.questions import classify_question
@@ -31,6 +30,7 @@ from raft_assets.settings.domain import DatasetSettings, DomainSettings, Evaluat
 
 Nearest = Callable[[str, int], Sequence[str]]
 
+MIN_GOLDEN_QUESTIONS = 30  # below, generated questions are shown more documents
 PROMPT_OVERHEAD_TOKENS = 500  # about what instructions, delimiters and question have
 
 

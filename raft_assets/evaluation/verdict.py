@@ -1,16 +1,19 @@
 """The verdict: whether the student is better or worse than the baseline, or the data cannot tell.
 
 One metric decides (token F1 of the final answer in the main arm), two guards can take a "better" back, and everything
-else is only shown.
+else is only shown. Where people wrote questions, theirs decide: generated questions resemble the sentence they come
+from, and a student that is better on them may be no better on people's.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from raft_assets.core.identity import normalize
 from raft_assets.core.tables import ModelAnswer, QuestionSource, Score
 from raft_assets.evaluation.statistics import (
     Interval,
@@ -26,12 +29,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PRIMARY_METRIC, PRIMARY_NAME, PRIMARY_ARM = "token_f1", "token F1", "main"
-VERDICT_VERSION = "3"  # of rule and statistics: changes whenever the same scores give another verdict
-MIN_GOLDEN_QUESTIONS = 30  # below, generated rows decide: they are more, though they flatter every student
+VERDICT_VERSION = "4"  # of rule and statistics: changes whenever the same scores give another verdict
 MIN_CLUSTERS = 20  # below, a bootstrap interval is too narrow to trust
 
 Decision = Literal["better", "worse", "cannot tell"]
 Against = Literal["baseline", "previous student"]  # what the student is compared with
+WHOSE: Mapping[QuestionSource, str] = MappingProxyType(
+    {"golden": "on people's questions", "generated": "on questions that its own teacher wrote"}
+)
 _INCONCLUSIVE = {
     "baseline": "It is not clear whether the fine-tuned student is better",
     "previous student": "It is not clear whether the student is better than the previous one",
@@ -88,9 +93,9 @@ def decide_verdict(
     """
     pairs = pair_scores(scores).merge(_answerable(answers), on=QUESTION_COLUMNS, validate="many_to_one")
     main = pairs[(pairs["metric"] == PRIMARY_METRIC) & (pairs["arm"] == PRIMARY_ARM) & pairs["answerable"]]
-    golden = main[main["source"] == "golden"]
-    source: QuestionSource = "golden" if len(golden) >= MIN_GOLDEN_QUESTIONS else "generated"
-    rows = main[main["source"] == source]
+    golden, generated = _count_once(main[main["source"] == "golden"], answers), main[main["source"] == "generated"]
+    source: QuestionSource = "generated" if golden.empty else "golden"
+    rows = generated if golden.empty else golden
     interval = _interval(rows, draws, seed)
     guards = (
         _guard("format", _format_rows(pairs), draws, seed),
@@ -100,14 +105,15 @@ def decide_verdict(
     doubts = [*_find_doubts(interval, clusters), *(_describe_violation(guard) for guard in guards if guard.violated)]
     decision = _decision(interval, clusters, guards)
     baseline, student = (None if rows.empty else float(rows[model].mean()) for model in ("baseline", "student"))
-    reasons = [*doubts, *_collect_notes(golden, source, guards, answers)]
+    reasons = [*doubts, *_collect_notes(source, guards, answers)]
     differences = rows["student"] - rows["baseline"]
     if decision == "cannot tell" and interval is not None:
         reasons += _suggest_clusters(clusters_needed(differences, rows["cluster"].tolist()), clusters, source)
     return Verdict(
         against=against,
         decision=decision,
-        sentence=_build_sentence(decision, source, rows, interval, doubts, against=against),
+        sentence=_build_sentence(decision, source, rows, interval, doubts, against=against)
+        + _describe_generated(source, clusters, generated, draws, seed),
         slice=source,
         metric=PRIMARY_METRIC,
         baseline=baseline,
@@ -182,6 +188,15 @@ def _abstention_rows(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs[(pairs["metric"] == "abstained_right") & abstaining_is_right]
 
 
+def _count_once(golden: pd.DataFrame, answers: Iterable[ModelAnswer]) -> pd.DataFrame:
+    """Return the rows without a question that another id asks about the same passage."""
+    words = {
+        answer.question_id: normalize(answer.question).casefold() for answer in answers if answer.source == "golden"
+    }
+    asked = golden.assign(asked=golden["question_id"].map(words)).sort_values("question_id", kind="stable")
+    return golden.loc[asked.drop_duplicates(["asked", "cluster"]).index.sort_values()]
+
+
 def _interval(rows: pd.DataFrame, draws: int, seed: int) -> Interval | None:
     if rows["cluster"].nunique() < 2:
         return None
@@ -218,15 +233,13 @@ def _describe_violation(guard: Guard) -> str:
     return f"{guard.name} got worse ({_format_change(guard.interval)})" if guard.interval else f"{guard.name} got worse"
 
 
-def _collect_notes(
-    golden: pd.DataFrame, source: QuestionSource, guards: Iterable[Guard], answers: Iterable[ModelAnswer]
-) -> list[str]:
+def _collect_notes(source: QuestionSource, guards: Iterable[Guard], answers: Iterable[ModelAnswer]) -> list[str]:
     """Return further notes for the reader, in half sentences."""
     notes = []
     if source == "generated":
         notes.append(
-            f"{len(golden)} golden questions with evidence are fewer than {MIN_GOLDEN_QUESTIONS}, so generated "
-            "questions decide; they resemble the sentence they come from and favour every student"
+            "there are no golden questions with evidence, so generated questions decide; they resemble the sentence "
+            "they come from and favour every student"
         )
     notes += [f"{guard.name} could not be measured" for guard in guards if guard.interval is None]
     notes += describe_failures(answers)
@@ -242,16 +255,28 @@ def _build_sentence(
     *,
     against: Against,
 ) -> str:
-    told = _INCONCLUSIVE[against]
     if rows.empty:
-        return f"{told}: there are no questions to compare on."
+        return f"{_INCONCLUSIVE[against]}: there are no questions to compare on."
     went = {"better": "rose", "worse": "fell"}.get(decision, "went")
+    figures = _describe_figures(source, rows, interval, went)
+    if decision == "cannot tell":
+        return f"{_INCONCLUSIVE[against]} {WHOSE[source]}: {figures}, but {' and '.join(doubts)}."
+    told = f"{_CONCLUSIVE[against].format(decision)} {WHOSE[source]}"
+    return f"{told}: {figures}{''.join(f'; {doubt}' for doubt in doubts)}."
+
+
+def _describe_generated(source: QuestionSource, clusters: int, generated: pd.DataFrame, draws: int, seed: int) -> str:
+    """Return a sentence about generated questions where people's are too few to decide; else nothing."""
+    if source == "generated" or clusters >= MIN_CLUSTERS or generated.empty:
+        return ""
+    figures = _describe_figures("generated", generated, _interval(generated, draws, seed), "went")
+    return f" {WHOSE['generated'].capitalize()}, which resemble the sentence they come from, {figures}."
+
+
+def _describe_figures(source: QuestionSource, rows: pd.DataFrame, interval: Interval | None, went: str) -> str:
     baseline, student = (format_percent(rows[model].mean()) for model in ("baseline", "student"))
     change = f" ({_format_change(interval)})" if interval else ""
-    figures = f"{PRIMARY_NAME} on {len(rows)} {source} questions {went} from {baseline} to {student}{change}"
-    if decision == "cannot tell":
-        return f"{told}: {figures}, but {' and '.join(doubts)}."
-    return f"{_CONCLUSIVE[against].format(decision)}: {figures}{''.join(f'; {doubt}' for doubt in doubts)}."
+    return f"{PRIMARY_NAME} on {len(rows)} {source} questions {went} from {baseline} to {student}{change}"
 
 
 def _format_change(interval: Interval) -> str:

@@ -106,7 +106,9 @@ def test_a_student_that_is_worse_than_the_one_before_fails_its_check_though_it_b
     assert evaluated(copied, ["eight hours"] * QUESTIONS, RIGHT, "ft:1") == {}
     assert evaluated(copied, ["eight hours"] * QUESTIONS, nearly, "ft:2") == {"student_keeps_its_level": "ERROR"}
     said = str(copied.metadata("eval_scores", SMALL)["against_previous_student"])
-    assert said.startswith("The student is worse than the previous one: token F1 on 60 ")
+    assert said.startswith(
+        "The student is worse than the previous one on questions that its own teacher wrote: token F1 on 60 "
+    )
     assert copied.materialize_only(SMALL, "eval_report")
     assert said in copied.lake.path("eval_report", SMALL, ".html").read_text("utf-8")
     assert said in " ".join(copied.raft_here("status", SMALL).stdout.split())

@@ -35,7 +35,7 @@ def test_a_clear_rise_is_better_and_said_in_figures() -> None:
     verdict = verdict_of(questions(40, rises=20, falls=2))
     assert verdict.decision == "better"
     assert verdict.sentence.startswith(
-        "The fine-tuned student is better: token F1 on 40 generated questions "
+        "The fine-tuned student is better on questions that its own teacher wrote: token F1 on 40 generated questions "
         "rose from 5.0 to 50.0 (+45.0, 95 % interval +"
     )
     assert (verdict.slice, verdict.n, verdict.clusters) == ("generated", 40, 40)
@@ -86,16 +86,50 @@ def test_fewer_than_20_passages_cannot_be_told_however_large_the_rise(clusters: 
     assert ("19 passages, 20 are needed" in verdict.sentence) == (decision == "cannot tell")
 
 
-@pytest.mark.parametrize(("golden", "decides"), [(29, "generated"), (30, "golden")])
-def test_golden_questions_decide_from_30_on(golden: int, decides: str) -> None:
-    # generated questions rise, golden ones fall: the slice that decides shows in the verdict
-    answers = questions(40, rises=30) + questions(golden, rises=0, falls=golden - 5, source="golden")
+@pytest.mark.parametrize(("passages", "decision"), [(19, "cannot tell"), (20, "worse")])
+def test_golden_questions_decide_as_soon_as_they_are_about_20_passages(passages: int, decision: str) -> None:
+    # generated questions rise, golden ones fall
+    answers = questions(40, rises=30) + questions(30, rises=0, falls=25, source="golden", clusters=passages)
     verdict = verdict_of(answers)
-    assert verdict.slice == decides
-    assert verdict.decision == ("worse" if decides == "golden" else "better")
+    assert (verdict.slice, verdict.decision, verdict.clusters) == ("golden", decision, passages)
+    assert ("On questions that its own teacher wrote, which" in verdict.sentence) == (passages < 20)
 
 
-def test_golden_questions_of_other_arms_do_not_count_towards_30() -> None:
+def test_generated_questions_never_make_up_for_golden_ones_that_do_not_tell() -> None:
+    verdict = verdict_of(questions(200, rises=150) + questions(29, rises=3, falls=2, source="golden"))
+    assert (verdict.slice, verdict.decision, verdict.n) == ("golden", "cannot tell", 29)
+    assert verdict.sentence.startswith(
+        "It is not clear whether the fine-tuned student is better on people's questions: token F1 on 29 golden"
+    )
+
+
+def test_a_clear_rise_on_20_golden_passages_is_better_whatever_generated_questions_say() -> None:
+    verdict = verdict_of(questions(40, rises=5, falls=5) + questions(20, rises=15, source="golden"))
+    assert (verdict.decision, verdict.slice) == ("better", "golden")
+    assert verdict.sentence.startswith("The fine-tuned student is better on people's questions: token F1 on 20 golden")
+
+
+def test_too_few_golden_passages_cannot_tell_and_the_generated_result_is_shown_as_what_it_is() -> None:
+    verdict = verdict_of(questions(40, rises=30) + questions(12, rises=12, source="golden"))
+    assert (verdict.decision, verdict.slice, verdict.n, verdict.clusters) == ("cannot tell", "golden", 12, 12)
+    assert "but the questions come from 12 passages, 20 are needed." in verdict.sentence
+    assert (
+        "On questions that its own teacher wrote, which resemble the sentence they come from, token F1 on 40 generated "
+        "questions went from 0.0 to 75.0 (+75.0"
+    ) in verdict.sentence
+
+
+def test_a_golden_question_under_two_ids_counts_once() -> None:
+    asked = questions(25, rises=20, source="golden")
+    again = [
+        answer.model_copy(update={"question_id": f"copy of {answer.question_id}", "question": answer.question.upper()})
+        for answer in asked
+    ]
+    twice = verdict_of(asked + again)
+    assert (twice.n, twice.interval) == (25, verdict_of(asked).interval)
+
+
+def test_golden_questions_of_other_arms_decide_nothing() -> None:
     retrieved_only = [
         answer
         for number in range(40)
@@ -206,10 +240,12 @@ def test_a_student_is_compared_with_the_one_before_by_answers_of_its_own() -> No
     before = scored.assign(value=0.0)
     verdict = compare_students(before, scored, answers, draws=DRAWS)
     assert (verdict.against, verdict.decision) == ("previous student", "better")
-    assert verdict.sentence.startswith("The student is better than the previous one: token F1 on 40 ")
+    assert verdict.sentence.startswith(
+        "The student is better than the previous one on questions that its own teacher wrote: token F1 on 40 "
+    )
     assert "1 answer of the student scored 0: failed" in verdict.reasons
     unchanged = compare_students(scored, scored, answers, draws=DRAWS)
-    assert unchanged.sentence.startswith("It is not clear whether the student is better than the previous one:")
+    assert unchanged.sentence.startswith("It is not clear whether the student is better than the previous one on ")
 
 
 def test_the_summary_pairs_models_and_puts_what_matters_first() -> None:
