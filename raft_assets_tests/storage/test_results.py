@@ -151,7 +151,8 @@ def test_a_student_is_compared_with_the_last_other_one_and_a_regression_is_said(
     compared = store.comparison("bats")
     assert compared is not None
     assert compared["sentence"].startswith(
-        "The student is worse than the previous one on questions that its own teacher wrote: token F1 on 24 generated questions fell from 100.0 to 8.3"
+        "The student is worse than the previous one on questions that its own teacher wrote: token F1 on 24 generated "
+        "questions fell from 100.0 to 8.3"
     )
     assert store.verdicts()["bats"]["against"] == "baseline"
     record(store, run_record(student="ft:3", after=3), rises=23)
