@@ -94,12 +94,10 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
 
 def _print_losses(console: Console, pages: Sequence[SourceDocument]) -> None:
     """Print the words that the documents leave out, by reason, and a warning for each unusual share."""
-    from raft_assets.documents.readers.left_out import describe_reason, reading_losses
+    from raft_assets.documents.readers.left_out import describe_reason, left_out_by_reason, reading_losses
 
     losses = list(reading_losses(pages))
-    reasons: Counter[str] = Counter()
-    for loss in losses:
-        reasons.update(loss.left_out)
+    reasons = left_out_by_reason(losses)
     words = sum(loss.words for loss in losses) + reasons.total()
     parts = ", ".join(
         f"{describe_reason(reason)} {count:,} ({count / words:.1%})" for reason, count in reasons.most_common()

@@ -51,7 +51,7 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
     compared = {name: comparison["sentence"] for name in states if (comparison := results.comparison(name))}
     models, lake = ModelClients(project), Lake.of(project)
     refused = {name: read_refused_chunks(lake, name) for name in states}
-    purges = {name: unfinished_purges(project, name) for name in states}
+    purges = unfinished_purges(project)
     with open_call_store(project) as store:
         paid = spending_by_domain(store, models.prices)
     if as_json:
@@ -64,7 +64,7 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
                         "verdict": sentences.get(name),
                         "against_previous_student": compared.get(name),
                         "chunks_without_vector": len(refused[name]),
-                        "unfinished_purges": purges[name],
+                        "unfinished_purges": purges.get(name, []),
                         "calls": paid[name].calls if name in paid else 0,
                         "dollars": paid[name].dollars if name in paid else 0.0,
                         "calls_without_price": paid[name].unpriced if name in paid else 0,
@@ -80,7 +80,7 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
         console.print(Text(f"verdict: {' '.join(known) or 'none yet'}"))
         if refused[name]:
             console.print(Text(_refused_line(refused[name])))
-        for command in purges[name]:
+        for command in purges.get(name, ()):
             console.print(Text(f"a purge was begun and has not ended; end it by: {strip_control_characters(command)}"))
         console.print(Text(f"{_paid_line(paid.get(name))}\n"))
     print_deployments(console, models)

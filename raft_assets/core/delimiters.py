@@ -34,7 +34,7 @@ _BRACKETED = (
 _DELIMITER = re.compile(
     rf"""
     <\s*(?P<slash>/?)\s*(?P<tag>document|answer)(?P<attributes>(?:[\s/][^<>]*)?)>
-    |\#\s*\#\s*(?P<mark>begin|end)[\s_\\-]*quote\s*\#\s*\#
+    |\#\#\s*(?P<mark>begin|end)\s*_\s*quote\s*\#\#
     |<[|｜][^\s<>|｜]{{1,60}}[|｜]> | <\s*[|｜]\s*(?:{_BARRED})\s*[|｜]\s*>
     |<｜[^<>|｜]{{1,60}}｜>                                       # DeepSeek's, with blanks of any kind
     |<[|｜](?:{_HALF_BARRED})> | <(?:{_HALF_BARRED})[|｜]>

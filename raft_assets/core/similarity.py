@@ -93,7 +93,7 @@ def shingles(text: str, length: int = CHUNK_SHINGLE_WORDS) -> Shingles:
 
     Shape (n,), n >= 1.
     """
-    return np.unique(_ngram_hashes(np.array(_word_hashes(text, length), np.uint64), length))
+    return np.unique(run_hashes(_words_or_text(text), length))
 
 
 def run_hashes(tokens: Sequence[str], length: int) -> npt.NDArray[np.uint64]:
@@ -101,8 +101,7 @@ def run_hashes(tokens: Sequence[str], length: int) -> npt.NDArray[np.uint64]:
 
     Shape (n,), n >= 1.
     """
-    padding = [0] * (length - len(tokens))
-    return _ngram_hashes(np.array([*map(_HASH_OF.__getitem__, tokens), *padding], np.uint64), length)
+    return _ngram_hashes(np.array(_padded_hashes(tokens, length), np.uint64), length)
 
 
 def jaccard(one: Shingles, other: Shingles) -> float:
@@ -174,10 +173,14 @@ class _WordHashes(dict[str, int]):
 _HASH_OF = _WordHashes()
 
 
-def _word_hashes(text: str, length: int) -> list[int]:
-    """Return a hash per word, padded to `length`; one of the whole text if it has no word."""
-    hashes = list(map(_HASH_OF.__getitem__, words(text) or [normalize(text)]))
-    return hashes + [0] * (length - len(hashes))
+def _words_or_text(text: str) -> list[str]:
+    """Return the words of a text; the whole text if it has none."""
+    return words(text) or [normalize(text)]
+
+
+def _padded_hashes(tokens: Sequence[str], length: int) -> list[int]:
+    """Return a hash per word, padded to `length`."""
+    return list(map(_HASH_OF.__getitem__, tokens)) + [0] * (length - len(tokens))
 
 
 def _ngram_hashes(hashes: npt.NDArray[np.uint64], length: int) -> Shingles:
@@ -204,7 +207,7 @@ def _signatures(texts: Iterable[str], functions: npt.NDArray[np.uint32], length:
 
     Shape (texts, HASHES).
     """
-    hashes = [_word_hashes(text, length) for text in texts]
+    hashes = [_padded_hashes(_words_or_text(text), length) for text in texts]
     runs = _ngram_hashes(np.fromiter(chain.from_iterable(hashes), np.uint64), length)
     ends = np.cumsum([len(of_text) for of_text in hashes])
     is_within = np.ones(len(runs), bool)

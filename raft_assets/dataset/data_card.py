@@ -20,7 +20,7 @@ from raft_assets.core.tables import (
     SourceDocument,
 )
 from raft_assets.dataset.manifest import Manifest
-from raft_assets.documents.readers.left_out import ReadingLoss, count_words, describe_reason
+from raft_assets.documents.readers.left_out import ReadingLoss, count_words, describe_reason, left_out_by_reason
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 
@@ -54,9 +54,7 @@ def build_card(
     """
     sources = _describe_sources(documents)
     losses = [ReadingLoss(source["path"], source["words"], source["left_out"]) for source in sources]
-    left_out: Counter[str] = Counter()
-    for loss in losses:
-        left_out.update(loss.left_out)
+    left_out = left_out_by_reason(losses)
     quarantined = [{"path": file.path, "reason": file.reason} for file in quarantine]
     tokens: list[int] = []
     document_of: dict[str, str] = {}

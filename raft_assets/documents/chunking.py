@@ -26,7 +26,7 @@ from raft_assets.documents.readers.content import find_headings
 from raft_assets.documents.reading import ReadDocument
 from raft_assets.settings.domain import ChunkSettings
 
-# changes where every domain has to be cut anew; better cuts of some documents aren't that (ADR 0040)
+# changes where every domain has to be cut anew; better cuts of some documents aren't that (ADR 0043)
 CHUNKING_VERSION = "4"
 
 _MAX_COUNTED_CHARACTERS = 500_000  # characters; bpe-openai refuses a million

@@ -77,8 +77,8 @@ class AskedDocuments:
         return PAIRS_FILE if question_id in self._imported else ""
 
 
-def evaluation_items(
-    models: ModelClients, lake: Lake, domain: str, origin: Origin
+def _evaluation_items(
+    models: ModelClients, lake: Lake, domain: str, documents: AskedDocuments, origin: Origin
 ) -> tuple[list[EvaluationItem], dict[str, str]]:
     """Return what both models are asked; the retrieved arm embeds the questions.
 
@@ -86,7 +86,7 @@ def evaluation_items(
     """
     settings = models.project.settings(domain).values
     rows, golden = list(lake.rows(RaftRow, domain)), list(lake.rows(GoldenQuestion, domain))
-    index, documents = read_index(lake, domain), AskedDocuments(lake, domain)
+    index = read_index(lake, domain)
     generated = [row.question for row in rows if row.split == "eval"]
     questions = list(dict.fromkeys([*generated, *(question.question for question in golden)]))
     with models.caller(Role.EMBEDDING, origin=origin) as encoder:
@@ -121,7 +121,8 @@ def ask_model(
     settings, role = resolve_student_form(models.project, lake, domain), Role(evaluated.upper())
     student, instructions = settings.student, settings.prompt.instructions
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
-    (items, refused), documents = evaluation_items(models, lake, domain, origin), AskedDocuments(lake, domain)
+    documents = AskedDocuments(lake, domain)
+    items, refused = _evaluation_items(models, lake, domain, documents, origin)
     with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(items))) as caller:
         prompts = (
             item_request(

@@ -7,6 +7,7 @@ the same command goes on.
 
 import json
 import shlex
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -462,7 +463,7 @@ def _check_domain(history: RunHistory, project: Project, domain: str) -> None:
     """Raise DataError for a domain of which nothing is known."""
     lake = Lake.of(project)
     known = {*_domains_there(project), *history.domains(), *ResultsStore.of(project).verdicts()}
-    if domain in known or lake.files_of(domain) or any(_begun_purges(project, domain)):
+    if domain in known or lake.files_of(domain) or domain in _begun_purges(project):
         return
     if any(student.is_of(domain, None) for student in trained_students(records_of(project))):
         return
@@ -472,17 +473,20 @@ def _check_domain(history: RunHistory, project: Project, domain: str) -> None:
     raise DataError(f"There is no domain {domain!r}. Known domains: {', '.join(sorted(known)) or 'none'}.")
 
 
-def _begun_purges(project: Project, domain: str) -> Iterator[dict[str, str | None]]:
-    """Yield the purges of a domain that were begun and have not ended."""
-    for content in newest_of_all(records_of(project), PURGES):
-        begun: dict[str, str | None] = json.loads(content)
-        if begun["domain"] == domain:
-            yield begun
+def _begun_purges(project: Project) -> dict[str, list[str | None]]:
+    """Return the documents whose purge was begun and has not ended, by domain; None for the domain itself."""
+    found: dict[str, list[str | None]] = defaultdict(list)
+    for begun in map(json.loads, newest_of_all(records_of(project), PURGES)):
+        found[begun["domain"]].append(begun["document"])
+    return found
 
 
-def unfinished_purges(project: Project, domain: str) -> list[str]:
-    """Return the commands that end the purges of a domain that were begun and have not ended."""
-    return [_command(domain, begun["document"]) for begun in _begun_purges(project, domain)]
+def unfinished_purges(project: Project) -> dict[str, list[str]]:
+    """Return the commands that end the purges that were begun and have not ended, by domain."""
+    return {
+        domain: [_command(domain, document) for document in documents]
+        for domain, documents in _begun_purges(project).items()
+    }
 
 
 def _command(domain: str, document: str | None) -> str:
@@ -522,7 +526,7 @@ def _former_documents(project: Project, domain: str) -> set[str]:
     known |= {path for one in trained_students(records_of(project)) for path in one.documents.get(domain, ())}
     with open_call_store(project) as store:
         known |= {source.document for source in store.sources() if source.domain == domain and source.document}
-    return known | {document for begun in _begun_purges(project, domain) if (document := begun["document"])}
+    return known | {document for document in _begun_purges(project).get(domain, ()) if document}
 
 
 def _list_documents(project: Project, domain: str) -> list[DocumentFile]:

@@ -11,7 +11,7 @@ import pytest
 
 from raft_assets.operations.supervisor import Service, Supervisor
 
-PATIENCE_S = 180.0
+PATIENCE_S = 60.0
 SERVE = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
 STUBBORN = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN); "

@@ -12,7 +12,7 @@ from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_ass
 from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.chunking import CHUNKING_VERSION, find_oversized_chunks
-from raft_assets.documents.readers.left_out import describe_reason, reading_losses
+from raft_assets.documents.readers.left_out import describe_reason, left_out_by_reason, reading_losses
 from raft_assets.documents.reading import READING_VERSION, group_into_documents
 from raft_assets.llm.caller import Caller
 from raft_assets.operations.document_ids import keep_documents
@@ -50,9 +50,7 @@ def source_documents(
     for loss in losses:
         if loss.warning:
             context.log.warning(loss.warning)
-    reasons: Counter[str] = Counter()
-    for loss in losses:
-        reasons.update(loss.left_out)
+    reasons = left_out_by_reason(losses)
     quarantine = lake.write(QuarantinedFile, domain, quarantined)
     written = lake.write(SourceDocument, domain, pages)
     return dg.MaterializeResult(

@@ -113,6 +113,14 @@ def describe_reason(reason: str) -> str:
     return reason.replace("_", " ")
 
 
+def left_out_by_reason(losses: Iterable[ReadingLoss]) -> Counter[str]:
+    """Return the words that documents leave out together, by reason."""
+    reasons: Counter[str] = Counter()
+    for loss in losses:
+        reasons.update(loss.left_out)
+    return reasons
+
+
 def reading_losses(pages: Iterable[SourceDocument]) -> Iterator[ReadingLoss]:
     """Yield what is left out of every document, in order. The pages of a document follow one another."""
     path, words, left_out = "", 0, dict[str, int]()
