@@ -16,10 +16,12 @@ from raft_assets.evaluation.judged import judge_family_warning
 from raft_assets.llm.capabilities import Capabilities, forget_capabilities, learned_capabilities
 from raft_assets.llm.probing import ProbeResult, PromptTest
 from raft_assets.llm.relearning import count_relearning
+from raft_assets.operations.golden_coverage import coverage_of_domain
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import records_of
+from raft_assets.settings.domains import domain_names
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
@@ -104,6 +106,10 @@ def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
         (f"role {probe.role.value}", partial(_check_probe, models, probe)) for probe in probes
     ]
     checks += _context_checks(models, probes)
+    checks += [
+        (f"golden questions {domain}", partial(_check_golden_questions, models, domain))
+        for domain in domain_names(models.project.data)
+    ]
     checks.append(("licence", partial(_check_licence, models)))
     if Role.JUDGE in models.endpoints:
         checks.append(("judge", partial(_check_judge, models)))
@@ -208,6 +214,16 @@ def _describe_unread(name: str, needed: int, prompt: PromptTest | None) -> str:
         f"the service cuts prompts without an error, and a run needs up to {needed:,} tokens for prompt and answer. "
         "Start it with a larger context (Ollama: num_ctx or OLLAMA_CONTEXT_LENGTH), or lower chunks.chunk_size"
     )
+
+
+def _check_golden_questions(models: ModelClients, domain: str) -> str:
+    """Return what the domain's questions can decide. Raises RaftError where they leave nothing to train on."""
+    coverage = coverage_of_domain(models, domain)
+    if not coverage.can_train:
+        raise RaftError(coverage.sentence)
+    if not coverage.questions or not coverage.can_decide:
+        raise DoctorWarningError(coverage.sentence)
+    return coverage.sentence
 
 
 def _warn(message: str) -> str:

@@ -18,6 +18,7 @@ from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, with_upstream
 from raft_assets.operations.estimate import CallEstimate, estimate_calls
+from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_domain
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.prices import PRICES_FILE
@@ -51,6 +52,8 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
                 continue
             save_estimate(instance, project, name, forecasts)
             _print_estimate(console, name, forecasts, as_json=as_json)
+            if not as_json and "eval_scores" not in fresh:
+                _print_coverage(console, coverage_of_domain(models, name))
     sys.exit(1 if unread else 0)
 
 
@@ -103,6 +106,13 @@ def _print_estimate(console: Console, domain: str, forecasts: Sequence[CallEstim
     for model in sorted({estimate.model for estimate in forecasts if estimate.dollars is None and estimate.calls}):
         message = f"The price of {model} is unknown: add it to {PRICES_FILE} of the project."
         console.print(Text(message, style="yellow"))
+    console.print()
+
+
+def _print_coverage(console: Console, coverage: GoldenCoverage) -> None:
+    """Say whether a verdict can be reached at all, beside what it costs."""
+    style = "" if coverage.questions and coverage.can_decide and coverage.can_train else "yellow"
+    console.print(Text(f"Golden questions: {coverage.sentence}", style=style))
     console.print()
 
 

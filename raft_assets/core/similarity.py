@@ -36,6 +36,11 @@ def words(text: str) -> list[str]:
     return _WORD.findall(_fold_case(text))
 
 
+def letters(text: str) -> str:
+    """Return the letters and digits of a text and nothing else, case and width folded."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+
+
 def _fold_case(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 

@@ -19,6 +19,7 @@ RobustnessArm = Literal[
     "distractors_1", "distractors_3", "distractors_5", "distractors_10", "random_distractors", "hard_distractors"
 ]
 EvaluatedModel = Literal["baseline", "student"]
+ScoredBy = Literal["baseline", "student", "reference"]  # the last are rules without a model
 PAGED_KINDS = frozenset({"pdf"})  # of documents: their numbered parts are pages, those of others sections
 
 
@@ -201,7 +202,7 @@ class ModelAnswer(Row):
     question_id: str = Field(description="QA pair or golden question")
     source: QuestionSource = Field(description="generated or golden")
     arm: Arm | RobustnessArm = Field(description="what the model was shown")
-    evaluated: EvaluatedModel = Field(description="baseline or student")
+    evaluated: ScoredBy = Field(description="baseline or student; reference: rules without a model")
     model: str = Field(description="model that answered")
     question: str = Field(description="question")
     documents: list[str] = Field(description="documents shown, in order")
@@ -268,7 +269,7 @@ class Score(Row):
     question_id: str = Field(description="QA pair or golden question")
     source: QuestionSource = Field(description="generated or golden")
     arm: Arm | RobustnessArm = Field(description="arm")
-    evaluated: EvaluatedModel = Field(description="baseline or student")
+    evaluated: ScoredBy = Field(description="baseline or student; reference: rules without a model")
     cluster: str = Field(description="rows of one cluster are not independent")
     metric: str = Field(description="name of the metric")
     value: float = Field(description="0 to 1, but for answer_words and what is judged from 1 to 5")

@@ -67,10 +67,12 @@ def build_card(
         reasons[pair.reason or "accepted"] += 1
         imported += pair.is_imported
     splits = {split: Counter[str]() for split in ("train", "valid", "eval")}
+    kinds = {split: Counter[str]() for split in splits}
     distractors: Counter[str] = Counter()  # of train and valid rows, by document
     evaluated: set[str] = set()
     for row in rows:
         splits[row.split].update({"rows": 1, "without_oracle": not row.has_oracle})
+        kinds[row.split][row.kind] += 1
         if row.split == "eval":
             evaluated.add(row.doc_id)
         else:
@@ -98,6 +100,7 @@ def build_card(
             "golden_questions_answerable": answerable[True],
             "rows": {split: counts["rows"] for split, counts in splits.items()},
             "rows_without_oracle": {split: counts["without_oracle"] for split, counts in splits.items()},
+            "rows_by_question_type": {split: dict(counts.most_common()) for split, counts in kinds.items()},
             "distractors_in_training": distractors.total(),
             "distractors_from_evaluation_documents": sum(distractors[document] for document in evaluated),
             "training_tokens": {split: training[split]["tokens"] for split in ("train", "valid")},
@@ -108,7 +111,9 @@ def build_card(
         "dropped_at_the_split": manifest.splits["dropped"],
         "shared_text": manifest.splits.get("shared_text", {}),
         "licence": LICENCE,
-        "limits": list(_known_limits(manifest, quarantined, refused, imported, answerable.total(), losses)),
+        "limits": list(
+            _known_limits(manifest, quarantined, refused, imported, answerable.total(), losses, kinds["train"])
+        ),
     }
 
 
@@ -125,6 +130,9 @@ def render_card(card: Card) -> list[str]:
             "split": split,
             "rows": rows,
             "without oracle": counts["rows_without_oracle"][split],
+            "question types": ", ".join(
+                f"{kind} {count:,}" for kind, count in counts["rows_by_question_type"][split].items()
+            ),
             "training tokens": counts["training_tokens"].get(split, 0),
             "too long": counts["rows_too_long"].get(split, 0),
         }
@@ -237,6 +245,7 @@ def _known_limits(  # noqa: PLR0917 - what the card is made of
     imported: int,
     golden: int,
     losses: Sequence[ReadingLoss],
+    trained_kinds: Counter[str],
 ) -> Iterator[str]:
     yield (
         "Questions are generated from the passage that answers them and resemble it: a model looks better on them than "
@@ -253,6 +262,11 @@ def _known_limits(  # noqa: PLR0917 - what the card is made of
         "Gates judge words, not truth: what is wrong in a document is right here. Stop words and sentence rules are of "
         "English; of other languages less is found."
     )
+    if trained_kinds["cloze"] * 2 > trained_kinds.total():
+        yield (
+            f"{trained_kinds['cloze']:,} of {trained_kinds.total():,} training rows are fill-in questions (cloze), "
+            "which people don't ask."
+        )
     yield "Nothing was removed from the documents: names and other personal data in them are in the rows."
     if not golden:
         yield "There are no questions written by people, so nothing here says how the data set serves real ones."

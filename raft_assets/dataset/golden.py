@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.jsonl import NonEmptyText, read_jsonl
+from raft_assets.core.languages import script_words
+from raft_assets.core.similarity import content_words, letters
 from raft_assets.core.tables import Chunk, GoldenQuestion
 from raft_assets.core.text_search import SearchableText
 from raft_assets.documents.reading import ReadDocument
@@ -20,6 +22,7 @@ from raft_assets.documents.reading import ReadDocument
 MAX_PLACES = 3  # chunks that hold one string of evidence and are all held out; "1931" may be in hundreds
 MAX_PLACES_NAMED = 10
 MAX_QUOTED_CHARACTERS = 80
+MIN_SAME_WORDS = 0.7  # Jaccard similarity of the content words of two questions that ask nearly the same
 GOLDEN_VERSION = "2"  # changes whenever the same questions and chunks resolve differently
 
 
@@ -157,3 +160,27 @@ def golden_chunk_ids(golden: Iterable[GoldenQuestion]) -> frozenset[str]:
     return frozenset(
         chunk_id for question in golden for chunk_id in (*question.oracle_chunk_ids, *question.other_chunk_ids)
     )
+
+
+class GoldenWords:
+    """The words of golden questions, to find generated ones that ask the same, or nearly the same."""
+
+    def __init__(self, golden: Iterable[GoldenQuestion]) -> None:
+        self._exact: set[str] = set()
+        self._near: dict[str, list[frozenset[str]]] = defaultdict(list)  # a chunk to the questions about it
+        for question in golden:
+            self._exact.add(letters(question.question))
+            for chunk_id in golden_chunk_ids([question]):
+                self._near[chunk_id].append(_content(question.question))
+
+    def have(self, question: str, chunk_id: str) -> bool:
+        """Return whether one of them asks the same, or about the same chunk nearly the same in any order of words."""
+        if letters(question) in self._exact:
+            return True
+        content, near = _content(question), self._near.get(chunk_id, ())
+        return any(len(content & other) >= MIN_SAME_WORDS * len(content | other) for other in near)
+
+
+def _content(question: str) -> frozenset[str]:
+    words = script_words(unicodedata.normalize("NFKC", question).casefold())
+    return frozenset(content_words(" ".join(words))) or frozenset(words)

@@ -4,7 +4,6 @@ It knows nothing of how the rows were assembled, and compares texts in a way of 
 the splits were drawn by runs of words.
 """
 
-import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,9 +14,10 @@ import numpy.typing as npt
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import short_digest
-from raft_assets.core.similarity import words
+from raft_assets.core.similarity import letters, words
 from raft_assets.core.tables import Chunk, GoldenQuestion, RaftRow, Split
 from raft_assets.dataset.golden import golden_chunk_ids
+from raft_assets.settings.domain import Protocol
 
 _BIT: Mapping[Split, int] = {"train": 1, "valid": 2, "eval": 4}
 _HELD_OUT: Sequence[Split] = ("eval", "valid")  # of training
@@ -47,13 +47,17 @@ class LeakageError(DataError):
 
 
 def check_leakage(
-    rows: Iterable[RaftRow], golden: Sequence[GoldenQuestion], chunks: Mapping[str, Chunk]
+    rows: Iterable[RaftRow],
+    golden: Sequence[GoldenQuestion],
+    chunks: Mapping[str, Chunk],
+    protocol: Protocol = "unseen_passages",
 ) -> Iterator[RaftRow]:
     """Yield the rows as they come.
 
-    Raises LeakageError after the last one if evaluation shares anything with training.
+    Raises LeakageError after the last one if evaluation shares anything with training: of golden questions the
+    passages, or, where the protocol lets these train, the questions.
     """
-    check = LeakageCheck(golden)
+    check = LeakageCheck(golden, protocol)
     for row in rows:
         check.add(row)
         yield row
@@ -67,8 +71,11 @@ class LeakageCheck:
     Memory holds ids and a hash of every question.
     """
 
-    def __init__(self, golden: Sequence[GoldenQuestion]) -> None:
-        self._evidence = golden_chunk_ids(golden)
+    def __init__(self, golden: Sequence[GoldenQuestion], protocol: Protocol = "unseen_passages") -> None:
+        holds_out = protocol == "unseen_passages"
+        self._evidence = golden_chunk_ids(golden) if holds_out else frozenset[str]()
+        self._golden = {} if holds_out else {letters(one.question): one.question_id for one in golden}
+        self._asked_in_training: list[str] = []  # a sentence each
         self._of_unit: dict[str, int] = {}  # splits as sums of `_BIT`
         self._of_question: dict[int, int] = {}
         self._of_oracle: dict[str, int] = {}
@@ -86,6 +93,8 @@ class LeakageCheck:
         if splits not in _SINGLE_SPLITS:
             self._repeated[question] = splits
         if row.split != "eval":
+            if asked := self._golden.get(letters(row.question)):
+                self._asked_in_training.append(f"row {row.question_id} asks the golden question {asked}")
             for chunk_id in (row.chunk_id, *row.document_chunk_ids):
                 self._shown_in_training.setdefault(chunk_id, row.question_id)
 
@@ -107,6 +116,7 @@ class LeakageCheck:
             ],
             "eval_oracle_in_training": list(_describe_exposures(exposed, evaluated, shown)),
             "golden_evidence_in_training": list(_describe_exposures(exposed, self._evidence, shown)),
+            "golden_question_in_training": self._asked_in_training,
         }
 
 
@@ -209,13 +219,13 @@ def _sampled_runs(text: str) -> Runs:
 
     A shorter text has one run, all of it.
     """
-    kept = "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
-    letters = np.frombuffer(kept.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    length = min(RUN_CHARACTERS, max(len(letters), 1))
-    letters = np.pad(letters, (0, max(length - len(letters), 0)))
-    runs = np.zeros(len(letters) - length + 1, np.uint64)
+    kept = letters(text)
+    codes = np.frombuffer(kept.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    length = min(RUN_CHARACTERS, max(len(codes), 1))
+    codes = np.pad(codes, (0, max(length - len(codes), 0)))
+    runs = np.zeros(len(codes) - length + 1, np.uint64)
     for offset in range(length):
-        runs = (runs ^ letters[offset : offset + len(runs)]) * _FACTOR
+        runs = (runs ^ codes[offset : offset + len(runs)]) * _FACTOR
         runs ^= runs >> np.uint64(31)
     if length == RUN_CHARACTERS and len(kept) >= MIN_COMMON_RUNS:
         runs = runs[runs % np.uint64(SAMPLED) == 0]

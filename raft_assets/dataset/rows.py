@@ -10,7 +10,7 @@ from raft_assets.core.prompt_contract import ABSTENTION, ABSTENTION_ANSWER
 from raft_assets.core.row_file import DiskBackedRows
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
 from raft_assets.dataset.distractors import DistractorPool, Vector, pick_distractors
-from raft_assets.dataset.golden import golden_chunk_ids
+from raft_assets.dataset.golden import GoldenWords, golden_chunk_ids
 from raft_assets.dataset.related_chunks import Join, find_related_chunks
 from raft_assets.dataset.shared_text import shared_words
 from raft_assets.dataset.splits import SplitPlan, assign_splits
@@ -20,15 +20,23 @@ DATASET_VERSION = "2"  # changes whenever the same pairs, chunks and settings gi
 
 _NO_CHUNKS: AbstractSet[str] = frozenset()
 MAX_JOINS_SHOWN = 5  # of a unit
+LIKE_GOLDEN = "like_golden_question"  # why a pair is no row where passages of golden questions may train
 
 
 class Assembly:
     """The rows of a domain, made one at a time while they are read."""
 
     def __init__(
-        self, pairs: Mapping[str, QAPair], pool: DistractorPool, plan: SplitPlan, settings: DatasetSettings
+        self,
+        pairs: Mapping[str, QAPair],
+        pool: DistractorPool,
+        plan: SplitPlan,
+        settings: DatasetSettings,
+        *,
+        like_golden: int = 0,
     ) -> None:
         self.plan = plan
+        self._like_golden = like_golden  # pairs that ask what a golden question asks, left out
         self.chunks = pool.chunks
         self._pairs = pairs
         self._pool = pool
@@ -61,7 +69,7 @@ class Assembly:
             "units": len(set(self.plan.units.values())),
             **{f"{split}_rows": counts[split] for split in ("train", "valid", "eval")},
             "eval_passages": len(self._evaluated),
-            "dropped": dict(self.plan.dropped),
+            "dropped": dict(self.plan.dropped) | ({LIKE_GOLDEN: self._like_golden} if self._like_golden else {}),
             "distractors_asked": counts["asked"],
             "distractors_given": counts["given"],
             "rows_with_fewer_distractors": counts["fewer"],
@@ -153,17 +161,29 @@ def assemble_rows(  # noqa: PLR0917 - the tables in the order of the lineage
     """Return the RAFT rows of the accepted pairs.
 
     `vectors` are needed for hard negatives only. Pairs and chunks are read once and kept in files: memory holds some
-    hundred bytes of each. A row that loses its oracle by `p` keeps it if there is no distractor. Raises DataError if
-    the pairs are too few for training and evaluation.
+    hundred bytes of each. A row that loses its oracle by `p` keeps it if there is no distractor. Where passages of
+    golden questions may train, pairs that ask the same or nearly the same are left out. Raises DataError if the pairs
+    are too few for training and evaluation.
     """
-    accepted = DiskBackedRows(QAPair, (pair for pair in pairs if pair.accepted), lambda pair: pair.question_id)
+    holds_out = settings.protocol == "unseen_passages"
+    words, like_golden = GoldenWords(() if holds_out else golden), 0
+
+    def usable() -> Iterator[QAPair]:
+        nonlocal like_golden
+        for pair in pairs:
+            if pair.accepted and words.have(pair.question, pair.chunk_id):
+                like_golden += 1
+            elif pair.accepted:
+                yield pair
+
+    accepted = DiskBackedRows(QAPair, usable(), lambda pair: pair.question_id)
     pool = DistractorPool(chunks, vectors=vectors, near_duplicate=settings.near_duplicate)
     plan = assign_splits(
         accepted.values(),
         pool.chunks,
         related=find_related_chunks(pool.chunks, settings.near_duplicate, group_of=pool.group_of),
-        golden_chunk_ids=golden_chunk_ids(golden),
+        golden_chunk_ids=golden_chunk_ids(golden) if holds_out else _NO_CHUNKS,
         settings=settings,
         register=register,
     )
-    return Assembly(accepted, pool, plan, settings)
+    return Assembly(accepted, pool, plan, settings, like_golden=like_golden)

@@ -193,13 +193,16 @@ def to_model_answer(
     )
 
 
-def recall_at_k(items: Iterable[EvaluationItem] | Iterable[ModelAnswer]) -> float | None:
-    """Return the share of retrieved questions with a known oracle chunk whose documents contain one.
+def recall_by_source(items: Iterable[EvaluationItem] | Iterable[ModelAnswer]) -> dict[str, float]:
+    """Return the share of retrieved questions with a known oracle chunk whose documents contain one, by source.
 
-    None for no question.
+    Golden questions first; a source without such a question is left out.
     """
-    known = [item for item in items if item.arm == "retrieved" and item.oracle_chunk_ids]
-    return sum(item.answerable for item in known) / len(known) if known else None
+    known: dict[str, list[bool]] = {"golden": [], "generated": []}
+    for item in items:
+        if item.arm == "retrieved" and item.oracle_chunk_ids:
+            known[item.source].append(item.answerable)
+    return {source: sum(found) / len(found) for source, found in known.items() if found}
 
 
 def _sample_rows(rows: Iterable[RaftRow], most: int | None, seed: int) -> list[RaftRow]:

@@ -78,6 +78,7 @@ def judge_answers(
     plan = list(_plan_judgements(answers, settings))
     requests = (_judge_request(answer, metric, sample).about(documents_of(answer)) for answer, metric, sample in plan)
     for (answer, metric, sample), reply in zip(plan, ask(requests), strict=True):
+        assert answer.evaluated != "reference"  # only models are judged
         judgement = parse_judgement(reply.text) if reply.status == "ok" else None
         status = reply.status if reply.status != "ok" else UNREADABLE if judgement is None else "ok"
         yield JudgedAnswer(

@@ -27,7 +27,7 @@ from raft_assets.evaluation.judged import Agreement
 from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, NON_SHARE_METRICS, OVERALL_METRICS
 from raft_assets.evaluation.plots import histogram, interval_bars, line
 from raft_assets.evaluation.slices import SLICE_TITLES
-from raft_assets.evaluation.statistics import Interval
+from raft_assets.evaluation.statistics import CONFIDENCE, Interval
 from raft_assets.evaluation.summary import ARMS, SOURCES
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC, Verdict, describe_failures
 from raft_assets.evaluation.wording import count_noun, format_percent, format_points, format_signed
@@ -115,11 +115,15 @@ class JudgeSummary:
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Size of a split: rows, those that keep their oracle document, and the groups that never cross splits."""
+    """Size of a split: rows, those that keep their oracle document, and the groups that never cross splits.
+
+    `kinds`: rows by question type, the most frequent first.
+    """
 
     rows: int
     with_oracle: int
     units: int
+    kinds: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -141,16 +145,16 @@ class ReportData:
     samples by code. `split_notes` say how the splits were made. `models` are labels by role; that of an embedded model
     begins with "embedded". `settings` are value and source by dotted name. `loss` are (step, training, validation).
     `calls` are those behind each table, whenever they were made. `history` is the results store's, of the primary
-    metric. `recall_at_k` is that of the retrieved arm. `slices` have the columns of `SLICE_COLUMNS`. `judged` is None
-    without a judge. `estimated` is empty where no estimate was made. `against_previous` is the results store's
-    comparison with the previous student, None where there was none.
+    metric. `recall_at_k` is that of the retrieved arm by source of the question. `slices` have the columns of
+    `SLICE_COLUMNS`. `judged` is None without a judge. `estimated` is empty where no estimate was made.
+    `against_previous` is the results store's comparison with the previous student, None where there was none.
     """
 
     domain: str
     verdict: Verdict
     summary: pd.DataFrame
     answers: Sequence[ModelAnswer]
-    recall_at_k: float | None
+    recall_at_k: Mapping[str, float]
     documents: Mapping[str, int]
     quarantine: Sequence[QuarantinedFile]
     chunk_tokens: Sequence[int]
@@ -182,7 +186,7 @@ def render_report(data: ReportData) -> str:
         data=data,
         verdict=verdict,
         guards=[(GUARD_TITLES[guard.name], guard, _interval(guard.interval)) for guard in verdict.guards],
-        hero=_headline_figures(verdict),
+        hero=_headline_figures(verdict, data.summary),
         compared={answer.evaluated: answer.model for answer in data.answers},
         natures={role: nature for role, label in data.models.items() if (nature := _model_note(role, label))},
         slices=_score_tables(data.summary),
@@ -202,6 +206,10 @@ def render_report(data: ReportData) -> str:
         metric_meanings=[(_metric_title(metric), meaning) for metric, meaning in METRICS.items()],
         versions={"report": REPORT_VERSION, "metrics": METRICS_VERSION, "contract": CONTRACT_VERSION},
         points=format_points,
+        intervals=int(data.summary["low"].notna().sum()),
+        by_chance=round((1 - CONFIDENCE) * int(data.summary["low"].notna().sum())),
+        has_retrieval_gate=data.settings.get("questions.retrieval_top_k", ("0", ""))[0] != "0",
+        trains_on_golden_passages=data.settings.get("dataset.protocol", ("", ""))[0] == "seen_passages",
     )
 
 
@@ -258,16 +266,23 @@ def _model_note(role: str, label: str) -> str:
     return EMBEDDED_MODEL_NOTES.get(role, READER_NOTE) if label.startswith("embedded") else ""
 
 
-def _headline_figures(verdict: Verdict) -> dict[str, str]:
+def _headline_figures(verdict: Verdict, summary: pd.DataFrame) -> dict[str, str]:
     """Return the figures behind the sentence."""
+    deciding = summary[
+        (summary["source"] == verdict.slice) & (summary["arm"] == PRIMARY_ARM) & (summary["metric"] == verdict.metric)
+    ]
     figures = {
         "Baseline": format_percent(verdict.baseline),
         "Student": format_percent(verdict.student),
         "Difference": format_points(verdict.interval.mean) if verdict.interval else "–",
         "95 % interval": _interval(verdict.interval),
+        "Rules without a model": "–" if deciding.empty else format_percent(deciding["reference"].iloc[0]),
         "Questions": f"{verdict.n:,}",
         "From passages": f"{verdict.clusters:,}",
+        "From documents": f"{verdict.documents:,}" if verdict.documents else "–",
     }
+    if verdict.by_document:
+        figures["95 % interval by document"] = _interval(verdict.by_document)
     if verdict.p_value is not None:
         figures["Sign test"] = "p < 0.001" if verdict.p_value < 0.001 else f"p = {verdict.p_value:.3f}"
     if verdict.smallest_detectable is not None:
@@ -308,6 +323,7 @@ def _score_row(row: Mapping[Hashable, Any]) -> dict[str, str]:
         "meaning": METRICS.get(metric, ""),
         "baseline": show(row["baseline"]),
         "student": show(row["student"]),
+        "reference": "–" if math.isnan(row["reference"]) else show(row["reference"]),
         "difference": "–" if math.isnan(row["difference"]) else change(row["difference"]),
         "interval": "–" if math.isnan(low) else f"{change(low)} to {change(high)}",
         "direction": direction,

@@ -87,6 +87,32 @@ def bootstrap_ratio(
     return Interval(float(mean), float(low), float(high), len(counted), len(sizes))
 
 
+def bootstrap_balanced(
+    differences: ArrayLike, is_first: ArrayLike, *, clusters: Sequence[str], draws: int, seed: int = 0
+) -> Interval | None:
+    """Compute the 95 % interval of a difference in which two kinds of rows weigh the same, however many there are.
+
+    It is the mean of the mean differences of the rows of the first kind and of the others, as in balanced accuracy
+    (Brodersen et al., "The balanced accuracy and its posterior distribution", ICPR 2010). Whole clusters are resampled;
+    a cluster may hold both kinds. Shapes: (n,). None without rows of both kinds. Draws that lack one are left out.
+    Raises NotEnoughClustersError below two clusters.
+    """
+    first = np.asarray(is_first, np.bool_)
+    kinds = np.column_stack([first, ~first]).astype(np.float64)
+    if not kinds.any(axis=0).all():
+        return None
+    values = np.asarray(differences, np.float64)[:, None] * kinds
+    sums, _ = _by_cluster(values, clusters)
+    counts, sizes = _by_cluster(kinds, clusters)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        resampled = [((times @ sums) / (times @ counts)).mean(axis=1) for times in _resamples(len(sizes), draws, seed)]
+    mean = float((values.sum(axis=0) / kinds.sum(axis=0)).mean())
+    low, high = np.nanquantile(np.concatenate(resampled), _TAILS)
+    wider = _widening_factor(len(sizes))
+    low, high = max(mean + (low - mean) * wider, -1.0), min(mean + (high - mean) * wider, 1.0)
+    return Interval(mean, float(low), float(high), len(values), len(sizes))
+
+
 def _resamples(clusters: int, draws: int, seed: int) -> Iterator[Numbers]:
     """Yield how often each cluster is drawn, in blocks of (some draws, clusters), until there were `draws` draws."""
     if clusters < 2:

@@ -22,7 +22,10 @@ ARMS: tuple[str, ...] = get_args(Arm)
 ABSTAINING_ARMS = ("main", "retrieved", "distractors_only")  # those that show documents
 ARMS_WITH_DOCUMENTS = "with documents"  # these together
 QUESTION_COLUMNS = ["source", "arm", "question_id"]
-SUMMARY_COLUMNS = ["source", "arm", "metric", "n", "clusters", "baseline", "student", "difference", "low", "high"]
+SUMMARY_COLUMNS = [
+    *("source", "arm", "metric", "n", "clusters", "baseline", "student", "difference", "low", "high"),
+    "reference",  # the mean of rules without a model, on the same questions; NaN where they weren't asked
+]
 
 
 def score_frame(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
@@ -37,14 +40,15 @@ def score_frame(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
 def pair_scores(scores: Iterable[Score] | pd.DataFrame) -> pd.DataFrame:
     """Return one row per question and metric that both models were scored on.
 
-    Columns: source, arm, question_id, metric, cluster, baseline, student. Raises DataError if the two models were asked
+    Columns: source, arm, question_id, metric, cluster, baseline, student, reference (NaN where rules without a model
+    have no score). Raises DataError if the two models were asked
     different questions, because their means could not be compared.
     """
     frame = score_frame(scores)
     keys = [*QUESTION_COLUMNS, "metric", "cluster"]
     wide = (
         frame.pivot(index=keys, columns="evaluated", values="value")  # noqa: PD010 - pivot raises for duplicates, which pivot_table averages
-        .reindex(columns=["baseline", "student"])
+        .reindex(columns=["baseline", "student", "reference"])
         .reset_index()
     )
     wide.columns.name = None
@@ -88,7 +92,7 @@ def _group_by_questions(pairs: pd.DataFrame) -> list[list[str]]:
 def _compare_metrics(pairs: pd.DataFrame, draws: int, seed: int) -> list[tuple[object, ...]]:
     """Return the columns from `metric` on, of metrics that were measured on the same questions."""
     index = ["question_id", "cluster"]
-    wide = pairs.pivot(index=index, columns="metric", values=["baseline", "student"])  # noqa: PD010 - as in `pair_scores`
+    wide = pairs.pivot(index=index, columns="metric", values=["baseline", "student", "reference"])  # noqa: PD010 - as in `pair_scores`
     baseline, student = wide["baseline"], wide["student"]
     clusters = wide.index.get_level_values("cluster").tolist()
     count = len(set(clusters))
@@ -97,8 +101,9 @@ def _compare_metrics(pairs: pd.DataFrame, draws: int, seed: int) -> list[tuple[o
         intervals = bootstrap_columns((student - baseline).to_numpy(), clusters=clusters, draws=draws, seed=seed)
         limits = [(interval.low, interval.high) for interval in intervals]
     means = {metric: (float(baseline[metric].mean()), float(student[metric].mean())) for metric in baseline.columns}
+    rules = {metric: float(wide["reference"][metric].mean()) for metric in baseline.columns}
     return [
-        (metric, len(wide), count, before, after, after - before, low, high)
+        (metric, len(wide), count, before, after, after - before, low, high, rules[metric])
         for (metric, (before, after)), (low, high) in zip(means.items(), limits, strict=True)
     ]
 
@@ -151,7 +156,7 @@ def _abstention_rows(source: str, asked: pd.DataFrame, draws: int, seed: int) ->
         if count > 1:
             interval = bootstrap_ratio(abstained * is_right, among, clusters=clusters, draws=draws, seed=seed)
         limits = (interval.low, interval.high) if interval else (math.nan, math.nan)
-        yield (source, ARMS_WITH_DOCUMENTS, metric, len(asked), count, before, after, after - before, *limits)
+        yield (source, ARMS_WITH_DOCUMENTS, metric, len(asked), count, before, after, after - before, *limits, math.nan)
 
 
 def sort_for_display(summary: pd.DataFrame) -> pd.DataFrame:

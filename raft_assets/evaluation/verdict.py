@@ -17,26 +17,29 @@ from raft_assets.core.identity import normalize
 from raft_assets.core.tables import ModelAnswer, QuestionSource, Score
 from raft_assets.evaluation.statistics import (
     Interval,
+    bootstrap_balanced,
     clusters_needed,
     paired_bootstrap,
     sign_test,
     smallest_detectable,
 )
-from raft_assets.evaluation.summary import QUESTION_COLUMNS, pair_scores, score_frame
+from raft_assets.evaluation.summary import ABSTAINING_ARMS, QUESTION_COLUMNS, pair_scores, score_frame
 from raft_assets.evaluation.wording import count_noun, format_percent, format_points
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PRIMARY_METRIC, PRIMARY_NAME, PRIMARY_ARM = "token_f1", "token F1", "main"
-VERDICT_VERSION = "4"  # of rule and statistics: changes whenever the same scores give another verdict
+VERDICT_VERSION = "5"  # of rule and statistics: changes whenever the same scores give another verdict
 MIN_CLUSTERS = 20  # below, a bootstrap interval is too narrow to trust
+MIN_ANSWERED = 0.1  # of the questions that a document shown answers: a student that answers fewer has given up
 
 Decision = Literal["better", "worse", "cannot tell"]
 Against = Literal["baseline", "previous student"]  # what the student is compared with
 WHOSE: Mapping[QuestionSource, str] = MappingProxyType(
     {"golden": "on people's questions", "generated": "on questions that its own teacher wrote"}
 )
+NO_DOCUMENTS: Mapping[tuple[QuestionSource, str], str] = MappingProxyType({})
 _INCONCLUSIVE = {
     "baseline": "It is not clear whether the fine-tuned student is better",
     "previous student": "It is not clear whether the student is better than the previous one",
@@ -49,18 +52,23 @@ _CONCLUSIVE = {
 
 @dataclass(frozen=True)
 class Guard:
-    """A metric that must not get significantly worse. `interval` is None where it could not be measured."""
+    """A metric that must be shown not to get worse by `margin` or more (non-inferiority).
+
+    `margin` is a share of one; of verdicts up to version 4 it is 0, and "violated" meant significantly worse.
+    `interval` is None where it could not be measured.
+    """
 
     name: str
     interval: Interval | None
     violated: bool
+    margin: float = 0.0
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The decision, its questions, and its reasons.
 
-    Means, interval and detectable difference are shares of one; None where there is nothing to compare.
+    Means, intervals and detectable difference are shares of one; None where there is nothing to compare.
     """
 
     against: Against
@@ -77,6 +85,8 @@ class Verdict:
     n: int
     clusters: int
     reasons: tuple[str, ...]
+    documents: int = 0  # behind the questions; 0 where that isn't known
+    by_document: Interval | None = None  # of the same difference, with whole documents resampled
 
 
 def decide_verdict(
@@ -84,12 +94,16 @@ def decide_verdict(
     answers: Sequence[ModelAnswer],
     *,
     draws: int,
+    guard_margin: float,
+    document_of: Mapping[tuple[QuestionSource, str], str] = NO_DOCUMENTS,
     seed: int = 0,
     against: Against = "baseline",
 ) -> Verdict:
     """Return the verdict on the scores of both models' answers.
 
-    Raises DataError if they were asked different questions.
+    `guard_margin`: the share of one by which format and abstention may be worse. `document_of`: the path of the
+    document that a question is about, by its source and id. Raises DataError if the models were asked different
+    questions.
     """
     pairs = pair_scores(scores).merge(_answerable(answers), on=QUESTION_COLUMNS, validate="many_to_one")
     main = pairs[(pairs["metric"] == PRIMARY_METRIC) & (pairs["arm"] == PRIMARY_ARM) & pairs["answerable"]]
@@ -98,8 +112,8 @@ def decide_verdict(
     rows = generated if golden.empty else golden
     interval = _interval(rows, draws, seed)
     guards = (
-        _guard("format", _format_rows(pairs), draws, seed),
-        _guard("abstention", _abstention_rows(pairs), draws, seed),
+        _guard("format", _interval(_format_rows(pairs), draws, seed), guard_margin),
+        _guard_abstention(_abstention_rows(pairs), draws, seed, guard_margin),
     )
     clusters = rows["cluster"].nunique()
     doubts = [*_find_doubts(interval, clusters), *(_describe_violation(guard) for guard in guards if guard.violated)]
@@ -107,6 +121,7 @@ def decide_verdict(
     baseline, student = (None if rows.empty else float(rows[model].mean()) for model in ("baseline", "student"))
     reasons = [*doubts, *_collect_notes(source, guards, answers)]
     differences = rows["student"] - rows["baseline"]
+    documents = rows["question_id"].map(lambda name: document_of.get((source, name)) or None)
     if decision == "cannot tell" and interval is not None:
         reasons += _suggest_clusters(clusters_needed(differences, rows["cluster"].tolist()), clusters, source)
     return Verdict(
@@ -125,11 +140,18 @@ def decide_verdict(
         n=len(rows),
         clusters=clusters,
         reasons=tuple(reasons),
+        documents=documents.nunique(),
+        by_document=_interval(rows.assign(cluster=documents).dropna(subset="cluster"), draws, seed),
     )
 
 
 def compare_students(
-    before: pd.DataFrame, scores: Iterable[Score] | pd.DataFrame, answers: Sequence[ModelAnswer], *, draws: int
+    before: pd.DataFrame,
+    scores: Iterable[Score] | pd.DataFrame,
+    answers: Sequence[ModelAnswer],
+    *,
+    draws: int,
+    guard_margin: float,
 ) -> Verdict:
     """Apply the same rule to two students, with the earlier one in the baseline's place.
 
@@ -147,7 +169,7 @@ def compare_students(
     then = then.drop(columns="cluster").merge(now[[*QUESTION_COLUMNS, "cluster"]].drop_duplicates())
     both = pd.concat([now, then], ignore_index=True).merge(shared)
     mine = [answer for answer in answers if answer.evaluated == "student"]
-    return decide_verdict(both, mine, draws=draws, against="previous student")
+    return decide_verdict(both, mine, draws=draws, guard_margin=guard_margin, against="previous student")
 
 
 def describe_failures(answers: Iterable[ModelAnswer]) -> list[str]:
@@ -182,10 +204,7 @@ def _format_rows(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _abstention_rows(pairs: pd.DataFrame) -> pd.DataFrame:
-    abstaining_is_right = (pairs["arm"] == "distractors_only") | (pairs["arm"] == "retrieved") & ~pairs[
-        "answerable"
-    ].astype(bool)
-    return pairs[(pairs["metric"] == "abstained_right") & abstaining_is_right]
+    return pairs[(pairs["metric"] == "abstained_right") & pairs["arm"].isin(ABSTAINING_ARMS)]
 
 
 def _count_once(golden: pd.DataFrame, answers: Iterable[ModelAnswer]) -> pd.DataFrame:
@@ -205,9 +224,23 @@ def _interval(rows: pd.DataFrame, draws: int, seed: int) -> Interval | None:
     )
 
 
-def _guard(name: str, rows: pd.DataFrame, draws: int, seed: int) -> Guard:
-    interval = _interval(rows, draws, seed)
-    return Guard(name, interval, violated=interval is not None and interval.high < 0)
+def _guard(name: str, interval: Interval | None, margin: float, *, given_up: bool = False) -> Guard:
+    violated = interval is not None and (given_up or (interval.low < 0 and interval.low <= -margin))
+    return Guard(name, interval, violated, margin)
+
+
+def _guard_abstention(rows: pd.DataFrame, draws: int, seed: int, margin: float) -> Guard:
+    """Guard abstaining where no document shown answers and answering where one does, both with the same weight.
+
+    A baseline that always abstains, or never does, is right in half of it; so is a student that does the same.
+    """
+    answerable = rows["answerable"].astype(bool)
+    interval = None
+    if len(set(rows["cluster"])) > 1:
+        interval = bootstrap_balanced(
+            rows["student"] - rows["baseline"], answerable, clusters=rows["cluster"].tolist(), draws=draws, seed=seed
+        )
+    return _guard("abstention", interval, margin, given_up=bool(rows["student"][answerable].mean() < MIN_ANSWERED))
 
 
 def _find_doubts(interval: Interval | None, clusters: int) -> list[str]:
@@ -221,16 +254,31 @@ def _find_doubts(interval: Interval | None, clusters: int) -> list[str]:
 
 
 def _suggest_clusters(needed: int | None, clusters: int, source: QuestionSource) -> list[str]:
-    """Return how many passages with questions would settle it."""
-    if needed is None or needed <= clusters:
+    """Return how many more passages with questions would settle it."""
+    needed = max(needed or 0, MIN_CLUSTERS)
+    if needed <= clusters:
         return []
+    more = count_noun(needed - clusters, "more passage")
+    if source == "golden":
+        return [f"write questions about {more}: {needed:,} would be enough to confirm a difference of this size"]
     return [
-        f"{source} questions about {count_noun(needed, 'passage')} would be enough to confirm a difference of this size"
+        (
+            f"questions about {more} would be enough to confirm a difference of this size: write some, or add "
+            "documents for the teacher to ask about"
+        )
     ]
 
 
 def _describe_violation(guard: Guard) -> str:
-    return f"{guard.name} got worse ({_format_change(guard.interval)})" if guard.interval else f"{guard.name} got worse"
+    if guard.interval is None or guard.interval.high < 0:
+        change = f" ({_format_change(guard.interval)})" if guard.interval else ""
+        return f"{guard.name} got worse{change}"
+    if guard.interval.low > -guard.margin:
+        return "the student abstains from nearly every question, also where a document holds the answer"
+    return (
+        f"{guard.name} may have got worse by more than {format_percent(guard.margin)} points "
+        f"({_format_change(guard.interval)})"
+    )
 
 
 def _collect_notes(source: QuestionSource, guards: Iterable[Guard], answers: Iterable[ModelAnswer]) -> list[str]:

@@ -249,6 +249,7 @@ class Limiter:
         self._queue, self._retried = deque[_Waiting](), deque[_Waiting]()
         self._ended = deque[Admission]()  # and not told to the shared state yet
         self._is_shared = False  # with other limiters, which are told at once what has ended
+        self._is_paced = False  # the first call waits for a rate, which no call that ends makes shorter
         self._next_step: asyncio.TimerHandle | None = None
         self._dead_checked_at = 0.0
         self._read: tuple[str, _State] | None = None  # what was written last: mostly no other process changed it since
@@ -306,7 +307,8 @@ class Limiter:
         if self._is_shared:
             with self._locked_state() as state:
                 self._release_ended(state)
-        self._step_after(STEP_S)
+        if not self._is_paced:
+            self._step_after(STEP_S)
 
     def _step_after(self, seconds: float) -> None:
         """Take the next step then, if none is to be taken sooner."""
@@ -341,6 +343,7 @@ class Limiter:
                 (self._retried or self._queue).popleft()
             if first := self._first:
                 wait_s = self._wait_s(state, first)
+            self._is_paced = first is not None and not self._may_be_shortened(state, first)
         if first:
             self._step_after(wait_s)
         return turn
@@ -362,6 +365,11 @@ class Limiter:
             state.tokens.wait(reserved, now),
             self._poll_s(state, grows=grows) if me.waits else 0.0,
         )
+
+    def _may_be_shortened(self, state: _State, call: _Waiting) -> bool:
+        """Return whether a call that ends may let this one go sooner: by its room, or by tokens that it didn't use."""
+        reserved = state.token_count.expected(call.prompt, call.max_output)
+        return state.members[self._name].waits or state.tokens.wait(reserved, self._clock()) > 0
 
     def _admit(self, state: _State, call: _Waiting) -> Admission:
         """Count a call as under way."""

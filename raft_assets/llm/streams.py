@@ -9,6 +9,7 @@ it ends early.
 import asyncio
 import functools
 import itertools
+import math
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -129,7 +130,8 @@ class _CallsInFlight(Generic[Item]):
     Everything but `expect`, `expected`, `start` and `close` happens on the background loop.
 
     An answer counts once it is committed. One writer commits whatever has arrived while it waited for a moment or was
-    busy with the commit before, so that the faster answers arrive, the more of them share the price of durability.
+    busy with the commit before, so that the faster answers arrive, the more of them share the price of durability. One
+    that comes long after the one before is committed at once: no other would share it.
     """
 
     def __init__(self, store: CallStore, send: Send[Item]) -> None:
@@ -139,6 +141,7 @@ class _CallsInFlight(Generic[Item]):
         self._tasks: set[asyncio.Task[Sequence[StoredCall | LostItem]]] = set()
         self._uncommitted: list[StoredCall] = []
         self._writer: asyncio.Task[None] | None = None
+        self._arrived_at = -math.inf  # on the loop's clock, the answer before
         self._stop_error: BaseException | None = None
 
     def expected(self, key: str) -> Future[StoredCall] | None:
@@ -184,12 +187,15 @@ class _CallsInFlight(Generic[Item]):
                     self._uncommitted.append(outcome)
                 else:
                     self._settle([outcome.key], outcome.error)
-            self._writer = self._writer or asyncio.ensure_future(self._commit())
+            arrived_at, self._arrived_at = self._arrived_at, asyncio.get_running_loop().time()
+            is_alone = self._arrived_at - arrived_at > COMMIT_WAIT_S
+            self._writer = self._writer or asyncio.ensure_future(self._commit(is_alone=is_alone))
 
-    async def _commit(self) -> None:
+    async def _commit(self, *, is_alone: bool) -> None:
         while self._uncommitted:
-            if self._tasks:
+            if self._tasks and not is_alone:
                 await asyncio.sleep(COMMIT_WAIT_S)
+            is_alone = False  # what arrives during this commit
             calls, self._uncommitted = self._uncommitted, []
             try:
                 kept = await asyncio.to_thread(self._store.put, calls)

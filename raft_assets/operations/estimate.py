@@ -112,7 +112,8 @@ def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] 
         estimates.append(_estimate_embeddings(models, chunks))
     golden = parse_golden(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
     renamed = former_paths(Lake.of(models.project), domain)
-    held_out = golden_chunk_ids(resolve_golden_questions(golden, documents, chunks, renamed=renamed))
+    resolved = resolve_golden_questions(golden, documents, chunks, renamed=renamed)
+    held_out = golden_chunk_ids(resolved) if settings.dataset.protocol == "unseen_passages" else frozenset[str]()
     sample = _TeacherSample.read(models, domain, chunks, settings)
     pairs = ExpectedPairs(
         chunks,

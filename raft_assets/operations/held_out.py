@@ -3,15 +3,16 @@
 from raft_assets.core.row_file import DiskBackedRows
 from raft_assets.core.tables import Chunk, GoldenQuestion, RaftRow
 from raft_assets.dataset.leakage import check_leakage
+from raft_assets.settings.domain import Protocol
 from raft_assets.storage.lake import Lake
 
 
-def check_leakage_in_lake(lake: Lake, domain: str) -> None:
-    """Raise LeaksError if the domain's rows share anything between evaluation and training.
+def check_leakage_in_lake(lake: Lake, domain: str, protocol: Protocol) -> None:
+    """Raise LeakageError if the domain's rows share anything between evaluation and training.
 
     Rows that were edited, and golden questions that were added after the rows, are detected before they train a model.
     """
     passages = DiskBackedRows(Chunk, lake.rows(Chunk, domain), lambda chunk: chunk.chunk_id)
     golden = list(lake.rows(GoldenQuestion, domain))
-    for _ in check_leakage(lake.rows(RaftRow, domain), golden, passages):
+    for _ in check_leakage(lake.rows(RaftRow, domain), golden, passages, protocol):
         pass

@@ -15,7 +15,7 @@ from raft_assets.core.tables import (
     RaftRow,
     SourceDocument,
 )
-from raft_assets.evaluation.arms import recall_at_k
+from raft_assets.evaluation.arms import recall_by_source
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
 from raft_assets.evaluation.judged import judge_family_warning, self_agreement
 from raft_assets.evaluation.report import DocumentCounts, EstimateComparison, JudgeSummary, ReportData, SplitCounts
@@ -86,7 +86,7 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
             _estimated_keys(models, pairs=pairs, chunks=chunks, judged=judged, answers=keys, job=tuned["job"]),
         ),
         against_previous=results.comparison(domain),
-        recall_at_k=recall_at_k(by_model["baseline"]),
+        recall_at_k=recall_by_source(by_model["baseline"]),
     )
 
 
@@ -152,7 +152,12 @@ def _count_splits(rows: Iterable[RaftRow]) -> dict[str, SplitCounts]:
     for row in rows:
         counted[row.split].append(row)
     return {
-        name: SplitCounts(len(of_split), sum(row.has_oracle for row in of_split), len({row.unit for row in of_split}))
+        name: SplitCounts(
+            len(of_split),
+            sum(row.has_oracle for row in of_split),
+            len({row.unit for row in of_split}),
+            dict(Counter(row.kind for row in of_split).most_common()),
+        )
         for name, of_split in counted.items()
     }
 

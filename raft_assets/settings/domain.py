@@ -104,6 +104,9 @@ class QuestionSettings(SettingsGroup):
         return "off" if structured is False else structured
 
 
+Protocol = Literal["unseen_passages", "seen_passages"]
+
+
 class DatasetSettings(SettingsGroup):
     """RAFT rows and splits (arXiv 2403.10131, section 3)."""
 
@@ -135,6 +138,12 @@ class DatasetSettings(SettingsGroup):
         since="0.3.0",
         description="whether train and valid rows may show other passages of documents that evaluate; never those that "
         "evaluation asks about",
+    )
+    protocol: Protocol = added(
+        "unseen_passages",
+        since="0.3.0",
+        description="whether training may show the passages of golden questions; seen_passages is the RAFT paper's "
+        "own, for corpora that are too small to hold them out: never with the same or nearly the same question",
     )
     seed: int = Field(default=0, description="of every draw")
 
@@ -278,6 +287,12 @@ class VerdictSettings(SettingsGroup):
 
     bootstrap_draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
         default=10_000, description="resamples behind an interval"
+    )
+    guard_margin: Annotated[float, Field(ge=0, le=1)] = added(
+        0.1,
+        since="0.3.0",
+        description="share of one by which form and abstention may be worse: a student that isn't shown to stay within "
+        "it is not called better",
     )
 
 

@@ -102,6 +102,10 @@ CREATE TABLE IF NOT EXISTS verdicts (
     baseline DOUBLE, student DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE,
     smallest_detectable DOUBLE, n BIGINT, clusters BIGINT, guards JSON, reasons VARCHAR[]);
 ALTER TABLE verdicts ADD COLUMN IF NOT EXISTS against VARCHAR DEFAULT 'baseline';
+ALTER TABLE verdicts ADD COLUMN IF NOT EXISTS documents BIGINT DEFAULT 0;
+ALTER TABLE verdicts ADD COLUMN IF NOT EXISTS by_document JSON;
+ALTER TABLE aggregates ADD COLUMN IF NOT EXISTS reference DOUBLE;
+ALTER TABLE slices ADD COLUMN IF NOT EXISTS reference DOUBLE;
 CREATE TABLE IF NOT EXISTS ledger (
     call VARCHAR, created TIMESTAMPTZ, role VARCHAR, service VARCHAR, model VARCHAR, kind VARCHAR, status VARCHAR,
     asset VARCHAR, domain VARCHAR, run VARCHAR, input_tokens BIGINT, cached_tokens BIGINT, output_tokens BIGINT,
@@ -656,6 +660,7 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
         "guards": json.dumps([asdict(guard) for guard in verdict.guards]),
+        "by_document": json.dumps(asdict(verdict.by_document)) if verdict.by_document else None,
         "reasons": list(verdict.reasons),
     }
 
@@ -668,7 +673,14 @@ def _verdict_from_row(row: Mapping[str, Any]) -> Verdict:
     if row["difference"] is not None:
         interval = Interval(row["difference"], row["low"], row["high"], row["n"], row["clusters"])
     return Verdict(
-        **values | {"interval": interval, "guards": tuple(Guard(**g) for g in guards), "reasons": tuple(row["reasons"])}
+        **values
+        | {
+            "interval": interval,
+            "guards": tuple(Guard(**guard) for guard in guards),
+            "reasons": tuple(row["reasons"]),
+            "documents": row["documents"] or 0,
+            "by_document": Interval(**json.loads(row["by_document"])) if row["by_document"] else None,
+        }
     )
 
 

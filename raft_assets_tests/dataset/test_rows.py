@@ -271,7 +271,44 @@ OTHERS = [a_chunk("golden"), a_chunk("golden copy", a_chunk("golden").text + " o
 
 
 def test_clean_rows_have_no_leak_of_any_kind(rows: list[RaftRow]) -> None:
-    assert leaks(rows, [a_golden_question("golden")], CORPUS + OTHERS) == {kind: [] for kind in PLANTS}
+    kinds = {*PLANTS, "golden_question_in_training"}
+    assert leaks(rows, [a_golden_question("golden")], CORPUS + OTHERS) == {kind: [] for kind in kinds}
+
+
+def test_passages_of_golden_questions_train_where_the_protocol_says_so_with_other_questions_only() -> None:
+    pairs = pairs_of(CORPUS, each=6)
+    drawn = assemble_rows(pairs, CORPUS, None, [], SMALL, {})
+    evidence = next(chunk_id for chunk_id, split in drawn.plan.splits.items() if split == "train")
+    golden = GoldenQuestion.model_validate(
+        a_golden_question(evidence).model_dump() | {"question": f"What does {evidence} hold at place 0?"}
+    )
+    asked_again = [pair for pair in pairs if pair.chunk_id == evidence]
+    others = [pair for pair in pairs if pair.chunk_id != evidence]
+    alike = asked_again[1].model_copy(update={"question": f"At place 0, what does {evidence.upper()} hold"})
+    different = asked_again[2].model_copy(update={"question": "Which wave meets the crane behind the moth?"})
+
+    def made(protocol: str) -> tuple[Assembly, list[RaftRow]]:
+        configured = SMALL.model_copy(update={"protocol": protocol, "distractor_kind": "random"})
+        assembly = assemble_rows(
+            [asked_again[0], alike, different, *others], CORPUS, None, [golden], configured, drawn.plan.register
+        )
+        return assembly, list(check_leakage(assembly.rows(), [golden], assembly.chunks, configured.protocol))
+
+    unseen, held_out = made("unseen_passages")
+    assert not any(evidence in row.document_chunk_ids for row in held_out if row.split != "eval")
+    seen, shown = made("seen_passages")
+    assert seen.summary["dropped"]["like_golden_question"] == 2
+    assert [row.question for row in shown if row.chunk_id == evidence] == [different.question]
+    assert any(evidence in row.document_chunk_ids for row in shown if row.split != "eval")
+    assert "like_golden_question" not in unseen.summary["dropped"]
+
+
+def test_a_golden_question_that_trains_is_a_leak_where_its_passage_may(rows: list[RaftRow]) -> None:
+    planted = trained(rows).model_copy(update={"question": "what would a person ask"})
+    by_id = {chunk.chunk_id: chunk for chunk in CORPUS + OTHERS}
+    passing = check_leakage([*rows, planted], [a_golden_question("golden")], by_id, "seen_passages")
+    with pytest.raises(LeakageError, match=r"\(golden_question_in_training\)"):
+        list(passing)
 
 
 @pytest.mark.parametrize(("kind", "plant"), PLANTS.items(), ids=PLANTS.keys())

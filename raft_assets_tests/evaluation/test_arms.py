@@ -16,7 +16,7 @@ from raft_assets.evaluation.arms import (
     build_items,
     item_request,
     max_prompt_tokens,
-    recall_at_k,
+    recall_by_source,
     to_model_answer,
 )
 from raft_assets.evaluation.metrics import score_answer
@@ -315,5 +315,5 @@ def test_a_model_that_repeats_its_prompt_has_given_no_answer_and_scores_nothing(
 
 def test_recall_counts_retrieved_questions_whose_oracle_is_known() -> None:
     found = made([row("q1", "c1", "c5"), row("q2", "c9", "c5")], [golden("open")])
-    assert recall_at_k(found.values()) == 0.5
-    assert recall_at_k(item for (arm, _), item in found.items() if arm == "main") is None
+    assert recall_by_source(found.values()) == {"generated": 0.5}
+    assert recall_by_source(item for (arm, _), item in found.items() if arm == "main") == {}

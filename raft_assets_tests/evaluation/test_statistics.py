@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from raft_assets.evaluation import statistics
 from raft_assets.evaluation.statistics import (
     NotEnoughClustersError,
+    bootstrap_balanced,
     bootstrap_columns,
     bootstrap_ratio,
     clustered_standard_error,
@@ -50,6 +51,18 @@ def test_rows_of_one_cluster_count_as_one_observation() -> None:
     )
     assert (tenfold.low, tenfold.high) == pytest.approx((once.low, once.high))
     assert tenfold.clusters == 50
+
+
+def test_a_balanced_difference_weighs_two_kinds_of_rows_the_same_and_agrees_with_the_analytic_error() -> None:
+    random = np.random.default_rng(3)
+    many, few = random.normal(0.2, 0.5, 900), random.normal(-0.1, 0.3, 100)
+    clusters = [str(row) for row in range(1000)]
+    interval = bootstrap_balanced(np.concatenate([many, few]), np.arange(1000) < 900, clusters=clusters, draws=20_000)
+    assert interval is not None
+    assert interval.mean == pytest.approx((many.mean() + few.mean()) / 2)
+    error = math.sqrt(many.var() / 900 + few.var() / 100) / 2
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * error, rel=0.05)
+    assert bootstrap_balanced(many, np.ones(900), clusters=clusters[:900], draws=1000) is None
 
 
 def test_clusters_of_unequal_size_weigh_by_their_rows() -> None:

@@ -45,6 +45,11 @@ from raft_assets.defs.progress import log_progress
 from raft_assets.documents.reading import group_into_documents
 from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
 from raft_assets.operations.document_ids import former_paths
+from raft_assets.operations.golden_coverage import (
+    coverage_of_questions,
+    golden_coverage,
+    refuse_without_training,
+)
 from raft_assets.operations.held_out import check_leakage_in_lake
 from raft_assets.operations.model_clients import ModelClients, resolved_model, token_counter
 from raft_assets.operations.pair_form import SENTENCES, resolve_form
@@ -65,6 +70,11 @@ EVIDENCE_SPEC = check_spec(
     "evidence_was_found",
     "golden_questions",
     "Every evidence string was found in its document, and in few enough places.",
+)
+COVERAGE_SPEC = check_spec(
+    "verdict_can_be_reached",
+    "golden_questions",
+    "People's questions are about enough passages for a verdict, and leave chunks to train on.",
 )
 YIELD_SPEC = check_spec(
     "half_of_the_pairs_are_accepted", "qa_pairs", "At least half of the generated pairs pass every gate."
@@ -97,7 +107,7 @@ HELD_OUT_SPEC = check_spec(
     kinds={"parquet"},
     code_version=GOLDEN_VERSION,
     deps=[chunks, source_documents, QUESTIONS],
-    checks=[EVIDENCE_SPEC],
+    checks=[EVIDENCE_SPEC, COVERAGE_SPEC],
 )
 def golden_questions(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
@@ -110,7 +120,9 @@ def golden_questions(
     questions = read_golden_questions(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
     documents = group_into_documents(lake.rows(SourceDocument, domain))
     renamed = former_paths(lake, domain)
-    resolved = resolve_golden_questions(questions, documents, lake.rows(Chunk, domain), renamed=renamed)
+    by_id = {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)}
+    resolved = resolve_golden_questions(questions, documents, by_id.values(), renamed=renamed)
+    coverage = golden_coverage(resolved, by_id, models.project.settings(domain).values.dataset)
     written = lake.write(GoldenQuestion, domain, resolved)
     lost = [f"{question.question_id}: {question.detail}" for question in resolved if question.detail]
     return dg.MaterializeResult(
@@ -120,6 +132,11 @@ def golden_questions(
             "answerable": sum(question.answerable for question in resolved),
             "chunks_held_out_elsewhere": len(set(chain.from_iterable(one.other_chunk_ids for one in resolved))),
             "oracle_chunks": len(set(chain.from_iterable(question.oracle_chunk_ids for question in resolved))),
+            "coverage": coverage.sentence,
+            "questions_that_decide": coverage.questions,
+            "passages_that_decide": coverage.passages,
+            "chunks_held_out": coverage.held_out,
+            "chunks_left_to_train_on": coverage.chunks - coverage.held_out,
             "status": counts_table(Counter(question.status for question in resolved), "status"),
         },
         check_results=[
@@ -128,7 +145,10 @@ def golden_questions(
                 passed=not lost,
                 severity=dg.AssetCheckSeverity.WARN,
                 metadata={"not_resolved": dg.MetadataValue.md("\n".join(f"- {code_span(one)}" for one in lost[:50]))},
-            )
+            ),
+            check_result(
+                COVERAGE_SPEC, passed=coverage.can_decide and coverage.can_train, description=coverage.sentence
+            ),
         ],
     )
 
@@ -153,6 +173,9 @@ def qa_pairs(
     settings, folder = models.project.settings(domain).values, domain_folder(models.project.data, domain)
     imported, reviews = read_imported_pairs(folder / PAIRS_FILE), read_reviews(folder / REVIEWS_FILE)
     table = list(lake.rows(Chunk, domain))
+    refuse_without_training(
+        coverage_of_questions(models.project, domain, group_into_documents(lake.rows(SourceDocument, domain)), table)
+    )
     origin = origin_of(context)
     form = resolve_form(models, lake, domain, settings, table, origin=origin)
     index, on_progress = read_index(lake, domain), log_progress(context, models.project)
@@ -223,7 +246,7 @@ def qa_dataset(
         settings,
         register,
     )
-    rows = check_leakage(assembly.rows(), golden, assembly.chunks)
+    rows = check_leakage(assembly.rows(), golden, assembly.chunks, settings.protocol)
     try:
         written = lake.write(RaftRow, domain, rows)
     except LeakageError as error:
@@ -273,7 +296,7 @@ def training_files(
         return (row for row in lake.rows(RaftRow, domain) if row.split == split)
 
     try:
-        check_leakage_in_lake(lake, domain)
+        check_leakage_in_lake(lake, domain, models.project.settings(domain).values.dataset.protocol)
     except LeakageError as error:
         yield _failed_leakage_check(HELD_OUT_SPEC, error)
         raise dg.Failure(str(error)) from error

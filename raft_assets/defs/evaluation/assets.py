@@ -13,7 +13,7 @@ from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_d
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.progress import log_events, log_progress
 from raft_assets.defs.student.assets import deployment, finetuned_model
-from raft_assets.evaluation.arms import recall_at_k
+from raft_assets.evaluation.arms import recall_by_source
 from raft_assets.evaluation.evaluate import evaluate
 from raft_assets.evaluation.judged import judge_answers, self_agreement
 from raft_assets.evaluation.metrics import METRICS_VERSION
@@ -144,10 +144,12 @@ def eval_scores(
     domain = context.partition_key
     answers = list(both_answers(lake, domain))
     run = run_record(models, lake, domain, answers, dagster_run=context.run.run_id)
+    rule = models.project.settings(domain).values.verdict
     found = evaluate(
         answers,
         list(question_origins(models.project, lake, domain, answers)),
-        draws=models.project.settings(domain).values.verdict.bootstrap_draws,
+        draws=rule.bootstrap_draws,
+        guard_margin=rule.guard_margin,
         judged=list(lake.rows(JudgedAnswer, domain)),
         scores_of_previous_student=results.previous_student_scores(run),
     )
@@ -238,7 +240,7 @@ def _answers_asset(
     )
     written = answered.written
     rows = list(lake.rows(ANSWERS[evaluated], domain))
-    failed, recall = sum(row.status != "ok" for row in rows), recall_at_k(answered.items)
+    failed = sum(row.status != "ok" for row in rows)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
@@ -247,7 +249,7 @@ def _answers_asset(
             "arms": counts_table(Counter(f"{row.arm}, {row.source}" for row in rows), "arm"),
             "abstained": sum(row.abstained for row in rows),
             "well_formed": sum(row.well_formed for row in rows),
-            **({"recall_at_k": recall} if recall is not None else {}),
+            **{f"recall_at_k_{source}": recall for source, recall in recall_by_source(answered.items).items()},
             "questions_without_vector": len(answered.refused),
             "refused": counts_table(Counter(answered.refused.values()), "reason"),
             **describe_calls(answered.usage),
