@@ -32,6 +32,7 @@ ORIGIN = QuestionProvenance(
     question_call="asked",
     teacher_call="answered",
 )
+ORIGINS = [ORIGIN.model_copy(update={"question_id": f"q{number}"}) for number in range(24)]
 STARTED = datetime(2026, 11, 4, 9, 30, tzinfo=UTC)
 
 
@@ -54,9 +55,8 @@ def record(store: ResultsStore, run: RunRecord, *, rises: int = 20, text: str = 
         for number in range(24)
         for answer in both(f"q{number}", WRONG, RIGHT if number < rises else WRONG, question=text)
     ]
-    origins = [ORIGIN.model_copy(update={"question_id": f"q{number}"}) for number in range(24)]
     earlier = store.previous_student_scores(run)
-    store.record(run, evaluate(answers, origins, draws=1000, scores_of_previous_student=earlier))
+    store.record(run, evaluate(answers, ORIGINS, draws=1000, guard_margin=0.1, scores_of_previous_student=earlier))
     return answers
 
 
@@ -72,8 +72,9 @@ def store(tmp_path: Path) -> ResultsStore:
 def test_an_evaluation_is_stored_whole_and_its_verdict_is_current(store: ResultsStore) -> None:
     record(store, run_record(student="ft:0", after=-1), rises=0)
     answers = record(store, run_record())
-    found = evaluate(answers, [], draws=1000)
+    found = evaluate(answers, ORIGINS, draws=1000, guard_margin=0.1)
     assert store.verdict("bats") == found.verdict
+    assert (found.verdict.documents, found.verdict.by_document) == (1, None)  # an interval needs two
     pd.testing.assert_frame_equal(store.summary("bats"), found.summary)
     current = store.verdicts()["bats"]
     assert (current["decision"], current["slice"], current["n"], current["student_model"]) == (
@@ -85,7 +86,7 @@ def test_an_evaluation_is_stored_whole_and_its_verdict_is_current(store: Results
     assert current["recorded_at"] == STARTED
     assert [guard["name"] for guard in current["guards"]] == ["format", "abstention"]
     assert "abstention could not be measured" in current["reasons"]
-    assert count(store, "answers") == 2 * len(answers)
+    assert count(store, "answers") == 3 * len(answers)  # two evaluations of two models, and of rules without one
     stored = store.query("SELECT documents, golden_answers FROM answers LIMIT 1").to_dict("records")[0]
     assert list(stored["documents"]) == answers[0].documents
 
@@ -117,7 +118,7 @@ def test_domains_do_not_touch_one_another(store: ResultsStore) -> None:
 
 def test_an_interval_that_could_not_be_measured_is_null_and_not_nan(store: ResultsStore) -> None:
     answers = both("q", WRONG, RIGHT)
-    store.record(run_record(), evaluate(answers, [], draws=1000))
+    store.record(run_record(), evaluate(answers, [], draws=1000, guard_margin=0.1))
     assert store.query("SELECT low FROM aggregates WHERE low IS NOT NULL").empty
     assert store.query("SELECT value FROM scores WHERE isnan(value)").empty
     current = store.verdicts()["bats"]
@@ -126,7 +127,7 @@ def test_an_interval_that_could_not_be_measured_is_null_and_not_nan(store: Resul
 
 def test_worst_rows_lead_with_what_the_student_lost(store: ResultsStore) -> None:
     answers = [*both("gain", WRONG, RIGHT), *both("loss", RIGHT, WRONG)]
-    store.record(run_record(), evaluate(answers, [], draws=1000))
+    store.record(run_record(), evaluate(answers, [], draws=1000, guard_margin=0.1))
     worst = store.query("SELECT * FROM worst_rows")
     assert worst["question_id"].tolist() == ["loss", "gain"]
     assert worst["final_answer"].tolist() == [WRONG, RIGHT]
