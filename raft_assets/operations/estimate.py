@@ -605,7 +605,10 @@ def _estimate(
     weighed.sort(key=lambda way: way[0])
     middle = weighed[len(weighed) // 2]
     least, most = weighed[0][0], weighed[-1][0]
-    if least and most / least * (1 + PADDING) / (1 - PADDING) > widest:
+    span = most / least * (1 + PADDING) / (1 - PADDING) if least else 1.0
+    if span > widest**2:  # a narrow range would hide how little is known
+        widest = max(widest, min(span, MAX_WIDTH))
+    if span > widest:
         centre = math.exp(fmean(math.log(weight) for weight, _, _ in weighed))
         reach = math.sqrt(widest * (1 - PADDING) / (1 + PADDING))
         least, most = centre / reach, centre * reach
