@@ -16,6 +16,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from raft_assets.core.bidi import close_direction
 from raft_assets.evaluation.summary import sort_for_display
 from raft_assets.evaluation.wording import count_noun, format_percent, format_points
 
@@ -138,7 +139,7 @@ def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone:
     across = _DifferencePanel(min(least, 0.0), max(most, 0.0, least + 0.02))
     y, drawn, told, source = float(TOP + 4), [], [], ""
     for row in rows.to_dict("records"):
-        name = str(row.get("label", row["arm"])).replace("_", " ")
+        name = close_direction(str(row.get("label", row["arm"])).replace("_", " "))
         if row["source"] != source:
             source = row["source"]
             drawn.append(_draw_text(EDGE, y + 16, f"{source} questions", colours.muted, weight="600"))
@@ -328,5 +329,5 @@ def _format_number(value: float) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape a text for XML, which knows no control characters."""
-    return html.escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text))
+    """Escape a text for XML, which knows no control characters; it turns no direction beyond its end."""
+    return html.escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", close_direction(text)))

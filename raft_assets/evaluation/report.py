@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
+from raft_assets.core.bidi import close_direction, close_directions
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
 from raft_assets.core.tables import ModelAnswer, QuarantinedFile
-from raft_assets.evaluation.examples import Sample, choose_examples
+from raft_assets.evaluation.examples import Sample, Segment, choose_examples
 from raft_assets.evaluation.judged import Agreement
 from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, NON_SHARE_METRICS, OVERALL_METRICS
 from raft_assets.evaluation.plots import histogram, interval_bars, line
@@ -233,6 +234,9 @@ def _environment() -> jinja2.Environment:
     environment.filters["percent"] = format_percent
     environment.filters["clipped"] = _truncate
     environment.filters["short_hashes"] = _short_hashes
+    environment.filters["isolated"] = _isolate
+    environment.filters["closed"] = _close_segments
+    environment.filters["closed_text"] = close_direction
     return environment
 
 
@@ -260,6 +264,17 @@ def _truncate(text: str, most: int = 400) -> str:
 def _short_hashes(text: str) -> str:
     """Shorten the SHA-256 hashes in a text to what distinguishes them."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
+
+
+def _isolate(text: str) -> Markup:
+    """Return a text of documents, people or models as an element whose direction is its own and ends with it."""
+    return Markup("<bdi>{}</bdi>").format(close_direction(text))
+
+
+def _close_segments(segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments of one text, which turns no direction beyond its end."""
+    texts = close_directions(segment.text for segment in segments)
+    return [replace(segment, text=text) for segment, text in zip(segments, texts, strict=True)]
 
 
 def _model_note(role: str, label: str) -> str:

@@ -29,8 +29,9 @@ from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.limits import Admission, Limiter
 from raft_assets.llm.posting import Poster
 from raft_assets.llm.requests import NO_USAGE, Usage
+from raft_assets.llm.service_messages import error_body
 from raft_assets.llm.unsupported_parameters import error_text, unsupported_parameter
-from raft_assets.llm.usage import UNREADABLE, TokenCount, count_usage, error_usage, max_usage
+from raft_assets.llm.usage import UNREADABLE, TokenCount, count_usage, error_usage, max_usage, told_usage
 from raft_assets.settings.endpoints import Endpoint
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class BusyError(CallFailedError):
     def __init__(self, reason: str, *, tries: int, is_loading: bool) -> None:
         super().__init__(reason, tries=tries)
         self.is_loading = is_loading
+
+
+class UnreachableError(CallFailedError):
+    """A call was given up because there was no connection to the service, or it was lost before an answer began."""
 
 
 class RefusedError(CallFailedError):
@@ -248,15 +253,14 @@ class RetryingClient:
                 turn.record_answer(response.headers)
                 outcome: Mapping[str, Any] | _Reworded | service_errors.ServiceError = payload
             except openai.APIError as error:
-                outcome = service_errors.classify_error(error, self._endpoint, self._model)
-                if service_errors.is_timeout(error):
-                    turn.record_timeout()
-                    self._timeouts, outcome = self._timeouts + 1, _TimedOut("it did not answer in time")
-                _report_to_limiter(turn, error, outcome)
-                usage = max_usage(sent) if service_errors.is_cut_off(error) else usage
-                if kind == CHAT and isinstance(error, openai.APIStatusError) and refuses_chat(error):
-                    raise NoChatError(service_errors.redact_message(error, self._endpoint)) from None
-                outcome = self._reword(kind, error, sent, outcome)
+                usage = _cost_of_error(error, sent, usage)
+                try:
+                    outcome = self._read_error(kind, error, sent, turn)
+                except (NoChatError, InputsRefusedError):
+                    held.record(usage)
+                    if usage != NO_USAGE:
+                        on_lost(usage)
+                    raise
             except asyncio.CancelledError:  # the service may answer it all the same, and bills it
                 usage = max_usage(sent)
                 held.record(usage)
@@ -303,6 +307,24 @@ class RetryingClient:
         except ValueError:  # not JSON, or not even text
             payload = {UNREADABLE: response.text}
         return response, payload if isinstance(payload, Mapping) else {}
+
+    def _read_error(
+        self, kind: str, error: openai.APIError, sent: Mapping[str, Any], turn: Admission
+    ) -> _Reworded | service_errors.ServiceError:
+        """Return what to do about an error, and report it to the limiter.
+
+        Raises NoChatError, and InputsRefusedError as `_reword` does.
+        """
+        import openai
+
+        outcome = service_errors.classify_error(error, self._endpoint, self._model)
+        if service_errors.is_timeout(error):
+            turn.record_timeout()
+            self._timeouts, outcome = self._timeouts + 1, _TimedOut("it did not answer in time")
+        _report_to_limiter(turn, error, outcome)
+        if kind == CHAT and isinstance(error, openai.APIStatusError) and refuses_chat(error):
+            raise NoChatError(service_errors.redact_message(error, self._endpoint)) from None
+        return self._reword(kind, error, sent, outcome)
 
     def _reword(
         self, kind: str, error: openai.APIError, sent: Mapping[str, Any], meaning: service_errors.ServiceError
@@ -353,8 +375,18 @@ class RetryingClient:
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
             if error.is_temporary:
                 raise BusyError(error.reason, tries=tries, is_loading=error.is_loading)
-            raise CallFailedError(error.reason, tries=tries)
+            raise (UnreachableError if error.is_unreachable else CallFailedError)(error.reason, tries=tries)
         await patience.sleep(pause)
+
+
+def _cost_of_error(error: openai.APIError, sent: Mapping[str, Any], known: Usage) -> Usage:
+    """Return the tokens that are paid for a try that ended in an error; `known`: those of an error inside an answer."""
+    import openai
+
+    if service_errors.is_cut_off(error):
+        return max_usage(sent)
+    is_told = known == NO_USAGE and isinstance(error, openai.APIStatusError)
+    return told_usage(sent, error_body(error)) if is_told else known
 
 
 def _report_to_limiter(turn: Admission, error: openai.APIError, outcome: service_errors.ServiceError) -> None:

@@ -39,6 +39,7 @@ from raft_assets.llm.attempts import (
     Response,
     RetryingClient,
     RetryPolicy,
+    UnreachableError,
 )
 from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient
@@ -139,8 +140,9 @@ class Caller:
         """Return the answers in the order of the requests, which are taken as they are needed.
 
         Equal requests are made once. A call that is given up or refused is an answer with status `failed`. Raises
-        EndpointError if the endpoint rejects calls in a way that a retry can't fix, or takes none of the requests
-        without saying why, and RaftError if answers can't be stored. Closing the generator cancels what is in flight.
+        EndpointError if the endpoint rejects calls in a way that a retry can't fix, takes none of the requests without
+        saying why, or is reached by none of them, and RaftError if answers can't be stored. Closing the generator
+        cancels what is in flight.
 
         If the role uses batches, requests that aren't stored are submitted and BatchPendingError is raised; called
         again when the answers have arrived, it returns them.
@@ -233,10 +235,15 @@ class Caller:
     # ------------------------------------------------------------ in the consumer's thread
 
     def _yield_results(self, stream: Stream[Any], items: Iterable[Any], result: Callable[[Slot], T]) -> Generator[T]:
+        is_there, unreachable = False, None
         try:
             with contextlib.closing(stream.slots(items)) as slots:
                 for answered, slot in enumerate(slots, start=1):
                     value = result(slot)
+                    lost = slot.future.exception()
+                    is_lost = isinstance(lost, UnreachableError)
+                    unreachable = lost if is_lost else unreachable
+                    is_there = is_there or not (is_lost or slot.from_store)
                     if self._on_progress:
                         self._on_progress(Progress(answered, stream.waiting, self._usage_stats))
                     yield value
@@ -244,6 +251,8 @@ class Caller:
             self._store_cancelled()
         if self._evidence.doubt and not self._evidence.is_proven:  # nothing shows that it is about single requests
             raise EndpointError(self._evidence.doubt)
+        if unreachable and not is_there:  # whatever it answered before
+            raise EndpointError(service_errors.unavailable_message(self._endpoint, self._model, str(unreachable)))
 
     def _store_cancelled(self) -> None:
         """Store what the calls cost that were cancelled on their way; it must not hide why they were."""
@@ -460,6 +469,9 @@ class Caller:
             self._count(failures=1, retries=refused.tries - 1)
             await self._store_lost(kind, lost, str(refused))
             self._judge_refusal(number, refused.sentence, str(refused))
+            raise
+        except NoChatError as refusal:
+            await self._store_lost(kind, lost, str(refusal))
             raise
         except InputsRefusedError as inputs:
             await self._store_lost(kind, lost, str(inputs))

@@ -70,7 +70,7 @@ class Retry:
 
     `after_s` is the wait that the service asks for, if it says so; `is_rate_limit`: the service is at its limit;
     `is_loading`: the service is still loading the model, which takes minutes and isn't a failure; `is_busy`: it says
-    that it has too much to do.
+    that it has too much to do; `is_unreachable`: nothing of an answer came.
     """
 
     reason: str
@@ -78,6 +78,7 @@ class Retry:
     is_rate_limit: bool = False
     is_loading: bool = False
     is_busy: bool = False
+    is_unreachable: bool = False
 
     @property
     def is_temporary(self) -> bool:
@@ -149,7 +150,7 @@ def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> Se
 def _classify_connection_error(error: openai.APIError) -> Retry:
     if is_timeout(error):
         return Retry("it did not answer in time")
-    return Retry("the connection failed")
+    return Retry("the connection failed", is_unreachable=not is_cut_off(error))
 
 
 def _find_retry(said: ServiceMessage, error: openai.APIStatusError, message: str) -> Retry | None:

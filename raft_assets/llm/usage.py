@@ -4,6 +4,7 @@ What a service does tell is read in `answers`. What tokens cost belongs in `pric
 """
 
 import string
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -41,6 +42,24 @@ def error_usage(
         payload = {**payload, "usage": error.get("usage")}
     is_paid = read_usage(payload) != NO_USAGE or payload.get("choices") or payload.get("data")
     return count_usage(body, payload, count_tokens) if is_paid else NO_USAGE
+
+
+def told_usage(body: Mapping[str, Any], error: object) -> Usage:
+    """Return the tokens that the body of an error with a status tells, wherever in it; none where it tells none."""
+    told = next((usage for usage in _find_usages(error) if read_usage({"usage": usage}) != NO_USAGE), None)
+    return NO_USAGE if told is None else count_usage(body, {"usage": told})
+
+
+def _find_usages(value: object) -> Iterator[object]:
+    """Yield what is called usage in a JSON value, the outermost first."""
+    values = deque([value])
+    while values:
+        one = values.popleft()
+        if isinstance(one, Mapping):
+            yield from [one["usage"]] if "usage" in one else []
+            values.extend(one.values())
+        elif isinstance(one, list):
+            values.extend(one)
 
 
 def count_usage(

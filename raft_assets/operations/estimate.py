@@ -14,14 +14,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean, median, stdev
 
+from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS
 from raft_assets.core.tables import Chunk, SourceDocument
 from raft_assets.dataset.golden import golden_chunk_ids, resolve_golden_questions
 from raft_assets.dataset.golden import read_golden_questions as parse_golden
 from raft_assets.dataset.splits import drawn_by
 from raft_assets.documents.chunking import token_count
 from raft_assets.documents.reading import ReadDocument, group_into_documents
-from raft_assets.evaluation.arms import robustness_arms
+from raft_assets.evaluation.arms import MIN_GOLDEN_QUESTIONS, robustness_arms
 from raft_assets.llm.caller import Caller
+from raft_assets.llm.capabilities import Capabilities
+from raft_assets.llm.completion_form import CHAT, COMPLETION, to_completion
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
 from raft_assets.operations.document_ids import former_paths
@@ -36,7 +39,9 @@ from raft_assets.operations.expected_pairs import (
 )
 from raft_assets.operations.model_clients import ModelClients, token_counter
 from raft_assets.operations.pair_form import PairForm, recorded_form
+from raft_assets.operations.process import records_of
 from raft_assets.operations.sources import chunk_documents, read_sources
+from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.pairs.generation import draft_round, first_round_plan
 from raft_assets.pairs.judge import judge_request
 from raft_assets.pairs.questions import question_request, teacher_answer_request
@@ -46,7 +51,7 @@ from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder, domain_n
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import AUTO_EPOCHS
-from raft_assets.student.deployment import SMOKE_DOCUMENT, SMOKE_QUESTION
+from raft_assets.student.deployment import smoke_request
 
 MIN_SAMPLE = 5  # stored answers from which a mean is taken
 ASSUMED_QUESTION_TOKENS = 18
@@ -58,15 +63,19 @@ ASSUMED_ANSWER_SHARE = (0.75, 1.1)
 # how OpenAI chooses the number of epochs: AUTO_EPOCHS, but examples within these bounds (OpenAI cookbook, "data
 # preparation and analysis for chat model fine-tuning")
 MIN_EXAMPLES, MAX_EXAMPLES, MAX_AUTO_EPOCHS = 100, 25_000, 25
-EMBEDDED_EPOCHS = (4.0, 8.5)  # its reader ends early, after 4 to 8
-PADDING = 0.03  # of tokens: what a service's chat format and tokenizer count differs from what is counted here
-MAX_WIDTH = 2.0  # a wider range helps nobody to decide: its middle is shown, unless a service may choose epochs
+EMBEDDED_EPOCHS = 8  # of the embedded reader
+PADDING = 0.05  # of tokens: what a service counts, and passages that are shown, differ from what is counted here
+# a wider range helps nobody to decide: its middle is shown, unless a service may choose epochs
+MAX_WIDTH = 2.0
+MAX_WIDTH_PREVIEWED, PREVIEWED_CHUNKS = 1.3, 20  # after a preview of so many chunks
 TOKENS_PER_MESSAGE = 4
 ABSTENTION_TOKENS = 25
 SMOKE_ANSWER_TOKENS = (35, 65)
+SHORT_DOCUMENT = "Bats"
 TYPICAL_QUESTION = "What does the passage say about the subject that it explains first?"
 CALLS_AT_ONCE = 16  # what a service takes, until the limiter has measured it
 SAMPLED_PASSAGES = 50  # of which tokenizers are compared
+_count_tokens = partial(token_count, tokenizer="o200k_base")
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,7 @@ def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] 
 
     Raises DataError if no document can be read, and SettingsError as a run would.
     """
-    settings = models.project.settings(domain).values
+    settings = resolve_student_form(models.project, Lake.of(models.project), domain, keep=False)
     documents, chunks = _read_corpus(models, domain, settings, fresh)
     estimates: list[CallEstimate] = []
     if "chunk_embeddings" not in fresh:
@@ -185,6 +194,7 @@ class _TeacherSample:
     told: Sequence[str]  # questions that are known
     questions: Sequence[Answer]  # stored answers
     answers: Sequence[Answer]
+    written: Sequence[int]  # tokens of the answers as rows have them: thoughts and JSON are left out
     input_ratio: float  # of the input tokens that the service counts to those counted here
     cached_share: float  # of the input tokens
 
@@ -192,7 +202,7 @@ class _TeacherSample:
     def read(
         cls, models: ModelClients, domain: str, chunks: Sequence[Chunk], settings: DomainSettings
     ) -> "_TeacherSample":
-        form = recorded_form(models, Lake.of(models.project), domain)
+        form = recorded_form(models, Lake.of(models.project), domain, chunks)
         question_of = structured_question_request if form.structured else question_request
         plan = first_round_plan(chunks, settings.questions)
         requests = [question_of(chunk, count, settings.questions) for chunk, count in plan]
@@ -201,7 +211,7 @@ class _TeacherSample:
             encoder = stack.enter_context(models.caller(Role.EMBEDDING))
             judge = stack.enter_context(models.caller(Role.JUDGE)) if Role.JUDGE in models.endpoints else None
             questions = list(teacher.stored(requests))
-            asked = _StoredAnswers(teacher)
+            asked = _StoredAnswers(teacher, _wording(models, Role.TEACHER))
             drafts = draft_round(
                 [entry for entry, answer in zip(plan, questions, strict=True) if answer],
                 settings.questions,
@@ -223,6 +233,7 @@ class _TeacherSample:
             told=[draft.question for draft in drafts if draft.question],
             questions=replies,
             answers=[answer for _, answer in asked.stored[len(replies) :]],
+            written=[_count_tokens(draft.answer) for draft in complete if draft.question and draft.call_status == "ok"],
             input_ratio=asked.input_ratio,
             cached_share=asked.cached_share,
         )
@@ -236,8 +247,8 @@ class _TeacherSample:
 class _StoredAnswers:
     """Answers from the store instead of a model, for those who ask one; notes what isn't there."""
 
-    def __init__(self, teacher: Caller) -> None:
-        self._teacher = teacher
+    def __init__(self, teacher: Caller, as_sent: Callable[[Request], Request]) -> None:
+        self._teacher, self._as_sent = teacher, as_sent
         self.missing: list[Request] = []
         self.stored: list[tuple[Request, Answer]] = []
 
@@ -255,7 +266,7 @@ class _StoredAnswers:
         if len(self.stored) < MIN_SAMPLE:
             return 1.0
         return sum(answer.usage.input_tokens for _, answer in self.stored) / sum(
-            _request_tokens(request) for request, _ in self.stored
+            _request_tokens(self._as_sent(request)) for request, _ in self.stored
         )
 
     @property
@@ -278,16 +289,18 @@ def _estimate_pairs(
 ) -> Iterator[CallEstimate]:
     answer_of = structured_answer_request if sample.form.structured else teacher_answer_request
     instructions = settings.prompt.instructions
-    to_ask = sum(map(_request_tokens, sample.question_requests))
-    known = sum(map(_request_tokens, sample.answer_requests))
+    as_sent = _wording(models, Role.TEACHER)
+    to_ask = sum(_request_tokens(as_sent(request)) for request in sample.question_requests)
+    known = sum(_request_tokens(as_sent(request)) for request in sample.answer_requests)
     per_answer = _mean(
-        _request_tokens(answer_of(TYPICAL_QUESTION, chunk, settings.questions, instructions))
+        _request_tokens(as_sent(answer_of(TYPICAL_QUESTION, chunk, settings.questions, instructions)))
         for chunk, _ in sample.new_chunks
     )
     per_question_call = _Length.of(_output_tokens(sample.questions)) or _Length(
         *(share * ASSUMED_QUESTION_TOKENS * _mean(count for _, count in sample.new_chunks) for share in (0.6, 1.2))
     )
-    per_reply = _answer_length(sample, pairs)
+    per_reply = _Length.of(_output_tokens(sample.answers)) or _Length(*pairs.assumed.answer_tokens)
+    written = _written_length(sample, pairs)
 
     def usage(scenario: Scenario) -> tuple[float, Usage]:
         coming = scenario.new_questions - len(sample.answer_requests)
@@ -298,7 +311,9 @@ def _estimate_pairs(
         return calls, Usage(round(tokens), round(tokens * sample.cached_share), round(output))
 
     seconds = median(answer.latency_s for answer in [*sample.questions, *sample.answers]) if sample.questions else None
-    made = _estimate(models, "qa_pairs", Role.TEACHER, map(usage, pairs.scenarios), seconds=seconds)
+    made = _estimate(
+        models, "qa_pairs", Role.TEACHER, map(usage, pairs.scenarios), seconds=seconds, widest=_widest(pairs)
+    )
     assumed = (
         *(() if pairs.is_sampled else ("questions per call",)),
         *(() if sample.is_enough else ("length of answers",)),
@@ -315,14 +330,14 @@ def _estimate_pairs(
             (
                 scenario.new_accepted,
                 Usage(
-                    round(scenario.new_accepted * (prompt + per_reply.at(scenario.tokens))),
+                    round(scenario.new_accepted * (prompt + written.at(scenario.tokens))),
                     0,
                     round(scenario.new_accepted * verdict.at(scenario.tokens)),
                 ),
             )
             for scenario in pairs.scenarios
         ]
-        verdicts = _estimate(models, "qa_pairs", Role.JUDGE, judged)
+        verdicts = _estimate(models, "qa_pairs", Role.JUDGE, judged, widest=_widest(pairs))
         yield replace(verdicts, assumed=("accepted pairs", "length of verdicts"))
 
 
@@ -341,7 +356,7 @@ def _estimate_question_embeddings(models: ModelClients, sample: _TeacherSample, 
             )
             for scenario, count in coming.items()
         ]
-    return _estimate(models, "qa_pairs", Role.EMBEDDING, ways)
+    return _estimate(models, "qa_pairs", Role.EMBEDDING, ways, widest=_widest(pairs))
 
 
 def _estimate_golden_embeddings(models: ModelClients, questions: Sequence[str], asset: str) -> CallEstimate:
@@ -351,6 +366,45 @@ def _estimate_golden_embeddings(models: ModelClients, questions: Sequence[str], 
         new = [question for question, is_stored in zip(questions, stored, strict=True) if not is_stored]
         calls = encoder.embedding_calls(new)
     return _estimate(models, asset, Role.EMBEDDING, [(calls, Usage(sum(map(_count_tokens, new))))])
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """Tokens of the prompt of a question: without documents, around each of them, and from memory (closed book)."""
+
+    empty: int
+    around: int
+    closed_book: int
+
+    @classmethod
+    def of(
+        cls,
+        settings: DomainSettings,
+        count: Callable[[str], int] = _count_tokens,
+        *,
+        as_sent: Callable[[Request], Request] = lambda request: request,
+    ) -> "_Prompt":
+        """Measure the prompts of a domain's student; `as_sent`: what becomes of one on its way to a model."""
+        student = settings.student
+
+        def measured(documents: int, instructions: str | None) -> int:
+            request = answer_request(
+                TYPICAL_QUESTION,
+                [SHORT_DOCUMENT] * documents,
+                student.format,
+                1,
+                instructions,
+                has_examples=student.examples == "always",
+            )
+            return _request_tokens(as_sent(request), count)
+
+        one, two = (measured(documents, settings.prompt.instructions) for documents in (1, 2))
+        around = two - one - count(SHORT_DOCUMENT)
+        return cls(2 * one - two, around, measured(0, CLOSED_BOOK_INSTRUCTIONS))
+
+    def tokens(self, documents: int, passage: float) -> float:
+        """Return the tokens with so many documents of so many tokens."""
+        return self.empty + documents * (self.around + passage) if documents else self.closed_book
 
 
 class _Rows:
@@ -367,15 +421,15 @@ class _Rows:
         self.models, self.settings = models, settings
         self.chunks = chunks
         self.scenarios = pairs.scenarios
-        self.answer = _answer_length(sample, pairs)
+        self.widest = _widest(pairs)
+        self.answer = _written_length(sample, pairs)
         self.assumed = () if pairs.is_sampled else ("accepted pairs",)
         self.passage = _mean(chunk.tokens for chunk in chunks)
-        self.empty = answer_request(TYPICAL_QUESTION, [], "chat", 1, settings.prompt.instructions)
-        self._empty_tokens = _request_tokens(self.empty)
+        self.trained_passage = _mean(chunk.tokens for chunk in chunks if chunk.chunk_id not in pairs.golden)
 
-    def prompt(self, documents: float) -> float:
-        """Return the tokens of a prompt with so many documents, of which there are no more than chunks."""
-        return self._empty_tokens + min(documents, len(self.chunks)) * self.passage
+    def passages(self, documents: int) -> int:
+        """Return how many documents a prompt has: no more than there are chunks."""
+        return min(documents, len(self.chunks))
 
 
 def _estimate_training(rows: _Rows) -> CallEstimate:
@@ -384,14 +438,14 @@ def _estimate_training(rows: _Rows) -> CallEstimate:
     price = models.prices.of(student)
     tokenizer = student.tokenizer if settings.training_files.tokenizer == "auto" else settings.training_files.tokenizer
     count = token_counter(models.project, tokenizer)
-    ratio, empty = _tokenizer_ratio(rows.chunks, count), _request_tokens(rows.empty, count)
+    ratio, prompt = _tokenizer_ratio(rows.chunks, count), _Prompt.of(settings, count)
     teaches_abstention = settings.dataset.without_oracle == "abstain"
     answered = settings.dataset.p if teaches_abstention else 1.0
 
     def tokens(scenario: Scenario) -> float:
         answer = answered * rows.answer.at(scenario.tokens) + (1 - answered) * ABSTENTION_TOKENS
-        documents = min(1 + settings.dataset.distractors, len(rows.chunks)) * rows.passage
-        return scenario.trained * (empty + (documents + answer) * ratio)
+        documents = rows.passages(1 + settings.dataset.distractors)
+        return scenario.trained * (prompt.tokens(documents, rows.trained_passage * ratio) + answer * ratio)
 
     epochs = _known_epochs(models, settings, student)
     passes = [tokens(scenario) for scenario in rows.scenarios]
@@ -400,9 +454,10 @@ def _estimate_training(rows: _Rows) -> CallEstimate:
         for one, scenario in zip(passes, rows.scenarios, strict=True)
         for times in epochs or [_auto_epochs(scenario.trained)]
     ]
-    widest = MAX_WIDTH
+    widest = rows.widest
     if epochs and epochs[0] < epochs[1] and min(passes):  # two causes that have nothing to do with each other
-        widest = math.exp(math.hypot(math.log(max(passes) / min(passes)), math.log(epochs[1] / epochs[0])))
+        of_rows = math.log(min(max(passes) / min(passes), widest))
+        widest = math.exp(math.hypot(of_rows, math.log(epochs[1] / epochs[0])))
     made = _estimate(
         models,
         "finetuned_model",
@@ -411,16 +466,21 @@ def _estimate_training(rows: _Rows) -> CallEstimate:
         cost=lambda used: price.training_cost(used.input_tokens),
         widest=widest,
     )
-    return replace(made, assumed=(*rows.assumed, *(("epochs",) if settings.training.n_epochs == "auto" else ())))
+    is_chosen = settings.training.n_epochs == "auto" and not _is_embedded(student)
+    return replace(made, assumed=(*rows.assumed, *(("epochs",) if is_chosen else ())))
 
 
 def _known_epochs(models: ModelClients, settings: DomainSettings, student: Endpoint) -> tuple[float, float] | None:
     """Return how often the training file is passed over, at least and at most; None where that depends on its rows.
 
-    Where the service chooses, it is what it chose for the project's students of the same base model.
+    Where the service chooses, it is what it chose for the project's students of the same base model; the embedded
+    reader always chooses the same.
     """
-    if settings.training.n_epochs != "auto":
-        return settings.training.n_epochs, settings.training.n_epochs
+    epochs = settings.training.n_epochs
+    if epochs == "auto" and _is_embedded(student):
+        epochs = EMBEDDED_EPOCHS
+    if epochs != "auto":
+        return epochs, epochs
     lake, seen = Lake.of(models.project), list[float]()
     for domain in domain_names(models.project.data):
         if not all(lake.exists(name, domain, ".json") for name in ("finetuned_model", "training_files")):
@@ -428,9 +488,7 @@ def _known_epochs(models: ModelClients, settings: DomainSettings, student: Endpo
         job, files = lake.read_record("finetuned_model", domain), lake.read_record("training_files", domain)
         if job["base_model"] == student.model and job["trained_tokens"] and files["train"]["tokens"]:
             seen.append(job["trained_tokens"] / files["train"]["tokens"])
-    if seen:
-        return min(seen) / LEARNED_EPOCHS, max(seen) * LEARNED_EPOCHS
-    return EMBEDDED_EPOCHS if _is_embedded(student) else None
+    return (min(seen) / LEARNED_EPOCHS, max(seen) * LEARNED_EPOCHS) if seen else None
 
 
 def _auto_epochs(rows: int) -> float:
@@ -440,7 +498,7 @@ def _auto_epochs(rows: int) -> float:
 
 
 def _estimate_smoke_test(models: ModelClients, settings: DomainSettings) -> CallEstimate:
-    request = answer_request(SMOKE_QUESTION, [SMOKE_DOCUMENT], "chat", 1, settings.prompt.instructions)
+    request = _wording(models, Role.STUDENT)(smoke_request(settings.student, 1, settings.prompt.instructions))
     ways = [(1, Usage(_request_tokens(request), 0, tokens)) for tokens in SMOKE_ANSWER_TOKENS]
     return _estimate(models, "deployment", Role.STUDENT, ways)
 
@@ -453,6 +511,7 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
     settings, evaluation = rows.settings, rows.settings.evaluation
     distractors, top_k = settings.dataset.distractors, evaluation.top_k
     shown = {"main": 1 + distractors, "retrieved": top_k, "distractors_only": distractors, "closed_book": 0}
+    prompt = _Prompt.of(settings, as_sent=_wording(rows.models, role))
     varied = {(count, kind) for _, count, kind in robustness_arms(settings.dataset)}
     varied -= {(distractors, settings.dataset.distractor_kind)}  # is the main arm, and stored with it
     length = _Length(rows.answer.low * ASSUMED_ANSWER_SHARE[0], rows.answer.high * ASSUMED_ANSWER_SHARE[1])
@@ -461,12 +520,13 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
         questions = scenario.evaluated + known
         prompts = [(questions, shown[arm]) for arm in evaluation.arms]
         prompts += [(only_retrieved, top_k)] * ("retrieved" in evaluation.arms)
-        prompts += [(min(questions, evaluation.robustness_rows), 1 + count) for count, _ in varied]
+        decisive = known if known >= MIN_GOLDEN_QUESTIONS else scenario.evaluated
+        prompts += [(min(decisive, evaluation.robustness_rows), 1 + count) for count, _ in varied]
         calls = sum(count for count, _ in prompts)
-        tokens = sum(count * rows.prompt(documents) for count, documents in prompts)
+        tokens = sum(count * prompt.tokens(rows.passages(documents), rows.passage) for count, documents in prompts)
         return calls, Usage(round(tokens), 0, round(calls * length.at(scenario.tokens)))
 
-    made = _estimate(rows.models, f"{role.value.lower()}_answers", role, map(usage, rows.scenarios))
+    made = _estimate(rows.models, f"{role.value.lower()}_answers", role, map(usage, rows.scenarios), widest=rows.widest)
     return replace(made, assumed=(*rows.assumed, "length of answers"))
 
 
@@ -487,7 +547,7 @@ def _estimate_judging(rows: _Rows, known: int) -> CallEstimate:
         tokens = rated * (instructions + documents + len(settings.metrics) * answer)
         return calls, Usage(round(tokens), 0, round(calls * verdict.at(scenario.tokens)))
 
-    made = _estimate(rows.models, "judged_answers", Role.JUDGE, map(usage, rows.scenarios))
+    made = _estimate(rows.models, "judged_answers", Role.JUDGE, map(usage, rows.scenarios), widest=rows.widest)
     return replace(made, assumed=(*rows.assumed, "length of verdicts"))
 
 
@@ -515,8 +575,14 @@ def _output_tokens(answers: Iterable[Answer]) -> list[int]:
     return [answer.usage.output_tokens for answer in answers if answer.status == "ok"]
 
 
-def _answer_length(sample: _TeacherSample, pairs: ExpectedPairs) -> _Length:
-    return _Length.of(_output_tokens(sample.answers)) or _Length(*pairs.assumed.answer_tokens)
+def _written_length(sample: _TeacherSample, pairs: ExpectedPairs) -> _Length:
+    """Return the length of an answer as it stands in a row."""
+    return _Length.of(sample.written) or _Length(*pairs.assumed.answer_tokens)
+
+
+def _widest(pairs: ExpectedPairs) -> float:
+    """Return how wide a range may be that follows from the pairs."""
+    return MAX_WIDTH_PREVIEWED if pairs.sampled >= PREVIEWED_CHUNKS else MAX_WIDTH
 
 
 def _estimate(
@@ -540,8 +606,11 @@ def _estimate(
     weighed.sort(key=lambda way: way[0])
     middle = weighed[len(weighed) // 2]
     least, most = weighed[0][0], weighed[-1][0]
-    if least and most / least * (1 + PADDING) / (1 - PADDING) > widest:
-        centre = math.sqrt(least * most)
+    span = most / least * (1 + PADDING) / (1 - PADDING) if least else 1.0
+    if span > widest**2:  # a narrow range would hide how little is known
+        widest = max(widest, min(span, MAX_WIDTH))
+    if span > widest:
+        centre = math.exp(fmean(math.log(weight) for weight, _, _ in weighed))
         reach = math.sqrt(widest * (1 - PADDING) / (1 + PADDING))
         least, most = centre / reach, centre * reach
         middle = min(weighed, key=lambda way: abs(math.log(way[0] / centre)))
@@ -580,12 +649,18 @@ def _scaled(usage: Usage, factor: float) -> Usage:
     )
 
 
-_count_tokens = partial(token_count, tokenizer="o200k_base")
-
-
 def _request_tokens(request: Request, count: Callable[[str], int] = _count_tokens) -> int:
-    messages = request.body["messages"]
-    return sum(count(message["content"]) + TOKENS_PER_MESSAGE for message in messages)
+    if request.kind == COMPLETION:
+        return count(request.body["prompt"])
+    return sum(count(message["content"]) + TOKENS_PER_MESSAGE for message in request.body["messages"])
+
+
+def _wording(models: ModelClients, role: Role) -> Callable[[Request], Request]:
+    """Return what becomes of a request on its way to the role's model, as far as that is known: one text for some."""
+    endpoint = models.endpoints[role]
+    known = Capabilities.of(records_of(models.project), endpoint, endpoint.model)
+    takes_chat = known.substitutes.get(CHAT) != COMPLETION
+    return lambda request: to_completion(request) if request.kind == CHAT and not takes_chat else request
 
 
 def _tokenizer_ratio(chunks: Sequence[Chunk], count: Callable[[str], int]) -> float:

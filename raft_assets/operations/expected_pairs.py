@@ -85,7 +85,7 @@ class ExpectedPairs:
         self._known = dict(known)
         self._unanswered = dict(unanswered)
         self.assumed = assumed
-        self._golden = frozenset(golden_chunk_ids)
+        self.golden = frozenset(golden_chunk_ids)
         self._register = register
 
     @cached_property
@@ -142,9 +142,14 @@ class ExpectedPairs:
         return list(self._known.values()) if self.is_sampled else []
 
     @property
+    def sampled(self) -> int:
+        """How many chunks were asked about, with every answer."""
+        return len(self._known)
+
+    @property
     def is_sampled(self) -> bool:
         """Whether enough chunks were asked about to take the others for like them."""
-        return len(self._known) >= MIN_SAMPLED_CHUNKS
+        return self.sampled >= MIN_SAMPLED_CHUNKS
 
     def _planned(self, outcomes: Mapping[str, Outcome]) -> dict[str, int]:
         """Return how many questions are asked about each chunk until the target is reached."""
@@ -167,7 +172,7 @@ class ExpectedPairs:
                 accepted,
                 self._chunks,
                 related=self._related,
-                golden_chunk_ids=self._golden,
+                golden_chunk_ids=self.golden,
                 settings=self._settings.dataset,
                 register=self._register,
             )

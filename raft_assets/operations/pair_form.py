@@ -87,12 +87,19 @@ def asks_in_text(teacher: Endpoint, settings: QuestionSettings) -> bool:
     return teacher.provider == "embedded" or settings.structured == "off"
 
 
-def recorded_form(models: ModelClients, lake: Lake, domain: str) -> PairForm:
-    """Return the form that the domain's pairs have, or would have if it is already known. Nothing is asked."""
+def recorded_form(models: ModelClients, lake: Lake, domain: str, chunks: Sequence[Chunk] = ()) -> PairForm:
+    """Return the form that the domain's pairs have, or would have if it is already known. Nothing is asked.
+
+    `chunks`: those of the domain; a preview of some of them has found it out and stored the answer.
+    """
     settings = models.project.settings(domain).values
     known = _current(models, lake, domain)
     if known is None:
-        return PairForm(gate_set=_gate_set(lake, domain, relearned=0))
+        relearned = times_relearned(records_of(models.project))
+        in_json = settings.questions.structured == "auto" and _find_out(
+            models, lake, domain, settings, chunks=chunks, relearned=relearned, origin=NO_REQUESTER, ask=False
+        )
+        return PairForm(bool(in_json), _gate_set(lake, domain, relearned))
     return replace(known.form, structured=known.form.structured and settings.questions.structured == "auto")
 
 
@@ -160,8 +167,9 @@ def _find_out(
     chunks: Sequence[Chunk],
     relearned: int,
     origin: Origin,
+    ask: bool = True,
 ) -> bool | None:
-    """Return whether the teacher answers by a schema; None if the probe failed."""
+    """Return whether the teacher answers by a schema; None if the probe failed, or wasn't made and is not to be."""
     endpoint = models.endpoints[Role.TEACHER]
     plan = first_round_plan(chunks, settings.questions)
     if endpoint.provider == "embedded" or not plan:
@@ -172,14 +180,15 @@ def _find_out(
         asked = (question_request(chunk, count, settings.questions) for chunk, count in plan[:CHECKED_REQUESTS])
         if not relearned and any(answer is not None for answer in teacher.stored(asked)):
             return False
+        probe = probe_request(relearned)
         try:
-            (answer,) = teacher.ask([probe_request(relearned)])
+            (answer,) = teacher.ask([probe]) if ask else teacher.stored([probe])
         except BudgetReachedError:
             raise
         except EndpointError as error:
             log.warning("%s: the probe for JSON schemas failed, so questions are asked in text: %s", domain, error)
             return None
-    return None if answer.status == "failed" else is_constrained(answer.text)
+    return None if answer is None or answer.status == "failed" else is_constrained(answer.text)
 
 
 def _has_text_pairs(models: ModelClients, lake: Lake, domain: str) -> bool:

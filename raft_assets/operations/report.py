@@ -1,13 +1,17 @@
 """Gathers what the report of a domain shows, from lake, results, call store and settings."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
+from raft_assets.core.errors import EndpointError
 from raft_assets.core.tables import (
     ANSWERS,
     PAGED_KINDS,
     Chunk,
     EvaluatedModel,
+    GoldenQuestion,
     JudgedAnswer,
     ModelAnswer,
     QAPair,
@@ -20,17 +24,19 @@ from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_ro
 from raft_assets.evaluation.judged import judge_family_warning, self_agreement
 from raft_assets.evaluation.report import DocumentCounts, EstimateComparison, JudgeSummary, ReportData, SplitCounts
 from raft_assets.evaluation.verdict import PRIMARY_METRIC
-from raft_assets.llm.keys import embedding_key, training_key
+from raft_assets.llm.keys import call_key, embedding_key, training_key
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Usage, UsageStats
 from raft_assets.llm.store import StoredCall
-from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.model_clients import ModelClients, embedded_provider
+from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.domain import flatten_settings
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
+from raft_assets.student.deployment import StudentDeployment, smoke_request
 
 MAX_REJECTED_PER_REASON = 4
 MAX_ROWS_PER_KIND = 2  # of a split, with and without the oracle
@@ -83,7 +89,16 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
             models,
             lake,
             domain,
-            _estimated_keys(models, pairs=pairs, chunks=chunks, judged=judged, answers=keys, job=tuned["job"]),
+            lambda: _estimated_keys(
+                models,
+                pairs=pairs,
+                chunks=chunks,
+                golden=list(lake.rows(GoldenQuestion, domain)),
+                judged=judged,
+                answers=keys,
+                job=tuned["job"],
+                smoke_call=_smoke_call(models, lake, domain),
+            ),
         ),
         against_previous=results.comparison(domain),
         recall_at_k=recall_by_source(by_model["baseline"]),
@@ -175,18 +190,25 @@ def _call_keys(pairs: list[QAPair], answers: Mapping[EvaluatedModel, list[ModelA
 
 
 def _compare_estimate(
-    models: ModelClients, lake: Lake, domain: str, keys: Mapping[tuple[str, str], Collection[str]]
+    models: ModelClients, lake: Lake, domain: str, find_keys: Callable[[], Mapping[tuple[str, str], Mapping[str, str]]]
 ) -> list[EstimateComparison]:
-    """Compare the last estimate with the calls made since; `keys` are those behind an asset, by its name and a role."""
+    """Compare the last estimate with the calls made since.
+
+    `find_keys` returns those behind an asset, by its name and a role; those of vectors with their texts, of which a
+    call has several.
+    """
     if not lake.exists("estimate", domain, ".json"):
         return []
-    kept, comparisons = lake.read_record("estimate", domain), list[EstimateComparison]()
+    kept, keys, comparisons = lake.read_record("estimate", domain), find_keys(), list[EstimateComparison]()
     with open_call_store(models.project) as store:
         for row in kept["rows"]:
             if (row["asset"], row["role"]) not in keys:
                 continue
-            calls = store.get(keys[row["asset"], row["role"]]).values()
-            since = _sum_usage([call for call in calls if call.created >= kept["made"]], models.prices)
+            texts = keys[row["asset"], row["role"]]
+            calls = [call for call in store.get(texts).values() if call.created >= kept["made"]]
+            since, asked = _sum_usage(calls, models.prices), len(calls)
+            if row["role"] == Role.EMBEDDING.value:
+                asked = _embedding_calls(models, [texts[call.key] for call in calls])
             low, high = row.get("low", row), row.get("high", row)  # versions before 0.3.0 estimated no range
             is_priced = low["dollars"] is not None and high["dollars"] is not None
             comparisons.append(
@@ -195,11 +217,31 @@ def _compare_estimate(
                     row["role"],
                     (low["calls"], high["calls"]),
                     (low["dollars"], high["dollars"]) if is_priced else None,
-                    since.calls,
+                    asked,
                     None if since.unpriced else since.dollars,
                 )
             )
     return comparisons
+
+
+def _embedding_calls(models: ModelClients, texts: Sequence[str]) -> int:
+    """Return by how many calls the texts are embedded."""
+    with models.caller(Role.EMBEDDING) as encoder:
+        return encoder.embedding_calls(texts)
+
+
+def _smoke_call(models: ModelClients, lake: Lake, domain: str) -> str:
+    """Return the key of the first question to the deployed student."""
+    settings = resolve_student_form(models.project, lake, domain, keep=False)
+    request = smoke_request(settings.student, settings.evaluation.max_answer_tokens, settings.prompt.instructions)
+    deployed = StudentDeployment.of(lake.read_record("deployment", domain))
+    endpoint, version = models.endpoints[Role.STUDENT], deployed.training_hash
+    if endpoint.provider == "azureml" and deployed.is_hosted:
+        endpoint = replace(endpoint, provider="openai", base_url=deployed.service)
+    if endpoint.provider == "embedded":
+        with suppress(EndpointError):  # a student that was purged
+            version = embedded_provider(models.project).model_version(deployed.name)
+    return call_key(endpoint, request, model=deployed.name, model_version=version)
 
 
 def _estimated_keys(
@@ -207,28 +249,38 @@ def _estimated_keys(
     *,
     pairs: Sequence[QAPair],
     chunks: Sequence[Chunk],
+    golden: Sequence[GoldenQuestion],
     judged: Sequence[JudgedAnswer],
     answers: Mapping[str, set[str]],
     job: str,
-) -> dict[tuple[str, str], Collection[str]]:
-    """Return keys of the calls that an estimate is about, by asset and role.
+    smoke_call: str,
+) -> dict[tuple[str, str], Mapping[str, str]]:
+    """Return keys of the calls that an estimate is about, by asset and role, those of vectors with their texts.
 
-    `answers`: of the tables whose calls are by one role, `job`: the fine-tuning job.
+    `answers`: of the tables whose calls are by one role, `job`: the fine-tuning job, `smoke_call`: the first question
+    to the deployed student.
     """
     encoder, student = models.endpoints[Role.EMBEDDING], models.endpoints[Role.STUDENT]
+    is_embedded = encoder.provider == "embedded"
+    version = embedded_provider(models.project).model_version(encoder.model) if is_embedded else ""
 
-    def vectors(texts: Iterable[str]) -> set[str]:
-        return {embedding_key(encoder, text, model=encoder.model, model_version="") for text in texts}
+    def vectors(texts: Iterable[str]) -> dict[str, str]:
+        return {embedding_key(encoder, text, model=encoder.model, model_version=version): text for text in texts}
+
+    def calls(keys: Iterable[str]) -> dict[str, str]:
+        return dict.fromkeys(keys, "")
 
     return {
         ("chunk_embeddings", Role.EMBEDDING.value): vectors(chunk.passage for chunk in chunks),
-        ("qa_pairs", Role.TEACHER.value): answers["qa_pairs"],
+        ("qa_pairs", Role.TEACHER.value): calls(answers["qa_pairs"]),
         ("qa_pairs", Role.EMBEDDING.value): vectors(pair.question for pair in pairs if pair.question),
-        ("qa_pairs", Role.JUDGE.value): {pair.judge_call for pair in pairs if pair.judge_call},
-        ("finetuned_model", Role.STUDENT.value): {training_key(student.service, job)},
-        ("baseline_answers", Role.BASELINE.value): answers["baseline_answers"],
-        ("student_answers", Role.STUDENT.value): answers["student_answers"],
-        ("judged_answers", Role.JUDGE.value): {row.call for row in judged},
+        ("qa_pairs", Role.JUDGE.value): calls(pair.judge_call for pair in pairs if pair.judge_call),
+        ("finetuned_model", Role.STUDENT.value): calls([training_key(student.service, job)]),
+        ("deployment", Role.STUDENT.value): calls([smoke_call]),
+        ("baseline_answers", Role.EMBEDDING.value): vectors(question.question for question in golden),
+        ("baseline_answers", Role.BASELINE.value): calls(answers["baseline_answers"]),
+        ("student_answers", Role.STUDENT.value): calls(answers["student_answers"]),
+        ("judged_answers", Role.JUDGE.value): calls(row.call for row in judged),
     }
 
 

@@ -91,11 +91,12 @@ def draft_round(
         drafts += [_new_draft(chunk, question, answer) for question in new]
         if not questions and not before:
             drafts.append(_failed_draft(chunk, answer))
-    answers = ask(
+    replies = ask(
         answer_of(draft.question, draft.chunk, settings, instructions).about(draft.documents)
         for draft in drafts
         if draft.question
     )
+    answers = iter(list(replies))  # to their end, where it shows that nothing was answered
     return [_with_answer(draft, next(answers), structured=structured) if draft.question else draft for draft in drafts]
 
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
+from raft_assets.core.bidi import close_direction
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, render_answer
 from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, QuarantinedFile, RaftRow
 from raft_assets.evaluation.evaluate import evaluate
@@ -192,7 +193,7 @@ def text_of(page: str) -> str:
             self.seen: list[str] = []
 
         def handle_starttag(self, tag: str, attrs: object) -> None:
-            self.seen += [" "] * (tag != "mark")  # marks stand inside words' sentences, everything else apart
+            self.seen += [" "] * (tag not in ("mark", "bdi"))  # which stand inside sentences, everything else apart
 
         def handle_data(self, data: str) -> None:
             self.seen.append(data)
@@ -253,6 +254,79 @@ def test_text_of_documents_and_models_is_shown_and_never_markup() -> None:
     assert f"{MARKUP} Final answer 42 tonnes {MARKUP}" in example
     _, documents = example.split("The 2 documents shown", 1)
     assert f"42 tonnes {MARKUP} ‹/DOCUMENT› ‹ANSWER›" in documents  # as the model saw it: delimiters neutralised
+
+
+STRAY = "\u2069\u202c\u202e evil \u2067 tail"  # ends of nothing, an override and an isolate that never end
+
+
+def test_text_of_documents_questions_answers_and_models_stands_in_its_own_direction() -> None:
+    """Every such text is in an element of its own direction, which turns nothing beside it whatever its characters."""
+    quoting = render_answer(f"{STRAY} {BEGIN_QUOTE}The crane {STRAY}{END_QUOTE} {STRAY}", f"42 tonnes {STRAY}")
+    asked = {"question": f"Why {STRAY}?", "documents": [f"The crane {STRAY}\n{STRAY}", STRAY], "model": STRAY}
+    asked |= {"golden_answers": [f"42 tonnes {STRAY}", STRAY]}
+    answers = [*some_answers(), model_answer(answer=quoting, question_id="h", cluster="h", **asked)]
+    answers += [model_answer(answer=STRAY, question_id="h", cluster="h", evaluated="baseline", **asked)]
+    shown = ROW.model_copy(update={"question": STRAY, "answer": quoting, "documents": [STRAY] * 2, "path": STRAY})
+    page = render_report(
+        replace(
+            report_data(answers),
+            domain=STRAY,
+            quarantine=[QuarantinedFile(path=STRAY, content_hash="", reason="empty", detail=STRAY)],
+            models={"BASELINE": STRAY},
+            settings={"prompt.instructions": (STRAY, "domain.yaml")},
+            samples=[sample_of_row(shown)],
+            rejected={"quote_not_verbatim": [sample(shown)]},
+            document_counts=[DocumentCounts(STRAY, 1, 1, 1)],
+            against_previous={"decision": "worse", "sentence": STRAY},
+            judged=JudgeSummary(60, {f"unreadable ({STRAY})": 3}, [], STRAY),
+        )
+    )
+    verdict = {"decision": "better", "sentence": STRAY, "baseline_model": STRAY, "student_model": STRAY}
+    index = render_index({STRAY: verdict | {"recorded_at": datetime(2026, 11, 4, tzinfo=UTC)}})
+    for text in (page, index):
+        outside, inside = directions_of(text)
+        assert not [text for text in outside if re.search("[\u202a-\u202e\u2066-\u2069]|evil", text)]
+        assert any("evil" in text for text in inside)
+        for one in inside:
+            assert close_direction(one) == one
+    question = re.search(r"<h4><bdi>(Why .*?)</bdi></h4>", page)
+    assert question is not None
+    assert question[1] == "Why \u202e evil \u2067 tail?\u2069\u202c"
+
+
+def directions_of(page: str) -> tuple[list[str], list[str]]:
+    """The texts of a page that stand in the page's own direction, and those that have one of their own.
+
+    The latter are elements `<bdi>`, and what is no part of a line: the title, and texts of plots.
+    """
+
+    class Reader(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.own = 0
+            self.outside: list[str] = []
+            self.inside: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            if tag in OF_THEIR_OWN:
+                self.own += 1
+                self.inside.append("")
+
+        def handle_endtag(self, tag: str) -> None:
+            self.own -= tag in OF_THEIR_OWN
+
+        def handle_data(self, data: str) -> None:
+            if self.own:
+                self.inside[-1] += data
+            else:
+                self.outside.append(data)
+
+    reader = Reader()
+    reader.feed(page)
+    return reader.outside, reader.inside
+
+
+OF_THEIR_OWN = {"bdi", "title", "desc", "text"}
 
 
 def test_quotes_and_answers_are_marked_in_document_and_answer() -> None:

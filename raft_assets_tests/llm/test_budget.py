@@ -238,6 +238,47 @@ def test_an_answer_that_does_not_come_in_time_is_paid(
     assert row.dollars == pytest.approx(RetryPolicy().timeouts * 0.50)
 
 
+USAGE_OF_AN_ERROR = {"prompt_tokens": 4, "completion_tokens": 20, "total_tokens": 24}
+PAID_ERRORS = {
+    "beside the error": Reply(500, {"error": {"message": "the engine died"}, "usage": USAGE_OF_AN_ERROR}),
+    "in the error": Reply(429, {"error": {"message": "slow down", "usage": USAGE_OF_AN_ERROR}}),
+    "of a gateway": Reply(502, {"detail": {"upstream": {"message": "gone", "usage": USAGE_OF_AN_ERROR}}}),
+    "in a list": Reply(503, [{"error": {"message": "overloaded"}, "usage": USAGE_OF_AN_ERROR}]),
+}
+
+
+@pytest.mark.parametrize("reply", PAID_ERRORS.values(), ids=PAID_ERRORS)
+def test_tokens_that_an_error_with_a_status_tells_are_paid(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path, reply: Reply
+) -> None:
+    give_price(tmp_path)
+    service.replies = [reply]
+    asking = caller(price=CENT, budget=a_budget(tmp_path, store, run=9.0))
+    (answer,) = asking.ask([ask_about(1)])
+    assert answer.status == "ok"
+    assert answer.usage.output_tokens == 23
+    (row,) = ledger(store, PriceList(tmp_path))
+    assert row.dollars == asking.usage_stats.dollars == pytest.approx(0.23)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "expected"),
+    [(400, "Zounds", "failed"), (400, "content_filter", "filtered"), (500, "the engine died", "failed")],
+)
+def test_tokens_that_an_error_tells_are_paid_where_no_answer_follows(
+    service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path, *, status: int, said: str, expected: str
+) -> None:
+    give_price(tmp_path)
+    bad = Reply(status, {"error": {"message": said, "code": said}, "usage": USAGE_OF_AN_ERROR})
+    service.rule = lambda seen: bad if seen.question == "question 1" else None
+    asking = caller(price=CENT, budget=a_budget(tmp_path, store, run=9.0))
+    _, answer = asking.ask(map(ask_about, range(2)))
+    assert answer.status == expected
+    tries = 6 if status == 500 else 1
+    assert asking.usage_stats.dollars == pytest.approx(0.03 + tries * 0.20)
+    assert sum(row.dollars or 0 for row in ledger(store, PriceList(tmp_path))) == pytest.approx(0.03 + tries * 0.20)
+
+
 def test_what_did_not_reach_the_model_costs_nothing(
     service: Service, caller: MakeCaller, store: CallStore, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import ipaddress
 import itertools
 import json
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -347,14 +348,42 @@ def test_a_service_that_is_down_stops_the_stream_instead_of_losing_every_row(
     assert len(service.seen) < (MAX_CONSECUTIVE_FAILURES + 8) * 6
 
 
-def test_a_service_that_is_not_there_is_one_sentence(store: CallStore, clock: Clock, tmp_path: Path) -> None:
-    endpoint = Endpoint(Role.JUDGE, "openai", "m", "http://127.0.0.1:9/v1", SecretStr(CANARY))
+@contextlib.contextmanager
+def caller_of(address: str, store: CallStore, clock: Clock, folder: Path, key: str | None = CANARY) -> Iterator[Caller]:
+    """A Caller of a service at an address."""
+    endpoint = Endpoint(Role.JUDGE, "openai", "m", address, SecretStr(key) if key else None)
     client = open_client(endpoint, lambda: pytest.fail("not embedded"))
-    shared = shared_in(tmp_path, endpoint)
-    asking = Caller(endpoint, model_version="", client=client, store=store, patience=clock.patience(), **shared)
-    (answer,) = asking.ask([ask_about(1)])
-    assert answer.detail == "JUDGE gave no answer: the connection failed, after 6 tries."
+    shared = shared_in(folder, endpoint, clock=clock.patience().clock)
+    yield Caller(endpoint, model_version="", client=client, store=store, patience=clock.patience(), **shared)
     run_coroutine(client.close())
+
+
+@pytest.mark.parametrize("key", [CANARY, None])
+@pytest.mark.parametrize("calls", [1, 5])
+def test_a_service_that_is_not_there_is_one_sentence(
+    store: CallStore, clock: Clock, tmp_path: Path, calls: int, key: str | None
+) -> None:
+    with socket.socket() as bound:  # nobody listens there, and nobody else can
+        bound.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
+        with caller_of(address, store, clock, tmp_path, key) as asking, pytest.raises(EndpointError) as stopped:
+            list(asking.ask(map(ask_about, range(calls))))
+    assert str(stopped.value) == (
+        f"JUDGE (model m at {address}) does not respond: the connection failed, after 6 tries. Check that the service "
+        "is up and run again; received answers are kept."
+    )
+
+
+def test_answers_of_before_do_not_hide_that_a_service_is_gone(store: CallStore, clock: Clock, tmp_path: Path) -> None:
+    service = Service()
+    with caller_of(service.url, store, clock, tmp_path) as asking:
+        assert [answer.status for answer in asking.ask(map(ask_about, range(3)))] == ["ok"] * 3
+        service.stop()
+        answers = asking.ask(map(ask_about, range(5)))
+        assert [next(answers).status for _ in range(5)] == ["ok"] * 3 + ["failed"] * 2
+        with pytest.raises(EndpointError, match="does not respond: the connection failed"):
+            next(answers)
+        assert [answer.from_store for answer in asking.ask(map(ask_about, range(3)))] == [True] * 3
 
 
 # ---------------------------------------------------------------- one refused row is one lost row

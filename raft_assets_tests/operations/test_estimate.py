@@ -7,13 +7,23 @@ from pathlib import Path
 import pytest
 
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
+from raft_assets.documents.chunking import token_count
 from raft_assets.llm.capabilities import Capabilities
-from raft_assets.operations.estimate import MAX_WIDTH, CallEstimate, estimate_calls
+from raft_assets.llm.completion_form import CHAT, COMPLETION
+from raft_assets.llm.prompts import answer_request
+from raft_assets.operations.estimate import (
+    MAX_WIDTH,
+    MAX_WIDTH_PREVIEWED,
+    PREVIEWED_CHUNKS,
+    CallEstimate,
+    estimate_calls,
+)
 from raft_assets.operations.expected_pairs import LANGUAGE_MODEL
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
 from raft_assets.operations.report import collect_report_data
 from raft_assets.operations.sources import chunk_documents, read_sources
+from raft_assets.pairs.generation import first_round_plan
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
@@ -117,6 +127,7 @@ def test_money_is_tokens_times_price_and_an_unknown_price_is_told(paid: ProjectH
         assert store.stats().calls == 0
 
 
+HOSTED_STUDENT = {"BASE_URL": "https://llm.invalid/v1", "DEPLOYMENT": "some-model", "API_KEY": "none"}
 EMBEDDED = """
 TEACHER_OPENAI_BASE_URL={address}
 TEACHER_OPENAI_DEPLOYMENT=embedded-teacher
@@ -168,6 +179,34 @@ def test_the_bill_is_inside_the_range_which_is_at_most_twice_as_wide(
     assert training.low.dollars <= tuned["trained_tokens"] * 25 / 1e6 <= training.high.dollars
 
 
+def test_after_a_preview_of_twenty_chunks_ranges_are_narrow_and_hold_what_is_asked(copied: ProjectHarness) -> None:
+    settings = copied.opened.settings(SMALL).values
+    plan = first_round_plan(list(copied.lake.rows(Chunk, SMALL)), settings.questions)
+    previewed = {chunk.chunk_id for chunk, _ in plan[:PREVIEWED_CHUNKS]}
+    later = {
+        key
+        for pair in copied.lake.rows(QAPair, SMALL)
+        if pair.chunk_id not in previewed
+        for key in (pair.question_call, pair.answer_call)
+    }
+    with open_call_store(copied.opened) as store:
+        asked = [call for call in store.calls() if call.key in later or call.origin.asset == "baseline_answers"]
+        store.forget(lambda call: call.key in later)
+    copied.lake.path("splits", SMALL, ".json").unlink()  # nothing was drawn yet
+    found = forecasts(copied)
+    for asset, role in (TEACHER, ("baseline_answers", Role.BASELINE)):
+        low, high = (
+            end.usage.input_tokens + end.usage.output_tokens
+            for end in (found[asset, role].low, found[asset, role].high)
+        )
+        made = sum(
+            call.usage.input_tokens + call.usage.output_tokens
+            for call in asked
+            if (call.origin.asset, call.role) == (asset, role)
+        )
+        assert low <= made <= high <= 1.001 * MAX_WIDTH_PREVIEWED * low, asset
+
+
 def test_pairs_that_only_train_are_no_questions_of_the_evaluation(copied: ProjectHarness) -> None:
     """Clozes don't evaluate; with every answer stored, the rows are those of the lineage."""
     rows = list(copied.lake.rows(RaftRow, SMALL))
@@ -197,11 +236,25 @@ def test_the_texts_that_a_service_takes_at_once_are_known_from_it(paid: ProjectH
 def test_the_epochs_that_a_service_chose_are_those_of_the_next_training(copied: ProjectHarness) -> None:
     job = copied.lake.read_record("finetuned_model", SMALL)
     tokens = copied.lake.read_record("training_files", SMALL)["train"]["tokens"]
+    copied.write(".env", "".join(f"STUDENT_OPENAI_{name}={value}\n" for name, value in HOSTED_STUDENT.items()))
     before = forecasts(copied)["finetuned_model", Role.STUDENT]
-    copied.lake.write_record("finetuned_model", SMALL, job | {"trained_tokens": 20 * tokens})
+    assert "epochs" in before.assumed
+    chosen = {"base_model": HOSTED_STUDENT["DEPLOYMENT"], "trained_tokens": 20 * tokens}
+    copied.lake.write_record("finetuned_model", SMALL, job | chosen)
     after = forecasts(copied)["finetuned_model", Role.STUDENT]
     assert after.usage.input_tokens > 1.5 * before.usage.input_tokens
     assert after.low.usage.input_tokens < 20 * tokens < after.high.usage.input_tokens
+
+
+def test_the_embedded_reader_always_trains_as_long_as_it_is_estimated(copied: ProjectHarness) -> None:
+    """Whatever its trainings of before took: versions before ended some early."""
+    job = copied.lake.read_record("finetuned_model", SMALL)
+    training = forecasts(copied)["finetuned_model", Role.STUDENT]
+    assert "epochs" not in training.assumed
+    assert training.low.usage.input_tokens <= job["trained_tokens"] <= training.high.usage.input_tokens
+    assert training.high.usage.input_tokens <= 1.3 * training.low.usage.input_tokens  # every answer is stored
+    copied.lake.write_record("finetuned_model", SMALL, job | {"trained_tokens": job["trained_tokens"] // 2})
+    assert forecasts(copied)["finetuned_model", Role.STUDENT] == training
 
 
 def test_the_report_sets_the_estimate_and_the_bill_side_by_side(copied: ProjectHarness) -> None:
@@ -217,7 +270,12 @@ def test_the_report_sets_the_estimate_and_the_bill_side_by_side(copied: ProjectH
             "low": {"calls": 5, "dollars": 0.0},
             "high": {"calls": 10_000, "dollars": 0.0},
         }
-        for asset, role in (("chunk_embeddings", "EMBEDDING"), ("qa_pairs", "TEACHER"), ("finetuned_model", "STUDENT"))
+        for asset, role in (
+            ("chunk_embeddings", "EMBEDDING"),
+            ("qa_pairs", "TEACHER"),
+            ("finetuned_model", "STUDENT"),
+            ("deployment", "STUDENT"),
+        )
     ]
     copied.lake.write_record("estimate", SMALL, {"made": 0.0, "rows": rows})
     data = collect_report_data(SMALL, copied.lake, ModelClients(copied.opened), copied.results)
@@ -225,6 +283,9 @@ def test_the_report_sets_the_estimate_and_the_bill_side_by_side(copied: ProjectH
     made = {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}
     assert shown["qa_pairs", "TEACHER"].asked == len(made)
     assert shown["qa_pairs", "TEACHER"].calls == (5, 10_000)
+    chunks = sum(1 for _ in copied.lake.rows(Chunk, SMALL))
+    assert shown["chunk_embeddings", "EMBEDDING"].asked == -(-chunks // 64)  # calls, as they are estimated, not texts
+    assert shown["deployment", "STUDENT"].asked == 1
     assert all(one.is_inside for one in data.estimated)
 
 
@@ -234,3 +295,36 @@ def test_fewer_questions_cost_less(paid: ProjectHarness) -> None:
     least = forecasts(paid)[TEACHER]
     assert least.calls < most.calls / 2
     assert least.usage.input_tokens < most.usage.input_tokens
+
+
+def test_worked_examples_are_counted_in_every_prompt_that_shows_them(paid: ProjectHarness) -> None:
+    found: dict[str, dict[tuple[str, Role], CallEstimate]] = {}
+    for examples in ("never", "always", "auto"):
+        paid.write(f"data/{SMALL}/domain.yaml", f"student: {{format: completion, examples: {examples}}}")
+        found[examples] = forecasts(paid)
+    assert found["auto"] == found["always"]  # nothing of the domain was made without them
+    with_and_without = (answer_request("Why?", ["a"], "completion", 1, has_examples=shown) for shown in (True, False))
+    longer, shorter = (token_count(one.body["prompt"], tokenizer="o200k_base") for one in with_and_without)
+    more = longer - shorter
+    for asset, role in (
+        ("baseline_answers", Role.BASELINE),
+        ("student_answers", Role.STUDENT),
+        ("deployment", Role.STUDENT),
+    ):
+        with_examples, without = found["always"][asset, role], found["never"][asset, role]
+        assert with_examples.calls == without.calls
+        added = with_examples.usage.input_tokens - without.usage.input_tokens
+        assert 0.6 * more <= added / without.calls <= 1.1 * more  # those of the closed book are shorter
+    trained = {name: found[name]["finetuned_model", Role.STUDENT].usage.input_tokens for name in ("always", "never")}
+    assert trained["always"] > 1.2 * trained["never"]
+
+
+def test_a_model_that_takes_no_chat_is_known_to_be_shown_worked_examples(paid: ProjectHarness) -> None:
+    before = forecasts(paid)
+    project = Project.load(paid.folder)
+    for role in (Role.TEACHER, Role.BASELINE):
+        endpoint = project.endpoints[role]
+        Capabilities.of(records_of(project), endpoint, endpoint.model).learn(CHAT, COMPLETION)
+    after = forecasts(paid)
+    for asked in (TEACHER, ("baseline_answers", Role.BASELINE)):
+        assert after[asked].usage.input_tokens > before[asked].usage.input_tokens + 100 * before[asked].calls

@@ -10,11 +10,13 @@ import pytest
 from raft_assets.core.tables import Chunk, QAPair
 from raft_assets.dataset.manifest import Manifest
 from raft_assets.llm.relearning import count_relearning
+from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import PairForm, recorded_form, resolve_form, restore_form
 from raft_assets.operations.process import records_of
 from raft_assets.operations.rebuild import build_manifest
 from raft_assets.pairs.gates import FIRST_GATE_SET, GATE_SET
+from raft_assets.settings.endpoints import Role
 from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.builders import a_chunk
 from raft_assets_tests.harness import ProjectHarness
@@ -230,3 +232,12 @@ def test_a_manifest_carries_the_form_and_one_of_an_earlier_version_the_first(
     }
     manifest = Manifest.model_validate({**content, "digests": {"qa_dataset": "0"}})
     assert "pair_form" not in manifest.model_dump_json(), "it stays as the version before wrote it"
+
+
+def test_what_a_preview_found_out_is_known_to_an_estimate(project: ProjectHarness, service: Service) -> None:
+    assert project.raft_here("preview", DOMAIN).returncode == 0
+    asked = len(service.seen)
+    models = ModelClients(project.opened)
+    teacher = next(one for one in estimate_calls(models, DOMAIN) if one.role is Role.TEACHER)
+    assert (teacher.calls, teacher.stored) == (0, asked - 1)  # the probe is of no pair
+    assert len(service.seen) == asked

@@ -2,9 +2,18 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
-from raft_assets.core.tables import QAPair, StudentAnswer
+from raft_assets.core.prompt_contract import WORKED_EXAMPLES
+from raft_assets.core.tables import BaselineAnswer, QAPair, StudentAnswer
+from raft_assets.llm.keys import call_key
+from raft_assets.llm.requests import Request
+from raft_assets.llm.store import StoredCall
+from raft_assets.operations.process import records_of
 from raft_assets.operations.rebuilt_requests import rebuild_request
+from raft_assets.operations.trained import keep_submission
+from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
@@ -38,3 +47,41 @@ def test_a_request_of_other_settings_is_not_guessed(copied: ProjectHarness) -> N
     assert shown["request"] is None
     assert "have changed since" in shown["request_detail"]
     assert shown["answer"]
+
+
+def test_what_a_preview_asked_is_shown_before_anything_is_made(tmp_path: Path) -> None:
+    project = ProjectHarness(tmp_path)
+    project.copy_domain("bats", SMALL, documents=1)
+    assert project.raft_here("preview", SMALL, "-n", "3").returncode == 0
+    with open_call_store(project.opened) as store:
+        calls = list(store.calls())
+    assert {call.role for call in calls} == {"TEACHER", "EMBEDDING"}
+    for call in calls:
+        assert rebuild_request(project.opened, call), (call.role, call.key)
+
+
+def test_the_request_of_a_completion_student_shows_its_worked_examples(copied: ProjectHarness) -> None:
+    copied.write(
+        f"data/{SMALL}/domain.yaml",
+        "student: {format: completion, examples: always}\nevaluation: {arms: [main], robustness_rows: 0}\n",
+    )
+    assert copied.materialize(SMALL, "baseline_answers")
+    answer = next(iter(copied.lake.rows(BaselineAnswer, SMALL)))
+    shown = json.loads(copied.raft_here("calls", "show", answer.call).stdout)
+    assert all(text in shown["request"]["prompt"] for text in (WORKED_EXAMPLES[0][0], answer.question))
+
+
+def test_a_call_to_a_student_of_before_is_shown(copied: ProjectHarness) -> None:
+    answer = next(row for row in copied.lake.rows(StudentAnswer, SMALL) if row.arm == "main")
+    request = rebuild_request(copied.opened, stored(copied, answer.call))
+    assert request is not None
+    endpoint = Endpoint(Role.STUDENT, "openai", "ft:small", "https://llm.invalid/v1")
+    keep_submission(records_of(copied.opened), "before", endpoint.service, SMALL, [])
+    key = call_key(endpoint, Request("chat", request), model="ft:small", model_version="before")
+    call = replace(stored(copied, answer.call), key=key, service=endpoint.service, model="ft:small")
+    assert rebuild_request(copied.opened, call) == request
+
+
+def stored(project: ProjectHarness, key: str) -> StoredCall:
+    with open_call_store(project.opened) as store:
+        return store.get([key])[key]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raft_assets.core.errors import EndpointError
 from raft_assets.core.identity import digest
 from raft_assets.core.tables import Chunk
 from raft_assets.llm.requests import NO_USAGE, Answer, Request
@@ -99,3 +100,16 @@ def test_nothing_is_asked_where_no_question_is_wanted() -> None:
     assert drafts_of(NAMES, teacher, each=0, target=5) == []
     assert drafts_of([], teacher, each=3, target=5) == []
     assert teacher.asked == []
+
+
+def test_what_is_wrong_with_all_answers_is_raised_though_it_shows_after_the_last_one() -> None:
+    teacher = Teacher()
+
+    def ask(requests: Iterable[Request]) -> Iterator[Answer]:
+        listed = list(requests)
+        yield from teacher.ask(listed)
+        if "Write" not in listed[0].body["messages"][-1]["content"]:
+            raise EndpointError("TEACHER does not respond")
+
+    with pytest.raises(EndpointError, match="does not respond"):
+        draft_pairs([a_document("a")], QuestionSettings(), ask=ask, accepted=accepted_of)

@@ -28,10 +28,7 @@ from raft_assets.embedded.reader.span_features import MEANING_DIMENSIONS
 from raft_assets.embedded.reader.words import WORD
 
 TRAINING_PIECES = 600_000  # of sentences kept while training: 460 MB at most
-AUTO_EPOCHS, AUTO_BATCH_SIZE = 8, 16
-EARLY_STOPPING_PATIENCE = (
-    2  # epochs in a row without a lower validation loss, after which an automatic number of epochs ends
-)
+AUTO_EPOCHS, AUTO_BATCH_SIZE = 8, 16  # an epoch takes a hundredth of the time that reading the file takes
 SENTENCE_EPOCHS, SENTENCE_RATE, SENTENCE_PULL = 20, 0.05, 1e-4
 SPAN_RATE, SPAN_PULL = 0.03, 1e-3
 KEPT_SPANS = 400  # candidates of a sample: the right ones and a draw from the others, which bounds memory
@@ -138,8 +135,7 @@ def train(
     rng = np.random.default_rng(seed)
     samples = [_span_sample(model, exercise, rng) for exercise in _answered(exercises, checkpoint)]
     valid_samples = [_span_sample(model, exercise, rng) for exercise in _answered(examined, checkpoint)]
-    patience = EARLY_STOPPING_PATIENCE if hyperparameters.n_epochs == "auto" else schedule.epochs
-    learned = _learn_spans(model.spans, samples, valid_samples, schedule, patience=patience, on_step=after_step)
+    learned = _learn_spans(model.spans, samples, valid_samples, schedule, on_step=after_step)
     return TrainingResult(
         reader=Reader(encoder, replace(model, spans=learned.ranker)),
         used_rows=len(lessons.lessons),
@@ -244,13 +240,9 @@ def _learn_spans(
     valid: Sequence[RankingSample],
     schedule: Schedule,
     *,
-    patience: int,
     on_step: Callable[[Step], None],
 ) -> _LearnedSpans:
-    """Learn the span ranker: the last, or with samples to validate on, that of the epoch with the least loss.
-
-    Learning ends early after `patience` epochs in a row that didn't lower that loss.
-    """
+    """Learn the span ranker: the last, or with samples to validate on, that of the epoch with the least loss."""
     steps_per_epoch = -(-len(samples) // schedule.batch_size)
     step, ranker = 0, start
     best: tuple[float, int, Ranker] = (np.inf, 0, start)
@@ -259,8 +251,6 @@ def _learn_spans(
         if examination and examination.loss < best[0]:
             best = (examination.loss, step, ranker)
         on_step(_step(step, fit, examination))
-        if examination and step - best[1] >= patience * steps_per_epoch:
-            break
     kept, best_step = (best[2], best[1]) if valid else (ranker, step)
     return _LearnedSpans(kept, step, best_step, step // steps_per_epoch)
 
