@@ -22,6 +22,7 @@ _WHITE_SPACE = re.compile(r"\s+")
 _MAIN = ("main", "[role=main]", "article")  # the first that occurs exactly once
 _PAGE_HEADER = "header, [role=banner]"  # inside main content a header holds the title
 _LINES = frozenset({"br", "button"})  # what is not on the line of what is before it
+_FIELDS = frozenset({"input", "label", "select", "textarea", "output", "meter", "progress"})  # apart from words beside
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = frozenset({"ul", "ol", "menu"})
 _CELLS = frozenset({"td", "th"})
@@ -132,6 +133,8 @@ class _TextRenderer:
     def _enter(self, tag: str) -> None:
         if tag in _LINES:
             self.inline.append("\n")
+        if tag in _FIELDS:
+            self.inline.append(" ")
         if tag not in _BLOCKS:
             return
         self._flush()
@@ -142,6 +145,8 @@ class _TextRenderer:
         self._count(tag, 1)
 
     def _leave(self, tag: str) -> None:
+        if tag in _FIELDS:
+            self.inline.append(" ")
         if tag == "button":
             self.inline.append("\n")
         if tag not in _BLOCKS:
