@@ -58,7 +58,7 @@ _SHARING = re.compile(
     r"(?:and|or|to|und|oder|bzw|bis|sowie|als|et|ou|e|ed|o|y|u|en|of|och|eller|og|i|oraz|lub|a|и|или)\b(?!-)"
 )
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_SENTENCE_END = re.compile(r"[.!?:…。！？：؟۔।॥។።][\"”’»“')\]」』）]*(?:\[\d+\])*$")
+_SENTENCE_END = re.compile(r"[.!?:…。！？：؟۔।॥។።][\"”’»“')\]」』）*†‡]*(?:\[\d+\])*$")
 _FIRST_SENTENCE = re.compile(
     r".*?(?:[.!?…؟۔।॥។።][\"”’»“')\]]*(?:\[\d+\])*(?=\s|$)|[。！？][”’」』）]*)", re.DOTALL
 )
@@ -140,8 +140,7 @@ class _Paragraph:
     text: str
     is_apart: bool = False  # a footnote, list or table, which may stand between two parts of the text
     room: float = math.inf  # of its last line: characters that it could still hold
-    top: float = 0.0
-    bottom: float = 0.0
+    block: Block | None = None  # where it is drawn, unless it is apart
 
 
 @dataclass(frozen=True)
@@ -272,7 +271,7 @@ class _Style:
         is_note = self._is_note(block, text_bottom)
         if is_note:
             return _Paragraph(self._joined_lines(block), is_apart=True)
-        return _Paragraph(self.render_block(block), False, self._room(block), block.top, block.bottom)
+        return _Paragraph(self.render_block(block), room=self._room(block), block=block)
 
     def _room(self, block: Block) -> float:
         """Return how many characters the block's last line could still hold."""
@@ -438,32 +437,81 @@ def _repair_breaks(pages: Sequence[list[_Paragraph]], style: _Style) -> None:
     """
     for page in pages:
         for index in reversed(range(len(page))):
-            broken, following = page[index], _continuation(page[index], page, index + 1)
-            # what is right below it would be one paragraph with it
-            if following is not None and (following > index + 1 or page[following].top > broken.bottom):
+            broken, following = page[index], _continuation_beside(page, index, style.body_size)
+            if following is not None:
                 rest = page.pop(following)
                 broken.text, broken.room = style.joined(broken.text, rest.text), rest.room
     for page, next_page in pairwise(page for page in pages if page):
-        last = next((paragraph for paragraph in reversed(page) if not _is_aside(paragraph)), None)
-        following = None if last is None else _continuation(last, next_page, 0)
-        if last is None or following is None:
+        found = _find_continuation(page, next_page, style.body_size)
+        if found is None:
             continue
+        broken, following = found
         text = next_page[following].text
         end = _FIRST_SENTENCE.match(text)
         if end is None or end.end() > MAX_CARRIED_CHARACTERS:
             continue
-        last.text = style.joined(last.text, end[0])
+        broken.text = style.joined(broken.text, end[0])
         next_page[following].text = text[end.end() :].strip()
         if not next_page[following].text:
             next_page.pop(following)
 
 
-def _continuation(broken: _Paragraph, paragraphs: Sequence[_Paragraph], start: int) -> int | None:
-    """Return where the paragraph goes on that ends within a sentence, from `start` on; None if it doesn't."""
-    if _is_aside(broken) or _SENTENCE_END.search(broken.text):
+def _find_continuation(
+    page: Sequence[_Paragraph], next_page: Sequence[_Paragraph], size: float
+) -> tuple[_Paragraph, int] | None:
+    """Return the paragraph that ends within a sentence at the end of a page, and where it goes on on the next one.
+
+    Cells and captions may stand beside the text on either page, so columns that go on are looked for first.
+    """
+    ends = list(_broken_ends(page, size))
+    places = [index for index, paragraph in enumerate(next_page) if paragraph.block and not _is_aside(paragraph)]
+    for broken in ends:
+        tops = (index for index in places if _are_of_one_column(broken.block, next_page[index].block, size))
+        top = next(tops, None)
+        if top is not None and _begins_small(next_page[top].text):
+            return broken, top
+    return (ends[0], places[0]) if ends and places and _goes_on(ends[0], next_page[places[0]].text) else None
+
+
+def _broken_ends(page: Sequence[_Paragraph], size: float) -> Iterator[_Paragraph]:
+    """Yield the paragraphs that end within a sentence and have none below them in their column, the last one first."""
+    below: list[_Paragraph] = []
+    for paragraph in reversed(page):
+        if paragraph.block is None or _is_aside(paragraph):
+            continue
+        is_last = not any(_are_of_one_column(paragraph.block, other.block, size) for other in below)
+        if is_last and not _SENTENCE_END.search(paragraph.text):
+            yield paragraph
+        below.append(paragraph)
+
+
+def _are_of_one_column(one: Block | None, other: Block | None, size: float) -> bool:
+    return one is not None and other is not None and abs(one.left - other.left) < size
+
+
+def _continuation_beside(page: Sequence[_Paragraph], index: int, size: float) -> int | None:
+    """Return where on its page a paragraph goes on that ends within a sentence; None if it doesn't.
+
+    It does in the next paragraph of its column, over cells and captions that stand beside it, else at the top of
+    another column; there with a small letter only, as anything may stand beside a sentence.
+    """
+    broken = page[index]
+    if broken.block is None or _is_aside(broken) or _SENTENCE_END.search(broken.text):
         return None
-    first = next((index for index in range(start, len(paragraphs)) if not _is_aside(paragraphs[index])), None)
-    return first if first is not None and _goes_on(broken, paragraphs[first].text) else None
+    for number, paragraph in enumerate(page[index + 1 :], start=index + 1):
+        if paragraph.text.startswith("## "):
+            return None
+        if paragraph.block is None or _is_aside(paragraph):
+            continue
+        is_below = paragraph.block.top <= broken.block.bottom and _are_of_one_column(
+            broken.block, paragraph.block, size
+        )
+        is_elsewhere = paragraph.block.top > broken.block.bottom and number == index + 1
+        if _begins_small(paragraph.text) and (is_elsewhere or (is_below and number > index + 1)):
+            return number
+        if is_below:
+            return None
+    return None
 
 
 def _goes_on(broken: _Paragraph, following: str) -> bool:
@@ -472,12 +520,17 @@ def _goes_on(broken: _Paragraph, following: str) -> bool:
     What begins with a capital or a number goes on where the words before it call for more, or where its first word had
     no room on the line before.
     """
-    first = following[0]
-    if _NUMBERED.match(following) or _BULLET.match(following):
+    if _begins_small(following):
+        return True
+    if _NUMBERED.match(following) or not (following[0].isalnum() or following[0] in "\"“‘«„("):
         return False
-    has_no_case = first.isalpha() and first.lower() == first.upper()
-    has_no_room = len(following.split(" ", 1)[0]) + 1 >= broken.room
-    return first.islower() or has_no_case or ((first.isalnum() or first in "\"“‘«„(") and (has_no_room or _is_open(broken)))
+    return len(following.split(" ", 1)[0]) + 1 >= broken.room or _is_open(broken)
+
+
+def _begins_small(text: str) -> bool:
+    """Return whether a text begins with a small letter, or one of a script without capitals, and is no item."""
+    first = text[0]
+    return first.isalpha() and first.lower() == first and not _NUMBERED.match(text) and not _BULLET.match(text)
 
 
 def _width(text: str) -> int:
