@@ -3,9 +3,9 @@
 `document_text[chunk.start:chunk.end] == chunk.text`, every word of a document is in a chunk, and the same document and
 settings give the same chunks on every machine.
 
-A section that is too long is split between paragraphs rather than between lines, sentences or words, and so that an edit
-moves few cuts (`documents/steady_cuts`). Sections that a domain had before that was so keep their cuts, which divided
-them evenly (`ChunkForm`). Tokens are counted once for the document, which takes most of the time.
+A section that is too long is split between paragraphs rather than between lines, sentences or words, and so that an
+edit moves few cuts (`documents/steady_cuts`). Sections that a domain had before keep their cuts, which divided them
+evenly (`ChunkForm`). Tokens are counted once for the document, which takes most of the time.
 """
 
 import bisect
@@ -65,6 +65,7 @@ _MORE_CUTS = (
 )
 _CLAUSE_END = re.compile(r"(?:[,;:،؛](?=\s)|[、，；：])\s*")  # of sentences that are too long
 _TITLE = re.compile(r"[^\W_a-z][^\n|]*[^\n|.!?…,;。！？]")  # a line that begins large and ends no sentence
+_UNFINISHED = re.compile(r"[^\W_][,;]?\Z")  # a paragraph that a page break, or nothing, ends within a sentence
 _EMPHASIZED = re.compile(r"(\*\*|__)([^*_\n]+)\1:?")
 _LEADS_ON = re.compile(r"[:：?？؟]")  # what a short paragraph ends in that belongs to the next one: a list, an answer
 _SINGLE_SPACE = re.compile(r"(?<=\S) (?=\S)")
@@ -118,9 +119,7 @@ def find_even_sections(document: ReadDocument, settings: ChunkSettings, texts: C
     which may have changed: one may be missing.
     """
     even, steady = (_Chunker(document.document_text, settings, form) for form in (EVEN, STEADY))
-    before, now = (
-        [span for span, _ in _pieces(document, cutter, _headings(document))] for cutter in (even, steady)
-    )
+    before, now = ([span for span, _ in _pieces(document, cutter, _headings(document))] for cutter in (even, steady))
     for section in even.sections:
         old, new = _overlapping(before, section), _overlapping(now, section)
         kept = sum(even.text[start:end] in texts for start, end in old)
@@ -275,9 +274,12 @@ class _Chunker:
         titles = set(self._after_titles(offsets))
         is_open = False  # what is after the offset leads on to what follows
         for start, offset in reversed(list(zip([0, *offsets], offsets, strict=False))):
-            is_open = offset in titles or self._leads_on(self.text[start:offset].strip(), is_followed=is_open)
+            before = self.text[start:offset].strip()
+            is_open = offset in titles or self._leads_on(before, is_followed=is_open)
             if is_open:
                 costs[offset] = _AFTER_TITLE
+            elif _UNFINISHED.search(before) and self.text[offset : offset + 1].islower():
+                costs[offset] = _WORD
         return sorted(costs.items())
 
     @functools.cached_property
@@ -364,9 +366,7 @@ class _Chunker:
         body, _ = self._trim(part.body, part.end)
         is_headed = start < body < end and self._tokens(start, body) <= (1 - _MIN_ROOM_SHARE) * size
         evenly, whole_until = self.is_even((start, end)), body if is_headed else start
-        pieces = self._cut(
-            start, end, size - self.settings.chunk_overlap, whole_until=whole_until, evenly=evenly
-        )
+        pieces = self._cut(start, end, size - self.settings.chunk_overlap, whole_until=whole_until, evenly=evenly)
         yield from self._add_overlap(pieces, evenly=evenly)
 
     def merge_small_pieces(self, pieces: Sequence[Span]) -> list[Span]:

@@ -13,8 +13,38 @@ from raft_assets.documents.readers.content import Section, split_sections
 from raft_assets.settings.domain import ChunkSettings
 from raft_assets_tests.documents.test_chunking import make_document, markdown, texts
 
-NOUNS = "crane quay lock mast berth tug pilot lamp chain winch basin ledger clerk tide gauge rope".split()
-VERBS = "lifts guards greases inspects paints measures counts closes opens repairs rents weighs".split()
+NOUNS = [
+    "crane",
+    "quay",
+    "lock",
+    "mast",
+    "berth",
+    "tug",
+    "pilot",
+    "lamp",
+    "chain",
+    "winch",
+    "basin",
+    "ledger",
+    "clerk",
+    "tide",
+    "gauge",
+    "rope",
+]
+VERBS = [
+    "lifts",
+    "guards",
+    "greases",
+    "inspects",
+    "paints",
+    "measures",
+    "counts",
+    "closes",
+    "opens",
+    "repairs",
+    "rents",
+    "weighs",
+]
 
 
 def sentence(number: int) -> str:
@@ -180,6 +210,12 @@ def test_what_leads_on_to_the_next_paragraph_ends_no_chunk(line: str, before: in
 def test_a_title_above_another_one_ends_no_chunk(before: int) -> None:
     paragraphs = [*prose(300, before), "Part Two", "The cranes of the quay", *prose(900, 4)]
     assert not {"Part Two", "The cranes of the quay"} & set(ends("\n\n".join(paragraphs)))
+
+
+@pytest.mark.parametrize("before", range(2, 8))
+def test_a_sentence_that_a_blank_line_breaks_is_cut_nowhere(before: int) -> None:
+    broken = "The keeper of the lock opens it at dawn and\n\nrings the bell for the pilots of the outer bay."
+    assert "The keeper of the lock opens it at dawn and" not in ends("\n\n".join([*prose(300, before), broken]))
 
 
 SCRIPTS = {

@@ -5,18 +5,19 @@ from pathlib import Path
 import pytest
 
 from raft_assets.core.tables import Chunk
+from raft_assets.dataset.manifest import Manifest
 from raft_assets.documents.chunking import EVEN, STEADY
 from raft_assets.llm.ledger import ledger
 from raft_assets.llm.prices import PriceList
 from raft_assets.operations.chunk_form import chunk_form_record, recorded_chunk_form, restore_chunk_form
-from raft_assets.operations.rebuild import build_manifest, restore_inputs
+from raft_assets.operations.rebuild import collect_inputs, restore_inputs
 from raft_assets.settings.domain import ChunkSettings, QuestionSettings
 from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.documents.test_steady_cuts import prose, sentence
 from raft_assets_tests.harness import ProjectHarness
 
 DOMAIN, RECORD = "port", "chunk_form"
-CRANES, LOCKS = ("\n\n".join(prose(start, 24)) for start in (1, 5000))
+CRANES, LOCKS = ("\n\n".join(prose(start, 14)) for start in (1, 5000))
 TEXT = f"## Cranes\n\n{CRANES}\n\n## Locks\n\n{LOCKS}"
 
 
@@ -96,9 +97,10 @@ def test_with_other_settings_all_is_cut_anew(old: ProjectHarness) -> None:
 
 
 def test_a_manifest_restores_the_form_and_one_of_a_version_before_divides_evenly(old: ProjectHarness) -> None:
-    assert old.materialize(DOMAIN, "qa_dataset", force=True)
-    manifest = build_manifest(old.opened, old.lake, DOMAIN)
-    assert manifest.chunk_form == chunk_form_record(old.lake, DOMAIN) != {}
+    assert old.materialize(DOMAIN, "chunks", force=True)
+    inputs = collect_inputs(old.opened, DOMAIN).model_dump() | {"chunk_form": chunk_form_record(old.lake, DOMAIN)}
+    manifest = Manifest(**inputs, domain=DOMAIN, splits={}, digests={"qa_dataset": "0"})
+    assert Manifest.model_validate_json(manifest.model_dump_json()).chunk_form["evenly"]
     old.lake.path(RECORD, DOMAIN, ".json").unlink()
     restore_inputs(old.opened, old.lake, manifest, DOMAIN)
     assert chunk_form_record(old.lake, DOMAIN) == manifest.chunk_form

@@ -37,8 +37,8 @@ _CODE_PAGES = [
     "big5",
     "euc_kr",
 ]
-# a script that only one language writes decides before any statistics, which fail on short and repetitive text: share of
-# the letters beyond ASCII. The bytes of Japanese are Chinese characters in other code pages, with the same kana or none
+# a script that only one language writes decides before any statistics, which fail on short and repetitive text: by
+# its share of the letters beyond ASCII. In other code pages Japanese is Chinese, with the same kana or none
 _KANA, _HANGUL = re.compile("[\u3041-\u30ff]"), re.compile("[\uac00-\ud7a3]")
 _SCRIPTS = (("euc_jp", _KANA, 0.15), ("cp932", _KANA, 0.15), ("cp949", _HANGUL, 0.95))
 _REMEDY = "save the file as UTF-8"

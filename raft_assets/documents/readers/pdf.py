@@ -59,9 +59,7 @@ _SHARING = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?:…。！？：؟۔।॥។።][\"”’»“')\]」』）*†‡]*(?:\[\d+\])*$")
-_FIRST_SENTENCE = re.compile(
-    r".*?(?:[.!?…؟۔।॥។።][\"”’»“')\]]*(?:\[\d+\])*(?=\s|$)|[。！？][”’」』）]*)", re.DOTALL
-)
+_FIRST_SENTENCE = re.compile(r".*?(?:[.!?…؟۔।॥។።][\"”’»“')\]]*(?:\[\d+\])*(?=\s|$)|[。！？][”’」』）]*)", re.DOTALL)
 # scripts whose lines are joined without a blank
 _WITHOUT_BLANKS = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _SHOWN_LINK = re.compile(r"\s?\(\s?h\s?ttps?://[^()]{1,400}\)|(?<!\S)https?://\S+$")  # browsers print a link's target
@@ -522,7 +520,7 @@ def _goes_on(broken: _Paragraph, following: str) -> bool:
     """
     if _begins_small(following):
         return True
-    if _NUMBERED.match(following) or not (following[0].isalnum() or following[0] in "\"“‘«„("):
+    if _NUMBERED.match(following) or not (following[0].isalnum() or following[0] in '"“‘«„('):
         return False
     return len(following.split(" ", 1)[0]) + 1 >= broken.room or _is_open(broken)
 

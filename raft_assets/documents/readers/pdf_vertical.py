@@ -26,7 +26,9 @@ OFF_MIDDLE, UPWARDS, DOWNWARDS = 0.6, 0.3, 3.0
 RUBY_SIZE = 0.75  # of the size of the page: readings beside the characters
 MARGIN = 0.12  # of the page at top and bottom where running titles and page numbers are
 
-_VERTICAL_SCRIPT = re.compile("[\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\ufe10-\ufe4f\uff01-\uff60]")
+_VERTICAL_SCRIPT = re.compile(
+    "[\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\ufe10-\ufe4f\uff01-\uff60]"
+)
 _PRESENTATION = re.compile("[\ufe10-\ufe19\ufe30-\ufe4f]")  # the forms of punctuation in vertical lines
 
 

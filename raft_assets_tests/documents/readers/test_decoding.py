@@ -15,7 +15,12 @@ JAPANESE = (
     "鳥類に匹敵する高い飛翔能力をもち、超音波によって周囲の状況を知ることができる。"
 )
 CHINESE = "码头上的起重机每天早上检查一次，检查结果写在账本里。绳子断了的时候，值班的人必须马上通知灯塔。"
-REPETITIVE_JAPANESE = ["港の船は夜に出る。" * 3, "灯台の光が見えるまで待つ。" * 2, "クレーン " * 10, "船がでる。船がもどる。" * 5]
+REPETITIVE_JAPANESE = [
+    "港の船は夜に出る。" * 3,
+    "灯台の光が見えるまで待つ。" * 2,
+    "クレーン " * 10,
+    "船がでる。船がもどる。" * 5,
+]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufeff")))

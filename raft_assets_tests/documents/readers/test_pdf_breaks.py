@@ -29,8 +29,8 @@ def full(text: str) -> list[str]:
 
 SENTENCES = {
     "German nouns": (
-        "Vor jeder Fahrt prüft der Maschinist die Bremse des Krans und meldet das Ergebnis dem Leiter des Hafens, bevor "
-        "er das Seil der großen Winde auf dem Kai gegenüber dem Leuchtturm Marienwarte spannt."
+        "Vor jeder Fahrt prüft der Maschinist die Bremse des Krans und meldet das Ergebnis dem Leiter des Hafens, "
+        "bevor er das Seil der großen Winde auf dem Kai gegenüber dem Leuchtturm Marienwarte spannt."
     ),
     "names and numbers": (
         "The oldest crane of the harbour was designed by Ada Lowe and Ben Ilves of Halden in 1907, tested by the Board "
@@ -121,7 +121,10 @@ def test_cells_and_captions_between_the_parts_of_a_sentence_stand_after_it() -> 
 
 
 def test_paragraphs_below_one_another_without_a_full_stop_stay_apart() -> None:
-    items = ["the keeper of the lock and his mate, who stands on the east pier", "the pilots of the outer bay, by turns"]
+    items = [
+        "the keeper of the lock and his mate, who stands on the east pier",
+        "the pilots of the outer bay, by turns",
+    ]
 
     def page(canvas: Canvas) -> None:
         lines(canvas, BODY, top=740)

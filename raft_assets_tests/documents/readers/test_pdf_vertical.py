@@ -92,7 +92,9 @@ class Book:
         ]
         for number, stream in enumerate(streams):
             resources = "<< /Font << /F1 3 0 R /F2 5 0 R >> >>"
-            page = f"/MediaBox [0 0 {WIDTH} {HEIGHT}] /Resources {resources} /Contents {first_page + 2 * number + 1} 0 R"
+            page = (
+                f"/MediaBox [0 0 {WIDTH} {HEIGHT}] /Resources {resources} /Contents {first_page + 2 * number + 1} 0 R"
+            )
             objects.append(f"<< /Type /Page /Parent 2 0 R {page} >>".encode())
             objects.append(b"<< /Filter /FlateDecode /Length %d >> stream\n%s\nendstream" % (len(stream), stream))
         data, places = b"%PDF-1.7\n", []

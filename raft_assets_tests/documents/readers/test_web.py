@@ -148,7 +148,9 @@ def test_cautions_and_notes_beside_the_text_are_content(part: str) -> None:
     assert note in text_of(f"<article><h1>Dredging</h1><p>{BODY}</p>{part.format(note)}<p>{BODY}</p></article>")
 
 
-@pytest.mark.parametrize("remark", ["Max. load 5 t", "Nicht betreten!", "禁止站在抓斗下面", "Betreten der Mole verboten"])
+@pytest.mark.parametrize(
+    "remark", ["Max. load 5 t", "Nicht betreten!", "禁止站在抓斗下面", "Betreten der Mole verboten"]
+)
 def test_a_short_remark_beside_the_text_is_content(remark: str) -> None:
     page = f"<main><h1>Dredging</h1><p>{BODY}</p><aside>{remark}</aside><p>{BODY}</p></main>"
     assert remark in text_of(page)
