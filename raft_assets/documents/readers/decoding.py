@@ -124,7 +124,8 @@ def _decode_strictly(data: bytes, codec: str, label: str = "") -> str:
 
 def _find_codec(label: str) -> str:
     """Return the codec that a declared label means, empty where it names none."""
-    codec = _CODEC_BY_LABEL.get(label.strip().casefold(), label)
+    name = label.strip().casefold()
+    codec = _CODEC_BY_LABEL.get(name) or _CODEC_BY_LABEL.get(name.removeprefix("x-"), name.removeprefix("x-"))
     try:
         is_text = codecs.lookup(codec)._is_text_encoding  # noqa: SLF001 - nothing public excludes base64, zlib, ...
     except (LookupError, ValueError):

@@ -30,6 +30,8 @@ _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "summary", "dt"})
 _PANEL_TAGS = frozenset(
     {"div", "section", "article", "dd", "dl", "ul", "ol", "p", "details", "table", "pre", "figure", "blockquote"}
 )
+# what a reader fills in
+_FILLED_IN = "input:not([type=hidden]):not([type=submit]):not([type=button]):not([type=image]), select, textarea"
 _LABELS_AND_CONTROLS = frozenset({"button", "select", "textarea", "label", "legend", "option", "datalist"})
 # words of class, id, role and aria-label, split at hyphens and capitals
 _WORD_OF_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+")
@@ -165,13 +167,18 @@ class _Page:
         """Return whether what comes after a button is the panel that it opens rather than the text that goes on."""
         if _is_hidden(after) or _names(after) & _PANEL or "aria-expanded" in button.attributes:
             return True
-        is_titled = count_words(to_one_line(button.text())) > 1
-        return is_titled and str(after.tag) != "p" and bool(_SENTENCE.search(text_below(after)))
+        if count_words(to_one_line(button.text())) < 2 or str(after.tag) == "p":
+            return False
+        item = after.parent
+        are_alone = item is not None and sum(child.is_element_node for child in item.iter()) == 2
+        return are_alone or bool(_SENTENCE.search(text_below(after)))
 
     def _is_content_form(self, form: LexborNode) -> bool:
         """Return whether a form holds content: frameworks wrap pages in one, and questionnaires are texts."""
         if form.css_first("main, [role=main], article, h1"):
             return True
+        if not form.css_first(_FILLED_IN) and self._is_content_panel(form):
+            return count_words(text_below(form, _LABELS_AND_CONTROLS)) > 0
         words = count_words(text_below(form, _LABELS_AND_CONTROLS | {"nav", "footer"}))
         if words >= MIN_FORM_WORDS:
             return True
@@ -297,7 +304,10 @@ def _follows_label(node: LexborNode) -> bool:
     while before is not None and not before.is_element_node:
         before = before.prev
     return before is not None and (
-        str(before.tag) in _HEADINGS | {"button"} or before.css_first("button, h2, h3, h4, h5, h6") is not None
+        str(before.tag) in _HEADINGS | {"button"}
+        or before.attributes.get("role") == "button"
+        or "aria-expanded" in before.attributes
+        or before.css_first("button, h2, h3, h4, h5, h6") is not None
     )
 
 

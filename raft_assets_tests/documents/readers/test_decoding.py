@@ -91,6 +91,7 @@ SUPERSETS = [
     ("GBK", "gb18030", "𠮷"),  # of four bytes
     ("big5", "big5hkscs", "嘅"),
     ("shift_jis", "cp932", "①㈱髙"),
+    ("x-cp1251", "cp1251", "мост"),
     ("x-sjis", "cp932", "Ⅳ"),
     ("euc-kr", "cp949", "똠방각하"),
     ("ks_c_5601-1987", "cp949", "펲시콜라"),

@@ -32,6 +32,26 @@ def test_a_form_around_the_page_is_the_page(page: str) -> None:
     assert "Go" not in text
 
 
+CONTENT_FORMS = {
+    "a table": "<form action=x><input type=hidden><table><tr><td>Max. load<td>12 tonnes</table></form>",
+    "two of them": "<form><h2>Depth</h2><p>Nine metres.</p></form><form><p>Max. load: 12 tonnes.</p></form>",
+    "a form to send": "<form><p>Max. load: 12 tonnes.</p><input type=submit value=Next></form>",
+}
+
+
+@pytest.mark.parametrize("form", CONTENT_FORMS.values(), ids=CONTENT_FORMS.keys())
+@pytest.mark.parametrize("around", ["{}", f"<p>{BODY}</p><p>{BODY}</p>{{}}"])
+def test_a_form_with_nothing_to_fill_in_is_content(form: str, around: str) -> None:
+    assert "12 tonnes" in text_of(f"<body>{around.format(form)}")
+
+
+@pytest.mark.parametrize("part", ["<main><p>Ships ahoy</p></main>", "<article><p>News: we moved.</p></article>"])
+def test_a_page_whose_text_is_outside_its_main_content_is_read_whole(part: str) -> None:
+    text = text_of(f"<body>{part}<section><h2>Dredging</h2><p>{BODY * 3}</p></section>")
+    assert BODY in text
+    assert "Ships ahoy" in text or "we moved" in text
+
+
 FURNITURE_FORMS = {
     "a search": "<form><label>Search this site</label><input><button>Find</button></form>",
     "a newsletter": (
@@ -74,6 +94,13 @@ QUESTIONS = {
     "a button before a part that nothing marks": (
         "<div><button type=button class=x><span>Who dredges here</span></button><div class=y>Two ships. They come "
         "from Halden in May.</div></div>"
+    ),
+    "a button and its part, and nothing else": (
+        "<div><button>Who dredges here</button><div>Two ships.</div></div><div><button>How much mud</button>"
+        "<div>Very little.</div></div>"
+    ),
+    "a part that opens by a script": (
+        "<div role=button tabindex=0 aria-expanded=false>Who dredges</div><div hidden>Two ships.</div>"
     ),
     "a button in a part of its own": (
         "<div class=x1><div class=x2><button>Who dredges</button></div><div class=body>Two ships.</div></div>"
