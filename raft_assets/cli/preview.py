@@ -42,8 +42,10 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     print_models(console, project)
     # a second or two: only once the arguments are known to be right
     from raft_assets.operations import preview as operation
+    from raft_assets.operations.chunk_form import recorded_chunk_form
     from raft_assets.operations.model_clients import ModelClients
     from raft_assets.operations.sources import chunk_documents, read_sources
+    from raft_assets.storage.lake import Lake
 
     activate_project(project)
     models = ModelClients(project)
@@ -66,6 +68,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
             models,
             settings.chunks,
             documents,
+            form=recorded_chunk_form(Lake.of(project), name, settings.chunks),
             origin=Origin(domain=name),
             on_progress=progress_of("cutting the documents"),
         )

@@ -34,13 +34,14 @@ class DatasetInputs(BaseModel):
     models: dict[str, str]  # role to service, model and version
     packages: dict[str, str]  # of other packages; another version may give the same rows
     pair_form: dict[str, Any] = {}  # what differs from the form of pairs of versions before 0.3.0
+    chunk_form: dict[str, Any] = {}  # what differs from versions before 0.3.0, which divided all sections evenly
     renamed: list[dict[str, Any]] = []  # documents whose id doesn't follow from their path alone
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_usual(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what earlier versions didn't have where it says nothing: such a manifest stays as it was."""
         content: dict[str, Any] = dump(self)
-        for name in ("pair_form", "renamed"):
+        for name in ("pair_form", "chunk_form", "renamed"):
             if not getattr(self, name):
                 content.pop(name, None)
         return content

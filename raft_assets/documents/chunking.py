@@ -3,16 +3,18 @@
 `document_text[chunk.start:chunk.end] == chunk.text`, every word of a document is in a chunk, and the same document and
 settings give the same chunks on every machine.
 
-A section is split where cuts cost least: into the fewest chunks, evenly filled, and between paragraphs rather than
-between lines, sentences or words. Tokens are counted once for the document, which takes most of the time.
+A section that is too long is split between paragraphs rather than between lines, sentences or words, and so that an
+edit moves few cuts (`documents/steady_cuts`). Sections that a domain had before keep their cuts, which divided them
+evenly (`ChunkForm`). Tokens are counted once for the document, which takes most of the time.
 """
 
 import bisect
 import functools
+import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -20,10 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raft_assets.core.identity import chunk_id, normalize
+from raft_assets.core.identity import chunk_id, normalize, short_digest
 from raft_assets.core.tables import Chunk
 from raft_assets.documents.readers.content import find_headings
 from raft_assets.documents.reading import ReadDocument
+from raft_assets.documents.steady_cuts import drawn_by_words, steady_cuts
 from raft_assets.settings.domain import ChunkSettings
 
 # changes where every domain has to be cut anew; better cuts of some documents aren't that (ADR 0043)
@@ -36,9 +39,10 @@ _SEAM_TOKENS = 2  # tokens that a span may have more by itself than within its d
 _WORDS_PER_UNIT = 32  # of a sentence that is too long for a chunk: split into runs of words, then of characters
 
 # the cost of a cut, in addition to the chunk that it begins, which costs 1, and the square of the share left empty
-_PARAGRAPH, _LINE, _SENTENCE, _WORD = 0.0, 0.1, 0.3, 0.8
+_PARAGRAPH, _LINE, _SENTENCE, _CLAUSE, _WORD, _CHARACTER = 0.0, 0.1, 0.3, 0.6, 0.8, 1.2
 _AFTER_TITLE = 0.9  # between the title of a passage, which the reader found to be no heading, and the passage
 MAX_TITLE_CHARACTERS = 60
+_MIN_RUN = 3  # small pieces that follow one another; two go together anyway
 # by embedding: the cost of a cut between the most similar texts of a document, and the gain of one between the least
 _TOPIC_COST, _TOPIC_CHANGE_BONUS, _TOPIC_CHANGE_SHARE = 3.0, -2.0, 0.1
 
@@ -53,33 +57,91 @@ _CUTS = (
     (_SENTENCE, re.compile(r"[.!?…][\"”’')\]*_]*(?:\[[\w ]{1,20}\])*(\s+)(?=[\"“‘'(\[*_`]*[^\W_a-zß-ÿ])")),
     (_SENTENCE, re.compile(r"([。！？])(?=[^”’」』）])")),
 )
+# in sections that are cut steadily, besides: after quotation marks, and ends of sentences in other scripts
+_MORE_CUTS = (
+    *_CUTS,
+    (_SENTENCE, re.compile(r"([。！？｡][”’」』）]*)(?=[^”’」』）])")),
+    (_SENTENCE, re.compile(r"([؟۔।॥။።།][”’»\")\]]*\s*)(?=\S)")),
+)
+_CLAUSE_END = re.compile(r"(?:[,;:،؛](?=\s)|[、，；：])\s*")  # of sentences that are too long
 _TITLE = re.compile(r"[^\W_a-z][^\n|]*[^\n|.!?…,;。！？]")  # a line that begins large and ends no sentence
+_UNFINISHED = re.compile(r"[^\W_][,;]?\Z")  # a paragraph that a page break, or nothing, ends within a sentence
+_EMPHASIZED = re.compile(r"(\*\*|__)([^*_\n]+)\1:?")
+_LEADS_ON = re.compile(r"[:：?？؟]")  # what a short paragraph ends in that belongs to the next one: a list, an answer
 _SINGLE_SPACE = re.compile(r"(?<=\S) (?=\S)")
 _GAP = re.compile(r"\s+")
 
 Span = tuple[int, int]
 Heading = tuple[int, str]  # offset and words of a heading
+Piece = tuple[Span, str]  # with the signature that it must repeat
 GapSimilarity = Callable[[Sequence[str]], Sequence[float]]
 
 
+@dataclass(frozen=True)
+class ChunkForm:
+    """Which sections of a domain are divided evenly, as versions before 0.3.0 did with all of them (ADR 0044).
+
+    They are named by `section_digest`; None: all sections. Any other section is cut steadily.
+    """
+
+    evenly: frozenset[str] | None = frozenset()
+
+    def is_even(self, section: str) -> bool:
+        """Return whether the section is divided evenly."""
+        return self.evenly is None or (bool(self.evenly) and section_digest(section) in self.evenly)
+
+
+STEADY, EVEN = ChunkForm(), ChunkForm(None)
+
+
+def section_digest(text: str) -> str:
+    """Return the name of a section, by its text."""
+    return short_digest("section", text)
+
+
 def chunk_document(
-    document: ReadDocument, settings: ChunkSettings, *, likeness: GapSimilarity | None = None
+    document: ReadDocument, settings: ChunkSettings, *, form: ChunkForm = STEADY, likeness: GapSimilarity | None = None
 ) -> list[Chunk]:
     """Return the chunks of a document, in order.
 
     `likeness` returns, for texts that follow one another, how similar each is to the next, (n - 1,), in any unit. With
     it the document is split where the subject changes; the maximum and the document's structure apply all the same.
     """
-    cutter = _Chunker(document.document_text, settings, likeness)
-    marks = [] if document.kind == "api" else list(find_headings(document.document_text))
+    cutter = _Chunker(document.document_text, settings, form, likeness)
+    marks = _headings(document)
+    return list(_build_chunks(document, _pieces(document, cutter, marks), cutter, marks))
+
+
+def find_even_sections(document: ReadDocument, settings: ChunkSettings, texts: Collection[str]) -> Iterator[str]:
+    """Yield the digests of the document's sections that were divided evenly, and would be cut otherwise.
+
+    `texts` are those of the document's chunks. At either end of a section a chunk may be shared with the next one,
+    which may have changed: one may be missing.
+    """
+    even, steady = (_Chunker(document.document_text, settings, form) for form in (EVEN, STEADY))
+    before, now = ([span for span, _ in _pieces(document, cutter, _headings(document))] for cutter in (even, steady))
+    for section in even.sections:
+        old, new = _overlapping(before, section), _overlapping(now, section)
+        kept = sum(even.text[start:end] in texts for start, end in old)
+        if old != new and kept >= max(1, len(old) - 1):
+            yield section_digest(even.text[slice(*section)])
+
+
+def _overlapping(spans: Sequence[Span], section: Span) -> Sequence[Span]:
+    first = bisect.bisect_right(spans, section[0], key=lambda span: span[1])
+    return spans[first : bisect.bisect_left(spans, section[1], key=lambda span: span[0])]
+
+
+def _headings(document: ReadDocument) -> list[Heading]:
+    return [] if document.kind == "api" else list(find_headings(document.document_text))
+
+
+def _pieces(document: ReadDocument, cutter: "_Chunker", marks: Sequence[Heading]) -> list[Piece]:
     parts = _parts(document, marks)
     if document.kind == "api":  # entries stay separate; the pieces of one that is too long repeat its signature
-        pieces = [piece for part in parts for piece in cutter.split_entry(part)]
-    else:
-        pieces = [
-            (span, "") for span in cutter.merge_small_pieces([span for part in parts for span in cutter.pieces(part)])
-        ]
-    return list(_build_chunks(document, pieces, cutter, marks))
+        return [piece for part in parts for piece in cutter.split_entry(part)]
+    pieces = [span for part in parts for span in cutter.pieces(part)]
+    return [(span, "") for span in cutter.merge_small_pieces(pieces)]
 
 
 def find_oversized_chunks(chunks: Iterable[Chunk], settings: ChunkSettings) -> list[str]:
@@ -184,8 +246,10 @@ class _Chunker:
 
     text: str
     settings: ChunkSettings
+    form: ChunkForm
     likeness: GapSimilarity | None = None
     token_counts: dict[Span, int] = field(default_factory=dict)
+    sections: list[Span] = field(default_factory=list)  # those whose form was asked for
 
     @functools.cached_property
     def token_ends(self) -> list[int]:
@@ -194,17 +258,56 @@ class _Chunker:
         return ends
 
     @functools.cached_property
-    def cuts(self) -> list[tuple[int, float]]:
-        """Where the document may be split, and what that costs."""
-        costs: dict[int, float] = {}
-        for cost, pattern in _CUTS:
-            for match in pattern.finditer(self.text):
-                if cost != _SENTENCE or not self._is_abbreviated(match.start()):
-                    costs.setdefault(match.end(1), cost)  # the cheapest kind comes first
+    def even_cuts(self) -> list[tuple[int, float]]:
+        """Where the document may be divided evenly, and what that costs."""
+        costs = self._find_cuts(_CUTS)
         for offset in self._after_titles(sorted(offset for offset, cost in costs.items() if cost == _PARAGRAPH)):
             costs[offset] = _AFTER_TITLE
         cuts = sorted(costs.items())
         return self._cost_by_topic([offset for offset, _ in cuts]) if self.likeness else cuts
+
+    @functools.cached_property
+    def steady_cuts(self) -> list[tuple[int, float]]:
+        """Where the document may be cut steadily, and what that costs."""
+        costs = self._find_cuts(_MORE_CUTS)
+        offsets = sorted(offset for offset, cost in costs.items() if cost == _PARAGRAPH)
+        titles = set(self._after_titles(offsets))
+        is_open = False  # what is after the offset leads on to what follows
+        for start, offset in reversed(list(zip([0, *offsets], offsets, strict=False))):
+            before = self.text[start:offset].strip()
+            is_open = offset in titles or self._leads_on(before, is_followed=is_open)
+            if is_open:
+                costs[offset] = _AFTER_TITLE
+            elif _UNFINISHED.search(before) and self.text[offset : offset + 1].islower():
+                costs[offset] = _WORD
+        return sorted(costs.items())
+
+    @functools.cached_property
+    def drawn(self) -> Callable[[int], float]:
+        """A number in [0, 1) for an offset, by the words around it."""
+        return functools.cache(drawn_by_words(self.text))
+
+    def is_even(self, section: Span) -> bool:
+        """Return whether a section is divided evenly: it was before, or is split where the subject changes."""
+        self.sections.append(section)
+        return self.likeness is not None or self.form.is_even(self.text[slice(*section)])
+
+    def _find_cuts(self, patterns: Iterable[tuple[float, re.Pattern[str]]]) -> dict[int, float]:
+        costs: dict[int, float] = {}
+        for cost, pattern in patterns:
+            for match in pattern.finditer(self.text):
+                if cost != _SENTENCE or not self._is_abbreviated(match.start()):
+                    costs.setdefault(match.end(1), cost)  # the cheapest kind comes first
+        return costs
+
+    @staticmethod
+    def _leads_on(paragraph: str, *, is_followed: bool) -> bool:
+        """Return whether a paragraph belongs to the next one: a title above another, a question, an announcement."""
+        if len(paragraph) > MAX_TITLE_CHARACTERS:
+            return False
+        if _LEADS_ON.match(paragraph, len(paragraph) - 1) or _EMPHASIZED.fullmatch(paragraph):
+            return True
+        return is_followed and _TITLE.fullmatch(paragraph) is not None
 
     def _after_titles(self, offsets: Sequence[int]) -> Iterator[int]:
         """Yield where a short line that is no sentence ends and a passage of sentences begins."""
@@ -233,7 +336,9 @@ class _Chunker:
         """
         start, end = self._trim(part.start, part.end)
         signature, room = self._signature(start, end)
-        for span in [(start, end)] if self._fits(start, end) else self._cut(start, end, room):
+        is_whole = self._fits(start, end)
+        spans = [(start, end)] if is_whole else self._cut(start, end, room, evenly=self.is_even((start, end)))
+        for span in spans:
             yield span, "" if signature in self.text[slice(*span)] else signature
 
     def _signature(self, start: int, end: int) -> tuple[str, int]:
@@ -260,8 +365,9 @@ class _Chunker:
             return
         body, _ = self._trim(part.body, part.end)
         is_headed = start < body < end and self._tokens(start, body) <= (1 - _MIN_ROOM_SHARE) * size
-        pieces = self._cut(start, end, size - self.settings.chunk_overlap, whole_until=body if is_headed else start)
-        yield from self._add_overlap(pieces)
+        evenly, whole_until = self.is_even((start, end)), body if is_headed else start
+        pieces = self._cut(start, end, size - self.settings.chunk_overlap, whole_until=whole_until, evenly=evenly)
+        yield from self._add_overlap(pieces, evenly=evenly)
 
     def merge_small_pieces(self, pieces: Sequence[Span]) -> list[Span]:
         """Merge pieces that are too small, or headings without text, with a neighbour where the maximum allows it.
@@ -274,8 +380,32 @@ class _Chunker:
                 self._is_too_small(piece) and not _HEADING_LINE.match(self.text, piece[0])
             )
 
-        forwards = self._merge(pieces, joins)
+        forwards = self._merge(self._group_small_pieces(pieces), joins)
         return self._attach_last_heading(self._merge(forwards, lambda _, piece: self._is_too_small(piece)))
+
+    def _group_small_pieces(self, pieces: Iterable[Span]) -> Iterator[Span]:
+        """Yield the pieces, small ones that follow one another in groups that an edit moves little."""
+        for is_small, run in itertools.groupby(pieces, self._is_too_small):
+            members = list(run)
+            whole = (members[0][0], members[-1][1])
+            if not is_small or len(members) < _MIN_RUN or self.is_even(whole):
+                yield from members
+            else:
+                yield from self._group(members)
+
+    def _group(self, pieces: Sequence[Span]) -> Iterator[Span]:
+        """Yield small pieces in groups: sections until they are large enough, other pieces until they fill a chunk."""
+        size, least = self.settings.chunk_size, self.settings.min_chunk_tokens
+        starts = [start for start, _ in pieces]
+        are_sections = all(_HEADING_LINE.match(self.text, start) for start in starts)
+        limit = max(least, min(2 * least, size - _SEAM_TOKENS)) if are_sections else max(least, size - _SEAM_TOKENS)
+        tokens = self._tokens_before([*starts, pieces[-1][1]])
+        costs = [_PARAGRAPH] * len(tokens)
+        begins = steady_cuts(
+            tokens, costs, lambda unit: self.drawn(starts[unit]), limit, least=least, fill=not are_sections
+        )
+        for first, after in pairwise([*begins, len(pieces)]):
+            yield from self._split_to_limit((starts[first], pieces[after - 1][1]), size)
 
     def _merge(self, pieces: Iterable[Span], wanted: Callable[[Span, Span], bool]) -> list[Span]:
         joined: list[Span] = []
@@ -297,29 +427,37 @@ class _Chunker:
         room = self.settings.chunk_size - self._tokens(previous[1], last[1])
         if room < _MIN_ROOM_SHARE * self.settings.chunk_size:
             return pieces
-        *kept, end = self._cut(*previous, room)
+        *kept, end = self._cut(*previous, room, evenly=True)
         return [*before, *kept, *self._split_to_limit((end[0], last[1]), self.settings.chunk_size)]
 
-    def _cut(self, start: int, end: int, limit: int, *, whole_until: int = 0) -> list[Span]:
+    def _cut(self, start: int, end: int, limit: int, *, evenly: bool, whole_until: int = 0) -> list[Span]:
         """Return trimmed pieces of at most `limit` tokens.
 
-        The text before `whole_until` and what follows it stay together. Of all ways to cut between units the cheapest
-        one is taken.
+        The text before `whole_until` and what follows it stay together. Divided evenly, of all ways to cut between
+        units the cheapest one is taken.
         """
-        units = self._units(start, end, limit, whole_until)
-        cuts = _cheapest_cuts(units, max(limit - _SEAM_TOKENS, (limit + 1) // 2))
+        units = self._units(start, end, limit, whole_until, evenly=evenly)
+        room = max(limit - _SEAM_TOKENS, (limit + 1) // 2)
+        cuts = _cheapest_cuts(units, room) if evenly else self._steady_starts(units, room)
         spans = (self._trim(one, other) for one, other in zip(cuts, [*cuts[1:], end], strict=True))
         return [piece for span in spans if span[0] < span[1] for piece in self._split_to_limit(span, limit)]
 
-    def _units(self, start: int, end: int, limit: int, whole_until: int) -> _Units:
-        first = bisect.bisect_right(self.cuts, (max(start, whole_until), math.inf))
-        last = bisect.bisect_left(self.cuts, (end, -math.inf))
-        within = self.cuts[first:last]
+    def _steady_starts(self, units: _Units, room: int) -> list[int]:
+        least = min(self.settings.min_chunk_tokens, room // 2)
+        cuts = steady_cuts(units.tokens, units.costs, lambda unit: self.drawn(units.starts[unit]), room, least=least)
+        return [units.starts[unit] for unit in cuts]
+
+    def _units(self, start: int, end: int, limit: int, whole_until: int, *, evenly: bool) -> _Units:
+        cuts = self.even_cuts if evenly else self.steady_cuts
+        first = bisect.bisect_right(cuts, (max(start, whole_until), math.inf))
+        last = bisect.bisect_left(cuts, (end, -math.inf))
+        within = cuts[first:last]
         starts = [start, *(offset for offset, _ in within), end]
         costs = [_PARAGRAPH, *(cost for _, cost in within), _PARAGRAPH]
         tokens = self._tokens_before(starts)
         if any(after - before > limit for before, after in pairwise(tokens)):
-            starts, costs = self._split_long_units(starts, costs, tokens, limit)
+            split = self._split_long_units if evenly else self._open_long_units
+            starts, costs = split(starts, costs, tokens, limit)
             tokens = self._tokens_before(starts)
         return _Units(starts, costs, tokens)
 
@@ -342,7 +480,27 @@ class _Chunker:
                 cuts += [(gap, _WORD) for gap in gaps[run - 1 :: run] if first < gap < last]
         return [start for start, _ in cuts] + [starts[-1]], [cost for _, cost in cuts] + [costs[-1]]
 
-    def _add_overlap(self, pieces: Sequence[Span]) -> Iterator[Span]:
+    def _open_long_units(
+        self, starts: Sequence[int], costs: Sequence[float], tokens: Sequence[int], limit: int
+    ) -> tuple[list[int], list[float]]:
+        """Return the units, with those that are too long split between clauses and words, else between characters.
+
+        Where, depends on the text around a cut only.
+        """
+        found: dict[int, float] = dict(zip(starts, costs, strict=True))
+        for (first, last), (before, after) in zip(pairwise(starts), pairwise(tokens), strict=True):
+            if after - before <= limit:
+                continue
+            for pattern, cost in ((_CLAUSE_END, _CLAUSE), (_GAP, _WORD)):
+                for match in pattern.finditer(self.text, first, last):
+                    found.setdefault(match.end(), cost)
+            for start, end in pairwise(sorted(offset for offset in found if first <= offset <= last)):
+                one, other = self._tokens_before((start, end))
+                if other - one > limit:
+                    found.update((offset, _CHARACTER) for offset in self.token_ends[one:other] if start < offset < end)
+        return sorted(found), [found[offset] for offset in sorted(found)]
+
+    def _add_overlap(self, pieces: Sequence[Span], *, evenly: bool) -> Iterator[Span]:
         """Yield the pieces, every one but the first with text of the one before it, as `chunk_overlap` says.
 
         The shared text is whole sentences, else words.
@@ -351,7 +509,7 @@ class _Chunker:
         for number, (start, end) in enumerate(pieces):
             begin = start
             if overlap and number:
-                units = self._units(pieces[number - 1][0], start, overlap, 0)
+                units = self._units(pieces[number - 1][0], start, overlap, 0, evenly=evenly)
                 shared = (self._trim(one, start) for one in units.starts[1:-1])
                 fitting = (one for one, other in shared if one < other and self._tokens(one, other) <= overlap)
                 begin = next((one for one in fitting if self._fits(one, end)), start)

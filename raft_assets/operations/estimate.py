@@ -27,6 +27,7 @@ from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.completion_form import CHAT, COMPLETION, to_completion
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
+from raft_assets.operations.chunk_form import recorded_chunk_form
 from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.expected_pairs import (
     EMBEDDED_TEACHER,
@@ -165,7 +166,8 @@ def _read_corpus(
         return list(group_into_documents(pages)), list(lake.rows(Chunk, domain))
     structure = settings.chunks.model_copy(update={"boundaries": "structure"})
     documents = read_sources(models.project, domain).documents
-    return documents, chunk_documents(models, structure, documents)
+    form = recorded_chunk_form(Lake.of(models.project), domain, structure)
+    return documents, chunk_documents(models, structure, documents, form=form)
 
 
 def _register(models: ModelClients, domain: str, settings: DomainSettings) -> dict[str, str]:

@@ -66,8 +66,9 @@ from raft_assets.student.finetuning import FOLDER as JOBS
 
 PURGES = "purges"  # of the records: what was begun and has not ended
 OWN_FILES = (PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FILE)  # of a domain: not documents, and purged like them
-# evaluations keep their numbers; splits and ids of documents are hashes only, and the other documents keep theirs
-KEPT_WITH_DOCUMENTS = (EVALUATIONS, DOCUMENT_IDS, "splits", "pair_form", "student_form")
+# evaluations keep their numbers; splits, ids of documents and names of sections are hashes only, and the other
+# documents keep theirs
+KEPT_WITH_DOCUMENTS = (EVALUATIONS, DOCUMENT_IDS, "splits", "pair_form", "student_form", "chunk_form")
 
 
 class RunHistory(Protocol):

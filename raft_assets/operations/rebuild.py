@@ -22,6 +22,7 @@ from raft_assets.dataset.manifest import (
     version_differences,
 )
 from raft_assets.dataset.versions import CODE_VERSIONS, contract_prompts, package_versions, prompt_versions
+from raft_assets.operations.chunk_form import chunk_form_record, restore_chunk_form
 from raft_assets.operations.document_ids import renamed_documents, restore_documents
 from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.pair_form import asks_in_text, recorded_form, restore_form
@@ -74,11 +75,12 @@ def build_manifest(project: Project, lake: Lake, domain: str) -> Manifest:
     """
     inputs = collect_inputs(project, domain)
     form = recorded_form(ModelClients(project), lake, domain)
+    forms = {"pair_form": form.record, "chunk_form": chunk_form_record(lake, domain)}
     for page in lake.rows(SourceDocument, domain):
         if inputs.files.get(page.path) != page.content_hash:
             raise DataError(f"{page.path} has changed since it was read: run `raft run {domain!r}`.")
     return Manifest(
-        **inputs.model_dump() | {"pair_form": form.record, "renamed": renamed_documents(lake, domain)},
+        **inputs.model_dump() | forms | {"renamed": renamed_documents(lake, domain)},
         domain=domain,
         splits=lake.read_record("splits", domain),
         digests={table: lake.digest(table, domain) for table in LINEAGE},
@@ -107,6 +109,7 @@ def restore_inputs(project: Project, lake: Lake, manifest: Manifest, domain: str
         raise DataError(f"{domain!r} doesn't match the manifest. {' '.join(differences)}{advice}")
     lake.write_record("splits", domain, manifest.splits)
     restore_form(ModelClients(project), lake, domain, manifest.pair_form)
+    restore_chunk_form(lake, domain, manifest.chunk_form)
     restore_documents(lake, domain, manifest.renamed)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from raft_assets.core.errors import DataError, EndpointError
 from raft_assets.core.tables import Chunk, QuarantinedFile, RefusedChunk, SourceDocument
 from raft_assets.core.vectors import Embedding, NoVector
-from raft_assets.documents.chunking import chunk_document
+from raft_assets.documents.chunking import STEADY, ChunkForm, chunk_document
 from raft_assets.documents.identities import KnownDocument
 from raft_assets.documents.reading import ReadDocument, group_into_documents, read_documents
 from raft_assets.documents.semantic_boundaries import embedding_similarity
@@ -74,12 +74,16 @@ def chunk_documents(
     settings: ChunkSettings,
     documents: Iterable[ReadDocument],
     *,
+    form: ChunkForm = STEADY,
     origin: Origin = NO_REQUESTER,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Chunk]:
-    """Cut the documents into chunks; semantic boundaries call the EMBEDDING role."""
+    """Cut the documents into chunks; semantic boundaries call the EMBEDDING role.
+
+    `form` is that of the domain's chunks (`operations/chunk_form`).
+    """
     if settings.boundaries == "structure":
-        return [chunk for document in documents for chunk in chunk_document(document, settings)]
+        return [chunk for document in documents for chunk in chunk_document(document, settings, form=form)]
     with models.caller(Role.EMBEDDING, origin=origin, on_progress=on_progress) as encoder:
         return [
             chunk

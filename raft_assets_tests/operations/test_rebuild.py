@@ -59,6 +59,7 @@ def test_the_same_data_set_is_built_again_after_the_lake_is_gone(copied: Project
     copied.write(f"data/{SMALL}/domain.yaml", "dataset: {distractors: 2, seed: 7}\n")
     assert copied.materialize(SMALL, "data_card")
     manifest = manifest_of(copied)
+    assert read_manifest(manifest).chunk_form == {"steady": True, "evenly": []}
     digest = copied.lake.digest("qa_dataset", SMALL)
     shutil.rmtree(copied.folder / ".raft")
     (copied.folder / "data" / SMALL).rename(copied.folder / "data" / "again")

@@ -15,6 +15,7 @@ from raft_assets.documents.chunking import CHUNKING_VERSION, find_oversized_chun
 from raft_assets.documents.readers.left_out import describe_reason, left_out_by_reason, reading_losses
 from raft_assets.documents.reading import READING_VERSION, group_into_documents
 from raft_assets.llm.caller import Caller
+from raft_assets.operations.chunk_form import keep_chunk_form, recorded_chunk_form
 from raft_assets.operations.document_ids import keep_documents
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.sources import chunk_documents, embed_chunks, read_sources, to_refused_chunk
@@ -94,12 +95,20 @@ def source_documents(
 def chunks(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], models: dg.ResourceParam[ModelClients]
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    """Passages of at most `chunk_size` tokens. Ids are content hashes, so an unchanged passage keeps its id."""
+    """Passages of at most `chunk_size` tokens. Ids are content hashes, so an unchanged passage keeps its id.
+
+    An edit changes the passages around it and no others.
+    """
     domain = context.partition_key
     settings = models.project.settings(domain).values.chunks
-    documents = group_into_documents(lake.rows(SourceDocument, domain))
+    form = recorded_chunk_form(lake, domain, settings)
     table = chunk_documents(
-        models, settings, documents, origin=origin_of(context), on_progress=log_progress(context, models.project)
+        models,
+        settings,
+        group_into_documents(lake.rows(SourceDocument, domain)),
+        form=form,
+        origin=origin_of(context),
+        on_progress=log_progress(context, models.project),
     )
     longer = find_oversized_chunks(table, settings)
     yield dg.AssetCheckResult(
@@ -112,6 +121,7 @@ def chunks(
             f"{len(longer)} chunks are longer than chunk_size: nothing was written. Please report this bug."
         )
     tokens = [chunk.tokens for chunk in table]
+    keep_chunk_form(lake, domain, form)  # before the chunks, by which it is found where nothing is written down
     written = lake.write(Chunk, domain, table)
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),

@@ -37,6 +37,10 @@ _CODE_PAGES = [
     "big5",
     "euc_kr",
 ]
+# a script that only one language writes decides before any statistics, which fail on short and repetitive text: by
+# its share of the letters beyond ASCII. In other code pages Japanese is Chinese, with the same kana or none
+_KANA, _HANGUL = re.compile("[\u3041-\u30ff]"), re.compile("[\uac00-\ud7a3]")
+_SCRIPTS = (("euc_jp", _KANA, 0.15), ("cp932", _KANA, 0.15), ("cp949", _HANGUL, 0.95))
 _REMEDY = "save the file as UTF-8"
 
 # what a label means on the web, where writers name an encoding and use its superset (WHATWG, Encoding Standard, 4.2)
@@ -120,7 +124,8 @@ def _decode_strictly(data: bytes, codec: str, label: str = "") -> str:
 
 def _find_codec(label: str) -> str:
     """Return the codec that a declared label means, empty where it names none."""
-    codec = _CODEC_BY_LABEL.get(label.strip().casefold(), label)
+    name = label.strip().casefold()
+    codec = _CODEC_BY_LABEL.get(name) or _CODEC_BY_LABEL.get(name.removeprefix("x-"), name.removeprefix("x-"))
     try:
         is_text = codecs.lookup(codec)._is_text_encoding  # noqa: SLF001 - nothing public excludes base64, zlib, ...
     except (LookupError, ValueError):
@@ -142,11 +147,23 @@ def _decode_western(data: bytes) -> str:
 
 def _decode_other_code_page(data: bytes) -> str:
     distinctive = len(data) - len(data.translate(None, bytes(range(0x80, 0x100))))
-    best = (
-        None
-        if distinctive < _MIN_DISTINCTIVE_BYTES
-        else from_bytes(data[:_DETECTION_BYTES], cp_isolation=_CODE_PAGES, enable_fallback=False).best()
-    )
-    if best is None:
-        raise UnreadableError("encoding", f"The encoding of the file can't be told; {_REMEDY}.")
-    return _decode_strictly(data, best.encoding)
+    if distinctive >= _MIN_DISTINCTIVE_BYTES:
+        if text := _decode_by_script(data):
+            return text
+        best = from_bytes(data[:_DETECTION_BYTES], cp_isolation=_CODE_PAGES, enable_fallback=False).best()
+        if best is not None:
+            return _decode_strictly(data, best.encoding)
+    raise UnreadableError("encoding", f"The encoding of the file can't be told; {_REMEDY}.")
+
+
+def _decode_by_script(data: bytes) -> str:
+    """Return the text if it is Japanese or Korean by its script, else an empty string."""
+    for codec, script, share in _SCRIPTS:
+        try:
+            text = data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        letters = sum(character > "\x7f" and character.isalpha() for character in text)
+        if letters and len(script.findall(text)) >= share * letters:
+            return text
+    return ""

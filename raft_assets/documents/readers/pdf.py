@@ -1,6 +1,7 @@
 """PDF: lines with their geometry become paragraphs and headings in reading order, without running headers."""
 
 import itertools
+import math
 import re
 import statistics
 import threading
@@ -17,8 +18,9 @@ from raft_assets.documents.readers.cleaning import clean, to_one_line
 from raft_assets.documents.readers.content import ParsedContent, Section, UnreadableError, find_headings
 from raft_assets.documents.readers.left_out import LeftOutReason, count_words, counted
 from raft_assets.documents.readers.pdf_furniture import OPEN_END, remove_furniture, usual_size
-from raft_assets.documents.readers.pdf_lines import Block, Line, PageLines, page_lines
+from raft_assets.documents.readers.pdf_lines import Block, Line, PageLines, horizontal_lines
 from raft_assets.documents.readers.pdf_references import find_reference_lists
+from raft_assets.documents.readers.pdf_vertical import is_vertical, vertical_lines
 from raft_assets.documents.readers.pdf_words import divides_words
 
 _PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
@@ -45,22 +47,33 @@ _BULLET = re.compile(r"[•◦▪‣●○■□–*\uf0b7]\s+|[oO-]\s+(?=\S)")
 _LIST_GAP = re.compile(r"(?<=\n)(- [^\n]*\n)\n(?=- )")
 _NUMBERED = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s+\S")
 _HYPHENATED = re.compile(r"([^\W\d_]+|\d+)[-\u2010\u00ad\x02]$")
+_UNSPACED_END = re.compile(r"\w[/–—]$")  # what joins two words without a blank
 # words that keep the hyphen after them
 _COMPOUNDING = frozenset(
     {"all", "cross", "ex", "full", "half", "high", "large", "long", "low", "mid", "non", "one", "self"}
 )
 _COMPOUNDING |= {"short", "single", "small", "three", "two", "well"}
+# after a hyphen that stands for what two words share: "Haupt- und Nebenhafen", "pre- and post-war"
+_SHARING = re.compile(
+    r"(?:and|or|to|und|oder|bzw|bis|sowie|als|et|ou|e|ed|o|y|u|en|of|och|eller|og|i|oraz|lub|a|и|или)\b(?!-)"
+)
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_SENTENCE_END = re.compile(r"[.!?:。！？：][\"”’')\]」』）]*(?:\[\d+\])*$")
-_FIRST_SENTENCE = re.compile(r".*?(?:[.!?][\"”’')\]]*(?:\[\d+\])*(?=\s|$)|[。！？][”’」』）]*)", re.DOTALL)
+_SENTENCE_END = re.compile(r"[.!?:…。！？：؟۔।॥។።][\"”’»“')\]」』）*†‡]*(?:\[\d+\])*$")
+_FIRST_SENTENCE = re.compile(r".*?(?:[.!?…؟۔।॥។።][\"”’»“')\]]*(?:\[\d+\])*(?=\s|$)|[。！？][”’」』）]*)", re.DOTALL)
 # scripts whose lines are joined without a blank
 _WITHOUT_BLANKS = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _SHOWN_LINK = re.compile(r"\s?\(\s?h\s?ttps?://[^()]{1,400}\)|(?<!\S)https?://\S+$")  # browsers print a link's target
 _NOTE_MARK = re.compile(
-    r"[*†‡§¶※]+\s?\S|(?:note|nb|n\.b\.|remark|anm(?:erkung)?|hinweis|nota|remarque)\b\.?:", re.IGNORECASE
+    r"[*†‡§¶※]+\s?\S|(?:note|nb|n\.b\.|remark|anm(?:erkung)?|hinweis|nota|remarque|opmerking|uwaga|примечание|прим"
+    r"|not)\b\.?:|(?:注|註|備考|备注|주)\s?\d{0,2}[:：.)）]",
+    re.IGNORECASE,
 )
-_NUMBERED_NOTE = re.compile(r"\(?\d{1,2}[).:]?\s+[^\W\d]|[¹²³⁰-⁹]")
-_CAPTION = re.compile(r"(?:fig(?:ure|\.)|tab(?:le|\.)|abb(?:ildung|\.)|photo|image|source)\b", re.IGNORECASE)
+_NUMBERED_NOTE = re.compile(r"\(?\d{1,2}[).:]?\s+[^\W\d]|[¹²³⁰-⁹ªᵃ-ᶻ]|\[\w{1,2}\]\s?\S|\(?[a-z]\)\s?\S")
+_CAPTION = re.compile(
+    r"(?:fig(?:ure|ura|uur|\.)|tab(?:le|ela|elle|la|\.)|abb(?:ildung|\.)|bild|foto|photo|image|source|quelle|fuente"
+    r"|рис(?:унок|\.)|таблица|rys(?:unek|\.))(?![^\W\d_])|[图圖図表]\s?\d",
+    re.IGNORECASE,
+)
 _JUNK_TITLE = re.compile(
     r"untitled|microsoft \w+ - |.*\.(?:docx?|pdf|indd|tex|pptx?)$|\(?anonymous\)?$",
     re.IGNORECASE,
@@ -71,7 +84,7 @@ def read_pdf(data: bytes) -> ParsedContent:
     """Return a section per page that has text. Raises UnreadableError (encrypted, corrupt, no_text)."""
     with _PDFIUM, closing(_open(data)) as document:
         metadata_title = to_one_line(document.get_metadata_value("Title"))
-        pages = [page_lines(document, index) for index in range(len(document))]
+        pages = [_page_lines(document, index) for index in range(len(document))]
     if not any(line.text for page in pages for line in page.lines):
         detail = (
             f"The PDF has {len(pages)} pages and no text, so it is probably scanned; put its text through OCR here."
@@ -83,7 +96,7 @@ def read_pdf(data: bytes) -> ParsedContent:
         list(style.render_blocks(_sort_in_reading_order(style.blocks(page.lines), style.body_size))) for page in pages
     ]
     paragraphs, references = _remove_references(paragraphs)
-    _repair_page_breaks(paragraphs, style)
+    _repair_breaks(paragraphs, style)
     texts = [[paragraph.text for paragraph in page] for page in paragraphs]
     first_heading = next((text for page in texts for text in page if text.startswith("## ")), "").removeprefix("## ")
     title = "" if _JUNK_TITLE.match(metadata_title) else metadata_title
@@ -100,6 +113,21 @@ def _open(data: bytes) -> pypdfium2.PdfDocument:
         raise UnreadableError("corrupt", "The file is not a whole PDF; export or download it again.") from error
 
 
+def _page_lines(document: pypdfium2.PdfDocument, index: int) -> PageLines:
+    """Return the lines of a page. Raises UnreadableError (corrupt)."""
+    try:
+        with closing(document[index]) as page, closing(page.get_textpage()) as text_page:
+            width, height = page.get_size()
+            lines = horizontal_lines(text_page)
+            if is_vertical(text_page, lines):
+                return PageLines(index + 1, width, vertical_lines(text_page, width, height))
+            return PageLines(index + 1, height, lines)
+    except pypdfium2.PdfiumError as error:
+        raise UnreadableError(
+            "corrupt", f"Page {index + 1} of the PDF can't be read; export or download it again."
+        ) from error
+
+
 # ---- paragraphs ----
 
 
@@ -108,7 +136,9 @@ class _Paragraph:
     """A paragraph, heading, list or table as text."""
 
     text: str
-    is_note: bool = False  # a footnote, which stands between two parts of the text
+    is_apart: bool = False  # a footnote, list or table, which may stand between two parts of the text
+    room: float = math.inf  # of its last line: characters that it could still hold
+    block: Block | None = None  # where it is drawn, unless it is apart
 
 
 @dataclass(frozen=True)
@@ -212,9 +242,9 @@ class _Style:
                 if all(self._is_note(block, text_bottom) for block in members):
                     yield from (self._paragraph(block, text_bottom) for block in members)
                 else:
-                    yield _Paragraph("\n".join(f"- {self._without_bullet(block)}" for block in members))
+                    yield _Paragraph("\n".join(f"- {self._without_bullet(block)}" for block in members), is_apart=True)
             elif table := self._table(members):
-                yield _Paragraph(table)
+                yield _Paragraph(table, is_apart=True)
             else:
                 yield from self._render_notes(members, text_bottom, "table_furniture")
 
@@ -223,7 +253,7 @@ class _Style:
             if self._is_small(block):
                 yield from self._render_notes([block], text_bottom, "caption")
             else:
-                yield _Paragraph(self.render_block(block))
+                yield self._paragraph(block, text_bottom)
 
     def _render_notes(
         self, members: Sequence[Block], text_bottom: float, reason: LeftOutReason
@@ -237,7 +267,15 @@ class _Style:
 
     def _paragraph(self, block: Block, text_bottom: float) -> _Paragraph:
         is_note = self._is_note(block, text_bottom)
-        return _Paragraph(self._joined_lines(block) if is_note else self.render_block(block), is_note)
+        if is_note:
+            return _Paragraph(self._joined_lines(block), is_apart=True)
+        return _Paragraph(self.render_block(block), room=self._room(block), block=block)
+
+    def _room(self, block: Block) -> float:
+        """Return how many characters the block's last line could still hold."""
+        last = block.lines[-1]
+        right = block.right if len(block.lines) > 1 else self.right
+        return (right - last.right) * len(last.text) / max(1.0, last.right - last.left)
 
     def _is_note(self, block: Block, text_bottom: float) -> bool:
         """Return whether a small block is a footnote: it has a mark, or ends a sentence below the text of the page."""
@@ -269,7 +307,7 @@ class _Style:
 
     def _is_short(self, block: Block) -> bool:
         """Return whether the block is a caption, an item or a cell rather than text, which has sentences."""
-        length = sum(len(line.text) for line in block.lines)
+        length = sum(_width(line.text) for line in block.lines)
         ends = bool(_SENTENCE_END.search(block.lines[-1].text))
         if self._is_small(block):
             return length <= (MAX_ASIDE_CHARACTERS if ends else MAX_CAPTION_CHARACTERS)
@@ -301,10 +339,14 @@ class _Style:
         """
         if _WITHOUT_BLANKS.match(text[-1:]) and _WITHOUT_BLANKS.match(continuation[:1]):
             return text + continuation
+        if _UNSPACED_END.search(text) and continuation[:1].isalnum():
+            return text + continuation
         broken = _HYPHENATED.search(text)
         if not broken or not continuation[:1].isalnum():
             return f"{_end_of_line(text)} {continuation}"
         head, tail = broken[1].casefold(), _WORD.match(continuation)
+        if _SHARING.match(continuation):
+            return f"{text[: broken.end(1)]}- {continuation}"
         divided = continuation[0].islower() and tail and not self._is_compound(head, tail[0].split("-")[0].casefold())
         return text[: broken.end(1)] + ("" if divided else "-") + continuation
 
@@ -386,43 +428,125 @@ def _group_by_gaps(
     return groups
 
 
-def _repair_page_breaks(pages: Sequence[list[_Paragraph]], style: _Style) -> None:
-    """Move the end of a sentence that crosses a page break back to the page on which it began."""
-    for page, following in pairwise(page for page in pages if page):
-        broken = _find_open_paragraph(page)
-        first = next((index for index, paragraph in enumerate(following) if not _is_aside(paragraph)), None)
-        if broken is None or first is None or not _goes_on(broken.text, following[first].text):
+def _repair_breaks(pages: Sequence[list[_Paragraph]], style: _Style) -> None:
+    """Join the sentences that a column, a page or something between them breaks.
+
+    Within a page the paragraph is whole afterwards; on the next one only the end of its sentence is moved back.
+    """
+    for page in pages:
+        for index in reversed(range(len(page))):
+            broken, following = page[index], _continuation_beside(page, index, style.body_size)
+            if following is not None:
+                rest = page.pop(following)
+                broken.text, broken.room = style.joined(broken.text, rest.text), rest.room
+    for page, next_page in pairwise(page for page in pages if page):
+        found = _find_continuation(page, next_page, style.body_size)
+        if found is None:
             continue
-        text = following[first].text
+        broken, following = found
+        text = next_page[following].text
         end = _FIRST_SENTENCE.match(text)
         if end is None or end.end() > MAX_CARRIED_CHARACTERS:
             continue
         broken.text = style.joined(broken.text, end[0])
-        following[first].text = text[end.end() :].strip()
-        if not following[first].text:
-            following.pop(first)
+        next_page[following].text = text[end.end() :].strip()
+        if not next_page[following].text:
+            next_page.pop(following)
 
 
-def _goes_on(text: str, following: str) -> bool:
-    """Return whether a paragraph that ends within a sentence goes on in the first one of the next page."""
-    first = following[0]
-    has_no_case = first.isalpha() and first.lower() == first.upper()
-    return first.islower() or has_no_case or (first.isalnum() and bool(OPEN_END.search(text)))
+def _find_continuation(
+    page: Sequence[_Paragraph], next_page: Sequence[_Paragraph], size: float
+) -> tuple[_Paragraph, int] | None:
+    """Return the paragraph that ends within a sentence at the end of a page, and where it goes on on the next one.
+
+    Cells and captions may stand beside the text on either page, so columns that go on are looked for first.
+    """
+    ends = list(_broken_ends(page, size))
+    places = [index for index, paragraph in enumerate(next_page) if paragraph.block and not _is_aside(paragraph)]
+    for broken in ends:
+        tops = (index for index in places if _are_of_one_column(broken.block, next_page[index].block, size))
+        top = next(tops, None)
+        if top is not None and _begins_small(next_page[top].text):
+            return broken, top
+    return (ends[0], places[0]) if ends and places and _goes_on(ends[0], next_page[places[0]].text) else None
 
 
-def _find_open_paragraph(page: Sequence[_Paragraph]) -> _Paragraph | None:
-    """Return the last paragraph of a page, if it ends within a sentence."""
-    last = next((paragraph for paragraph in reversed(page) if not _is_aside(paragraph)), None)
-    return None if last is None or _SENTENCE_END.search(last.text) else last
+def _broken_ends(page: Sequence[_Paragraph], size: float) -> Iterator[_Paragraph]:
+    """Yield the paragraphs that end within a sentence and have none below them in their column, the last one first."""
+    below: list[_Paragraph] = []
+    for paragraph in reversed(page):
+        if paragraph.block is None or _is_aside(paragraph):
+            continue
+        is_last = not any(_are_of_one_column(paragraph.block, other.block, size) for other in below)
+        if is_last and not _SENTENCE_END.search(paragraph.text):
+            yield paragraph
+        below.append(paragraph)
+
+
+def _are_of_one_column(one: Block | None, other: Block | None, size: float) -> bool:
+    return one is not None and other is not None and abs(one.left - other.left) < size
+
+
+def _continuation_beside(page: Sequence[_Paragraph], index: int, size: float) -> int | None:
+    """Return where on its page a paragraph goes on that ends within a sentence; None if it doesn't.
+
+    It does in the next paragraph of its column, over cells and captions that stand beside it, else at the top of
+    another column; there with a small letter only, as anything may stand beside a sentence.
+    """
+    broken = page[index]
+    if broken.block is None or _is_aside(broken) or _SENTENCE_END.search(broken.text):
+        return None
+    for number, paragraph in enumerate(page[index + 1 :], start=index + 1):
+        if paragraph.text.startswith("## "):
+            return None
+        if paragraph.block is None or _is_aside(paragraph):
+            continue
+        is_below = paragraph.block.top <= broken.block.bottom and _are_of_one_column(
+            broken.block, paragraph.block, size
+        )
+        is_elsewhere = paragraph.block.top > broken.block.bottom and number == index + 1
+        if _begins_small(paragraph.text) and (is_elsewhere or (is_below and number > index + 1)):
+            return number
+        if is_below:
+            return None
+    return None
+
+
+def _goes_on(broken: _Paragraph, following: str) -> bool:
+    """Return whether a paragraph that ends within a sentence goes on in another one.
+
+    What begins with a capital or a number goes on where the words before it call for more, or where its first word had
+    no room on the line before.
+    """
+    if _begins_small(following):
+        return True
+    if _NUMBERED.match(following) or not (following[0].isalnum() or following[0] in '"“‘«„('):
+        return False
+    return len(following.split(" ", 1)[0]) + 1 >= broken.room or _is_open(broken)
+
+
+def _begins_small(text: str) -> bool:
+    """Return whether a text begins with a small letter, or one of a script without capitals, and is no item."""
+    first = text[0]
+    return first.isalpha() and first.lower() == first and not _NUMBERED.match(text) and not _BULLET.match(text)
+
+
+def _width(text: str) -> int:
+    """Return how wide the text is in letters; a Chinese or Japanese character is as wide as two."""
+    return len(text) + len(_WITHOUT_BLANKS.findall(text))
+
+
+def _is_open(paragraph: _Paragraph) -> bool:
+    return OPEN_END.search(paragraph.text) is not None
 
 
 def _is_aside(paragraph: _Paragraph) -> bool:
-    """Return whether a text is a heading, footnote, caption or cell rather than a paragraph."""
+    """Return whether a text is a heading, footnote, list, caption or cell rather than a paragraph."""
     text = paragraph.text
     return (
-        paragraph.is_note
+        paragraph.is_apart
         or text.startswith("## ")
-        or (len(text) < MAX_ASIDE_CHARACTERS and not _SENTENCE_END.search(text))
+        or (_width(text) < MAX_ASIDE_CHARACTERS and not _SENTENCE_END.search(text) and not _is_open(paragraph))
     )
 
 

@@ -3,7 +3,6 @@
 import ctypes
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +10,6 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from raft_assets.documents.readers.cleaning import to_one_line
-from raft_assets.documents.readers.content import UnreadableError
 
 # all geometry is in points, y upwards; "size" is the height of a font's box, about 1.2 times its nominal size
 BOLD_WEIGHT = 600
@@ -78,23 +76,9 @@ class PageLines:
     lines: tuple[Line, ...]
 
 
-def page_lines(document: pypdfium2.PdfDocument, index: int) -> PageLines:
-    """Return the lines of a page. Raises UnreadableError (corrupt)."""
-    try:
-        with (
-            closing(document[index]) as page,
-            closing(page.get_textpage()) as text_page,
-        ):
-            return PageLines(
-                index + 1,
-                page.get_height(),
-                tuple(_join_lines(_drawn_lines(text_page))),
-            )
-    except pypdfium2.PdfiumError as error:
-        raise UnreadableError(
-            "corrupt",
-            f"Page {index + 1} of the PDF can't be read; export or download it again.",
-        ) from error
+def horizontal_lines(text_page: pypdfium2.PdfTextPage) -> tuple[Line, ...]:
+    """Return the lines of a page that run from left to right, in the order in which they are drawn."""
+    return tuple(_join_lines(_drawn_lines(text_page)))
 
 
 def _drawn_lines(text_page: pypdfium2.PdfTextPage) -> Iterator[Line]:
@@ -120,7 +104,7 @@ def _line(raw: pdfium.FPDF_TEXTPAGE, indices: Sequence[int]) -> Iterator[Line]:
     ]
     if not visible:
         return
-    boxes = [_box(raw, index) for index in visible]
+    boxes = [box_of(raw, index) for index in visible]
     full = _without_superscripts(boxes)
     bottom, top = (statistics.median(values) for values in ([box.bottom for box in full], [box.top for box in full]))
     hyphenated = text.rstrip("\r\n").endswith("\x02")
@@ -135,7 +119,8 @@ def _line(raw: pdfium.FPDF_TEXTPAGE, indices: Sequence[int]) -> Iterator[Line]:
     )
 
 
-def _box(raw: pdfium.FPDF_TEXTPAGE, index: int) -> pdfium.FS_RECTF:
+def box_of(raw: pdfium.FPDF_TEXTPAGE, index: int) -> pdfium.FS_RECTF:
+    """Return the box of a character in its font."""
     box = pdfium.FS_RECTF()
     pdfium.FPDFText_GetLooseCharBox(raw, index, box)
     return box

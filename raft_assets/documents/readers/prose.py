@@ -36,8 +36,9 @@ def read_prose(text: str, kind: FileKind) -> ParsedContent:
     if front and _are_fields(front["fields"]):
         values = {name.casefold(): value for name, value in _fields(front["fields"]) if name}
         title = values.get("title", "").strip(" \"'")
-        left_out["front_matter"] = count_words(front["fields"])
-        text = text[front.end() :]
+        told = "\n".join(_told_fields(front["fields"]))
+        left_out["front_matter"] = count_words(front["fields"]) - count_words(told)
+        text = f"{told}\n\n{text[front.end() :]}" if told else text[front.end() :]
     left_out["comment"] = sum(count_words(match[0]) for match in _COMMENT.finditer(text) if not match["code"])
     text = clean(_COMMENT.sub(lambda match: match["code"] or "", text))
     text = _UNDERLINED.sub(
@@ -63,6 +64,13 @@ def _are_fields(text: str) -> bool:
         return False
     is_described = len(unusual) < len(fields)
     return is_described or not (text.startswith("\n") or any(_SENTENCE.search(value) for _, value in unusual))
+
+
+def _told_fields(text: str) -> Iterator[str]:
+    """Yield the fields of front matter that say something in a sentence and describe no page."""
+    for name, value in _fields(text):
+        if name.casefold() not in _USUAL_FIELDS.split() and _SENTENCE.search(value.strip("\"'")):
+            yield f"{name}: {value}"
 
 
 def _fields(text: str) -> Iterator[tuple[str, str]]:

@@ -9,19 +9,22 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from raft_assets.documents.readers.cleaning import clean, to_one_line
 from raft_assets.documents.readers.content import ParsedContent, split_sections
 from raft_assets.documents.readers.decoding import decode, find_declared_encoding
-from raft_assets.documents.readers.left_out import LeftOutReason, counted
+from raft_assets.documents.readers.left_out import LeftOutReason, count_words, counted
 from raft_assets.documents.readers.web_furniture import (
     NO_TEXT,
     count_left_out,
     find_furniture,
     is_page_header,
     is_within,
+    text_below,
 )
 
+MAX_OUTSIDE = 4  # times the words of the main content that may stand outside it and its furniture
 _WHITE_SPACE = re.compile(r"\s+")
 _MAIN = ("main", "[role=main]", "article")  # the first that occurs exactly once
 _PAGE_HEADER = "header, [role=banner]"  # inside main content a header holds the title
 _LINES = frozenset({"br", "button"})  # what is not on the line of what is before it
+_FIELDS = frozenset({"input", "label", "select", "textarea", "output", "meter", "progress"})  # apart from words beside
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = frozenset({"ul", "ol", "menu"})
 _CELLS = frozenset({"td", "th"})
@@ -88,12 +91,21 @@ def _main_content(tree: LexborHTMLParser, furniture: dict[int, LeftOutReason]) -
         nodes = tree.css(selector)
         if len(nodes) == 1 and not is_within(nodes[0], furniture):
             text = _TextRenderer(furniture).of(nodes[0])
-            if text.strip():
+            if text.strip() and not _is_lesser_part(nodes[0], tree.body, furniture):
                 return nodes[0], text
     for node in tree.css(_PAGE_HEADER):
         if node.mem_id not in furniture and is_page_header(node):
             furniture[node.mem_id] = "header"
     return tree.body, _TextRenderer(furniture).of(tree.body)
+
+
+def _is_lesser_part(node: LexborNode, body: LexborNode | None, furniture: Mapping[int, LeftOutReason]) -> bool:
+    """Return whether most of a page's text stands outside what it marks as its main content: a picture's, a teaser."""
+    if body is None:
+        return False
+    apart = dict(furniture) | {header.mem_id: "header" for header in body.css(_PAGE_HEADER) if is_page_header(header)}
+    words = count_left_out(body, node, apart)["outside_main"]
+    return words > MAX_OUTSIDE * max(1, count_words(text_below(node)))
 
 
 @dataclass
@@ -132,6 +144,8 @@ class _TextRenderer:
     def _enter(self, tag: str) -> None:
         if tag in _LINES:
             self.inline.append("\n")
+        if tag in _FIELDS:
+            self.inline.append(" ")
         if tag not in _BLOCKS:
             return
         self._flush()
@@ -142,6 +156,8 @@ class _TextRenderer:
         self._count(tag, 1)
 
     def _leave(self, tag: str) -> None:
+        if tag in _FIELDS:
+            self.inline.append(" ")
         if tag == "button":
             self.inline.append("\n")
         if tag not in _BLOCKS:

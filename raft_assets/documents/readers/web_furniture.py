@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -19,6 +20,8 @@ NO_TEXT = frozenset({"script", "style", "template", "iframe", "object", "head"})
 MAX_LINK_SHARE = 0.5  # of the words; above it a part leads to other pages
 MIN_FORM_WORDS = 40  # outside labels and controls: a form for a search, a sign-in or a newsletter has fewer
 MAX_ANCESTORS = 100  # that are looked at
+MAX_WRAPPERS = 3  # around a button
+MIN_REMARK_WORDS = 3  # of an aside within the text; an advertisement's label is shorter
 MIN_HIDDEN_WORDS = 20  # of a hidden part that nothing marks as a panel
 
 _SENTENCE = re.compile(r"[^\W\d_][^.!?。！？؟।]{12,}[.!?。！？؟।]|[^\W\d_][^。！？]{5,}[。！？]")
@@ -27,6 +30,8 @@ _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "summary", "dt"})
 _PANEL_TAGS = frozenset(
     {"div", "section", "article", "dd", "dl", "ul", "ol", "p", "details", "table", "pre", "figure", "blockquote"}
 )
+# what a reader fills in
+_FILLED_IN = "input:not([type=hidden]):not([type=submit]):not([type=button]):not([type=image]), select, textarea"
 _LABELS_AND_CONTROLS = frozenset({"button", "select", "textarea", "label", "legend", "option", "datalist"})
 # words of class, id, role and aria-label, split at hyphens and capitals
 _WORD_OF_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+")
@@ -143,15 +148,37 @@ class _Page:
             name = (button.attributes.get(attribute) or "").removeprefix("#").split(" ")[0]
             if name in self.by_id:
                 return self.by_id[name]
-        after = _next_element(button)
-        if after is None or str(after.tag) not in _PANEL_TAGS:
-            return None
-        return after if _is_hidden(after) or _names(after) & _PANEL else None
+        for node in self._as_large_as(button):
+            after = _next_element(node)
+            if after is not None:
+                return after if str(after.tag) in _PANEL_TAGS and self._is_opened(after, button) else None
+        return None
+
+    def _as_large_as(self, button: LexborNode) -> Iterator[LexborNode]:
+        """Yield the button and what holds no other words than it, which frameworks wrap it in."""
+        words = self.words.get(button.mem_id)
+        yield button
+        for above in islice(_ancestors(button), MAX_WRAPPERS):
+            if self.words.get(above.mem_id) != words:
+                return
+            yield above
+
+    def _is_opened(self, after: LexborNode, button: LexborNode) -> bool:
+        """Return whether what comes after a button is the panel that it opens rather than the text that goes on."""
+        if _is_hidden(after) or _names(after) & _PANEL or "aria-expanded" in button.attributes:
+            return True
+        if count_words(to_one_line(button.text())) < 2 or str(after.tag) == "p":
+            return False
+        item = after.parent
+        are_alone = item is not None and sum(child.is_element_node for child in item.iter()) == 2
+        return are_alone or bool(_SENTENCE.search(text_below(after)))
 
     def _is_content_form(self, form: LexborNode) -> bool:
         """Return whether a form holds content: frameworks wrap pages in one, and questionnaires are texts."""
         if form.css_first("main, [role=main], article, h1"):
             return True
+        if not form.css_first(_FILLED_IN) and self._is_content_panel(form):
+            return count_words(text_below(form, _LABELS_AND_CONTROLS)) > 0
         words = count_words(text_below(form, _LABELS_AND_CONTROLS | {"nav", "footer"}))
         if words >= MIN_FORM_WORDS:
             return True
@@ -229,7 +256,12 @@ class _Page:
         names = _names(aside)
         if names & _NOTE:
             return True
-        return not names & _APART and self._is_content_panel(aside) and bool(_SENTENCE.search(text_below(aside)))
+        if names & _APART or not self._is_content_panel(aside):
+            return False
+        words, links = self.words[aside.mem_id]
+        is_inside = any(str(node.tag) in {"article", "main"} for node in _ancestors(aside))
+        is_remark = is_inside and not links and words >= MIN_REMARK_WORDS
+        return is_remark or bool(_SENTENCE.search(text_below(aside)))
 
     def _is_closing_note(self, footer: LexborNode) -> bool:
         """Return whether a footer is text: the footnotes, the source of a quotation, the end of an article."""
@@ -272,7 +304,10 @@ def _follows_label(node: LexborNode) -> bool:
     while before is not None and not before.is_element_node:
         before = before.prev
     return before is not None and (
-        str(before.tag) in _HEADINGS | {"button"} or before.css_first("button, h2, h3, h4, h5, h6") is not None
+        str(before.tag) in _HEADINGS | {"button"}
+        or before.attributes.get("role") == "button"
+        or "aria-expanded" in before.attributes
+        or before.css_first("button, h2, h3, h4, h5, h6") is not None
     )
 
 

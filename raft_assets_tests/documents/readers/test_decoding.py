@@ -14,6 +14,13 @@ JAPANESE = (
     "コウモリ（蝙蝠）は、哺乳綱コウモリ目（翼手目）に属する動物の総称である。"
     "鳥類に匹敵する高い飛翔能力をもち、超音波によって周囲の状況を知ることができる。"
 )
+CHINESE = "码头上的起重机每天早上检查一次，检查结果写在账本里。绳子断了的时候，值班的人必须马上通知灯塔。"
+REPETITIVE_JAPANESE = [
+    "港の船は夜に出る。" * 3,
+    "灯台の光が見えるまで待つ。" * 2,
+    "クレーン " * 10,
+    "船がでる。船がもどる。" * 5,
+]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufeff")))
@@ -41,6 +48,11 @@ def test_utf_32_is_not_taken_for_the_utf_16_whose_mark_it_begins_with() -> None:
         (POLISH * 3, "cp1250"),
         (JAPANESE, "shift_jis"),
         (JAPANESE, "euc_jp"),
+        *((text, encoding) for text in REPETITIVE_JAPANESE for encoding in ("euc_jp", "shift_jis", "cp932")),
+        ("항구의 기중기는 매일 아침 검사된다. " * 3, "euc_kr"),
+        ("밤에만 문을 연다. " * 4, "cp949"),
+        (CHINESE, "gb18030"),
+        (CHINESE * 3, "gb18030"),
     ],
 )
 def test_a_code_page_is_told_from_enough_text(text: str, encoding: str) -> None:
@@ -79,6 +91,7 @@ SUPERSETS = [
     ("GBK", "gb18030", "𠮷"),  # of four bytes
     ("big5", "big5hkscs", "嘅"),
     ("shift_jis", "cp932", "①㈱髙"),
+    ("x-cp1251", "cp1251", "мост"),
     ("x-sjis", "cp932", "Ⅳ"),
     ("euc-kr", "cp949", "똠방각하"),
     ("ks_c_5601-1987", "cp949", "펲시콜라"),

@@ -54,6 +54,15 @@ def test_front_matter_is_no_text_and_is_counted(fields: str, title: str, end: st
     assert set(content.left_out) == {"front_matter"}
 
 
+def test_a_field_of_front_matter_that_says_something_else_is_text() -> None:
+    fields = "title: Dredging\nwarning: Never stand below the grab while it opens.\nsummary: How it is done in the bay."
+    content = read_prose(f"---\n{fields}\n---\n\nThe lock opens.", "md")
+    assert [section.text for section in content.sections] == [
+        "warning: Never stand below the grab while it opens.\n\nThe lock opens."
+    ]
+    assert content.left_out == {"front_matter": 10}
+
+
 def test_comments_are_left_out_and_what_is_between_two_is_not() -> None:
     text = "<!-- begin --> The lock opens.\n\nThe dredger turns.\n\n<!-- three more words\nend -->\n\nIt closes."
     content = read_prose(text, "md")

@@ -32,6 +32,26 @@ def test_a_form_around_the_page_is_the_page(page: str) -> None:
     assert "Go" not in text
 
 
+CONTENT_FORMS = {
+    "a table": "<form action=x><input type=hidden><table><tr><td>Max. load<td>12 tonnes</table></form>",
+    "two of them": "<form><h2>Depth</h2><p>Nine metres.</p></form><form><p>Max. load: 12 tonnes.</p></form>",
+    "a form to send": "<form><p>Max. load: 12 tonnes.</p><input type=submit value=Next></form>",
+}
+
+
+@pytest.mark.parametrize("form", CONTENT_FORMS.values(), ids=CONTENT_FORMS.keys())
+@pytest.mark.parametrize("around", ["{}", f"<p>{BODY}</p><p>{BODY}</p>{{}}"])
+def test_a_form_with_nothing_to_fill_in_is_content(form: str, around: str) -> None:
+    assert "12 tonnes" in text_of(f"<body>{around.format(form)}")
+
+
+@pytest.mark.parametrize("part", ["<main><p>Ships ahoy</p></main>", "<article><p>News: we moved.</p></article>"])
+def test_a_page_whose_text_is_outside_its_main_content_is_read_whole(part: str) -> None:
+    text = text_of(f"<body>{part}<section><h2>Dredging</h2><p>{BODY * 3}</p></section>")
+    assert BODY in text
+    assert "Ships ahoy" in text or "we moved" in text
+
+
 FURNITURE_FORMS = {
     "a search": "<form><label>Search this site</label><input><button>Find</button></form>",
     "a newsletter": (
@@ -71,6 +91,23 @@ QUESTIONS = {
         "<button>Who dredges</button><div class=x style='display: none'>Two ships.</div>"
     ),
     "details": "<details><summary>Who dredges?</summary><p>Two ships.</p></details>",
+    "a button before a part that nothing marks": (
+        "<div><button type=button class=x><span>Who dredges here</span></button><div class=y>Two ships. They come "
+        "from Halden in May.</div></div>"
+    ),
+    "a button and its part, and nothing else": (
+        "<div><button>Who dredges here</button><div>Two ships.</div></div><div><button>How much mud</button>"
+        "<div>Very little.</div></div>"
+    ),
+    "a part that opens by a script": (
+        "<div role=button tabindex=0 aria-expanded=false>Who dredges</div><div hidden>Two ships.</div>"
+    ),
+    "a button in a part of its own": (
+        "<div class=x1><div class=x2><button>Who dredges</button></div><div class=body>Two ships.</div></div>"
+    ),
+    "a button that says whether it is open": (
+        "<div><button aria-expanded=false>Who dredges</button><section>Two ships.</section></div>"
+    ),
     "details with a button": "<details><summary><button>Who dredges</button></summary>Two ships.</details>",
     "a list of definitions": "<dl><dt><button>Who dredges</button></dt><dd hidden>Two ships.</dd></dl>",
     "tabs": (
@@ -107,6 +144,7 @@ CONTROLS = {
     ),
     "a dialog": "<div class='modal fade' id=x hidden><p>We use cookies to make this site work for you.</p></div>",
     "a banner": "<div role=dialog aria-hidden=true><p>Please accept our terms before you go on reading here.</p></div>",
+    "a button before the next paragraph": "<button>Copy link</button><p>Dredging ends in May. It begins in March.</p>",
     "an icon": "<span aria-hidden=true class='tab-icon'>expand_more</span>",
     "a drawing": "<svg><text>expand_more</text></svg>",
 }
@@ -135,6 +173,19 @@ CAUTIONS = {
 def test_cautions_and_notes_beside_the_text_are_content(part: str) -> None:
     note = "Never stand below the grab while it opens."
     assert note in text_of(f"<article><h1>Dredging</h1><p>{BODY}</p>{part.format(note)}<p>{BODY}</p></article>")
+
+
+@pytest.mark.parametrize(
+    "remark", ["Max. load 5 t", "Nicht betreten!", "禁止站在抓斗下面", "Betreten der Mole verboten"]
+)
+def test_a_short_remark_beside_the_text_is_content(remark: str) -> None:
+    page = f"<main><h1>Dredging</h1><p>{BODY}</p><aside>{remark}</aside><p>{BODY}</p></main>"
+    assert remark in text_of(page)
+
+
+def test_words_of_fields_are_not_glued_together() -> None:
+    page = f"<main><p>{BODY}</p><p><label>Berth</label><input><label>Crane</label><select></select>Pilot</p></main>"
+    assert "Berth Crane Pilot" in text_of(page)
 
 
 ASIDES = {
