@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from raft_assets.core.errors import DataError, EndpointError
+from raft_assets.core.progress import track
 from raft_assets.core.tables import Chunk, QuarantinedFile, RefusedChunk, SourceDocument
 from raft_assets.core.vectors import Embedding, NoVector
 from raft_assets.documents.chunking import chunk_document
@@ -54,7 +55,8 @@ def read_sources(
     place_of = {document.path: place for place, document in enumerate(known)}
     files.sort(key=lambda file: place_of[file.path])  # stable: of two with one name, the first stays the first
     ids = {document.path: document.doc_id for document in known}
-    for read in read_documents(files, ids=ids, memo=memo, max_file_mb=max_file_mb):
+    documents = read_documents(files, ids=ids, memo=memo, max_file_mb=max_file_mb)
+    for read in track("documents read", documents, len(files)):
         if isinstance(read, QuarantinedFile):
             quarantined.append(read)
             on_quarantined(read)
@@ -78,6 +80,7 @@ def chunk_documents(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Chunk]:
     """Cut the documents into chunks; semantic boundaries call the EMBEDDING role."""
+    documents = track("documents cut", documents)
     if settings.boundaries == "structure":
         return [chunk for document in documents for chunk in chunk_document(document, settings)]
     with models.caller(Role.EMBEDDING, origin=origin, on_progress=on_progress) as encoder:
