@@ -119,7 +119,8 @@ def measure(
     lake = Lake(root=Project.load(project, variables).lake)
     chunks, pairs, rows = (lake.count(table, DOMAIN) for table in ("chunks", "qa_pairs", "qa_dataset"))
     print(f"\n{chunks:,} chunks, {pairs:,} pairs, {rows:,} rows" + (", answers of a service" if has_service else ""))
-    costs["all"] = Cost(*(sum(part) for part in list(zip(*costs.values(), strict=True))[:2]), max_memory(costs))
+    cpu, wall = sum(cost.cpu for cost in costs.values()), sum(cost.wall for cost in costs.values())
+    costs["all"] = Cost(cpu, wall, max(cost.memory for cost in costs.values()))
     each = {stage: cost.cpu * 1000 / chunks for stage, cost in costs.items()}
     for stage, cost in costs.items():
         growth = f", {each[stage] / before[stage]:.2f} of before" if before else ""
@@ -129,10 +130,6 @@ def measure(
             flush=True,
         )
     return each
-
-
-def max_memory(costs: dict[str, Cost]) -> float:
-    return max(cost.memory for cost in costs.values())
 
 
 def run(stage: str, variables: dict[str, str]) -> Cost:
@@ -269,7 +266,8 @@ def vector_of(text: str) -> np.ndarray:
     """A direction that a text shares with those that have its names and rare words."""
     names, words = re.findall(r"\b[A-Z][a-z]{3,}\b", text), re.findall(r"\b[a-z]{5,}\b", text)
     total = np.sum([4 * direction(one) for one in names] + [direction(one) for one in words or ["none"]], axis=0)
-    return (total / np.linalg.norm(total)).astype(np.float32)
+    vector: np.ndarray = (total / np.linalg.norm(total)).astype(np.float32)
+    return vector
 
 
 @cache

@@ -18,8 +18,8 @@ CLUSTERS_VERSION = 1  # changes whenever the same vectors get other clusters
 CLUSTER_VECTORS = 100  # of a cluster, on average
 TRAINED_VECTORS = 32  # of a cluster, from which its centre is computed
 ITERATIONS = 10
-# clusters that are searched are so many times the root of their number, which finds 99.7 % of the ten nearest among 2,800
-# vectors of our own chunks and questions, in 140 clusters and in 280
+# as many clusters are searched as this times the root of their number: 99.7 % of the ten nearest among 2,800 vectors of
+# our own chunks and questions are found so, in 140 clusters and in 280
 SEARCHED_PER_ROOT = 4.5
 BLOCK_CELLS = 1 << 23  # products computed at once, 32 MB
 

@@ -1,4 +1,4 @@
-"""Retrieval over a domain's own chunks: nearest neighbours of unit vectors, exact, or by clusters where they are many."""
+"""Retrieval over a domain's own chunks: nearest neighbours of unit vectors, exact or, of many, by clusters."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -166,7 +166,7 @@ class RetrievalRanks:
                 self._ranks[_name(question, chunk_id)] = rank or _NOT_AMONG_FIRST
 
     def rank_of(self, question: str, chunk_id: str) -> int | None:
-        """Return the rank of a chunk, from 1, for a question that was looked up with it; None if it isn't among the first.
+        """Return the rank of a chunk, from 1, for a question looked up with it; None if it isn't among the first.
 
         None as well if one of them has no vector.
         """

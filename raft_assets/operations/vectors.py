@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,9 @@ def read_refused_chunks(lake: Lake, domain: str) -> list[RefusedChunk]:
 def _unit_vectors(lake: Lake, domain: str, chunk_ids: list[str]) -> Iterator[Vectors]:
     """Yield the vectors, scaled to length 1, some rows at a time; their chunks are added to `chunk_ids`."""
     for batch in lake.batches(ChunkEmbedding, domain):
-        chunk_ids += batch.column("chunk_id").to_pylist()
-        numbers: Vectors = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
+        chunk_ids += map(str, batch.column("chunk_id").to_pylist())
+        column: Any = batch.column("vector")
+        numbers: Vectors = column.flatten().to_numpy(zero_copy_only=False)
         yield normalize_vectors(numbers.reshape(batch.num_rows, -1))
 
 
@@ -51,7 +53,7 @@ def _on_disk(parts: Iterable[Vectors]) -> Vectors:
     rows = length = 0
     with tempfile.TemporaryFile() as file:
         for part in parts:
-            file.write(np.ascontiguousarray(part, np.float32))
+            file.write(np.ascontiguousarray(part, np.float32).data)
             rows, length = rows + len(part), part.shape[1]
         if not rows:
             return np.empty((0, length), np.float32)

@@ -23,7 +23,7 @@ from raft_assets.pairs.structured import (
 from raft_assets.settings.domain import QuestionSettings
 
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
-CountAccepted = Callable[[Iterable[Draft]], int]
+CountAccepted = Callable[[DraftFile], int]
 
 
 def draft_pairs(
