@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raft_assets.core.identity import digest, normalize
+from raft_assets.core.progress import track
 
 Shingles = npt.NDArray[np.uint64]
 
@@ -122,6 +123,7 @@ def near_duplicate_pairs(
     seed: int,
     *,
     length: int = CHUNK_SHINGLE_WORDS,
+    groupings: Sequence[Callable[[str], str | None]] = (),
 ) -> Iterator[tuple[str, str]]:
     """Yield pairs of ids whose texts have a Jaccard similarity of at least `threshold`, each once and smaller id first.
 
@@ -130,12 +132,16 @@ def near_duplicate_pairs(
     more similar one more rarely. Of texts with equal shingles only neighbours by id are yielded, and only the first is
     compared with other texts: through it every similarity of the others is covered. Memory holds a signature of 256
     bytes of each text; the texts are read again where they are compared.
+
+    `groupings`: functions that name the group of an id, or None if it is in none. With them only the pairs that share a
+    group are asked for, and others may be left out: where texts have much in common, as questions have, that is what
+    keeps the time near-linear.
     """
     ids = sorted(names)
     shingles_of = lru_cache(CACHED_TEXTS)(lambda position: shingles(text_of(ids[position]), length))
     signatures = np.empty((len(ids), HASHES), np.uint16)
     functions = _hash_functions(seed)
-    for start in range(0, len(ids), BATCH_TEXTS):
+    for start in track("batches of texts read for near-duplicates", range(0, len(ids), BATCH_TEXTS)):
         texts = map(text_of, ids[start : start + BATCH_TEXTS])
         signatures[start : start + BATCH_TEXTS] = _signatures(texts, functions, length)
     first = np.ones(len(ids), bool)
@@ -147,7 +153,8 @@ def near_duplicate_pairs(
             first[equal[1:]] = False
             yield from ((ids[one], ids[other]) for one, other in pairwise(equal))
     distinct = np.flatnonzero(first)
-    for one, other in _candidates(signatures, distinct, threshold):
+    numbered = [_number_groups(ids, group_of) for group_of in groupings]
+    for one, other in _candidates(signatures, distinct, threshold, numbered):
         if jaccard(shingles_of(one), shingles_of(other)) >= threshold:
             yield ids[one], ids[other]
 
@@ -243,19 +250,42 @@ def _groups_of_equal_values(values: npt.NDArray[np.uint64]) -> Iterator[npt.NDAr
 
 
 def _candidates(
-    signatures: npt.NDArray[np.uint16], distinct: npt.NDArray[np.intp], threshold: float
+    signatures: npt.NDArray[np.uint16],
+    distinct: npt.NDArray[np.intp],
+    threshold: float,
+    groupings: Sequence[npt.NDArray[np.int64]],
 ) -> Iterator[tuple[int, int]]:
     """Yield pairs of distinct texts whose signatures agree in a whole band and nearly as often as the threshold asks.
 
-    Each pair once. Shape of `signatures`: (texts, HASHES).
+    Each pair once. Shapes: `signatures` (texts, HASHES), each of `groupings` (texts,).
     """
     rows = _rows_per_band(threshold)
     seen: set[tuple[int, int]] = set()
-    for start in range(0, HASHES - rows + 1, rows):
-        for members in _groups_of_equal_values(_hash_rows(signatures[distinct, start : start + rows])):
-            new = set(_similar_by_estimate(signatures, distinct[members], threshold)) - seen
-            seen |= new
-            yield from sorted(new)
+    for start in track("bands of near-duplicates compared", range(0, HASHES - rows + 1, rows), HASHES // rows):
+        bands = _hash_rows(signatures[distinct, start : start + rows])
+        for within, values in _split_by_group(bands, [numbers[distinct] for numbers in groupings]):
+            for members in _groups_of_equal_values(values):
+                new = set(_similar_by_estimate(signatures, distinct[within[members]], threshold)) - seen
+                seen |= new
+                yield from sorted(new)
+
+
+def _number_groups(ids: Sequence[str], group_of: Callable[[str], str | None]) -> npt.NDArray[np.int64]:
+    """Return the number of each id's group, -1 where it is in none."""
+    numbers: dict[str | None, int] = {None: -1}
+    return np.fromiter((numbers.setdefault(group_of(name), len(numbers)) for name in ids), np.int64, len(ids))
+
+
+def _split_by_group(
+    values: npt.NDArray[np.uint64], groupings: Sequence[npt.NDArray[np.int64]]
+) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.uint64]]]:
+    """Yield positions and values, made different in different groups: by each grouping, or all as they are."""
+    if not groupings:
+        yield np.arange(len(values)), values
+    for numbers in groupings:
+        within = np.flatnonzero(numbers >= 0)
+        mixed = (values[within] ^ numbers[within].astype(np.uint64)) * _MIXER
+        yield within, mixed ^ (mixed >> np.uint64(29))
 
 
 def _similar_by_estimate(

@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from raft_assets.core.identity import digest
+from raft_assets.core.progress import track
 from raft_assets.core.row_file import DiskBackedRows
 from raft_assets.core.similarity import Shingles, contains_phrase, jaccard, shingles
 from raft_assets.core.tables import Chunk
 from raft_assets.dataset.near_duplicates import chunk_span, near_duplicate_groups, spans_overlap
+from raft_assets.documents.retrieval import VectorIndex
 
 DistractorKind = Literal["random", "hard"]
 Vector = Sequence[float] | npt.NDArray[np.float32]
@@ -36,6 +38,7 @@ class DistractorPool:
     """The chunks that distractors are picked from, prepared once for any number of picks.
 
     `vectors` (chunk id to unit vector) are needed for hard negatives only; a chunk without one is none, and has none.
+    An index with clusters is searched by them, else all vectors are compared.
     `near_duplicate` is the Jaccard similarity from which two chunks count as the same. The chunks are in a file: memory
     holds their ids and points on the ring, and the time of a random pick doesn't depend on their number.
     """
@@ -47,13 +50,16 @@ class DistractorPool:
         vectors: Mapping[str, Vector] | None = None,
         near_duplicate: float = 0.8,
     ) -> None:
-        self.chunks: Mapping[str, Chunk] = DiskBackedRows(Chunk, chunks, lambda chunk: chunk.chunk_id)
+        self.chunks: Mapping[str, Chunk] = DiskBackedRows(
+            Chunk, track("chunks read", chunks), lambda chunk: chunk.chunk_id
+        )
         # chunks without near-duplicates are left out
         self.group_of = near_duplicate_groups(self.chunks, self.chunks, near_duplicate)
         self._ids = sorted(self.chunks)
         self._near_duplicate = near_duplicate
         self._ring, self._owners = _build_ring(self._ids)
-        self._vectors = None if vectors is None else _stack_vectors(self._ids, vectors)
+        self._clustered = vectors if isinstance(vectors, VectorIndex) and vectors.clusters else None
+        self._vectors = None if vectors is None or self._clustered is not None else _stack_vectors(self._ids, vectors)
         self._is_unknown = np.array([vectors is not None and name not in vectors for name in self._ids])
         self._nearest: dict[int, npt.NDArray[np.int32]] = {}
         # made here: the cache of a decorated method would keep every pool alive
@@ -66,7 +72,10 @@ class DistractorPool:
         """
         position = bisect_left(self._ids, chunk_id)
         if position not in self._nearest:
-            self._find_nearest(position)
+            if self._clustered is not None:
+                self._nearest[position] = self._nearest_by_clusters(self._clustered, chunk_id)
+            else:
+                self._find_nearest(position)
         return (self._ids[neighbour] for neighbour in self._nearest[position])
 
     def random_chunks(self, seed: int, question_id: str) -> Iterator[str]:
@@ -99,6 +108,12 @@ class DistractorPool:
 
     def _shingles_of(self, chunk_id: str) -> Shingles:
         return shingles(self.chunks[chunk_id].text)
+
+    def _nearest_by_clusters(self, index: VectorIndex, chunk_id: str) -> npt.NDArray[np.int32]:
+        if chunk_id not in index:
+            return np.empty(0, np.int32)
+        names = index.nearest(index[chunk_id], MAX_HARD_CANDIDATES, below=MAX_HARD_COSINE)
+        return np.array([bisect_left(self._ids, name) for name in names if name in self.chunks], np.int32)
 
     def _find_nearest(self, position: int) -> None:
         """Compute the neighbours of all chunks in the position's block.

@@ -6,7 +6,7 @@ the splits were drawn by runs of words.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import short_digest
+from raft_assets.core.progress import track
 from raft_assets.core.similarity import letters, words
 from raft_assets.core.tables import Chunk, GoldenQuestion, RaftRow, Split
 from raft_assets.dataset.golden import golden_chunk_ids
@@ -31,6 +32,7 @@ MAX_DOCUMENTS = 3  # more repeat a run as boilerplate
 SAMPLED = 4  # of so many runs one is looked at
 
 Runs = npt.NDArray[np.uint64]
+_NO_RUNS = np.empty(0, np.int32)
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -138,51 +140,99 @@ def _describe_exposures(
 class _HeldTexts:
     """The texts that training must not show, as sampled runs of characters.
 
-    Memory holds 12 bytes per four of their characters.
+    Memory holds 24 bytes per four of their characters, and 4 per run that another text has in common with them.
     """
 
     def __init__(self, held: AbstractSet[str], shown: AbstractSet[str], chunks: Mapping[str, Chunk]) -> None:
         self._chunks = chunks
-        self._names = sorted(held)
+        self._held = held
         self._spans: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
-        known = [name for name in self._names if name in chunks]  # of others the id alone is compared
-        runs = {name: _sampled_runs(chunks[name].passage) for name in known}
-        for name in known:
+        self._known = [name for name in sorted(held) if name in chunks]  # of others the id alone is compared
+        runs = {
+            name: _sampled_runs(chunks[name].passage)
+            for name in track("held-out chunks read", self._known, len(self._known))
+        }
+        for name in self._known:
             self._spans[chunks[name].doc_id].append((chunks[name].start, chunks[name].end, name))
         for spans in self._spans.values():
             spans.sort()
         self._longest = max((end - start for spans in self._spans.values() for start, end, _ in spans), default=0)
         all_runs = np.concatenate([np.empty(0, np.uint64), *runs.values()])
-        owners = np.repeat(np.arange(len(known), dtype=np.int32), [len(found) for found in runs.values()])
+        owners = np.repeat(np.arange(len(self._known), dtype=np.int32), [len(found) for found in runs.values()])
         order = np.argsort(all_runs, kind="stable")
-        self._runs, self._owners, self._known = all_runs[order], owners[order], known
-        self._is_free = self._count_documents(shown | held) <= MAX_DOCUMENTS
-        self._free = np.bincount(self._owners[self._is_free], minlength=len(known))
-        self._all = np.bincount(self._owners, minlength=len(known))
+        values, begins = np.unique(all_runs[order], return_index=True)
+        self._starts = np.append(begins, len(all_runs))  # of each distinct run, among the owners
+        self._owners = owners[order]
+        self._read_all(values, runs, shown | held)
+        self._all = np.bincount(owners, minlength=len(self._known))
+        is_free = np.repeat(self._is_free, np.diff(self._starts))
+        self._free = np.bincount(self._owners[is_free], minlength=len(self._known))
 
-    def find_in(self, shown: Iterable[str]) -> Iterator[tuple[str, str]]:
+    def _read_all(self, values: Runs, runs: Mapping[str, Runs], names: AbstractSet[str]) -> None:
+        """Read every text once: how many runs it has, and which of the held ones (`values`); count their documents."""
+        self._lengths: dict[str, int] = {}
+        self._common: dict[str, npt.NDArray[np.int32]] = {}
+        by_document: dict[str, list[str]] = defaultdict(list)
+        for name in track("chunks read for leaks", sorted(names), len(names)):
+            if name not in self._chunks:
+                continue
+            chunk = self._chunks[name]
+            by_document[chunk.doc_id].append(name)
+            found = runs[name] if name in runs else _sampled_runs(chunk.passage)
+            places = np.minimum(np.searchsorted(values, found), max(len(values) - 1, 0))
+            self._lengths[name] = len(found)
+            self._common[name] = places[values[places] == found].astype(np.int32) if len(values) else _NO_RUNS
+        documents = np.zeros(len(values), np.int32)
+        for members in by_document.values():
+            documents[np.unique(np.concatenate([self._common[name] for name in members]))] += 1
+        self._is_free = documents <= MAX_DOCUMENTS
+
+    def find_in(self, shown: Collection[str]) -> Iterator[tuple[str, str]]:
         """Yield the shown chunks with a held one that each is, overlaps or shares text with, every such pair once."""
-        held = set(self._names)
-        for name in shown:
-            if name in held:
+        for name in track("chunks compared for leaks", shown, len(shown)):
+            if name in self._held:
                 yield name, name
             if name in self._chunks:
                 yield from ((name, other) for other in self._alike(name) if other != name)
 
     def _alike(self, name: str) -> set[str]:
-        chunk = self._chunks[name]
-        alike = set(self._overlapping(chunk))
-        runs = _sampled_runs(chunk.passage)
-        found = self._places(runs)
-        free = found[self._is_free[found]]
-        common, equal = (np.bincount(self._owners[of], minlength=len(self._known)) for of in (free, found))
+        alike = set(self._overlapping(self._chunks[name]))
+        alike.update(self._known[owner] for owner in self._with_common_text(name))
+        alike.update(self._known[owner] for owner in self._with_equal_text(name))
+        return alike
+
+    def _with_common_text(self, name: str) -> list[int]:
+        """Return the held texts that have much in common with a text, boilerplate left out."""
+        common = self._common[name]
+        is_free = self._is_free[common]
+        owners, shared = np.unique(self._owners_of(common[is_free]), return_counts=True)
         # of the runs of this chunk, those that are boilerplate here are known where the held texts have them as well
-        own_free = len(runs) - len(np.unique(self._runs[found[~self._is_free[found]]]))
-        shorter = np.maximum(np.minimum(self._free, own_free), 1)
-        longer = np.maximum(np.maximum(self._all, len(runs)), 1)
-        is_alike = (common >= MIN_COMMON_RUNS / SAMPLED) & (common / shorter >= MIN_COMMON_SHARE)
-        is_alike |= equal / longer >= MIN_EQUAL_SHARE
-        return alike.union(self._known[place] for place in np.flatnonzero(is_alike).tolist())
+        own_free = self._lengths[name] - int(np.count_nonzero(~is_free))
+        shorter = np.maximum(np.minimum(self._free[owners], own_free), 1)
+        is_alike = (shared >= MIN_COMMON_RUNS / SAMPLED) & (shared / shorter >= MIN_COMMON_SHARE)
+        found: list[int] = owners[is_alike].tolist()
+        return found
+
+    def _with_equal_text(self, name: str) -> list[int]:
+        """Return the held texts that are all but equal to a text, boilerplate or not.
+
+        Such a text lacks few of this one's runs, so it has one of the rarest of them, if these are more than those few.
+        """
+        common, length = self._common[name], self._lengths[name]
+        lacking = int(length * (1 - MIN_EQUAL_SHARE) + 1e-9)
+        if len(common) < length - lacking:
+            return []
+        rare = common[np.argsort(self._counts(common), kind="stable")][: lacking + 1]
+        owners = np.unique(self._owners_of(rare))
+        longer = np.maximum(self._all[owners], length)
+        owners = owners[length / longer >= MIN_EQUAL_SHARE]  # of texts of other lengths too few can be equal
+        found: list[int] = []
+        for owner in owners.tolist():
+            theirs = self._common[self._known[owner]]
+            equal = len(np.intersect1d(common, theirs, assume_unique=True))
+            if equal / max(int(self._all[owner]), length, 1) >= MIN_EQUAL_SHARE:
+                found.append(owner)
+        return found
 
     def _overlapping(self, chunk: Chunk) -> Iterator[str]:
         spans = self._spans.get(chunk.doc_id, [])
@@ -193,25 +243,18 @@ class _HeldTexts:
             if end > chunk.start:
                 yield name
 
-    def _places(self, runs: Runs) -> npt.NDArray[np.intp]:
-        """Return where the held texts have these runs."""
-        begin, end = np.searchsorted(self._runs, runs), np.searchsorted(self._runs, runs, side="right")
-        counts = end - begin
-        ends = np.cumsum(counts)
-        places: npt.NDArray[np.intp] = np.arange(int(counts.sum())) + np.repeat(begin - (ends - counts), counts)
-        return places
+    def _owners_of(self, runs: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return the held texts that have these runs, each as often as it has one of them."""
+        counts = self._counts(runs)
+        before = np.cumsum(counts) - counts
+        places = np.arange(int(counts.sum())) + np.repeat(self._starts[runs] - before, counts)
+        owners: npt.NDArray[np.int32] = self._owners[places]
+        return owners
 
-    def _count_documents(self, names: AbstractSet[str]) -> npt.NDArray[np.int32]:
-        """Return in how many documents each held run is."""
-        by_document: dict[str, list[str]] = defaultdict(list)
-        for name in sorted(names):
-            if name in self._chunks:
-                by_document[self._chunks[name].doc_id].append(name)
-        documents = np.zeros(len(self._runs), np.int32)
-        for members in by_document.values():
-            runs = np.unique(np.concatenate([_sampled_runs(self._chunks[name].passage) for name in members]))
-            documents[self._places(runs)] += 1
-        return documents
+    def _counts(self, runs: npt.NDArray[np.int32]) -> npt.NDArray[np.intp]:
+        """Return in how many held texts each run is."""
+        counts: npt.NDArray[np.intp] = self._starts[runs + 1] - self._starts[runs]
+        return counts
 
 
 def _sampled_runs(text: str) -> Runs:

@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from raft_assets.core.identity import draw
+from raft_assets.core.progress import track
 from raft_assets.core.prompt_contract import ABSTENTION, ABSTENTION_ANSWER
 from raft_assets.core.row_file import DiskBackedRows
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
@@ -52,7 +53,7 @@ class Assembly:
         """Yield the rows, sorted by question_id."""
         self._counts.clear()
         self._evaluated.clear()
-        for question_id in sorted(self._pairs):
+        for question_id in track("pairs made into rows", sorted(self._pairs), len(self._pairs)):
             pair = self._pairs[question_id]
             if not self.plan.reason_to_drop(pair):
                 row = self._row(pair)

@@ -14,6 +14,7 @@ from difflib import SequenceMatcher
 import numpy as np
 import numpy.typing as npt
 
+from raft_assets.core.progress import track
 from raft_assets.core.sentences import split_sentences
 from raft_assets.core.similarity import run_hashes
 from raft_assets.core.tables import Chunk
@@ -87,7 +88,7 @@ class _Runs:
         self._documents = np.array([documents[document_of[name]] for name in self.names], np.int32)
         hashes, owners, sentences = [], [], []
         self._sentence_chunks: list[int] = []  # of the long sentences
-        for number, name in enumerate(self.names):
+        for number, name in enumerate(track("chunks read for shared text", self.names, len(self.names))):
             found, places = self._read(chunks[name].text, number)
             hashes.append(found)
             owners.append(np.full(len(found), number, np.int32))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -210,25 +210,59 @@ def describe_calls(tally: UsageStats) -> Metadata:
     }
 
 
-def describe_gates(pairs: Sequence[QAPair], written: WriteResult) -> Metadata:
+class PairCounts:
+    """What the catalog shows of pairs, counted while they pass; `reviews`: ids of the pairs that people reviewed."""
+
+    def __init__(self, reviews: Iterable[str]) -> None:
+        self.total = self.accepted = self.reviewed = 0
+        self.reviews_without_pair = set(reviews)
+        self.sample: list[QAPair] = []  # of the accepted
+        self.rejected_sample: list[QAPair] = []
+        self.per_chunk: Counter[str] = Counter()  # accepted pairs
+        self.kinds: Counter[str] = Counter()  # likewise
+        self.reasons: Counter[str] = Counter()
+        self.gates: Counter[tuple[str, str]] = Counter()  # gate and verdict
+
+    def count(self, pairs: Iterable[QAPair]) -> Iterator[QAPair]:
+        """Yield the pairs, and count each."""
+        for pair in pairs:
+            self.total += 1
+            self.accepted += pair.accepted
+            self.reviewed += "review" in pair.gates
+            self.reviews_without_pair.discard(pair.question_id)
+            self.gates.update(pair.gates.items())
+            sample = self.sample if pair.accepted else self.rejected_sample
+            if len(sample) < MAX_SAMPLE_ROWS:
+                sample.append(pair)
+            if pair.accepted:
+                self.per_chunk[pair.chunk_id] += 1
+                self.kinds[pair.kind] += 1
+            else:
+                self.reasons[pair.reason] += 1
+            yield pair
+
+
+def describe_gates(counts: PairCounts, written: WriteResult) -> Metadata:
     """Why pairs were rejected: counts with their meaning, a sample, and where all of them are to be read."""
-    rejected = [pair for pair in pairs if not pair.accepted]
-    counts = Counter(pair.reason for pair in rejected)
     query = f"select * from '{written.address}' where not accepted"  # noqa: S608 - shown to people, run by nobody here
-    verdicts = [(gate, verdict) for pair in pairs for gate, verdict in pair.gates.items()]
-    failed = Counter(verdict for _, verdict in verdicts if verdict not in (PASS, OFF))
-    off = Counter(gate for gate, verdict in verdicts if verdict == OFF)
+    failed: Counter[str] = Counter()
+    off: Counter[str] = Counter()
+    for (gate, verdict), count in counts.gates.items():
+        if verdict == OFF:
+            off[gate] += count
+        elif verdict != PASS:
+            failed[verdict] += count
     return {
         **({"gates_off_in_this_language": counts_table(off, "gate")} if off else {}),
         "rejected": markdown_table(
             [
-                {"reason": reason, "first": counts[reason], "in all": count, "meaning": REASONS[reason]}
+                {"reason": reason, "first": counts.reasons[reason], "in all": count, "meaning": REASONS[reason]}
                 for reason, count in failed.most_common()
             ],
             ["reason", "first", "in all", "meaning"],
         ),
         "rejected_sample": markdown_table(
-            rejected[:MAX_SAMPLE_ROWS],
+            counts.rejected_sample,
             ["question", "final_answer", "reason", "call_detail", "judge_remark", "review_note"],
         ),
         "rejected_rows": dg.MetadataValue.md(
@@ -238,10 +272,10 @@ def describe_gates(pairs: Sequence[QAPair], written: WriteResult) -> Metadata:
     }
 
 
-def describe_judge(tally: UsageStats | None, pairs: Sequence[QAPair]) -> Metadata:
+def describe_judge(tally: UsageStats | None, counts: PairCounts) -> Metadata:
     """Return the judge's verdicts and its calls, or that no judge is configured."""
     if tally is None:
         return {"judge": "not configured"}
-    verdicts = Counter(pair.gates["judge"] for pair in pairs if "judge" in pair.gates)
+    verdicts = {verdict: count for (gate, verdict), count in counts.gates.items() if gate == "judge"}
     calls = {f"judge_{name}": value for name, value in describe_calls(tally).items()}
     return {"judge": counts_table(verdicts, "verdict"), **calls}

@@ -11,7 +11,9 @@ from urllib.parse import quote
 import dagster as dg
 
 from raft_assets.core.errors import WaitingError
+from raft_assets.core.progress import shown_by
 from raft_assets.defs.partitions import domains
+from raft_assets.defs.progress import log_steps
 from raft_assets.llm.requests import Origin
 from raft_assets.operations.process import WAITING_TAG, waiting_assets
 from raft_assets.settings.endpoints import Role
@@ -84,15 +86,17 @@ def _step(function: Callable[..., Any], checks: Sequence[dg.AssetCheckSpec]) -> 
     @wraps(function)
     def step(context: dg.AssetExecutionContext, **resources: Any) -> Iterator[Any]:
         started, evaluated = time.monotonic(), set[str | None]()
+        project = resources["project"] if "project" in resources else resources["models"].project
         try:
-            results = function(context, **resources)
-            for result in results if isinstance(results, Iterator) else [results]:
-                if isinstance(result, dg.MaterializeResult):
-                    seconds = round(time.monotonic() - started, 3)
-                    yield result._replace(metadata={**(result.metadata or {}), "seconds": seconds})
-                else:
-                    evaluated.add(result.check_name)
-                    yield result
+            with shown_by(log_steps(context, project)):
+                results = function(context, **resources)
+                for result in results if isinstance(results, Iterator) else [results]:
+                    if isinstance(result, dg.MaterializeResult):
+                        seconds = round(time.monotonic() - started, 3)
+                        yield result._replace(metadata={**(result.metadata or {}), "seconds": seconds})
+                    else:
+                        evaluated.add(result.check_name)
+                        yield result
         except WaitingError as pending:
             yield from _waiting(context, pending, [spec for spec in checks if spec.name not in evaluated])
 

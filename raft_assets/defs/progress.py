@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from raft_assets.core.atomic import write_text
+from raft_assets.core.progress import Show
 from raft_assets.llm.requests import Progress
 from raft_assets.settings.project import Project
 
@@ -75,6 +76,35 @@ def log_progress(
             context.log.info("%s", message)
 
     return show
+
+
+def log_steps(context: dg.AssetExecutionContext, project: Project) -> Show:
+    """Return a callback that shows how far the running asset is with what it works through without calls."""
+    shown = logged = time.monotonic()
+    started: dict[str, float] = {}
+
+    def show(what: str, count: int, total: int | None) -> None:
+        nonlocal shown, logged
+        now = time.monotonic()
+        if count == 1 or what not in started:
+            started[what] = now
+        if now - shown < SHOW_EVERY_S:
+            return
+        shown = now
+        message = _step_message(what, count, total, now - started[what])
+        _show(context, project, message)
+        if now - logged >= LOG_EVERY_S:
+            logged = now
+            context.log.info("%s", message)
+
+    return show
+
+
+def _step_message(what: str, count: int, total: int | None, seconds: float) -> str:
+    if not total:
+        return f"{what}: {count:,}"
+    left = f", {(total - count) * seconds / count:.0f} s left" if seconds else ""
+    return f"{what}: {count:,} of {total:,}{left}"
 
 
 def _message(progress: Progress, seconds: float, total: int | None) -> str:

@@ -214,12 +214,14 @@ class _TeacherSample:
             judge = stack.enter_context(models.caller(Role.JUDGE)) if Role.JUDGE in models.endpoints else None
             questions = list(teacher.stored(requests))
             asked = _StoredAnswers(teacher, _wording(models, Role.TEACHER))
-            drafts = draft_round(
-                [entry for entry, answer in zip(plan, questions, strict=True) if answer],
-                settings.questions,
-                ask=asked.ask,
-                instructions=settings.prompt.instructions,
-                structured=form.structured,
+            drafts = list(
+                draft_round(
+                    [entry for entry, answer in zip(plan, questions, strict=True) if answer],
+                    settings.questions,
+                    ask=asked.ask,
+                    instructions=settings.prompt.instructions,
+                    structured=form.structured,
+                )
             )
             missing = Counter(draft.chunk.chunk_id for draft in drafts if draft.question and not draft.answer_call)
             complete = [draft for draft in drafts if draft.chunk.chunk_id not in missing]

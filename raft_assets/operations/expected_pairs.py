@@ -226,7 +226,7 @@ def _stored_ranks(
     vectors = np.array(list(encoder.embed(texts[: len(chunks)])), np.float32)
     index = VectorIndex([chunk.chunk_id for chunk in chunks], vectors)
     ranks = RetrievalRanks(index, encoder.embed, settings.questions.retrieval_top_k)
-    ranks.embed_questions(draft.question for draft in drafts)
+    ranks.look_up((draft.question, draft.chunk.chunk_id) for draft in drafts)
     return ranks.rank_of
 
 

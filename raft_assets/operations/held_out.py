@@ -1,5 +1,6 @@
 """The check, just before a model is trained, that training shares nothing with evaluation."""
 
+from raft_assets.core.progress import track
 from raft_assets.core.row_file import DiskBackedRows
 from raft_assets.core.tables import Chunk, GoldenQuestion, RaftRow
 from raft_assets.dataset.leakage import check_leakage
@@ -14,5 +15,6 @@ def check_leakage_in_lake(lake: Lake, domain: str, protocol: Protocol) -> None:
     """
     passages = DiskBackedRows(Chunk, lake.rows(Chunk, domain), lambda chunk: chunk.chunk_id)
     golden = list(lake.rows(GoldenQuestion, domain))
-    for _ in check_leakage(lake.rows(RaftRow, domain), golden, passages, protocol):
+    rows = track("rows checked for leaks", lake.rows(RaftRow, domain), lake.count(RaftRow.table, domain))
+    for _ in check_leakage(rows, golden, passages, protocol):
         pass

@@ -3,17 +3,18 @@
 The method is in `pairs.generation` and `pairs.gates`; here it meets the roles that ask, embed and judge.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+from raft_assets.core.progress import track
 from raft_assets.core.tables import Chunk, QAPair
 from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import PairForm
+from raft_assets.pairs.drafts import DraftFile
 from raft_assets.pairs.gates import NO_REVIEWS, Vocabulary, apply_gates
 from raft_assets.pairs.generation import draft_pairs, draft_round
 from raft_assets.pairs.questions import Draft
@@ -41,15 +42,15 @@ class PairGenerator:
         self._judge = judge
         self._settings = settings
         self._form = form
-        self._vocabulary = Vocabulary(chunk.passage for chunk in chunks)
+        self._vocabulary = Vocabulary(chunk.passage for chunk in track("passages read", chunks, len(chunks)))
         top_k = settings.questions.retrieval_top_k
-        self._documents_of = defaultdict[str, set[str]](set)  # by question
+        self._documents_of = dict[str, tuple[str, ...]]()  # by question
         embed = partial(encoder.embed, documents_of=lambda question: self._documents_of[question])
         self._ranks = RetrievalRanks(index, embed, top_k) if top_k else None
         # a pair of theirs would be rejected for it: nothing is asked about them
         self._left_out = index.refused.keys() if top_k else frozenset[str]()
 
-    def drafts(self, chunks: Sequence[Chunk]) -> list[Draft]:
+    def drafts(self, chunks: Sequence[Chunk]) -> DraftFile:
         """Draft pairs of all chunks, up to the target.
 
         Pairs that the gates accept count, whatever a reviewer said of them later. Where retrieval is a gate, chunks
@@ -64,23 +65,23 @@ class PairGenerator:
             structured=self._form.structured,
         )
 
-    def draft_plan(self, plan: Sequence[tuple[Chunk, int]]) -> list[Draft]:
+    def draft_plan(self, plan: Sequence[tuple[Chunk, int]]) -> DraftFile:
         """Draft pairs of some chunks, with the number of questions to ask of each."""
         instructions = self._settings.prompt.instructions
-        return draft_round(
-            [(chunk, count) for chunk, count in plan if chunk.chunk_id not in self._left_out],
-            self._settings.questions,
-            ask=self._teacher.ask,
-            instructions=instructions,
-            structured=self._form.structured,
+        return DraftFile(
+            draft_round(
+                [(chunk, count) for chunk, count in plan if chunk.chunk_id not in self._left_out],
+                self._settings.questions,
+                ask=self._teacher.ask,
+                instructions=instructions,
+                structured=self._form.structured,
+            )
         )
 
-    def judged(self, drafts: Sequence[Draft], reviews: Mapping[str, Review] = NO_REVIEWS) -> list[QAPair]:
-        """Return the drafts with the verdict of every gate."""
-        for draft in drafts:
-            self._documents_of[draft.question].update(draft.documents)
+    def judged(self, drafts: DraftFile, reviews: Mapping[str, Review] = NO_REVIEWS) -> Iterator[QAPair]:
+        """Return the drafts with the verdict of every gate, sorted by question_id."""
         if self._ranks:
-            self._ranks.embed_questions(draft.question for draft in drafts if draft.question)
+            self._ranks.look_up(self._asked(drafts))
         return apply_gates(
             drafts,
             settings=self._settings.questions,
@@ -91,6 +92,15 @@ class PairGenerator:
             vocabulary=self._vocabulary,
             gate_set=self._form.gate_set,
         )
+
+    def _asked(self, drafts: Iterable[Draft]) -> Iterator[tuple[str, str]]:
+        """Yield every question with the chunk that it is about, and remember its documents before it is embedded."""
+        shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # each once, however many questions it has
+        for draft in drafts:
+            if draft.question:
+                documents = tuple(sorted({*self._documents_of.get(draft.question, ()), *draft.documents}))
+                self._documents_of[draft.question] = shared.setdefault(documents, documents)
+                yield draft.question, draft.chunk.chunk_id
 
     @property
     def usage_stats(self) -> dict[Role, UsageStats]:

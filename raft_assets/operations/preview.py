@@ -90,11 +90,11 @@ def preview_rows(
         models, settings, index, form=form, chunks=chunks, origin=origin, live=True, on_progress=answered
     ) as maker:
         drafts = maker.draft_plan(plan)
-        pairs = maker.judged(drafts, reviews)
+        pairs = list(maker.judged(drafts, reviews))
         tallies = maker.usage_stats
     pool = DistractorPool(
         chunks,
-        vectors=dict(zip(index.chunk_ids, index.vectors, strict=True)) if vectors else None,
+        vectors=index if vectors else None,
         near_duplicate=settings.dataset.near_duplicate,
     )
     by_id = {chunk.chunk_id: chunk for chunk in chunks}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from raft_assets.core.errors import DataError, EndpointError
+from raft_assets.core.progress import track
 from raft_assets.core.tables import Chunk, QuarantinedFile, RefusedChunk, SourceDocument
 from raft_assets.core.vectors import Embedding, NoVector
 from raft_assets.documents.chunking import STEADY, ChunkForm, chunk_document
@@ -54,7 +55,8 @@ def read_sources(
     place_of = {document.path: place for place, document in enumerate(known)}
     files.sort(key=lambda file: place_of[file.path])  # stable: of two with one name, the first stays the first
     ids = {document.path: document.doc_id for document in known}
-    for read in read_documents(files, ids=ids, memo=memo, max_file_mb=max_file_mb):
+    documents = read_documents(files, ids=ids, memo=memo, max_file_mb=max_file_mb)
+    for read in track("documents read", documents, len(files)):
         if isinstance(read, QuarantinedFile):
             quarantined.append(read)
             on_quarantined(read)
@@ -82,6 +84,7 @@ def chunk_documents(
 
     `form` is that of the domain's chunks (`operations/chunk_form`).
     """
+    documents = track("documents cut", documents)
     if settings.boundaries == "structure":
         return [chunk for document in documents for chunk in chunk_document(document, settings, form=form)]
     with models.caller(Role.EMBEDDING, origin=origin, on_progress=on_progress) as encoder:

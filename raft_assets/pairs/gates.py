@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.identity import draw, normalize, question_id
+from raft_assets.core.progress import track
 from raft_assets.core.prompt_contract import (
     ANSWER_TAG,
     BEGIN_QUOTE,
@@ -26,14 +27,16 @@ from raft_assets.core.prompt_contract import (
     render_user_message,
     repeats,
 )
+from raft_assets.core.row_file import DiskBackedRows
 from raft_assets.core.sentences import split_sentences
 from raft_assets.core.similarity import contains_phrase, content_words, is_english, near_duplicate_pairs, words
-from raft_assets.core.tables import QAPair
+from raft_assets.core.tables import Chunk, QAPair
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.pairs.judge import judge_request, parse_verdict
 from raft_assets.pairs.questions import Draft, classify_question, has_list_marker
 from raft_assets.pairs.reviews import Review
 from raft_assets.settings.domain import QuestionSettings
+from raft_assets.settings.domains import PAIRS_FILE
 
 GATES_VERSION = "2"  # changes whenever the same draft gets another outcome from the same set of gates
 # the set of gates that a domain's pairs pass: domains keep theirs, so gates that are added make no pairs stale
@@ -221,46 +224,106 @@ def apply_gates(
     vocabulary: Vocabulary | None = None,
     gate_set: int = GATE_SET,
     reason_without_vector: ReasonWithoutVector = lambda *_: "",
-) -> list[QAPair]:
-    """Return every draft as a pair with the outcome of every gate that could run, sorted by question_id.
+) -> Iterator[QAPair]:
+    """Yield every draft as a pair with the outcome of every gate that could run, sorted by question_id.
 
     `rank_of(question, chunk_id)` is the rank from 1 of the chunk among the domain's chunks when they are retrieved for
     the question, None if the chunk isn't among the first; without the function that gate is off. `ask_judge` asks the
     judge; without it there is none. `reviews`: reviewers' verdicts by question_id. `vocabulary`: the words of the
     domain, by default of the drafts' chunks. `reason_without_vector(question, chunk_id)` says why one of them has no
     vector; such a pair is rejected, and its rank isn't looked up. A question asked twice about one chunk is one pair.
+
+    Pairs are in a file until they are yielded: memory holds the question of each.
     """
-    drafts = list(drafts)
-    vocabulary = vocabulary or Vocabulary({draft.chunk.passage for draft in drafts})
-    cases: dict[str, _GatedDraft] = {}
-    for draft in drafts:
-        name = question_id(draft.chunk.chunk_id, draft.question)
-        parsed = parse_answer(draft.answer)
-        review = reviews.get(name)
-        case = _GatedDraft(draft, name, parsed, settings, rank_of, review, vocabulary, reason_without_vector)
-        cases.setdefault(name, case)
-    verdicts = {name: _run_gates(case, gate_set) for name, case in cases.items()}
+    if vocabulary is None:
+        drafts = list(drafts)
+        vocabulary = Vocabulary({draft.chunk.passage for draft in drafts})
+    known = vocabulary
+
+    def case_of(draft: Draft, name: str) -> _GatedDraft:
+        parsed, review = parse_answer(draft.answer), reviews.get(name)
+        return _GatedDraft(draft, name, parsed, settings, rank_of, review, known, reason_without_vector)
+
+    ranked: list[_RankedPair] = []
+    chunks: dict[str, Chunk] = {}  # whose pairs the judge may see
+    checked = DiskBackedRows(
+        QAPair, _check(drafts, case_of, gate_set, ranked=ranked, chunks=chunks), lambda pair: pair.question_id
+    )
     # of two duplicates the accepted one survives, and one that a reviewer accepted before all others; otherwise a draw
     # decides, never their order
-    ranked = sorted(
-        (case for case in cases.values() if case.has_question),
-        key=lambda case: (
-            _rejection_reason(case, verdicts[case.question_id]) != "",
-            not case.is_accepted_by_reviewer,
-            draw(SEED, case.question_id),
-            case.question_id,
-        ),
-    )
+    ranked.sort()
     duplicates = _find_duplicates(ranked)
-    near_duplicates = _find_near_duplicates([case for case in ranked if case.question_id not in duplicates], settings)
-    for case in ranked:
-        name = case.question_id
-        verdicts[name]["duplicate"] = "duplicate_question" if name in duplicates else PASS
-        verdicts[name]["near_duplicate"] = "near_duplicate_question" if name in near_duplicates else PASS
-    judgements = _ask_judge([cases[name] for name in sorted(cases) if _all_passed(verdicts[name])], ask_judge)
-    for name, judgement in judgements.items():
-        verdicts[name]["judge"] = judgement.verdict
-    return [_build_pair(cases[name], verdicts[name], judgements.get(name, _NO_JUDGEMENT)) for name in sorted(cases)]
+    near_duplicates = _find_near_duplicates([pair for pair in ranked if pair.question_id not in duplicates], settings)
+    with_question = {pair.question_id for pair in ranked}
+    judged = {pair.question_id for pair in ranked if pair.passed} - duplicates - near_duplicates if ask_judge else set()
+    requests = (_judge_request(checked[name], chunks) for name in sorted(judged))
+    answers = ask_judge(requests) if ask_judge else iter(())
+    for name in track("pairs decided", sorted(checked), len(checked)):
+        pair, judgement = checked[name], _NO_JUDGEMENT
+        verdicts = dict(pair.gates)
+        if name in with_question:
+            verdicts["duplicate"] = "duplicate_question" if name in duplicates else PASS
+            verdicts["near_duplicate"] = "near_duplicate_question" if name in near_duplicates else PASS
+        if name in judged:
+            judgement = _read_judgement(next(answers))
+            verdicts["judge"] = judgement.verdict
+        yield _decide(pair, verdicts, reviews.get(name), judgement)
+    for _ in answers:  # asking may fail at its end as well
+        raise AssertionError("more verdicts than requests")
+
+
+class _RankedPair(NamedTuple):
+    """What decides between duplicates, in the order in which it counts, and by what they are found."""
+
+    is_rejected: bool
+    is_not_chosen: bool  # by a reviewer
+    drawn: float
+    question_id: str
+    chunk_id: str
+    question: str
+    answer_words: str
+    passed: bool  # every gate, whatever a reviewer said
+
+
+def _check(
+    drafts: Iterable[Draft],
+    case_of: Callable[[Draft, str], _GatedDraft],
+    gate_set: int,
+    *,
+    ranked: list[_RankedPair],
+    chunks: dict[str, Chunk],
+) -> Iterator[QAPair]:
+    """Yield a pair per draft with the verdicts of the gates that look at a pair by itself; of equal drafts the first.
+
+    Those with a question are added to `ranked`, and the chunks of those that passed to `chunks`.
+    """
+    names: set[str] = set()
+    for draft in track("pairs checked", drafts):
+        name = question_id(draft.chunk.chunk_id, draft.question)
+        if name in names:
+            continue
+        names.add(name)
+        case = case_of(draft, name)
+        verdicts = _run_gates(case, gate_set)
+        pair = _build_pair(case, verdicts)
+        if case.has_question:
+            passed = _all_passed(verdicts)
+            answer_words = " ".join(words(pair.final_answer))
+            ranked.append(
+                _RankedPair(
+                    bool(pair.reason),
+                    not case.is_accepted_by_reviewer,
+                    draw(SEED, name),
+                    name,
+                    pair.chunk_id,
+                    pair.question,
+                    answer_words,
+                    passed,
+                )
+            )
+            if passed:
+                chunks.setdefault(pair.chunk_id, draft.chunk)
+        yield pair
 
 
 def support_share(final_answer: str, document: str) -> float:
@@ -494,25 +557,31 @@ def _run_gates(case: _GatedDraft, gate_set: int) -> dict[str, str]:
     return {gate.name: gate.verdict(case) for gate in gates if gate.applies(case)}
 
 
-def _find_duplicates(ranked: Sequence[_GatedDraft]) -> set[str]:
-    """Return the ids of drafts that ask what one before them asks in the same words."""
+def _find_duplicates(ranked: Sequence[_RankedPair]) -> set[str]:
+    """Return the ids of pairs that ask what one before them asks in the same words."""
     first: dict[str, str] = {}
     return {
-        case.question_id
-        for case in ranked
-        if first.setdefault(" ".join(words(case.draft.question)), case.question_id) != case.question_id
+        pair.question_id
+        for pair in ranked
+        if first.setdefault(" ".join(words(pair.question)), pair.question_id) != pair.question_id
     }
 
 
-def _find_near_duplicates(ranked: Sequence[_GatedDraft], settings: QuestionSettings) -> set[str]:
-    """Return the ids of drafts that ask nearly what a kept one before them asks.
+def _find_near_duplicates(ranked: Sequence[_RankedPair], settings: QuestionSettings) -> set[str]:
+    """Return the ids of pairs that ask nearly what a kept one before them asks.
 
     Both are about the same chunk or have the same answer.
     """
-    by_id = {case.question_id: case for case in ranked}
+    by_id = {pair.question_id: pair for pair in ranked}
     neighbours: dict[str, set[str]] = defaultdict(set)
-    texts = {name: case.draft.question for name, case in by_id.items()}
-    alike = near_duplicate_pairs(texts, texts.__getitem__, settings.near_duplicate, SEED, length=QUESTION_SHINGLE_WORDS)
+    alike = near_duplicate_pairs(
+        by_id,
+        lambda name: by_id[name].question,
+        settings.near_duplicate,
+        SEED,
+        length=QUESTION_SHINGLE_WORDS,
+        groupings=(lambda name: by_id[name].chunk_id, lambda name: by_id[name].answer_words or None),
+    )
     for one, other in alike:
         if _have_same_target(by_id[one], by_id[other]):
             neighbours[one].add(other)
@@ -521,32 +590,33 @@ def _find_near_duplicates(ranked: Sequence[_GatedDraft], settings: QuestionSetti
         neighbours[one].add(other)
         neighbours[other].add(one)
     kept: set[str] = set()
-    for case in ranked:
-        if not neighbours[case.question_id] & kept:
-            kept.add(case.question_id)
+    for pair in ranked:
+        if kept.isdisjoint(neighbours.get(pair.question_id, ())):
+            kept.add(pair.question_id)
     return by_id.keys() - kept
 
 
-def _same_word_pairs(cases: Sequence[_GatedDraft]) -> Iterator[tuple[str, str]]:
-    """Yield the ids of two drafts about one chunk with one answer and nearly the same content words.
+def _same_word_pairs(pairs: Sequence[_RankedPair]) -> Iterator[tuple[str, str]]:
+    """Yield the ids of two pairs about one chunk with one answer and nearly the same content words.
 
     The order of the words doesn't count.
     """
-    groups: dict[tuple[str, ...], list[_GatedDraft]] = defaultdict(list)
-    for case in cases:
-        if answer := words(case.parsed.final_answer):
-            groups[case.draft.chunk.chunk_id, *answer].append(case)
+    groups: dict[tuple[str, str], list[_RankedPair]] = defaultdict(list)
+    for pair in pairs:
+        if pair.answer_words:
+            groups[pair.chunk_id, pair.answer_words].append(pair)
     for alike in groups.values():
-        stems = {case.question_id: {_stem(word) for word in content_words(case.draft.question)} for case in alike}
+        if len(alike) == 1:
+            continue
+        stems = {pair.question_id: {_stem(word) for word in content_words(pair.question)} for pair in alike}
         for one, other in combinations(stems, 2):
             shared = stems[one] & stems[other]
             if len(shared) >= MIN_SHARED_WORDS * len(stems[one] | stems[other]) > 0:
                 yield one, other
 
 
-def _have_same_target(one: _GatedDraft, other: _GatedDraft) -> bool:
-    same_answer = words(one.parsed.final_answer) == words(other.parsed.final_answer) != []
-    return same_answer or one.draft.chunk.chunk_id == other.draft.chunk.chunk_id
+def _have_same_target(one: _RankedPair, other: _RankedPair) -> bool:
+    return one.answer_words == other.answer_words != "" or one.chunk_id == other.chunk_id
 
 
 @lru_cache(maxsize=1 << 16)
@@ -565,42 +635,36 @@ def _stem(word: str) -> str:
     return word[: len(word) - len(ending)]
 
 
-def _ask_judge(cases: Sequence[_GatedDraft], ask_judge: Ask | None) -> dict[str, _JudgeOutcome]:
-    """Return the judge's outcome for each case; nothing if there is no judge.
+def _judge_request(pair: QAPair, chunks: Mapping[str, Chunk]) -> Request:
+    documents = [pair.path, PAIRS_FILE] if pair.is_imported else [pair.path]
+    return judge_request(pair.question, pair.answer, chunks[pair.chunk_id].passage).about(documents)
 
-    A call that failed and a reply without a verdict are no verdict, and never an accept.
-    """
-    if ask_judge is None:
-        return {}
-    requests = (
-        judge_request(case.draft.question, case.draft.answer, case.draft.chunk.passage).about(case.draft.documents)
-        for case in cases
-    )
-    judgements = dict[str, _JudgeOutcome]()
-    for case, answer in zip(cases, ask_judge(requests), strict=True):
-        verdict = parse_verdict(answer.text) if answer.status == "ok" else None
-        if verdict is None:
-            remark = answer.detail or f"no verdict in: {answer.text[:MAX_REMARK_CHARACTERS]}"
-            judgements[case.question_id] = _JudgeOutcome("judge_failed", remark, answer.key)
-        else:
-            code = PASS if verdict.supported else "judged_unsupported"
-            judgements[case.question_id] = _JudgeOutcome(code, verdict.reason[:MAX_REMARK_CHARACTERS], answer.key)
-    return judgements
+
+def _read_judgement(answer: Answer) -> _JudgeOutcome:
+    """Return the judge's outcome; a call that failed and a reply without a verdict are none, and never an accept."""
+    verdict = parse_verdict(answer.text) if answer.status == "ok" else None
+    if verdict is None:
+        remark = answer.detail or f"no verdict in: {answer.text[:MAX_REMARK_CHARACTERS]}"
+        return _JudgeOutcome("judge_failed", remark, answer.key)
+    code = PASS if verdict.supported else "judged_unsupported"
+    return _JudgeOutcome(code, verdict.reason[:MAX_REMARK_CHARACTERS], answer.key)
 
 
 def _all_passed(verdicts: Mapping[str, str]) -> bool:
     return all(verdict in _NO_OBJECTION for verdict in verdicts.values())
 
 
-def _rejection_reason(case: _GatedDraft, verdicts: Mapping[str, str]) -> str:
-    overridden = OVERRIDABLE_GATES if case.is_accepted_by_reviewer else frozenset[str]()
+def _rejection_reason(verdicts: Mapping[str, str], review: Review | None) -> str:
+    is_accepted = review is not None and review.verdict == "accept"
+    overridden = OVERRIDABLE_GATES if is_accepted else frozenset[str]()
     return next(
         (verdict for gate, verdict in verdicts.items() if verdict not in _NO_OBJECTION and gate not in overridden), ""
     )
 
 
-def _build_pair(case: _GatedDraft, verdicts: dict[str, str], judgement: _JudgeOutcome) -> QAPair:
-    draft, parsed, reason = case.draft, case.parsed, _rejection_reason(case, verdicts)
+def _build_pair(case: _GatedDraft, verdicts: dict[str, str]) -> QAPair:
+    """Return the pair as the gates that look at it alone leave it."""
+    draft, parsed, reason = case.draft, case.parsed, _rejection_reason(verdicts, case.review)
     call_details = {"call_failed": draft.call_detail, "no_vector": case.refusal}
     return QAPair(
         question_id=case.question_id,
@@ -617,9 +681,21 @@ def _build_pair(case: _GatedDraft, verdicts: dict[str, str], judgement: _JudgeOu
         gates=verdicts,
         question_call=draft.question_call,
         answer_call=draft.answer_call,
-        judge_call=judgement.call,
-        judge_remark=judgement.remark,
         review_note=case.review.note if case.review else "",
         call_detail=call_details.get(reason, ""),
         structured=draft.structured,
+    )
+
+
+def _decide(pair: QAPair, verdicts: dict[str, str], review: Review | None, judgement: _JudgeOutcome) -> QAPair:
+    """Return the pair with the verdicts of all gates; a reason that it had already stays the first."""
+    reason = _rejection_reason(verdicts, review)
+    return pair.model_copy(
+        update={
+            "accepted": not reason,
+            "reason": reason,
+            "gates": verdicts,
+            "judge_call": judgement.call,
+            "judge_remark": judgement.remark,
+        }
     )

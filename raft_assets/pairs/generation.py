@@ -12,6 +12,7 @@ from dataclasses import replace
 from raft_assets.core.similarity import words
 from raft_assets.core.tables import Chunk
 from raft_assets.llm.requests import Answer, Request
+from raft_assets.pairs.drafts import DraftFile
 from raft_assets.pairs.questions import Draft, parse_questions, plan_questions, question_request, teacher_answer_request
 from raft_assets.pairs.structured import (
     parse_structured_questions,
@@ -22,7 +23,7 @@ from raft_assets.pairs.structured import (
 from raft_assets.settings.domain import QuestionSettings
 
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
-CountAccepted = Callable[[Sequence[Draft]], int]
+CountAccepted = Callable[[DraftFile], int]
 
 
 def draft_pairs(
@@ -34,7 +35,7 @@ def draft_pairs(
     instructions: str | None = None,
     structured: bool = False,
     seed: int = 0,
-) -> list[Draft]:
+) -> DraftFile:
     """Return the drafts of every chunk, up to `target_pairs` accepted ones.
 
     `accepted` returns how many of the drafts so far the gates accept. `instructions`: the system prompt of the answers,
@@ -45,10 +46,12 @@ def draft_pairs(
     plan = first_round_plan(chunks, settings, seed)
     wanted = sum(count for _, count in plan)
     asked_counts = dict[str, int]()
-    drafts = list[Draft]()
+    drafts = DraftFile()
     while True:
         due = [(chunk, count) for chunk, count in plan if count > asked_counts.get(chunk.chunk_id, 0)]
-        drafts += draft_round(due, settings, ask=ask, instructions=instructions, structured=structured, earlier=drafts)
+        drafts.extend(
+            draft_round(due, settings, ask=ask, instructions=instructions, structured=structured, earlier=drafts)
+        )
         asked_counts = {chunk.chunk_id: count for chunk, count in plan}
         missing = 0 if settings.target_pairs is None else settings.target_pairs - accepted(drafts)
         if missing <= 0 or wanted == most:
@@ -71,13 +74,16 @@ def draft_round(
     instructions: str | None = None,
     structured: bool = False,
     earlier: Iterable[Draft] = (),
-) -> list[Draft]:
-    """Return drafts of the chunks with as many questions as planned, counting those of `earlier` rounds."""
+) -> Iterator[Draft]:
+    """Yield drafts of the chunks with as many questions as planned, counting those of `earlier` rounds.
+
+    All questions are asked for before the first is answered.
+    """
     known: dict[str, set[str]] = {chunk.chunk_id: set() for chunk, _ in plan}
     for draft in earlier:
         if draft.question and draft.chunk.chunk_id in known:
             known[draft.chunk.chunk_id].add(_comparison_key(draft.question))
-    drafts = list[Draft]()
+    asked = DraftFile()
     question_of = structured_question_request if structured else question_request
     answer_of = structured_answer_request if structured else teacher_answer_request
     for (chunk, count), answer in zip(
@@ -88,16 +94,17 @@ def draft_round(
         new = [question for question in questions if _comparison_key(question) not in before][
             : max(0, count - len(before))
         ]
-        drafts += [_new_draft(chunk, question, answer) for question in new]
+        asked.extend(_new_draft(chunk, question, answer) for question in new)
         if not questions and not before:
-            drafts.append(_failed_draft(chunk, answer))
-    replies = ask(
+            asked.extend([_failed_draft(chunk, answer)])
+    answers = ask(
         answer_of(draft.question, draft.chunk, settings, instructions).about(draft.documents)
-        for draft in drafts
+        for draft in asked
         if draft.question
     )
-    answers = iter(list(replies))  # to their end, where it shows that nothing was answered
-    return [_with_answer(draft, next(answers), structured=structured) if draft.question else draft for draft in drafts]
+    for draft in asked:
+        yield _with_answer(draft, next(answers), structured=structured) if draft.question else draft
+    next(answers, None)  # to their end, where it shows that nothing was answered
 
 
 def _questions_in(answer: Answer, count: int, *, structured: bool) -> list[str]:

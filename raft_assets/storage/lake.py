@@ -206,7 +206,13 @@ class Lake:
         return WriteResult(address, count, hasher.hexdigest(), sample)
 
     def rows(self, model: type[R], domain: str) -> Iterator[R]:
-        """Iterate over the rows in order, streamed.
+        """Iterate over the rows in order, streamed. Raises as `batches` does."""
+        for batch in self.batches(model, domain):
+            for content in batch.to_pylist(maps_as_pydicts="strict"):
+                yield model.model_construct(**content)
+
+    def batches(self, model: type[Row], domain: str) -> Iterator[pa.RecordBatch]:
+        """Iterate over the rows in order, some thousand at a time, as columns.
 
         Raises DataError if the file is missing or its columns are not those of the model.
         """
@@ -219,9 +225,7 @@ class Lake:
                     f"{self.path(table, domain)} has different columns than {table} ({', '.join(wrong)}). "
                     f"Materialize {table} again."
                 )
-            for batch in parquet.iter_batches(ROWS_PER_BATCH):
-                for content in batch.to_pylist(maps_as_pydicts="strict"):
-                    yield model.model_construct(**content)
+            yield from parquet.iter_batches(ROWS_PER_BATCH)
 
     def digest(self, table: str, domain: str) -> str:
         """Return the digest of the rows, as `write` returned it."""

@@ -82,3 +82,19 @@ def test_a_phrase_stands_in_a_text_word_for_word() -> None:
 
 def test_content_words_are_what_a_text_is_about() -> None:
     assert content_words("Yes, it was in the old Tower.") == ["old", "tower"]
+
+
+def test_within_groups_every_near_duplicate_is_found_that_is_in_one_of_them() -> None:
+    texts = {f"t{number:03}": prose(str(number // 4), length=60) + f" {number}" for number in range(200)}
+    found = set(near_duplicate_pairs(texts, texts.__getitem__, 0.8, 0))
+    chunk_of = {name: name[-1] for name in texts}  # of its last digit
+    answer_of = {name: name[:2] if name < "t1" else None for name in texts}
+    within = set(
+        near_duplicate_pairs(texts, texts.__getitem__, 0.8, 0, groupings=(chunk_of.__getitem__, answer_of.__getitem__))
+    )
+
+    def shares_group(one: str, other: str) -> bool:
+        return chunk_of[one] == chunk_of[other] or answer_of[one] == answer_of[other] is not None
+
+    assert len(found) > 200
+    assert {pair for pair in within if shares_group(*pair)} == {pair for pair in found if shares_group(*pair)}

@@ -55,7 +55,7 @@ def judged_rows() -> list[QAPair]:
     encoder = Encoder.load()
     index = VectorIndex(list(chunks), encoder.encode([chunk.text for chunk in chunks.values()]))
     ranks = RetrievalRanks(index, lambda texts: encoder.encode(list(texts)), QuestionSettings().retrieval_top_k)
-    ranks.embed_questions(row.question for row in ROWS if row.question)
+    ranks.look_up((row.question, row.chunk_id) for row in ROWS if row.question)
     drafts = [
         Draft(
             chunk=chunks[row.chunk_id],

@@ -44,7 +44,7 @@ SOUND = Draft(
 
 
 def judged(drafts: Iterable[Draft], **settings: float) -> list[QAPair]:
-    return apply_gates(drafts, settings=QuestionSettings(**settings), rank_of=None)  # type: ignore[arg-type]
+    return list(apply_gates(drafts, settings=QuestionSettings(**settings), rank_of=None))  # type: ignore[arg-type]
 
 
 def verdict(draft: Draft) -> QAPair:
@@ -191,7 +191,7 @@ def test_pairs_of_a_domain_that_had_pairs_before_pass_the_gates_that_they_passed
         replace(SOUND, question=f"{SOUND.question[:-1]} {number}?", answer=draft.answer)
         for number, draft in enumerate([*SPOILT_DRAFTS["answer_not_in_quote"], answering(INSTRUCTIONS)])
     ]
-    of_then = apply_gates(drafts, settings=QuestionSettings(), rank_of=None, gate_set=FIRST_GATE_SET)
+    of_then = list(apply_gates(drafts, settings=QuestionSettings(), rank_of=None, gate_set=FIRST_GATE_SET))
     added_gates = {"loop", "echo", "quoted_support", "question_words"}
     assert all(added_gates.isdisjoint(pair.gates) for pair in of_then)
     assert sorted({pair.reason for pair in of_then} - {"near_duplicate_question"}) == ["", "no_answer_tag"]
@@ -329,7 +329,7 @@ def test_without_retrieval_that_gate_does_not_run() -> None:
 
 def test_a_chunk_without_a_question_is_a_pair_of_its_own_whose_other_gates_did_not_run() -> None:
     empty = [replace(SOUND, chunk=a_chunk(name, CHUNK.text), question="", answer="") for name in ("a", "b")]
-    pairs = apply_gates(empty, settings=QuestionSettings(), rank_of=lambda *_: 1)
+    pairs = list(apply_gates(empty, settings=QuestionSettings(), rank_of=lambda *_: 1))
     assert len({pair.question_id for pair in pairs}) == 2
     assert [pair.gates for pair in pairs] == [{"call": PASS, "question": "no_question"}] * 2
 
@@ -338,7 +338,7 @@ def reviewed(verdict: Literal["accept", "reject"], *drafts: Draft, rank: int | N
     """The drafts where a person said the same of each."""
     ids = [question_id(draft.chunk.chunk_id, draft.question) for draft in drafts]
     reviews = {name: Review(question_id=name, verdict=verdict, note="seen") for name in ids}
-    return apply_gates(drafts, settings=QuestionSettings(), rank_of=lambda *_: rank, reviews=reviews)
+    return list(apply_gates(drafts, settings=QuestionSettings(), rank_of=lambda *_: rank, reviews=reviews))
 
 
 def test_a_persons_reject_takes_a_sound_pair_out_and_keeps_the_note() -> None:
@@ -541,7 +541,7 @@ def test_only_a_judge_that_says_yes_lets_a_pair_pass(judge: Judge, reason: str, 
 def test_the_judge_is_asked_only_about_what_passed_every_other_gate() -> None:
     judge = Judge(YES)
     drafts = [SOUND, asking("1. What is eaten?"), replace(SOUND, chunk=a_chunk("other", CHUNK.text))]
-    pairs = apply_gates(drafts, settings=QuestionSettings(), rank_of=None, ask_judge=judge.ask)
+    pairs = list(apply_gates(drafts, settings=QuestionSettings(), rank_of=None, ask_judge=judge.ask))
     assert len(judge.asked) == 1
     assert [pair.judge_call for pair in pairs if pair.reason] == ["", ""]
     assert all("judge" not in pair.gates for pair in pairs if pair.reason)

@@ -48,17 +48,18 @@ def a_document(name: str) -> Chunk:
     return a_chunk(name, " | ".join([name, *(f"{name}{word} stone" for word in TWO_PLACES)]))
 
 
-def accepted_of(drafts: Sequence[Draft]) -> int:
+def accepted_of(drafts: Iterable[Draft]) -> int:
     return sum(pair.accepted for pair in apply_gates(drafts, settings=QuestionSettings(), rank_of=None))
 
 
 def drafts_of(names: Sequence[str], teacher: Teacher, *, each: int, target: int | None) -> list[Draft]:
-    return draft_pairs(
+    drafts = draft_pairs(
         [a_document(name) for name in names],
         QuestionSettings(questions_per_chunk=each, target_pairs=target),
         ask=teacher.ask,
         accepted=accepted_of,
     )
+    return list(drafts)
 
 
 NAMES = [f"shelf{number}" for number in range(8)]

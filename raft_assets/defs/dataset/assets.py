@@ -10,6 +10,7 @@ import dagster as dg
 
 from raft_assets.core.identity import digest
 from raft_assets.core.markdown import code_span
+from raft_assets.core.progress import track
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
 from raft_assets.core.tables import (
     Chunk,
@@ -29,7 +30,7 @@ from raft_assets.dataset.rows import DATASET_VERSION, assemble_rows
 from raft_assets.dataset.splits import describe_shortage, drawn_by
 from raft_assets.dataset.versions import CODE_VERSIONS
 from raft_assets.defs.describe import (
-    MAX_SAMPLE_ROWS,
+    PairCounts,
     counts_table,
     describe_calls,
     describe_gates,
@@ -57,7 +58,7 @@ from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.operations.rebuild import build_manifest
 from raft_assets.operations.splits import read_splits
 from raft_assets.operations.student_form import resolve_student_form
-from raft_assets.operations.vectors import read_index, read_refused_chunks, read_unit_vectors
+from raft_assets.operations.vectors import read_index, read_refused_chunks
 from raft_assets.pairs.gates import GATES_VERSION
 from raft_assets.pairs.imported import imported_drafts, read_imported_pairs
 from raft_assets.pairs.questions import QUESTIONS_VERSION
@@ -182,37 +183,38 @@ def qa_pairs(
     with open_pair_generator(
         models, settings, index, form=form, chunks=table, origin=origin, on_progress=on_progress
     ) as maker:
-        pairs = maker.judged([*maker.drafts(table), *imported_drafts(imported, table)], reviews)
+        drafts, counts = maker.drafts(table), PairCounts(reviews)
+        if imported:
+            drafts.extend(imported_drafts(imported, table))
+        written = lake.write(QAPair, domain, counts.count(maker.judged(drafts, reviews)))
         tallies = maker.usage_stats
-    written = lake.write(QAPair, domain, pairs)
-    accepted = [pair for pair in pairs if pair.accepted]
-    per_chunk, by_id = Counter(pair.chunk_id for pair in accepted), {chunk.chunk_id: chunk for chunk in table}
+    by_id = {chunk.chunk_id: chunk for chunk in table}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
-            **describe_table(written, QAPair, columns=["question", "final_answer", "path"], shown=accepted),
+            **describe_table(written, QAPair, columns=["question", "final_answer", "path"], shown=counts.sample),
             "form": SENTENCES[form.structured],
             "imported": len(imported),
-            "accepted": len(accepted),
-            "accepted_share": len(accepted) / max(len(pairs), 1),
-            "chunks_with_accepted_pair": len({pair.chunk_id for pair in accepted}) / max(len(table), 1),
-            "pairs_per_chunk": pairs_histogram([per_chunk[chunk.chunk_id] for chunk in table]),
-            "kinds": counts_table(Counter(pair.kind for pair in accepted), "kind"),
+            "accepted": counts.accepted,
+            "accepted_share": counts.accepted / max(counts.total, 1),
+            "chunks_with_accepted_pair": len(counts.per_chunk) / max(len(table), 1),
+            "pairs_per_chunk": pairs_histogram([counts.per_chunk[chunk.chunk_id] for chunk in table]),
+            "kinds": counts_table(counts.kinds, "kind"),
             "sample_with_quotes": sample_with_quotes(
-                sample_of_pair(pair, by_id.get(pair.chunk_id)) for pair in accepted[:MAX_SAMPLE_ROWS]
+                sample_of_pair(pair, by_id.get(pair.chunk_id)) for pair in counts.sample
             ),
-            **describe_gates(pairs, written),
-            "reviewed": sum("review" in pair.gates for pair in pairs),
-            "reviews_without_pair": len(reviews.keys() - {pair.question_id for pair in pairs}),
+            **describe_gates(counts, written),
+            "reviewed": counts.reviewed,
+            "reviews_without_pair": len(counts.reviews_without_pair),
             **describe_calls(tallies[Role.TEACHER]),
-            **describe_judge(tallies.get(Role.JUDGE), pairs),
+            **describe_judge(tallies.get(Role.JUDGE), counts),
         },
         check_results=[
             dg.AssetCheckResult(
                 check_name=YIELD_SPEC.name,
-                passed=len(accepted) * 2 >= len(pairs),
+                passed=counts.accepted * 2 >= counts.total,
                 severity=dg.AssetCheckSeverity.WARN,
-                metadata={"accepted": len(accepted), "pairs": len(pairs)},
+                metadata={"accepted": counts.accepted, "pairs": counts.total},
             )
         ],
     )
@@ -241,7 +243,7 @@ def qa_dataset(
     assembly = assemble_rows(
         lake.rows(QAPair, domain),
         lake.rows(Chunk, domain),
-        read_unit_vectors(lake, domain) if settings.distractor_kind == "hard" else None,
+        read_index(lake, domain) if settings.distractor_kind == "hard" else None,
         golden,
         settings,
         register,
@@ -293,7 +295,8 @@ def training_files(
     bom = student.requires_bom if limits.bom == "auto" else limits.bom
 
     def rows_of(split: Split) -> Iterator[RaftRow]:
-        return (row for row in lake.rows(RaftRow, domain) if row.split == split)
+        rows = track(f"rows read for the {split} file", lake.rows(RaftRow, domain), lake.count(RaftRow.table, domain))
+        return (row for row in rows if row.split == split)
 
     try:
         check_leakage_in_lake(lake, domain, models.project.settings(domain).values.dataset.protocol)
@@ -376,8 +379,8 @@ def data_card(
         chunks=lake.rows(Chunk, domain),
         refused=read_refused_chunks(lake, domain),
         golden=lake.rows(GoldenQuestion, domain),
-        pairs=lake.rows(QAPair, domain),
-        rows=lake.rows(RaftRow, domain),
+        pairs=track("pairs described", lake.rows(QAPair, domain)),
+        rows=track("rows described", lake.rows(RaftRow, domain)),
         training=lake.read_record("training_files", domain),
         student=resolved_model(models.endpoints[Role.STUDENT], models.project),
     )

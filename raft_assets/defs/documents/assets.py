@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from raft_assets.core.progress import track
 from raft_assets.core.tables import PAGED_KINDS, Chunk, ChunkEmbedding, QuarantinedFile, RefusedChunk, SourceDocument
 from raft_assets.core.vectors import NoVector
 from raft_assets.defs.describe import counts_table, describe_calls, describe_table, losses_table, token_histogram
@@ -122,7 +123,7 @@ def chunks(
         )
     tokens = [chunk.tokens for chunk in table]
     keep_chunk_form(lake, domain, form)  # before the chunks, by which it is found where nothing is written down
-    written = lake.write(Chunk, domain, table)
+    written = lake.write(Chunk, domain, track("chunks written", table, len(table)))
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(written.digest),
         metadata={
