@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from raft_assets.core.abstention import is_abstention
 from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.identity import digest, normalize
 
@@ -62,11 +63,6 @@ MIN_COPIED_WORDS = 20  # a shorter text may copy a sentence: that is what it was
 COPIED_RUN_WORDS = 5  # consecutive words that a text and its prompt hardly share by chance
 MAX_COPIED_SHARE = 0.8  # of such runs: a text that reasons about what it quotes has fewer
 _WORD = re.compile(r"\w+")
-_ABSTENTION = re.compile(
-    r"(?:(?:the|these|given|provided) )*documents? (?:do not|don['’]t|does not|doesn['’]t)"
-    r" (?:contain|hold|provide|include) (?:the|an|any) answer(?: to (?:the|this|that) question)?\.?",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -203,7 +199,7 @@ def parse_answer(text: str, instructions: str | None = None) -> ParsedAnswer:
         reasoning=head.strip(),
         quotes=quotes,
         final_answer=final,
-        abstained=_is_abstention(final),
+        abstained=is_abstention(final),
         well_formed=bool(final) and text.count(ANSWER_TAG) == 1 and closed,
         is_echo=is_placeholder or (own != text and not final),
     )
@@ -276,7 +272,3 @@ def _strip_wrapping(line: str) -> str:
         if line.startswith(opening) and line.endswith(closing) and inside and opening not in inside:
             return _strip_wrapping(inside)
     return line
-
-
-def _is_abstention(final_answer: str) -> bool:
-    return _ABSTENTION.fullmatch(normalize(final_answer)) is not None

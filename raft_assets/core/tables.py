@@ -219,6 +219,9 @@ class ModelAnswer(Row):
     status: str = Field(description="ok, or why there is no answer")
     detail: str = Field(description="one sentence where there is no answer")
     call: str = Field(description="key in the call store")
+    language: str = added(
+        "", since="0.3.0", description="language of the question (ISO 639-1), by whose rules the answer is scored"
+    )
 
 
 class BaselineAnswer(ModelAnswer):

@@ -14,6 +14,9 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import NamedTuple
 
+from raft_assets.core.abstention import GIVEN as _GIVEN
+from raft_assets.core.abstention import TEXT as _TEXT
+from raft_assets.core.abstention import denies_an_answer
 from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.identity import draw, normalize, question_id
 from raft_assets.core.prompt_contract import (
@@ -298,21 +301,6 @@ _REFUSAL = re.compile(
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
-_TEXT = r"(?:passage|text|document|article|excerpt|extract|paragraph|context|snippet|chunk|section|chapter)"
-_GIVEN = r"(?:above|following|given|provided|preceding|aforementioned|presented|supplied)"
-_ABSTENTION = re.compile(
-    rf"""\W*(?:
-        n/?a | unknown | none
-      | (?:it\ is\ |that\ is\ |this\ is\ )?not\ (?:explicitly\ )?
-        (?:mentioned|specified|stated|provided|given|available|known|clear|in\ the\ documents?)\b.*
-      | (?:it\ |this\ |that\ |the\ answer\ )?(?:can\ ?not|can['’]t)\ be\ (?:determined|answered|found)\b.*
-      | (?:the\ )?(?:{_GIVEN}\ )?{_TEXT}s?\ (?:do(?:es)?|did)(?:\ not|n['’]t)\ .*
-      | (?:there\ is\ )?no\ (?:information|answer)\b.*
-      | the\ (?:answer|information)\b.*\bis(?:\ not|n['’]t)\ (?:present|contained|found|given|in|stated|provided)\b.*
-      | i\ (?:do\ not|don['’]t)\ know\b.*
-    )\W*""",
-    re.VERBOSE | re.IGNORECASE,
-)
 _WRITER = r"(?:author|writer|narrator)"
 _SAYS = (
     r"(?:say|state|mention|describe|discuss|explain|note|claim|refer|suggest|list|imply|define|call|provide|give|argue"
@@ -361,7 +349,7 @@ def _is_refusal(case: _GatedDraft) -> bool:
 def _is_abstention(case: _GatedDraft) -> bool:
     """Return whether the answer says that there is none; the document itself may say "None" or "Unknown"."""
     final = case.parsed.final_answer
-    return case.parsed.abstained or bool(_ABSTENTION.fullmatch(final) and not _is_quoted(case, final))
+    return case.parsed.abstained or (denies_an_answer(final) and not _is_quoted(case, final))
 
 
 def _is_quoted(case: _GatedDraft, phrase: str) -> bool:
