@@ -3,8 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from raft_assets.core.tables import QAPair, StudentAnswer
 from raft_assets_tests.defs.scripted_roles import Plan, ScriptedRoles
@@ -108,6 +110,25 @@ def test_the_verdict_is_the_one_that_was_planted(project: ProjectHarness, tongue
     assert verdict.decision == VERDICTS[tongue.code], verdict.sentence
     assert verdict.slice == "golden"
     assert project.not_fresh(tongue.code) == {}
+
+
+def test_arabic_text_runs_from_right_to_left_in_the_report(
+    project: ProjectHarness, tongue: Tongue, chromium: str
+) -> None:
+    if tongue.code != "ar":
+        pytest.skip("the other languages are written from left to right")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(Path(project.lake.path("eval_report", "ar", ".html")).as_uri())
+        directions = page.evaluate(
+            """[...document.querySelectorAll(".reasoning, .document p, .example h4")]
+               .filter(block => /[\u0600-\u06ff]/.test(block.textContent))
+               .map(block => getComputedStyle(block.querySelector("bdi") ?? block).direction)"""
+        )
+        browser.close()
+    assert len(directions) > 10
+    assert set(directions) == {"rtl"}
 
 
 def test_what_the_student_learns_is_in_the_language(project: ProjectHarness, tongue: Tongue) -> None:

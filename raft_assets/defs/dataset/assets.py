@@ -46,6 +46,7 @@ from raft_assets.documents.reading import group_into_documents
 from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
 from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.held_out import check_leakage_in_lake
+from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_clients import ModelClients, resolved_model, token_counter
 from raft_assets.operations.pair_form import SENTENCES, resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
@@ -154,6 +155,7 @@ def qa_pairs(
     imported, reviews = read_imported_pairs(folder / PAIRS_FILE), read_reviews(folder / REVIEWS_FILE)
     table = list(lake.rows(Chunk, domain))
     origin = origin_of(context)
+    check_languages_in_lake(models.project, lake, domain, [Role.TEACHER])
     form = resolve_form(models, lake, domain, settings, table, origin=origin)
     index, on_progress = read_index(lake, domain), log_progress(context, models.project)
     with open_pair_generator(
