@@ -26,8 +26,9 @@ VERDICTS = {"de": "better", "ar": "better", "zh": "worse", "ja": "cannot tell", 
 SETTINGS = """
 questions: {questions_per_chunk: 3}
 chunks: {chunk_size: 160, min_chunk_tokens: 16}
-evaluation: {robustness_rows: 0}
+evaluation: {robustness_rows: 0, arms: [main, distractors_only]}
 judging: {max_questions: 2, repeated_questions: 0, metrics: [similarity]}
+verdict: {bootstrap_draws: 1000}
 """
 
 
@@ -109,7 +110,6 @@ def test_the_verdict_is_the_one_that_was_planted(project: ProjectHarness, tongue
     verdict = project.results.verdict(tongue.code)
     assert verdict.decision == VERDICTS[tongue.code], verdict.sentence
     assert verdict.slice == "golden"
-    assert project.not_fresh(tongue.code) == {}
 
 
 def test_arabic_text_runs_from_right_to_left_in_the_report(
