@@ -16,6 +16,7 @@ from rich.text import Text
 
 from raft_assets.cli.project import activate_project, print_models, select_domains
 from raft_assets.core.delimiters import escape_delimiters
+from raft_assets.core.languages import name_of_code
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, parse_answer
 from raft_assets.core.tables import Chunk, QAPair, RaftRow, SourceDocument
 from raft_assets.core.terminal import strip_control_characters
@@ -23,6 +24,7 @@ from raft_assets.core.text_search import SearchableText
 from raft_assets.llm.requests import Origin, Progress
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.project import Project
+from raft_assets.storage.lake import Lake
 
 MAX_DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 MAX_REJECTED = 20
@@ -43,6 +45,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     # a second or two: only once the arguments are known to be right
     from raft_assets.operations import preview as operation
     from raft_assets.operations.model_clients import ModelClients
+    from raft_assets.operations.pair_form import recorded_form
     from raft_assets.operations.sources import chunk_documents, read_sources
 
     activate_project(project)
@@ -55,6 +58,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
                 style="yellow",
             )
         )
+    _print_languages(console, sources.pages)
     _print_losses(console, sources.pages)
     semantic = settings.chunks.boundaries == "semantic"
     if semantic:
@@ -68,6 +72,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
             documents,
             origin=Origin(domain=name),
             on_progress=progress_of("cutting the documents"),
+            tells_languages=recorded_form(models, Lake.of(project), name).tells_languages,
         )
     plan = operation.preview_plan(chunks, settings, count)
     _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)
@@ -90,6 +95,14 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     if not shown.rows:
         click.echo(f"No row came of {_count_chunks(len(plan))}{_describe_failures(shown.call_details)}.", err=True)
         sys.exit(1)
+
+
+def _print_languages(console: Console, pages: Sequence[SourceDocument]) -> None:
+    """Print in which languages the documents are."""
+    from raft_assets.documents.document_languages import count_languages
+
+    counts = count_languages(pages)
+    console.print(f"languages: {', '.join(f'{name_of_code(code)} {count:,}' for code, count in counts.items())}")
 
 
 def _print_losses(console: Console, pages: Sequence[SourceDocument]) -> None:

@@ -96,6 +96,12 @@ def language_of_code(code: str) -> Language | None:
     return LANGUAGES.get(code or ENGLISH)
 
 
+def name_of_code(code: str) -> str:
+    """Return the English name of a language, or its code where the table doesn't have it."""
+    language = language_of_code(code)
+    return language.name if language else code
+
+
 def script_words(text: str) -> list[str]:
     """Return the words of text in any script, as they stand: runs of letters and digits with their marks.
 

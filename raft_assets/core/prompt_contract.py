@@ -12,6 +12,7 @@ from functools import lru_cache
 from raft_assets.core.abstention import is_abstention
 from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.identity import digest, normalize
+from raft_assets.core.languages import ENGLISH, LANGUAGES, language_of_code
 
 CONTRACT_VERSION = "2"
 ABSTENTION = "The documents do not contain the answer."
@@ -36,6 +37,11 @@ When the document does not hold the answer, "quotes" is empty and "final_answer"
 CLOSED_BOOK_INSTRUCTIONS = f"""Answer the question from memory; no documents are given.
 First reason step by step.
 Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer"""
+
+# where languages are told apart: the lines that are added for another language than English, in which a model of
+# little schooling would write otherwise
+_IN_LANGUAGE = "Write in {name}, the language of the question; only {marks} stay as they are."
+_IN_ANY_LANGUAGE = "Write in the language of the question; only {marks} stay as they are."
 
 HASH_DIGITS = 8  # of instructions
 # of the instructions with which everything was made before hashes were kept, up to version 0.2.0
@@ -78,6 +84,53 @@ class ParsedAnswer:
     abstained: bool
     well_formed: bool
     is_echo: bool = False
+
+
+def abstention_in(language: str) -> str:
+    """Return what says in a language that the documents don't hold the answer; English for one that has no sentence."""
+    known = language_of_code(language)
+    return ABSTENTION if known is None or known.code == ENGLISH else known.abstention
+
+
+def abstention_answer(language: str) -> str:
+    """Return the answer of a row whose documents don't hold it, in a language."""
+    known = language_of_code(language)
+    if known is None or known.code == ENGLISH:
+        return ABSTENTION_ANSWER
+    return render_answer(known.abstention, known.abstention)
+
+
+def instructions_in(language: str) -> str:
+    """Return the contract's instructions for questions in a language."""
+    return _in_language(INSTRUCTIONS, language, (BEGIN_QUOTE, END_QUOTE, ANSWER_TAG))
+
+
+def structured_instructions_in(language: str) -> str:
+    """Return the instructions for a teacher that answers in parts."""
+    return _in_language(STRUCTURED_INSTRUCTIONS, language, ("the names of the fields",))
+
+
+def closed_book_instructions_in(language: str) -> str:
+    """Return the instructions for questions without documents."""
+    return _in_language(CLOSED_BOOK_INSTRUCTIONS, language, (ANSWER_TAG,))
+
+
+def _in_language(english: str, language: str, marks: Sequence[str]) -> str:
+    """Return instructions with a line about the language, and its sentence instead of the English one."""
+    if (language or ENGLISH) == ENGLISH:
+        return english
+    known = language_of_code(language)
+    listed = f"{', '.join(marks[:-1])} and {marks[-1]}" if len(marks) > 1 else marks[0]
+    line = _IN_LANGUAGE.format(name=known.name, marks=listed) if known else _IN_ANY_LANGUAGE.format(marks=listed)
+    return f"{english.replace(ABSTENTION, abstention_in(language))}\n{line}"
+
+
+def other_language_hash() -> str:
+    """Return one hash of the instructions in every language but English."""
+    makers = (instructions_in, structured_instructions_in, closed_book_instructions_in)
+    codes = ["", *sorted(LANGUAGES.keys() - {ENGLISH})]
+    texts = [make(code or "zz") for code in codes for make in makers]  # "zz": of a language that has no entry
+    return digest(*texts)[:HASH_DIGITS]
 
 
 def instruction_hashes() -> dict[str, str]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raft_assets.core.identity import digest, normalize
+from raft_assets.core.languages import script_words
 
 Shingles = npt.NDArray[np.uint64]
 
@@ -27,13 +28,17 @@ MAX_CACHED_WORDS = 1 << 18  # hashes kept in memory, about 50 MB
 CACHED_TEXTS = 1 << 12  # texts whose shingles are kept while candidates are compared
 MISS_PROBABILITY = 1e-6  # that no band of two texts exactly at the threshold agrees
 
-_WORD = re.compile(r"[^\W_]+")
+_ASCII_WORD = re.compile(r"[^\W_]+")
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text as similarity sees them: runs of letters and digits, case folded."""
-    return _WORD.findall(_fold_case(text))
+    """Return the words of a text as similarity sees them: runs of letters and digits, case folded.
+
+    In scripts that put no spaces between words every letter is one.
+    """
+    folded = _fold_case(text)
+    return _ASCII_WORD.findall(folded) if folded.isascii() else script_words(folded)
 
 
 def _fold_case(text: str) -> str:

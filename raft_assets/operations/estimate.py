@@ -155,7 +155,8 @@ def _read_corpus(
         return list(group_into_documents(pages)), list(lake.rows(Chunk, domain))
     structure = settings.chunks.model_copy(update={"boundaries": "structure"})
     documents = read_sources(models.project, domain).documents
-    return documents, chunk_documents(models, structure, documents)
+    tells_languages = recorded_form(models, Lake.of(models.project), domain).tells_languages
+    return documents, chunk_documents(models, structure, documents, tells_languages=tells_languages)
 
 
 def _register(models: ModelClients, domain: str, settings: DomainSettings) -> dict[str, str]:

@@ -19,7 +19,7 @@ from raft_assets.llm.requests import NO_REQUESTER, Origin
 from raft_assets.operations.kept_manifest import kept_manifest
 from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.process import records_of
-from raft_assets.pairs.gates import FIRST_GATE_SET, GATE_SET
+from raft_assets.pairs.gates import FIRST_GATE_SET, GATE_SET, LANGUAGE_GATE_SET
 from raft_assets.pairs.generation import first_round_plan
 from raft_assets.pairs.questions import question_request
 from raft_assets.pairs.structured import is_constrained, probe_request
@@ -44,6 +44,11 @@ class PairForm:
 
     structured: bool = False
     gate_set: int = FIRST_GATE_SET
+
+    @property
+    def tells_languages(self) -> bool:
+        """Whether the domain's chunks have languages, in which pairs are asked for and checked."""
+        return self.gate_set >= LANGUAGE_GATE_SET
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Self:

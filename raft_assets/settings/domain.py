@@ -30,6 +30,17 @@ class DocumentSettings(SettingsGroup):
     max_file_mb: Annotated[int, Field(ge=1, le=2000)] = Field(
         default=50, description="larger files are quarantined, MB"
     )
+    language: Annotated[str, Field(pattern=r"^(?:auto|[a-z]{2})$")] = added(
+        "auto",
+        since="0.3.0",
+        description="language of all documents, ISO 639-1 (de, zh, ar); auto: found in each document's text",
+    )
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _no_is_norwegian(cls, language: Any) -> Any:
+        """Read the code that YAML takes for false."""
+        return "no" if language is False else language
 
 
 class ChunkSettings(SettingsGroup):
