@@ -146,7 +146,7 @@ def _check_language(project: Project, domain: str) -> str:
     english = check_languages(project, domain, languages)
     counts = ", ".join(f"{name_of_code(code)} {count:,}" for code, count in languages.items())
     if english and languages.keys() - {ENGLISH}:
-        raise DoctorWarningError(f"{counts}; {', '.join(english)} are embedded models, which know English alone")
+        raise DoctorWarningError(f"{counts}; the embedded provider ({', '.join(english)}) knows English alone")
     return f"{counts} of the documents read" if counts else "no document can be read"
 
 

@@ -23,6 +23,7 @@ from raft_assets.core.terminal import strip_control_characters
 from raft_assets.core.text_search import SearchableText
 from raft_assets.llm.requests import Origin, Progress
 from raft_assets.pairs.gates import REASONS
+from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
@@ -43,7 +44,9 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     print_models(console, project)
     # a second or two: only once the arguments are known to be right
+    from raft_assets.documents.document_languages import count_languages
     from raft_assets.operations import preview as operation
+    from raft_assets.operations.languages import check_languages
     from raft_assets.operations.model_clients import ModelClients
     from raft_assets.operations.pair_form import recorded_form
     from raft_assets.operations.sources import chunk_documents, read_sources
@@ -58,7 +61,9 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
                 style="yellow",
             )
         )
-    _print_languages(console, sources.pages)
+    languages = count_languages(sources.pages)
+    console.print(f"languages: {', '.join(f'{name_of_code(code)} {count:,}' for code, count in languages.items())}")
+    check_languages(project, name, languages, [Role.TEACHER])
     _print_losses(console, sources.pages)
     semantic = settings.chunks.boundaries == "semantic"
     if semantic:
@@ -95,14 +100,6 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     if not shown.rows:
         click.echo(f"No row came of {_count_chunks(len(plan))}{_describe_failures(shown.call_details)}.", err=True)
         sys.exit(1)
-
-
-def _print_languages(console: Console, pages: Sequence[SourceDocument]) -> None:
-    """Print in which languages the documents are."""
-    from raft_assets.documents.document_languages import count_languages
-
-    counts = count_languages(pages)
-    console.print(f"languages: {', '.join(f'{name_of_code(code)} {count:,}' for code, count in counts.items())}")
 
 
 def _print_losses(console: Console, pages: Sequence[SourceDocument]) -> None:

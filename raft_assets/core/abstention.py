@@ -182,7 +182,8 @@ _VOCABULARIES: Mapping[str, _Vocabulary] = {
         gezeigten angezeigten genannten obige obigen enthalten enthält enthielten beinhalten beinhaltet liefern
         liefert
         geben gibt es steht stehen findet finden sich ist sind wird werden kann können lässt lassen Frage Fragen
-        gestellte gestellten hierzu dazu darüber hierüber darin anhand basierend nach laut hervor geht leider
+        gestellte gestellten hierzu dazu darüber hierüber darauf hierauf darin anhand basierend nach laut
+        hervor geht leider
         vorhanden
         gefunden entnehmen entnommen direkte konkrete passende relevante relevanten noch ich uns bezüglich""",
     ),
@@ -211,7 +212,9 @@ _VOCABULARIES: Mapping[str, _Vocabulary] = {
         están son contienen contiene contenida incluyen incluye incluida figuran figura aparece aparecen ofrecen
         ofrece
         proporcionan proporciona proporcionados proporcionado dados dado facilitados suministrados presentados
-        anteriores mostrados hay encuentra encuentran puede pueden encontrar pregunta formulada planteada para sobre
+        anteriores mostrados hay encuentra encuentran puede pueden encontrar encontró encontrado tienen
+        tiene pregunta formulada
+        planteada para sobre
         con base según y ni esto respecto""",
     ),
     "it": _Vocabulary(
@@ -236,7 +239,8 @@ _VOCABULARIES: Mapping[str, _Vocabulary] = {
         esse essa esses essas fornecidos fornecido apresentados dados dado contém contêm incluem inclui trazem traz
         apresentam apresenta fornecem fornece há existe existem encontra encontram encontrar encontrada se está
         estão é
-        são contida pode podem ser pergunta questão feita com base sobre que possível qualquer acima""",
+        são contida pode podem ser pergunta questão feita com base sobre que possível qualquer possuem possui têm
+        tem foi acima""",
     ),
     "nl": _Vocabulary(
         documents="document documenten tekst teksten passage passages context bron bronnen stukken",
@@ -256,7 +260,8 @@ _VOCABULARIES: Mapping[str, _Vocabulary] = {
         stated="podano określono wspomniano wiadomo nieznany nieznana nieznane",
         others="""w we na do z ze o tym te to ten ta tych tego tej podanych podane dostarczonych dostarczone
         udostępnionych
-        przedstawionych przedstawione zawierają zawiera zawarta zawartej zawarto ma jest są się znajduje znajdują
+        przedstawionych przedstawione zawierają zawiera podają podaje zawarta zawartej zawarto ma jest są
+        się znajduje znajdują
         znaleźć można pytanie pytania zadane postawione podstawie nich""",
     ),
     "ru": _Vocabulary(
@@ -267,7 +272,7 @@ _VOCABULARIES: Mapping[str, _Vocabulary] = {
         answers="ответ ответа ответы ответов ответить отвечает отвечают информации информация информацию сведений",
         stated="указано указан указана упоминается упомянуто известно неизвестно неизвестен неизвестна сказано",
         others="""в во на из об о для к по с эти этот этих этом этого данные данный данном данных предоставленные
-        предоставленных предоставленном представленные представленных приведённых содержат содержит содержится
+        предоставленных предоставленном представленные представленных приведённых содержат содержит дают даёт содержится
         содержатся имеется имеются есть найти найден найдено можно удалось вопрос вопроса вопросу заданный
         поставленный
         него них основе основании ни""",
@@ -278,7 +283,8 @@ _VOCABULARIES: Mapping[str, _Vocabulary] = {
         denials="не немає нема відсутня відсутні жодної жодна неможливо невідомо невідомий невідома",
         answers="відповідь відповіді відповідей відповісти відповідає відповідають інформації інформація інформацію",
         stated="вказано зазначено згадано згадується відомо невідомо невідомий невідома",
-        others="""у в на до з із про для цих ці цей цьому ця це надані наданих наданому наведених містять містить
+        others="""у в на до з із про для цих ці цей цьому ця це надані наданих наданому наведених містять
+        містить дають дає
         міститься містяться є знайти знайдено можна вдалося питання запитання поставлене задане основі ні""",
     ),
     "tr": _Vocabulary(
@@ -301,7 +307,8 @@ _VOCABULARIES: Mapping[str, _Vocabulary] = {
         stated="مذكور مذكورة معروف معروفة محدد محددة متاح متاحة متوفر متوفرة مجهول مجهولة",
         others="""تحتوي يحتوي تتضمن يتضمن تشمل يشمل تحوي يحوي تتوفر يتوفر توجد يوجد وجود ترد يرد تقدم يقدم تذكر يذكر
         على في من عن إلى هذه هذا تلك المقدمة المقدم المعطاة المتاحة المتوفرة المعروضة المرفقة أعلاه أي السؤال سؤال
-        للسؤال المطروح المطلوبة ضمن داخل بها فيها به فيه يمكن العثور موجودة موجود لهذا لهذه عليه عليها أية كافية ذات صلة يتم بناء""",
+        للسؤال المطروح المطلوبة ضمن داخل بها فيها به فيه يمكن العثور
+        موجودة موجود لهذا لهذه توفر يوفر أجد عليه عليها أية كافية ذات صلة يتم بناء""",
     ),
     "he": _Vocabulary(
         documents="""המסמכים מסמכים המסמך מסמך במסמכים במסמך מהמסמכים מהמסמך הטקסט בטקסט הטקסטים הקטע בקטע הקטעים
@@ -310,12 +317,14 @@ _VOCABULARIES: Mapping[str, _Vocabulary] = {
         answers="התשובה תשובה תשובות מענה לענות מידע המידע",
         stated="ידוע ידועה צוין צוינה מוזכר מוזכרת נאמר",
         others="""את של על זה זו אלה אלו הללו האלה שסופקו שניתנו שסופק המצורפים הנתונים הנתון מכילים מכיל מכילה
-        כוללים כולל כוללת נמצאת נמצא מופיעה מופיע מצויה קיימת קיים יש ניתן אפשר למצוא לשאלה השאלה שאלה שנשאלה בהם בו
+        כוללים כולל כוללת נמצאת נמצא נמצאה מופיעה מופיע מצויה קיימת קיים יש ניתן אפשר למצוא לשאלה השאלה שאלה
+        שנשאלה בהם בו
         כל שום הזו הזאת לגבי""",
     ),
     "fa": _Vocabulary(
         documents="اسناد سند سندها مستندات مدارک مدرک متن متون متن‌ها بافت منابع",
-        denials="""ندارند ندارد نیست نیستند نشده نشد نمی نمی‌شود نمی‌شوند نمی‌کند نمی‌کنند نداده نداده‌اند نیامده
+        denials="""ندارند ندارد نیست نیستند نشده نشد نمی نمی‌شود نمی‌شوند نمی‌کند نمی‌کنند نمی‌گیرند نمی‌گیرد
+        نداده نداده‌اند نیامده
         نمی‌توان نمی‌باشد نکرده نکرده‌اند نامشخص نامعلوم""",
         answers="پاسخ پاسخی پاسخ‌ها جواب جوابی اطلاعات اطلاعاتی",
         stated="مشخص ذکر معلوم نامشخص نامعلوم",

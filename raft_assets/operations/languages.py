@@ -61,7 +61,8 @@ def check_languages(
         return english
     variables = ", ".join(f"{role}_OPENAI_BASE_URL and {role}_OPENAI_DEPLOYMENT" for role in english)
     raise SettingsError(
-        f"The documents of {domain!r} are in {name_of_code(main)}, and {', '.join(english)} are embedded models, which "
-        f"know English alone: set {variables} in .env to models that know {name_of_code(main)}, or documents.language: "
-        "en in the domain's domain.yaml if its documents are English."
+        f"The documents of {domain!r} are in {name_of_code(main)}, and {', '.join(english)} "
+        f"{'is' if len(english) == 1 else 'are'} of the embedded provider, which knows English alone: set {variables} "
+        f"in .env to models that know {name_of_code(main)}, or documents.language: en in the domain's domain.yaml if "
+        "its documents are English."
     )

@@ -388,7 +388,7 @@ def _is_abstention(case: _GatedDraft) -> bool:
 
 def _is_quoted(case: _GatedDraft, phrase: str) -> bool:
     return any(
-        contains_phrase(quote, phrase)
+        contains_phrase(quote, phrase) if case.language == ENGLISH else contains_words(quote, phrase, case.language)
         for quote in case.parsed.quotes
         if is_verbatim_quote(quote, case.draft.chunk.passage)
     )
