@@ -56,7 +56,8 @@ def project(roles: ScriptedRoles, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module", params=list(TONGUES))
 def tongue(project: ProjectHarness, request: pytest.FixtureRequest) -> Tongue:
-    assert project.materialize(request.param), project.last_failure()
+    last = "eval_report" if request.param == "ar" else "eval_scores"
+    assert project.materialize(request.param, last), project.last_failure()
     return TONGUES[request.param]
 
 
