@@ -14,7 +14,9 @@ from raft_assets_tests.builders import an_answer
 from raft_assets_tests.harness import ProjectHarness
 from raft_assets_tests.llm.service import Reply, Seen, Service, chat
 
-ENGLISH = "The lighthouse on the northern pier was lit for the first time in 1884, and it is still the tallest one here."
+ENGLISH = (
+    "The lighthouse on the northern pier was lit for the first time in 1884, and it is still the tallest one here."
+)
 GERMAN = "Der Leuchtturm auf der Nordmole wurde im Jahr 1884 zum ersten Mal angezündet, und er ist noch in Betrieb."
 CHINESE = "北码头的灯塔于1884年首次点亮。它是这座城市中最高的建筑，居民们常常在周末来到这里散步和聊天。"
 ASKED = {
