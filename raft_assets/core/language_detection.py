@@ -28,6 +28,7 @@ MIN_PROBABILITY = 0.95  # that letters alone must say it with, where no words ar
 MIN_KANA_SHARE = 0.05  # of Japanese letters; Chinese has none but in names
 WINDOW_CHARACTERS = 600
 MAX_WINDOWS = 24  # of a document that are read, evenly spread
+MIN_USUAL_SHARE = 0.2  # of words, that say that a text is in a script's most usual language, where letters are in doubt
 MIN_TELLING_WORDS = 4  # of a text that is said to be in another language of the same script
 MIN_LANGUAGE_SHARE = 0.15  # of a document's letters: with less, a language is a quotation
 
@@ -54,6 +55,7 @@ _LANGUAGE_OF_SCRIPT: Mapping[str, str] = MappingProxyType(
         "ethiopic": "am",
     }
 )
+UNSPACED_SCRIPTS = frozenset({"han", "kana", "thai", "khmer", "lao", "myanmar"})
 # languages that py3langid tells apart within a script; the first is taken where a text is too short for that
 _CANDIDATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -169,7 +171,9 @@ def _tell_apart(text: str, script: str, among: list[str]) -> str:
     if not among:
         return ""
     if script != "latin":
-        return _rank(text, among)[0]
+        found, probability = _rank(text, among)
+        is_usual = _frequent_share(text, among[0]) >= MIN_USUAL_SHARE
+        return among[0] if probability < MIN_PROBABILITY and is_usual else found
     if ENGLISH in among and is_english(text):
         return ENGLISH
     language, probability = _rank(text, among)

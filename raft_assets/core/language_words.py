@@ -125,7 +125,7 @@ class Terms:
         if term in self._terms:
             return True
         if is_unspaced(term[0]) or _HANGUL.match(term):
-            return len(term) == 1 and term in self._joined
+            return len(script_words(term)) == 1 and term in self._joined
         if term[0].isdigit() or len(term) < MIN_PART_LETTERS:
             return False
         return term in self._joined or self._has_parts(term) or self._has_inflection(term)

@@ -38,17 +38,18 @@ CLOSED_BOOK_INSTRUCTIONS = f"""Answer the question from memory; no documents are
 First reason step by step.
 Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer"""
 
-# where languages are told apart: the lines that are added for another language than English, in which a model of
-# little schooling would write otherwise
-_IN_LANGUAGE = "Write in {name}, the language of the question; only {marks} stay as they are."
-_IN_ANY_LANGUAGE = "Write in the language of the question; only {marks} stay as they are."
+# added where the question isn't English: in English instructions a weak model would answer in English
+_IN_LANGUAGE = "Write in {name}, the language of the question. Don't translate {marks}."
+_IN_ANY_LANGUAGE = "Write in the language of the question. Don't translate {marks}."
 
 HASH_DIGITS = 8  # of instructions
-# of the instructions with which everything was made before hashes were kept, up to version 0.2.0
+# of the instructions with which everything was made before hashes were kept, up to version 0.2.0, and with which
+# domains in other languages than English are made since 0.3.0
 FIRST_INSTRUCTION_HASHES = {
     "contract": "8b148af3",
     "contract_structured": "c66609ac",
     "contract_closed_book": "06f68b6a",
+    "contract_other_languages": "16ed66c1",
 }
 
 # what an answer is written in, as closely as its reader reads it
@@ -84,6 +85,13 @@ class ParsedAnswer:
     abstained: bool
     well_formed: bool
     is_echo: bool = False
+
+
+def missing_parts(instructions: str) -> list[str]:
+    """Return what instructions must contain and lack: the marks of an answer, and the abstention of any language."""
+    missing = [part for part in CONTRACT_PARTS if part not in instructions]
+    abstains = any(language.abstention in instructions for language in LANGUAGES.values())
+    return [part for part in missing if part != ABSTENTION or not abstains]
 
 
 def abstention_in(language: str) -> str:
@@ -125,7 +133,7 @@ def _in_language(english: str, language: str, marks: Sequence[str]) -> str:
     return f"{english.replace(ABSTENTION, abstention_in(language))}\n{line}"
 
 
-def other_language_hash() -> str:
+def _other_language_hash() -> str:
     """Return one hash of the instructions in every language but English."""
     makers = (instructions_in, structured_instructions_in, closed_book_instructions_in)
     codes = ["", *sorted(LANGUAGES.keys() - {ENGLISH})]
@@ -136,14 +144,16 @@ def other_language_hash() -> str:
 def instruction_hashes() -> dict[str, str]:
     """Return the hash of each of the contract's instructions.
 
-    They are those for answers from documents, for a teacher that answers in parts, and for answers without documents.
+    They are those for answers from documents, for a teacher that answers in parts, and for answers without documents,
+    in English; and one hash of all of them in the other languages.
     """
     texts = {
         "contract": INSTRUCTIONS,
         "contract_structured": STRUCTURED_INSTRUCTIONS,
         "contract_closed_book": CLOSED_BOOK_INSTRUCTIONS,
     }
-    return {name: digest(text)[:HASH_DIGITS] for name, text in texts.items()}
+    hashes = {name: digest(text)[:HASH_DIGITS] for name, text in texts.items()}
+    return hashes | {"contract_other_languages": _other_language_hash()}
 
 
 def escape_answer(text: str) -> str:

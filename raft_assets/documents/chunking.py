@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
 from raft_assets.core.identity import chunk_id, normalize
+from raft_assets.core.language_detection import UNSPACED_SCRIPTS, main_script
 from raft_assets.core.tables import Chunk
 from raft_assets.documents.readers.content import find_headings
 from raft_assets.documents.reading import ReadDocument
@@ -51,11 +53,15 @@ _CUTS = (
     (_PARAGRAPH, re.compile(r"(\n[ \t]*\n\s*)")),
     (_LINE, re.compile(r"(\n)(?=[ \t]*(?:[-*+•‣▪–|>]|\(?\d{1,3}[.)]\s|```|[A-Za-z_][\w.]*: ))")),
     (_SENTENCE, re.compile(r"[.!?…][\"”’')\]*_]*(?:\[[\w ]{1,20}\])*(\s+)(?=[\"“‘'(\[*_`]*[^\W_a-zß-ÿ])")),
-    (_SENTENCE, re.compile(r"([。！？])(?=[^”’」』）])")),
+    (_SENTENCE, re.compile(r"([。！？｡．][”’」』）】》]*)(?=[^”’」』）】》])")),
+    (_SENTENCE, re.compile(r"[।॥؟۔።։][\"”’»')\]]*(\s+)(?=\S)")),
 )
+_CLAUSE_MARKS = "，、；："  # where a sentence without spaces is split if it is too long for a chunk
 _TITLE = re.compile(r"[^\W_a-z][^\n|]*[^\n|.!?…,;。！？]")  # a line that begins large and ends no sentence
 _SINGLE_SPACE = re.compile(r"(?<=\S) (?=\S)")
 _GAP = re.compile(r"\s+")
+_CLAUSE_GAP = re.compile(rf"(?<=[{_CLAUSE_MARKS}])(?=\S)|\s+")
+_MARK = regex.compile(r"\p{M}")
 
 Span = tuple[int, int]
 Heading = tuple[int, str]  # offset and words of a heading
@@ -339,6 +345,9 @@ class _Chunker:
             cuts.append((first, costs[number]))
             if tokens[number + 1] - tokens[number] > limit:
                 gaps = [match.end() for match in _GAP.finditer(self.text, first, last)]
+                if main_script(self.text[first:last]) in UNSPACED_SCRIPTS:
+                    cuts += [(gap.end(), _WORD) for gap in _CLAUSE_GAP.finditer(self.text, first + 1, last)]
+                    continue
                 cuts += [(gap, _WORD) for gap in gaps[run - 1 :: run] if first < gap < last]
         return [start for start, _ in cuts] + [starts[-1]], [cost for _, cost in cuts] + [costs[-1]]
 
@@ -368,10 +377,17 @@ class _Chunker:
             return
         middle = (start + end) // 2
         gap = max(self.text.rfind(space, start, middle) for space in " \n")
-        middle = gap if gap > start else middle
+        clause = 1 + max(self.text.rfind(mark, start, middle) for mark in _CLAUSE_MARKS)
+        middle = gap if gap > start else clause if clause > start else self._before_letter(start, middle)
         for half in (self._trim(start, middle), self._trim(middle, end)):
             if half[0] < half[1]:
                 yield from self._split_to_limit(half, limit)
+
+    def _before_letter(self, start: int, at: int) -> int:
+        """Return an offset near `at` that separates no vowel sign from its letter."""
+        while at > start + 1 and _MARK.match(self.text, at):
+            at -= 1
+        return at
 
     def passage_tokens(self, start: int, end: int, signature: str) -> int:
         """Return the length of the text with its signature before it, in tokens."""

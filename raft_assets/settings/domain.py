@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.core.prompt_contract import CONTRACT_PARTS
+from raft_assets.core.prompt_contract import missing_parts
 from raft_assets.core.stored_fields import added
 from raft_assets.core.tables import Arm
 
@@ -204,7 +204,7 @@ class PromptSettings(SettingsGroup):
     @model_validator(mode="after")
     def _tells_the_contract(self) -> "PromptSettings":
         instructions = self.instructions
-        missing = [part for part in CONTRACT_PARTS if instructions is not None and part not in instructions]
+        missing = missing_parts(instructions) if instructions is not None else []
         if missing:
             raise ValueError(f"instructions must state the answer format; they lack {', '.join(map(repr, missing))}")
         if instructions and "<DOCUMENT>" in instructions:

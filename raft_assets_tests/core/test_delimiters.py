@@ -91,7 +91,9 @@ def holds_a_delimiter(text: str) -> str:
         for mark in (*TOKENS, *map(as_a_tokenizer_may_see_it, TOKENS), BEGIN_QUOTE, END_QUOTE):
             if mark in seen:
                 return mark
-        if found := re.search(r"<\s*/?\s*(?:document|answer)\b[^<>]*>|##\s*(?:begin|end)\s*_\s*quote\s*##", seen, re.IGNORECASE):
+        if found := re.search(
+            r"<\s*/?\s*(?:document|answer)\b[^<>]*>|##\s*(?:begin|end)\s*_\s*quote\s*##", seen, re.IGNORECASE
+        ):
             return found[0]
     return ""
 

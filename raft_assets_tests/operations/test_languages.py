@@ -1,124 +1,127 @@
-"""Documents in a language that the embedded models don't know: refused before anything is asked or trained."""
+"""Domains in other languages than English, from their documents to accepted pairs, with the teacher over the wire."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from raft_assets.core.errors import SettingsError
-from raft_assets.core.tables import QAPair
-from raft_assets.operations.languages import check_languages, sampled_languages
-from raft_assets.settings.endpoints import Role
-from raft_assets.storage.call_store import open_call_store
-from raft_assets_tests.defs.tongues import TONGUES
+from raft_assets.core.prompt_contract import INSTRUCTIONS, instructions_in
+from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, SourceDocument
+from raft_assets.pairs.gates import OFF
+from raft_assets.pairs.questions import question_request
+from raft_assets.settings.domain import QuestionSettings
+from raft_assets_tests.builders import an_answer
 from raft_assets_tests.harness import ProjectHarness
+from raft_assets_tests.llm.service import Reply, Seen, Service, chat
 
-DOMAIN = "türme"
-SENTENCE = (
-    f"The documents of '{DOMAIN}' are in German, and TEACHER, BASELINE, STUDENT are of the embedded provider, which "
-    "knows English alone: set TEACHER_OPENAI_BASE_URL and TEACHER_OPENAI_DEPLOYMENT"
-)
 ENGLISH = (
-    "The lighthouse was built in 1871. Its keeper lived in the tower with two assistants, who lit the lamp at dusk."
+    "The lighthouse on the northern pier was lit for the first time in 1884, and it is still the tallest one here."
 )
+GERMAN = "Der Leuchtturm auf der Nordmole wurde im Jahr 1884 zum ersten Mal angezündet, und er ist noch in Betrieb."
+CHINESE = "北码头的灯塔于1884年首次点亮。它是这座城市中最高的建筑，居民们常常在周末来到这里散步和聊天。"
+ASKED = {
+    ENGLISH: ("When was the lighthouse on the northern pier first lit?", "in 1884"),
+    GERMAN: ("Wann wurde der Leuchtturm auf der Nordmole zum ersten Mal angezündet?", "im Jahr 1884"),
+    CHINESE: ("北码头的灯塔于哪一年首次点亮？", "1884年"),
+}
+
+
+def teach(seen: Seen) -> Reply | None:
+    if "embeddings" in seen.path:
+        return None
+    text, (question, answer) = next((text, asked) for text, asked in ASKED.items() if text[:9] in seen.question)
+    return chat(question if "Write 4 questions" in seen.question else an_answer(text.split("。")[0], answer))
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> ProjectHarness:
-    found = ProjectHarness(tmp_path)
-    for path, text in list(TONGUES["de"].documents().items())[:1]:
-        found.write(f"data/{DOMAIN}/{path}", text)
-    return found
+def teacher() -> Iterator[Service]:
+    service = Service()
+    service.rule = teach
+    yield service
+    service.stop()
 
 
-def configured(*roles: Role) -> dict[str, str]:
-    """Variables of roles whose models are at a service."""
-    names = {"BASE_URL": "http://127.0.0.1:9/v1", "DEPLOYMENT": "m", "API_KEY": "none"}
-    return {f"{role}_OPENAI_{name}": value for role in roles for name, value in names.items()}
-
-
-def test_the_doctor_says_what_to_set_before_anything_runs(project: ProjectHarness) -> None:
-    project.write("data/english/a.md", f"# A lighthouse\n\n{ENGLISH}\n")
-    ended = project.raft_here("doctor")
-    assert ended.returncode == 1
-    (line,) = [line for line in ended.stdout.splitlines() if f"language {DOMAIN}" in line]
-    assert line.startswith(f"problem  language {DOMAIN}: {SENTENCE}")
-    assert "documents.language: en" in line
-    assert "ok       language english: English 1" in ended.stdout
-
-
-def test_a_run_ends_before_it_begins_and_nothing_is_asked(project: ProjectHarness) -> None:
-    ended = project.raft_here("run", DOMAIN, "--yes")
-    assert ended.returncode == 2
-    assert SENTENCE in ended.stderr
-    assert project.runs_of_command() == 0
-    assert not project.lake.exists("source_documents", DOMAIN)
-
-
-def test_a_preview_says_it_instead_of_rejecting_every_pair(project: ProjectHarness) -> None:
-    ended = project.raft_here("preview", DOMAIN)
-    assert ended.returncode == 2
-    assert "languages: German 1" in ended.stdout
-    assert "in German, and TEACHER is of the embedded provider" in ended.stderr
-
-
-def test_what_calls_no_such_model_runs(project: ProjectHarness) -> None:
-    project.own_variables = configured(Role.TEACHER)
-    roles = [Role.TEACHER, Role.STUDENT]
-    languages = sampled_languages(project.opened, DOMAIN)
-    assert languages == {"de": 1}
-    assert check_languages(project.opened, DOMAIN, languages, [Role.TEACHER]) == []
-    with pytest.raises(SettingsError, match="in German, and STUDENT is of the embedded"):
-        check_languages(project.opened, DOMAIN, languages, roles)
-
-
-def test_the_asset_refuses_as_well_and_asks_no_teacher(project: ProjectHarness) -> None:
-    assert not project.materialize(DOMAIN, "qa_pairs")
-    assert "are in German, and TEACHER is of the embedded provider" in project.last_failure()
-    assert not project.lake.exists(QAPair.table, DOMAIN)
-    with open_call_store(project.opened) as store:
-        assert {call.role for call in store.calls()} <= {"EMBEDDING"}
-
-
-def test_a_teacher_that_is_asked_nothing_needs_no_language(project: ProjectHarness) -> None:
-    project.write(f"data/{DOMAIN}/domain.yaml", "questions: {questions_per_chunk: 0}\n")
-    assert check_languages(project.opened, DOMAIN, {"de": 1}, [Role.TEACHER]) == []
-
-
-@pytest.mark.parametrize(
-    ("variables", "refused"),
-    [
-        (configured(Role.TEACHER, Role.STUDENT), ""),  # the baseline is the student's base
-        (configured(Role.TEACHER), "BASELINE, STUDENT"),
-        (configured(Role.STUDENT), "TEACHER"),
-        (
-            configured(Role.TEACHER, Role.STUDENT) | {"STUDENT_OPENAI_DEPLOYMENT": "embedded-reader"},
-            "BASELINE, STUDENT",
-        ),
-    ],
-)
-def test_each_role_that_is_embedded_is_named(project: ProjectHarness, variables: dict[str, str], refused: str) -> None:
-    project.own_variables = variables
-    if not refused:
-        assert check_languages(project.opened, DOMAIN, {"de": 1}) == []
-        return
-    with pytest.raises(SettingsError, match=f"and {refused} (?:is|are) of the embedded"):
-        check_languages(project.opened, DOMAIN, {"de": 1})
-
-
-def test_a_person_may_say_that_documents_are_english(project: ProjectHarness) -> None:
-    project.write(f"data/{DOMAIN}/domain.yaml", "documents: {language: en}\n")
-    assert sampled_languages(project.opened, DOMAIN) == {"en": 1}
-    assert "ok       language" in project.raft_here("doctor").stdout
-
-
-def test_a_few_documents_in_another_language_are_a_warning(tmp_path: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path, teacher: Service) -> ProjectHarness:
     project = ProjectHarness(tmp_path)
-    (path, text), *_ = TONGUES["zh"].documents().items()
-    project.write(f"data/mixed/{path}", text)
-    for name in ("a", "b"):
-        project.write(f"data/mixed/{name}.md", f"# A lighthouse\n\n{ENGLISH}\n")
-    ended = project.raft_here("doctor")
-    assert (
-        "warning  language mixed: English 2, Chinese 1; the embedded provider (TEACHER, BASELINE, STUDENT)"
-        in ended.stdout
+    roles = ("TEACHER", "EMBEDDING")
+    project.own_variables = {f"{role}_OPENAI_BASE_URL": teacher.url for role in roles}
+    project.own_variables |= {f"{role}_OPENAI_DEPLOYMENT": "m" for role in roles}
+    return project
+
+
+def a_domain(project: ProjectHarness, settings: str = "", **documents: str) -> str:
+    for name, text in documents.items():
+        project.write(f"data/port/{name}.txt", text)
+    project.write("data/port/domain.yaml", f"questions: {{retrieval_top_k: 0, structured: 'off'}}\n{settings}")
+    return "port"
+
+
+def systems_of(teacher: Service) -> set[str]:
+    """The instructions with which answers were asked for."""
+    messages = [seen.body["messages"] for seen in teacher.seen if "messages" in seen.body]
+    return {asked[0]["content"] for asked in messages if "Write 4" not in asked[-1]["content"]}
+
+
+def test_every_document_chunk_and_pair_has_its_language_in_which_the_teacher_is_asked(
+    project: ProjectHarness, teacher: Service
+) -> None:
+    domain = a_domain(project, a=CHINESE, b=GERMAN, c=ENGLISH)
+    assert project.materialize(domain, "qa_pairs")
+    expected = {"a.txt": "zh", "b.txt": "de", "c.txt": "en"}
+    for model in (SourceDocument, Chunk, QAPair):
+        assert {row.path: row.language for row in project.lake.rows(model, domain)} == expected
+    pairs = {pair.language: pair for pair in project.lake.rows(QAPair, domain)}
+    assert {code: pair.reason for code, pair in pairs.items()} == {"zh": "", "de": "", "en": ""}
+    assert pairs["zh"].gates["support"] == pairs["de"].gates["quoted_support"] == "pass"
+    assert pairs["zh"].gates["own_words"] == pairs["de"].gates["named"] == OFF
+    assert systems_of(teacher) == {INSTRUCTIONS, instructions_in("de"), instructions_in("zh")}
+    asked = [seen.question for seen in teacher.seen if "Write 4" in seen.question]
+    assert [text.rpartition("\n")[2] for text in asked if "灯塔" in text] == [
+        "Write them in Chinese, the language of the document."
+    ]
+    (english,) = (seen for seen in teacher.seen if "Write 4" in seen.question and "lighthouse" in seen.question)
+    chunk = next(chunk for chunk in project.lake.rows(Chunk, domain) if chunk.path == "c.txt")
+    untold = question_request(chunk.model_copy(update={"language": ""}), 4, QuestionSettings())
+    assert english.body["messages"] == untold.body["messages"]
+
+
+def test_the_language_of_a_domain_can_be_set_and_its_main_language_is_that_of_scraps(project: ProjectHarness) -> None:
+    domain = a_domain(project, a=GERMAN, b="42\n\n1884")
+    assert project.materialize(domain, "chunks")
+    assert {row.path: row.language for row in project.lake.rows(Chunk, domain)} == {"a.txt": "de", "b.txt": "de"}
+    project.write("data/port/domain.yaml", "documents: {language: no}\n")
+    assert project.materialize(domain, "chunks")
+    assert {row.language for row in project.lake.rows(Chunk, domain)} == {"no"}
+
+
+def test_a_golden_question_is_in_the_language_of_its_oracle(project: ProjectHarness) -> None:
+    domain = a_domain(project, a=CHINESE, b=GERMAN)
+    project.write(
+        "data/port/questions.jsonl",
+        '{"id": "1", "question": "灯塔何时点亮？", "answers": ["1884年"], "evidence": ["1884年首次点亮"]}\n'
+        '{"id": "2", "question": "Wie hoch ist der Turm auf der Mole?", "answerable": false}\n',
     )
+    assert project.materialize(domain, "golden_questions")
+    golden = {row.question_id: row for row in project.lake.rows(GoldenQuestion, domain)}
+    assert (golden["1"].status, golden["1"].language, golden["2"].language) == ("resolved", "zh", "de")
+
+
+def test_a_domain_whose_pairs_were_made_before_languages_were_told_apart_goes_on_as_it_was(
+    project: ProjectHarness, teacher: Service
+) -> None:
+    domain = a_domain(project, a=GERMAN)
+    project.lake.write_record("pair_form", domain, {"gate_set": 3, "relearned": 0, "structured": {}})
+    assert project.materialize(domain, "qa_pairs")
+    assert {row.language for row in project.lake.rows(Chunk, domain)} == {""}
+    assert systems_of(teacher) == {INSTRUCTIONS}
+    assert not any("Write them in" in seen.question for seen in teacher.seen)
+    (pair,) = project.lake.rows(QAPair, domain)
+    assert "language" not in pair.gates
+    assert pair.language == ""
+
+
+def test_a_preview_names_the_languages_of_the_documents(project: ProjectHarness) -> None:
+    domain = a_domain(project, a=CHINESE, b=GERMAN)
+    done = project.raft_here("preview", domain, "--yes")
+    assert "languages: German 1, Chinese 1" in done.stdout, done.stderr
