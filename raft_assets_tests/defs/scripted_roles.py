@@ -14,7 +14,7 @@ import numpy as np
 
 from raft_assets.core.identity import draw
 from raft_assets.core.prompt_contract import render_answer
-from raft_assets_tests.defs.tongues import Fact
+from raft_assets_tests.defs.language_domains import Fact
 from raft_assets_tests.llm.service import Reply, Seen, chat, embeddings
 
 DIMENSIONS = 512
@@ -79,13 +79,13 @@ class ScriptedRoles:
 
     def planned(self, fact: Fact, *, is_student: bool) -> str:
         """The final answer of a model to a fact that it is shown: right, half right, or of another fact."""
-        plan = self.plans[fact.tongue.code]
+        plan = self.plans[fact.domain.code]
         share = plan.student if is_student else plan.baseline
         place = draw(int(is_student), fact.golden_question)
         if place < share:
             return fact.answer
         if place < share + (1 - share) / 3:
-            return f"{fact.answer}{fact.tongue.joiner}{fact.tongue.beside}"
+            return f"{fact.answer}{fact.domain.joiner}{fact.domain.beside}"
         return fact.other().answer
 
     def _train(self, seen: Seen) -> Reply | None:

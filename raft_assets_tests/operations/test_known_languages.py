@@ -9,7 +9,7 @@ from raft_assets.core.tables import QAPair
 from raft_assets.operations.languages import check_languages, sampled_languages
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.call_store import open_call_store
-from raft_assets_tests.defs.tongues import TONGUES
+from raft_assets_tests.defs.language_domains import LANGUAGE_DOMAINS
 from raft_assets_tests.harness import ProjectHarness
 
 DOMAIN = "türme"
@@ -25,7 +25,7 @@ ENGLISH = (
 @pytest.fixture
 def project(tmp_path: Path) -> ProjectHarness:
     found = ProjectHarness(tmp_path)
-    for path, text in list(TONGUES["de"].documents().items())[:1]:
+    for path, text in list(LANGUAGE_DOMAINS["de"].documents().items())[:1]:
         found.write(f"data/{DOMAIN}/{path}", text)
     return found
 
@@ -113,7 +113,7 @@ def test_a_person_may_say_that_documents_are_english(project: ProjectHarness) ->
 
 def test_a_few_documents_in_another_language_are_a_warning(tmp_path: Path) -> None:
     project = ProjectHarness(tmp_path)
-    (path, text), *_ = TONGUES["zh"].documents().items()
+    (path, text), *_ = LANGUAGE_DOMAINS["zh"].documents().items()
     project.write(f"data/mixed/{path}", text)
     for name in ("a", "b"):
         project.write(f"data/mixed/{name}.md", f"# A lighthouse\n\n{ENGLISH}\n")

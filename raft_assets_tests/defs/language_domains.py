@@ -17,7 +17,7 @@ NUMBERS, WORDS = ("year", "visitors"), ("material", "kept")  # relations whose a
 
 
 @dataclass(frozen=True, eq=False)
-class Tongue:
+class LanguageDomain:
     """A language to write domains in.
 
     `relations`: sentence, question and another wording of it, and the answer, by name. `said`: what stands before a
@@ -66,7 +66,7 @@ class Tongue:
 
         sentence, question, golden_question, answer = self.relations[name]
         return Fact(
-            tongue=self,
+            domain=self,
             relation=name,
             number=number,
             town=town,
@@ -121,7 +121,7 @@ class Fact:
     `other_number` and `english`: the answer with another number, and in another language, where it is one to change.
     """
 
-    tongue: Tongue
+    domain: LanguageDomain
     relation: str
     number: int
     town: str
@@ -136,7 +136,7 @@ class Fact:
 
     def other(self, steps: int = 7) -> "Fact":
         """A fact of another town about the same."""
-        same = [fact for fact in self.tongue.facts if fact.relation == self.relation and fact.town != self.town]
+        same = [fact for fact in self.domain.facts if fact.relation == self.relation and fact.town != self.town]
         return next(fact for fact in same[steps + self.number % 3 :] + same if fact.answer != self.answer)
 
     @property
@@ -153,14 +153,14 @@ class Fact:
 
     def answered(self, final: str, quoted: str | None = None) -> str:
         """An answer in the contract's form that quotes a sentence."""
-        quote = f"{self.tongue.said}{BEGIN_QUOTE}{quoted or self.sentence}{END_QUOTE}"
+        quote = f"{self.domain.said}{BEGIN_QUOTE}{quoted or self.sentence}{END_QUOTE}"
         return render_answer(quote, final)
 
     @property
     def abstaining(self) -> str:
         """An answer that there is none, in one of the language's ways to say so."""
-        ways = self.tongue.abstentions
-        return render_answer(self.tongue.said, ways[self.number % len(ways)])
+        ways = self.domain.abstentions
+        return render_answer(self.domain.said, ways[self.number % len(ways)])
 
 
 ENGLISH = {
@@ -175,10 +175,10 @@ ENGLISH = {
     ),
 }
 
-TONGUES = {
-    tongue.code: tongue
-    for tongue in (
-        Tongue(
+LANGUAGE_DOMAINS = {
+    domain.code: domain
+    for domain in (
+        LanguageDomain(
             code="de",
             towns=("Altenfels", "Brunnsee", "Dorlau", "Eichhafen"),
             buildings=(
@@ -266,7 +266,7 @@ TONGUES = {
                 "Keine Antwort in den vorliegenden Dokumenten!",
             ),
         ),
-        Tongue(
+        LanguageDomain(
             code="ar",
             towns=("الزهراء", "النور", "الوادي", "الساحل"),
             buildings=("متحف", "مسرح", "جسر", "مستشفى", "ملعب", "سوق", "مسجد", "قصر", "ميناء", "مصنع", "معهد", "برج"),
@@ -336,7 +336,7 @@ TONGUES = {
             ),
             digits="٠١٢٣٤٥٦٧٨٩",
         ),
-        Tongue(
+        LanguageDomain(
             code="zh",
             towns=("红桥", "青塔", "白湖", "黑山"),
             buildings=(
@@ -408,7 +408,7 @@ TONGUES = {
             abstentions=("文档中没有答案。", "提供的文档不包含该问题的答案", "在这些文档中找不到答案！"),
             joiner="",
         ),
-        Tongue(
+        LanguageDomain(
             code="ja",
             towns=("朝日町", "緑川市", "白浜市", "月島町"),
             buildings=(
@@ -484,7 +484,7 @@ TONGUES = {
             ),
             joiner="",
         ),
-        Tongue(
+        LanguageDomain(
             code="hi",
             towns=("रामपुर", "सूर्यनगर", "नीलगढ़", "चंदनपुर"),
             buildings=(
