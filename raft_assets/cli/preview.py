@@ -48,7 +48,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     from raft_assets.operations import preview as operation
     from raft_assets.operations.languages import check_languages
     from raft_assets.operations.model_clients import ModelClients
-    from raft_assets.operations.pair_form import recorded_form
+    from raft_assets.operations.pair_form import tells_languages
     from raft_assets.operations.sources import chunk_documents, read_sources
 
     activate_project(project)
@@ -77,7 +77,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
             documents,
             origin=Origin(domain=name),
             on_progress=progress_of("cutting the documents"),
-            tells_languages=recorded_form(models, Lake.of(project), name).tells_languages,
+            has_languages=tells_languages(models, Lake.of(project), name),
         )
     plan = operation.preview_plan(chunks, settings, count)
     _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)

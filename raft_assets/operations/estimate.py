@@ -35,7 +35,7 @@ from raft_assets.operations.expected_pairs import (
     sampled_outcomes,
 )
 from raft_assets.operations.model_clients import ModelClients, token_counter
-from raft_assets.operations.pair_form import PairForm, recorded_form
+from raft_assets.operations.pair_form import PairForm, recorded_form, tells_languages
 from raft_assets.operations.sources import chunk_documents, read_sources
 from raft_assets.pairs.generation import draft_round, first_round_plan
 from raft_assets.pairs.judge import judge_request
@@ -155,8 +155,8 @@ def _read_corpus(
         return list(group_into_documents(pages)), list(lake.rows(Chunk, domain))
     structure = settings.chunks.model_copy(update={"boundaries": "structure"})
     documents = read_sources(models.project, domain).documents
-    tells_languages = recorded_form(models, Lake.of(models.project), domain).tells_languages
-    return documents, chunk_documents(models, structure, documents, tells_languages=tells_languages)
+    has_languages = tells_languages(models, Lake.of(models.project), domain)
+    return documents, chunk_documents(models, structure, documents, has_languages=has_languages)
 
 
 def _register(models: ModelClients, domain: str, settings: DomainSettings) -> dict[str, str]:

@@ -45,11 +45,6 @@ class PairForm:
     structured: bool = False
     gate_set: int = FIRST_GATE_SET
 
-    @property
-    def tells_languages(self) -> bool:
-        """Whether the domain's chunks have languages, in which pairs are asked for and checked."""
-        return self.gate_set >= LANGUAGE_GATE_SET
-
     @classmethod
     def of(cls, record: dict[str, Any]) -> Self:
         """Return the form in a manifest."""
@@ -99,6 +94,13 @@ def recorded_form(models: ModelClients, lake: Lake, domain: str) -> PairForm:
     if known is None:
         return PairForm(gate_set=_gate_set(lake, domain, relearned=0))
     return replace(known.form, structured=known.form.structured and settings.questions.structured == "auto")
+
+
+def tells_languages(models: ModelClients, lake: Lake, domain: str) -> bool:
+    """Return whether the domain's chunks have languages, in which its pairs are then asked for and checked."""
+    known = _current(models, lake, domain)
+    gate_set = known.form.gate_set if known else _gate_set(lake, domain, times_relearned(records_of(models.project)))
+    return gate_set >= LANGUAGE_GATE_SET
 
 
 def resolve_form(

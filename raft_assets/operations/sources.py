@@ -79,16 +79,16 @@ def chunk_documents(
     *,
     origin: Origin = NO_REQUESTER,
     on_progress: Callable[[Progress], None] | None = None,
-    tells_languages: bool = True,
+    has_languages: bool = True,
 ) -> list[Chunk]:
     """Cut the documents into chunks; semantic boundaries call the EMBEDDING role.
 
-    `tells_languages`: whether the domain tells languages apart (`PairForm.tells_languages`).
+    `has_languages`: whether chunks of the domain have a language (`pair_form.tells_languages`).
     """
 
     def cut(document: ReadDocument, likeness: GapSimilarity | None = None) -> Iterable[Chunk]:
         chunks = chunk_document(document, settings, likeness=likeness)
-        return with_language(document, chunks) if tells_languages else chunks
+        return with_language(document, chunks) if has_languages else chunks
 
     if settings.boundaries == "structure":
         return [chunk for document in documents for chunk in cut(document)]

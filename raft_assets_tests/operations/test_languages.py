@@ -7,6 +7,10 @@ import pytest
 
 from raft_assets.core.prompt_contract import INSTRUCTIONS, instructions_in
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, SourceDocument
+from raft_assets.llm.relearning import count_relearning
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.pair_form import tells_languages
+from raft_assets.operations.process import records_of
 from raft_assets.pairs.gates import OFF
 from raft_assets.pairs.questions import question_request
 from raft_assets.settings.domain import QuestionSettings
@@ -119,6 +123,15 @@ def test_a_domain_whose_pairs_were_made_before_languages_were_told_apart_goes_on
     (pair,) = project.lake.rows(QAPair, domain)
     assert "language" not in pair.gates
     assert pair.language == ""
+
+
+def test_relearning_tells_the_languages_of_such_a_domain(project: ProjectHarness) -> None:
+    domain = a_domain(project, a=GERMAN)
+    project.lake.write_record("pair_form", domain, {"gate_set": 3, "relearned": 0, "structured": {}})
+    models = ModelClients(project.opened)
+    assert not tells_languages(models, project.lake, domain)
+    count_relearning(records_of(project.opened))
+    assert tells_languages(models, project.lake, domain)
 
 
 def test_a_preview_names_the_languages_of_the_documents(project: ProjectHarness) -> None:

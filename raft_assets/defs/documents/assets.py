@@ -19,7 +19,7 @@ from raft_assets.documents.reading import READING_VERSION, group_into_documents
 from raft_assets.llm.caller import Caller
 from raft_assets.operations.document_ids import keep_documents
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.pair_form import recorded_form
+from raft_assets.operations.pair_form import tells_languages
 from raft_assets.operations.sources import chunk_documents, embed_chunks, read_sources, to_refused_chunk
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
@@ -108,7 +108,7 @@ def chunks(
         documents,
         origin=origin_of(context),
         on_progress=log_progress(context, models.project),
-        tells_languages=recorded_form(models, lake, domain).tells_languages,
+        has_languages=tells_languages(models, lake, domain),
     )
     longer = find_oversized_chunks(table, settings)
     yield dg.AssetCheckResult(
