@@ -12,12 +12,14 @@ import click
 
 from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import RaftError, describe_error
+from raft_assets.core.languages import ENGLISH, name_of_code
 from raft_assets.evaluation.judged import judge_family_warning
 from raft_assets.llm.capabilities import Capabilities, forget_capabilities, learned_capabilities
 from raft_assets.llm.probing import ProbeResult, PromptTest
 from raft_assets.llm.relearning import count_relearning
 from raft_assets.operations.golden_coverage import coverage_of_domain
 from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.languages import check_languages, sampled_languages
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import records_of
@@ -78,6 +80,7 @@ def _run_checks(project: Project) -> Iterator[Finding]:
         ("lake", lambda: _check_lake(project)),
     ]
     yield from _findings(checks)
+    yield from _findings(_language_checks(project))
     try:
         role_checks = _role_checks(ModelClients(project))
     except (RaftError, OSError) as error:
@@ -87,6 +90,13 @@ def _run_checks(project: Project) -> Iterator[Finding]:
     with suppress(OSError):  # a home that can't be read is a finding of its own
         for model, clause in learned_capabilities(records_of(project)):
             yield Finding(f"learned {model}", clause)
+
+
+def _language_checks(project: Project) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield a check per domain of whether the configured models know the language of its documents."""
+    with suppress(RaftError, click.UsageError, OSError):  # domains that can't be read are findings of their own
+        for name in select_domains(project, (), everything=True):
+            yield f"language {name}", partial(_check_language, project, name)
 
 
 def _findings(checks: Iterable[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:
@@ -134,6 +144,16 @@ def _check_state_folder(project: Project) -> str:
 def _check_settings(project: Project) -> str:
     names = select_domains(project, (), everything=True)
     return ", ".join(f"{name}: preset {project.settings(name).preset}" for name in names)
+
+
+def _check_language(project: Project, domain: str) -> str:
+    """Return the languages of the domain's documents; raises DoctorWarningError for some that a model doesn't know."""
+    languages = sampled_languages(project, domain)
+    english = check_languages(project, domain, languages)
+    counts = ", ".join(f"{name_of_code(code)} {count:,}" for code, count in languages.items())
+    if english and languages.keys() - {ENGLISH}:
+        raise DoctorWarningError(f"{counts}; the embedded provider ({', '.join(english)}) knows English alone")
+    return f"{counts} of the documents read" if counts else "no document can be read"
 
 
 def _check_call_store(project: Project) -> str:

@@ -16,13 +16,16 @@ from rich.text import Text
 
 from raft_assets.cli.project import activate_project, print_models, select_domains
 from raft_assets.core.delimiters import escape_delimiters
+from raft_assets.core.languages import name_of_code
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, parse_answer
 from raft_assets.core.tables import Chunk, QAPair, RaftRow, SourceDocument
 from raft_assets.core.terminal import strip_control_characters
 from raft_assets.core.text_search import SearchableText
 from raft_assets.llm.requests import Origin, Progress
 from raft_assets.pairs.gates import REASONS
+from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
+from raft_assets.storage.lake import Lake
 
 MAX_DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 MAX_REJECTED = 20
@@ -41,11 +44,13 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     print_models(console, project)
     # a second or two: only once the arguments are known to be right
+    from raft_assets.documents.document_languages import count_languages
     from raft_assets.operations import preview as operation
     from raft_assets.operations.chunk_form import recorded_chunk_form
+    from raft_assets.operations.languages import check_languages
     from raft_assets.operations.model_clients import ModelClients
+    from raft_assets.operations.pair_form import tells_languages
     from raft_assets.operations.sources import chunk_documents, read_sources
-    from raft_assets.storage.lake import Lake
 
     activate_project(project)
     models = ModelClients(project)
@@ -57,6 +62,9 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
                 style="yellow",
             )
         )
+    languages = count_languages(sources.pages)
+    console.print(f"languages: {', '.join(f'{name_of_code(code)} {count:,}' for code, count in languages.items())}")
+    check_languages(project, name, languages, [Role.TEACHER])
     _print_losses(console, sources.pages)
     semantic = settings.chunks.boundaries == "semantic"
     if semantic:
@@ -71,6 +79,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
             form=recorded_chunk_form(Lake.of(project), name, settings.chunks),
             origin=Origin(domain=name),
             on_progress=progress_of("cutting the documents"),
+            has_languages=tells_languages(models, Lake.of(project), name),
         )
     plan = operation.preview_plan(chunks, settings, count)
     _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)

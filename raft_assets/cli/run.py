@@ -19,13 +19,14 @@ from raft_assets.cli.project import activate_project, open_instance, print_model
 from raft_assets.cli.worker import BUSY, FAILED, WAITS, worker_command
 from raft_assets.core.errors import DataError
 from raft_assets.defs.dagster_internals import stale_resolver
-from raft_assets.defs.lineage_asset import NOT_EVALUATED, WAITING
+from raft_assets.defs.lineage_asset import NOT_EVALUATED, ROLES_METADATA, WAITING
 from raft_assets.defs.observation import observe
 from raft_assets.defs.progress import read_progress
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, assets_in_order, failure_message, with_upstream
 from raft_assets.llm.ledger import is_unusable
 from raft_assets.operations.estimate import estimate_calls
+from raft_assets.operations.languages import ROLES, check_languages, sampled_languages
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG
@@ -119,10 +120,11 @@ def materialize_domains(
         resolver, losses = stale_resolver(instance, graph), Losses.find(project)
         for name in names:
             now = asset_states(instance, graph, name, losses, resolver)
-            due = len(wanted) if force else sum(now[key].state != "fresh" for key in wanted)
+            due = [key for key in wanted if force or now[key].state != "fresh"]
             if due:
+                _check_languages(project, graph, name, due)
                 _save_estimate(instance, project, graph, now, name)
-                work.append(DomainRun(name, due, project.home / "logs" / f"{name}.log"))
+                work.append(DomainRun(name, len(due), project.home / "logs" / f"{name}.log"))
             else:
                 console.print(f"{name}: everything is fresh")
         _run_domains(console, instance, project, work, wanted, force=force, command=command)
@@ -135,6 +137,14 @@ def _exit_code(work: Sequence[DomainRun]) -> int:
     if any(item.failed for item in work):
         return FAILED
     return WAITS if any(item.waits for item in work) else 0
+
+
+def _check_languages(project: Project, graph: Graph, domain: str, due: Sequence[dg.AssetKey]) -> None:
+    """Raise SettingsError where a model that one of the assets calls doesn't know the language of the documents."""
+    called = {role for key in due for role in str(graph.get(key).metadata.get(ROLES_METADATA, "")).split()}
+    roles = [role for role in ROLES if role in called and project.endpoints[role].knows_english_only]
+    if roles:
+        check_languages(project, domain, sampled_languages(project, domain), roles)
 
 
 def _save_estimate(

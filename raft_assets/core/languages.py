@@ -17,7 +17,8 @@ UNTOLD = ""
 # scripts that put no spaces between words: each of their letters counts as a word
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー々"
 _WORD = regex.compile(rf"[{_UNSPACED}]\p{{M}}*|(?:(?![{_UNSPACED}])[\p{{L}}\p{{N}}]\p{{M}}*)+")
-_UNSPACED_LETTER = regex.compile(rf"[{_UNSPACED}]")
+_UNSPACED_LETTER = regex.compile(rf"[{_UNSPACED}]\p{{M}}*")
+SPACED_LETTER = rf"[^\W{_UNSPACED}]"  # for `regex`: a letter or digit that words of a script with spaces are made of
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,16 @@ class Language:
     """A language as teacher, parser and metrics need it.
 
     `abstention`: what a model is asked to write where the documents don't hold the answer. `articles`: words that a
-    comparison of answers leaves out, as MLQA does (arXiv 1910.07475, its evaluation script). `is_right_to_left`: how a
-    page shows it. `has_spaces`: whether words stand between spaces; otherwise letters are compared.
+    comparison of answers leaves out, as MLQA does (arXiv 1910.07475, its evaluation script); `joins_articles`: they are
+    written together with the next word. `is_right_to_left`: how a page shows it. `has_spaces`: whether words stand
+    between spaces; otherwise letters are compared.
     """
 
     code: str
     name: str
     abstention: str
     articles: tuple[str, ...] = ()
+    joins_articles: bool = False
     is_right_to_left: bool = False
     has_spaces: bool = True
 
@@ -49,7 +52,7 @@ _TABLE = (
         "fr",
         "French",
         "Les documents ne contiennent pas la réponse.",
-        ("le", "la", "les", "l", "un", "une", "des", "du", "de", "d", "au", "aux"),
+        ("le", "la", "les", "l", "un", "une", "des", "du", "au", "aux"),
     ),
     Language(
         "es",
@@ -74,7 +77,7 @@ _TABLE = (
     Language("ru", "Russian", "Документы не содержат ответа."),
     Language("uk", "Ukrainian", "Документи не містять відповіді."),
     Language("tr", "Turkish", "Belgeler yanıtı içermiyor."),
-    Language("ar", "Arabic", "لا تحتوي المستندات على الإجابة.", ("ال",), is_right_to_left=True),
+    Language("ar", "Arabic", "لا تحتوي المستندات على الإجابة.", ("ال",), joins_articles=True, is_right_to_left=True),
     Language("he", "Hebrew", "המסמכים אינם מכילים את התשובה.", is_right_to_left=True),
     Language("fa", "Persian", "اسناد پاسخ را در بر ندارند.", is_right_to_left=True),
     Language("hi", "Hindi", "दस्तावेज़ों में उत्तर नहीं है।"),
@@ -93,6 +96,12 @@ def language_of_code(code: str) -> Language | None:
     return LANGUAGES.get(code or ENGLISH)
 
 
+def name_of_code(code: str) -> str:
+    """Return the English name of a language, or its code where the table doesn't have it."""
+    language = language_of_code(code)
+    return language.name if language else code
+
+
 def script_words(text: str) -> list[str]:
     """Return the words of text in any script, as they stand: runs of letters and digits with their marks.
 
@@ -105,3 +114,11 @@ def script_words(text: str) -> list[str]:
 def is_unspaced(letter: str) -> bool:
     """Return whether a letter is of a script that puts no spaces between words."""
     return bool(_UNSPACED_LETTER.match(letter))
+
+
+def spaced_words(text: str) -> list[str]:
+    """Return what stands between spaces, and every letter of a script without spaces by itself.
+
+    Unlike `script_words` it keeps signs, and what they join: `5%` and `e-mail` are one word each.
+    """
+    return _UNSPACED_LETTER.sub(r" \g<0> ", text).split()

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from raft_assets.core.abstention import is_abstention
 from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.identity import digest, normalize
+from raft_assets.core.languages import ENGLISH, LANGUAGES, language_of_code
 
 CONTRACT_VERSION = "2"
 ABSTENTION = "The documents do not contain the answer."
@@ -36,12 +38,18 @@ CLOSED_BOOK_INSTRUCTIONS = f"""Answer the question from memory; no documents are
 First reason step by step.
 Then end with one line that holds the final answer, as short as possible: {ANSWER_TAG} final answer"""
 
+# added where the question isn't English: in English instructions a weak model would answer in English
+_IN_LANGUAGE = "Write in {name}, the language of the question. Don't translate {marks}."
+_IN_ANY_LANGUAGE = "Write in the language of the question. Don't translate {marks}."
+
 HASH_DIGITS = 8  # of instructions
-# of the instructions with which everything was made before hashes were kept, up to version 0.2.0
+# of the instructions with which everything was made before hashes were kept, up to version 0.2.0, and with which
+# domains in other languages than English are made since 0.3.0
 FIRST_INSTRUCTION_HASHES = {
     "contract": "8b148af3",
     "contract_structured": "c66609ac",
     "contract_closed_book": "06f68b6a",
+    "contract_other_languages": "16ed66c1",
 }
 
 # what an answer is written in, as closely as its reader reads it
@@ -62,11 +70,6 @@ MIN_COPIED_WORDS = 20  # a shorter text may copy a sentence: that is what it was
 COPIED_RUN_WORDS = 5  # consecutive words that a text and its prompt hardly share by chance
 MAX_COPIED_SHARE = 0.8  # of such runs: a text that reasons about what it quotes has fewer
 _WORD = re.compile(r"\w+")
-_ABSTENTION = re.compile(
-    r"(?:(?:the|these|given|provided) )*documents? (?:do not|don['’]t|does not|doesn['’]t)"
-    r" (?:contain|hold|provide|include) (?:the|an|any) answer(?: to (?:the|this|that) question)?\.?",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -84,17 +87,73 @@ class ParsedAnswer:
     is_echo: bool = False
 
 
+def missing_parts(instructions: str) -> list[str]:
+    """Return what instructions must contain and lack: the marks of an answer, and the abstention of any language."""
+    missing = [part for part in CONTRACT_PARTS if part not in instructions]
+    abstains = any(language.abstention in instructions for language in LANGUAGES.values())
+    return [part for part in missing if part != ABSTENTION or not abstains]
+
+
+def abstention_in(language: str) -> str:
+    """Return what says in a language that the documents don't hold the answer; English for one that has no sentence."""
+    known = language_of_code(language)
+    return ABSTENTION if known is None or known.code == ENGLISH else known.abstention
+
+
+def abstention_answer(language: str) -> str:
+    """Return the answer of a row whose documents don't hold it, in a language."""
+    known = language_of_code(language)
+    if known is None or known.code == ENGLISH:
+        return ABSTENTION_ANSWER
+    return render_answer(known.abstention, known.abstention)
+
+
+def instructions_in(language: str) -> str:
+    """Return the contract's instructions for questions in a language."""
+    return _in_language(INSTRUCTIONS, language, (BEGIN_QUOTE, END_QUOTE, ANSWER_TAG))
+
+
+def structured_instructions_in(language: str) -> str:
+    """Return the instructions for a teacher that answers in parts."""
+    return _in_language(STRUCTURED_INSTRUCTIONS, language, ("the names of the fields",))
+
+
+def closed_book_instructions_in(language: str) -> str:
+    """Return the instructions for questions without documents."""
+    return _in_language(CLOSED_BOOK_INSTRUCTIONS, language, (ANSWER_TAG,))
+
+
+def _in_language(english: str, language: str, marks: Sequence[str]) -> str:
+    """Return instructions with a line about the language, and its sentence instead of the English one."""
+    if (language or ENGLISH) == ENGLISH:
+        return english
+    known = language_of_code(language)
+    listed = f"{', '.join(marks[:-1])} and {marks[-1]}" if len(marks) > 1 else marks[0]
+    line = _IN_LANGUAGE.format(name=known.name, marks=listed) if known else _IN_ANY_LANGUAGE.format(marks=listed)
+    return f"{english.replace(ABSTENTION, abstention_in(language))}\n{line}"
+
+
+def _other_language_hash() -> str:
+    """Return one hash of the instructions in every language but English."""
+    makers = (instructions_in, structured_instructions_in, closed_book_instructions_in)
+    codes = ["", *sorted(LANGUAGES.keys() - {ENGLISH})]
+    texts = [make(code or "zz") for code in codes for make in makers]  # "zz": of a language that has no entry
+    return digest(*texts)[:HASH_DIGITS]
+
+
 def instruction_hashes() -> dict[str, str]:
     """Return the hash of each of the contract's instructions.
 
-    They are those for answers from documents, for a teacher that answers in parts, and for answers without documents.
+    They are those for answers from documents, for a teacher that answers in parts, and for answers without documents,
+    in English; and one hash of all of them in the other languages.
     """
     texts = {
         "contract": INSTRUCTIONS,
         "contract_structured": STRUCTURED_INSTRUCTIONS,
         "contract_closed_book": CLOSED_BOOK_INSTRUCTIONS,
     }
-    return {name: digest(text)[:HASH_DIGITS] for name, text in texts.items()}
+    hashes = {name: digest(text)[:HASH_DIGITS] for name, text in texts.items()}
+    return hashes | {"contract_other_languages": _other_language_hash()}
 
 
 def escape_answer(text: str) -> str:
@@ -203,7 +262,7 @@ def parse_answer(text: str, instructions: str | None = None) -> ParsedAnswer:
         reasoning=head.strip(),
         quotes=quotes,
         final_answer=final,
-        abstained=_is_abstention(final),
+        abstained=is_abstention(final),
         well_formed=bool(final) and text.count(ANSWER_TAG) == 1 and closed,
         is_echo=is_placeholder or (own != text and not final),
     )
@@ -276,7 +335,3 @@ def _strip_wrapping(line: str) -> str:
         if line.startswith(opening) and line.endswith(closing) and inside and opening not in inside:
             return _strip_wrapping(inside)
     return line
-
-
-def _is_abstention(final_answer: str) -> bool:
-    return _ABSTENTION.fullmatch(normalize(final_answer)) is not None

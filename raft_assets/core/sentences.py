@@ -1,12 +1,18 @@
-"""Where sentences of English text begin and end: the one splitter that teacher, reader and gates share.
+"""Where sentences begin and end: the one splitter that teacher, reader and gates share.
 
 A text is split into blocks by its structure (blank lines, headings, list items, table rows, fields of an API
 description), then a block into sentences by its punctuation. Markers of list items belong to no sentence; neither do
-lines without a letter or digit.
+lines without a letter or digit. English has rules of its own here; other languages have those of sentencex, which
+knows their abbreviations, and in every script the marks of Unicode that end a sentence and nothing else (ADR 0046).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import regex
+
+from raft_assets.core.language_detection import detect_language, main_script
+from raft_assets.core.languages import ENGLISH
 
 Span = tuple[int, int]
 
@@ -35,16 +41,37 @@ _ABBREVIATION = re.compile(
 # these sometimes end a sentence, so only a number after them holds the sentence together
 _BEFORE_NUMBER = re.compile(r"(?<![^\W\d_])(?:nos?|art|sec|chap|ch|pl|v)$", re.IGNORECASE)
 _PAIRS = (("(", ")"), ("“", "”"), ("[", "]"))
+# marks that end a sentence whatever follows (UAX #29, Sentence_Break=STerm, without those that English shares), with
+# the closing marks after them
+_STOP = regex.compile(r"[[\p{SB=STerm}]--[!?]]+\p{SB=Close}*+", regex.V1)
+# what no sentence begins with: a small letter (SB8), in Japanese a particle after a quotation
+_CONTINUED = regex.compile(
+    r"\s*[[\p{Latin}\p{Cyrillic}\p{Greek}\p{Armenian}]&&[\p{Ll}]]|(?<=[」』）])\p{Hiragana}", regex.V1
+)
+_LONE_ABBREVIATION = regex.compile(r"\s*(?:\p{L}\p{M}*){1,3}\.\s*")
+_BRACKETS = (*_PAIRS, ("（", "）"), ("「", "」"), ("『", "』"), ("《", "》"), ("【", "】"), ("«", "»"))
 
 
-def split_sentences(text: str) -> list[str]:
+def split_sentences(text: str, language: str = "") -> list[str]:
     """Return the sentences of the text in order, each an exact substring."""
-    return [text[start:end] for start, end in sentence_spans(text)]
+    return [text[start:end] for start, end in sentence_spans(text, language)]
 
 
-def sentence_spans(text: str) -> list[Span]:
-    """Return the sentences as (start, end), in order, without overlap, none empty or surrounded by white space."""
-    return [span for block in _blocks(text) for span in _sentences_of_block(text, block)]
+def sentence_spans(text: str, language: str = "") -> list[Span]:
+    """Return the sentences as (start, end), in order, without overlap, none empty or surrounded by white space.
+
+    `language`: its code; where it is empty the script decides, and Latin script is taken for English.
+    """
+    language = language or _language_by_script(text)
+    if language == ENGLISH:
+        return [span for block in _blocks(text) for span in _sentences_of_block(text, block)]
+    return [span for block in _blocks(text) for span in _foreign_sentences(text, block, language)]
+
+
+def _language_by_script(text: str) -> str:
+    if text.isascii() or main_script(text) in ("", "latin"):
+        return ENGLISH
+    return detect_language(text) or ENGLISH
 
 
 def _blocks(text: str) -> Iterator[Span]:
@@ -99,6 +126,24 @@ def _sentences_of_block(text: str, block: Span) -> Iterator[Span]:
     yield from _strip_span(text, start, end)
 
 
+def _foreign_sentences(text: str, block: Span, language: str) -> Iterator[Span]:
+    """Yield the sentences of a block in another language than English."""
+    from sentencex import segment  # reads its lists of abbreviations
+
+    start, end = block
+    cut = start
+    for piece in segment(language, text[start:end]):
+        for match in _STOP.finditer(text, cut, cut + len(piece)):
+            if not _is_enclosed(text, start, match.end(), end, _BRACKETS) and not _CONTINUED.match(text, match.end()):
+                yield from _strip_span(text, start, match.end())
+                start = match.end()
+        cut += len(piece)
+        if not _CONTINUED.match(text, cut, end) and not _LONE_ABBREVIATION.fullmatch(text, start, cut):
+            yield from _strip_span(text, start, cut)
+            start = cut
+    yield from _strip_span(text, start, end)
+
+
 def _strip_span(text: str, start: int, end: int) -> Iterator[Span]:
     content = text[start:end]
     begin = start + len(content) - len(content.lstrip())
@@ -119,9 +164,9 @@ def _is_abbreviated(text: str, start: int, boundary: re.Match[str]) -> bool:
     return bool(_ABBREVIATION.search(before))
 
 
-def _is_enclosed(text: str, start: int, cut: int, end: int) -> bool:
+def _is_enclosed(text: str, start: int, cut: int, end: int, pairs: Sequence[tuple[str, str]] = _PAIRS) -> bool:
     """Return whether the cut lies inside a parenthesis or quotation that closes within the block."""
     before, after = text[start:cut], text[cut : min(end, start + MAX_ENCLOSED_CHARACTERS)]
-    if any(before.count(opening) > before.count(closing) and closing in after for opening, closing in _PAIRS):
+    if any(before.count(opening) > before.count(closing) and closing in after for opening, closing in pairs):
         return True
     return before.count('"') % 2 == 1 and '"' in after

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raft_assets.core.identity import digest, normalize
+from raft_assets.core.languages import script_words
 from raft_assets.core.progress import track
 
 Shingles = npt.NDArray[np.uint64]
@@ -29,12 +30,19 @@ CACHED_TEXTS = 1 << 12  # texts whose shingles are kept while candidates are com
 MISS_PROBABILITY = 1e-6  # that no band of two texts exactly at the threshold agrees
 
 _WORD = re.compile(r"[^\W_]+")
+# a character beyond Latin, Greek and Cyrillic and the punctuation between them: only such text needs `script_words`,
+# which takes several times as long
+_OF_OTHER_SCRIPTS = re.compile(r"[\u0300-\u036f\u0483-\u0489\u0530-\u1dff\u20d0-\u20ff\u2c00-\U0010ffff]")
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text as similarity sees them: runs of letters and digits, case folded."""
-    return _WORD.findall(_fold_case(text))
+    """Return the words of a text as similarity sees them: runs of letters and digits, case folded.
+
+    In scripts that put no spaces between words every letter is one.
+    """
+    folded = _fold_case(text)
+    return script_words(folded) if _OF_OTHER_SCRIPTS.search(folded) else _WORD.findall(folded)
 
 
 def letters(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from raft_assets.core.languages import ENGLISH
 from raft_assets.core.stored_fields import added
 
 Split = Literal["train", "valid", "eval"]
@@ -54,6 +55,15 @@ class SourceDocument(Row):
         digested=False,
         description="words of the whole document that its text leaves out, by reason, the same on each of its pages",
     )
+    language: str = added(
+        "",
+        since="0.3.0",
+        means_default=(ENGLISH,),
+        description="main language of the document (ISO 639-1), the same on each page; empty as in English",
+    )
+    other_languages: list[str] = added(
+        [], since="0.3.0", description="further languages of a good part of the document, the same on each page"
+    )
 
 
 class QuarantinedFile(Row):
@@ -86,6 +96,12 @@ class Chunk(Row):
     )
     text: str = Field(description="document_text[start:end]")
     tokens: int = Field(description="length of the passage in tokens of the setting's tokenizer")
+    language: str = added(
+        "",
+        since="0.3.0",
+        means_default=(ENGLISH,),
+        description="language of the passage (ISO 639-1), in which it is asked about; empty as in English",
+    )
 
     @property
     def passage(self) -> str:
@@ -131,6 +147,12 @@ class GoldenQuestion(Row):
         [], since="0.3.0", description="chunks elsewhere that hold the evidence too: held out of training, no oracles"
     )
     detail: str = added("", since="0.3.0", description="one sentence where evidence was not resolved")
+    language: str = added(
+        "",
+        since="0.3.0",
+        means_default=(ENGLISH,),
+        description="language of the question (ISO 639-1): that of its oracle chunk, else its own; empty as in English",
+    )
 
 
 class QAPair(Row):
@@ -168,6 +190,12 @@ class QAPair(Row):
         since="0.3.0",
         description="whether the teacher answered by a JSON schema, from which the answer is rendered",
     )
+    language: str = added(
+        "",
+        since="0.3.0",
+        means_default=(ENGLISH,),
+        description="language of its chunk (ISO 639-1); empty as in English",
+    )
 
     @property
     def is_imported(self) -> bool:
@@ -194,6 +222,12 @@ class RaftRow(Row):
     doc_id: str = Field(description="document")
     path: str = Field(description="path relative to the domain")
     kind: str = Field(description="question type")
+    language: str = added(
+        "",
+        since="0.3.0",
+        means_default=(ENGLISH,),
+        description="language of the question (ISO 639-1), in which its prompt is worded; empty as in English",
+    )
 
 
 class ModelAnswer(Row):
@@ -220,6 +254,12 @@ class ModelAnswer(Row):
     status: str = Field(description="ok, or why there is no answer")
     detail: str = Field(description="one sentence where there is no answer")
     call: str = Field(description="key in the call store")
+    language: str = added(
+        "",
+        since="0.3.0",
+        means_default=(ENGLISH,),
+        description="language of the question (ISO 639-1), by whose rules the answer is scored; empty as in English",
+    )
 
 
 class BaselineAnswer(ModelAnswer):

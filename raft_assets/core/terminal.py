@@ -3,14 +3,18 @@
 import unicodedata
 
 # characters that turn the direction of a text: the text after them would seem to be elsewhere
-_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# marks of direction that texts in Arabic and Hebrew hold between words: left out, because they are never seen
+_BIDI_MARKS = frozenset("\u061c\u200e\u200f")
+_UNSHOWN = _BIDI_CONTROLS | _BIDI_MARKS
 
 
 def strip_control_characters(text: str) -> str:
-    """Replace what a terminal would obey instead of showing it; line breaks stay."""
+    """Replace what a terminal would obey instead of showing it; line breaks stay, marks of direction are dropped."""
     return "".join(
         character if character == "\n" or not _is_control_character(character) else "\ufffd"
         for character in text.replace("\r\n", "\n").replace("\t", " ")
+        if character not in _BIDI_MARKS
     )
 
 
@@ -23,4 +27,4 @@ def escape_control_characters(text: str) -> str:
 
 
 def _is_control_character(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs"} or character in _BIDI_CONTROLS
+    return unicodedata.category(character) in {"Cc", "Cs"} or character in _UNSHOWN

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from raft_assets.core.languages import is_unspaced
+
 Span = tuple[int, int]
 
 
@@ -41,4 +43,8 @@ class SearchableText:
         return self._originals[run] + squeezed - self._squeezed_starts[run]
 
     def _inside_word(self, at: int) -> bool:
-        return 0 < at < len(self._text) and self._text[at - 1].isalnum() and self._text[at].isalnum()
+        if not 0 < at < len(self._text):
+            return False
+        before, after = self._text[at - 1], self._text[at]
+        # in scripts without spaces, and between them and others, every letter is an edge
+        return before.isalnum() and after.isalnum() and not is_unspaced(before) and not is_unspaced(after)

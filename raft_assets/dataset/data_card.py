@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from raft_assets.core.languages import ENGLISH, name_of_code
 from raft_assets.core.markdown import code_span, table_lines
 from raft_assets.core.tables import (
     PAGED_KINDS,
@@ -58,8 +59,10 @@ def build_card(
     quarantined = [{"path": file.path, "reason": file.reason} for file in quarantine]
     tokens: list[int] = []
     document_of: dict[str, str] = {}
+    languages: Counter[str] = Counter()
     for chunk in chunks:
         tokens.append(chunk.tokens)
+        languages[chunk.language or ENGLISH] += 1
         document_of[chunk.chunk_id] = chunk.doc_id
     reasons: Counter[str] = Counter()
     imported = 0
@@ -95,6 +98,7 @@ def build_card(
             **({"chunks_without_vector": len(refused)} if refused else {}),
             "pairs": reasons.total(),
             "pairs_imported": imported,
+            "languages": dict(languages.most_common()),
             "pairs_by_gate": dict(reasons.most_common()),
             "golden_questions": answerable.total(),
             "golden_questions_answerable": answerable[True],
@@ -162,6 +166,10 @@ def render_card(card: Card) -> list[str]:
             table_lines(
                 [{name.replace("_", " "): source[name] for name in columns} for source in card["sources"]],
             ),
+        ),
+        *_section(
+            "Languages",
+            table_lines([{"language": name_of_code(code), "chunks": n} for code, n in counts["languages"].items()]),
         ),
         *_section("Files that could not be read", table_lines(card["quarantine"])),
         *_section("Words left out", table_lines(_left_out_rows(card))),
@@ -259,8 +267,8 @@ def _known_limits(  # noqa: PLR0917 - what the card is made of
             "it is asked again: to build the same rows its stored answers are needed."
         )
     yield (
-        "Gates judge words, not truth: what is wrong in a document is right here. Stop words and sentence rules are of "
-        "English; of other languages less is found."
+        "Gates judge words, not truth: what is wrong in a document is right here. Gates of pronouns and of words that "
+        "point at a text know English only; in other languages they are off."
     )
     if trained_kinds["cloze"] * 2 > trained_kinds.total():
         yield (

@@ -144,7 +144,9 @@ def _render_prompt(row: RaftRow, form: Literal["chat", "completion"], settings: 
     """Return the prompt as evaluation sends it: messages or a text."""
     most, instructions = settings.evaluation.max_answer_tokens, settings.prompt.instructions
     has_examples = settings.student.examples == "always"
-    request = answer_request(row.question, row.documents, form, most, instructions, has_examples=has_examples)
+    request = answer_request(
+        row.question, row.documents, form, most, instructions, has_examples=has_examples, language=row.language
+    )
     return request.body["messages" if form == "chat" else "prompt"]
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.jsonl import NonEmptyText, read_jsonl
+from raft_assets.core.language_detection import detect_language
 from raft_assets.core.languages import script_words
 from raft_assets.core.similarity import content_words, letters
 from raft_assets.core.tables import Chunk, GoldenQuestion
@@ -80,11 +81,28 @@ def resolve_golden_questions(
     name a document as it was called before.
     """
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
+    language_of: dict[str, str] = {}
     for chunk in chunks:
         chunks_of[chunk.path].append(chunk)
+        language_of[chunk.chunk_id] = chunk.language
     searchable = {document.path: SearchableText(document.document_text) for document in documents}
     present = {old: path for old, path in renamed.items() if old not in searchable}
-    return [_resolve(question, searchable, chunks_of, present) for question in questions]
+    resolved = [_resolve(question, searchable, chunks_of, present) for question in questions]
+    spoken = [language for language, _ in Counter(language_of.values()).most_common() if language]
+    return [
+        question.model_copy(update={"language": _language_of(question, language_of, spoken)}) for question in resolved
+    ]
+
+
+def _language_of(question: GoldenQuestion, language_of: Mapping[str, str], spoken: Sequence[str]) -> str:
+    """Return the language of a question: of its oracle, else which of the domain's it is in; empty if none is told.
+
+    `spoken`: the domain's languages, the most frequent first.
+    """
+    if question.oracle_chunk_ids:
+        return language_of[question.oracle_chunk_ids[0]]
+    found = detect_language(question.question, spoken) if len(spoken) > 1 else ""
+    return found or next(iter(spoken), "")
 
 
 def _resolve(

@@ -7,7 +7,7 @@ from typing import Any
 
 from raft_assets.core.identity import draw
 from raft_assets.core.progress import track
-from raft_assets.core.prompt_contract import ABSTENTION, ABSTENTION_ANSWER
+from raft_assets.core.prompt_contract import abstention_answer, abstention_in
 from raft_assets.core.row_file import DiskBackedRows
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
 from raft_assets.dataset.distractors import DistractorPool, Vector, pick_distractors
@@ -116,14 +116,15 @@ class Assembly:
             document_chunk_ids=shown,
             oracle_index=shown.index(pair.chunk_id) if has_oracle else None,
             has_oracle=has_oracle,
-            answer=ABSTENTION_ANSWER if abstains else pair.answer,
-            final_answer=ABSTENTION if abstains else pair.final_answer,
+            answer=abstention_answer(pair.language) if abstains else pair.answer,
+            final_answer=abstention_in(pair.language) if abstains else pair.final_answer,
             split=split,
             unit=self.plan.units[pair.chunk_id],
             chunk_id=pair.chunk_id,
             doc_id=pair.doc_id,
             path=pair.path,
             kind=pair.kind,
+            language=pair.language,
         )
 
     def _distractors(self, pair: QAPair, forbidden: AbstractSet[str]) -> list[str]:

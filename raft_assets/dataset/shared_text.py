@@ -5,7 +5,6 @@ for word. Compared are runs of words, so an edit costs the runs around it. Text 
 boilerplate: it links nothing, and what is compared are the other runs.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from difflib import SequenceMatcher
 import numpy as np
 import numpy.typing as npt
 
+from raft_assets.core.languages import script_words
 from raft_assets.core.progress import track
 from raft_assets.core.sentences import split_sentences
 from raft_assets.core.similarity import run_hashes
@@ -29,9 +29,6 @@ MAX_DOCUMENTS = 3  # of one text; more repeat it as boilerplate
 MAX_CHUNKS = 16  # of one run of words: in more chunks of whatever documents it is boilerplate as well
 BLOCK_ENTRIES = 1 << 21  # runs whose pairs are counted at once
 MAX_SHOWN_WORDS = 40
-
-# a letter of a script without spaces counts as a word
-_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def shared_words(one: str, other: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return script_words(unicodedata.normalize("NFKC", text).casefold())
 
 
 class _Runs:
@@ -89,7 +86,7 @@ class _Runs:
         hashes, owners, sentences = [], [], []
         self._sentence_chunks: list[int] = []  # of the long sentences
         for number, name in enumerate(track("chunks read for shared text", self.names, len(self.names))):
-            found, places = self._read(chunks[name].text, number)
+            found, places = self._read(chunks[name], number)
             hashes.append(found)
             owners.append(np.full(len(found), number, np.int32))
             sentences.append(places)
@@ -100,11 +97,11 @@ class _Runs:
         self._sentences = np.concatenate([np.empty(0, np.int32), *sentences])[order]
         self._mark_boilerplate()
 
-    def _read(self, text: str, number: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
+    def _read(self, chunk: Chunk, number: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
         """Return the runs of a chunk, each once, and the long sentence that each begins in, or -1."""
         tokens: list[str] = []
         places: list[int] = []
-        for sentence in split_sentences(text) or [text]:
+        for sentence in split_sentences(chunk.text, chunk.language) or [chunk.text]:
             of_sentence = _words(sentence)
             tokens += of_sentence
             if len(of_sentence) >= MIN_SENTENCE_WORDS:

@@ -32,7 +32,7 @@ FIRST_INSTRUCTIONS: Mapping[str, str] = MappingProxyType(
     {f"prompt {name}": value for name, value in FIRST_INSTRUCTION_HASHES.items()}
 )
 # packages of others that decide what is read from a file and how it is split and counted
-_PACKAGES = ("raft-assets", "bpe-openai", "mammoth", "numpy", "pypdfium2", "selectolax")
+_PACKAGES = ("raft-assets", "bpe-openai", "mammoth", "numpy", "py3langid", "pypdfium2", "selectolax", "sentencex")
 
 
 def package_versions() -> dict[str, str]:
@@ -58,6 +58,12 @@ def contract_prompts(settings: DomainSettings, *, asks_in_text: bool) -> dict[st
         "evaluation": ("prompt contract_closed_book", "closed_book" in settings.evaluation.arms),
     }
     return {group: {name: hashes[name]} for group, (name, is_used) in used.items() if is_used}
+
+
+def other_language_prompts() -> dict[str, str]:
+    """Return the hash of the contract's instructions in other languages than English, which are the code's alone."""
+    name = "contract_other_languages"
+    return {f"prompt {name}": instruction_hashes()[name]}
 
 
 def changed_prompts(prompts: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
 from raft_assets.core.identity import chunk_id, normalize, short_digest
 from raft_assets.core.tables import Chunk
@@ -60,16 +61,18 @@ _CUTS = (
 # in sections that are cut steadily, besides: after quotation marks, and ends of sentences in other scripts
 _MORE_CUTS = (
     *_CUTS,
-    (_SENTENCE, re.compile(r"([。！？｡][”’」』）]*)(?=[^”’」』）])")),
-    (_SENTENCE, re.compile(r"([؟۔।॥။።།][”’»\")\]]*\s*)(?=\S)")),
+    (_SENTENCE, re.compile(r"((?:[。！？｡]|．(?!\d))[”’」』）】》]*)(?=[^”’」』）】》])")),
+    (_SENTENCE, re.compile(r"([؟۔।॥።။།։][”’»\")\]]*\s*)(?=\S)")),
 )
 _CLAUSE_END = re.compile(r"(?:[,;:،؛](?=\s)|[、，；：])\s*")  # of sentences that are too long
+_CLAUSE_MARKS = "，、；："  # where a text without spaces is halved if it is too long for a chunk
 _TITLE = re.compile(r"[^\W_a-z][^\n|]*[^\n|.!?…,;。！？]")  # a line that begins large and ends no sentence
 _UNFINISHED = re.compile(r"[^\W_][,;]?\Z")  # a paragraph that a page break, or nothing, ends within a sentence
 _EMPHASIZED = re.compile(r"(\*\*|__)([^*_\n]+)\1:?")
 _LEADS_ON = re.compile(r"[:：?？؟]")  # what a short paragraph ends in that belongs to the next one: a list, an answer
 _SINGLE_SPACE = re.compile(r"(?<=\S) (?=\S)")
 _GAP = re.compile(r"\s+")
+_MARK = regex.compile(r"\p{M}")
 
 Span = tuple[int, int]
 Heading = tuple[int, str]  # offset and words of a heading
@@ -526,10 +529,17 @@ class _Chunker:
             return
         middle = (start + end) // 2
         gap = max(self.text.rfind(space, start, middle) for space in " \n")
-        middle = gap if gap > start else middle
+        clause = 1 + max(self.text.rfind(mark, start, middle) for mark in _CLAUSE_MARKS)
+        middle = gap if gap > start else clause if clause > start else self._before_letter(start, middle)
         for half in (self._trim(start, middle), self._trim(middle, end)):
             if half[0] < half[1]:
                 yield from self._split_to_limit(half, limit)
+
+    def _before_letter(self, start: int, at: int) -> int:
+        """Return an offset near `at` that separates no vowel sign from its letter."""
+        while at > start + 1 and _MARK.match(self.text, at):
+            at -= 1
+        return at
 
     def passage_tokens(self, start: int, end: int, signature: str) -> int:
         """Return the length of the text with its signature before it, in tokens."""

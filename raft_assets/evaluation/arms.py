@@ -10,7 +10,13 @@ from itertools import islice
 from typing import Literal
 
 from raft_assets.core.identity import draw
-from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS, parse_answer, render_user_message, repeats
+from raft_assets.core.prompt_contract import (
+    closed_book_instructions_in,
+    instructions_in,
+    parse_answer,
+    render_user_message,
+    repeats,
+)
 from raft_assets.core.tables import (
     ANSWERS,
     Arm,
@@ -49,6 +55,7 @@ class EvaluationItem:
     answerable: bool
     kind: str
     cluster: str
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class _EvaluationQuestion:
     golden_answers: tuple[str, ...]
     answerable: bool
     kind: str
+    language: str
 
     @property
     def cluster(self) -> str:
@@ -147,9 +155,11 @@ def item_request(
     has_examples: bool = False,
 ) -> Request:
     """Build the prompt of an item in the student's format, with the domain's instructions and worked examples."""
-    told = CLOSED_BOOK_INSTRUCTIONS if item.arm == "closed_book" else instructions
+    told = closed_book_instructions_in(item.language) if item.arm == "closed_book" else instructions
     most = settings.max_answer_tokens
-    asked = answer_request(item.question, item.documents, form, most, told, has_examples=has_examples)
+    asked = answer_request(
+        item.question, item.documents, form, most, told, has_examples=has_examples, language=item.language
+    )
     return asked.with_parameters(temperature=settings.temperature, seed=settings.seed)
 
 
@@ -165,7 +175,7 @@ def to_model_answer(
 
     A model that repeats its prompt has given no answer. `instructions`: those set for the domain.
     """
-    parsed = parse_answer(answer.text, instructions)
+    parsed = parse_answer(answer.text, instructions or instructions_in(item.language))
     shown = render_user_message(item.question, item.documents)
     is_echo = answer.status == "ok" and (parsed.is_echo or (not parsed.final_answer and repeats(answer.text, shown)))
     return ANSWERS[evaluated](
@@ -182,6 +192,7 @@ def to_model_answer(
         answerable=item.answerable,
         kind=item.kind,
         cluster=item.cluster,
+        language=item.language,
         answer=answer.text,
         final_answer=parsed.final_answer,
         quotes=list(parsed.quotes),
@@ -221,6 +232,7 @@ def _from_row(row: RaftRow) -> _EvaluationQuestion:
         golden_answers=(row.final_answer,),
         answerable=True,
         kind=row.kind,
+        language=row.language,
     )
 
 
@@ -233,7 +245,8 @@ def _from_golden(question: GoldenQuestion, beside: "_DistractorPicker") -> _Eval
         oracle_chunk_ids=tuple(question.oracle_chunk_ids),
         golden_answers=tuple(question.answers),
         answerable=question.answerable,
-        kind=classify_question(question.question, "prose"),
+        kind=classify_question(question.question, "prose", question.language),
+        language=question.language,
     )
     return replace(asked, chunk_ids=beside.with_oracles(asked)) if asked.oracle_chunk_ids else asked
 
@@ -299,6 +312,7 @@ def _build_item(
         answerable=shown.answerable,
         kind=asked.kind,
         cluster=asked.cluster,
+        language=asked.language,
     )
 
 

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Literal
 
+import regex
+
 from raft_assets.core.delimiters import escape_delimiters
+from raft_assets.core.languages import SPACED_LETTER, spaced_words
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, parse_answer
 from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, QuestionSource, RaftRow
 from raft_assets.evaluation.metrics import score_answer
@@ -240,17 +243,18 @@ def _document_view(text: str, quotes: Iterable[str], answers: Iterable[str], *, 
 
 def _word_overlap(one: str, other: str) -> float:
     """Return the share of words that two texts have in common."""
-    left, right = set(one.casefold().split()), set(other.casefold().split())
+    left, right = set(spaced_words(one.casefold())), set(spaced_words(other.casefold()))
     return len(left & right) / max(len(left | right), 1)
 
 
-def _patterns(quotes: Iterable[str], answers: Iterable[str]) -> Iterator[tuple[SpanMark, re.Pattern[str]]]:
+def _patterns(quotes: Iterable[str], answers: Iterable[str]) -> Iterator[tuple[SpanMark, regex.Pattern[str]]]:
     for quote in quotes:
         if words := quote.split():
-            yield "quote", re.compile(_whitespace_pattern(words))
+            yield "quote", regex.compile(_whitespace_pattern(words))
     for answer in answers:
         if words := answer.split():
-            yield "answer", re.compile(rf"(?<!\w){_whitespace_pattern(words)}(?!\w)", re.IGNORECASE)
+            whole = rf"(?<!{SPACED_LETTER}){_whitespace_pattern(words)}(?!{SPACED_LETTER}|\p{{M}})"
+            yield "answer", regex.compile(whole, regex.IGNORECASE)
 
 
 def _whitespace_pattern(words: Iterable[str]) -> str:

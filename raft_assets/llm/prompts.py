@@ -6,15 +6,16 @@ the task, separated by lines `---`. Who is asked what, and how an answer is read
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Literal
 
 from raft_assets.core.identity import digest
+from raft_assets.core.languages import ENGLISH, language_of_code
 from raft_assets.core.prompt_contract import (
     CLOSED_BOOK_EXAMPLES,
-    INSTRUCTIONS,
     WORKED_EXAMPLES,
+    instructions_in,
     render_messages,
     render_prompt,
     render_user_message,
@@ -46,6 +47,14 @@ class PromptFile:
             return [{"role": "user", "content": f"{self.instructions}\n\n{shown}"}]
         return [{"role": "system", "content": self.instructions}, {"role": "user", "content": shown}]
 
+    def in_language(self, language: str) -> "PromptFile":
+        """Return the prompt with a line about the language of what is to be written; for English the same prompt."""
+        if (language or ENGLISH) == ENGLISH:
+            return self
+        known = language_of_code(language)
+        name = f"{known.name}, the language" if known else "the language"
+        return replace(self, task=f"{self.task}\nWrite them in {name} of the document.")
+
 
 def read_prompt(package: str, name: str) -> PromptFile:
     """Return the prompt file of a name such as `general/questions` in the package's folder `prompts`."""
@@ -64,13 +73,14 @@ def answer_request(
     instructions: str | None = None,
     *,
     has_examples: bool = False,
+    language: str = "",
 ) -> Request:
     """Return the request that asks a model a question about documents, as chat messages or as one text.
 
-    `instructions`: as set for the domain; None means the contract's own. `has_examples`: a text shows worked examples
-    before the task.
+    `instructions`: as set for the domain; None means the contract's own in the question's language. `has_examples`: a
+    text shows worked examples before the task, which are English in every language: they show the form of an answer.
     """
-    instructions = INSTRUCTIONS if instructions is None else instructions
+    instructions = instructions_in(language) if instructions is None else instructions
     if form == "completion" and not has_examples:
         return Request(
             "completion", {"prompt": render_prompt(question, documents, instructions), "max_tokens": max_tokens}

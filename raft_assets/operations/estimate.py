@@ -39,7 +39,7 @@ from raft_assets.operations.expected_pairs import (
     sampled_outcomes,
 )
 from raft_assets.operations.model_clients import ModelClients, token_counter
-from raft_assets.operations.pair_form import PairForm, recorded_form
+from raft_assets.operations.pair_form import PairForm, recorded_form, tells_languages
 from raft_assets.operations.process import records_of
 from raft_assets.operations.sources import chunk_documents, read_sources
 from raft_assets.operations.student_form import resolve_student_form
@@ -166,8 +166,10 @@ def _read_corpus(
         return list(group_into_documents(pages)), list(lake.rows(Chunk, domain))
     structure = settings.chunks.model_copy(update={"boundaries": "structure"})
     documents = read_sources(models.project, domain).documents
-    form = recorded_chunk_form(Lake.of(models.project), domain, structure)
-    return documents, chunk_documents(models, structure, documents, form=form)
+    lake = Lake.of(models.project)
+    form = recorded_chunk_form(lake, domain, structure)
+    has_languages = tells_languages(models, lake, domain)
+    return documents, chunk_documents(models, structure, documents, form=form, has_languages=has_languages)
 
 
 def _register(models: ModelClients, domain: str, settings: DomainSettings) -> dict[str, str]:

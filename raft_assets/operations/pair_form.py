@@ -19,7 +19,7 @@ from raft_assets.llm.requests import NO_REQUESTER, Origin
 from raft_assets.operations.kept_manifest import kept_manifest
 from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.process import records_of
-from raft_assets.pairs.gates import FIRST_GATE_SET, GATE_SET
+from raft_assets.pairs.gates import FIRST_GATE_SET, GATE_SET, LANGUAGE_GATE_SET
 from raft_assets.pairs.generation import first_round_plan
 from raft_assets.pairs.questions import question_request
 from raft_assets.pairs.structured import is_constrained, probe_request
@@ -101,6 +101,13 @@ def recorded_form(models: ModelClients, lake: Lake, domain: str, chunks: Sequenc
         )
         return PairForm(bool(in_json), _gate_set(lake, domain, relearned))
     return replace(known.form, structured=known.form.structured and settings.questions.structured == "auto")
+
+
+def tells_languages(models: ModelClients, lake: Lake, domain: str) -> bool:
+    """Return whether the domain's chunks have languages, in which its pairs are then asked for and checked."""
+    known = _current(models, lake, domain)
+    gate_set = known.form.gate_set if known else _gate_set(lake, domain, times_relearned(records_of(models.project)))
+    return gate_set >= LANGUAGE_GATE_SET
 
 
 def resolve_form(

@@ -21,7 +21,13 @@ from raft_assets.dataset.manifest import (
     setting_differences,
     version_differences,
 )
-from raft_assets.dataset.versions import CODE_VERSIONS, contract_prompts, package_versions, prompt_versions
+from raft_assets.dataset.versions import (
+    CODE_VERSIONS,
+    contract_prompts,
+    other_language_prompts,
+    package_versions,
+    prompt_versions,
+)
 from raft_assets.operations.chunk_form import chunk_form_record, restore_chunk_form
 from raft_assets.operations.document_ids import renamed_documents, restore_documents
 from raft_assets.operations.model_clients import ModelClients, resolved_model
@@ -62,7 +68,8 @@ def collect_inputs(project: Project, domain: str) -> DatasetInputs:
         settings=_row_settings(digest_content(values, values.model_dump(mode="json"))),
         versions=dict(CODE_VERSIONS)
         | prompt_versions(values.questions, judged=Role.JUDGE in endpoints)
-        | dict(sorted(instructions.items())),
+        | dict(sorted(instructions.items()))
+        | other_language_prompts(),
         models={role.value: resolved_model(endpoints[role], project) for role in sorted(makers & endpoints.keys())},
         packages=package_versions(),
     )

@@ -9,7 +9,8 @@ from raft_assets.core.errors import DataError, EndpointError
 from raft_assets.core.progress import track
 from raft_assets.core.tables import Chunk, QuarantinedFile, RefusedChunk, SourceDocument
 from raft_assets.core.vectors import Embedding, NoVector
-from raft_assets.documents.chunking import STEADY, ChunkForm, chunk_document
+from raft_assets.documents.chunking import STEADY, ChunkForm, GapSimilarity, chunk_document
+from raft_assets.documents.document_languages import tell_languages, with_language
 from raft_assets.documents.identities import KnownDocument
 from raft_assets.documents.reading import ReadDocument, group_into_documents, read_documents
 from raft_assets.documents.semantic_boundaries import embedding_similarity
@@ -62,7 +63,9 @@ def read_sources(
             on_quarantined(read)
         else:
             pages.extend(read.pages)
-    if not pages:
+    if pages:
+        pages = tell_languages(pages, project.settings(domain).values.documents.language)
+    else:
         reasons = "".join(f"; {file.path}: {file.reason}" for file in quarantined[:QUARANTINED_SHOWN])
         raise DataError(
             f"No document of {domain!r} could be read ({len(quarantined)} quarantined{reasons}). Put pdf, docx, md, "
@@ -79,20 +82,23 @@ def chunk_documents(
     form: ChunkForm = STEADY,
     origin: Origin = NO_REQUESTER,
     on_progress: Callable[[Progress], None] | None = None,
+    has_languages: bool = True,
 ) -> list[Chunk]:
     """Cut the documents into chunks; semantic boundaries call the EMBEDDING role.
 
-    `form` is that of the domain's chunks (`operations/chunk_form`).
+    `form` is that of the domain's chunks (`operations/chunk_form`). `has_languages`: whether chunks of the domain have
+    a language (`pair_form.tells_languages`).
     """
+
+    def cut(document: ReadDocument, likeness: GapSimilarity | None = None) -> Iterable[Chunk]:
+        chunks = chunk_document(document, settings, form=form, likeness=likeness)
+        return with_language(document, chunks) if has_languages else chunks
+
     documents = track("documents cut", documents)
     if settings.boundaries == "structure":
-        return [chunk for document in documents for chunk in chunk_document(document, settings, form=form)]
+        return [chunk for document in documents for chunk in cut(document)]
     with models.caller(Role.EMBEDDING, origin=origin, on_progress=on_progress) as encoder:
-        return [
-            chunk
-            for document in documents
-            for chunk in chunk_document(document, settings, likeness=_likeness(encoder, document))
-        ]
+        return [chunk for document in documents for chunk in cut(document, _likeness(encoder, document))]
 
 
 def _likeness(encoder: Caller, document: ReadDocument) -> Callable[[Sequence[str]], list[float]]:

@@ -14,14 +14,24 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import NamedTuple
 
+import regex
+
+from raft_assets.core.abstention import GIVEN as _GIVEN
+from raft_assets.core.abstention import TEXT as _TEXT
+from raft_assets.core.abstention import denies_an_answer
 from raft_assets.core.delimiters import escape_delimiters
+from raft_assets.core.frequent_words import ALTERNATIVES
 from raft_assets.core.identity import draw, normalize, question_id
+from raft_assets.core.language_detection import is_other_language
+from raft_assets.core.language_words import Terms, contains_words, numbers, terms
+from raft_assets.core.languages import ENGLISH, is_unspaced
 from raft_assets.core.progress import track
 from raft_assets.core.prompt_contract import (
     ANSWER_TAG,
     BEGIN_QUOTE,
     END_QUOTE,
     ParsedAnswer,
+    instructions_in,
     is_verbatim_quote,
     parse_answer,
     render_user_message,
@@ -40,7 +50,8 @@ from raft_assets.settings.domains import PAIRS_FILE
 
 GATES_VERSION = "2"  # changes whenever the same draft gets another outcome from the same set of gates
 # the set of gates that a domain's pairs pass: domains keep theirs, so gates that are added make no pairs stale
-FIRST_GATE_SET, GATE_SET = 2, 3
+FIRST_GATE_SET, GATE_SET = 2, 4
+LANGUAGE_GATE_SET = 4  # from this one on languages are told apart
 PASS = "pass"  # noqa: S105 - the outcome of a gate
 OFF = "language_unknown"  # the outcome of a gate that doesn't know the language, and so says nothing of the pair
 MIN_SHARED_WORDS = 0.75  # Jaccard similarity of the content words of two questions with one chunk and one answer
@@ -68,6 +79,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "abstained": "The teacher says that the document does not hold the answer.",
         "quote_missing": "The answer quotes nothing, or a quotation isn't closed.",
         "quote_not_verbatim": "A quotation does not stand in the document word for word.",
+        "other_language": "The question or its answer is in another language than the passage.",
         "answer_not_supported": "Too few of the final answer's words stand in the document.",
         "answer_not_in_quote": "The quoted sentences don't hold the final answer, or it is most of one of them.",
         "question_gives_answer": "The whole final answer stands in the question.",
@@ -86,7 +98,17 @@ REASONS: Mapping[str, str] = MappingProxyType(
 
 # gates of content, which a reviewer's accept overrides; never those of form: without them a row can't be trained
 OVERRIDABLE_GATES = frozenset(
-    {"support", "quoted_support", "own_words", "named", "question_words", "retrieval", "near_duplicate", "judge"}
+    {
+        "language",
+        "support",
+        "quoted_support",
+        "own_words",
+        "named",
+        "question_words",
+        "retrieval",
+        "near_duplicate",
+        "judge",
+    }
 )
 
 RankOf = Callable[[str, str], int | None]
@@ -140,6 +162,11 @@ class _GatedDraft:
             return ""
         return self.reason_without_vector(self.draft.question, self.draft.chunk.chunk_id)
 
+    @property
+    def language(self) -> str:
+        """The language of the passage; English where languages aren't told apart."""
+        return self.draft.chunk.language or ENGLISH
+
     @cached_property
     def is_english(self) -> bool:
         """Whether the language is one that gates of words know."""
@@ -149,7 +176,10 @@ class _GatedDraft:
     def quoted_sentences(self) -> list[str]:
         """The sentences of the passage that the answer quotes, each whole."""
         passage = self.draft.chunk.passage
-        sentences = {normalize(escape_delimiters(sentence)): sentence for sentence in split_sentences(passage)}
+        sentences = {
+            normalize(escape_delimiters(sentence)): sentence
+            for sentence in split_sentences(passage, self.draft.chunk.language)
+        }
         quoted = list[str]()
         for quote in self.parsed.quotes:
             if not is_verbatim_quote(quote, passage):
@@ -197,7 +227,8 @@ class _JudgeOutcome(NamedTuple):
 class _Gate(NamedTuple):
     """A gate that checks a pair by itself: when it can run, and when it fails.
 
-    `gate_set`: the first set of gates that it is in; `english`: in other languages it is off.
+    `gate_set`: the first set of gates that it is in; `english`: off where a text doesn't read like English.
+    `elsewhere`: what decides instead where the passage is known to be in another language; None of it says nothing.
     """
 
     name: str
@@ -206,9 +237,13 @@ class _Gate(NamedTuple):
     fails: Callable[[_GatedDraft], bool]
     gate_set: int = FIRST_GATE_SET
     english: bool = False
+    elsewhere: Callable[[_GatedDraft], bool | None] | None = None
 
     def verdict(self, case: _GatedDraft) -> str:
         """Return the gate's outcome for a case."""
+        if self.elsewhere and case.language != ENGLISH:
+            fails = self.elsewhere(case)
+            return OFF if fails is None else self.code if fails else PASS
         if self.english and not case.is_english:
             return OFF
         return self.code if self.fails(case) else PASS
@@ -241,7 +276,7 @@ def apply_gates(
     known = vocabulary
 
     def case_of(draft: Draft, name: str) -> _GatedDraft:
-        parsed, review = parse_answer(draft.answer), reviews.get(name)
+        parsed, review = parse_answer(draft.answer, instructions_in(draft.chunk.language)), reviews.get(name)
         return _GatedDraft(draft, name, parsed, settings, rank_of, review, known, reason_without_vector)
 
     ranked: list[_RankedPair] = []
@@ -283,6 +318,7 @@ class _RankedPair(NamedTuple):
     question: str
     answer_words: str
     passed: bool  # every gate, whatever a reviewer said
+    language: str
 
 
 def _check(
@@ -319,6 +355,7 @@ def _check(
                     pair.question,
                     answer_words,
                     passed,
+                    case.language,
                 )
             )
             if passed:
@@ -327,7 +364,7 @@ def _check(
 
 
 def support_share(final_answer: str, document: str) -> float:
-    """Return the share of the answer's content words that the document contains, inflected or not.
+    """Return the share of the answer's content words that the document contains, inflected or not, in English.
 
     It is 1 if the answer has none ("Yes.").
     """
@@ -361,21 +398,6 @@ _REFUSAL = re.compile(
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
-_TEXT = r"(?:passage|text|document|article|excerpt|extract|paragraph|context|snippet|chunk|section|chapter)"
-_GIVEN = r"(?:above|following|given|provided|preceding|aforementioned|presented|supplied)"
-_ABSTENTION = re.compile(
-    rf"""\W*(?:
-        n/?a | unknown | none
-      | (?:it\ is\ |that\ is\ |this\ is\ )?not\ (?:explicitly\ )?
-        (?:mentioned|specified|stated|provided|given|available|known|clear|in\ the\ documents?)\b.*
-      | (?:it\ |this\ |that\ |the\ answer\ )?(?:can\ ?not|can['’]t)\ be\ (?:determined|answered|found)\b.*
-      | (?:the\ )?(?:{_GIVEN}\ )?{_TEXT}s?\ (?:do(?:es)?|did)(?:\ not|n['’]t)\ .*
-      | (?:there\ is\ )?no\ (?:information|answer)\b.*
-      | the\ (?:answer|information)\b.*\bis(?:\ not|n['’]t)\ (?:present|contained|found|given|in|stated|provided)\b.*
-      | i\ (?:do\ not|don['’]t)\ know\b.*
-    )\W*""",
-    re.VERBOSE | re.IGNORECASE,
-)
 _WRITER = r"(?:author|writer|narrator)"
 _SAYS = (
     r"(?:say|state|mention|describe|discuss|explain|note|claim|refer|suggest|list|imply|define|call|provide|give|argue"
@@ -402,6 +424,8 @@ _POINTING = re.compile(
 )
 _PRONOUN = re.compile(r"\b(?:it|its|he|she|him|her|his|they|them|their|this|that|these|those|there)\b", re.IGNORECASE)
 _FULL_STOP = re.compile(r"[.!?][\"”’')\]*_]*$")
+_STOPPED = regex.compile(r"[\p{SB=STerm}.…]\p{SB=Close}*$")
+_QUOTATION = re.compile(rf"{BEGIN_QUOTE}.*?{END_QUOTE}", re.DOTALL)
 _ALTERNATIVE = re.compile(r"\bor\b", re.IGNORECASE)
 
 
@@ -424,12 +448,12 @@ def _is_refusal(case: _GatedDraft) -> bool:
 def _is_abstention(case: _GatedDraft) -> bool:
     """Return whether the answer says that there is none; the document itself may say "None" or "Unknown"."""
     final = case.parsed.final_answer
-    return case.parsed.abstained or bool(_ABSTENTION.fullmatch(final) and not _is_quoted(case, final))
+    return case.parsed.abstained or (denies_an_answer(final) and not _is_quoted(case, final))
 
 
 def _is_quoted(case: _GatedDraft, phrase: str) -> bool:
     return any(
-        contains_phrase(quote, phrase)
+        contains_phrase(quote, phrase) if case.language == ENGLISH else contains_words(quote, phrase, case.language)
         for quote in case.parsed.quotes
         if is_verbatim_quote(quote, case.draft.chunk.passage)
     )
@@ -438,6 +462,52 @@ def _is_quoted(case: _GatedDraft, phrase: str) -> bool:
 def _is_not_self_contained(case: _GatedDraft) -> bool:
     question = case.draft.question
     return bool(_PRONOUN.search(question)) and len(set(content_words(question))) < MIN_CONTENT_WORDS
+
+
+def _is_in_other_language(case: _GatedDraft) -> bool:
+    """Return whether the question, or what the answer says apart from its quotations, is in another language."""
+    own_words = _QUOTATION.sub(" ", case.parsed.reasoning)
+    return any(is_other_language(text, case.language) for text in (case.draft.question, own_words))
+
+
+def _lacks_terms(case: _GatedDraft) -> bool:
+    """Return whether the document lacks the answer's terms, in another language than English."""
+    return not _holds_terms(case, [case.draft.chunk.passage], case.settings.min_support)
+
+
+def _lacks_quoted_terms(case: _GatedDraft) -> bool:
+    """Return what `_lacks_quoted_support` says of an English answer."""
+    if not _holds_terms(case, case.quoted_sentences, MIN_QUOTED_SUPPORT):
+        return True
+    given = set(terms(case.parsed.final_answer, case.language))
+    return any(
+        bool(_STOPPED.search(sentence)) and len(content & given) > MAX_COPIED_SENTENCE * len(content)
+        for sentence in case.quoted_sentences
+        for content in [set(terms(sentence, case.language))]
+    )
+
+
+def _holds_terms(case: _GatedDraft, texts: Sequence[str], share: float) -> bool:
+    """Return whether texts hold enough of the answer's terms, and every number of it."""
+    final = case.parsed.final_answer
+    known = set().union(*map(numbers, texts))
+    return numbers(final) <= known and Terms(texts, case.language).share(final) >= share
+
+
+def _gives_answer_elsewhere(case: _GatedDraft) -> bool | None:
+    """Return what `_gives_answer` says in English; None where the words of a choice aren't known."""
+    choices = ALTERNATIVES.get(case.language)
+    if choices is None:
+        return None
+    question = case.draft.question
+    is_choice = any(
+        word in question if is_unspaced(word[0]) else contains_words(question, word, "") for word in choices
+    )
+    return not is_choice and contains_words(question, case.parsed.final_answer, case.language)
+
+
+def _says_nothing(_: _GatedDraft) -> None:
+    """Stand for a gate of English words in another language."""
 
 
 def _is_quotation_missing(case: _GatedDraft) -> bool:
@@ -513,10 +583,18 @@ _GATES = (
         _has_unverbatim_quote,
     ),
     _Gate(
+        "language",
+        "other_language",
+        lambda case: case.has_question and bool(case.draft.chunk.language),
+        _is_in_other_language,
+        4,
+    ),
+    _Gate(
         "support",
         "answer_not_supported",
         lambda case: case.has_final_answer,
         lambda case: support_share(case.parsed.final_answer, case.draft.chunk.passage) < case.settings.min_support,
+        elsewhere=_lacks_terms,
     ),
     _Gate(
         "quoted_support",
@@ -525,15 +603,29 @@ _GATES = (
         _lacks_quoted_support,
         3,
         english=True,
+        elsewhere=_lacks_quoted_terms,
     ),
-    _Gate("open_question", "question_gives_answer", lambda case: case.has_final_answer, _gives_answer),
+    _Gate(
+        "open_question",
+        "question_gives_answer",
+        lambda case: case.has_final_answer,
+        _gives_answer,
+        elsewhere=_gives_answer_elsewhere,
+    ),
     _Gate(
         "own_words",
         "points_at_text",
         lambda case: case.has_question,
         lambda case: bool(_POINTING.search(case.draft.question)),
+        elsewhere=_says_nothing,
     ),
-    _Gate("named", "not_self_contained", lambda case: case.has_question, _is_not_self_contained),
+    _Gate(
+        "named",
+        "not_self_contained",
+        lambda case: case.has_question,
+        _is_not_self_contained,
+        elsewhere=_says_nothing,
+    ),
     _Gate(
         "question_words",
         "question_words_unknown",
@@ -541,6 +633,7 @@ _GATES = (
         lambda case: not case.vocabulary.knows(case.draft.question),
         3,
         english=True,
+        elsewhere=_says_nothing,
     ),
     _Gate("retrieval", "no_vector", lambda case: bool(case.refusal), lambda _: True),
     _Gate(
@@ -608,11 +701,17 @@ def _same_word_pairs(pairs: Sequence[_RankedPair]) -> Iterator[tuple[str, str]]:
     for alike in groups.values():
         if len(alike) == 1:
             continue
-        stems = {pair.question_id: {_stem(word) for word in content_words(pair.question)} for pair in alike}
+        stems = {pair.question_id: _question_stems(pair) for pair in alike}
         for one, other in combinations(stems, 2):
             shared = stems[one] & stems[other]
             if len(shared) >= MIN_SHARED_WORDS * len(stems[one] | stems[other]) > 0:
                 yield one, other
+
+
+def _question_stems(pair: _RankedPair) -> set[str]:
+    if pair.language != ENGLISH:
+        return set(terms(pair.question, pair.language))
+    return {_stem(word) for word in content_words(pair.question)}
 
 
 def _have_same_target(one: _RankedPair, other: _RankedPair) -> bool:
@@ -672,7 +771,7 @@ def _build_pair(case: _GatedDraft, verdicts: dict[str, str]) -> QAPair:
         doc_id=draft.chunk.doc_id,
         path=draft.chunk.path,
         question=draft.question,
-        kind=classify_question(draft.question, draft.chunk.kind),
+        kind=classify_question(draft.question, draft.chunk.kind, draft.chunk.language),
         answer=draft.answer,
         final_answer=parsed.final_answer,
         quotes=list(parsed.quotes),
@@ -684,6 +783,7 @@ def _build_pair(case: _GatedDraft, verdicts: dict[str, str]) -> QAPair:
         review_note=case.review.note if case.review else "",
         call_detail=call_details.get(reason, ""),
         structured=draft.structured,
+        language=draft.chunk.language,
     )
 
 

@@ -136,7 +136,7 @@ def _failed_draft(chunk: Chunk, answer: Answer) -> Draft:
 
 
 def _with_answer(draft: Draft, answer: Answer, *, structured: bool) -> Draft:
-    rendered = render_structured_answer(answer.text, draft.chunk.passage) if structured else None
+    rendered = render_structured_answer(answer.text, draft.chunk.passage, draft.chunk.language) if structured else None
     return replace(
         draft,
         answer=answer.text if rendered is None else rendered,

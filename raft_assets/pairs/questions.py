@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raft_assets.core.frequent_words import QUESTION_WORDS
 from raft_assets.core.identity import draw
+from raft_assets.core.languages import ENGLISH, is_unspaced
 from raft_assets.core.prompt_contract import EXAMPLE_DOCUMENT
 from raft_assets.core.similarity import words
 from raft_assets.core.tables import Chunk
@@ -36,8 +38,8 @@ _EXAMPLES = {
 }
 QUESTIONS_VERSION = "2"  # of the plan and the parser: changes whenever the same replies give other questions
 MIN_WORDS = 3  # "Why?" and "How so?" ask nothing on their own
-MIN_IDEOGRAPHS = 4  # of a question in a script that puts no spaces between words
-QUESTION_MARKS = "?？؟\u037e"  # of Latin and Cyrillic, full width, Arabic, Greek
+LETTERS_PER_WORD = 4 / 3  # of a script that puts no spaces between words
+QUESTION_MARKS = "?？؟\u037e՞፧"  # of Latin and Cyrillic, full width, Arabic, Greek, Armenian, Ethiopic
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def question_request(chunk: Chunk, count: int, settings: QuestionSettings) -> Re
     What all chunks share comes first, for caches.
     """
     prompt = read_prompt("raft_assets.pairs", _prompt_name(settings.style, chunk.kind))
-    messages = prompt.messages([chunk.passage], questions=f"{count} question{'s' * (count > 1)}")
+    questions_in = prompt.in_language(chunk.language)
+    messages = questions_in.messages([chunk.passage], questions=f"{count} question{'s' * (count > 1)}")
     passage, questions = _EXAMPLES["api" if chunk.kind == "api" else "prose"]
     shown = prompt.messages([passage], questions=f"{len(questions)} questions")[-1]["content"]
     shown = shown.removeprefix(f"{prompt.instructions}\n\n")
@@ -109,23 +112,38 @@ def teacher_answer_request(
 
     `instructions`: those set for the domain.
     """
-    request = answer_request(question, [chunk.passage], "chat", settings.max_answer_tokens, instructions)
+    request = answer_request(
+        question, [chunk.passage], "chat", settings.max_answer_tokens, instructions, language=chunk.language
+    )
     return request.with_parameters(temperature=settings.temperature, reasoning_effort=settings.reasoning_effort)
 
 
-def classify_question(question: str, chunk_kind: str) -> str:
+def classify_question(question: str, chunk_kind: str, language: str = "") -> str:
     """Return the type of a question.
 
-    It is cloze, api (of an API description), other (opens with a verb: "Is ..."), or else the first question word.
+    It is cloze, api (of an API description), other (opens with a verb: "Is ..."), or else the first question word. In
+    a language whose question words aren't known it is other.
     """
     if _CLOZE.search(question):
         return "cloze"
     if chunk_kind == "api":
         return "api"
+    if (language or ENGLISH) != ENGLISH:
+        return _kind_elsewhere(question, language)
     question_words = words(question)
     if not question_words or question_words[0] in _AUXILIARIES:
         return "other"
     return next((_KIND_OF_WORD[word] for word in question_words if word in _KIND_OF_WORD), "other")
+
+
+def _kind_elsewhere(question: str, language: str) -> str:
+    """Return the type of a question in another language than English."""
+    kinds = QUESTION_WORDS.get(language, {})
+    asked = question.casefold()
+    if any(is_unspaced(word[0]) for word in kinds):
+        found = [(asked.find(word), -len(word), kind) for word, kind in kinds.items() if word in asked]
+        return min(found)[2] if found else "other"
+    return next((kinds[word] for word in words(question) if word in kinds), "other")
 
 
 def has_list_marker(question: str) -> bool:
@@ -205,9 +223,15 @@ _REMARK = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _LABELLED_ANSWER = re.compile(rf"\W*(?:{_ANSWER_LABELS}|hint|note|explanation|rationale)\W*\d*\W*[:：]", re.IGNORECASE)
-_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 _GREEK_QUESTION = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]\s*;$")  # its mark is the Latin semicolon
-_ENDED = re.compile(rf"[{QUESTION_MARKS}][\"”»“«‹›」』]?$")
+# scripts that need no mark: Chinese and Japanese questions end in a particle, Thai has no mark, an Armenian one is on
+# the word that is asked for
+_UNMARKED = (
+    r"[吗嗎呢么麼][。．.]?|(?:です|ます|した|だろう|でしょう|の|ある|いる|ない)か[。．.]?"
+    r"|(?:อะไร|ใคร|ที่ไหน|ไหน|เมื่อไร|เมื่อไหร่|เมื่อใด|ทำไม|อย่างไร|เท่าไร|เท่าไหร่|เท่าใด|หรือไม่|ไหม|ใด)"
+    r"|\w*՞\w*\b[^՞]*[։:]?"
+)
+_ENDED = re.compile(rf"(?:[{QUESTION_MARKS}]|{_UNMARKED})[\"”»“«‹›」』]?$")
 _TO_THE_USER = re.compile(
     r"(?:i['’]?m |i am |we are )?sorry\b|unfortunately\b|apologies\b"
     r"|(?:could|can|would|will) you (?:please )?(?:provide|share|paste|send|give|clarify|specify|upload|tell)\b[^?]*"
@@ -230,7 +254,8 @@ def _distinct_questions(candidates: Iterable[str]) -> list[str]:
     by_words: dict[str, str] = {}
     for question in map(_extract_question, candidates):
         question_words = words(question)
-        long_enough = len(question_words) >= MIN_WORDS or len(_IDEOGRAPH.findall(question)) >= MIN_IDEOGRAPHS
+        letters = sum(is_unspaced(word[0]) for word in question_words)
+        long_enough = len(question_words) - letters + letters / LETTERS_PER_WORD >= MIN_WORDS
         if long_enough and not _TO_THE_USER.match(question):
             by_words.setdefault(" ".join(question_words), question)
     return list(by_words.values())

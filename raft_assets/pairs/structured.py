@@ -15,14 +15,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raft_assets.core.prompt_contract import (
-    ABSTENTION,
-    STRUCTURED_INSTRUCTIONS,
     WORKED_EXAMPLES,
+    abstention_in,
     parse_answer,
     render_answer,
     render_numbered,
     render_quoted_answer,
     render_user_message,
+    structured_instructions_in,
 )
 from raft_assets.core.sentences import sentence_spans
 from raft_assets.core.tables import Chunk
@@ -64,8 +64,9 @@ def structured_answer_request(
 
     `instructions`: those set for the domain, which come first; their answer format is replaced.
     """
-    spans = sentence_spans(chunk.passage)
-    told = STRUCTURED_INSTRUCTIONS if instructions is None else f"{instructions}\n\n{STRUCTURED_INSTRUCTIONS}"
+    spans = sentence_spans(chunk.passage, chunk.language)
+    own = structured_instructions_in(chunk.language)
+    told = own if instructions is None else f"{instructions}\n\n{own}"
     messages = [
         {"role": "system", "content": told},
         {"role": "user", "content": render_user_message(question, [render_numbered(spans, chunk.passage)])},
@@ -96,7 +97,7 @@ def parse_structured_questions(text: str, limit: int) -> list[str]:
     return parse_questions(json.dumps(lines), limit)
 
 
-def render_structured_answer(text: str, passage: str) -> str | None:
+def render_structured_answer(text: str, passage: str, language: str = "") -> str | None:
     """Return an answer in parts as the contract's text; None if it isn't one. Never raises.
 
     Of the numbers those that no sentence of the passage has are left out: a quotation is verbatim or it is none.
@@ -105,8 +106,8 @@ def render_structured_answer(text: str, passage: str) -> str | None:
     if answer is None:
         return None
     if parse_answer(render_answer("", answer.final_answer)).abstained:
-        return render_quoted_answer((), answer.reasoning, ABSTENTION)
-    spans = sentence_spans(passage)
+        return render_quoted_answer((), answer.reasoning, abstention_in(language))
+    spans = sentence_spans(passage, language)
     numbers = [number for number in dict.fromkeys(answer.quotes) if 1 <= number <= len(spans)]
     quotes = [passage[slice(*spans[number - 1])] for number in numbers]
     return render_quoted_answer(quotes, answer.reasoning, answer.final_answer)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.core.prompt_contract import CONTRACT_PARTS
+from raft_assets.core.prompt_contract import missing_parts
 from raft_assets.core.stored_fields import added
 from raft_assets.core.tables import Arm
 
@@ -30,6 +30,17 @@ class DocumentSettings(SettingsGroup):
     max_file_mb: Annotated[int, Field(ge=1, le=2000)] = Field(
         default=50, description="larger files are quarantined, MB"
     )
+    language: Annotated[str, Field(pattern=r"^(?:auto|[a-z]{2})$")] = added(
+        "auto",
+        since="0.3.0",
+        description="language of all documents, ISO 639-1 (de, zh, ar); auto: found in each document's text",
+    )
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _no_is_norwegian(cls, language: Any) -> Any:
+        """Read the code that YAML takes for false."""
+        return "no" if language is False else language
 
 
 class ChunkSettings(SettingsGroup):
@@ -202,7 +213,7 @@ class PromptSettings(SettingsGroup):
     @model_validator(mode="after")
     def _tells_the_contract(self) -> "PromptSettings":
         instructions = self.instructions
-        missing = [part for part in CONTRACT_PARTS if instructions is not None and part not in instructions]
+        missing = missing_parts(instructions) if instructions is not None else []
         if missing:
             raise ValueError(f"instructions must state the answer format; they lack {', '.join(map(repr, missing))}")
         if instructions and "<DOCUMENT>" in instructions:

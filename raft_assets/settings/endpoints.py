@@ -132,6 +132,11 @@ class Endpoint:
         return self.is_azure_openai or self.provider == "azureml"
 
     @property
+    def knows_english_only(self) -> bool:
+        """Whether the model is one of the embedded provider's, here or behind an address (`raft serve`)."""
+        return self.provider == "embedded" or self.base_model.startswith("embedded-")
+
+    @property
     def requires_bom(self) -> bool:
         """Whether training files must begin with a byte order mark, which Azure OpenAI requires."""
         return self.is_azure_openai

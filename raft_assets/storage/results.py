@@ -82,6 +82,7 @@ CREATE TABLE IF NOT EXISTS answers (
     golden_answers VARCHAR[], answerable BOOLEAN, kind VARCHAR, cluster VARCHAR, answer VARCHAR, final_answer VARCHAR,
     quotes VARCHAR[], abstained BOOLEAN, well_formed BOOLEAN, status VARCHAR, detail VARCHAR, call VARCHAR);
 ALTER TABLE answers ADD COLUMN IF NOT EXISTS detail VARCHAR;
+ALTER TABLE answers ADD COLUMN IF NOT EXISTS language VARCHAR DEFAULT '';
 CREATE TABLE IF NOT EXISTS scores (
     domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, arm VARCHAR, evaluated VARCHAR, cluster VARCHAR,
     metric VARCHAR, value DOUBLE);

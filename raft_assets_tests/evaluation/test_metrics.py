@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics.bleu import BLEU
 
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, render_answer
 from raft_assets.core.tables import ModelAnswer
@@ -15,6 +16,7 @@ from raft_assets.evaluation.metrics import (
     bleu,
     chrf,
     exact_match,
+    normalize_answer,
     normalize_squad,
     rouge_1,
     rouge_2,
@@ -22,6 +24,7 @@ from raft_assets.evaluation.metrics import (
     score_answer,
     token_f1,
 )
+from raft_assets_tests.evaluation import mlqa
 from raft_assets_tests.evaluation.builders import ABSTAINED, RIGHT, WRONG, model_answer
 
 TEXTS = st.text(alphabet=st.sampled_from("abc THE the, an."), max_size=30)
@@ -154,3 +157,110 @@ def test_bleu_and_chrf_go_from_nothing_in_common_to_the_same(metric: Callable[[s
     some = metric("forty tonnes of iron", golden)
     assert metric("xyz", golden) < 0.1 < some < 0.9
     assert metric(golden, golden) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "normalized"),
+    [
+        ("de", "Der  Kran, im Jahr 1932!", "kran im jahr 1932"),  # article, case, punctuation, white space
+        ("de", "„Das Haus“ – ‚Straße‘", "haus strasse"),  # marks of any script, and s in both spellings
+        ("fr", "L'église d’Arles", "église darles"),  # an article that an apostrophe joins; a preposition stays
+        ("it", "L’Aquila e un'isola", "aquila e isola"),
+        ("es", "¿La torre?", "torre"),
+        ("pt", "Os navios", "navios"),
+        ("nl", "'t Huis en de tuin", "huis en tuin"),
+        ("vi", "Những ngọn núi của họ", "ngọn núi họ"),
+        ("tr", "ISPARTA İLİ", "ısparta ili"),  # dotted and dotless i
+        ("ar", "في عام ١٩٣٢، القاهرة؟", "في عام 1932 قاهرة"),  # digits, comma and question mark of the script
+        ("ar", "\u200fالقاهرة", "قاهرة"),  # what isn't seen
+        ("fa", "۱۹۳۲ میلادی", "1932 میلادی"),
+        ("hi", "सन् १९३२।", "सन् 1932"),  # vowel signs belong to their word
+        ("zh", "《红楼梦》，１９３２ 年", "红 楼 梦 1932 年"),  # letters; digits of full width stay together
+        ("zh", "iPhone手机", "iphone 手 机"),
+        ("ja", "東京タワー（１９５８年）", "東 京 タ ワ ー 1958 年"),
+        ("ko", "서울은 1394년", "서울은 1394년"),  # words between spaces
+        ("xx", "Ein Haus, 5 %", "ein haus 5"),  # a language that isn't known has no articles
+    ],
+)
+def test_other_languages_are_normalized_as_in_mlqa(language: str, text: str, normalized: str) -> None:
+    assert normalize_answer(text, language) == normalized
+
+
+@pytest.mark.parametrize(
+    ("language", "answer", "golden", "expected"),
+    [
+        ("zh", "1932年", "1932 年", 1.0),
+        ("zh", "1932年建成", "1932年", 2 * 2 / (4 + 2)),  # 1932, 年, 建, 成 against 1932, 年
+        ("zh", "1933年", "1932年", 1 / 2),
+        ("ja", "東京", "東京都", 2 * 2 / (2 + 3)),
+        ("de", "das rote Haus", "ein rotes Haus", 1 / 2),  # rote, haus against rotes, haus
+        ("ar", "المدينة القديمة", "مدينة قديمة", 1.0),
+        ("ar", "١٩٣٢", "1932", 1.0),
+        ("hi", "लाल किला", "लाल पत्थर", 1 / 2),
+        ("ru", "в Москве", "Москва", 0.0),  # inflected words are others
+        ("ru", "Москва.", "«москва»", 1.0),
+    ],
+)
+def test_token_f1_counts_words_or_letters_by_language(language: str, answer: str, golden: str, expected: float) -> None:
+    assert token_f1(answer, golden, language) == pytest.approx(expected)
+    assert exact_match(answer, golden, language) == float(expected == 1)
+
+
+MLQA_WORDS = {
+    "de": ["Der", "Die", "das", "eine", "rote", "Haus,", "Straße", "(Burg)", "1.932", "Wald-", "wald"],
+    "es": ["La", "las", "una", "torre", "Torre,", "¿dónde?", "«río»", "1.932", "año"],
+    "vi": ["của", "những", "Núi,", "núi", "(cao)", "1.932", "là", "đồng"],
+    "ar": ["القاهرة،", "عالم", "مدينة", "المدينة؟", "ال", "1932", "بالبحر"],
+    "hi": ["लाल", "किला।", "(दिल्ली)", "दिल्ली,", "1932", "में"],
+    "zh": ["北京", "《红楼梦》", "1932年，", "于1932", "iPhone手机", "年", "京"],
+}
+
+
+@given(st.sampled_from(sorted(MLQA_WORDS)), st.data())
+def test_token_f1_is_that_of_mlqas_rules(language: str, data: st.DataObject) -> None:
+    phrases = st.lists(st.sampled_from(MLQA_WORDS[language]), min_size=1, max_size=6).map(" ".join)
+    answer, golden = data.draw(phrases), data.draw(phrases)
+    assert normalize_answer(answer, language).split() == [
+        word.replace("ß", "ss") for word in mlqa.tokens(answer, language)
+    ]
+    assert token_f1(answer, golden, language) == pytest.approx(mlqa.f1(answer, golden, language))
+
+
+def test_rouge_counts_the_words_of_any_script() -> None:
+    assert rouge_1("schöne Grüße", "schöne Wege", "de") == pytest.approx(1 / 2)
+    assert rouge_1("红楼梦", "红楼", "zh") == pytest.approx(2 * 2 / (3 + 2))
+    assert rouge_2("红楼梦", "红楼", "zh") == pytest.approx(2 * 1 / (2 + 1))
+    assert rouge_l("لال किला १", "किला 1", "hi") == pytest.approx(2 * 2 / (3 + 2))
+    assert rouge_l("в доме", "в старом доме", "ru") == pytest.approx(2 * 2 / (2 + 3))
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizer", "given", "golden"),
+    [
+        ("zh", "zh", "这座桥建于１９３２年。", "这座桥建于1932年。"),
+        ("ja", "char", "橋は１９３２年に開通した", "橋は1932年に開通した"),
+        ("th", "char", "สะพานเปิดในปี ๑๙๓๒", "สะพานเปิดในปี 1932"),
+        ("ar", "intl", "افتتح الجسر عام ١٩٣٢", "افتتح الجسر عام 1932"),
+    ],
+)
+def test_bleu_splits_a_text_as_its_language_is_written(language: str, tokenizer: str, given: str, golden: str) -> None:
+    assert bleu(given, golden, language) == pytest.approx(1.0)
+    assert chrf(given, golden, language) == pytest.approx(1.0)
+    half = golden[: len(golden) // 2]
+    expected = BLEU(effective_order=True, tokenize=tokenizer).sentence_score(half, [golden]).score / 100
+    assert bleu(half, golden, language) == pytest.approx(expected)
+    assert 0 < bleu(half, golden, language) < 1
+
+
+def test_an_answer_of_no_language_is_scored_as_english() -> None:
+    told, untold = values(model_answer("The  crane", language="en")), values(model_answer("The  crane"))
+    assert told == untold
+    assert untold["answer_words"] == 2
+
+
+def test_the_length_of_an_answer_counts_letters_where_words_have_no_spaces() -> None:
+    shown = {"golden_answers": ["1932年"], "language": "zh"}
+    found = values(model_answer("建于1932年", **shown))
+    assert found["answer_words"] == 4
+    assert found["token_f1"] == pytest.approx(2 * 2 / (4 + 2))
+    assert values(model_answer("saal im ersten Stock", golden_answers=["x"], language="de"))["answer_words"] == 4

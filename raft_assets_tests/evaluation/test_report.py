@@ -424,6 +424,29 @@ def test_marking_keeps_the_text_and_finds_answers_as_whole_words_only() -> None:
     assert [segment.text for segment in segments if segment.mark == "quote"] == ["lift ", "\ntonnes."]
 
 
+@pytest.mark.parametrize(
+    ("text", "answer", "marked"),
+    [
+        ("红桥火车站建于1932年。共有1932人", "1932年", ["1932年"]),  # between letters of a script without spaces
+        ("橋は1932年に開通した", "1932", ["1932"]),
+        ("राम और रामा", "राम", ["राम"]),  # a vowel sign belongs to its word
+        ("في عام ١٩٣٢، افتتح", "عام ١٩٣٢", ["عام ١٩٣٢"]),
+        ("Der Wald und Walder", "Wald", ["Wald"]),
+    ],
+)
+def test_an_answer_is_marked_as_a_whole_word_in_any_script(text: str, answer: str, marked: list[str]) -> None:
+    segments = mark_spans(text, quotes=[], answers=[answer])
+    assert "".join(segment.text for segment in segments) == text
+    assert [segment.text for segment in segments if segment.mark] == marked
+
+
+def test_every_text_of_its_own_has_its_own_direction(page: str) -> None:
+    blocks = re.findall(r"<h4[^>]*>|<p class=.reasoning[^>]*>|<p class=.final[^>]*>", page)
+    assert len(blocks) > 10
+    assert {block for block in blocks if 'dir="auto"' not in block} == set()
+    assert len(re.findall(r'class="document[^>]*>.*\n\s*<p dir="auto">', page)) == page.count('class="document')
+
+
 def test_examples_show_gains_losses_inventions_and_what_both_missed() -> None:
     answers = [
         *both("gain", WRONG, RIGHT),

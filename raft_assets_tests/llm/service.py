@@ -29,6 +29,12 @@ class Seen:
     query: str
     headers: Mapping[str, str]
     body: Mapping[str, Any]
+    method: str = "POST"
+
+    @property
+    def model(self) -> str:
+        """The model that is asked, by which tests tell roles apart."""
+        return str(self.body.get("model", ""))
 
     @property
     def question(self) -> str:
@@ -145,7 +151,9 @@ class Service:
         _, test, path = request.url.path.split("/", 2)
         if test != f"test-{self._test}":
             return Response(status_code=410)
-        seen = Seen(f"/{path}", request.url.query, dict(request.headers), json.loads(raw or b"{}"))
+        # files come in parts of a form, which the rule of a test needs not read
+        body = json.loads(raw or b"{}") if not raw.startswith(b"--") else {}
+        seen = Seen(f"/{path}", request.url.query, dict(request.headers), body, request.method)
         with self._changed:
             self.seen.append(seen)
             self._at_once += 1
@@ -175,18 +183,17 @@ class Service:
 
 def _usual(seen: Seen) -> Reply:
     if seen.path.endswith("/embeddings"):
-        return _embeddings(seen.body)
+        return embeddings(seen.body)
     text = f"answer to {seen.question}"
     return completion(text) if "prompt" in seen.body else chat(text)
 
 
-def _embeddings(body: Mapping[str, Any]) -> Reply:
+def embeddings(body: Mapping[str, Any], vector_of: Callable[[str], np.ndarray] = vector) -> Reply:
+    """A response with the vectors of the texts, in the encoding that is asked for."""
+
     def encoded(text: str) -> Any:
-        return (
-            base64.b64encode(vector(text).tobytes()).decode()
-            if body.get("encoding_format") == "base64"
-            else vector(text).tolist()
-        )
+        found = vector_of(text)
+        return base64.b64encode(found.tobytes()).decode() if body.get("encoding_format") == "base64" else found.tolist()
 
     data = [{"index": index, "embedding": encoded(text)} for index, text in enumerate(body["input"])]
     words = sum(len(text.split()) for text in body["input"])

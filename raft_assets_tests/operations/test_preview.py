@@ -161,6 +161,8 @@ def test_where_every_pair_is_rejected_the_preview_fails(bridges: ProjectHarness,
 
 def test_what_a_terminal_would_obey_is_shown_as_a_sign() -> None:
     assert strip_control_characters("a\x1b]0;b\x07\r\nc\td\u202e") == "a\ufffd]0;b\ufffd\nc d\ufffd"
+    # marks of direction that Arabic texts hold are never seen; what turns other text is shown as a sign
+    assert strip_control_characters("عام\u200f 1932\u200e.\u061c \u2067x\u2069") == "عام 1932. \ufffdx\ufffd"
 
 
 @pytest.mark.parametrize(

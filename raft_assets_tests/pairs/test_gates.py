@@ -31,7 +31,8 @@ from raft_assets_tests.builders import a_chunk, an_answer
 
 EATS = "Vampire bats eat blood and nothing else."
 SLEEPS = "The harbour authority bought the Customs House in 1926 for 14,500 crowns."
-CHUNK = a_chunk("c", f"{EATS} {SLEEPS} Their roosts are caves, and the author of the survey was Anna Lowe.")
+PASSAGE = f"{EATS} {SLEEPS} Their roosts are caves, and the author of the survey was Anna Lowe."
+CHUNK = a_chunk("c", PASSAGE).model_copy(update={"language": "en"})
 SOUND = Draft(
     CHUNK,
     "What do vampire bats eat?",
@@ -104,6 +105,10 @@ SPOILT_DRAFTS: dict[str, list[Draft]] = {
         answering(INSTRUCTIONS.splitlines()[-1]),
         answering(render_prompt(SOUND.question, [CHUNK.text])),
         answering(f"<DOCUMENT>{CHUNK.text}</DOCUMENT>\n\n{SOUND.question}"),
+    ],
+    "other_language": [
+        asking("Was fressen die Vampirfledermäuse in der Nacht?"),
+        answering(SOUND.answer.replace("The document says", "Das Dokument nennt die Nahrung in diesem Satz")),
     ],
     "answer_not_in_quote": [
         answering(an_answer(SLEEPS, "blood and nothing else")),  # a sentence of the passage, but not the answer's
@@ -346,7 +351,7 @@ def test_a_persons_reject_takes_a_sound_pair_out_and_keeps_the_note() -> None:
     assert (pair.accepted, pair.reason, pair.review_note) == (False, "rejected_by_reviewer", "seen")
 
 
-CONTENT = ("answer_not_supported", "answer_not_in_quote", "points_at_text", "question_words_unknown")
+CONTENT = ("other_language", "answer_not_supported", "answer_not_in_quote", "points_at_text", "question_words_unknown")
 
 
 @pytest.mark.parametrize("reason", SPOILT_DRAFTS)

@@ -52,6 +52,7 @@ from raft_assets.operations.golden_coverage import (
     refuse_without_training,
 )
 from raft_assets.operations.held_out import check_leakage_in_lake
+from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_clients import ModelClients, resolved_model, token_counter
 from raft_assets.operations.pair_form import SENTENCES, resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
@@ -178,6 +179,7 @@ def qa_pairs(
         coverage_of_questions(models.project, domain, group_into_documents(lake.rows(SourceDocument, domain)), table)
     )
     origin = origin_of(context)
+    check_languages_in_lake(models.project, lake, domain, [Role.TEACHER])
     form = resolve_form(models, lake, domain, settings, table, origin=origin)
     index, on_progress = read_index(lake, domain), log_progress(context, models.project)
     with open_pair_generator(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from raft_assets.core.languages import ENGLISH
 from raft_assets.core.progress import track
 from raft_assets.core.tables import PAGED_KINDS, Chunk, ChunkEmbedding, QuarantinedFile, RefusedChunk, SourceDocument
 from raft_assets.core.vectors import NoVector
@@ -13,12 +14,14 @@ from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_ass
 from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.chunking import CHUNKING_VERSION, find_oversized_chunks
+from raft_assets.documents.document_languages import count_languages
 from raft_assets.documents.readers.left_out import describe_reason, left_out_by_reason, reading_losses
 from raft_assets.documents.reading import READING_VERSION, group_into_documents
 from raft_assets.llm.caller import Caller
 from raft_assets.operations.chunk_form import keep_chunk_form, recorded_chunk_form
 from raft_assets.operations.document_ids import keep_documents
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.pair_form import tells_languages
 from raft_assets.operations.sources import chunk_documents, embed_chunks, read_sources, to_refused_chunk
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
@@ -69,6 +72,7 @@ def source_documents(
             "left_out_by_document": losses_table(losses, MAX_LOSSES_SHOWN),
             "unusual_losses": sum(bool(loss.unusual) for loss in losses),
             "kinds": counts_table(Counter(page.kind for page in pages), "kind"),
+            "languages": counts_table(count_languages(pages), "language"),
             "quarantined": len(quarantined),
             "quarantine": counts_table(Counter(f"{file.path}: {file.reason}" for file in quarantined), "file"),
         },
@@ -110,6 +114,7 @@ def chunks(
         form=form,
         origin=origin_of(context),
         on_progress=log_progress(context, models.project),
+        has_languages=tells_languages(models, lake, domain),
     )
     longer = find_oversized_chunks(table, settings)
     yield dg.AssetCheckResult(
@@ -129,6 +134,7 @@ def chunks(
         metadata={
             **describe_table(written, Chunk, columns=["path", "heading", "tokens", "text"]),
             "documents": len({chunk.doc_id for chunk in table}),
+            "languages": counts_table(Counter(chunk.language or ENGLISH for chunk in table), "language"),
             "tokens": sum(tokens),
             "tokens_per_chunk": token_histogram(tokens, "Chunk sizes"),
         },

@@ -21,6 +21,7 @@ from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_r
 from raft_assets.evaluation.verdict import VERDICT_VERSION
 from raft_assets.operations.deploying import ensure_student_answers
 from raft_assets.operations.evaluation import AskedDocuments, ask_model, both_answers, question_origins, run_record
+from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.report import collect_report_data
 from raft_assets.settings.domains import domain_names
@@ -230,6 +231,7 @@ def _answers_asset(
 ) -> dg.MaterializeResult[None]:
     """Asks one model everything and describes what came back."""
     domain = context.partition_key
+    check_languages_in_lake(models.project, lake, domain, [Role(evaluated.upper())])
     answered = ask_model(
         models,
         lake,

@@ -11,6 +11,7 @@ from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_ass
 from raft_assets.defs.progress import log_events, log_metrics
 from raft_assets.operations.data_links import data_links
 from raft_assets.operations.deploying import deploy_student
+from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.money import monthly_hosting_cost, record_training
 from raft_assets.operations.training import ApprovalNeededError, TrainingWatch, train
@@ -42,6 +43,7 @@ def finetuned_model(
     With the job, its loss curve and the hash of what they were trained on.
     """
     domain = context.partition_key
+    check_languages_in_lake(models.project, lake, domain, [Role.STUDENT])
     watch = TrainingWatch(log_events(context, models.project), log_metrics(context))
     try:
         tuned = train(models, lake, domain, watch, approved=context.run.tags.get(APPROVAL_TAG))

@@ -4,12 +4,12 @@ What belongs here: the reasons, how words are counted, and which share of a reas
 out is decided by each reader.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from raft_assets.core.languages import script_words
 from raft_assets.core.tables import SourceDocument
 
 LeftOutReason = Literal[
@@ -51,13 +51,11 @@ ORDINARY_SHARES: Mapping[LeftOutReason, float] = {
     "unread": 0.02,
 }
 MIN_UNUSUAL_WORDS = 8  # fewer are no warning: of a page with ten words anything is a large share
-# a run of letters and digits; scripts without spaces count by character
-_WORD = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff]|[^\\W_]+")
 
 
 def count_words(text: str) -> int:
-    """Return the number of words; of Chinese, Japanese, Thai and Lao the number of characters."""
-    return sum(1 for _ in _WORD.finditer(text))
+    """Return the number of words; in scripts without spaces every letter is one."""
+    return len(script_words(text))
 
 
 def counted(words: Mapping[LeftOutReason, int]) -> dict[str, int]:
