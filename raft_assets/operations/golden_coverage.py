@@ -11,6 +11,7 @@ from raft_assets.dataset.related_chunks import find_related_chunks
 from raft_assets.documents.reading import ReadDocument
 from raft_assets.evaluation.verdict import MIN_CLUSTERS
 from raft_assets.evaluation.wording import count_noun
+from raft_assets.operations.chunk_form import recorded_chunk_form
 from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.sources import chunk_documents, read_sources
@@ -115,7 +116,10 @@ def coverage_of_domain(models: ModelClients, domain: str) -> GoldenCoverage:
     settings = models.project.settings(domain).values
     documents = read_sources(models.project, domain).documents
     structure = settings.chunks.model_copy(update={"boundaries": "structure"})
-    return coverage_of_questions(models.project, domain, documents, chunk_documents(models, structure, documents))
+    form = recorded_chunk_form(Lake.of(models.project), domain, structure)
+    return coverage_of_questions(
+        models.project, domain, documents, chunk_documents(models, structure, documents, form=form)
+    )
 
 
 def refuse_without_training(coverage: GoldenCoverage) -> None:

@@ -6,13 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raft_assets.core.languages import LANGUAGES
 from raft_assets.core.prompt_contract import (
     ABSTENTION,
     ABSTENTION_ANSWER,
     BEGIN_QUOTE,
     CLOSED_BOOK_INSTRUCTIONS,
     END_QUOTE,
+    FIRST_INSTRUCTION_HASHES,
     INSTRUCTIONS,
+    abstention_answer,
+    abstention_in,
+    instruction_hashes,
+    instructions_in,
+    missing_parts,
     parse_answer,
     render_answer,
     render_prompt,
@@ -200,3 +207,27 @@ def test_a_text_that_is_copied_from_the_documents_is_told_from_one_that_quotes_t
         "load is given in its first sentence, and that the year and the builder are of no interest here.",
         PROMPT,
     )
+
+
+def test_instructions_of_a_language_name_it_and_hold_its_abstention_and_english_ones_are_the_same() -> None:
+    assert instructions_in("") is instructions_in("en") is INSTRUCTIONS
+    german = instructions_in("de")
+    assert "Write in German" in german
+    assert (LANGUAGES["de"].abstention in german, ABSTENTION in german) == (True, False)
+    assert missing_parts(german) == missing_parts(INSTRUCTIONS) == []
+    assert missing_parts(german.replace(LANGUAGES["de"].abstention, "")) == [ABSTENTION]
+    assert instructions_in("sw") == f"{INSTRUCTIONS}\n{instructions_in('sw').splitlines()[-1]}"  # not in the table
+
+
+def test_an_abstention_is_in_the_language_of_the_question() -> None:
+    assert abstention_answer("") == abstention_answer("en") == ABSTENTION_ANSWER
+    assert parse_answer(abstention_answer("zh")).final_answer == abstention_in("zh") == LANGUAGES["zh"].abstention
+
+
+def test_a_repeated_instruction_of_another_language_is_no_answer() -> None:
+    german = instructions_in("de")
+    assert parse_answer(german.splitlines()[3], german).is_echo
+
+
+def test_the_first_hashes_are_those_of_the_instructions_as_they_are() -> None:
+    assert instruction_hashes() == FIRST_INSTRUCTION_HASHES

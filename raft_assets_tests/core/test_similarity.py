@@ -13,6 +13,7 @@ from raft_assets.core.similarity import (
     jaccard,
     near_duplicate_pairs,
     shingles,
+    words,
 )
 from raft_assets_tests.builders import prose
 
@@ -82,6 +83,22 @@ def test_a_phrase_stands_in_a_text_word_for_word() -> None:
 
 def test_content_words_are_what_a_text_is_about() -> None:
     assert content_words("Yes, it was in the old Tower.") == ["old", "tower"]
+
+
+def test_scripts_without_spaces_have_a_word_a_letter_and_vowel_signs_belong_to_theirs() -> None:
+    assert words("于1932年，NASA建成") == ["于", "1932", "年", "nasa", "建", "成"]
+    assert words("सड़क है") == ["सड़क", "है"]
+    assert words("Naïve café – Straße x²") == ["naïve", "café", "strasse", "x²"]
+
+
+def test_edited_questions_of_a_script_without_spaces_are_near_duplicates() -> None:
+    texts = {
+        "a": "北码头的灯塔于哪一年首次点亮？",
+        "b": "北码头的灯塔在哪一年首次点亮？",
+        "c": "东岸船厂的起重机有多高？",
+    }
+    alike = near_duplicate_pairs(texts, texts.__getitem__, 0.7, 0, length=2)
+    assert set(alike) == {("a", "b")}
 
 
 def test_within_groups_every_near_duplicate_is_found_that_is_in_one_of_them() -> None:

@@ -67,3 +67,11 @@ def test_a_new_setting_counts_once_it_is_not_the_default() -> None:
     assert digest_content(outer, outer.model_dump()) == {"inner": {"old": 1}}
     chosen = Outer(inner=Inner(new=True))
     assert digest_content(chosen, chosen.model_dump()) == {"inner": {"old": 1, "new": True}}
+
+
+def test_a_value_that_means_the_default_has_the_digest_of_before() -> None:
+    class Told(BaseModel):
+        language: str = added("", since="9", means_default=("en",), description="of the row")
+
+    assert [digest_content(Told(language=code), {"language": code}) for code in ("", "en")] == [{}, {}]
+    assert digest_content(Told(language="zh"), {"language": "zh"}) == {"language": "zh"}

@@ -25,6 +25,9 @@ def found(text: str, wanted: str) -> list[str]:
         ("The lighthouse stands.", "light-house", ["lighthouse"]),
         ("The light\u00adhouse stands.", "lighthouse", ["light\u00adhouse"]),  # a soft hyphen
         ("a well\u2011known bat", "well-known", ["well\u2011known"]),  # a hyphen that doesn't break
+        ("灯塔于1932年建成。", "1932年", ["1932年"]),  # no spaces between words
+        ("灯塔于1932年建成。", "灯塔于", ["灯塔于"]),
+        ("灯塔于19325年建成。", "1932", []),
         ("in 1907–1926", "1907-1926", ["1907–1926"]),  # a dash
         ("He said “no”.", 'said "no"', ["said “no”"]),
         ("the author's bats", "the author’s bats", ["the author's bats"]),
