@@ -124,7 +124,7 @@ def drafts_of(code: str) -> Iterator[tuple[str, Draft]]:
 
 
 def judged(draft: Draft) -> QAPair:
-    return apply_gates([draft], settings=QuestionSettings(), rank_of=None)[0]
+    return next(apply_gates([draft], settings=QuestionSettings(), rank_of=None))
 
 
 @pytest.mark.parametrize("code", TONGUES)
