@@ -59,9 +59,11 @@ _CUTS = (
 )
 # in sections that are cut steadily, besides: after quotation marks, and ends of sentences in other scripts
 _MORE_CUTS = (
-    *_CUTS,
-    (_SENTENCE, re.compile(r"([。！？｡][”’」』）]*)(?=[^”’」』）])")),
-    (_SENTENCE, re.compile(r"([؟۔।॥။።།][”’»\")\]]*\s*)(?=\S)")),
+    *_CUTS[:-1],
+    (
+        _SENTENCE,
+        re.compile(r"([。！？｡][”’」』）]*(?=[^”’」』）])|[؟۔।॥။።፧][”’»\")\]]*\s*(?=\S))"),
+    ),
 )
 _CLAUSE_END = re.compile(r"(?:[,;:،؛](?=\s)|[、，；：])\s*")  # of sentences that are too long
 _TITLE = re.compile(r"[^\W_a-z][^\n|]*[^\n|.!?…,;。！？]")  # a line that begins large and ends no sentence
