@@ -60,9 +60,11 @@ _CUTS = (
 )
 # in sections that are cut steadily, besides: after quotation marks, and ends of sentences in other scripts
 _MORE_CUTS = (
-    *_CUTS,
-    (_SENTENCE, re.compile(r"((?:[。！？｡]|．(?!\d))[”’」』）】》]*)(?=[^”’」』）】》])")),
-    (_SENTENCE, re.compile(r"([؟۔।॥።။།։][”’»\")\]]*\s*)(?=\S)")),
+    *_CUTS[:-1],
+    (
+        _SENTENCE,
+        re.compile(r"((?:[。！？｡]|．(?!\d))[”’」』）】》]*(?=[^”’」』）】》])|[؟۔।॥။።፧։][”’»\")\]]*\s*(?=\S))"),
+    ),
 )
 _CLAUSE_END = re.compile(r"(?:[,;:،؛](?=\s)|[、，；：])\s*")  # of sentences that are too long
 _CLAUSE_MARKS = "，、；："  # where a text without spaces is halved if it is too long for a chunk
