@@ -19,7 +19,8 @@ RobustnessArm = Literal[
     "distractors_1", "distractors_3", "distractors_5", "distractors_10", "random_distractors", "hard_distractors"
 ]
 EvaluatedModel = Literal["baseline", "student"]
-PAGED_KINDS = frozenset({"pdf"})  # of documents: their numbered parts are pages, those of others sections
+PAGED_KINDS = frozenset({"pdf", "pptx", "image"})  # of documents: their numbered parts are pages, of others sections
+CONTINUOUS_KINDS = frozenset({"pdf", "image"})  # of documents: text goes on from one page to the next
 
 
 class Row(BaseModel):
@@ -40,8 +41,13 @@ class SourceDocument(Row):
     doc_id: str = Field(description="hash of the first path of the document, relative to the domain")
     path: str = Field(description="path relative to the domain")
     content_hash: str = Field(description="SHA-256 of the file")
-    kind: str = Field(description="reader that read it: pdf, docx, md, txt, html, json, jsonl, api")
-    page: int = Field(description="page of a PDF, or section or entry of another document, from 1")
+    kind: str = Field(
+        description="reader that read it: pdf, docx, md, txt, html, json, jsonl, api, pptx, xlsx, "
+        "csv, tsv, epub, ipynb, rtf, image"
+    )
+    page: int = Field(
+        description="page of a PDF or picture, slide, sheet, or section or entry of another document, from 1"
+    )
     title: str = Field(description="title of the document")
     heading: str = Field(description="nearest heading, empty where there is none")
     start: int = Field(description="first character in document_text")
@@ -52,6 +58,13 @@ class SourceDocument(Row):
         since="0.3.0",
         digested=False,
         description="words of the whole document that its text leaves out, by reason, the same on each of its pages",
+    )
+    scanned: dict[str, int] = added(
+        {},
+        since="0.3.0",
+        digested=False,
+        description="pages of the whole document that are pictures without a text layer, by what became of them: ocr "
+        "(read by OCR) or unread; the same on each of its pages",
     )
 
 

@@ -9,13 +9,14 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from raft_assets.documents.readers.cleaning import clean, to_one_line
 from raft_assets.documents.readers.content import ParsedContent, split_sections
 from raft_assets.documents.readers.decoding import decode, find_declared_encoding
-from raft_assets.documents.readers.left_out import LeftOutReason, counted
+from raft_assets.documents.readers.left_out import LeftOutReason, count_words, counted
 from raft_assets.documents.readers.web_furniture import (
     NO_TEXT,
     count_left_out,
     find_furniture,
     is_page_header,
     is_within,
+    text_below,
 )
 
 _WHITE_SPACE = re.compile(r"\s+")
@@ -80,6 +81,12 @@ def read_html(data: bytes) -> ParsedContent:
     first_heading = next((section.heading for section in sections if section.heading), "")
     left_out = count_left_out(tree.body, content, furniture)
     return ParsedContent("html", first_heading or title, sections, counted(left_out))
+
+
+def count_page_words(data: bytes) -> int:
+    """Return the number of words of a page, all of its furniture included."""
+    body = LexborHTMLParser(decode(data, find_declared_encoding(data))).body
+    return count_words(text_below(body)) if body else 0
 
 
 def _main_content(tree: LexborHTMLParser, furniture: dict[int, LeftOutReason]) -> tuple[LexborNode | None, str]:
