@@ -21,18 +21,18 @@ import psutil
 from raft_assets.core.errors import RaftError
 from raft_assets.documents.parsing import Parsed, from_record, parse, read_bytes, to_record
 from raft_assets.documents.readers.content import UnreadableError
-from raft_assets.documents.readers.ocr import on_line_read
+from raft_assets.documents.readers.progress import on_progress
 from raft_assets.documents.readers.sniffing import is_plain_text
 from raft_assets.settings.domains import DocumentFile
 
 LIGHT_BYTES = 32_000  # no text of this size takes a second, whatever it holds; it needs no process
-MAX_CPU_S = 25  # since the file was begun, or since the last line that OCR read; a line takes less than one
-WAIT_FACTOR = 4  # times as much on the clock, for a machine that others use, too
+MAX_CPU_S = 25  # since the file, its last page or the last line for OCR was begun, which take less than one
+MAX_IDLE_S = 60  # on the clock, without any work and any answer; on a busy machine it works at times
 MAX_MEMORY_MB = 3_000  # a text of 50 MB takes one GB
 POLL_S = 0.1
 END_S = 5  # in which the process ends by itself
 
-_GOES_ON = {"goes_on": True}  # the process is there, or OCR read another line
+_GOES_ON = {"goes_on": True}  # the process is there, or another page or line was begun
 
 
 class ReadingProcess:
@@ -74,12 +74,16 @@ class ReadingProcess:
 
         Raises UnreadableError (too_costly, unreadable) where there will be none.
         """
-        begun, cpu_before = time.monotonic(), process.cpu_s()
+        begun_cpu_s = worked_cpu_s = process.cpu_s()
+        worked = time.monotonic()
         while True:
             try:
                 answer = process.answers.get(timeout=POLL_S)
             except queue.Empty:
-                self._check(process, time.monotonic() - begun, process.cpu_s() - cpu_before)
+                cpu_s = process.cpu_s()
+                if cpu_s > worked_cpu_s:
+                    worked, worked_cpu_s = time.monotonic(), cpu_s
+                self._check(process, cpu_s - begun_cpu_s, time.monotonic() - worked)
                 continue
             if answer is None:
                 raise UnreadableError(
@@ -87,13 +91,15 @@ class ReadingProcess:
                 )
             if answer != _GOES_ON:
                 return from_record(answer)
-            begun, cpu_before = time.monotonic(), process.cpu_s()
+            begun_cpu_s, worked = process.cpu_s(), time.monotonic()
 
-    def _check(self, process: "_Process", wait_s: float, cpu_s: float) -> None:
-        if cpu_s > self._max_cpu_s or wait_s > WAIT_FACTOR * self._max_cpu_s:
+    def _check(self, process: "_Process", cpu_s: float, idle_s: float) -> None:
+        if cpu_s > self._max_cpu_s:
             taken = f"{self._max_cpu_s:g} seconds of a processor"
         elif process.memory_mb() > self._max_memory_mb:
             taken = f"{self._max_memory_mb:,.0f} MB of memory"
+        elif idle_s > MAX_IDLE_S:
+            taken = f"{MAX_IDLE_S} seconds of waiting"
         else:
             return
         raise UnreadableError(
@@ -185,7 +191,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked, which then ends this one
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
-        with on_line_read(lambda: _answer(answers, _GOES_ON)):
+        with on_progress(lambda: _answer(answers, _GOES_ON)):
             _answer(answers, _GOES_ON)
             for line in sys.stdin.buffer:
                 path, absolute, size, content_hash = json.loads(line)

@@ -229,3 +229,18 @@ def test_texts_that_repeat_what_readers_look_for_stop_nothing(tmp_path: Path) ->
         },
     )
     assert len(list(read_documents(files))) == len(files)
+
+
+def test_a_long_document_is_read_as_long_as_it_gets_on(tmp_path: Path) -> None:
+    stream = BytesIO()
+    canvas = Canvas(stream)
+    for number in range(150):
+        for line in range(50):
+            canvas.drawString(72, 760 - 14 * line, f"Bat {number} flies at night over lake {line} and sleeps by day.")
+        canvas.showPage()
+    canvas.save()
+    (long,) = in_folder(tmp_path, {"a.pdf": stream.getvalue()})
+    with ReadingProcess(max_cpu_s=2) as process:  # for a page: all of them take some seconds
+        read = process.read(long)
+    assert isinstance(read, ParsedContent)
+    assert len(read.sections) == 150

@@ -7,9 +7,7 @@ What a picture is and how many pixels it may have is decided by who hands it in.
 import functools
 import os
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
@@ -21,6 +19,7 @@ from raft_assets.documents.readers.cleaning import to_one_line
 from raft_assets.documents.readers.content import UnreadableError
 from raft_assets.documents.readers.left_out import OCR_COMMAND, count_words
 from raft_assets.documents.readers.pdf_lines import Line
+from raft_assets.documents.readers.progress import told
 
 MAX_SIDE = 2400  # pixels of the longer side that OCR sees: 200 dpi of an A4 page
 MAX_ASPECT = 4  # of the sides: what is longer is widened, since OCR enlarges pictures until both sides are long
@@ -35,7 +34,6 @@ MAX_THREADS = 4
 # sizes of one font, as far as boxes around its lines tell: with or without letters that reach up and down
 SAME_SIZE = (0.7, 1.3)
 
-_LINE_READ: ContextVar[Callable[[], None]] = ContextVar("_LINE_READ", default=lambda: None)
 
 Picture = npt.NDArray[np.uint8]  # (height, width, 3), blue, green, red
 Box = npt.NDArray[np.float32]  # (4, 2), corners of a line in pixels, clockwise from the upper left
@@ -107,7 +105,7 @@ def _read_lines(picture: Picture, boxes: Sequence[Box], points_per_pixel: float)
     engine, height = _engine(), picture.shape[0] * points_per_pixel
     lines: list[Line] = []
     illegible, scores = 0, list[float]()
-    for box in boxes:
+    for box in told(boxes):
         read = engine(get_rotate_crop_image(picture, box), use_det=False, use_cls=False, use_rec=True)
         words, score = (to_one_line(str(read.txts[0])), read.scores[0]) if read.txts else ("", 0.0)
         scores.append(float(score))
@@ -118,18 +116,7 @@ def _read_lines(picture: Picture, boxes: Sequence[Box], points_per_pixel: float)
             size = _box_height(box) * points_per_pixel
             middle = height - float(top + bottom) / 2
             lines.append(Line(words, float(left), middle - size / 2, float(right), middle + size / 2, size, bold=False))
-        _LINE_READ.get()()
     return Recognized(tuple(_with_usual_size(lines)), illegible, height, statistics.fmean(scores or [1.0]))
-
-
-@contextmanager
-def on_line_read(tell: Callable[[], None]) -> Iterator[None]:
-    """Have `tell` called after every line that is read, as long as the context lasts."""
-    token = _LINE_READ.set(tell)
-    try:
-        yield
-    finally:
-        _LINE_READ.reset(token)
 
 
 def _widened(picture: Picture) -> Picture:

@@ -22,6 +22,7 @@ from raft_assets.documents.readers.pdf_lines import Block, Line, PageLines, page
 from raft_assets.documents.readers.pdf_references import find_reference_lists
 from raft_assets.documents.readers.pdf_scans import Scans, read_scans
 from raft_assets.documents.readers.pdf_words import divides_words
+from raft_assets.documents.readers.progress import told
 
 _PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
 
@@ -76,7 +77,7 @@ def read_pdf(data: bytes) -> ParsedContent:
     """
     with _PDFIUM, closing(_open(data)) as document:
         metadata_title = to_one_line(document.get_metadata_value("Title"))
-        pages = [page_lines(document, index) for index in range(len(document))]
+        pages = [page_lines(document, index) for index in told(range(len(document)))]
         scans = read_scans(document, pages)
     pages = [
         order_lines(scans.recognized[index]) if index in scans.recognized else page for index, page in enumerate(pages)
@@ -95,7 +96,8 @@ def build_content(
     pages, furniture = remove_furniture(pages)
     style = _Style.of(pages)
     paragraphs = [
-        list(style.render_blocks(_sort_in_reading_order(style.blocks(page.lines), style.body_size))) for page in pages
+        list(style.render_blocks(_sort_in_reading_order(style.blocks(page.lines), style.body_size)))
+        for page in told(pages)
     ]
     paragraphs, references = _remove_references(paragraphs)
     _repair_page_breaks(paragraphs, style)
