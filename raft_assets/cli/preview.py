@@ -106,7 +106,12 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
 
 def _print_losses(console: Console, pages: Sequence[SourceDocument]) -> None:
     """Print the words that the documents leave out, by reason, and a warning for each unusual share."""
-    from raft_assets.documents.readers.left_out import describe_reason, left_out_by_reason, reading_losses
+    from raft_assets.documents.readers.left_out import (
+        describe_ocr,
+        describe_reason,
+        left_out_by_reason,
+        reading_losses,
+    )
 
     losses = list(reading_losses(pages))
     reasons = left_out_by_reason(losses)
@@ -115,6 +120,8 @@ def _print_losses(console: Console, pages: Sequence[SourceDocument]) -> None:
         f"{describe_reason(reason)} {count:,} ({count / words:.1%})" for reason, count in reasons.most_common()
     )
     console.print(f"left out of {words:,} words: {parts or 'nothing'}")
+    if ocr := describe_ocr(losses):
+        console.print(ocr)
     for loss in losses:
         if loss.warning:
             console.print(Text(strip_control_characters(loss.warning), style="yellow"))

@@ -165,7 +165,7 @@ def select_domains(project: Project, named: Sequence[str], *, everything: bool) 
         if not known:
             raise click.UsageError(
                 f"There is no domain in {project.data}. A domain is a folder of documents: mkdir "
-                f"{project.data}/mine, and put pdf, docx, md, txt or html files there."
+                f"{project.data}/mine, and put documents there."
             )
         return known
     wanted = list(dict.fromkeys(normalize(name.rstrip("/")) for name in named))

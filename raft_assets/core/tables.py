@@ -21,7 +21,8 @@ RobustnessArm = Literal[
 ]
 EvaluatedModel = Literal["baseline", "student"]
 ScoredBy = Literal["baseline", "student", "reference"]  # the last are rules without a model
-PAGED_KINDS = frozenset({"pdf"})  # of documents: their numbered parts are pages, those of others sections
+PAGED_KINDS = frozenset({"pdf", "pptx", "image"})  # of documents: their numbered parts are pages, of others sections
+CONTINUOUS_KINDS = frozenset({"pdf", "image"})  # of documents: text goes on from one page to the next
 
 
 class Row(BaseModel):
@@ -42,8 +43,13 @@ class SourceDocument(Row):
     doc_id: str = Field(description="hash of the first path of the document, relative to the domain")
     path: str = Field(description="path relative to the domain")
     content_hash: str = Field(description="SHA-256 of the file")
-    kind: str = Field(description="reader that read it: pdf, docx, md, txt, html, json, jsonl, api")
-    page: int = Field(description="page of a PDF, or section or entry of another document, from 1")
+    kind: str = Field(
+        description="reader that read it: pdf, docx, md, txt, html, json, jsonl, api, pptx, xlsx, "
+        "csv, tsv, epub, ipynb, rtf, image"
+    )
+    page: int = Field(
+        description="page of a PDF or picture, slide, sheet, or section or entry of another document, from 1"
+    )
     title: str = Field(description="title of the document")
     heading: str = Field(description="nearest heading, empty where there is none")
     start: int = Field(description="first character in document_text")
@@ -63,6 +69,13 @@ class SourceDocument(Row):
     )
     other_languages: list[str] = added(
         [], since="0.3.0", description="further languages of a good part of the document, the same on each page"
+    )
+    scanned: dict[str, int] = added(
+        {},
+        since="0.3.0",
+        digested=False,
+        description="pages of the whole document that are pictures without a text layer, by what became of them: ocr "
+        "(read by OCR) or unread; the same on each of its pages",
     )
 
 

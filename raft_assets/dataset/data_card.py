@@ -21,7 +21,13 @@ from raft_assets.core.tables import (
     SourceDocument,
 )
 from raft_assets.dataset.manifest import Manifest
-from raft_assets.documents.readers.left_out import ReadingLoss, count_words, describe_reason, left_out_by_reason
+from raft_assets.documents.readers.left_out import (
+    ReadingLoss,
+    count_words,
+    describe_ocr,
+    describe_reason,
+    left_out_by_reason,
+)
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 
@@ -54,7 +60,10 @@ def build_card(
     without a vector.
     """
     sources = _describe_sources(documents)
-    losses = [ReadingLoss(source["path"], source["words"], source["left_out"]) for source in sources]
+    losses = [
+        ReadingLoss(source["path"], source["words"], source["left_out"], source.get("scanned", {}))
+        for source in sources
+    ]
     left_out = left_out_by_reason(losses)
     quarantined = [{"path": file.path, "reason": file.reason} for file in quarantine]
     tokens: list[int] = []
@@ -222,6 +231,7 @@ def _describe_sources(documents: Iterable[SourceDocument]) -> list[dict[str, Any
             "characters": 0,
             "words": 0,
             "left_out": dict(page.left_out),
+            **({"scanned": dict(page.scanned)} if page.scanned else {}),
         }
         source = sources.setdefault(page.path, empty)
         source["pages" if page.kind in PAGED_KINDS else "sections"] += 1
@@ -288,7 +298,9 @@ def _known_limits(  # noqa: PLR0917 - what the card is made of
             f"{len(refused):,} chunks have no vector, because the service refuses them ({count:,} of them: "
             f"{code_span(reason)}): retrieval never returns them, and they are no hard negatives."
         )
-    yield from (replace(loss, path=code_span(loss.path)).warning for loss in losses if loss.unusual)
+    if ocr := describe_ocr(losses):
+        yield ocr
+    yield from filter(None, (replace(loss, path=code_span(loss.path)).warning for loss in losses))
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

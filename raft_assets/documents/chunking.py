@@ -24,7 +24,7 @@ import numpy.typing as npt
 import regex
 
 from raft_assets.core.identity import chunk_id, normalize, short_digest
-from raft_assets.core.tables import Chunk
+from raft_assets.core.tables import CONTINUOUS_KINDS, Chunk
 from raft_assets.documents.readers.content import find_headings
 from raft_assets.documents.reading import ReadDocument
 from raft_assets.documents.steady_cuts import drawn_by_words, steady_cuts
@@ -211,7 +211,7 @@ def _parts(document: ReadDocument, headings: Sequence[Heading]) -> list[_Part]:
     """
     text = document.document_text
     marks = {offset: _line_end(text, offset) for offset, _ in headings}
-    rows = [] if document.kind == "pdf" else [page.start for page in document.pages]
+    rows = [] if document.kind in CONTINUOUS_KINDS else [page.start for page in document.pages]
     parts: list[_Part] = []
     for offset in sorted({0, *rows, *marks}):
         body = marks.get(offset, offset)

@@ -3,28 +3,21 @@
 `document_text` is the pages' texts joined by a blank line, and every span in the lineage refers to it.
 """
 
-import hashlib
 import itertools
 import json
-import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.identity import doc_id, short_digest
 from raft_assets.core.tables import QuarantinedFile, SourceDocument
-from raft_assets.documents.readers.content import FileKind, ParsedContent, Section, UnreadableError
-from raft_assets.documents.readers.decoding import decode
-from raft_assets.documents.readers.entries import read_json, read_json_lines
-from raft_assets.documents.readers.left_out import describe_reason
-from raft_assets.documents.readers.office import read_docx
-from raft_assets.documents.readers.pdf import read_pdf
-from raft_assets.documents.readers.prose import read_prose
-from raft_assets.documents.readers.sniffing import KIND_BY_SUFFIX, detect_kind
-from raft_assets.documents.readers.web import read_html
+from raft_assets.documents.parsing import Parsed, from_record, to_record
+from raft_assets.documents.readers.content import ParsedContent, UnreadableError
+from raft_assets.documents.readers.ocr import is_available
+from raft_assets.documents.readers.sniffing import KIND_BY_SUFFIX
+from raft_assets.documents.reading_process import ReadingProcess
 from raft_assets.settings.domains import DocumentFile
 
 # changes where every domain has to read anew and to pay for what changes; better reading of some documents isn't that
@@ -33,18 +26,8 @@ PARSER_VERSION = "6"  # changes whenever any reader returns something else for t
 PAGE_SEPARATOR = "\n\n"
 DEFAULT_MAX_MB = 50
 
-log = logging.getLogger(__name__)
-_HAS_WORD = re.compile(r"[^\W_]")
-
-_READERS: dict[FileKind, Callable[[bytes], ParsedContent]] = {
-    "pdf": read_pdf,
-    "docx": read_docx,
-    "html": read_html,
-    "md": lambda data: read_prose(decode(data), "md"),
-    "txt": lambda data: read_prose(decode(data), "txt"),
-    "json": lambda data: read_json(decode(data)),
-    "jsonl": lambda data: read_json_lines(decode(data)),
-}
+# whose reason may be gone when they are read again
+_NOT_KEPT = frozenset({"unreadable", "too_costly"})
 
 
 @dataclass(frozen=True)
@@ -86,33 +69,21 @@ class ParseCache:
 
     folder: Path
 
-    def get(self, file: DocumentFile) -> ParsedContent | UnreadableError | None:
+    def get(self, file: DocumentFile) -> Parsed | None:
         """Return the stored result; None if there is none or it is broken."""
         try:
-            stored = json.loads(self._entry(file).read_text("utf-8"))
-            if "reason" in stored:
-                return UnreadableError(stored["reason"], stored["detail"])
-            return ParsedContent(
-                stored["kind"],
-                stored["title"],
-                tuple(Section(**section) for section in stored["sections"]),
-                stored["left_out"],
-            )
+            return from_record(json.loads(self._entry(file).read_text("utf-8")))
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def put(self, file: DocumentFile, result: ParsedContent | UnreadableError) -> None:
+    def put(self, file: DocumentFile, result: Parsed) -> None:
         """Store the result of reading the file."""
-        stored = (
-            {"reason": result.reason, "detail": result.detail}
-            if isinstance(result, UnreadableError)
-            else asdict(result)
-        )
-        write_text(self._entry(file), json.dumps(stored, ensure_ascii=False))
+        write_text(self._entry(file), json.dumps(to_record(result), ensure_ascii=False))
 
     def _entry(self, file: DocumentFile) -> Path:
-        # the extension counts too: it decides how text is read
-        return self.folder / f"{file.content_hash}-{PARSER_VERSION}-{short_digest(_normalize_suffix(file))[:8]}.json"
+        # the extension counts too: it decides how text is read; and so does OCR, which is installed or not
+        version = f"{PARSER_VERSION}-ocr" if is_available() else PARSER_VERSION
+        return self.folder / f"{file.content_hash}-{version}-{short_digest(_normalize_suffix(file))[:8]}.json"
 
 
 def read_documents(
@@ -128,23 +99,25 @@ def read_documents(
     parsed.
     """
     seen: set[str] = set()
-    for file in files:
-        if file.path in seen:
-            yield _quarantine(
-                file,
-                UnreadableError(
-                    "same_name",
-                    "Another file has the same name in a different unicode spelling; rename one of them.",
-                ),
-            )
-            continue
-        seen.add(file.path)
-        cache = ParseCache(memo) if memo else None
-        yield read_document(file, name=ids.get(file.path), memo=cache, max_file_mb=max_file_mb)
+    with ReadingProcess() as process:
+        for file in files:
+            if file.path in seen:
+                yield _quarantine(
+                    file,
+                    UnreadableError(
+                        "same_name",
+                        "Another file has the same name in a different unicode spelling; rename one of them.",
+                    ),
+                )
+                continue
+            seen.add(file.path)
+            cache = ParseCache(memo) if memo else None
+            yield read_document(file, process, name=ids.get(file.path), memo=cache, max_file_mb=max_file_mb)
 
 
 def read_document(
     file: DocumentFile,
+    process: ReadingProcess,
     *,
     name: str | None = None,
     memo: ParseCache | None = None,
@@ -152,12 +125,12 @@ def read_document(
 ) -> ReadDocument | QuarantinedFile:
     """Return the document, or why it can't be read. Never raises for the content of a file.
 
-    `name`: its id; None: the hash of its path.
+    `process` reads it where it isn't a small text. `name`: its id; None: the hash of its path.
     """
     result = _check_size(file, max_file_mb) or (memo.get(file) if memo else None)
     if result is None:
-        result = _read(file)
-        if memo and not (isinstance(result, UnreadableError) and result.reason == "unreadable"):
+        result = process.read(file)
+        if memo and not (isinstance(result, UnreadableError) and result.reason in _NOT_KEPT):
             memo.put(file, result)
     if isinstance(result, UnreadableError):
         return _quarantine(file, result)
@@ -169,34 +142,6 @@ def group_into_documents(rows: Iterable[SourceDocument]) -> Iterator[ReadDocumen
     for _, pages in itertools.groupby(rows, key=lambda row: row.doc_id):
         ordered = tuple(pages)
         yield ReadDocument(ordered, PAGE_SEPARATOR.join(page.text for page in ordered))
-
-
-def _read(file: DocumentFile) -> ParsedContent | UnreadableError:
-    try:
-        data = file.absolute.read_bytes()
-    except OSError as error:
-        return UnreadableError(
-            "unreadable",
-            f"The file can't be opened ({error.strerror}); check its permissions.",
-        )
-    if hashlib.sha256(data).hexdigest() != file.content_hash:
-        return UnreadableError("unreadable", "The file changed while it was being read; run again.")
-    try:
-        kind = detect_kind(file.path, data)
-        content = _READERS[kind](data)
-    except UnreadableError as error:
-        return error
-    except Exception as error:  # one file must never stop the others, whatever a parser does
-        log.exception("reading %s failed", file.path)
-        return UnreadableError(
-            "corrupt",
-            f"Reading the file failed ({type(error).__name__}); open it and save it again.",
-        )
-    if any(_HAS_WORD.search(section.text) for section in content.sections):
-        return content
-    left_out = ", ".join(f"{describe_reason(reason)} {count:,}" for reason, count in content.left_out.items())
-    besides = f" besides the words that are left out ({left_out})" if left_out else ""
-    return UnreadableError("no_text", f"The file holds no text{besides}; put text into it or delete it.")
 
 
 def _build_document(file: DocumentFile, content: ParsedContent, name: str) -> ReadDocument:
@@ -217,6 +162,7 @@ def _build_document(file: DocumentFile, content: ParsedContent, name: str) -> Re
                 end=end,
                 text=section.text,
                 left_out=dict(content.left_out),
+                scanned=dict(content.scanned),
             )
         )
         start = end + len(PAGE_SEPARATOR)

@@ -12,6 +12,7 @@ from raft_assets.core.vectors import Embedding, NoVector
 from raft_assets.documents.chunking import STEADY, ChunkForm, GapSimilarity, chunk_document
 from raft_assets.documents.document_languages import tell_languages, with_language
 from raft_assets.documents.identities import KnownDocument
+from raft_assets.documents.readers.sniffing import READABLE
 from raft_assets.documents.reading import ReadDocument, group_into_documents, read_documents
 from raft_assets.documents.semantic_boundaries import embedding_similarity
 from raft_assets.llm.caller import Caller
@@ -68,8 +69,8 @@ def read_sources(
     else:
         reasons = "".join(f"; {file.path}: {file.reason}" for file in quarantined[:QUARANTINED_SHOWN])
         raise DataError(
-            f"No document of {domain!r} could be read ({len(quarantined)} quarantined{reasons}). Put pdf, docx, md, "
-            f"txt, html or json files into {folder}."
+            f"No document of {domain!r} could be read ({len(quarantined)} quarantined{reasons}). Put documents into "
+            f"{folder}: {READABLE}."
         )
     return DomainSources(pages, quarantined, known)
 

@@ -11,7 +11,7 @@ from raft_assets_tests.builders import a_chunk, a_pair
 HOSTILE = "<script>alert(1)</script> ![x](https://evil.example/x) | `a` ``b`` **bold** [l](u)\n# Heading\n- item"
 
 
-def a_card(name: str, *, left_out: dict[str, int] | None = None) -> str:
+def a_card(name: str, *, left_out: dict[str, int] | None = None, scanned: dict[str, int] | None = None) -> str:
     manifest = Manifest(
         files={name: "0" * 64},
         settings={"prompt": {"instructions": name}},
@@ -34,6 +34,7 @@ def a_card(name: str, *, left_out: dict[str, int] | None = None) -> str:
         end=1,
         text="word " * 40,
         left_out=left_out or {},
+        scanned=scanned or {},
     )
     card = build_card(
         manifest,
@@ -68,6 +69,13 @@ def test_hostile_names_stay_text_in_their_cells() -> None:
 @pytest.mark.parametrize(("text", "shown"), [("a`b|c", "`a´b¦c`"), ("a\n  b", "`a b`"), ("", "–"), (None, "`None`")])
 def test_a_code_span_holds_its_text(text: object, shown: str) -> None:
     assert code_span(text) == shown
+
+
+def test_the_card_says_which_pages_were_read_by_ocr_and_which_were_not_read() -> None:
+    lines = a_card("plain", scanned={"ocr": 3, "unread": 2}).split("\n")
+    assert any(line.startswith("- 3 scanned pages of 1 documents were read by OCR") for line in lines)
+    assert any("Of `plain` 2 pages are pictures that were not read" in line for line in lines)
+    assert not any("scanned" in line for line in a_card("plain").split("\n"))
 
 
 def test_the_card_says_what_was_left_out_of_each_document() -> None:

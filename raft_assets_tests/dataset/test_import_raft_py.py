@@ -13,7 +13,7 @@ import yaml
 from raft_assets.core.errors import DataError
 from raft_assets.dataset.import_raft_py import SourceContainer, import_dataset
 from raft_assets.documents.chunking import chunk_document, token_count
-from raft_assets.documents.reading import ReadDocument, read_document
+from raft_assets.documents.reading import ReadDocument, read_documents
 from raft_assets.pairs.imported import read_imported_pairs
 from raft_assets.settings.domain import ChunkSettings
 from raft_assets.settings.domains import list_documents
@@ -70,7 +70,7 @@ def test_a_data_set_becomes_a_domain_with_a_chunk_per_context(container: SourceC
     settings = yaml.safe_load((made.folder / "domain.yaml").read_text("utf-8"))
     assert settings["questions"] == {"questions_per_chunk": 0}
     (file,) = list_documents(made.folder)
-    document = read_document(file)
+    (document,) = read_documents([file])
     assert isinstance(document, ReadDocument)
     chunks = chunk_document(document, ChunkSettings(**settings["chunks"]))
     assert sorted(chunk.text for chunk in chunks) == sorted(CONTEXTS)

@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -16,9 +17,17 @@ from reportlab.pdfgen.canvas import Canvas
 from raft_assets.core.identity import doc_id
 from raft_assets.core.tables import QuarantinedFile
 from raft_assets.documents.reading import ReadDocument, group_into_documents, read_document, read_documents
+from raft_assets.documents.reading_process import ReadingProcess
 from raft_assets.settings.domains import DocumentFile, list_documents
 
 MEGABYTE = 1_000_000
+PROCESS = ReadingProcess()  # of all tests here; it starts when it is needed
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ends() -> Iterator[None]:
+    with PROCESS:
+        yield
 
 
 def pdf(*texts: str, password: str = "") -> bytes:
@@ -77,8 +86,8 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "half a PDF": ("a.pdf", pdf("text")[:200], "corrupt"),
     "a PDF of zeros": ("a.pdf", b"%PDF-1.7\n" + bytes(5000), "corrupt"),
     "text named PDF": ("a.pdf", b"just text", "corrupt"),
-    "a picture": ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(100), "binary"),
-    "a picture named text": ("a.txt", b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(50), "binary"),
+    "a picture of no kind that is read": ("a.gif", b"GIF89a" + bytes(100), "binary"),
+    "text named picture": ("a.png", b"just text", "corrupt"),
     "a zip file": ("a.zip", zipped("a.txt"), "binary"),
     "random control bytes": ("a.md", bytes(range(1, 30)) * 40, "binary"),
     "a Word document of other XML": ("a.docx", zipped("word/document.xml"), "corrupt"),
@@ -94,8 +103,11 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     ),
     "an archive that unpacks to more than any text": ("a.docx", zip_bomb(), "too_large"),
     "XML that expands without end": ("a.docx", zipped("word/document.xml", ENTITIES), "corrupt"),
-    "a spreadsheet": ("a.xlsx", zipped("xl/workbook.xml"), "unsupported"),
-    "a book": ("a.epub", zipped("META-INF/container.xml"), "unsupported"),
+    "a workbook that is none": ("a.xlsx", zipped("xl/workbook.xml"), "corrupt"),
+    "a presentation that is none": ("a.pptx", zipped("ppt/presentation.xml"), "corrupt"),
+    "a book that is none": ("a.epub", zipped("META-INF/container.xml"), "corrupt"),
+    "another archive named xlsx": ("a.xlsx", zipped("a.txt"), "corrupt"),
+    "a workbook of LibreOffice": ("a.ods", zipped("content.xml"), "unsupported"),
     "a database named text": ("a.txt", b"SQLite format 3\0" + bytes(100), "binary"),
     "a program named Markdown": ("a.md", b"\x7fELF\x02\x01\x01" + bytes(100), "binary"),
     "a compressed file": ("a.gz", b"\x1f\x8b\x08\0" + bytes(100), "binary"),
@@ -111,8 +123,8 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "an API list of nothing": ("a.json", b'[{"api_call": ""}]', "no_text"),
     "only rules and marks": ("a.md", b"---\n\n***\n\n", "no_text"),
     "an old Word file": ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "unsupported"),
-    "rich text": ("a.rtf", b"{\\rtf1 text}", "unsupported"),
-    "an unknown extension": ("a.csv", b"a,b\n1,2\n", "unsupported"),
+    "rich text without text": ("a.rtf", b"{\\rtf1 }", "no_text"),
+    "an unknown extension": ("a.xyz", b"a,b\n1,2\n", "unsupported"),
     "JSON of another shape": ("a.json", b'[{"text": "a"}, {"name": "b"}]', "unsupported"),
     "JSON that is a number": ("a.json", b"42", "unsupported"),
     "an empty JSON list": ("a.json", b"[]", "no_text"),
@@ -410,7 +422,7 @@ def spans_hold(document: ReadDocument) -> bool:
 def read(folder: Path, name: str, data: bytes) -> ReadDocument | QuarantinedFile:
     (folder / name).write_bytes(data)
     (file,) = list_documents(folder)
-    return read_document(file, max_file_mb=1)
+    return read_document(file, PROCESS, max_file_mb=1)
 
 
 def read_well(folder: Path, name: str, data: bytes) -> ReadDocument:

@@ -71,6 +71,8 @@ def source_documents(
             "left_out": counts_table({describe_reason(name): count for name, count in reasons.items()}, "reason"),
             "left_out_by_document": losses_table(losses, MAX_LOSSES_SHOWN),
             "unusual_losses": sum(bool(loss.unusual) for loss in losses),
+            "pages_read_by_ocr": sum(loss.scanned.get("ocr", 0) for loss in losses),
+            "scanned_pages_unread": sum(loss.scanned.get("unread", 0) for loss in losses),
             "kinds": counts_table(Counter(page.kind for page in pages), "kind"),
             "languages": counts_table(count_languages(pages), "language"),
             "quarantined": len(quarantined),

@@ -5,7 +5,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-FileKind = Literal["pdf", "docx", "md", "txt", "html", "json", "jsonl", "api"]
+FileKind = Literal[
+    "pdf",
+    "docx",
+    "md",
+    "txt",
+    "html",
+    "json",
+    "jsonl",
+    "api",
+    "pptx",
+    "xlsx",
+    "csv",
+    "tsv",
+    "epub",
+    "ipynb",
+    "rtf",
+    "image",
+]
 QuarantineReason = Literal[
     "empty",
     "corrupt",
@@ -18,6 +35,8 @@ QuarantineReason = Literal[
     "unsupported",
     "unreadable",
     "same_name",
+    "needs_extra",
+    "too_costly",
 ]
 
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
@@ -38,13 +57,15 @@ class ParsedContent:
     """The content of a file, which depends on its bytes and kind only.
 
     The title is empty if the file has none but its name. `left_out` counts the words that the sections leave out, by
-    reason.
+    reason. `scanned` counts the pages that are pictures without a text layer, by what became of them: ocr
+    or unread.
     """
 
     kind: FileKind
     title: str
     sections: tuple[Section, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    scanned: Mapping[str, int] = field(default_factory=dict)
 
 
 class UnreadableError(Exception):

@@ -6,7 +6,8 @@ out is decided by each reader.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 from raft_assets.core.languages import script_words
@@ -29,6 +30,9 @@ LeftOutReason = Literal[
     "front_matter",
     "comment",
     "unread",
+    "output",
+    "formula",
+    "illegible",
 ]
 # of all words of the file: the largest share that is usual in reports, handbooks, manuals and encyclopedias.
 # Wikipedia's PDFs have up to 40 % references and 15 % captions; short web pages are mostly navigation
@@ -49,7 +53,11 @@ ORDINARY_SHARES: Mapping[LeftOutReason, float] = {
     "front_matter": 0.15,
     "comment": 0.15,
     "unread": 0.02,
+    "output": 0.50,
+    "formula": 0.02,
+    "illegible": 0.05,
 }
+OCR_COMMAND = "`pip install 'raft-assets[ocr]'`"
 MIN_UNUSUAL_WORDS = 8  # fewer are no warning: of a page with ten words anything is a large share
 
 
@@ -70,6 +78,7 @@ class ReadingLoss:
     path: str
     words: int  # of its text
     left_out: Mapping[str, int]  # words by reason
+    scanned: Mapping[str, int] = field(default_factory=dict)  # pages that are pictures, by what became of them
 
     @property
     def total(self) -> int:
@@ -96,7 +105,10 @@ class ReadingLoss:
 
     @property
     def warning(self) -> str:
-        """A sentence that says which shares are out of the ordinary and what to do; empty where none is."""
+        """What is out of the ordinary and what to do, in sentences; empty where nothing is."""
+        return " ".join(filter(None, (self._warn_of_words(), self._warn_of_pictures())))
+
+    def _warn_of_words(self) -> str:
         if not self.unusual:
             return ""
         parts = ", ".join(f"{self.share(reason):.0%} as {describe_reason(reason)}" for reason in self.unusual)
@@ -104,6 +116,26 @@ class ReadingLoss:
             f"Of {self.path} an unusual share of the words is left out ({parts}). Compare its text with the file; "
             "if something is missing, save the file in another format, such as .docx or .md."
         )
+
+    def _warn_of_pictures(self) -> str:
+        pages = self.scanned.get("unread", 0)
+        if not pages:
+            return ""
+        return (
+            f"Of {self.path} {pages:,} pages are pictures that were not read; install OCR with {OCR_COMMAND}, or put "
+            "their text through OCR elsewhere."
+        )
+
+
+def describe_ocr(losses: Iterable[ReadingLoss]) -> str:
+    """Return how many pages were read by OCR, in a sentence; empty where none was."""
+    pages = [loss.scanned.get("ocr", 0) for loss in losses if loss.scanned.get("ocr", 0)]
+    if not pages:
+        return ""
+    return (
+        f"{sum(pages):,} scanned pages of {len(pages):,} documents were read by OCR, which mistakes some characters "
+        "and tells headings by their size only."
+    )
 
 
 def describe_reason(reason: str) -> str:
@@ -121,12 +153,7 @@ def left_out_by_reason(losses: Iterable[ReadingLoss]) -> Counter[str]:
 
 def reading_losses(pages: Iterable[SourceDocument]) -> Iterator[ReadingLoss]:
     """Yield what is left out of every document, in order. The pages of a document follow one another."""
-    path, words, left_out = "", 0, dict[str, int]()
-    for page in pages:
-        if page.path != path:
-            if path:
-                yield ReadingLoss(path, words, left_out)
-            path, words, left_out = page.path, 0, dict(page.left_out)
-        words += count_words(page.text)
-    if path:
-        yield ReadingLoss(path, words, left_out)
+    for path, group in groupby(pages, key=lambda page: page.path):
+        document = list(group)
+        words = sum(count_words(page.text) for page in document)
+        yield ReadingLoss(path, words, document[0].left_out, document[0].scanned)

@@ -8,20 +8,23 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 
 from raft_assets.documents.readers.cleaning import clean, to_one_line
-from raft_assets.documents.readers.content import ParsedContent, Section, UnreadableError, find_headings
+from raft_assets.documents.readers.content import FileKind, ParsedContent, Section, UnreadableError, find_headings
 from raft_assets.documents.readers.left_out import LeftOutReason, count_words, counted
+from raft_assets.documents.readers.ocr import needs_ocr
 from raft_assets.documents.readers.pdf_furniture import OPEN_END, remove_furniture, usual_size
 from raft_assets.documents.readers.pdf_lines import Block, Line, PageLines, horizontal_lines
 from raft_assets.documents.readers.pdf_references import find_reference_lists
+from raft_assets.documents.readers.pdf_scans import Scans, read_scans
 from raft_assets.documents.readers.pdf_vertical import is_vertical, vertical_lines
 from raft_assets.documents.readers.pdf_words import divides_words
+from raft_assets.documents.readers.progress import told
 
 _PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
 
@@ -81,27 +84,56 @@ _JUNK_TITLE = re.compile(
 
 
 def read_pdf(data: bytes) -> ParsedContent:
-    """Return a section per page that has text. Raises UnreadableError (encrypted, corrupt, no_text)."""
+    """Return a section per page that has text; pages that are pictures are read by OCR where that is installed.
+
+    Raises UnreadableError (encrypted, corrupt, no_text, needs_extra, too_large).
+    """
     with _PDFIUM, closing(_open(data)) as document:
         metadata_title = to_one_line(document.get_metadata_value("Title"))
-        pages = [_page_lines(document, index) for index in range(len(document))]
+        pages = [_page_lines(document, index) for index in told(range(len(document)))]
+        scans = read_scans(document, pages)
+    pages = [
+        order_lines(scans.recognized[index]) if index in scans.recognized else page for index, page in enumerate(pages)
+    ]
     if not any(line.text for page in pages for line in page.lines):
-        detail = (
-            f"The PDF has {len(pages)} pages and no text, so it is probably scanned; put its text through OCR here."
-        )
-        raise UnreadableError("no_text", detail)
+        raise _why_no_text(pages, scans)
+    title = "" if _JUNK_TITLE.match(metadata_title) else metadata_title
+    content = build_content("pdf", pages, title, Counter({"illegible": scans.illegible}))
+    return replace(content, scanned=scans.counts)
+
+
+def build_content(
+    kind: FileKind, pages: Sequence[PageLines], title: str, left_out: Counter[LeftOutReason]
+) -> ParsedContent:
+    """Return a section per page that has text, from lines with their geometry. `left_out`: words besides."""
     pages, furniture = remove_furniture(pages)
     style = _Style.of(pages)
     paragraphs = [
-        list(style.render_blocks(_sort_in_reading_order(style.blocks(page.lines), style.body_size))) for page in pages
+        list(style.render_blocks(_sort_in_reading_order(style.blocks(page.lines), style.body_size)))
+        for page in told(pages)
     ]
     paragraphs, references = _remove_references(paragraphs)
     _repair_breaks(paragraphs, style)
     texts = [[paragraph.text for paragraph in page] for page in paragraphs]
     first_heading = next((text for page in texts for text in page if text.startswith("## ")), "").removeprefix("## ")
-    title = "" if _JUNK_TITLE.match(metadata_title) else metadata_title
-    left_out = counted(furniture + style.left_out + Counter[LeftOutReason]({"references": references}))
-    return ParsedContent("pdf", title or first_heading, tuple(_build_sections(pages, texts)), left_out)
+    left_out = left_out + furniture + style.left_out + Counter[LeftOutReason]({"references": references})
+    return ParsedContent(kind, title or first_heading, tuple(_build_sections(pages, texts)), counted(left_out))
+
+
+def order_lines(page: PageLines) -> PageLines:
+    """Return a page with its lines in reading order, where they are in none: column by column."""
+    blocks = [Block((line,)) for line in page.lines]
+    ordered = _sort_in_reading_order(blocks, usual_size(page.lines))
+    return replace(page, lines=tuple(block.lines[0] for block in ordered))
+
+
+def _why_no_text(pages: Sequence[PageLines], scans: Scans) -> UnreadableError:
+    count = f"The PDF has {len(pages)} pages and no text"
+    if scans.problem:
+        return scans.problem
+    if scans.unread:
+        return needs_ocr(f"{count}, so it is probably scanned")
+    return UnreadableError("no_text", f"{count}; put text into it or delete it.")
 
 
 def _open(data: bytes) -> pypdfium2.PdfDocument:

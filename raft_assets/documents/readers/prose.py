@@ -40,7 +40,8 @@ def read_prose(text: str, kind: FileKind) -> ParsedContent:
         left_out["front_matter"] = count_words(front["fields"]) - count_words(told)
         text = f"{told}\n\n{text[front.end() :]}" if told else text[front.end() :]
     left_out["comment"] = sum(count_words(match[0]) for match in _COMMENT.finditer(text) if not match["code"])
-    text = clean(_COMMENT.sub(lambda match: match["code"] or "", text))
+    without_comments = _COMMENT.sub(lambda match: match["code"] or "", text)
+    text = clean(without_comments) if without_comments != text else text
     text = _UNDERLINED.sub(
         lambda match: f"{'#' if match['ruler'] == '=' else '##'} {to_one_line(match['words'])}\n",
         text,

@@ -3,8 +3,13 @@
 import re
 from pathlib import PurePosixPath
 
+from raft_assets.documents.readers.archives import list_parts
 from raft_assets.documents.readers.content import FileKind, UnreadableError
-from raft_assets.documents.readers.office import is_docx
+from raft_assets.documents.readers.ebooks import CONTAINER_PART
+from raft_assets.documents.readers.office import MAIN_PART
+from raft_assets.documents.readers.pictures import is_picture
+from raft_assets.documents.readers.slides import PRESENTATION_PART
+from raft_assets.documents.readers.spreadsheets import WORKBOOK_PART
 
 KIND_BY_SUFFIX: dict[str, FileKind] = {
     ".pdf": "pdf",
@@ -20,27 +25,40 @@ KIND_BY_SUFFIX: dict[str, FileKind] = {
     ".json": "json",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".ipynb": "ipynb",
+    ".pptx": "pptx",
+    ".pptm": "pptx",
+    ".ppsx": "pptx",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".epub": "epub",
+    ".rtf": "rtf",
+    ".png": "image",
+    ".jpg": "image",
+    ".jpeg": "image",
+    ".tif": "image",
+    ".tiff": "image",
+    ".webp": "image",
 }
-READABLE = "PDF, Word (.docx), Markdown, text, HTML, JSON or JSON Lines"
+READABLE = (
+    "PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), EPUB, RTF, Markdown, text, HTML, CSV, JSON or JSON Lines"
+)
 _HEAD = 4096  # bytes that are inspected
 _OFFICE_SUFFIXES = frozenset(
     {
         ".doc",
         ".odt",
-        ".rtf",
-        ".pptx",
         ".ppt",
         ".odp",
-        ".xlsx",
         ".xls",
+        ".xlsb",
         ".ods",
-        ".epub",
         ".pages",
     }
 )
 _BINARY_STARTS = (
-    b"\x89PNG",
-    b"\xff\xd8\xff",
     b"GIF8",
     b"\x1f\x8b",
     b"\x7fELF",
@@ -53,6 +71,13 @@ _BINARY_STARTS = (
     b"PAR1",
 )
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # the container in which Office wraps a document with a password
+_KIND_BY_PART: dict[str, FileKind] = {
+    MAIN_PART: "docx",
+    PRESENTATION_PART: "pptx",
+    WORKBOOK_PART: "xlsx",
+    CONTAINER_PART: "epub",
+}
+_BY_CONTENT = frozenset({"pdf", "docx", "pptx", "xlsx", "epub", "rtf", "image"})  # kinds that files show by themselves
 _ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf"
 _HTML = re.compile(
     rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b",
@@ -69,16 +94,28 @@ def detect_kind(path: str, data: bytes) -> FileKind:
         raise UnreadableError("empty", "The file is empty; put text into it or delete it.")
     if b"%PDF-" in head[:1024]:
         return "pdf"
-    if head.startswith(_ZIP) and is_docx(data):
-        return "docx"
+    if head.startswith(_ZIP):
+        parts = list_parts(data)
+        if kind := next((kind for part, kind in _KIND_BY_PART.items() if part in parts), None):
+            return kind
+    if head.startswith(_RTF):
+        return "rtf"
+    if is_picture(head):
+        return "image"
     _reject_office(suffix, head, data)
     _reject_binary(head)
     if _HTML.match(head.removeprefix(b"\xef\xbb\xbf")):
         return "html"
     kind = KIND_BY_SUFFIX.get(suffix)
-    if kind in ("pdf", "docx"):
+    if kind in _BY_CONTENT:
         raise UnreadableError("corrupt", f"The file is named {suffix} and is none; export it again.")
     return kind or _kind_without_reader(suffix)
+
+
+def is_plain_text(data: bytes) -> bool:
+    """Return whether a file is no archive, PDF, RTF or picture, which take work before they are text."""
+    head = data[:_HEAD]
+    return not (head.startswith((_ZIP, _OLE, _RTF)) or b"%PDF-" in head[:1024] or is_picture(head))
 
 
 def _kind_without_reader(suffix: str) -> FileKind:
@@ -93,10 +130,10 @@ def _kind_without_reader(suffix: str) -> FileKind:
 def _reject_office(suffix: str, head: bytes, data: bytes) -> None:
     if head.startswith(_OLE) and _ENCRYPTED in data:
         raise UnreadableError("encrypted", "The document has a password; save it without one.")
-    if head.startswith(_ZIP) and suffix == ".docx":
-        raise UnreadableError("corrupt", "The file is named .docx and holds no Word document; export it again.")
+    if head.startswith(_ZIP) and KIND_BY_SUFFIX.get(suffix) in _BY_CONTENT:
+        raise UnreadableError("corrupt", f"The file is named {suffix} and holds no such document; export it again.")
     office = head.startswith((_ZIP, _OLE)) and suffix in _OFFICE_SUFFIXES
-    if office or head.startswith((_RTF, _OLE)):
+    if office or head.startswith(_OLE):
         raise UnreadableError("unsupported", f"Such office files are not read; save the file as {READABLE}.")
 
 

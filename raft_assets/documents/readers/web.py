@@ -85,6 +85,12 @@ def read_html(data: bytes) -> ParsedContent:
     return ParsedContent("html", first_heading or title, sections, counted(left_out))
 
 
+def count_page_words(data: bytes) -> int:
+    """Return the number of words of a page, all of its furniture included."""
+    body = LexborHTMLParser(decode(data, find_declared_encoding(data))).body
+    return count_words(text_below(body)) if body else 0
+
+
 def _main_content(tree: LexborHTMLParser, furniture: dict[int, LeftOutReason]) -> tuple[LexborNode | None, str]:
     """Return the main content and its text; without one the body, and headers of the page become furniture."""
     for selector in _MAIN:
