@@ -23,7 +23,6 @@ from raft_assets.operations.languages import check_languages, sampled_languages
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import records_of
-from raft_assets.settings.domains import domain_names
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
@@ -116,10 +115,7 @@ def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
         (f"role {probe.role.value}", partial(_check_probe, models, probe)) for probe in probes
     ]
     checks += _context_checks(models, probes)
-    checks += [
-        (f"golden questions {domain}", partial(_check_golden_questions, models, domain))
-        for domain in domain_names(models.project.data)
-    ]
+    checks += _golden_checks(models)
     checks.append(("licence", partial(_check_licence, models)))
     if Role.JUDGE in models.endpoints:
         checks.append(("judge", partial(_check_judge, models)))
@@ -234,6 +230,13 @@ def _describe_unread(name: str, needed: int, prompt: PromptTest | None) -> str:
         f"the service cuts prompts without an error, and a run needs up to {needed:,} tokens for prompt and answer. "
         "Start it with a larger context (Ollama: num_ctx or OLLAMA_CONTEXT_LENGTH), or lower chunks.chunk_size"
     )
+
+
+def _golden_checks(models: ModelClients) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield a check per domain of what its golden questions can decide."""
+    with suppress(RaftError, click.UsageError, OSError):  # domains that can't be read are findings of their own
+        for name in select_domains(models.project, (), everything=True):
+            yield f"golden questions {name}", partial(_check_golden_questions, models, name)
 
 
 def _check_golden_questions(models: ModelClients, domain: str) -> str:

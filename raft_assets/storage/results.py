@@ -32,6 +32,7 @@ from raft_assets.core.identity import digest
 from raft_assets.core.locks import exclusive_lock
 from raft_assets.core.tables import ModelAnswer, QuestionProvenance, Row, Score
 from raft_assets.evaluation.evaluate import Evaluation
+from raft_assets.evaluation.slices import SLICE_COLUMNS
 from raft_assets.evaluation.statistics import Interval
 from raft_assets.evaluation.summary import SUMMARY_COLUMNS
 from raft_assets.evaluation.verdict import Guard, Verdict
@@ -568,9 +569,10 @@ def _current_verdicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, A
 
 
 def _current_summary(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.DataFrame:
-    sql = f"""SELECT {", ".join(SUMMARY_COLUMNS)} FROM aggregates SEMI JOIN current_verdicts USING (domain, run)
-        WHERE domain = ? ORDER BY aggregates.rowid"""  # noqa: S608 - names of columns
-    return _frame(connection.sql(sql, params=[domain]))
+    sql = """SELECT * FROM aggregates SEMI JOIN current_verdicts USING (domain, run)
+        WHERE domain = ? ORDER BY aggregates.rowid"""
+    # a store that an earlier version wrote last has fewer columns
+    return _frame(connection.sql(sql, params=[domain])).reindex(columns=SUMMARY_COLUMNS)
 
 
 def _metric_history(connection: duckdb.DuckDBPyConnection, domain: str, metric: str) -> pd.DataFrame:
@@ -586,7 +588,7 @@ def _comparison(connection: duckdb.DuckDBPyConnection, domain: str) -> dict[str,
 
 def _current_slices(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.DataFrame:
     sql = "SELECT * FROM slices SEMI JOIN current_verdicts USING (domain, run) WHERE domain = ? ORDER BY slices.rowid"
-    return _frame(connection.sql(sql, params=[domain]))
+    return _frame(connection.sql(sql, params=[domain])).reindex(columns=SLICE_COLUMNS)
 
 
 def _scores_of_previous_student(connection: duckdb.DuckDBPyConnection, run: RunRecord) -> pd.DataFrame:
@@ -679,8 +681,8 @@ def _verdict_from_row(row: Mapping[str, Any]) -> Verdict:
             "interval": interval,
             "guards": tuple(Guard(**guard) for guard in guards),
             "reasons": tuple(row["reasons"]),
-            "documents": row["documents"] or 0,
-            "by_document": Interval(**json.loads(row["by_document"])) if row["by_document"] else None,
+            "documents": row.get("documents") or 0,
+            "by_document": Interval(**json.loads(by_document)) if (by_document := row.get("by_document")) else None,
         }
     )
 

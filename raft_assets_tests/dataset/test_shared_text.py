@@ -58,7 +58,7 @@ def copies_cut_elsewhere(originals: list[Chunk], share: float) -> tuple[list[Chu
     return copies, origin
 
 
-@pytest.mark.parametrize(("share", "found"), [(0.03, 0.99), (0.08, 0.99), (0.15, 0.98), (0.25, 0.9)])
+@pytest.mark.parametrize(("share", "found"), [(0.03, 0.99), (0.08, 0.99), (0.15, 0.98), (0.25, 0.85)])
 def test_an_edited_copy_is_found_wherever_it_is_cut(originals: list[Chunk], share: float, found: float) -> None:
     copies, origin = copies_cut_elsewhere(originals, share)
     links = links_of(*originals, *copies)

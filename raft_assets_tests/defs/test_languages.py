@@ -84,7 +84,7 @@ def test_every_answer_is_scored_by_the_rules_of_its_language(
     facts = {question: fact for fact in domain.facts for question in (fact.question, fact.golden_question)}
     scored = project.results.query(
         "SELECT question, evaluated, final_answer, value FROM score_origins "
-        f"WHERE domain = '{domain.code}' AND arm = 'main' AND metric = 'token_f1'"
+        f"WHERE domain = '{domain.code}' AND arm = 'main' AND metric = 'token_f1' AND evaluated <> 'reference'"
     )
     assert len(scored) > 2 * 24
     for row in scored.itertuples():

@@ -42,12 +42,20 @@ def in_folder(folder: Path, files: Mapping[str, bytes]) -> list[DocumentFile]:
     return list_documents(folder)
 
 
+_OF_BEFORE: list[psutil.Process] = []  # of other tests, which left a folder half read
+
+
+@pytest.fixture(autouse=True)
+def _only_own_readers() -> None:
+    _OF_BEFORE[:] = psutil.Process().children(recursive=True)
+
+
 def readers() -> list[psutil.Process]:
     """The processes that this one reads with."""
     found = []
     for child in psutil.Process().children(recursive=True):
         try:
-            if "raft_assets.documents.reading_process" in child.cmdline():
+            if "raft_assets.documents.reading_process" in child.cmdline() and child not in _OF_BEFORE:
                 found.append(child)
         except psutil.Error:
             continue

@@ -289,7 +289,7 @@ def test_text_of_documents_questions_answers_and_models_stands_in_its_own_direct
         assert any("evil" in text for text in inside)
         for one in inside:
             assert close_direction(one) == one
-    question = re.search(r"<h4><bdi>(Why .*?)</bdi></h4>", page)
+    question = re.search(r"<h4[^>]*><bdi>(Why .*?)</bdi></h4>", page)
     assert question is not None
     assert question[1] == "Why \u202e evil \u2067 tail?\u2069\u202c"
 

@@ -102,7 +102,7 @@ def test_a_timeout_and_a_lost_connection_are_told_apart_though_the_client_calls_
         error.__cause__.__cause__ = behind
         return error
 
-    late, lost = Retry("it did not answer in time"), Retry("the connection failed")
+    late, lost = Retry("it did not answer in time"), Retry("the connection failed", is_unreachable=True)
     assert understood(openai.APITimeoutError(REQUEST)) == late
     assert understood(raised(TimeoutError())) == late
     assert understood(raised(aiohttp.ServerTimeoutError())) == late  # is both, and says more

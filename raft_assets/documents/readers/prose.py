@@ -38,7 +38,8 @@ def read_prose(text: str, kind: FileKind) -> ParsedContent:
         title = values.get("title", "").strip(" \"'")
         told = "\n".join(_told_fields(front["fields"]))
         left_out["front_matter"] = count_words(front["fields"]) - count_words(told)
-        text = f"{told}\n\n{text[front.end() :]}" if told else text[front.end() :]
+        rest = text[front.end() :]
+        text = f"{told}\n\n{rest.lstrip(chr(10))}" if told else rest
     left_out["comment"] = sum(count_words(match[0]) for match in _COMMENT.finditer(text) if not match["code"])
     without_comments = _COMMENT.sub(lambda match: match["code"] or "", text)
     text = clean(without_comments) if without_comments != text else text
