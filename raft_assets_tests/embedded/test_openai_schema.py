@@ -48,7 +48,7 @@ def test_what_is_read_has_the_official_form(base_url: str, trained: FineTuningJo
         "results": trained.result_files[0],
         "job": trained.id,
     }
-    check(schema, httpx2.get(base_url + path.format(**names)).json())
+    check(schema, httpx2.get(base_url + path.format(**names), timeout=60).json())
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ def test_what_is_read_has_the_official_form(base_url: str, trained: FineTuningJo
     ],
 )
 def test_what_is_answered_has_the_official_form(base_url: str, schema: str, path: str, body: dict[str, Any]) -> None:
-    check(schema, httpx2.post(base_url + path, json=body).json())
+    check(schema, httpx2.post(base_url + path, json=body, timeout=60).json())
 
 
 def test_every_event_of_a_stream_has_the_official_form(base_url: str) -> None:
     body = {"model": "embedded-reader", "messages": MESSAGES, "stream": True, "stream_options": {"include_usage": True}}
-    response = httpx2.post(f"{base_url}/chat/completions", json=body)
+    response = httpx2.post(f"{base_url}/chat/completions", json=body, timeout=60)
     assert response.headers["content-type"].startswith("text/event-stream")
     *events, done, end = response.text.split("\n\n")
     assert (done, end) == ("data: [DONE]", "")
