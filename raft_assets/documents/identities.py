@@ -5,7 +5,9 @@ another name, by its name where it has another content. So what is made from ids
 the same after a rename. Keeping the list of known documents belongs in `operations/document_ids`.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -73,8 +75,16 @@ def identify_documents(files: Sequence[DocumentFile], known: Iterable[KnownDocum
             taken.add(found[path].doc_id)
     for path, file in files_by_path.items():
         if path not in found:
-            name = doc_id(path)
-            name = name if name not in taken else short_digest("doc", path, file.content_hash)
+            name = _free_name(path, file.content_hash, taken)
             found[path] = KnownDocument(name, (path,), file.content_hash)
             taken.add(name)
     return sorted(found.values(), key=lambda document: (document.paths[0], document.path))
+
+
+def _free_name(path: str, content_hash: str, taken: AbstractSet[str]) -> str:
+    """Return the id of a new document: by its path, where a document that moved has that one by its content as well.
+
+    Where the same content was at the same path before and moved away, too, the names are counted.
+    """
+    names = (short_digest("doc", path, content_hash, *([number] if number else ())) for number in itertools.count())
+    return next(name for name in itertools.chain([doc_id(path)], names) if name not in taken)

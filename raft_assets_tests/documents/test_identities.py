@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raft_assets.core.identity import doc_id
@@ -74,6 +74,7 @@ FOLDERS = st.lists(st.text("12. ", min_size=4, max_size=4), min_size=1, max_size
 
 
 @given(FOLDERS)
+@example(["1121", " 112", "1112", " 111"])  # what moved away from a path comes back to it as another document
 def test_whatever_happens_to_a_folder_every_file_is_a_document_with_an_id_of_its_own(folders: list[str]) -> None:
     known: list[KnownDocument] = []
     for letters in folders:
