@@ -79,7 +79,7 @@ def _run_checks(project: Project) -> Iterator[Finding]:
         ("lake", lambda: _check_lake(project)),
     ]
     yield from _findings(checks)
-    yield from _findings(_language_checks(project))
+    yield from _findings(_domain_checks(project, "language", partial(_check_language, project)))
     try:
         role_checks = _role_checks(ModelClients(project))
     except (RaftError, OSError) as error:
@@ -91,11 +91,13 @@ def _run_checks(project: Project) -> Iterator[Finding]:
             yield Finding(f"learned {model}", clause)
 
 
-def _language_checks(project: Project) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield a check per domain of whether the configured models know the language of its documents."""
-    with suppress(RaftError, click.UsageError, OSError):  # domains that can't be read are findings of their own
+def _domain_checks(
+    project: Project, subject: str, check: Callable[[str], str]
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield a check per domain; none where the domains can't be read, which is a finding of its own."""
+    with suppress(RaftError, click.UsageError, OSError):
         for name in select_domains(project, (), everything=True):
-            yield f"language {name}", partial(_check_language, project, name)
+            yield f"{subject} {name}", partial(check, name)
 
 
 def _findings(checks: Iterable[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:
@@ -115,7 +117,7 @@ def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
         (f"role {probe.role.value}", partial(_check_probe, models, probe)) for probe in probes
     ]
     checks += _context_checks(models, probes)
-    checks += _golden_checks(models)
+    checks += _domain_checks(models.project, "golden questions", partial(_check_golden_questions, models))
     checks.append(("licence", partial(_check_licence, models)))
     if Role.JUDGE in models.endpoints:
         checks.append(("judge", partial(_check_judge, models)))
@@ -230,13 +232,6 @@ def _describe_unread(name: str, needed: int, prompt: PromptTest | None) -> str:
         f"the service cuts prompts without an error, and a run needs up to {needed:,} tokens for prompt and answer. "
         "Start it with a larger context (Ollama: num_ctx or OLLAMA_CONTEXT_LENGTH), or lower chunks.chunk_size"
     )
-
-
-def _golden_checks(models: ModelClients) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield a check per domain of what its golden questions can decide."""
-    with suppress(RaftError, click.UsageError, OSError):  # domains that can't be read are findings of their own
-        for name in select_domains(models.project, (), everything=True):
-            yield f"golden questions {name}", partial(_check_golden_questions, models, name)
 
 
 def _check_golden_questions(models: ModelClients, domain: str) -> str:

@@ -130,7 +130,7 @@ def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] 
         settings,
         known=sample.outcomes,
         unanswered=sample.unanswered,
-        assumed=EMBEDDED_TEACHER if _is_embedded(models.endpoints[Role.TEACHER]) else LANGUAGE_MODEL,
+        assumed=EMBEDDED_TEACHER if models.endpoints[Role.TEACHER].knows_english_only else LANGUAGE_MODEL,
         golden_chunk_ids=held_out,
         register=_register(models, domain, settings),
     )
@@ -178,11 +178,6 @@ def _register(models: ModelClients, domain: str, settings: DomainSettings) -> di
     splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
     register: dict[str, str] = splits["register"] if splits.get("drawn_by") == drawn_by(settings.dataset) else {}
     return register
-
-
-def _is_embedded(endpoint: Endpoint) -> bool:
-    """Return whether the model is one of the embedded provider's, here or behind an address (`raft serve`)."""
-    return endpoint.provider == "embedded" or endpoint.base_model.startswith("embedded-")
 
 
 @dataclass(frozen=True)
@@ -472,7 +467,7 @@ def _estimate_training(rows: _Rows) -> CallEstimate:
         cost=lambda used: price.training_cost(used.input_tokens),
         widest=widest,
     )
-    is_chosen = settings.training.n_epochs == "auto" and not _is_embedded(student)
+    is_chosen = settings.training.n_epochs == "auto" and not student.knows_english_only
     return replace(made, assumed=(*rows.assumed, *(("epochs",) if is_chosen else ())))
 
 
@@ -483,7 +478,7 @@ def _known_epochs(models: ModelClients, settings: DomainSettings, student: Endpo
     reader always chooses the same.
     """
     epochs = settings.training.n_epochs
-    if epochs == "auto" and _is_embedded(student):
+    if epochs == "auto" and student.knows_english_only:
         epochs = EMBEDDED_EPOCHS
     if epochs != "auto":
         return epochs, epochs
