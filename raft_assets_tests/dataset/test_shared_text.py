@@ -13,7 +13,7 @@ from raft_assets.dataset.leakage import LeakageCheck
 from raft_assets.dataset.related_chunks import find_related_chunks
 from raft_assets.dataset.rows import Assembly, assemble_rows
 from raft_assets.dataset.shared_text import find_shared_text, shared_words
-from raft_assets.documents.chunking import chunk_document
+from raft_assets.documents.chunking import EVEN, chunk_document
 from raft_assets.documents.reading import ReadDocument
 from raft_assets.settings.domain import ChunkSettings, DatasetSettings
 from raft_assets_tests.builders import a_chunk, pairs_of, prose
@@ -43,7 +43,11 @@ def edited(text: str, share: float, seed: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def originals(shipped_documents: dict[str, list[ReadDocument]]) -> list[Chunk]:
-    return [chunk for document in shipped_documents["bats"] for chunk in chunk_document(document, ChunkSettings())]
+    return [
+        chunk
+        for document in shipped_documents["bats"]
+        for chunk in chunk_document(document, ChunkSettings(), form=EVEN)
+    ]
 
 
 def copies_cut_elsewhere(originals: list[Chunk], share: float) -> tuple[list[Chunk], Mapping[str, set[str]]]:
@@ -58,7 +62,7 @@ def copies_cut_elsewhere(originals: list[Chunk], share: float) -> tuple[list[Chu
     return copies, origin
 
 
-@pytest.mark.parametrize(("share", "found"), [(0.03, 0.99), (0.08, 0.99), (0.15, 0.98), (0.25, 0.85)])
+@pytest.mark.parametrize(("share", "found"), [(0.03, 0.99), (0.08, 0.99), (0.15, 0.98), (0.25, 0.9)])
 def test_an_edited_copy_is_found_wherever_it_is_cut(originals: list[Chunk], share: float, found: float) -> None:
     copies, origin = copies_cut_elsewhere(originals, share)
     links = links_of(*originals, *copies)
