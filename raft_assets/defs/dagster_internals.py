@@ -198,7 +198,7 @@ def unusable_databases(home: Path) -> list[Path]:
 class UiRun:
     """A run that a code server of this machine started: its process, and when that said so (s since 1970)."""
 
-    pid: int | None  # None: it has not said so yet
+    pid: int | None  # None: it has not said so since the run was last taken from the queue
     at: float
 
 
@@ -207,10 +207,13 @@ def ui_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> UiRun | None:
     if "socket" not in json.loads(run.tags.get(GRPC_INFO_TAG, "{}")):
         return None
     found = UiRun(None, 0.0)
-    for record in instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records:
+    types = {dg.DagsterEventType.PIPELINE_STARTING, dg.DagsterEventType.ENGINE_EVENT}
+    for record in instance.get_records_for_run(run.run_id, of_type=types).records:
         entry = record.event_log_entry
         event = entry.get_dagster_event()
-        if (event.message or "").startswith("Started process for run"):
+        if event.event_type is dg.DagsterEventType.PIPELINE_STARTING:
+            found = UiRun(None, 0.0)  # a code server that answered too late, as after a sleep, is asked again
+        elif (event.message or "").startswith("Started process for run"):
             found = UiRun(int(str(event.engine_event_data.metadata["pid"].value)), entry.timestamp)
     return found
 

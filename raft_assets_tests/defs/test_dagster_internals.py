@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.events import EngineEventData
+from dagster._core.events import DagsterEvent, EngineEventData
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.defs.dagster_internals import (
@@ -198,7 +198,11 @@ def test_a_run_of_the_ui_is_closed_when_its_process_is_gone_and_not_before(insta
         "about to start": started_by_the_ui(instance, starting, None),
         "canceled": started_by_the_ui(instance, dg.DagsterRunStatus.CANCELING, ended.pid),
         "of another launcher": instance.add_run(dg.DagsterRun(job_name="lineage", status=started)),
+        "queued again after a sleep": started_by_the_ui(instance, starting, ended.pid),
     }
+    queued_again = runs["queued again after a sleep"]
+    taken = DagsterEvent(dg.DagsterEventType.PIPELINE_STARTING.value, queued_again.job_name)
+    instance.report_dagster_event(taken, queued_again.run_id)
     found = ui_run(instance, runs["runs"])
     assert found is not None
     assert found.pid == os.getpid()
@@ -211,12 +215,13 @@ def test_a_run_of_the_ui_is_closed_when_its_process_is_gone_and_not_before(insta
         return {name for name, run in runs.items() if run.run_id in ids}
 
     assert closed(without_ui=False) == {"killed", "canceled"}
-    assert closed(without_ui=True) == {"about to start"}
+    assert closed(without_ui=True) == {"about to start", "queued again after a sleep"}
     told = {name: instance.get_run_by_id(run.run_id) for name, run in runs.items()}
     assert {name: run.status.value for name, run in told.items() if run and run.is_finished} == {
         "killed": "FAILURE",
         "about to start": "FAILURE",
         "canceled": "CANCELED",
+        "queued again after a sleep": "FAILURE",
     }
 
 
