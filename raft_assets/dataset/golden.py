@@ -67,7 +67,7 @@ def read_golden_questions(file: Path) -> list[GoldenQuestionInput]:
 
 
 def resolve_golden_questions(
-    questions: Iterable[GoldenQuestionInput],
+    questions: Sequence[GoldenQuestionInput],
     documents: Iterable[ReadDocument],
     chunks: Iterable[Chunk],
     *,
@@ -80,6 +80,8 @@ def resolve_golden_questions(
     without one the question's evidence is refused. `renamed`: the present path by the former one, for questions that
     name a document as it was called before.
     """
+    if not questions:
+        return []
     chunks_of: dict[str, list[Chunk]] = defaultdict(list)
     language_of: dict[str, str] = {}
     for chunk in chunks:
