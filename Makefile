@@ -8,8 +8,15 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 .PHONY: demo test ui bench install install-dev constraints data clean
 .DEFAULT_GOAL := demo
 
-demo: install ## the whole lineage over data/, offline; prints each domain's verdict and report
+demo: install ## the whole lineage over data/, offline; prints each domain's verdict and report, and what to do next
 	RAFT_PROVIDER=embedded $(BIN)/raft run --all
+	@printf '\nNext:\n'
+	@printf '  %-28s %s\n' \
+		'. .venv/bin/activate' 'raft is a command of this shell' \
+		'raft report bats --open' 'the report: what was asked, and what either model answered' \
+		'raft ui' 'the lineage in the Dagster UI, http://127.0.0.1:3000' \
+		'mkdir data/mine' 'for documents of your own; then raft doctor, raft estimate mine, raft run mine' \
+		'less README.md' 'questions of your own, and other models than the embedded ones'
 
 test: install-dev .venv/azure-evaluation ## linter, type checker, contracts between rooms, definitions, every test
 	$(BIN)/ruff check .

@@ -6,11 +6,18 @@ import pytest
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, GoldenQuestion
-from raft_assets.operations.golden_coverage import GoldenCoverage, golden_coverage, refuse_without_training
+from raft_assets.operations.golden_coverage import (
+    GoldenCoverage,
+    coverage_of_domain,
+    golden_coverage,
+    refuse_without_training,
+)
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.domain import DatasetSettings
+from raft_assets.settings.domains import domain_names
 from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.builders import a_corpus, a_golden_question
-from raft_assets_tests.harness import ProjectHarness
+from raft_assets_tests.harness import SHIPPED, ProjectHarness
 
 CORPUS = {chunk.chunk_id: chunk for chunk in a_corpus(10)}
 NAMES = list(CORPUS)
@@ -95,3 +102,15 @@ def test_a_corpus_that_its_questions_hold_out_whole_asks_the_teacher_nothing(tmp
     assert "No pairs are generated, because none of them could train" in ran.stdout + ran.stderr
     with open_call_store(project.opened) as store:
         assert {call.kind for call in store.calls()} <= {"embedding"}
+
+
+@pytest.mark.parametrize("domain", domain_names(SHIPPED))
+def test_a_shipped_domain_can_decide_by_peoples_questions_and_has_chunks_to_train_on(
+    tmp_path: Path, domain: str
+) -> None:
+    project = ProjectHarness(tmp_path)
+    project.copy_domain(domain)
+    found = coverage_of_domain(ModelClients(project.opened), domain)
+    assert found.questions >= 90
+    assert found.passages >= 70
+    assert found.chunks - found.held_out >= 70
