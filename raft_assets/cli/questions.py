@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from raft_assets.settings.project import Project
 if TYPE_CHECKING:
     from raft_assets.operations.questions import DomainQuestions, QuestionsCheck
 
-MAX_LISTED = 10  # documents without a question that are named
+MAX_LISTED = 10  # documents without a question, and rows, that are named
 
 
 def write_sheet(domain: str, *, count: int, target: Path | None, suggest: bool, confirmed: bool) -> None:
@@ -68,7 +69,7 @@ def add_sheet(domain: str, file: Path) -> None:
         click.echo(f"row {number}: {strip_control_characters(note)}")
     for number, reason in done.refused.items():
         click.echo(f"row {number} refused: {strip_control_characters(reason)}", err=True)
-    known = f", {len(done.known):,} there already" if done.known else ""
+    known = f", {len(done.known):,} there already ({_list_rows(done.known)})" if done.known else ""
     click.echo(
         f"{count_noun(len(done.added), 'question')} added{known}, {len(done.refused):,} refused, "
         f"{count_noun(done.empty, 'row')} empty; {asked.file} holds {done.total:,}"
@@ -128,6 +129,11 @@ def _open(project: Project, name: str) -> "DomainQuestions":
     activate_project(project)
     with Console(stderr=True).status("reading the documents"):
         return DomainQuestions(ModelClients(project), name)
+
+
+def _list_rows(numbers: Sequence[int]) -> str:
+    listed = ", ".join(map(str, numbers[:MAX_LISTED])) + ", …" * (len(numbers) > MAX_LISTED)
+    return f"row {listed}" if len(numbers) == 1 else f"rows {listed}"
 
 
 def _words(*names: object) -> str:

@@ -3,6 +3,7 @@
 A question is used for evaluation only. Its evidence, verbatim strings of a document, identifies its oracle chunks.
 """
 
+import json
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -70,7 +71,8 @@ def read_golden_questions(file: Path) -> list[GoldenQuestionInput]:
 def append_golden_questions(file: Path, questions: Iterable[GoldenQuestionInput]) -> None:
     """Write questions below those that are there, whose lines stay as they are. A reader sees all of them or none."""
     before = file.read_bytes() if file.exists() else b""
-    lines = [question.model_dump_json(exclude_defaults=True) + "\n" for question in questions]
+    shown = (question.model_dump(mode="json", exclude_defaults=True) for question in questions)
+    lines = [json.dumps(question, ensure_ascii=False) + "\n" for question in shown]
     joint = b"\n" if before and not before.endswith(b"\n") else b""
     write_bytes(file, before + joint + "".join(lines).encode())
 
