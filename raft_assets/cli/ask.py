@@ -185,15 +185,7 @@ def _print_reply(console: Console, reply: "Reply") -> None:
     if answer.status != "ok":
         console.print(Padding(_shown(f"{answer.status}: {answer.detail}", "yellow"), (0, 0, 0, 2)))
     console.print(Padding(_segments(text.reasoning, is_quoting=True), (0, 0, 0, 2)))
-    console.print(Padding(Text(f"{answer.model}, {describe_cost(reply)}", style="dim"), (0, 0, 0, 2)))
-
-
-def describe_cost(reply: "Reply") -> str:
-    """Return how long an answer took and what it cost."""
-    from raft_assets.operations.asking import describe_dollars
-
-    cost = "from the store, nothing paid" if reply.from_store else describe_dollars(reply.dollars)
-    return f"{reply.seconds:.1f} s, {cost}"
+    console.print(Padding(Text(f"{answer.model}, {reply.cost}", style="dim"), (0, 0, 0, 2)))
 
 
 def _print_passage(

@@ -23,7 +23,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from raft_assets.cli.ask import describe_cost
 from raft_assets.core.addresses import LOCAL_NAMES, listen
 from raft_assets.core.bidi import close_direction, close_directions
 from raft_assets.core.errors import RaftError, describe_error
@@ -135,7 +134,7 @@ def _template() -> tuple[jinja2.Template, Markup, str]:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"closed": close_direction, "cost": describe_cost, "parts": _parts}
+    environment.filters |= {"closed": close_direction, "parts": _parts}
     environment.globals |= {"reasoning": _reasoning, "marked": _marked}
     text = loader.get_source(environment, "ask.css")[0]
     style = Markup(text)  # noqa: S704 - a file of the package

@@ -83,7 +83,9 @@ def read_xlsx(file: Path, required: Sequence[str]) -> Iterator[dict[str, str]]:
     openpyxl = _openpyxl(file)
     try:
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        rows = book.worksheets[0].iter_rows(values_only=True, max_row=MAX_SHEET_ROWS)
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # else every row is as wide as the sheet claims to be
+        rows = sheet.iter_rows(values_only=True, max_row=MAX_SHEET_ROWS)
         head = [_cell_text(value) for value in next(rows, ())]
         _check_columns(file, head, required)
         for row in rows:

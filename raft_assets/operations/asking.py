@@ -62,6 +62,12 @@ class Reply:
     dollars: float | None
     from_store: bool
 
+    @property
+    def cost(self) -> str:
+        """How long it took and what it cost, for people."""
+        paid = "from the store, nothing paid" if self.from_store else describe_dollars(self.dollars)
+        return f"{self.seconds:.1f} s, {paid}"
+
 
 @dataclass(frozen=True)
 class AskedQuestion:

@@ -101,8 +101,9 @@ def test_a_paid_question_is_asked_for_first_counted_and_paid_once(copied: Projec
     asking = ("ask", SMALL, QUESTION, "--model", "baseline", "--json")
     refused = project.raft_here(*asking)
     assert refused.returncode == 2
-    assert "BASELINE (m at http" in refused.stderr
-    assert "at most US$ 0." in refused.stderr
+    told = " ".join(refused.stderr.split())
+    assert "BASELINE (m at http" in told
+    assert "a call for each new question, at most US$ 0." in told
     assert model.seen == []
 
     first, second = (json.loads(project.raft_here(*asking, "--yes").stdout) for _ in range(2))
