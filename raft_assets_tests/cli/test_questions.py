@@ -127,6 +127,13 @@ def test_evidence_is_found_however_it_was_copied_and_written_as_the_document_has
     assert "documents with a question: 2 of 6; none: b-Marrow.md" in shown
 
 
+def test_a_mistyped_domain_is_told_which_was_meant(project: ProjectHarness) -> None:
+    ended = project.raft_here("questions", "check", "Piars")
+    assert ended.returncode == 2
+    assert "There is no domain 'Piars'" in ended.stderr
+    assert "Did you mean 'piers'?" in ended.stderr
+
+
 def test_a_refused_row_says_why_and_loses_nothing_else(project: ProjectHarness) -> None:
     file = project.write(f"data/{DOMAIN}/questions.jsonl", FIRST)  # without a line break at its end
     rows = [
