@@ -5,6 +5,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -16,7 +17,7 @@ from raft_assets.cli.paid import confirm_paid
 from raft_assets.cli.project import activate_project, select_domains
 from raft_assets.core.errors import DataError, RaftError, describe_error
 from raft_assets.core.tables import EvaluatedModel
-from raft_assets.core.terminal import strip_control_characters
+from raft_assets.core.terminal import escape_control_characters, strip_control_characters
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 from raft_assets.settings.project import Project
 
@@ -97,13 +98,17 @@ def _open_asker(told: Console, domain: str, models: Models | None) -> "tuple[Dom
                 "it will be trained from."
             )
         told.print(Text(f"{name} has no student yet: the baseline answers.", style="yellow"))
-        return asker, ["baseline"]
-    asked: list[EvaluatedModel] = ["baseline", "student"] if models == "both" else [models or "student"]
-    if "student" in asked:
-        asker.check_student()
-        if asker.is_newer_trained:
-            told.print(Text("A newer student is trained and not deployed yet: the one before answers.", style="yellow"))
+    elif asker.is_newer_trained and models != "baseline":
+        told.print(Text("A newer student is trained and not deployed yet: the one before answers.", style="yellow"))
+    asked = _asked_models(models, has_student=asker.deployed is not None)
+    asker.check(asked)
     return asker, asked
+
+
+def _asked_models(models: Models | None, *, has_student: bool) -> "list[EvaluatedModel]":
+    if not has_student or models == "baseline":
+        return ["baseline"]
+    return ["baseline", "student"] if models == "both" else ["student"]
 
 
 def _typed_questions(told: Console) -> Iterator[str]:
@@ -128,13 +133,13 @@ def _answer(
     """Print the answers to a question and return whether every model gave one."""
     told = asker.ask(question, asked)
     if as_json:
-        click.echo(json.dumps(to_record(told), ensure_ascii=False))
+        click.echo(escape_control_characters(json.dumps(_to_record(told), ensure_ascii=False)))
     else:
         _print_answers(console, told)
     return all(reply.answer.status == "ok" for reply in told.replies)
 
 
-def to_record(told: "AskedQuestion") -> dict[str, Any]:
+def _to_record(told: "AskedQuestion") -> dict[str, Any]:
     """Return a question with its answers for scripts."""
     return {
         "question": told.question,
@@ -204,10 +209,14 @@ def _print_passage(
 def _segments(excerpt: "Excerpt", *, is_quoting: bool) -> Text:
     """Return the text with its marks, on as few lines as it takes; `is_quoting`: with quotation marks as well."""
     text = Text()
-    for segment in excerpt.segments:
-        shown = re.sub(r"\s+", " ", strip_control_characters(segment.text))
-        marks = "“”" if is_quoting and segment.mark == "quote" else ("", "")
-        text.append(f"{marks[0]}{shown}{marks[1]}", style=STYLES[segment.mark])
+    for _, run in groupby(excerpt.segments, key=lambda segment: bool(segment.mark)):  # an answer may be in a quote
+        marked = list(run)
+        is_quote = is_quoting and any(segment.mark == "quote" for segment in marked)
+        text.append("“" * is_quote)
+        for segment in marked:
+            shown = re.sub(r"\s+", " ", strip_control_characters(segment.text))
+            text.append(shown, style=STYLES[segment.mark])
+        text.append("”" * is_quote)
     return text + Text(" …", style="dim") if excerpt.left_out else text
 
 

@@ -1,6 +1,7 @@
 """What `raft questions` does: sheets for golden questions, and what they come to. `operations.questions` does it."""
 
 import json
+import secrets
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from rich.console import Console
 from raft_assets.cli.paid import confirm_paid
 from raft_assets.cli.project import activate_project, select_domains
 from raft_assets.core.errors import DataError
-from raft_assets.core.terminal import strip_control_characters
+from raft_assets.core.terminal import escape_control_characters, strip_control_characters
 from raft_assets.evaluation.wording import count_noun
 from raft_assets.settings.project import Project
 
@@ -94,7 +95,7 @@ def check_questions(domain: str, *, as_json: bool) -> None:
             "can_train": coverage.can_train,
             "sentence": coverage.sentence,
         }
-        click.echo(json.dumps({"domain": name, **told}, ensure_ascii=False))
+        click.echo(escape_control_characters(json.dumps({"domain": name, **told}, ensure_ascii=False)))
     else:
         _print_check(name, found)
     sys.exit(1 if found.unresolved or not found.coverage.can_train else 0)
@@ -128,7 +129,7 @@ def _open(project: Project, name: str) -> "DomainQuestions":
 
     activate_project(project)
     with Console(stderr=True).status("reading the documents"):
-        return DomainQuestions(ModelClients(project), name)
+        return DomainQuestions(ModelClients(project, command=f"questions {secrets.token_hex(4)}"), name)
 
 
 def _list_rows(numbers: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ A question goes the way of a golden question without evidence through the retrie
 vectors, prompt, call store and parser. What belongs here: finding and asking. How it is shown is up to the caller.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.completion_form import CHAT, COMPLETION, to_completion
 from raft_assets.llm.requests import CallKind, Origin, Request, Usage, UsageStats
 from raft_assets.operations.deploying import ensure_student_answers
+from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
 from raft_assets.operations.student_form import resolve_student_form
@@ -33,6 +35,8 @@ from raft_assets.operations.vectors import read_index
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.deployment import StudentDeployment
+
+log = logging.getLogger(__name__)
 
 ASSET = "ask"  # as the ledger names what was asked for here
 MAX_QUESTION_CHARACTERS = 4000  # a longer one is a text that was pasted by mistake
@@ -137,10 +141,15 @@ class DomainAsker:
         """Return the model's name at its service."""
         return self.deployed.name if evaluated == "student" and self.deployed else self._endpoint(evaluated).model
 
-    def check_student(self) -> None:
-        """Make sure that the student's deployment is there, as an evaluation does. Raises EndpointError."""
-        if self.deployed:
-            ensure_student_answers(self.models, self._lake, self.domain, origin=self._origin, on_event=lambda _: None)
+    def check(self, asked: Sequence[EvaluatedModel]) -> None:
+        """Check before questions what an evaluation checks: that the models know the language, and are there.
+
+        Raises SettingsError for the language, and EndpointError for a student whose deployment is gone.
+        """
+        roles = [Role(evaluated.upper()) for evaluated in asked]
+        check_languages_in_lake(self.models.project, self._lake, self.domain, roles)
+        if "student" in asked and self.deployed:
+            ensure_student_answers(self.models, self._lake, self.domain, origin=self._origin, on_event=log.info)
 
     def describe_paid_calls(self, asked: Sequence[EvaluatedModel]) -> list[str]:
         """Describe what a question costs at most, a sentence for each role that may cost money."""

@@ -28,6 +28,7 @@ from raft_assets.dataset.question_sheet import (
     draw_passages,
 )
 from raft_assets.dataset.related_chunks import RelatedChunks, find_related_chunks
+from raft_assets.documents.document_languages import count_languages
 from raft_assets.evaluation.verdict import MIN_CLUSTERS
 from raft_assets.llm.requests import Origin, Progress, Request
 from raft_assets.llm.usage import max_usage
@@ -35,6 +36,7 @@ from raft_assets.operations.asking import describe_dollars, place_of
 from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.estimate import TYPICAL_QUESTION
 from raft_assets.operations.golden_coverage import GoldenCoverage, golden_coverage, read_and_cut
+from raft_assets.operations.languages import check_languages
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import recorded_form
 from raft_assets.pairs.generation import draft_round
@@ -168,7 +170,12 @@ class DomainQuestions:
     def suggest(
         self, passages: Sequence[Chunk], *, on_progress: Callable[[Progress], None] | None = None
     ) -> dict[str, Suggestion]:
-        """Ask the teacher for a question about each passage and its answer; those that can't be used are left out."""
+        """Ask the teacher for a question about each passage and its answer; those that can't be used are left out.
+
+        Raises SettingsError where the teacher doesn't know the language, and EndpointError as a call does.
+        """
+        languages = count_languages(page for document in self._documents for page in document.pages)
+        check_languages(self.models.project, self.domain, languages, [Role.TEACHER])
         origin = Origin(asset=ASSET, domain=self.domain)
         with self.models.caller(Role.TEACHER, origin=origin, live=True, on_progress=on_progress) as teacher:
             drafts = draft_round(
