@@ -44,11 +44,11 @@ def answer_questions(domain: str, question: str, models: Models | None, *, as_js
     asker, asked = _open_asker(told, domain, models)
     confirm_paid(told, asker.describe_paid_calls(asked), confirmed=confirmed)
     if question:
-        sys.exit(0 if _answer(console, asker, question, asked, as_json=as_json) else 1)
+        sys.exit(0 if _answer(console, told, asker, question, asked, as_json=as_json) else 1)
     failed = False
     for line in _typed_questions(told):
         try:
-            failed |= not _answer(console, asker, line, asked, as_json=as_json)
+            failed |= not _answer(console, told, asker, line, asked, as_json=as_json)
         except (RaftError, OSError) as error:
             failed = True
             click.echo(f"Error: {describe_error(error)}", err=True)
@@ -128,15 +128,22 @@ def _typed_questions(told: Console) -> Iterator[str]:
 
 
 def _answer(
-    console: Console, asker: "DomainAsker", question: str, asked: Sequence[EvaluatedModel], *, as_json: bool
+    console: Console,
+    told: Console,
+    asker: "DomainAsker",
+    question: str,
+    asked: Sequence[EvaluatedModel],
+    *,
+    as_json: bool,
 ) -> bool:
     """Print the answers to a question and return whether every model gave one."""
-    told = asker.ask(question, asked)
+    with told.status(f"asking the {' and the '.join(asked)}"):
+        done = asker.ask(question, asked)
     if as_json:
-        click.echo(escape_control_characters(json.dumps(_to_record(told), ensure_ascii=False)))
+        click.echo(escape_control_characters(json.dumps(_to_record(done), ensure_ascii=False)))
     else:
-        _print_answers(console, told)
-    return all(reply.answer.status == "ok" for reply in told.replies)
+        _print_answers(console, done)
+    return all(reply.answer.status == "ok" for reply in done.replies)
 
 
 def _to_record(told: "AskedQuestion") -> dict[str, Any]:
