@@ -89,8 +89,6 @@ def _open_asker(told: Console, domain: str, models: Models | None) -> "tuple[Dom
 
     activate_project(project)
     asker = DomainAsker(ModelClients(project, command=f"ask {secrets.token_hex(4)}"), name)
-    if asker.is_embedded:
-        told.print(Text(EMBEDDED_LABEL, style="dim"))
     if asker.deployed is None:
         if models == "student":
             raise DataError(
@@ -101,6 +99,8 @@ def _open_asker(told: Console, domain: str, models: Models | None) -> "tuple[Dom
     elif asker.is_newer_trained and models != "baseline":
         told.print(Text("A newer student is trained and not deployed yet: the one before answers.", style="yellow"))
     asked = _asked_models(models, has_student=asker.deployed is not None)
+    if asker.asks_embedded(asked):
+        told.print(Text(EMBEDDED_LABEL, style="dim"))
     asker.check(asked)
     return asker, asked
 

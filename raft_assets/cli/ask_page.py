@@ -109,7 +109,7 @@ def _render(
         style=style,
         domain=asker.domain,
         models=[(evaluated, asker.name_of(evaluated)) for evaluated in asked],
-        label=EMBEDDED_LABEL.capitalize() if asker.is_embedded else "",
+        label=EMBEDDED_LABEL.capitalize() if asker.asks_embedded(asked) else "",
         paid=asker.describe_paid_calls(asked),
         longest=MAX_QUESTION_CHARACTERS,
         question=question,

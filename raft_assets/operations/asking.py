@@ -132,10 +132,9 @@ class DomainAsker:
         newest = self._lake.read_record("finetuned_model", self.domain)
         return bool(newest["training_hash"] != self.deployed.training_hash)
 
-    @property
-    def is_embedded(self) -> bool:
-        """Whether the embedded provider answers, which is no language model."""
-        return self._endpoint("student" if self.deployed else "baseline").provider == "embedded"
+    def asks_embedded(self, asked: Sequence[EvaluatedModel]) -> bool:
+        """Return whether the embedded provider answers for one of the models, which is no language model."""
+        return any(self._endpoint(evaluated).provider == "embedded" for evaluated in asked)
 
     def name_of(self, evaluated: EvaluatedModel) -> str:
         """Return the model's name at its service."""

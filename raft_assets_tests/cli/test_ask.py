@@ -116,6 +116,9 @@ def test_a_paid_question_is_asked_for_first_counted_and_paid_once(copied: Projec
             row for row in ledger(store, PriceList(project.folder, project.opened.endpoints.values())) if row.dollars
         ]
     assert [(row.asset, row.domain, row.model) for row in rows] == [("ask", SMALL, "m")]
+    assert project.raft_here("purge", SMALL, "--yes").returncode == 0
+    with open_call_store(project.opened) as store:
+        assert "ask" not in {call.origin.asset for call in store.calls()}
 
 
 def test_what_is_shown_for_use_elsewhere_asks_no_model_and_holds_the_passages(
