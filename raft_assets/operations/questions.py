@@ -123,13 +123,16 @@ class DomainQuestions:
             if one.status not in ("resolved", "unanswerable"):
                 refused[number] = one.detail
         with exclusive_lock(self.models.project.home / "locks" / "questions.lock"):
-            asked = {letters(question.question) for question in read_golden_questions(self.file)}
+            written = read_golden_questions(self.file)
+            # an id is that of its row: a question that was reworded in the file since is there already as well
+            asked = {name for question in written for name in (question.id, letters(question.question))}
             new, known = list[GoldenQuestionInput](), list[int]()
             for number, question in made.items():
-                if number not in refused and letters(question.question) in asked:
+                names = {question.id, letters(question.question)}
+                if number not in refused and not asked.isdisjoint(names):
                     known.append(number)
                 elif number not in refused:
-                    asked.add(letters(question.question))
+                    asked |= names
                     new.append(question)
             if new:
                 append_golden_questions(self.file, new)
@@ -140,7 +143,7 @@ class DomainQuestions:
             noted,
             known,
             sum(row.is_empty for row in rows),
-            len(self._written) + len(new),
+            len(written) + len(new),
         )
 
     def check(self) -> QuestionsCheck:

@@ -172,6 +172,9 @@ def test_a_refused_row_says_why_and_loses_nothing_else(project: ProjectHarness) 
     before = file.read_bytes()
     assert "0 questions added, 3 there already" in add(project, rows)[1]
     assert file.read_bytes() == before
+    file.write_text(before.decode().replace("How many piles?", "How many piles has Halden?"), "utf-8")
+    assert "0 questions added" in add(project, rows[:1])[1]  # the row's question was reworded in the file
+    assert len(read_golden_questions(file)) == 2
 
 
 def test_a_suggestion_counts_only_once_a_person_has_asked_it_anew(project: ProjectHarness) -> None:
