@@ -109,7 +109,7 @@ def _render(
         style=style,
         domain=asker.domain,
         models=[(evaluated, asker.name_of(evaluated)) for evaluated in asked],
-        label=EMBEDDED_LABEL.capitalize() if asker.asks_embedded(asked) else "",
+        label=EMBEDDED_LABEL if asker.asks_embedded(asked) else "",
         paid=asker.describe_paid_calls(asked),
         longest=MAX_QUESTION_CHARACTERS,
         question=question,
@@ -129,14 +129,14 @@ def _render(
 
 
 def _template() -> tuple[jinja2.Template, Markup, str]:
-    """Return the template, its style sheet, and that one's hash for the content security policy."""
-    loader = jinja2.PackageLoader("raft_assets.cli")
+    """Return the template, the reports' style sheet with its own, and their hash for the content security policy."""
+    loader, of_reports = jinja2.PackageLoader("raft_assets.cli"), jinja2.PackageLoader("raft_assets.evaluation")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"closed": close_direction, "parts": _parts}
     environment.globals |= {"reasoning": _reasoning, "marked": _marked}
-    text = loader.get_source(environment, "ask.css")[0]
+    text = of_reports.get_source(environment, "style.css")[0] + loader.get_source(environment, "ask.css")[0]
     style = Markup(text)  # noqa: S704 - a file of the package
     return (
         environment.get_template("ask.html"),
