@@ -5,7 +5,7 @@ What belongs here: columns, the draw of passages, and what makes a row a questio
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -242,5 +242,5 @@ def _nearest_sentence(evidence: str, chunks: Iterable[Chunk]) -> tuple[Chunk, st
     best = max(chunks, key=lambda chunk: share(chunk.text), default=None)
     if best is None or share(best.text) < MIN_ALIKE:
         return None
-    sentences: Iterator[str] = iter(split_sentences(best.text, best.language))
-    return best, " ".join(max(sentences, key=share, default=best.text).split())
+    sentence = max(split_sentences(best.text, best.language), key=share, default=best.text)
+    return best, " ".join(sentence.split())
