@@ -11,6 +11,7 @@ from typing import Literal
 import click
 
 from raft_assets.cli.project import select_domains
+from raft_assets.cli.reading import show_reading
 from raft_assets.core.errors import RaftError, describe_error
 from raft_assets.core.languages import ENGLISH, name_of_code
 from raft_assets.evaluation.judged import judge_family_warning
@@ -76,7 +77,7 @@ def _outlook(project: Project, name: str) -> str:
     from raft_assets.cli.estimate import open_freshness  # it imports Dagster, which takes a second
 
     try:
-        with open_freshness(project) as (_, fresh_assets_of):
+        with show_reading(), open_freshness(project) as (_, fresh_assets_of):
             return outlook_of(ModelClients(project), name, fresh=fresh_assets_of(name)).sentence
     except (RaftError, OSError) as error:
         return f"nothing can be said of its next run: {describe_error(error)}"

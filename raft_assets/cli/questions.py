@@ -4,9 +4,7 @@ import json
 import secrets
 import shlex
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +14,8 @@ from rich.console import Console
 
 from raft_assets.cli.paid import confirm_paid
 from raft_assets.cli.project import activate_project, select_domains
+from raft_assets.cli.reading import show_reading
 from raft_assets.core.errors import DataError
-from raft_assets.core.progress import shown_by
 from raft_assets.core.terminal import escape_control_characters, strip_control_characters
 from raft_assets.evaluation.wording import count_noun
 from raft_assets.settings.project import Project
@@ -25,7 +23,6 @@ from raft_assets.settings.project import Project
 if TYPE_CHECKING:
     from raft_assets.operations.questions import DomainQuestions, QuestionsCheck
 
-SHOWN_EVERY_S = 0.1
 MAX_LISTED = 10  # documents without a question, and rows, that are named
 
 
@@ -132,24 +129,8 @@ def _open(project: Project, name: str) -> "DomainQuestions":
     from raft_assets.operations.questions import DomainQuestions
 
     activate_project(project)
-    with _reading():
+    with show_reading():
         return DomainQuestions(ModelClients(project, command=f"questions {secrets.token_hex(4)}"), name)
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    """Show on stderr how far the reading of the documents is, on a terminal."""
-    shown_at = 0.0
-    with Console(stderr=True, highlight=False, markup=False).status("reading the documents") as status:
-
-        def show(what: str, done: int, total: int | None) -> None:
-            nonlocal shown_at
-            if time.monotonic() - shown_at >= SHOWN_EVERY_S:
-                shown_at = time.monotonic()
-                status.update(f"{what}: {done:,}" + (f" of {total:,}" if total else ""))
-
-        with shown_by(show):
-            yield
 
 
 def _list_rows(numbers: Sequence[int]) -> str:
