@@ -62,6 +62,7 @@ constraints: ## pins everything anew; needs uv
 	$(COMPILE) .venv/also.in --extra azure --output-file infra/constraints/azure.txt
 	$(COMPILE) .venv/also.in --extra azure-evaluation --output-file infra/constraints/azure-evaluation.txt
 	$(COMPILE) .venv/also.in --extra ocr --output-file infra/constraints/ocr.txt
+	$(COMPILE) .venv/also.in --extra xlsx --output-file infra/constraints/xlsx.txt
 
 data: install-dev ## what of data/ is not text
 	$(BIN)/python data/.sources/make_pdfs.py

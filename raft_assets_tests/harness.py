@@ -176,7 +176,7 @@ class ProjectHarness:
         )
 
     def raft_here(
-        self, *arguments: str, variables: Mapping[str, str] | None = None
+        self, *arguments: str, variables: Mapping[str, str] | None = None, typed: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """The `raft` command in this process: seconds faster, for commands that only look or delete."""
         out, err, code = io.StringIO(), io.StringIO(), 0
@@ -187,6 +187,7 @@ class ProjectHarness:
                 self._as_this_process(),
                 contextlib.chdir(self.folder),
                 mock.patch.object(sys, "argv", ["raft", *arguments]),
+                mock.patch.object(sys, "stdin", io.StringIO(typed)),
                 contextlib.redirect_stdout(out),
                 contextlib.redirect_stderr(err),
             ):

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Literal
 import click
 
 from raft_assets.cli.project import select_domains
+from raft_assets.cli.reading import show_reading
 from raft_assets.core.errors import RaftError, describe_error
 from raft_assets.core.languages import ENGLISH, name_of_code
 from raft_assets.evaluation.judged import judge_family_warning
@@ -21,6 +22,7 @@ from raft_assets.operations.golden_coverage import coverage_of_domain
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.languages import check_languages, sampled_languages
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
+from raft_assets.operations.outlook import outlook_of
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import records_of
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
@@ -51,22 +53,37 @@ class DoctorWarningError(RaftError):
     """A finding that doesn't stop a run but that the user should know."""
 
 
-def print_findings(*, relearn: bool = False) -> None:
+def print_findings(domain: str | None = None, *, relearn: bool = False) -> None:
     """Print a line per check as soon as it is done, and exit with 1 where one of them is a problem.
 
-    `relearn`: forget first what services have taught about their models.
+    With a domain, first the line about its next run, and of domains no other is checked. `relearn`: forget first what
+    services have taught about their models.
     """
     project, failed = Project.load(), False
+    names = select_domains(project, [domain], everything=False) if domain else []
     if relearn:
         forget_capabilities(records_of(project))
         count_relearning(records_of(project))
-    for finding in _run_checks(project):
+    for name in names:
+        click.echo(f"{name}: {_outlook(project, name)}")
+    for finding in _run_checks(project, names):
         click.echo(f"{finding.level:<8} {finding.subject}: {finding.message}")
         failed |= finding.level == "problem"
     sys.exit(1 if failed else 0)
 
 
-def _run_checks(project: Project) -> Iterator[Finding]:
+def _outlook(project: Project, name: str) -> str:
+    """Return what the next run of a domain comes to, or why that can't be said."""
+    from raft_assets.cli.estimate import open_freshness  # it imports Dagster, which takes a second
+
+    try:
+        with show_reading(), open_freshness(project) as (_, fresh_assets_of):
+            return outlook_of(ModelClients(project), name, fresh=fresh_assets_of(name)).sentence
+    except (RaftError, OSError) as error:
+        return f"nothing can be said of its next run: {describe_error(error)}"
+
+
+def _run_checks(project: Project, names: Sequence[str]) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("home", lambda: _check_state_folder(project)),
         ("domains", lambda: f"{len(select_domains(project, (), everything=True))} in {project.data}"),
@@ -79,9 +96,9 @@ def _run_checks(project: Project) -> Iterator[Finding]:
         ("lake", lambda: _check_lake(project)),
     ]
     yield from _findings(checks)
-    yield from _findings(_domain_checks(project, "language", partial(_check_language, project)))
+    yield from _findings(_domain_checks(project, names, "language", partial(_check_language, project)))
     try:
-        role_checks = _role_checks(ModelClients(project))
+        role_checks = _role_checks(ModelClients(project), names)
     except (RaftError, OSError) as error:
         yield Finding("roles", describe_error(error), "problem")
     else:
@@ -92,11 +109,11 @@ def _run_checks(project: Project) -> Iterator[Finding]:
 
 
 def _domain_checks(
-    project: Project, subject: str, check: Callable[[str], str]
+    project: Project, names: Sequence[str], subject: str, check: Callable[[str], str]
 ) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield a check per domain; none where the domains can't be read, which is a finding of its own."""
+    """Yield a check per domain, of all where none is named; none where they can't be read, a finding of its own."""
     with suppress(RaftError, click.UsageError, OSError):
-        for name in select_domains(project, (), everything=True):
+        for name in names or select_domains(project, (), everything=True):
             yield f"{subject} {name}", partial(check, name)
 
 
@@ -110,14 +127,14 @@ def _findings(checks: Iterable[tuple[str, Callable[[], str]]]) -> Iterator[Findi
             yield Finding(subject, describe_error(error), "problem")
 
 
-def _role_checks(models: ModelClients) -> list[tuple[str, Callable[[], str]]]:
+def _role_checks(models: ModelClients, names: Sequence[str]) -> list[tuple[str, Callable[[], str]]]:
     """Return the checks of every role over the wire, then those that only matter where money is spent."""
     probes = probe_roles(models)
     checks: list[tuple[str, Callable[[], str]]] = [
         (f"role {probe.role.value}", partial(_check_probe, models, probe)) for probe in probes
     ]
     checks += _context_checks(models, probes)
-    checks += _domain_checks(models.project, "golden questions", partial(_check_golden_questions, models))
+    checks += _domain_checks(models.project, names, "golden questions", partial(_check_golden_questions, models))
     checks.append(("licence", partial(_check_licence, models)))
     if Role.JUDGE in models.endpoints:
         checks.append(("judge", partial(_check_judge, models)))

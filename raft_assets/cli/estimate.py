@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
@@ -32,18 +33,12 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
     """Print and store the estimate of each domain; exits with 1 where the documents of one can't be read."""
     project = Project.load()
     names = select_domains(project, domains, everything=everything)
-    from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
-
-    activate_project(project)
-    graph = definitions().resolve_asset_graph()
     models = ModelClients(project)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     unread = 0
-    with open_instance(project) as instance:
-        observe(instance, project)  # what changed since is stale
-        resolver, losses = stale_resolver(instance, graph), Losses.find(project)
+    with open_freshness(project) as (instance, fresh_assets_of):
         for name in names:
-            fresh = fresh_assets(graph, asset_states(instance, graph, name, losses, resolver))
+            fresh = fresh_assets_of(name)
             try:
                 forecasts = estimate_calls(models, name, fresh=fresh)
             except DataError as error:
@@ -55,6 +50,19 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
             if not as_json and "eval_scores" not in fresh:
                 _print_coverage(console, coverage_of_domain(models, name))
     sys.exit(1 if unread else 0)
+
+
+@contextmanager
+def open_freshness(project: Project) -> Iterator[tuple[dg.DagsterInstance, Callable[[str], set[str]]]]:
+    """Open the project's instance, and look what changed; with it comes what returns a domain's fresh assets."""
+    from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
+
+    activate_project(project)
+    graph = definitions().resolve_asset_graph()
+    with open_instance(project) as instance:
+        observe(instance, project)  # what changed since is stale
+        resolver, losses = stale_resolver(instance, graph), Losses.find(project)
+        yield instance, lambda name: fresh_assets(graph, asset_states(instance, graph, name, losses, resolver))
 
 
 def save_estimate(

@@ -9,6 +9,7 @@ import sys
 import click
 
 from raft_assets.cli.commands import (
+    ask,
     azure_evaluation,
     config,
     data,
@@ -16,6 +17,7 @@ from raft_assets.cli.commands import (
     estimate,
     money,
     preview,
+    questions,
     rebuild,
     review,
     run,
@@ -44,6 +46,8 @@ COMMANDS = (
     sql.sql,
     azure_evaluation.azure_evaluation,
     preview.preview,
+    ask.ask,
+    questions.questions,
     review.review,
     rebuild.rebuild,
     data.report,
@@ -63,6 +67,7 @@ def raft() -> None:
       raft run --all            materialize the lineage of every domain in data/
       raft status               what is fresh, stale, missing or failed, and the last verdicts
       raft report bats --open   open the eval report of a domain
+      raft ask bats "Why?"      ask its newest student
       raft ui                   the Dagster UI on 127.0.0.1
     """
 

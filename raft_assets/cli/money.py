@@ -20,6 +20,7 @@ from raft_assets.llm.keys import TRAINING_KIND
 from raft_assets.llm.ledger import Grouping, LedgerRow, LedgerTotal, is_unusable, ledger, total_by
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.store import StoredCall
+from raft_assets.operations import asking, questions
 from raft_assets.operations.batches import collect_batches
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
@@ -31,6 +32,7 @@ from raft_assets.storage.results import ResultsStore
 
 MAX_SHOWN_CHARACTERS = 60  # of a call in a list
 PLAIN_WIDTH = 200  # characters, where the output is no terminal
+ASKED_BY_PEOPLE = (asking.ASSET, questions.ASSET)
 
 
 def print_costs(domains: Sequence[str], *, by: Grouping, since: datetime | None, as_csv: bool, as_json: bool) -> None:
@@ -152,6 +154,8 @@ def print_call(key: str) -> None:
 def _why_no_request(call: StoredCall) -> str:
     if call.kind == TRAINING_KIND:
         return "A fine-tuning job: `raft jobs` lists them, and finetuned_model names its training files by hash."
+    if call.origin.asset in ASKED_BY_PEOPLE:
+        return f"Asked by `raft {call.origin.asset}`: the store keeps answers, and nothing else keeps what was asked."
     if call.status == "failed":
         return "The call brought nothing that could be used, and no request finds it."
     return "The documents, the settings or the model have changed since: its request can't be made again from the lake."

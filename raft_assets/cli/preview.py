@@ -14,6 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.paid import confirm_paid
 from raft_assets.cli.project import activate_project, print_models, select_domains
 from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.languages import name_of_code
@@ -69,7 +70,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     semantic = settings.chunks.boundaries == "semantic"
     if semantic:
         vectors = "EMBEDDING: a vector of every sentence, for semantic boundaries"
-        _confirm(console, [vectors] if operation.is_embedding_paid(models) else [], confirmed=confirmed)
+        confirm_paid(console, [vectors] if operation.is_embedding_paid(models) else [], confirmed=confirmed)
     documents = sources.documents
     with _progress() as progress_of:
         chunks = chunk_documents(
@@ -82,7 +83,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
             has_languages=tells_languages(models, Lake.of(project), name),
         )
     plan = operation.preview_plan(chunks, settings, count)
-    _confirm(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)
+    confirm_paid(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)
     console.print(
         f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} of them are asked about"
     )
@@ -165,18 +166,6 @@ def _describe_progress(progress: Progress) -> str:
     failures = progress.usage_stats.failures
     failed = f", {failures:,} failed" if failures else ""
     return f"{progress.answered:,} answered, {progress.waiting:,} to come{failed}"
-
-
-def _confirm(console: Console, paid: Sequence[str], *, confirmed: bool) -> None:
-    if not paid:
-        return
-    console.print("This may cost money:")
-    for sentence in paid:
-        console.print(f"  {sentence}")
-    if not confirmed and not sys.stdin.isatty():
-        raise click.UsageError("No call was made. Pass --yes to continue without confirmation.")
-    if not confirmed:
-        click.confirm("Continue?", abort=True)
 
 
 def _print_row(console: Console, row: RaftRow, chunks: dict[str, Chunk], title: str) -> None:

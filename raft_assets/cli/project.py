@@ -17,6 +17,7 @@ from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import RaftError
 from raft_assets.core.identity import normalize
 from raft_assets.core.locks import exclusive_lock
+from raft_assets.core.near_misses import did_you_mean
 from raft_assets.settings.blob import CONNECTION_STRING_VARIABLE, KEY_VARIABLE, SAS_VARIABLE, parse_blob_address
 from raft_assets.settings.domains import domain_names, invalid_domain_folders
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
@@ -171,7 +172,8 @@ def select_domains(project: Project, named: Sequence[str], *, everything: bool) 
     wanted = list(dict.fromkeys(normalize(name.rstrip("/")) for name in named))
     if unknown := [name for name in wanted if name not in known]:
         raise click.UsageError(
-            f"There is no domain {unknown[0]!r} in {project.data}. Domains there: {', '.join(known) or 'none'}."
+            f"There is no domain {unknown[0]!r} in {project.data}.{did_you_mean(unknown[0], known)} Domains there: "
+            f"{', '.join(known) or 'none'}."
         )
     return wanted
 

@@ -18,6 +18,7 @@ from raft_assets.cli.estimate import fresh_assets, save_estimate
 from raft_assets.cli.project import activate_project, open_instance, print_models, select_domains
 from raft_assets.cli.worker import BUSY, FAILED, WAITS, worker_command
 from raft_assets.core.errors import DataError
+from raft_assets.core.near_misses import did_you_mean
 from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.lineage_asset import NOT_EVALUATED, ROLES_METADATA, WAITING
 from raft_assets.defs.observation import observe
@@ -172,7 +173,8 @@ def _delete_unusable_answers(project: Project, names: Sequence[str]) -> int:
 def _selected_assets(graph: Graph, selected: Sequence[str]) -> list[dg.AssetKey]:
     known = {key.to_user_string(): key for key in assets_in_order(graph)}
     if unknown := [name for name in selected if name not in known]:
-        raise click.UsageError(f"There is no asset {unknown[0]!r}. Assets: {', '.join(known)}.")
+        meant = did_you_mean(unknown[0], known)
+        raise click.UsageError(f"There is no asset {unknown[0]!r}.{meant} Assets: {', '.join(known)}.")
     return with_upstream(graph, [known[name] for name in selected]) if selected else list(known.values())
 
 

@@ -1,6 +1,12 @@
-"""What the host of an address says: whether it is this machine itself."""
+"""Addresses of this machine: whether a host is the machine itself, and a socket that listens there."""
 
+import socket
 from ipaddress import ip_address
+
+from raft_assets.core.errors import SettingsError
+
+BACKLOG = 128
+LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]  # by which a browser on this machine names it
 
 
 def is_loopback(host: str) -> bool:
@@ -11,3 +17,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
     mapped = getattr(ip, "ipv4_mapped", None) or ip
     return mapped.is_loopback
+
+
+def listen(host: str, port: int, *, who: str) -> socket.socket:
+    """Open a socket that listens; `who` is the subject of the SettingsError that is raised where it can't."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise SettingsError(
+            f"{who} can't listen on {host}, port {port}: {error}. Choose another port, or stop what uses it."
+        ) from error

@@ -3,6 +3,7 @@
 A question is used for evaluation only. Its evidence, verbatim strings of a document, identifies its oracle chunks.
 """
 
+import json
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from raft_assets.core.atomic import write_bytes
 from raft_assets.core.errors import DataError
 from raft_assets.core.jsonl import NonEmptyText, read_jsonl
 from raft_assets.core.language_detection import detect_language
@@ -64,6 +66,15 @@ def read_golden_questions(file: Path) -> list[GoldenQuestionInput]:
         line_of_id[question.id] = number
         questions.append(question)
     return questions
+
+
+def append_golden_questions(file: Path, questions: Iterable[GoldenQuestionInput]) -> None:
+    """Write questions below those that are there, whose lines stay as they are. A reader sees all of them or none."""
+    before = file.read_bytes() if file.exists() else b""
+    shown = (question.model_dump(mode="json", exclude_defaults=True) for question in questions)
+    lines = [json.dumps(question, ensure_ascii=False) + "\n" for question in shown]
+    joint = b"\n" if before and not before.endswith(b"\n") else b""
+    write_bytes(file, before + joint + "".join(lines).encode())
 
 
 def resolve_golden_questions(

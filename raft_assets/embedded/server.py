@@ -4,20 +4,15 @@ The provider has no authentication, so by default it answers on the loopback int
 name it so (a web page that resolves its own name to this machine is rejected).
 """
 
-import socket
-
 import uvicorn
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
-from raft_assets.core.addresses import is_loopback
+from raft_assets.core.addresses import LOCAL_NAMES, is_loopback, listen
 from raft_assets.core.errors import SettingsError
 from raft_assets.embedded.app import create_app
 from raft_assets.embedded.settings import EmbeddedSettings
 from raft_assets.embedded.simulation import SimulatedService, Simulation
-
-BACKLOG = 128
-LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 
 def serve(
@@ -38,7 +33,7 @@ def serve(
             f"The embedded provider has no authentication, and {host} is not an address of this machine alone. "
             "Use 127.0.0.1, or allow remote access explicitly."
         )
-    listener = _listen(host, port)
+    listener = listen(host, port, who="The embedded provider")
     app: ASGIApp = create_app(settings)
     if simulation:
         app = SimulatedService(app, simulation)
@@ -48,14 +43,3 @@ def serve(
     config = uvicorn.Config(app, log_level=level, access_log=False, lifespan="off")
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        raise SettingsError(
-            f"The embedded provider can't listen on {host}, port {port}: {error}. "
-            "Choose another port, or stop what uses it."
-        ) from error

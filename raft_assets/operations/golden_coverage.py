@@ -109,17 +109,19 @@ def coverage_of_questions(
 
 
 def coverage_of_domain(models: ModelClients, domain: str) -> GoldenCoverage:
-    """Return what a domain's questions can decide, before anything was made: its documents are read and cut here.
+    """Return what a domain's questions can decide, before anything was made. Raises as `read_and_cut` does."""
+    return coverage_of_questions(models.project, domain, *read_and_cut(models, domain))
+
+
+def read_and_cut(models: ModelClients, domain: str) -> tuple[list[ReadDocument], list[Chunk]]:
+    """Return a domain's documents and chunks as they would be made now, whatever is in the lake.
 
     They are cut by structure; boundaries by embedding would cost money. Raises DataError if no document can be read.
     """
-    settings = models.project.settings(domain).values
     documents = read_sources(models.project, domain).documents
-    structure = settings.chunks.model_copy(update={"boundaries": "structure"})
+    structure = models.project.settings(domain).values.chunks.model_copy(update={"boundaries": "structure"})
     form = recorded_chunk_form(Lake.of(models.project), domain, structure)
-    return coverage_of_questions(
-        models.project, domain, documents, chunk_documents(models, structure, documents, form=form)
-    )
+    return documents, chunk_documents(models, structure, documents, form=form)
 
 
 def refuse_without_training(coverage: GoldenCoverage) -> None:

@@ -19,6 +19,7 @@ from typing import Protocol
 from raft_assets.core.errors import DataError, EndpointError, RaftError
 from raft_assets.core.identity import digest
 from raft_assets.core.jsonl import read_jsonl
+from raft_assets.core.near_misses import did_you_mean
 from raft_assets.core.ports import VersionedRecord, newest_of_all
 from raft_assets.core.tables import QAPair, QuarantinedFile, SourceDocument
 from raft_assets.dataset.golden import GoldenQuestionInput
@@ -471,7 +472,8 @@ def _check_domain(history: RunHistory, project: Project, domain: str) -> None:
     with open_call_store(project) as store:
         if any(source.domain == domain for source in store.sources()):
             return
-    raise DataError(f"There is no domain {domain!r}. Known domains: {', '.join(sorted(known)) or 'none'}.")
+    meant = did_you_mean(domain, known)
+    raise DataError(f"There is no domain {domain!r}.{meant} Known domains: {', '.join(sorted(known)) or 'none'}.")
 
 
 def _begun_purges(project: Project) -> dict[str, list[str | None]]:

@@ -4,21 +4,18 @@ What belongs here: writing pairs for a reviewer, validating and storing what com
 belongs in `gates`.
 """
 
-import csv
-import io
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator
 
 from raft_assets.core.atomic import write_text
-from raft_assets.core.csv_cells import ESCAPE_PREFIX, is_formula
 from raft_assets.core.errors import DataError
-from raft_assets.core.identity import ID_LENGTH, draw
+from raft_assets.core.identity import draw
 from raft_assets.core.jsonl import NonEmptyText, read_jsonl, validate_as
+from raft_assets.core.sheets import read_csv, read_text, write_csv
 from raft_assets.core.tables import QAPair
 
 ReviewVerdict = Literal["accept", "reject"]
@@ -36,8 +33,6 @@ REVIEW_COLUMNS = (
 SUFFIXES = (".jsonl", ".csv")
 QUOTE_SEPARATOR = "\n"
 SEED = 0  # of the draw of a sample
-_ID_LIKE_A_NUMBER = re.compile(rf"(?=.{{{ID_LENGTH}}}$)\d+(e\d+)?")
-csv.field_size_limit(2**27)  # passages are longer than the 128 kB that csv allows by default
 
 
 class Review(BaseModel):
@@ -96,11 +91,7 @@ def export_reviews(
     _check_suffix(target)
     rows = [_build_row(pair, passages.get(pair.chunk_id, ""), reviews.get(pair.question_id)) for pair in pairs]
     if target.suffix == ".csv":
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, REVIEW_COLUMNS)
-        writer.writeheader()
-        writer.writerows({name: _escape_cell(value) for name, value in row.items()} for row in rows)
-        write_text(target, "\ufeff" + table.getvalue())
+        write_csv(target, REVIEW_COLUMNS, rows)
     else:
         write_text(target, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
@@ -111,7 +102,7 @@ def read_review_file(file: Path) -> list[Review]:
     Raises DataError with file, row (from 1, without the head of a table) and column.
     """
     _check_suffix(file)
-    rows = _read_csv(file) if file.suffix == ".csv" else _read_json_lines(file)
+    rows = read_csv(file, ("question_id", "verdict")) if file.suffix == ".csv" else _read_json_lines(file)
     reviews: dict[str, Review] = {}
     for number, row in enumerate(rows, start=1):
         where = f"{file}, row {number}"
@@ -151,46 +142,9 @@ def _build_row(pair: QAPair, passage: str, review: Review | None) -> dict[str, s
     }
 
 
-def _escape_cell(cell: str) -> str:
-    """Return the cell so that a spreadsheet takes it neither for a formula nor, if it is an id, for a number."""
-    computed = is_formula(cell) or cell.startswith(ESCAPE_PREFIX)
-    return f"{ESCAPE_PREFIX}{cell}" if computed or _ID_LIKE_A_NUMBER.fullmatch(cell) else cell
-
-
-def _read_csv(file: Path) -> Iterator[dict[str, Any]]:
-    text = _read_text(file)
-    # spreadsheets write the separator of their locale
-    head = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=head.count)
-    try:
-        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        _check_columns(file, table.fieldnames or [])
-        for row in table:
-            yield {name: _unescape_cell(value) for name, value in row.items() if isinstance(value, str)}
-    except csv.Error as error:
-        raise DataError(f"{file} can't be read as CSV ({error}): save it again as CSV.") from error
-
-
-def _check_columns(file: Path, names: Sequence[str]) -> None:
-    missing = [name for name in ("question_id", "verdict") if name not in names]
-    if missing:
-        raise DataError(f"{file}, row 0: there is no column {missing[0]}; keep the head that the export wrote.")
-
-
-def _unescape_cell(cell: str) -> str:
-    return cell.removeprefix(ESCAPE_PREFIX)
-
-
 def _read_json_lines(file: Path) -> Iterator[Any]:
-    for number, line in enumerate(filter(str.strip, _read_text(file).split("\n")), start=1):
+    for number, line in enumerate(filter(str.strip, read_text(file).split("\n")), start=1):
         try:
             yield json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{file}, row {number} is not valid JSON ({error}): fix it there.") from error
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 at byte {error.start}: save it as CSV UTF-8.") from error

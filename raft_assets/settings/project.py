@@ -18,6 +18,7 @@ import yaml
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import SettingsError
+from raft_assets.core.near_misses import did_you_mean
 from raft_assets.settings.blob import validate_address
 from raft_assets.settings.domain import (
     ResolvedSettings,
@@ -201,7 +202,8 @@ class Project:
         file = self.presets / f"{name}.yaml"
         if name not in self.preset_names():
             raise SettingsError(
-                f"There is no preset {name!r} in {self.presets}. Allowed: {', '.join(self.preset_names())}."
+                f"There is no preset {name!r} in {self.presets}.{did_you_mean(name, self.preset_names())} Allowed: "
+                f"{', '.join(self.preset_names())}."
             )
         return _read_yaml(file) if file.is_file() else {}
 

@@ -63,6 +63,7 @@ CREATE TABLE IF NOT EXISTS calls (
     estimated INTEGER NOT NULL DEFAULT 0
 )
 """
+TIMED_CALLS = 200  # the newest ones tell how fast a model is now
 _TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 _SUMMED = (*_TOKENS, "estimated")
 _GROUPED = ("month", "domain", "service", "model", "kind")
@@ -188,6 +189,11 @@ class SqliteCallStore:
         """Return when the model was last called, in Unix time; None where it never was."""
         with self._translate_errors(), self._read_lock:
             return self._retry_while_locked(lambda: _select_last_call_time(self._reader, service, model))
+
+    def recent_latency(self, service: str, model: str) -> float | None:
+        """Return the mean seconds of the model's newest calls that brought an answer; None where there is none."""
+        with self._translate_errors(), self._read_lock:
+            return self._retry_while_locked(lambda: _select_recent_latency(self._reader, service, model))
 
     def add_sources(self, sources: Iterable[CallSource]) -> None:
         """Remember durably for what calls are asked; what is known already is not written again."""
@@ -477,6 +483,15 @@ def _select_last_call_time(connection: sqlite3.Connection, service: str, model: 
     query = "SELECT max(created) FROM calls WHERE service = ? AND model = ?"
     (created,) = connection.execute(query, (service, model)).fetchone()
     return None if created is None else float(created)
+
+
+def _select_recent_latency(connection: sqlite3.Connection, service: str, model: str) -> float | None:
+    newest = (
+        "SELECT latency_s FROM calls WHERE service = ? AND model = ? AND status = 'ok' ORDER BY created DESC LIMIT ?"
+    )
+    query = f"SELECT avg(latency_s) FROM ({newest})"  # noqa: S608 - a statement of ours
+    (latency,) = connection.execute(query, (service, model, TIMED_CALLS)).fetchone()
+    return None if latency is None else float(latency)
 
 
 def _select_spooled(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:

@@ -44,6 +44,7 @@ def test_every_command_has_help_with_examples(empty: ProjectHarness, command: st
         (("run", "nowhere"), 2, "There is no domain 'nowhere'"),
         (("report",), 2, "There is no report"),
         (("nonsense",), 2, "No such command"),
+        (("repotr",), 2, "Did you mean 'report'?"),
         (("run", "--all", "--preset", "nowhere"), 2, "There is no domain"),
     ],
 )
@@ -99,7 +100,7 @@ def test_wrong_settings_stop_a_run_before_anything_is_made(copied: ProjectHarnes
 def test_an_unknown_asset_is_refused_with_the_known_ones(copied: ProjectHarness) -> None:
     ended = copied.raft("run", SMALL, "--select", "chunk")
     assert ended.returncode == 2
-    assert "There is no asset 'chunk'" in ended.stderr
+    assert "There is no asset 'chunk'. Did you mean 'chunks'?" in ended.stderr
     assert "chunk_embeddings" in ended.stderr
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raft_assets.core.text_search import SearchableText
+from raft_assets.core.text_search import LooseText, SearchableText
 
 IGNORED = " \t\n-\u00ad\u2010\u2011#*_`|>\u2022"
 
@@ -91,3 +91,23 @@ def test_words_are_found_where_they_stand_whatever_is_between_them(
     assert spans == sorted(set(spans))
     for start, end in spans:
         assert re.sub(f"[{re.escape(IGNORED)}]", "", text[start:end]) == "".join(wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "found"),
+    [
+        ("Bats fly.12 They eat.", "bats FLY. they eat", "Bats fly.12 They eat."),
+        ("Most bats12 fly at night.", "most bats", "Most bats12"),  # a note that is part of the word stays with it
+        ("The ﬁrst of[3, 4–6] them", "first of them", "ﬁrst of[3, 4–6] them"),
+        ("A café «in Köln»", "cafe in Koln", "café «in Köln"),
+        ("It grew by 3.14 to 1931", "grew by 3.14 to 1931", "grew by 3.14 to 1931"),
+        ("It grew by 3.15 to 1931", "grew by 3.14 to 1931", None),
+        ("The batsman flew", "the bats", None),  # not at the edge of a word
+        ("A b c d", "a b", None),  # so few letters are in many places by chance
+    ],
+)
+def test_letters_and_digits_are_found_whatever_else_is_between_them(text: str, wanted: str, found: str | None) -> None:
+    span = LooseText(text).find(wanted)
+    assert (None if span is None else text[slice(*span)]) == found
+    if found:
+        assert next(SearchableText(text).find(found), None) is not None  # so it is found again by the stricter search

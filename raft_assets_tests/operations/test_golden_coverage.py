@@ -94,8 +94,10 @@ def test_a_corpus_that_its_questions_hold_out_whole_asks_the_teacher_nothing(tmp
     )
     told = project.raft("estimate", "tiny")
     assert "1 question about 1 passage: fewer than 20 passages" in told.stdout
-    checked = project.raft("doctor")
+    checked = project.raft("doctor", "tiny")
     assert checked.returncode == 1
+    first = checked.stdout.splitlines()[0]
+    assert first.startswith("tiny: 1 MD: about 1 min, US$ 0, a verdict is not possible, because golden questions leave")
     assert "golden questions tiny: 1 question about 1 passage" in checked.stdout
     ran = project.raft("run", "tiny")
     assert ran.returncode != 0

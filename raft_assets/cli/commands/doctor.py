@@ -4,8 +4,9 @@ import click
 
 
 @click.command()
+@click.argument("domain", required=False)
 @click.option("--relearn", is_flag=True, help="First forget what services have taught about what their models take.")
-def doctor(*, relearn: bool) -> None:
+def doctor(domain: str | None, *, relearn: bool) -> None:
     """Check what a run needs: folders, settings, model weights and, with a test call, every role's endpoint.
 
     All roles are asked one short question at the same time, those with the same endpoint and model once, and the
@@ -13,11 +14,15 @@ def doctor(*, relearn: bool) -> None:
     without an error is also sent a prompt as long as a run's (where it costs money, about as much as one call). Azure
     is asked whether a model may be deployed.
 
+    With DOMAIN it begins with what its next run comes to: time, money, and whether a verdict can follow. Of domains
+    only this one is then checked.
+
     \b
     Examples:
       raft doctor
+      raft doctor bats
       raft doctor --relearn
     """
     from raft_assets.cli.doctor import print_findings
 
-    print_findings(relearn=relearn)
+    print_findings(domain, relearn=relearn)
