@@ -44,7 +44,7 @@ def test_every_command_has_help_with_examples(empty: ProjectHarness, command: st
         (("run", "nowhere"), 2, "There is no domain 'nowhere'"),
         (("report",), 2, "There is no report"),
         (("nonsense",), 2, "No such command"),
-        (("repotr",), 2, "Did you mean 'report'?"),
+        (("doctr",), 2, "'doctor'"),
         (("run", "--all", "--preset", "nowhere"), 2, "There is no domain"),
     ],
 )
