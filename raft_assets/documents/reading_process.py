@@ -19,20 +19,21 @@ from typing import Any, BinaryIO, Self
 import psutil
 
 from raft_assets.core.errors import RaftError
+from raft_assets.core.progress import show, shown_by
 from raft_assets.documents.parsing import Parsed, from_record, parse, read_bytes, to_record
 from raft_assets.documents.readers.content import UnreadableError
-from raft_assets.documents.readers.progress import on_progress
+from raft_assets.documents.readers.ocr import LINES_READ
 from raft_assets.documents.readers.sniffing import is_plain_text
 from raft_assets.settings.domains import DocumentFile
 
 LIGHT_BYTES = 32_000  # no text of this size takes a second, whatever it holds; it needs no process
-MAX_CPU_S = 25  # since the file, its last page or the last line for OCR was begun, which take less than one
+MAX_CPU_S = 25  # since the file was begun, or its last page or line for OCR ended, which take less than one
 MAX_IDLE_S = 60  # on the clock, without any work and any answer; on a busy machine it works at times
 MAX_MEMORY_MB = 3_000  # a text of 50 MB takes one GB
 POLL_S = 0.1
 END_S = 5  # in which the process ends by itself
 
-_GOES_ON = {"goes_on": True}  # the process is there, or another page or line was begun
+_READY = {"ready": True}
 
 
 class ReadingProcess:
@@ -64,34 +65,40 @@ class ReadingProcess:
             self._process = _Process()
         self._process.ask(file)
         try:
-            return self._wait(self._process)
+            return self._wait(self._process, file.path)
         except UnreadableError as error:
             self._end(kill=True)
             return error
 
-    def _wait(self, process: "_Process") -> Parsed:
-        """Return the answer of the process.
+    def _wait(self, process: "_Process", path: str) -> Parsed:
+        """Return the answer of the process, and show how far it is.
 
         Raises UnreadableError (too_costly, unreadable) where there will be none.
         """
         begun_cpu_s = worked_cpu_s = process.cpu_s()
-        worked = time.monotonic()
+        worked = checked = time.monotonic()
         while True:
             try:
                 answer = process.answers.get(timeout=POLL_S)
             except queue.Empty:
-                cpu_s = process.cpu_s()
-                if cpu_s > worked_cpu_s:
-                    worked, worked_cpu_s = time.monotonic(), cpu_s
-                self._check(process, cpu_s - begun_cpu_s, time.monotonic() - worked)
-                continue
+                answer = {}
             if answer is None:
                 raise UnreadableError(
                     "unreadable", "Reading the file broke the process that read it; open it and save it again."
                 )
-            if answer != _GOES_ON:
+            progress = answer.get("progress")
+            if answer and not progress:
                 return from_record(answer)
-            begun_cpu_s, worked = process.cpu_s(), time.monotonic()
+            now = time.monotonic()
+            if now - checked >= POLL_S or not progress:
+                checked, cpu_s = now, process.cpu_s()
+                if cpu_s > worked_cpu_s:
+                    worked, worked_cpu_s = now, cpu_s
+                self._check(process, cpu_s - begun_cpu_s, now - worked)
+            if progress:
+                begun_cpu_s, worked = worked_cpu_s, now
+                if progress[0] != LINES_READ:  # pages say enough to people
+                    show(f"{path}: {progress[0]}", *progress[1:])
 
     def _check(self, process: "_Process", cpu_s: float, idle_s: float) -> None:
         if cpu_s > self._max_cpu_s:
@@ -191,8 +198,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked, which then ends this one
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
-        with on_progress(lambda: _answer(answers, _GOES_ON)):
-            _answer(answers, _GOES_ON)
+        with shown_by(lambda *progress: _answer(answers, {"progress": progress})):
+            _answer(answers, _READY)
             for line in sys.stdin.buffer:
                 path, absolute, size, content_hash = json.loads(line)
                 _answer(answers, to_record(_read(DocumentFile(path, Path(absolute), size, content_hash))))

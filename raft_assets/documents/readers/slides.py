@@ -36,7 +36,7 @@ def read_pptx(data: bytes) -> ParsedContent:
         check_elements(archive, "presentation")
         sections: list[Section] = []
         left_out: Counter[LeftOutReason] = Counter()
-        for number, part in enumerate(_slides(archive), start=1):
+        for number, part in enumerate(dict.fromkeys(_slides(archive)), start=1):
             slide = _Slide(archive, part)
             text = slide.text()
             if slide.is_hidden:

@@ -18,6 +18,7 @@ from raft_assets.documents.readers.archives import (
     check_elements,
     local_name,
     open_archive,
+    open_part,
     read_part,
     read_relations,
     read_title,
@@ -178,7 +179,7 @@ class _Workbook:
         parser.EndElementHandler = reader.end
         parser.CharacterDataHandler = reader.add
         try:
-            with archive.open(part) as stream:
+            with open_part(archive, part) as stream:
                 parser.ParseFile(stream)
         except expat.ExpatError as error:
             raise UnreadableError(
