@@ -53,7 +53,10 @@ def test_utf_32_is_not_taken_for_the_utf_16_whose_mark_it_begins_with() -> None:
         ("밤에만 문을 연다. " * 4, "cp949"),
         ("העטלפים יוצאים מהמערה בלילה וישנים ביום. " * 2, "cp1255"),
         ("ค้างคาวออกจากถ้ำในเวลากลางคืน " * 2, "cp874"),
-        ("A denevérek éjjel repülnek, a tűlevelű erdőkből jönnek ősszel, és nappal barlangokban várnak.", "cp1250"),
+        (
+            "A denevérek éjjel repülnek, a tűlevelű erdőkből jönnek ősszel, és nappal barlangokban várnak. " * 3,
+            "cp1250",
+        ),
         ("Yarasalar gece uçar, gündüz uyur; mağaraların çoğu ışıksız ve şehirden uzaktır. " * 3, "cp1254"),
         ("Už každý žák ví, že netopýři létají v noci a přes den spí v jeskyních, šedé i žíhané. " * 3, "iso8859_2"),
         ("Em geral os cidadãos põem à noite as lanternas; são opiniões.", "cp1252"),
