@@ -7,7 +7,7 @@ bytes than the directory says. Archives within an archive are never opened, and 
 import posixpath
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import IO
@@ -17,6 +17,7 @@ from xml.parsers import expat
 
 from raft_assets.documents.readers.cleaning import to_one_line
 from raft_assets.documents.readers.content import UnreadableError
+from raft_assets.documents.readers.left_out import LeftOutReason
 
 XML_SUFFIXES = (".xml", ".rels")
 TEXT_SUFFIXES = (*XML_SUFFIXES, ".xhtml", ".html", ".htm", ".opf")
@@ -112,6 +113,17 @@ def read_part(archive: zipfile.ZipFile, name: str) -> ET.Element:
 
 def _is_checked(name: str) -> bool:
     return name.casefold().endswith((*XML_SUFFIXES, ".opf"))
+
+
+def read_left_out_parts(
+    archive: zipfile.ZipFile, reasons: Mapping[str, LeftOutReason]
+) -> Iterator[tuple[LeftOutReason, ET.Element]]:
+    """Yield the XML of the parts whose names begin as `reasons` says, each with its reason, without damaged ones."""
+    for name in dict.fromkeys(archive.namelist()):
+        reason = next((reason for start, reason in reasons.items() if name.startswith(start)), None)
+        if reason and name.endswith(".xml"):
+            with suppress(ET.ParseError):
+                yield reason, read_part(archive, name)
 
 
 def read_relations(archive: zipfile.ZipFile, part: str) -> dict[str, tuple[str, str]]:

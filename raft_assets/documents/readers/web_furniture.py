@@ -170,7 +170,8 @@ class _Page:
         if count_words(to_one_line(button.text())) < 2 or str(after.tag) == "p":
             return False
         item = after.parent
-        are_alone = item is not None and sum(child.is_element_node for child in item.iter()) == 2
+        children = (child for child in item.iter() if child.is_element_node) if item is not None else iter(())
+        are_alone = sum(1 for _ in islice(children, 3)) == 2
         return are_alone or bool(_SENTENCE.search(text_below(after)))
 
     def _is_content_form(self, form: LexborNode) -> bool:
