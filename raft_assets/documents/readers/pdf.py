@@ -28,7 +28,7 @@ from raft_assets.documents.readers.pdf_words import divides_words
 
 _PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
 
-MAX_PAGES, MAX_CHARACTERS = 20_000, 50_000_000  # of a document: the longest handbooks have 10,000 pages of 3,000
+MAX_PAGES, MAX_CHARACTERS = 20_000, 30_000_000  # of a document: the longest handbooks have 10,000 pages of 3,000
 # text of this length and more is none where a byte of the file holds more of it: pages may share all they draw
 MIN_BOMB_CHARACTERS, MAX_RATIO = 2_000_000, 20
 
