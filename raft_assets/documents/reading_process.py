@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -28,6 +29,8 @@ from raft_assets.settings.domains import DocumentFile
 
 LIGHT_BYTES = 32_000  # no text of this size takes a second, whatever it holds; it needs no process
 MAX_CPU_S = 25  # since the file was begun, or its last page or line for OCR ended, which take less than one
+# and of a whole document, by its size, besides OCR: dense text takes 35 s for a MB
+MAX_CPU_S_PER_MB = 100
 MAX_IDLE_S = 60  # on the clock, without any work and any answer; on a busy machine it works at times
 MAX_MEMORY_MB = 3_000  # a text of 50 MB takes one GB
 POLL_S = 0.1
@@ -65,18 +68,18 @@ class ReadingProcess:
             self._process = _Process()
         self._process.ask(file)
         try:
-            return self._wait(self._process, file.path)
+            return self._wait(self._process, file)
         except UnreadableError as error:
             self._end(kill=True)
             return error
 
-    def _wait(self, process: "_Process", path: str) -> Parsed:
+    def _wait(self, process: "_Process", file: DocumentFile) -> Parsed:
         """Return the answer of the process, and show how far it is.
 
         Raises UnreadableError (too_costly, unreadable) where there will be none.
         """
-        begun_cpu_s = worked_cpu_s = process.cpu_s()
-        worked = checked = time.monotonic()
+        use = _Use(process.cpu_s(), self._max_cpu_s, self._max_cpu_s + MAX_CPU_S_PER_MB * file.size / 1e6)
+        checked = time.monotonic()
         while True:
             try:
                 answer = process.answers.get(timeout=POLL_S)
@@ -89,23 +92,20 @@ class ReadingProcess:
             progress = answer.get("progress")
             if answer and not progress:
                 return from_record(answer)
-            now = time.monotonic()
-            if now - checked >= POLL_S or not progress:
-                checked, cpu_s = now, process.cpu_s()
-                if cpu_s > worked_cpu_s:
-                    worked, worked_cpu_s = now, cpu_s
-                self._check(process, cpu_s - begun_cpu_s, now - worked)
+            if not progress or time.monotonic() - checked >= POLL_S:
+                checked = time.monotonic()
+                self._check(use.add(process.cpu_s()), process.memory_mb())
             if progress:
-                begun_cpu_s, worked = worked_cpu_s, now
+                use.begin_part(is_by_ocr=progress[0] == LINES_READ)
                 if progress[0] != LINES_READ:  # pages say enough to people
-                    show(f"{path}: {progress[0]}", *progress[1:])
+                    show(f"{file.path}: {progress[0]}", *progress[1:])
 
-    def _check(self, process: "_Process", cpu_s: float, idle_s: float) -> None:
-        if cpu_s > self._max_cpu_s:
-            taken = f"{self._max_cpu_s:g} seconds of a processor"
-        elif process.memory_mb() > self._max_memory_mb:
+    def _check(self, use: "_Use", memory_mb: float) -> None:
+        if use.cpu_s > use.max_cpu_s:
+            taken = f"{use.max_cpu_s:,.0f} seconds of a processor"
+        elif memory_mb > self._max_memory_mb:
             taken = f"{self._max_memory_mb:,.0f} MB of memory"
-        elif idle_s > MAX_IDLE_S:
+        elif use.idle_s > MAX_IDLE_S:
             taken = f"{MAX_IDLE_S} seconds of waiting"
         else:
             return
@@ -117,6 +117,47 @@ class ReadingProcess:
         if self._process is not None:
             self._process.end(kill=kill)
             self._process = None
+
+
+@dataclass
+class _Use:
+    """What a file took so far: the processor time for its present part and for all that OCR didn't read."""
+
+    total_s: float  # of the process
+    max_part_s: float
+    max_file_s: float
+    part_s: float = 0.0
+    file_s: float = 0.0
+    worked: float = field(default_factory=time.monotonic)
+
+    @property
+    def cpu_s(self) -> float:
+        """Of the part, or of the file where that took more than it may."""
+        return self.part_s if self.file_s <= self.max_file_s else self.file_s
+
+    @property
+    def max_cpu_s(self) -> float:
+        """What `cpu_s` may be."""
+        return self.max_part_s if self.file_s <= self.max_file_s else self.max_file_s
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds on the clock without any work."""
+        return time.monotonic() - self.worked
+
+    def add(self, total_s: float) -> "_Use":
+        """Take the processor time of the process."""
+        if total_s > self.total_s:
+            self.part_s += total_s - self.total_s
+            self.file_s += total_s - self.total_s
+            self.total_s, self.worked = total_s, time.monotonic()
+        return self
+
+    def begin_part(self, *, is_by_ocr: bool) -> None:
+        """Begin another part; one that OCR read counts for itself only."""
+        if is_by_ocr:
+            self.file_s -= self.part_s
+        self.part_s, self.worked = 0.0, time.monotonic()
 
 
 class _Process:

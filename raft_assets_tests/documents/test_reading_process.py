@@ -208,6 +208,14 @@ def test_pages_that_share_what_they_draw_are_one_quarantined_file(
     assert refusal.value.reason == "too_large"
 
 
+def test_pages_that_take_a_while_each_take_no_more_than_the_file_may(tmp_path: Path) -> None:
+    (small,) = in_folder(tmp_path, {"a.pdf": sharing_pages(1_500)})
+    with ReadingProcess(max_cpu_s=1) as process:
+        refused = process.read(small)
+    assert isinstance(refused, UnreadableError)
+    assert refused.reason == "too_costly"
+
+
 def sharing_pages(count: int) -> bytes:
     """A PDF all of whose pages are one."""
     drawn = b"BT /F1 10 Tf 20 700 Td 12 TL " + b"(Bats fly over the lake at night and sleep by day) Tj T* " * 55 + b"ET"

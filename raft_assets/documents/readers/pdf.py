@@ -69,7 +69,7 @@ _SENTENCE_END = re.compile(r"[.!?:…。！？：؟۔।॥។።][\"”’»“
 _FIRST_SENTENCE = re.compile(r".*?(?:[.!?…؟۔।॥។።][\"”’»“')\]]*(?:\[\d+\])*(?=\s|$)|[。！？][”’」』）]*)", re.DOTALL)
 # scripts whose lines are joined without a blank
 _WITHOUT_BLANKS = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
-_SHOWN_LINK = re.compile(r"\s?\(\s?h\s?ttps?://[^()]{1,400}\)|(?<!\S)https?://\S+$")  # browsers print a link's target
+_SHOWN_LINK = re.compile(r"\s?\(\s?h\s?ttps?://[^()]{1,400}\)")  # browsers print a link's target
 _NOTE_MARK = re.compile(
     r"[*†‡§¶※]+\s?\S|(?:note|nb|n\.b\.|remark|anm(?:erkung)?|hinweis|nota|remarque|opmerking|uwaga|примечание|прим"
     r"|not)\b\.?:|(?:注|註|備考|备注|주)\s?\d{0,2}[:：.)）]",
@@ -209,6 +209,7 @@ class _Style:
     words: Counter[str]
     divides_words: bool = True
     left_out: Counter[LeftOutReason] = field(default_factory=Counter)
+    linked: set[Block] = field(default_factory=set)  # whose printed targets are counted
 
     @classmethod
     def of(cls, pages: Sequence[PageLines]) -> "_Style":
@@ -384,7 +385,12 @@ class _Style:
         text = block.lines[0].text
         for line in block.lines[1:]:
             text = self.joined(text, line.text)
-        return _SHOWN_LINK.sub("", _end_of_line(text))
+        text = _end_of_line(text)
+        shown = _SHOWN_LINK.sub("", text)
+        if shown != text and block not in self.linked:
+            self.linked.add(block)
+            self.left_out["navigation"] += count_words(text) - count_words(shown)
+        return shown
 
     def joined(self, text: str, continuation: str) -> str:
         """Return two lines as one.
