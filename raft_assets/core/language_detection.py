@@ -59,7 +59,6 @@ _LANGUAGE_OF_SCRIPT: Mapping[str, str] = MappingProxyType(
         "ethiopic": "am",
     }
 )
-UNSPACED_SCRIPTS = frozenset({"han", "kana", "thai", "khmer", "lao", "myanmar"})
 # languages that py3langid tells apart within a script; the first is taken where a text is too short for that
 _CANDIDATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
