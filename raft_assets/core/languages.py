@@ -27,7 +27,8 @@ class Language:
 
     `abstention`: what a model is asked to write where the documents don't hold the answer. `articles`: words that a
     comparison of answers leaves out, as MLQA does (arXiv 1910.07475, its evaluation script); `joins_articles`: they are
-    written together with the next word. `has_spaces`: whether words stand between spaces; otherwise letters are compared.
+    written together with the next word. `has_spaces`: whether words stand between spaces; otherwise letters are
+    compared.
     """
 
     code: str
