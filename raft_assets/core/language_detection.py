@@ -5,6 +5,7 @@ apart by py3langid, restricted to those languages; in Latin script the language'
 lists of names and programs would be of any language (ADR 0046).
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
@@ -80,7 +81,7 @@ _LETTERS = {
 }
 _ANY_LETTER = regex.compile(r"\p{L}")
 _DENSE_SCRIPTS = frozenset({"han", "kana", "hangul"})
-_CODE = regex.compile(r"^(`{3,}|~{3,}).*?^\1|`[^`\n]+`|https?://\S+", regex.MULTILINE | regex.DOTALL)
+_CODE = re.compile(r"^(`{3,}|~{3,}).*?^\1|`[^`\n]+`|https?://\S+", re.MULTILINE | re.DOTALL)
 
 
 def detect_language(text: str, candidates: Collection[str] = ()) -> str:
@@ -110,23 +111,22 @@ def is_other_language(text: str, language: str) -> bool:
     if not script:
         return False
     if script not in scripts_of(language):
-        return len(_ANY_LETTER.findall(text)) >= MIN_LETTERS and _is_foreign(text, script, language)
+        return len(_ANY_LETTER.findall(text)) >= MIN_LETTERS and (script != "latin" or _is_foreign(text, language))
     if script not in _CANDIDATES or len(words(text)) < MIN_TELLING_WORDS:
         return False
     found = detect_language(text)
     return found not in ("", language) and _frequent_share(text, found) > _frequent_share(text, language)
 
 
-def _is_foreign(text: str, script: str, language: str) -> bool:
-    """Return whether a text mostly in another script is no text of the language with many names and code."""
+def _is_foreign(text: str, language: str) -> bool:
+    """Return whether a text mostly in Latin script is no text of the language with many names and code."""
     own_scripts = [_LETTERS[name] for name in scripts_of(language)]
     all_words = words(text)
     others = [word for word in all_words if not any(letters.search(word) for letters in own_scripts)]
     if len(others) > (1 - MIN_OWN_SHARE) * len(all_words):
         return True
     rest = " ".join(others)
-    said = detect_language(rest) or _CANDIDATES.get(script, ("",))[0]
-    return bool(others) and _frequent_share(rest, said) >= MIN_FOREIGN_SHARE
+    return bool(others) and _frequent_share(rest, detect_language(rest) or ENGLISH) >= MIN_FOREIGN_SHARE
 
 
 def scripts_of(language: str) -> set[str]:

@@ -107,6 +107,7 @@ def test_the_main_language_is_that_of_most_words_and_english_where_none_is_known
         (SENTENCES["de"], "en", True),
         (SENTENCES["fr"], "zh", True),
         (SENTENCES["zh"], "ja", False),  # Japanese may do without syllables
+        (SENTENCES["ja"] + "まだ光っています。", "zh", True),
         (SENTENCES["ru"], "uk", True),
         (SENTENCES["de"], "de", False),
         ("PyTorch 2.0", "zh", False),
