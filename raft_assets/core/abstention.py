@@ -1,8 +1,7 @@
 """How a model says that the documents don't hold the answer, in English and in every language of the table.
 
 What belongs here: recognizing it. What models are asked to write is in `core/languages`. English is recognized by
-patterns, other languages by a closed vocabulary each: an answer abstains if it is made of its words alone and
-        names the
+patterns, other languages by a closed vocabulary each: an answer abstains if it is made of its words alone and names the
 documents, the answer, and a denial. Any other word ("The document doesn't contain sugar") makes it an answer.
 """
 
@@ -69,8 +68,7 @@ def denies_an_answer(answer: str) -> bool:
 class _Vocabulary:
     """The words with which a language says that documents hold no answer, between spaces.
 
-    An abstention has one of `documents`, of `denials` and of `answers`. `stated` are words that with a denial
-        alone say
+    An abstention has one of `documents`, of `denials` and of `answers`. `stated` are words that with a denial alone say
     that there is no answer ("not mentioned"); one that is a denial as well ("unknown") says it alone. `others` may
     stand beside them. `is_joined`: the words have no spaces between them or carry endings, and may follow one another
     in any way.

@@ -5,6 +5,7 @@ apart by py3langid, restricted to those languages; in Latin script the language'
 lists of names and programs would be of any language (ADR 0046).
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
@@ -31,6 +32,10 @@ MAX_WINDOWS = 24  # of a document that are read, evenly spread
 MIN_USUAL_SHARE = 0.2  # of words, that say that a text is in a script's most usual language, where letters are in doubt
 MIN_TELLING_WORDS = 4  # of a text that is said to be in another language of the same script
 MIN_LANGUAGE_SHARE = 0.15  # of a document's letters: with less, a language is a quotation
+DENSE_LETTERS = 3  # Latin letters that one of Chinese, Japanese or Korean stands for: words are so much shorter
+MIN_OWN_SHARE = 0.08  # of the words of a text in a language's own script: what else it has are names and code
+MIN_REST_SHARE = 0.2  # of the words, that are in another script than names and code, whose language is then the text's
+MIN_FOREIGN_SHARE = 0.25  # of the other words, that are frequent ones of another language in its sentences
 
 _LANGUAGE_OF_SCRIPT: Mapping[str, str] = MappingProxyType(
     {
@@ -55,7 +60,6 @@ _LANGUAGE_OF_SCRIPT: Mapping[str, str] = MappingProxyType(
         "ethiopic": "am",
     }
 )
-UNSPACED_SCRIPTS = frozenset({"han", "kana", "thai", "khmer", "lao", "myanmar"})
 # languages that py3langid tells apart within a script; the first is taken where a text is too short for that
 _CANDIDATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -69,12 +73,15 @@ _CANDIDATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "bengali": ("bn", "as"),
     }
 )
+_ALSO_IN_LATIN = frozenset({"sr", "kk", "ky", "mn", "ug"})  # that people write in two scripts
 _SCRIPTS = (*_CANDIDATES, *_LANGUAGE_OF_SCRIPT)  # in the order in which they are looked for
 _LETTERS = {
     name: regex.compile(r"[\p{Hiragana}\p{Katakana}]" if name == "kana" else rf"\p{{{name.capitalize()}}}")
     for name in _SCRIPTS
 }
 _ANY_LETTER = regex.compile(r"\p{L}")
+_DENSE_SCRIPTS = frozenset({"han", "kana", "hangul"})
+_CODE = re.compile(r"^(`{3,}|~{3,}).*?^\1|`[^`\n]+`|https?://\S+", re.MULTILINE | re.DOTALL)
 
 
 def detect_language(text: str, candidates: Collection[str] = ()) -> str:
@@ -86,8 +93,16 @@ def detect_language(text: str, candidates: Collection[str] = ()) -> str:
     language = _LANGUAGE_OF_SCRIPT.get(script, "")
     if script in _CANDIDATES:
         among = [code for code in _CANDIDATES[script] if not candidates or code in candidates]
-        language = _tell_apart(text, script, among)
+        language = _tell_apart(text, script, among) or _tell_without_latin(text, script, candidates)
     return language if not candidates or language in candidates else ""
+
+
+def _tell_without_latin(text: str, script: str, candidates: Collection[str]) -> str:
+    """Return the language of the rest of a text whose words in Latin script are names and code; empty without one."""
+    rest = _LETTERS["latin"].sub(" ", text) if script == "latin" else ""
+    if len(words(rest)) < MIN_REST_SHARE * len(words(text)) or main_script(rest) == "":
+        return ""
+    return detect_language(rest, candidates)
 
 
 def is_other_language(text: str, language: str) -> bool:
@@ -96,11 +111,22 @@ def is_other_language(text: str, language: str) -> bool:
     if not script:
         return False
     if script not in scripts_of(language):
-        return len(_ANY_LETTER.findall(text)) >= MIN_LETTERS
+        return len(_ANY_LETTER.findall(text)) >= MIN_LETTERS and (script != "latin" or _is_foreign(text, language))
     if script not in _CANDIDATES or len(words(text)) < MIN_TELLING_WORDS:
         return False
     found = detect_language(text)
     return found not in ("", language) and _frequent_share(text, found) > _frequent_share(text, language)
+
+
+def _is_foreign(text: str, language: str) -> bool:
+    """Return whether a text mostly in Latin script is no text of the language with many names and code."""
+    own_scripts = [_LETTERS[name] for name in scripts_of(language)]
+    all_words = words(text)
+    others = [word for word in all_words if not any(letters.search(word) for letters in own_scripts)]
+    if len(others) > (1 - MIN_OWN_SHARE) * len(all_words):
+        return True
+    rest = " ".join(others)
+    return bool(others) and _frequent_share(rest, detect_language(rest) or ENGLISH) >= MIN_FOREIGN_SHARE
 
 
 def scripts_of(language: str) -> set[str]:
@@ -109,6 +135,8 @@ def scripts_of(language: str) -> set[str]:
     if language == "ja":
         single.add("han")
     shared = {script for script, codes in _CANDIDATES.items() if language in codes}
+    if language in _ALSO_IN_LATIN:
+        shared.add("latin")
     return single | shared or set(_SCRIPTS)
 
 
@@ -121,14 +149,21 @@ def _frequent_share(text: str, language: str) -> float:
 
 
 def main_script(text: str) -> str:
-    """Return the script of most letters, "kana" for Japanese; empty where no script has enough of them."""
-    half, counts = len(_ANY_LETTER.findall(text)) / 2, Counter[str]()
+    """Return the script of most letters, "kana" for Japanese; empty where no script has enough of them.
+
+    A letter of Chinese, Japanese and Korean counts as several.
+    """
+    counts = Counter({name: len(_LETTERS[name].findall(text)) for name in _DENSE_SCRIPTS})
+    half = (len(_ANY_LETTER.findall(text)) + (DENSE_LETTERS - 1) * counts.total()) / 2
     for name, letters in _LETTERS.items():
+        if name in _DENSE_SCRIPTS:
+            continue
         counts[name] = len(letters.findall(text))
-        if counts[name] > half and name not in ("han", "kana"):
+        if counts[name] > half:
             break
     counts["han"] += counts["kana"]
-    script, count = counts.most_common(1)[0]
+    script = max(counts, key=lambda name: counts[name] * (DENSE_LETTERS if name in _DENSE_SCRIPTS else 1))
+    count = counts[script]
     if script in ("han", "kana"):
         return "" if count < MIN_SCRIPT_LETTERS else "kana" if counts["kana"] >= MIN_KANA_SHARE * count else "han"
     return script if count >= (MIN_LETTERS if script in _CANDIDATES else MIN_SCRIPT_LETTERS) else ""
@@ -137,8 +172,11 @@ def main_script(text: str) -> str:
 def document_languages(text: str) -> list[str]:
     """Return the languages of a document, the one of most letters first; none where it can't be said.
 
-    Others are those of a good part of it, such as the second language of a bilingual manual.
+    Others are those of a good part of it, such as the second language of a bilingual manual. Code and addresses are in
+    none.
     """
+    prose = _CODE.sub(" ", text)
+    text = prose if _ANY_LETTER.search(prose) else text
     letters: Counter[str] = Counter()
     for window in _windows(text):
         if language := detect_language(window):

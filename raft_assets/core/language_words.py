@@ -56,6 +56,8 @@ _SNOWBALL = {
 _UNWRITTEN = regex.compile(r"(?<=[\p{Arabic}\p{Hebrew}])\p{Mn}+|ـ|\p{Cf}")
 _DIGIT = regex.compile(r"\p{Nd}")
 _NUMBER = regex.compile(r"(?:\d{1,3}(?:[.,٫٬'’ \u00a0\u202f]\d{3}(?!\d))+|\d+)(?:[.,٫]\d+)?")
+_DATE = regex.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.(?=\d{4}(?!\d))")
+_LEADING_ZEROS = regex.compile(r"^0+(?=\d)")
 _RUN = regex.compile(r"(?:[\p{L}\p{N}]\p{M}*)+")
 _HANGUL = regex.compile(r"\p{Hangul}")
 _GROUPING = regex.compile(r"[.,٫٬'’ \u00a0\u202f](?=\d{3}(?:\D|$))")
@@ -72,8 +74,11 @@ def fold(text: str) -> str:
 
 
 def numbers(text: str) -> set[str]:
-    """Return the numbers of a text, whatever their digits and grouping: 14.500, 14,500 and ١٤٥٠٠ are one."""
-    return {_canonical(match[0]) for match in _NUMBER.finditer(fold(text))}
+    """Return the numbers of a text, whatever their digits and grouping: 14.500, 14,500 and ١٤٥٠٠ are one.
+
+    A date has its day, month and year, so that 05.03.1932 holds what "5. März 1932" says.
+    """
+    return set(_find_numbers(fold(text)))
 
 
 def terms(text: str, language: str) -> list[str]:
@@ -82,7 +87,7 @@ def terms(text: str, language: str) -> list[str]:
     Function words of the language are left out. A single letter of an unspaced script stands for itself.
     """
     folded = fold(text)
-    found = [_canonical(match[0]) for match in _NUMBER.finditer(folded)]
+    found = list(_find_numbers(folded))
     ignored = FUNCTION_WORDS.get(language, frozenset())
     for run in _RUN.findall(_NUMBER.sub(" ", folded)):
         for are_letters, words in groupby(script_words(run), key=lambda word: is_unspaced(word[0])):
@@ -170,8 +175,9 @@ def _terms_of_word(word: str, language: str) -> Iterator[str]:
         yield stem(word, language)
 
 
-def _canonical(number: str) -> str:
-    return _GROUPING.sub("", number).translate(_DECIMAL_MARK)
+def _find_numbers(folded: str) -> Iterator[str]:
+    for match in _NUMBER.finditer(_DATE.sub(r"\1 . \2 . ", folded)):
+        yield _LEADING_ZEROS.sub("", _GROUPING.sub("", match[0]).translate(_DECIMAL_MARK))
 
 
 def _pairs(letters: list[str]) -> list[str]:

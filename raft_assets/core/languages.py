@@ -1,4 +1,4 @@
-"""What the product knows of languages: their names, articles and direction, and the sentence that says "no answer".
+"""What the product knows of languages: their names and articles, and the sentence that says "no answer".
 
 A language is named by its ISO 639-1 code. Text of a language that isn't in the table is read, cut and asked about like
 any other; what needs to know the language is off there and says so.
@@ -27,8 +27,8 @@ class Language:
 
     `abstention`: what a model is asked to write where the documents don't hold the answer. `articles`: words that a
     comparison of answers leaves out, as MLQA does (arXiv 1910.07475, its evaluation script); `joins_articles`: they are
-    written together with the next word. `is_right_to_left`: how a page shows it. `has_spaces`: whether words stand
-    between spaces; otherwise letters are compared.
+    written together with the next word. `has_spaces`: whether words stand between spaces; otherwise letters are
+    compared.
     """
 
     code: str
@@ -36,7 +36,6 @@ class Language:
     abstention: str
     articles: tuple[str, ...] = ()
     joins_articles: bool = False
-    is_right_to_left: bool = False
     has_spaces: bool = True
 
 
@@ -77,9 +76,9 @@ _TABLE = (
     Language("ru", "Russian", "Документы не содержат ответа."),
     Language("uk", "Ukrainian", "Документи не містять відповіді."),
     Language("tr", "Turkish", "Belgeler yanıtı içermiyor."),
-    Language("ar", "Arabic", "لا تحتوي المستندات على الإجابة.", ("ال",), joins_articles=True, is_right_to_left=True),
-    Language("he", "Hebrew", "המסמכים אינם מכילים את התשובה.", is_right_to_left=True),
-    Language("fa", "Persian", "اسناد پاسخ را در بر ندارند.", is_right_to_left=True),
+    Language("ar", "Arabic", "لا تحتوي المستندات على الإجابة.", ("ال",), joins_articles=True),
+    Language("he", "Hebrew", "המסמכים אינם מכילים את התשובה."),
+    Language("fa", "Persian", "اسناد پاسخ را در بر ندارند."),
     Language("hi", "Hindi", "दस्तावेज़ों में उत्तर नहीं है।"),
     Language("zh", "Chinese", "文档中没有答案。", has_spaces=False),
     Language("ja", "Japanese", "文書には答えが含まれていません。", has_spaces=False),

@@ -26,15 +26,21 @@ def shown_by(show: Show) -> Iterator[None]:
         _SHOW.set(before)
 
 
+def show(what: str, count: int, total: int | None) -> None:
+    """Show how far work is that another process counts."""
+    if shown := _SHOW.get():
+        shown(what, count, total)
+
+
 def track(what: str, items: Iterable[T], total: int | None = None) -> Iterator[T]:
     """Yield the items, each counted when the next one is asked for.
 
     `what` is shown to people and names items in the plural, such as "pairs checked".
     """
-    show = _SHOW.get()
-    if show is None:
+    shown = _SHOW.get()
+    if shown is None:
         yield from items
         return
     for count, item in enumerate(items, start=1):
         yield item
-        show(what, count, total)
+        shown(what, count, total)

@@ -4,6 +4,7 @@ It knows nothing of how the rows were assembled, and compares texts in a way of 
 the splits were drawn by runs of words.
 """
 
+import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -25,11 +26,14 @@ _HELD_OUT: Sequence[Split] = ("eval", "valid")  # of training
 _SINGLE_SPLITS = frozenset(_BIT.values())
 
 RUN_CHARACTERS = 20  # letters and digits
+DENSE_CHARACTERS = 4  # that a letter of Chinese, Japanese and Korean counts as: a word has one or two
 MIN_COMMON_SHARE = 0.6  # of the shorter text's runs, without boilerplate
 MIN_EQUAL_SHARE = 0.95  # of the longer text's runs, whatever they are
 MIN_COMMON_RUNS = 60  # a shorter text in common says too little
-MAX_DOCUMENTS = 3  # more repeat a run as boilerplate
+MAX_DOCUMENTS, MAX_TEXTS = 3, 16  # more documents, or texts of whatever documents, repeat a run as boilerplate
 SAMPLED = 4  # of so many runs one is looked at
+
+_DENSE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
 
 Runs = npt.NDArray[np.uint64]
 _NO_RUNS = np.empty(0, np.int32)
@@ -182,10 +186,12 @@ class _HeldTexts:
             places = np.minimum(np.searchsorted(values, found), max(len(values) - 1, 0))
             self._lengths[name] = len(found)
             self._common[name] = places[values[places] == found].astype(np.int32) if len(values) else _NO_RUNS
-        documents = np.zeros(len(values), np.int32)
+        documents, texts = np.zeros(len(values), np.int32), np.zeros(len(values), np.int32)
         for members in by_document.values():
-            documents[np.unique(np.concatenate([self._common[name] for name in members]))] += 1
-        self._is_free = documents <= MAX_DOCUMENTS
+            found = np.concatenate([self._common[name] for name in members])
+            np.add.at(texts, found, 1)
+            documents[np.unique(found)] += 1
+        self._is_free = (documents <= MAX_DOCUMENTS) & (texts <= MAX_TEXTS)
 
     def find_in(self, shown: Collection[str]) -> Iterator[tuple[str, str]]:
         """Yield the shown chunks with a held one that each is, overlaps or shares text with, every such pair once."""
@@ -263,6 +269,8 @@ def _sampled_runs(text: str) -> Runs:
     A shorter text has one run, all of it.
     """
     kept = letters(text)
+    if not kept.isascii():
+        kept = _DENSE.sub(lambda letter: letter[0] * DENSE_CHARACTERS, kept)
     codes = np.frombuffer(kept.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     length = min(RUN_CHARACTERS, max(len(codes), 1))
     codes = np.pad(codes, (0, max(length - len(codes), 0)))

@@ -16,7 +16,7 @@ MIN_MIXED_CHARACTERS = 200  # of a passage whose language may differ from that o
 
 
 @dataclass(frozen=True)
-class _Found:
+class _DocumentLanguages:
     """A document and the languages in it, the main one first; none where it can't be said."""
 
     document: ReadDocument
@@ -34,10 +34,10 @@ def tell_languages(pages: Iterable[SourceDocument], language: str = AUTO) -> lis
     """
     documents = list(group_into_documents(pages))
     if language != AUTO:
-        return [page for document in documents for page in _told(document, [language])]
-    found = [_Found(document, _languages(document)) for document in documents]
-    main = main_language((one.main, _count_words(one.document)) for one in found)
-    return [page for one in found for page in _told(one.document, one.languages or [main])]
+        return [page for document in documents for page in _with_languages(document, [language])]
+    detected = [_DocumentLanguages(document, _languages(document)) for document in documents]
+    main = main_language((one.main, _count_words(one.document)) for one in detected)
+    return [page for one in detected for page in _with_languages(one.document, one.languages or [main])]
 
 
 def with_language(document: ReadDocument, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
@@ -67,7 +67,7 @@ def _languages(document: ReadDocument) -> list[str]:
     return [] if document.kind == "api" else document_languages(document.document_text)
 
 
-def _told(document: ReadDocument, languages: Sequence[str]) -> Iterator[SourceDocument]:
+def _with_languages(document: ReadDocument, languages: Sequence[str]) -> Iterator[SourceDocument]:
     main, *others = languages
     for page in document.pages:
         yield page.model_copy(update={"language": main, "other_languages": others})

@@ -13,26 +13,30 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import psutil
 
 from raft_assets.core.errors import RaftError
+from raft_assets.core.progress import show, shown_by
 from raft_assets.documents.parsing import Parsed, from_record, parse, read_bytes, to_record
 from raft_assets.documents.readers.content import UnreadableError
-from raft_assets.documents.readers.progress import on_progress
+from raft_assets.documents.readers.ocr import LINES_READ
 from raft_assets.documents.readers.sniffing import is_plain_text
 from raft_assets.settings.domains import DocumentFile
 
 LIGHT_BYTES = 32_000  # no text of this size takes a second, whatever it holds; it needs no process
-MAX_CPU_S = 25  # since the file, its last page or the last line for OCR was begun, which take less than one
+MAX_CPU_S = 25  # since the file was begun, or its last page or line for OCR ended, which take less than one
+# and of a whole document, by its size, besides OCR: dense text takes 35 s for a MB
+MAX_CPU_S_PER_MB = 100
 MAX_IDLE_S = 60  # on the clock, without any work and any answer; on a busy machine it works at times
 MAX_MEMORY_MB = 3_000  # a text of 50 MB takes one GB
 POLL_S = 0.1
 END_S = 5  # in which the process ends by itself
 
-_GOES_ON = {"goes_on": True}  # the process is there, or another page or line was begun
+_READY = {"ready": True}
 
 
 class ReadingProcess:
@@ -64,41 +68,44 @@ class ReadingProcess:
             self._process = _Process()
         self._process.ask(file)
         try:
-            return self._wait(self._process)
+            return self._wait(self._process, file)
         except UnreadableError as error:
             self._end(kill=True)
             return error
 
-    def _wait(self, process: "_Process") -> Parsed:
-        """Return the answer of the process.
+    def _wait(self, process: "_Process", file: DocumentFile) -> Parsed:
+        """Return the answer of the process, and show how far it is.
 
         Raises UnreadableError (too_costly, unreadable) where there will be none.
         """
-        begun_cpu_s = worked_cpu_s = process.cpu_s()
-        worked = time.monotonic()
+        use = _Use(process.cpu_s(), self._max_cpu_s, self._max_cpu_s + MAX_CPU_S_PER_MB * file.size / 1e6)
+        checked = time.monotonic()
         while True:
             try:
                 answer = process.answers.get(timeout=POLL_S)
             except queue.Empty:
-                cpu_s = process.cpu_s()
-                if cpu_s > worked_cpu_s:
-                    worked, worked_cpu_s = time.monotonic(), cpu_s
-                self._check(process, cpu_s - begun_cpu_s, time.monotonic() - worked)
-                continue
+                answer = {}
             if answer is None:
                 raise UnreadableError(
                     "unreadable", "Reading the file broke the process that read it; open it and save it again."
                 )
-            if answer != _GOES_ON:
+            progress = answer.get("progress")
+            if answer and not progress:
                 return from_record(answer)
-            begun_cpu_s, worked = process.cpu_s(), time.monotonic()
+            if not progress or time.monotonic() - checked >= POLL_S:
+                checked = time.monotonic()
+                self._check(use.add(process.cpu_s()), process.memory_mb())
+            if progress:
+                use.begin_part(is_by_ocr=progress[0] == LINES_READ)
+                if progress[0] != LINES_READ:  # pages say enough to people
+                    show(f"{file.path}: {progress[0]}", *progress[1:])
 
-    def _check(self, process: "_Process", cpu_s: float, idle_s: float) -> None:
-        if cpu_s > self._max_cpu_s:
-            taken = f"{self._max_cpu_s:g} seconds of a processor"
-        elif process.memory_mb() > self._max_memory_mb:
+    def _check(self, use: "_Use", memory_mb: float) -> None:
+        if use.cpu_s > use.max_cpu_s:
+            taken = f"{use.max_cpu_s:,.0f} seconds of a processor"
+        elif memory_mb > self._max_memory_mb:
             taken = f"{self._max_memory_mb:,.0f} MB of memory"
-        elif idle_s > MAX_IDLE_S:
+        elif use.idle_s > MAX_IDLE_S:
             taken = f"{MAX_IDLE_S} seconds of waiting"
         else:
             return
@@ -110,6 +117,47 @@ class ReadingProcess:
         if self._process is not None:
             self._process.end(kill=kill)
             self._process = None
+
+
+@dataclass
+class _Use:
+    """What a file took so far: the processor time for its present part and for all that OCR didn't read."""
+
+    total_s: float  # of the process
+    max_part_s: float
+    max_file_s: float
+    part_s: float = 0.0
+    file_s: float = 0.0
+    worked: float = field(default_factory=time.monotonic)
+
+    @property
+    def cpu_s(self) -> float:
+        """Of the part, or of the file where that took more than it may."""
+        return self.part_s if self.file_s <= self.max_file_s else self.file_s
+
+    @property
+    def max_cpu_s(self) -> float:
+        """What `cpu_s` may be."""
+        return self.max_part_s if self.file_s <= self.max_file_s else self.max_file_s
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds on the clock without any work."""
+        return time.monotonic() - self.worked
+
+    def add(self, total_s: float) -> "_Use":
+        """Take the processor time of the process."""
+        if total_s > self.total_s:
+            self.part_s += total_s - self.total_s
+            self.file_s += total_s - self.total_s
+            self.total_s, self.worked = total_s, time.monotonic()
+        return self
+
+    def begin_part(self, *, is_by_ocr: bool) -> None:
+        """Begin another part; one that OCR read counts for itself only."""
+        if is_by_ocr:
+            self.file_s -= self.part_s
+        self.part_s, self.worked = 0.0, time.monotonic()
 
 
 class _Process:
@@ -191,8 +239,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked, which then ends this one
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
-        with on_progress(lambda: _answer(answers, _GOES_ON)):
-            _answer(answers, _GOES_ON)
+        with shown_by(lambda *progress: _answer(answers, {"progress": progress})):
+            _answer(answers, _READY)
             for line in sys.stdin.buffer:
                 path, absolute, size, content_hash = json.loads(line)
                 _answer(answers, to_record(_read(DocumentFile(path, Path(absolute), size, content_hash))))

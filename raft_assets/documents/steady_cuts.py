@@ -74,9 +74,15 @@ def _next_cut(
     def cost(unit: int) -> float:
         filled = (tokens[unit] - begin) / limit
         emptiness = EMPTY_COST * (1 - filled) + HALF_EMPTY_COST * max(0.0, ENOUGH - filled) if fill else 0.0
-        return KIND_COST * costs[unit] + emptiness + DRAWN_COST * math.sqrt(drawn(unit))
+        return KIND_COST * costs[unit] + emptiness
 
-    chosen = min(within, key=cost)
+    chosen, lowest_cost = within[0], math.inf
+    for undrawn, unit in sorted((cost(unit), unit) for unit in within):
+        if undrawn > lowest_cost:  # so is every further one, whatever it draws
+            break
+        drawn_cost = undrawn + DRAWN_COST * math.sqrt(drawn(unit))
+        if (drawn_cost, unit) < (lowest_cost, chosen):
+            chosen, lowest_cost = unit, drawn_cost
     if end - tokens[chosen] >= max(least, MIN_REST * limit):
         return chosen
     halves = [unit for unit in range(first + 1, reached + 1) if end - tokens[unit] <= limit]

@@ -58,6 +58,36 @@ def test_japanese_is_told_by_its_syllables_and_chinese_by_their_absence() -> Non
     assert (main_script("北埠頭の灯台"), main_script("北码头灯塔")) == ("kana", "han")
 
 
+@pytest.mark.parametrize(
+    ("code", "question"),
+    [
+        ("zh", "如何在 Kubernetes 中使用 PersistentVolumeClaim？"),
+        ("zh", "使用 kubectl get pods --all-namespaces"),
+        ("ja", "KubernetesでPersistentVolumeClaimを使うには？"),
+        ("ko", "Kubernetes에서 PersistentVolumeClaim은?"),
+        ("ru", "Как настроить PersistentVolumeClaim в Kubernetes?"),
+        ("ar", "كيف أستخدم PersistentVolumeClaim في Kubernetes؟"),
+        ("hi", "PersistentVolumeClaim को Kubernetes में कैसे बनाएं?"),
+        ("th", "วิธีใช้ PersistentVolumeClaim ใน Kubernetes"),
+    ],
+)
+def test_a_question_with_more_letters_of_names_and_code_than_its_own_is_in_its_language(
+    code: str, question: str
+) -> None:
+    assert not is_other_language(question, code)
+
+
+def test_a_manual_is_in_the_language_of_its_sentences_however_much_code_it_has() -> None:
+    code = "```yaml\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: the-claim-of-the-pod\n```"
+    chinese = (
+        "使用 `kubectl apply -f pvc.yaml` 创建 PersistentVolumeClaim，"
+        "然后在 Deployment 的 spec.template.spec.volumes 中引用它。"
+    )
+    russian = "Сервер nginx слушает порт 8080, а команда `systemctl restart nginx.service` перезапускает его."
+    assert document_languages(f"{chinese}\n\n{code}\n\n" * 20) == ["zh"]
+    assert document_languages(f"{russian}\n\n{code}\n\n" * 20) == ["ru"]
+
+
 def test_a_document_has_the_languages_of_its_greater_parts_only() -> None:
     german, french = SENTENCES["de"] * 30, SENTENCES["fr"] * 30
     assert document_languages(german + "\n\n" + french * 2) == ["fr", "de"]
@@ -77,9 +107,12 @@ def test_the_main_language_is_that_of_most_words_and_english_where_none_is_known
         (SENTENCES["de"], "en", True),
         (SENTENCES["fr"], "zh", True),
         (SENTENCES["zh"], "ja", False),  # Japanese may do without syllables
+        (SENTENCES["ja"] + "まだ光っています。", "zh", True),
         (SENTENCES["ru"], "uk", True),
         (SENTENCES["de"], "de", False),
         ("PyTorch 2.0", "zh", False),
+        ("Who designed the bridge 南京长江大桥?", "zh", True),
+        ("Koji most je izgrađen 1932. godine u Beogradu?", "sr", False),  # which is written in two scripts
         ("1884", "ar", False),
         ("Halden, Porto, Gdansk, Marit Lund, Birgitta Sjöberg", "de", False),
     ],

@@ -18,6 +18,8 @@ def test_digits_of_every_script_and_width_are_the_same_digits() -> None:
         ("1,5 m und 1.5 m", {"1.5"}),
         ("1907 200 Leute", {"1907", "200"}),
         ("于1932年建成", {"1932"}),
+        ("am 05.03.1932", {"5", "3", "1932"}),
+        ("le 5. 3. 1932, 0,5 m", {"5", "3", "1932", "0.5"}),
     ],
 )
 def test_numbers_are_equal_however_they_are_grouped(text: str, expected: set[str]) -> None:

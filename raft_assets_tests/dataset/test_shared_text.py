@@ -71,6 +71,20 @@ def test_an_edited_copy_is_found_wherever_it_is_cut(originals: list[Chunk], shar
     assert links <= wanted  # nothing else shares text
 
 
+# measured: 1, 1, 0.997 and 0.894; on the even cuts above: 1, 1, 0.993 and 0.930. Chunks that are cut steadily differ
+# more in length, and half of a short one, edited heavily, is too little of the copy that begins in it
+@pytest.mark.parametrize(("share", "found"), [(0.03, 0.99), (0.08, 0.99), (0.15, 0.99), (0.25, 0.89)])
+def test_an_edited_copy_of_a_document_that_is_cut_steadily_is_found(
+    shipped_documents: dict[str, list[ReadDocument]], share: float, found: float
+) -> None:
+    chunks = [chunk for document in shipped_documents["bats"] for chunk in chunk_document(document, ChunkSettings())]
+    copies, origin = copies_cut_elsewhere(chunks, share)
+    links = links_of(*chunks, *copies)
+    wanted = {(min(copy, one), max(copy, one)) for copy, ones in origin.items() for one in ones}
+    assert len(wanted & links) >= found * len(wanted) > 100
+    assert links <= wanted
+
+
 @pytest.mark.parametrize("share", [0.03, 0.08, 0.15, 0.25])
 def test_a_copied_document_is_on_one_side_of_evaluation_with_its_original(originals: list[Chunk], share: float) -> None:
     copies, origin = copies_cut_elsewhere(originals, share)
@@ -190,6 +204,40 @@ def test_the_check_finds_an_edited_copy_that_trains_by_its_letters(originals: li
     planted = trained.model_copy(update={"document_chunk_ids": ["copy", *trained.document_chunk_ids[1:]]})
     (finding,) = leaks([*rows, planted], [*originals, copy])
     assert finding.endswith(f"shows chunk copy, which is, resembles or overlaps {oracle.chunk_id}")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.08])
+def test_the_check_finds_an_edited_copy_of_a_chinese_passage(share: float) -> None:
+    draw = random.Random(0)
+
+    def passage() -> str:
+        return "。".join("".join(chr(draw.randrange(0x4E00, 0x5200)) for _ in range(20)) for _ in range(8))
+
+    passages = [a_chunk(f"{number}", passage(), document=f"{number}") for number in range(40)]
+    rows = list(assembled(passages).rows())
+    oracle = by_id(passages)[next(row for row in rows if row.split == "eval").chunk_id]
+    pairs = re.sub("[一-鿿]{2}", lambda pair: "蝙蝠" if draw.random() < share else pair[0], oracle.text)
+    trained = next(row for row in rows if row.split == "train" and row.has_oracle)
+    planted = trained.model_copy(update={"document_chunk_ids": ["copy", *trained.document_chunk_ids[1:]]})
+    (finding,) = leaks([*rows, planted], [*passages, a_chunk("copy", pairs, document="elsewhere")])
+    assert "shows chunk copy" in finding
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "这座建筑位于城市的中心，周围有许多树木和商店，居民们常常在周末来到这里散步、聊天和休息。",
+        "The building stands in the centre of the town among many trees and shops, and at weekends people rest there.",
+    ],
+    ids=["zh", "en"],
+)
+def test_a_sentence_that_every_passage_repeats_is_no_leak_however_few_documents_there_are(sentence: str) -> None:
+    passages = [
+        a_chunk(f"{document}{number}", f"{prose(f'{document}{number}', length=6)} {sentence}", document=document)
+        for document in "abc"
+        for number in range(20)
+    ]
+    assert leaks(list(assembled(passages).rows()), passages) == []
 
 
 def test_distractors_of_evaluation_documents_can_be_left_out(originals: list[Chunk]) -> None:

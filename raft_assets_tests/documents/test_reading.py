@@ -239,6 +239,7 @@ GOOD_FILES: dict[str, tuple[str, bytes, str, str]] = {
         "żółw śpi",
     ),
     "a PDF named text": ("a.txt", pdf("Bats fly."), "pdf", "Bats fly."),
+    "a text about PDFs": ("a.md", b"PDFs begin with %PDF-1.7.", "md", "PDFs begin with %PDF-1.7."),
     "HTML named text": ("a.txt", b"<!DOCTYPE html><title>T</title><p>Bats fly.</p>", "html", "Bats fly."),
     "a file without extension": ("README", b"Bats fly.", "txt", "Bats fly."),
     "decomposed letters": ("a.txt", "Flederma\u0308use".encode(), "txt", "Fledermäuse"),
@@ -261,6 +262,11 @@ def test_a_file_is_read_by_its_content(tmp_path: Path, name: str, data: bytes, k
     document = read_well(tmp_path, name, data)
     assert (document.kind, document.document_text) == (kind, text)
     assert document.doc_id == doc_id(name)
+
+
+def test_what_stands_beside_the_text_of_an_entry_is_counted(tmp_path: Path) -> None:
+    entry = {"title": "Bats", "text": "Bats fly at night.", "note": {"by": "Marit Lund"}, "seen": ["May", "June"]}
+    assert read_well(tmp_path, "a.json", json.dumps(entry).encode()).left_out == {"field": 4}
 
 
 def test_sections_of_markdown_begin_at_headings_outside_code(tmp_path: Path) -> None:

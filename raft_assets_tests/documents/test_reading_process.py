@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,9 @@ import psutil
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
+from raft_assets.core.progress import shown_by
 from raft_assets.documents.parsing import Parsed
+from raft_assets.documents.readers import pdf as pdf_reader
 from raft_assets.documents.readers.content import ParsedContent, UnreadableError
 from raft_assets.documents.reading import ReadDocument, read_documents
 from raft_assets.documents.reading_process import LIGHT_BYTES, ReadingProcess
@@ -180,6 +183,54 @@ def test_a_part_made_to_harm_is_one_quarantined_file(refuse_file: Refuse, kind: 
     assert refuse_file(f"b.{kind}", padded(made(), "docProps/core.xml", text)).reason in reasons
 
 
+@pytest.mark.parametrize(
+    ("kind", "relations"), [("pptx", "ppt/_rels/presentation.xml.rels"), ("xlsx", "xl/_rels/workbook.xml.rels")]
+)
+@pytest.mark.parametrize("text", [LAUGHS, SPACES], ids=["entities", "spaces"])
+def test_a_part_whose_name_hides_from_the_checks_is_not_opened(
+    refuse_file: Refuse, kind: str, relations: str, text: bytes
+) -> None:
+    made, part = OFFICE[kind]
+    name = part.rpartition("/")[2]
+    hidden = name.replace(".xml", ".bin")
+    parts = parts_of(made())
+    parts |= {relations: parts[relations].replace(name.encode(), hidden.encode()), part.replace(name, hidden): text}
+    assert refuse_file(f"a.{kind}", archive(parts)).reason == "corrupt"
+
+
+def test_pages_that_share_what_they_draw_are_one_quarantined_file(
+    refuse_file: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "300,000 pages" in refuse_file("a.pdf", sharing_pages(300_000)).detail
+    monkeypatch.setattr(pdf_reader, "MIN_BOMB_CHARACTERS", 10_000)
+    with pytest.raises(UnreadableError, match="which no text needs") as refusal:
+        pdf_reader.read_pdf(sharing_pages(2_000))
+    assert refusal.value.reason == "too_large"
+
+
+def test_pages_that_take_a_while_each_take_no_more_than_the_file_may(tmp_path: Path) -> None:
+    (small,) = in_folder(tmp_path, {"a.pdf": sharing_pages(1_500)})
+    with ReadingProcess(max_cpu_s=1) as process:
+        refused = process.read(small)
+    assert isinstance(refused, UnreadableError)
+    assert refused.reason == "too_costly"
+
+
+def sharing_pages(count: int) -> bytes:
+    """A PDF all of whose pages are one."""
+    drawn = b"BT /F1 10 Tf 20 700 Td 12 TL " + b"(Bats fly over the lake at night and sleep by day) Tj T* " * 55 + b"ET"
+    packed = zlib.compress(drawn)
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Count %d/Kids[%s]>>" % (count, b"4 0 R " * count),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 792]/Contents 5 0 R/Resources<</Font<</F1 3 0 R>>>>>>",
+        b"<</Length %d/Filter/FlateDecode>>stream\n%s\nendstream" % (len(packed), packed),
+    ]
+    body = b"".join(b"%d 0 obj %s endobj\n" % numbered for numbered in enumerate(objects, start=1))
+    return b"%PDF-1.4\n" + body + b"trailer<</Root 1 0 R>>"  # PDFium finds the objects without a table
+
+
 @pytest.mark.parametrize("kind", OFFICE)
 def test_an_archive_of_many_parts_or_one_that_lies_about_them_is_quarantined(refuse_file: Refuse, kind: str) -> None:
     made, part = OFFICE[kind]
@@ -242,13 +293,15 @@ def test_texts_that_repeat_what_readers_look_for_stop_nothing(tmp_path: Path) ->
 def test_a_long_document_is_read_as_long_as_it_gets_on(tmp_path: Path) -> None:
     stream = BytesIO()
     canvas = Canvas(stream)
-    for number in range(150):
+    for number in range(80):
         for line in range(50):
             canvas.drawString(72, 760 - 14 * line, f"Bat {number} flies at night over lake {line} and sleeps by day.")
         canvas.showPage()
     canvas.save()
     (long,) = in_folder(tmp_path, {"a.pdf": stream.getvalue()})
-    with ReadingProcess(max_cpu_s=2) as process:  # for a page: all of them take some seconds
+    seen = list[tuple[str, int, int | None]]()
+    with ReadingProcess(max_cpu_s=1) as process, shown_by(lambda *step: seen.append(step)):  # for a page, not for all
         read = process.read(long)
     assert isinstance(read, ParsedContent)
-    assert len(read.sections) == 150
+    assert len(read.sections) == 80
+    assert [count for what, count, total in seen if (what, total) == ("a.pdf: pages read", 80)] == [*range(1, 81)]

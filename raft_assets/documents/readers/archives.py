@@ -7,15 +7,17 @@ bytes than the directory says. Archives within an archive are never opened, and 
 import posixpath
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
+from typing import IO
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
 from raft_assets.documents.readers.cleaning import to_one_line
 from raft_assets.documents.readers.content import UnreadableError
+from raft_assets.documents.readers.left_out import LeftOutReason
 
 XML_SUFFIXES = (".xml", ".rels")
 TEXT_SUFFIXES = (*XML_SUFFIXES, ".xhtml", ".html", ".htm", ".opf")
@@ -84,7 +86,7 @@ def check_elements(archive: zipfile.ZipFile, noun: str, maximum: int = MAX_ELEME
             )
 
     for name in dict.fromkeys(archive.namelist()):
-        if not name.endswith((*XML_SUFFIXES, ".opf")):
+        if not _is_checked(name):
             continue
         parser = expat.ParserCreate()
         parser.StartDoctypeDeclHandler = refuse
@@ -93,9 +95,35 @@ def check_elements(archive: zipfile.ZipFile, noun: str, maximum: int = MAX_ELEME
             parser.ParseFile(stream)
 
 
+def open_part(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """Open the XML of a part, after `check_elements`.
+
+    Raises KeyError where there is none, ValueError for one whose name doesn't say that it is XML: nothing checked it.
+    """
+    if not _is_checked(name):
+        raise ValueError(f"{name} is no XML")
+    return archive.open(name)
+
+
 def read_part(archive: zipfile.ZipFile, name: str) -> ET.Element:
-    """Return the XML of a part, after `check_elements`. Raises KeyError where there is none, and ET.ParseError."""
-    return ET.fromstring(archive.read(name))  # noqa: S314 - its DTD and size are checked before
+    """Return the XML of a part. Raises what `open_part` does, and ET.ParseError."""
+    with open_part(archive, name) as stream:
+        return ET.fromstring(stream.read())  # noqa: S314 - its DTD and size are checked before
+
+
+def _is_checked(name: str) -> bool:
+    return name.casefold().endswith((*XML_SUFFIXES, ".opf"))
+
+
+def read_left_out_parts(
+    archive: zipfile.ZipFile, reasons: Mapping[str, LeftOutReason]
+) -> Iterator[tuple[LeftOutReason, ET.Element]]:
+    """Yield the XML of the parts whose names begin as `reasons` says, each with its reason, without damaged ones."""
+    for name in dict.fromkeys(archive.namelist()):
+        reason = next((reason for start, reason in reasons.items() if name.startswith(start)), None)
+        if reason and name.endswith(".xml"):
+            with suppress(ET.ParseError):
+                yield reason, read_part(archive, name)
 
 
 def read_relations(archive: zipfile.ZipFile, part: str) -> dict[str, tuple[str, str]]:

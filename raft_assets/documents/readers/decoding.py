@@ -2,6 +2,8 @@
 
 import codecs
 import re
+import unicodedata
+from collections.abc import Iterable
 
 from charset_normalizer import from_bytes
 
@@ -40,7 +42,22 @@ _CODE_PAGES = [
 # a script that only one language writes decides before any statistics, which fail on short and repetitive text: by
 # its share of the letters beyond ASCII. In other code pages Japanese is Chinese, with the same kana or none
 _KANA, _HANGUL = re.compile("[\u3041-\u30ff]"), re.compile("[\uac00-\ud7a3]")
-_SCRIPTS = (("euc_jp", _KANA, 0.15), ("cp932", _KANA, 0.15), ("cp949", _HANGUL, 0.95))
+_HEBREW, _THAI = re.compile("[\u05d0-\u05ea]"), re.compile("[\u0e01-\u0e5b]")
+_SCRIPTS = (
+    ("euc_jp", _KANA, 0.15),
+    ("cp932", _KANA, 0.15),
+    ("cp949", _HANGUL, 0.95),
+    ("cp1255", _HEBREW, 0.95),
+    ("cp874", _THAI, 0.95),
+)
+# code pages of one script differ in few letters, by which their languages are known: Hungarian read as Windows-1252 has
+# õ and û where it has ő and ű, ISO-8859-2 read as Windows-1250 signs within words or Slovak ľ beside Polish ą, Turkish
+# letters of three languages
+_HUNGARIAN_MISREAD, _HUNGARIAN = re.compile("[õûÕÛ]"), frozenset("áéíóöõúüûäÁÉÍÓÖÕÚÜÛÄ")
+_MIXED_WORD = re.compile("[A-Za-z][\u05d0-\u0e5b]|[\u05d0-\u0e5b][A-Za-z]")  # what Czech read as Hebrew is made of
+MAX_MIXED_SHARE = 0.02  # of the letters
+_SIGN_IN_WORD = re.compile(r"[^\W\d_][¦©«¬®±¶»][^\W\d_]")
+_TURKISH_MISREAD = frozenset("đýţ")
 _REMEDY = "save the file as UTF-8"
 
 # what a label means on the web, where writers name an encoding and use its superset (WHATWG, Encoding Standard, 4.2)
@@ -76,6 +93,7 @@ _HTML_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _META = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _XML_DECLARATION = re.compile(rb"""\A\s*<\?xml[^>]*?\sencoding\s*=\s*["']\s*([\w.:-]+)""", re.IGNORECASE)
 _UTF16_WITHOUT_MARK = ((b"<\0?\0x\0", "utf-16-le"), (b"\0<\0?\0x", "utf-16-be"))
+_ISO_2022_KR = b"\x1b$)C"
 _ISO_2022_JP = re.compile(rb"\x1b\$[@B].+?\x1b\([BJ]", re.DOTALL)  # seven bits only, so it passes for UTF-8
 
 
@@ -94,8 +112,8 @@ def decode(data: bytes, declared: str = "") -> str:
     for mark, encoding in (*_BOMS, *_UTF16_WITHOUT_MARK):
         if data.startswith(mark):
             return _decode_strictly(data, encoding)
-    if data.isascii() and _ISO_2022_JP.search(data):
-        return _decode_strictly(data, "iso2022_jp_ext")
+    if data.isascii() and (switching := _find_switching_codec(data)):
+        return _decode_strictly(data, switching)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -111,6 +129,13 @@ def decode(data: bytes, declared: str = "") -> str:
     if not western and codec == _ASCII_CODEC:
         return _decode_strictly(data, codec, declared)
     return western or _decode_other_code_page(data)
+
+
+def _find_switching_codec(data: bytes) -> str:
+    """Return the codec that switches between alphabets by escape sequences; empty where there are none."""
+    if _ISO_2022_JP.search(data):
+        return "iso2022_jp_ext"
+    return "iso2022_kr" if _ISO_2022_KR in data else ""
 
 
 def _decode_strictly(data: bytes, codec: str, label: str = "") -> str:
@@ -142,7 +167,18 @@ def _decode_western(data: bytes) -> str:
     beyond = [character for character in text if character > "\x7f"]
     letters = sum(character.isalpha() for character in text)
     plausible = _WESTERN.issuperset(beyond) and len(beyond) <= _WESTERN_SHARE * letters and not _MISREAD.search(text)
-    return text if plausible else ""
+    return text if plausible and not _is_hungarian(text, beyond) else ""
+
+
+def _is_hungarian(western: str, beyond: Iterable[str]) -> bool:
+    """Return whether a text that is read as Windows-1252 has the letters of Hungarian and no others."""
+    found = {letter for letter in beyond if letter.isalpha()}
+    return (
+        bool(_HUNGARIAN_MISREAD.search(western))
+        and found <= _HUNGARIAN
+        and {"á", "é"} < found
+        and bool(found & {"ö", "ü"})
+    )
 
 
 def _decode_other_code_page(data: bytes) -> str:
@@ -152,18 +188,32 @@ def _decode_other_code_page(data: bytes) -> str:
             return text
         best = from_bytes(data[:_DETECTION_BYTES], cp_isolation=_CODE_PAGES, enable_fallback=False).best()
         if best is not None:
-            return _decode_strictly(data, best.encoding)
+            return _decode_strictly(data, _correct_code_page(data, best.encoding))
     raise UnreadableError("encoding", f"The encoding of the file can't be told; {_REMEDY}.")
 
 
+def _correct_code_page(data: bytes, codec: str) -> str:
+    """Return the code page of a text of Central Europe or Turkey, which statistics confuse."""
+    if codec != "cp1250":
+        return codec
+    text = data.decode(codec, "replace")
+    if len(_TURKISH_MISREAD & set(text)) > 1:
+        return "cp1254"
+    return "iso8859_2" if _SIGN_IN_WORD.search(text) or {"ľ", "ą"} <= set(text) else codec
+
+
 def _decode_by_script(data: bytes) -> str:
-    """Return the text if it is Japanese or Korean by its script, else an empty string."""
+    """Return the text if it is Japanese, Korean, Hebrew or Thai by its script, else an empty string."""
     for codec, script, share in _SCRIPTS:
         try:
             text = data.decode(codec)
         except UnicodeDecodeError:
             continue
-        letters = sum(character > "\x7f" and character.isalpha() for character in text)
-        if letters and len(script.findall(text)) >= share * letters:
+        letters = sum(character > "\x7f" and unicodedata.category(character)[0] in "LM" for character in text)
+        if (
+            letters
+            and len(script.findall(text)) >= share * letters
+            and len(_MIXED_WORD.findall(text)) <= MAX_MIXED_SHARE * letters
+        ):
             return text
     return ""

@@ -32,7 +32,7 @@ def read_delimited(text: str, kind: FileKind) -> ParsedContent:
                 raise UnreadableError(
                     "too_large", f"The table has more than {MAX_CELLS:,} cells; split it, or leave out what isn't text."
                 )
-            rows.append({column: text for column, cell in enumerate(row) if (text := cell_text(cell))})
+            rows.append({column: value for column, cell in enumerate(row) if (value := cell_text(cell))})
     except csv.Error as error:
         raise UnreadableError(
             "too_large" if "field limit" in str(error) else "corrupt",

@@ -1,11 +1,13 @@
 """JSON and JSON Lines: lists of texts, and lists of API descriptions."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from raft_assets.documents.readers.cleaning import clean, drop_blank_lines, to_one_line
 from raft_assets.documents.readers.content import FileKind, ParsedContent, Section, UnreadableError
+from raft_assets.documents.readers.left_out import LeftOutReason, count_words, counted
 
 _EXPECTED_SHAPES = 'a list of objects with a "text", or of API descriptions with an "api_call"'
 Entry = dict[str, Any]
@@ -20,8 +22,10 @@ def read_json(text: str) -> ParsedContent:
             "broken_json",
             f"The JSON breaks at line {error.lineno}, column {error.colno} ({error.msg}); mend it there.",
         ) from error
-    except RecursionError as error:
-        raise UnreadableError("broken_json", "The JSON is nested too deeply; flatten it.") from error
+    except (RecursionError, ValueError) as error:
+        raise UnreadableError(
+            "broken_json", f"The JSON is nested too deeply, or has too long a number ({error}); shorten it."
+        ) from error
     return _build_content(value if isinstance(value, list) else [value], "json")
 
 
@@ -36,7 +40,7 @@ def _parse_lines(text: str) -> Iterator[Any]:
             continue
         try:
             yield json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise UnreadableError("broken_json", f"Line {number} is no JSON ({error}); mend that line.") from error
 
 
@@ -52,7 +56,22 @@ def _build_content(values: list[Any], kind: FileKind) -> ParsedContent:
     if entries and all("api_call" in entry for entry in entries):
         kind = "api"
     sections = (_build_section(number, entry) for number, entry in enumerate(entries, start=1))
-    return ParsedContent(kind, "", tuple(section for section in sections if section.text.strip()))
+    left_out = Counter[LeftOutReason]({"field": sum(map(_count_other_words, entries))})
+    return ParsedContent(kind, "", tuple(section for section in sections if section.text.strip()), counted(left_out))
+
+
+def _count_other_words(entry: Entry) -> int:
+    """Count the words of the fields that stand beside a text."""
+    if "api_call" in entry:
+        return 0
+    others = (field for name, field in entry.items() if name not in ("text", _title_field(entry)))
+    return sum(count_words(value) for field in others for _, value in _flatten_fields("", field))
+
+
+def _title_field(entry: Entry) -> str:
+    """Return which field of an entry is its title; empty where none is."""
+    name = "title" if entry.get("title") else "heading"
+    return name if isinstance(entry.get(name), str) else ""
 
 
 def _build_section(number: int, entry: Entry) -> Section:
@@ -67,12 +86,8 @@ def _build_section(number: int, entry: Entry) -> Section:
             to_one_line(str(entry.get("api_name") or entry["api_call"])),
             "\n".join(lines),
         )
-    title = entry.get("title") or entry.get("heading") or ""
-    return Section(
-        number,
-        to_one_line(title) if isinstance(title, str) else "",
-        clean(entry["text"]).strip(),
-    )
+    title = _title_field(entry)
+    return Section(number, to_one_line(entry[title]) if title else "", clean(entry["text"]).strip())
 
 
 def _flatten_fields(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -33,6 +33,7 @@ LeftOutReason = Literal[
     "output",
     "formula",
     "illegible",
+    "field",
 ]
 # of all words of the file: the largest share that is usual in reports, handbooks, manuals and encyclopedias.
 # Wikipedia's PDFs have up to 40 % references and 15 % captions; short web pages are mostly navigation
@@ -56,6 +57,7 @@ ORDINARY_SHARES: Mapping[LeftOutReason, float] = {
     "output": 0.50,
     "formula": 0.02,
     "illegible": 0.05,
+    "field": 0.30,  # of entries with a text: ids, addresses, dates
 }
 OCR_COMMAND = "`pip install 'raft-assets[ocr]'`"
 MIN_UNUSUAL_WORDS = 8  # fewer are no warning: of a page with ten words anything is a large share

@@ -26,7 +26,7 @@ def read_notebook(text: str) -> ParsedContent:
     """Return the sections, which begin at headings. Raises UnreadableError (broken_json, unsupported)."""
     try:
         notebook = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableError("broken_json", f"The notebook is no JSON ({error}); save it again.") from error
     cells = _find_cells(notebook)
     metadata = _get(notebook, "metadata")

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raft_assets.core.progress import track
 from raft_assets.documents.readers.cleaning import to_one_line
 from raft_assets.documents.readers.content import UnreadableError
 from raft_assets.documents.readers.left_out import OCR_COMMAND, count_words
 from raft_assets.documents.readers.pdf_lines import Line
-from raft_assets.documents.readers.progress import told
 
 MAX_SIDE = 2400  # pixels of the longer side that OCR sees: 200 dpi of an A4 page
 MAX_ASPECT = 4  # of the sides: what is longer is widened, since OCR enlarges pictures until both sides are long
@@ -31,6 +31,9 @@ SURE_SCORE = 0.9  # of all lines of a page; below it the page may stand on its h
 STANDING = 1.5  # times as high as wide, is a line that runs upwards
 MIN_SCORE = 0.5  # of a line, from 0 to 1; below it is guesswork
 MAX_THREADS = 4
+LINES_READ = "lines of a page read by OCR"  # what is counted so often that a page is known to get on
+GUESSED_SCORE = 0.6  # of all lines of a page; bad scans have 0.8
+MAX_GUESSED_PAGES = 5  # one after the other, after which no further ones are read
 # sizes of one font, as far as boxes around its lines tell: with or without letters that reach up and down
 SAME_SIZE = (0.7, 1.3)
 
@@ -47,6 +50,11 @@ class Recognized:
     illegible: int  # words that were guesswork
     height: float  # of the page, in points
     score: float  # mean of the lines, from 0 to 1
+
+    @property
+    def is_guesswork(self) -> bool:
+        """Whether the page is no scan of a text that more time would read."""
+        return self.score < GUESSED_SCORE
 
 
 def is_available() -> bool:
@@ -105,7 +113,7 @@ def _read_lines(picture: Picture, boxes: Sequence[Box], points_per_pixel: float)
     engine, height = _engine(), picture.shape[0] * points_per_pixel
     lines: list[Line] = []
     illegible, scores = 0, list[float]()
-    for box in told(boxes):
+    for box in track(LINES_READ, boxes, len(boxes)):
         read = engine(get_rotate_crop_image(picture, box), use_det=False, use_cls=False, use_rec=True)
         words, score = (to_one_line(str(read.txts[0])), read.scores[0]) if read.txts else ("", 0.0)
         scores.append(float(score))

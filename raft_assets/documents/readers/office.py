@@ -3,13 +3,19 @@
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from io import BytesIO
 from xml.etree import ElementTree as ET
 
 import mammoth
 
-from raft_assets.documents.readers.archives import XML_SUFFIXES, check_elements, open_archive, read_part, read_title
+from raft_assets.documents.readers.archives import (
+    XML_SUFFIXES,
+    check_elements,
+    open_archive,
+    read_left_out_parts,
+    read_part,
+    read_title,
+)
 from raft_assets.documents.readers.content import ParsedContent
 from raft_assets.documents.readers.left_out import LeftOutReason, count_words, counted
 from raft_assets.documents.readers.office_math import replace_equations
@@ -17,13 +23,13 @@ from raft_assets.documents.readers.web import read_html
 
 MAIN_PART = "word/document.xml"
 _TEXT_PARTS = (MAIN_PART, "word/footnotes.xml", "word/endnotes.xml")
-_LEFT_OUT_PARTS: tuple[tuple[str, LeftOutReason], ...] = (
-    ("word/header", "header"),
-    ("word/footer", "footer"),
-    ("word/comments.xml", "comment"),
-    ("word/diagrams/data", "graphic"),
-    ("word/charts/chart", "graphic"),
-)
+_LEFT_OUT_PARTS: dict[str, LeftOutReason] = {
+    "word/header": "header",
+    "word/footer": "footer",
+    "word/comments.xml": "comment",
+    "word/diagrams/data": "graphic",
+    "word/charts/chart": "graphic",
+}
 _STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh"
 
 
@@ -61,11 +67,8 @@ def _with_parts(archive: zipfile.ZipFile, parts: Mapping[str, ET.Element]) -> by
 def _count_left_out(archive: zipfile.ZipFile) -> Counter[LeftOutReason]:
     """Count the words of headers, footers, comments, charts and diagrams."""
     words: Counter[LeftOutReason] = Counter()
-    for name in dict.fromkeys(archive.namelist()):
-        reason = next((reason for start, reason in _LEFT_OUT_PARTS if name.startswith(start)), None)
-        if reason and name.endswith(".xml"):
-            with suppress(ET.ParseError):
-                words[reason] += sum(count_words(text) for text in _paragraphs(read_part(archive, name)))
+    for reason, root in read_left_out_parts(archive, _LEFT_OUT_PARTS):
+        words[reason] += sum(count_words(text) for text in _paragraphs(root))
     return words
 
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from raft_assets.core.progress import track
 from raft_assets.documents.readers.cleaning import clean, to_one_line
 from raft_assets.documents.readers.content import FileKind, ParsedContent, Section, UnreadableError, find_headings
 from raft_assets.documents.readers.left_out import LeftOutReason, count_words, counted
@@ -24,9 +25,12 @@ from raft_assets.documents.readers.pdf_references import find_reference_lists
 from raft_assets.documents.readers.pdf_scans import Scans, read_scans
 from raft_assets.documents.readers.pdf_vertical import is_vertical, vertical_lines
 from raft_assets.documents.readers.pdf_words import divides_words
-from raft_assets.documents.readers.progress import told
 
 _PDFIUM = threading.Lock()  # PDFium has global state and is not made for threads
+
+MAX_PAGES, MAX_CHARACTERS = 20_000, 30_000_000  # of a document: the longest handbooks have 10,000 pages of 3,000
+# text of this length and more is none where a byte of the file holds more of it: pages may share all they draw
+MIN_BOMB_CHARACTERS, MAX_RATIO = 2_000_000, 20
 
 # all geometry is in points, y upwards; "size" is the height of a font's box, about 1.2 times its nominal size
 HEADING_SIZE = 1.15  # times the body's size
@@ -65,7 +69,7 @@ _SENTENCE_END = re.compile(r"[.!?:…。！？：؟۔।॥។።][\"”’»“
 _FIRST_SENTENCE = re.compile(r".*?(?:[.!?…؟۔।॥។።][\"”’»“')\]]*(?:\[\d+\])*(?=\s|$)|[。！？][”’」』）]*)", re.DOTALL)
 # scripts whose lines are joined without a blank
 _WITHOUT_BLANKS = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
-_SHOWN_LINK = re.compile(r"\s?\(\s?h\s?ttps?://[^()]{1,400}\)|(?<!\S)https?://\S+$")  # browsers print a link's target
+_SHOWN_LINK = re.compile(r"\s?\(\s?h\s?ttps?://[^()]{1,400}\)")  # browsers print a link's target
 _NOTE_MARK = re.compile(
     r"[*†‡§¶※]+\s?\S|(?:note|nb|n\.b\.|remark|anm(?:erkung)?|hinweis|nota|remarque|opmerking|uwaga|примечание|прим"
     r"|not)\b\.?:|(?:注|註|備考|备注|주)\s?\d{0,2}[:：.)）]",
@@ -90,7 +94,7 @@ def read_pdf(data: bytes) -> ParsedContent:
     """
     with _PDFIUM, closing(_open(data)) as document:
         metadata_title = to_one_line(document.get_metadata_value("Title"))
-        pages = [_page_lines(document, index) for index in told(range(len(document)))]
+        pages = list(_read_pages(document, len(data)))
         scans = read_scans(document, pages)
     pages = [
         order_lines(scans.recognized[index]) if index in scans.recognized else page for index, page in enumerate(pages)
@@ -110,7 +114,7 @@ def build_content(
     style = _Style.of(pages)
     paragraphs = [
         list(style.render_blocks(_sort_in_reading_order(style.blocks(page.lines), style.body_size)))
-        for page in told(pages)
+        for page in track("pages laid out", pages, len(pages))
     ]
     paragraphs, references = _remove_references(paragraphs)
     _repair_breaks(paragraphs, style)
@@ -143,6 +147,24 @@ def _open(data: bytes) -> pypdfium2.PdfDocument:
         if error.err_code == pdfium.FPDF_ERR_PASSWORD:
             raise UnreadableError("encrypted", "The PDF is protected by a password; save it without one.") from error
         raise UnreadableError("corrupt", "The file is not a whole PDF; export or download it again.") from error
+
+
+def _read_pages(document: pypdfium2.PdfDocument, size: int) -> Iterator[PageLines]:
+    """Yield the lines of every page of a file of `size` bytes. Raises UnreadableError (corrupt, too_large)."""
+    count = len(document)
+    if count > MAX_PAGES:
+        raise UnreadableError("too_large", f"The PDF has {count:,} pages and the limit is {MAX_PAGES:,}; split it.")
+    characters = 0
+    for index in track("pages read", range(count), count):
+        page = _page_lines(document, index)
+        characters += sum(len(line.text) for line in page.lines)
+        if characters > MAX_CHARACTERS or characters > max(MIN_BOMB_CHARACTERS, MAX_RATIO * size):
+            raise UnreadableError(
+                "too_large",
+                f"The {size / 1e6:,.1f} MB of the PDF hold more than {characters:,} characters, which no text needs; "
+                "print it to a new PDF, or split it.",
+            )
+        yield page
 
 
 def _page_lines(document: pypdfium2.PdfDocument, index: int) -> PageLines:
@@ -187,6 +209,7 @@ class _Style:
     words: Counter[str]
     divides_words: bool = True
     left_out: Counter[LeftOutReason] = field(default_factory=Counter)
+    linked: set[Block] = field(default_factory=set)  # whose printed targets are counted
 
     @classmethod
     def of(cls, pages: Sequence[PageLines]) -> "_Style":
@@ -362,7 +385,12 @@ class _Style:
         text = block.lines[0].text
         for line in block.lines[1:]:
             text = self.joined(text, line.text)
-        return _SHOWN_LINK.sub("", _end_of_line(text))
+        text = _end_of_line(text)
+        shown = _SHOWN_LINK.sub("", text)
+        if shown != text and block not in self.linked:
+            self.linked.add(block)
+            self.left_out["navigation"] += count_words(text) - count_words(shown)
+        return shown
 
     def joined(self, text: str, continuation: str) -> str:
         """Return two lines as one.

@@ -9,9 +9,17 @@ import numpy as np
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from raft_assets.core.progress import track
 from raft_assets.documents.readers.content import UnreadableError
 from raft_assets.documents.readers.left_out import count_words
-from raft_assets.documents.readers.ocr import MAX_OCR_PAGES, MAX_SIDE, check_pixels, is_available, recognize
+from raft_assets.documents.readers.ocr import (
+    MAX_GUESSED_PAGES,
+    MAX_OCR_PAGES,
+    MAX_SIDE,
+    check_pixels,
+    is_available,
+    recognize,
+)
 from raft_assets.documents.readers.pdf_lines import PageLines
 
 DRAWN_DPI = 200
@@ -30,6 +38,7 @@ class Scans:
     recognized: dict[int, PageLines] = field(default_factory=dict)  # by index
     unread: list[int] = field(default_factory=list)  # numbers of pages
     illegible: int = 0  # words that were guesswork
+    guessed: int = 0  # pages that are mostly guesswork, one after the other up to the last one
     problem: UnreadableError | None = None  # why the first unread page wasn't read, where OCR is installed
 
     @property
@@ -40,17 +49,20 @@ class Scans:
 
 
 def read_scans(document: pypdfium2.PdfDocument, pages: Sequence[PageLines]) -> Scans:
-    """Return what is read in scanned pages; without the extra, and of pages with too many pixels, nothing is."""
+    """Return what is read in scanned pages.
+
+    Nothing is read without the extra, of pages with too many pixels, and after `MAX_GUESSED_PAGES` illegible ones.
+    """
     scans = Scans()
     can_read = is_available()
-    for index, lines in enumerate(pages):
+    for index, lines in enumerate(track("pages searched for scans", pages, len(pages))):
         if sum(count_words(line.text) for line in lines.lines) >= MIN_LAYER_WORDS:
             continue
         try:
             with closing(document[index]) as page:
                 if not _is_scanned(page, has_text=bool(lines.lines)):
                     continue
-                if can_read and len(scans.recognized) < MAX_OCR_PAGES:
+                if can_read and len(scans.recognized) < MAX_OCR_PAGES and scans.guessed < MAX_GUESSED_PAGES:
                     _read_page(page, lines, scans, index)
                     continue
         except UnreadableError as error:
@@ -72,6 +84,7 @@ def _read_page(page: pypdfium2.PdfPage, lines: PageLines, scans: Scans, index: i
     found = recognize(drawn, points_per_pixel=1 / scale)
     scans.recognized[index] = PageLines(lines.number, found.height, found.lines)
     scans.illegible += found.illegible
+    scans.guessed = scans.guessed + 1 if found.is_guesswork else 0
 
 
 def _is_scanned(page: pypdfium2.PdfPage, *, has_text: bool) -> bool:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from raft_assets.core.progress import track
 from raft_assets.documents.readers.content import ParsedContent, UnreadableError
 from raft_assets.documents.readers.left_out import LeftOutReason
 from raft_assets.documents.readers.ocr import (
+    MAX_GUESSED_PAGES,
     MAX_OCR_PAGES,
     MAX_SIDE,
     Picture,
@@ -40,8 +42,15 @@ def read_picture(data: bytes) -> ParsedContent:
         raise needs_ocr("The file is a picture")
     pages: list[PageLines] = []
     left_out: Counter[LeftOutReason] = Counter()
-    for number, picture in enumerate(_pages(data), start=1):
+    guessed = 0
+    for number, picture in enumerate(track("scanned pages read", _pages(data)), start=1):
         found = recognize(picture, points_per_pixel=POINTS_PER_PIXEL)
+        guessed = guessed + 1 if found.is_guesswork else 0
+        if guessed == MAX_GUESSED_PAGES:
+            raise UnreadableError(
+                "no_text",
+                f"{guessed} pages of the picture in a row, up to page {number}, are illegible; scan it again.",
+            )
         pages.append(order_lines(PageLines(number, found.height, found.lines)))
         left_out["illegible"] += found.illegible
     return replace(build_content("image", pages, "", left_out), scanned={"ocr": len(pages)})

@@ -36,10 +36,10 @@ def read_prose(text: str, kind: FileKind) -> ParsedContent:
     if front and _are_fields(front["fields"]):
         values = {name.casefold(): value for name, value in _fields(front["fields"]) if name}
         title = values.get("title", "").strip(" \"'")
-        told = "\n".join(_told_fields(front["fields"]))
-        left_out["front_matter"] = count_words(front["fields"]) - count_words(told)
+        kept = "\n".join(_fields_of_text(front["fields"]))
+        left_out["front_matter"] = count_words(front["fields"]) - count_words(kept)
         rest = text[front.end() :]
-        text = f"{told}\n\n{rest.lstrip(chr(10))}" if told else rest
+        text = f"{kept}\n\n{rest.lstrip(chr(10))}" if kept else rest
     left_out["comment"] = sum(count_words(match[0]) for match in _COMMENT.finditer(text) if not match["code"])
     without_comments = _COMMENT.sub(lambda match: match["code"] or "", text)
     text = clean(without_comments) if without_comments != text else text
@@ -68,7 +68,7 @@ def _are_fields(text: str) -> bool:
     return is_described or not (text.startswith("\n") or any(_SENTENCE.search(value) for _, value in unusual))
 
 
-def _told_fields(text: str) -> Iterator[str]:
+def _fields_of_text(text: str) -> Iterator[str]:
     """Yield the fields of front matter that say something in a sentence and describe no page."""
     for name, value in _fields(text):
         if name.casefold() not in _USUAL_FIELDS.split() and _SENTENCE.search(value.strip("\"'")):

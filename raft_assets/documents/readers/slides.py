@@ -3,14 +3,14 @@
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
 from raft_assets.documents.readers.archives import (
     check_elements,
     local_name,
     open_archive,
+    read_left_out_parts,
     read_part,
     read_relations,
     read_title,
@@ -36,7 +36,7 @@ def read_pptx(data: bytes) -> ParsedContent:
         check_elements(archive, "presentation")
         sections: list[Section] = []
         left_out: Counter[LeftOutReason] = Counter()
-        for number, part in enumerate(_slides(archive), start=1):
+        for number, part in enumerate(dict.fromkeys(_slides(archive)), start=1):
             slide = _Slide(archive, part)
             text = slide.text()
             if slide.is_hidden:
@@ -45,9 +45,9 @@ def read_pptx(data: bytes) -> ParsedContent:
             left_out.update(slide.left_out)
             if text:
                 sections.append(Section(number, slide.title, text))
-        for name in dict.fromkeys(archive.namelist()):
-            if name.startswith("ppt/comments/") and name.endswith(".xml"):
-                left_out["comment"] += _count_comments(archive, name)
+        for reason, root in read_left_out_parts(archive, {"ppt/comments/": "comment"}):
+            texts = (element.text or "" for element in root.iter() if local_name(element) in ("text", "t"))
+            left_out[reason] += sum(map(count_words, texts))
         title = read_title(archive)
     first_title = next((section.heading for section in sections if section.heading), "")
     is_usual = title.casefold() in ("", "powerpoint presentation", "powerpoint-präsentation", "présentation powerpoint")
@@ -63,13 +63,6 @@ def _slides(archive: zipfile.ZipFile) -> Iterator[str]:
             kind, part = relations.get(reference, ("", ""))
             if kind == "slide":
                 yield part
-
-
-def _count_comments(archive: zipfile.ZipFile, name: str) -> int:
-    with suppress(ParseError):
-        texts = (element.text for element in read_part(archive, name).iter() if local_name(element) in ("text", "t"))
-        return sum(count_words(text) for text in texts if text)
-    return 0
 
 
 @dataclass

@@ -78,7 +78,7 @@ _KIND_BY_PART: dict[str, FileKind] = {
     CONTAINER_PART: "epub",
 }
 _BY_CONTENT = frozenset({"pdf", "docx", "pptx", "xlsx", "epub", "rtf", "image"})  # kinds that files show by themselves
-_ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf"
+_ZIP, _OLE, _RTF, _PDF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf", b"%PDF-"
 _HTML = re.compile(
     rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b",
     re.IGNORECASE | re.DOTALL,
@@ -92,7 +92,7 @@ def detect_kind(path: str, data: bytes) -> FileKind:
     suffix, head = PurePosixPath(path).suffix.casefold(), data[:_HEAD]
     if not data.strip():
         raise UnreadableError("empty", "The file is empty; put text into it or delete it.")
-    if b"%PDF-" in head[:1024]:
+    if _is_pdf(suffix, head):
         return "pdf"
     if head.startswith(_ZIP):
         parts = list_parts(data)
@@ -112,10 +112,22 @@ def detect_kind(path: str, data: bytes) -> FileKind:
     return kind or _kind_without_reader(suffix)
 
 
+def _is_pdf(suffix: str, head: bytes) -> bool:
+    """Return whether a file is a PDF; bytes before its mark are none of a text that says how PDFs begin."""
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PDF):
+        return True
+    return _PDF in head[:1024] and (KIND_BY_SUFFIX.get(suffix, "pdf") == "pdf" or not _is_text(head))
+
+
+def _is_text(head: bytes) -> bool:
+    controls = len(head) - len(head.translate(None, _CONTROL_BYTES))
+    return b"\0" not in head and controls <= len(head) // 20
+
+
 def is_plain_text(data: bytes) -> bool:
     """Return whether a file is no archive, PDF, RTF or picture, which take work before they are text."""
     head = data[:_HEAD]
-    return not (head.startswith((_ZIP, _OLE, _RTF)) or b"%PDF-" in head[:1024] or is_picture(head))
+    return not (head.startswith((_ZIP, _OLE, _RTF)) or _PDF in head[:1024] or is_picture(head))
 
 
 def _kind_without_reader(suffix: str) -> FileKind:
@@ -140,8 +152,7 @@ def _reject_office(suffix: str, head: bytes, data: bytes) -> None:
 def _reject_binary(head: bytes) -> None:
     if head.startswith(_UTF16_MARKS):
         return
-    controls = len(head) - len(head.translate(None, _CONTROL_BYTES))
-    if b"\0" in head or head.startswith((_ZIP, *_BINARY_STARTS)) or controls > len(head) // 20:
+    if head.startswith((_ZIP, *_BINARY_STARTS)) or not _is_text(head):
         raise UnreadableError(
             "binary",
             f"The file is not text; move it out of the domain, or save what it says as {READABLE}.",

@@ -18,6 +18,8 @@ from raft_assets.documents.readers.archives import (
     check_elements,
     local_name,
     open_archive,
+    open_part,
+    read_left_out_parts,
     read_part,
     read_relations,
     read_title,
@@ -34,13 +36,13 @@ MAX_CHARACTERS = 20_000_000  # of a sheet: many cells may refer to one long text
 MAX_MERGED_CELLS = 100_000  # that repeat a value
 
 _STRINGS_PART, _STYLES_PART = "xl/sharedStrings.xml", "xl/styles.xml"
-_LEFT_OUT_PARTS: tuple[tuple[str, LeftOutReason], ...] = (
-    ("xl/comments", "comment"),
-    ("xl/threadedComments", "comment"),
-    ("xl/charts/chart", "graphic"),
-    ("xl/drawings/drawing", "graphic"),
-    ("xl/diagrams/data", "graphic"),
-)
+_LEFT_OUT_PARTS: dict[str, LeftOutReason] = {
+    "xl/comments": "comment",
+    "xl/threadedComments": "comment",
+    "xl/charts/chart": "graphic",
+    "xl/drawings/drawing": "graphic",
+    "xl/diagrams/data": "graphic",
+}
 _UNNAMED = re.compile(r"Sheet|[^\W\d_]+\s?\d{1,2}")  # Sheet1, Tabelle1, Feuil1
 _REFERENCE = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})")
 # number formats that stand in no file (ECMA-376 part 1, 18.8.30): percent, dates, times
@@ -101,12 +103,8 @@ def _sheets(archive: zipfile.ZipFile) -> Iterator[tuple[str, str, bool]]:
 def _count_left_out(archive: zipfile.ZipFile) -> Counter[LeftOutReason]:
     """Count the words of comments, charts and text boxes."""
     words: Counter[LeftOutReason] = Counter()
-    for name in dict.fromkeys(archive.namelist()):
-        reason = next((reason for start, reason in _LEFT_OUT_PARTS if name.startswith(start)), None)
-        if reason and name.endswith(".xml"):
-            with suppress(ET.ParseError):
-                texts = (element.text for element in read_part(archive, name).iter() if local_name(element) in "tv")
-                words[reason] += sum(count_words(text) for text in texts if text)
+    for reason, root in read_left_out_parts(archive, _LEFT_OUT_PARTS):
+        words[reason] += sum(count_words(element.text or "") for element in root.iter() if local_name(element) in "tv")
     return words
 
 
@@ -178,7 +176,7 @@ class _Workbook:
         parser.EndElementHandler = reader.end
         parser.CharacterDataHandler = reader.add
         try:
-            with archive.open(part) as stream:
+            with open_part(archive, part) as stream:
                 parser.ParseFile(stream)
         except expat.ExpatError as error:
             raise UnreadableError(

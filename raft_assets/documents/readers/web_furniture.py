@@ -170,7 +170,8 @@ class _Page:
         if count_words(to_one_line(button.text())) < 2 or str(after.tag) == "p":
             return False
         item = after.parent
-        are_alone = item is not None and sum(child.is_element_node for child in item.iter()) == 2
+        children = (child for child in item.iter() if child.is_element_node) if item is not None else iter(())
+        are_alone = sum(1 for _ in islice(children, 3)) == 2
         return are_alone or bool(_SENTENCE.search(text_below(after)))
 
     def _is_content_form(self, form: LexborNode) -> bool:
@@ -182,12 +183,7 @@ class _Page:
         words = count_words(text_below(form, _LABELS_AND_CONTROLS | {"nav", "footer"}))
         if words >= MIN_FORM_WORDS:
             return True
-        rest = self.tree.body
-        return bool(
-            rest is not None
-            and _SENTENCE.search(text_below(form, _LABELS_AND_CONTROLS))
-            and 2 * words > count_words(text_below(rest, _LABELS_AND_CONTROLS | {"nav", "footer", "header"}))
-        )
+        return 2 * words > self.body_words and bool(_SENTENCE.search(text_below(form, _LABELS_AND_CONTROLS)))
 
     def _is_closed_panel(self, node: LexborNode) -> bool:
         """Return whether a hidden part is content that a reader can open: the panel of a tab or an accordion."""
@@ -205,6 +201,14 @@ class _Page:
         )
         is_long = self.words[node.mem_id][0] >= MIN_HIDDEN_WORDS
         return bool(is_panel or (is_long and _SENTENCE.search(text_below(node))))
+
+    @cached_property
+    def body_words(self) -> int:
+        """Words of the page without its navigation, header, footer, labels and controls."""
+        body = self.tree.body
+        return (
+            count_words(text_below(body, _LABELS_AND_CONTROLS | {"nav", "footer", "header"})) if body is not None else 0
+        )
 
     @cached_property
     def by_id(self) -> dict[str, LexborNode]:

@@ -1,5 +1,6 @@
 """Scanned pages: their text is read by OCR where the extra is installed, and told where it isn't."""
 
+import random
 import sys
 from collections.abc import Callable
 from io import BytesIO
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from reportlab.lib.styles import getSampleStyleSheet
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph, SimpleDocTemplate
 
 from raft_assets.documents.parsing import parse
+from raft_assets.documents.readers import pdf_scans, pictures
 from raft_assets.documents.readers.content import ParsedContent, UnreadableError
 from raft_assets.documents.readers.left_out import describe_ocr, reading_losses
 from raft_assets.documents.readers.ocr import MAX_PICTURE_PIXELS, is_available
@@ -105,6 +107,25 @@ def test_a_scanned_page_among_others_is_read_in_its_place_and_told(read_file: Re
     (loss,) = reading_losses(document.pages)
     assert loss.warning == ""
     assert describe_ocr([loss]).startswith("1 scanned pages of 1 documents were read by OCR")
+
+
+@needs_ocr
+def test_pages_of_scribble_take_no_more_time_than_a_few_of_them(
+    monkeypatch: pytest.MonkeyPatch, scan: Image.Image
+) -> None:
+    monkeypatch.setattr(pictures, "MAX_GUESSED_PAGES", 1)
+    monkeypatch.setattr(pdf_scans, "MAX_GUESSED_PAGES", 1)
+    scribble = Image.new("RGB", (200, 120), "white")
+    pen, draw = ImageDraw.Draw(scribble), random.Random(0)
+    for left in range(20, 180, 18):
+        points = [(left + draw.randrange(14), 40 + draw.randrange(22)) for _ in range(6)]
+        pen.line(points, fill="black", width=2)
+    refused = parse("a.tif", saved(scribble, "TIFF", save_all=True, append_images=[scan]))
+    assert isinstance(refused, UnreadableError)
+    assert "illegible" in refused.detail
+    read = parse("a.pdf", pdf("The lifts are inspected every year in the month of May.", scribble, scan))
+    assert isinstance(read, ParsedContent)
+    assert read.scanned == {"ocr": 1, "unread": 1}
 
 
 @needs_ocr
