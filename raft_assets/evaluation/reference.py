@@ -30,6 +30,7 @@ K1, B = 1.2, 0.75  # of BM25 (Robertson and Zaragoza, "The Probabilistic Relevan
 DISTANCE_WEIGHT, FAR = 0.25, 10  # of a word between a phrase and the question's words, up to so many, in words of it
 PASSAGE_WEIGHT = 0.5  # of a passage's score in that of its sentences
 READ_SENTENCES = 4  # best ones whose spans compete
+SENTENCE_CHARACTERS = 1000  # of longer ones, tables and lists, the rest isn't read: spans are compared with all words
 MISFIT = 0.5  # what a sentence's score is multiplied by where it has nothing of the type that is asked for
 
 _TOKEN = re.compile(r"[^\W_]+(?:[.,'’&/-][^\W_]+)*(?:'s)?|[%$€£°]|[^\w\s]")
@@ -62,7 +63,7 @@ _REASON = re.compile(
 )
 _PURPOSE = re.compile(r"\b((?:to|for) [a-z]{3,}(?: [^.,;]+)?)")
 _MEANS = re.compile(r"\b((?:by|with|through|using) [^.,;]+)", re.IGNORECASE)
-_CALL = re.compile(r"\w[\w.]*\.\w[\w.]*\([^\n]*\)(?:\.\w+(?:\([^\n]*\))?)*|\b\w+\([^\n]*\)|\w[\w.]*\.\w+\([^\n]*\)?")
+_CALL = re.compile(r"(?<![\w.])[\w.]++\(.*\)(?:\.\w+)*")
 _ARGUMENT = re.compile(r"\bapi_arguments\.(\w[\w.*]*):")
 _COUNTED = re.compile(r"\bhow many\b|\b(?:what|which) number\b")
 _NOUN_ASKED = re.compile(
@@ -95,6 +96,7 @@ class _Match(NamedTuple):
 @dataclass(frozen=True)
 class _Sentence:
     text: str
+    bare: str  # without marks of footnotes
     terms: Counter[str]
     passage: int
 
@@ -142,7 +144,7 @@ def answer_by_rules(question: str, documents: Sequence[str], language: str = ENG
     Both are empty where the documents hold no sentence.
     """
     sentences = [
-        _Sentence(bare, Counter(_terms(bare, language)), number)
+        _Sentence(" ".join(text.split()), bare, Counter(_terms(bare, language)), number)
         for number, document in enumerate(documents)
         for text in split_sentences(document)
         if (bare := " ".join(_MARK.sub(" ", text).split())) and not _is_heading(bare)
@@ -155,10 +157,9 @@ def answer_by_rules(question: str, documents: Sequence[str], language: str = ENG
     if kind is _ASKS_A_CALL:  # what a call does stands beside it
         scores = _of_calls(sentences, scores)
     order = sorted(range(len(sentences)), key=lambda place: (-scores[place], place))[:READ_SENTENCES]
-    found = [(sentences[place].text, scores[place]) for place in order]
-    matches = [(sentence, _best_span(question, kind, sentence), score) for sentence, score in found]
-    sentence, match, _ = max(matches, key=lambda one: one[2] * one[1].fit)
-    return sentence, match.span
+    found = [(place, _best_span(question, kind, sentences[place].bare[:SENTENCE_CHARACTERS])) for place in order]
+    best, match = max(found, key=lambda one: scores[one[0]] * one[1].fit)
+    return sentences[best].text, match.span
 
 
 def _answer(asked: ModelAnswer) -> ModelAnswer:
@@ -213,7 +214,7 @@ def _of_calls(sentences: Sequence[_Sentence], scores: Sequence[float]) -> list[f
     best = dict[int, float]()
     for sentence, score in zip(sentences, scores, strict=True):
         best[sentence.passage] = max(score, best.get(sentence.passage, 0.0))
-    return [best[sentence.passage] if _CALL.search(sentence.text) else 0.0 for sentence in sentences]
+    return [best[sentence.passage] if _CALL.search(sentence.bare) else 0.0 for sentence in sentences]
 
 
 def _bm25(query: Iterable[str], texts: Sequence[Counter[str]]) -> list[float]:
