@@ -122,7 +122,7 @@ class RetrievalRanks:
     """Ranks of chunks for questions, among the first `top_k`.
 
     `embed` returns a vector per text, in order, or why there is none. Memory holds a rank of each pair of question and
-    chunk, and vectors of some thousand questions.
+    chunk, the first chunks of questions whose own chunk isn't among them, and vectors of some thousand questions.
     """
 
     def __init__(self, index: VectorIndex, embed: Callable[[Iterable[str]], Iterable[Embedding]], top_k: int) -> None:
@@ -130,6 +130,7 @@ class RetrievalRanks:
         self._embed = embed
         self._top_k = top_k
         self._ranks: dict[str, int] = {}
+        self._first: dict[str, list[str]] = {}  # question to the first chunks, where another one is asked about
         self._refused: dict[str, str] = {}  # question to the reason
 
     def look_up(self, asked: Iterable[tuple[str, str]]) -> None:
@@ -162,8 +163,10 @@ class RetrievalRanks:
         if known:
             vectors = np.array([vector for _, _, vector in known], np.float32)
             ranks = self._index.ranks(vectors, [chunk_id for _, chunk_id, _ in known], self._top_k)
-            for (question, chunk_id, _), rank in zip(known, ranks, strict=True):
+            for (question, chunk_id, vector), rank in zip(known, ranks, strict=True):
                 self._ranks[_name(question, chunk_id)] = rank or _NOT_AMONG_FIRST
+                if not rank and question not in self._first:
+                    self._first[question] = self._index.nearest(vector, self._top_k)
 
     def rank_of(self, question: str, chunk_id: str) -> int | None:
         """Return the rank of a chunk, from 1, for a question looked up with it; None if it isn't among the first.
@@ -173,6 +176,10 @@ class RetrievalRanks:
         if self.reason_without(question, chunk_id):
             return None
         return self._ranks[_name(question, chunk_id)] or None
+
+    def retrieved_instead(self, question: str, chunk_id: str) -> list[str]:
+        """Return the first chunks for a question, best first, where the chunk that it is about isn't one of them."""
+        return [] if self.rank_of(question, chunk_id) else self._first.get(question, [])
 
     def reason_without(self, question: str, chunk_id: str) -> str:
         """Return why a chunk or its question has no vector, so that there is no rank; empty if both have."""

@@ -20,7 +20,7 @@ from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import NO_USAGE, Answer, Request
 from raft_assets.operations.pair_form import PairForm
-from raft_assets.pairs.gates import RankOf, Vocabulary, apply_gates
+from raft_assets.pairs.gates import Vocabulary, apply_gates
 from raft_assets.pairs.questions import Draft, plan_questions
 from raft_assets.settings.domain import DomainSettings
 
@@ -202,10 +202,16 @@ def sampled_outcomes(
     The retrieval gate is off where a vector isn't stored, and the judge where a verdict isn't.
     """
     asked = [draft for draft in drafts if draft.question]
+    ranks, by_id = _stored_ranks(asked, chunks, settings, encoder), {chunk.chunk_id: chunk for chunk in chunks}
+
+    def retrieved_instead(question: str, chunk_id: str) -> list[Chunk]:
+        return [by_id[name] for name in ranks.retrieved_instead(question, chunk_id)] if ranks else []
+
     pairs = apply_gates(
         asked,
         settings=settings.questions,
-        rank_of=_stored_ranks(asked, chunks, settings, encoder),
+        rank_of=ranks.rank_of if ranks else None,
+        retrieved_instead=retrieved_instead,
         ask_judge=(lambda requests: _stored_verdicts(judge, list(requests))) if judge else None,
         vocabulary=Vocabulary(chunk.passage for chunk in chunks),
         gate_set=form.gate_set,
@@ -219,7 +225,7 @@ def sampled_outcomes(
 
 def _stored_ranks(
     drafts: Sequence[Draft], chunks: Sequence[Chunk], settings: DomainSettings, encoder: Caller
-) -> RankOf | None:
+) -> RetrievalRanks | None:
     texts = [*(chunk.passage for chunk in chunks), *(draft.question for draft in drafts)]
     if not settings.questions.retrieval_top_k or not all(encoder.has_embeddings(texts)):
         return None
@@ -227,7 +233,7 @@ def _stored_ranks(
     index = VectorIndex([chunk.chunk_id for chunk in chunks], vectors)
     ranks = RetrievalRanks(index, encoder.embed, settings.questions.retrieval_top_k)
     ranks.look_up((draft.question, draft.chunk.chunk_id) for draft in drafts)
-    return ranks.rank_of
+    return ranks
 
 
 def _stored_verdicts(judge: Caller, requests: Sequence[Request]) -> Iterator[Answer]:

@@ -42,6 +42,7 @@ class PairGenerator:
         self._judge = judge
         self._settings = settings
         self._form = form
+        self._chunks = {chunk.chunk_id: chunk for chunk in chunks}
         self._vocabulary = Vocabulary(chunk.passage for chunk in track("passages read", chunks, len(chunks)))
         top_k = settings.questions.retrieval_top_k
         self._documents_of = dict[str, tuple[str, ...]]()  # by question
@@ -86,12 +87,17 @@ class PairGenerator:
             drafts,
             settings=self._settings.questions,
             rank_of=self._ranks.rank_of if self._ranks else None,
+            retrieved_instead=self._retrieved_instead,
             reason_without_vector=self._ranks.reason_without if self._ranks else lambda *_: "",
             ask_judge=self._judge.ask if self._judge else None,
             reviews=reviews,
             vocabulary=self._vocabulary,
             gate_set=self._form.gate_set,
         )
+
+    def _retrieved_instead(self, question: str, chunk_id: str) -> list[Chunk]:
+        found = self._ranks.retrieved_instead(question, chunk_id) if self._ranks else []
+        return [self._chunks[name] for name in found]
 
     def _asked(self, drafts: Iterable[Draft]) -> Iterator[tuple[str, str]]:
         """Yield every question with the chunk that it is about, and remember its documents before it is embedded."""

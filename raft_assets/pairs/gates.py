@@ -50,12 +50,15 @@ from raft_assets.settings.domains import PAIRS_FILE
 
 GATES_VERSION = "2"  # changes whenever the same draft gets another outcome from the same set of gates
 # the set of gates that a domain's pairs pass: domains keep theirs, so gates that are added make no pairs stale
-FIRST_GATE_SET, GATE_SET = 2, 4
+FIRST_GATE_SET, GATE_SET = 2, 5
 LANGUAGE_GATE_SET = 4  # from this one on languages are told apart
+SAME_ANSWER_GATE_SET = 5  # from this one on a question may bring back another passage that answers it as well
 PASS = "pass"  # noqa: S105 - the outcome of a gate
 OFF = "language_unknown"  # the outcome of a gate that doesn't know the language, and so says nothing of the pair
 MIN_SHARED_WORDS = 0.75  # Jaccard similarity of the content words of two questions with one chunk and one answer
 MIN_CONTENT_WORDS = 3  # content words of a question with a pronoun: with fewer it is unclear what "it" is
+MIN_ANTECEDENT_WORDS = 2  # content words of a clause before "this": with fewer nothing is there that it can mean
+MIN_ASKED_AGAIN = 0.5  # share of a question's content words around its answer in another passage that answers it
 QUESTION_SHINGLE_WORDS = 2  # longer shingles would call two questions different for a single other word
 MIN_KNOWN_WORDS = 0.5  # share of a question's content words that the documents use: people paraphrase, but not half
 KNOWN_LANGUAGE_WORDS = 2_000  # distinct words, of some 30 pages; of fewer a paraphrase uses fewer, in proportion
@@ -87,8 +90,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "question_words_unknown": "Most of the question's words are in no document of the domain.",
         "duplicate_question": "Another pair asks the same question.",
         "near_duplicate_question": "Another pair with the passage or the answer asks nearly the same question.",
-        "not_self_contained": "The question doesn't name what it is about: it has hardly more than a pronoun, or "
-        "retrieval over the domain doesn't bring it back to its passage.",
+        "not_self_contained": "The question doesn't name what it is about: it has hardly more than a pronoun, "
+        "points at something outside of itself (this species, another 7), or retrieval over the domain brings it back "
+        "neither to its passage nor to one that answers it as well.",
         "no_vector": "The service of EMBEDDING refuses the passage or the question, so retrieval can't bring it back.",
         "judged_unsupported": "The judge says that the document does not support the answer.",
         "judge_failed": "The judge gave no verdict that can be read, so nothing vouches for the answer.",
@@ -104,6 +108,7 @@ OVERRIDABLE_GATES = frozenset(
         "quoted_support",
         "own_words",
         "named",
+        "antecedent",
         "question_words",
         "retrieval",
         "near_duplicate",
@@ -112,6 +117,7 @@ OVERRIDABLE_GATES = frozenset(
 )
 
 RankOf = Callable[[str, str], int | None]
+RetrievedInstead = Callable[[str, str], Iterable[Chunk]]
 ReasonWithoutVector = Callable[[str, str], str]
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]
 NO_REVIEWS: Mapping[str, Review] = MappingProxyType({})
@@ -126,6 +132,7 @@ class _GatedDraft:
     parsed: ParsedAnswer
     settings: QuestionSettings
     rank_of: RankOf | None
+    retrieved_instead: RetrievedInstead
     review: Review | None
     vocabulary: "Vocabulary"
     reason_without_vector: ReasonWithoutVector
@@ -254,6 +261,7 @@ def apply_gates(
     *,
     settings: QuestionSettings,
     rank_of: RankOf | None,
+    retrieved_instead: RetrievedInstead = lambda *_: (),
     ask_judge: Ask | None = None,
     reviews: Mapping[str, Review] = NO_REVIEWS,
     vocabulary: Vocabulary | None = None,
@@ -263,8 +271,9 @@ def apply_gates(
     """Yield every draft as a pair with the outcome of every gate that could run, sorted by question_id.
 
     `rank_of(question, chunk_id)` is the rank from 1 of the chunk among the domain's chunks when they are retrieved for
-    the question, None if the chunk isn't among the first; without the function that gate is off. `ask_judge` asks the
-    judge; without it there is none. `reviews`: reviewers' verdicts by question_id. `vocabulary`: the words of the
+    the question, None if the chunk isn't among the first; without the function that gate is off.
+    `retrieved_instead(question, chunk_id)` are the chunks that are first where it isn't. `ask_judge` asks the judge;
+    without it there is none. `reviews`: reviewers' verdicts by question_id. `vocabulary`: the words of the
     domain, by default of the drafts' chunks. `reason_without_vector(question, chunk_id)` says why one of them has no
     vector; such a pair is rejected, and its rank isn't looked up. A question asked twice about one chunk is one pair.
 
@@ -274,10 +283,11 @@ def apply_gates(
         drafts = list(drafts)
         vocabulary = Vocabulary({draft.chunk.passage for draft in drafts})
     known = vocabulary
+    retrieved = retrieved_instead if gate_set >= SAME_ANSWER_GATE_SET else lambda *_: ()
 
     def case_of(draft: Draft, name: str) -> _GatedDraft:
         parsed, review = parse_answer(draft.answer, instructions_in(draft.chunk.language)), reviews.get(name)
-        return _GatedDraft(draft, name, parsed, settings, rank_of, review, known, reason_without_vector)
+        return _GatedDraft(draft, name, parsed, settings, rank_of, retrieved, review, known, reason_without_vector)
 
     ranked: list[_RankedPair] = []
     chunks: dict[str, Chunk] = {}  # whose pairs the judge may see
@@ -423,6 +433,28 @@ _POINTING = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _PRONOUN = re.compile(r"\b(?:it|its|he|she|him|her|his|they|them|their|this|that|these|those|there)\b", re.IGNORECASE)
+_SHOWN_TEXT = re.compile(r'[^“"]*: (?=[“"])')  # what introduces a text within the question ("complete this statement:")
+_KINDS = r"(?:ones?|types?|kinds?|species|groups?|ways?|methods?|reasons?|examples?|steps?|items?|points?|options?)"
+_COUNT = r"(?:\d+|two|three|four|five|six|seven|eight|nine|ten|dozen)"
+_OUTSIDE = re.compile(
+    rf"""
+        \b(?:this|these)\b(?!\ days\b)(?<!\bto\ this)
+      | \bthose\b(?!\ (?:who|whom|whose|which|that|of|in|on|at|to|for|with|without|from|under|over|by|as|\w+ing
+            |\w+ed)\b)
+      | \b(?:in|on|at|of|by|for|to|with|from|during|after|before|since|until)\ that\ (?!is\b|are\b|was\b|were\b)\w
+      | \bthat\ (?:year|month|day|time|period|species|place|case)\b
+      | \bsuch\ (?!as\b|an?\b)\w
+      | \A\W*another\b | \banother\ {_COUNT}\b
+      | \bthe\ above\b | \b(?:the|as)\ (?:above|afore)-?mentioned\b | \b(?:the|as)\ aforesaid\b
+      | \b(?:the|of\ the)\ following\b(?!\ (?:day|week|month|year|morning|night|season)\b)
+      | \bthe\ (?:former|latter)\b | \bthe\ others\b
+      | \bthe\ (?:second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last|next|previous|other|remaining)
+            \ (?:{_COUNT}\ )?(?:{_KINDS}|(?<=\d\ )\w+)\b(?!\ (?:of|in|to|for|that|which|who|on|at|from|by|with)\b)
+      | \b(?:the\ other|the\ remaining|the\ same)\ {_COUNT}\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_CLAUSE_BREAK = re.compile(r"[,;:—–](?!\d)|\b(?:and|or|but|than|that|which|who)\b", re.IGNORECASE)
 _FULL_STOP = re.compile(r"[.!?][\"”’')\]*_]*$")
 _STOPPED = regex.compile(r"[\p{SB=STerm}.…]\p{SB=Close}*$")
 _QUOTATION = re.compile(rf"{BEGIN_QUOTE}.*?{END_QUOTE}", re.DOTALL)
@@ -462,6 +494,20 @@ def _is_quoted(case: _GatedDraft, phrase: str) -> bool:
 def _is_not_self_contained(case: _GatedDraft) -> bool:
     question = case.draft.question
     return bool(_PRONOUN.search(question)) and len(set(content_words(question))) < MIN_CONTENT_WORDS
+
+
+def _points_outside(case: _GatedDraft) -> bool:
+    """Return whether the question points at something that it doesn't name: "this species", "another 7", "the above".
+
+    A clause before the pointing word may name it ("When a bat meets a net, what does this tell it?").
+    """
+    question = _SHOWN_TEXT.sub("", case.draft.question, count=1)
+    for pointing in _OUTSIDE.finditer(question):
+        breaks = [mark.start() for mark in _CLAUSE_BREAK.finditer(question, 0, pointing.start())]
+        named = [word for word in content_words(question[: breaks[-1]]) if not word.isdigit()] if breaks else []
+        if len(named) < MIN_ANTECEDENT_WORDS:
+            return True
+    return False
 
 
 def _is_in_other_language(case: _GatedDraft) -> bool:
@@ -520,7 +566,29 @@ def _has_unverbatim_quote(case: _GatedDraft) -> bool:
 
 
 def _is_not_retrieved(case: _GatedDraft) -> bool:
-    return case.rank_of is not None and case.rank_of(case.draft.question, case.draft.chunk.chunk_id) is None
+    asked = case.draft.question, case.draft.chunk.chunk_id
+    if case.rank_of is None or case.rank_of(*asked) is not None:
+        return False
+    return not any(_is_answered_in(case, chunk) for chunk in case.retrieved_instead(*asked))
+
+
+def _is_answered_in(case: _GatedDraft, chunk: Chunk) -> bool:
+    """Return whether a passage answers the question as its own does.
+
+    A sentence holds the whole final answer, and with the sentence before it enough of the question's words.
+    """
+    question, final, before = case.draft.question, case.parsed.final_answer, ""
+    for sentence in split_sentences(chunk.passage, chunk.language):
+        around, before = f"{before} {sentence}", sentence
+        if case.language == ENGLISH:
+            is_held = contains_phrase(sentence, final)
+            asked = support_share(question, around) if is_held else 0.0
+        else:
+            is_held = contains_words(sentence, final, case.language)
+            asked = Terms([around], case.language).share(question) if is_held else 0.0
+        if asked >= MIN_ASKED_AGAIN:
+            return True
+    return False
 
 
 def _repeats_prompt(case: _GatedDraft) -> bool:
@@ -624,6 +692,14 @@ _GATES = (
         "not_self_contained",
         lambda case: case.has_question,
         _is_not_self_contained,
+        elsewhere=_says_nothing,
+    ),
+    _Gate(
+        "antecedent",
+        "not_self_contained",
+        lambda case: case.has_question,
+        _points_outside,
+        5,
         elsewhere=_says_nothing,
     ),
     _Gate(

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from raft_assets.core.identity import draw, question_id
 from raft_assets.core.prompt_contract import INSTRUCTIONS, render_prompt
 from raft_assets.core.tables import QAPair
+from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex
+from raft_assets.embedded.encoder import Encoder
 from raft_assets.llm.requests import Answer, Request, Status, Usage
 from raft_assets.pairs.gates import (
     FIRST_GATE_SET,
     GATE_SET,
+    LANGUAGE_GATE_SET,
     MAX_REMARK_CHARACTERS,
     OFF,
     OVERRIDABLE_GATES,
@@ -197,7 +200,7 @@ def test_pairs_of_a_domain_that_had_pairs_before_pass_the_gates_that_they_passed
         for number, draft in enumerate([*SPOILT_DRAFTS["answer_not_in_quote"], answering(INSTRUCTIONS)])
     ]
     of_then = list(apply_gates(drafts, settings=QuestionSettings(), rank_of=None, gate_set=FIRST_GATE_SET))
-    added_gates = {"loop", "echo", "quoted_support", "question_words"}
+    added_gates = {"loop", "echo", "quoted_support", "question_words", "antecedent"}
     assert all(added_gates.isdisjoint(pair.gates) for pair in of_then)
     assert sorted({pair.reason for pair in of_then} - {"near_duplicate_question"}) == ["", "no_answer_tag"]
     (looping,) = apply_gates(
@@ -441,6 +444,81 @@ def test_support_is_the_share_of_content_words_that_the_document_holds(
 )
 def test_a_question_with_a_pronoun_names_three_things_at_least(question: str, accepted: bool) -> None:
     assert verdict(asking(question)).reason == ("" if accepted else "not_self_contained")
+
+
+@pytest.mark.parametrize(
+    ("question", "accepted"),
+    [
+        ("What does this species of vampire bat eat?", False),
+        ("Another 7 species of vampire bats eat what?", False),
+        ("What do the above bats of the caves eat?", False),
+        ("What do these two bats eat in their roosts?", False),
+        ("What do the other three species of the survey eat?", False),
+        ("What do those bats eat in the caves?", False),
+        ("Which words complete this statement: “These vampire bats eat ____ and nothing else”?", False),
+        ("Which words complete this statement: “Vampire bats eat ____ and nothing else”?", True),
+        ("When vampire bats return to their roosts, what do these eat?", True),  # a clause before names them
+        ("What do bats that live in caves, such as vampire bats, eat?", True),
+        ("What do those of the bats that roost in caves eat?", True),
+        ("What do the two vampire bats of the survey eat?", True),
+        ("What is another name of the roosts of vampire bats?", True),
+    ],
+)
+@pytest.mark.parametrize("gate_set", [GATE_SET, LANGUAGE_GATE_SET])
+def test_a_question_that_points_outside_of_itself_names_nothing(question: str, accepted: bool, gate_set: int) -> None:
+    (pair,) = apply_gates([asking(question)], settings=QuestionSettings(), rank_of=None, gate_set=gate_set)
+    of_before = gate_set < GATE_SET  # a domain that has pairs keeps its result
+    assert pair.reason == ("" if accepted or of_before else "not_self_contained")
+
+
+LOST = "not_self_contained"
+PIER = "The ferry to Saltholm leaves from the north pier."
+KAI = "Die Fähre nach Saltholm fährt am Nordkai ab."
+
+
+@pytest.mark.parametrize(
+    ("sentence", "question", "answer", "other", "reason"),
+    [
+        (PIER, "From where does the ferry to Saltholm leave?", "the north pier", "From the north pier", ""),
+        (PIER, "From where does the ferry to Saltholm leave?", "the north pier", "From the south pier", LOST),
+        (PIER, "At which place do travellers wait in rain?", "the north pier", "From the north pier", LOST),
+        (KAI, "Wo fährt die Fähre nach Saltholm ab?", "am Nordkai", "Am Nordkai", ""),
+        (KAI, "Wo fährt die Fähre nach Saltholm ab?", "am Nordkai", "Am Südkai", LOST),
+    ],
+)
+def test_a_question_that_brings_back_another_passage_with_its_answer_is_clear(
+    sentence: str, question: str, answer: str, other: str, reason: str
+) -> None:
+    """Five timetables come before the passage that was asked about, whose other sentences are about prices."""
+    is_english = sentence == PIER
+    prices = "Children pay nothing, adults 40 crowns, cars 190 crowns, bicycles 25 crowns and dogs 10 crowns."
+    about = "the ferry to Saltholm leaves at {}:00." if is_english else "legt um {} Uhr die Fähre nach Saltholm ab."
+    if not is_english:
+        prices = "Kinder zahlen nichts, Erwachsene 40 Kronen, Autos 190 Kronen, Räder 25 Kronen, Hunde 10 Kronen."
+    texts = [f"{prices * 3} {sentence}", *(f"{other} {about.format(hour)}" for hour in range(6, 12))]
+    language = "en" if is_english else "de"
+    chunks = {
+        f"c{number}": a_chunk(f"c{number}", text).model_copy(update={"language": language})
+        for number, text in enumerate(texts)
+    }
+    encoder = Encoder.load()
+    index = VectorIndex(list(chunks), encoder.encode([chunk.text for chunk in chunks.values()]))
+    ranks = RetrievalRanks(index, lambda questions: encoder.encode(list(questions)), 5)
+    ranks.look_up([(question, "c0")])
+    quoted = an_answer(sentence, answer)
+    if not is_english:
+        quoted = quoted.replace("The document says", "Im Dokument steht")
+    draft = Draft(chunks["c0"], question, "q", quoted, "a", "ok", "")
+    for gate_set, expected in ((GATE_SET, reason), (LANGUAGE_GATE_SET, LOST)):
+        (pair,) = apply_gates(
+            [draft],
+            settings=QuestionSettings(),
+            rank_of=ranks.rank_of,
+            retrieved_instead=lambda *asked: [chunks[name] for name in ranks.retrieved_instead(*asked)],
+            vocabulary=Vocabulary(texts),
+            gate_set=gate_set,
+        )
+        assert (pair.gates["retrieval"], pair.accepted) == (expected or PASS, not expected)
 
 
 @pytest.mark.parametrize(

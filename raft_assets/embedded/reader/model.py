@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ FORMAT = "raft-embedded-reader/2"
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "head.safetensors"
 READ_SENTENCES = 5  # best-ranked sentences whose spans compete
 
+_GAPS_FIRST = "gaps_first"  # in the config
 _INITIAL_COSINE = 20.0  # a difference of 0.1 in cosine makes a sentence 7 times as likely
 _INITIAL_SPAN_MEASURED = {
     "sentence score": 1.0,
@@ -77,12 +78,17 @@ class ReaderFormatError(RaftError):
 
 @dataclass(frozen=True)
 class Model:
-    """All weights of a reader. `presence` is None if it was not trained to abstain: it always answers."""
+    """All weights of a reader. `presence` is None if it was not trained to abstain: it always answers.
+
+    `gaps_first`: a question with a gap asks for what fills it ("Which words complete this statement: ..."). Readers
+    that were trained before took it for a question of its first question word, and go on as they learned.
+    """
 
     sentences: Ranker
     spans: Ranker
     axes: Floats  # (384, MEANING_DIMENSIONS)
     presence: Presence | None = None
+    gaps_first: bool = False
 
     @classmethod
     def initial(cls) -> "Model":
@@ -104,6 +110,7 @@ class Model:
 
     def rank_sentences(self, question: Question, documents: Sequence[Sequence[Sentence]]) -> "RankedSentences":
         """Describe and score every sentence of the documents."""
+        question = self._as_read(question)
         places = [(d, s) for d, sentences in enumerate(documents) for s in range(len(sentences))]
         candidates = sentence_features.describe(question, documents)
         return RankedSentences(places, candidates, self.sentences.scores(candidates))
@@ -112,12 +119,16 @@ class Model:
         self, question: Question, sentences: Sequence[Sentence], log_probabilities: Floats
     ) -> Candidates:
         """Describe the spans of sentences, best sentence first, one after the other."""
+        question = self._as_read(question)
         return Candidates.joined(
             [
                 span_features.describe(question, sentence, score=float(score), rank=rank, axes=self.axes)
                 for rank, (sentence, score) in enumerate(zip(sentences, log_probabilities, strict=True))
             ]
         )
+
+    def _as_read(self, question: Question) -> Question:
+        return question.with_gap_first if self.gaps_first else question
 
 
 @dataclass(frozen=True)
@@ -150,7 +161,7 @@ def save_model(model: Model, folder: Path, *, encoder_sha256: str) -> None:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "abstains": model.presence is not None,
         "features": _feature_names(model),
-    }
+    } | ({_GAPS_FIRST: True} if model.gaps_first else {})  # a reader without it keeps its bytes, and so its hash
     _write(folder / WEIGHTS_FILE, weights)
     _write(folder / CONFIG_FILE, (json.dumps(config, ensure_ascii=False, indent=1) + "\n").encode())
 
@@ -175,7 +186,7 @@ def load_model(folder: Path, *, encoder_sha256: str) -> Model:
         raise ReaderFormatError(
             f"{folder / WEIGHTS_FILE} is not the file that {CONFIG_FILE} belongs to: train the model again."
         )
-    return _from_tensors(initial, load(weights))
+    return replace(_from_tensors(initial, load(weights)), gaps_first=bool(config.get(_GAPS_FIRST)))
 
 
 def _ranker(

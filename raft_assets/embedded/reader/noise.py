@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raft_assets.embedded.encoder import Encoder, Floats, normalize_vectors
+from raft_assets.embedded.reader.questions import GAP
 from raft_assets.embedded.reader.words import STOP_WORDS, lemma
 from raft_assets.embedded.teacher.morphology import base_form
 
@@ -59,7 +60,7 @@ class Synonyms:
 
 def noisy(question: str, answer: str | None, noise: Noise, synonyms: Synonyms, rng: random.Random) -> str:
     """Return the question in other words; unchanged if nothing meaningful would be left, or if it has a gap to fill."""
-    if "____" in question:
+    if GAP in question:
         return question
     words = _rephrased(question.rstrip("?"), answer, synonyms, rng).split()
     opening = 2 if words and words[0].lower() in _OPENERS_OF_TWO else 1

@@ -1,7 +1,7 @@
 """What a question asks for, read from its surface: the kind of answer, the noun that names it, names and numbers."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ KINDS = (
     "what_object", "what", "cloze", "yes_no", "other",
 )  # fmt: skip
 
+GAP = "____"
 _AUXILIARY = r"(?:is|are|was|were|did|do|does|has|have|had|can|could|would|will|may|should|must|might)"
 # the pattern found first in the question names the kind; among those at the same place, the first of these
 _KIND_PATTERNS = tuple(
@@ -57,7 +58,7 @@ _KIND_PATTERNS = tuple(
         (rf"\A(?:{_AUXILIARY})\b", "yes_no"),
     )
 )
-_WHAT = KINDS.index("what")
+_WHAT, _CLOZE = KINDS.index("what"), KINDS.index("cloze")
 # words between the question word and the noun that names the answer
 _UNTELLING = word_set("kind type sort form name the a an of one other single only exact")
 _VERB_TAGS = frozenset(("VBZ", "VBD", "VBP", "MD", "VB"))
@@ -75,10 +76,18 @@ class Question:
 
     text: str
     encoded: TokenStates
+    is_gap: bool = False  # whether it asks for what fills its gap, whatever question word stands before that
+
+    @cached_property
+    def with_gap_first(self) -> "Question":
+        """The question as one for what fills its gap; itself if it has none."""
+        return replace(self, is_gap=True) if GAP in self.text else self
 
     @cached_property
     def kind(self) -> int:
         """Position in KINDS."""
+        if self.is_gap:
+            return _CLOZE
         places = [(match.start(), kind) for pattern, kind in _KIND_PATTERNS if (match := pattern.search(self.text))]
         found = KINDS.index(min(places, key=lambda place: place[0])[1] if places else "other")
         return self._kind_of_what() if found == _WHAT else found
@@ -121,7 +130,7 @@ class Question:
     def wanted(self) -> frozenset[str]:
         """Base forms of the nouns that name the answer: "which *board shaper* ...", "what is the *fee* for ..."."""
         place = self._asking
-        if place is None:
+        if place is None or self.is_gap:
             return frozenset()
         tokens = self._tokens[place + 1 :]
         if len(tokens) > 1 and tokens[0].lower in _BE and tokens[1].tag in ("DT", "PRP$"):

@@ -128,7 +128,7 @@ def train(
     exercises += _in_other_words(analyst, lessons.lessons, seed, checkpoint)
     examined = _as_asked(analyst, valid.lessons, checkpoint)
 
-    model = replace(Model.initial(), axes=_axes_of_meaning(lessons.lessons))
+    model = replace(Model.initial(), axes=_axes_of_meaning(lessons.lessons), gaps_first=True)
     model = replace(model, sentences=_learn_sentences(model, exercises, seed, checkpoint))
     if lessons.abstaining:
         model = replace(model, presence=_learn_presence(model, exercises, checkpoint))

@@ -37,6 +37,14 @@ def test_kind_and_wanted_noun_are_read(encoder: Encoder, text: str, kind: str, w
     assert (KINDS[question.kind], set(question.wanted)) == (kind, wanted)
 
 
+def test_a_gap_says_what_is_asked_for_whatever_question_word_stands_before_it(encoder: Encoder) -> None:
+    question = Analyst(encoder).question("Which words complete this statement: “Boards with ____ are used”?")
+    gap = question.with_gap_first
+    assert (KINDS[question.kind], KINDS[gap.kind], set(gap.wanted)) == ("which", "cloze", set())
+    plain = Analyst(encoder).question("Which boards are used?")
+    assert plain.with_gap_first is plain
+
+
 @pytest.mark.parametrize(
     ("text", "frame"),
     [

@@ -11,6 +11,7 @@ import pytest
 from raft_assets.core.errors import DataError
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.reader import lessons
+from raft_assets.embedded.reader.model import Model
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.reader.training import (
     AUTO_EPOCHS,
@@ -20,7 +21,7 @@ from raft_assets.embedded.reader.training import (
     TrainingResult,
     train,
 )
-from raft_assets_tests.embedded.reader.conftest import Case, cases, write_rows
+from raft_assets_tests.embedded.reader.conftest import PLACES, Case, cases, write_rows
 
 Train = Callable[..., TrainingResult]
 
@@ -46,6 +47,34 @@ def test_absent_answers_are_abstained_from_and_present_ones_are_not(
     ]
     assert shown.count(None) <= 2
     assert hidden.count(None) >= 14
+
+
+def test_gaps_that_are_dates_dont_teach_that_which_asks_for_a_date(
+    encoder: Encoder, train_on: Train, tmp_path: Path
+) -> None:
+    keepers = ("Ann Bell", "Ben Cole", "Cara Dunn", "Dan Eves")
+    gaps = [
+        Case(
+            f"Which words complete this statement: “The lighthouse of {place} was lit by {keeper} in ____”?",
+            [f"{sentence} It stands on a rock.", "Cheese ripens in cool caves. Bats sleep by day."],
+            sentence,
+            str(year),
+        )
+        for number, place in enumerate(PLACES)
+        for keeper, year in [(keepers[number % len(keepers)], 1801 + 7 * number)]
+        for sentence in [f"The lighthouse of {place} was lit by {keeper} in {year}."]
+    ]
+    reader = train_on(write_rows(tmp_path / "train.jsonl", [case.row() for case in gaps])).reader
+    names = reader.model.spans.table.names()
+    initial, learned = (ranker.categorical for ranker in (Model.initial().spans, reader.model.spans))
+    learned_of = {kind: float((learned - initial)[names.index(f"{kind}:shape=date")]) for kind in ("which", "cloze")}
+    assert learned_of["cloze"] > 0
+    assert learned_of["which"] <= 0
+    of_before = Reader(encoder, replace(reader.model, gaps_first=False))
+    reader.save(tmp_path / "now")
+    of_before.save(tmp_path / "before")
+    kept = [Reader.load(encoder, tmp_path / name).model.gaps_first for name in ("now", "before")]
+    assert kept == [True, False]  # a reader that was trained before reads as it learned
 
 
 def test_without_rows_to_abstain_from_the_reader_always_answers(train_on: Train, tmp_path: Path) -> None:
