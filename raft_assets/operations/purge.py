@@ -184,9 +184,10 @@ class Purge:
         yield f"run history: {self._history.forget(self._domain)} runs with their samples"
         yield f"lake: {len(self._lake.purge(self._domain, keep=self._kept))} files"
         self._write_index()
-        for file in self._files:
-            file.unlink(missing_ok=True)
-        yield f"caches and logs: {len(self._files)} files"
+        files = [file for file in self._files if file.exists()]
+        for file in files:
+            file.unlink()
+        yield f"caches and logs: {len(files)} files"
         if not self.left:
             self._end()
 
