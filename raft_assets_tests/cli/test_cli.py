@@ -328,7 +328,7 @@ def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(cop
         "DELETE FROM runs": "Only one query that reads is allowed",
         "SELECT * FROM read_text('/etc/passwd')": refused,
         "SELECT * FROM sqlite_scan('a', 'b')": "it exists in the sqlite_scanner extension",  # which isn't installed
-        "SELECT 'infinity'::TIMESTAMP AS a": "Write the column as text: CAST(name AS VARCHAR)",
+        "SELECT 'infinity'::DATE AS a": "Write the column as text: CAST(name AS VARCHAR)",
         "SELECT INTERVAL 3 DAY AS a": "Write the column as text: CAST(name AS VARCHAR)",
     }.items():
         ended = copied.raft_here("sql", query, "--json")
