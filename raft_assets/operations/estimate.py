@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean, median, stdev
 
+from raft_assets.core.errors import SettingsError
 from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS
 from raft_assets.core.tables import Chunk
 from raft_assets.dataset.golden import golden_chunk_ids, resolve_golden_questions
@@ -490,19 +491,22 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
 
 
 def _estimate_known_evaluation(rows: _Rows, role: Role, domain: str, fresh: Collection[str]) -> CallEstimate | None:
-    """Estimate the answers that aren't stored, where the dataset is there; None where a question has no vector yet.
+    """Estimate the answers that aren't stored, where the dataset is there; None where they can't be looked up.
 
     A student that is trained anew has answered nothing.
     """
     models, lake = rows.models, Lake.of(rows.models.project)
-    requests = known_requests(models, lake, domain)
-    if requests is None:
+    try:
+        requests = known_requests(models, lake, domain)
+        if requests is None:
+            return None
+        answers = list[Answer | None]([None] * len(requests))
+        deployed = _trained_student(lake, domain) if role is Role.STUDENT and "finetuned_model" in fresh else None
+        if deployed or role is Role.BASELINE:
+            with models.caller(role, deployed=deployed) as caller:
+                answers = list(caller.stored(requests))
+    except SettingsError:  # such as a budget without a price: the run says so if it comes to calls
         return None
-    answers = list[Answer | None]([None] * len(requests))
-    deployed = _trained_student(lake, domain) if role is Role.STUDENT and "finetuned_model" in fresh else None
-    if deployed or role is Role.BASELINE:
-        with models.caller(role, deployed=deployed) as caller:
-            answers = list(caller.stored(requests))
     missing = [request for request, answer in zip(requests, answers, strict=True) if answer is None]
     as_sent = _wording(models, role)
     tokens = sum(_request_tokens(as_sent(request)) for request in missing)

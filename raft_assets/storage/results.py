@@ -453,8 +453,8 @@ class ResultsStore:
         with duckdb.connect(str(draft), config=_NO_EXTERNAL_ACCESS) as connection:
             connection.execute(_SCHEMA)
             if self._lake and runs:
-                _restore_runs(connection, self._lake, runs)
-                log.warning("The results store %s was made anew from %d evaluations in the lake.", self.path, len(runs))
+                restored = _restore_runs(connection, self._lake, runs)
+                log.warning("The results store %s was made anew from %d evaluations in the lake.", self.path, restored)
         draft.replace(self.path)
 
     def _set_aside(self) -> Path:
@@ -541,11 +541,24 @@ def _select_all(connection: duckdb.DuckDBPyConnection, table: str) -> pa.RecordB
     return rows
 
 
-def _restore_runs(connection: duckdb.DuckDBPyConnection, lake: Lake, runs: Iterable[tuple[str, str]]) -> None:
+def _restore_runs(connection: duckdb.DuckDBPyConnection, lake: Lake, runs: Iterable[tuple[str, str]]) -> int:
+    """Copy evaluations from the lake and return how many; one that isn't whole is given up with a warning."""
+    restored = 0
     for domain, run in runs:
-        for table, rows in lake.read_evaluation(domain, run).items():
+        try:
+            content, damage = lake.read_evaluation(domain, run), ""
+        except DataError as error:
+            content, damage = {}, str(error)
+        if gone := set(RUN_TABLES) - content.keys():
+            damage = damage or f"{', '.join(sorted(gone))} are not there."
+            log.warning("The evaluation %s of %s in the lake is not whole and is left out: %s", run, domain, damage)
+            lake.give_up_evaluation(domain, run)
+            continue
+        for table, rows in content.items():
             _delete_run(connection, table, domain, run)
             _insert(connection, table, rows)
+        restored += 1
+    return restored
 
 
 def _select_without_texts(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:

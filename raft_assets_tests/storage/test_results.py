@@ -484,6 +484,24 @@ def test_what_only_the_store_or_only_the_lake_holds_is_kept_in_both(kept: Result
     assert_same(everything(kept), before)
 
 
+@pytest.mark.parametrize("content", [b"", None], ids=["damaged", "gone"])
+def test_an_evaluation_of_which_the_lake_lost_a_part_is_left_out_and_missing(
+    kept: ResultsStore, tmp_path: Path, content: bytes | None
+) -> None:
+    fill(kept)
+    Path(kept.path).unlink()
+    part = next(tmp_path.glob("lake/evaluations/harbor/*/answers.parquet"))
+    if content is None:
+        part.unlink()
+    else:
+        part.write_bytes(content)
+    assert {domain for domain, _ in kept.runs()} == {"bats"}
+    assert {domain for domain, _ in Lake(str(tmp_path / "lake")).evaluations()} == {"bats"}
+    record(kept, run_record("harbor"))
+    Path(kept.path).unlink()
+    assert {domain for domain, _ in kept.runs()} == {"bats", "harbor"}
+
+
 def test_a_query_that_only_says_that_the_file_is_damaged_changes_nothing(kept: ResultsStore) -> None:
     before = fill(kept)
     with pytest.raises(duckdb.Error, match="Corrupt database file"):
