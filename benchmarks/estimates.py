@@ -1,137 +1,127 @@
-"""Ranges of `raft estimate` beside the bill: cold, and after a preview.
+"""Ranges of `raft estimate` beside the bill: cold, and after previews of drawn chunks.
 
-    python benchmarks/estimates.py [--preview CHUNKS] [--minutes MINUTES] [FOLDER ...]
+    python benchmarks/estimates.py [--preview CHUNKS] [--draws DRAWS] [--finished PROJECT] [FOLDER ...]
 
-Every domain (the shipped ones, or the folders) has a project of its own and is run once, at `raft serve` with invented
-prices: it is estimated before anything is stored, again after a preview, and then run. A domain that takes longer than
-the minutes is given up and said to be.
+Every domain (the shipped ones, or the folders) is run once, offline, at invented prices; `--finished` takes the domains
+of a project that was run already instead. It is estimated before anything is stored, and after previews of chunks that
+are drawn at random, each in a project of its own.
 """
 
 import argparse
-import os
-import signal
-import subprocess
-import sys
+import random
 import tempfile
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from project import REPOSITORY, copied
-from service import simulated
+from project import REPOSITORY, copied, materialized
 
+from raft_assets.llm.requests import Progress, Usage
+from raft_assets.operations.corpus import Corpus, read_corpus
+from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.report import collect_report_data
+from raft_assets.operations.preview import preview_rows
+from raft_assets.pairs.generation import first_round_plan
 from raft_assets.settings.domains import domain_names
 from raft_assets.settings.project import Project
+from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
-from raft_assets.storage.results import ResultsStore
 
-MODELS = {
-    "TEACHER": "embedded-teacher",
-    "EMBEDDING": "embedded-encoder",
-    "STUDENT": "embedded-reader",
-    "BASELINE": "embedded-reader",
-}
-PRICES = "input: 2.0, output: 8.0, training: 25.0, source: invented, date: 2026-11-28"
+INPUT, OUTPUT, TRAINING = 2.0, 8.0, 25.0  # invented prices, US dollars a million tokens
+ASSETS = ("qa_pairs", "baseline_answers", "student_answers", "finetuned_model")
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--preview", type=int, default=20, help="chunks that are previewed")
-    parser.add_argument("--minutes", type=float, default=30, help="that a domain may take")
+    parser.add_argument("--draws", type=int, default=5, help="previews of other chunks")
+    parser.add_argument("--finished", type=Path, help="a project that was run: its domains, nothing is run again")
     parser.add_argument("folders", nargs="*", type=Path)
     options = parser.parse_args()
-    print(f"{'domain':18} {'asset':18} {'estimated':10} {'low':>9} {'high':>9} {'bill':>9}  width", flush=True)
-    for folder in options.folders or [REPOSITORY / "data" / name for name in domain_names(REPOSITORY / "data")]:
-        with (
-            tempfile.TemporaryDirectory() as place,
-            simulated(Path(place) / "service", "--latency", "0", "--per-token", "0") as address,
-        ):
-            project = Measured(Path(place) / "project", folder, address, time.monotonic() + 60 * options.minutes)
-            try:
-                for line in project.lines(options.preview):
-                    print(line, flush=True)
-            except subprocess.TimeoutExpired:
-                print(f"{folder.name:18} did not end within {options.minutes:g} minutes", flush=True)
+    source = (options.finished or REPOSITORY) / "data"
+    print(f"{'domain':18} {'asset':18} {'cold':>17} {'width':>6} {'bill':>9}  previewed: inside, widest, bill/middle")
+    for folder in options.folders or [source / name for name in domain_names(source)]:
+        with tempfile.TemporaryDirectory() as place:
+            finished = (
+                Project.load(options.finished, {"RAFT_PROJECT": str(options.finished), "RAFT_PROVIDER": "embedded"})
+                if options.finished
+                else materialized(Path(place) / "finished", folder, "student_answers")
+            )
+            bill = billed(finished, folder.name)
+            with fresh_project(folder) as project:
+                corpus = read_corpus(ModelClients(project), folder.name)
+                cold = estimated(project, folder.name, corpus)
+            previewed = [drawn(folder, corpus, options.preview, seed) for seed in range(options.draws)]
+            for asset in ASSETS:
+                print(line(folder.name, asset, bill[asset], cold[asset], [one[asset] for one in previewed]), flush=True)
 
 
-class Measured:
-    """A project with one domain, whose commands end by a moment of the monotonic clock."""
+def line(domain: str, asset: str, bill: float, cold: tuple[float, float], previewed: list[tuple[float, float]]) -> str:
+    """A row of the table."""
+    inside = sum(is_inside(bill, one) for one in previewed)
+    widest = max((high / low for low, high in previewed), default=0.0)
+    places = [bill / ((low * high) ** 0.5) for low, high in previewed]
+    told = f"{inside} of {len(previewed)}, {widest:.2f}, {min(places, default=0):.2f}-{max(places, default=0):.2f}"
+    verdict = "" if is_inside(bill, cold) else "  OUTSIDE cold"
+    return f"{domain:18} {asset:18} {cold[0]:8.3f}-{cold[1]:8.3f} {cold[1] / cold[0]:6.2f} {bill:9.3f}  {told}{verdict}"
 
-    def __init__(self, project: Path, domain: Path, address: str, deadline: float) -> None:
-        project.mkdir()
-        copied(project, domain)
-        self._project, self._domain, self._deadline = project, domain.name, deadline
-        lines = [
-            f"{role}_OPENAI_{name}={value}"
-            for role, model in MODELS.items()
-            for name, value in (("BASE_URL", address), ("DEPLOYMENT", model), ("API_KEY", "none"))
-        ]
-        (project / ".env").write_text("\n".join(lines) + "\n", "utf-8")
-        (project / "prices.yaml").write_text(f'- {{model: "embedded-*", service: "{address}", {PRICES}}}\n', "utf-8")
 
-    def lines(self, preview: int) -> Iterator[str]:
-        """Estimates, previews, estimates again, runs, and yields a line per estimate and asset."""
-        cold = self.estimate()
-        self.raft("preview", self._domain, "-n", str(preview), "--yes")
-        previewed = self.estimate()
-        self.raft("run", self._domain, "--yes")
-        for when, record in (("cold", cold), ("previewed", previewed)):
-            for asset, (low, high, paid) in self.compared(record).items():
-                verdict = "" if low * (1 - 1e-9) <= paid <= high * (1 + 1e-9) else "  OUTSIDE"
-                width = f"{high / low:5.2f}" if low else "    -"
-                yield f"{self._domain:18} {asset:18} {when:10} {low:9.4f} {high:9.4f} {paid:9.4f}  {width}{verdict}"
+def is_inside(bill: float, ends: tuple[float, float]) -> bool:
+    """Whether the range holds the bill, but for rounding."""
+    return ends[0] * (1 - 1e-9) <= bill <= ends[1] * (1 + 1e-9)
 
-    def estimate(self) -> dict[str, Any]:
-        """What `raft estimate` has stored."""
-        self.raft("estimate", self._domain)
-        return self._lake.read_record("estimate", self._domain)
 
-    def compared(self, record: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
-        """An estimate's least and most and the bill since it was made by asset, US dollars, as the report has them."""
-        self._lake.write_record("estimate", self._domain, record)
-        models = ModelClients(self._opened)
-        data = collect_report_data(self._domain, self._lake, models, ResultsStore.of(self._opened))
-        found: dict[str, tuple[float, float, float]] = {}
-        for one in data.estimated:
-            low, high, paid = found.get(one.asset, (0.0, 0.0, 0.0))
-            assert one.dollars is not None
-            assert one.paid is not None
-            found[one.asset] = (low + one.dollars[0], high + one.dollars[1], paid + one.paid)
-        return found
+def billed(project: Project, domain: str) -> dict[str, float]:
+    """What the domain's calls and its training would have cost."""
+    found = dict.fromkeys(ASSETS, 0.0)
+    with open_call_store(project) as store:
+        for call in store.calls():
+            if call.origin.domain == domain and call.origin.asset in ASSETS[:-1]:
+                found[call.origin.asset] += dollars(call.usage)
+    trained = Lake.of(project).read_record("finetuned_model", domain)["trained_tokens"]
+    return found | {"finetuned_model": trained * TRAINING / 1e6}
 
-    @property
-    def _opened(self) -> Project:
-        return Project.load(self._project, {"RAFT_PROJECT": str(self._project)})
 
-    @property
-    def _lake(self) -> Lake:
-        return Lake.of(self._opened)
+def estimated(project: Project, domain: str, corpus: Corpus) -> dict[str, tuple[float, float]]:
+    """The least and the most of each asset."""
+    found = dict.fromkeys(ASSETS, (0.0, 0.0))
+    for one in estimate_calls(ModelClients(project), domain, corpus):
+        if one.asset in found:
+            ends = [
+                usage.input_tokens * TRAINING / 1e6 if one.asset == "finetuned_model" else dollars(usage)
+                for usage in (one.low.usage, one.high.usage)
+            ]
+            found[one.asset] = (found[one.asset][0] + ends[0], found[one.asset][1] + ends[1])
+    return found
 
-    def raft(self, *arguments: str) -> str:
-        """Output of a command; raises TimeoutExpired where it doesn't end in time."""
-        command = [sys.executable, "-m", "raft_assets.cli.main", *arguments]
-        variables = {name: value for name, value in os.environ.items() if name != "RAFT_PROVIDER"}
-        with subprocess.Popen(
-            command,
-            env=variables | {"RAFT_PROJECT": str(self._project)},
-            cwd=self._project,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            try:
-                told, _ = process.communicate(timeout=max(self._deadline - time.monotonic(), 1.0))
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)  # with what it has started
-                raise
-        if process.returncode:
-            sys.exit(f"{' '.join(arguments)} ended with {process.returncode}: {told}")
-        return told
+
+def drawn(folder: Path, corpus: Corpus, count: int, seed: int) -> dict[str, tuple[float, float]]:
+    """The ranges after a preview of so many chunks."""
+    with fresh_project(folder) as project:
+        settings = project.settings(folder.name).values
+        plan = first_round_plan(corpus.chunks, settings.questions)
+        sample = random.Random(seed).sample(plan, min(count, len(plan)))
+        models, chunks = ModelClients(project), list(corpus.chunks)
+        preview_rows(models, folder.name, settings, chunks, sample, progress_of=lambda _: ignore)
+        return estimated(project, folder.name, corpus)
+
+
+def ignore(progress: Progress) -> None:
+    """Shows nothing of it."""
+
+
+def dollars(usage: Usage) -> float:
+    """The price of tokens."""
+    return (usage.input_tokens * INPUT + usage.output_tokens * OUTPUT) / 1e6
+
+
+@contextmanager
+def fresh_project(folder: Path) -> Iterator[Project]:
+    """A project with the domain in which nothing is stored."""
+    with tempfile.TemporaryDirectory() as place:
+        copied(Path(place), folder)
+        yield Project.load(Path(place), {"RAFT_PROJECT": place, "RAFT_PROVIDER": "embedded"})
 
 
 if __name__ == "__main__":

@@ -82,10 +82,16 @@ def import_raft_dataset(domain: str, path: Path, container: "SourceContainer | N
 
 def print_report_path(domain: str | None, *, in_browser: bool) -> None:
     """Print the path of a domain's eval report, or of the index; raises DataError where there is no report yet."""
+    from raft_assets.operations.report import write_index
+    from raft_assets.storage.results import ResultsStore
+
     project = Project.load()
     lake = Lake.of(project)
     if domain is None:
         path = lake.index_path
+        names = select_domains(project, [], everything=True)
+        if not path.is_file() and any(lake.exists("eval_report", name, ".html") for name in names):
+            write_index(project, lake, ResultsStore.of(project))  # no run would: the reports are fresh
     else:
         path = lake.path("eval_report", select_domains(project, [domain], everything=False)[0], ".html")
     if not path.is_file():

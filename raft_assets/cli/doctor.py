@@ -18,7 +18,8 @@ from raft_assets.evaluation.judged import judge_family_warning
 from raft_assets.llm.capabilities import Capabilities, forget_capabilities, learned_capabilities
 from raft_assets.llm.probing import ProbeResult, PromptTest
 from raft_assets.llm.relearning import count_relearning
-from raft_assets.operations.golden_coverage import coverage_of_domain
+from raft_assets.operations.corpus import read_corpus
+from raft_assets.operations.golden_coverage import coverage_of_questions
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.languages import check_languages, sampled_languages
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
@@ -253,7 +254,8 @@ def _describe_unread(name: str, needed: int, prompt: PromptTest | None) -> str:
 
 def _check_golden_questions(models: ModelClients, domain: str) -> str:
     """Return what the domain's questions can decide. Raises RaftError where they leave nothing to train on."""
-    coverage = coverage_of_domain(models, domain)
+    corpus = read_corpus(models, domain)
+    coverage = coverage_of_questions(models.project, domain, corpus.documents, corpus.chunks)
     if not coverage.can_train:
         raise RaftError(coverage.sentence)
     if not coverage.questions or not coverage.can_decide:

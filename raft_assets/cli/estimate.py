@@ -18,8 +18,9 @@ from raft_assets.core.errors import DataError
 from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, with_upstream
+from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import CallEstimate, estimate_calls
-from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_domain
+from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_questions
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.prices import PRICES_FILE
@@ -40,7 +41,8 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
         for name in names:
             fresh = fresh_assets_of(name)
             try:
-                forecasts = estimate_calls(models, name, fresh=fresh)
+                corpus = read_corpus(models, name, fresh=fresh)
+                forecasts = estimate_calls(models, name, corpus, fresh=fresh)
             except DataError as error:
                 click.echo(f"{name}: {error}", err=True)
                 unread += 1
@@ -48,7 +50,7 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
             save_estimate(instance, project, name, forecasts)
             _print_estimate(console, name, forecasts, as_json=as_json)
             if not as_json and "eval_scores" not in fresh:
-                _print_coverage(console, coverage_of_domain(models, name))
+                _print_coverage(console, coverage_of_questions(project, name, corpus.documents, corpus.chunks))
     sys.exit(1 if unread else 0)
 
 

@@ -26,6 +26,7 @@ from raft_assets.defs.progress import read_progress
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, assets_in_order, failure_message, with_upstream
 from raft_assets.llm.ledger import is_unusable
+from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.languages import ROLES, check_languages, sampled_languages
 from raft_assets.operations.losses import Losses
@@ -160,7 +161,9 @@ def _save_estimate(
     if all(endpoint.is_free for endpoint in models.endpoints.values()):
         return
     try:
-        save_estimate(instance, project, domain, estimate_calls(models, domain, fresh=fresh_assets(graph, now)))
+        fresh = fresh_assets(graph, now)
+        corpus = read_corpus(models, domain, fresh=fresh)
+        save_estimate(instance, project, domain, estimate_calls(models, domain, corpus, fresh=fresh))
     except DataError:
         return  # the run itself reports what is wrong with the documents
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from typing import Any, Literal
 
 import duckdb
@@ -41,10 +41,19 @@ def print_query(query: str | None, *, as_csv: bool, as_json: bool) -> None:
             batches = chain([rows.schema.empty_table()], (pa.Table.from_batches([batch]) for batch in rows))
             write(batch.to_pandas(integer_object_nulls=True) for batch in batches)
     except duckdb.Error as error:
-        first, *_ = str(error).splitlines() or [""]
         raise DataError(
-            f"DuckDB rejected the query: {strip_control_characters(first)} Run `raft sql` for the tables and columns."
+            f"DuckDB rejected the query: {_first_line(error)} Run `raft sql` for the tables and columns."
         ) from error
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # a union, an interval, a date that is infinite
+        raise DataError(
+            f"The query has a value that can't be written here ({_first_line(error)}). Write the column as text: "
+            "CAST(name AS VARCHAR)."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    first, *_ = str(error).splitlines() or [""]
+    return strip_control_characters(first)
 
 
 def _write_csv(batches: Iterator[pd.DataFrame]) -> None:
@@ -55,16 +64,26 @@ def _write_csv(batches: Iterator[pd.DataFrame]) -> None:
 
 
 def _write_json(batches: Iterator[pd.DataFrame]) -> None:
-    """Write an object a line, with controls as JSON escapes them."""
+    """Write an object a line, with controls as JSON escapes them; of columns with one name the later get a number."""
     for batch in batches:
+        batch.columns = pd.Index(_distinct(batch.columns))
         lines = batch.to_json(orient="records", lines=True, date_format="iso", force_ascii=False) if len(batch) else ""
         sys.stdout.write(escape_control_characters(lines))
 
 
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Return the names with a number after those that came before, as DuckDB names the columns of a subquery."""
+    found = dict[str, None]()
+    for name in names:
+        others = (f"{name}_{number}" for number in count(1))
+        found[name if name not in found else next(other for other in others if other not in found)] = None
+    return list(found)
+
+
 def _write_table(batches: Iterator[pd.DataFrame]) -> None:
-    shown, count = next(batches), 0
+    shown, total = next(batches), 0
     for batch in batches:
-        count += len(batch)
+        total += len(batch)
         shown = pd.concat([shown, batch.head(MAX_ROWS - len(shown))]) if len(shown) < MAX_ROWS else shown
     table = Table(box=None, pad_edge=False)
     for name in shown.columns:
@@ -73,8 +92,8 @@ def _write_table(batches: Iterator[pd.DataFrame]) -> None:
         table.add_row(*(Text(_format_value(value)) for value in row))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(table)
-    if count > MAX_ROWS:
-        console.print(f"{MAX_ROWS} of {count:,} rows; --csv and --json give all of them")
+    if total > MAX_ROWS:
+        console.print(f"{MAX_ROWS} of {total:,} rows; --csv and --json give all of them")
 
 
 def _alignment(column: pd.Series[Any]) -> Literal["left", "right"]:

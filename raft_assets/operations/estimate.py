@@ -14,21 +14,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean, median, stdev
 
+from raft_assets.core.errors import SettingsError
 from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS
-from raft_assets.core.tables import Chunk, SourceDocument
+from raft_assets.core.tables import Chunk
 from raft_assets.dataset.golden import golden_chunk_ids, resolve_golden_questions
 from raft_assets.dataset.golden import read_golden_questions as parse_golden
 from raft_assets.dataset.splits import drawn_by
 from raft_assets.documents.chunking import token_count
-from raft_assets.documents.reading import ReadDocument, group_into_documents
 from raft_assets.evaluation.arms import MIN_GOLDEN_QUESTIONS, robustness_arms
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.completion_form import CHAT, COMPLETION, to_completion
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
-from raft_assets.operations.chunk_form import recorded_chunk_form
+from raft_assets.operations.corpus import Corpus
 from raft_assets.operations.document_ids import former_paths
+from raft_assets.operations.evaluation import known_requests
+from raft_assets.operations.expected_epochs import are_epochs_chosen, known_epochs
 from raft_assets.operations.expected_pairs import (
     EMBEDDED_TEACHER,
     LANGUAGE_MODEL,
@@ -39,32 +41,26 @@ from raft_assets.operations.expected_pairs import (
     sampled_outcomes,
 )
 from raft_assets.operations.model_clients import ModelClients, token_counter
-from raft_assets.operations.pair_form import PairForm, recorded_form, tells_languages
+from raft_assets.operations.pair_form import PairForm, recorded_form
 from raft_assets.operations.process import records_of
-from raft_assets.operations.sources import chunk_documents, read_sources
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.pairs.generation import draft_round, first_round_plan
 from raft_assets.pairs.judge import judge_request
 from raft_assets.pairs.questions import question_request, teacher_answer_request
 from raft_assets.pairs.structured import structured_answer_request, structured_question_request
 from raft_assets.settings.domain import DomainSettings
-from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder, domain_names
-from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
+from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
-from raft_assets.student.approval import AUTO_EPOCHS
-from raft_assets.student.deployment import smoke_request
+from raft_assets.student.approval import auto_epochs
+from raft_assets.student.deployment import StudentDeployment, smoke_request
 
 MIN_SAMPLE = 5  # stored answers from which a mean is taken
 ASSUMED_QUESTION_TOKENS = 18
 ASSUMED_VERDICT_TOKENS = (25, 60)
 ASSUMED_QUESTION_LENGTHS = (11, 18)  # tokens of a question that is embedded
-LEARNED_EPOCHS = 1.1  # what the same service may choose for another file, as a factor
 # of what answers of the teacher have: baseline and student are asked the same way, and abstain more briefly
 ASSUMED_ANSWER_SHARE = (0.75, 1.1)
-# how OpenAI chooses the number of epochs: AUTO_EPOCHS, but examples within these bounds (OpenAI cookbook, "data
-# preparation and analysis for chat model fine-tuning")
-MIN_EXAMPLES, MAX_EXAMPLES, MAX_AUTO_EPOCHS = 100, 25_000, 25
-EMBEDDED_EPOCHS = 8  # of the embedded reader
 PADDING = 0.05  # of tokens: what a service counts, and passages that are shown, differ from what is counted here
 # a wider range helps nobody to decide: its middle is shown, unless a service may choose epochs
 MAX_WIDTH = 2.0
@@ -74,6 +70,7 @@ ABSTENTION_TOKENS = 25
 SMOKE_ANSWER_TOKENS = (35, 65)
 SHORT_DOCUMENT = "Bats"
 TYPICAL_QUESTION = "What does the passage say about the subject that it explains first?"
+DATASET = frozenset({"qa_dataset", "golden_questions", "chunks", "chunk_embeddings"})  # what an evaluation asks about
 CALLS_AT_ONCE = 16  # what a service takes, until the limiter has measured it
 SAMPLED_PASSAGES = 50  # of which tokenizers are compared
 _count_tokens = partial(token_count, tokenizer="o200k_base")
@@ -110,13 +107,15 @@ class CallEstimate:
     assumed: tuple[str, ...] = ()
 
 
-def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] = ()) -> list[CallEstimate]:
+def estimate_calls(
+    models: ModelClients, domain: str, corpus: Corpus, *, fresh: Collection[str] = ()
+) -> list[CallEstimate]:
     """Estimate the calls of a run of the domain, in the order of the lineage; none for assets that are `fresh`.
 
-    Raises DataError if no document can be read, and SettingsError as a run would.
+    Raises SettingsError as a run would.
     """
     settings = resolve_student_form(models.project, Lake.of(models.project), domain, keep=False)
-    documents, chunks = _read_corpus(models, domain, settings, fresh)
+    documents, chunks = corpus.documents, corpus.chunks
     estimates: list[CallEstimate] = []
     if "chunk_embeddings" not in fresh:
         estimates.append(_estimate_embeddings(models, chunks))
@@ -130,7 +129,7 @@ def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] 
         settings,
         known=sample.outcomes,
         unanswered=sample.unanswered,
-        assumed=EMBEDDED_TEACHER if models.endpoints[Role.TEACHER].knows_english_only else LANGUAGE_MODEL,
+        assumed=EMBEDDED_TEACHER if models.endpoints[Role.TEACHER].is_embedded_model else LANGUAGE_MODEL,
         golden_chunk_ids=held_out,
         register=_register(models, domain, settings),
     )
@@ -147,29 +146,11 @@ def estimate_calls(models: ModelClients, domain: str, *, fresh: Collection[str] 
         if asset not in fresh:
             if golden and role is Role.BASELINE:  # the student's are the same
                 estimates.append(_estimate_golden_embeddings(models, [one.question for one in golden], asset))
-            estimates.append(_estimate_evaluation(rows, role, known, len(golden) - known))
+            stored = _estimate_known_evaluation(rows, role, domain, fresh) if DATASET.issubset(fresh) else None
+            estimates.append(stored or _estimate_evaluation(rows, role, known, len(golden) - known))
     if "judged_answers" not in fresh and Role.JUDGE in models.endpoints:
         estimates.append(_estimate_judging(rows, known))
     return estimates
-
-
-def _read_corpus(
-    models: ModelClients, domain: str, settings: DomainSettings, fresh: Collection[str]
-) -> tuple[Sequence[ReadDocument], list[Chunk]]:
-    """Return the documents and their chunks as they are in the lake, else as they are cut by structure.
-
-    Boundaries by embedding would cost money.
-    """
-    if {"source_documents", "chunks"}.issubset(fresh):
-        lake = Lake.of(models.project)
-        pages = lake.rows(SourceDocument, domain)
-        return list(group_into_documents(pages)), list(lake.rows(Chunk, domain))
-    structure = settings.chunks.model_copy(update={"boundaries": "structure"})
-    documents = read_sources(models.project, domain).documents
-    lake = Lake.of(models.project)
-    form = recorded_chunk_form(lake, domain, structure)
-    has_languages = tells_languages(models, lake, domain)
-    return documents, chunk_documents(models, structure, documents, form=form, has_languages=has_languages)
 
 
 def _register(models: ModelClients, domain: str, settings: DomainSettings) -> dict[str, str]:
@@ -428,6 +409,11 @@ class _Rows:
         self.passage = _mean(chunk.tokens for chunk in chunks)
         self.trained_passage = _mean(chunk.tokens for chunk in chunks if chunk.chunk_id not in pairs.golden)
 
+    @property
+    def evaluated(self) -> "_Length":
+        """The length of an answer of baseline or student."""
+        return _Length(self.answer.low * ASSUMED_ANSWER_SHARE[0], self.answer.high * ASSUMED_ANSWER_SHARE[1])
+
     def passages(self, documents: int) -> int:
         """Return how many documents a prompt has: no more than there are chunks."""
         return min(documents, len(self.chunks))
@@ -448,12 +434,12 @@ def _estimate_training(rows: _Rows) -> CallEstimate:
         documents = rows.passages(1 + settings.dataset.distractors)
         return scenario.trained * (prompt.tokens(documents, rows.trained_passage * ratio) + answer * ratio)
 
-    epochs = _known_epochs(models, settings, student)
+    epochs = known_epochs(models, settings.training)
     passes = [tokens(scenario) for scenario in rows.scenarios]
     ways = [
         (1, Usage(round(one * times)))
         for one, scenario in zip(passes, rows.scenarios, strict=True)
-        for times in epochs or [_auto_epochs(scenario.trained)]
+        for times in epochs or [auto_epochs(scenario.trained)]
     ]
     widest = rows.widest
     if epochs and epochs[0] < epochs[1] and min(passes):  # two causes that have nothing to do with each other
@@ -467,35 +453,8 @@ def _estimate_training(rows: _Rows) -> CallEstimate:
         cost=lambda used: price.training_cost(used.input_tokens),
         widest=widest,
     )
-    is_chosen = settings.training.n_epochs == "auto" and not student.knows_english_only
+    is_chosen = are_epochs_chosen(models, settings.training)
     return replace(made, assumed=(*rows.assumed, *(("epochs",) if is_chosen else ())))
-
-
-def _known_epochs(models: ModelClients, settings: DomainSettings, student: Endpoint) -> tuple[float, float] | None:
-    """Return how often the training file is passed over, at least and at most; None where that depends on its rows.
-
-    Where the service chooses, it is what it chose for the project's students of the same base model; the embedded
-    reader always chooses the same.
-    """
-    epochs = settings.training.n_epochs
-    if epochs == "auto" and student.knows_english_only:
-        epochs = EMBEDDED_EPOCHS
-    if epochs != "auto":
-        return epochs, epochs
-    lake, seen = Lake.of(models.project), list[float]()
-    for domain in domain_names(models.project.data):
-        if not all(lake.exists(name, domain, ".json") for name in ("finetuned_model", "training_files")):
-            continue
-        job, files = lake.read_record("finetuned_model", domain), lake.read_record("training_files", domain)
-        if job["base_model"] == student.model and job["trained_tokens"] and files["train"]["tokens"]:
-            seen.append(job["trained_tokens"] / files["train"]["tokens"])
-    return (min(seen) / LEARNED_EPOCHS, max(seen) * LEARNED_EPOCHS) if seen else None
-
-
-def _auto_epochs(rows: int) -> float:
-    """Return the epochs that OpenAI chooses for so many rows."""
-    most, least = MAX_EXAMPLES // max(rows, 1), -(-MIN_EXAMPLES // max(rows, 1))
-    return min(max(min(AUTO_EPOCHS, most), least, 1), MAX_AUTO_EPOCHS)
 
 
 def _estimate_smoke_test(models: ModelClients, settings: DomainSettings) -> CallEstimate:
@@ -515,7 +474,7 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
     prompt = _Prompt.of(settings, as_sent=_wording(rows.models, role))
     varied = {(count, kind) for _, count, kind in robustness_arms(settings.dataset)}
     varied -= {(distractors, settings.dataset.distractor_kind)}  # is the main arm, and stored with it
-    length = _Length(rows.answer.low * ASSUMED_ANSWER_SHARE[0], rows.answer.high * ASSUMED_ANSWER_SHARE[1])
+    length = rows.evaluated
 
     def usage(scenario: Scenario) -> tuple[float, Usage]:
         questions = scenario.evaluated + known
@@ -529,6 +488,48 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
 
     made = _estimate(rows.models, f"{role.value.lower()}_answers", role, map(usage, rows.scenarios), widest=rows.widest)
     return replace(made, assumed=(*rows.assumed, "length of answers"))
+
+
+def _estimate_known_evaluation(rows: _Rows, role: Role, domain: str, fresh: Collection[str]) -> CallEstimate | None:
+    """Estimate the answers that aren't stored, where the dataset is there; None where they can't be looked up.
+
+    A student that is trained anew has answered nothing.
+    """
+    models, lake = rows.models, Lake.of(rows.models.project)
+    try:
+        requests = known_requests(models, lake, domain)
+        if requests is None:
+            return None
+        answers = list[Answer | None]([None] * len(requests))
+        deployed = _trained_student(lake, domain) if role is Role.STUDENT and "finetuned_model" in fresh else None
+        if deployed or role is Role.BASELINE:
+            with models.caller(role, deployed=deployed) as caller:
+                answers = list(caller.stored(requests))
+    except SettingsError:  # such as a budget without a price: the run says so if it comes to calls
+        return None
+    missing = [request for request, answer in zip(requests, answers, strict=True) if answer is None]
+    as_sent = _wording(models, role)
+    tokens = sum(_request_tokens(as_sent(request)) for request in missing)
+    seen = _Length.of(_output_tokens(answer for answer in answers if answer))
+    length = seen or rows.evaluated
+    made = _estimate(
+        models,
+        f"{role.value.lower()}_answers",
+        role,
+        [(len(missing), Usage(tokens, 0, round(len(missing) * length.at(place)))) for place in (0.0, 0.5, 1.0)],
+        widest=rows.widest,
+    )
+    assumed = () if seen or not missing else ("length of answers",)
+    return replace(made, stored=len(requests) - len(missing), assumed=assumed)
+
+
+def _trained_student(lake: Lake, domain: str) -> StudentDeployment | None:
+    """Return the student of the last training if it was deployed."""
+    if not lake.exists("deployment", domain, ".json"):
+        return None
+    deployed = StudentDeployment.of(lake.read_record("deployment", domain))
+    trained: str = lake.read_record("finetuned_model", domain)["training_hash"]
+    return deployed if deployed.training_hash == trained else None
 
 
 def _estimate_judging(rows: _Rows, known: int) -> CallEstimate:

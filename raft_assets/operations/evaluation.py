@@ -22,11 +22,12 @@ from raft_assets.core.tables import (
 from raft_assets.core.vectors import NoVector
 from raft_assets.evaluation.arms import EvaluationItem, build_items, item_request, to_model_answer
 from raft_assets.evaluation.provenance import trace_questions
-from raft_assets.llm.requests import Origin, Progress, UsageStats
+from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress, Request, UsageStats
 from raft_assets.operations.data_links import evaluation_links
 from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.vectors import read_index
+from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
@@ -87,8 +88,7 @@ def _evaluation_items(
     settings = models.project.settings(domain).values
     rows, golden = list(lake.rows(RaftRow, domain)), list(lake.rows(GoldenQuestion, domain))
     index = read_index(lake, domain)
-    generated = [row.question for row in rows if row.split == "eval"]
-    questions = list(dict.fromkeys([*generated, *(question.question for question in golden)]))
+    questions = _questions(rows, golden)
     with models.caller(Role.EMBEDDING, origin=origin) as encoder:
         embedded = encoder.embed(questions, documents_of=documents.by_question(rows, golden).__getitem__)
         vectors = dict(zip(questions, embedded, strict=True))
@@ -108,6 +108,33 @@ def _evaluation_items(
     return items, {question: one.reason for question, one in vectors.items() if isinstance(one, NoVector)}
 
 
+def _questions(rows: Iterable[RaftRow], golden: Iterable[GoldenQuestion]) -> list[str]:
+    """Return the questions of an evaluation."""
+    generated = (row.question for row in rows if row.split == "eval")
+    return list(dict.fromkeys([*generated, *(question.question for question in golden)]))
+
+
+def _item_requests(items: Iterable[EvaluationItem], settings: DomainSettings) -> Iterator[Request]:
+    student, instructions = settings.student, settings.prompt.instructions
+    for item in items:
+        yield item_request(
+            item, student.format, settings.evaluation, instructions, has_examples=student.examples == "always"
+        )
+
+
+def known_requests(models: ModelClients, lake: Lake, domain: str) -> list[Request] | None:
+    """Return what baseline and student will be asked about the dataset in the lake. Nothing is asked.
+
+    None where the vector of a question isn't stored, which finds the passages that it is asked with.
+    """
+    questions = _questions(lake.rows(RaftRow, domain), lake.rows(GoldenQuestion, domain))
+    with models.caller(Role.EMBEDDING) as encoder:
+        if not all(encoder.has_embeddings(questions)):
+            return None
+    items, _ = _evaluation_items(models, lake, domain, AskedDocuments(lake, domain), NO_REQUESTER)
+    return list(_item_requests(items, resolve_student_form(models.project, lake, domain, keep=False)))
+
+
 def ask_model(
     models: ModelClients,
     lake: Lake,
@@ -119,16 +146,14 @@ def ask_model(
 ) -> Answered:
     """Ask one model everything and write its answers; `progress_of` returns a callback for a number of calls."""
     settings, role = resolve_student_form(models.project, lake, domain), Role(evaluated.upper())
-    student, instructions = settings.student, settings.prompt.instructions
+    instructions = settings.prompt.instructions
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
     documents = AskedDocuments(lake, domain)
     items, refused = _evaluation_items(models, lake, domain, documents, origin)
     with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(items))) as caller:
         prompts = (
-            item_request(
-                item, student.format, settings.evaluation, instructions, has_examples=student.examples == "always"
-            ).about(documents.of(item))
-            for item in items
+            request.about(documents.of(item))
+            for item, request in zip(items, _item_requests(items, settings), strict=True)
         )
         name = deployed.name if deployed else models.endpoints[role].model
         answers = (

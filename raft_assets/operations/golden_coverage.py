@@ -11,10 +11,7 @@ from raft_assets.dataset.related_chunks import find_related_chunks
 from raft_assets.documents.reading import ReadDocument
 from raft_assets.evaluation.verdict import MIN_CLUSTERS
 from raft_assets.evaluation.wording import count_noun
-from raft_assets.operations.chunk_form import recorded_chunk_form
 from raft_assets.operations.document_ids import former_paths
-from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.sources import chunk_documents, read_sources
 from raft_assets.settings.domain import DatasetSettings
 from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
 from raft_assets.settings.project import Project
@@ -106,22 +103,6 @@ def coverage_of_questions(
     return golden_coverage(
         resolved, {chunk.chunk_id: chunk for chunk in chunks}, project.settings(domain).values.dataset
     )
-
-
-def coverage_of_domain(models: ModelClients, domain: str) -> GoldenCoverage:
-    """Return what a domain's questions can decide, before anything was made. Raises as `read_and_cut` does."""
-    return coverage_of_questions(models.project, domain, *read_and_cut(models, domain))
-
-
-def read_and_cut(models: ModelClients, domain: str) -> tuple[list[ReadDocument], list[Chunk]]:
-    """Return a domain's documents and chunks as they would be made now, whatever is in the lake.
-
-    They are cut by structure; boundaries by embedding would cost money. Raises DataError if no document can be read.
-    """
-    documents = read_sources(models.project, domain).documents
-    structure = models.project.settings(domain).values.chunks.model_copy(update={"boundaries": "structure"})
-    form = recorded_chunk_form(Lake.of(models.project), domain, structure)
-    return documents, chunk_documents(models, structure, documents, form=form)
 
 
 def refuse_without_training(coverage: GoldenCoverage) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from raft_assets.core.errors import DataError
 from raft_assets.evaluation.verdict import MIN_CLUSTERS
 from raft_assets.evaluation.wording import count_noun
+from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import CALLS_AT_ONCE, Amount, CallEstimate, estimate_calls
-from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_domain
+from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_questions
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.endpoints import Endpoint, Role
@@ -107,7 +108,8 @@ def outlook_of(models: ModelClients, domain: str, *, fresh: Collection[str]) -> 
     files = list_documents(domain_folder(models.project.data, domain))
     if not files:
         raise DataError(f"There are no documents in {domain_folder(models.project.data, domain)}: put some there.")
-    estimates = [one for one in estimate_calls(models, domain, fresh=fresh) if one.calls]
+    corpus = read_corpus(models, domain, fresh=fresh)
+    estimates = [one for one in estimate_calls(models, domain, corpus, fresh=fresh) if one.calls]
     seconds, untimed, trains_unseen = 0.0, list[Role](), False
     with open_call_store(models.project) as store:
         for one in estimates:
@@ -123,7 +125,7 @@ def outlook_of(models: ModelClients, domain: str, *, fresh: Collection[str]) -> 
         seconds=seconds,
         untimed=untimed,
         trains_unseen=trains_unseen,
-        coverage=coverage_of_domain(models, domain),
+        coverage=coverage_of_questions(models.project, domain, corpus.documents, corpus.chunks),
         eval_share=models.project.settings(domain).values.dataset.eval_share,
     )
 

@@ -44,7 +44,7 @@ from raft_assets.operations.service_files import (
     delete_student,
     find_files,
 )
-from raft_assets.operations.trained import TrainedStudent, forget_student, trained_students
+from raft_assets.operations.trained import TrainedStudent, forget_student, leave_student, trained_students
 from raft_assets.pairs.imported import ImportedPair
 from raft_assets.pairs.reviews import Review
 from raft_assets.settings.domains import (
@@ -185,14 +185,17 @@ class Purge:
         yield f"run history: {self._history.forget(self._domain)} runs with their samples"
         yield f"lake: {len(self._lake.purge(self._domain, keep=self._kept))} files"
         self._write_index()
-        for file in self._files:
-            file.unlink(missing_ok=True)
-        yield f"caches and logs: {len(self._files)} files"
+        files = [file for file in self._files if file.exists()]
+        for file in files:
+            file.unlink()
+        yield f"caches and logs: {len(files)} files"
         if not self.left:
             self._end()
 
     def _end(self) -> None:
         """Delete what told where the text was."""
+        for student in self._shared_students:
+            leave_student(self._records, student.training_hash, self._domain)
         for record in self._batches:
             VersionedRecord(self._records, f"{BATCHES}/{record.name}").delete()
         with open_call_store(self._project) as store:
@@ -268,8 +271,14 @@ class Purge:
         return of_domain or not self._calls.keys.isdisjoint(record.keys)
 
     @cached_property
+    def _shared_students(self) -> list[TrainedStudent]:
+        """The students of the text that other domains have as well, because they were trained on the same."""
+        of_text = (one for one in trained_students(self._records) if one.is_of(self._domain, self._documents))
+        return [student for student in of_text if student.other_domains(self._domain)]
+
+    @cached_property
     def _students(self) -> list[TrainedStudent]:
-        """The students that were trained on the text; one of a version before is known by its domain alone."""
+        """The students that were trained on the text alone; one of a version before is known by its domain only."""
         kept = {student.training_hash: student for student in trained_students(self._records)}
         if self._lake.exists("finetuned_model", self._domain, ".json"):
             record = self._lake.read_record("finetuned_model", self._domain)
@@ -285,7 +294,8 @@ class Purge:
                     models=models,
                 )
                 kept[before.training_hash] = before
-        return [student for student in kept.values() if student.is_of(self._domain, self._documents)]
+        of_text = (student for student in kept.values() if student.is_of(self._domain, self._documents))
+        return [student for student in of_text if not student.other_domains(self._domain)]
 
     @cached_property
     def _services(self) -> list[_AtService]:
@@ -296,7 +306,7 @@ class Purge:
             self._calls.keys,
             {name: self._takes_batch(record) for name, record in records.items()},
             (),
-            {student.training_hash: student.is_of(self._domain, self._documents) for student in known}
+            {student.training_hash: False for student in known}
             | {student.training_hash: True for student in self._students},
             self._holds_text,
         )
@@ -330,6 +340,9 @@ class Purge:
             return _AtService(role, endpoint, nothing, problem=str(error))
 
     def _listed_students(self) -> Iterator[str]:
+        for student in self._shared_students:
+            others = " and ".join(map(repr, student.other_domains(self._domain)))
+            yield f"  students: {', '.join(student.models)} at {student.service} stays: it is of {others} as well"
         for student in self._students:
             if not (student.models or student.job):
                 continue

@@ -33,9 +33,10 @@ from raft_assets.evaluation.verdict import MIN_CLUSTERS
 from raft_assets.llm.requests import Origin, Progress, Request
 from raft_assets.llm.usage import max_usage
 from raft_assets.operations.asking import describe_dollars, place_of
+from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.estimate import TYPICAL_QUESTION
-from raft_assets.operations.golden_coverage import GoldenCoverage, golden_coverage, read_and_cut
+from raft_assets.operations.golden_coverage import GoldenCoverage, golden_coverage
 from raft_assets.operations.languages import check_languages
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import recorded_form
@@ -88,7 +89,8 @@ class DomainQuestions:
         self.file = domain_folder(models.project.data, domain) / QUESTIONS_FILE
         self.settings = models.project.settings(domain).values
         self._written = read_golden_questions(self.file)
-        self._documents, self._chunks = read_and_cut(models, domain)
+        corpus = read_corpus(models, domain)
+        self._documents, self._chunks = corpus.documents, corpus.chunks
         self._renamed = former_paths(Lake.of(models.project), domain)
 
     def passages_to_ask_about(self, count: int) -> list[Chunk]:

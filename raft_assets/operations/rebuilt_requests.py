@@ -17,12 +17,11 @@ from raft_assets.llm.keys import BATCH_SUFFIX, EMBEDDING, call_key, embedding_ke
 from raft_assets.llm.relearning import times_relearned
 from raft_assets.llm.requests import Request
 from raft_assets.llm.store import StoredCall
-from raft_assets.operations.chunk_form import recorded_chunk_form
+from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.expected_pairs import not_asked
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
-from raft_assets.operations.pair_form import recorded_form, tells_languages
+from raft_assets.operations.pair_form import recorded_form
 from raft_assets.operations.process import records_of
-from raft_assets.operations.sources import chunk_documents, read_sources
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.trained import trained_students
 from raft_assets.pairs.generation import draft_round, first_round_plan
@@ -127,13 +126,7 @@ def _corpora(project: Project, lake: Lake, domain: str, settings: DomainSettings
     if settings.chunks.boundaries == "semantic":  # which are found by a model
         return
     models = ModelClients(project)
-    cut = chunk_documents(
-        models,
-        settings.chunks,
-        read_sources(project, domain).documents,
-        form=recorded_chunk_form(lake, domain, settings.chunks),
-        has_languages=tells_languages(models, lake, domain),
-    )
+    cut = read_corpus(models, domain).chunks
     form = recorded_form(models, lake, domain, cut)
     with models.caller(Role.TEACHER) as teacher:
         drafts = list(

@@ -22,7 +22,14 @@ from raft_assets.core.tables import (
 from raft_assets.evaluation.arms import recall_by_source
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
 from raft_assets.evaluation.judged import judge_family_warning, self_agreement
-from raft_assets.evaluation.report import DocumentCounts, EstimateComparison, JudgeSummary, ReportData, SplitCounts
+from raft_assets.evaluation.report import (
+    DocumentCounts,
+    EstimateComparison,
+    JudgeSummary,
+    ReportData,
+    SplitCounts,
+    render_index,
+)
 from raft_assets.evaluation.verdict import PRIMARY_METRIC
 from raft_assets.llm.keys import call_key, embedding_key, training_key
 from raft_assets.llm.prices import PriceList
@@ -32,7 +39,9 @@ from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.domain import flatten_settings
+from raft_assets.settings.domains import domain_names
 from raft_assets.settings.endpoints import Role
+from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
@@ -40,6 +49,13 @@ from raft_assets.student.deployment import StudentDeployment, smoke_request
 
 MAX_REJECTED_PER_REASON = 4
 MAX_ROWS_PER_KIND = 2  # of a split, with and without the oracle
+
+
+def write_index(project: Project, lake: Lake, results: ResultsStore) -> None:
+    """Write the index of the reports of the domains that are in the project's folder."""
+    verdicts = results.verdicts()
+    there = (name for name in domain_names(project.data) if lake.exists("eval_report", name, ".html"))
+    lake.write_index(render_index({name: verdicts[name] for name in there if name in verdicts}))
 
 
 def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: ResultsStore) -> ReportData:

@@ -34,6 +34,10 @@ class TrainedStudent(BaseModel):
         of_domain = self.documents.get(domain)
         return of_domain is not None and (documents is None or not set(documents).isdisjoint(of_domain))
 
+    def other_domains(self, domain: str) -> list[str]:
+        """Return the other domains that it was trained on: of the same text, which makes the same student."""
+        return sorted(self.documents.keys() - {domain})
+
 
 def trained_documents(lake: Lake, domain: str) -> set[str]:
     """Return the paths of the documents whose text is in the training files."""
@@ -76,6 +80,18 @@ def trained_students(records: Records) -> Iterator[TrainedStudent]:
 def forget_student(records: Records, training_hash: str) -> None:
     """Delete the record of a student that is gone."""
     _document(records, training_hash).delete()
+
+
+def leave_student(records: Records, training_hash: str, domain: str) -> None:
+    """Note that a student is one of other domains only."""
+
+    def changed(content: bytes | None) -> bytes:
+        before = _parse(content)
+        assert before is not None
+        left = {name: documents for name, documents in before.documents.items() if name != domain}
+        return before.model_copy(update={"documents": left}).model_dump_json().encode()
+
+    _document(records, training_hash).change(changed)
 
 
 def _parse(content: bytes | None) -> TrainedStudent | None:

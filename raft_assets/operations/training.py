@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from raft_assets.core.errors import DataError, RaftError
 from raft_assets.llm.background import run_coroutine
+from raft_assets.operations.expected_epochs import are_epochs_chosen, known_epochs
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, resolved_model
 from raft_assets.operations.money import reserve_training
@@ -14,7 +15,13 @@ from raft_assets.operations.process import records_of
 from raft_assets.operations.trained import keep_student, keep_submission, trained_documents
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
-from raft_assets.student.approval import APPROVAL_TAG, APPROVAL_VARIABLE, APPROVE_FINE_TUNING, TrainingCost
+from raft_assets.student.approval import (
+    APPROVAL_TAG,
+    APPROVAL_VARIABLE,
+    APPROVE_FINE_TUNING,
+    TrainingCost,
+    auto_epochs,
+)
 from raft_assets.student.azure_ml import AzureMLHosting
 from raft_assets.student.finetuning import (
     MIN_ROWS,
@@ -138,12 +145,16 @@ def _cost(models: ModelClients, lake: Lake, domain: str, submission: _Submission
     def left(count: int, part: bytes, of: bytes) -> int:
         return count if part is of else round(count * len(part) / len(of))
 
+    training = models.project.settings(domain).values.training
+    rows = counts["train"]["rows"] if order is whole else order.rows
+    known = known_epochs(models, training)
     return TrainingCost(
-        rows=counts["train"]["rows"] if order is whole else order.rows,
+        rows=rows,
         valid_rows=left(counts["valid"]["rows"], order.valid, whole.valid),
         tokens=left(counts["train"]["tokens"], order.train, whole.train),
-        epochs=models.project.settings(domain).values.training.n_epochs,
+        epochs=known[1] if known else auto_epochs(rows),
         price=models.prices.of(models.endpoints[Role.STUDENT]).training,
+        is_chosen=are_epochs_chosen(models, training),
     )
 
 

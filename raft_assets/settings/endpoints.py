@@ -132,9 +132,14 @@ class Endpoint:
         return self.is_azure_openai or self.provider == "azureml"
 
     @property
-    def knows_english_only(self) -> bool:
+    def is_embedded_model(self) -> bool:
         """Whether the model is one of the embedded provider's, here or behind an address (`raft serve`)."""
         return self.provider == "embedded" or self.base_model.startswith("embedded-")
+
+    @property
+    def knows_english_only(self) -> bool:
+        """Whether the model knows no other language than English."""
+        return self.is_embedded_model
 
     @property
     def requires_bom(self) -> bool:

@@ -139,7 +139,10 @@ class Lake:
                     kind.make_fragment(file.path, files, partition_expression=domain == file.stem)
                     for file in self._files_of(table)
                 ]
-                schemas = [part.physical_schema for part in fragments]
+                schemas = []
+                for part in fragments:
+                    with _told_as_damage(part.path):
+                        schemas.append(part.physical_schema)
             if fragments:
                 columns = pa.unify_schemas(schemas, promote_options="permissive")  # an older file may lack some
                 schema = pa.schema([pa.field("domain", pa.string()), *columns])
@@ -308,13 +311,19 @@ class Lake:
             self._publish(folder / f"{table}.parquet", write)
 
     def read_evaluation(self, domain: str, run: str) -> dict[str, pa.Table]:
-        """Return the rows of a run as they were written."""
+        """Return the rows of a run as they were written. Raises DataError if a file is damaged."""
         folder, found = self.path(EVALUATIONS, domain, "") / run, dict[str, pa.Table]()
         with _translate_errors(self.root):
             for file in folder.glob("*.parquet"):
-                with file.open("rb") as stream:
+                with _told_as_damage(file), file.open("rb") as stream:
                     found[file.stem] = pq.read_table(stream)
         return found
+
+    def give_up_evaluation(self, domain: str, run: str) -> None:
+        """Mark a run's evaluation as one that isn't whole; its files stay."""
+        last = self.path(EVALUATIONS, domain, "") / run / f"{LAST_TABLE}.parquet"
+        with _translate_errors(self.root):
+            last.rename(last.with_name(f"{LAST_TABLE}.damaged"))
 
     def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
         """Remove every file of a domain except those of the tables to keep, and return their addresses.
@@ -360,6 +369,7 @@ class Lake:
             raise DataError(_missing_message(table, domain))
         with (
             _translate_errors(self.root),
+            _told_as_damage(self.path(table, domain)),
             self.path(table, domain).open("rb") as stream,
             pq.ParquetFile(stream) as parquet,
         ):
@@ -378,6 +388,18 @@ _SCALARS: Mapping[Any, pa.DataType] = {
     bool: pa.bool_(),
     datetime: pa.timestamp("us", "UTC"),
 }
+
+
+@contextmanager
+def _told_as_damage(file: UPath | str) -> Iterator[None]:
+    """Raise DataError where a Parquet file isn't one, as after a crash of the machine or a copy that broke off."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{file} is damaged ({str(error).partition('. ')[0]}). Delete it: the next `raft run` makes it again, and "
+            "answers of models are taken from the call store."
+        ) from error
 
 
 @contextmanager

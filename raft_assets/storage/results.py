@@ -56,7 +56,11 @@ RUN_TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdict
 TABLES = (*RUN_TABLES, "ledger")
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
-_NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
+_NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
 _LOCKED_MESSAGES = (
     "Could not set lock",
     "different configuration",
@@ -363,11 +367,11 @@ class ResultsStore:
         Returns the number of evaluations. The file is replaced by a new one, because DuckDB keeps the bytes of what was
         changed. A waiting writer finds the new file, see `_open`.
         """
+        self._delete_drafts()
         if not Path(self.path).exists() and not (self._lake and self._lake.evaluations()):
             return 0
-        self.sync([domain])
+        self.sync([domain])  # which may set a damaged file aside
         fresh_path = Path(f"{self.path}.purged")
-        fresh_path.unlink(missing_ok=True)
         with self._open(read_only=False) as connection:
             connection.execute(_SCHEMA)
             changed = _count_texts(connection, domain)
@@ -377,13 +381,19 @@ class ResultsStore:
                     _insert(fresh, table, _select_without_texts(connection, table, domain))
             connection.execute("CHECKPOINT")  # leaves no log behind that would be replayed into the new file
             fresh_path.replace(self.path)
-        for aside in Path(self.path).parent.glob(f"{Path(self.path).name}.damaged-*"):
-            aside.unlink()  # may hold the text as well
+        self._delete_drafts()
         if self._lake:
             for kept, run in sorted(self.runs()):
                 if kept == domain:
                     self._lake.write_evaluation(domain, run, self._rows_of(domain, run))
         return changed
+
+    def _delete_drafts(self) -> None:
+        """Delete damaged files that were set aside, and what killed processes left of new ones: they hold texts."""
+        with exclusive_lock(Path(f"{self.path}.lock")):
+            for kind in ("damaged-*", "new*", "purged*"):
+                for file in Path(self.path).parent.glob(f"{Path(self.path).name}.{kind}"):
+                    file.unlink()
 
     @contextmanager
     def _reading(self, wait_s: float = OPEN_TIMEOUT_S) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -443,8 +453,8 @@ class ResultsStore:
         with duckdb.connect(str(draft), config=_NO_EXTERNAL_ACCESS) as connection:
             connection.execute(_SCHEMA)
             if self._lake and runs:
-                _restore_runs(connection, self._lake, runs)
-                log.warning("The results store %s was made anew from %d evaluations in the lake.", self.path, len(runs))
+                restored = _restore_runs(connection, self._lake, runs)
+                log.warning("The results store %s was made anew from %d evaluations in the lake.", self.path, restored)
         draft.replace(self.path)
 
     def _set_aside(self) -> Path:
@@ -531,11 +541,24 @@ def _select_all(connection: duckdb.DuckDBPyConnection, table: str) -> pa.RecordB
     return rows
 
 
-def _restore_runs(connection: duckdb.DuckDBPyConnection, lake: Lake, runs: Iterable[tuple[str, str]]) -> None:
+def _restore_runs(connection: duckdb.DuckDBPyConnection, lake: Lake, runs: Iterable[tuple[str, str]]) -> int:
+    """Copy evaluations from the lake and return how many; one that isn't whole is given up with a warning."""
+    restored = 0
     for domain, run in runs:
-        for table, rows in lake.read_evaluation(domain, run).items():
+        try:
+            content, damage = lake.read_evaluation(domain, run), ""
+        except DataError as error:
+            content, damage = {}, str(error)
+        if gone := set(RUN_TABLES) - content.keys():
+            damage = damage or f"{', '.join(sorted(gone))} are not there."
+            log.warning("The evaluation %s of %s in the lake is not whole and is left out: %s", run, domain, damage)
+            lake.give_up_evaluation(domain, run)
+            continue
+        for table, rows in content.items():
             _delete_run(connection, table, domain, run)
             _insert(connection, table, rows)
+        restored += 1
+    return restored
 
 
 def _select_without_texts(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:

@@ -318,6 +318,8 @@ def test_results_answer_sql_and_are_not_changed_by_it(copied: ProjectHarness) ->
     assert verdict["decision"] in copied.raft_here("sql", query).stdout
     formulas = copied.raft_here("sql", "SELECT '=1+1' AS \"=x\", -5 AS y, '@SUM(A1)' AS z", "--csv").stdout.splitlines()
     assert formulas == ["'=x,y,z", "'=1+1,-5,'@SUM(A1)"]
+    joined = copied.raft_here("sql", "SELECT 1 AS a, 2 AS a_1, 3 AS a", "--json").stdout
+    assert json.loads(joined) == {"a": 1, "a_1": 2, "a_2": 3}
 
 
 def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(copied: ProjectHarness) -> None:
@@ -326,8 +328,11 @@ def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(cop
         "SELECT nothing FROM current_verdicts": refused,
         "DELETE FROM runs": "Only one query that reads is allowed",
         "SELECT * FROM read_text('/etc/passwd')": refused,
+        "SELECT * FROM sqlite_scan('a', 'b')": "it exists in the sqlite_scanner extension",  # which isn't installed
+        "SELECT 'infinity'::DATE AS a": "Write the column as text: CAST(name AS VARCHAR)",
+        "SELECT INTERVAL 3 DAY AS a": "Write the column as text: CAST(name AS VARCHAR)",
     }.items():
-        ended = copied.raft_here("sql", query)
+        ended = copied.raft_here("sql", query, "--json")
         assert ended.returncode == 2
         assert said in ended.stderr
         assert "Traceback" not in ended.stderr

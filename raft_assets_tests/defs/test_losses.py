@@ -74,6 +74,15 @@ def test_an_evaluation_that_is_gone_from_the_results_store_comes_back_from_the_l
     assert copied.results.verdicts() == before
 
 
+def test_an_index_of_the_reports_that_is_gone_is_written_again_when_it_is_asked_for(copied: ProjectHarness) -> None:
+    index = Path(copied.lake.index_path.path)
+    before = index.read_text("utf-8")
+    index.unlink()
+    asked = copied.raft_here("report")
+    assert (asked.returncode, asked.stdout.strip()) == (0, str(index)), asked.stderr
+    assert index.read_text("utf-8") == before
+
+
 def look(project: ProjectHarness, cursor: str | None) -> tuple[list[dg.AssetObservation], str]:
     """One evaluation of the observing sensor: what it reports of missing assets, and its cursor."""
     with project.instance() as instance:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from raft_assets.documents.chunking import token_count
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.completion_form import CHAT, COMPLETION
 from raft_assets.llm.prompts import answer_request
+from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import (
+    DATASET,
     MAX_WIDTH,
     MAX_WIDTH_PREVIEWED,
     PREVIEWED_CHUNKS,
@@ -22,7 +25,6 @@ from raft_assets.operations.expected_pairs import LANGUAGE_MODEL
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
 from raft_assets.operations.report import collect_report_data
-from raft_assets.operations.sources import chunk_documents, read_sources
 from raft_assets.pairs.generation import first_round_plan
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
@@ -39,8 +41,9 @@ TEACHER_OPENAI_API_KEY=none
 PRICES = '- {model: some-model, input: 2.0, output: 8.0, source: "a contract", date: 2026-11-26}'
 
 
-def forecasts(project: ProjectHarness) -> dict[tuple[str, Role], CallEstimate]:
-    found = estimate_calls(ModelClients(Project.load(project.folder)), SMALL)
+def forecasts(project: ProjectHarness, *, fresh: Collection[str] = ()) -> dict[tuple[str, Role], CallEstimate]:
+    models = ModelClients(Project.load(project.folder))
+    found = estimate_calls(models, SMALL, read_corpus(models, SMALL, fresh=fresh), fresh=fresh)
     return {(one.asset, one.role): one for one in found}
 
 
@@ -66,6 +69,21 @@ def test_what_is_stored_is_not_estimated_again(copied: ProjectHarness) -> None:
     assert again[TEACHER].stored == len(made)
     assert 2 <= again[TEACHER].calls <= 5  # one call that asks, and one for every question
     assert again["chunk_embeddings", Role.EMBEDDING].calls == 1
+
+
+def test_stored_answers_of_an_evaluation_are_not_estimated_again(copied: ProjectHarness) -> None:
+    copied.write(f"data/{SMALL}/domain.yaml", "evaluation: {top_k: 2}\n")
+    fresh = {"source_documents", *DATASET, "qa_pairs", "finetuned_model", "deployment"}
+    found = forecasts(copied, fresh=fresh)
+    assert copied.materialize(SMALL, "baseline_answers", "student_answers")
+    for role in (Role.BASELINE, Role.STUDENT):
+        asset = f"{role.value.lower()}_answers"
+        asked = copied.metadata(asset, SMALL)
+        assert (found[asset, role].calls, found[asset, role].stored) == (asked["calls_made"], asked["calls_from_store"])
+        assert found[asset, role].stored > found[asset, role].calls > 0  # those with retrieved passages
+    trained_anew = forecasts(copied, fresh=fresh - {"finetuned_model", "deployment"})["student_answers", Role.STUDENT]
+    known = found["student_answers", Role.STUDENT]
+    assert (trained_anew.stored, trained_anew.calls) == (0, known.calls + known.stored)
 
 
 def test_the_training_is_estimated_by_its_file(copied: ProjectHarness) -> None:
@@ -225,11 +243,7 @@ def test_the_texts_that_a_service_takes_at_once_are_known_from_it(paid: ProjectH
     endpoint = project.endpoints[Role.EMBEDDING]
     Capabilities.of(records_of(project), endpoint, endpoint.model).find_out("texts_a_call", 2)
     halves = forecasts(paid)["chunk_embeddings", Role.EMBEDDING]
-    chunks = len(
-        chunk_documents(
-            ModelClients(project), project.settings(SMALL).values.chunks, read_sources(project, SMALL).documents
-        )
-    )
+    chunks = len(read_corpus(ModelClients(project), SMALL).chunks)
     assert (texts.calls, halves.calls) == (-(-chunks // 64), -(-chunks // 2))
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, GoldenQuestion
+from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.golden_coverage import (
     GoldenCoverage,
-    coverage_of_domain,
+    coverage_of_questions,
     golden_coverage,
     refuse_without_training,
 )
@@ -112,7 +113,8 @@ def test_a_shipped_domain_can_decide_by_peoples_questions_and_has_chunks_to_trai
 ) -> None:
     project = ProjectHarness(tmp_path)
     project.copy_domain(domain)
-    found = coverage_of_domain(ModelClients(project.opened), domain)
+    corpus = read_corpus(ModelClients(project.opened), domain)
+    found = coverage_of_questions(project.opened, domain, corpus.documents, corpus.chunks)
     assert found.questions >= 90
     assert found.passages >= 70
     assert found.chunks - found.held_out >= 70

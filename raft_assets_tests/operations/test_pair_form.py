@@ -10,6 +10,7 @@ import pytest
 from raft_assets.core.tables import Chunk, QAPair
 from raft_assets.dataset.manifest import Manifest
 from raft_assets.llm.relearning import count_relearning
+from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import PairForm, recorded_form, resolve_form, restore_form
@@ -238,6 +239,8 @@ def test_what_a_preview_found_out_is_known_to_an_estimate(project: ProjectHarnes
     assert project.raft_here("preview", DOMAIN).returncode == 0
     asked = len(service.seen)
     models = ModelClients(project.opened)
-    teacher = next(one for one in estimate_calls(models, DOMAIN) if one.role is Role.TEACHER)
+    teacher = next(
+        one for one in estimate_calls(models, DOMAIN, read_corpus(models, DOMAIN)) if one.role is Role.TEACHER
+    )
     assert (teacher.calls, teacher.stored) == (0, asked - 1)  # the probe is of no pair
     assert len(service.seen) == asked

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from raft_assets.core.tables import Chunk
+from raft_assets.operations.process import records_of
+from raft_assets.operations.trained import keep_submission, trained_students
 from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets_tests.builders import an_answer
 from raft_assets_tests.conftest import SMALL
@@ -73,6 +75,18 @@ def test_a_lake_that_is_away_is_told_before_anything_is_forgotten(copied: Projec
     with SqliteCallStore(copied.opened.calls) as store:
         assert store.stats().calls == calls > 0
     assert SMALL in copied.results.verdicts()
+
+
+def test_a_student_of_equal_text_in_another_domain_stays_until_that_one_is_purged(copied: ProjectHarness) -> None:
+    records, models = records_of(copied.opened), copied.folder / ".raft" / "embedded" / "models"
+    (student,) = trained_students(records)
+    keep_submission(records, student.training_hash, student.service, "twin", student.documents[SMALL])
+    told = copied.raft_here("purge", SMALL, "--students", "--yes")
+    assert (told.returncode, "stays: it is of 'twin' as well" in told.stdout) == (0, True), told.stderr
+    assert len(list(models.glob("*/"))) == 1
+    assert [set(one.documents) for one in trained_students(records)] == [{"twin"}]
+    assert copied.raft_here("purge", "twin", "--students", "--yes").returncode == 0
+    assert list(models.glob("*/")) == []
 
 
 def test_a_purged_domain_is_gone_but_for_the_numbers_of_its_evaluations(copied: ProjectHarness) -> None:

@@ -77,6 +77,21 @@ def test_what_is_missing_is_told_with_the_command_that_makes_it(lake: Lake) -> N
         lake.read_record("deployment", DOMAIN)
 
 
+@pytest.mark.parametrize("left", [0, 100], ids=["empty", "broken off"])
+def test_a_damaged_file_is_named_with_what_to_do(lake: Lake, left: int) -> None:
+    lake.write(QuarantinedFile, DOMAIN, ROWS)
+    path = lake.path("quarantine", DOMAIN)
+    path.write_bytes(path.read_bytes()[:left])
+    reads: list[Callable[[], object]] = [
+        lambda: list(lake.rows(QuarantinedFile, DOMAIN)),
+        lambda: dict(lake.datasets()),
+        lambda: lake.digest("quarantine", DOMAIN),
+    ]
+    for read in reads:
+        with pytest.raises(DataError, match=r"quarantine/harbor.*parquet is damaged .*Delete it: the next `raft run`"):
+            read()
+
+
 def test_a_domain_is_purged_and_the_others_stay(lake: Lake) -> None:
     for domain in (DOMAIN, "other"):
         lake.write(QuarantinedFile, domain, ROWS)

@@ -1,4 +1,5 @@
 import multiprocessing
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -332,6 +333,8 @@ def test_a_purged_domain_keeps_its_numbers_without_a_text_and_the_others_stay(st
     record(store, run_record("bats", "ft:2"))
     record(store, run_record("harbor"))
     assert b"nobody may read" in Path(store.path).read_bytes()
+    for left in ("new", "new.wal", "purged.wal", "damaged-1.wal"):  # of processes that were killed
+        shutil.copy(store.path, f"{store.path}.{left}")
     numbers = [table for table in TABLES if table not in ("answers", "ledger")]
     before = {table: store.query(f"SELECT * FROM {table} ORDER BY ALL") for table in numbers}
     others = store.query("SELECT * FROM answers WHERE domain = 'harbor' ORDER BY ALL")
@@ -479,6 +482,24 @@ def test_what_only_the_store_or_only_the_lake_holds_is_kept_in_both(kept: Result
     assert len(kept.runs()) == 1
     kept.sync(["bats"])
     assert_same(everything(kept), before)
+
+
+@pytest.mark.parametrize("content", [b"", None], ids=["damaged", "gone"])
+def test_an_evaluation_of_which_the_lake_lost_a_part_is_left_out_and_missing(
+    kept: ResultsStore, tmp_path: Path, content: bytes | None
+) -> None:
+    fill(kept)
+    Path(kept.path).unlink()
+    part = next(tmp_path.glob("lake/evaluations/harbor/*/answers.parquet"))
+    if content is None:
+        part.unlink()
+    else:
+        part.write_bytes(content)
+    assert {domain for domain, _ in kept.runs()} == {"bats"}
+    assert {domain for domain, _ in Lake(str(tmp_path / "lake")).evaluations()} == {"bats"}
+    record(kept, run_record("harbor"))
+    Path(kept.path).unlink()
+    assert {domain for domain, _ in kept.runs()} == {"bats", "harbor"}
 
 
 def test_a_query_that_only_says_that_the_file_is_damaged_changes_nothing(kept: ResultsStore) -> None:

@@ -17,14 +17,13 @@ from raft_assets.evaluation.arms import recall_by_source
 from raft_assets.evaluation.evaluate import evaluate
 from raft_assets.evaluation.judged import judge_answers, self_agreement
 from raft_assets.evaluation.metrics import METRICS_VERSION
-from raft_assets.evaluation.report import REPORT_VERSION, render_index, render_report
+from raft_assets.evaluation.report import REPORT_VERSION, render_report
 from raft_assets.evaluation.verdict import VERDICT_VERSION
 from raft_assets.operations.deploying import ensure_student_answers
 from raft_assets.operations.evaluation import AskedDocuments, ask_model, both_answers, question_origins, run_record
 from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.report import collect_report_data
-from raft_assets.settings.domains import domain_names
+from raft_assets.operations.report import collect_report_data, write_index
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
@@ -213,9 +212,7 @@ def eval_report(
     data = collect_report_data(domain, lake, models, results)
     page = render_report(data)
     address = lake.write_text("eval_report", domain, ".html", page)
-    verdicts = results.verdicts()
-    there = domain_names(models.project.data)
-    lake.write_index(render_index({name: verdict for name, verdict in verdicts.items() if name in there}))
+    write_index(models.project, lake, results)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest(page)),
         metadata={
