@@ -22,6 +22,7 @@ from raft_assets.evaluation.verdict import VERDICT_VERSION
 from raft_assets.operations.deploying import ensure_student_answers
 from raft_assets.operations.evaluation import AskedDocuments, ask_model, both_answers, question_origins, run_record
 from raft_assets.operations.languages import check_languages_in_lake
+from raft_assets.operations.model_card import write_model_card
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.report import collect_report_data
 from raft_assets.settings.domains import domain_names
@@ -216,10 +217,12 @@ def eval_report(
     verdicts = results.verdicts()
     there = domain_names(models.project.data)
     lake.write_index(render_index({name: verdict for name, verdict in verdicts.items() if name in there}))
+    card = write_model_card(models, lake, domain)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest(page)),
         metadata={
             "path": dg.MetadataValue.path(address),
+            "model_card": dg.MetadataValue.path(card.address),
             **describe_verdict(data.verdict, data.summary),
             "bytes": len(page.encode()),
         },
