@@ -25,6 +25,7 @@ from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_card import write_model_card
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.report import collect_report_data
+from raft_assets.operations.tracking import log_evaluation
 from raft_assets.settings.domains import domain_names
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
@@ -218,11 +219,16 @@ def eval_report(
     there = domain_names(models.project.data)
     lake.write_index(render_index({name: verdict for name, verdict in verdicts.items() if name in there}))
     card = write_model_card(models, lake, domain)
+    logged = log_evaluation(models.project, lake, domain, card)
+    if logged.warning:
+        context.log.warning("%s", logged.warning)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest(page)),
         metadata={
             "path": dg.MetadataValue.path(address),
             "model_card": dg.MetadataValue.path(card.address),
+            **({"mlflow": dg.MetadataValue.url(logged.address)} if logged.address else {}),
+            **({"mlflow_warning": logged.warning} if logged.warning else {}),
             **describe_verdict(data.verdict, data.summary),
             "bytes": len(page.encode()),
         },
