@@ -1,4 +1,4 @@
-"""The process that speaks to an MLflow server: one job in, as JSON on stdin, and what came of it, as lines of JSON.
+"""The process that speaks to an MLflow server: a job as JSON on stdin, and events as lines of JSON on stdout.
 
 MLflow's client takes seconds to import, reads its own variables and waits as long as it likes: a process of its own has
 the environment and the time that it is given (`operations/tracking`), and is killed after that.
@@ -19,29 +19,28 @@ _GONE = "RESOURCE_DOES_NOT_EXIST"
 
 
 def main() -> None:
-    """Do the job on stdin and print what came of it; a last line with `error` where it failed."""
+    """Do the job on stdin and print its events; the last one has an `error` where it failed."""
     job = json.load(sys.stdin)
     try:
-        for found in _do(job):
-            _say(found)
+        for event in _do(job):
+            _report(event)
     except Exception as error:  # noqa: BLE001 - whatever a server or its client does, the run goes on with a sentence
-        _say({"error": _reason(error)})
+        _report({"error": _reason(error)})
 
 
 def _reason(error: BaseException) -> str:
     """Return what went wrong, without the client's words around a server that doesn't answer."""
-    import requests
-
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, requests.ConnectionError | requests.Timeout):
-            return f"it doesn't answer, {type(cause).__name__}"
+        kind = type(cause)
+        if kind.__module__ == "requests.exceptions" and kind.__name__ != "HTTPError":  # which is an answer
+            return f"it doesn't answer, {kind.__name__}"
         cause = cause.__cause__ or cause.__context__
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _say(found: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(found) + "\n")
+def _report(event: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
 
 
@@ -66,9 +65,8 @@ def _log(client: Any, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     from mlflow.entities import Metric, Param, RunTag
 
     experiment = _experiment_id(client, job["experiment"])
-    known = _runs_of(client, experiment, job["tags"][EVALUATION_TAG])
-    if known:
-        run = known[0]
+    if runs := _runs_of(client, experiment, job["tags"][EVALUATION_TAG]):
+        run = runs[0]
     else:
         yield {"begins": True}
         named = {DOMAIN_TAG: job["tags"][DOMAIN_TAG], EVALUATION_TAG: job["tags"][EVALUATION_TAG]}
@@ -92,32 +90,32 @@ def _log(client: Any, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _experiment_id(client: Any, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         return str(client.create_experiment(name))
-    if found.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise ValueError(
             f"the experiment {name!r} was deleted at the server: restore it there (mlflow experiments restore)"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _delete(client: Any, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Delete the runs of evaluations with their artifacts; the server is asked for those that aren't known."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(job["experiment"])
+    experiment = client.get_experiment_by_name(job["experiment"])
     runs = list(filter(None, job["logged"].values()))
-    if found:
+    if experiment:
         for evaluation in job["logged"]:
-            runs += (run.info.run_id for run in _runs_of(client, found.experiment_id, evaluation))
+            runs += (run.info.run_id for run in _runs_of(client, experiment.experiment_id, evaluation))
     for run_id in dict.fromkeys(runs):
         try:
-            yield {"deleted": run_id, "problem": _delete_run(client, run_id), "is_there": True}
+            yield {"run": run_id, "problem": _delete_run(client, run_id), "was_there": True}
         except MlflowException as error:
             if error.error_code != _GONE:
                 raise
-            yield {"deleted": run_id, "problem": "", "is_there": False}
+            yield {"run": run_id, "problem": "", "was_there": False}
 
 
 def _runs_of(client: Any, experiment: str, evaluation: str) -> list[Any]:

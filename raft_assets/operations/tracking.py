@@ -43,10 +43,12 @@ DELETE_S = 180.0
 REQUEST_S = 10  # of one request to the server; it is tried once more
 INSTALL = "install raft-assets[mlflow]"
 MAX_REASON_CHARACTERS = 300
-_Logged = dict[str, str | None]  # evaluations and their runs; None for a run that isn't known
 CLIENT_PREFIXES = ("MLFLOW_", "DATABRICKS_")  # of variables that change what MLflow's client does
+SECRET_SUFFIXES = ("_USERNAME", "_PASSWORD", "_TOKEN")  # of variables that sign in
 # of an evaluation, by which it is traced back
 TRACED = ("training_hash", "dataset_hash", "qa_dataset_digest", "train_file_hash", "valid_file_hash", "manifest_hash")
+
+_Logged = dict[str, str | None]  # evaluations and their runs; None for a run that isn't known
 
 
 class TrackingError(RaftError):
@@ -61,8 +63,21 @@ class Logged:
     warning: str = ""
 
 
+@dataclass(frozen=True)
+class WorkerReply:
+    """What the process reported, and why it did not end well; empty if it did."""
+
+    events: list[dict[str, Any]]
+    problem: str
+
+    def check(self) -> None:
+        """Raise TrackingError for a job that did not end well."""
+        if self.problem:
+            raise TrackingError(self.problem)
+
+
 def log_evaluation(project: Project, lake: Lake, domain: str, card: WrittenCard) -> Logged:
-    """Log the evaluation on a student's card, once however often it is asked for. Never raises RaftError."""
+    """Log the evaluation on a student's card, once however often it is asked for. Never raises RaftError or OSError."""
     try:
         tracking = Tracking.of(project.environment)
         if tracking is None or card.card.evaluation is None:
@@ -72,7 +87,7 @@ def log_evaluation(project: Project, lake: Lake, domain: str, card: WrittenCard)
             job = _describe(lake, card.card, card.card.evaluation)
             content = digest(json.dumps(job, sort_keys=True), *_contents(Path(folder)))
             address = _log(project, tracking, domain, job | {"content": content, "folder": folder})
-    except RaftError as error:
+    except (RaftError, OSError) as error:
         return Logged(
             warning=f"The evaluation was not logged: {str(error).rstrip('.')}. Everything else is done; log it later "
             f"with: raft run {domain!r} --select eval_report --force"
@@ -88,19 +103,6 @@ def check_tracking(project: Project) -> str:
     _ask(project, tracking, {"do": "check"}, CHECK_S).check()
     texts = "with report and answers" if tracking.with_texts else "figures and cards, without report and answers"
     return f"evaluations are logged at {tracking.address}: {texts}"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the process said, and why it did not end well; empty if it did."""
-
-    found: list[dict[str, Any]]
-    problem: str
-
-    def check(self) -> None:
-        """Raise TrackingError for a job that did not end well."""
-        if self.problem:
-            raise TrackingError(self.problem)
 
 
 class LoggedRuns:
@@ -119,9 +121,9 @@ class LoggedRuns:
         """Delete the runs with their artifacts; yield what was done, per server, and what only its owner can do."""
         for address, logged in self._by_server().items():
             job = {"do": "delete", "experiment": _experiment(self._domain), "logged": logged}
-            answer = self._ask(address, job)
-            problems = {one["deleted"]: one["problem"] for one in answer.found if one["problem"]}
-            deleted = [one["deleted"] for one in answer.found if one["is_there"] and one["deleted"] not in problems]
+            reply = self._ask(address, job)
+            problems = {event["run"]: event["problem"] for event in reply.events if event["problem"]}
+            deleted = [event["run"] for event in reply.events if event["was_there"] and event["run"] not in problems]
             if deleted:
                 yield (
                     f"MLflow at {address}: {count_noun(len(deleted), 'evaluation')} with what was logged of them; the "
@@ -132,21 +134,23 @@ class LoggedRuns:
                     f"artifacts of run {run} at {address} ({problem[:MAX_REASON_CHARACTERS]}): delete the run with "
                     f"{_deleting(address, [run])}, then its artifacts on the server with {_collecting([run])}"
                 )
-            if answer.problem:
+            if reply.problem:
                 remaining = [run for run in logged.values() if run and run not in deleted]
-                known = f", or delete them with: {_deleting(address, remaining)}" if remaining else ""
-                self.left.append(f"evaluations at MLflow: {answer.problem}{known}")
+                command = f", or delete them with: {_deleting(address, remaining)}" if remaining else ""
+                self.left.append(f"evaluations at MLflow: {reply.problem}{command}")
             elif not problems:
                 _record(self._project, address, self._domain).delete()
 
-    def _ask(self, address: str, job: Mapping[str, Any]) -> "Answer":
+    def _ask(self, address: str, job: Mapping[str, Any]) -> WorkerReply:
         try:
             tracking = Tracking.of(self._project.environment)
             if tracking is None or tracking.address != address:
-                return Answer([], f"{address} is not the server in .env: set {ADDRESS_VARIABLE}={address} there again")
+                return WorkerReply(
+                    [], f"{address} is not the server in .env: set {ADDRESS_VARIABLE}={address} there again"
+                )
             return _ask(self._project, tracking, job, DELETE_S)
         except RaftError as error:
-            return Answer([], str(error))
+            return WorkerReply([], str(error))
 
     def _by_server(self) -> dict[str, _Logged]:
         """Return the evaluations that were logged with their runs, by server; None for a run that isn't known."""
@@ -159,14 +163,14 @@ def _log(project: Project, tracking: Tracking, domain: str, job: Mapping[str, An
     """Log it and return the address of its run. The evaluation is on record before, its run once it is known."""
     address, evaluation = tracking.address, job["tags"][EVALUATION_TAG]
     _keep(project, address, domain, evaluation)
-    answer = _ask(project, tracking, job, LOG_S)
-    known = [one for one in answer.found if "run" in one]
-    for one in known:
-        _keep(project, address, domain, evaluation, one["run"])
-    if not answer.found:  # the server was never asked to begin one
+    reply = _ask(project, tracking, job, LOG_S)
+    runs = [event for event in reply.events if "run" in event]
+    for run in runs:
+        _keep(project, address, domain, evaluation, run["run"])
+    if not reply.events:  # the server was never asked to make one
         _forget(project, address, domain, evaluation)
-    answer.check()
-    return f"{address}/#/experiments/{known[0]['experiment']}/runs/{known[0]['run']}"
+    reply.check()
+    return f"{address}/#/experiments/{runs[0]['experiment']}/runs/{runs[0]['run']}"
 
 
 def _keep(project: Project, address: str, domain: str, evaluation: str, run: str | None = None) -> None:
@@ -198,8 +202,8 @@ def _describe(lake: Lake, card: StudentCard, evaluation: StudentEvaluation) -> d
     (row,) = _evaluation_table(lake, card.domain, evaluation, "runs").to_pylist()
     verdict, settings = evaluation.verdict, json.loads(row["settings"])
     groups = {name: values for name, values in settings.items() if isinstance(values, dict)}
-    chosen = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
-    tuned = {f"hyperparameters.{name}": value for name, value in card.hyperparameters.items()}
+    groups["hyperparameters"] = card.hyperparameters
+    params = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
     tags = {
         DOMAIN_TAG: card.domain,
         EVALUATION_TAG: evaluation.run,
@@ -216,7 +220,7 @@ def _describe(lake: Lake, card: StudentCard, evaluation: StudentEvaluation) -> d
         "name": card.model,
         "time_ms": int(evaluation.recorded_at.timestamp() * 1000),
         "tags": tags,
-        "params": {"student": row["student_model"], "baseline": row["baseline_model"], **tuned, **chosen},
+        "params": {"student": row["student_model"], "baseline": row["baseline_model"], **params},
         "metrics": dict(_metrics(card, evaluation)),
     }
 
@@ -263,10 +267,10 @@ def _contents(folder: Path) -> Iterator[str]:
 
 def _evaluation_table(lake: Lake, domain: str, evaluation: StudentEvaluation, table: str) -> pa.Table:
     """Return a table of an evaluation; raises TrackingError where a version before kept it in DuckDB alone."""
-    found = lake.read_evaluation(domain, evaluation.run).get(table)
-    if found is None:
+    tables = lake.read_evaluation(domain, evaluation.run)
+    if table not in tables:
         raise TrackingError(f"the evaluation {evaluation.run} is not in the lake: materialize eval_scores again")
-    return found
+    return tables[table]
 
 
 def _experiment(domain: str) -> str:
@@ -288,50 +292,48 @@ def _collecting(runs: Sequence[str]) -> str:
     return f"mlflow gc --backend-store-uri STORE --run-ids {','.join(runs)}"
 
 
-def _ask(project: Project, tracking: Tracking, job: Mapping[str, Any], within_s: float) -> Answer:
+def _ask(project: Project, tracking: Tracking, job: Mapping[str, Any], within_s: float) -> WorkerReply:
     """Have the job done by MLflow's client, in a process that ends in time. Raises TrackingError if it can't begin."""
     if importlib.util.find_spec("mlflow") is None:
         raise TrackingError(f"{ADDRESS_VARIABLE} is set, but MLflow's client is not installed: {INSTALL}")
     try:
-        done = subprocess.run(
+        ended = subprocess.run(
             [sys.executable, "-m", mlflow_worker.__name__],
-            input=json.dumps(job),
+            input=json.dumps(job).encode(),
             env=_client_environment(project, tracking),
             capture_output=True,
-            text=True,
-            encoding="utf-8",
             timeout=within_s,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        told = error.stdout or b""  # as bytes, whatever was asked for
-        found, _ = _parse(told if isinstance(told, bytes) else told.encode())
-        return Answer(found, f"the MLflow server {tracking.address} has not done it in {within_s:.0f} s")
-    found, problem = _parse(done.stdout.encode())
-    if not problem and done.returncode:
-        problem = done.stderr.strip().rpartition("\n")[2] or f"the process ended with {done.returncode}"
-    return Answer(
-        found, problem and f"the MLflow server {tracking.address} could not be used ({_told(problem, tracking)})"
-    )
+        events, _ = _parse(error.stdout or b"")
+        return WorkerReply(events, f"the MLflow server {tracking.address} has not done it in {within_s:.0f} s")
+    events, problem = _parse(ended.stdout)
+    if not problem and ended.returncode:
+        problem = ended.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2] or f"exit code {ended.returncode}"
+    if problem:
+        problem = f"the MLflow server {tracking.address} could not be used ({_without_secrets(problem, tracking)})"
+    return WorkerReply(events, problem)
 
 
 def _parse(output: bytes) -> tuple[list[dict[str, Any]], str]:
-    """Return what the process said before it ended, and the error that it ended with; a line may be cut off."""
-    found, problem = list[dict[str, Any]](), ""
+    """Return what the process reported before it ended, and the error that it ended with; a line may be cut off."""
+    events, problem = list[dict[str, Any]](), ""
     for line in output.decode("utf-8", "replace").splitlines():
         with suppress(ValueError):
-            said = json.loads(line)
-            if "error" in said:
-                problem = said["error"]
+            event = json.loads(line)
+            if "error" in event:
+                problem = event["error"]
             else:
-                found.append(said)
-    return found, problem
+                events.append(event)
+    return events, problem
 
 
-def _told(problem: str, tracking: Tracking) -> str:
+def _without_secrets(problem: str, tracking: Tracking) -> str:
     """Return the words of a server or its client, without what they may repeat of the sign-in."""
-    for value in filter(None, tracking.client_variables.values()):
-        problem = problem.replace(value, "***")
+    for name, value in tracking.client_variables.items():
+        if name.endswith(SECRET_SUFFIXES):
+            problem = problem.replace(value, "***")
     return problem if len(problem) <= MAX_REASON_CHARACTERS else problem[: MAX_REASON_CHARACTERS - 1] + "…"
 
 
