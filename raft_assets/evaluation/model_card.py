@@ -70,9 +70,10 @@ class StudentEvaluation:
 class StudentCard:
     """A student as its card shows it.
 
-    `service` is where it was trained, `address` where it answers (empty before it is deployed), `is_hosted` whether it
-    has a deployment of its own there. `digests` lead to its data by name, `training` is None where the rows have
-    changed since. `licence`: that of its base model by the Hub's identifier, empty where none is known.
+    `service` is where it was trained, `address` where it answers (empty before it is deployed) and `served_as` its name
+    there, `is_hosted` whether it has a deployment of its own. `job` is empty for a model that the user fine-tuned
+    elsewhere. `digests` lead to its data by name, `training` is None where the rows are not known. `licence`: that of
+    its base model by the Hub's identifier, empty where none is known.
     """
 
     domain: str
@@ -80,6 +81,7 @@ class StudentCard:
     base_model: str
     service: str
     address: str
+    served_as: str
     is_embedded: bool
     is_hosted: bool
     job: str
@@ -120,7 +122,7 @@ def _metadata(card: StudentCard) -> dict[str, Any]:
         "language": ["en"] if card.is_embedded else languages,
         "license": card.licence,
         "base_model": hub_id(card.base_model),
-        "datasets": [_dataset_id(card)],
+        "datasets": [_dataset_id(card)] if card.job else [],
         "pipeline_tag": "question-answering" if card.is_embedded else "text-generation",
         "tags": [PRODUCT_TAG, "raft", "retrieval-augmented-generation", "fine-tuned"],
         **(_model_index(card, card.evaluation) if card.evaluation else {}),
@@ -196,10 +198,13 @@ def _where(card: StudentCard) -> list[str]:
     if not card.address:
         return ["It is not deployed."]
     served = " `raft serve` answers under this name on 127.0.0.1." if card.is_embedded else ""
-    return [f"At {code_span(card.address)}, as the model {code_span(card.model)}.{served}"]
+    return [f"At {code_span(card.address)}, as the model {code_span(card.served_as)}.{served}"]
 
 
 def _training_data(card: StudentCard) -> Iterator[str]:
+    if not card.job:
+        yield "It was fine-tuned elsewhere: what it was trained on is not known here."
+        return
     yield (
         "Questions and chain-of-thought answers of a teacher about the domain's documents; the data card "
         "(`DATA_CARD.md`) describes them. Hashes: "
@@ -208,7 +213,7 @@ def _training_data(card: StudentCard) -> Iterator[str]:
     )
     yield ""
     if card.training is None:
-        yield "The rows in the lake are not those that it was trained on, so they are not counted here."
+        yield "The rows that it was trained on are not in the lake, or not on record, so they are not counted here."
     else:
         rows = card.training
         yield (
@@ -226,7 +231,7 @@ def _training_data(card: StudentCard) -> Iterator[str]:
 
 
 def _training(card: StudentCard) -> list[str]:
-    known = {"base model": card.base_model, "service": card.service, "job": card.job or "none: fine-tuned elsewhere"}
+    known = {"base model": card.base_model, "service": card.service, "job": card.job or "none"}
     tokens = {} if card.trained_tokens is None else {"trained tokens": f"{card.trained_tokens:,}"}
     chosen = {name.replace("_", " "): value for name, value in card.hyperparameters.items()}
     return table_lines([{"what": name, "value": str(value)} for name, value in (known | tokens | chosen).items()])
@@ -311,6 +316,9 @@ def _licence(card: StudentCard) -> str:
 
 
 def _removal(card: StudentCard) -> Iterator[str]:
+    if not card.job:
+        yield "It is not a model of this project: delete it where it was fine-tuned."
+        return
     domain = shlex.quote(card.domain)
     if card.is_hosted:
         yield f"{code_span(f'raft teardown {domain}')} deletes its deployment, which costs money; the model stays."

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raft_assets.core.errors import DataError
 from raft_assets.core.languages import ENGLISH
 from raft_assets.core.tables import RaftRow
 from raft_assets.dataset.card_head import README
@@ -52,6 +53,7 @@ def _collect(models: ModelClients, lake: Lake, domain: str, tuned: Mapping[str, 
         base_model=student.base_model if tuned["base_model"] == student.model else tuned["base_model"],
         service=student.service,
         address=deployed.service if deployed else "",
+        served_as=deployed.name if deployed else "",
         is_embedded=student.knows_english_only,
         is_hosted=deployed is not None and deployed.is_hosted,
         job=tuned["job"],
@@ -93,7 +95,10 @@ def _count_rows(models: ModelClients, lake: Lake, domain: str, tuned: Mapping[st
 def _evaluation_of(models: ModelClients, domain: str, tuned: Mapping[str, Any]) -> StudentEvaluation | None:
     """Return the domain's latest evaluation, if it is of this student."""
     results = ResultsStore.of(models.project)
-    latest = results.verdicts().get(domain)
+    try:
+        latest = results.verdicts().get(domain)
+    except DataError:  # another program holds the store: that costs the card its figures, and not the student
+        return None
     if latest is None or not latest["student_model"].endswith(f": {tuned['model']}"):
         return None
     return StudentEvaluation(

@@ -111,6 +111,14 @@ def test_a_card_before_its_evaluation_says_so(card: WrittenCard) -> None:
     assert "It is not deployed." in text
 
 
+def test_a_card_of_a_model_that_was_fine_tuned_elsewhere_claims_nothing_of_its_training(card: WrittenCard) -> None:
+    text = "\n".join(render_model_card(replace(card.card, job="", training=None, hyperparameters={})))
+    assert "what it was trained on is not known here" in text
+    assert "delete it where it was fine-tuned" in text
+    assert "datasets:" not in text
+    assert "raft purge" not in text
+
+
 def test_another_students_evaluation_is_not_on_the_card(copied: ProjectHarness) -> None:
     record = copied.lake.read_record("finetuned_model", SMALL)
     copied.lake.write_record("finetuned_model", SMALL, record | {"model": "ft:other", "training_hash": "1" * 64})
