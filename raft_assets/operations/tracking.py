@@ -202,7 +202,7 @@ def _describe(lake: Lake, card: StudentCard, evaluation: StudentEvaluation) -> d
     (row,) = _evaluation_table(lake, card.domain, evaluation, "runs").to_pylist()
     verdict, settings = evaluation.verdict, json.loads(row["settings"])
     groups = {name: values for name, values in settings.items() if isinstance(values, dict)}
-    groups["hyperparameters"] = card.hyperparameters
+    groups["hyperparameters"] = dict(card.hyperparameters)
     params = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
     tags = {
         DOMAIN_TAG: card.domain,
