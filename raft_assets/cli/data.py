@@ -1,9 +1,10 @@
 """What `raft report`, `raft export`, `raft import` and `raft purge` do."""
 
+import json
 import os
 import sys
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
     from raft_assets.dataset.import_raft_py import SourceContainer
 
 
-def export_dataset(domain: str, form: "ExportFormat", container: "Container", target: Path) -> None:
-    """Write the rows of a domain into `target`, with the data card and the manifest where they are of these rows."""
+def export_dataset(
+    domain: str, form: "ExportFormat", container: "Container", target: Path, *, licence: str = ""
+) -> None:
+    """Write the rows of a domain into `target`, with the data card and the manifest where they are of these rows.
+
+    `licence`: under which the user passes them on, for the head of the card.
+    """
     from raft_assets.dataset.formats import write_export
     from raft_assets.operations.student_form import resolve_student_form
 
@@ -39,12 +45,17 @@ def export_dataset(domain: str, form: "ExportFormat", container: "Container", ta
         settings=resolve_student_form(project, lake, name, keep=False),
         oracles={chunk.chunk_id: chunk.passage for chunk in lake.rows(Chunk, name)} if form == "hf" else {},
     )
-    for file in [*files, *_copy_card(lake, name, target)]:
+    for file in [*files, *_copy_card(lake, name, target, files, licence)]:
         click.echo(file)
 
 
-def _copy_card(lake: Lake, domain: str, target: Path) -> Iterator[Path]:
-    """Copy data card and manifest next to an export of the rows that they describe, and remove others from there."""
+def _copy_card(lake: Lake, domain: str, target: Path, files: Sequence[Path], licence: str) -> Iterator[Path]:
+    """Copy data card and manifest next to an export of the rows that they describe, and remove others from there.
+
+    The card is the README.md by which Hugging Face finds the files, unless somebody else's is there.
+    """
+    from raft_assets.core.front_matter import is_own_card
+    from raft_assets.dataset.card_head import README, exported_card
     from raft_assets.dataset.data_card import CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE
     from raft_assets.dataset.manifest import Manifest
 
@@ -52,13 +63,22 @@ def _copy_card(lake: Lake, domain: str, target: Path) -> Iterator[Path]:
     is_of_the_rows = bool(manifest) and (
         Manifest.model_validate_json(manifest).digests["qa_dataset"] == lake.digest("qa_dataset", domain)
     )
-    for name in (CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE):
-        if is_of_the_rows:
-            (target / name).write_bytes(lake.read_lines("data_card", domain, name))
-            yield target / name
-        else:
-            (target / name).unlink(missing_ok=True)
-    if not is_of_the_rows:
+    readme = target / README
+    is_ours = not readme.exists() or is_own_card(readme.read_text("utf-8", "replace"))
+    for stale in (CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE, *([README] if is_ours else [])):
+        (target / stale).unlink(missing_ok=True)
+    if is_of_the_rows:
+        record = lake.read_lines("data_card", domain, CARD_JSON_FILE)
+        text = lake.read_lines("data_card", domain, CARD_FILE).decode()
+        layout = {file.stem: file.name for file in files}
+        card = readme if is_ours else target / CARD_FILE
+        card.write_text(exported_card(text, json.loads(record), files=layout, licence=licence), "utf-8", newline="\n")
+        (target / CARD_JSON_FILE).write_bytes(record)
+        (target / MANIFEST_FILE).write_bytes(manifest)
+        yield from (card, target / CARD_JSON_FILE, target / MANIFEST_FILE)
+        if not is_ours:
+            click.echo(f"{readme} is not a data card of raft-assets and stays; the card is {card}.", err=True)
+    else:
         click.echo(
             f"Exported without a data card, because there is none for these rows: raft run {domain!r} --select "
             "data_card",

@@ -26,9 +26,11 @@ from raft_assets.operations.model_clients import ModelClients, check_project_lic
 from raft_assets.operations.outlook import outlook_of
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import records_of
+from raft_assets.operations.tracking import TrackingError, check_tracking
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
+from raft_assets.settings.tracking import ADDRESS_VARIABLE, is_only_exported
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 
@@ -95,6 +97,7 @@ def _run_checks(project: Project, names: Sequence[str]) -> Iterator[Finding]:
         ),
         ("call store", lambda: _check_call_store(project)),
         ("lake", lambda: _check_lake(project)),
+        ("mlflow", lambda: _check_tracking(project)),
     ]
     yield from _findings(checks)
     yield from _findings(_domain_checks(project, names, "language", partial(_check_language, project)))
@@ -180,6 +183,19 @@ def _check_call_store(project: Project) -> str:
 def _check_lake(project: Project) -> str:
     Lake.of(project).check_writable()
     return f"{project.lake} can be written"
+
+
+def _check_tracking(project: Project) -> str:
+    """Return where evaluations are logged besides. Raises DoctorWarningError where they won't be."""
+    try:
+        told = check_tracking(project)
+    except TrackingError as error:
+        raise DoctorWarningError(f"{error}; a run says so and goes on") from None
+    if not told and is_only_exported(project.environment):
+        raise DoctorWarningError(
+            f"{ADDRESS_VARIABLE} is exported, which has no effect: put it into {project.folder}/.env to log evaluations"
+        )
+    return told or f"evaluations are logged nowhere else ({ADDRESS_VARIABLE} in .env)"
 
 
 def _check_probe(models: ModelClients, probe: RoleProbe) -> str:

@@ -41,6 +41,7 @@ COMMANDS = (
     money.costs,
     money.calls,
     money.batches,
+    student.student,
     student.jobs,
     student.teardown,
     sql.sql,

@@ -1,4 +1,7 @@
-"""What `raft jobs` and `raft teardown` do: fine-tuning jobs at the student's service, and deployments on Azure."""
+"""What `raft student`, `raft jobs` and `raft teardown` do.
+
+They print the model card, and see to fine-tuning jobs at the student's service and deployments on Azure.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.llm.background import run_coroutine
 from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.model_card import write_model_card
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.money import monthly_hosting_cost
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
+from raft_assets.storage.lake import Lake
 from raft_assets.student.finetuning import is_own_job
 from raft_assets.student.hosting import HostedDeployment
 
@@ -26,6 +31,18 @@ if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
 
 MAX_JOBS = 50
+
+
+def print_model_card(domain: str) -> None:
+    """Print the model card of a domain's student, after writing it with what is known now.
+
+    Raises DataError if the domain has no student.
+    """
+    project = Project.load()
+    (name,) = select_domains(project, [domain], everything=False)
+    written = write_model_card(ModelClients(project), Lake.of(project), name)
+    click.echo(written.text, nl=False)
+    click.echo(written.address, err=True)
 
 
 def print_jobs(*, cancelled: str | None, resumed: str | None) -> None:

@@ -20,6 +20,7 @@ from raft_assets.core.tables import (
     RefusedChunk,
     SourceDocument,
 )
+from raft_assets.dataset.card_head import card_head
 from raft_assets.dataset.manifest import Manifest
 from raft_assets.documents.readers.left_out import (
     ReadingLoss,
@@ -32,7 +33,7 @@ from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 
 CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE = "DATA_CARD.md", "data_card.json", "manifest.json"
-CARD_VERSION = "2"  # changes whenever the same dataset gives another card
+CARD_VERSION = "3"  # changes whenever the same dataset gives another card
 
 Card = dict[str, Any]
 LICENCE = (
@@ -131,7 +132,7 @@ def build_card(
 
 
 def render_card(card: Card) -> list[str]:
-    """Return the card as lines of Markdown."""
+    """Return the card as lines of Markdown, with the head of a Hugging Face dataset card."""
     counts, columns = card["counts"], ("path", "kind", "pages", "sections", "words", "sha256")
     amounts = {name.replace("_", " "): value for name, value in counts.items() if isinstance(value, int)}
     verdicts = [
@@ -152,6 +153,8 @@ def render_card(card: Card) -> list[str]:
         for split, rows in counts["rows"].items()
     ]
     return [
+        *card_head(card),
+        "",
         f"# Data card: {code_span(card['domain'])}",
         "",
         "Questions with documents and chain-of-thought answers, for retrieval augmented fine-tuning "

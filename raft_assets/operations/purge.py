@@ -44,6 +44,7 @@ from raft_assets.operations.service_files import (
     delete_student,
     find_files,
 )
+from raft_assets.operations.tracking import LoggedRuns
 from raft_assets.operations.trained import TrainedStudent, forget_student, leave_student, trained_students
 from raft_assets.pairs.imported import ImportedPair
 from raft_assets.pairs.reviews import Review
@@ -138,6 +139,7 @@ class Purge:
         former = (old for old, present in former_paths(self._lake, domain).items() if present == document)
         self._named = None if document is None else frozenset([document, *former])
         self._models, self._records = ModelClients(project), records_of(project)
+        self._logged = LoggedRuns(project, domain)
         self._began = VersionedRecord(self._records, _purge_name(domain, document))
         self.left: list[str] = []
 
@@ -163,6 +165,7 @@ class Purge:
         for place in self._services:
             told = f"not known ({place.problem})" if place.problem else count_files(place.found)
             yield f"  {place.endpoint.service}: {told}"
+        yield from (f"  {line}" for line in self._logged.listing())
         yield from self._listed_students()
         yield from (f"  {line}" for line in self._untouched())
 
@@ -177,6 +180,8 @@ class Purge:
             assert prepared is not None
         yield from self._delete_at_services()
         yield from self._delete_students()
+        yield from self._logged.delete()
+        self.left += self._logged.left
         with open_call_store(self._project) as store:
             yield f"call store: {store.forget(self._calls.holds):,} answers and vectors"
         yield f"results: texts of {self._results.remove_texts(self._domain)} evaluations"

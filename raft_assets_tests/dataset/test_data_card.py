@@ -1,7 +1,9 @@
 """Whatever a file, a model or a setting is called, in the data card it is text."""
 
 import pytest
+import yaml
 
+from raft_assets.core.front_matter import without_front_matter
 from raft_assets.core.markdown import code_span, table_lines
 from raft_assets.core.tables import QuarantinedFile, SourceDocument
 from raft_assets.dataset.data_card import build_card, render_card
@@ -54,8 +56,10 @@ def a_card(name: str, *, left_out: dict[str, int] | None = None, scanned: dict[s
     return "\n".join(render_card(card))
 
 
-def test_hostile_names_stay_text_in_their_cells() -> None:
-    hostile, plain = a_card(HOSTILE).split("\n"), a_card("plain").split("\n")
+def test_hostile_names_stay_text_in_their_cells_and_in_the_head() -> None:
+    head = a_card(HOSTILE).partition("\n# Data card")[0]
+    assert not set("<>![]`*#|\n") & set(yaml.safe_load(head.strip().strip("-"))["pretty_name"])
+    hostile, plain = (without_front_matter(a_card(name)).split("\n") for name in (HOSTILE, "plain"))
     assert len(hostile) == len(plain)
     for line, ordinary in zip(hostile, plain, strict=True):
         assert line.count("|") == ordinary.count("|")

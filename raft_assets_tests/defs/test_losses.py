@@ -18,7 +18,8 @@ from raft_assets_tests.harness import ProjectHarness
 def lake_files(project: ProjectHarness) -> dict[str, Path]:
     """Files of the lineage in the lake, by their names in it."""
     root = Path(project.lake.root)
-    kept = {"pair_form", "chunk_form", "document_ids", "estimate", "evaluations"}  # of no asset, or copies
+    # of no asset, copies, or written anew by a command
+    kept = {"pair_form", "chunk_form", "document_ids", "estimate", "evaluations", "model_card"}
     return {name: root / name for name in project.lake.files() if "/" in name and name.split("/")[0] not in kept}
 
 

@@ -15,7 +15,7 @@ from raft_assets.pairs.gates import GATES_VERSION
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
 
-CARD = ["DATA_CARD.md", "data_card.json", "manifest.json"]
+CARD = ["README.md", "data_card.json", "manifest.json"]
 
 
 def manifest_of(project: ProjectHarness) -> Path:
@@ -43,7 +43,7 @@ def test_the_card_counts_what_is_in_the_lake_and_stands_beside_every_export(copi
         page.path: page.content_hash for page in pages
     }
     assert card["models"].keys() == {"TEACHER", "EMBEDDING", "STUDENT"}
-    told = (folder / "DATA_CARD.md").read_text("utf-8")
+    told = (folder / "README.md").read_text("utf-8")
     assert all(source["path"] in told and source["sha256"] in told for source in card["sources"])
     assert "no language model" in told
     assert "`chunks.chunk_size` | `160`" in told

@@ -8,7 +8,7 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Project
-from raft_assets.student.licences import check_licence, find_licence_problem
+from raft_assets.student.licences import base_licence, check_licence, find_licence_problem, output_terms
 from raft_assets_tests.harness import ProjectHarness
 
 
@@ -39,6 +39,27 @@ def test_a_teacher_whose_terms_forbid_it_teaches_no_other_family(teacher: str, s
     problem = find_licence_problem(endpoints(teacher, student))
     assert forbidden_by in problem
     assert bool(problem) == bool(forbidden_by)
+
+
+@pytest.mark.parametrize(
+    ("student", "licence"),
+    [
+        ("openai/gpt-oss-20b", "apache-2.0"),
+        ("Meta-Llama-3.1-8B-Instruct", "llama3.1"),
+        ("meta-llama/Meta-Llama-3-8B", "llama3"),
+        ("Qwen/Qwen3-0.6B", "apache-2.0"),
+        ("qwen3-max", ""),  # not open
+        ("gpt-4.1-nano", ""),
+        ("our-deployment", ""),
+    ],
+)
+def test_the_licence_of_an_open_base_model_is_named_as_the_hub_names_it(student: str, licence: str) -> None:
+    assert base_licence(Endpoint(Role.STUDENT, "openai", student)) == licence
+
+
+def test_the_terms_for_a_teachers_answers_are_told_or_said_to_be_unknown() -> None:
+    assert "must not be used to develop models that compete" in output_terms(Endpoint(Role.TEACHER, "openai", "gpt-4o"))
+    assert "read those of its service" in output_terms(Endpoint(Role.TEACHER, "openai", "our-deployment"))
 
 
 def test_a_deployment_is_known_by_the_model_behind_it() -> None:

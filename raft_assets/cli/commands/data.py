@@ -1,5 +1,6 @@
 """`raft report`, `raft export`, `raft import` and `raft purge`."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +27,12 @@ def report(domain: str | None, *, in_browser: bool) -> None:
     print_report_path(domain, in_browser=in_browser)
 
 
+def _check_licence(_: click.Context, __: click.Parameter, value: str | None) -> str:
+    if value and not re.fullmatch(r"[a-z0-9]+([.-][a-z0-9]+)*", value):
+        raise click.BadParameter("name it as https://huggingface.co/docs/hub/repositories-licenses does (cc-by-4.0)")
+    return value or ""
+
+
 @click.command()
 @click.argument("domain")
 @click.option(
@@ -44,20 +51,28 @@ def report(domain: str | None, *, in_browser: bool) -> None:
     required=True,
     help="Folder to write, one file per split.",
 )
-def export(domain: str, *, form: "ExportFormat", container: "Container", target: Path) -> None:
+@click.option(
+    "--licence",
+    metavar="ID",
+    callback=_check_licence,
+    help="The licence under which you pass it on, as Hugging Face names it (cc-by-4.0); without it none is stated.",
+)
+def export(domain: str, *, form: "ExportFormat", container: "Container", target: Path, licence: str) -> None:
     """Export a domain's QA dataset for other tools; Hugging Face `datasets` can load the folder.
 
-    The data card (DATA_CARD.md, data_card.json) and the manifest are written next to the rows.
+    The data card is written next to the rows, as a dataset card of Hugging Face (README.md) and as data_card.json, with
+    the manifest.
 
     \b
     Examples:
       raft export bats --to out/bats
       raft export bats --format chat --to out/bats-chat
       raft export bats --format hf --container parquet --to out/bats-hf
+      raft export bats --to out/bats --licence cc-by-4.0
     """
     from raft_assets.cli.data import export_dataset
 
-    export_dataset(domain, form, container, target)
+    export_dataset(domain, form, container, target, licence=licence)
 
 
 @click.command("import")

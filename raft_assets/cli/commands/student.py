@@ -1,6 +1,23 @@
-"""`raft jobs` and `raft teardown`."""
+"""`raft student`, `raft jobs` and `raft teardown`."""
 
 import click
+
+
+@click.command()
+@click.argument("domain")
+def student(domain: str) -> None:
+    """Print the model card of a domain's student: what it is for, what it was trained on, how it did.
+
+    Its path is printed on stderr; it is a model card of Hugging Face, and written anew with what is known now.
+
+    \b
+    Examples:
+      raft student bats
+      raft student bats > README.md
+    """
+    from raft_assets.cli.student import print_model_card
+
+    print_model_card(domain)
 
 
 @click.command()

@@ -22,8 +22,10 @@ from raft_assets.evaluation.verdict import VERDICT_VERSION
 from raft_assets.operations.deploying import ensure_student_answers
 from raft_assets.operations.evaluation import AskedDocuments, ask_model, both_answers, question_origins, run_record
 from raft_assets.operations.languages import check_languages_in_lake
+from raft_assets.operations.model_card import write_model_card
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.report import collect_report_data, write_index
+from raft_assets.operations.tracking import log_evaluation
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
@@ -213,10 +215,17 @@ def eval_report(
     page = render_report(data)
     address = lake.write_text("eval_report", domain, ".html", page)
     write_index(models.project, lake, results)
+    card = write_model_card(models, lake, domain)
+    logged = log_evaluation(models.project, lake, domain, card)
+    if logged.warning:
+        context.log.warning("%s", logged.warning)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest(page)),
         metadata={
             "path": dg.MetadataValue.path(address),
+            "model_card": dg.MetadataValue.path(card.address),
+            **({"mlflow": dg.MetadataValue.url(logged.address)} if logged.address else {}),
+            **({"mlflow_warning": logged.warning} if logged.warning else {}),
             **describe_verdict(data.verdict, data.summary),
             "bytes": len(page.encode()),
         },

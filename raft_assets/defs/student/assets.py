@@ -12,6 +12,7 @@ from raft_assets.defs.progress import log_events, log_metrics
 from raft_assets.operations.data_links import data_links
 from raft_assets.operations.deploying import deploy_student
 from raft_assets.operations.languages import check_languages_in_lake
+from raft_assets.operations.model_card import write_model_card
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.money import monthly_hosting_cost, record_training
 from raft_assets.operations.training import ApprovalNeededError, TrainingWatch, train
@@ -68,6 +69,7 @@ def finetuned_model(
         **links,
     }
     address = lake.write_record("finetuned_model", domain, record)
+    card = write_model_card(models, lake, domain)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest(tuned.training_hash, tuned.model)),
         metadata={
@@ -79,6 +81,7 @@ def finetuned_model(
             **({} if tuned.trained_tokens is None else {"trained_tokens": tuned.trained_tokens}),
             **({"price": PRICE_UNKNOWN} if dollars is None else {"us_dollars": round(dollars, 6)}),
             "found_again": tuned.reattached,
+            "model_card": dg.MetadataValue.path(card.address),
             "checkpoints": dg.MetadataValue.json([asdict(point) for point in tuned.checkpoints]),
             "loss": loss_plot(loss) if loss else "not reported by the service",
         },
