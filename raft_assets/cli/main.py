@@ -10,6 +10,7 @@ import click
 
 from raft_assets.cli.commands import (
     azure_evaluation,
+    comparison,
     config,
     data,
     doctor,
@@ -47,6 +48,8 @@ COMMANDS = (
     review.review,
     rebuild.rebuild,
     data.report,
+    comparison.compare,
+    comparison.evaluate,
     data.export,
     data.import_,
     data.purge,

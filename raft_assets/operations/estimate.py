@@ -531,6 +531,24 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
     return replace(made, assumed=(*rows.assumed, "length of answers"))
 
 
+def estimate_student_answers(
+    models: ModelClients, model: str, requests: Sequence[Request], *, stored: int, lengths: Sequence[int]
+) -> CallEstimate:
+    """Estimate the answers of one student to prompts that are known word for word.
+
+    `lengths`: tokens of another model's answers to them. `stored`: how many more are answered already.
+    """
+    endpoint = models.endpoints[Role.STUDENT]
+    price = models.prices.of(endpoint, model)
+    as_sent = _wording(models, Role.STUDENT)
+    tokens = sum(_request_tokens(as_sent(request)) for request in requests)
+    known = _Length.of(lengths)
+    length = known or _Length(*LANGUAGE_MODEL.answer_tokens)
+    ways = [(len(requests), Usage(tokens, 0, round(len(requests) * length.at(place)))) for place in (0.0, 0.5, 1.0)]
+    made = _estimate(models, "student_answers", Role.STUDENT, ways, cost=partial(price.of, batched=endpoint.batch))
+    return replace(made, model=model, stored=stored, assumed=() if known or not requests else ("length of answers",))
+
+
 def _estimate_judging(rows: _Rows, known: int) -> CallEstimate:
     """Estimate the judging of both models' answers by every metric; only groundedness is shown the documents."""
     settings = rows.settings.judging

@@ -22,11 +22,12 @@ from raft_assets.core.tables import (
 from raft_assets.core.vectors import NoVector
 from raft_assets.evaluation.arms import EvaluationItem, build_items, item_request, to_model_answer
 from raft_assets.evaluation.provenance import trace_questions
-from raft_assets.llm.requests import Origin, Progress, UsageStats
+from raft_assets.llm.requests import Origin, Progress, Request, UsageStats
 from raft_assets.operations.data_links import evaluation_links
 from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.vectors import read_index
+from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
@@ -119,24 +120,31 @@ def ask_model(
 ) -> Answered:
     """Ask one model everything and write its answers; `progress_of` returns a callback for a number of calls."""
     settings, role = resolve_student_form(models.project, lake, domain), Role(evaluated.upper())
-    student, instructions = settings.student, settings.prompt.instructions
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
     documents = AskedDocuments(lake, domain)
     items, refused = _evaluation_items(models, lake, domain, documents, origin)
     with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(items))) as caller:
-        prompts = (
-            item_request(
-                item, student.format, settings.evaluation, instructions, has_examples=student.examples == "always"
-            ).about(documents.of(item))
-            for item in items
-        )
         name = deployed.name if deployed else models.endpoints[role].model
+        prompts = item_requests(items, settings, documents)
+        instructions = settings.prompt.instructions
         answers = (
             to_model_answer(item, answer, evaluated=evaluated, model=name, instructions=instructions)
             for item, answer in zip(items, caller.ask(prompts), strict=True)
         )
         written = lake.write(ANSWERS[evaluated], domain, answers)
         return Answered(name, items, written, caller.usage_stats, refused)
+
+
+def item_requests(
+    items: Iterable[EvaluationItem], settings: DomainSettings, documents: AskedDocuments
+) -> Iterator[Request]:
+    """Yield the prompt of every item; `settings` with the student's form resolved."""
+    student, instructions = settings.student, settings.prompt.instructions
+    for item in items:
+        asked = item_request(
+            item, student.format, settings.evaluation, instructions, has_examples=student.examples == "always"
+        )
+        yield asked.about(documents.of(item))
 
 
 def both_answers(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
@@ -169,20 +177,25 @@ def run_record(
 ) -> RunRecord:
     """Return what an evaluation is of: models, questions, settings."""
     project, deployed = models.project, lake.read_record("deployment", domain)
-    values = project.settings(domain).values
-    questions = sorted(
-        (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers)
-        for a in answers
-        if a.evaluated == "baseline"
-    )
+    resolved, tuned = project.settings(domain), lake.read_record("finetuned_model", domain)
     return RunRecord(
         domain=domain,
         baseline_model=resolved_model(models.endpoints[Role.BASELINE], project),
         student_model=f"{deployed['service']}: {deployed['model']}",
         training_hash=deployed["training_hash"],
-        dataset_hash=digest(*(part for question in questions for part in question)),
-        settings=digest_content(values, values.model_dump(mode="json")),
+        dataset_hash=hash_questions(answer for answer in answers if answer.evaluated == "baseline"),
+        settings=digest_content(resolved.values, resolved.values.model_dump(mode="json")),
         dagster_run=dagster_run,
         recorded_at=datetime.now(UTC),
-        links=evaluation_links(project, lake, domain, lake.read_record("finetuned_model", domain)).record,
+        links=evaluation_links(project, lake, domain, tuned).record,
+        base_model=tuned["base_model"],
+        preset=resolved.preset,
     )
+
+
+def hash_questions(answers: Iterable[ModelAnswer]) -> str:
+    """Return the hash of what a model was asked, by its answers."""
+    questions = sorted(
+        (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers) for a in answers
+    )
+    return digest(*(part for question in questions for part in question))
