@@ -23,7 +23,6 @@ from raft_assets.operations.estimate import CallEstimate
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import claim_domain
 from raft_assets.operations.student_evaluation import PlannedEvaluation, carry_out, plan_evaluation
-from raft_assets.operations.students import choose_student, known_students
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
@@ -61,17 +60,16 @@ def evaluate_older_student(domain: str, given: str, *, confirmed: bool) -> None:
     (name,) = select_domains(project, [domain], everything=False)
     models, lake, results = ModelClients(project, command=uuid.uuid4().hex), Lake.of(project), ResultsStore.of(project)
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    student = choose_student(known_students(project, results, name), given, name)
     claimed = claim_domain(project, name)
     if claimed is None:
         raise DataError(f"A command is working on {name!r}: wait until it ends, then evaluate.")
     try:
-        plan = plan_evaluation(models, lake, name, student)
-        console.print(_describe_plan(plan))
+        plan = plan_evaluation(models, lake, results, name, given)
+        console.print(strip_control_characters(_describe_plan(plan)))
         is_paid = plan.estimate.calls > 0 and not models.endpoints[Role.STUDENT].is_free
         confirm_paid_calls(console, [_describe_price(plan.estimate)] if is_paid else [], confirmed=confirmed)
         with show_progress() as progress_of:
-            usage = carry_out(models, lake, results, plan, on_progress=progress_of(f"{student.id} answers"))
+            usage = carry_out(models, lake, results, plan, on_progress=progress_of(f"{plan.student.id} answers"))
     except WaitingError as error:
         console.print(f"waiting: {error}", style="cyan")
         sys.exit(WAITS)

@@ -163,6 +163,12 @@ class Comparison:
         """Return the difference of a pair of students."""
         return next(one for one in self.differences if (one.first, one.second) == (first, second))
 
+    @property
+    def closest(self) -> Difference | None:
+        """The difference of the two highest means, where it is not clear which of them is better."""
+        ranked = sorted(self.best, key=lambda student: -(self.mean(student) or 0.0))[:2]
+        return None if self.is_decided else self.between(*(one for one in self.students if one in ranked))
+
     def mean(self, student: str, metric: str = PRIMARY_METRIC) -> float | None:
         """Return a student's mean on the deciding questions; None without one."""
         return float(self.deciding.scores(student, metric).mean()) if self.deciding.count else None

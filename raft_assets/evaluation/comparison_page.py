@@ -246,11 +246,9 @@ def _plotted(data: ComparisonData) -> pd.DataFrame:
 
 def describe_needed(data: ComparisonData) -> str:
     """Return how many more passages with questions would settle which of the best students is better, if any."""
-    best = data.comparison.best
-    if data.comparison.is_decided or len(best) < 2:
-        return ""
-    needed = data.comparison.between(best[0], best[1]).passages_needed
+    closest = data.comparison.closest
+    needed = closest.passages_needed if closest else None
     more = max(needed or 0, MIN_CLUSTERS) - data.comparison.deciding.passages
-    if more <= 0:
+    if closest is None or more <= 0:
         return ""
     return f"questions about {count_noun(more, 'more passage')} would be enough to confirm a difference of this size"

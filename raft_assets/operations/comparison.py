@@ -19,7 +19,13 @@ from raft_assets.llm.keys import BATCH_SUFFIX
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.store import StoredCall
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.students import EvaluatedRun, KnownStudent, choose_student, known_students
+from raft_assets.operations.students import (
+    EvaluatedRun,
+    KnownStudent,
+    choose_student,
+    known_students,
+    latest_judged_run,
+)
 from raft_assets.settings.domains import QUESTIONS_FILE
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.results import ResultsStore
@@ -38,7 +44,7 @@ def compare_domain(
     """
     known = known_students(models.project, results, domain)
     evaluated = [student for student in reversed(known) if student.runs]
-    chosen = [choose_student(known, name, domain) for name in dict.fromkeys(named)]
+    chosen = [*{one.id: one for one in (choose_student(known, name, domain) for name in named)}.values()]
     if unevaluated := next((student for student in chosen if not student.runs), None):
         raise DataError(
             f"Student {unevaluated.id} of {domain!r} was never evaluated. Ask it first: {_command(domain, unevaluated)}"
@@ -48,18 +54,13 @@ def compare_domain(
     if len(chosen or evaluated) < 2:
         raise DataError(_describe_lack(domain, known))
     answers = {student.id: _answers(results, domain, student.runs) for student in evaluated}
-    are_named = bool(chosen)
     chosen = chosen or _comparable(evaluated, answers)
     draws = models.project.settings(domain).values.verdict.bootstrap_draws
     comparison = compare_answers({student.id: answers[student.id] for student in chosen}, draws=draws)
-    asked = {row.rendering for row in _answers(results, domain, _latest_judged(evaluated))}
+    latest = latest_judged_run(evaluated)
+    asked = {row.rendering for row in _answers(results, domain, [latest] if latest else [])}
     incomplete = [student for student in known if asked - {row.rendering for row in answers.get(student.id, ())}]
     rest = [student for student in reversed(known) if student not in chosen]
-    why = (
-        "not named"
-        if are_named
-        else f"fewer than {MIN_CLUSTERS} passages in common with the others, or too many students"
-    )
     data = ComparisonData(
         domain,
         _described(models, chosen, comparison),
@@ -67,8 +68,7 @@ def compare_domain(
         draws,
         settings=_differing_settings(chosen),
         left_out=[
-            (_name(one), why if one.runs else "never evaluated", _command(domain, one) if one in incomplete else "")
-            for one in rest
+            (_name(one), _why(one, chosen, named), _command(domain, one) if one in incomplete else "") for one in rest
         ],
     )
     return replace(data, next_steps=_next_steps(data, [student for student in chosen if student in incomplete]))
@@ -124,16 +124,9 @@ def _answers(results: ResultsStore, domain: str, runs: Iterable[EvaluatedRun]) -
     """Return what was answered in a student's evaluations, in order; instructions are a part of what it was asked."""
     found = list[RenderedAnswer]()
     for run in runs:
-        instructions = (run.settings.get("prompt") or {}).get("instructions") or ""
         rows = results.rendered_answers(domain, run.run)
-        found += [replace(row, rendering=digest(row.rendering, instructions)) for row in rows]
+        found += [replace(row, rendering=digest(row.rendering, run.instructions)) for row in rows]
     return found
-
-
-def _latest_judged(students: Iterable[KnownStudent]) -> list[EvaluatedRun]:
-    """Return the domain's latest evaluation with a verdict; none where there is none."""
-    judged = [run for student in students for run in student.runs if run.has_verdict]
-    return sorted(judged, key=lambda run: run.recorded_at)[-1:]
 
 
 def _comparable(
@@ -146,6 +139,17 @@ def _comparable(
         if len(chosen) < MAX_STUDENTS and deciding_questions(wider).passages >= MIN_CLUSTERS:
             chosen.append(student)
     return chosen if len(chosen) > 1 else list(evaluated[:2])
+
+
+def _why(student: KnownStudent, chosen: Sequence[KnownStudent], named: Sequence[str]) -> str:
+    """Return why a student is not compared."""
+    if not student.runs:
+        return "never evaluated"
+    if named:
+        return "not named"
+    if len(chosen) == MAX_STUDENTS:
+        return f"{MAX_STUDENTS} newer ones are compared"
+    return f"fewer than {MIN_CLUSTERS} passages in common with the others"
 
 
 def _described(models: ModelClients, students: Sequence[KnownStudent], comparison: Comparison) -> list[ComparedStudent]:

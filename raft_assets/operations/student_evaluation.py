@@ -19,9 +19,16 @@ from raft_assets.evaluation.evaluate import evaluate_student
 from raft_assets.llm.requests import Origin, Progress, Request, UsageStats
 from raft_assets.operations.estimate import CallEstimate, estimate_student_answers
 from raft_assets.operations.evaluation import AskedDocuments, hash_questions, item_requests, question_origins
+from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.student_form import resolve_student_form
-from raft_assets.operations.students import KnownStudent, locate_student
+from raft_assets.operations.students import (
+    KnownStudent,
+    choose_student,
+    known_students,
+    latest_judged_run,
+    locate_student,
+)
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.call_store import open_call_store
@@ -43,18 +50,29 @@ class PlannedEvaluation:
     estimate: CallEstimate
 
 
-def plan_evaluation(models: ModelClients, lake: Lake, domain: str, student: KnownStudent) -> PlannedEvaluation:
-    """Plan to ask a student everything that the domain's newest one was asked.
+def plan_evaluation(
+    models: ModelClients, lake: Lake, results: ResultsStore, domain: str, given: str
+) -> PlannedEvaluation:
+    """Plan to ask a student, as a person names it, everything that the domain's newest one was asked.
 
-    Raises DataError where the domain has no evaluation, and as `locate_student` where the student can't be asked.
+    Raises DataError for an unknown student, where the domain has no evaluation, and where its instructions have changed
+    since; SettingsError and EndpointError where the student can't be asked.
     """
+    known = known_students(models.project, results, domain)
+    student = choose_student(known, given, domain)
     if not lake.exists(StudentAnswer.table, domain):
         raise DataError(
             f"{domain!r} has no evaluation whose questions student {student.id} could be asked. Materialize it: "
             f"raft run {shlex.quote(domain)}"
         )
+    settings, latest = resolve_student_form(models.project, lake, domain), latest_judged_run(known)
+    if latest and latest.instructions != settings.prompt.instructions:
+        raise DataError(
+            f"prompt.instructions of {domain!r} has changed since the latest evaluation, so student {student.id} would "
+            f"be asked other prompts. Evaluate the newest student by it first: raft run {shlex.quote(domain)}"
+        )
+    check_languages_in_lake(models.project, lake, domain, [Role.STUDENT])
     deployed = locate_student(models, domain, student)
-    settings = resolve_student_form(models.project, lake, domain)
     answers = list(lake.rows(StudentAnswer, domain))
     items = [_item_of(answer) for answer in answers]
     requests = list(item_requests(items, settings, AskedDocuments(lake, domain)))

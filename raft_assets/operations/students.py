@@ -5,7 +5,7 @@ What belongs here: which there are, what they are called, and where one can be a
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,6 +37,11 @@ class EvaluatedRun:
     has_verdict: bool
     preset: str
     links: dict[str, str]
+
+    @property
+    def instructions(self) -> str | None:
+        """The system prompt that was set for it; None for that of the prompt contract."""
+        return (self.settings.get("prompt") or {}).get("instructions")
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,12 @@ def choose_student(students: Sequence[KnownStudent], given: str, domain: str) ->
     if matches:
         raise DataError(f"{given!r} means several students of {domain!r}: {listed}. Name one by its model.")
     raise DataError(f"{domain!r} has no student {given!r}. Its students: {listed}.")
+
+
+def latest_judged_run(students: Iterable[KnownStudent]) -> EvaluatedRun | None:
+    """Return the latest evaluation with a verdict, None where there is none."""
+    judged = (run for student in students for run in student.runs if run.has_verdict)
+    return max(judged, key=lambda run: run.recorded_at, default=None)
 
 
 def locate_student(models: ModelClients, domain: str, student: KnownStudent) -> StudentDeployment:
