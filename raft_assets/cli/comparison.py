@@ -102,13 +102,7 @@ def _describe_price(asked: CallEstimate) -> str:
 def _print_table(data: ComparisonData) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     comparison, deciding = data.comparison, data.comparison.deciding
-    questions = "people's" if deciding.basis.source == "golden" else "generated"
-    console.print(
-        f"{deciding.count:,} {questions} questions about {deciding.passages:,} passages in common: "
-        f"{deciding.basis.sentence}",
-        markup=False,
-        soft_wrap=True,
-    )
+    console.print(f"{deciding.sentence} in common: {deciding.basis.sentence}", markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     table.add_column("student")
     table.add_column("preset")

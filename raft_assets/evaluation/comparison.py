@@ -97,6 +97,12 @@ class CommonQuestions:
         """Number of questions."""
         return len(self.clusters)
 
+    @property
+    def sentence(self) -> str:
+        """How many there are, in words."""
+        whose = "of people" if self.basis.source == "golden" else "of a teacher"
+        return f"{count_noun(self.count, 'question')} {whose} about {count_noun(self.passages, 'passage')}"
+
     @cached_property
     def passages(self) -> int:
         """Number of different passages behind them."""
@@ -177,9 +183,8 @@ class Comparison:
         """Return the outcome as a sentence; `name_of`: what the reader calls a student."""
         deciding = self.deciding
         if not self.has_enough:
-            asked = f"{count_noun(deciding.count, 'question')} about {count_noun(deciding.passages, 'passage')}"
             return (
-                f"It can't be said which student is better: they have {asked} in common, and {MIN_CLUSTERS} passages "
+                f"It can't be said which student is better: {deciding.sentence} in common, and {MIN_CLUSTERS} passages "
                 "are needed."
             )
         where = f"{WHOSE['golden'] if deciding.basis.source == 'golden' else 'on questions that a teacher wrote'}"

@@ -128,14 +128,8 @@ def render_comparison(data: ComparisonData) -> str:
     return render_page(
         "comparison.html",
         data=data,
+        common=deciding.sentence,
         basis=deciding.basis.sentence,
-        figures={
-            "Questions in common": f"{deciding.count:,}",
-            "From passages": f"{deciding.passages:,}",
-            "Passages needed": f"{MIN_CLUSTERS}",
-            "Whose questions": "people's" if deciding.basis.source == "golden" else "a teacher's",
-            "Students": f"{len(data.students)}",
-        },
         students=[_student_row(data, student) for student in data.students],
         plot=Markup(plot) if plot else None,  # noqa: S704 - drawn here, with the texts in it escaped
         pairs=[_pair_row(data.names, one) for one in comparison.differences],

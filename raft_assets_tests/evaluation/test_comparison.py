@@ -152,7 +152,7 @@ def test_generated_questions_decide_only_where_there_is_no_question_of_people() 
     one_golden = answers(right(1, 1))
     with_one = compared({"a": [*mine, *one_golden], "b": [*theirs, *one_golden]})
     assert (with_one.deciding.basis.source, with_one.has_enough) == ("golden", False)
-    assert "1 question about 1 passage in common, and 20 passages are needed" in with_one.sentence({})
+    assert "1 question of people about 1 passage in common, and 20 passages are needed" in with_one.sentence({})
     assert [common.basis for common in with_one.others] == [Basis("generated", "main")]
 
 
@@ -185,7 +185,11 @@ def test_the_page_says_first_what_is_compared_and_then_prices_and_every_pair() -
         data({"a1": answers(right(4, 24)), "b2": answers(right(20, 24)), "c3": answers(right(4, 24))})
     )
     text = text_of(page)
-    assert text.index("Questions in common 24") < text.index("US$ per 1,000 answers") < text.index("Every pair")
+    assert (
+        text.index("24 questions of people about 24 passages in common")
+        < text.index("US$ per 1,000 answers")
+        < text.index("Every pair")
+    )
     assert "b2 (gpt-4.1-nano) is better than every other one on people's questions" in text
     assert "b2 (gpt-4.1-nano) best 83.3 +66.7 (+4" in text
     assert "0.2500 0.50 / 2.00 unknown" in text
@@ -214,6 +218,6 @@ def test_what_documents_people_and_models_wrote_stays_text_on_a_page_without_scr
 
 def test_students_without_a_common_question_have_a_page_that_says_so() -> None:
     page = render_comparison(data({"a": answers(right(1, 1)), "b": []}, next_steps=["Ask b."]))
-    assert "they have 0 questions about 0 passages in common" in text_of(page)
+    assert "0 questions of people about 0 passages in common" in text_of(page)
     assert "What to do next Ask b." in text_of(page)
     assert "Every pair" not in page
