@@ -176,7 +176,7 @@ def _described(models: ModelClients, students: Sequence[KnownStudent], compariso
 def _figures(
     prices: PriceList, student: KnownStudent, calls: Sequence[StoredCall], training: StoredCall | None
 ) -> ServingFigures:
-    costs = [prices.at(call.service, call.model).call_cost(call.kind, call.usage) for call in calls]
+    costs = [prices.at(call.service, student.priced_as(call.model)).call_cost(call.kind, call.usage) for call in calls]
     known = [cost for cost in costs if cost is not None]
     times = [call.latency_s for call in calls if not call.kind.endswith(BATCH_SUFFIX)]
     # a free student's job is no paid call, and of one that was trained elsewhere nothing is known

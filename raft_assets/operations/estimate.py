@@ -532,14 +532,20 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
 
 
 def estimate_student_answers(
-    models: ModelClients, model: str, requests: Sequence[Request], *, stored: int, lengths: Sequence[int]
+    models: ModelClients,
+    model: str,
+    requests: Sequence[Request],
+    *,
+    stored: int,
+    lengths: Sequence[int],
+    priced_as: str,
 ) -> CallEstimate:
     """Estimate the answers of one student to prompts that are known word for word.
 
-    `lengths`: tokens of another model's answers to them. `stored`: how many more are answered already.
+    `priced_as`: the model whose price its calls have. `lengths`: tokens of another model's answers to them. `stored`: how many more are answered already.
     """
     endpoint = models.endpoints[Role.STUDENT]
-    price = models.prices.of(endpoint, model)
+    price = models.prices.of(endpoint, priced_as)
     as_sent = _wording(models, Role.STUDENT)
     tokens = sum(_request_tokens(as_sent(request)) for request in requests)
     known = _Length.of(lengths)

@@ -178,6 +178,7 @@ def run_record(
     """Return what an evaluation is of: models, questions, settings."""
     project, deployed = models.project, lake.read_record("deployment", domain)
     resolved, tuned = project.settings(domain), lake.read_record("finetuned_model", domain)
+    student = models.endpoints[Role.STUDENT]
     return RunRecord(
         domain=domain,
         baseline_model=resolved_model(models.endpoints[Role.BASELINE], project),
@@ -188,7 +189,7 @@ def run_record(
         dagster_run=dagster_run,
         recorded_at=datetime.now(UTC),
         links=evaluation_links(project, lake, domain, tuned).record,
-        base_model=tuned["base_model"],
+        base_model=student.base_model if tuned["base_model"] == student.model else tuned["base_model"],
         preset=resolved.preset,
     )
 

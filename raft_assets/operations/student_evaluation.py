@@ -86,6 +86,7 @@ def plan_evaluation(
         new,
         stored=len(requests) - len(new),
         lengths=[call.usage.output_tokens for call in calls if call.status == "ok"],
+        priced_as=student.priced_as(deployed.name),
     )
     return PlannedEvaluation(domain, student, deployed, settings, items, requests, estimate)
 

@@ -16,7 +16,7 @@ from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.process import records_of
 from raft_assets.operations.trained import trained_students
-from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role
 from raft_assets.settings.prices import base_of
 from raft_assets.settings.project import Project
 from raft_assets.storage.results import ResultsStore
@@ -64,6 +64,13 @@ class KnownStudent:
     def label(self) -> str:
         """What the results store calls it."""
         return f"{self.service}: {self.model}"
+
+    def priced_as(self, name: str) -> str:
+        """Return the model by whose price its calls are paid, which name it at its service.
+
+        A deployment's name says nothing, and on Azure students of one domain share it, whatever they were tuned from.
+        """
+        return self.base_model if self.base_model and name.startswith(DEPLOYMENT_PREFIX) else name
 
     @property
     def first_run(self) -> EvaluatedRun | None:
