@@ -542,7 +542,8 @@ def estimate_student_answers(
 ) -> CallEstimate:
     """Estimate the answers of one student to prompts that are known word for word.
 
-    `priced_as`: the model whose price its calls have. `lengths`: tokens of another model's answers to them. `stored`: how many more are answered already.
+    `priced_as`: the model whose price its calls have. `lengths`: tokens of another model's answers to them. `stored`:
+    how many more are answered already.
     """
     endpoint = models.endpoints[Role.STUDENT]
     price = models.prices.of(endpoint, priced_as)
