@@ -194,8 +194,9 @@ class Comparison:
         if self.is_decided:
             others = "the other one" if len(ranked) == 2 else "every other one"
             return f"{name_of[ranked[0]]} is better than {others} {where} ({told}{self._margin(ranked)})."
-        unclear = " and ".join(name_of[student] for student in ranked if student in self.best)
-        return f"It is not clear which of {unclear} is better {where} ({told}{self._margin(ranked)})."
+        *unclear, last = (name_of[student] for student in ranked if student in self.best)
+        which = f"{', '.join(unclear)} and {last}"
+        return f"It is not clear which of {which} is better {where} ({told}{self._margin(ranked)})."
 
     def _margin(self, ranked: Sequence[str]) -> str:
         """Return the difference of two students with its interval; more of them need a table."""

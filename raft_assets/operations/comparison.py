@@ -216,17 +216,17 @@ def _next_steps(data: ComparisonData, incomplete: Sequence[KnownStudent]) -> lis
     if data.decision == "better":
         return []
     write = f"in data/{domain}/{QUESTIONS_FILE}, then: raft run {shlex.quote(domain)}"
-    if comparison.has_enough:
-        needed = describe_needed(data)
-        return [f"{needed[0].upper()}{needed[1:]}: write them {write}"] if needed else []
-    if incomplete:
-        return [
-            f"Ask {_name(student)} the questions of the latest evaluation (the price is shown first): "
-            f"{_command(domain, student)}"
-            for student in incomplete
-        ]
-    more = count_noun(MIN_CLUSTERS - comparison.deciding.passages, "more passage")
-    return [f"Write questions about {more} {write}"]
+    ask = [
+        f"Ask {_name(student)} the prompts of the latest evaluation (the price is shown first): "
+        f"{_command(domain, student)}"
+        for student in incomplete
+    ]
+    if not comparison.has_enough:
+        more = count_noun(MIN_CLUSTERS - comparison.deciding.passages, "more passage")
+        return ask or [f"Write questions about {more} {write}"]
+    needed = describe_needed(data)
+    steps = [f"{needed[0].upper()}{needed[1:]}: write them {write}"] if needed else []
+    return [*(ask if comparison.deciding.basis.own_retrieval else ()), *steps]
 
 
 def _command(domain: str, student: KnownStudent) -> str:
