@@ -72,10 +72,10 @@ class Basis:
 # those that can decide, the best first. With other chunks or distractors a main prompt is another one, and a generated
 # question is about a chunk that the others don't have
 DECIDING = (
-    Basis("golden", PRIMARY_ARM),
+    Basis("golden", "main"),
     Basis("golden", "retrieved"),
     Basis("golden", "retrieved", own_retrieval=True),
-    Basis("generated", PRIMARY_ARM),
+    Basis("generated", "main"),
     Basis("generated", "retrieved"),
 )
 SAME_PROMPTS = tuple(Basis(source, arm) for source, arm in product(SOURCES, get_args(Arm)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from raft_assets.core.errors import DataError
@@ -132,7 +132,17 @@ def carry_out(
 
 def _item_of(answer: StudentAnswer) -> EvaluationItem:
     """Return what another student was asked, by its answer."""
-    values = {one.name: getattr(answer, one.name) for one in fields(EvaluationItem)}
     return EvaluationItem(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        question_id=answer.question_id,
+        source=answer.source,
+        arm=answer.arm,
+        question=answer.question,
+        documents=tuple(answer.documents),
+        document_chunk_ids=tuple(answer.document_chunk_ids),
+        oracle_chunk_ids=tuple(answer.oracle_chunk_ids),
+        golden_answers=tuple(answer.golden_answers),
+        answerable=answer.answerable,
+        kind=answer.kind,
+        cluster=answer.cluster,
+        language=answer.language,
     )
