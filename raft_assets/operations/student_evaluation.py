@@ -65,7 +65,8 @@ def plan_evaluation(
             f"{domain!r} has no evaluation whose questions student {student.id} could be asked. Materialize it: "
             f"raft run {shlex.quote(domain)}"
         )
-    settings, latest = resolve_student_form(models.project, lake, domain), latest_judged_run(known)
+    settings = resolve_student_form(models.project, lake, domain, keep=False)
+    latest = latest_judged_run(known)
     if latest and latest.instructions != settings.prompt.instructions:
         raise DataError(
             f"prompt.instructions of {domain!r} has changed since the latest evaluation, so student {student.id} would "
