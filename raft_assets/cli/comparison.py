@@ -80,10 +80,10 @@ def evaluate_older_student(domain: str, given: str, *, confirmed: bool) -> None:
 
 
 def _describe_plan(plan: PlannedEvaluation) -> str:
-    asked = plan.estimate
+    asked, student = plan.estimate, plan.student
     return (
-        f"{plan.student.id}: {plan.student.model} at {plan.student.service}, {len(plan.requests):,} prompts of the "
-        f"latest evaluation: {asked.calls:,} calls to make, {asked.stored:,} answers are stored"
+        f"{student.id}: {student.model} at {student.service}, {asked.calls + asked.stored:,} prompts of the latest "
+        f"evaluation: {asked.calls:,} calls to make, {asked.stored:,} answers are stored"
     )
 
 

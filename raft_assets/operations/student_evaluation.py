@@ -16,6 +16,7 @@ from raft_assets.core.stored_fields import digest_content
 from raft_assets.core.tables import RaftRow, StudentAnswer
 from raft_assets.evaluation.arms import EvaluationItem, to_model_answer
 from raft_assets.evaluation.evaluate import evaluate_student
+from raft_assets.llm.keys import canonical
 from raft_assets.llm.requests import Origin, Progress, Request, UsageStats
 from raft_assets.operations.estimate import CallEstimate, estimate_student_answers
 from raft_assets.operations.evaluation import AskedDocuments, hash_questions, item_requests, question_origins
@@ -77,15 +78,16 @@ def plan_evaluation(
     answers = list(lake.rows(StudentAnswer, domain))
     items = [_item_of(answer) for answer in answers]
     requests = list(item_requests(items, settings, AskedDocuments(lake, domain)))
+    different = [*{canonical(request.body): request for request in requests}.values()]  # of two arms they may be equal
     with models.caller(Role.STUDENT, deployed=deployed) as caller:
-        new = [request for request, answer in zip(requests, caller.stored(requests), strict=True) if answer is None]
+        new = [request for request, answer in zip(different, caller.stored(different), strict=True) if answer is None]
     with open_call_store(models.project) as store:
         calls = store.get({answer.call for answer in answers}).values()
     estimate = estimate_student_answers(
         models,
         deployed.name,
         new,
-        stored=len(requests) - len(new),
+        stored=len(different) - len(new),
         lengths=[call.usage.output_tokens for call in calls if call.status == "ok"],
         priced_as=student.priced_as(deployed.name),
     )
