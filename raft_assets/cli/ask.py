@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from raft_assets.cli.paid import confirm_paid
+from raft_assets.cli.paid_calls import confirm_paid_calls
 from raft_assets.cli.project import activate_project, select_domains
 from raft_assets.core.errors import DataError, RaftError, describe_error
 from raft_assets.core.tables import EvaluatedModel
@@ -42,7 +42,7 @@ def answer_questions(domain: str, question: str, models: Models | None, *, as_js
     # what is said about the answers isn't one of them: scripts read stdout
     console, told = _console(), _console(stderr=True)
     asker, asked = _open_asker(told, domain, models)
-    confirm_paid(told, asker.describe_paid_calls(asked), confirmed=confirmed)
+    confirm_paid_calls(told, asker.describe_paid_calls(asked), confirmed=confirmed)
     if question:
         sys.exit(0 if _answer(console, told, asker, question, asked, as_json=as_json) else 1)
     failed = False
@@ -61,7 +61,7 @@ def print_request(domain: str, question: str, models: Models | None, form: Form,
 
     told = _console(stderr=True)
     asker, (evaluated,) = _open_asker(told, domain, models)
-    confirm_paid(told, asker.describe_paid_calls(()), confirmed=confirmed)
+    confirm_paid_calls(told, asker.describe_paid_calls(()), confirmed=confirmed)
     sent = asker.sent(question, evaluated)
     click.echo((to_curl if form == "curl" else to_python)(sent.endpoint, sent.kind, sent.body))
 
@@ -72,7 +72,7 @@ def serve_page(domain: str, models: Models | None, *, port: int, confirmed: bool
 
     told = _console(stderr=True)
     asker, asked = _open_asker(told, domain, models or "both")
-    confirm_paid(told, asker.describe_paid_calls(asked), confirmed=confirmed)
+    confirm_paid_calls(told, asker.describe_paid_calls(asked), confirmed=confirmed)
     serve(asker, asked, port=port, on_ready=lambda url: click.echo(f"{url} (Ctrl-C ends it)"))
 
 

@@ -118,10 +118,10 @@ def print_report_path(domain: str | None, *, in_browser: bool) -> None:
         raise DataError(f"There is no report at {path} yet. Create it: raft run {repr(domain) if domain else '--all'}")
     click.echo(path)
     if in_browser:
-        webbrowser.open(_local_copy(path, project.home / "reports").as_uri())
+        webbrowser.open(local_copy(path, project.home / "reports").as_uri())
 
 
-def _local_copy(path: UPath, folder: Path) -> Path:
+def local_copy(path: UPath, folder: Path) -> Path:
     """Return the file itself if it is local, else a copy: browsers don't open a lake in a cloud."""
     if is_local(path):
         return Path(path.path)

@@ -11,6 +11,7 @@ import click
 from raft_assets.cli.commands import (
     ask,
     azure_evaluation,
+    comparison,
     config,
     data,
     doctor,
@@ -52,6 +53,8 @@ COMMANDS = (
     review.review,
     rebuild.rebuild,
     data.report,
+    comparison.compare,
+    comparison.evaluate,
     data.export,
     data.import_,
     data.purge,

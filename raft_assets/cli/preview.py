@@ -1,11 +1,8 @@
 """What `raft preview` does: it prints finished rows of a domain. `operations.preview` makes them."""
 
-import math
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 from rich.console import Console
@@ -14,7 +11,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.cli.paid import confirm_paid
+from raft_assets.cli.paid_calls import confirm_paid_calls, show_progress
 from raft_assets.cli.project import activate_project, print_models, select_domains
 from raft_assets.core.delimiters import escape_delimiters
 from raft_assets.core.languages import name_of_code
@@ -22,7 +19,7 @@ from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, parse_answe
 from raft_assets.core.tables import Chunk, QAPair, RaftRow, SourceDocument
 from raft_assets.core.terminal import strip_control_characters
 from raft_assets.core.text_search import SearchableText
-from raft_assets.llm.requests import Origin, Progress
+from raft_assets.llm.requests import Origin
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
@@ -30,7 +27,6 @@ from raft_assets.storage.lake import Lake
 
 MAX_DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 MAX_REJECTED = 20
-PROGRESS_LINE_S = 10.0  # between two lines of progress where there is no terminal, on which one line changes
 QUOTE_STYLE, LABEL_STYLE = "black on yellow", "bold cyan"
 
 
@@ -70,9 +66,9 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     semantic = settings.chunks.boundaries == "semantic"
     if semantic:
         vectors = "EMBEDDING: a vector of every sentence, for semantic boundaries"
-        confirm_paid(console, [vectors] if operation.is_embedding_paid(models) else [], confirmed=confirmed)
+        confirm_paid_calls(console, [vectors] if operation.is_embedding_paid(models) else [], confirmed=confirmed)
     documents = sources.documents
-    with _progress() as progress_of:
+    with show_progress() as progress_of:
         chunks = chunk_documents(
             models,
             settings.chunks,
@@ -83,11 +79,11 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
             has_languages=tells_languages(models, Lake.of(project), name),
         )
     plan = operation.preview_plan(chunks, settings, count)
-    confirm_paid(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)
+    confirm_paid_calls(console, operation.describe_paid_calls(models, settings, len(chunks), plan), confirmed=confirmed)
     console.print(
         f"{name}: {len(documents):,} documents, {len(chunks):,} chunks, {len(plan):,} of them are asked about"
     )
-    with _progress() as progress_of:
+    with show_progress() as progress_of:
         shown = operation.preview_rows(models, name, settings, chunks, plan, progress_of=progress_of)
     for number, row in enumerate(shown.rows, start=1):
         _print_row(console, row, shown.chunks, f"row {number} of {len(shown.rows)}")
@@ -139,33 +135,6 @@ def _describe_failures(call_details: Mapping[str, str]) -> str:
     reasons = Counter(call_details.values())
     reason, count = reasons.most_common(1)[0]
     return f": {reasons.total():,} calls gave no usable answer, {count:,} of them because: {reason.rstrip('.')}"
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], Callable[[Progress], None]]]:
-    """Show on stderr what is done and how far it is: one line that changes, or further lines without a terminal."""
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    with console.status("") as status:
-        printed = -math.inf
-
-        def show(text: str, *, now: bool) -> None:
-            nonlocal printed
-            status.update(text)
-            if not console.is_terminal and (now or time.monotonic() - printed >= PROGRESS_LINE_S):
-                printed = time.monotonic()
-                console.print(text, soft_wrap=True)
-
-        def progress_of(stage: str) -> Callable[[Progress], None]:
-            show(stage, now=True)
-            return lambda progress: show(f"{stage}: {_describe_progress(progress)}", now=False)
-
-        yield progress_of
-
-
-def _describe_progress(progress: Progress) -> str:
-    failures = progress.usage_stats.failures
-    failed = f", {failures:,} failed" if failures else ""
-    return f"{progress.answered:,} answered, {progress.waiting:,} to come{failed}"
 
 
 def _print_row(console: Console, row: RaftRow, chunks: dict[str, Chunk], title: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from raft_assets.cli.paid import confirm_paid
+from raft_assets.cli.paid_calls import confirm_paid_calls
 from raft_assets.cli.project import activate_project, select_domains
 from raft_assets.cli.reading import show_reading
 from raft_assets.core.errors import DataError
@@ -46,7 +46,7 @@ def write_sheet(domain: str, *, count: int, target: Path | None, suggest: bool, 
         raise DataError(f"Every passage of {name!r} is covered by a golden question or too short: add documents.")
     suggestions = None
     if suggest:
-        confirm_paid(console, asked.describe_paid_suggestions(passages), confirmed=confirmed)
+        confirm_paid_calls(console, asked.describe_paid_suggestions(passages), confirmed=confirmed)
         with console.status(f"suggestions about {len(passages):,} passages") as status:
             suggestions = asked.suggest(
                 passages, on_progress=lambda progress: status.update(f"{progress.answered:,} answers")

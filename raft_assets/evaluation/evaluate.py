@@ -34,6 +34,20 @@ class Evaluation:
     against_previous: Verdict | None
 
 
+@dataclass(frozen=True)
+class StudentEvaluation:
+    """What a student alone answered to the questions of another's evaluation: to be compared with it, no verdict."""
+
+    answers: Sequence[ModelAnswer]
+    origins: Sequence[QuestionProvenance]
+    scores: Sequence[Score]
+
+
+def evaluate_student(answers: Sequence[ModelAnswer], origins: Sequence[QuestionProvenance]) -> StudentEvaluation:
+    """Score the answers of a student that nothing was asked beside."""
+    return StudentEvaluation(answers, origins, [score for answer in answers for score in score_answer(answer)])
+
+
 def evaluate(
     answers: Sequence[ModelAnswer],
     origins: Sequence[QuestionProvenance],

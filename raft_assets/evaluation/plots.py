@@ -125,11 +125,18 @@ def line(
     )
 
 
-def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone: bool = False) -> str:
+def interval_bars(
+    summary: pd.DataFrame,
+    *,
+    title: str,
+    metric: str,
+    standalone: bool = False,
+    names: tuple[str, str] = ("baseline", "student"),
+) -> str:
     """Draw baseline and student as dots, in per cent, and next to them their difference with its 95 % interval.
 
     There is a row per slice and arm of a summary that has this metric; a column `label` names the rows instead. An
-    interval that doesn't touch the zero line is coloured: that difference is not chance.
+    interval that doesn't touch the zero line is coloured: that difference is not chance. `names`: of the two models.
     """
     colours = _palette(standalone=standalone)
     rows = sort_for_display(summary[summary["metric"] == metric])
@@ -151,7 +158,8 @@ def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone:
         )
         drawn.append(_draw_dots(row, y + ROW / 2, colours) + _draw_difference(row, y + ROW / 2, across, colours))
         told.append(
-            f"{source}, {name}: baseline {format_percent(row['baseline'])}, student {format_percent(row['student'])}."
+            f"{source}, {name}: {names[0]} {format_percent(row['baseline'])}, "
+            f"{names[1]} {format_percent(row['student'])}."
         )
         y += ROW
     top = TOP + HEADING
@@ -162,9 +170,9 @@ def interval_bars(summary: pd.DataFrame, *, title: str, metric: str, standalone:
         (across.x(edge), format_points(edge)) for edge in (across.low, across.high) if abs(edge) > across.width / 5
     ]
     ticks = "".join(_draw_text(x, y + 15, text, colours.muted, anchor="middle", size=11) for x, text in ends)
-    heads = _draw_text(SCALE_LEFT - 4, TOP - 8, "baseline", colours.muted, weight="600")
+    heads = _draw_text(SCALE_LEFT - 4, TOP - 8, names[0], colours.muted, weight="600")
     heads += f'<circle cx="{SCALE_LEFT - 12}" cy="{TOP - 12}" r="4" fill="{colours.baseline}"/>'
-    heads += _draw_text(SCALE_LEFT + 76, TOP - 8, "student", colours.student, weight="600")
+    heads += _draw_text(SCALE_LEFT + 76, TOP - 8, names[1], colours.student, weight="600")
     heads += f'<circle cx="{SCALE_LEFT + 68}" cy="{TOP - 12}" r="4.5" fill="{colours.student}"/>'
     heads += _draw_text(WIDTH - RIGHT, TOP - 8, "difference, 95 %", colours.ink, anchor="end", weight="600")
     return _svg(title, " ".join(told), rules + heads + "".join(drawn) + ticks, y + 26, colours)

@@ -508,19 +508,15 @@ def _estimate_known_evaluation(rows: _Rows, role: Role, domain: str, fresh: Coll
     except SettingsError:  # such as a budget without a price: the run says so if it comes to calls
         return None
     missing = [request for request, answer in zip(requests, answers, strict=True) if answer is None]
-    as_sent = _wording(models, role)
-    tokens = sum(_request_tokens(as_sent(request)) for request in missing)
-    seen = _Length.of(_output_tokens(answer for answer in answers if answer))
-    length = seen or rows.evaluated
-    made = _estimate(
+    made = _estimate_prompts(
         models,
-        f"{role.value.lower()}_answers",
         role,
-        [(len(missing), Usage(tokens, 0, round(len(missing) * length.at(place)))) for place in (0.0, 0.5, 1.0)],
+        missing,
+        seen=_Length.of(_output_tokens(answer for answer in answers if answer)),
+        otherwise=rows.evaluated,
         widest=rows.widest,
     )
-    assumed = () if seen or not missing else ("length of answers",)
-    return replace(made, stored=len(requests) - len(missing), assumed=assumed)
+    return replace(made, stored=len(requests) - len(missing))
 
 
 def _trained_student(lake: Lake, domain: str) -> StudentDeployment | None:
@@ -530,6 +526,54 @@ def _trained_student(lake: Lake, domain: str) -> StudentDeployment | None:
     deployed = StudentDeployment.of(lake.read_record("deployment", domain))
     trained: str = lake.read_record("finetuned_model", domain)["training_hash"]
     return deployed if deployed.training_hash == trained else None
+
+
+def estimate_student_answers(
+    models: ModelClients,
+    model: str,
+    requests: Sequence[Request],
+    *,
+    stored: int,
+    lengths: Sequence[int],
+    priced_as: str,
+) -> CallEstimate:
+    """Estimate the answers of one student to prompts that are known word for word.
+
+    `priced_as`: the model whose price its calls have. `lengths`: tokens of another model's answers to them. `stored`:
+    how many more are answered already.
+    """
+    endpoint = models.endpoints[Role.STUDENT]
+    price = models.prices.of(endpoint, priced_as)
+    made = _estimate_prompts(
+        models,
+        Role.STUDENT,
+        requests,
+        seen=_Length.of(lengths),
+        otherwise=_Length(*LANGUAGE_MODEL.answer_tokens),
+        cost=partial(price.of, batched=endpoint.batch),
+    )
+    return replace(made, model=model, stored=stored)
+
+
+def _estimate_prompts(
+    models: ModelClients,
+    role: Role,
+    requests: Sequence[Request],
+    *,
+    seen: "_Length | None",
+    otherwise: "_Length",
+    cost: Callable[[Usage], float | None] | None = None,
+    widest: float = MAX_WIDTH,
+) -> CallEstimate:
+    """Estimate the answers of baseline or student to prompts that are known word for word.
+
+    Their length is the one `seen` of other answers, `otherwise` an assumed one.
+    """
+    as_sent, length = _wording(models, role), seen or otherwise
+    tokens = sum(_request_tokens(as_sent(request)) for request in requests)
+    ways = [(len(requests), Usage(tokens, 0, round(len(requests) * length.at(place)))) for place in (0.0, 0.5, 1.0)]
+    made = _estimate(models, f"{role.value.lower()}_answers", role, ways, cost=cost, widest=widest)
+    return replace(made, assumed=() if seen or not requests else ("length of answers",))
 
 
 def _estimate_judging(rows: _Rows, known: int) -> CallEstimate:

@@ -114,14 +114,6 @@ def _questions(rows: Iterable[RaftRow], golden: Iterable[GoldenQuestion]) -> lis
     return list(dict.fromkeys([*generated, *(question.question for question in golden)]))
 
 
-def _item_requests(items: Iterable[EvaluationItem], settings: DomainSettings) -> Iterator[Request]:
-    student, instructions = settings.student, settings.prompt.instructions
-    for item in items:
-        yield item_request(
-            item, student.format, settings.evaluation, instructions, has_examples=student.examples == "always"
-        )
-
-
 def known_requests(models: ModelClients, lake: Lake, domain: str) -> list[Request] | None:
     """Return what baseline and student will be asked about the dataset in the lake. Nothing is asked.
 
@@ -131,8 +123,9 @@ def known_requests(models: ModelClients, lake: Lake, domain: str) -> list[Reques
     with models.caller(Role.EMBEDDING) as encoder:
         if not all(encoder.has_embeddings(questions)):
             return None
-    items, _ = _evaluation_items(models, lake, domain, AskedDocuments(lake, domain), NO_REQUESTER)
-    return list(_item_requests(items, resolve_student_form(models.project, lake, domain, keep=False)))
+    documents = AskedDocuments(lake, domain)
+    items, _ = _evaluation_items(models, lake, domain, documents, NO_REQUESTER)
+    return list(item_requests(items, resolve_student_form(models.project, lake, domain, keep=False), documents))
 
 
 def ask_model(
@@ -146,22 +139,31 @@ def ask_model(
 ) -> Answered:
     """Ask one model everything and write its answers; `progress_of` returns a callback for a number of calls."""
     settings, role = resolve_student_form(models.project, lake, domain), Role(evaluated.upper())
-    instructions = settings.prompt.instructions
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
     documents = AskedDocuments(lake, domain)
     items, refused = _evaluation_items(models, lake, domain, documents, origin)
     with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(items))) as caller:
-        prompts = (
-            request.about(documents.of(item))
-            for item, request in zip(items, _item_requests(items, settings), strict=True)
-        )
         name = deployed.name if deployed else models.endpoints[role].model
+        prompts = item_requests(items, settings, documents)
+        instructions = settings.prompt.instructions
         answers = (
             to_model_answer(item, answer, evaluated=evaluated, model=name, instructions=instructions)
             for item, answer in zip(items, caller.ask(prompts), strict=True)
         )
         written = lake.write(ANSWERS[evaluated], domain, answers)
         return Answered(name, items, written, caller.usage_stats, refused)
+
+
+def item_requests(
+    items: Iterable[EvaluationItem], settings: DomainSettings, documents: AskedDocuments
+) -> Iterator[Request]:
+    """Yield the prompt of every item; `settings` with the student's form resolved."""
+    student, instructions = settings.student, settings.prompt.instructions
+    for item in items:
+        asked = item_request(
+            item, student.format, settings.evaluation, instructions, has_examples=student.examples == "always"
+        )
+        yield asked.about(documents.of(item))
 
 
 def both_answers(lake: Lake, domain: str) -> Iterator[ModelAnswer]:
@@ -194,20 +196,26 @@ def run_record(
 ) -> RunRecord:
     """Return what an evaluation is of: models, questions, settings."""
     project, deployed = models.project, lake.read_record("deployment", domain)
-    values = project.settings(domain).values
-    questions = sorted(
-        (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers)
-        for a in answers
-        if a.evaluated == "baseline"
-    )
+    resolved, tuned = project.settings(domain), lake.read_record("finetuned_model", domain)
+    student = models.endpoints[Role.STUDENT]
     return RunRecord(
         domain=domain,
         baseline_model=resolved_model(models.endpoints[Role.BASELINE], project),
         student_model=f"{deployed['service']}: {deployed['model']}",
         training_hash=deployed["training_hash"],
-        dataset_hash=digest(*(part for question in questions for part in question)),
-        settings=digest_content(values, values.model_dump(mode="json")),
+        dataset_hash=hash_questions(answer for answer in answers if answer.evaluated == "baseline"),
+        settings=digest_content(resolved.values, resolved.values.model_dump(mode="json")),
         dagster_run=dagster_run,
         recorded_at=datetime.now(UTC),
-        links=evaluation_links(project, lake, domain, lake.read_record("finetuned_model", domain)).record,
+        links=evaluation_links(project, lake, domain, tuned).record,
+        base_model=student.base_model if tuned["base_model"] == student.model else tuned["base_model"],
+        preset=resolved.preset,
     )
+
+
+def hash_questions(answers: Iterable[ModelAnswer]) -> str:
+    """Return the hash of what a model was asked, by its answers."""
+    questions = sorted(
+        (a.source, a.arm, a.question_id, a.question, *a.document_chunk_ids, *a.golden_answers) for a in answers
+    )
+    return digest(*(part for question in questions for part in question))

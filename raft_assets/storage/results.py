@@ -31,7 +31,8 @@ from raft_assets.core.errors import DataError
 from raft_assets.core.identity import digest
 from raft_assets.core.locks import exclusive_lock
 from raft_assets.core.tables import ModelAnswer, QuestionProvenance, Row, Score
-from raft_assets.evaluation.evaluate import Evaluation
+from raft_assets.evaluation.comparison import RenderedAnswer
+from raft_assets.evaluation.evaluate import Evaluation, StudentEvaluation
 from raft_assets.evaluation.slices import SLICE_COLUMNS
 from raft_assets.evaluation.statistics import Interval
 from raft_assets.evaluation.summary import SUMMARY_COLUMNS
@@ -54,6 +55,8 @@ RETRY_S = (0.02, 0.2)  # between two tries, drawn: waiters that keep step would 
 TEXT_COLUMNS = {"answers": ("question", "documents", "golden_answers", "answer", "final_answer", "quotes", "detail")}
 RUN_TABLES = ("answers", "scores", "questions", "aggregates", "slices", "verdicts", "runs")  # with rows of evaluations
 TABLES = (*RUN_TABLES, "ledger")
+# of the rows of an evaluation, raised with every table or column that one gets; rows of before have none
+EVALUATION_SCHEMA = 1
 
 # the file is data, not a program: nothing that is read from it, and no query, reaches other files or the network
 _NO_EXTERNAL_ACCESS: dict[str, str | bool | int | float | list[str]] = {
@@ -81,6 +84,9 @@ ALTER TABLE runs ADD COLUMN IF NOT EXISTS qa_dataset_digest VARCHAR;
 ALTER TABLE runs ADD COLUMN IF NOT EXISTS train_file_hash VARCHAR;
 ALTER TABLE runs ADD COLUMN IF NOT EXISTS valid_file_hash VARCHAR;
 ALTER TABLE runs ADD COLUMN IF NOT EXISTS manifest_hash VARCHAR;
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS base_model VARCHAR;
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS preset VARCHAR;
+ALTER TABLE runs ADD COLUMN IF NOT EXISTS schema_version BIGINT;
 CREATE TABLE IF NOT EXISTS answers (
     domain VARCHAR, run VARCHAR, question_id VARCHAR, source VARCHAR, arm VARCHAR, evaluated VARCHAR, model VARCHAR,
     question VARCHAR, documents VARCHAR[], document_chunk_ids VARCHAR[], oracle_chunk_ids VARCHAR[],
@@ -174,7 +180,12 @@ class QueryLimits:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What an evaluation was of. Equal models, data and settings are the same run, whenever it was made."""
+    """What an evaluation was of. Equal models, data and settings are the same run, whenever it was made.
+
+    `baseline_model` is empty where a student alone was asked. `base_model` is what the student was fine-tuned from and
+    `preset` what its settings come from, both empty where that isn't known: they describe the run, and aren't part of
+    its hash.
+    """
 
     domain: str
     baseline_model: str
@@ -185,6 +196,8 @@ class RunRecord:
     dagster_run: str
     recorded_at: datetime
     links: Mapping[str, str] = field(default_factory=dict)  # to its data, by column of `runs`
+    base_model: str = ""
+    preset: str = ""
 
     @property
     def content_hash(self) -> str:
@@ -208,26 +221,18 @@ class ResultsStore:
         """Return the results store of a project."""
         return cls(str(project.results), Lake.of(project))
 
-    def record(self, run: RunRecord, evaluation: Evaluation) -> None:
-        """Store an evaluation, in place of an earlier one of the same run; other runs stay as history."""
-        key = {"domain": run.domain, "run": run.content_hash}
-        verdicts = [verdict for verdict in (evaluation.verdict, evaluation.against_previous) if verdict]
-        rows = {
-            "runs": pa.Table.from_pylist([key | _run_row(run)]),
-            "answers": _add_key_columns(_to_arrow(evaluation.answers, ModelAnswer), key),
-            "scores": _add_key_columns(_to_arrow(evaluation.scores, Score), key),
-            "questions": _add_key_columns(_to_arrow(evaluation.origins, QuestionProvenance), key),
-            "aggregates": _add_key_columns(pa.Table.from_pandas(evaluation.summary, preserve_index=False), key),
-            "slices": _add_key_columns(pa.Table.from_pandas(evaluation.slices, preserve_index=False), key),
-            "verdicts": pa.Table.from_pylist([key | _verdict_row(verdict) for verdict in verdicts]),
-        }
+    def record(self, run: RunRecord, evaluation: Evaluation | StudentEvaluation) -> None:
+        """Store an evaluation, in place of an earlier one of the same run; other runs stay as history.
+
+        Called once per evaluation, and the only way into the tables of evaluations and their copy in the lake. One of a
+        student alone has no verdict: it is never a domain's current one, nor that of its previous student.
+        """
+        domain, name = run.domain, run.content_hash
         with self._writing() as connection:
-            for table, content in rows.items():
-                _delete_run(connection, table, run.domain, run.content_hash)
-                _insert(connection, table, content)
+            _replace_run(connection, domain, name, _evaluation_rows(run, evaluation))
         if self._lake:
-            self._lake.write_evaluation(run.domain, run.content_hash, self._rows_of(run.domain, run.content_hash))
-            self.sync([run.domain])
+            self._lake.write_evaluation(domain, name, self._rows_of(domain, name))
+            self.sync([domain])
 
     def runs(self, wait_s: float = OPEN_TIMEOUT_S) -> set[tuple[str, str]]:
         """Return domain and run of every evaluation; another program that holds the file is waited for so long."""
@@ -291,6 +296,16 @@ class ResultsStore:
         """Return the scores of the domain's last other student, with the columns of `Score`; empty if there is none."""
         with self._reading() as connection:
             return _scores_of_previous_student(connection, run)
+
+    def evaluated_runs(self, domain: str) -> list[dict[str, Any]]:
+        """Return the evaluations of a domain, oldest first: the columns of `runs`, and `has_verdict`."""
+        with self._writing() as connection:  # a file of an earlier version gets its columns
+            return _select_evaluated_runs(connection, domain)
+
+    def rendered_answers(self, domain: str, run: str) -> list[RenderedAnswer]:
+        """Return the student's answers of an evaluation, without the documents shown; none where they were purged."""
+        with self._writing() as connection:  # as above
+            return _select_rendered_answers(connection, domain, run)
 
     def history(self, domain: str, metric: str) -> pd.DataFrame:
         """Return the metric in every run of the domain, oldest first per source and arm."""
@@ -554,11 +569,64 @@ def _restore_runs(connection: duckdb.DuckDBPyConnection, lake: Lake, runs: Itera
             log.warning("The evaluation %s of %s in the lake is not whole and is left out: %s", run, domain, damage)
             lake.give_up_evaluation(domain, run)
             continue
-        for table, rows in content.items():
-            _delete_run(connection, table, domain, run)
-            _insert(connection, table, rows)
+        _replace_run(connection, domain, run, content)
         restored += 1
     return restored
+
+
+def _replace_run(connection: duckdb.DuckDBPyConnection, domain: str, run: str, tables: Mapping[str, pa.Table]) -> None:
+    """Put the rows of an evaluation, by table, in place of those that are there."""
+    for table in RUN_TABLES:
+        _delete_run(connection, table, domain, run)
+        if table in tables:
+            _insert(connection, table, tables[table])
+
+
+def _select_evaluated_runs(connection: duckdb.DuckDBPyConnection, domain: str) -> list[dict[str, Any]]:
+    # as microseconds: see `_current_verdicts`
+    sql = """SELECT runs.* REPLACE (epoch_us(recorded_at) AS recorded_at), judged.run IS NOT NULL AS has_verdict
+        FROM runs LEFT JOIN (SELECT DISTINCT domain, run FROM verdicts) AS judged USING (domain, run)
+        WHERE domain = ? ORDER BY recorded_at, run"""
+    rows: list[dict[str, Any]] = connection.sql(sql, params=[domain]).to_arrow_table().to_pylist()
+    return [
+        row
+        | {
+            "recorded_at": datetime.fromtimestamp(row["recorded_at"] / 1e6, UTC),
+            "settings": json.loads(row["settings"]),
+        }
+        for row in rows
+    ]
+
+
+def _select_rendered_answers(connection: duckdb.DuckDBPyConnection, domain: str, run: str) -> list[RenderedAnswer]:
+    names = [name for name in ModelAnswer.model_fields if name != "documents"]
+    # as JSON, in which no two lists of texts are the same
+    sql = f"""SELECT {", ".join(names)}, md5(to_json([
+            question, to_json(documents)::VARCHAR, to_json(golden_answers)::VARCHAR, answerable::VARCHAR,
+            coalesce(language, '')])::VARCHAR) AS rendering
+        FROM answers WHERE domain = ? AND run = ? AND evaluated = 'student' AND question IS NOT NULL
+        ORDER BY rowid"""  # noqa: S608 - names of columns
+    rows = connection.sql(sql, params=[domain, run]).to_arrow_table().to_pylist()
+    return [RenderedAnswer(row.pop("rendering"), ModelAnswer.model_construct(**row, documents=[])) for row in rows]
+
+
+def _evaluation_rows(run: RunRecord, evaluation: Evaluation | StudentEvaluation) -> dict[str, pa.Table]:
+    """Return the rows of an evaluation, by table of the store."""
+    key = {"domain": run.domain, "run": run.content_hash}
+    rows = {
+        "runs": pa.Table.from_pylist([key | _run_row(run)]),
+        "answers": _add_key_columns(_to_arrow(evaluation.answers, ModelAnswer), key),
+        "scores": _add_key_columns(_to_arrow(evaluation.scores, Score), key),
+        "questions": _add_key_columns(_to_arrow(evaluation.origins, QuestionProvenance), key),
+    }
+    if isinstance(evaluation, StudentEvaluation):
+        return rows
+    verdicts = [verdict for verdict in (evaluation.verdict, evaluation.against_previous) if verdict]
+    return rows | {
+        "aggregates": _add_key_columns(pa.Table.from_pandas(evaluation.summary, preserve_index=False), key),
+        "slices": _add_key_columns(pa.Table.from_pandas(evaluation.slices, preserve_index=False), key),
+        "verdicts": pa.Table.from_pylist([key | _verdict_row(verdict) for verdict in verdicts]),
+    }
 
 
 def _select_without_texts(connection: duckdb.DuckDBPyConnection, table: str, domain: str) -> pa.RecordBatchReader:
@@ -616,7 +684,8 @@ def _current_slices(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.Da
 
 def _scores_of_previous_student(connection: duckdb.DuckDBPyConnection, run: RunRecord) -> pd.DataFrame:
     sql = f"""SELECT {", ".join(Score.model_fields)} FROM scores JOIN (
-            SELECT domain, run FROM runs WHERE domain = ? AND (student_model <> ? OR training_hash <> ?)
+            SELECT domain, run FROM runs SEMI JOIN verdicts USING (domain, run)
+            WHERE domain = ? AND (student_model <> ? OR training_hash <> ?)
             ORDER BY recorded_at DESC, run LIMIT 1) USING (domain, run)
         WHERE evaluated = 'student'"""  # noqa: S608 - names of columns
     return _frame(connection.sql(sql, params=[run.domain, run.student_model, run.training_hash]))
@@ -676,7 +745,9 @@ def _add_key_columns(table: pa.Table, key: Mapping[str, str]) -> pa.Table:
 def _run_row(run: RunRecord) -> dict[str, Any]:
     columns = {column.name: getattr(run, column.name) for column in fields(run) if column.name != "links"}
     settings = json.dumps(run.settings, sort_keys=True, ensure_ascii=False, default=str)
-    return columns | {"settings": settings} | {name: link or None for name, link in run.links.items()}
+    described = {name: getattr(run, name) or None for name in ("base_model", "preset")}
+    links = {name: link or None for name, link in run.links.items()}
+    return columns | described | links | {"settings": settings, "schema_version": EVALUATION_SCHEMA}
 
 
 def _verdict_row(verdict: Verdict) -> dict[str, Any]:

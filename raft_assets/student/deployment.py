@@ -106,7 +106,7 @@ def deploy(
         sku = EMBEDDED_SKU if endpoint.provider == "embedded" else ID_SKU
         return StudentDeployment(endpoint.service, model, model, training_hash, sku)
     hosted = hosting.deploy(domain, model, training_hash, on_event=on_event, now=datetime.now(UTC))
-    return _to_student_deployment(hosted, endpoint.service, model, training_hash)
+    return from_hosted(hosted, endpoint.service, model, training_hash)
 
 
 def remake(
@@ -127,10 +127,11 @@ def remake(
         hosting.delete(deployed.name)
         time.sleep(readiness.pause_after_delete_s)
     hosted = hosting.deploy(domain, deployed.model, deployed.training_hash, on_event=on_event, now=datetime.now(UTC))
-    return _to_student_deployment(hosted, deployed.service, deployed.model, deployed.training_hash)
+    return from_hosted(hosted, deployed.service, deployed.model, deployed.training_hash)
 
 
-def _to_student_deployment(hosted: HostedDeployment, service: str, model: str, training_hash: str) -> StudentDeployment:
+def from_hosted(hosted: HostedDeployment, service: str, model: str, training_hash: str) -> StudentDeployment:
+    """Return where a student answers that is deployed on Azure; `service`: where its base model does."""
     return StudentDeployment(
         hosted.address or service, hosted.name, model, training_hash, hosted.sku, hosted.capacity, hosted.expires
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from raft_assets.core.errors import EndpointError
 from raft_assets.llm.requests import Origin
 from raft_assets.operations.deploying import deploy_student
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.students import KnownStudent, locate_student
 from raft_assets.operations.training import ApprovalNeededError, TrainingWatch, train
 from raft_assets.student.deployment import Readiness, SmokeTest
-from raft_assets_tests.azure.cloud import BASE, PROJECT, Cloud
+from raft_assets_tests.azure.cloud import BASE, PROJECT, RESOURCE, Cloud
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
 
@@ -75,6 +77,22 @@ def test_an_adapter_that_is_still_being_loaded_is_waited_for_and_nothing_is_dele
     azure.resource.loading = 2
     assert deploy(project, []).answer
     assert (azure.management.count("DELETE"), azure.management.count("PUT"), azure.resource.loading) == (0, 1, 0)
+
+
+def test_an_older_student_is_asked_where_it_is_deployed_still_and_one_that_was_replaced_is_not(
+    azure: Cloud, project: ProjectHarness
+) -> None:
+    deploy(project, [])
+    models = ModelClients(project.opened)
+    there = KnownStudent("hash 1", RESOURCE, TUNED["model"], TUNED["training_hash"], "gpt-4.1-nano")
+    deployed = locate_student(models, SMALL, there)
+    assert (deployed.is_hosted, deployed.training_hash, deployed.service) == (True, "hash 1", RESOURCE)
+    assert (
+        there.priced_as(deployed.name) == "gpt-4.1-nano"
+    )  # its successor has the same name, and may have another base
+    with pytest.raises(EndpointError, match=r"can't be asked: no deployment holds .*a newer student takes over"):
+        locate_student(models, SMALL, replace(there, training_hash="hash 0"))
+    assert len(azure.management.deployments) == 1
 
 
 @pytest.mark.parametrize("form", ["AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"])

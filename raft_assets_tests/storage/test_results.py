@@ -14,9 +14,17 @@ import pytest
 
 from raft_assets.core.errors import DataError
 from raft_assets.core.tables import Chunk, ModelAnswer, QuestionProvenance
-from raft_assets.evaluation.evaluate import evaluate
+from raft_assets.evaluation.evaluate import evaluate, evaluate_student
 from raft_assets.storage.lake import Lake
-from raft_assets.storage.results import RUN_TABLES, TABLES, TEXT_COLUMNS, QueryLimits, ResultsStore, RunRecord
+from raft_assets.storage.results import (
+    EVALUATION_SCHEMA,
+    RUN_TABLES,
+    TABLES,
+    TEXT_COLUMNS,
+    QueryLimits,
+    ResultsStore,
+    RunRecord,
+)
 from raft_assets_tests.builders import a_chunk
 from raft_assets_tests.evaluation.builders import RIGHT, WRONG, both
 
@@ -178,6 +186,59 @@ def test_a_store_of_an_earlier_version_takes_new_evaluations(store: ResultsStore
     record(store, run_record(student="ft:2", after=1))
     assert store.verdicts()["bats"]["student_model"] == "ft:2"
     assert store.query("SELECT * FROM verdicts WHERE against = 'baseline'")["student"].tolist() == [20 / 24] * 2
+
+
+def test_a_student_that_was_asked_alone_takes_no_other_ones_place(tmp_path: Path) -> None:
+    store = ResultsStore(str(tmp_path / "results.duckdb"), Lake(str(tmp_path / "lake")))
+    record(store, run_record(student="ft:1"), rises=2)
+    answers = record(store, run_record(student="ft:2", after=1), rises=20)
+    before = store.verdicts(), store.history("bats", "token_f1"), store.comparison("bats")
+    alone = [answer for answer in answers if answer.evaluated == "student"]
+    asked = replace(run_record(student="ft:1", after=2), baseline_model="", base_model="nano", preset="paper")
+    for _ in range(2):  # the second time in place of the first
+        store.record(asked, evaluate_student(alone, ORIGINS))
+
+    assert (store.verdicts(), store.comparison("bats")) == (before[0], before[2])
+    pd.testing.assert_frame_equal(store.history("bats", "token_f1"), before[1])
+    newest = store.previous_student_scores(run_record(student="ft:3", after=3))
+    assert newest[newest["metric"] == "token_f1"]["value"].sum() == 20  # of ft:2, the last that was judged
+    runs = store.evaluated_runs("bats")
+    assert [(run["student_model"], run["has_verdict"]) for run in runs] == [
+        ("ft:1", True),
+        ("ft:2", True),
+        ("ft:1", False),
+    ]
+    assert (runs[2]["base_model"], runs[2]["preset"], runs[2]["settings"]) == ("nano", "paper", {"top_k": 4})
+    assert {run["schema_version"] for run in runs} == {EVALUATION_SCHEMA}
+    given = [row.answer.final_answer for row in store.rendered_answers("bats", runs[2]["run"])]
+    assert given == [answer.final_answer for answer in alone]
+
+    Path(store.path).unlink()  # the lake has it as well
+    assert store.evaluated_runs("bats") == runs
+    assert store.remove_texts("bats") == 3
+    assert store.rendered_answers("bats", runs[2]["run"]) == []
+
+
+def test_equal_prompts_have_equal_renderings_and_no_others(store: ResultsStore) -> None:
+    first = both("q1", WRONG, RIGHT, documents=["one", "two"], document_chunk_ids=["oracle", "distractor"])
+    others = {
+        "the same": {},
+        "another order": {"documents": ["two", "one"]},
+        "one document": {"documents": ["one two"], "document_chunk_ids": ["oracle"]},
+        "another question": {"question": "How many?"},
+        "another golden answer": {"golden_answers": ["42"]},
+        "abstaining is right": {"golden_answers": [], "answerable": False},
+    }
+    answers = [*first] + [
+        answer.model_copy(update=changes | {"question_id": name})
+        for name, changes in others.items()
+        for answer in first
+    ]
+    run = run_record()
+    store.record(run, evaluate(answers, [], draws=1000, guard_margin=0.1))
+    renderings = [row.rendering for row in store.rendered_answers("bats", run.content_hash)]
+    assert renderings[0] == renderings[1]
+    assert len(set(renderings)) == len(others)
 
 
 def test_an_empty_store_answers_every_question(store: ResultsStore) -> None:

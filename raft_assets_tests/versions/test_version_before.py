@@ -5,9 +5,11 @@ shipped documents of the harbor handbook with golden questions, and TEACHER, EMB
 OpenAI-compatible service (`raft serve`) on a port where nothing listens any more. A call that is made again fails.
 """
 
+import json
 import tarfile
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 
@@ -71,6 +73,23 @@ def test_a_results_store_of_such_a_project_that_is_lost_is_made_again_without_a_
     assert paid(old) == calls
     assert old.not_fresh(DOMAIN) == {}
     assert old.lake.evaluations() == old.results.runs()
+
+
+def test_students_that_such_a_project_evaluated_are_compared(old: ProjectHarness) -> None:
+    alone = old.raft_here("compare", DOMAIN)
+    assert (alone.returncode, "has 1 evaluated student, and a comparison needs two" in alone.stderr) == (2, True)
+    with duckdb.connect(str(old.opened.results)) as results:  # a second one, as that version would have kept it
+        for table in ("runs", "answers"):
+            copied = "'again' AS run, " + (
+                "'x: ft:2' AS student_model, 'beef' AS training_hash" if table == "runs" else ""
+            )
+            results.execute(f"INSERT INTO {table} BY NAME SELECT * REPLACE ({copied.rstrip(', ')}) FROM {table}")
+    compared = old.raft_here("compare", DOMAIN, "beef", "--json")
+    assert compared.returncode == 0, compared.stderr
+    told = json.loads(compared.stdout)
+    assert (told["source"], told["arm"], told["same_prompts"], told["questions"] > 0) == ("golden", "main", True, True)
+    (difference,) = told["differences"]
+    assert (difference["difference"], difference["decision"]) == (0.0, "cannot tell")
 
 
 def test_a_renamed_document_of_such_a_project_asks_nothing_and_trains_nothing(old: ProjectHarness) -> None:
