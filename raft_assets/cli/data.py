@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from upath import UPath
 
 from raft_assets.cli.project import open_instance, select_domains
-from raft_assets.core.atomic import is_local
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import normalize
 from raft_assets.core.tables import Chunk, RaftRow
@@ -82,27 +80,17 @@ def import_raft_dataset(domain: str, path: Path, container: "SourceContainer | N
 
 def print_report_path(domain: str | None, *, in_browser: bool) -> None:
     """Print the path of a domain's eval report, or of the index; raises DataError where there is no report yet."""
+    from raft_assets.operations.report_pages import openable_path, report_path
+
     project = Project.load()
     lake = Lake.of(project)
-    if domain is None:
-        path = lake.index_path
-    else:
-        path = lake.path("eval_report", select_domains(project, [domain], everything=False)[0], ".html")
+    name = None if domain is None else select_domains(project, [domain], everything=False)[0]
+    path = report_path(lake, name)
     if not path.is_file():
         raise DataError(f"There is no report at {path} yet. Create it: raft run {repr(domain) if domain else '--all'}")
     click.echo(path)
     if in_browser:
-        webbrowser.open(_local_copy(path, project.home / "reports").as_uri())
-
-
-def _local_copy(path: UPath, folder: Path) -> Path:
-    """Return the file itself if it is local, else a copy: browsers don't open a lake in a cloud."""
-    if is_local(path):
-        return Path(path.path)
-    folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / path.name
-    copy.write_bytes(path.read_bytes())
-    return copy
+        webbrowser.open(openable_path(project, lake, name).as_uri())
 
 
 def purge_domain(domain: str, document: str | None, *, students: bool, confirmed: bool) -> None:

@@ -2,6 +2,8 @@
 
 from ipaddress import ip_address
 
+SERVE_PORT = 8321  # of `raft serve` on 127.0.0.1
+
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach a host, a name or an IP address."""

@@ -64,7 +64,7 @@ def score_answer(answer: ModelAnswer) -> list[Score]:
     Where abstaining is right, metrics that compare with a golden answer are 1 for abstaining, else 0.
     """
     values = {
-        **{name: _comparison_score(answer, metric) for name, metric in COMPARISONS.items()},
+        **{name: comparison_score(answer, name) for name in COMPARISONS},
         "abstained_right": float(answer.status == "ok" and answer.abstained != answer.answerable),
         "well_formed": float(answer.status == "ok" and answer.well_formed),
         **_quote_metrics(answer),
@@ -82,6 +82,16 @@ def score_answer(answer: ModelAnswer) -> list[Score]:
         )
         for metric, value in values.items()
     ]
+
+
+def comparison_score(answer: ModelAnswer, metric: str) -> float:
+    """Score the answer by one of `COMPARISONS` alone."""
+    if answer.status != "ok" or answer.abstained == answer.answerable:
+        return 0.0
+    if answer.abstained:
+        return 1.0
+    compare = COMPARISONS[metric]
+    return max((compare(answer.final_answer, golden, answer.language) for golden in answer.golden_answers), default=0.0)
 
 
 def normalize_answer(text: str, language: str = UNTOLD) -> str:
@@ -253,14 +263,6 @@ def _count_words(text: str, language: str) -> int:
 
 def _ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
-
-
-def _comparison_score(answer: ModelAnswer, metric: Callable[[str, str, str], float]) -> float:
-    if answer.status != "ok" or answer.abstained == answer.answerable:
-        return 0.0
-    if answer.abstained:
-        return 1.0
-    return max((metric(answer.final_answer, golden, answer.language) for golden in answer.golden_answers), default=0.0)
 
 
 def _quote_metrics(answer: ModelAnswer) -> dict[str, float]:

@@ -21,6 +21,26 @@ def format_signed(difference: float) -> str:
     return "0.0" if float(text) == 0 else text.replace("-", MINUS)
 
 
+def format_interval(low: float, high: float) -> str:
+    """Format the ends of an interval of differences of shares, in points."""
+    return f"{format_points(low)} to {format_points(high)}"
+
+
 def count_noun(count: int, noun: str) -> str:
     """Return a count with its noun."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def format_dollars(dollars: float) -> str:
+    """Format US dollars: to the cent from one dollar on, below with as many digits as it takes to see them."""
+    return f"{dollars:,.2f}" if dollars >= 1 or dollars == 0 else f"{dollars:.4f}"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a length of time in its two largest units."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

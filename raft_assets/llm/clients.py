@@ -95,7 +95,7 @@ def _azure_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
         )
     sign_in = None if key else _token_provider(endpoint, FOUNDRY_SCOPE if endpoint.is_foundry_project else AZURE_SCOPE)
     return openai.AsyncOpenAI(
-        base_url=_azure_v1(endpoint.service), api_key=key or sign_in, http_client=_http_client(), max_retries=0
+        base_url=azure_v1(endpoint.service), api_key=key or sign_in, http_client=_http_client(), max_retries=0
     )
 
 
@@ -112,7 +112,7 @@ def _timeout() -> httpx2.Timeout:
     return httpx2.Timeout(TIMEOUT_S, connect=CONNECT_S)
 
 
-def _azure_v1(service: str) -> str:
+def azure_v1(service: str) -> str:
     """Return the address of the version-less API; the portal shows resource and project with or without its path."""
     return f"{service.removesuffix('/v1').removesuffix('/openai')}/openai/v1/"
 

@@ -13,6 +13,7 @@ from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_d
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.progress import log_events, log_progress
 from raft_assets.defs.student.assets import deployment, finetuned_model
+from raft_assets.evaluation.answers_page import ANSWERS_TABLE, render_answers
 from raft_assets.evaluation.arms import recall_by_source
 from raft_assets.evaluation.evaluate import evaluate
 from raft_assets.evaluation.judged import judge_answers, self_agreement
@@ -208,18 +209,21 @@ def eval_report(
     models: dg.ResourceParam[ModelClients],
     results: dg.ResourceParam[ResultsStore],
 ) -> dg.MaterializeResult[None]:
-    """A self-contained page with the verdict, the evidence for it, and what was omitted."""
+    """A self-contained page with the verdict, the evidence for it, and what was omitted, and one of all answers."""
     domain = context.partition_key
     data = collect_report_data(domain, lake, models, results)
     page = render_report(data)
+    answers = render_answers(domain, data.answers, data.document_of, first=data.verdict.slice)
     address = lake.write_text("eval_report", domain, ".html", page)
+    address_of_answers = lake.write_text(ANSWERS_TABLE, domain, ".html", answers)
     verdicts = results.verdicts()
     there = domain_names(models.project.data)
     lake.write_index(render_index({name: verdict for name, verdict in verdicts.items() if name in there}))
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(digest(page)),
+        data_version=dg.DataVersion(digest(page, answers)),
         metadata={
             "path": dg.MetadataValue.path(address),
+            "answers": dg.MetadataValue.path(address_of_answers),
             **describe_verdict(data.verdict, data.summary),
             "bytes": len(page.encode()),
         },
