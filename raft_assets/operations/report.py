@@ -255,7 +255,7 @@ def _bill(
         seconds=None if first is None else run["recorded_at"].timestamp() - first,
         behind=_dollars(behind, prices),
         estimated_dollars=_estimated_dollars(rows),
-        estimated_seconds=_sum_known([row["seconds"] for row in rows if row["calls"]]),
+        estimated_seconds=_sum_known([row.get("seconds") for row in rows if row["calls"]]),
     )
 
 
