@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from raft_assets.core.tables import Arm, ModelAnswer, QuestionSource, RobustnessArm
-from raft_assets.evaluation.examples import AnswerPair, AnswerText, pair_answers, split_answer
+from raft_assets.evaluation.examples import AnswerPair, Excerpt, pair_answers, split_answer
 from raft_assets.evaluation.pages import inline, render_page
 from raft_assets.evaluation.summary import SOURCES
 
@@ -33,9 +33,10 @@ CHANGES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class GivenAnswer:
-    """A model's answer, and its token F1, a share of one."""
+    """A model's answer: `final`, empty where the tag is missing, and its token F1, a share of one."""
 
-    text: AnswerText
+    final: str
+    reasoning: Excerpt
     value: float
     outcome: Outcome
     status: str
@@ -115,7 +116,7 @@ def _row(pair: AnswerPair, document_of: Mapping[tuple[str, str], str]) -> Answer
 
 def _given(answer: ModelAnswer, value: float) -> GivenAnswer:
     outcome: Outcome = "right" if value == 1 else "wrong" if value == 0 else "partly"
-    return GivenAnswer(split_answer(answer.answer), value, outcome, answer.status)
+    return GivenAnswer(answer.final_answer, split_answer(answer.answer).reasoning, value, outcome, answer.status)
 
 
 def _change(pair: AnswerPair) -> Change:

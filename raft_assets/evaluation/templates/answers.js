@@ -5,6 +5,7 @@ const rows = [...list.children];
 const selects = [...document.querySelectorAll("select[data-field]")];
 const search = document.getElementById("search");
 const sort = document.getElementById("sort");
+const reasoning = document.getElementById("reasoning");
 const shown = document.getElementById("shown");
 const texts = new Map();
 
@@ -44,7 +45,7 @@ const orders = {
 function reorder() {
   const key = orders[sort.value];
   const sorted = key ? rows.toSorted((one, other) => key(one) - key(other)) : rows;
-  list.append(...sorted);
+  list.replaceChildren(...sorted);
 }
 
 function reset() {
@@ -52,6 +53,10 @@ function reset() {
   sort.value = "given";
   reorder();
   filter();
+}
+
+function unfold() {
+  list.classList.toggle("short", !reasoning.value);
 }
 
 // a link of the report chooses by its fragment: #source=golden&change=lost
@@ -67,7 +72,9 @@ function choose() {
 for (const one of selects) one.addEventListener("change", filter);
 search.addEventListener("input", filter);
 sort.addEventListener("change", reorder);
+reasoning.addEventListener("change", unfold);
 document.getElementById("reset").addEventListener("click", reset);
 addEventListener("hashchange", choose);
 document.getElementById("controls").hidden = false;
+unfold();
 choose();
