@@ -5,13 +5,13 @@ What belongs here: which facts, in which words. Everything behind them is furthe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from raft_assets.core.tables import QuestionSource
-from raft_assets.evaluation.summary import SOURCES
 from raft_assets.evaluation.verdict import (
     MIN_CLUSTERS,
     PRIMARY_ARM,
@@ -120,12 +120,12 @@ def _facts(
     yield "Questions", f"{asked}, about {count_noun(verdict.clusters, 'passage')}{documents}"
     yield "Models", models
     deciding = _row(summary, verdict.slice, verdict.metric)
-    if deciding is not None and deciding["reference"] == deciding["reference"]:  # not NaN
+    if deciding is not None and not math.isnan(deciding["reference"]):
         yield "No model", f"{format_percent(deciding['reference'])}: rules without a model, on the same questions"
-    for source in SOURCES:
+    for source, asked_by in ASKED_BY.items():
         other = None if source == verdict.slice else _row(summary, source, verdict.metric)
         if other is not None:
-            yield "Not decisive", _describe_other(source, other)
+            yield "Not decisive", f"{_describe_difference(other)} on {count_noun(other['n'], 'question')} {asked_by}"
     if against_previous:
         yield "Before", str(against_previous["sentence"]).partition(":")[0]
     if bill:
@@ -135,14 +135,14 @@ def _facts(
         yield "Evaluated", f"{recorded_at:%Y-%m-%d %H:%M} UTC"
 
 
-def _row(summary: pd.DataFrame, source: str, metric: str) -> Mapping[str, Any] | None:
+def _row(summary: pd.DataFrame, source: str, metric: str) -> dict[Hashable, Any] | None:
     rows = summary[(summary["source"] == source) & (summary["arm"] == PRIMARY_ARM) & (summary["metric"] == metric)]
-    return None if rows.empty else rows.iloc[0].to_dict()  # type: ignore[no-any-return]
+    return None if rows.empty else rows.to_dict("records")[0]
 
 
-def _describe_other(source: QuestionSource, row: Mapping[str, Any]) -> str:
-    interval = "" if row["low"] != row["low"] else f" ({format_interval(row['low'], row['high'])})"
-    return f"{format_points(row['difference'])}{interval} on {count_noun(row['n'], 'question')} {ASKED_BY[source]}"
+def _describe_difference(row: Mapping[Hashable, Any]) -> str:
+    interval = "" if math.isnan(row["low"]) else f" ({format_interval(row['low'], row['high'])})"
+    return f"{format_points(row['difference'])}{interval}"
 
 
 def _describe_cost(bill: Bill) -> str:

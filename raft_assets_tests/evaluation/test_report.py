@@ -168,6 +168,11 @@ def report_data(answers: Sequence[ModelAnswer]) -> ReportData:
     )
 
 
+def use_full_of(text: str) -> StudentUse:
+    """A use whose every text is this one."""
+    return StudentUse(text, text, text, text, text, text, text, (Removal("the student", text),))
+
+
 def hostile_report() -> ReportData:
     """A report all of whose texts are markup."""
     answers = some_answers()
@@ -199,7 +204,7 @@ def hostile_report() -> ReportData:
         split_notes={HOSTILE: HOSTILE},
         hashes={HOSTILE: HOSTILE},
         compared=HOSTILE,
-        use=StudentUse(*[HOSTILE] * 7, (Removal(HOSTILE, HOSTILE),)),
+        use=use_full_of(HOSTILE),
         document_of={("generated", answer.question_id): HOSTILE for answer in answers},
     )
 
@@ -355,7 +360,7 @@ def test_text_of_documents_questions_answers_and_models_stands_in_its_own_direct
             samples=[sample_of_row(shown)],
             rejected={"quote_not_verbatim": [sample(shown.model_copy(update={"question": f"Again {STRAY}"}))]},
             compared=STRAY,
-            use=StudentUse(*[STRAY] * 7, (Removal("the student", STRAY),)),
+            use=use_full_of(STRAY),
             document_counts=[DocumentCounts(STRAY, 1, 1, 1)],
             against_previous={"decision": "worse", "sentence": STRAY},
             judged=JudgeSummary(60, {f"unreadable ({STRAY})": 3}, [], STRAY),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -21,7 +22,7 @@ ML = Endpoint(Role.STUDENT, "azureml", "Llama-3.1-8B", "https://ml.azure.com/wor
 
 
 def use(
-    endpoint: Endpoint, *, name: str = "ft:gpt:1", model: str = "ft:gpt:1", price: Price = PRICE, **changes: object
+    endpoint: Endpoint, *, name: str = "ft:gpt:1", model: str = "ft:gpt:1", price: Price = PRICE, **changes: Any
 ) -> StudentUse:
     deployed = StudentDeployment(endpoint.service, name, model, "hash", "Standard")
     return describe_use(
