@@ -266,7 +266,7 @@ def test_the_keyboard_reaches_the_content_and_opens_what_is_folded(finished: Pro
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["eval_report", "eval_answers", "index"])
+@pytest.mark.parametrize("name", ["eval_report", "index"])
 def test_a_screen_reader_meets_no_barrier_that_axe_knows(
     finished: ProjectHarness, page: Page, scheme: Literal["light", "dark"], name: str
 ) -> None:
