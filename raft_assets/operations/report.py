@@ -245,10 +245,10 @@ def _bill(
     behind = list(stored)
     calls = [call for call in behind if call.origin.run == run["dagster_run"]]
     first = min((call.created - call.latency_s for call in calls), default=None)
-    is_of_the_run = estimate is not None and all(
-        call.origin.run == run["dagster_run"] for call in behind if call.created >= estimate["made"]
-    )
-    rows = estimate["rows"] if estimate and calls and is_of_the_run else []
+    rows: Sequence[Mapping[str, Any]] = []
+    if estimate and first is not None and estimate["made"] <= first:
+        since = {call.origin.run for call in behind if call.created >= estimate["made"]}
+        rows = estimate["rows"] if since == {run["dagster_run"]} else []  # else it was made for an earlier run
     return Bill(
         calls=len(calls),
         dollars=_dollars(calls, prices),
