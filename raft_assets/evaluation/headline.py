@@ -121,7 +121,7 @@ def _facts(
     yield "Models", models
     deciding = _row(summary, verdict.slice, verdict.metric)
     if deciding is not None and not math.isnan(deciding["reference"]):
-        yield "No model", f"{format_percent(deciding['reference'])}: rules without a model, on the same questions"
+        yield "No model", f"{format_percent(deciding['reference'])} by rules without a model"
     for source, asked_by in ASKED_BY.items():
         other = None if source == verdict.slice else _row(summary, source, verdict.metric)
         if other is not None:
