@@ -11,17 +11,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.cli.data import local_copy
 from raft_assets.cli.paid_calls import confirm_paid_calls, show_progress
 from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import DataError, WaitingError
 from raft_assets.core.terminal import strip_control_characters
-from raft_assets.evaluation.comparison_page import ComparisonData, describe_figures, render_comparison
+from raft_assets.evaluation.comparison_page import COMPARISON_TABLE, ComparisonData, describe_figures, render_comparison
 from raft_assets.evaluation.wording import format_interval, format_percent, format_points
-from raft_assets.operations.comparison import TABLE, compare_domain, to_record
+from raft_assets.operations.comparison import compare_domain, to_record
 from raft_assets.operations.estimate import CallEstimate
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import claim_domain
+from raft_assets.operations.report_pages import openable_page
 from raft_assets.operations.student_evaluation import PlannedEvaluation, carry_out, plan_evaluation
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.prices import PRICES_FILE
@@ -39,15 +39,15 @@ def print_comparison(domain: str, students: Sequence[str], *, in_browser: bool, 
     (name,) = select_domains(project, [domain], everything=False)
     lake = Lake.of(project)
     data = compare_domain(ModelClients(project), ResultsStore.of(project), name, students)
-    lake.write_text(TABLE, name, ".html", render_comparison(data))
-    page = lake.path(TABLE, name, ".html")
+    lake.write_text(COMPARISON_TABLE, name, ".html", render_comparison(data))
+    page = lake.path(COMPARISON_TABLE, name, ".html")
     if as_json:
         click.echo(json.dumps(to_record(data) | {"page": str(page)}, ensure_ascii=False))
     else:
         _print_table(data)
         click.echo(f"page: {page}")
     if in_browser:
-        webbrowser.open(local_copy(page, project.home / "reports").as_uri())
+        webbrowser.open(openable_page(project, lake, page).as_uri())
 
 
 def evaluate_older_student(domain: str, given: str, *, confirmed: bool) -> None:

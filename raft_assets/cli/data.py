@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from upath import UPath
 
 from raft_assets.cli.project import open_instance, select_domains
-from raft_assets.core.atomic import is_local
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import normalize
 from raft_assets.core.tables import Chunk, RaftRow
@@ -103,32 +101,21 @@ def import_raft_dataset(domain: str, path: Path, container: "SourceContainer | N
 def print_report_path(domain: str | None, *, in_browser: bool) -> None:
     """Print the path of a domain's eval report, or of the index; raises DataError where there is no report yet."""
     from raft_assets.operations.report import write_index
+    from raft_assets.operations.report_pages import openable_path, report_path
     from raft_assets.storage.results import ResultsStore
 
     project = Project.load()
     lake = Lake.of(project)
-    if domain is None:
-        path = lake.index_path
-        names = select_domains(project, [], everything=True)
-        if not path.is_file() and any(lake.exists("eval_report", name, ".html") for name in names):
-            write_index(project, lake, ResultsStore.of(project))  # no run would: the reports are fresh
-    else:
-        path = lake.path("eval_report", select_domains(project, [domain], everything=False)[0], ".html")
+    names = select_domains(project, [] if domain is None else [domain], everything=domain is None)
+    name = None if domain is None else names[0]
+    path = report_path(lake, name)
+    if name is None and not path.is_file() and any(lake.exists("eval_report", one, ".html") for one in names):
+        write_index(project, lake, ResultsStore.of(project))  # no run would: the reports are fresh
     if not path.is_file():
         raise DataError(f"There is no report at {path} yet. Create it: raft run {repr(domain) if domain else '--all'}")
     click.echo(path)
     if in_browser:
-        webbrowser.open(local_copy(path, project.home / "reports").as_uri())
-
-
-def local_copy(path: UPath, folder: Path) -> Path:
-    """Return the file itself if it is local, else a copy: browsers don't open a lake in a cloud."""
-    if is_local(path):
-        return Path(path.path)
-    folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / path.name
-    copy.write_bytes(path.read_bytes())
-    return copy
+        webbrowser.open(openable_path(project, lake, name).as_uri())
 
 
 def purge_domain(domain: str, document: str | None, *, students: bool, confirmed: bool) -> None:

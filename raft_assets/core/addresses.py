@@ -7,6 +7,7 @@ from raft_assets.core.errors import SettingsError
 
 BACKLOG = 128
 LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]  # by which a browser on this machine names it
+SERVE_PORT = 8321  # of `raft serve` on 127.0.0.1
 
 
 def is_loopback(host: str) -> bool:

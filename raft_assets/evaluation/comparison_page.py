@@ -35,6 +35,7 @@ from raft_assets.evaluation.wording import (
 if TYPE_CHECKING:
     import pandas as pd
 
+COMPARISON_TABLE = "comparison"  # the folder of the pages in the lake
 UNKNOWN = "unknown"
 METRIC_TITLES = {
     "token_f1": "Token F1",

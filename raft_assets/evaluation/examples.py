@@ -6,19 +6,21 @@ What belongs here: choosing and marking. Nothing is escaped here; the code that 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, islice
 from typing import Literal
 
 import regex
 
 from raft_assets.core.delimiters import escape_delimiters
+from raft_assets.core.identity import normalize
 from raft_assets.core.languages import SPACED_LETTER, spaced_words
 from raft_assets.core.prompt_contract import BEGIN_QUOTE, END_QUOTE, parse_answer
 from raft_assets.core.tables import Chunk, ModelAnswer, QAPair, QuestionSource, RaftRow
-from raft_assets.evaluation.metrics import score_answer
+from raft_assets.evaluation.metrics import comparison_score
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC
 
 MAX_PER_GROUP = 4
+NO_QUESTION = "(no question)"  # the title of a pair that has none
 MAX_DOCUMENT_CHARACTERS = 1600  # shown of a document: about 250 words around what is marked in it
 MAX_ANSWER_CHARACTERS = 1200
 
@@ -98,8 +100,8 @@ class Group:
 
 
 @dataclass(frozen=True)
-class _Pair:
-    """Both answers to a question under an arm with their primary metric."""
+class AnswerPair:
+    """Both answers to a question under an arm with their primary metric, a share of one."""
 
     baseline: ModelAnswer
     student: ModelAnswer
@@ -108,28 +110,42 @@ class _Pair:
 
     @property
     def change(self) -> float:
+        """How much the student gained, negative where it lost."""
         return self.after - self.before
 
 
 def choose_examples(answers: Iterable[ModelAnswer], source: QuestionSource) -> list[Group]:
-    """Choose the examples of a slice: the largest changes both ways, what both got wrong or right, and inventions."""
-    pairs = list(_pairs(row for row in answers if row.source == source))
+    """Choose the examples of a slice: the largest changes both ways, what both got wrong or right, and inventions.
+
+    No question is chosen twice, whatever its arm and id.
+    """
+    pairs = list(pair_answers(row for row in answers if row.source == source))
     main = [pair for pair in pairs if pair.student.arm == PRIMARY_ARM]
     same = [pair for pair in main if pair.change == 0]
     chosen = {
-        "Where the student gained most": _first([pair for pair in main if pair.change > 0], lambda pair: -pair.change),
-        "Where the student lost most": _first([pair for pair in main if pair.change < 0], lambda pair: pair.change),
-        "Where the answers changed most and the score did not": _first(
+        "Where the student gained most": _order([pair for pair in main if pair.change > 0], lambda pair: -pair.change),
+        "Where the student lost most": _order([pair for pair in main if pair.change < 0], lambda pair: pair.change),
+        "Where the answers changed most and the score did not": _order(
             [pair for pair in same if pair.baseline.final_answer != pair.student.final_answer],
             lambda pair: _word_overlap(pair.baseline.final_answer, pair.student.final_answer),
         ),
-        "Where both were partly wrong": _first([pair for pair in same if pair.after < 1], lambda pair: pair.after),
-        "Where both were right": _first([pair for pair in same if pair.after == 1], lambda pair: -pair.after),
-        "Where the student answered and should have abstained": _first(
+        "Where both were partly wrong": _order([pair for pair in same if pair.after < 1], lambda pair: pair.after),
+        "Where both were right": _order([pair for pair in same if pair.after == 1], lambda pair: -pair.after),
+        "Where the student answered and should have abstained": _order(
             [pair for pair in pairs if _should_have_abstained(pair.student)], lambda pair: -pair.before
         ),
     }
-    return [Group(title, tuple(map(_build_example, found))) for title, found in chosen.items() if found]
+    shown = set[str]()
+    groups = []
+    for title, found in chosen.items():
+        first = list(islice(_unseen(found, shown), MAX_PER_GROUP))
+        groups += [Group(title, tuple(map(_build_example, first)))] * bool(first)
+    return groups
+
+
+def question_key(question: str) -> str:
+    """Return what two spellings of one question have in common."""
+    return normalize(question).casefold()
 
 
 def sample_of_row(row: RaftRow) -> Sample:
@@ -154,7 +170,7 @@ def sample_of_pair(pair: QAPair, chunk: Chunk | None, *, part: str = "") -> Samp
     """
     place = f", {part} {chunk.page_from}" if chunk and part and chunk.kind == "prose" else ""
     shown = [] if chunk is None else [_document_view(chunk.passage, pair.quotes, [pair.final_answer], is_oracle=True)]
-    return Sample(pair.question or "(no question)", f"{pair.path}{place}", tuple(shown), split_answer(pair.answer))
+    return Sample(pair.question or NO_QUESTION, f"{pair.path}{place}", tuple(shown), split_answer(pair.answer))
 
 
 def split_answer(text: str) -> AnswerText:
@@ -194,29 +210,39 @@ def mark_spans(text: str, *, quotes: Iterable[str], answers: Iterable[str]) -> t
     return tuple(Segment("".join(text[position] for position in positions), mark) for mark, positions in runs)
 
 
-def _pairs(answers: Iterable[ModelAnswer]) -> Iterator[_Pair]:
-    both: dict[tuple[str, str], dict[str, ModelAnswer]] = {}
+def pair_answers(answers: Iterable[ModelAnswer]) -> Iterator[AnswerPair]:
+    """Yield both models' answers to every question under every arm, in their order."""
+    both: dict[tuple[str, str, str], dict[str, ModelAnswer]] = {}
     for answer in answers:
-        both.setdefault((answer.arm, answer.question_id), {})[answer.evaluated] = answer
+        both.setdefault((answer.source, answer.arm, answer.question_id), {})[answer.evaluated] = answer
     for pair in both.values():
-        yield _Pair(
+        yield AnswerPair(
             pair["baseline"], pair["student"], _primary_score(pair["baseline"]), _primary_score(pair["student"])
         )
 
 
 def _primary_score(answer: ModelAnswer) -> float:
-    return next(score.value for score in score_answer(answer) if score.metric == PRIMARY_METRIC)
+    return comparison_score(answer, PRIMARY_METRIC)
 
 
-def _first(pairs: Iterable[_Pair], weight: Callable[[_Pair], float]) -> list[_Pair]:
-    return sorted(pairs, key=lambda pair: (weight(pair), pair.student.arm, pair.student.question_id))[:MAX_PER_GROUP]
+def _order(pairs: Iterable[AnswerPair], weight: Callable[[AnswerPair], float]) -> list[AnswerPair]:
+    return sorted(pairs, key=lambda pair: (weight(pair), pair.student.arm, pair.student.question_id))
+
+
+def _unseen(pairs: Iterable[AnswerPair], shown: set[str]) -> Iterator[AnswerPair]:
+    """Yield the pairs whose question was not shown yet, and add it to those that were."""
+    for pair in pairs:
+        key = question_key(pair.student.question)
+        if key not in shown:
+            shown.add(key)
+            yield pair
 
 
 def _should_have_abstained(answer: ModelAnswer) -> bool:
     return answer.status == "ok" and not answer.answerable and not answer.abstained
 
 
-def _build_example(pair: _Pair) -> Example:
+def _build_example(pair: AnswerPair) -> Example:
     asked = pair.student
     quotes = [*pair.baseline.quotes, *pair.student.quotes]
     return Example(

@@ -8,9 +8,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -22,7 +22,8 @@ from raft_assets.evaluation.wording import format_percent
 MOST_CHARACTERS = 400  # of a question, a path or an answer where it stands in a line
 
 
-class Inlined(NamedTuple):
+@dataclass(frozen=True)
+class Inlined:
     """A file of the templates that stands in the page, and the hash by which the content security policy allows it."""
 
     text: Markup

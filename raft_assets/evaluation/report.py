@@ -1,43 +1,50 @@
-"""The report: one HTML page per domain that needs no other file, and the index over all of them.
+"""The report: one HTML page per domain, and the index over all of them.
 
-What belongs here: what the page shows, in which order and words. `templates/` contain how it looks. Everything is
-escaped by the templates; equal data give the same bytes, so nothing here reads the clock.
+What belongs here: what the page shows, in which order and words; the first screen is `headline`'s, the page of all
+answers beside it `answers_page`'s. `templates/` contain how it looks. Everything is escaped by the templates; equal
+data give the same bytes, so nothing here reads the clock.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
-import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import product
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-import jinja2
 from markupsafe import Markup
 
-from raft_assets.core.bidi import close_direction, close_directions
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
 from raft_assets.core.tables import ModelAnswer, QuarantinedFile
-from raft_assets.evaluation.examples import Sample, Segment, choose_examples
+from raft_assets.evaluation.answers_page import ANSWERS_TABLE
+from raft_assets.evaluation.examples import NO_QUESTION, Group, Sample, choose_examples, question_key
+from raft_assets.evaluation.headline import Bill, build_headline
 from raft_assets.evaluation.judged import Agreement
 from raft_assets.evaluation.metrics import COMPARISONS, METRICS, METRICS_VERSION, NON_SHARE_METRICS, OVERALL_METRICS
+from raft_assets.evaluation.pages import render_page
 from raft_assets.evaluation.plots import histogram, interval_bars, line
 from raft_assets.evaluation.slices import SLICE_TITLES
 from raft_assets.evaluation.statistics import CONFIDENCE, Interval
 from raft_assets.evaluation.summary import ARMS, SOURCES
 from raft_assets.evaluation.verdict import PRIMARY_ARM, PRIMARY_METRIC, Verdict, describe_failures
-from raft_assets.evaluation.wording import count_noun, format_percent, format_points, format_signed
+from raft_assets.evaluation.wording import (
+    count_noun,
+    format_interval,
+    format_percent,
+    format_points,
+    format_signed,
+)
 from raft_assets.llm.requests import UsageStats
+from raft_assets.student.use import StudentUse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REPORT_VERSION = "3"
+REPORT_VERSION = "4"
 
 ARM_TITLES = {
     "main": "Main: the document with the answer among distractors",
@@ -149,6 +156,8 @@ class ReportData:
     metric. `recall_at_k` is that of the retrieved arm by source of the question. `slices` have the columns of
     `SLICE_COLUMNS`. `judged` is None without a judge. `estimated` is empty where no estimate was made.
     `against_previous` is the results store's comparison with the previous student, None where there was none.
+    `compared` says in words which models are compared, `bill` what the run cost that made the evaluation, `recorded_at`
+    when. `use` is how the student is asked. `document_of` has paths by source and id of a question.
     """
 
     domain: str
@@ -177,24 +186,44 @@ class ReportData:
     against_previous: Mapping[str, Any] | None
     judged: JudgeSummary | None
     estimated: Sequence[EstimateComparison]
+    compared: str
+    bill: Bill | None
+    recorded_at: datetime | None
+    use: StudentUse | None
+    document_of: Mapping[tuple[str, str], str]
 
 
 def render_report(data: ReportData) -> str:
-    """Render the page of a domain: verdict first, then its evidence, examples, data, and how it was made."""
+    """Render the page of a domain: what decides on one screen, then the plots, then everything else, folded."""
     verdict = data.verdict
-    return _template("report.html").render(
-        style=_style(),
+    groups = choose_examples([answer for answer in data.answers if answer.arm in ARMS], verdict.slice)
+    seen = _questions_in(groups)
+    rejected = {reason: _unseen(samples, seen) for reason, samples in data.rejected.items()}
+    answers = f"../{ANSWERS_TABLE}/{quote(data.domain)}.html"
+    intervals = int(data.summary["low"].notna().sum())
+    return render_page(
+        "report.html",
         data=data,
         verdict=verdict,
+        headline=build_headline(
+            verdict,
+            data.summary,
+            models=data.compared,
+            bill=data.bill,
+            recorded_at=data.recorded_at,
+            against_previous=data.against_previous,
+        ),
+        targets={"use": "#use", "answers": answers, "lost": f"{answers}#source={verdict.slice}&change=lost"},
         guards=[(GUARD_TITLES[guard.name], guard, _interval(guard.interval)) for guard in verdict.guards],
-        hero=_headline_figures(verdict, data.summary),
-        compared={answer.evaluated: answer.model for answer in data.answers},
+        figures=_verdict_figures(verdict),
         natures={role: nature for role, label in data.models.items() if (nature := _model_note(role, label))},
         slices=_score_tables(data.summary),
         comparison_plots=_comparison_plots(data.summary),
         abstentions=_abstentions(data.answers),
         abstention_rows=_abstention_rows(data.summary),
-        groups=choose_examples([answer for answer in data.answers if answer.arm in ARMS], verdict.slice),
+        groups=groups,
+        rejected={reason: samples for reason, samples in rejected.items() if samples},
+        samples=_unseen(data.samples, seen),
         slice_plots=_slice_plots(data.slices),
         coverage=_coverage(data.pairs_per_chunk),
         pairs_plot=_svg(histogram(data.pairs_per_chunk, title="Accepted pairs per chunk", x_label="pairs")),
@@ -207,8 +236,8 @@ def render_report(data: ReportData) -> str:
         metric_meanings=[(_metric_title(metric), meaning) for metric, meaning in METRICS.items()],
         versions={"report": REPORT_VERSION, "metrics": METRICS_VERSION, "contract": CONTRACT_VERSION},
         points=format_points,
-        intervals=int(data.summary["low"].notna().sum()),
-        by_chance=round((1 - CONFIDENCE) * int(data.summary["low"].notna().sum())),
+        intervals=intervals,
+        by_chance=round((1 - CONFIDENCE) * intervals),
         has_retrieval_gate=data.settings.get("questions.retrieval_top_k", ("0", ""))[0] != "0",
         trains_on_golden_passages=data.settings.get("dataset.protocol", ("", ""))[0] == "seen_passages",
     )
@@ -217,39 +246,24 @@ def render_report(data: ReportData) -> str:
 def render_index(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
     """Render the page over all domains from the latest verdict of each (rows of the results store).
 
-    Each verdict has a link to its report.
+    Each verdict has links to its report and to the page of its answers.
     """
-    return _template("index.html").render(style=_style(), verdicts=sorted(verdicts.items()))
+    return render_page("index.html", verdicts=sorted(verdicts.items()), answers_table=ANSWERS_TABLE)
 
 
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("raft_assets.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = format_percent
-    environment.filters["clipped"] = _truncate
-    environment.filters["short_hashes"] = _short_hashes
-    environment.filters["isolated"] = _isolate
-    environment.filters["closed"] = _close_segments
-    environment.filters["closed_text"] = close_direction
-    return environment
+def _questions_in(groups: Iterable[Group]) -> set[str]:
+    return {question_key(example.question) for group in groups for example in group.examples}
 
 
-def _template(name: str) -> jinja2.Template:
-    return _environment().get_template(name)
-
-
-@cache
-def _style() -> tuple[Markup, str]:
-    """Return the style sheet and its hash for the content security policy, which allows nothing else."""
-    text = jinja2.PackageLoader("raft_assets.evaluation").get_source(_environment(), "style.css")[0]
-    style = Markup(text)  # noqa: S704 - a file of the package
-    return style, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _unseen(samples: Iterable[Sample], seen: set[str]) -> list[Sample]:
+    """Return the samples whose question is not on the page yet, and add theirs to `seen`."""
+    kept = []
+    for sample in samples:
+        key = question_key(sample.title)
+        if key not in seen:
+            kept.append(sample)
+            seen |= {key} - {question_key(NO_QUESTION)}
+    return kept
 
 
 def _svg(plot: str) -> Markup:
@@ -257,47 +271,13 @@ def _svg(plot: str) -> Markup:
     return Markup(plot)  # noqa: S704 - see above
 
 
-def _truncate(text: str, most: int = 400) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _short_hashes(text: str) -> str:
-    """Shorten the SHA-256 hashes in a text to what distinguishes them."""
-    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
-
-
-def _isolate(text: str) -> Markup:
-    """Return a text of documents, people or models as an element whose direction is its own and ends with it."""
-    return Markup("<bdi>{}</bdi>").format(close_direction(text))
-
-
-def _close_segments(segments: Sequence[Segment]) -> list[Segment]:
-    """Return the segments of one text, which turns no direction beyond its end."""
-    texts = close_directions(segment.text for segment in segments)
-    return [replace(segment, text=text) for segment, text in zip(segments, texts, strict=True)]
-
-
 def _model_note(role: str, label: str) -> str:
     return EMBEDDED_MODEL_NOTES.get(role, READER_NOTE) if label.startswith("embedded") else ""
 
 
-def _headline_figures(verdict: Verdict, summary: pd.DataFrame) -> dict[str, str]:
-    """Return the figures behind the sentence."""
-    deciding = summary[
-        (summary["source"] == verdict.slice) & (summary["arm"] == PRIMARY_ARM) & (summary["metric"] == verdict.metric)
-    ]
-    figures = {
-        "Baseline": format_percent(verdict.baseline),
-        "Student": format_percent(verdict.student),
-        "Difference": format_points(verdict.interval.mean) if verdict.interval else "–",
-        "95 % interval": _interval(verdict.interval),
-        "Rules without a model": "–" if deciding.empty else format_percent(deciding["reference"].iloc[0]),
-        "Questions": f"{verdict.n:,}",
-        "From passages": f"{verdict.clusters:,}",
-        "From documents": f"{verdict.documents:,}" if verdict.documents else "–",
-    }
-    if verdict.by_document:
-        figures["95 % interval by document"] = _interval(verdict.by_document)
+def _verdict_figures(verdict: Verdict) -> dict[str, str]:
+    """Return the figures behind the verdict that the first screen leaves out."""
+    figures = {"95 % interval by document": _interval(verdict.by_document)} if verdict.by_document else {}
     if verdict.p_value is not None:
         figures["Sign test"] = "p < 0.001" if verdict.p_value < 0.001 else f"p = {verdict.p_value:.3f}"
     if verdict.smallest_detectable is not None:
@@ -306,7 +286,7 @@ def _headline_figures(verdict: Verdict, summary: pd.DataFrame) -> dict[str, str]
 
 
 def _interval(interval: Interval | None) -> str:
-    return f"{format_points(interval.low)} to {format_points(interval.high)}" if interval else "not measured"
+    return format_interval(interval.low, interval.high) if interval else "not measured"
 
 
 def _score_tables(summary: pd.DataFrame) -> list[dict[str, Any]]:
@@ -438,12 +418,7 @@ def _history(data: ReportData) -> dict[str, Any] | None:
     title = f"{METRIC_TITLES[PRIMARY_METRIC]} by run"
     plot = line(range(1, len(frame) + 1), series, title=title, x_label="run", y_label="per cent")
     runs = [
-        row
-        | {
-            "interval": "–"
-            if math.isnan(row["high"])
-            else f"{format_points(row['low'])} to {format_points(row['high'])}"
-        }
+        row | {"interval": "–" if math.isnan(row["high"]) else format_interval(row["low"], row["high"])}
         for row in frame.to_dict("records")
     ]
     return {"plot": _svg(plot), "rows": runs}

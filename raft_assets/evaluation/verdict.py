@@ -40,6 +40,7 @@ WHOSE: Mapping[QuestionSource, str] = MappingProxyType(
     {"golden": "on people's questions", "generated": "on questions that its own teacher wrote"}
 )
 NO_DOCUMENTS: Mapping[tuple[QuestionSource, str], str] = MappingProxyType({})
+_WOULD_CONFIRM = "would be enough to confirm a difference of this size"
 _INCONCLUSIVE = {
     "baseline": "It is not clear whether the fine-tuned student is better",
     "previous student": "It is not clear whether the student is better than the previous one",
@@ -116,7 +117,7 @@ def decide_verdict(
         _guard_abstention(_abstention_rows(pairs), draws, seed, guard_margin),
     )
     clusters = rows["cluster"].nunique()
-    doubts = [*_find_doubts(interval, clusters), *(_describe_violation(guard) for guard in guards if guard.violated)]
+    doubts = [*_find_doubts(interval, clusters), *_describe_violations(guards)]
     decision = _decision(interval, clusters, guards)
     baseline, student = (None if rows.empty else float(rows[model].mean()) for model in ("baseline", "student"))
     reasons = [*doubts, *_collect_notes(source, guards, answers)]
@@ -170,6 +171,22 @@ def compare_students(
     both = pd.concat([now, then], ignore_index=True).merge(shared)
     mine = [answer for answer in answers if answer.evaluated == "student"]
     return decide_verdict(both, mine, draws=draws, guard_margin=guard_margin, against="previous student")
+
+
+def describe_briefly(verdict: Verdict) -> str:
+    """Return the decision with its reasons as one sentence without figures of the two models."""
+    if not verdict.n:
+        return verdict.sentence
+    doubts = [*_find_doubts(verdict.interval, verdict.clusters), *_describe_violations(verdict.guards)]
+    if verdict.decision == "cannot tell":
+        return f"{_INCONCLUSIVE[verdict.against]} {WHOSE[verdict.slice]}: {' and '.join(doubts)}."
+    told = f"{_CONCLUSIVE[verdict.against].format(verdict.decision)} {WHOSE[verdict.slice]}"
+    return f"{told}{''.join(f'; {doubt}' for doubt in doubts)}."
+
+
+def find_suggestion(verdict: Verdict) -> str:
+    """Return the half sentence that says what would settle it, empty where there is none."""
+    return next((reason for reason in verdict.reasons if _WOULD_CONFIRM in reason), "")
 
 
 def describe_failures(answers: Iterable[ModelAnswer]) -> list[str]:
@@ -260,13 +277,12 @@ def _suggest_clusters(needed: int | None, clusters: int, source: QuestionSource)
         return []
     more = count_noun(needed - clusters, "more passage")
     if source == "golden":
-        return [f"write questions about {more}: {needed:,} would be enough to confirm a difference of this size"]
-    return [
-        (
-            f"questions about {more} would be enough to confirm a difference of this size: write some, or add "
-            "documents for the teacher to ask about"
-        )
-    ]
+        return [f"write questions about {more}: {needed:,} {_WOULD_CONFIRM}"]
+    return [f"questions about {more} {_WOULD_CONFIRM}: write some, or add documents for the teacher to ask about"]
+
+
+def _describe_violations(guards: Iterable[Guard]) -> list[str]:
+    return [_describe_violation(guard) for guard in guards if guard.violated]
 
 
 def _describe_violation(guard: Guard) -> str:

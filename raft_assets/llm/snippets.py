@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pprint import pformat
 from typing import Any
 
+from raft_assets.core.addresses import SERVE_PORT
 from raft_assets.core.terminal import escape_control_characters
 from raft_assets.llm.azure_sign_in import AZURE_SCOPE, FOUNDRY_SCOPE
 from raft_assets.llm.clients import azure_address
 from raft_assets.settings.endpoints import Endpoint
 
 KEY_VARIABLE = "RAFT_MODEL_KEY"
-SERVED_URL = "http://127.0.0.1:8321/v1"  # of the embedded provider, by `raft serve`
+SERVED_URL = f"http://127.0.0.1:{SERVE_PORT}/v1"  # of the embedded provider, by `raft serve`
 PYTHON_WIDTH = 110  # characters
 _PATHS = {"chat": "chat/completions", "completion": "completions"}
 _END_OF_BODY = "END_OF_REQUEST"  # no line of JSON is this
@@ -45,6 +46,18 @@ class _Target:
         scope = FOUNDRY_SCOPE if endpoint.is_foundry_project and not is_dated else AZURE_SCOPE
         address = endpoint.azure_resource if is_dated else azure_address(endpoint).rstrip("/")
         return cls(address, endpoint.api_version or "", needs_key=True, scope="" if endpoint.api_key else scope)
+
+
+def shown_address(endpoint: Endpoint) -> str:
+    """Return the address under which a program of one's own asks an endpoint."""
+    return _Target.of(endpoint).base_url
+
+
+def to_deletion(endpoint: Endpoint) -> str:
+    """Return a command for a POSIX shell that deletes the endpoint's model at its service."""
+    target = _Target.of(endpoint)
+    header = f' -H "Authorization: Bearer ${KEY_VARIABLE}"' if target.needs_key else ""
+    return f"curl -sS -X DELETE{header} {shlex.quote(f'{target.base_url}/models/{endpoint.model}')}"
 
 
 def to_curl(endpoint: Endpoint, kind: str, body: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ vectors, prompt, call store and parser. What belongs here: finding and asking. H
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,7 @@ from raft_assets.operations.vectors import read_index
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.lake import Lake
 from raft_assets.student.deployment import StudentDeployment
+from raft_assets.student.use import asked_endpoint
 
 log = logging.getLogger(__name__)
 
@@ -179,13 +180,13 @@ class DomainAsker:
     def sent(self, question: str, evaluated: EvaluatedModel) -> SentRequest:
         """Return what a question becomes on its way to a model; nothing but the question's vector is asked for."""
         item, _ = self._retrieve(question)
-        request, endpoint, name = self._request(item), self._endpoint(evaluated), self.name_of(evaluated)
-        if evaluated == "student" and self.deployed and endpoint.provider == "azureml":
-            endpoint = replace(endpoint, provider="openai", base_url=self.deployed.service)
-        known = Capabilities.of(records_of(self.models.project), endpoint, name)
+        request, endpoint = self._request(item), self._endpoint(evaluated)
+        if evaluated == "student" and self.deployed:
+            endpoint = asked_endpoint(endpoint, self.deployed)
+        known = Capabilities.of(records_of(self.models.project), endpoint, endpoint.model)
         if request.kind == CHAT and known.substitutes.get(CHAT) == COMPLETION:
             request = to_completion(request)
-        return SentRequest(replace(endpoint, model=name), request.kind, known.apply(request.body))
+        return SentRequest(endpoint, request.kind, known.apply(request.body))
 
     def _endpoint(self, evaluated: EvaluatedModel) -> Endpoint:
         return self.models.endpoints[Role(evaluated.upper())]

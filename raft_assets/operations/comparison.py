@@ -31,7 +31,6 @@ from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.results import ResultsStore
 
 MAX_STUDENTS = 5  # compared where none is named: more columns than a page shows
-TABLE = "comparison"  # folder of the pages in the lake
 
 
 def compare_domain(

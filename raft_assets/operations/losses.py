@@ -10,6 +10,7 @@ from typing import Self
 
 from raft_assets.core.tables import QuarantinedFile
 from raft_assets.dataset.data_card import CARD_FILE, CARD_JSON_FILE, MANIFEST_FILE
+from raft_assets.evaluation.answers_page import ANSWERS_TABLE
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import OPEN_TIMEOUT_S, ResultsStore
@@ -35,7 +36,7 @@ _FILES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "student_answers": (("student_answers", ".parquet"),),
     "judged_answers": (("judged_answers", ".parquet"),),
     SCORES: (),
-    "eval_report": (("eval_report", ".html"),),
+    "eval_report": (("eval_report", ".html"), (ANSWERS_TABLE, ".html")),
 }
 
 

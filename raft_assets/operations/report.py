@@ -1,9 +1,11 @@
 """Gathers what the report of a domain shows, from lake, results, call store and settings."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.core.tables import (
@@ -21,8 +23,10 @@ from raft_assets.core.tables import (
 )
 from raft_assets.evaluation.arms import recall_by_source
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
+from raft_assets.evaluation.headline import Bill
 from raft_assets.evaluation.judged import judge_family_warning, self_agreement
 from raft_assets.evaluation.report import (
+    READER_NOTE,
     DocumentCounts,
     EstimateComparison,
     JudgeSummary,
@@ -33,19 +37,21 @@ from raft_assets.evaluation.report import (
 from raft_assets.evaluation.verdict import PRIMARY_METRIC
 from raft_assets.llm.keys import call_key, embedding_key, training_key
 from raft_assets.llm.prices import PriceList
-from raft_assets.llm.requests import Usage, UsageStats
+from raft_assets.llm.requests import Request, Usage, UsageStats
 from raft_assets.llm.store import StoredCall
+from raft_assets.operations.evaluation import question_origins
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.pairs.gates import REASONS
 from raft_assets.settings.domain import flatten_settings
 from raft_assets.settings.domains import domain_names
-from raft_assets.settings.endpoints import Role
+from raft_assets.settings.endpoints import Endpoint, Role, is_on_this_machine
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 from raft_assets.student.deployment import StudentDeployment, smoke_request
+from raft_assets.student.use import StudentUse, describe_use
 
 MAX_REJECTED_PER_REASON = 4
 MAX_ROWS_PER_KIND = 2  # of a split, with and without the oracle
@@ -68,9 +74,21 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
     chunks, pages = list(lake.rows(Chunk, domain)), list(lake.rows(SourceDocument, domain))
     rows = list(lake.rows(RaftRow, domain))
     splits, tuned = lake.read_record("splits", domain), lake.read_record("finetuned_model", domain)
-    keys = _call_keys(pairs, by_model)
+    keys, deployed = _call_keys(pairs, by_model), lake.read_record("deployment", domain)
+    all_keys = _all_keys(
+        models,
+        pairs=pairs,
+        chunks=chunks,
+        golden=list(lake.rows(GoldenQuestion, domain)),
+        judged=judged,
+        answers=keys,
+        job=tuned["job"],
+        smoke_call=_smoke_call(models, lake, domain),
+    )
+    estimate = lake.read_record("estimate", domain) if lake.exists("estimate", domain, ".json") else None
     with open_call_store(models.project) as store:
-        calls = {asset: list(store.get(of_asset).values()) for asset, of_asset in keys.items()}
+        stored = store.get(sorted({key for of in all_keys.values() for key in of}))
+    run = results.latest_run(domain)
     return ReportData(
         domain=domain,
         verdict=results.verdict(domain),
@@ -97,27 +115,21 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
         hashes={"training": tuned["training_hash"], "questions": lake.digest("qa_dataset", domain)},
         settings={name: (str(value), resolved.sources[name]) for name, value in flatten_settings(resolved.values)},
         loss=[tuple(step) for step in tuned["loss"]],
-        calls={asset: _usage_behind(calls[asset], keys[asset], models.prices) for asset in keys},
+        calls={asset: _usage_behind(stored, of_asset, models.prices) for asset, of_asset in keys.items()},
         history=results.history(domain, PRIMARY_METRIC),
         slices=results.slices(domain),
         judged=_judge_summary(models, judged),
-        estimated=_compare_estimate(
-            models,
-            lake,
-            domain,
-            lambda: _estimated_keys(
-                models,
-                pairs=pairs,
-                chunks=chunks,
-                golden=list(lake.rows(GoldenQuestion, domain)),
-                judged=judged,
-                answers=keys,
-                job=tuned["job"],
-                smoke_call=_smoke_call(models, lake, domain),
-            ),
-        ),
+        estimated=_compare_estimate(models, estimate, all_keys, stored) if estimate else [],
         against_previous=results.comparison(domain),
         recall_at_k=recall_by_source(by_model["baseline"]),
+        compared=_describe_models(models, tuned, trained_on=sum(row.split == "train" for row in rows)),
+        bill=_bill(run, estimate, stored.values(), models.prices),
+        recorded_at=run["recorded_at"],
+        use=_student_use(models, lake, domain, deployed),
+        document_of={
+            (origin.source, origin.question_id): origin.path
+            for origin in question_origins(models.project, lake, domain, answers)
+        },
     )
 
 
@@ -206,38 +218,105 @@ def _call_keys(pairs: list[QAPair], answers: Mapping[EvaluatedModel, list[ModelA
 
 
 def _compare_estimate(
-    models: ModelClients, lake: Lake, domain: str, find_keys: Callable[[], Mapping[tuple[str, str], Mapping[str, str]]]
+    models: ModelClients,
+    estimate: Mapping[str, Any],
+    keys: Mapping[tuple[str, str], Mapping[str, str]],
+    stored: Mapping[str, StoredCall],
 ) -> list[EstimateComparison]:
-    """Compare the last estimate with the calls made since.
-
-    `find_keys` returns those behind an asset, by its name and a role; those of vectors with their texts, of which a
-    call has several.
-    """
-    if not lake.exists("estimate", domain, ".json"):
-        return []
-    kept, keys, comparisons = lake.read_record("estimate", domain), find_keys(), list[EstimateComparison]()
-    with open_call_store(models.project) as store:
-        for row in kept["rows"]:
-            if (row["asset"], row["role"]) not in keys:
-                continue
-            texts = keys[row["asset"], row["role"]]
-            calls = [call for call in store.get(texts).values() if call.created >= kept["made"]]
-            since, asked = _sum_usage(calls, models.prices), len(calls)
-            if row["role"] == Role.EMBEDDING.value:
-                asked = _embedding_calls(models, [texts[call.key] for call in calls])
-            low, high = row.get("low", row), row.get("high", row)  # versions before 0.3.0 estimated no range
-            is_priced = low["dollars"] is not None and high["dollars"] is not None
-            comparisons.append(
-                EstimateComparison(
-                    row["asset"],
-                    row["role"],
-                    (low["calls"], high["calls"]),
-                    (low["dollars"], high["dollars"]) if is_priced else None,
-                    asked,
-                    None if since.unpriced else since.dollars,
-                )
+    """Compare the last estimate with the calls made since."""
+    comparisons = list[EstimateComparison]()
+    for row in estimate["rows"]:
+        if (row["asset"], row["role"]) not in keys:
+            continue
+        texts = keys[row["asset"], row["role"]]
+        calls = [stored[key] for key in texts if key in stored and stored[key].created >= estimate["made"]]
+        since, asked = _sum_usage(calls, models.prices), len(calls)
+        if row["role"] == Role.EMBEDDING.value:
+            asked = _embedding_calls(models, [texts[call.key] for call in calls])
+        low, high = row.get("low", row), row.get("high", row)  # versions before 0.3.0 estimated no range
+        is_priced = low["dollars"] is not None and high["dollars"] is not None
+        comparisons.append(
+            EstimateComparison(
+                row["asset"],
+                row["role"],
+                (low["calls"], high["calls"]),
+                (low["dollars"], high["dollars"]) if is_priced else None,
+                asked,
+                None if since.unpriced else since.dollars,
             )
+        )
     return comparisons
+
+
+def _bill(
+    run: Mapping[str, Any], estimate: Mapping[str, Any] | None, stored: Iterable[StoredCall], prices: PriceList
+) -> Bill:
+    """Sum up the calls of the run that made the evaluation, beside the estimate that was made for it."""
+    behind = list(stored)
+    calls = [call for call in behind if call.origin.run == run["dagster_run"]]
+    first = min((call.created - call.latency_s for call in calls), default=None)
+    rows: Sequence[Mapping[str, Any]] = []
+    if estimate and first is not None and estimate["made"] <= first:
+        since = {call.origin.run for call in behind if call.created >= estimate["made"]}
+        rows = estimate["rows"] if since == {run["dagster_run"]} else []  # else it was made for an earlier run
+    return Bill(
+        calls=len(calls),
+        dollars=_dollars(calls, prices),
+        seconds=None if first is None else run["recorded_at"].timestamp() - first,
+        behind=_dollars(behind, prices),
+        estimated_dollars=_estimated_dollars(rows),
+        estimated_seconds=_sum_known([row.get("seconds") for row in rows if row["calls"]]),
+    )
+
+
+def _dollars(calls: Sequence[StoredCall], prices: PriceList) -> float | None:
+    summed = _sum_usage(calls, prices)
+    return None if summed.unpriced else summed.dollars
+
+
+def _estimated_dollars(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float] | None:
+    ends = [(row.get("low", row)["dollars"], row.get("high", row)["dollars"]) for row in rows]
+    low, high = (_sum_known([end[side] for end in ends]) for side in (0, 1))
+    return None if low is None or high is None else (low, high)
+
+
+def _sum_known(values: Sequence[float | None]) -> float | None:
+    """Return the sum; None where there is nothing to sum up or something of it isn't known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _describe_models(models: ModelClients, tuned: Mapping[str, Any], *, trained_on: int) -> str:
+    """Say in words which two models are compared."""
+    baseline, student = models.endpoints[Role.BASELINE], models.endpoints[Role.STUDENT]
+    training = f"fine-tuned on {trained_on:,} questions" if tuned["job"] else f"fine-tuned elsewhere ({tuned['model']})"
+    is_same = (baseline.service, baseline.base_model) == (student.service, student.base_model)
+    return f"{_describe_model(baseline)}, against {'the same' if is_same else _describe_model(student)} {training}"
+
+
+def _describe_model(endpoint: Endpoint) -> str:
+    if endpoint.provider == "embedded":
+        return f"{endpoint.model} ({READER_NOTE})"
+    host = "this machine" if is_on_this_machine(endpoint.base_url) else urlsplit(endpoint.service).hostname
+    return f"{endpoint.base_model} at {host}"
+
+
+def _student_use(models: ModelClients, lake: Lake, domain: str, deployed: Mapping[str, Any]) -> StudentUse:
+    """Return how the deployed student is asked, by the question with which its deployment was tested."""
+    endpoint, student = models.endpoints[Role.STUDENT], StudentDeployment.of(deployed)
+    return describe_use(
+        endpoint,
+        student,
+        _smoke_request(models, lake, domain),
+        models.prices.of(endpoint, student.name),
+        domain=domain,
+        answer=deployed["smoke_test"]["answer"],
+    )
+
+
+def _smoke_request(models: ModelClients, lake: Lake, domain: str) -> Request:
+    settings = resolve_student_form(models.project, lake, domain, keep=False)
+    return smoke_request(settings.student, settings.evaluation.max_answer_tokens, settings.prompt.instructions)
 
 
 def _embedding_calls(models: ModelClients, texts: Sequence[str]) -> int:
@@ -248,8 +327,7 @@ def _embedding_calls(models: ModelClients, texts: Sequence[str]) -> int:
 
 def _smoke_call(models: ModelClients, lake: Lake, domain: str) -> str:
     """Return the key of the first question to the deployed student."""
-    settings = resolve_student_form(models.project, lake, domain, keep=False)
-    request = smoke_request(settings.student, settings.evaluation.max_answer_tokens, settings.prompt.instructions)
+    request = _smoke_request(models, lake, domain)
     deployed = StudentDeployment.of(lake.read_record("deployment", domain))
     endpoint, version = models.endpoints[Role.STUDENT], deployed.training_hash
     if endpoint.provider == "azureml" and deployed.is_hosted:
@@ -260,7 +338,7 @@ def _smoke_call(models: ModelClients, lake: Lake, domain: str) -> str:
     return call_key(endpoint, request, model=deployed.name, model_version=version)
 
 
-def _estimated_keys(
+def _all_keys(
     models: ModelClients,
     *,
     pairs: Sequence[QAPair],
@@ -271,7 +349,7 @@ def _estimated_keys(
     job: str,
     smoke_call: str,
 ) -> dict[tuple[str, str], Mapping[str, str]]:
-    """Return keys of the calls that an estimate is about, by asset and role, those of vectors with their texts.
+    """Return keys of all calls behind an evaluation, by asset and role, those of vectors with their texts.
 
     `answers`: of the tables whose calls are by one role, `job`: the fine-tuning job, `smoke_call`: the first question
     to the deployed student.
@@ -300,8 +378,9 @@ def _estimated_keys(
     }
 
 
-def _usage_behind(calls: Sequence[StoredCall], keys: set[str], prices: PriceList) -> UsageStats:
+def _usage_behind(stored: Mapping[str, StoredCall], keys: set[str], prices: PriceList) -> UsageStats:
     """Sum up the calls behind a table, their tokens and cost, whenever they were made: equal data, equal figures."""
+    calls = [stored[key] for key in sorted(keys) if key in stored]  # in one order, for equal sums
     return _sum_usage(calls, prices, failures=len(keys) - len(calls))
 
 

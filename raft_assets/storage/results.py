@@ -282,6 +282,17 @@ class ResultsStore:
             rows = _current_verdicts(connection)
         return {row["domain"]: row | {"guards": json.loads(row["guards"])} for row in rows}
 
+    def latest_run(self, domain: str) -> dict[str, Any]:
+        """Return the Dagster run that made the domain's latest evaluation, and when it was recorded.
+
+        Keys: `dagster_run`, `recorded_at`. Raises DataError if there is no evaluation.
+        """
+        with self._reading() as connection:
+            row = _latest_run(connection, domain)
+        if row is None:
+            raise DataError(f"{domain!r} was not evaluated. Materialize it: raft run {domain!r} --select eval_scores")
+        return row
+
     def comparison(self, domain: str) -> dict[str, Any] | None:
         """Return how the student of the latest run compares with the previous one; None where there was none."""
         with self._reading() as connection:
@@ -669,6 +680,13 @@ def _current_summary(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.D
 def _metric_history(connection: duckdb.DuckDBPyConnection, domain: str, metric: str) -> pd.DataFrame:
     sql = "SELECT * FROM metric_history WHERE domain = ? AND metric = ?"
     return _frame(connection.sql(sql, params=[domain, metric]))
+
+
+def _latest_run(connection: duckdb.DuckDBPyConnection, domain: str) -> dict[str, Any] | None:
+    sql = """SELECT dagster_run, epoch_us(runs.recorded_at) AS recorded_at FROM runs
+        JOIN current_verdicts USING (domain, run) WHERE domain = ?"""
+    rows: list[dict[str, Any]] = connection.sql(sql, params=[domain]).to_arrow_table().to_pylist()
+    return {**rows[0], "recorded_at": datetime.fromtimestamp(rows[0]["recorded_at"] / 1e6, UTC)} if rows else None
 
 
 def _comparison(connection: duckdb.DuckDBPyConnection, domain: str) -> dict[str, Any] | None:

@@ -1,6 +1,12 @@
 """`raft serve`: the students of a project by the OpenAI API, over a real socket with the official client."""
 
+import html
+import json
+import re
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import openai
@@ -37,6 +43,24 @@ def test_the_student_answers_over_the_wire_as_it_did_in_the_evaluation(
     for row in rows:
         told = client.chat.completions.create(model=model, messages=render_messages(row.question, row.documents))  # type: ignore[arg-type]
         assert parse_answer(told.choices[0].message.content or "").final_answer == row.final_answer
+
+
+def test_the_reports_examples_are_answered_as_they_stand(finished: ProjectHarness, client: openai.OpenAI) -> None:
+    page = finished.lake.path("eval_report", SMALL, ".html").read_text("utf-8")
+    curl, python, answer = (
+        html.unescape(text) for text in re.findall(r"<pre><code><bdi>(.*?)</bdi></code></pre>", page, re.DOTALL)
+    )
+    port = str(client.base_url.port)
+    assert "http://127.0.0.1:8321/v1" in curl
+    assert "http://127.0.0.1:8321/v1" in python
+    asked = {"python": [sys.executable, "-c", python.replace("8321", port)]}
+    if shutil.which("curl"):
+        asked["curl"] = ["bash", "-c", curl.replace("8321", port)]
+    for name, command in asked.items():
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        reply = done.stdout if name == "python" else json.loads(done.stdout)["choices"][0]["message"]["content"]
+        assert reply.strip() == answer.strip()
 
 
 def test_an_unknown_model_is_the_clients_own_error(client: openai.OpenAI) -> None:

@@ -208,36 +208,51 @@ def test_a_backfill_from_the_ui_materializes_every_partition(ui: Ui) -> None:
         assert ui.project.states(domain)["chunks"].state == "fresh"
 
 
-@pytest.mark.parametrize("view", [(1200, "light"), (1200, "dark"), (360, "light")])
-def test_the_report_shows_its_verdict_first_and_nothing_sticks_out(
-    finished: ProjectHarness, page: Page, told: list[str], shots: Path, view: tuple[int, Literal["light", "dark"]]
+@pytest.mark.parametrize("view", [(1280, 900, "light"), (1280, 900, "dark"), (390, 844, "light")])
+def test_the_first_screen_of_the_report_holds_the_whole_summary_and_nothing_sticks_out(
+    finished: ProjectHarness,
+    page: Page,
+    told: list[str],
+    shots: Path,
+    view: tuple[int, int, Literal["light", "dark"]],
 ) -> None:
-    width, scheme = view
-    page.set_viewport_size({"width": width, "height": 900})
+    width, height, scheme = view
+    page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(color_scheme=scheme)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(Path(str(finished.lake.path("eval_report", SMALL, ".html"))).as_uri())
-    verdict = finished.results.verdicts()[SMALL]["sentence"]
-    assert page.get_by_text(verdict).first.bounding_box()["y"] < 500  # type: ignore[index]
+    for text in ("95 % interval", "Questions", "Models", "No model", "Cost", "Time", "Evaluated", "All answers"):
+        place = page.locator(".verdict").get_by_text(text).first.bounding_box()
+        assert place is not None
+        assert place["y"] + place["height"] < height, text
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert all(url.startswith("file:") for url in asked)
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")  # the policy let the page's style in
     page.screenshot(path=shots / f"report-{scheme}-{width}.png")
     assert not_blank(shots / f"report-{scheme}-{width}.png")
+    page.get_by_role("link", name="All answers").first.click()
+    expect(page.locator("#controls")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert told == []
 
 
-def test_the_printed_report_holds_what_was_folded(finished: ProjectHarness, page: Page, shots: Path) -> None:
+def test_the_report_is_printed_on_eight_pages_at_most_with_what_is_open(
+    finished: ProjectHarness, page: Page, shots: Path
+) -> None:
+    def printed() -> tuple[int, str]:
+        page.pdf(path=shots / "report.pdf")
+        with closing(pypdfium2.PdfDocument(shots / "report.pdf")) as sheets:
+            return len(sheets), "".join(sheet.get_textpage().get_text_range() for sheet in sheets)
+
     page.goto(Path(str(finished.lake.path("eval_report", SMALL, ".html"))).as_uri())
-    folded = page.locator("details").last.locator("table")
-    assert folded.bounding_box() is None or not folded.is_visible()
-    page.pdf(path=shots / "report.pdf")
-    with closing(pypdfium2.PdfDocument(shots / "report.pdf")) as printed:
-        text = "".join(sheet.get_textpage().get_text_range() for sheet in printed)
-    assert "chunks.chunk_size" in text
-    assert "Document 1" in text
+    pages, text = printed()
+    assert pages <= 8
+    assert "95 % interval" in text
+    assert "evaluation.max_answer_tokens" not in text
+    page.get_by_role("heading", name="Settings").click()
+    assert "evaluation.max_answer_tokens" in printed()[1]
 
 
 def test_the_keyboard_reaches_the_content_and_opens_what_is_folded(finished: ProjectHarness, page: Page) -> None:
@@ -251,13 +266,13 @@ def test_the_keyboard_reaches_the_content_and_opens_what_is_folded(finished: Pro
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["report", "index"])
+@pytest.mark.parametrize("name", ["eval_report", "index"])
 def test_a_screen_reader_meets_no_barrier_that_axe_knows(
     finished: ProjectHarness, page: Page, scheme: Literal["light", "dark"], name: str
 ) -> None:
     """axe-core's rules: names and roles, contrast, order of headings, captions of tables, texts of pictures."""
     page.emulate_media(color_scheme=scheme)
-    address = finished.lake.index_path if name == "index" else finished.lake.path("eval_report", SMALL, ".html")
+    address = finished.lake.index_path if name == "index" else finished.lake.path(name, SMALL, ".html")
     page.goto(Path(str(address)).as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     found = Axe().run(page)

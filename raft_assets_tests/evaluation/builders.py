@@ -41,7 +41,7 @@ def model_answer(final_answer: str = "42 tonnes", **changes: Any) -> ModelAnswer
 
 def both(name: str, baseline: str, student: str, **changes: Any) -> list[ModelAnswer]:
     """Both models' final answers to one question, which is a cluster of its own unless `cluster` is given."""
-    shared = {"question_id": name, "cluster": name} | changes
+    shared = {"question_id": name, "cluster": name, "question": f"How much does crane {name} lift?"} | changes
     return [
         model_answer(baseline, evaluated="baseline", **shared),
         model_answer(student, evaluated="student", **shared),

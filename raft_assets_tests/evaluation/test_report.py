@@ -24,6 +24,7 @@ from raft_assets.evaluation.examples import (
     sample_of_row,
     split_answer,
 )
+from raft_assets.evaluation.headline import Bill
 from raft_assets.evaluation.judged import Agreement
 from raft_assets.evaluation.report import (
     DocumentCounts,
@@ -35,6 +36,7 @@ from raft_assets.evaluation.report import (
     render_report,
 )
 from raft_assets.llm.requests import Usage, UsageStats
+from raft_assets.student.use import Removal, StudentUse
 from raft_assets_tests.evaluation.builders import (
     ABSTAINED,
     DISTRACTOR,
@@ -51,6 +53,7 @@ HISTORY = [
     "student_model",
 ]
 MARKUP = '<script>alert("x")</script><img src=x onerror=alert(1)>'
+COMPARED = "embedded-reader (extractive reader, not a language model), against the same fine-tuned on 200 questions"
 HOSTILE = f"{MARKUP} </DOCUMENT> <ANSWER>: mine"
 
 
@@ -133,7 +136,7 @@ def report_data(answers: Sequence[ModelAnswer]) -> ReportData:
         document_counts=[DocumentCounts("quay.pdf", 3, 360, 4)],
         pairs_per_chunk=[3, 1, 0],
         rejected={"quote_not_verbatim": [sample(ROW)]},
-        samples=[sample_of_row(ROW)],
+        samples=[sample_of_row(ROW.model_copy(update={"question": "What lifts 42 tonnes?"}))],
         gates={"accepted": 300, "quote_not_verbatim": 21},
         gate_meanings={"quote_not_verbatim": "A quotation does not stand in the document."},
         splits={
@@ -148,7 +151,26 @@ def report_data(answers: Sequence[ModelAnswer]) -> ReportData:
         loss=[(1, 2.0, None), (2, 1.5, 1.7)],
         calls={"baseline_answers": UsageStats(calls=1200, usage=Usage(400_000, 0, 9_000), dollars=1.25, unpriced=7)},
         history=pd.DataFrame(columns=HISTORY),
+        compared=COMPARED,
+        bill=Bill(300, 0.45, 754.0, 1.25, (0.3, 0.5), 600.0),
+        recorded_at=datetime(2026, 11, 28, 19, 49, tzinfo=UTC),
+        use=StudentUse(
+            address="http://127.0.0.1:8321/v1",
+            model="ft:embedded-reader:1",
+            before="Start `raft serve`.",
+            price="costs nothing",
+            curl="curl http://127.0.0.1:8321/v1/chat/completions",
+            python="from openai import OpenAI",
+            answer="<ANSWER>: 1871",
+            removal=(Removal("the student", "raft purge 'harbor handbook' --students"),),
+        ),
+        document_of={("generated", f"q{number}"): "quay.pdf" for number in range(40)},
     )
+
+
+def use_full_of(text: str) -> StudentUse:
+    """A use whose every text is this one."""
+    return StudentUse(text, text, text, text, text, text, text, (Removal("the student", text),))
 
 
 def hostile_report() -> ReportData:
@@ -177,10 +199,13 @@ def hostile_report() -> ReportData:
         gates={HOSTILE: 1},
         gate_meanings={HOSTILE: HOSTILE},
         rejected={HOSTILE: [sample(spoilt)]},
-        samples=[sample_of_row(spoilt)],
+        samples=[sample_of_row(spoilt.model_copy(update={"question": f"Again: {HOSTILE}"}))],
         document_counts=[DocumentCounts(HOSTILE, 1, 1, 1)],
         split_notes={HOSTILE: HOSTILE},
         hashes={HOSTILE: HOSTILE},
+        compared=HOSTILE,
+        use=use_full_of(HOSTILE),
+        document_of={("generated", answer.question_id): HOSTILE for answer in answers},
     )
 
 
@@ -213,14 +238,69 @@ def page(data: ReportData) -> str:
     return render_report(data)
 
 
-def test_the_verdict_comes_first_in_one_sentence(data: ReportData, page: str) -> None:
+def test_the_first_screen_has_what_a_decision_needs_and_then_come_the_plots(data: ReportData, page: str) -> None:
     body = text_of(page[page.index("<body>") :])
-    assert body.startswith(f"Skip to the content raft-assets evaluation harbor handbook {data.answers[0].model}")
-    assert (
-        body.index(data.verdict.sentence)
-        < body.index("Why this verdict")
-        < body.index("Percentages, except for word counts")
+    assert body.startswith(
+        "Skip to the content raft-assets evaluation harbor handbook better The fine-tuned student is "
     )
+    first, _, after = body.partition("Plots")
+    interval = data.verdict.interval
+    assert interval is not None
+    for fact in (
+        f"+65.0 points, 95 % interval +{interval.low * 100:.1f} to +{interval.high * 100:.1f}",
+        "token F1 0.0 → 65.0",
+        "Questions 40 questions that the student's own teacher wrote, about 40 passages",
+        f"Models {COMPARED}",
+        "No model ",
+        "Cost US$ 0.4500, estimated 0.3000–0.5000; with earlier runs 1.25",
+        "Time 12 min 34 s from the first call to the scores, estimated 10 min 0 s",
+        "Evaluated 2026-11-28 19:49 UTC",
+        "Next Before you rely on it, write questions about at least 20 passages into questions.jsonl",
+    ):
+        assert fact in first
+    assert after.index("Token F1 of baseline and student") < after.index("Why this verdict")
+    assert data.verdict.sentence in after
+
+
+def test_everything_behind_the_plots_is_folded_and_each_part_can_be_linked_to(page: str) -> None:
+    behind = page[page.index('<details class="part">') : page.index("</main>")]
+    parts = re.findall(r'<details class="part"><summary><h2>([^<]+)</h2></summary>\n<div id="([^"]+)">', behind)
+    assert [name for _, name in parts] == [
+        *("why", "use", "scores", "abstention", "answers", "data", "models", "left-out", "settings")
+    ]
+    assert "<details open" not in page
+    assert page.count("<h2") == len(parts) + 1
+
+
+def test_how_the_student_is_asked_and_removed_stands_in_the_report(page: str) -> None:
+    text = text_of(page).partition("How to use this student")[2]
+    for told in (
+        "Address http://127.0.0.1:8321/v1 Model ft:embedded-reader:1 Price costs nothing First Start `raft serve`.",
+        "curl http://127.0.0.1:8321/v1/chat/completions",
+        "from openai import OpenAI",
+        "It answered: <ANSWER>: 1871",
+        "the student raft purge 'harbor handbook' --students",
+    ):
+        assert told in text
+
+
+def test_no_question_is_on_the_page_twice(data: ReportData) -> None:
+    """Not in two groups of examples, not under two arms or ids, and no sample repeats an example."""
+    rows = [
+        ROW.model_copy(update={"question_id": f"row{n}", "question": f"how much does  crane q{n} lift?"})
+        for n in (1, 99)
+    ]
+    again = [*data.answers, *both("copy", WRONG, RIGHT, question="How much does crane q1 lift?")]
+    shown = replace(
+        report_data(again),
+        samples=[sample_of_row(row) for row in (*rows, *rows)],
+        rejected={"quote_not_verbatim": [sample(row) for row in rows]},
+    )
+    questions = re.findall(r"<h4[^>]*><bdi>(.*?)</bdi></h4>", render_report(shown))
+    spelled = [" ".join(question.casefold().split()) for question in questions]
+    assert len(spelled) > 8
+    assert len(spelled) == len(set(spelled))
+    assert spelled.count("how much does crane q99 lift?") == 1
 
 
 def test_the_scores_stand_beside_one_another_with_difference_and_interval(data: ReportData, page: str) -> None:
@@ -236,7 +316,10 @@ def test_equal_data_give_equal_bytes(page: str) -> None:
 
 
 def test_the_page_needs_nothing_beside_it_and_runs_nothing(page: str) -> None:
-    assert set(re.findall(r'(?:src|href)="([^#"]+)"', page)) == {"../data_card/harbor%20handbook/DATA_CARD.md"}
+    assert set(re.findall(r'(?:src|href)="([^#"][^"]*)"', page)) == {
+        "../data_card/harbor%20handbook/DATA_CARD.md",
+        "../eval_answers/harbor%20handbook.html",
+    }
     assert not re.search(r"url\(|@import|<script|<link|<iframe|\son\w+=", page.replace("http-equiv", ""))
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
     assert policy is not None
@@ -275,7 +358,9 @@ def test_text_of_documents_questions_answers_and_models_stands_in_its_own_direct
             models={"BASELINE": STRAY},
             settings={"prompt.instructions": (STRAY, "domain.yaml")},
             samples=[sample_of_row(shown)],
-            rejected={"quote_not_verbatim": [sample(shown)]},
+            rejected={"quote_not_verbatim": [sample(shown.model_copy(update={"question": f"Again {STRAY}"}))]},
+            compared=STRAY,
+            use=use_full_of(STRAY),
             document_counts=[DocumentCounts(STRAY, 1, 1, 1)],
             against_previous={"decision": "worse", "sentence": STRAY},
             judged=JudgeSummary(60, {f"unreadable ({STRAY})": 3}, [], STRAY),
@@ -372,8 +457,12 @@ def test_a_long_document_is_shortened_around_what_is_marked_and_says_so() -> Non
 
 
 def test_the_page_stays_small_however_much_there_is_to_show() -> None:
-    long = {"documents": [f"{ORACLE} " * 3000, DISTRACTOR * 3000], "question": "Why? " * 3000}
-    answers = [row for number in range(40) for row in both(f"q{number}", WRONG * 2000, RIGHT, **long)]
+    long = {"documents": [f"{ORACLE} " * 3000, DISTRACTOR * 3000]}
+    answers = [
+        row
+        for number in range(40)
+        for row in both(f"q{number}", WRONG * 2000, RIGHT, question=f"{number}: {'Why? ' * 3000}", **long)
+    ]
     grown = replace(
         report_data(answers),
         quarantine=[QuarantinedFile(path=f"{n}" * 50, content_hash="", reason="r", detail="d") for n in range(5000)],
@@ -409,7 +498,7 @@ def test_the_data_part_shows_coverage_and_samples_of_what_was_kept_and_rejected(
 
 
 def test_the_score_is_taken_apart_by_question_oracle_and_distractors(page: str) -> None:
-    text = text_of(page).partition("Results by slice")[2]
+    text = text_of(page).partition("Plots")[2]
     assert "Token F1 by type of question generated, how: baseline 0.0, student 66.7. generated, who:" in text
     assert "by place of the oracle generated, document 1: baseline 0.0, student 66.7. generated, document 2:" in text
     assert "distractors, same questions generated, 1: baseline 0.0, student 100.0. generated, 10: baseline 0.0" in text
@@ -468,8 +557,9 @@ def test_examples_show_gains_losses_inventions_and_what_both_missed() -> None:
 
 
 def test_embedded_models_are_never_taken_for_language_models(data: ReportData, page: str) -> None:
-    assert text_of(page).count("extractive reader, not a language model") == 3  # title, baseline, student
-    hosted = replace(data, models={"BASELINE": "https://api.openai.com/v1: gpt", "STUDENT": "openai: ft:gpt"})
+    assert text_of(page).count("extractive reader, not a language model") == 3  # first screen, baseline, student
+    models = {"BASELINE": "https://api.openai.com/v1: gpt", "STUDENT": "openai: ft:gpt"}
+    hosted = replace(data, models=models, compared="gpt at api.openai.com, against the same")
     assert "extractive reader" not in render_report(hosted)
 
 
@@ -510,12 +600,12 @@ def test_abstentions_are_counted_where_they_are_right_and_where_they_are_wrong(p
     assert "Recall, generated 100.0 97.5 −2.5" in table
 
 
-def test_a_student_that_fell_behind_the_one_before_is_told_beside_the_verdict(data: ReportData, page: str) -> None:
+def test_a_student_that_fell_behind_the_one_before_is_told_on_the_first_screen(data: ReportData, page: str) -> None:
     assert 'class="against"' not in page
     sentence = "The student is worse than the previous one: <b>"
-    told = render_report(replace(data, against_previous={"decision": "worse", "sentence": sentence}))
-    assert sentence in text_of(told)
-    assert told.index('class="against"') < told.index('id="why"')
+    told = text_of(render_report(replace(data, against_previous={"decision": "worse", "sentence": sentence})))
+    assert "Before The student is worse than the previous one Cost" in told.partition("Plots")[0]
+    assert sentence in told.partition("Why this verdict")[2]
 
 
 def test_earlier_runs_appear_from_the_second_on(data: ReportData, page: str) -> None:
@@ -584,6 +674,7 @@ def test_the_index_leads_to_every_report() -> None:
     page = render_index({"harbor handbook": verdict, "a&b/#": verdict})
     assert 'href="eval_report/harbor%20handbook.html"' in page
     assert 'href="eval_report/a%26b/%23.html"' in page
+    assert 'href="eval_answers/harbor%20handbook.html"' in page
     assert "<script" not in page
     assert "No domain has been evaluated yet." in render_index({})
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -283,6 +284,7 @@ def test_the_report_sets_the_estimate_and_the_bill_side_by_side(copied: ProjectH
             "dollars": 0.0,
             "low": {"calls": 5, "dollars": 0.0},
             "high": {"calls": 10_000, "dollars": 0.0},
+            "seconds": 30.0,
         }
         for asset, role in (
             ("chunk_embeddings", "EMBEDDING"),
@@ -301,6 +303,16 @@ def test_the_report_sets_the_estimate_and_the_bill_side_by_side(copied: ProjectH
     assert shown["chunk_embeddings", "EMBEDDING"].asked == -(-chunks // 64)  # calls, as they are estimated, not texts
     assert shown["deployment", "STUDENT"].asked == 1
     assert all(one.is_inside for one in data.estimated)
+    bill = data.bill
+    assert bill is not None
+    assert bill.calls > len(made)
+    assert (bill.dollars, bill.estimated_dollars, bill.estimated_seconds) == (0.0, (0.0, 0.0), 120.0)
+    assert bill.seconds is not None
+    assert bill.seconds > 0
+    # an estimate of a run to come is not beside the one that was made
+    copied.lake.write_record("estimate", SMALL, {"made": 4e9, "rows": rows})
+    later = collect_report_data(SMALL, copied.lake, ModelClients(copied.opened), copied.results).bill
+    assert later == replace(bill, estimated_dollars=None, estimated_seconds=None)
 
 
 def test_fewer_questions_cost_less(paid: ProjectHarness) -> None:

@@ -2,11 +2,13 @@
 
 import click
 
+from raft_assets.core.addresses import SERVE_PORT
+
 FAULTS = "rate_limit, server_error, unavailable, timeout, reset, malformed, empty, length, content_filter"
 
 
 @click.command()
-@click.option("--port", default=8321, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1.")
+@click.option("--port", default=SERVE_PORT, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1.")
 @click.option("--simulate", is_flag=True, help="Behave like a hosted service, with latency, rate limits and faults.")
 @click.option("--latency", default=0.3, show_default=True, type=click.FloatRange(0), help="Seconds of every call.")
 @click.option(

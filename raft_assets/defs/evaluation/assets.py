@@ -13,6 +13,7 @@ from raft_assets.defs.documents.assets import chunk_embeddings, chunks, source_d
 from raft_assets.defs.lineage_asset import check_result, check_spec, lineage_asset, origin_of
 from raft_assets.defs.progress import log_events, log_progress
 from raft_assets.defs.student.assets import deployment, finetuned_model
+from raft_assets.evaluation.answers_page import ANSWERS_TABLE, render_answers
 from raft_assets.evaluation.arms import recall_by_source
 from raft_assets.evaluation.evaluate import evaluate
 from raft_assets.evaluation.judged import judge_answers, self_agreement
@@ -209,20 +210,23 @@ def eval_report(
     models: dg.ResourceParam[ModelClients],
     results: dg.ResourceParam[ResultsStore],
 ) -> dg.MaterializeResult[None]:
-    """A self-contained page with the verdict, the evidence for it, and what was omitted."""
+    """A self-contained page with the verdict, the evidence for it, and what was omitted, and one of all answers."""
     domain = context.partition_key
     data = collect_report_data(domain, lake, models, results)
     page = render_report(data)
+    answers = render_answers(domain, data.answers, data.document_of, first=data.verdict.slice)
     address = lake.write_text("eval_report", domain, ".html", page)
+    address_of_answers = lake.write_text(ANSWERS_TABLE, domain, ".html", answers)
     write_index(models.project, lake, results)
     card = write_model_card(models, lake, domain)
     logged = log_evaluation(models.project, lake, domain, card)
     if logged.warning:
         context.log.warning("%s", logged.warning)
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(digest(page)),
+        data_version=dg.DataVersion(digest(page, answers)),
         metadata={
             "path": dg.MetadataValue.path(address),
+            "answers": dg.MetadataValue.path(address_of_answers),
             "model_card": dg.MetadataValue.path(card.address),
             **({"mlflow": dg.MetadataValue.url(logged.address)} if logged.address else {}),
             **({"mlflow_warning": logged.warning} if logged.warning else {}),
