@@ -22,7 +22,7 @@ from raft_assets.core.errors import RaftError
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.requests import Origin, Usage
 from raft_assets.llm.store import CallSource, ModelUsage, StoredCall
-from raft_assets.storage.call_store import SqliteCallStore
+from raft_assets.storage.call_store import TIMED_CALLS, SqliteCallStore
 
 NOBODY = 65534
 
@@ -341,3 +341,11 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing_that_was_stored(store: Sq
     assert store.get(["k", "big"]) == {"k": stored()}
     store.put([big])
     assert store.get(["k", "big"]) == {"k": stored(), "big": big}
+
+
+def test_how_long_a_model_takes_is_told_by_its_newest_answers(store: SqliteCallStore) -> None:
+    assert store.recent_latency("http://service/v1", "model-1") is None
+    newest = [stored(f"new {number}", latency_s=2.0, created=1.9e9 + number) for number in range(TIMED_CALLS)]
+    store.put([stored("old", latency_s=90.0), *newest])
+    store.put([stored("failed", latency_s=90.0, status="failed", created=2e9), stored("other", model="model-2")])
+    assert store.recent_latency("http://service/v1", "model-1") == 2.0
