@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,25 +72,37 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", *store, "--workers", "1", "--port", str(port)],
         cwd=folder,
-        env=kept | {"PYTHONPATH": str(BESIDE), "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env=kept
+        | {
+            "PYTHONPATH": str(BESIDE),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # three processes more
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    try:
+    said, is_up = list[str](), threading.Event()
+
+    def read() -> None:  # to the end: no full pipe stops the server
         assert process.stdout
-        said: list[str] = []
         for line in process.stdout:
             said.append(line)
             if "startup complete" in line:
-                break
-        else:
-            pytest.fail("".join(said))
+                is_up.set()
+        is_up.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        is_up.wait()
+        assert process.poll() is None, "".join(said)
         yield Server(f"http://127.0.0.1:{port}", folder / "artifacts")
     finally:
-        for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-            one.kill()
-        process.communicate()
+        with process:  # closes the pipe
+            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+                one.kill()
+            reader.join()
 
 
 def free_port() -> int:
