@@ -135,14 +135,12 @@ class Lake:
             if mentioned_in is not None and table not in mentioned_in:
                 continue
             with _translate_errors(self.root):
-                fragments = [
-                    kind.make_fragment(file.path, files, partition_expression=domain == file.stem)
-                    for file in self._files_of(table)
-                ]
-                schemas = []
-                for part in fragments:
-                    with _told_as_damage(part.path):
+                fragments, schemas = [], []
+                for file in self._files_of(table):
+                    part = kind.make_fragment(file.path, files, partition_expression=domain == file.stem)
+                    with _told_as_damage(file):
                         schemas.append(part.physical_schema)
+                    fragments.append(part)
             if fragments:
                 columns = pa.unify_schemas(schemas, promote_options="permissive")  # an older file may lack some
                 schema = pa.schema([pa.field("domain", pa.string()), *columns])
