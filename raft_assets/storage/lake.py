@@ -323,6 +323,14 @@ class Lake:
         with _translate_errors(self.root):
             last.rename(last.with_name(f"{LAST_TABLE}.damaged"))
 
+    def delete_broken_evaluations(self, domain: str) -> None:
+        """Delete what is there of a domain's evaluations that aren't whole."""
+        whole, folder = self.evaluations(), self.path(EVALUATIONS, domain, "")
+        with _translate_errors(self.root):
+            for run in folder.iterdir() if folder.is_dir() else ():
+                if (domain, run.name) not in whole:
+                    run.fs.rm(run.path, recursive=True)
+
     def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
         """Remove every file of a domain except those of the tables to keep, and return their addresses.
 
