@@ -135,14 +135,12 @@ class Lake:
             if mentioned_in is not None and table not in mentioned_in:
                 continue
             with _translate_errors(self.root):
-                fragments = [
-                    kind.make_fragment(file.path, files, partition_expression=domain == file.stem)
-                    for file in self._files_of(table)
-                ]
-                schemas = []
-                for part in fragments:
-                    with _told_as_damage(part.path):
+                fragments, schemas = [], []
+                for file in self._files_of(table):
+                    part = kind.make_fragment(file.path, files, partition_expression=domain == file.stem)
+                    with _told_as_damage(file):
                         schemas.append(part.physical_schema)
+                    fragments.append(part)
             if fragments:
                 columns = pa.unify_schemas(schemas, promote_options="permissive")  # an older file may lack some
                 schema = pa.schema([pa.field("domain", pa.string()), *columns])
@@ -324,6 +322,14 @@ class Lake:
         last = self.path(EVALUATIONS, domain, "") / run / f"{LAST_TABLE}.parquet"
         with _translate_errors(self.root):
             last.rename(last.with_name(f"{LAST_TABLE}.damaged"))
+
+    def delete_broken_evaluations(self, domain: str) -> None:
+        """Delete what is there of a domain's evaluations that aren't whole."""
+        whole, folder = self.evaluations(), self.path(EVALUATIONS, domain, "")
+        with _translate_errors(self.root):
+            for run in folder.iterdir() if folder.is_dir() else ():
+                if (domain, run.name) not in whole:
+                    run.fs.rm(run.path, recursive=True)
 
     def purge(self, domain: str, *, keep: Collection[str] = ()) -> list[str]:
         """Remove every file of a domain except those of the tables to keep, and return their addresses.

@@ -394,9 +394,12 @@ class ResultsStore:
         changed. A waiting writer finds the new file, see `_open`.
         """
         self._delete_drafts()
-        if not Path(self.path).exists() and not (self._lake and self._lake.evaluations()):
+        if Path(self.path).exists() or (self._lake and self._lake.evaluations()):
+            self.sync([domain])  # which may set a damaged file aside, and give an evaluation up
+        if self._lake:
+            self._lake.delete_broken_evaluations(domain)
+        if not Path(self.path).exists():
             return 0
-        self.sync([domain])  # which may set a damaged file aside
         fresh_path = Path(f"{self.path}.purged")
         with self._open(read_only=False) as connection:
             connection.execute(_SCHEMA)

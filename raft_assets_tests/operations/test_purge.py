@@ -112,6 +112,4 @@ def _holds_row(file: Path, word: str) -> bool:
     if file.name != "calls.sqlite":
         return False
     with SqliteCallStore(file) as store:  # payloads are compressed
-        found = []
-        store.forget(lambda call: found.append(word.encode() in call.payload) is not None)
-        return any(found)
+        return any(word.encode() in call.payload for call in store.calls())

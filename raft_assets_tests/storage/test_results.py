@@ -558,6 +558,9 @@ def test_an_evaluation_of_which_the_lake_lost_a_part_is_left_out_and_missing(
         part.write_bytes(content)
     assert {domain for domain, _ in kept.runs()} == {"bats"}
     assert {domain for domain, _ in Lake(str(tmp_path / "lake")).evaluations()} == {"bats"}
+    assert list(tmp_path.glob("lake/evaluations/harbor/*/*"))
+    kept.remove_texts("harbor")
+    assert not list(tmp_path.glob("lake/evaluations/harbor/*/*"))  # what is left of it may hold texts
     record(kept, run_record("harbor"))
     Path(kept.path).unlink()
     assert {domain for domain, _ in kept.runs()} == {"bats", "harbor"}
