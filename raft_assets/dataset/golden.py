@@ -6,7 +6,7 @@ A question is used for evaluation only. Its evidence, verbatim strings of a docu
 import json
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -78,7 +78,7 @@ def append_golden_questions(file: Path, questions: Iterable[GoldenQuestionInput]
 
 
 def resolve_golden_questions(
-    questions: Sequence[GoldenQuestionInput],
+    questions: Collection[GoldenQuestionInput],
     documents: Iterable[ReadDocument],
     chunks: Iterable[Chunk],
     *,

@@ -28,7 +28,7 @@ def openable_path(project: Project, lake: Lake, domain: str | None) -> Path:
 
 
 def openable_page(project: Project, lake: Lake, page: UPath, *, linked: Iterable[UPath] = ()) -> Path:
-    """Return the file of a page of the lake that a browser can open; from a cloud it is copied, with what it links to."""
+    """Return the file of a page of the lake that a browser can open: from a cloud, a copy beside those of `linked`."""
     if is_local(page):
         return Path(page.path)
     for copied in (page, *linked):
