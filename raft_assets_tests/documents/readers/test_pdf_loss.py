@@ -120,9 +120,7 @@ def test_running_titles_of_any_size_are_left_out_and_counted(text: str, top: flo
 
 def test_an_address_at_the_end_of_a_paragraph_stays() -> None:
     def page(canvas: Canvas) -> None:
-        lines(
-            canvas, [*BODY[:3], "Crews register before May at https://harbour.example/register"], top=740
-        )
+        lines(canvas, [*BODY[:3], "Crews register before May at https://harbour.example/register"], top=740)
 
     assert "before May at https://harbour.example/register" in text_of(draw(page))
 
