@@ -209,7 +209,6 @@ class _Style:
     words: Counter[str]
     divides_words: bool = True
     left_out: Counter[LeftOutReason] = field(default_factory=Counter)
-    linked: set[Block] = field(default_factory=set)  # whose printed targets are counted
 
     @classmethod
     def of(cls, pages: Sequence[PageLines]) -> "_Style":
@@ -385,12 +384,7 @@ class _Style:
         text = block.lines[0].text
         for line in block.lines[1:]:
             text = self.joined(text, line.text)
-        text = _end_of_line(text)
-        shown = _SHOWN_LINK.sub("", text)
-        if shown != text and block not in self.linked:
-            self.linked.add(block)
-            self.left_out["navigation"] += count_words(text) - count_words(shown)
-        return shown
+        return _SHOWN_LINK.sub("", _end_of_line(text))
 
     def joined(self, text: str, continuation: str) -> str:
         """Return two lines as one.
