@@ -404,7 +404,7 @@ class ResultsStore:
         with self._open(read_only=False) as connection:
             connection.execute(_SCHEMA)
             changed = _count_texts(connection, domain)
-            with duckdb.connect(str(fresh_path), config=_NO_EXTERNAL_ACCESS) as fresh:
+            with _new_file(fresh_path) as fresh:
                 fresh.execute(_SCHEMA)
                 for table in TABLES:
                     _insert(fresh, table, _select_without_texts(connection, table, domain))
@@ -477,9 +477,8 @@ class ResultsStore:
         An empty one has its tables and views, so that every query has its columns.
         """
         draft = Path(f"{self.path}.new")
-        draft.unlink(missing_ok=True)
         runs = sorted(self._lake.evaluations()) if self._lake else []
-        with duckdb.connect(str(draft), config=_NO_EXTERNAL_ACCESS) as connection:
+        with _new_file(draft) as connection:
             connection.execute(_SCHEMA)
             if self._lake and runs:
                 restored = _restore_runs(connection, self._lake, runs)
@@ -529,6 +528,24 @@ class ResultsStore:
             connection.close()  # a purge put a new file in place between finding the old one and locking it
             return None
         return connection
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a new file that is on disk as a whole when the block ends. Raises DataError where it can't be written.
+
+    Closing a connection says nothing of a disk that is full, and leaves a file without its tables.
+    """
+    for left in (path, Path(f"{path}.wal")):
+        left.unlink(missing_ok=True)
+    try:
+        with duckdb.connect(str(path), config=_NO_EXTERNAL_ACCESS) as connection:
+            yield connection
+            connection.execute("CHECKPOINT")
+    except (duckdb.IOException, duckdb.FatalException) as error:
+        raise DataError(
+            f"{path} can't be written ({_first_line(error)}). Free disk space and run again; nothing was changed."
+        ) from error
 
 
 @contextmanager
