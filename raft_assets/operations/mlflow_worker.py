@@ -131,7 +131,7 @@ def _delete_run(client: Any, run_id: str) -> str:
 
     run = client.get_run(run_id)
     try:
-        artifacts = get_artifact_repository(run.info.artifact_uri)
+        artifacts: Any = get_artifact_repository(run.info.artifact_uri)
         if artifacts.list_artifacts():
             artifacts.delete_artifacts()
     except Exception as error:  # noqa: BLE001 - stores of artifacts have errors of their own
