@@ -1,4 +1,4 @@
-"""Group near-duplicate chunks, and chunks of one document that overlap.
+"""Group near-duplicate chunks, and chunks of one document that overlap or show one signature.
 
 What follows from it (a shared split, no distractor) is decided where it matters.
 """
@@ -28,9 +28,10 @@ def near_duplicate_groups(
 
 
 def overlapping_pairs(names: Collection[str], chunks: Mapping[str, Chunk]) -> Iterator[tuple[str, str]]:
-    """Yield pairs of chunks of one document whose spans overlap.
+    """Yield pairs of chunks of one document that show the same text.
 
-    Each is paired with the one before it that reaches furthest.
+    Each is paired with the one before it that reaches furthest, where their spans overlap, and with the one before it,
+    where both are pieces of one description: they show its signature.
     """
     ids = sorted(names)
     documents: dict[str, int] = {}
@@ -39,12 +40,21 @@ def overlapping_pairs(names: Collection[str], chunks: Mapping[str, Chunk]) -> It
         chunk = chunks[name]
         places[row] = documents.setdefault(chunk.doc_id, len(documents)), chunk.start, chunk.end
     furthest, reached = -1, (-1, 0)
+    before = -1
     for position in np.lexsort(places.T[::-1]):
         document, start, end = places[position].tolist()
+        if before >= 0 and _show_one_signature(chunks[ids[before]], chunks[ids[position]]):
+            yield ids[before], ids[position]
+        before = position
         if (document, start) < reached:
             yield ids[furthest], ids[position]
         if (document, end) > reached:
             furthest, reached = position, (document, end)
+
+
+def _show_one_signature(one: Chunk, other: Chunk) -> bool:
+    """Return whether two neighbours are pieces of one description; the one that holds the signature repeats none."""
+    return bool(one.signature or other.signature) and (one.doc_id, one.page_from) == (other.doc_id, other.page_from)
 
 
 def spans_overlap(one: ChunkSpan, other: ChunkSpan) -> bool:

@@ -64,6 +64,15 @@ def test_chunks_that_only_touch_a_long_one_s_end_are_alone() -> None:
     assert pairs_of(at("long", 0, 100), at("inner", 10, 20), at("next", 100, 120)) == [("inner", "long")]
 
 
+def test_pieces_of_one_description_belong_together_for_each_shows_its_signature() -> None:
+    def piece(name: str, start: int, entry: int, signature: str) -> Chunk:
+        placed = {"page_from": entry, "page_to": entry, "signature": signature}
+        return at(name, start, start + 10).model_copy(update=placed)
+
+    pieces = [piece("a", 0, 1, "f(x)"), piece("b", 10, 1, ""), piece("c", 20, 1, "f(x)"), piece("d", 30, 2, "")]
+    assert pairs_of(*pieces) == [("a", "b"), ("b", "c")]
+
+
 PLACES = st.lists(
     st.tuples(st.sampled_from("de"), st.integers(0, 12), st.integers(1, 6)).map(
         lambda place: (place[0], place[1], place[1] + place[2])
