@@ -147,7 +147,7 @@ def test_markup_in_question_document_and_answer_stays_text_whatever_the_script_d
     browser_page.goto(file.as_uri())
     browser_page.get_by_label("Search").fill("onerror")
     browser_page.get_by_label("Order").select_option("document")
-    assert browser_page.locator("#answers .question").inner_text() == PLANTED
+    expect(browser_page.locator("#answers .question")).to_have_text(PLANTED)
     assert browser_page.locator("#answers > li:visible").count() == 1
     assert PLANTED in (browser_page.locator("#answers .note").first.text_content() or "")
     assert PLANTED in (browser_page.get_by_label("Document").text_content() or "")

@@ -8,7 +8,7 @@ from raft_assets.operations.report_pages import copies_of, openable_path
 from raft_assets.storage.lake import Lake
 from raft_assets_tests.harness import ProjectHarness
 
-REPORT, ANSWERS = "eval_report/bats.html", "eval_answers/bats.html"
+REPORT, ANSWERS, COMPARISON = "eval_report/bats.html", "eval_answers/bats.html", "comparison/bats.html"
 
 
 @pytest.fixture
@@ -40,4 +40,5 @@ def test_pages_of_a_lake_in_a_cloud_are_copied_with_what_they_link_to(project: P
     assert not (copies / "index.html").exists()
     assert openable_path(project.opened, lake, None) == copies / "index.html"
     assert len(list(copies.rglob("*.html"))) == 5
-    assert {copies / REPORT, copies / ANSWERS, copies / "bats.html"} == set(copies_of(project.opened, "bats"))
+    known = {copies / page for page in (REPORT, ANSWERS, COMPARISON, "bats.html")}
+    assert known == set(copies_of(project.opened, "bats"))
