@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean, median, stdev
 
-from raft_assets.core.errors import SettingsError
+from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS
 from raft_assets.core.tables import Chunk
 from raft_assets.dataset.golden import golden_chunk_ids, resolve_golden_questions
@@ -505,7 +505,7 @@ def _estimate_known_evaluation(rows: _Rows, role: Role, domain: str, fresh: Coll
         if deployed or role is Role.BASELINE:
             with models.caller(role, deployed=deployed) as caller:
                 answers = list(caller.stored(requests))
-    except SettingsError:  # such as a budget without a price: the run says so if it comes to calls
+    except (SettingsError, EndpointError):  # such as a budget without a price: the run says so if it comes to calls
         return None
     missing = [request for request, answer in zip(requests, answers, strict=True) if answer is None]
     made = _estimate_prompts(
