@@ -53,7 +53,7 @@ def test_a_job_that_may_cost_money_is_submitted_on_yes_only(
             assert (client.files.list().data, client.fine_tuning.jobs.list().data) == ([], [])
             spent = copied.raft(*command, "--yes", "--budget", "0.01", variables={"RAFT_PROVIDER": ""})
             assert "The budget of this run is US$ 0.01, but fine-tuning needs" in " ".join(spent.stdout.split())
-            submitted = copied.raft(*command, "--yes", "--budget", "9", variables={"RAFT_PROVIDER": ""})
+            submitted = copied.raft(*command, "--yes", "--budget", "20", variables={"RAFT_PROVIDER": ""})
             assert submitted.returncode == 0, submitted.stdout
             (job,) = client.fine_tuning.jobs.list().data
         assert job.trained_tokens
