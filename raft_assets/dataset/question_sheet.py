@@ -98,7 +98,7 @@ def write_question_sheet(
     """
     rows = []
     for chunk in passages:
-        row = {"document": chunk.path, "place": places[chunk.chunk_id], "passage": chunk.text}
+        row = {"document": chunk.path, "place": places[chunk.chunk_id], "passage": chunk.passage}
         row |= dict.fromkeys(REQUIRED, "")
         if suggestions is not None:
             made = suggestions.get(chunk.chunk_id, Suggestion("", "", ""))
