@@ -16,6 +16,7 @@ from pathlib import Path
 
 from project import REPOSITORY, copied, materialized
 
+from raft_assets.llm.completion_form import CHAT
 from raft_assets.llm.requests import Progress, Usage
 from raft_assets.operations.corpus import Corpus, read_corpus
 from raft_assets.operations.estimate import estimate_calls
@@ -97,14 +98,18 @@ def estimated(project: Project, domain: str, corpus: Corpus) -> dict[str, tuple[
 
 
 def drawn(folder: Path, corpus: Corpus, count: int, seed: int) -> dict[str, tuple[float, float]]:
-    """The ranges after a preview of so many chunks."""
+    """The ranges after a preview of so many chunks, with what the preview's own questions cost."""
     with fresh_project(folder) as project:
         settings = project.settings(folder.name).values
         plan = first_round_plan(corpus.chunks, settings.questions)
         sample = random.Random(seed).sample(plan, min(count, len(plan)))
         models, chunks = ModelClients(project), list(corpus.chunks)
         preview_rows(models, folder.name, settings, chunks, sample, progress_of=lambda _: ignore)
-        return estimated(project, folder.name, corpus)
+        found = estimated(project, folder.name, corpus)
+        with open_call_store(project) as store:
+            paid = sum(dollars(call.usage) for call in store.calls() if call.kind == CHAT)
+        low, high = found["qa_pairs"]
+        return found | {"qa_pairs": (low + paid, high + paid)}
 
 
 def ignore(progress: Progress) -> None:
