@@ -19,7 +19,7 @@ from raft_assets.llm.capabilities import Capabilities, forget_capabilities, lear
 from raft_assets.llm.probing import ProbeResult, PromptTest
 from raft_assets.llm.relearning import count_relearning
 from raft_assets.operations.corpus import read_corpus
-from raft_assets.operations.golden_coverage import coverage_of_questions
+from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_questions
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.languages import check_languages, sampled_languages
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
@@ -67,26 +67,29 @@ def print_findings(domain: str | None = None, *, relearn: bool = False) -> None:
     if relearn:
         forget_capabilities(records_of(project))
         count_relearning(records_of(project))
+    coverages: dict[str, GoldenCoverage] = {}
     for name in names:
-        click.echo(f"{name}: {_outlook(project, name)}")
-    for finding in _run_checks(project, names):
+        click.echo(f"{name}: {_outlook(project, name, coverages)}")
+    for finding in _run_checks(project, names, coverages):
         click.echo(f"{finding.level:<8} {finding.subject}: {finding.message}")
         failed |= finding.level == "problem"
     sys.exit(1 if failed else 0)
 
 
-def _outlook(project: Project, name: str) -> str:
-    """Return what the next run of a domain comes to, or why that can't be said."""
+def _outlook(project: Project, name: str, coverages: dict[str, GoldenCoverage]) -> str:
+    """Return what the next run of a domain comes to, or why that can't be said; note what its questions cover."""
     from raft_assets.cli.estimate import open_freshness  # it imports Dagster, which takes a second
 
     try:
         with show_reading(), open_freshness(project) as (_, fresh_assets_of):
-            return outlook_of(ModelClients(project), name, fresh=fresh_assets_of(name)).sentence
+            outlook = outlook_of(ModelClients(project), name, fresh=fresh_assets_of(name))
     except (RaftError, OSError) as error:
         return f"nothing can be said of its next run: {describe_error(error)}"
+    coverages[name] = outlook.coverage
+    return outlook.sentence
 
 
-def _run_checks(project: Project, names: Sequence[str]) -> Iterator[Finding]:
+def _run_checks(project: Project, names: Sequence[str], coverages: Mapping[str, GoldenCoverage]) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("home", lambda: _check_state_folder(project)),
         ("domains", lambda: f"{len(select_domains(project, (), everything=True))} in {project.data}"),
@@ -102,7 +105,7 @@ def _run_checks(project: Project, names: Sequence[str]) -> Iterator[Finding]:
     yield from _findings(checks)
     yield from _findings(_domain_checks(project, names, "language", partial(_check_language, project)))
     try:
-        role_checks = _role_checks(ModelClients(project), names)
+        role_checks = _role_checks(ModelClients(project), names, coverages)
     except (RaftError, OSError) as error:
         yield Finding("roles", describe_error(error), "problem")
     else:
@@ -131,14 +134,17 @@ def _findings(checks: Iterable[tuple[str, Callable[[], str]]]) -> Iterator[Findi
             yield Finding(subject, describe_error(error), "problem")
 
 
-def _role_checks(models: ModelClients, names: Sequence[str]) -> list[tuple[str, Callable[[], str]]]:
+def _role_checks(
+    models: ModelClients, names: Sequence[str], coverages: Mapping[str, GoldenCoverage]
+) -> list[tuple[str, Callable[[], str]]]:
     """Return the checks of every role over the wire, then those that only matter where money is spent."""
     probes = probe_roles(models)
     checks: list[tuple[str, Callable[[], str]]] = [
         (f"role {probe.role.value}", partial(_check_probe, models, probe)) for probe in probes
     ]
     checks += _context_checks(models, probes)
-    checks += _domain_checks(models.project, names, "golden questions", partial(_check_golden_questions, models))
+    check_questions = partial(_check_golden_questions, models, coverages)
+    checks += _domain_checks(models.project, names, "golden questions", check_questions)
     checks.append(("licence", partial(_check_licence, models)))
     if Role.JUDGE in models.endpoints:
         checks.append(("judge", partial(_check_judge, models)))
@@ -268,10 +274,15 @@ def _describe_unread(name: str, needed: int, prompt: PromptTest | None) -> str:
     )
 
 
-def _check_golden_questions(models: ModelClients, domain: str) -> str:
-    """Return what the domain's questions can decide. Raises RaftError where they leave nothing to train on."""
-    corpus = read_corpus(models, domain)
-    coverage = coverage_of_questions(models.project, domain, corpus.documents, corpus.chunks)
+def _check_golden_questions(models: ModelClients, coverages: Mapping[str, GoldenCoverage], domain: str) -> str:
+    """Return what the domain's questions can decide, which may be known already: documents are read for it.
+
+    Raises RaftError where they leave nothing to train on.
+    """
+    coverage = coverages.get(domain)
+    if coverage is None:
+        corpus = read_corpus(models, domain)
+        coverage = coverage_of_questions(models.project, domain, corpus.documents, corpus.chunks)
     if not coverage.can_train:
         raise RaftError(coverage.sentence)
     if not coverage.questions or not coverage.can_decide:

@@ -26,7 +26,7 @@ from raft_assets.evaluation.arms import (
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.completion_form import CHAT, COMPLETION, to_completion
 from raft_assets.llm.requests import CallKind, Origin, Request, Usage, UsageStats
-from raft_assets.operations.deploying import ensure_student_answers
+from raft_assets.operations.deploying import deployed_student, ensure_student_answers
 from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
@@ -121,9 +121,7 @@ class DomainAsker:
     @cached_property
     def deployed(self) -> StudentDeployment | None:
         """The domain's newest student that is deployed; None before the first one is."""
-        if not self._lake.exists("deployment", self.domain, ".json"):
-            return None
-        return StudentDeployment.of(self._lake.read_record("deployment", self.domain))
+        return deployed_student(self._lake, self.domain)
 
     @property
     def is_newer_trained(self) -> bool:

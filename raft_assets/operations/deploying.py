@@ -49,6 +49,13 @@ def deploy_student(
         return _wait_or_remake(hosting, domain, deployed, ask, on_event=on_event, readiness=readiness)
 
 
+def deployed_student(lake: Lake, domain: str) -> StudentDeployment | None:
+    """Return the student of the domain that is deployed; None before the first one is."""
+    if not lake.exists("deployment", domain, ".json"):
+        return None
+    return StudentDeployment.of(lake.read_record("deployment", domain))
+
+
 def ensure_student_answers(
     models: ModelClients,
     lake: Lake,

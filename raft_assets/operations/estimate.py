@@ -28,6 +28,7 @@ from raft_assets.llm.completion_form import CHAT, COMPLETION, to_completion
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
 from raft_assets.operations.corpus import Corpus
+from raft_assets.operations.deploying import deployed_student
 from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.evaluation import known_requests
 from raft_assets.operations.expected_epochs import are_epochs_chosen, known_epochs
@@ -521,9 +522,9 @@ def _estimate_known_evaluation(rows: _Rows, role: Role, domain: str, fresh: Coll
 
 def _trained_student(lake: Lake, domain: str) -> StudentDeployment | None:
     """Return the student of the last training if it was deployed."""
-    if not lake.exists("deployment", domain, ".json"):
+    deployed = deployed_student(lake, domain)
+    if deployed is None:
         return None
-    deployed = StudentDeployment.of(lake.read_record("deployment", domain))
     trained: str = lake.read_record("finetuned_model", domain)["training_hash"]
     return deployed if deployed.training_hash == trained else None
 

@@ -11,6 +11,7 @@ from raft_assets.core.tables import RaftRow
 from raft_assets.dataset.card_head import README
 from raft_assets.evaluation.model_card import StudentCard, StudentEvaluation, TrainingRows, render_model_card
 from raft_assets.operations.data_links import data_links
+from raft_assets.operations.deploying import deployed_student
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
@@ -69,10 +70,8 @@ def _collect(models: ModelClients, lake: Lake, domain: str, tuned: Mapping[str, 
 
 
 def _deployment_of(lake: Lake, domain: str, tuned: Mapping[str, Any]) -> StudentDeployment | None:
-    if not lake.exists("deployment", domain, ".json"):
-        return None
-    deployed = StudentDeployment.of(lake.read_record("deployment", domain))
-    is_of_student = (deployed.training_hash, deployed.model) == (tuned["training_hash"], tuned["model"])
+    deployed = deployed_student(lake, domain)
+    is_of_student = deployed and (deployed.training_hash, deployed.model) == (tuned["training_hash"], tuned["model"])
     return deployed if is_of_student else None
 
 

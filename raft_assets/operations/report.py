@@ -25,6 +25,7 @@ from raft_assets.evaluation.arms import recall_by_source
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
 from raft_assets.evaluation.headline import Bill
 from raft_assets.evaluation.judged import judge_family_warning, self_agreement
+from raft_assets.evaluation.provenance import trace_questions
 from raft_assets.evaluation.report import (
     READER_NOTE,
     DocumentCounts,
@@ -39,7 +40,6 @@ from raft_assets.llm.keys import call_key, embedding_key, training_key
 from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Request, Usage, UsageStats
 from raft_assets.llm.store import StoredCall
-from raft_assets.operations.evaluation import question_origins
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.pairs.gates import REASONS
@@ -72,14 +72,15 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
     judged = list(lake.rows(JudgedAnswer, domain))
     pairs = list(lake.rows(QAPair, domain))
     chunks, pages = list(lake.rows(Chunk, domain)), list(lake.rows(SourceDocument, domain))
-    rows = list(lake.rows(RaftRow, domain))
+    rows, golden = list(lake.rows(RaftRow, domain)), list(lake.rows(GoldenQuestion, domain))
+    paged = {page.doc_id for page in pages if page.kind in PAGED_KINDS}
     splits, tuned = lake.read_record("splits", domain), lake.read_record("finetuned_model", domain)
     keys, deployed = _call_keys(pairs, by_model), lake.read_record("deployment", domain)
     all_keys = _all_keys(
         models,
         pairs=pairs,
         chunks=chunks,
-        golden=list(lake.rows(GoldenQuestion, domain)),
+        golden=golden,
         judged=judged,
         answers=keys,
         job=tuned["job"],
@@ -99,7 +100,7 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
         chunk_tokens=[chunk.tokens for chunk in chunks],
         document_counts=_count_by_document(chunks, pairs),
         pairs_per_chunk=_pairs_per_chunk(chunks, pairs),
-        rejected=_rejected_samples(chunks, pairs, {page.doc_id for page in pages if page.kind in PAGED_KINDS}),
+        rejected=_rejected_samples(chunks, pairs, paged),
         samples=_samples(rows),
         gates=Counter(pair.reason or "accepted" for pair in pairs),
         gate_meanings=REASONS,
@@ -128,7 +129,14 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
         use=_student_use(models, lake, domain, deployed),
         document_of={
             (origin.source, origin.question_id): origin.path
-            for origin in question_origins(models.project, lake, domain, answers)
+            for origin in trace_questions(
+                dict.fromkeys((answer.source, answer.question_id) for answer in answers),
+                {pair.question_id: pair for pair in pairs},
+                {question.question_id: question for question in golden},
+                {chunk.chunk_id: chunk for chunk in chunks},
+                paged=paged,
+                model_of={},
+            )
         },
     )
 
