@@ -39,7 +39,7 @@ from raft_assets.storage.results import ResultsStore
 from raft_assets.student.approval import APPROVAL_VARIABLE, APPROVE_FINE_TUNING
 
 REPORT = "eval_report"
-POLL_S = 0.5
+POLL_S = 1.0  # each look at a domain opens two of Dagster's databases: 20 ms of CPU
 
 
 @dataclass

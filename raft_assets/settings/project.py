@@ -93,7 +93,7 @@ class Project:
             presets=path("RAFT_PRESETS", root / "presets"),
             default_preset=environment.get("RAFT_PRESET") or DEFAULT_PRESET,
             max_concurrent_runs=read_int(
-                environment, "RAFT_MAX_CONCURRENT_RUNS", default=os.cpu_count() or 2, low=1, high=256
+                environment, "RAFT_MAX_CONCURRENT_RUNS", default=1 + (os.cpu_count() or 1), low=1, high=256
             ),
             budget=Budgets(
                 read_dollars(environment, "RAFT_BUDGET_RUN"), read_dollars(environment, "RAFT_BUDGET_MONTH")

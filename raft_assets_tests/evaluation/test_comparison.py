@@ -5,8 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
 
 from raft_assets.core.identity import digest
 from raft_assets.core.tables import ModelAnswer
@@ -221,3 +225,22 @@ def test_students_without_a_common_question_have_a_page_that_says_so() -> None:
     assert "0 questions of people about 0 passages in common" in text_of(page)
     assert "What to do next Ask b." in text_of(page)
     assert "Every pair" not in page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_screen_reader_meets_no_barrier_on_the_comparison(
+    chromium: str, tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    file = tmp_path / "comparison.html"
+    students = {"a1": answers(right(4, 24)), "b2": answers(right(20, 24)), "c3": answers(right(4, 24))}
+    left_out = [("d4", "never evaluated", "raft evaluate quay --student d4")]
+    file.write_text(render_comparison(data(students, left_out=left_out, next_steps=["Ask d4."])), "utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(file.as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        found = Axe().run(page)
+        browser.close()
+    assert found.violations_count == 0, found.generate_report()
+    assert len(found.response["passes"]) >= 15
