@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from raft_assets.core.tables import QuarantinedFile
 from raft_assets.documents.reading import ReadDocument, read_documents
 from raft_assets.settings.domains import domain_folder, domain_names, list_documents
 from raft_assets_tests.harness import SHIPPED, ProjectHarness
+from raft_assets_tests.postgresql import PostgresServer, postgres_server
 
 SMALL = "small"  # the domain of `finished`: four documents of a shipped one
 CHROMIUM = next(
@@ -61,6 +63,13 @@ def chromium() -> str:
             pytest.fail("no chromium on this machine, and RAFT_REQUIRE_BROWSER is set")
         pytest.skip("no chromium on this machine: apt-get install chromium")
     return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, which gives every test a database of its own."""
+    with postgres_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def print_config(domains: Sequence[str]) -> None:
         ("data", project.data),
         ("lake", project.lake),
         ("DAGSTER_HOME", project.dagster_home),
+        ("coordination", project.coordination.address if project.coordination else "files of this machine"),
     ):
         click.echo(f"{label} = {where}")
 

@@ -25,8 +25,9 @@ from raft_assets.operations.languages import check_languages, sampled_languages
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.outlook import outlook_of
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
-from raft_assets.operations.process import records_of
+from raft_assets.operations.process import coordination_of, records_of
 from raft_assets.operations.tracking import TrackingError, check_tracking
+from raft_assets.settings.coordination import VARIABLE
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
@@ -100,6 +101,7 @@ def _run_checks(project: Project, names: Sequence[str], coverages: Mapping[str, 
         ),
         ("call store", lambda: _check_call_store(project)),
         ("lake", lambda: _check_lake(project)),
+        *([("coordination", lambda: _check_coordination(project))] if project.coordination else []),
         ("mlflow", lambda: _check_tracking(project)),
     ]
     yield from _findings(checks)
@@ -189,6 +191,12 @@ def _check_call_store(project: Project) -> str:
 def _check_lake(project: Project) -> str:
     Lake.of(project).check_writable()
     return f"{project.lake} can be written"
+
+
+def _check_coordination(project: Project) -> str:
+    """Return where budgets, limits and claims are shared. Raises CoordinationError where they can't be."""
+    coordination_of(project).is_claimed("doctor")
+    return f"shared with other machines by the database of {VARIABLE}"
 
 
 def _check_tracking(project: Project) -> str:

@@ -35,7 +35,7 @@ from raft_assets.defs.dagster_internals import (
 )
 from raft_assets.defs.lineage_asset import main_path_address
 from raft_assets.defs.runs import close_killed_runs, interrupt_canceled_runs
-from raft_assets.operations.process import coordination_of, current_process, is_process_alive, process_of
+from raft_assets.operations.process import current_process, is_process_alive, machine_coordination, process_of
 from raft_assets.operations.supervisor import Service, Supervisor, end_groups
 from raft_assets.settings.project import Project
 
@@ -203,7 +203,7 @@ def _sole_ui(project: Project, address: str) -> Iterator[Callable[[list[int]], N
 
     Yields a function that notes the ids of its programs. Raises RaftError with the address of a UI that runs.
     """
-    coordination = coordination_of(project)
+    coordination = machine_coordination(project)
     claim = coordination.claim(CLAIM)
     before: dict[str, Any] = {}
     with coordination.shared(CLAIM) as shared, suppress(ValueError):  # cut off where the machine stopped

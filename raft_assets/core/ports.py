@@ -53,6 +53,9 @@ class Claim(Protocol):
 class Coordination(Protocol):
     """What the processes of a project share while they run. A name has `/` between its parts."""
 
+    def now(self) -> float:
+        """Return the seconds of a clock that is one for all of these processes, from a beginning of its own."""
+
     def shared(self, name: str) -> AbstractContextManager[Shared]:
         """Hold the state of that name, for milliseconds, while others wait.
 

@@ -129,12 +129,11 @@ class Budget:
     def close(self) -> None:
         """Release what this one holds."""
         if self._alive is not None:
-            with self._locked_state() as state:
+            with contextlib.closing(self._alive), self._locked_state() as state:
                 self._settle_in(state)
                 state.held.pop(self._name, None)
                 state.waits.pop(self._name, None)
-                alive, self._alive = self._alive, None
-            alive.close()
+                self._alive = None
 
     def check_price(self, price: Price, model: str) -> None:
         """Check that the price of the model's tokens is known if a budget is set; raises EndpointError."""

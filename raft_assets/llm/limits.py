@@ -18,7 +18,6 @@ import json
 import math
 import os
 import secrets
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -238,12 +237,12 @@ class Limiter:
         limits: Limits,
         *,
         is_hosted: bool = True,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._coordination, self._state = coordination, state
         self._limits = limits
         self._is_hosted = is_hosted
-        self._clock = clock  # the system's monotonic clock is one for all processes
+        self._clock = clock or coordination.now
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._alive = coordination.claim(self._claim_of(self._name))
         self._queue, self._retried = deque[_Waiting](), deque[_Waiting]()
@@ -295,11 +294,10 @@ class Limiter:
     def close(self) -> None:
         """Release what this limiter holds."""
         if self._alive is not None:
-            with self._locked_state() as state:
+            alive, self._alive = self._alive, None
+            with contextlib.closing(alive), self._locked_state() as state:
                 self._release_ended(state)
                 state.members.pop(self._name, None)
-            self._alive.close()
-            self._alive = None
 
     def _end(self, turn: Admission) -> None:
         turn.ended = self._clock()

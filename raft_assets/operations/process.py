@@ -11,6 +11,7 @@ import psutil
 from raft_assets.core.ports import Claim, Coordination, Records
 from raft_assets.settings.project import Project
 from raft_assets.storage.coordination import FileCoordination
+from raft_assets.storage.postgresql import PostgresCoordination
 from raft_assets.storage.records import FileRecords
 
 DOMAIN_PARTITIONS = "domain"  # name of the dynamic partitions definition
@@ -83,7 +84,15 @@ def records_of(project: Project) -> Records:
 
 
 def coordination_of(project: Project) -> Coordination:
-    """Return what the project's running processes share: budgets, limits, claims."""
+    """Return what the project's running processes share: budgets, limits, claims.
+
+    It is in files of this machine, or in the database of `RAFT_COORDINATION` for those of many.
+    """
+    return PostgresCoordination(project.coordination) if project.coordination else machine_coordination(project)
+
+
+def machine_coordination(project: Project) -> Coordination:
+    """Return what processes of this machine share that is about this machine alone, such as its one UI."""
     return FileCoordination(project.home)
 
 

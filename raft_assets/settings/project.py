@@ -20,6 +20,7 @@ from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.near_misses import did_you_mean
 from raft_assets.settings.blob import validate_address
+from raft_assets.settings.coordination import CoordinationDatabase
 from raft_assets.settings.domain import (
     ResolvedSettings,
     check_layer,
@@ -59,6 +60,7 @@ class Project:
     home: Path
     lake: str
     calls_address: str | None
+    coordination: CoordinationDatabase | None
     presets: Path
     default_preset: str
     max_concurrent_runs: int
@@ -90,6 +92,7 @@ class Project:
             home=home,
             lake=_address(root, environment, "RAFT_LAKE") or str(home / "lake"),
             calls_address=_address(root, environment, "RAFT_CALLS"),
+            coordination=CoordinationDatabase.of(environment),
             presets=path("RAFT_PRESETS", root / "presets"),
             default_preset=environment.get("RAFT_PRESET") or DEFAULT_PRESET,
             max_concurrent_runs=read_int(

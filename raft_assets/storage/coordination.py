@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,10 @@ class FileCoordination:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def now(self) -> float:
+        """Return the system's monotonic clock, which is one for all processes; see `Coordination.now`."""
+        return time.monotonic()
 
     @contextlib.contextmanager
     def shared(self, name: str) -> Iterator[Shared]:
@@ -61,6 +66,11 @@ class FileCoordination:
         return claim is None
 
     def _file(self, name: str, suffix: str) -> Path:
-        if not name or name.startswith("/") or ".." in name.split("/"):
-            raise ValueError(f"{name!r} can't be a name")
+        check_name(name)
         return self._folder / f"{name}{suffix}"
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for what can't be the name of a state or a claim."""
+    if not name or name.startswith("/") or ".." in name.split("/"):
+        raise ValueError(f"{name!r} can't be a name")

@@ -23,6 +23,7 @@ from raft_assets.storage.coordination import FileCoordination
 from raft_assets_tests.llm.conftest import MakeCaller, ask_about
 from raft_assets_tests.llm.service import Reply, Service, chat, error
 from raft_assets_tests.llm.virtual import VirtualLoop, run_virtually
+from raft_assets_tests.postgresql import PostgresServer
 
 CENT = Price(0.0, 0.0, 10_000.0, None, "a cent a token of the answer")  # 3 tokens an answer, 50 at most
 SPENDS = """
@@ -31,16 +32,16 @@ from pathlib import Path
 from raft_assets.llm.budget import Budget, BudgetReachedError
 from raft_assets.llm.prices import Price, PriceList
 from raft_assets.storage.call_store import SqliteCallStore
-from raft_assets.storage.coordination import FileCoordination
 from raft_assets.settings.project import Budgets
+from raft_assets_tests.storage.test_coordination import opened
 
-folder, hold = Path(sys.argv[1]), len(sys.argv) > 2
+folder, where, hold = Path(sys.argv[1]), sys.argv[2], len(sys.argv) > 3
 price = Price(0.0, 0.0, 10_000.0, None, "a cent a token")
 
 async def spend():
     spent = 0
     with SqliteCallStore(folder / "calls.sqlite") as store:
-        shared = FileCoordination(folder)
+        shared = opened(where)
         budget = Budget(shared, Budgets(month=2.0), run="r", store=store, prices=PriceList(folder))
         try:
             while True:
@@ -91,9 +92,20 @@ def test_what_the_store_holds_counts_for_the_month(caller: MakeCaller, store: Ca
     assert len(list(enough.ask([ask_about(11)]))) == 1
 
 
-def test_processes_together_do_not_pass_a_budget(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SPENDS, str(tmp_path)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+@pytest.mark.parametrize("hosts", [False, True], ids=["of one machine", "of two machines"])
+def test_processes_together_do_not_pass_a_budget(tmp_path: Path, hosts: bool, request: pytest.FixtureRequest) -> None:
+    """Two machines have stores of their own, and a database in common."""
+    where = str(tmp_path)
+    if hosts:
+        server: PostgresServer = request.getfixturevalue("postgresql")
+        where = server.new_database()
+    folders = [tmp_path / name if hosts else tmp_path for name in "ab"]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    started = [
+        subprocess.Popen([sys.executable, "-c", SPENDS, folder, where], stdout=subprocess.PIPE, text=True)
+        for folder in folders
+    ]
     spent = [int(process.communicate(timeout=60)[0]) for process in started]
     assert 198 <= sum(spent) <= 200
 
@@ -300,7 +312,7 @@ def test_what_a_killed_process_held_is_waited_for_and_free_again(tmp_path: Path,
     async def hold_within_a_moment(budget: Budget) -> float:
         return await asyncio.wait_for(hold_all(budget), 0.5)
 
-    command = [sys.executable, "-c", SPENDS, str(tmp_path), "hold"]
+    command = [sys.executable, "-c", SPENDS, str(tmp_path), str(tmp_path), "hold"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"

@@ -22,6 +22,7 @@ from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.tracking import log_evaluation
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
+from raft_assets_tests.processes import free_port
 
 # where `make test` puts the server, which needs an older pyarrow; elsewhere MLFLOW_SERVER_DIR names a folder with it
 BESIDE = Path(os.environ.get("MLFLOW_SERVER_DIR") or Path(sys.prefix) / "mlflow-server")
@@ -103,12 +104,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             for one in [*psutil.Process(process.pid).children(recursive=True), process]:
                 one.kill()
             reader.join()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
 
 
 @contextmanager
