@@ -27,7 +27,7 @@ from raft_assets.cli.commands import (
     status,
     student,
 )
-from raft_assets.core.errors import RaftError, describe_error
+from raft_assets.core.errors import RaftError, describe_error, is_disk_full
 
 INTERRUPTED = 130
 COMMANDS = (
@@ -89,6 +89,11 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted. Finished work is kept; run the same command again to continue.", err=True)
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        click.echo(f"Error: {describe_error(error)}", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

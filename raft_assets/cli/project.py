@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from shutil import disk_usage
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,7 @@ import yaml
 from rich.console import Console
 
 from raft_assets.core.atomic import write_text
-from raft_assets.core.errors import RaftError
+from raft_assets.core.errors import DISK_FULL, RaftError, is_disk_full
 from raft_assets.core.identity import normalize
 from raft_assets.core.locks import exclusive_lock
 from raft_assets.core.near_misses import did_you_mean
@@ -25,8 +26,10 @@ from raft_assets.settings.project import Project
 
 if TYPE_CHECKING:
     import dagster as dg
+    from sqlalchemy.exc import OperationalError
 
 GENERATED_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
+FULL_MB = 1  # on a disk with less free the databases can't write
 REPAIR_HINT = "fix it, or delete it and it is created again."
 # what `dagster.yaml` held of its own until 0.2.0: removed where it is as it was installed, since the limit is generated
 FORMER_LIMIT = """concurrency:
@@ -118,8 +121,12 @@ def _compute_logs(project: Project) -> str:
 
 @contextmanager
 def open_instance(project: Project) -> Iterator["dg.DagsterInstance"]:
-    """Open the project's Dagster instance; raises RaftError where dagster.yaml or the run history can't be used."""
+    """Open the project's Dagster instance; raises RaftError where dagster.yaml or the run history can't be used.
+
+    That is so also where the disk gets full within the `with` statement.
+    """
     import dagster as dg  # takes a second, and most commands need no instance
+    from sqlalchemy.exc import OperationalError
 
     from raft_assets.defs.dagster_internals import unusable_databases
 
@@ -136,8 +143,21 @@ def open_instance(project: Project) -> Iterator["dg.DagsterInstance"]:
         file = project.dagster_home / "dagster.yaml"
         reason = " ".join(str(error).split())
         raise RaftError(f"{file} can't be used ({reason}): {REPAIR_HINT}") from error
+    except OperationalError as error:
+        raise RaftError(_describe_disk(project, error)) from error
     with instance:
-        yield instance
+        try:
+            yield instance
+        except OperationalError as error:
+            raise RaftError(_describe_disk(project, error)) from error
+
+
+def _describe_disk(project: Project, error: "OperationalError") -> str:
+    """Return what a database's error means: on a full disk SQLite can't even be read."""
+    home = project.dagster_home
+    if is_disk_full(error) or disk_usage(home).free < FULL_MB * 1e6:
+        return f"The run history in {home} can't be used ({error.orig}). {DISK_FULL}"
+    return f"The run history in {home} can't be used ({error.orig}): check its disk and that you may write there."
 
 
 def _describe_repair(home: Path, unusable: Sequence[Path]) -> str:

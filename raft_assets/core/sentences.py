@@ -47,6 +47,9 @@ _STOP = regex.compile(r"[[\p{SB=STerm}]--[!?]]+\p{SB=Close}*+", regex.V1)
 _CONTINUED = regex.compile(
     r"\s*[[\p{Latin}\p{Cyrillic}\p{Greek}\p{Armenian}]&&[\p{Ll}]]|(?<=[」』）])\p{Hiragana}", regex.V1
 )
+# Thai and Lao have no marks: a blank between their letters ends a sentence that is as long as one
+_UNMARKED = regex.compile(r"(?<=[\p{Thai}\p{Lao}])[ \t]+(?=[\p{Thai}\p{Lao}])")
+MIN_UNMARKED_CHARACTERS = 50
 _LONE_ABBREVIATION = regex.compile(r"\s*(?:\p{L}\p{M}*){1,3}\.\s*")
 _BRACKETS = (*_PAIRS, ("（", "）"), ("「", "」"), ("『", "』"), ("《", "》"), ("【", "】"), ("«", "»"))
 
@@ -64,7 +67,8 @@ def sentence_spans(text: str, language: str = "") -> list[Span]:
     language = language or _language_by_script(text)
     if language == ENGLISH:
         return [span for block in _blocks(text) for span in _sentences_of_block(text, block)]
-    return [span for block in _blocks(text) for span in _foreign_sentences(text, block, language)]
+    spans = [span for block in _blocks(text) for span in _foreign_sentences(text, block, language)]
+    return [part for span in spans for part in _unmarked_sentences(text, span)]
 
 
 def _language_by_script(text: str) -> str:
@@ -144,6 +148,16 @@ def _foreign_sentences(text: str, block: Span, language: str) -> Iterator[Span]:
         if not _CONTINUED.match(text, cut, end) and not _LONE_ABBREVIATION.fullmatch(text, start, cut):
             yield from _strip_span(text, start, cut)
             start = cut
+    yield from _strip_span(text, start, end)
+
+
+def _unmarked_sentences(text: str, span: Span) -> Iterator[Span]:
+    """Yield the parts of a line in which nothing marks the end of a sentence."""
+    start, end = span
+    for blank in _UNMARKED.finditer(text, start, end):
+        if blank.start() - start >= MIN_UNMARKED_CHARACTERS:
+            yield from _strip_span(text, start, blank.start())
+            start = blank.end()
     yield from _strip_span(text, start, end)
 
 

@@ -34,27 +34,34 @@ BLOCK_CELLS = 1 << 24  # cosines of one matrix product, 64 MB
 CACHED_TEXTS = 1 << 12  # chunks whose shingles are kept in memory
 
 
+def keep_chunks(chunks: Iterable[Chunk]) -> Mapping[str, Chunk]:
+    """Return chunks by id, kept in a file."""
+    return DiskBackedRows(Chunk, track("chunks read", chunks), lambda chunk: chunk.chunk_id)
+
+
 class DistractorPool:
     """The chunks that distractors are picked from, prepared once for any number of picks.
 
     `vectors` (chunk id to unit vector) are needed for hard negatives only; a chunk without one is none, and has none.
     An index with clusters is searched by them, else all vectors are compared.
-    `near_duplicate` is the Jaccard similarity from which two chunks count as the same. The chunks are in a file: memory
-    holds their ids and points on the ring, and the time of a random pick doesn't depend on their number.
+    `near_duplicate` is the Jaccard similarity from which two chunks count as the same; `group_of` where their groups
+    are known already. Chunks that aren't a mapping are kept in a file: memory holds their ids and points on the ring,
+    and the time of a random pick doesn't depend on their number.
     """
 
     def __init__(
         self,
-        chunks: Iterable[Chunk],
+        chunks: Iterable[Chunk] | Mapping[str, Chunk],
         *,
         vectors: Mapping[str, Vector] | None = None,
         near_duplicate: float = 0.8,
+        group_of: Mapping[str, str] | None = None,
     ) -> None:
-        self.chunks: Mapping[str, Chunk] = DiskBackedRows(
-            Chunk, track("chunks read", chunks), lambda chunk: chunk.chunk_id
-        )
+        self.chunks = chunks if isinstance(chunks, Mapping) else keep_chunks(chunks)
         # chunks without near-duplicates are left out
-        self.group_of = near_duplicate_groups(self.chunks, self.chunks, near_duplicate)
+        self._group_of = (
+            near_duplicate_groups(self.chunks, self.chunks, near_duplicate) if group_of is None else group_of
+        )
         self._ids = sorted(self.chunks)
         self._near_duplicate = near_duplicate
         self._ring, self._owners = _build_ring(self._ids)
@@ -96,7 +103,7 @@ class DistractorPool:
         """Return whether two chunks are the same text or near-duplicates, or share text of one document."""
         if one == other:
             return True
-        if self.group_of.get(one, one) != self.group_of.get(other, other):
+        if self._group_of.get(one, one) != self._group_of.get(other, other):
             return False
         # a group is connected by several links: its ends may be dissimilar
         is_same_text = spans_overlap(chunk_span(self.chunks[one]), chunk_span(self.chunks[other]))

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -40,11 +41,38 @@ _NO_RUNS = np.empty(0, np.int32)
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
-class LeakageError(DataError):
-    """Evaluation shares something with training: kind of leakage to a sentence per finding."""
+@dataclass(frozen=True)
+class Leaks:
+    """Chunks that the check calls alike and the splits didn't join.
 
-    def __init__(self, findings: Mapping[str, Sequence[str]]) -> None:
+    `shown`: chunks that no row shows that trains or validates; `trained`: chunks that no row is about that trains.
+    """
+
+    shown: AbstractSet[str] = frozenset()
+    trained: AbstractSet[str] = frozenset()
+
+    def have(self, row: RaftRow) -> bool:
+        """Return whether a row is to be lost; none that evaluates is."""
+        if row.split == "eval":
+            return False
+        if row.chunk_id in self.shown or not self.shown.isdisjoint(row.document_chunk_ids):
+            return True
+        return row.split == "train" and row.chunk_id in self.trained
+
+    def and_also(self, other: "Leaks") -> "Leaks":
+        """Return these and others."""
+        return Leaks(self.shown | other.shown, self.trained | other.trained)
+
+
+class LeakageError(DataError):
+    """Evaluation shares something with training: kind of leakage to a sentence per finding.
+
+    Rows that don't have its `leaks` share no text, unless the splits themselves are wrong.
+    """
+
+    def __init__(self, findings: Mapping[str, Sequence[str]], leaks: Leaks) -> None:
         self.findings = findings
+        self.leaks = leaks
         kinds = ", ".join(kind for kind, sentences in findings.items() if sentences)
         super().__init__(
             f"Evaluation data leaks into training ({kinds}): nothing was written. Materialize qa_dataset again with "
@@ -67,8 +95,9 @@ def check_leakage(
     for row in rows:
         check.add(row)
         yield row
-    if any((findings := check.findings(chunks)).values()):
-        raise LeakageError(findings)
+    exposed = check.exposed(chunks)
+    if any((findings := check.findings(exposed)).values()):
+        raise LeakageError(findings, check.leaks(exposed))
 
 
 class LeakageCheck:
@@ -104,14 +133,23 @@ class LeakageCheck:
             for chunk_id in (row.chunk_id, *row.document_chunk_ids):
                 self._shown_in_training.setdefault(chunk_id, row.question_id)
 
-    def findings(self, chunks: Mapping[str, Chunk]) -> dict[str, list[str]]:
-        """Return a sentence per finding, by kind of leakage."""
-        evaluated, valid = (
-            {chunk_id for chunk_id, splits in self._of_oracle.items() if splits & _BIT[split]} for split in _HELD_OUT
-        )
+    def exposed(self, chunks: Mapping[str, Chunk]) -> list[tuple[str, str]]:
+        """Return the chunks that training shows, each with one that is held out and that it is, overlaps or is like."""
         shown = self._shown_in_training
-        held = _HeldTexts(evaluated | self._evidence | valid, shown.keys() | self._of_oracle.keys(), chunks)
-        exposed = list(held.find_in(shown))
+        held = self._evidence.union(*map(self._oracles_of, _HELD_OUT))
+        return list(_HeldTexts(held, shown.keys() | self._of_oracle.keys(), chunks).find_in(shown))
+
+    def leaks(self, exposed: Sequence[tuple[str, str]]) -> Leaks:
+        """Return what rows must not have, so that no chunk is found there."""
+        held_out = self._oracles_of("eval") | self._evidence
+        return Leaks(
+            shown=frozenset(shown for shown, held in exposed if held in held_out),
+            trained=frozenset(shown for shown, held in exposed if held not in held_out),
+        )
+
+    def findings(self, exposed: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+        """Return a sentence per finding, by kind of leakage."""
+        shown = self._shown_in_training
         return {
             "unit_in_several_splits": list(_describe_crossings("unit", self._of_unit)),
             "question_in_several_splits": list(_describe_crossings("question", self._repeated)),
@@ -120,10 +158,13 @@ class LeakageCheck:
                 for one, other in exposed
                 if self._of_oracle.get(one, 0) | self._of_oracle.get(other, 0) not in (0, *_SINGLE_SPLITS)
             ],
-            "eval_oracle_in_training": list(_describe_exposures(exposed, evaluated, shown)),
+            "eval_oracle_in_training": list(_describe_exposures(exposed, self._oracles_of("eval"), shown)),
             "golden_evidence_in_training": list(_describe_exposures(exposed, self._evidence, shown)),
             "golden_question_in_training": self._asked_in_training,
         }
+
+    def _oracles_of(self, split: Split) -> set[str]:
+        return {chunk_id for chunk_id, splits in self._of_oracle.items() if splits & _BIT[split]}
 
 
 def _describe_crossings(what: str, splits_of: Mapping[str, int]) -> Iterator[str]:

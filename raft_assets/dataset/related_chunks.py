@@ -5,12 +5,14 @@ nothing left of the first is no relative of it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from raft_assets.core.tables import Chunk
 from raft_assets.dataset.near_duplicates import near_duplicate_groups
 from raft_assets.dataset.shared_text import MAX_DOCUMENTS, SharedText, find_shared_text
+
+RELATED_VERSION = "1"  # changes whenever the same chunks are related otherwise
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class RelatedChunks:
         self, names: Iterable[str], chunks: Mapping[str, Chunk], group_of: Mapping[str, str], shared: SharedText
     ) -> None:
         self.shared = shared
-        self._group_of = group_of
+        self.group_of = group_of
         self._members: dict[str, list[str]] = defaultdict(list)
         documents: dict[str, set[str]] = defaultdict(set)
         for name in names:
@@ -64,12 +66,13 @@ class RelatedChunks:
             yield Join(one, other, is_near_duplicate=False)
 
     def _group(self, chunk_id: str) -> str:
-        return self._group_of.get(chunk_id, chunk_id)
+        return self.group_of.get(chunk_id, chunk_id)
 
 
-def find_related_chunks(
-    chunks: Mapping[str, Chunk], near_duplicate: float, *, group_of: Mapping[str, str] | None = None
-) -> RelatedChunks:
-    """Return how all chunks are related; `group_of` where their near-duplicates are known already."""
-    groups = near_duplicate_groups(chunks, chunks, near_duplicate) if group_of is None else group_of
+Relate = Callable[[Mapping[str, Chunk], float], RelatedChunks]  # `find_related_chunks`, or what remembers its results
+
+
+def find_related_chunks(chunks: Mapping[str, Chunk], near_duplicate: float) -> RelatedChunks:
+    """Return how all chunks are related; `near_duplicate` is the similarity from which two are near-duplicates."""
+    groups = near_duplicate_groups(chunks, chunks, near_duplicate)
     return RelatedChunks(chunks, chunks, groups, find_shared_text(chunks, chunks))

@@ -5,14 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from raft_assets.core.errors import DataError
 from raft_assets.core.identity import draw
 from raft_assets.core.progress import track
 from raft_assets.core.prompt_contract import abstention_answer, abstention_in
 from raft_assets.core.row_file import DiskBackedRows
 from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, RaftRow
-from raft_assets.dataset.distractors import DistractorPool, Vector, pick_distractors
+from raft_assets.dataset.distractors import DistractorPool, Vector, keep_chunks, pick_distractors
 from raft_assets.dataset.golden import GoldenWords, golden_chunk_ids
-from raft_assets.dataset.related_chunks import Join, find_related_chunks
+from raft_assets.dataset.leakage import Leaks
+from raft_assets.dataset.related_chunks import Join, Relate, find_related_chunks
 from raft_assets.dataset.shared_text import shared_words
 from raft_assets.dataset.splits import SplitPlan, assign_splits
 from raft_assets.settings.domain import DatasetSettings
@@ -21,6 +23,7 @@ DATASET_VERSION = "2"  # changes whenever the same pairs, chunks and settings gi
 
 _NO_CHUNKS: AbstractSet[str] = frozenset()
 MAX_JOINS_SHOWN = 5  # of a unit
+SHARES_TEXT = "shares_text_with_other_split"  # why a row is lost that the splits kept and the check did not
 LIKE_GOLDEN = "like_golden_question"  # why a pair is no row where passages of golden questions may train
 
 
@@ -48,29 +51,47 @@ class Assembly:
             evaluated = {self.chunks[chunk_id].doc_id for chunk_id, split in plan.splits.items() if split == "eval"}
             self._never_shown |= {name for name, chunk in self.chunks.items() if chunk.doc_id in evaluated}
         self._evaluated: set[str] = set()  # chunk ids
+        self._leaks = Leaks()
+
+    def leave_out(self, leaks: Leaks) -> bool:
+        """Lose the rows from now on that show what a check found in several splits; return whether any is new."""
+        before, self._leaks = self._leaks, self._leaks.and_also(leaks)
+        return self._leaks != before
 
     def rows(self) -> Iterator[RaftRow]:
-        """Yield the rows, sorted by question_id."""
+        """Yield the rows, sorted by question_id.
+
+        Raises DataError behind the last one if none of them trains because of what is left out.
+        """
         self._counts.clear()
         self._evaluated.clear()
         for question_id in track("pairs made into rows", sorted(self._pairs), len(self._pairs)):
             pair = self._pairs[question_id]
             if not self.plan.reason_to_drop(pair):
                 row = self._row(pair)
+                if self._leaks.have(row):
+                    self._counts[SHARES_TEXT] += 1
+                    continue
                 self._count(row)
                 yield row
+        if self._counts[SHARES_TEXT] and not self._counts["train"]:
+            raise DataError(
+                f"Every training row shares text with evaluation ({self._counts[SHARES_TEXT]:,} rows, found by the "
+                "check on finished rows): add documents of other content."
+            )
 
     @property
     def summary(self) -> dict[str, Any]:
         """Counts of rows and distractors; complete once `rows` has been read to its end."""
         counts = self._counts
         learned = counts["train"] + counts["valid"]
+        of_rows = {LIKE_GOLDEN: self._like_golden, SHARES_TEXT: counts[SHARES_TEXT]}
         return {
             "unit": self.plan.unit_name,
             "units": len(set(self.plan.units.values())),
             **{f"{split}_rows": counts[split] for split in ("train", "valid", "eval")},
             "eval_passages": len(self._evaluated),
-            "dropped": dict(self.plan.dropped) | ({LIKE_GOLDEN: self._like_golden} if self._like_golden else {}),
+            "dropped": {**self.plan.dropped, **{why: count for why, count in of_rows.items() if count}},
             "distractors_asked": counts["asked"],
             "distractors_given": counts["given"],
             "rows_with_fewer_distractors": counts["fewer"],
@@ -159,13 +180,15 @@ def assemble_rows(  # noqa: PLR0917 - the tables in the order of the lineage
     golden: Sequence[GoldenQuestion],
     settings: DatasetSettings,
     register: Mapping[str, str],
+    *,
+    relate: Relate = find_related_chunks,
 ) -> Assembly:
     """Return the RAFT rows of the accepted pairs.
 
-    `vectors` are needed for hard negatives only. Pairs and chunks are read once and kept in files: memory holds some
-    hundred bytes of each. A row that loses its oracle by `p` keeps it if there is no distractor. Where passages of
-    golden questions may train, pairs that ask the same or nearly the same are left out. Raises DataError if the pairs
-    are too few for training and evaluation.
+    `vectors` are needed for hard negatives only; `relate` finds how chunks are related. Pairs and chunks are read once
+    and kept in files: memory holds some hundred bytes of each. A row that loses its oracle by `p` keeps it if there is
+    no distractor. Where passages of golden questions may train, pairs that ask the same or nearly the same are left
+    out. Raises DataError if the pairs are too few for training and evaluation.
     """
     holds_out = settings.protocol == "unseen_passages"
     words, like_golden = GoldenWords(() if holds_out else golden), 0
@@ -179,11 +202,13 @@ def assemble_rows(  # noqa: PLR0917 - the tables in the order of the lineage
                 yield pair
 
     accepted = DiskBackedRows(QAPair, usable(), lambda pair: pair.question_id)
-    pool = DistractorPool(chunks, vectors=vectors, near_duplicate=settings.near_duplicate)
+    table = keep_chunks(chunks)
+    related = relate(table, settings.near_duplicate)
+    pool = DistractorPool(table, vectors=vectors, near_duplicate=settings.near_duplicate, group_of=related.group_of)
     plan = assign_splits(
         accepted.values(),
-        pool.chunks,
-        related=find_related_chunks(pool.chunks, settings.near_duplicate, group_of=pool.group_of),
+        table,
+        related=related,
         golden_chunk_ids=golden_chunk_ids(golden) if holds_out else _NO_CHUNKS,
         settings=settings,
         register=register,

@@ -58,7 +58,8 @@ _CUTS = (
     (_SENTENCE, re.compile(r"[.!?…][\"”’')\]*_]*(?:\[[\w ]{1,20}\])*(\s+)(?=[\"“‘'(\[*_`]*[^\W_a-zß-ÿ])")),
     (_SENTENCE, re.compile(r"([。！？])(?=[^”’」』）])")),
 )
-# in sections that are cut steadily, besides: after quotation marks, and ends of sentences in other scripts
+# in sections that are cut steadily, or where the subject changes, besides: after quotation marks, ends of sentences in
+# other scripts, and blanks of Thai and Lao, which end clauses and have no other marks
 _MORE_CUTS = (
     *_CUTS[:-1],
     (
@@ -68,6 +69,7 @@ _MORE_CUTS = (
             r"|(?<=[؟۔।॥።፧։])[”’»\")\]]*\s*(?=\S)))"
         ),
     ),
+    (_CLAUSE, re.compile("(?<=[\u0e01-\u0eff])([ \\t]+)(?=[\u0e01-\u0eff])")),
 )
 _CLAUSE_END = re.compile(r"(?:[,;:،؛](?=\s)|[、，；：])\s*")  # of sentences that are too long
 _CLAUSE_MARKS = "，、；："  # where a text without spaces is halved if it is too long for a chunk
@@ -268,7 +270,7 @@ class _Chunker:
     @functools.cached_property
     def even_cuts(self) -> list[tuple[int, float]]:
         """Where the document may be divided evenly, and what that costs."""
-        costs = self._find_cuts(_CUTS)
+        costs = self._find_cuts(_MORE_CUTS if self.likeness else _CUTS)
         for offset in self._after_titles(sorted(offset for offset, cost in costs.items() if cost == _PARAGRAPH)):
             costs[offset] = _AFTER_TITLE
         cuts = sorted(costs.items())

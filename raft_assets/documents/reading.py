@@ -22,7 +22,7 @@ from raft_assets.settings.domains import DocumentFile
 
 # changes where every domain has to read anew and to pay for what changes; better reading of some documents isn't that
 READING_VERSION = "4"
-PARSER_VERSION = "7"  # changes whenever any reader returns something else for the same bytes (ADR 0043)
+PARSER_VERSION = "8"  # changes whenever any reader returns something else for the same bytes (ADR 0043)
 PAGE_SEPARATOR = "\n\n"
 DEFAULT_MAX_MB = 50
 

@@ -29,9 +29,11 @@ from raft_assets.settings.domains import DocumentFile
 
 LIGHT_BYTES = 32_000  # no text of this size takes a second, whatever it holds; it needs no process
 MAX_CPU_S = 25  # since the file was begun, or its last page or line for OCR ended, which take less than one
-# and of a whole document, by its size, besides OCR: dense text takes 35 s for a MB
+# and of a whole document, besides OCR, for each step on one of its pages, of which there are three, and by its size: a
+# page of 5,000 characters takes 0.04 s in all, one of 20,000 half a second, and a MB of dense text 35 s
+MAX_CPU_S_PER_STEP = 0.3
 MAX_CPU_S_PER_MB = 100
-MAX_IDLE_S = 60  # on the clock, without any work and any answer; on a busy machine it works at times
+MAX_IDLE_S = 25  # on the clock, without any work and any answer; on a busy machine it works at times
 MAX_MEMORY_MB = 3_000  # a text of 50 MB takes one GB
 POLL_S = 0.1
 END_S = 5  # in which the process ends by itself
@@ -78,7 +80,7 @@ class ReadingProcess:
 
         Raises UnreadableError (too_costly, unreadable) where there will be none.
         """
-        use = _Use(process.cpu_s(), self._max_cpu_s, self._max_cpu_s + MAX_CPU_S_PER_MB * file.size / 1e6)
+        use = _Use(process.cpu_s(), self._max_cpu_s, MAX_CPU_S_PER_MB * file.size / 1e6)
         checked = time.monotonic()
         while True:
             try:
@@ -125,9 +127,10 @@ class _Use:
 
     total_s: float  # of the process
     max_part_s: float
-    max_file_s: float
+    max_more_s: float  # besides, of a file of which many parts are done
     part_s: float = 0.0
     file_s: float = 0.0
+    steps: int = 0  # that are done, besides OCR
     worked: float = field(default_factory=time.monotonic)
 
     @property
@@ -139,6 +142,11 @@ class _Use:
     def max_cpu_s(self) -> float:
         """What `cpu_s` may be."""
         return self.max_part_s if self.file_s <= self.max_file_s else self.max_file_s
+
+    @property
+    def max_file_s(self) -> float:
+        """What the file may have taken by now: a part that takes all it may, and little for each of the others."""
+        return self.max_part_s + min(self.max_more_s, MAX_CPU_S_PER_STEP * self.steps)
 
     @property
     def idle_s(self) -> float:
@@ -157,6 +165,8 @@ class _Use:
         """Begin another part; one that OCR read counts for itself only."""
         if is_by_ocr:
             self.file_s -= self.part_s
+        else:
+            self.steps += 1
         self.part_s, self.worked = 0.0, time.monotonic()
 
 

@@ -94,15 +94,16 @@ def build_items(
     nearest: Nearest,
     evaluation: EvaluationSettings,
     dataset: DatasetSettings,
+    group_of: Mapping[str, str] | None = None,
 ) -> list[EvaluationItem]:
     """Build every question under every arm that applies to it, sorted by arm, source and question.
 
     Golden questions without known evidence, and those that the documents don't answer, are asked in the retrieved arm
     only. `nearest` returns the chunks nearest to a question, nearest first; none for a question without a vector, which
-    the retrieved arm leaves out.
+    the retrieved arm leaves out. `group_of`: groups of near-duplicate chunks, where they are known already.
     """
     text_of = {chunk.chunk_id: chunk.passage for chunk in chunks}
-    pool = DistractorPool(chunks, near_duplicate=dataset.near_duplicate)
+    pool = DistractorPool(chunks, near_duplicate=dataset.near_duplicate, group_of=group_of)
     evaluated = _sample_rows((row for row in rows if row.split == "eval"), evaluation.max_rows, dataset.seed)
     beside = _DistractorPicker(pool, nearest, dataset)
     asked = [*map(_from_row, evaluated), *(_from_golden(question, beside) for question in golden)]

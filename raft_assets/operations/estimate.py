@@ -44,6 +44,7 @@ from raft_assets.operations.expected_pairs import (
 from raft_assets.operations.model_clients import ModelClients, token_counter
 from raft_assets.operations.pair_form import PairForm, recorded_form
 from raft_assets.operations.process import records_of
+from raft_assets.operations.remembered_relations import remembered_relations
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.pairs.generation import draft_round, first_round_plan
 from raft_assets.pairs.judge import judge_request
@@ -133,6 +134,7 @@ def estimate_calls(
         assumed=EMBEDDED_TEACHER if models.endpoints[Role.TEACHER].is_embedded_model else LANGUAGE_MODEL,
         golden_chunk_ids=held_out,
         register=_register(models, domain, settings),
+        relate=remembered_relations(models.project, domain),
     )
     if "qa_pairs" not in fresh:
         estimates += _estimate_pairs(models, settings, sample, pairs)

@@ -25,6 +25,7 @@ from raft_assets.evaluation.provenance import trace_questions
 from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress, Request, UsageStats
 from raft_assets.operations.data_links import evaluation_links
 from raft_assets.operations.model_clients import ModelClients, resolved_model
+from raft_assets.operations.remembered_relations import remembered_relations
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.vectors import read_index
 from raft_assets.settings.domain import DomainSettings
@@ -97,13 +98,16 @@ def _evaluation_items(
         vector = vectors[question]
         return [] if isinstance(vector, NoVector) else index.nearest(vector, k)
 
+    chunks = {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)}
+    related = remembered_relations(models.project, domain)(chunks, settings.dataset.near_duplicate)
     items = build_items(
         rows,
         golden,
-        list(lake.rows(Chunk, domain)),
+        list(chunks.values()),
         nearest=nearest,
         evaluation=settings.evaluation,
         dataset=settings.dataset,
+        group_of=related.group_of,
     )
     return items, {question: one.reason for question, one in vectors.items() if isinstance(one, NoVector)}
 

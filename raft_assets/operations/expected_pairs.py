@@ -14,7 +14,7 @@ import numpy as np
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import draw
 from raft_assets.core.tables import Chunk
-from raft_assets.dataset.related_chunks import RelatedChunks, find_related_chunks
+from raft_assets.dataset.related_chunks import Relate, RelatedChunks
 from raft_assets.dataset.splits import AcceptedPair, assign_splits
 from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex
 from raft_assets.llm.caller import Caller
@@ -78,6 +78,7 @@ class ExpectedPairs:
         assumed: Assumption,
         golden_chunk_ids: Collection[str],
         register: Mapping[str, str],
+        relate: Relate,
     ) -> None:
         """`unanswered`: how many questions have no stored answer yet, by chunk, where the questions are stored."""
         self._chunks = {chunk.chunk_id: chunk for chunk in chunks}
@@ -87,6 +88,7 @@ class ExpectedPairs:
         self.assumed = assumed
         self.golden = frozenset(golden_chunk_ids)
         self._register = register
+        self._relate = relate
 
     @cached_property
     def scenarios(self) -> list[Scenario]:
@@ -163,7 +165,7 @@ class ExpectedPairs:
 
     @cached_property
     def _related(self) -> RelatedChunks:
-        return find_related_chunks(self._chunks, self._settings.dataset.near_duplicate)
+        return self._relate(self._chunks, self._settings.dataset.near_duplicate)
 
     def _rows(self, accepted: Sequence[AcceptedPair]) -> tuple[int, int]:
         """Return the rows that train and that evaluate, as the splits would be drawn."""

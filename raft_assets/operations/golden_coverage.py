@@ -7,11 +7,12 @@ from raft_assets.core.errors import DataError
 from raft_assets.core.identity import normalize
 from raft_assets.core.tables import Chunk, GoldenQuestion
 from raft_assets.dataset.golden import golden_chunk_ids, read_golden_questions, resolve_golden_questions
-from raft_assets.dataset.related_chunks import find_related_chunks
+from raft_assets.dataset.related_chunks import Relate, find_related_chunks
 from raft_assets.documents.reading import ReadDocument
 from raft_assets.evaluation.verdict import MIN_CLUSTERS
 from raft_assets.evaluation.wording import count_noun
 from raft_assets.operations.document_ids import former_paths
+from raft_assets.operations.remembered_relations import remembered_relations
 from raft_assets.settings.domain import DatasetSettings
 from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
 from raft_assets.settings.project import Project
@@ -70,7 +71,11 @@ class GoldenCoverage:
 
 
 def golden_coverage(
-    golden: Sequence[GoldenQuestion], chunks: Mapping[str, Chunk], settings: DatasetSettings
+    golden: Sequence[GoldenQuestion],
+    chunks: Mapping[str, Chunk],
+    settings: DatasetSettings,
+    *,
+    relate: Relate = find_related_chunks,
 ) -> GoldenCoverage:
     """Return what the resolved golden questions of a domain can decide; `chunks` are all of the domain, by id."""
     deciding = {
@@ -81,7 +86,7 @@ def golden_coverage(
     evidence = golden_chunk_ids(golden)
     held_out = frozenset[str]()
     if evidence and settings.protocol == "unseen_passages":
-        held_out = find_related_chunks(chunks, settings.near_duplicate).relatives(evidence)
+        held_out = relate(chunks, settings.near_duplicate).relatives(evidence)
     return GoldenCoverage(
         questions=len(deciding),
         passages=len({chunk_id for _, chunk_id in deciding}),
@@ -101,7 +106,10 @@ def coverage_of_questions(
     renamed = former_paths(Lake.of(project), domain)
     resolved = resolve_golden_questions(written, documents, chunks, renamed=renamed)
     return golden_coverage(
-        resolved, {chunk.chunk_id: chunk for chunk in chunks}, project.settings(domain).values.dataset
+        resolved,
+        {chunk.chunk_id: chunk for chunk in chunks},
+        project.settings(domain).values.dataset,
+        relate=remembered_relations(project, domain),
     )
 
 

@@ -1,4 +1,4 @@
-"""What was made and is gone: files of the lake, and evaluations of the results store.
+"""What was made and is gone or damaged: files of the lake, and evaluations of the results store.
 
 Dagster remembers that an asset was made; whether what it made is still there is looked up here.
 """
@@ -44,6 +44,7 @@ _FILES: Mapping[str, tuple[tuple[str, str], ...]] = {
 class Losses:
     """What there is of all domains: names of files in the lake, and (domain, run) of the evaluations."""
 
+    lake: Lake
     files: AbstractSet[str]
     in_lake: AbstractSet[tuple[str, str]]
     in_results: AbstractSet[tuple[str, str]]
@@ -56,15 +57,17 @@ class Losses:
         can't be read.
         """
         lake = Lake.of(project)
-        return cls(lake.files(), lake.evaluations(), ResultsStore.of(project).runs(wait_s))
+        return cls(lake, lake.files(), lake.evaluations(), ResultsStore.of(project).runs(wait_s))
 
     def of(self, domain: str) -> dict[str, str]:
         """Return the assets of a domain of which something is not there, each with a sentence of what."""
-        found = {
-            asset: f"{gone[0]} is not in the lake"
-            for asset, files in _FILES.items()
-            if (gone := [name for folder, end in files if (name := f"{folder}/{domain}{end}") not in self.files])
-        }
+        found = dict[str, str]()
+        for asset, files in _FILES.items():
+            names = [f"{folder}/{domain}{end}" for folder, end in files]
+            if gone := [name for name in names if name not in self.files]:
+                found[asset] = f"{gone[0]} is not in the lake"
+            elif damaged := next(filter(self.lake.is_damaged, names), None):
+                found[asset] = f"{damaged} is damaged"
         kept = {run for name, run in self.in_lake if name == domain}
         recorded = {run for name, run in self.in_results if name == domain}
         if not recorded or kept - recorded:

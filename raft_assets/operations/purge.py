@@ -35,6 +35,7 @@ from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.process import claim_domain, records_of
 from raft_assets.operations.purged_calls import HoldsText, PurgedCalls, keys_of_tables, other_names, text_matcher
+from raft_assets.operations.remembered_relations import relations_file
 from raft_assets.operations.report_pages import copies_of
 from raft_assets.operations.service_files import (
     FoundFiles,
@@ -237,7 +238,7 @@ class Purge:
     def _files(self) -> list[Path]:
         """Files of this machine: the texts of documents as they were read, logs, copies of reports."""
         home, name = self._project.home, self._domain
-        own = [home / "logs" / f"{name}.log", *copies_of(self._project, name)]
+        own = [home / "logs" / f"{name}.log", relations_file(self._project, name), *copies_of(self._project, name)]
         provider = embedded_provider(self._project)
         begun = [*(home / "cache" / "parsed").glob(".*.part"), *provider.unfinished_files()]
         return [*self._parsed, *own, *(file for file in begun if self._holds_text(_read_any(file)))]

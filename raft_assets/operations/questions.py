@@ -27,7 +27,7 @@ from raft_assets.dataset.question_sheet import (
     Suggestion,
     draw_passages,
 )
-from raft_assets.dataset.related_chunks import RelatedChunks, find_related_chunks
+from raft_assets.dataset.related_chunks import RelatedChunks
 from raft_assets.documents.document_languages import count_languages
 from raft_assets.evaluation.verdict import MIN_CLUSTERS
 from raft_assets.llm.requests import Origin, Progress, Request
@@ -40,6 +40,7 @@ from raft_assets.operations.golden_coverage import GoldenCoverage, golden_covera
 from raft_assets.operations.languages import check_languages
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import recorded_form
+from raft_assets.operations.remembered_relations import remembered_relations
 from raft_assets.pairs.generation import draft_round
 from raft_assets.pairs.questions import classify_question, question_request, teacher_answer_request
 from raft_assets.pairs.structured import structured_answer_request, structured_question_request
@@ -154,7 +155,12 @@ class DomainQuestions:
         path_of = {chunk.chunk_id: chunk.path for chunk in self._chunks}
         covered = Counter(path_of[one.oracle_chunk_ids[0]] for one in golden if one.oracle_chunk_ids)
         return QuestionsCheck(
-            golden_coverage(golden, {chunk.chunk_id: chunk for chunk in self._chunks}, self.settings.dataset),
+            golden_coverage(
+                golden,
+                {chunk.chunk_id: chunk for chunk in self._chunks},
+                self.settings.dataset,
+                relate=remembered_relations(self.models.project, self.domain),
+            ),
             unanswerable=sum(not one.answerable for one in golden),
             without_evidence=sum(one.status == "no_evidence" for one in golden),
             unresolved={one.question_id: one.detail for one in golden if one.detail},
@@ -215,9 +221,8 @@ class DomainQuestions:
 
     @cached_property
     def _related(self) -> RelatedChunks:
-        return find_related_chunks(
-            {chunk.chunk_id: chunk for chunk in self._chunks}, self.settings.dataset.near_duplicate
-        )
+        relate = remembered_relations(self.models.project, self.domain)
+        return relate({chunk.chunk_id: chunk for chunk in self._chunks}, self.settings.dataset.near_duplicate)
 
     @cached_property
     def _resolved(self) -> list[GoldenQuestion]:

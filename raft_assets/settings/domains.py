@@ -77,7 +77,8 @@ class FileHashCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.closing(self._connection), self._connection:
+        # on a full disk they are not kept: only time is lost
+        with contextlib.closing(self._connection), contextlib.suppress(sqlite3.OperationalError), self._connection:
             rows = [(*state, content_hash) for state, content_hash in self._pending.items()]
             self._connection.executemany(_INSERT_HASH, rows)
         self._pending = {}

@@ -294,6 +294,26 @@ class Lake:
         root = self._root.path.strip("/")
         return {name.strip("/").removeprefix(root).lstrip("/") for name in found}
 
+    def is_damaged(self, name: str) -> bool:
+        """Return whether a table or record, by its name as in `files`, can't be read, as after a crash of the machine.
+
+        What a table's end says of it is read, not its rows. On object storage a file is there whole or not at all.
+        """
+        file = self._root / name
+        if not self.is_local or file.suffix not in (".parquet", ".json"):
+            return False
+        try:
+            if file.suffix == ".json":
+                json.loads(file.read_bytes())
+            else:
+                with file.open("rb") as stream, pq.ParquetFile(stream):
+                    pass
+        except FileNotFoundError:  # another program deleted it meanwhile
+            return False
+        except (ValueError, OSError):  # of Arrow as well
+            return True
+        return False
+
     def evaluations(self) -> set[tuple[str, str]]:
         """Return domain and run of every evaluation that is whole."""
         parts = (name.split("/") for name in self.files() if name.startswith(f"{EVALUATIONS}/"))

@@ -303,10 +303,15 @@ class ResultsStore:
         with self._reading() as connection:
             return _current_slices(connection, domain)
 
-    def previous_student_scores(self, run: RunRecord) -> pd.DataFrame:
-        """Return the scores of the domain's last other student, with the columns of `Score`; empty if there is none."""
-        with self._reading() as connection:
-            return _scores_of_previous_student(connection, run)
+    def previous_student_scores(self, run: RunRecord, answers: Iterable[ModelAnswer]) -> pd.DataFrame:
+        """Return the scores of the domain's last other student where it was asked the same as now.
+
+        That is the same question with the same documents in their order, instructions and right answers (`answers`:
+        those of this run). They have the columns of `Score`; empty if there is no such student or question.
+        """
+        mine = _to_arrow([answer for answer in answers if answer.evaluated == "student"], ModelAnswer)
+        with self._writing() as connection:  # a file of an earlier version gets its columns
+            return _scores_of_previous_student(connection, run, mine)
 
     def evaluated_runs(self, domain: str) -> list[dict[str, Any]]:
         """Return the evaluations of a domain, oldest first: the columns of `runs`, and `has_verdict`."""
@@ -720,13 +725,29 @@ def _current_slices(connection: duckdb.DuckDBPyConnection, domain: str) -> pd.Da
     return _frame(connection.sql(sql, params=[domain])).reindex(columns=SLICE_COLUMNS)
 
 
-def _scores_of_previous_student(connection: duckdb.DuckDBPyConnection, run: RunRecord) -> pd.DataFrame:
-    sql = f"""SELECT {", ".join(Score.model_fields)} FROM scores JOIN (
-            SELECT domain, run FROM runs SEMI JOIN verdicts USING (domain, run)
+def _scores_of_previous_student(
+    connection: duckdb.DuckDBPyConnection, run: RunRecord, answers: pa.Table
+) -> pd.DataFrame:
+    connection.register("asked_now", answers)
+    # runs of versions before didn't keep their instructions
+    sql = f"""WITH earlier AS (
+            SELECT domain, run, settings ->> '$.prompt.instructions' AS instructions
+            FROM runs SEMI JOIN verdicts USING (domain, run)
             WHERE domain = ? AND (student_model <> ? OR training_hash <> ?)
-            ORDER BY recorded_at DESC, run LIMIT 1) USING (domain, run)
+            ORDER BY recorded_at DESC, run LIMIT 1),
+        same AS (
+            SELECT domain, run, question_id, source, arm FROM answers JOIN earlier USING (domain, run)
+            JOIN asked_now USING (question_id, source, arm, question, documents, golden_answers, answerable)
+            WHERE answers.evaluated = 'student'
+            AND coalesce(answers.language, '') = coalesce(asked_now.language, '')
+            AND coalesce(instructions = ?, true))
+        SELECT {", ".join(Score.model_fields)} FROM scores SEMI JOIN same USING (domain, run, question_id, source, arm)
         WHERE evaluated = 'student'"""  # noqa: S608 - names of columns
-    return _frame(connection.sql(sql, params=[run.domain, run.student_model, run.training_hash]))
+    instructions = (run.settings.get("prompt") or {}).get("instructions")
+    parameters = [run.domain, run.student_model, run.training_hash, instructions]
+    found = _frame(connection.sql(sql, params=parameters))
+    connection.unregister("asked_now")
+    return found
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def leaks(rows: list[RaftRow], golden: list[GoldenQuestion], chunks: list[Chunk]
     check = LeakageCheck(golden)
     for row in rows:
         check.add(row)
-    return check.findings({chunk.chunk_id: chunk for chunk in chunks})
+    return check.findings(check.exposed({chunk.chunk_id: chunk for chunk in chunks}))
 
 
 @pytest.fixture(scope="module")

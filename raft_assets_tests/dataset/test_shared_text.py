@@ -140,7 +140,7 @@ def leaks(rows: list[RaftRow], chunks: list[Chunk]) -> list[str]:
     check = LeakageCheck([])
     for row in rows:
         check.add(row)
-    return [finding for findings in check.findings(by_id(chunks)).values() for finding in findings]
+    return [finding for findings in check.findings(check.exposed(by_id(chunks))).values() for finding in findings]
 
 
 def test_sixty_manuals_with_one_safety_page_are_split_by_document() -> None:

@@ -38,6 +38,26 @@ def test_an_asset_of_which_a_file_is_gone_is_missing_and_no_other_one(copied: Pr
     assert Losses.find(copied.opened).of(SMALL) == {}
 
 
+def test_a_damaged_file_is_missing_and_made_again(copied: ProjectHarness) -> None:
+    before, files = copied.digests(SMALL), lake_files(copied)
+    damaged = {name: file for name, file in files.items() if file.suffix in {".parquet", ".json"}}
+    for name, file in damaged.items():
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+        ((_, reason),) = Losses.find(copied.opened).of(SMALL).items()
+        assert reason == f"{name} is damaged"
+        file.write_bytes(content)
+    for name in (f"chunks/{SMALL}.parquet", f"qa_dataset/{SMALL}.parquet", f"finetuned_model/{SMALL}.json"):
+        files[name].write_bytes(files[name].read_bytes()[:-100])
+    files[f"baseline_answers/{SMALL}.parquet"].write_bytes(b"")
+    expected = ("chunks", "qa_dataset", "finetuned_model", "baseline_answers")
+    assert copied.not_fresh(SMALL) == dict.fromkeys(expected, "missing")
+    assert copied.raft_here("status", SMALL).returncode == 0
+    assert copied.raft("run", SMALL).returncode == 0
+    assert copied.not_fresh(SMALL) == {}
+    assert copied.digests(SMALL) == before
+
+
 def test_what_is_lost_is_made_again_and_asks_no_model(copied: ProjectHarness) -> None:
     lost = ("chunks", "qa_pairs", "qa_dataset", "splits", "finetuned_model", "baseline_answers", "eval_report")
     before, report = copied.digests(SMALL), copied.lake.path("eval_report", SMALL, ".html").read_text("utf-8")

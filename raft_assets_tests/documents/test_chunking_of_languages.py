@@ -1,8 +1,11 @@
 """Chunks of documents in other languages than English."""
 
+from collections.abc import Sequence
+
 import pytest
 import regex
 
+from raft_assets.core.sentences import split_sentences
 from raft_assets.core.tables import Chunk, SourceDocument
 from raft_assets.documents.chunking import chunk_document
 from raft_assets.documents.document_languages import tell_languages, with_language
@@ -89,3 +92,37 @@ def test_passages_of_a_bilingual_document_have_their_own_languages() -> None:
     languages = [chunk.language for chunk in chunks if ("phare" in chunk.text) != ("Leuchtturm" in chunk.text)]
     assert languages == sorted(languages)
     assert set(languages) == {"de", "fr"}
+
+
+THAI = "ประภาคารที่ท่าเรือทางเหนือถูกจุดไฟครั้งแรกในปี {n} ชาวเมืองมักมาเดินเล่นที่นี่ในวันหยุดสุดสัปดาห์ และนั่งพักผ่อนริมทะเล"
+
+
+def test_thai_has_no_marks_so_chunks_end_at_blanks_and_sentences_are_no_longer_than_a_few_clauses() -> None:
+    text = " ".join(THAI.format(n=1900 + number) for number in range(40))
+    chunks = chunks_of(text)
+    assert max(chunk.tokens for chunk in chunks) <= ChunkSettings().chunk_size
+    ends = {text[chunk.end : chunk.end + 1] for chunk in chunks}
+    assert ends == {" ", ""}
+    assert not any(chunk.text.endswith("ในปี") for chunk in chunks)  # its number follows
+    sentences = split_sentences(text, "th")
+    assert "".join(sentences).replace(" ", "") == text.replace(" ", "")
+    assert max(map(len, sentences)) < 2 * len(THAI)
+    without_blanks = chunks_of(text.replace(" ", ""))
+    assert max(chunk.tokens for chunk in without_blanks) <= ChunkSettings().chunk_size
+
+
+@pytest.mark.parametrize("code", SENTENCES)
+def test_where_the_subject_changes_is_looked_for_between_sentences_of_every_script(code: str) -> None:
+    sentences = [SENTENCES[code].format(n=1900 + number).strip() for number in range(30)]
+    seen: list[str] = []
+
+    def likeness(texts: Sequence[str]) -> list[float]:
+        seen.extend(texts)
+        return [0.0 if number % 10 == 0 else 1.0 - number / 100 for number in range(1, len(texts))]
+
+    chunks = chunk_document(a_document(" ".join(sentences)), ChunkSettings(), likeness=likeness)
+    assert seen == sentences
+    assert {chunk.text[-1] for chunk in chunks} == {sentences[0][-1]}
+    assert {sentences[place] for place in (10, 20)} <= {
+        next(one for one in sentences if chunk.text.startswith(one)) for chunk in chunks
+    }

@@ -1,5 +1,6 @@
 """No file takes the reader's time or memory for good: a bad one is one quarantined file."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from reportlab.pdfgen.canvas import Canvas
 
 from raft_assets.core.progress import shown_by
+from raft_assets.documents import reading_process
 from raft_assets.documents.parsing import Parsed
 from raft_assets.documents.readers import pdf as pdf_reader
 from raft_assets.documents.readers.content import ParsedContent, UnreadableError
@@ -214,6 +216,58 @@ def test_pages_that_take_a_while_each_take_no_more_than_the_file_may(tmp_path: P
         refused = process.read(small)
     assert isinstance(refused, UnreadableError)
     assert refused.reason == "too_costly"
+
+
+def test_a_large_file_whose_pages_get_on_too_slowly_takes_no_more_than_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    padding = b"%" + b" " * 5 * MEGABYTE + b"\n"  # by which all of it might take minutes
+    (slow,) = in_folder(tmp_path, {"a.pdf": sharing_pages(1_500) + padding})
+    monkeypatch.setattr(reading_process, "MAX_CPU_S_PER_STEP", 0.0001)
+    with ReadingProcess(max_cpu_s=1) as process:
+        refused = process.read(slow)
+    assert isinstance(refused, UnreadableError)
+    assert (refused.reason, "1 seconds" in refused.detail) == ("too_costly", True)
+
+
+LONG = "Bats fly over the lake at night. They sleep by day.\n\n" * 40_000
+
+
+def long_workbook() -> bytes:
+    data = workbook(bats)
+    row = "<row><c t='inlineStr'><is><t>Noctule</t></is></c><c><v>30</v></c></row>"
+    sheet = parts_of(data)["xl/worksheets/sheet1.xml"].decode()
+    return padded(
+        data, "xl/worksheets/sheet1.xml", sheet.replace("</sheetData>", row * 40_000 + "</sheetData>").encode()
+    )
+
+
+COSTLY: Mapping[str, Callable[[], bytes]] = {
+    "html": lambda: ELEMENTS,
+    "md": LONG.encode,
+    "txt": LONG.encode,
+    "csv": lambda: b"Animal,Weight\n" + b"Noctule,30\n" * 200_000,
+    "rtf": lambda: b"{\\rtf1 " + LONG.replace("\n\n", "\\par ").encode() + b"}",
+    "ipynb": lambda: json.dumps(
+        {"cells": [{"cell_type": "markdown", "source": LONG, "metadata": {}}], "nbformat": 4, "nbformat_minor": 5}
+    ).encode(),
+    "xlsx": long_workbook,
+    "epub": lambda: archive(
+        BOOK | {"OEBPS/text/two.xhtml": XHTML.format(LONG.replace("\n\n", "</p><p>").join(("<p>", "</p>")))}
+    ),
+    "pdf": lambda: sharing_pages(1_500),
+}
+
+
+def test_a_costly_file_of_whatever_kind_is_one_quarantined_file(tmp_path: Path) -> None:
+    files = in_folder(tmp_path, {f"a.{kind}": made() for kind, made in COSTLY.items()} | {"z.pdf": pdf("Bats fly.")})
+    with ReadingProcess(max_cpu_s=0.05) as process:
+        refused = {file.path: process.read(file) for file in files[:-1]}
+    with ReadingProcess() as process:
+        assert isinstance(process.read(files[-1]), ParsedContent)
+    assert {path: getattr(found, "reason", "read") for path, found in refused.items()} == dict.fromkeys(
+        refused, "too_costly"
+    )
 
 
 def sharing_pages(count: int) -> bytes:

@@ -2,7 +2,7 @@ import multiprocessing
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -64,7 +64,7 @@ def record(store: ResultsStore, run: RunRecord, *, rises: int = 20, text: str = 
         for number in range(24)
         for answer in both(f"q{number}", WRONG, RIGHT if number < rises else WRONG, question=text)
     ]
-    earlier = store.previous_student_scores(run)
+    earlier = store.previous_student_scores(run, answers)
     store.record(run, evaluate(answers, ORIGINS, draws=1000, guard_margin=0.1, scores_of_previous_student=earlier))
     return answers
 
@@ -188,6 +188,27 @@ def test_a_store_of_an_earlier_version_takes_new_evaluations(store: ResultsStore
     assert store.query("SELECT * FROM verdicts WHERE against = 'baseline'")["student"].tolist() == [20 / 24] * 2
 
 
+def test_a_student_is_compared_with_the_one_before_where_both_were_asked_the_same(store: ResultsStore) -> None:
+    answers = record(store, run_record(student="ft:1"), rises=10)
+    other: Mapping[str, Mapping[str, object]] = {
+        "q0": {"question": "How many?"},
+        "q1": {"documents": ["Another one.", *answers[0].documents[1:]]},
+        "q2": {"golden_answers": ["Something else."]},
+        "q3": {"language": "de"},
+    }
+    now = [answer.model_copy(update=dict(other.get(answer.question_id, {}))) for answer in answers]
+    run = run_record(student="ft:2", after=1)
+    found = store.previous_student_scores(run, now)
+    assert set(found["question_id"]) == {f"q{number}" for number in range(4, 24)}
+    assert set(found["evaluated"]) == {"student"}
+    assert found[found["metric"] == "token_f1"]["value"].sum() == 6  # of the ten, q4 to q9
+    told = replace(run, settings={"prompt": {"instructions": "brief"}})
+    assert len(store.previous_student_scores(told, now)) == len(found)  # the one before didn't keep which it had
+    store.record(told, evaluate(now, ORIGINS, draws=1000, guard_margin=0.1))
+    later = replace(run_record(student="ft:3", after=2), settings={"prompt": {"instructions": "full"}})
+    assert store.previous_student_scores(later, now).empty
+
+
 def test_a_student_that_was_asked_alone_takes_no_other_ones_place(tmp_path: Path) -> None:
     store = ResultsStore(str(tmp_path / "results.duckdb"), Lake(str(tmp_path / "lake")))
     record(store, run_record(student="ft:1"), rises=2)
@@ -200,7 +221,7 @@ def test_a_student_that_was_asked_alone_takes_no_other_ones_place(tmp_path: Path
 
     assert (store.verdicts(), store.comparison("bats")) == (before[0], before[2])
     pd.testing.assert_frame_equal(store.history("bats", "token_f1"), before[1])
-    newest = store.previous_student_scores(run_record(student="ft:3", after=3))
+    newest = store.previous_student_scores(run_record(student="ft:3", after=3), answers)
     assert newest[newest["metric"] == "token_f1"]["value"].sum() == 20  # of ft:2, the last that was judged
     runs = store.evaluated_runs("bats")
     assert [(run["student_model"], run["has_verdict"]) for run in runs] == [

@@ -25,7 +25,7 @@ from raft_assets.dataset.data_card import CARD_FILE, CARD_JSON_FILE, CARD_VERSIO
 from raft_assets.dataset.data_card import build_card as describe_dataset
 from raft_assets.dataset.formats import FORMATS_VERSION, training_lines, training_stats
 from raft_assets.dataset.golden import GOLDEN_VERSION, read_golden_questions, resolve_golden_questions
-from raft_assets.dataset.leakage import LeakageError, check_leakage
+from raft_assets.dataset.leakage import LeakageError
 from raft_assets.dataset.rows import DATASET_VERSION, assemble_rows
 from raft_assets.dataset.splits import describe_shortage, drawn_by
 from raft_assets.dataset.versions import CODE_VERSIONS
@@ -51,12 +51,13 @@ from raft_assets.operations.golden_coverage import (
     golden_coverage,
     refuse_without_training,
 )
-from raft_assets.operations.held_out import check_leakage_in_lake
+from raft_assets.operations.held_out import check_leakage_in_lake, write_rows
 from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_clients import ModelClients, resolved_model, token_counter
 from raft_assets.operations.pair_form import SENTENCES, resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.operations.rebuild import build_manifest
+from raft_assets.operations.remembered_relations import remembered_relations
 from raft_assets.operations.splits import read_splits
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.vectors import read_index, read_refused_chunks
@@ -124,7 +125,12 @@ def golden_questions(
     renamed = former_paths(lake, domain)
     by_id = {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)}
     resolved = resolve_golden_questions(questions, documents, by_id.values(), renamed=renamed)
-    coverage = golden_coverage(resolved, by_id, models.project.settings(domain).values.dataset)
+    coverage = golden_coverage(
+        resolved,
+        by_id,
+        models.project.settings(domain).values.dataset,
+        relate=remembered_relations(models.project, domain),
+    )
     written = lake.write(GoldenQuestion, domain, resolved)
     lost = [f"{question.question_id}: {question.detail}" for question in resolved if question.detail]
     return dg.MaterializeResult(
@@ -249,10 +255,10 @@ def qa_dataset(
         golden,
         settings,
         register,
+        relate=remembered_relations(models.project, domain),
     )
-    rows = check_leakage(assembly.rows(), golden, assembly.chunks, settings.protocol)
     try:
-        written = lake.write(RaftRow, domain, rows)
+        written = write_rows(lake, domain, assembly, golden, settings.protocol)
     except LeakageError as error:
         yield _failed_leakage_check(LEAK_SPEC, error)
         raise dg.Failure(str(error)) from error

@@ -154,7 +154,7 @@ def eval_scores(
         draws=rule.bootstrap_draws,
         guard_margin=rule.guard_margin,
         judged=list(lake.rows(JudgedAnswer, domain)),
-        scores_of_previous_student=results.previous_student_scores(run),
+        scores_of_previous_student=results.previous_student_scores(run, answers),
     )
     results.record(run, found)
     verdict, compared = found.verdict, found.against_previous

@@ -40,7 +40,8 @@ QuarantineReason = Literal[
 ]
 
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
-_FENCE = re.compile(r"[ \t]{0,3}(`{3,}|~{3,})")
+# what opens or closes a block of code; a line with another ` is text with code in it (CommonMark 0.31, section 4.5)
+_FENCE = re.compile(r"[ \t]{0,3}(`{3,}(?=[^`]*$)|~{3,})")
 
 
 @dataclass(frozen=True)

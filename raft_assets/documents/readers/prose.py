@@ -21,7 +21,7 @@ _USUAL_FIELDS = (
     " redirect_from last_modified_at content_type product topic ms.date ms.topic ms.author uid source"
 )
 _COMMENT = re.compile(
-    r"(?P<code>^[ \t]{0,3}(?P<fence>`{3,}|~{3,}).*?^[ \t]{0,3}(?P=fence))|^<!--(?:(?!-->).)*-->[ \t]*$\n?",
+    r"(?P<code>^[ \t]{0,3}(?P<fence>`{3,}(?=[^`\n]*$)|~{3,}).*?^[ \t]{0,3}(?P=fence))|^<!--(?:(?!-->).)*-->[ \t]*$\n?",
     re.MULTILINE | re.DOTALL,
 )
 # a line of words with a ruler of = or - below it, after a blank line: the same heading as # or ##

@@ -75,3 +75,12 @@ def test_comments_are_left_out_and_what_is_between_two_is_not() -> None:
 def test_a_comment_in_code_is_code() -> None:
     text = "Write:\n\n```html\n<!-- the dredger -->\n<p>turns</p>\n```"
     assert [section.text for section in read_prose(text, "md").sections] == [text]
+
+
+def test_a_line_of_code_between_three_marks_opens_no_block() -> None:
+    text = "```raft run``` starts.\n\n## Gates\n\nOpen.\n\n<!-- left out -->\n\n## Locks\n\nClose.\n\n```\nlock()\n```"
+    content = read_prose(text, "md")
+    assert [section.heading for section in content.sections] == ["", "Gates", "Locks"]
+    assert content.left_out == {"comment": 2}
+    inside = "~~~\n```raft run```\n# no heading\n~~~\n\n## A heading\n\nText."
+    assert [section.heading for section in read_prose(inside, "md").sections] == ["", "A heading"]
