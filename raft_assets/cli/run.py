@@ -30,8 +30,9 @@ from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.languages import ROLES, check_languages, sampled_languages
 from raft_assets.operations.losses import Losses
-from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG
+from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
@@ -124,7 +125,7 @@ def materialize_domains(
             now = asset_states(instance, graph, name, losses, resolver)
             due = [key for key in wanted if force or now[key].state != "fresh"]
             if due:
-                _check_languages(project, graph, name, due)
+                _check_models(project, graph, name, due)
                 _save_estimate(instance, project, graph, now, name)
                 work.append(DomainRun(name, len(due), project.home / "logs" / f"{name}.log"))
             else:
@@ -141,9 +142,17 @@ def _exit_code(work: Sequence[DomainRun]) -> int:
     return WAITS if any(item.waits for item in work) else 0
 
 
-def _check_languages(project: Project, graph: Graph, domain: str, due: Sequence[dg.AssetKey]) -> None:
-    """Raise SettingsError where a model that one of the assets calls doesn't know the language of the documents."""
+def _check_models(project: Project, graph: Graph, domain: str, due: Sequence[dg.AssetKey]) -> None:
+    """Check the models that the assets call before any of them is asked.
+
+    Raises WeightsError where the embedded provider lacks its encoder, and SettingsError where a model doesn't know the
+    language of the documents.
+    """
     called = {role for key in due for role in str(graph.get(key).metadata.get(ROLES_METADATA, "")).split()}
+    if any(
+        project.endpoints[role].provider == "embedded" for role in Role if role in called & project.endpoints.keys()
+    ):
+        embedded_provider(project).weights  # noqa: B018 - raises where there are none
     roles = [role for role in ROLES if role in called and project.endpoints[role].knows_english_only]
     if roles:
         check_languages(project, domain, sampled_languages(project, domain), roles)
