@@ -42,11 +42,6 @@ class Plan:
     name: str = ""  # of that domain
 
     @property
-    def is_there(self) -> bool:
-        """Whether the folder is a project already."""
-        return (self.folder / WORKSPACE_FILE).is_file()
-
-    @property
     def domains(self) -> list[str]:
         """The domains that the project has already."""
         return domain_names(self.folder / DATA) if (self.folder / DATA).is_dir() else []
@@ -110,23 +105,22 @@ def has_documents(folder: Path) -> bool:
     return any(
         KIND_BY_SUFFIX.get(file.suffix.casefold(), "json") not in _UNDECIDED_KINDS
         and file.stem.casefold() not in _UNDECIDED_STEMS
-        for file in _files(folder)
+        for file in _files(folder, besides=(DATA, PRESETS, DOCUMENTS_PROJECT))
     )
 
 
 def count_documents(folder: Path) -> int:
     """Return how many files of a folder have a reader, at most MAX_COUNTED."""
-    return sum(file.suffix.casefold() in KIND_BY_SUFFIX for file in _files(folder))
+    return sum(file.suffix.casefold() in KIND_BY_SUFFIX for file in _files(folder, besides=(DOCUMENTS_PROJECT,)))
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, *, besides: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders that could be documents, `besides` those of some subfolders."""
     count = 0
     for parent, folders, names in os.walk(folder):
         inside = Path(parent).relative_to(folder)
-        ours = {DATA, PRESETS, DOCUMENTS_PROJECT} if parent == str(folder) else set()
-        folders[:] = sorted(
-            name for name in folders if name not in ours and not is_reserved((inside / name).as_posix())
-        )
+        left_out = besides if parent == str(folder) else ()
+        folders[:] = [name for name in folders if name not in left_out and not is_reserved((inside / name).as_posix())]
         for name in names:
             if not is_reserved((inside / name).as_posix()):
                 yield Path(parent, name)
