@@ -17,7 +17,7 @@ demo: install ## the whole lineage over data/, offline; prints each domain's ver
 		'raft report bats --open' 'the report: what was asked, and what either model answered' \
 		'raft ui' 'the lineage in the Dagster UI, http://127.0.0.1:3000' \
 		'mkdir data/mine' 'for documents of your own; then raft doctor, raft estimate mine, raft run mine' \
-		'less README.md' 'questions of your own, and other models than the embedded ones'
+		'less docs/getting-started.md' 'questions of your own, and other models than the embedded ones'
 
 test: install-dev .venv/azure-evaluation .venv/mlflow-server ## linter, type checker, contracts between rooms, definitions, every test
 	$(BIN)/ruff check .
@@ -31,7 +31,7 @@ test: install-dev .venv/azure-evaluation .venv/mlflow-server ## linter, type che
 ui: install ## the Dagster UI on 127.0.0.1:3000
 	$(BIN)/raft ui
 
-bench: install ## the figures of the README
+bench: install ## the figures of docs/getting-started.md
 	$(BIN)/python benchmarks/lineage.py
 
 install: .venv/installed

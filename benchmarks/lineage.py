@@ -1,4 +1,4 @@
-"""The figures of the README, measured on a copy of the shipped domains and printed beside what they should be.
+"""The published figures, measured on a copy of the shipped domains and printed beside what they should be.
 
     python benchmarks/lineage.py
 

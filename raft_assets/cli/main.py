@@ -15,7 +15,9 @@ from raft_assets.cli.commands import (
     config,
     data,
     doctor,
+    embedded,
     estimate,
+    init,
     money,
     preview,
     questions,
@@ -31,7 +33,9 @@ from raft_assets.core.errors import RaftError, describe_error, is_disk_full
 
 INTERRUPTED = 130
 COMMANDS = (
+    init.init,
     run.run,
+    embedded.embedded,
     servers.serve,
     servers.ui,
     status.status,
@@ -68,6 +72,7 @@ def raft() -> None:
 
     \b
     Examples:
+      raft init my-project      a folder for documents, settings and keys; --example for something to try
       raft run --all            materialize the lineage of every domain in data/
       raft status               what is fresh, stale, missing or failed, and the last verdicts
       raft report bats --open   open the eval report of a domain

@@ -18,6 +18,7 @@ from raft_assets.cli.reading import show_reading
 from raft_assets.core.errors import DataError
 from raft_assets.core.terminal import escape_control_characters, strip_control_characters
 from raft_assets.evaluation.wording import count_noun
+from raft_assets.settings.domains import domain_folder
 from raft_assets.settings.project import Project
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ def write_sheet(domain: str, *, count: int, target: Path | None, suggest: bool, 
     (name,) = select_domains(project, [domain], everything=False)
     file = target or Path(f"{name}-questions.csv")
     check_target(file)
-    if file.resolve().is_relative_to(project.data.resolve()):
-        raise DataError(f"{file} would be read as a document: write the sheet outside of {project.data}.")
+    if not target and _is_among_documents(project, name, file):
+        file = project.folder / file
+    if _is_among_documents(project, name, file):
+        raise DataError(f"{file} would be read as a document: write the sheet outside of {project.data / name}.")
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     asked = _open(project, name)
     passages = asked.passages_to_ask_about(count)
@@ -136,6 +139,16 @@ def _open(project: Project, name: str) -> "DomainQuestions":
 def _list_rows(numbers: Sequence[int]) -> str:
     listed = ", ".join(map(str, numbers[:MAX_LISTED])) + ", …" * (len(numbers) > MAX_LISTED)
     return f"row {listed}" if len(numbers) == 1 else f"rows {listed}"
+
+
+def _is_among_documents(project: Project, domain: str, file: Path) -> bool:
+    """Return whether a file would be read as a document, of a domain in `data/` or of this one where it is a link."""
+    place = file.resolve()
+    if place.is_relative_to(project.data.resolve()):
+        return True
+    return place.is_relative_to(domain_folder(project.data, domain).resolve()) and not place.is_relative_to(
+        project.folder
+    )
 
 
 def _words(*names: object) -> str:

@@ -1,10 +1,11 @@
 """What `raft run` does: it materializes domains in parallel, with a live view of Dagster's event log."""
 
 import os
+import shlex
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.languages import ROLES, check_languages, sampled_languages
 from raft_assets.operations.losses import Losses
-from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
@@ -124,6 +125,7 @@ def materialize_domains(
             now = asset_states(instance, graph, name, losses, resolver)
             due = [key for key in wanted if force or now[key].state != "fresh"]
             if due:
+                _check_encoder(project, graph, wanted, due)
                 _check_languages(project, graph, name, due)
                 _save_estimate(instance, project, graph, now, name)
                 work.append(DomainRun(name, len(due), project.home / "logs" / f"{name}.log"))
@@ -141,12 +143,30 @@ def _exit_code(work: Sequence[DomainRun]) -> int:
     return WAITS if any(item.waits for item in work) else 0
 
 
+def _check_encoder(project: Project, graph: Graph, wanted: Sequence[dg.AssetKey], due: Sequence[dg.AssetKey]) -> None:
+    """Raise WeightsError where the run calls the embedded provider and its encoder is not installed.
+
+    What follows from the assets that are due counts as well: nothing is read or paid for a run that can't end.
+    """
+    affected = set(due)
+    for key in wanted:  # upstream first
+        if affected & graph.get(key).parent_keys:
+            affected.add(key)
+    called = _called_roles(graph, affected)
+    if any(role in called and endpoint.provider == "embedded" for role, endpoint in project.endpoints.items()):
+        embedded_provider(project).weights  # noqa: B018 - raises where there are none
+
+
 def _check_languages(project: Project, graph: Graph, domain: str, due: Sequence[dg.AssetKey]) -> None:
     """Raise SettingsError where a model that one of the assets calls doesn't know the language of the documents."""
-    called = {role for key in due for role in str(graph.get(key).metadata.get(ROLES_METADATA, "")).split()}
+    called = _called_roles(graph, due)
     roles = [role for role in ROLES if role in called and project.endpoints[role].knows_english_only]
     if roles:
         check_languages(project, domain, sampled_languages(project, domain), roles)
+
+
+def _called_roles(graph: Graph, keys: Iterable[dg.AssetKey]) -> set[str]:
+    return {role for key in keys for role in str(graph.get(key).metadata.get(ROLES_METADATA, "")).split()}
 
 
 def _save_estimate(
@@ -260,8 +280,9 @@ def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) ->
         check = event.asset_check_evaluation_data
         if not check.passed and not (check.description or "").startswith(NOT_EVALUATED):
             figures = ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
+            verb = "warns" if check.severity is dg.AssetCheckSeverity.WARN else "failed"
             console.print(
-                f"{item.domain}: check {check.check_name} failed: {check.description or figures}", style="yellow"
+                f"{item.domain}: check {check.check_name} {verb}: {check.description or figures}", style="yellow"
             )
     elif event.is_step_failure and event.step_failure_data.error:
         item.error = f"{event.step_key}: {failure_message(event.step_failure_data.error)}"
@@ -287,3 +308,5 @@ def _print_verdicts(console: Console, project: Project, names: Sequence[str]) ->
             console.print(
                 f"\n{name}: {' '.join(sentences)}\n  report: {lake.path(REPORT, name, '.html')}", markup=False
             )
+            if verdicts[name]["decision"] == "cannot tell":
+                console.print(f"  what a verdict still needs: raft questions check {shlex.quote(name)}")

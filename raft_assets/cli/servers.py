@@ -1,10 +1,10 @@
-"""What `raft serve` does: it serves the embedded provider."""
+"""What `raft serve` and `raft embedded` do: they serve the embedded provider, and install its encoder."""
 
 from collections.abc import Iterable
 
 import click
 
-from raft_assets.core.errors import SettingsError
+from raft_assets.core.errors import RaftError, SettingsError
 from raft_assets.embedded.provider import Simulation
 from raft_assets.settings.project import Project
 
@@ -22,6 +22,17 @@ def serve_models(port: int, simulation: Simulation | None) -> None:
         seconds = simulation.bound_s(BOUND_CALLS, BOUND_TOKENS)
         click.echo(f"bound: {BOUND_CALLS:,} calls with answers of {BOUND_TOKENS} tokens take at least {seconds:,.1f} s")
     embedded_provider(project).serve(port=port, simulation=simulation)
+
+
+def install_encoder() -> None:
+    """Install the encoder's weights unless they are here. Raises WeightsError where they can't be."""
+    from raft_assets.operations.model_clients import embedded_provider
+
+    provider = embedded_provider(Project.load())
+    try:
+        click.echo(f"The encoder is installed already: {provider.weights}")
+    except RaftError:
+        click.echo(f"The encoder is installed: {provider.install_weights()}")
 
 
 def parse_faults(faults: Iterable[str]) -> dict[str, float]:

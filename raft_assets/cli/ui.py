@@ -51,8 +51,13 @@ DAEMON_VARIABLES = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
 
 
 def start_ui(port: int) -> None:
-    """Serve the UI until the process is interrupted; raises RaftError where it runs already or the port is taken."""
+    """Serve the UI until the process is interrupted.
+
+    Raises RaftError where it runs already, the port is taken, or there is no project.
+    """
     project = Project.load()
+    if not project.workspace_file.is_file():
+        raise RaftError(f"{project.folder} is no project, as it has no {project.workspace_file.name}: raft init.")
     address = f"http://{HOST}:{port}"
     with open_instance(project) as instance, _sole_ui(project, address) as note, _interrupted_by_every_signal():
         _check_port(port)

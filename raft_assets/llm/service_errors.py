@@ -142,6 +142,7 @@ def classify_error(error: openai.APIError, endpoint: Endpoint, model: str) -> Se
         _classify_deploying(error, message, endpoint, model)
         or _find_account_stop(said, error, message, endpoint, model)
         or _find_prompt_fault(said, error, message)
+        or _find_refused_retry(error, message, endpoint, model)
         or _find_retry(said, error, message)
         or _classify_bad_request(error, said, message, endpoint, model)
     )
@@ -151,6 +152,19 @@ def _classify_connection_error(error: openai.APIError) -> Retry:
     if is_timeout(error):
         return Retry("it did not answer in time")
     return Retry("the connection failed", is_unreachable=not is_cut_off(error))
+
+
+def _find_refused_retry(
+    error: openai.APIStatusError, message: str, endpoint: Endpoint, model: str
+) -> Unexplained | None:
+    """Return what a service says that failed and that answers the same however often it is asked.
+
+    Source: the header `x-should-retry`, which OpenAI's client libraries obey.
+    """
+    if error.status_code < 500 or error.response.headers.get("x-should-retry") != "false":
+        return None
+    failed = f"it answered {error.status_code} ({message})"
+    return Unexplained(failed, f"{_describe_endpoint(endpoint, model)} fails, and asking again doesn't help: {failed}.")
 
 
 def _find_retry(said: ServiceMessage, error: openai.APIStatusError, message: str) -> Retry | None:

@@ -49,7 +49,7 @@ class GoldenCoverage:
         if not self.questions:
             return (
                 "No golden question has an answer with evidence, so the verdict will be on questions that the teacher "
-                f"wrote. Write questions about at least {MIN_CLUSTERS} passages ({QUESTIONS_FILE})."
+                f"wrote. Write questions about at least {MIN_CLUSTERS} passages: raft questions sheet."
             )
         told = f"{count_noun(self.questions, 'question')} about {count_noun(self.passages, 'passage')}"
         missing = MIN_CLUSTERS - self.passages

@@ -17,7 +17,7 @@ from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.limits import Limiter
 from raft_assets.llm.probing import Probe, ProbeResult, Task
-from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.process import records_of
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.domains import domain_names
@@ -128,9 +128,19 @@ async def _probe_all(models: ModelClients, calls: list[tuple[_TestCall, int]]) -
     return await asyncio.gather(*(_probe(models, call, words) for call, words in calls))
 
 
+def _check_encoder(project: Project, endpoint: Endpoint) -> None:
+    """Raise EndpointError where the embedded provider lacks its encoder, without which no role of it goes far."""
+    try:
+        embedded_provider(project).weights  # noqa: B018 - raises where there are none
+    except RaftError as error:
+        raise EndpointError(f"{endpoint.model} needs the encoder weights, see there.") from error
+
+
 async def _probe(models: ModelClients, call: _TestCall, words: int) -> ProbeResult | RaftError:
     endpoint = call.endpoint
     try:
+        if endpoint.provider == "embedded":
+            _check_encoder(models.project, endpoint)
         # a limiter of its own: a test call doesn't wait for a run's calls, and a run learns nothing from its pace
         with (
             tempfile.TemporaryDirectory() as folder,

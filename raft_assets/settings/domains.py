@@ -231,7 +231,9 @@ def _entries(root: Path) -> list[Path]:
             return sorted(root.iterdir())
     except OSError as error:
         raise _unreadable(root, error) from error
-    raise DataError(f"There is no folder {root}: create it with one folder of documents per domain.")
+    raise DataError(
+        f"There is no folder {root}: create it with one folder of documents per domain, or begin with raft init."
+    )
 
 
 def _unreadable(folder: Path, error: OSError) -> DataError:
@@ -245,11 +247,17 @@ def _raise_unreadable(error: OSError) -> None:
 def _regular_files(folder: Path) -> Iterator[Path]:
     """Yield files without reserved names.
 
-    Devices, pipes and broken links are no documents; linked folders aren't entered.
+    Devices, pipes and broken links are no documents; linked folders aren't entered, nor is a project that stands among
+    the documents to which its domain is a link.
     """
+    project = folder.parent.parent.resolve() if folder.is_symlink() else None
     for parent, folders, names in os.walk(folder, onerror=_raise_unreadable):
         inside = Path(parent).relative_to(folder)
-        folders[:] = [name for name in folders if not is_reserved((inside / name).as_posix())]
+        folders[:] = [
+            name
+            for name in folders
+            if not is_reserved((inside / name).as_posix()) and (not project or Path(parent, name).resolve() != project)
+        ]
         for name in names:
             file = Path(parent, name)
             if not is_reserved((inside / name).as_posix()) and _is_regular(file):

@@ -33,8 +33,11 @@ from raft_assets.settings.domains import SETTINGS_FILE, domain_folder
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.environment import Environment, read_dollars, read_int
 from raft_assets.settings.prices import has_price, own_prices
+from raft_assets.settings.shipped import shipped_presets
 
 DEFAULT_PRESET = "default"
+WORKSPACE_FILE = "workspace.yaml"  # names the code location to Dagster, and marks the folder of a project
+DOCUMENTS_PROJECT = "raft"  # the project that `raft init` makes in a folder of documents
 _SIGNATURE = re.compile(r"[?&]sig=", re.IGNORECASE)  # of a shared access signature
 
 
@@ -73,7 +76,8 @@ class Project:
     def load(cls, folder: Path | None = None, process: Mapping[str, str] | None = None) -> "Project":
         """Load the project in a folder.
 
-        The folder is the given one, `RAFT_PROJECT`, or the nearest one upwards that holds `workspace.yaml`.
+        The folder is the given one, `RAFT_PROJECT`, the nearest one upwards that holds `workspace.yaml`, or the
+        project that `raft init` made in this folder of documents.
         """
         variables = dict(os.environ if process is None else process)
         root = (
@@ -126,7 +130,7 @@ class Project:
     @property
     def workspace_file(self) -> Path:
         """The file that names the code location to Dagster."""
-        return self.folder / "workspace.yaml"
+        return self.folder / WORKSPACE_FILE
 
     @property
     def progress(self) -> Path:
@@ -198,21 +202,28 @@ class Project:
         write_text(self.home / "presets.json", json.dumps(presets, ensure_ascii=False, indent=1))
 
     def preset_names(self) -> list[str]:
-        """Return every preset that can be chosen."""
-        return sorted({DEFAULT_PRESET} | {file.stem for file in self.presets.glob("*.yaml")})
+        """Return every preset that can be chosen: the project's own, and those that come with the package."""
+        folders = (self.presets, shipped_presets())
+        return sorted({DEFAULT_PRESET} | {file.stem for folder in folders for file in folder.glob("*.yaml")})
 
     def _preset(self, name: str) -> dict[str, Any]:
-        file = self.presets / f"{name}.yaml"
+        """Return a preset's settings; the project's own file wins over one of the same name in the package."""
         if name not in self.preset_names():
             raise SettingsError(
                 f"There is no preset {name!r} in {self.presets}.{did_you_mean(name, self.preset_names())} Allowed: "
                 f"{', '.join(self.preset_names())}."
             )
-        return _read_yaml(file) if file.is_file() else {}
+        files = (folder / f"{name}.yaml" for folder in (self.presets, shipped_presets()))
+        found = next((file for file in files if file.is_file()), None)
+        return _read_yaml(found) if found else {}
 
 
 def _find_project(start: Path) -> Path:
-    return next((folder for folder in (start, *start.parents) if (folder / "workspace.yaml").is_file()), start)
+    """Return the project that a folder is in, or that `raft init` made for the documents in it; else the folder."""
+    for folder in (start, *start.parents, start / DOCUMENTS_PROJECT):
+        if (folder / WORKSPACE_FILE).is_file():
+            return folder
+    return start
 
 
 def _folder(environment: Environment, name: str) -> str | None:

