@@ -191,6 +191,9 @@ class HostingSettings:
     redeploy: bool = False
 
 
+DEFAULT_HOSTING = HostingSettings()  # for a base model of which nothing is known
+
+
 @dataclass(frozen=True)
 class AzureMLWorkspace:
     """An Azure ML workspace that fine-tunes and serves the student ("MaaS")."""
