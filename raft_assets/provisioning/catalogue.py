@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.settings.endpoints import OPENAI_BASE_URL, Endpoint, HostingSettings
+from raft_assets.settings.endpoints import OPENAI_BASE_URL, Endpoint, HostingSettings, normalize_model
 
 MODELS_FILE = "models.yaml"
 ACCEPT_VARIABLE = "RAFT_ACCEPT_MODEL"  # names the student's base model: the list may be older than the service
@@ -80,8 +80,8 @@ class KnownModel(_Entry):
     sources: tuple[str, ...]
 
     def fits(self, model: str) -> bool:
-        """Return whether a model's name, in lower case and without publisher, is this model with any or no version."""
-        name = self.name.lower().removeprefix("meta-")
+        """Return whether a normalized name is that of this model, with its version or without."""
+        name = normalize_model(self.name)
         version = f"{name}-{self.version}".lower()
         return fnmatchcase(model, name) or (bool(self.version) and model == version)
 
@@ -123,8 +123,7 @@ class Catalogue(_Entry):
 
     def find(self, service: str, model: str) -> KnownModel | None:
         """Return what is known of a model, whose name may have a publisher and a version."""
-        name = model.lower().rpartition("/")[2].removeprefix("meta-")
-        return next((one for one in self.of_service(service) if one.fits(name)), None)
+        return next((one for one in self.of_service(service) if one.fits(normalize_model(model))), None)
 
     def told_sources(self, model: KnownModel) -> str:
         """Return where an entry was read, and when that was written."""
