@@ -57,21 +57,21 @@ class Wishes:
     environment: str | None
 
 
-def configure_models(wishes: Wishes, *, is_asked: bool, offline: bool, dry_run: bool) -> None:
+def configure_models(wishes: Wishes, *, asks: bool, offline: bool, dry_run: bool) -> None:
     """Choose models and region, print the choice with its cost, and write it unless it is a dry run.
 
     Raises SettingsError for a choice that is impossible, with the reason, AzdError where azd fails, and ArmError where
     Azure refuses.
     """
+    if asks and not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on: add --yes to take the best for what no option names.")
     project, today = Project.load(), datetime.now(UTC).date()
     catalogue, capacities = shipped_catalogue(), _read_capacities(wishes.capacities)
     environment = _open_environment(project, wishes.environment, is_needed=not dry_run)
     click.echo(environment.told if environment else "no azd environment: nothing can be written")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    asks = is_asked and sys.stdin.isatty()
     region = _choose_region(catalogue, wishes.region, environment, asks=asks)
-    subscription = environment.get(SUBSCRIPTION) if environment else None
-    arm, reason = _open_arm(None if offline else subscription, offline=offline)
+    arm, reason = (None, "") if offline else _open_arm(environment)
     with closing(arm) if arm else nullcontext():
         market = open_market(arm, catalogue, region, today, reason=reason)
         for warning in market.warnings:
@@ -102,11 +102,10 @@ def _open_environment(project: Project, name: str | None, *, is_needed: bool) ->
         return None
 
 
-def _open_arm(subscription: str | None, *, offline: bool) -> "tuple[Arm | None, str]":
-    """Return the management plane, or why it isn't asked."""
+def _open_arm(environment: AzdEnvironment | None) -> "tuple[Arm | None, str]":
+    """Return the management plane of the environment's subscription, or why it isn't asked."""
+    subscription = environment.get(SUBSCRIPTION) if environment else None
     if subscription is None:
-        if offline:
-            return None, ""
         return None, (
             f"Azure isn't asked, because the azd environment has no {SUBSCRIPTION}: `azd env set {SUBSCRIPTION} ...`."
         )
