@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from raft_assets.provisioning.arm import Arm
 
 NONE = "none"  # the judge that is no model
+MAX_SHOWN = 20  # of the models that a region offers: Azure lists hundreds
 PLAIN_WIDTH = 200  # characters, where the output is no terminal
 ORDER = (Role.STUDENT, Role.TEACHER, Role.BASELINE, Role.EMBEDDING, Role.JUDGE)  # what narrows the rest comes first
 QUESTIONS = {
@@ -168,7 +169,9 @@ def _ask(console: Console, market: Market, role: Role, chosen: Mapping[Role, Can
     """Show what is offered and what isn't, and return the name that is typed, or the number of a line."""
     offered = market.offered(role, chosen)
     console.print()
-    console.print(_offer_table(QUESTIONS[role], offered))
+    console.print(_offer_table(QUESTIONS[role], offered[:MAX_SHOWN]))
+    if len(offered) > MAX_SHOWN:
+        console.print(Text(f"  and {len(offered) - MAX_SHOWN} more, by name", style="bright_black"))
     for candidate, reason in not_offered(market, role, chosen):
         console.print(Text(f"  not offered: {candidate.name}: {reason}", style="bright_black"))
 
