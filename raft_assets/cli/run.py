@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -30,6 +31,7 @@ from raft_assets.llm.ledger import is_unusable
 from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.languages import ROLES, check_languages, sampled_languages
+from raft_assets.operations.life_cycles import check_student_model
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG
@@ -40,7 +42,12 @@ from raft_assets.storage.results import ResultsStore
 from raft_assets.student.approval import APPROVAL_VARIABLE, APPROVE_FINE_TUNING
 
 REPORT = "eval_report"
+<<<<<<< HEAD
 POLL_S = 1.0  # each look at a domain opens two of Dagster's databases: 20 ms of CPU
+=======
+TRAINED = dg.AssetKey("finetuned_model")
+POLL_S = 0.5
+>>>>>>> h-azconf
 
 
 @dataclass
@@ -127,6 +134,7 @@ def materialize_domains(
             if due:
                 _check_encoder(project, graph, wanted, due)
                 _check_languages(project, graph, name, due)
+                _check_student(project, now, name, due)
                 _save_estimate(instance, project, graph, now, name)
                 work.append(DomainRun(name, len(due), project.home / "logs" / f"{name}.log"))
             else:
@@ -165,8 +173,18 @@ def _check_languages(project: Project, graph: Graph, domain: str, due: Sequence[
         check_languages(project, domain, sampled_languages(project, domain), roles)
 
 
+<<<<<<< HEAD
 def _called_roles(graph: Graph, keys: Iterable[dg.AssetKey]) -> set[str]:
     return {role for key in keys for role in str(graph.get(key).metadata.get(ROLES_METADATA, "")).split()}
+=======
+def _check_student(
+    project: Project, now: Mapping[dg.AssetKey, AssetState], domain: str, due: Sequence[dg.AssetKey]
+) -> None:
+    """Raise SettingsError where a student is to be trained that can't be; a job that was submitted is collected."""
+    is_own = project.settings(domain).values.student.finetuned_model is not None
+    if TRAINED in due and now[TRAINED].state != "waiting" and not is_own:
+        check_student_model(project, datetime.now(UTC).date())
+>>>>>>> h-azconf
 
 
 def _save_estimate(

@@ -25,7 +25,7 @@ RESOURCE = f"https://{ACCOUNT}.openai.azure.com"
 FOUNDRY_HOST = f"{ACCOUNT}.services.ai.azure.com"
 PROJECT = f"https://{FOUNDRY_HOST}/api/projects/raft"  # in the same resource
 KEY = "canary-azure-openai-key"
-BASE = "gpt-4o-mini-2024-07-18"
+BASE = "gpt-4.1-mini-2025-04-14"
 
 
 @dataclass

@@ -19,11 +19,11 @@ from raft_assets_tests.azure.identity import audience_of
 from raft_assets_tests.azure.management import Management
 from raft_assets_tests.openai_contract import request_breaches
 
-BASE_MODELS = {"gpt-4o-mini-2024-07-18": "embedded-reader"}  # what can be fine-tuned there
+BASE_MODELS = {"gpt-4.1-mini-2025-04-14": "embedded-reader"}  # what can be fine-tuned there
 BASE_DEPLOYMENTS = {  # what somebody deployed before
     "teacher": "embedded-teacher",
     "embedding": "embedded-encoder",
-    "gpt-4o-mini-2024-07-18": "embedded-reader",
+    "gpt-4.1-mini-2025-04-14": "embedded-reader",
 }
 ASKING = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 CHECKED = (*ASKING, "/v1/fine_tuning/jobs", "/v1/uploads")
