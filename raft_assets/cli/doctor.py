@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
@@ -20,13 +21,15 @@ from raft_assets.llm.probing import ProbeResult, PromptTest
 from raft_assets.llm.relearning import count_relearning
 from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_questions
-from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.hosting import hosting_settings, open_hosting
 from raft_assets.operations.languages import check_languages, sampled_languages
+from raft_assets.operations.life_cycles import check_student_model, role_life_cycles
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.outlook import outlook_of
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import records_of
 from raft_assets.operations.tracking import TrackingError, check_tracking
+from raft_assets.provisioning.catalogue import LifeCycle
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
@@ -150,6 +153,7 @@ def _role_checks(
         checks.append(("judge", partial(_check_judge, models)))
     if models.endpoints[Role.STUDENT].is_deployed_on_azure:
         checks.append(("deployment", partial(_check_deployment, models)))
+    checks += _life_cycle_checks(models)
     priced = [role for role, endpoint in models.endpoints.items() if endpoint.provider != "embedded"]
     return checks + [(f"price {role.value}", partial(_check_price, models, role)) for role in priced]
 
@@ -305,6 +309,25 @@ def _check_judge(models: ModelClients) -> str:
     return "not of the teacher's model family, as far as its name says"
 
 
+def _life_cycle_checks(models: ModelClients) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield a check of each role whose model is listed: when it ends, and for the student whether it can be trained."""
+    project, today = models.project, datetime.now(UTC).date()
+    settings = readable_settings(project).values()
+    is_trained = not settings or any(domain.student.finetuned_model is None for domain in settings)
+    for role, life_cycle in role_life_cycles(project, today, is_trained=is_trained).items():
+        check = partial(check_student_model, project, today) if is_trained and role is Role.STUDENT else None
+        model = models.endpoints[role].base_model
+        yield f"life cycle {role}", partial(_check_life_cycle, model, check, life_cycle)
+
+
+def _check_life_cycle(model: str, check: Callable[[], None] | None, life_cycle: LifeCycle | None) -> str:
+    if check is not None:
+        check()
+    if life_cycle is not None:
+        raise DoctorWarningError(life_cycle.sentence)
+    return f"no end of {model} is known within a year"
+
+
 def _check_deployment(models: ModelClients) -> str:
     with open_hosting(models.project) as hosting:
         assert hosting is not None  # the student is on Azure
@@ -318,7 +341,7 @@ def _check_price(models: ModelClients, role: Role) -> str:
         return f"nothing, by {role}_PRICE=0"
     if endpoint.is_free:
         return f"nothing: it is on this machine. A proxy of a paid service needs a price in {PRICES_FILE}"
-    price, hosting = models.prices.of(endpoint), models.project.environment.hosting()
+    price, hosting = models.prices.of(endpoint), hosting_settings(models.project)
     wanted = {"input": price.input}
     if role is not Role.EMBEDDING:
         wanted["output"] = price.output

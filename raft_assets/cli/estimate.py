@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import click
 import dagster as dg
@@ -14,15 +15,17 @@ from rich.table import Table
 from rich.text import Text
 
 from raft_assets.cli.project import activate_project, open_instance, select_domains
-from raft_assets.core.errors import DataError
+from raft_assets.core.errors import DataError, SettingsError
 from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, with_upstream
 from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import CallEstimate, estimate_calls
 from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_questions
+from raft_assets.operations.life_cycles import check_student_model, role_life_cycles
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.outlook import TRAINING_ASSET
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
@@ -31,12 +34,15 @@ PLAIN_WIDTH = 200  # characters, where the output is no terminal
 
 
 def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) -> None:
-    """Print and store the estimate of each domain; exits with 1 where the documents of one can't be read."""
+    """Print and store the estimate of each domain.
+
+    Exits with 1 where the documents of one can't be read, or a student is due that can't be trained or deployed.
+    """
     project = Project.load()
     names = select_domains(project, domains, everything=everything)
     models = ModelClients(project)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    unread = 0
+    failed = 0
     with open_freshness(project) as (instance, fresh_assets_of):
         for name in names:
             fresh = fresh_assets_of(name)
@@ -45,13 +51,14 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
                 forecasts = estimate_calls(models, name, corpus, fresh=fresh)
             except DataError as error:
                 click.echo(f"{name}: {error}", err=True)
-                unread += 1
+                failed += 1
                 continue
             save_estimate(instance, project, name, forecasts)
             _print_estimate(console, name, forecasts, as_json=as_json)
+            failed += not _tell_life_cycles(project, forecasts)
             if not as_json and "eval_scores" not in fresh:
                 _print_coverage(console, coverage_of_questions(project, name, corpus.documents, corpus.chunks))
-    sys.exit(1 if unread else 0)
+    sys.exit(1 if failed else 0)
 
 
 @contextmanager
@@ -117,6 +124,22 @@ def _print_estimate(console: Console, domain: str, forecasts: Sequence[CallEstim
         message = f"The price of {model} is unknown: add it to {PRICES_FILE} of the project."
         console.print(Text(message, style="yellow"))
     console.print()
+
+
+def _tell_life_cycles(project: Project, forecasts: Sequence[CallEstimate]) -> bool:
+    """Say on stderr when the models end that are to be asked or trained; return whether the student can be trained."""
+    today, is_trained = datetime.now(UTC).date(), any(one.asset == TRAINING_ASSET for one in forecasts)
+    asked = {one.role for one in forecasts if one.calls}
+    if is_trained:
+        try:
+            check_student_model(project, today)
+        except SettingsError as error:
+            click.echo(f"Problem: {error}", err=True)
+            return False
+    for role, life_cycle in role_life_cycles(project, today, is_trained=is_trained).items():
+        if role in asked and life_cycle is not None:
+            click.echo(f"{role}: {life_cycle.sentence}.", err=True)
+    return True
 
 
 def _print_coverage(console: Console, coverage: GoldenCoverage) -> None:

@@ -10,6 +10,7 @@ import click
 
 from raft_assets.cli.commands import (
     ask,
+    azure,
     azure_evaluation,
     comparison,
     config,
@@ -46,6 +47,7 @@ COMMANDS = (
     student.jobs,
     student.teardown,
     sql.sql,
+    azure.azure,
     azure_evaluation.azure_evaluation,
     preview.preview,
     ask.ask,

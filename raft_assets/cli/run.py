@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -29,6 +30,7 @@ from raft_assets.llm.ledger import is_unusable
 from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.languages import ROLES, check_languages, sampled_languages
+from raft_assets.operations.life_cycles import check_student_model
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG
@@ -39,6 +41,7 @@ from raft_assets.storage.results import ResultsStore
 from raft_assets.student.approval import APPROVAL_VARIABLE, APPROVE_FINE_TUNING
 
 REPORT = "eval_report"
+TRAINED = dg.AssetKey("finetuned_model")
 POLL_S = 0.5
 
 
@@ -125,6 +128,7 @@ def materialize_domains(
             due = [key for key in wanted if force or now[key].state != "fresh"]
             if due:
                 _check_languages(project, graph, name, due)
+                _check_student(project, now, name, due)
                 _save_estimate(instance, project, graph, now, name)
                 work.append(DomainRun(name, len(due), project.home / "logs" / f"{name}.log"))
             else:
@@ -147,6 +151,15 @@ def _check_languages(project: Project, graph: Graph, domain: str, due: Sequence[
     roles = [role for role in ROLES if role in called and project.endpoints[role].knows_english_only]
     if roles:
         check_languages(project, domain, sampled_languages(project, domain), roles)
+
+
+def _check_student(
+    project: Project, now: Mapping[dg.AssetKey, AssetState], domain: str, due: Sequence[dg.AssetKey]
+) -> None:
+    """Raise SettingsError where a student is to be trained that can't be; a job that was submitted is collected."""
+    is_own = project.settings(domain).values.student.finetuned_model is not None
+    if TRAINED in due and now[TRAINED].state != "waiting" and not is_own:
+        check_student_model(project, datetime.now(UTC).date())
 
 
 def _save_estimate(

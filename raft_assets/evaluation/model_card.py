@@ -73,7 +73,8 @@ class StudentCard:
     `service` is where it was trained, `address` where it answers (empty before it is deployed) and `served_as` its name
     there, `is_hosted` whether it has a deployment of its own. `job` is empty for a model that the user fine-tuned
     elsewhere. `digests` lead to its data by name, `training` is None where the rows are not known. `licence`: that of
-    its base model by the Hub's identifier, empty where none is known.
+    its base model by the Hub's identifier, empty where none is known. `travels`: what must travel with the student, as
+    far as the licences of base model and teacher are known.
     """
 
     domain: str
@@ -91,6 +92,7 @@ class StudentCard:
     licence: str
     teacher: str
     teacher_terms: str
+    travels: Sequence[str]
     training: TrainingRows | None
     evaluation: StudentEvaluation | None
 
@@ -109,7 +111,7 @@ def render_model_card(card: StudentCard) -> list[str]:
         *_section("Training", _training(card)),
         *_section("Evaluation", _evaluation(card.evaluation)),
         *_section("Limits", [f"- {limit}" for limit in _limits(card)]),
-        *_section("Licence", [_licence(card)]),
+        *_section("Licence", _licence(card)),
         *_section("How to remove it", _removal(card)),
         "",
     ]
@@ -303,16 +305,19 @@ def _limits(card: StudentCard) -> Iterator[str]:
     yield "It was measured on the documents of its domain alone."
 
 
-def _licence(card: StudentCard) -> str:
+def _licence(card: StudentCard) -> Iterator[str]:
     if card.licence:
-        return (
+        yield (
             f"Its base model is under {code_span(card.licence)}, and so is what was made from it. What applies to the "
             "documents, and the terms of the teacher, apply besides."
         )
-    return (
-        "Not stated: no licence of its base model is known here. What applies to the documents, and the terms of the "
-        "teacher, apply as well."
-    )
+    else:
+        yield (
+            "Not stated: no licence of its base model is known here. What applies to the documents, and the terms of "
+            "the teacher, apply as well."
+        )
+    if card.travels:
+        yield f"Whoever hands it on hands on with it, as we read the licences: {'; '.join(card.travels)}."
 
 
 def _removal(card: StudentCard) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Where the project's fine-tuned students are deployed, and the endpoint of a deployed one."""
+"""Where and how the project's students are trained and deployed, and the endpoint of a deployed one."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -6,12 +6,18 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from raft_assets.settings.endpoints import Endpoint, Role
+from raft_assets.provisioning.catalogue import student_hosting
+from raft_assets.settings.endpoints import Endpoint, HostingSettings, Role
 from raft_assets.settings.project import Project
 from raft_assets.student.azure_ml import AzureMLHosting
 from raft_assets.student.azure_openai import AzureOpenAIHosting
 from raft_assets.student.deployment import StudentDeployment
 from raft_assets.student.hosting import HostingService
+
+
+def hosting_settings(project: Project) -> HostingSettings:
+    """Return how the student is trained and deployed: as `.env` says, else as its base model allows it."""
+    return project.environment.hosting(student_hosting(project.endpoints[Role.STUDENT]))
 
 
 @contextmanager
@@ -22,10 +28,10 @@ def open_hosting(project: Project) -> Iterator[HostingService | None]:
     """
     student, environment = project.endpoints[Role.STUDENT], project.environment
     if student.is_azure_openai:
-        with closing(AzureOpenAIHosting(student, environment.hosting())) as hosting:
+        with closing(AzureOpenAIHosting(student, hosting_settings(project))) as hosting:
             yield hosting
     elif student.provider == "azureml":
-        with closing(AzureMLHosting(student, environment.ml_workspace(), environment.hosting())) as serverless:
+        with closing(AzureMLHosting(student, environment.ml_workspace(), hosting_settings(project))) as serverless:
             yield serverless
     else:
         yield None

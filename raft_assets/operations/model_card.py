@@ -17,7 +17,7 @@ from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 from raft_assets.student.deployment import StudentDeployment
-from raft_assets.student.licences import base_licence, output_terms
+from raft_assets.student.licences import base_licence, output_terms, what_travels
 
 FOLDER = "model_card"  # of the lake: in it a folder per domain, in that one per student
 _NAME_CHARACTERS = 12  # of the training hash, by which a student's card is found
@@ -64,6 +64,7 @@ def _collect(models: ModelClients, lake: Lake, domain: str, tuned: Mapping[str, 
         licence=base_licence(student),
         teacher=f"{teacher.service}: {teacher.model}",
         teacher_terms=output_terms(teacher),
+        travels=[] if student.provider == "embedded" else what_travels(teacher.base_model, student.base_model),
         training=_count_rows(models, lake, domain, tuned),
         evaluation=_evaluation_of(models, domain, tuned),
     )

@@ -4,11 +4,13 @@ import shlex
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from raft_assets.core.errors import DataError, RaftError
 from raft_assets.llm.background import run_coroutine
 from raft_assets.operations.expected_epochs import are_epochs_chosen, known_epochs
-from raft_assets.operations.hosting import open_hosting
+from raft_assets.operations.hosting import hosting_settings, open_hosting
+from raft_assets.operations.life_cycles import check_student_model
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, resolved_model
 from raft_assets.operations.money import reserve_training
 from raft_assets.operations.process import records_of
@@ -118,7 +120,7 @@ def _order(models: ModelClients, lake: Lake, domain: str) -> FineTuningSpec:
         },
         seed=settings.seed,
         checkpoint=settings.checkpoint,
-        training_type=project.environment.hosting().training_type if student.is_azure_openai else None,
+        training_type=hosting_settings(project).training_type if student.is_azure_openai else None,
     )
 
 
@@ -164,6 +166,7 @@ def _check(models: ModelClients, lake: Lake, domain: str, submission: _Submissio
     if endpoint.provider == "embedded":
         return
     check_project_licence(project)
+    check_student_model(project, datetime.now(UTC).date())
     order, cut = submission.order, f"{submission.cut}. " if submission.cut else ""
     if order.rows < MIN_ROWS:
         raise DataError(

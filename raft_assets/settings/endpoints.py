@@ -80,8 +80,8 @@ class Endpoint:
 
     @property
     def normalized_model(self) -> str:
-        """The model's name without publisher and case: `meta-llama/Meta-Llama-3.1-8B` is llama-3.1-8b."""
-        return self.base_model.lower().rpartition("/")[2].removeprefix("meta-")
+        """The model's name as lists of models know it."""
+        return normalize_model(self.base_model)
 
     @property
     def family(self) -> str:
@@ -154,6 +154,11 @@ class Endpoint:
         return "cl100k_base" if _CL100K_MODELS.match(self.base_model) else "o200k_base"
 
 
+def normalize_model(model: str) -> str:
+    """Return a model's name without publisher and case: `meta-llama/Meta-Llama-3.1-8B` is llama-3.1-8b."""
+    return model.lower().rpartition("/")[2].removeprefix("meta-")
+
+
 def is_on_this_machine(address: str) -> bool:
     """Return whether the address of a service leads to this machine itself."""
     try:
@@ -189,6 +194,9 @@ class HostingSettings:
     model_format: str = "OpenAI"
     training_type: str | None = None
     redeploy: bool = False
+
+
+DEFAULT_HOSTING = HostingSettings()  # for a base model of which nothing is known
 
 
 @dataclass(frozen=True)

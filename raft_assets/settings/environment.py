@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.settings.endpoints import (
-    DEVELOPER_TIER,
+    DEFAULT_HOSTING,
     EMBEDDED_MAX_CONCURRENCY,
     EMBEDDED_MODELS,
     OPENAI_BASE_URL,
@@ -108,19 +108,19 @@ class Environment:
             )
         return dollars == 0
 
-    def hosting(self) -> HostingSettings:
+    def hosting(self, default: HostingSettings = DEFAULT_HOSTING) -> HostingSettings:
         """Return what `AZURE_SUBSCRIPTION_ID`, `AZURE_RESOURCE_GROUP` and the `STUDENT_DEPLOYMENT_*` variables set.
 
-        Raises SettingsError for a value that is not allowed.
+        `default` is what the student's base model takes. Raises SettingsError for a value that is not allowed.
         """
         return HostingSettings(
             subscription=self.get("AZURE_SUBSCRIPTION_ID"),
             resource_group=self.get("AZURE_RESOURCE_GROUP"),
-            sku=self.get("STUDENT_DEPLOYMENT_SKU") or DEVELOPER_TIER,
-            capacity=read_int(self, "STUDENT_DEPLOYMENT_CAPACITY", default=50, low=1, high=100_000),
+            sku=self.get("STUDENT_DEPLOYMENT_SKU") or default.sku,
+            capacity=read_int(self, "STUDENT_DEPLOYMENT_CAPACITY", default=default.capacity, low=1, high=100_000),
             hours=read_int(self, "STUDENT_DEPLOYMENT_HOURS", default=None, low=1, high=24 * 365),
-            model_format=self.get("STUDENT_DEPLOYMENT_FORMAT") or "OpenAI",
-            training_type=self.get("STUDENT_TRAINING_TYPE"),
+            model_format=self.get("STUDENT_DEPLOYMENT_FORMAT") or default.model_format,
+            training_type=self.get("STUDENT_TRAINING_TYPE") or default.training_type,
             redeploy=bool(read_int(self, "RAFT_REDEPLOY", default=0, low=0, high=1)),
         )
 

@@ -8,7 +8,7 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Project
-from raft_assets.student.licences import base_licence, check_licence, find_licence_problem, output_terms
+from raft_assets.student.licences import base_licence, check_licence, find_licence_problem, output_terms, what_travels
 from raft_assets_tests.harness import ProjectHarness
 
 
@@ -26,6 +26,15 @@ def endpoints(teacher: str, student: str, known_as: str = "") -> dict[Role, Endp
         ("o3", "gpt-4.1-nano", ""),
         ("gpt-4.1", "Meta-Llama-3.1-8B-Instruct", "compete with OpenAI"),
         ("gpt-oss-120b", "Llama-3.3-70B-Instruct", ""),  # Apache 2.0, in spite of its name
+        ("gpt-5.1-2025-11-13", "gpt-oss-20b", "compete with OpenAI"),  # in spite of its name, none of OpenAI's services
+        ("gpt-9", "Qwen3-32B", "compete with OpenAI"),  # a later model of theirs is one of theirs
+        ("gpt-5.5", "gpt-4.1-mini-2025-04-14", ""),
+        ("DeepSeek-V3.2", "Ministral-3B", ""),
+        ("deepseek-ai/DeepSeek-V3", "gpt-oss-20b", ""),  # allowed, with terms that travel
+        ("google/gemma-3-27b-it", "Qwen3-32B", ""),
+        ("Qwen/Qwen2.5-72B-Instruct", "gpt-oss-20b", ""),
+        ("Mistral-Large-3", "Llama-3.3-70B-Instruct", ""),
+        ("Llama-4-Maverick-17B-128E-Instruct-FP8", "gpt-oss-20b", ""),
         ("meta-llama/Llama-2-70b-chat", "Meta-Llama-3.1-8B", ""),
         ("Llama-2-70b-chat", "gpt-4o-mini", "must not improve any other"),
         ("meta-llama/Meta-Llama-3-70B-Instruct", "mistral-7b", "must not improve any other"),
@@ -55,6 +64,27 @@ def test_a_teacher_whose_terms_forbid_it_teaches_no_other_family(teacher: str, s
 )
 def test_the_licence_of_an_open_base_model_is_named_as_the_hub_names_it(student: str, licence: str) -> None:
     assert base_licence(Endpoint(Role.STUDENT, "openai", student)) == licence
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "travels"),
+    [
+        ("gpt-oss-120b", "gpt-oss-20b", ["Apache License 2.0"]),
+        ("Llama-3.3-70B-Instruct", "gpt-oss-20b", ["Apache License 2.0", "a name that begins with Llama"]),
+        ("google/gemma-3-27b-it", "Qwen/Qwen3-0.6B", ["Apache License 2.0", "Gemma Terms of Use"]),
+        ("gemma-4-31b-it", "google/gemma-3-270m", ["Gemma Terms of Use"]),  # the teacher's terms are Apache's by then
+        ("Qwen/Qwen2.5-72B-Instruct", "meta-llama/Llama-3.3-70B-Instruct", ["Built with Llama", "Built with Qwen"]),
+        ("DeepSeek-V3", "Ministral-3B", ["use restrictions of the DeepSeek Model License"]),
+        ("DeepSeek-V3.2", "Ministral-3B", []),  # nothing is known of the base model's
+        ("our-deployment", "our-deployment", []),
+    ],
+)
+def test_what_must_travel_with_a_student_is_told_of_base_model_and_teacher(
+    teacher: str, student: str, travels: list[str]
+) -> None:
+    told = what_travels(teacher, student)
+    assert len(told) == len(travels)
+    assert all(part in demand for part, demand in zip(travels, told, strict=True)), told
 
 
 def test_the_terms_for_a_teachers_answers_are_told_or_said_to_be_unknown() -> None:
