@@ -103,6 +103,8 @@ def materialize_domains(
         project.settings(name)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     print_models(console, project)
+    if left := _lake_left_behind(project):
+        console.print(f"the lake is {project.lake}; {left} stays behind and isn't read: delete it, or unset RAFT_LAKE")
     if retry_rejected:
         console.print(f"{_delete_unusable_answers(project, names)} rejected answers are asked for again")
         force = True
@@ -137,6 +139,12 @@ def materialize_domains(
         failed = {item.domain for item in work if item.failed or item.waits}
         _print_verdicts(console, project, [name for name in names if name not in failed])
     raise SystemExit(_exit_code(work))
+
+
+def _lake_left_behind(project: Project) -> Path | None:
+    """Return the project's own lake, where it holds something and another one is used."""
+    own = project.home / "lake"
+    return own if project.lake != str(own) and own.is_dir() and any(own.iterdir()) else None
 
 
 def _exit_code(work: Sequence[DomainRun]) -> int:
