@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.settings.endpoints import OPENAI_BASE_URL, Endpoint, HostingSettings, normalize_model
+from raft_assets.settings.endpoints import OPENAI_BASE_URL, Endpoint, HostingSettings, Role, normalize_model
 
 MODELS_FILE = "models.yaml"
 ACCEPT_VARIABLE = "RAFT_ACCEPT_MODEL"  # names the student's base model: the list may be older than the service
@@ -110,11 +110,12 @@ class Regions(_Entry):
 
 
 class Catalogue(_Entry):
-    """The list; `read` is the day on which it was last compared with its sources."""
+    """The list; `read` is the day on which it was last compared with its sources, `preferred` the best for a role."""
 
     read: date
     sources: dict[str, Source]
     regions: Regions
+    preferred: dict[Role, tuple[str, ...]]
     models: tuple[KnownModel, ...]
 
     def of_service(self, service: str) -> list[KnownModel]:
