@@ -15,7 +15,7 @@ from raft_assets.operations.probing import probe_roles
 from raft_assets.provisioning.arm import Arm, ArmError
 from raft_assets.provisioning.azd import NAME_VARIABLE, AzdEnvironment, read_environment
 from raft_assets.provisioning.export import plan_export, write_export
-from raft_assets.provisioning.inventory import Found, idle_costs, list_resources
+from raft_assets.provisioning.inventory import AzureResource, idle_costs, list_resources
 from raft_assets.provisioning.preflight import check_before_provisioning
 from raft_assets.provisioning.provisioned import SUBSCRIPTION
 from raft_assets.settings.project import Project
@@ -48,14 +48,14 @@ def export_state(name: str | None, *, check: bool) -> None:
 
 def _wait_for_roles(models: ModelClients) -> None:
     """Wait while services refuse the sign-in: an assigned role holds after minutes. Other faults are the doctor's."""
-    told = False
+    is_announced = False
     for _ in poll_until(ROLES_TIMEOUT_S):
         refused = [probe.role for probe in probe_roles(models) if _is_forbidden(probe.outcome)]
         if not refused:
             return
-        if not told:
+        if not is_announced:
             click.echo(f"waiting until roles hold: {', '.join(dict.fromkeys(refused))} may not be asked yet")
-        told = True
+        is_announced = True
 
 
 def _is_forbidden(outcome: object) -> bool:
@@ -96,25 +96,27 @@ def print_resources(name: str | None) -> None:
         click.echo("Nothing is provisioned yet: `azd provision`.")
         return
     with Arm(subscription, REMEDY) as arm:
-        found = list(list_resources(environment, arm))
+        resources = list(list_resources(environment, arm))
     table = Table(box=None, pad_edge=False)
     for column in ("name", "kind", "for", "SKU", "US$ a month, idle", ""):
         table.add_column(column)
-    for one in found:
-        month, why = _idle_cost(project, one)
-        kind = one.kind.removeprefix("Microsoft.")
-        table.add_row(one.name, kind, one.purpose, one.sku, "unknown" if month is None else f"{month:,.2f}", why)
+    for resource in resources:
+        month, why = _idle_cost(project, resource)
+        kind = resource.kind.removeprefix("Microsoft.")
+        table.add_row(
+            resource.name, kind, resource.purpose, resource.sku, "unknown" if month is None else f"{month:,.2f}", why
+        )
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(table)
     console.print(f"list prices as of {idle_costs().read}; `raft status` shows students that are deployed")
 
 
-def _idle_cost(project: Project, found: Found) -> tuple[float | None, str]:
-    if found.kind == "deployment":
-        if not found.is_student:
+def _idle_cost(project: Project, resource: AzureResource) -> tuple[float | None, str]:
+    if resource.kind == "deployment":
+        if not resource.is_student:
             return 0.0, "paid by token"
-        return monthly_hosting_cost(project, found.sku.partition(",")[0]), "paid by the hour"
-    cost = idle_costs().of(found.kind)
+        return monthly_hosting_cost(project, resource.sku.partition(",")[0]), "paid by the hour"
+    cost = idle_costs().of(resource.kind)
     return (cost.month, cost.why) if cost else (None, "")
 
 

@@ -41,12 +41,12 @@ def check_groups(environment: AzdEnvironment, arm: Arm | None) -> None:
     if arm is None:
         return
     try:
-        found = arm.read(f"/subscriptions/{arm.subscription}/resourceGroups/{group}", GROUP_VERSION)
+        response = arm.read(f"/subscriptions/{arm.subscription}/resourceGroups/{group}", GROUP_VERSION)
     except ArmError as error:
         if error.status == 404:
             return
         raise
-    if (found.get("tags") or {}).get(ENVIRONMENT_TAG) != environment.name:
+    if (response.get("tags") or {}).get(ENVIRONMENT_TAG) != environment.name:
         _refuse(environment, group, f"its tag {ENVIRONMENT_TAG} is not {environment.name}")
 
 
@@ -54,7 +54,7 @@ def _refuse(environment: AzdEnvironment, group: str, reason: str) -> None:
     account = account_of(environment)
     deployments = ""
     if account is not None:
-        names = ", ".join(one.name for one in planned_deployments(environment))
+        names = ", ".join(planned.name for planned in planned_deployments(environment))
         deployments = (
             f" Then the deployments {names}: `az cognitiveservices account deployment delete --resource-group "
             f"{account.group} --name {account.name} --deployment-name NAME`, and students: `raft teardown --all`."
@@ -70,9 +70,9 @@ def describe_losses(environment: AzdEnvironment, project: Project, arm: Arm | No
     """Yield a sentence for each thing that can't be had back once the groups are deleted."""
     if arm is not None:
         try:
-            for found in list_resources(environment, arm):
-                if found.kind == "deployment":
-                    yield f"deployment {found.name} ({found.purpose})"
+            for resource in list_resources(environment, arm):
+                if resource.kind == "deployment":
+                    yield f"deployment {resource.name} ({resource.purpose})"
         except ArmError as error:
             if error.status != 404:
                 yield f"deployments: {error}"

@@ -144,10 +144,10 @@ def write_export(folder: Path, export: Export, environment: str) -> Iterator[str
 def _write_workspace(file: Path, workspace: Mapping[str, str]) -> str:
     if file.is_file():
         try:
-            found: Any = json.loads(file.read_text("utf-8"))
+            content: Any = json.loads(file.read_text("utf-8"))
         except ValueError:
-            found = None
-        if not isinstance(found, dict) or {name: found.get(name) for name in workspace} != dict(workspace):
+            content = None
+        if not isinstance(content, dict) or {name: content.get(name) for name in workspace} != dict(workspace):
             raise SettingsError(f"{file} names another workspace: move it away, and run `raft azure export` again.")
         return f"{file.name} is unchanged"
     return _write(file, json.dumps(workspace, indent=2) + "\n")

@@ -43,7 +43,7 @@ class IdleCosts(BaseModel):
 
 
 @dataclass(frozen=True)
-class Found:
+class AzureResource:
     """A resource. `sku` is that of a deployment; `is_student`: of a fine-tuned model, paid by the hour."""
 
     name: str
@@ -60,27 +60,27 @@ def idle_costs() -> IdleCosts:
     return IdleCosts.model_validate(yaml.safe_load(text))
 
 
-def list_resources(environment: AzdEnvironment, arm: Arm) -> Iterator[Found]:
+def list_resources(environment: AzdEnvironment, arm: Arm) -> Iterator[AzureResource]:
     """Yield the resources of the environment's group, then the deployments of its account.
 
     Raises ArmError where Azure refuses to tell.
     """
     group = f"/subscriptions/{arm.subscription}/resourceGroups/{group_of(environment)}"
-    for one in arm.read_all(f"{group}/resources", GROUP_VERSION):
-        kind = str(one.get("type") or "")
-        yield Found(str(one.get("name") or ""), kind, _purpose(kind))
+    for resource in arm.read_all(f"{group}/resources", GROUP_VERSION):
+        kind = str(resource.get("type") or "")
+        yield AzureResource(str(resource.get("name") or ""), kind, _purpose(kind))
     account = account_of(environment)
     if account is not None:
         for deployment in arm.read_all(f"{account.path}/deployments", ACCOUNT_VERSION):
             yield _deployment(deployment)
 
 
-def _deployment(deployment: Mapping[str, Any]) -> Found:
+def _deployment(deployment: Mapping[str, Any]) -> AzureResource:
     tags, sku = deployment.get("tags") or {}, deployment.get("sku") or {}
     is_student = HASH_TAG in tags
     purpose = f"student of {tags.get(DOMAIN_TAG, '?')}" if is_student else str(tags.get(ROLES_TAG) or "not ours")
-    shown = f"{sku.get('name', '?')}, {sku.get('capacity', '?')}"
-    return Found(str(deployment.get("name")), "deployment", purpose, shown, is_student)
+    sku_text = f"{sku.get('name', '?')}, {sku.get('capacity', '?')}"
+    return AzureResource(str(deployment.get("name")), "deployment", purpose, sku_text, is_student)
 
 
 def _purpose(kind: str) -> str:

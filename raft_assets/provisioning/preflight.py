@@ -98,7 +98,10 @@ def _finding(subject: str, check: Callable[[], str]) -> PreflightFinding:
 
 
 def _describe(deployments: list[PlannedDeployment]) -> str:
-    return ", ".join(f"{one.name} ({one.sku}, {one.capacity:,}) for {' and '.join(one.roles)}" for one in deployments)
+    return ", ".join(
+        f"{planned.name} ({planned.sku}, {planned.capacity:,}) for {' and '.join(planned.roles)}"
+        for planned in deployments
+    )
 
 
 def _check_values(environment: AzdEnvironment) -> str:
@@ -132,21 +135,21 @@ def _check_account(environment: AzdEnvironment, arm: Arm) -> str:
     if existing is not None:
         return _check_existing(arm, AccountId.parse(EXISTING_ACCOUNT, existing))
     name, group = environment.get(ACCOUNT_NAME), group_of(environment)
-    gone = [one for one in arm.deleted_accounts() if _is_ours(one, name, group)]
+    deleted = [account for account in arm.deleted_accounts() if _is_ours(account, name, group)]
     restores = is_on(environment, RESTORE)
-    if restores and not gone:
+    if restores and not deleted:
         raise SettingsError(
             f"{RESTORE} is true, and no account of this environment was deleted: `azd env set {RESTORE} false`."
         )
-    if gone and not restores:
-        one = gone[0]
-        place = _group_of_deleted(one) or group
+    if deleted and not restores:
+        account = deleted[0]
+        place = _group_of_deleted(account) or group
         raise SettingsError(
-            f"The account {one.name} was deleted and not purged, so its name and quota are still taken: purge it "
-            f"(`az cognitiveservices account purge --location {one.location} --resource-group {place} --name "
-            f"{one.name}`), or recover it with what it held (`azd env set {RESTORE} true`)."
+            f"The account {account.name} was deleted and not purged, so its name and quota are still taken: purge it "
+            f"(`az cognitiveservices account purge --location {account.location} --resource-group {place} --name "
+            f"{account.name}`), or recover it with what it held (`azd env set {RESTORE} true`)."
         )
-    return f"{gone[0].name} will be recovered" if gone else "no deleted account holds its name"
+    return f"{deleted[0].name} will be recovered" if deleted else "no deleted account holds its name"
 
 
 def _is_ours(deleted: Any, name: str | None, group: str) -> bool:
@@ -164,12 +167,12 @@ def _group_of_deleted(deleted: Any) -> str:
 
 def _check_existing(arm: Arm, account: AccountId) -> str:
     try:
-        found = arm.read(account.path, ACCOUNT_VERSION)
+        response = arm.read(account.path, ACCOUNT_VERSION)
     except ArmError as error:
         if error.status == 404:
             raise SettingsError(f"{EXISTING_ACCOUNT}: there is no account {account.name} in {account.group}.") from None
         raise
-    if not (found.get("properties") or {}).get("customSubDomainName"):
+    if not (response.get("properties") or {}).get("customSubDomainName"):
         raise SettingsError(
             f"{EXISTING_ACCOUNT}: {account.name} has no subdomain of its own, without which it takes no sign-in: set "
             "one in the portal (it can't be undone)."
@@ -179,11 +182,15 @@ def _check_existing(arm: Arm, account: AccountId) -> str:
 
 def _check_quota(environment: AzdEnvironment, arm: Arm, region: str) -> str:
     """Check that every model is still offered, in its SKU, with as much quota as is asked for."""
-    existing = account_of(environment)
-    has, others = (_deployed(arm, existing) if existing else {}), list[str]()
-    offered = {(str(one.model.format), str(one.model.name), str(one.model.version)): one.model
-               for one in arm.models(region) if one.model}  # fmt: skip
-    free = {str(one.name.value): (one.limit or 0) - (one.current_value or 0) for one in arm.usages(region) if one.name}
+    account = account_of(environment)
+    current, without_quota = (_read_capacities(arm, account) if account else {}), list[str]()
+    models = [entry.model for entry in arm.models(region) if entry.model]
+    offered = {(str(model.format), str(model.name), str(model.version)): model for model in models}
+    free = {
+        str(usage.name.value): (usage.limit or 0) - (usage.current_value or 0)
+        for usage in arm.usages(region)
+        if usage.name
+    }
     for deployment in planned_deployments(environment):
         model = offered.get((deployment.format, deployment.model, deployment.version))
         status = str(getattr(model.lifecycle_status, "value", model.lifecycle_status)) if model else ""
@@ -192,17 +199,17 @@ def _check_quota(environment: AzdEnvironment, arm: Arm, region: str) -> str:
             raise SettingsError(
                 f"{deployment.model} {deployment.version} {why} in {region}: choose again with `raft azure configure`."
             )
-        sku = next((one for one in model.skus or () if one.name == deployment.sku), None)
+        sku = next((sku for sku in model.skus or () if sku.name == deployment.sku), None)
         if sku is None:
             raise SettingsError(
                 f"{deployment.model} can't be deployed as {deployment.sku} in {region}: choose again with "
                 "`raft azure configure`."
             )
         # what is there already is counted in the use, and isn't asked for twice
-        wanted = deployment.capacity - has.get(deployment.name.lower(), 0)
+        wanted = deployment.capacity - current.get(deployment.name.lower(), 0)
         left = free.get(str(sku.usage_name))
         if left is None:
-            others.append(deployment.model)
+            without_quota.append(deployment.model)
             continue
         if wanted > left:
             raise SettingsError(
@@ -211,16 +218,21 @@ def _check_quota(environment: AzdEnvironment, arm: Arm, region: str) -> str:
                 "for quota at https://aka.ms/oai/stuquotarequest."
             )
         free[str(sku.usage_name)] = left - max(wanted, 0)
-    if others:
-        raise PreflightWarningError(f"the quota of {', '.join(others)} in {region} is unknown; all models are offered")
+    if without_quota:
+        raise PreflightWarningError(
+            f"the quota of {', '.join(without_quota)} in {region} is unknown; all models are offered"
+        )
     return f"every model is offered in {region} within what is left of the quota"
 
 
-def _deployed(arm: Arm, account: AccountId) -> Mapping[str, int]:
+def _read_capacities(arm: Arm, account: AccountId) -> Mapping[str, int]:
     """Return the capacity of every deployment of an account; none where there is no account yet."""
     with suppress(ArmError):
-        listed = list(arm.read_all(f"{account.path}/deployments", ACCOUNT_VERSION))
-        return {str(one["name"]).lower(): int((one.get("sku") or {}).get("capacity") or 0) for one in listed}
+        deployments = list(arm.read_all(f"{account.path}/deployments", ACCOUNT_VERSION))
+        return {
+            str(deployment["name"]).lower(): int((deployment.get("sku") or {}).get("capacity") or 0)
+            for deployment in deployments
+        }
     return {}
 
 
@@ -240,7 +252,10 @@ def _check_rights(environment: AzdEnvironment, arm: Arm) -> str:
         scope, where = f"/subscriptions/{arm.subscription}", "the subscription"
     path = f"{scope}/providers/Microsoft.Authorization/permissions"
     granted = list(arm.read_all(path, PERMISSIONS_VERSION))
-    for action, role in ((DEPLOY_TEMPLATES, "Contributor"), (ASSIGN_ROLES, "Role Based Access Control Administrator")):
-        if not any(allows(one, action) for one in granted):
-            raise SettingsError(f"You may not do {action} on {where}: ask for the role {role} there.")
+    for action, remedy in (
+        (DEPLOY_TEMPLATES, "Contributor"),
+        (ASSIGN_ROLES, "Role Based Access Control Administrator"),
+    ):
+        if not any(allows(role, action) for role in granted):
+            raise SettingsError(f"You may not do {action} on {where}: ask for the role {remedy} there.")
     return f"you may deploy and assign roles on {where}"

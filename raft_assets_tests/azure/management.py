@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from raft_assets_tests.azure.contracts import breaches
+from raft_assets_tests.azure.model_lists import ModelLists
 
 SUBSCRIPTION, GROUP, ACCOUNT = "11111111-2222-3333-4444-555555555555", "rg-raft", "raft-openai"
 KIND = "Microsoft.CognitiveServices/accounts/deployments"
@@ -34,18 +35,20 @@ class Management:
         self.account_is = "there"  # or "gone", "deleted softly"
         self.quota = 1000
         self.actions = ["Microsoft.CognitiveServices/*"]
+        self.lists = ModelLists()
         self._looks: Counter[str] = Counter()
         group = "/subscriptions/{subscription}/resourceGroups/{group}"
         accounts = "/providers/Microsoft.CognitiveServices/accounts"
         deployment = f"{group}{accounts}/{{account}}/deployments"
+        provider = "/subscriptions/{subscription}/providers/Microsoft.CognitiveServices"
         self.app = Starlette(
             routes=[
                 Route(f"/subscriptions/{{subscription}}{accounts}", self._of(self._accounts)),
                 Route(f"{group}{accounts}", self._of(self._accounts)),
-                Route(
-                    "/subscriptions/{subscription}/providers/Microsoft.CognitiveServices/deletedAccounts",
-                    self._of(self._deleted),
-                ),
+                Route(f"{provider}/deletedAccounts", self._of(self._deleted)),
+                Route(f"{provider}/locations/{{location}}/models", self._of(self.lists.answer_models)),
+                Route(f"{provider}/locations/{{location}}/usages", self._of(self.lists.answer_usages)),
+                Route(f"{provider}/modelCapacities", self._of(self.lists.answer_capacities)),
                 Route(
                     f"{group}{accounts}/{{account}}/providers/Microsoft.Authorization/permissions",
                     self._of(self._permissions),
@@ -90,8 +93,10 @@ class Management:
         return JSONResponse({"value": [found] if self.account_is == "there" else []})
 
     def _deleted(self, request: Request, _: bytes) -> Response:
-        gone = [{"name": ACCOUNT, "location": "swedencentral"}] if self.account_is == "deleted softly" else []
-        return JSONResponse({"value": gone})
+        where = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.CognitiveServices/locations/swedencentral"
+        id_ = f"{where}/resourceGroups/{GROUP}/deletedAccounts/{ACCOUNT}"
+        gone = {"id": id_, "name": ACCOUNT, "location": "swedencentral"}
+        return JSONResponse({"value": [gone] if self.account_is == "deleted softly" else []})
 
     def _permissions(self, request: Request, _: bytes) -> Response:
         return JSONResponse({"value": [{"actions": self.actions, "notActions": []}]})

@@ -1,14 +1,18 @@
 """Resource groups on `management.azure.com`: what a template made there, whose a group is, and who may do what."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from raft_assets_tests.azure.management import ACCOUNT, GROUP, SUBSCRIPTION, Management
-from raft_assets_tests.infra.evaluate import Deployment
+
+if TYPE_CHECKING:
+    from raft_assets_tests.infra.evaluate import Deployment
 
 EVERYTHING = ({"actions": ["*"], "notActions": []},)
 DEPLOYMENTS = "Microsoft.CognitiveServices/accounts/deployments"
@@ -32,7 +36,7 @@ class ResourceManager:
             f"{subscription}{permissions}": self._permissions,
             f"{group}/providers/Microsoft.CognitiveServices/accounts/{{account}}": self._account,
         }
-        self.routes = [Route(path, management.answering(answer)) for path, answer in answers.items()]
+        self.routes = [Route(path, management._of(answer)) for path, answer in answers.items()]
 
     def create(self, found: Deployment) -> None:
         """What a template comes to, except deployments of models: those are PUT by the SDK (see `put_models`)."""
@@ -59,7 +63,9 @@ class ResourceManager:
     def _account(self, request: Request, _: bytes) -> Response:
         if (request.path_params["group"], request.path_params["account"]) != (GROUP, ACCOUNT):
             return _error(404, "ResourceNotFound", "The account was not found.")
-        return JSONResponse({"name": ACCOUNT, "kind": "AIServices", "properties": {"customSubDomainName": self.subdomain}})
+        return JSONResponse(
+            {"name": ACCOUNT, "kind": "AIServices", "properties": {"customSubDomainName": self.subdomain}}
+        )
 
 
 def put_models(found: Deployment) -> None:

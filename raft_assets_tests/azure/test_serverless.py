@@ -39,6 +39,7 @@ def project(azure: Cloud, tmp_path_factory: pytest.TempPathFactory) -> ProjectHa
         "BASELINE_AZURE_OPENAI_DEPLOYMENT": BASE,
         "AZURE_RESOURCE_GROUP": GROUP,
         "TEACHER_MODEL": "Llama-3.1-405B-Instruct",
+        "RAFT_ACCEPT_MODEL": MODEL.rpartition("/")[2],  # which the real service has retired
     }
     found.write("config.json", f'{{"workspace_name": "{WORKSPACE}"}}')
     found.copy_domain("bats", SMALL, documents=1)

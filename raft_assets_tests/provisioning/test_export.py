@@ -100,9 +100,7 @@ def test_the_lake_moves_only_where_that_was_chosen_and_a_run_names_what_stays_be
 def test_of_two_environments_the_one_that_is_meant_is_exported_and_named(project: ProjectHarness) -> None:
     provision(project, "one")
     provision(project, "two", is_default=False)
-    assert project.raft_here("azure", "export").stdout.startswith(
-        "azd environment one (azd's default; others: two)"
-    )
+    assert project.raft_here("azure", "export").stdout.startswith("azd environment one (azd's default; others: two)")
     named = project.raft_here("azure", "export", "--environment", "two")
     assert named.stdout.startswith("azd environment two (named; others: one)")
     assert state(project)["AZURE_RESOURCE_GROUP"] == "rg-two"
