@@ -90,7 +90,7 @@ def todays_models() -> list[models.Model]:
 
 
 class ModelLists:
-    """What is listed. `quota`: limit and use by name; `room`: capacity by region and model; `refuse`: an error by list."""
+    """What is listed. `quota`: limit and use by name; `room`: free capacity by region; `refuse`: an error by list."""
 
     def __init__(self) -> None:
         self.models = todays_models()
