@@ -1,8 +1,6 @@
 metadata description = 'A budget of the resource group. It tells; it stops nothing.'
 
 param name string
-
-@minValue(1)
 param amount int
 
 @description('First of a month. A budget that exists refuses another one.')

@@ -1,5 +1,6 @@
 """What `raft azure export`, `preflight`, `predown` and `status` do; each names the azd environment first."""
 
+import os
 import sys
 
 import click
@@ -39,6 +40,8 @@ def export_state(name: str | None, *, check: bool) -> None:
         click.echo(f"{role} is configured in .env, and left out")
     for variable in export.overruled:
         click.echo(f"{variable} is set to something else in .env, which comes first")
+    for variable in export.values:  # a hook has azd's values, which may name another group than the account's
+        os.environ.pop(variable, None)
     if check:
         from raft_assets.cli.doctor import print_findings
 
