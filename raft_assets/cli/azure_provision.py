@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Collection
 
 import click
 import dotenv
@@ -19,6 +20,7 @@ from raft_assets.provisioning.export import plan_export, write_export
 from raft_assets.provisioning.inventory import AzureResource, idle_costs, list_resources
 from raft_assets.provisioning.preflight import check_before_provisioning
 from raft_assets.provisioning.provisioned import SUBSCRIPTION
+from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.student.hosting import poll_until
 
@@ -45,15 +47,20 @@ def export_state(name: str | None, *, check: bool) -> None:
     if check:
         from raft_assets.cli.doctor import print_findings
 
-        _wait_for_roles(ModelClients(Project.load()))
+        _wait_for_roles(ModelClients(Project.load()), without=export.own)
         print_findings()
 
 
-def _wait_for_roles(models: ModelClients) -> None:
-    """Wait while services refuse the sign-in: an assigned role holds after minutes. Other faults are the doctor's."""
+def _wait_for_roles(models: ModelClients, *, without: Collection[Role]) -> None:
+    """Wait while what was provisioned refuses the sign-in: an assigned role holds after minutes.
+
+    `without`: roles that the user configured, whose refusal is none of time. Other faults are the doctor's.
+    """
     is_announced = False
     for _ in poll_until(ROLES_TIMEOUT_S):
-        refused = [probe.role for probe in probe_roles(models) if _is_forbidden(probe.outcome)]
+        refused = [
+            probe.role for probe in probe_roles(models) if probe.role not in without and _is_forbidden(probe.outcome)
+        ]
         if not refused:
             return
         if not is_announced:

@@ -174,6 +174,13 @@ def test_names_can_be_set() -> None:
     assert set(names.values()) <= {one.body["name"] for one in found.resources}
 
 
+def test_two_environments_of_one_subscription_share_nothing() -> None:
+    one, other = (made(AZURE_ENV_NAME=name, **SWITCHES["classic"], **SWITCHES["budget"]) for name in ("one", "other"))
+    assert not {resource.id for resource in one.resources} & {resource.id for resource in other.resources}
+    for kind in ("CognitiveServices/accounts", "storageAccounts", "vaults"):  # whose names are the world's
+        assert one.of(kind)[0].body["name"] != other.of(kind)[0].body["name"]
+
+
 def test_a_budget_keeps_its_first_day() -> None:
     assert switched("budget").outputs["RAFT_BUDGET_START"] == "2026-11-01T00:00:00Z"
     kept = made(**SWITCHES["budget"], RAFT_BUDGET_START="2026-09-01T00:00:00Z")
@@ -189,6 +196,10 @@ def test_both_entries_take_the_same_variables_and_a_pipeline_gets_all_of_them() 
     azds = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID", "AZURE_PRINCIPAL_TYPE"}
     listed = set(yaml.safe_load((ROOT / "azure.yaml").read_text())["pipeline"]["variables"])
     assert variables - azds <= listed
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "azure.yml").read_text())
+    assert {name: f"${{{{ vars.{name} }}}}" for name in listed}.items() <= workflow["env"].items()
+    assert workflow["permissions"]["id-token"] == "write"
+    assert "secrets." not in json.dumps(workflow)
 
 
 def test_hooks_of_both_shells_stop_at_an_error_and_call_the_same_command() -> None:
