@@ -29,11 +29,8 @@ from raft_assets.operations.outlook import outlook_of
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import coordination_of, records_of
 from raft_assets.operations.tracking import TrackingError, check_tracking
-<<<<<<< HEAD
-from raft_assets.settings.coordination import VARIABLE
-=======
 from raft_assets.provisioning.catalogue import LifeCycle
->>>>>>> h-azconf
+from raft_assets.settings.coordination import VARIABLE
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project

@@ -42,12 +42,8 @@ from raft_assets.storage.results import ResultsStore
 from raft_assets.student.approval import APPROVAL_VARIABLE, APPROVE_FINE_TUNING
 
 REPORT = "eval_report"
-<<<<<<< HEAD
-POLL_S = 1.0  # each look at a domain opens two of Dagster's databases: 20 ms of CPU
-=======
 TRAINED = dg.AssetKey("finetuned_model")
-POLL_S = 0.5
->>>>>>> h-azconf
+POLL_S = 1.0  # each look at a domain opens two of Dagster's databases: 20 ms of CPU
 
 
 @dataclass
@@ -108,6 +104,8 @@ def materialize_domains(
         project.settings(name)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     print_models(console, project)
+    if left := _lake_left_behind(project):
+        console.print(f"the lake is {project.lake}; {left} stays behind and isn't read: delete it, or unset RAFT_LAKE")
     if retry_rejected:
         console.print(f"{_delete_unusable_answers(project, names)} rejected answers are asked for again")
         force = True
@@ -145,6 +143,12 @@ def materialize_domains(
     raise SystemExit(_exit_code(work))
 
 
+def _lake_left_behind(project: Project) -> Path | None:
+    """Return the project's own lake, where it holds something and another one is used."""
+    own = project.home / "lake"
+    return own if project.lake != str(own) and own.is_dir() and any(own.iterdir()) else None
+
+
 def _exit_code(work: Sequence[DomainRun]) -> int:
     if any(item.failed for item in work):
         return FAILED
@@ -173,10 +177,6 @@ def _check_languages(project: Project, graph: Graph, domain: str, due: Sequence[
         check_languages(project, domain, sampled_languages(project, domain), roles)
 
 
-<<<<<<< HEAD
-def _called_roles(graph: Graph, keys: Iterable[dg.AssetKey]) -> set[str]:
-    return {role for key in keys for role in str(graph.get(key).metadata.get(ROLES_METADATA, "")).split()}
-=======
 def _check_student(
     project: Project, now: Mapping[dg.AssetKey, AssetState], domain: str, due: Sequence[dg.AssetKey]
 ) -> None:
@@ -184,7 +184,10 @@ def _check_student(
     is_own = project.settings(domain).values.student.finetuned_model is not None
     if TRAINED in due and now[TRAINED].state != "waiting" and not is_own:
         check_student_model(project, datetime.now(UTC).date())
->>>>>>> h-azconf
+
+
+def _called_roles(graph: Graph, keys: Iterable[dg.AssetKey]) -> set[str]:
+    return {role for key in keys for role in str(graph.get(key).metadata.get(ROLES_METADATA, "")).split()}
 
 
 def _save_estimate(

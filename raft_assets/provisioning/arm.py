@@ -25,16 +25,19 @@ class ArmError(EndpointError):
 
 
 class Arm:
-    """A subscription's management plane, with the current sign-in. Every method raises ArmError with a sentence."""
+    """A subscription's management plane, with the current sign-in. Every method raises ArmError with a sentence.
 
-    def __init__(self, subscription: str) -> None:
+    `remedy` ends the sentence: what to do without an answer.
+    """
+
+    def __init__(self, subscription: str, remedy: str = _REMEDY) -> None:
         try:
             from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
         except ImportError as error:
-            raise ArmError(f"Asking Azure needs azure-mgmt-cognitiveservices: {INSTALL_HINT}, or {_REMEDY}.") from error
-        self.subscription = subscription
+            raise ArmError(f"Asking Azure needs azure-mgmt-cognitiveservices: {INSTALL_HINT}, or {remedy}.") from error
+        self.subscription, self._remedy = subscription, remedy
         try:
-            sign_in = AzureCredential("Azure's management plane is asked", _REMEDY)
+            sign_in = AzureCredential("Azure's management plane is asked", remedy)
         except EndpointError as error:
             raise ArmError(str(error)) from error
         self._client = CognitiveServicesManagementClient(
@@ -53,12 +56,13 @@ class Arm:
 
     def models(self, location: str) -> list[Any]:
         """Return the models of a region, all pages; each is `azure.mgmt.cognitiveservices.models.Model`."""
-        with _translate_errors(f"list the models of {location}", "Reader on the subscription"):
+        with _translate_errors(self._remedy, f"list the models of {location}", "Reader on the subscription"):
             return list(self._client.models.list(location))
 
     def usages(self, location: str) -> list[Any]:
         """Return quota and use of a region, all pages; each is `azure.mgmt.cognitiveservices.models.Usage`."""
-        with _translate_errors(f"read the quota of {location}", "Cognitive Services Usages Reader on the subscription"):
+        role = "Cognitive Services Usages Reader on the subscription"
+        with _translate_errors(self._remedy, f"read the quota of {location}", role):
             return list(self._client.usages.list(location))
 
     def model_capacities(self, model_format: str, name: str, version: str) -> list[Any]:
@@ -66,12 +70,12 @@ class Arm:
 
         Each has `location` and `properties` of type `ModelSkuCapacityProperties`.
         """
-        with _translate_errors(f"read the capacity for {name}", "Reader on the subscription"):
+        with _translate_errors(self._remedy, f"read the capacity for {name}", "Reader on the subscription"):
             return list(self._client.model_capacities.list(model_format, name, version))
 
     def deleted_accounts(self) -> list[Any]:
         """Return the soft-deleted accounts, which keep their name and quota; each has `id`, `name` and `location`."""
-        with _translate_errors("list the deleted accounts", "Reader on the subscription"):
+        with _translate_errors(self._remedy, "list the deleted accounts", "Reader on the subscription"):
             return list(self._client.deleted_accounts.list())
 
     def read(self, path: str, api_version: str) -> Any:
@@ -89,7 +93,7 @@ class Arm:
     def _get(self, address: str, path: str, parameters: Mapping[str, str]) -> Any:
         from azure.core.rest import HttpRequest
 
-        with _translate_errors(f"read {path.rpartition('/')[2]}", "Reader on it"):
+        with _translate_errors(self._remedy, f"read {path.rpartition('/')[2]}", "Reader on it"):
             request = HttpRequest("GET", address, params=dict(parameters))
             response = self._client._send_request(request)  # noqa: SLF001 - the library has no public call for it
             response.raise_for_status()
@@ -97,7 +101,7 @@ class Arm:
 
 
 @contextmanager
-def _translate_errors(what: str, role: str) -> Iterator[None]:
+def _translate_errors(remedy: str, what: str, role: str) -> Iterator[None]:
     """Turn errors of Azure's library into one sentence; `role`: what a person may lack who is refused."""
     from azure.core.exceptions import AzureError, HttpResponseError
 
@@ -109,9 +113,9 @@ def _translate_errors(what: str, role: str) -> Iterator[None]:
         raise ArmError(str(error)) from None
     except HttpResponseError as error:
         code, told = error_code_and_message(error)
-        remedy = f"ask for the role {role}, or {_REMEDY}" if error.status_code in (401, 403) else _REMEDY
-        sentence = f"Azure could not {what} ({code}: {told}): {remedy}."
+        asked = f"ask for the role {role}, or {remedy}" if error.status_code in (401, 403) else remedy
+        sentence = f"Azure could not {what} ({code}: {told}): {asked}."
         raise ArmError(sentence, status=error.status_code, code=code) from None
     except AzureError as error:
         reason = f"{type(error).__name__}, it can't be reached"
-        raise ArmError(f"Azure could not {what}: {reason}. Check the network and the proxy, or {_REMEDY}.") from None
+        raise ArmError(f"Azure could not {what}: {reason}. Check the network and the proxy, or {remedy}.") from None

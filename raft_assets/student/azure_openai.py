@@ -83,7 +83,7 @@ class AzureOpenAIHosting(HostingService):
             request = HttpRequest("GET", path)
             response = self._client._send_request(request)  # noqa: SLF001 - the library has no public call for it
             response.raise_for_status()
-        if not any(_allows(role) for role in response.json()["value"]):
+        if not any(allows(role, DEPLOY_ACTION) for role in response.json()["value"]):
             raise EndpointError(
                 f"The signed-in identity may not deploy models at {name}: ask for the role {CONTRIBUTOR_ROLE} on it."
             )
@@ -172,11 +172,11 @@ class AzureOpenAIHosting(HostingService):
             self._client.deployments.begin_create_or_update(*self.account, name, wanted, polling=False)
 
 
-def _allows(role: Mapping[str, Any]) -> bool:
-    """Return whether a set of permissions includes writing deployments; `*` matches anything, case doesn't matter."""
+def allows(role: Mapping[str, Any], action: str) -> bool:
+    """Return whether a set of permissions includes an action; `*` matches anything, case doesn't matter."""
 
     def named(patterns: Iterable[str]) -> bool:
-        return any(fnmatchcase(DEPLOY_ACTION.lower(), pattern.lower()) for pattern in patterns)
+        return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
 
     return named(role.get("actions", ())) and not named(role.get("notActions", ()))
 

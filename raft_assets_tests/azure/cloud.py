@@ -18,6 +18,7 @@ from raft_assets_tests.azure.identity import Identity, serving
 from raft_assets_tests.azure.internet import Authority, Internet, internet
 from raft_assets_tests.azure.management import ACCOUNT, SUBSCRIPTION, Management
 from raft_assets_tests.azure.ml import ML_CONTAINER, REGION, MachineLearning, ServerlessPlane
+from raft_assets_tests.azure.resource_manager import ResourceManager
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import settings_of
 
@@ -39,6 +40,7 @@ class Cloud:
     storage: Path
     studio: MachineLearning
     serverless: ServerlessPlane
+    groups: ResourceManager
     lake: str = ""
 
     @property
@@ -69,7 +71,8 @@ def cloud(*, with_storage: bool = False) -> Iterator[Cloud]:
             management = Management(identity.holds)
             resource = DataPlane(provider, management, identity.holds, {KEY})
             studio = MachineLearning(provider, lambda: container_of(port, ML_CONTAINER), STORAGE)
-            management.app.router.routes += studio.routes
+            groups = ResourceManager(management)
+            management.app.router.routes += [*studio.routes, *groups.routes]
             serverless = ServerlessPlane(provider, studio)
             served = f"{endpoint_name(SMALL)}.{REGION}.models.ai.azure.com"
             apps = {
@@ -88,7 +91,7 @@ def cloud(*, with_storage: bool = False) -> Iterator[Cloud]:
                     with container_of(port, ML_CONTAINER) as container:
                         container.create_container()
                 net = stack.enter_context(internet(apps, authority, servers=servers))
-                found = Cloud(identity, management, resource, net, folder / "azurite", studio, serverless)
+                found = Cloud(identity, management, resource, net, folder / "azurite", studio, serverless, groups)
                 if with_storage:
                     # aiohttp reads SSL_CERT_FILE when it is imported, which in this process may have happened before
                     aiohttp.connector._SSL_CONTEXT_VERIFIED.load_verify_locations(authority.file)

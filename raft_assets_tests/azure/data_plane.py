@@ -35,7 +35,8 @@ class DataPlane:
 
     `stuck`: how many of the deployments that are made never answer, with that status and message, whatever the
     management plane says. `loading`: how many more questions to one find it without its adapter. `before` may answer in
-    the provider's place, `create_job` takes the place of its fine-tuning.
+    the provider's place, `create_job` takes the place of its fine-tuning. `stands_in`: the provider's model for a base
+    model that somebody deploys.
     `seen`: method and path as the client sent them, with the model that was asked for; `asked`: questions per model.
     """
 
@@ -51,6 +52,7 @@ class DataPlane:
         self.training_types: list[str | None] = []
         self.before: Callable[[Request], JSONResponse | None] = lambda _: None
         self.create_job: Callable[[Request], Awaitable[JSONResponse]] | None = None
+        self.stands_in = dict[str, str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -116,7 +118,8 @@ class DataPlane:
         if made["properties"]["provisioningState"] != "Succeeded" or self.not_ready > 0:
             self.not_ready -= 1
             return None
-        return str(made["properties"]["model"]["name"])
+        name = str(made["properties"]["model"]["name"])
+        return self.stands_in.get(name, name)
 
 
 def _path(path: str) -> tuple[str, str]:

@@ -93,8 +93,10 @@ class Management:
         return JSONResponse({"value": [found] if self.account_is == "there" else []})
 
     def _deleted(self, request: Request, _: bytes) -> Response:
-        gone = [{"name": ACCOUNT, "location": "swedencentral"}] if self.account_is == "deleted softly" else []
-        return JSONResponse({"value": gone})
+        where = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.CognitiveServices/locations/swedencentral"
+        id_ = f"{where}/resourceGroups/{GROUP}/deletedAccounts/{ACCOUNT}"
+        gone = {"id": id_, "name": ACCOUNT, "location": "swedencentral"}
+        return JSONResponse({"value": [gone] if self.account_is == "deleted softly" else []})
 
     def _permissions(self, request: Request, _: bytes) -> Response:
         return JSONResponse({"value": [{"actions": self.actions, "notActions": []}]})

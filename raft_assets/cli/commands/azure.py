@@ -2,8 +2,10 @@
 
 import click
 
+from raft_assets.cli.commands.azure_provision import export, predown, preflight, status
 
-@click.group()
+
+@click.group(commands=(export, preflight, predown, status))
 def azure() -> None:
     """Choose models and region on Azure, for azd to provision.
 

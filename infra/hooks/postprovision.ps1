@@ -1,0 +1,3 @@
+$ErrorActionPreference = 'Stop'
+$env:PATH = "$PSScriptRoot/../../.venv/Scripts", "$PSScriptRoot/../../.venv/bin", $env:PATH -join [IO.Path]::PathSeparator
+raft azure export --check; exit $LASTEXITCODE

@@ -1,0 +1,4 @@
+#!/bin/sh
+set -eu
+cd "$(dirname "$0")/../.."
+PATH="$PWD/.venv/bin:$PATH" raft azure export --check

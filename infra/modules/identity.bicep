@@ -1,0 +1,14 @@
+metadata description = 'The identity of what will run on Azure by itself.'
+
+param name string
+param location string
+param tags object
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
+  name: name
+  location: location
+  tags: tags
+}
+
+output principalId string = identity.properties.principalId
+output clientId string = identity.properties.clientId
