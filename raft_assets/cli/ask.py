@@ -15,7 +15,7 @@ from rich.text import Text
 
 from raft_assets.cli.paid_calls import confirm_paid_calls
 from raft_assets.cli.project import activate_project, select_domains
-from raft_assets.core.errors import DataError, RaftError, describe_error
+from raft_assets.core.errors import RaftError, describe_error
 from raft_assets.core.tables import EvaluatedModel
 from raft_assets.core.terminal import escape_control_characters, strip_control_characters
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
@@ -89,26 +89,15 @@ def _open_asker(told: Console, domain: str, models: Models | None) -> "tuple[Dom
 
     activate_project(project)
     asker = DomainAsker(ModelClients(project, command=f"ask {secrets.token_hex(4)}"), name)
+    asked = asker.choose_models(models)
     if asker.deployed is None:
-        if models == "student":
-            raise DataError(
-                f"{name!r} has no student yet: raft run {name!r} trains one, and --model baseline asks the model that "
-                "it will be trained from."
-            )
         told.print(Text(f"{name} has no student yet: the baseline answers.", style="yellow"))
     elif asker.is_newer_trained and models != "baseline":
         told.print(Text("A newer student is trained and not deployed yet: the one before answers.", style="yellow"))
-    asked = _asked_models(models, has_student=asker.deployed is not None)
     if asker.asks_embedded(asked):
         told.print(Text(EMBEDDED_LABEL, style="dim"))
     asker.check(asked)
     return asker, asked
-
-
-def _asked_models(models: Models | None, *, has_student: bool) -> "list[EvaluatedModel]":
-    if not has_student or models == "baseline":
-        return ["baseline"]
-    return ["baseline", "student"] if models == "both" else ["student"]
 
 
 def _typed_questions(told: Console) -> Iterator[str]:
