@@ -1,6 +1,5 @@
 """What `raft ask` does: it prints what models answer to a question, or serves a page. `operations.asking` asks."""
 
-import json
 import re
 import secrets
 import sys
@@ -13,11 +12,12 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from raft_assets.cli.output import print_json
 from raft_assets.cli.paid_calls import confirm_paid_calls
 from raft_assets.cli.project import activate_project, select_domains
 from raft_assets.core.errors import RaftError, describe_error
 from raft_assets.core.tables import EvaluatedModel
-from raft_assets.core.terminal import escape_control_characters, strip_control_characters
+from raft_assets.core.terminal import strip_control_characters
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 from raft_assets.settings.project import Project
 
@@ -129,7 +129,7 @@ def _answer(
     with told.status(f"asking the {' and the '.join(asked)}"):
         done = asker.ask(question, asked)
     if as_json:
-        click.echo(escape_control_characters(json.dumps(_to_record(done), ensure_ascii=False)))
+        print_json(_to_record(done))
     else:
         _print_answers(console, done)
     return all(reply.answer.status == "ok" for reply in done.replies)
