@@ -1,6 +1,5 @@
 """What `raft ask` does: it prints what models answer to a question, or serves a page. `operations.asking` asks."""
 
-import json
 import re
 import secrets
 import sys
@@ -13,11 +12,12 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from raft_assets.cli.output import print_json
 from raft_assets.cli.paid_calls import confirm_paid_calls
 from raft_assets.cli.project import activate_project, select_domains
-from raft_assets.core.errors import DataError, RaftError, describe_error
+from raft_assets.core.errors import RaftError, describe_error
 from raft_assets.core.tables import EvaluatedModel
-from raft_assets.core.terminal import escape_control_characters, strip_control_characters
+from raft_assets.core.terminal import strip_control_characters
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 from raft_assets.settings.project import Project
 
@@ -89,26 +89,15 @@ def _open_asker(told: Console, domain: str, models: Models | None) -> "tuple[Dom
 
     activate_project(project)
     asker = DomainAsker(ModelClients(project, command=f"ask {secrets.token_hex(4)}"), name)
+    asked = asker.choose_models(models)
     if asker.deployed is None:
-        if models == "student":
-            raise DataError(
-                f"{name!r} has no student yet: raft run {name!r} trains one, and --model baseline asks the model that "
-                "it will be trained from."
-            )
         told.print(Text(f"{name} has no student yet: the baseline answers.", style="yellow"))
     elif asker.is_newer_trained and models != "baseline":
         told.print(Text("A newer student is trained and not deployed yet: the one before answers.", style="yellow"))
-    asked = _asked_models(models, has_student=asker.deployed is not None)
     if asker.asks_embedded(asked):
         told.print(Text(EMBEDDED_LABEL, style="dim"))
     asker.check(asked)
     return asker, asked
-
-
-def _asked_models(models: Models | None, *, has_student: bool) -> "list[EvaluatedModel]":
-    if not has_student or models == "baseline":
-        return ["baseline"]
-    return ["baseline", "student"] if models == "both" else ["student"]
 
 
 def _typed_questions(told: Console) -> Iterator[str]:
@@ -140,7 +129,7 @@ def _answer(
     with told.status(f"asking the {' and the '.join(asked)}"):
         done = asker.ask(question, asked)
     if as_json:
-        click.echo(escape_control_characters(json.dumps(_to_record(done), ensure_ascii=False)))
+        print_json(_to_record(done))
     else:
         _print_answers(console, done)
     return all(reply.answer.status == "ok" for reply in done.replies)

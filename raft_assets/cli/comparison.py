@@ -1,6 +1,5 @@
 """What `raft compare` and `raft evaluate` do."""
 
-import json
 import sys
 import uuid
 import webbrowser
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.output import print_json
 from raft_assets.cli.paid_calls import confirm_paid_calls, show_progress
 from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import DataError, WaitingError
@@ -42,7 +42,7 @@ def print_comparison(domain: str, students: Sequence[str], *, in_browser: bool, 
     lake.write_text(COMPARISON_TABLE, name, ".html", render_comparison(data))
     page = lake.path(COMPARISON_TABLE, name, ".html")
     if as_json:
-        click.echo(json.dumps(to_record(data) | {"page": str(page)}, ensure_ascii=False))
+        print_json(to_record(data) | {"page": str(page)})
     else:
         _print_table(data)
         click.echo(f"page: {page}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raft_assets.cli.output import print_json
 from raft_assets.cli.project import open_instance, select_domains
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import normalize
@@ -99,7 +100,7 @@ def import_raft_dataset(domain: str, path: Path, container: "SourceContainer | N
     click.echo(f"Next: raft run {name!r}")
 
 
-def print_report_path(domain: str | None, *, in_browser: bool) -> None:
+def print_report_path(domain: str | None, *, in_browser: bool, as_json: bool) -> None:
     """Print the path of a domain's eval report, or of the index; raises DataError where there is no report yet."""
     from raft_assets.operations.report import write_index
     from raft_assets.operations.report_pages import openable_path, report_path
@@ -114,7 +115,10 @@ def print_report_path(domain: str | None, *, in_browser: bool) -> None:
         write_index(project, lake, ResultsStore.of(project))  # no run would: the reports are fresh
     if not path.is_file():
         raise DataError(f"There is no report at {path} yet. Create it: raft run {repr(domain) if domain else '--all'}")
-    click.echo(path)
+    if as_json:
+        print_json({"domain": name, "path": str(path)})
+    else:
+        click.echo(path)
     if in_browser:
         webbrowser.open(openable_path(project, lake, name).as_uri())
 

@@ -4,13 +4,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
 import click
 
+from raft_assets.cli.output import print_json
 from raft_assets.cli.project import select_domains
 from raft_assets.cli.reading import show_reading
 from raft_assets.core.errors import RaftError, describe_error
@@ -60,7 +61,7 @@ class DoctorWarningError(RaftError):
     """A finding that doesn't stop a run but that the user should know."""
 
 
-def print_findings(domain: str | None = None, *, relearn: bool = False) -> None:
+def print_findings(domain: str | None = None, *, relearn: bool = False, as_json: bool = False) -> None:
     """Print a line per check as soon as it is done, and exit with 1 where one of them is a problem.
 
     With a domain, first the line about its next run, and of domains no other is checked. `relearn`: forget first what
@@ -73,9 +74,16 @@ def print_findings(domain: str | None = None, *, relearn: bool = False) -> None:
         count_relearning(records_of(project))
     coverages: dict[str, GoldenCoverage] = {}
     for name in names:
-        click.echo(f"{name}: {_outlook(project, name, coverages)}")
+        outlook = _outlook(project, name, coverages)
+        if as_json:
+            print_json(asdict(Finding(f"outlook {name}", outlook)))
+        else:
+            click.echo(f"{name}: {outlook}")
     for finding in _run_checks(project, names, coverages):
-        click.echo(f"{finding.level:<8} {finding.subject}: {finding.message}")
+        if as_json:
+            print_json(asdict(finding))
+        else:
+            click.echo(f"{finding.level:<8} {finding.subject}: {finding.message}")
         failed |= finding.level == "problem"
     sys.exit(1 if failed else 0)
 

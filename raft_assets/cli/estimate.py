@@ -1,6 +1,5 @@
 """What `raft estimate` does: the cost of the next run, before it starts."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.output import print_json
 from raft_assets.cli.project import activate_project, open_instance, select_domains
 from raft_assets.core.errors import DataError, SettingsError
 from raft_assets.defs.dagster_internals import stale_resolver
@@ -111,9 +111,7 @@ def fresh_assets(graph: Graph, states: Mapping[dg.AssetKey, AssetState]) -> set[
 def _print_estimate(console: Console, domain: str, forecasts: Sequence[CallEstimate], *, as_json: bool) -> None:
     if as_json:
         for estimate in forecasts:
-            click.echo(
-                json.dumps({"domain": domain, **asdict(estimate), "role": estimate.role.value}, ensure_ascii=False)
-            )
+            print_json({"domain": domain, **asdict(estimate), "role": estimate.role.value})
         return
     console.print(
         _table(domain, forecasts) if forecasts else Text(f"{domain}: everything is fresh, no calls are needed.")

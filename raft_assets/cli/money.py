@@ -6,15 +6,19 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.output import iso_time, print_json
 from raft_assets.cli.project import select_domains
 from raft_assets.core.csv_cells import neutralize
 from raft_assets.core.errors import DataError
+from raft_assets.core.identity import normalize
+from raft_assets.core.near_misses import did_you_mean
 from raft_assets.llm.batches import read_batch_records
 from raft_assets.llm.keys import TRAINING_KIND
 from raft_assets.llm.ledger import Grouping, LedgerRow, LedgerTotal, is_unusable, ledger, total_by
@@ -25,6 +29,7 @@ from raft_assets.operations.batches import collect_batches
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
 from raft_assets.operations.rebuilt_requests import rebuild_request
+from raft_assets.settings.endpoints import Role
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
@@ -105,16 +110,28 @@ def _print_rows(sums: Sequence[LedgerTotal], *, as_csv: bool) -> None:
     ]
     if not as_csv:
         for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
+            print_json(row)
         return
     writer = csv.DictWriter(sys.stdout, rows[0] if rows else ["name"])
     writer.writeheader()
     writer.writerows({name: neutralize(value) for name, value in row.items()} for row in rows)
 
 
-def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: int) -> None:
-    """Print the newest stored calls, at most `count`, the newest last."""
-    with open_call_store(Project.load()) as store:
+def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: int, as_json: bool) -> None:
+    """Print the newest stored calls, at most `count`, the newest last.
+
+    Raises UsageError for a role that there isn't, and for a domain that neither is there nor has a call.
+    """
+    project = Project.load()
+    if role is not None and role.upper() not in list(Role):
+        raise click.UsageError(
+            f"There is no role {role!r}.{did_you_mean(role.upper(), list(Role))} Roles: {', '.join(Role)}."
+        )
+    with open_call_store(project) as store:
+        if domain is not None:
+            domain = normalize(domain)
+            if all(call.origin.domain != domain for call in store.calls()):
+                (domain,) = select_domains(project, [domain], everything=False)
         chosen = [
             call
             for call in store.calls()
@@ -122,6 +139,10 @@ def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: 
             and (role is None or call.role == role.upper())
             and (not rejected or is_unusable(call))
         ][-count:]
+    if as_json:
+        for call in chosen:
+            print_json(_to_record(call))
+        return
     table = Table(box=None, pad_edge=False)
     for column in ("key", "when", "role", "model", "status", "asset", "answer"):
         table.add_column(column, no_wrap=True, overflow="ellipsis")
@@ -130,6 +151,12 @@ def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: 
         cells = (call.key[:12], when, call.role, call.model, call.status, call.origin.asset, _abbreviate_answer(call))
         table.add_row(*map(Text, cells))
     Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
+
+
+def _to_record(call: StoredCall) -> dict[str, Any]:
+    """Return a stored call for scripts, without its answer: `raft calls show KEY` has it."""
+    about = {name: value for name, value in vars(call).items() if name not in {"payload", "usage", "origin"}}
+    return about | vars(call.usage) | vars(call.origin)
 
 
 def print_call(key: str) -> None:
@@ -161,11 +188,14 @@ def _why_no_request(call: StoredCall) -> str:
     return "The documents, the settings or the model have changed since: its request can't be made again from the lake."
 
 
-def print_size_of_calls() -> None:
+def print_size_of_calls(*, as_json: bool) -> None:
     """Print the number and size of stored calls."""
     project = Project.load()
     with open_call_store(project) as store:
         stats = store.stats()
+    if as_json:
+        print_json({"calls": stats.calls, "bytes": stats.size, "file": str(project.calls)})
+        return
     click.echo(f"{stats.calls:,} calls, {stats.size / 1e6:,.1f} MB in {project.calls}")
 
 
@@ -200,12 +230,27 @@ def _answer_text(call: StoredCall) -> str:
     return reading.text or reading.detail
 
 
-def print_batches(*, collect: bool) -> None:
+def print_batches(*, collect: bool, as_json: bool) -> None:
     """Print the batches of calls, oldest first, after collecting the finished ones where `collect` is set."""
     project = Project.load()
     if collect:
         collect_batches(ModelClients(project))
     records = read_batch_records(records_of(project))
+    if as_json:
+        for record in records:
+            print_json(
+                {
+                    "batch": record.batch or None,
+                    "status": record.status,
+                    "submitted": iso_time(record.submitted),
+                    "calls": len(record.keys),
+                    "lost": len(record.lost),
+                    "model": record.model,
+                    "asset": record.asset,
+                    "domain": record.domain,
+                }
+            )
+        return
     if not records:
         click.echo("There are no batches.")
     for record in records:

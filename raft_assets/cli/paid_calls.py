@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 
+from raft_assets.evaluation.wording import format_duration
 from raft_assets.llm.requests import Progress
 
 PROGRESS_LINE_S = 10.0  # between two lines of progress where there is no terminal, on which one line changes
@@ -30,15 +31,20 @@ def show_progress() -> Iterator[Callable[[str], Callable[[Progress], None]]]:
 
         def progress_of(stage: str) -> Callable[[Progress], None]:
             show(stage, now=True)
-            return lambda progress: show(f"{stage}: {_describe_progress(progress)}", now=False)
+            began = time.monotonic()
+            return lambda progress: show(
+                f"{stage}: {_describe_progress(progress, time.monotonic() - began)}", now=False
+            )
 
         yield progress_of
 
 
-def _describe_progress(progress: Progress) -> str:
+def _describe_progress(progress: Progress, seconds: float) -> str:
     failures = progress.usage_stats.failures
     failed = f", {failures:,} failed" if failures else ""
-    return f"{progress.answered:,} answered, {progress.waiting:,} to come{failed}"
+    rate = progress.answered / seconds if seconds else 0.0
+    pace = f", {rate:,.1f}/s, {format_duration(progress.waiting / rate)} left" if rate else ""
+    return f"{progress.answered:,} answered, {progress.waiting:,} to come{failed}{pace}"
 
 
 def confirm_paid_calls(console: Console, paid: Sequence[str], *, confirmed: bool) -> None:

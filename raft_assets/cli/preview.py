@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.output import print_json
 from raft_assets.cli.paid_calls import confirm_paid_calls, show_progress
 from raft_assets.cli.project import activate_project, print_models, select_domains
 from raft_assets.core.delimiters import escape_delimiters
@@ -25,12 +27,16 @@ from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
+if TYPE_CHECKING:
+    from raft_assets.operations.preview import Preview
+    from raft_assets.operations.sources import DomainSources
+
 MAX_DISTRACTOR_CHARACTERS = 160  # of a distractor that are shown
 MAX_REJECTED = 20
 QUOTE_STYLE, LABEL_STYLE = "black on yellow", "bold cyan"
 
 
-def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
+def print_preview(domain: str, *, count: int, confirmed: bool, as_json: bool) -> None:
     """Print the rows and rejected pairs of `count` chunks; paid calls need a confirmation.
 
     Raises UsageError where there is no terminal to ask for it. Ends the process with 1 where no row came.
@@ -38,7 +44,7 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     project = Project.load()
     (name,) = select_domains(project, [domain], everything=False)
     settings = project.settings(name).values
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = Console(stderr=as_json, highlight=False, markup=False, emoji=False)  # scripts read stdout
     print_models(console, project)
     # a second or two: only once the arguments are known to be right
     from raft_assets.documents.document_languages import count_languages
@@ -85,9 +91,12 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     )
     with show_progress() as progress_of:
         shown = operation.preview_rows(models, name, settings, chunks, plan, progress_of=progress_of)
-    for number, row in enumerate(shown.rows, start=1):
+    if as_json:
+        print_json(_to_record(name, sources, languages, shown) | {"chunks": len(chunks), "asked_about": len(plan)})
+    for number, row in enumerate(() if as_json else shown.rows, start=1):
         _print_row(console, row, shown.chunks, f"row {number} of {len(shown.rows)}")
-    _print_rejected(console, shown.rejected, shown.call_details)
+    if not as_json:
+        _print_rejected(console, shown.rejected, shown.call_details)
     for reason, refused in Counter(shown.refused.values()).most_common():
         console.print(Text(f"without a vector: {_count_chunks(refused)}: {strip_control_characters(reason)}"))
     console.print()
@@ -99,6 +108,28 @@ def print_preview(domain: str, *, count: int, confirmed: bool) -> None:
     if not shown.rows:
         click.echo(f"No row came of {_count_chunks(len(plan))}{_describe_failures(shown.call_details)}.", err=True)
         sys.exit(1)
+
+
+def _to_record(name: str, sources: "DomainSources", languages: Mapping[str, int], shown: "Preview") -> dict[str, Any]:
+    """Return a preview for scripts; rows and pairs have the columns of the lake's tables."""
+    return {
+        "domain": name,
+        "documents": len(sources.documents),
+        "quarantined": [file.model_dump() for file in sources.quarantined],
+        "languages": dict(languages),
+        "rows": [row.model_dump() for row in shown.rows],
+        "rejected": [pair.model_dump() for pair in shown.rejected],
+        "chunks_without_vector": dict(shown.refused),
+        "usage": {
+            role.value: {
+                "calls": stats.calls,
+                "from_store": stats.from_store,
+                "input_tokens": stats.usage.input_tokens,
+                "output_tokens": stats.usage.output_tokens,
+            }
+            for role, stats in shown.usage_stats.items()
+        },
+    }
 
 
 def _print_losses(console: Console, pages: Sequence[SourceDocument]) -> None:

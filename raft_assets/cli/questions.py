@@ -1,6 +1,5 @@
 """What `raft questions` does: sheets for golden questions, and what they come to. `operations.questions` does it."""
 
-import json
 import secrets
 import shlex
 import sys
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from raft_assets.cli.output import print_json
 from raft_assets.cli.paid_calls import confirm_paid_calls
 from raft_assets.cli.project import activate_project, select_domains
 from raft_assets.cli.reading import show_reading
 from raft_assets.core.errors import DataError
-from raft_assets.core.terminal import escape_control_characters, strip_control_characters
+from raft_assets.core.terminal import strip_control_characters
 from raft_assets.evaluation.wording import count_noun
 from raft_assets.settings.domains import domain_folder
 from raft_assets.settings.project import Project
@@ -99,7 +99,7 @@ def check_questions(domain: str, *, as_json: bool) -> None:
             "can_train": coverage.can_train,
             "sentence": coverage.sentence,
         }
-        click.echo(escape_control_characters(json.dumps({"domain": name, **told}, ensure_ascii=False)))
+        print_json({"domain": name, **told})
     else:
         _print_check(name, found)
     sys.exit(1 if found.unresolved or not found.coverage.can_train else 0)

@@ -1,6 +1,7 @@
 """What `raft run` does: it materializes domains in parallel, with a live view of Dagster's event log."""
 
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import click
 import dagster as dg
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -27,6 +29,7 @@ from raft_assets.defs.observation import observe
 from raft_assets.defs.progress import read_progress
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, assets_in_order, failure_message, with_upstream
+from raft_assets.evaluation.wording import format_duration
 from raft_assets.llm.ledger import is_unusable
 from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import estimate_calls
@@ -57,6 +60,7 @@ class DomainRun:
     started: float = 0.0
     finished: int = 0
     asset: str = ""
+    asset_started: float = 0.0  # by the clock of the events
     progress: str = ""
     error: str = ""
     cursors: dict[str, str | None] = field(default_factory=dict)
@@ -243,7 +247,8 @@ def _run_domains(
                 time.sleep(POLL_S)
                 for item in work:
                     _poll_events(instance, project, item, command, console)
-                live.update(Group(*[_progress_line(item) for item in work if item.process and not item.has_ended]))
+                busy = [item for item in work if item.process and not item.has_ended]
+                live.update(Group(*[_progress_line(item, console.width) for item in busy]))
         except KeyboardInterrupt:
             for item in work:
                 if item.process and not item.has_ended:
@@ -288,15 +293,18 @@ def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) ->
     if event is None:
         return
     if event.is_step_start:
-        item.asset = event.step_key or ""
+        item.asset, item.asset_started, item.progress = event.step_key or "", entry.timestamp, ""
     elif event.is_asset_observation and (waits := event.asset_observation_data.asset_observation.metadata.get(WAITING)):
         item.error = f"{event.step_key}: {waits.value}"
     elif event.is_step_materialization and event.asset_key:
         item.finished += 1
         rows = event.step_materialization_data.materialization.metadata.get("dagster/row_count")
         count = f"{rows.value:,} rows" if rows is not None and rows.value is not None else ""
-        elapsed = time.monotonic() - item.started
-        console.print(f"{item.domain}: {event.asset_key.to_user_string():<18}{count:>14}  {elapsed:6.1f} s")
+        took, elapsed = entry.timestamp - item.asset_started, time.monotonic() - item.started
+        console.print(
+            f"{item.domain}: {event.asset_key.to_user_string():<18}{count:>14}  took {took:6.1f} s, "
+            f"{elapsed:.0f} s in all"
+        )
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
         if not check.passed and not (check.description or "").startswith(NOT_EVALUATED):
@@ -309,14 +317,31 @@ def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) ->
         item.error = f"{event.step_key}: {failure_message(event.step_failure_data.error)}"
 
 
-def _progress_line(item: DomainRun) -> RenderableType:
-    elapsed = time.monotonic() - item.started
+def _progress_line(item: DomainRun, width: int) -> RenderableType:
+    elapsed = format_duration(time.monotonic() - item.started)
     return Text(
-        f"{item.domain}: {item.finished} of {item.due_assets} assets, {elapsed:.0f} s  {item.asset}  {item.progress}",
+        fit_progress(
+            item.domain, f"{item.finished} of {item.due_assets} assets, {elapsed}", item.asset, item.progress, width
+        ),
         style="cyan",
         overflow="ellipsis",
         no_wrap=True,
     )
+
+
+def fit_progress(domain: str, done: str, asset: str, progress: str, width: int) -> str:
+    """Return a line about a running domain that fits into `width` columns and keeps rate and time left.
+
+    What is left out first: what is in brackets, what was done before, the end of the domain's name, and all of it but
+    the progress.
+    """
+    short = re.sub(r" \([^)]*\)", "", progress)
+    for what in (f"{done}  {asset}  {progress}", f"{done}  {asset}  {short}", f"{asset}  {short}"):
+        line = f"{domain}: {what}".rstrip()
+        if cell_len(line) <= width:
+            return line
+    room = width - cell_len(f"…: {asset}  {short}")
+    return f"{set_cell_size(domain, room)}…: {asset}  {short}" if room > 0 else short
 
 
 def _print_verdicts(console: Console, project: Project, names: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """What `raft status` does: it prints the state of every asset, the verdicts and what was paid."""
 
-import json
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 import dagster as dg
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raft_assets.cli.money import format_dollars
+from raft_assets.cli.output import print_json
 from raft_assets.cli.project import activate_project, open_instance, select_domains
 from raft_assets.cli.student import print_deployments
 from raft_assets.core.tables import RefusedChunk
@@ -18,7 +19,7 @@ from raft_assets.core.terminal import strip_control_characters
 from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.runs import close_killed_runs
-from raft_assets.defs.staleness import AssetState, Graph, asset_states
+from raft_assets.defs.staleness import AssetState, Graph, ShownState, asset_states
 from raft_assets.llm.ledger import LedgerTotal, spending_by_domain
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
@@ -29,11 +30,22 @@ from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
-STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "waiting": "cyan", "failed": "red"}
+STYLES: Mapping[ShownState, str] = {
+    "fresh": "green",
+    "stale": "yellow",
+    "will follow": "yellow dim",
+    "missing": "dim",
+    "waiting": "cyan",
+    "failed": "red",
+}
+TO_DO, UNREADABLE, WAITS = 1, 2, 3  # exit codes where they are asked for
 
 
-def print_status(domains: Sequence[str], *, as_json: bool) -> None:
-    """Print the state of every asset, the verdicts and what was paid, of the given domains or of all."""
+def print_status(domains: Sequence[str], *, as_json: bool, tells_by_code: bool) -> None:
+    """Print the state of every asset, the verdicts and what was paid, of the given domains or of all.
+
+    `tells_by_code`: end the process with what there is to do.
+    """
     project = Project.load()
     names = select_domains(project, domains, everything=not domains)
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
@@ -42,7 +54,8 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
     graph: Graph = definitions().resolve_asset_graph()
     with open_instance(project) as instance:
         close_killed_runs(instance)
-        for name, problem in observe(instance, project).problems.items():
+        problems = observe(instance, project).problems
+        for name, problem in problems.items():
             click.echo(f"{name}: {problem}", err=True)
         resolver, losses = stale_resolver(instance, graph), Losses.find(project)
         states = {name: asset_states(instance, graph, name, losses, resolver) for name in names}
@@ -54,27 +67,22 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
     purges = unfinished_purges(project)
     with open_call_store(project) as store:
         paid = spending_by_domain(store, models.prices)
-    if as_json:
-        for name, of_domain in states.items():
-            click.echo(
-                json.dumps(
-                    {
-                        "domain": name,
-                        "assets": _to_json(of_domain),
-                        "verdict": sentences.get(name),
-                        "against_previous_student": compared.get(name),
-                        "chunks_without_vector": len(refused[name]),
-                        "unfinished_purges": purges.get(name, []),
-                        "calls": paid[name].calls if name in paid else 0,
-                        "dollars": paid[name].dollars if name in paid else 0.0,
-                        "calls_without_price": paid[name].unpriced if name in paid else 0,
-                    },
-                    ensure_ascii=False,
-                )
-            )
-        return
+    for name, of_domain in states.items() if as_json else ():
+        print_json(
+            {
+                "domain": name,
+                "assets": _to_json(of_domain),
+                "verdict": sentences.get(name),
+                "against_previous_student": compared.get(name),
+                "chunks_without_vector": len(refused[name]),
+                "unfinished_purges": purges.get(name, []),
+                "calls": paid[name].calls if name in paid else 0,
+                "dollars": paid[name].dollars if name in paid else 0.0,
+                "calls_without_price": paid[name].unpriced if name in paid else 0,
+            }
+        )
     console = Console(highlight=False)
-    for name, of_domain in states.items():
+    for name, of_domain in states.items() if not as_json else ():
         console.print(_status_table(name, of_domain))
         known = [sentence for sentence in (sentences.get(name), compared.get(name)) if sentence]
         console.print(Text(f"verdict: {' '.join(known) or 'none yet'}"))
@@ -83,7 +91,17 @@ def print_status(domains: Sequence[str], *, as_json: bool) -> None:
         for command in purges.get(name, ()):
             console.print(Text(f"a purge was begun and has not ended; end it by: {strip_control_characters(command)}"))
         console.print(Text(f"{_paid_line(paid.get(name))}\n"))
-    print_deployments(console, models)
+    if not as_json:
+        print_deployments(console, models)
+    if tells_by_code:
+        sys.exit(UNREADABLE if problems.keys() & states.keys() else _exit_code(states.values()))
+
+
+def _exit_code(states: Iterable[Mapping[dg.AssetKey, AssetState]]) -> int:
+    found = {state.shown for of_domain in states for state in of_domain.values()}
+    if found & {"stale", "missing", "failed"}:
+        return TO_DO
+    return WAITS if "waiting" in found else 0
 
 
 def _refused_line(refused: Sequence[RefusedChunk]) -> str:
@@ -100,7 +118,7 @@ def _paid_line(of_domain: LedgerTotal | None) -> str:
 
 def _to_json(of_domain: Mapping[dg.AssetKey, AssetState]) -> dict[str, dict[str, object]]:
     return {
-        state.key.to_user_string(): {"state": state.state, "reasons": list(state.reasons)}
+        state.key.to_user_string(): {"state": state.shown, "reasons": list(state.reasons)}
         for state in of_domain.values()
     }
 
@@ -111,6 +129,6 @@ def _status_table(name: str, of_domain: Mapping[dg.AssetKey, AssetState]) -> Tab
         table.add_column(column)
     for state in of_domain.values():
         table.add_row(
-            state.key.to_user_string(), Text(state.state, style=STYLES[state.state]), Text("; ".join(state.reasons))
+            state.key.to_user_string(), Text(state.shown, style=STYLES[state.shown]), Text("; ".join(state.reasons))
         )
     return table

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from raft_assets.cli.output import iso_time, print_json
 from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.llm.background import run_coroutine
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 MAX_JOBS = 50
 
 
-def print_model_card(domain: str) -> None:
+def print_model_card(domain: str, *, as_json: bool) -> None:
     """Print the model card of a domain's student, after writing it with what is known now.
 
     Raises DataError if the domain has no student.
@@ -41,11 +42,14 @@ def print_model_card(domain: str) -> None:
     project = Project.load()
     (name,) = select_domains(project, [domain], everything=False)
     written = write_model_card(ModelClients(project), Lake.of(project), name)
+    if as_json:
+        print_json({"domain": name, "path": written.address, "card": written.text})
+        return
     click.echo(written.text, nl=False)
     click.echo(written.address, err=True)
 
 
-def print_jobs(*, cancelled: str | None, resumed: str | None) -> None:
+def print_jobs(*, cancelled: str | None, resumed: str | None, as_json: bool) -> None:
     """Print the fine-tuning jobs of raft-assets, after cancelling or resuming one of them where its id is given.
 
     Raises EndpointError where the service refuses or doesn't answer.
@@ -72,6 +76,20 @@ def print_jobs(*, cancelled: str | None, resumed: str | None) -> None:
         ) from None
     except openai.APIError as error:
         raise EndpointError(f"The service of STUDENT doesn't answer ({type(error).__name__}): `raft doctor`.") from None
+    if as_json:
+        for job in listed:
+            print_json(
+                {
+                    "job": job.id,
+                    "status": job.status,
+                    "created": iso_time(job.created_at),
+                    "model": job.model,
+                    "fine_tuned_model": job.fine_tuned_model,
+                    "trained_tokens": job.trained_tokens,
+                    "error": job.error.message if job.error else None,
+                }
+            )
+        return
     if not listed:
         click.echo("raft-assets has no jobs at this service.")
     for job in listed:
@@ -81,7 +99,7 @@ def print_jobs(*, cancelled: str | None, resumed: str | None) -> None:
 
 
 def delete_deployments(
-    domains: Sequence[str], *, everything: bool, expired: bool, idle: float | None, dry_run: bool
+    domains: Sequence[str], *, everything: bool, expired: bool, idle: float | None, dry_run: bool, as_json: bool
 ) -> None:
     """Delete and print deployments on Azure: those of `domains`, all, the expired, or those idle for so many hours."""
     project = Project.load()
@@ -89,7 +107,7 @@ def delete_deployments(
     models = ModelClients(project)
     with open_hosting(models.project) as hosting:
         if hosting is None:
-            click.echo("Nothing to delete: this service serves a model by its id, without a deployment.")
+            click.echo("Nothing to delete: this service serves a model by its id, without a deployment.", err=as_json)
             return
         now = datetime.now(UTC)
         deployments = hosting.all()
@@ -105,9 +123,12 @@ def delete_deployments(
         for hosted in chosen:
             if not dry_run:
                 hosting.delete(hosted.name)
-            click.echo(f"{hosted.name} ({hosted.domain}): {'would be deleted' if dry_run else 'deleted'}")
+            if as_json:
+                print_json({"deployment": hosted.name, "domain": hosted.domain, "deleted": not dry_run})
+            else:
+                click.echo(f"{hosted.name} ({hosted.domain}): {'would be deleted' if dry_run else 'deleted'}")
         if not chosen:
-            click.echo("No deployment matches.")
+            click.echo("No deployment matches.", err=as_json)
 
 
 def idle_hours(models: ModelClients, deployments: Iterable[HostedDeployment], now: datetime) -> dict[str, float]:

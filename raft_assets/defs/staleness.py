@@ -27,6 +27,7 @@ from raft_assets.operations.losses import Losses
 from raft_assets.operations.process import waiting_assets
 
 State = Literal["fresh", "stale", "missing", "waiting", "failed"]
+ShownState = Literal[State, "will follow"]
 Graph: TypeAlias = AssetGraph
 
 
@@ -37,6 +38,11 @@ class AssetState:
     key: dg.AssetKey
     state: State
     reasons: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> ShownState:
+        """The state in the words of `raft status`: a fresh asset behind one that is not will follow it."""
+        return "will follow" if self.state == "fresh" and self.reasons else self.state
 
 
 def assets_in_order(graph: Graph) -> list[dg.AssetKey]:

@@ -6,16 +6,18 @@ vectors, prompt, call store and parser. What belongs here: finding and asking. H
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from raft_assets.core.errors import DataError, EndpointError
 from raft_assets.core.identity import short_digest
 from raft_assets.core.tables import PAGED_KINDS, Chunk, EvaluatedModel, ModelAnswer, SourceDocument
 from raft_assets.core.vectors import NoVector
 from raft_assets.dataset.golden import GoldenQuestionInput, resolve_golden_questions
+from raft_assets.documents.document_languages import count_languages
+from raft_assets.documents.retrieval import VectorIndex
 from raft_assets.evaluation.arms import (
     PROMPT_OVERHEAD_TOKENS,
     EvaluationItem,
@@ -27,7 +29,7 @@ from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.completion_form import CHAT, COMPLETION, to_completion
 from raft_assets.llm.requests import CallKind, Origin, Request, Usage, UsageStats
 from raft_assets.operations.deploying import deployed_student, ensure_student_answers
-from raft_assets.operations.languages import check_languages_in_lake
+from raft_assets.operations.languages import check_languages
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
 from raft_assets.operations.student_form import resolve_student_form
@@ -84,6 +86,11 @@ class AskedQuestion:
     dollars: float | None
 
     @property
+    def final_answer(self) -> str:
+        """The final answer of the model that was asked last: the student, where both were."""
+        return self.replies[-1].answer.final_answer
+
+    @property
     def quotes(self) -> list[str]:
         """What any of the models quoted."""
         return [quote for reply in self.replies for quote in reply.answer.quotes]
@@ -98,24 +105,48 @@ class SentRequest:
     body: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class SearchedPassages:
+    """What a question is answered from: chunks by id, and their vectors.
+
+    `paged`: the ids of the documents that have pages. `languages`: the number of documents by language, the most
+    frequent first. Both are looked up where they are needed.
+    """
+
+    chunks: Mapping[str, Chunk]
+    index: VectorIndex
+    paged: Callable[[], frozenset[str]]
+    languages: Callable[[], Mapping[str, int]]
+
+
+def passages_in_lake(lake: Lake, domain: str) -> SearchedPassages:
+    """Return the passages of the domain's tables. Raises DataError where it has none yet."""
+    for table in ("chunks", "chunk_embeddings"):
+        if not lake.exists(table, domain):
+            raise DataError(
+                f"{domain!r} has no passages to search yet: raft run {domain!r} --select chunk_embeddings reads "
+                "its documents and embeds them."
+            )
+    return SearchedPassages(
+        {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)},
+        read_index(lake, domain),
+        paged=lambda: frozenset(_paged_documents(lake, domain)),
+        languages=lambda: count_languages(lake.rows(SourceDocument, domain)),
+    )
+
+
 class DomainAsker:
     """Asks questions about a domain, whose passages and vectors are read once.
 
-    Raises DataError where the domain has none yet.
+    `passages`: by default those in the lake. Raises DataError where the domain has none yet.
     """
 
-    def __init__(self, models: ModelClients, domain: str) -> None:
+    def __init__(self, models: ModelClients, domain: str, passages: SearchedPassages | None = None) -> None:
         self.models, self.domain = models, domain
         self._lake = Lake.of(models.project)
-        for table in ("chunks", "chunk_embeddings"):
-            if not self._lake.exists(table, domain):
-                raise DataError(
-                    f"{domain!r} has no passages to search yet: raft run {domain!r} --select chunk_embeddings reads "
-                    "its documents and embeds them."
-                )
+        self._passages = passages or passages_in_lake(self._lake, domain)
+        self._chunks, self._index = self._passages.chunks, self._passages.index
         self._settings = resolve_student_form(models.project, self._lake, domain, keep=False)
-        self._chunks = {chunk.chunk_id: chunk for chunk in self._lake.rows(Chunk, domain)}
-        self._index = read_index(self._lake, domain)
         self._origin = Origin(asset=ASSET, domain=domain)
 
     @cached_property
@@ -131,6 +162,20 @@ class DomainAsker:
         newest = self._lake.read_record("finetuned_model", self.domain)
         return bool(newest["training_hash"] != self.deployed.training_hash)
 
+    def choose_models(self, wanted: Literal["student", "baseline", "both"] | None) -> list[EvaluatedModel]:
+        """Return the models that answer: by default the student, and the baseline before there is one.
+
+        Raises DataError where the student is wanted and there is none.
+        """
+        if self.deployed is None and wanted == "student":
+            raise DataError(
+                f"{self.domain!r} has no student yet: raft run {self.domain!r} trains one, and the model baseline is "
+                "the one that it will be trained from."
+            )
+        if self.deployed is None or wanted == "baseline":
+            return ["baseline"]
+        return ["baseline", "student"] if wanted == "both" else ["student"]
+
     def asks_embedded(self, asked: Sequence[EvaluatedModel]) -> bool:
         """Return whether the embedded provider answers for one of the models, which is no language model."""
         return any(self._endpoint(evaluated).provider == "embedded" for evaluated in asked)
@@ -145,7 +190,8 @@ class DomainAsker:
         Raises SettingsError for the language, and EndpointError for a student whose deployment is gone.
         """
         roles = [Role(evaluated.upper()) for evaluated in asked]
-        check_languages_in_lake(self.models.project, self._lake, self.domain, roles)
+        if any(self.models.endpoints[role].knows_english_only for role in roles):
+            check_languages(self.models.project, self.domain, self._passages.languages(), roles)
         if "student" in asked and self.deployed:
             ensure_student_answers(self.models, self._lake, self.domain, origin=self._origin, on_event=log.info)
 
@@ -248,7 +294,7 @@ class DomainAsker:
     @cached_property
     def _paged(self) -> frozenset[str]:
         """The documents that have pages; others have sections."""
-        return frozenset(_paged_documents(self._lake, self.domain))
+        return self._passages.paged()
 
 
 def place_of(chunk: Chunk, *, is_paged: bool) -> str:

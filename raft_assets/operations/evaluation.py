@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 from raft_assets.core.identity import digest
 from raft_assets.core.stored_fields import digest_content
@@ -20,8 +21,10 @@ from raft_assets.core.tables import (
     SourceDocument,
 )
 from raft_assets.core.vectors import NoVector
+from raft_assets.documents.retrieval import VectorIndex
 from raft_assets.evaluation.arms import EvaluationItem, build_items, item_request, to_model_answer
 from raft_assets.evaluation.provenance import trace_questions
+from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress, Request, UsageStats
 from raft_assets.operations.data_links import evaluation_links
 from raft_assets.operations.model_clients import ModelClients, resolved_model
@@ -55,9 +58,14 @@ class Answered:
 class AskedDocuments:
     """Which documents and files of a domain the text of an evaluation is of, so that a purge finds what was asked."""
 
-    def __init__(self, lake: Lake, domain: str) -> None:
-        self._paths = {chunk.chunk_id: chunk.path for chunk in lake.rows(Chunk, domain)}
-        self._imported = {pair.question_id for pair in lake.rows(QAPair, domain) if pair.is_imported}
+    def __init__(self, chunks: Iterable[Chunk], pairs: Iterable[QAPair]) -> None:
+        self._paths = {chunk.chunk_id: chunk.path for chunk in chunks}
+        self._imported = {pair.question_id for pair in pairs if pair.is_imported}
+
+    @classmethod
+    def in_lake(cls, lake: Lake, domain: str) -> Self:
+        """Return those of the domain's tables."""
+        return cls(lake.rows(Chunk, domain), lake.rows(QAPair, domain))
 
     def of(self, asked: EvaluationItem | ModelAnswer) -> list[str]:
         """Return the paths of what is asked, shown and expected."""
@@ -86,9 +94,30 @@ def _evaluation_items(
 
     With it come the questions that the service doesn't embed, and why: they are asked in the other arms only.
     """
-    settings = models.project.settings(domain).values
-    rows, golden = list(lake.rows(RaftRow, domain)), list(lake.rows(GoldenQuestion, domain))
-    index = read_index(lake, domain)
+    return evaluation_items(
+        models,
+        models.project.settings(domain).values,
+        list(lake.rows(RaftRow, domain)),
+        list(lake.rows(GoldenQuestion, domain)),
+        list(lake.rows(Chunk, domain)),
+        read_index(lake, domain),
+        documents=documents,
+        origin=origin,
+    )
+
+
+def evaluation_items(  # noqa: PLR0917 - the tables in the order of the lineage
+    models: ModelClients,
+    settings: DomainSettings,
+    rows: Sequence[RaftRow],
+    golden: Sequence[GoldenQuestion],
+    chunks: Sequence[Chunk],
+    index: VectorIndex,
+    *,
+    documents: AskedDocuments,
+    origin: Origin,
+) -> tuple[list[EvaluationItem], dict[str, str]]:
+    """Return what models are asked about the rows and questions; see `_evaluation_items`."""
     questions = _questions(rows, golden)
     with models.caller(Role.EMBEDDING, origin=origin) as encoder:
         embedded = encoder.embed(questions, documents_of=documents.by_question(rows, golden).__getitem__)
@@ -98,12 +127,12 @@ def _evaluation_items(
         vector = vectors[question]
         return [] if isinstance(vector, NoVector) else index.nearest(vector, k)
 
-    chunks = {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)}
-    related = remembered_relations(models.project, domain)(chunks, settings.dataset.near_duplicate)
+    by_id = {chunk.chunk_id: chunk for chunk in chunks}
+    related = remembered_relations(models.project, origin.domain)(by_id, settings.dataset.near_duplicate)
     items = build_items(
         rows,
         golden,
-        list(chunks.values()),
+        chunks,
         nearest=nearest,
         evaluation=settings.evaluation,
         dataset=settings.dataset,
@@ -127,7 +156,7 @@ def known_requests(models: ModelClients, lake: Lake, domain: str) -> list[Reques
     with models.caller(Role.EMBEDDING) as encoder:
         if not all(encoder.has_embeddings(questions)):
             return None
-    documents = AskedDocuments(lake, domain)
+    documents = AskedDocuments.in_lake(lake, domain)
     items, _ = _evaluation_items(models, lake, domain, documents, NO_REQUESTER)
     return list(item_requests(items, resolve_student_form(models.project, lake, domain, keep=False), documents))
 
@@ -144,18 +173,29 @@ def ask_model(
     """Ask one model everything and write its answers; `progress_of` returns a callback for a number of calls."""
     settings, role = resolve_student_form(models.project, lake, domain), Role(evaluated.upper())
     deployed = StudentDeployment.of(lake.read_record("deployment", domain)) if role is Role.STUDENT else None
-    documents = AskedDocuments(lake, domain)
+    documents = AskedDocuments.in_lake(lake, domain)
     items, refused = _evaluation_items(models, lake, domain, documents, origin)
     with models.caller(role, origin=origin, deployed=deployed, on_progress=progress_of(len(items))) as caller:
         name = deployed.name if deployed else models.endpoints[role].model
-        prompts = item_requests(items, settings, documents)
-        instructions = settings.prompt.instructions
-        answers = (
-            to_model_answer(item, answer, evaluated=evaluated, model=name, instructions=instructions)
-            for item, answer in zip(items, caller.ask(prompts), strict=True)
-        )
+        answers = answer_items(caller, items, settings, documents, evaluated=evaluated, model=name)
         written = lake.write(ANSWERS[evaluated], domain, answers)
         return Answered(name, items, written, caller.usage_stats, refused)
+
+
+def answer_items(
+    caller: Caller,
+    items: Sequence[EvaluationItem],
+    settings: DomainSettings,
+    documents: AskedDocuments,
+    *,
+    evaluated: EvaluatedModel,
+    model: str,
+) -> Iterator[ModelAnswer]:
+    """Ask every item and yield the answers in their order; `model`: the name of the model that is asked."""
+    instructions = settings.prompt.instructions
+    asked = caller.ask(item_requests(items, settings, documents))
+    for item, answer in zip(items, asked, strict=True):
+        yield to_model_answer(item, answer, evaluated=evaluated, model=model, instructions=instructions)
 
 
 def item_requests(

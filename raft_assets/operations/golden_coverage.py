@@ -102,15 +102,25 @@ def coverage_of_questions(
 
     Raises DataError if the file can't be read.
     """
-    written = read_golden_questions(domain_folder(project.data, domain) / QUESTIONS_FILE)
-    renamed = former_paths(Lake.of(project), domain)
-    resolved = resolve_golden_questions(written, documents, chunks, renamed=renamed)
+    resolved = questions_of_folder(project, domain, documents, chunks)
     return golden_coverage(
         resolved,
         {chunk.chunk_id: chunk for chunk in chunks},
         project.settings(domain).values.dataset,
         relate=remembered_relations(project, domain),
     )
+
+
+def questions_of_folder(
+    project: Project, domain: str, documents: Iterable[ReadDocument], chunks: Iterable[Chunk]
+) -> list[GoldenQuestion]:
+    """Return the questions that are in the domain's folder now, resolved to their chunks.
+
+    Raises DataError if the file can't be read.
+    """
+    written = read_golden_questions(domain_folder(project.data, domain) / QUESTIONS_FILE)
+    renamed = former_paths(Lake.of(project), domain)
+    return resolve_golden_questions(written, documents, chunks, renamed=renamed)
 
 
 def refuse_without_training(coverage: GoldenCoverage) -> None:

@@ -1,7 +1,8 @@
 """Rows whose training shares nothing with evaluation: written so, and checked again just before a model is trained."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from raft_assets.core.progress import track
 from raft_assets.core.row_file import DiskBackedRows
@@ -11,6 +12,8 @@ from raft_assets.dataset.rows import Assembly
 from raft_assets.settings.domain import Protocol
 from raft_assets.storage.lake import Lake, WriteResult
 
+T = TypeVar("T")
+
 MAX_PASSES = 4  # over the rows; what is lost may make other text rare enough to count, hardly ever twice
 
 log = logging.getLogger(__name__)
@@ -19,24 +22,26 @@ log = logging.getLogger(__name__)
 def write_rows(
     lake: Lake, domain: str, assembly: Assembly, golden: Sequence[GoldenQuestion], protocol: Protocol
 ) -> WriteResult:
-    """Write the rows without those that the check, by a measure of its own, finds in training and in evaluation.
+    """Write the rows of `keep_unleaked`; raises what it raises."""
+    return keep_unleaked(assembly, golden, protocol, lambda rows: lake.write(RaftRow, domain, rows))
 
-    Raises LeakageError if rows share something whatever is lost, DataError if none is left to train on.
+
+def keep_unleaked(
+    assembly: Assembly, golden: Sequence[GoldenQuestion], protocol: Protocol, keep: Callable[[Iterable[RaftRow]], T]
+) -> T:
+    """Keep the rows without those that the check, by a measure of its own, finds in training and in evaluation.
+
+    `keep` is called anew with fewer rows where the check fails at the end of them. Raises LeakageError if rows share
+    something whatever is lost, DataError if none is left to train on.
     """
     for _ in range(MAX_PASSES - 1):
         try:
-            return _write_checked(lake, domain, assembly, golden, protocol)
+            return keep(check_leakage(assembly.rows(), golden, assembly.chunks, protocol))
         except LeakageError as error:
             if not assembly.leave_out(error.leaks):
                 raise
             log.warning("Training shares text with evaluation that joined no splits, and loses these rows: %s", error)
-    return _write_checked(lake, domain, assembly, golden, protocol)
-
-
-def _write_checked(
-    lake: Lake, domain: str, assembly: Assembly, golden: Sequence[GoldenQuestion], protocol: Protocol
-) -> WriteResult:
-    return lake.write(RaftRow, domain, check_leakage(assembly.rows(), golden, assembly.chunks, protocol))
+    return keep(check_leakage(assembly.rows(), golden, assembly.chunks, protocol))
 
 
 def check_leakage_in_lake(lake: Lake, domain: str, protocol: Protocol) -> None:

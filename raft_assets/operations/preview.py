@@ -3,7 +3,7 @@
 Every request is one that the lineage makes later, so what is asked here is stored and not paid again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy as np
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import question_id
 from raft_assets.core.tables import Chunk, QAPair, RaftRow
-from raft_assets.core.vectors import NoVector, Vector
 from raft_assets.dataset.distractors import DistractorPool
 from raft_assets.dataset.rows import Assembly
 from raft_assets.dataset.splits import SplitPlan
@@ -20,13 +19,15 @@ from raft_assets.llm.requests import Origin, Progress, UsageStats
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
-from raft_assets.operations.sources import embed_chunks
+from raft_assets.operations.sources import index_chunks
 from raft_assets.pairs.generation import first_round_plan
 from raft_assets.pairs.reviews import read_reviews
-from raft_assets.settings.domain import DomainSettings
+from raft_assets.settings.domain import DatasetSettings, DomainSettings
 from raft_assets.settings.domains import REVIEWS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
+
+NO_VECTORS = VectorIndex([], np.empty((0, 0), np.float32))
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,12 @@ def preview_rows(
     `progress_of` announces what is done next, and returns a callback for the answers to its calls.
     """
     origin = Origin(domain=domain)
-    vectors, refused, of_chunks = dict[str, Vector](), dict[str, str](), UsageStats()
+    index, of_chunks = NO_VECTORS, UsageStats()
     if needs_vectors(settings):
         embedded = progress_of(f"vectors of {len(chunks):,} chunks")
         with models.caller(Role.EMBEDDING, origin=origin, on_progress=embedded) as encoder:
-            for chunk, embedding in embed_chunks(encoder, chunks):
-                if isinstance(embedding, NoVector):
-                    refused[chunk.chunk_id] = embedding.reason
-                else:
-                    vectors[chunk.chunk_id] = embedding
+            index = index_chunks(encoder, chunks)
             of_chunks = encoder.usage_stats
-    table = np.array([*vectors.values()], np.float32) if vectors else np.empty((0, 0), np.float32)
-    index = VectorIndex([*vectors], table, refused)
     reviews = read_reviews(domain_folder(models.project.data, domain) / REVIEWS_FILE)
     answered = progress_of(f"questions and answers about {len(plan):,} of {len(chunks):,} chunks")
     form = resolve_form(models, Lake.of(models.project), domain, settings, chunks, origin=origin, keep=False)
@@ -92,23 +87,23 @@ def preview_rows(
         drafts = maker.draft_plan(plan)
         pairs = list(maker.judged(drafts, reviews))
         tallies = maker.usage_stats
-    pool = DistractorPool(
-        chunks,
-        vectors=index if vectors else None,
-        near_duplicate=settings.dataset.near_duplicate,
-    )
-    by_id = {chunk.chunk_id: chunk for chunk in chunks}
-    accepted = [pair for pair in pairs if pair.accepted]
-    of_question = {pair.question_id: pair for pair in accepted}
-    rows = list(Assembly(of_question, pool, _train_only_plan(accepted), settings.dataset).rows())
     return Preview(
-        by_id,
-        rows,
+        {chunk.chunk_id: chunk for chunk in chunks},
+        training_rows(pairs, chunks, index, settings.dataset),
         [pair for pair in pairs if not pair.accepted],
         {question_id(draft.chunk.chunk_id, draft.question): draft.call_detail for draft in drafts if draft.call_detail},
-        refused,
+        index.refused,
         tallies | {Role.EMBEDDING: tallies[Role.EMBEDDING] + of_chunks},
     )
+
+
+def training_rows(
+    pairs: Sequence[QAPair], chunks: Sequence[Chunk], index: VectorIndex, settings: DatasetSettings
+) -> list[RaftRow]:
+    """Return the rows of the accepted pairs, all of them training rows; `chunks` are all of the domain."""
+    pool = DistractorPool(chunks, vectors=index or None, near_duplicate=settings.near_duplicate)
+    accepted = {pair.question_id: pair for pair in pairs if pair.accepted}
+    return list(Assembly(accepted, pool, _train_only_plan(accepted.values()), settings).rows())
 
 
 def describe_paid_calls(
@@ -144,7 +139,7 @@ def _describe_calls(
     yield Role.JUDGE, f"at most {questions:,} calls"
 
 
-def _train_only_plan(pairs: Sequence[QAPair]) -> SplitPlan:
+def _train_only_plan(pairs: Iterable[QAPair]) -> SplitPlan:
     """Return a plan that trains on every chunk as a unit of its own, because splits need the whole corpus."""
     chunk_ids = sorted({pair.chunk_id for pair in pairs})
     return SplitPlan(

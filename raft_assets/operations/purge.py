@@ -464,7 +464,10 @@ def forget_domain(history: RunHistory, project: Project, domain: str) -> None:
     Raises DataError if the domain is not registered, its folder is there, or a command works on it.
     """
     if domain not in (known := history.domains()):
-        raise DataError(f"No domain {domain!r} is registered. Registered: {', '.join(sorted(known)) or 'none'}.")
+        raise DataError(
+            f"No domain {domain!r} is registered.{did_you_mean(domain, known)} Registered: "
+            f"{', '.join(sorted(known)) or 'none'}."
+        )
     if domain in _domains_there(project):
         raise DataError(f"{project.data / domain} is there: delete or move the folder first, then forget the domain.")
     claimed = claim_domain(project, domain)

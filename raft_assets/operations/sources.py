@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from raft_assets.core.errors import DataError, EndpointError
 from raft_assets.core.progress import track
 from raft_assets.core.tables import Chunk, QuarantinedFile, RefusedChunk, SourceDocument
-from raft_assets.core.vectors import Embedding, NoVector
+from raft_assets.core.vectors import Embedding, NoVector, Vector
 from raft_assets.documents.chunking import STEADY, ChunkForm, GapSimilarity, chunk_document
 from raft_assets.documents.document_languages import tell_languages, with_language
 from raft_assets.documents.identities import KnownDocument
 from raft_assets.documents.readers.sniffing import READABLE
 from raft_assets.documents.reading import ReadDocument, group_into_documents, read_documents
+from raft_assets.documents.retrieval import VectorIndex
 from raft_assets.documents.semantic_boundaries import embedding_similarity
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress
@@ -122,6 +125,18 @@ def embed_chunks(caller: Caller, chunks: Sequence[Chunk]) -> Iterator[tuple[Chun
         yield chunk, embedding
     if refused and len(refused) == len(chunks):
         raise EndpointError(f"No chunk has a vector. Of the first one: {refused[0].reason}")
+
+
+def index_chunks(caller: Caller, chunks: Sequence[Chunk]) -> VectorIndex:
+    """Embed the chunks and return them with their vectors, in memory; raises EndpointError as `embed_chunks` does."""
+    vectors, refused = dict[str, Vector](), dict[str, str]()
+    for chunk, embedding in embed_chunks(caller, chunks):
+        if isinstance(embedding, NoVector):
+            refused[chunk.chunk_id] = embedding.reason
+        else:
+            vectors[chunk.chunk_id] = embedding
+    table = np.array([*vectors.values()], np.float32) if vectors else np.empty((0, 0), np.float32)
+    return VectorIndex([*vectors], table, refused)
 
 
 def to_refused_chunk(chunk: Chunk, refusal: NoVector) -> RefusedChunk:

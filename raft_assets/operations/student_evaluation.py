@@ -77,7 +77,7 @@ def plan_evaluation(
     deployed = locate_student(models, domain, student)
     answers = list(lake.rows(StudentAnswer, domain))
     items = [_item_of(answer) for answer in answers]
-    requests = list(item_requests(items, settings, AskedDocuments(lake, domain)))
+    requests = list(item_requests(items, settings, AskedDocuments.in_lake(lake, domain)))
     different = [*{canonical(request.body): request for request in requests}.values()]  # of two arms they may be equal
     with models.caller(Role.STUDENT, deployed=deployed) as caller:
         new = [request for request, answer in zip(different, caller.stored(different), strict=True) if answer is None]

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -38,8 +38,8 @@ class Environment:
     Credentials without a role's prefix count from the files only.
     """
 
-    process: Mapping[str, str]
-    files: Mapping[str, str]
+    process: Mapping[str, str] = field(repr=False)  # both hold keys, and a notebook shows what a line evaluates to
+    files: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def load(cls, project: Path, process: Mapping[str, str] | None = None) -> "Environment":

@@ -86,7 +86,7 @@ def test_a_wrong_question_is_told_with_file_line_and_field(copied: ProjectHarnes
     seen = json.loads(copied.raft_here("status", SMALL, "--json").stdout)["assets"]
     assert seen["golden_questions"]["state"] == "failed"
     assert "line 1" in seen["golden_questions"]["reasons"][0]
-    assert seen["qa_dataset"]["state"] == "fresh"
+    assert seen["qa_dataset"]["state"] == "will follow"
 
 
 def test_wrong_settings_stop_a_run_before_anything_is_made(copied: ProjectHarness) -> None:

@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 if TYPE_CHECKING:
     from raft_assets.cli.ask import Form, Models
 
 
 @click.command()
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.argument("question", nargs=-1)
 @click.option(
     "--model",

@@ -2,9 +2,11 @@
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 
 @click.command("azure-evaluation")
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 def azure_evaluation(domain: str) -> None:
     """Rate a domain's judged answers again with the evaluators of azure-ai-evaluation, and compare both ratings.
 

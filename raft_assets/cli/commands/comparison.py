@@ -2,9 +2,11 @@
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 
 @click.command()
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.argument("student", nargs=-1)
 @click.option("--open", "in_browser", is_flag=True, help="Open the page in the web browser.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one object.")
@@ -28,7 +30,7 @@ def compare(domain: str, student: tuple[str, ...], *, in_browser: bool, as_json:
 
 
 @click.command()
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.option(
     "--student", required=True, metavar="STUDENT", help="Its id, the beginning of its training hash, or its model."
 )

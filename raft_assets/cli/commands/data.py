@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 if TYPE_CHECKING:
     from raft_assets.dataset.formats import Container, ExportFormat
     from raft_assets.dataset.import_raft_py import SourceContainer
 
 
 @click.command()
-@click.argument("domain", required=False)
+@click.argument("domain", required=False, shell_complete=complete_domains)
 @click.option("--open", "in_browser", is_flag=True, help="Open it in the web browser.")
-def report(domain: str | None, *, in_browser: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object.")
+def report(domain: str | None, *, in_browser: bool, as_json: bool) -> None:
     """Print the path of a domain's eval report, or of the index of all reports.
 
     \b
@@ -24,7 +27,7 @@ def report(domain: str | None, *, in_browser: bool) -> None:
     """
     from raft_assets.cli.data import print_report_path
 
-    print_report_path(domain, in_browser=in_browser)
+    print_report_path(domain, in_browser=in_browser, as_json=as_json)
 
 
 def _check_licence(_: click.Context, __: click.Parameter, value: str | None) -> str:
@@ -34,7 +37,7 @@ def _check_licence(_: click.Context, __: click.Parameter, value: str | None) -> 
 
 
 @click.command()
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.option(
     "--format",
     "form",
@@ -104,7 +107,7 @@ def import_(domain: str, path: Path, *, container: "SourceContainer | Literal['a
 
 
 @click.command()
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.option(
     "--document", metavar="PATH", help="Only this document, relative to the domain, once it is deleted there."
 )

@@ -2,11 +2,14 @@
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 
 @click.command()
-@click.argument("domain", required=False)
+@click.argument("domain", required=False, shell_complete=complete_domains)
 @click.option("--relearn", is_flag=True, help="First forget what services have taught about what their models take.")
-def doctor(domain: str | None, *, relearn: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
+def doctor(domain: str | None, *, relearn: bool, as_json: bool) -> None:
     """Check what a run needs: folders, settings, model weights and, with a test call, every role's endpoint.
 
     All roles are asked one short question at the same time, those with the same endpoint and model once, and the
@@ -22,7 +25,8 @@ def doctor(domain: str | None, *, relearn: bool) -> None:
       raft doctor
       raft doctor bats
       raft doctor --relearn
+      raft doctor --json
     """
     from raft_assets.cli.doctor import print_findings
 
-    print_findings(domain, relearn=relearn)
+    print_findings(domain, relearn=relearn, as_json=as_json)

@@ -2,9 +2,11 @@
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 
 @click.command()
-@click.argument("domain", nargs=-1)
+@click.argument("domain", nargs=-1, shell_complete=complete_domains)
 @click.option("--all", "everything", is_flag=True, help="Every domain.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
 def estimate(domain: tuple[str, ...], *, everything: bool, as_json: bool) -> None:

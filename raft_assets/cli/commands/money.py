@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains, complete_roles
+
 if TYPE_CHECKING:
     from raft_assets.llm.ledger import Grouping
 
 
 @click.command()
-@click.argument("domain", nargs=-1)
+@click.argument("domain", nargs=-1, shell_complete=complete_domains)
 @click.option(
     "--by",
     type=click.Choice(["asset", "domain", "model", "role", "day", "run"]),
@@ -53,11 +55,12 @@ def calls() -> None:
 
 
 @calls.command("list")
-@click.option("--domain", help="Only calls that were first made for this domain.")
-@click.option("--role", help="Only calls of this role, such as TEACHER.")
+@click.option("--domain", shell_complete=complete_domains, help="Only calls that were first made for this domain.")
+@click.option("--role", shell_complete=complete_roles, help="Only calls of this role, such as TEACHER.")
 @click.option("--rejected", is_flag=True, help="Only answers that were filtered, truncated, looping or empty.")
 @click.option("-n", "count", type=click.IntRange(1), default=20, show_default=True, help="Show this many, the newest.")
-def list_calls(*, domain: str | None, role: str | None, rejected: bool, count: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
+def list_calls(*, domain: str | None, role: str | None, rejected: bool, count: int, as_json: bool) -> None:
     """List stored calls, the newest last.
 
     \b
@@ -67,13 +70,13 @@ def list_calls(*, domain: str | None, role: str | None, rejected: bool, count: i
     """
     from raft_assets.cli.money import print_calls
 
-    print_calls(domain=domain, role=role, rejected=rejected, count=count)
+    print_calls(domain=domain, role=role, rejected=rejected, count=count, as_json=as_json)
 
 
 @calls.command("show")
 @click.argument("key")
 def show_call(key: str) -> None:
-    """Print a stored call: who made it, its tokens and cost, and the answer. The beginning of the key is enough.
+    """Print a stored call as JSON: who made it, its tokens, and the answer. The beginning of the key is enough.
 
     \b
     Examples:
@@ -85,7 +88,8 @@ def show_call(key: str) -> None:
 
 
 @calls.command("size")
-def size_of_calls() -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object.")
+def size_of_calls(*, as_json: bool) -> None:
     """Show the number and size of stored calls.
 
     \b
@@ -94,7 +98,7 @@ def size_of_calls() -> None:
     """
     from raft_assets.cli.money import print_size_of_calls
 
-    print_size_of_calls()
+    print_size_of_calls(as_json=as_json)
 
 
 @calls.command("prune")
@@ -119,7 +123,8 @@ def prune_calls(*, days: int | None, model: str | None, rejected: bool, yes: boo
 
 @click.command()
 @click.option("--collect", is_flag=True, help="Fetch finished batches into the call store.")
-def batches(*, collect: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
+def batches(*, collect: bool, as_json: bool) -> None:
     """List batches of calls (`<ROLE>_BATCH=1`), oldest first, with model, asset and status.
 
     \b
@@ -129,4 +134,4 @@ def batches(*, collect: bool) -> None:
     """
     from raft_assets.cli.money import print_batches
 
-    print_batches(collect=collect)
+    print_batches(collect=collect, as_json=as_json)

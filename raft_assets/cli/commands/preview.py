@@ -2,12 +2,15 @@
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 
 @click.command()
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.option("-n", "count", type=click.IntRange(1, 100), default=5, show_default=True, help="Chunks to ask about.")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation before paid calls.")
-def preview(domain: str, *, count: int, yes: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object.")
+def preview(domain: str, *, count: int, yes: bool, as_json: bool) -> None:
     """Show finished RAFT rows for a few chunks before processing a whole corpus, with rejected pairs and the reasons.
 
     Reads and cuts the documents, asks about the chunks that a run asks first, applies every gate and adds distractors.
@@ -18,8 +21,8 @@ def preview(domain: str, *, count: int, yes: bool) -> None:
     Examples:
       raft preview bats
       raft preview bats -n 2
-      raft preview bats -n 10 --yes      with a paid teacher, in a script
+      raft preview bats -n 10 --yes --json      with a paid teacher, in a script
     """
     from raft_assets.cli.preview import print_preview
 
-    print_preview(domain, count=count, confirmed=yes)
+    print_preview(domain, count=count, confirmed=yes, as_json=as_json)

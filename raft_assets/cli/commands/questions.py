@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 
 @click.group()
 def questions() -> None:
@@ -18,7 +20,7 @@ def questions() -> None:
 
 
 @questions.command()
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.option("--count", type=click.IntRange(1, 5000), default=60, show_default=True, help="Passages at most.")
 @click.option(
     "--to",
@@ -47,7 +49,7 @@ def sheet(domain: str, *, count: int, target: Path | None, suggest: bool, yes: b
 
 
 @questions.command()
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def add(domain: str, file: Path) -> None:
     """Check the rows of a sheet and append them to the domain's questions.jsonl.
@@ -67,7 +69,7 @@ def add(domain: str, file: Path) -> None:
 
 
 @questions.command()
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one object.")
 def check(domain: str, *, as_json: bool) -> None:
     """Say what a domain's golden questions cover and hold out, which don't count, and what a verdict still needs.

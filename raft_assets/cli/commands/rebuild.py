@@ -4,10 +4,17 @@ from pathlib import Path
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 
 @click.command()
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--domain", metavar="NAME", help="The domain that holds the documents.  [default: the manifest's]")
+@click.option(
+    "--domain",
+    metavar="NAME",
+    shell_complete=complete_domains,
+    help="The domain that holds the documents.  [default: the manifest's]",
+)
 def rebuild(manifest: Path, *, domain: str | None) -> None:
     """Build the dataset of MANIFEST again and compare the rows.
 

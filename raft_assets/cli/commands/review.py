@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 
 @click.group()
 def review() -> None:
@@ -17,7 +19,7 @@ def review() -> None:
 
 
 @review.command("export")
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.option(
     "--to", "target", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.csv or FILE.jsonl."
 )
@@ -40,7 +42,7 @@ def export(domain: str, *, target: Path, sample: int | None, rejected: bool) -> 
 
 
 @review.command("import")
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def import_(domain: str, file: Path) -> None:
     """Read the verdicts of a file that `raft review export` wrote, and keep them in the domain's reviews.jsonl.

@@ -2,18 +2,26 @@
 
 import click
 
+from raft_assets.cli.commands.completion import complete_assets, complete_domains, complete_presets
+
 
 @click.command()
-@click.argument("domain", nargs=-1)
+@click.argument("domain", nargs=-1, shell_complete=complete_domains)
 @click.option("--all", "everything", is_flag=True, help="Every domain in data/.")
 @click.option(
     "--select",
     "selected",
     multiple=True,
     metavar="ASSET",
+    shell_complete=complete_assets,
     help="Only this asset and its upstream assets; may be repeated.",
 )
-@click.option("--preset", metavar="NAME", help="Settings from presets/NAME.yaml, remembered for these domains.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    shell_complete=complete_presets,
+    help="Settings from presets/NAME.yaml, remembered for these domains.",
+)
 @click.option("--force", is_flag=True, help="Materialize fresh assets too. Paid calls are not repeated.")
 @click.option(
     "--retry-rejected",

@@ -2,10 +2,13 @@
 
 import click
 
+from raft_assets.cli.commands.completion import complete_domains
+
 
 @click.command()
-@click.argument("domain")
-def student(domain: str) -> None:
+@click.argument("domain", shell_complete=complete_domains)
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object.")
+def student(domain: str, *, as_json: bool) -> None:
     """Print the model card of a domain's student: what it is for, what it was trained on, how it did.
 
     Its path is printed on stderr; it is a model card of Hugging Face, and written anew with what is known now.
@@ -17,13 +20,14 @@ def student(domain: str) -> None:
     """
     from raft_assets.cli.student import print_model_card
 
-    print_model_card(domain)
+    print_model_card(domain, as_json=as_json)
 
 
 @click.command()
 @click.option("--cancel", "cancelled", metavar="JOB", help="Cancel a job; what it has cost so far is charged.")
 @click.option("--resume", "resumed", metavar="JOB", help="Resume a paused job.")
-def jobs(*, cancelled: str | None, resumed: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
+def jobs(*, cancelled: str | None, resumed: str | None, as_json: bool) -> None:
     """List the fine-tuning jobs that raft-assets submitted to the student's service, newest first.
 
     \b
@@ -33,11 +37,11 @@ def jobs(*, cancelled: str | None, resumed: str | None) -> None:
     """
     from raft_assets.cli.student import print_jobs
 
-    print_jobs(cancelled=cancelled, resumed=resumed)
+    print_jobs(cancelled=cancelled, resumed=resumed, as_json=as_json)
 
 
 @click.command()
-@click.argument("domain", nargs=-1)
+@click.argument("domain", nargs=-1, shell_complete=complete_domains)
 @click.option("--all", "everything", is_flag=True, help="Every deployment that raft-assets made in the resource.")
 @click.option("--expired", is_flag=True, help="Deployments past their expiry.")
 @click.option(
@@ -47,7 +51,10 @@ def jobs(*, cancelled: str | None, resumed: str | None) -> None:
     help="Deployments that this project has not called for this long.",
 )
 @click.option("--dry-run", is_flag=True, help="Only list what would be deleted.")
-def teardown(domain: tuple[str, ...], *, everything: bool, expired: bool, idle: float | None, dry_run: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per line.")
+def teardown(
+    domain: tuple[str, ...], *, everything: bool, expired: bool, idle: float | None, dry_run: bool, as_json: bool
+) -> None:
     """Delete deployments of fine-tuned students on Azure and verify that they are gone. The models stay.
 
     \b
@@ -61,4 +68,4 @@ def teardown(domain: tuple[str, ...], *, everything: bool, expired: bool, idle: 
         raise click.UsageError("Name a domain, or pass one of --all, --expired and --idle HOURS.")
     from raft_assets.cli.student import delete_deployments
 
-    delete_deployments(domain, everything=everything, expired=expired, idle=idle, dry_run=dry_run)
+    delete_deployments(domain, everything=everything, expired=expired, idle=idle, dry_run=dry_run, as_json=as_json)

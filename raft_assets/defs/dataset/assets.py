@@ -24,7 +24,7 @@ from raft_assets.core.tables import (
 from raft_assets.dataset.data_card import CARD_FILE, CARD_JSON_FILE, CARD_VERSION, MANIFEST_FILE, render_card
 from raft_assets.dataset.data_card import build_card as describe_dataset
 from raft_assets.dataset.formats import FORMATS_VERSION, training_lines, training_stats
-from raft_assets.dataset.golden import GOLDEN_VERSION, read_golden_questions, resolve_golden_questions
+from raft_assets.dataset.golden import GOLDEN_VERSION
 from raft_assets.dataset.leakage import LeakageError
 from raft_assets.dataset.rows import DATASET_VERSION, assemble_rows
 from raft_assets.dataset.splits import describe_shortage, drawn_by
@@ -45,10 +45,10 @@ from raft_assets.defs.observation import DOCUMENTS, PAIRS, QUESTIONS, REVIEWS
 from raft_assets.defs.progress import log_progress
 from raft_assets.documents.reading import group_into_documents
 from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
-from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.golden_coverage import (
     coverage_of_questions,
     golden_coverage,
+    questions_of_folder,
     refuse_without_training,
 )
 from raft_assets.operations.held_out import check_leakage_in_lake, write_rows
@@ -58,14 +58,14 @@ from raft_assets.operations.pair_form import SENTENCES, resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.operations.rebuild import build_manifest
 from raft_assets.operations.remembered_relations import remembered_relations
-from raft_assets.operations.splits import read_splits
+from raft_assets.operations.splits import read_register
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.vectors import read_index, read_refused_chunks
 from raft_assets.pairs.gates import GATES_VERSION
 from raft_assets.pairs.imported import imported_drafts, read_imported_pairs
 from raft_assets.pairs.questions import QUESTIONS_VERSION
 from raft_assets.pairs.reviews import read_reviews
-from raft_assets.settings.domains import PAIRS_FILE, QUESTIONS_FILE, REVIEWS_FILE, domain_folder
+from raft_assets.settings.domains import PAIRS_FILE, REVIEWS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
 
@@ -120,11 +120,9 @@ def golden_questions(
     For evaluation only; empty where there are none.
     """
     domain = context.partition_key
-    questions = read_golden_questions(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
     documents = group_into_documents(lake.rows(SourceDocument, domain))
-    renamed = former_paths(lake, domain)
     by_id = {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)}
-    resolved = resolve_golden_questions(questions, documents, by_id.values(), renamed=renamed)
+    resolved = questions_of_folder(models.project, domain, documents, by_id.values())
     coverage = golden_coverage(
         resolved,
         by_id,
@@ -245,16 +243,13 @@ def qa_dataset(
     domain = context.partition_key
     settings = models.project.settings(domain).values.dataset
     golden = list(lake.rows(GoldenQuestion, domain))
-    # other shares or another seed ask for other splits; anything else leaves every unit where it is
-    splits = read_splits(lake, domain)
-    register = splits["register"] if splits.get("drawn_by") == drawn_by(settings) else {}
     assembly = assemble_rows(
         lake.rows(QAPair, domain),
         lake.rows(Chunk, domain),
         read_index(lake, domain) if settings.distractor_kind == "hard" else None,
         golden,
         settings,
-        register,
+        read_register(lake, domain, settings),
         relate=remembered_relations(models.project, domain),
     )
     try:

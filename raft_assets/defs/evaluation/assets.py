@@ -108,7 +108,7 @@ def judged_answers(
     with models.caller(
         Role.JUDGE, origin=origin_of(context), on_progress=log_progress(context, models.project)
     ) as judge:
-        documents = AskedDocuments(lake, domain)
+        documents = AskedDocuments.in_lake(lake, domain)
         judged = judge_answers(both_answers(lake, domain), settings, judge.ask, documents.of)
         written = lake.write(JudgedAnswer, domain, judged)
         tally = judge.usage_stats
