@@ -24,9 +24,19 @@ DONT_RETRY = {"x-should-retry": "false"}  # the official client obeys it: asking
 class ApiError(Exception):
     """A request that is rejected; `param` names the part of it that is wrong, `code` is for programs."""
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        kind: str = INVALID_REQUEST,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
+        self.kind, self.headers = kind, headers
 
 
 def bad_request(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:
@@ -58,7 +68,8 @@ def error_body(
 
 def _handle_api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return JSONResponse(error_body(error.message, param=error.param, code=error.code), error.status)
+    content = error_body(error.message, kind=error.kind, param=error.param, code=error.code)
+    return JSONResponse(content, error.status, headers=error.headers)
 
 
 def _handle_http_exception(request: Request, error: Exception) -> Response:
@@ -78,7 +89,7 @@ def _handle_raft_error(_: Request, error: Exception) -> Response:
 def _handle_exception(request: Request, error: Exception) -> Response:
     log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
     return JSONResponse(
-        error_body("The embedded provider failed on this request; its log contains the reason.", kind=SERVER_ERROR),
+        error_body("The provider failed on this request; its log contains the reason.", kind=SERVER_ERROR),
         500,
         headers=DONT_RETRY,
     )

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft_assets.embedded.paging import page
+from raft_assets.provider.paging import page
 
 
 @given(ids=st.lists(st.text(max_size=3), unique=True, max_size=20), limit=st.integers(1, 7))

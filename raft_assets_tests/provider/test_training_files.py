@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.embedded.training_files import InvalidFileError, check_validation_file, count_training_tokens
+from raft_assets.provider.training_files import InvalidFileError, check_validation_file, count_training_tokens
 
 CHAT = {"messages": [{"role": "user", "content": "How tall?"}, {"role": "assistant", "content": "40 m"}]}
 COMPLETION = {"prompt": "How tall?", "completion": "40 m"}

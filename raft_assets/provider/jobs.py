@@ -1,27 +1,25 @@
 """Fine-tuning jobs as the service sees them: creating, listing, cancelling, and keeping each unfinished one running.
 
-Training runs in `job_worker`, a process of its own that outlives the process that started it. The starter takes the
-job's lock and hands it down, so there is one process per job at any time; when it dies, the kernel frees the lock, and
-the next request for the job starts it again.
+Training runs in a worker, a process of its own that outlives the process that started it. The starter takes the job's
+lock and hands it down, so there is one process per job at any time; when it dies, the kernel frees the lock, and the
+next request for the job starts it again.
 """
 
 import os
 import re
 import secrets
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from raft_assets.core.locks import try_lock
-from raft_assets.embedded.bodies import JobRequest
-from raft_assets.embedded.errors import ApiError, bad_request, not_found
-from raft_assets.embedded.files import FileStore
-from raft_assets.embedded.job_state import Job, JobError, JobFolder, job_folders, read_job
-from raft_assets.embedded.models import READER
+from raft_assets.provider.bodies import JobRequest
+from raft_assets.provider.errors import ApiError, bad_request, not_found
+from raft_assets.provider.files import FileStore
+from raft_assets.provider.job_state import Job, JobError, JobFolder, job_folders, read_job
 
 MAX_STARTS = 3  # a process that dies every time (out of memory) ends the job instead of starting for ever
 _ID = re.compile(r"ftjob-[0-9a-f]{24}")
@@ -30,16 +28,29 @@ _ID = re.compile(r"ftjob-[0-9a-f]{24}")
 class JobService:
     """The jobs of one state folder; several services, in several processes, may share it."""
 
-    def __init__(self, folder: Path, files: FileStore, *, worker_options: Sequence[str]) -> None:
-        """Create the service; `worker_options` are arguments of `job_worker` that say where the encoder is."""
+    def __init__(
+        self,
+        folder: Path,
+        files: FileStore,
+        *,
+        trainable: Sequence[str],
+        worker: Sequence[str],
+        may_start: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """Create the service of the models that are `trainable`.
+
+        `worker`: the command that works on a job; it is given the job's folder and `--lock` with the descriptor that
+        holds its lock. `may_start`: whether the job of that id may have a worker now; otherwise it waits in the queue.
+        """
         self._folder = folder
         self._files = files
-        self._worker_options = list(worker_options)
+        self._trainable, self._worker, self._may_start = tuple(trainable), list(worker), may_start
 
     def create(self, request: JobRequest) -> Job:
         """Create a job and start it; raises ApiError (400)."""
-        if request.model != READER:
-            message = f"Model {request.model} is not available for fine-tuning or does not exist; {READER} is."
+        if request.model not in self._trainable:
+            known = ", ".join(self._trainable)
+            message = f"Model {request.model} is not available for fine-tuning or does not exist; {known} is."
             raise bad_request(message, param="model", code="model_not_available")
         for param in ("training_file", "validation_file"):
             self._check_file(param, getattr(request, param))
@@ -71,6 +82,20 @@ class JobService:
             if job and _matches(job, metadata):
                 found.append(self._ensure_worker(folder))
         return sorted(found, key=lambda job: (job.created_ns, job.id), reverse=True)
+
+    def unfinished(self) -> list[str]:
+        """Return the ids of jobs that have not ended, oldest first."""
+        found = [job for folder in job_folders(self._folder) if (job := read_job(folder)) and not job.finished]
+        return [job.id for job in sorted(found, key=lambda job: (job.created_ns, job.id))]
+
+    def is_worked_on(self, job_id: str) -> bool:
+        """Return whether a process works on the job, which is started if the job has not ended and has none."""
+        if not self.get(job_id).finished:
+            return True
+        lock = try_lock(self.folder(job_id).worker_lock)
+        if lock is not None:
+            os.close(lock)
+        return lock is None
 
     def cancel(self, job_id: str) -> Job:
         """End the job at once; its process notices it and stops. Raises ApiError (400, 404)."""
@@ -106,7 +131,7 @@ class JobService:
     def _ensure_worker(self, folder: JobFolder) -> Job:
         """Start the job's process if it has none, and return the job."""
         job = folder.read()
-        lock = None if job.finished else try_lock(folder.worker_lock)
+        lock = None if job.finished or not self._may_start(job.id) else try_lock(folder.worker_lock)
         if lock is None:
             return job
         try:
@@ -131,15 +156,7 @@ class JobService:
         return job
 
     def _start_worker(self, folder: JobFolder, lock: int) -> None:
-        command: list[Any] = [
-            sys.executable,
-            "-m",
-            "raft_assets.embedded.job_worker",
-            folder.path,
-            "--lock",
-            str(lock),
-            *self._worker_options,
-        ]
+        command: list[Any] = [*self._worker, folder.path, "--lock", str(lock)]
         with folder.worker_log.open("ab") as log:
             worker = subprocess.Popen(
                 command,

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.locks import exclusive_lock
-from raft_assets.embedded.errors import bad_request, not_found
+from raft_assets.provider.errors import bad_request, not_found
 
 MAX_FILE_BYTES = 512 << 20  # OpenAI's
 Purpose = Literal["fine-tune", "fine-tune-results", "batch", "batch_output"]

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.locks import exclusive_lock
-from raft_assets.embedded.bodies import Hyperparameters
+from raft_assets.provider.bodies import Hyperparameters
 
 ORGANIZATION = "raft-assets"
 Status = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
@@ -144,7 +144,7 @@ class JobFolder:
             )
 
     def tell(self, message: str, *, level: Level = "info", metrics: Mapping[str, float] | None = None) -> None:
-        """Append an event, in one write; what a killed process left half written stays a line of its own."""
+        """Append an event."""
         event = {
             "object": "fine_tuning.job.event",
             "id": f"ftevent-{secrets.token_hex(12)}",
@@ -154,14 +154,23 @@ class JobFolder:
             "type": "message" if metrics is None else "metrics",
             "data": dict(metrics or {}),
         }
+        self.append(event)
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Append an event in its API form, in one write; what a killed process left half written stays a line."""
         with self._events.open("a+b", buffering=0) as stream:
             torn = stream.seek(0, 2) > 0 and _last_byte(stream) != b"\n"
             stream.write((b"\n" if torn else b"") + json.dumps(event, ensure_ascii=False).encode() + b"\n")
 
     def events(self) -> list[dict[str, Any]]:
         """Return every event, newest first."""
-        lines = self._events.read_text("utf-8", errors="replace").split("\n") if self._events.is_file() else []
-        return [event for line in reversed(lines) if (event := _event(line))]
+        return read_events(self._events)[::-1]
+
+
+def read_events(file: Path) -> list[dict[str, Any]]:
+    """Return the events of a file that grows, oldest first; lines that are torn are none."""
+    lines = file.read_text("utf-8", errors="replace").split("\n") if file.is_file() else []
+    return [event for line in lines if (event := _event(line))]
 
 
 def job_folders(folder: Path) -> Iterator[JobFolder]:

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.locks import exclusive_lock
-from raft_assets.embedded.bodies import CompleteUploadRequest, UploadRequest
-from raft_assets.embedded.errors import ApiError, bad_request, not_found
-from raft_assets.embedded.files import MAX_FILE_BYTES, FileStore, Purpose, StoredFile
+from raft_assets.provider.bodies import CompleteUploadRequest, UploadRequest
+from raft_assets.provider.errors import ApiError, bad_request, not_found
+from raft_assets.provider.files import MAX_FILE_BYTES, FileStore, Purpose, StoredFile
 
 MAX_PART_BYTES = 64 << 20  # OpenAI's
 EXPIRES_S = 3600  # OpenAI's

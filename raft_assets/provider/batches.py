@@ -20,9 +20,9 @@ from starlette.types import ASGIApp
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.locks import exclusive_lock, try_lock
-from raft_assets.embedded.bodies import BatchRequest
-from raft_assets.embedded.errors import ApiError, bad_request, not_found
-from raft_assets.embedded.files import FileStore
+from raft_assets.provider.bodies import BatchRequest
+from raft_assets.provider.errors import ApiError, bad_request, not_found
+from raft_assets.provider.files import FileStore
 
 MAX_LINES, MAX_BYTES = 50_000, 200 << 20  # OpenAI's
 SLICE_S = 2.0  # of work per poll

@@ -1,6 +1,6 @@
 """Fine-tuned models on disk.
 
-`models/<hash of the name>/` contains a card and the reader's weights, and never changes once it exists.
+`models/<hash of the name>/` contains a card and a folder of weights, and never changes once it exists.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.identity import digest, short_digest
-from raft_assets.embedded.errors import model_not_found
+from raft_assets.provider.errors import model_not_found
 
 OWNER = "raft-assets"
-_CARD, _READER = "model.json", "reader"
+_CARD = "model.json"
 
 
 class FineTunedModel(BaseModel):
@@ -34,8 +34,9 @@ class FineTunedModel(BaseModel):
 class ModelStore:
     """Publishes, lists, finds and deletes fine-tuned models; several processes may do so at the same time."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "models"
+    def __init__(self, folder: Path, *, weights: str) -> None:
+        """Create the store; `weights` names the folder of a model's weights, such as `reader`."""
+        self._folder, self._weights = folder / "models", weights
 
     def publish(self, save: Callable[[Path], None], *, base: str, suffix: str | None) -> FineTunedModel:
         """Keep what `save` writes into a folder.
@@ -44,8 +45,8 @@ class ModelStore:
         """
         draft = self._folder / f".{secrets.token_hex(12)}"
         try:
-            save(draft / _READER)
-            sha256 = _hash_of_files(draft / _READER)
+            save(draft / self._weights)
+            sha256 = _hash_of_files(draft / self._weights)
             model = FineTunedModel(
                 id=f"ft:{base}:{OWNER}:{suffix or ''}:{sha256[:8]}", sha256=sha256, created_ns=time.time_ns()
             )
@@ -59,9 +60,9 @@ class ModelStore:
         card = self._read(self._model_folder(model))
         return card if card and card.id == model else None
 
-    def reader_folder(self, model: FineTunedModel) -> Path:
+    def weights_folder(self, model: FineTunedModel) -> Path:
         """Return the folder of the model's weights."""
-        return self._model_folder(model.id) / _READER
+        return self._model_folder(model.id) / self._weights
 
     def all(self) -> list[FineTunedModel]:
         """Return every model, oldest first."""

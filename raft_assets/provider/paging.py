@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raft_assets.embedded.errors import bad_request
+from raft_assets.provider.errors import bad_request
 
 MAX_PAGE = 10_000
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from raft_assets.embedded.errors import ApiError
-from raft_assets.embedded.model_store import ModelStore, hash_saved_model
+from raft_assets.provider.errors import ApiError
+from raft_assets.provider.model_store import ModelStore, hash_saved_model
 
 
 def weights(folder: Path) -> None:
@@ -21,7 +21,7 @@ def other_weights(folder: Path) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> ModelStore:
-    return ModelStore(tmp_path)
+    return ModelStore(tmp_path, weights="reader")
 
 
 def test_a_model_is_named_after_its_weights(store: ModelStore) -> None:
@@ -29,7 +29,7 @@ def test_a_model_is_named_after_its_weights(store: ModelStore) -> None:
     assert model.id == f"ft:embedded-reader:raft-assets:bats:{hash_saved_model(weights)[:8]}"
     assert store.publish(weights, base="embedded-reader", suffix=None).id.startswith("ft:embedded-reader:raft-assets::")
     assert store.publish(other_weights, base="embedded-reader", suffix="bats").id != model.id
-    assert (store.reader_folder(model) / "weights").read_bytes() == b"1 2 3"
+    assert (store.weights_folder(model) / "weights").read_bytes() == b"1 2 3"
 
 
 def test_publishing_at_the_same_time_makes_one_model(store: ModelStore, tmp_path: Path) -> None:

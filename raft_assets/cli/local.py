@@ -1,0 +1,49 @@
+"""What `raft serve --model` and `raft local` do."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from raft_assets.operations.local_models import local_provider
+from raft_assets.settings.project import Project
+
+if TYPE_CHECKING:
+    from raft_assets.local.provider import Engines
+
+KEY_VARIABLE = "RAFT_SERVE_KEY"
+
+
+def serve_open_model(
+    model: str, engine: "Engines", *, context: int | None, host: str, names: Sequence[str], port: int
+) -> None:
+    """Serve an open model until the process is interrupted."""
+    project = Project.load()
+    provider = local_provider(project)
+    settings = provider.settings(model, engine, context=context)
+    click.echo(f"{settings.model.path} ({settings.model.bytes / 1e9:.1f} GB), engine {settings.engine}")
+
+    def tell(model_id: str) -> None:
+        address = f"http://{names[0] if names else host}:{port}/v1"
+        click.echo(f"OpenAI API at {address} (Ctrl-C ends it). In .env:")
+        click.echo(f"  STUDENT_OPENAI_BASE_URL={address}\n  STUDENT_OPENAI_DEPLOYMENT={model_id}")
+
+    key = project.environment.get(KEY_VARIABLE) or ""
+    provider.serve(settings, host=host, port=port, key=key, names=names, on_start=tell)
+
+
+def install_interpreter(build: str) -> None:
+    """Make the interpreter of local models, and say what is in it."""
+    made = local_provider(Project.load()).install(build, tell=click.echo)
+    click.echo(", ".join(f"{name} {version}" for name, version in made.versions.items()))
+
+
+def pull_model(name: str, revision: str, *, confirmed: bool) -> None:
+    """Download a model, after saying its size and licence."""
+    project = Project.load()
+    offer = local_provider(project).offer(name, revision, project.environment.get("HF_TOKEN"))
+    click.echo(f"{name} at {offer.commit[:12]}: {len(offer.files)} files, {offer.bytes / 1e9:.2f} GB")
+    click.echo(f"Licence: {offer.licence}. Read it: {offer.page}")
+    if not confirmed:
+        click.confirm(f"Download it into {offer.target}?", abort=True)
+    click.echo(offer.fetch())
