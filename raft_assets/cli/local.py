@@ -1,17 +1,20 @@
 """What `raft serve --model` and `raft local` do."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from raft_assets.cli.project import select_domains
 from raft_assets.operations.local_models import local_provider
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.settings.environment import SERVE_KEY_VARIABLE
 from raft_assets.settings.project import Project
+from raft_assets.storage.lake import Lake
 
 if TYPE_CHECKING:
     from raft_assets.local.provider import Engines
-
-KEY_VARIABLE = "RAFT_SERVE_KEY"
 
 
 def serve_open_model(
@@ -28,8 +31,18 @@ def serve_open_model(
         click.echo(f"OpenAI API at {address} (Ctrl-C ends it). In .env:")
         click.echo(f"  STUDENT_OPENAI_BASE_URL={address}\n  STUDENT_OPENAI_DEPLOYMENT={model_id}")
 
-    key = project.environment.get(KEY_VARIABLE) or ""
+    key = project.environment.get(SERVE_KEY_VARIABLE) or ""
     provider.serve(settings, host=host, port=port, key=key, names=names, on_start=tell)
+
+
+def export_student(domain: str, target: Path, *, merged: bool, gguf: str | None) -> None:
+    """Write a domain's student into a folder, with its card and the licences that travel with it."""
+    from raft_assets.operations.export_model import export_model
+
+    project = Project.load()
+    (name,) = select_domains(project, [domain], everything=False)
+    for line in export_model(ModelClients(project), Lake.of(project), name, target, merged=merged, gguf=gguf):
+        click.echo(line)
 
 
 def install_interpreter(build: str) -> None:

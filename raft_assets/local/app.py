@@ -70,7 +70,8 @@ def create_app(settings: LocalSettings) -> Starlette:
 def _runner(settings: LocalSettings) -> list[str]:
     """Return the command that brings a job to its end."""
     order = {"base": str(settings.model.path), **settings.training.as_order()}
-    options = ["--python", str(settings.interpreter.python), "--base-sha256", settings.base_sha256]
+    worker = settings.worker or (str(settings.interpreter.python),)
+    options = ["--worker", json.dumps(worker), "--base-sha256", settings.base_sha256]
     return [sys.executable, "-m", "raft_assets.local.job_runner", *options, "--order", json.dumps(order)]
 
 

@@ -25,7 +25,7 @@ import psutil
 from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import EndpointError
 from raft_assets.local.base_model import BaseModel
-from raft_assets.local.interpreter import EngineKind, WorkerInterpreter
+from raft_assets.local.interpreter import EngineKind, WorkerInterpreter, offline_environment
 
 KEY_VARIABLE = "RAFT_ENGINE_KEY"
 MAX_LORA_RANK = 64  # of adapters that vLLM reserves room for
@@ -38,7 +38,11 @@ SERVE_SCRIPT = Path(__file__).parent / "worker" / "serve.py"
 
 
 class EngineError(EndpointError):
-    """The engine ended, or refuses what every engine does."""
+    """The engine ended, or does not answer."""
+
+
+class EngineRefusedError(EngineError):
+    """The engine is there, and does not do what it was told."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +75,12 @@ class Launch:
 
     def environment(self, key: str) -> dict[str, str]:
         """Return the variables of the process: no key of another service, no download, no code out of a model."""
-        kept = {name: value for name, value in os.environ.items() if not _is_secret(name)}
-        return kept | {
+        return offline_environment() | {
             KEY_VARIABLE: key,
             "VLLM_API_KEY": key,
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
             "VLLM_SERVER_DEV_MODE": "1",  # /sleep and /wake_up exist in it alone
             "VLLM_NO_USAGE_STATS": "1",
-            "HF_HUB_OFFLINE": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "TOKENIZERS_PARALLELISM": "false",
         }
 
 
@@ -203,7 +203,7 @@ class Engine:
         except httpx2.TransportError as error:
             raise EngineError(f"The engine does not answer {path} ({type(error).__name__}).") from error
         if response.status_code != 200:
-            raise EngineError(f"The engine refuses {path} ({response.status_code}): {response.text[:300]}")
+            raise EngineRefusedError(f"The engine refuses {path} ({response.status_code}): {response.text[:300]}")
 
     async def _is_healthy(self) -> bool:
         assert self._client is not None
@@ -241,10 +241,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     if process.stdin is not None:
         process.stdin.close()
-
-
-def _is_secret(variable: str) -> bool:
-    return variable.endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")) or variable == "AZURE_CLIENT_SECRET"
 
 
 def _free_port() -> int:

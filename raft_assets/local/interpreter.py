@@ -4,6 +4,7 @@ torch never enters the product's environment, so everything is asked of another 
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ LIBRARIES = (
 )  # that determine weights
 OPTIONAL = ("vllm", "bitsandbytes", "gguf")
 LOOK_TIMEOUT_S = 120.0  # the first look at a cold disk
+SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CONNECTION_STRING")
 EngineKind = Literal["vllm", "transformers"]
 Engines = Literal["auto", "vllm", "transformers"]
 # metadata alone: importing torch takes seconds
@@ -101,6 +103,12 @@ def find_interpreter(named: str | None, installed: Path) -> WorkerInterpreter:
             f"{installed}, or set {PYTHON_VARIABLE} to one."
         )
     return WorkerInterpreter(python)
+
+
+def offline_environment() -> dict[str, str]:
+    """Return the variables of a process that computes: no key of any service, no download."""
+    kept = {name: value for name, value in os.environ.items() if not name.endswith(SECRET_ENDINGS)}
+    return kept | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def interpreter_of(environment: Path) -> Path:

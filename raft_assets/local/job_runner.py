@@ -26,6 +26,7 @@ from raft_assets.core.identity import digest
 from raft_assets.core.languages import LANGUAGES
 from raft_assets.core.locks import try_lock
 from raft_assets.core.prompt_contract import ANSWER_TAG, BEGIN_QUOTE, END_QUOTE, abstention_in
+from raft_assets.local.interpreter import offline_environment
 from raft_assets.local.models import ORIGIN, adapter_store
 from raft_assets.provider.bodies import Hyperparameters
 from raft_assets.provider.errors import ApiError
@@ -55,10 +56,10 @@ class JobFailedError(Exception):
 class JobRunner:
     """Brings one job to its end; `order` is what the server adds to `worker/job.json`."""
 
-    def __init__(self, folder: JobFolder, *, python: Path, base_sha256: str, order: Mapping[str, Any]) -> None:
+    def __init__(self, folder: JobFolder, *, worker: Sequence[str], base_sha256: str, order: Mapping[str, Any]) -> None:
         state = folder.path.parents[1]
         self._folder, self._files, self._models = folder, FileStore(state), adapter_store(state)
-        self._python, self._base_sha256, self._order = python, base_sha256, order
+        self._command, self._base_sha256, self._order = [*worker, str(TRAIN_SCRIPT)], base_sha256, order
         self._worker = folder.path / "worker"
         self._told = {event["id"] for event in folder.events()}
 
@@ -85,6 +86,12 @@ class JobRunner:
             log.exception("%s failed", job.id)
             reason = f"an internal error ({type(error).__name__}); {self._folder.worker_log} contains the details."
             self._fail(JobError(code="server_error", message=f"The job failed due to {reason}"))
+        self._tidy_up()
+
+    def _tidy_up(self) -> None:
+        """Remove what only a job that goes on needs: copies of its files, and checkpoints, which are published."""
+        for name in ("files", "checkpoints"):
+            shutil.rmtree(self._worker / name, ignore_errors=True)
 
     def _fail(self, error: JobError) -> None:
         self._folder.finish("failed", error.message, level="error", error=error)
@@ -149,7 +156,10 @@ class JobRunner:
     def _run_worker(self) -> bool:
         """Run a worker to its end, telling its news; return whether it crashed."""
         process = subprocess.Popen(
-            [self._python, TRAIN_SCRIPT, self._folder.path], stdin=subprocess.DEVNULL, stdout=sys.stderr
+            [*self._command, str(self._folder.path)],
+            env=offline_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
         )
         cancelled_at = math.inf
         while process.poll() is None or self._is_taken():
@@ -195,7 +205,7 @@ class JobRunner:
         with self._folder.locked() as job:
             if job.finished:
                 return
-            origin = {"base_sha256": self._base_sha256, "job": job.id, **_part(result, "student", "student_sha256")}
+            origin = {"base_sha256": self._base_sha256, **_part(result, "student", "student_sha256")}
             checkpoints = [
                 JobCheckpoint(
                     id=f"ftckpt_{digest(job.id, point['step'])[:24]}",
@@ -259,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="folder of the job")
     parser.add_argument("--lock", type=int, help="inherited descriptor that holds the job's lock")
-    parser.add_argument("--python", type=Path, required=True, help="interpreter of the worker")
+    parser.add_argument("--worker", type=json.loads, required=True, help="JSON list: what runs the worker's script")
     parser.add_argument("--base-sha256", required=True, help="hash of the base model")
     parser.add_argument("--order", type=json.loads, required=True, help="JSON that the worker's order begins with")
     options = parser.parse_args(arguments)
@@ -271,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # for a person who reads the file
     if not folder.read().finished:
-        JobRunner(folder, python=options.python, base_sha256=options.base_sha256, order=options.order).run()
+        JobRunner(folder, worker=options.worker, base_sha256=options.base_sha256, order=options.order).run()
     return 0
 
 

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from anyio.to_thread import run_sync
 
 from raft_assets.core.error_codes import PAUSED_FOR_JOB
-from raft_assets.local.engine import Engine, EngineError
+from raft_assets.local.engine import Engine, EngineError, EngineRefusedError
 from raft_assets.provider.errors import SERVER_ERROR, ApiError
 from raft_assets.provider.jobs import JobService
 
@@ -54,14 +54,21 @@ class Machine:
         try:
             while True:
                 self._noticed.clear()
-                if self._training or await self._find_next():
-                    await self._let_train()
-                elif not self._failure:
-                    await self._let_answer()
+                try:
+                    await self._look()
+                except Exception:  # the machine would never be handed over again
+                    log.exception("the machine could not be handed over; it is tried again")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._noticed.wait(), LOOK_S)
         finally:
             await self._engine.stop()
+
+    async def _look(self) -> None:
+        """Hand the machine to whoever is next."""
+        if self._training or await self._find_next():
+            await self._let_train()
+        elif not self._failure:
+            await self._let_answer()
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[Engine]:
@@ -72,6 +79,8 @@ class Machine:
         self._is_idle.clear()
         try:
             yield self._engine
+        except EngineRefusedError as error:
+            raise ApiError(500, str(error), code="engine_refused", kind=SERVER_ERROR) from error
         except EngineError as error:
             log.warning("%s", error)
             self.notice()
@@ -127,7 +136,7 @@ class Machine:
                 if not self._engine.is_alive:
                     await self._engine.start()
                 await self._engine.wake_up()
-            except EngineError as error:
+            except (EngineError, OSError) as error:
                 log.warning("%s", error)
                 await self._engine.stop()
                 self._failure = "" if left else str(error)

@@ -3,6 +3,7 @@
 Other rooms import this module and nothing else of the room. What it names is imported when it is used.
 """
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,10 +14,22 @@ from raft_assets.local.base_model import BaseModel, find_base_model
 from raft_assets.local.interpreter import PYTHON_VARIABLE, Engines, WorkerInterpreter, find_interpreter
 
 if TYPE_CHECKING:
+    from raft_assets.local.export import StoredAdapter
     from raft_assets.local.hub import Offer
     from raft_assets.local.settings import LocalSettings
 
-__all__ = ["PYTHON_VARIABLE", "BaseModel", "Engines", "LocalProvider", "WorkerInterpreter"]
+WORKER_VARIABLE = "RAFT_LOCAL_WORKER"  # a command that runs the worker's script, in a container or on a cluster
+LLAMA_CPP_VARIABLE = "RAFT_LLAMA_CPP"  # names the checkout that converts to GGUF
+
+__all__ = [
+    "LLAMA_CPP_VARIABLE",
+    "PYTHON_VARIABLE",
+    "WORKER_VARIABLE",
+    "BaseModel",
+    "Engines",
+    "LocalProvider",
+    "WorkerInterpreter",
+]
 
 
 @dataclass(frozen=True)
@@ -24,13 +37,15 @@ class LocalProvider:
     """Where the local provider keeps what it makes, and where it finds what it needs.
 
     `state`: a folder for each base model that is served; `environment`: the interpreter that `raft local install`
-    makes; `python`: another one, by `RAFT_LOCAL_PYTHON`.
+    makes; `python`: another one, by `RAFT_LOCAL_PYTHON`; `worker`: a command that runs the worker's script instead, by
+    `RAFT_LOCAL_WORKER`.
     """
 
     state: Path
     environment: Path
     huggingface_home: Path
     python: str | None = None
+    worker: str | None = None
 
     @cached_property
     def interpreter(self) -> WorkerInterpreter:
@@ -56,6 +71,7 @@ class LocalProvider:
             found,
             interpreter,
             interpreter.choose_engine(engine),
+            tuple(shlex.split(self.worker or "")),
             replace(TrainingSettings(), max_length=context),
         )
 
@@ -70,6 +86,25 @@ class LocalProvider:
         from raft_assets.local.hub import find_offer
 
         return find_offer(self.interpreter, name, revision, huggingface_home=self.huggingface_home, token=token)
+
+    def adapter(self, model: str) -> "StoredAdapter":
+        """Return a model that was fine-tuned here, with its base. Raises DataError where it wasn't."""
+        from raft_assets.local.export import find_adapter
+
+        return find_adapter(self.state, model)
+
+    def gguf(self, merged: Path, target: Path, *, kind: str, llama_cpp: str | None) -> tuple[Path, str]:
+        """Convert a merged model by llama.cpp's converter; return the file and its version. Raises SettingsError."""
+        from raft_assets.local.export import write_gguf
+
+        return write_gguf(self.interpreter, merged, target, kind=kind, llama_cpp=llama_cpp)
+
+    @staticmethod
+    def modelfile(target: Path, weights: Path) -> Path:
+        """Write the file that `ollama create` reads."""
+        from raft_assets.local.export import write_modelfile
+
+        return write_modelfile(target, weights)
 
     def serve(
         self,

@@ -40,6 +40,7 @@ def serve(
     if owned is None:
         raise SettingsError(f"Another server works in {settings.folder}: one machine has one owner. End it first.")
     try:
+        settings.write_base()
         listener = listen(host, port, who="The server")
         app = Door(create_app(settings), names=[*LOCAL_NAMES, _bracketed(host), *names], key=key)
         on_start(settings.model_id)

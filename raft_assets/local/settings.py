@@ -1,9 +1,11 @@
 """What the local provider is started with; the server's process, its jobs and the engine read it from here alone."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from raft_assets.core.atomic import write_text
 from raft_assets.core.identity import digest
 from raft_assets.local.base_model import VERSION_DIGITS, BaseModel
 from raft_assets.local.interpreter import EngineKind, WorkerInterpreter
@@ -11,6 +13,7 @@ from raft_assets.local.interpreter import EngineKind, WorkerInterpreter
 Quantisation = Literal["auto", "none", "nf4"]
 PROVIDER_VERSION = "1"  # of the way from an uploaded file to an adapter: raise it when equal input trains another one
 MIN_KEY_CHARACTERS = 32
+BASE_FILE = "base.json"  # of a state folder: which base model its adapters belong to, and where that is
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,22 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """One server of one base model; `folder` contains files, jobs and adapters, and belongs to one server at a time."""
+    """One server of one base model; `folder` contains files, jobs and adapters, and belongs to one server at a time.
+
+    `worker`: a command that runs the worker's script in place of the interpreter, such as in a container.
+    """
 
     folder: Path
     model: BaseModel
     interpreter: WorkerInterpreter
     engine: EngineKind
+    worker: tuple[str, ...] = ()
     training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def write_base(self) -> None:
+        """Write down which base model the folder belongs to, for whoever hands its adapters on."""
+        told = {"name": self.model.name, "path": str(self.model.path), "sha256": self.base_sha256}
+        write_text(self.folder / BASE_FILE, json.dumps(told, ensure_ascii=False))
 
     @property
     def base_sha256(self) -> str:

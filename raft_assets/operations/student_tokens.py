@@ -13,7 +13,7 @@ from raft_assets.operations.model_clients import token_counter
 from raft_assets.settings.endpoints import Endpoint
 from raft_assets.settings.project import Project
 
-VARIABLE = "STUDENT_TOKENIZER"
+TOKENIZER_VARIABLE = "STUDENT_TOKENIZER"
 FILE = "tokenizer.json"
 SHOWN_DIGITS = 12  # hexadecimal, of the file's hash
 
@@ -32,13 +32,15 @@ def student_tokenizer(project: Project, student: Endpoint, chosen: str) -> tuple
 
 def tokenizer_file(project: Project) -> Path | None:
     """Return the student's own tokenizer, None where none is named. Raises SettingsError for one that isn't there."""
-    named = project.environment.get(VARIABLE)
+    named = project.environment.get(TOKENIZER_VARIABLE)
     if named is None:
         return None
     path = (project.folder / Path(named).expanduser()).resolve()
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
-        raise SettingsError(f"{VARIABLE} is {named}, and there is no {file}: name a model's folder, or its {FILE}.")
+        raise SettingsError(
+            f"{TOKENIZER_VARIABLE} is {named}, and there is no {file}: name a model's folder, or its {FILE}."
+        )
     return file
 
 
@@ -52,7 +54,7 @@ def _counter(file: Path) -> Callable[[str], int]:
         from tokenizers import Tokenizer
     except ImportError:
         raise SettingsError(
-            f"{VARIABLE} needs the extra local: pip install 'raft-assets[local]' (9 MB, without torch)."
+            f"{TOKENIZER_VARIABLE} needs the extra local: pip install 'raft-assets[local]' (9 MB, without torch)."
         ) from None
     try:
         tokenizer = Tokenizer.from_file(str(file))

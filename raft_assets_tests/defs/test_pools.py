@@ -48,6 +48,7 @@ def test_training_and_answers_of_one_machine_are_in_its_pool(project: Project, m
 
 
 def test_a_pool_has_one_slot_and_a_killed_run_gives_it_back(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
         limit_pools(instance, project)
         limit_pools(instance, project)
