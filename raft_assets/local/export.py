@@ -65,7 +65,7 @@ def find_adapter(state: Path, model: str) -> StoredAdapter:
 def write_gguf(
     interpreter: WorkerInterpreter, merged: Path, target: Path, *, kind: str, llama_cpp: str | None
 ) -> tuple[Path, str]:
-    """Convert a merged model; return the file and the converter's version. Raises SettingsError."""
+    """Convert a merged model; return the file, and a sentence about what converted it. Raises SettingsError."""
     converter = Path(llama_cpp or "") / CONVERTER
     if not llama_cpp or not converter.is_file():
         raise SettingsError(
@@ -74,7 +74,7 @@ def write_gguf(
         )
     file = target / f"model-{kind}.gguf"
     _run([str(interpreter.python), str(converter), str(merged), "--outfile", str(file), "--outtype", kind])
-    return file, _version(converter.parent)
+    return file, f"`{file.name}` was written by llama.cpp's own converter ({_version(converter.parent)})."
 
 
 def write_modelfile(target: Path, weights: Path) -> Path:

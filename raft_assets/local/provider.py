@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from raft_assets.local.settings import LocalSettings
 
 WORKER_VARIABLE = "RAFT_LOCAL_WORKER"  # a command that runs the worker's script, in a container or on a cluster
-LLAMA_CPP_VARIABLE = "RAFT_LLAMA_CPP"  # names the checkout that converts to GGUF
+CONVERTER_VARIABLE = "RAFT_LLAMA_CPP"  # names the checkout that converts to GGUF
 
 __all__ = [
-    "LLAMA_CPP_VARIABLE",
+    "CONVERTER_VARIABLE",
     "PYTHON_VARIABLE",
     "WORKER_VARIABLE",
     "BaseModel",
@@ -38,7 +38,7 @@ class LocalProvider:
 
     `state`: a folder for each base model that is served; `environment`: the interpreter that `raft local install`
     makes; `python`: another one, by `RAFT_LOCAL_PYTHON`; `worker`: a command that runs the worker's script instead, by
-    `RAFT_LOCAL_WORKER`.
+    `RAFT_LOCAL_WORKER`; `converter`: a checkout of llama.cpp, by `RAFT_LLAMA_CPP`.
     """
 
     state: Path
@@ -46,6 +46,7 @@ class LocalProvider:
     huggingface_home: Path
     python: str | None = None
     worker: str | None = None
+    converter: str | None = None
 
     @cached_property
     def interpreter(self) -> WorkerInterpreter:
@@ -93,11 +94,11 @@ class LocalProvider:
 
         return find_adapter(self.state, model)
 
-    def gguf(self, merged: Path, target: Path, *, kind: str, llama_cpp: str | None) -> tuple[Path, str]:
-        """Convert a merged model by llama.cpp's converter; return the file and its version. Raises SettingsError."""
+    def gguf(self, merged: Path, target: Path, kind: str) -> tuple[Path, str]:
+        """Convert a merged model; return the file, and a sentence about what converted it. Raises SettingsError."""
         from raft_assets.local.export import write_gguf
 
-        return write_gguf(self.interpreter, merged, target, kind=kind, llama_cpp=llama_cpp)
+        return write_gguf(self.interpreter, merged, target, kind=kind, llama_cpp=self.converter)
 
     @staticmethod
     def modelfile(target: Path, weights: Path) -> Path:

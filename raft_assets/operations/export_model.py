@@ -6,7 +6,6 @@ from pathlib import Path
 
 from raft_assets.core.errors import DataError
 from raft_assets.dataset.card_head import README
-from raft_assets.local.provider import LLAMA_CPP_VARIABLE
 from raft_assets.operations.local_models import local_provider
 from raft_assets.operations.model_card import write_model_card
 from raft_assets.operations.model_clients import ModelClients
@@ -36,9 +35,8 @@ def export_model(
     if merged or gguf:
         weights = adapter.merge(provider.interpreter, target)
         if gguf:
-            llama_cpp = models.project.environment.get(LLAMA_CPP_VARIABLE)
-            file, version = provider.gguf(weights, target, kind=gguf, llama_cpp=llama_cpp)
-            made = f"\n`{file.name}` was written by llama.cpp's own converter ({version}).\n"
+            file, told = provider.gguf(weights, target, gguf)
+            made = f"\n{told}\n"
             yield str(file)
             if not merged:
                 shutil.rmtree(weights)

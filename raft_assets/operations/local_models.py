@@ -13,7 +13,7 @@ import httpx2
 
 from raft_assets.core.addresses import SERVE_PORT
 from raft_assets.core.errors import SettingsError
-from raft_assets.local.provider import PYTHON_VARIABLE, WORKER_VARIABLE, LocalProvider
+from raft_assets.local.provider import CONVERTER_VARIABLE, PYTHON_VARIABLE, WORKER_VARIABLE, LocalProvider
 from raft_assets.settings.environment import LOCAL_MODEL_VARIABLE, LOCAL_SERVED_VARIABLE, SERVE_KEY_VARIABLE
 from raft_assets.settings.project import Project
 
@@ -30,6 +30,7 @@ def local_provider(project: Project) -> LocalProvider:
         huggingface_home=project.huggingface_home,
         python=project.environment.get(PYTHON_VARIABLE),
         worker=project.environment.get(WORKER_VARIABLE),
+        converter=project.environment.get(CONVERTER_VARIABLE),
     )
 
 
