@@ -42,7 +42,7 @@ def describe_local_models(project: Project) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in interpreter.versions.items())
     told = f"{interpreter.python} ({versions}), engine {interpreter.choose_engine('auto')}"
     if wanted := project.environment.get(LOCAL_MODEL_VARIABLE):
-        found = provider.find(wanted)
+        found = provider.find(_located(project, wanted))
         told += f"; {found.path} ({found.bytes / 1e9:.1f} GB)"
     return told
 
@@ -58,12 +58,13 @@ def serving_student(project: Project, say: Callable[[str], None]) -> Iterator[No
     if not wanted or environment.get("RAFT_PROVIDER"):
         yield
         return
-    name, key = local_provider(project).find(wanted).name, environment.get(SERVE_KEY_VARIABLE) or ""
+    located, key = _located(project, wanted), environment.get(SERVE_KEY_VARIABLE) or ""
+    name = local_provider(project).find(located).name
     process, model_id = None, _served_model(key)
     if model_id is None:
         log = project.local_folder / "serve.log"
         say(f"Serving {wanted} at {ADDRESS} (log: {log})")
-        process = _start(project, wanted, log)
+        process = _start(project, located, log)
     try:
         while model_id is None:
             if process is not None and process.poll() is not None:
@@ -83,6 +84,12 @@ def serving_student(project: Project, say: Callable[[str], None]) -> Iterator[No
                 process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _located(project: Project, model: str) -> str:
+    """Return the path of a model that is named relative to the project, else the name as it is."""
+    path = project.folder / Path(model).expanduser()
+    return str(path) if path.exists() else model
 
 
 def _start(project: Project, model: str, log: Path) -> subprocess.Popen[bytes]:
