@@ -1,5 +1,9 @@
 """What `raft serve --model` and `raft local` do."""
 
+import os
+import signal
+import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raft_assets.cli.project import select_domains
-from raft_assets.operations.local_models import local_provider
+from raft_assets.operations.local_models import ENDS_WITH_STDIN, local_provider
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.environment import SERVE_KEY_VARIABLE
 from raft_assets.settings.project import Project
@@ -31,8 +35,16 @@ def serve_open_model(
         click.echo(f"OpenAI API at {address} (Ctrl-C ends it). In .env:")
         click.echo(f"  STUDENT_OPENAI_BASE_URL={address}\n  STUDENT_OPENAI_DEPLOYMENT={model_id}")
 
+    if project.environment.get(ENDS_WITH_STDIN):
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     key = project.environment.get(SERVE_KEY_VARIABLE) or ""
     provider.serve(settings, host=host, port=port, key=key, names=names, on_start=tell)
+
+
+def _end_with_stdin() -> None:
+    """Wait until whoever started this process has gone, and end it."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def export_student(domain: str, target: Path, *, merged: bool, gguf: str | None) -> None:

@@ -14,7 +14,7 @@ def describe(asked: dict[str, Any]) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
     info = HfApi().model_info(asked["name"], revision=asked["revision"], files_metadata=True, token=asked["token"])
-    card = dict(info.card_data or {})
+    card = info.card_data.to_dict() if info.card_data else {}
     tags = [tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")]
     return {
         "commit": info.sha,

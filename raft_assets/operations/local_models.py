@@ -18,6 +18,7 @@ from raft_assets.settings.environment import LOCAL_MODEL_VARIABLE, LOCAL_SERVED_
 from raft_assets.settings.project import Project
 
 ADDRESS = f"http://127.0.0.1:{SERVE_PORT}/v1"
+ENDS_WITH_STDIN = "RAFT_ENDS_WITH_STDIN"  # set for a server that ends when the run that started it does, however
 LOOK_S = 0.5  # between two looks whether the server is up; it reads all weights first, a second for each gigabyte
 STOP_S = 30.0
 
@@ -95,17 +96,18 @@ def _located(project: Project, model: str) -> str:
 def _start(project: Project, model: str, log: Path) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "raft_assets.cli.main", "serve", "--model", model, "--port", str(SERVE_PORT)]
-    variables = os.environ | {"RAFT_PROJECT": str(project.folder)}
+    variables = os.environ | {"RAFT_PROJECT": str(project.folder), ENDS_WITH_STDIN: "1"}
     with log.open("wb") as written:
         return subprocess.Popen(
-            command, cwd=project.folder, env=variables, stdin=subprocess.DEVNULL, stdout=written, stderr=written
+            command, cwd=project.folder, env=variables, stdin=subprocess.PIPE, stdout=written, stderr=written
         )
 
 
 def _served_model(key: str) -> str | None:
     """Return the id of the base model that is served; None where nothing answers."""
     try:
-        listed = httpx2.get(f"{ADDRESS}/models", headers={"authorization": f"Bearer {key}"}, trust_env=False).json()
+        signed_in = {"authorization": f"Bearer {key}"} if key else {}
+        listed = httpx2.get(f"{ADDRESS}/models", headers=signed_in, trust_env=False).json()
         return next(str(model["id"]) for model in listed["data"] if not str(model["id"]).startswith("ft:"))
     except (httpx2.TransportError, ValueError, KeyError, TypeError, StopIteration):
         return None

@@ -37,6 +37,7 @@ class Hub:
         self._socket = socket.create_server(("127.0.0.1", 0))
         routes = [
             Route("/api/models/Org/Tiny/revision/{revision}", self._describe),
+            Route("/api/models/Org/Tiny/tree/{revision}", self._list),
             Route("/Org/Tiny/resolve/{revision}/{file:path}", self._resolve, methods=["GET", "HEAD"]),
         ]
         self._server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error", lifespan="off"))
@@ -55,6 +56,11 @@ class Hub:
         siblings = [{"rfilename": name, "size": len(sent), "blobId": _sha1(sent)} for name, sent in FILES.items()]
         told = {"id": "Org/Tiny", "sha": COMMIT, "siblings": siblings, "gated": False, "private": False, "tags": []}
         return JSONResponse(told | {"cardData": {"license": "apache-2.0"}})
+
+    def _list(self, _: Request) -> Response:
+        return JSONResponse(
+            [{"type": "file", "path": name, "size": len(sent), "oid": _sha1(sent)} for name, sent in FILES.items()]
+        )
 
     def _resolve(self, request: Request) -> Response:
         name = request.path_params["file"]
