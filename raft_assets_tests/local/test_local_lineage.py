@@ -29,7 +29,7 @@ MAKE_MODEL = Path(__file__).with_name("make_tiny_model.py")
 TRAINED_S = 300.0  # until a checkpoint is there, on a machine that others use
 SETTINGS = """
 chunks: {chunk_size: 64, min_chunk_tokens: 16}
-questions: {questions_per_chunk: 2}
+questions: {questions_per_chunk: 2, target_pairs: 24}
 dataset: {distractors: 1}
 training_files: {context_tokens: 1000, too_long: drop}
 training: {n_epochs: 2, batch_size: 2}
