@@ -6,7 +6,7 @@ PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 COMPILE := $(PIN) \
 	--no-emit-package sentence-transformers --no-emit-package torch --override .venv/overrides.txt pyproject.toml
 
-.PHONY: demo test ui bench install install-dev constraints data clean
+.PHONY: demo test test-local ui bench install install-dev constraints data clean
 .DEFAULT_GOAL := demo
 
 demo: install ## the whole lineage over data/, offline; prints each domain's verdict and report, and what to do next
@@ -27,6 +27,9 @@ test: install-dev .venv/azure-evaluation .venv/mlflow-server ## linter, type che
 	$(BIN)/dg check defs
 	$(BIN)/dg list defs >/dev/null
 	$(BIN)/pytest
+
+test-local: install-dev ## what a real small model (RAFT_TEST_MODEL) learns from a shipped domain, by the interpreter RAFT_LOCAL_PYTHON; minutes to hours
+	$(BIN)/python benchmarks/local_model.py
 
 ui: install ## the Dagster UI on 127.0.0.1:3000
 	$(BIN)/raft ui

@@ -18,12 +18,11 @@ from typing import Any
 import httpx2
 import numpy as np
 import openai
-import pytest
 import safetensors.numpy
 
 from raft_assets.core.locks import try_lock
 from raft_assets.local.base_model import BaseModel
-from raft_assets.local.interpreter import PYTHON_VARIABLE, WorkerInterpreter
+from raft_assets.local.interpreter import WorkerInterpreter
 from raft_assets.local.settings import LocalSettings
 from raft_assets.provider.bodies import Hyperparameters
 from raft_assets.provider.job_state import Job, JobFolder
@@ -36,16 +35,6 @@ from raft_assets.local.server import serve
 settings, arguments = pickle.loads(base64.b64decode(sys.argv[1]))
 serve(settings, **arguments)
 """
-
-
-def required_python() -> str:
-    """The interpreter of the worker; without one a test is skipped, and where there must be one (in CI) it fails."""
-    found = os.environ.get(PYTHON_VARIABLE)
-    if not found:
-        if os.environ.get("RAFT_REQUIRE_LOCAL"):
-            pytest.fail(f"{PYTHON_VARIABLE} names no interpreter, and RAFT_REQUIRE_LOCAL is set")
-        pytest.skip(f"{PYTHON_VARIABLE} names no interpreter with torch")
-    return found
 
 
 def tiny_model(folder: Path) -> BaseModel:

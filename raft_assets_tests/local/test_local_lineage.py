@@ -23,7 +23,7 @@ from raft_assets.settings.endpoints import Role
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import until
 from raft_assets_tests.harness import ProjectHarness
-from raft_assets_tests.local.served import required_python
+from raft_assets_tests.local.worker_process import local_python
 
 MAKE_MODEL = Path(__file__).with_name("make_tiny_model.py")
 TRAINED_S = 300.0  # until a checkpoint is there, on a machine that others use
@@ -83,7 +83,7 @@ def texts_as_chats(project: ProjectHarness) -> str:
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     """A project whose student was trained on a machine on which everything was killed on the way."""
-    python = required_python()
+    python = local_python()
     project, models = ProjectHarness(tmp_path_factory.mktemp("project")), tmp_path_factory.mktemp("models")
     project.copy_domain("bats", SMALL, documents=1)
     project.write(f"data/{SMALL}/domain.yaml", SETTINGS)

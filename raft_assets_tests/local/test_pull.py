@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from raft_assets.local.base_model import find_base_model
 from raft_assets_tests.harness import ProjectHarness
-from raft_assets_tests.local.served import required_python
+from raft_assets_tests.local.worker_process import local_python
 
 COMMIT = "c" * 40
 FILES = {
@@ -89,7 +89,7 @@ def test_size_and_licence_are_said_before_a_model_is_downloaded_without_pickles_
 ) -> None:
     project = ProjectHarness(tmp_path / "project")
     home = tmp_path / "home"
-    project.own_variables = {"RAFT_LOCAL_PYTHON": required_python(), "HF_ENDPOINT": hub.url, "HF_HOME": str(home)}
+    project.own_variables = {"RAFT_LOCAL_PYTHON": local_python(), "HF_ENDPOINT": hub.url, "HF_HOME": str(home)}
     asked = project.raft("local", "pull", "Org/Tiny")
     assert "Licence: apache-2.0" in asked.stdout
     assert hub.sent == []  # nobody has said yes
