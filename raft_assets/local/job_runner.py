@@ -41,6 +41,7 @@ TRAIN_SCRIPT = Path(__file__).parent / "worker" / "train.py"
 MAX_STARTS = 3  # of a worker that dies every time, such as by want of memory
 LOOK_S = 0.5  # between two looks at what the worker wrote
 CANCEL_S = 60.0  # until a worker that doesn't end by itself is ended
+MAX_ANSWER_TOKENS, BYTES_PER_TOKEN, SPARE_TOKENS = 512, 2, 64  # of an answer that is generated to a validation row
 WORKER_ENDS = ("succeeded", "failed", "cancelled")
 KEPT_FILES = ("adapter_model.safetensors", "adapter_config.json")  # of a checkpoint; the rest is for resuming
 
@@ -110,6 +111,7 @@ class JobRunner:
             "validation_name": job.validation_file,
             "hyperparameters": job.hyperparameters.model_dump(),
             "seed": job.seed,
+            "max_answer_tokens": _answer_limit(self._folder.path / placed.get("validation_file", "none")),
             "contract": {
                 "begin_quote": BEGIN_QUOTE,
                 "end_quote": END_QUOTE,
@@ -256,6 +258,21 @@ class JobRunner:
             if isinstance(state, dict):
                 return state
         return {}
+
+
+def _answer_limit(validation: Path) -> int:
+    """Return how many tokens a generated answer to a validation row may have, by the longest that is expected.
+
+    No vocabulary takes more than a token for two bytes of a text that it was made for. What goes on beyond that doesn't
+    end by itself, and would take as long as all training.
+    """
+    longest = 0
+    for line in validation.read_text("utf-8-sig").splitlines() if validation.is_file() else ():
+        if line.strip():
+            row = json.loads(line)
+            answer = row["messages"][-1]["content"] if "messages" in row else row["completion"]
+            longest = max(longest, len(answer.encode()))
+    return min(MAX_ANSWER_TOKENS, longest // BYTES_PER_TOKEN + SPARE_TOKENS)
 
 
 def _part(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
