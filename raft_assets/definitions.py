@@ -8,6 +8,7 @@ from raft_assets.defs.documents import assets as documents
 from raft_assets.defs.evaluation import assets as evaluation
 from raft_assets.defs.observation import external_assets
 from raft_assets.defs.partitions import domains
+from raft_assets.defs.pools import pool_assets
 from raft_assets.defs.resources import LakeResource, ModelsResource, ProjectResource, ResultsResource
 from raft_assets.defs.runs import LINEAGE_JOB
 from raft_assets.defs.student import assets as student
@@ -17,9 +18,12 @@ from raft_assets.settings.project import Project
 @dg.definitions
 def definitions() -> dg.Definitions:
     """Assets, jobs, sensors and resources of the project in which the process was started."""
-    project = ProjectResource(folder=str(Project.load().folder))
+    loaded = Project.load()
+    project = ProjectResource(folder=str(loaded.folder))
+    assets = dg.load_assets_from_modules([documents, dataset, student, evaluation])
+    pool_assets(assets, loaded)
     return dg.Definitions(
-        assets=[*external_assets(domains), *dg.load_assets_from_modules([documents, dataset, student, evaluation])],
+        assets=[*external_assets(domains), *assets],
         jobs=[
             dg.define_asset_job(
                 LINEAGE_JOB,

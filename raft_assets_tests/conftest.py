@@ -26,6 +26,7 @@ LONGEST = (
     "test_ui_programs.py",
     "test_lineage.py",
     "test_serverless.py",
+    "test_local_lineage.py",
     "test_compatible.py",
     "test_cli.py",
     "test_batches.py",

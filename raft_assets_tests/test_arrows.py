@@ -12,8 +12,9 @@ from raft_assets_tests.harness import REPOSITORY
 PLANTED = [
     ("core/identity.py", "from raft_assets.settings.endpoints import Role", "A room imports"),
     ("dataset/rows.py", "import dagster", "Dagster is imported in defs"),
-    ("embedded/app.py", "from raft_assets.settings.endpoints import Role", "The embedded provider imports core alone"),
+    ("embedded/app.py", "from raft_assets.settings.endpoints import Role", "The providers import core alone"),
     ("cli/main.py", "from raft_assets.embedded.app import create_app", "reached through embedded.provider alone"),
+    ("cli/main.py", "from raft_assets.local.app import create_app", "reached through local.provider alone"),
     ("llm/caller.py", "from raft_assets.pairs.gates import PASS", "llm knows nothing"),
     ("student/finetuning.py", "import sqlite3", "llm and student open no lake"),
     ("evaluation/wording.py", "from raft_assets.evaluation.report import render_report", "No two modules"),

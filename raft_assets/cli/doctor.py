@@ -20,19 +20,23 @@ from raft_assets.evaluation.judged import judge_family_warning
 from raft_assets.llm.capabilities import Capabilities, forget_capabilities, learned_capabilities
 from raft_assets.llm.probing import ProbeResult, PromptTest
 from raft_assets.llm.relearning import count_relearning
+from raft_assets.local.provider import PYTHON_VARIABLE
 from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_questions
 from raft_assets.operations.hosting import hosting_settings, open_hosting
 from raft_assets.operations.languages import check_languages, sampled_languages
 from raft_assets.operations.life_cycles import check_student_model, role_life_cycles
+from raft_assets.operations.local_models import describe_local_models
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.outlook import outlook_of
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
 from raft_assets.operations.process import coordination_of, records_of
+from raft_assets.operations.student_tokens import TOKENIZER_VARIABLE, student_tokenizer, tokenizer_file
 from raft_assets.operations.tracking import TrackingError, check_tracking
 from raft_assets.provisioning.catalogue import LifeCycle
 from raft_assets.settings.coordination import VARIABLE
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
+from raft_assets.settings.environment import LOCAL_MODEL_VARIABLE
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
 from raft_assets.settings.tracking import ADDRESS_VARIABLE, is_only_exported
@@ -115,6 +119,8 @@ def _run_checks(project: Project, names: Sequence[str], coverages: Mapping[str, 
         *([("coordination", lambda: _check_coordination(project))] if project.coordination else []),
         ("mlflow", lambda: _check_tracking(project)),
     ]
+    if any(map(project.environment.get, (LOCAL_MODEL_VARIABLE, PYTHON_VARIABLE))):
+        checks.append(("local models", lambda: describe_local_models(project)))
     yield from _findings(checks)
     yield from _findings(_domain_checks(project, names, "language", partial(_check_language, project)))
     try:
@@ -159,6 +165,8 @@ def _role_checks(
     check_questions = partial(_check_golden_questions, models, coverages)
     checks += _domain_checks(models.project, names, "golden questions", check_questions)
     checks.append(("licence", partial(_check_licence, models)))
+    if models.endpoints[Role.STUDENT].has_one_machine or models.project.environment.get(TOKENIZER_VARIABLE):
+        checks.append(("tokenizer", partial(_check_tokenizer, models)))
     if Role.JUDGE in models.endpoints:
         checks.append(("judge", partial(_check_judge, models)))
     if models.endpoints[Role.STUDENT].is_deployed_on_azure:
@@ -193,6 +201,16 @@ def _check_language(project: Project, domain: str) -> str:
     if english and languages.keys() - {ENGLISH}:
         raise DoctorWarningError(f"{counts}; the embedded provider ({', '.join(english)}) knows English alone")
     return f"{counts} of the documents read" if counts else "no document can be read"
+
+
+def _check_tokenizer(models: ModelClients) -> str:
+    """Return what counts the rows' tokens; raises DoctorWarningError where it isn't the student's own tokenizer."""
+    name, _ = student_tokenizer(models.project, models.endpoints[Role.STUDENT], "auto")
+    if tokenizer_file(models.project) is None:
+        raise DoctorWarningError(
+            f"rows are counted by {name}, which is not the student's: set {TOKENIZER_VARIABLE} to the model's folder"
+        )
+    return f"rows are counted by the student's own ({name})"
 
 
 def _check_call_store(project: Project) -> str:

@@ -34,6 +34,7 @@ from raft_assets.defs.dagster_internals import (
     daemon_command,
 )
 from raft_assets.defs.lineage_asset import main_path_address
+from raft_assets.defs.pools import limit_pools
 from raft_assets.defs.runs import close_killed_runs, interrupt_canceled_runs
 from raft_assets.operations.process import current_process, is_process_alive, machine_coordination, process_of
 from raft_assets.operations.supervisor import Service, Supervisor, end_groups
@@ -61,6 +62,7 @@ def start_ui(port: int) -> None:
     address = f"http://{HOST}:{port}"
     with open_instance(project) as instance, _sole_ui(project, address) as note, _interrupted_by_every_signal():
         _check_port(port)
+        limit_pools(instance, project)
         for closed in close_killed_runs(instance, without_ui=True):
             _say(f"closed run {closed[:8]}, whose process had been killed")
         with tempfile.TemporaryDirectory(prefix="raft-ui-") as folder:

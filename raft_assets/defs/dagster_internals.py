@@ -68,9 +68,12 @@ __all__ = [
     "daemon_command",
     "delete_partition_events",
     "execute_job",
+    "free_pools",
+    "hold_in_pool",
     "job_origin",
     "last_attempts",
     "last_data_versions",
+    "limit_pool",
     "restore_last_materialization",
     "stale_resolver",
     "ui_run",
@@ -126,6 +129,24 @@ class _BatchedStaleStatusResolver(CachingStaleStatusResolver):
 def stale_resolver(instance: dg.DagsterInstance, graph: AssetGraph) -> CachingStaleStatusResolver:
     """Return what decides, for the UI as well, whether an asset is fresh, stale or missing, as of now."""
     return _BatchedStaleStatusResolver(instance, graph)
+
+
+def hold_in_pool(asset: dg.AssetsDefinition, pool: str | None) -> None:
+    """Have every step of the asset take a slot of the pool, whose name is known when a location is loaded."""
+    asset.op._pool = pool  # noqa: SLF001 - the constructor's argument, which is read at import
+
+
+def limit_pool(instance: dg.DagsterInstance, pool: str) -> None:
+    """Give the pool one slot, unless somebody has given it slots."""
+    storage = instance.event_log_storage
+    if storage.supports_global_concurrency_limits and pool not in storage.get_concurrency_keys():
+        storage.set_concurrency_slots(pool, 1)
+
+
+def free_pools(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Free the slots that a run held whose process is gone."""
+    if instance.event_log_storage.supports_global_concurrency_limits:
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
 
 def last_data_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, str]:

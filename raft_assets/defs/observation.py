@@ -26,6 +26,7 @@ from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import resolved_model
 from raft_assets.operations.pair_form import asks_in_text
 from raft_assets.operations.process import DOMAIN_PARTITIONS, records_of
+from raft_assets.operations.student_tokens import tokenizer_file, tokenizer_sha256
 from raft_assets.settings.domain import DomainSettings, SettingsGroup
 from raft_assets.settings.domains import (
     PAIRS_FILE,
@@ -182,6 +183,8 @@ def observe_domain(project: Project, domain: str) -> Iterator[Observation]:
             content_of_group["relearned"] = {"times": relearned}
         if group == "questions":
             content_of_group["prompts"] = prompt_versions(resolved.values.questions, judged=Role.JUDGE in endpoints)
+        if group == "training_files" and (tokenizer := tokenizer_file(project)):
+            content_of_group["tokenizer"] = {"sha256": tokenizer_sha256(tokenizer)}
         if group == "judging" and Role.JUDGE in endpoints:
             content_of_group["prompts"] = judging_prompts(resolved.values.judging)
         if changed := changed_prompts(contract.get(group, {})):

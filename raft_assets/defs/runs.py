@@ -12,7 +12,8 @@ from typing import Literal
 
 import dagster as dg
 
-from raft_assets.defs.dagster_internals import execute_job, job_origin, ui_run
+from raft_assets.defs.dagster_internals import execute_job, free_pools, job_origin, ui_run
+from raft_assets.defs.pools import limit_pools
 from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.process import (
@@ -53,6 +54,7 @@ def close_killed_runs(instance: dg.DagsterInstance, *, without_ui: bool = False)
             instance.report_run_canceled(last, message)
         else:
             instance.report_run_failed(last, message)
+        free_pools(instance, run.run_id)
         closed.append(run.run_id)
     return closed
 
@@ -100,6 +102,7 @@ def materialize(
 
     What lies behind an asset that waits is left for the run that goes on when its result is there.
     """
+    limit_pools(instance, project)
     graph: Graph = defs.resolve_asset_graph()
     job, origin = defs.resolve_job_def(LINEAGE_JOB), job_origin(project.workspace_file, LINEAGE_JOB)
     tags = {COMMAND_TAG: command, PROCESS_TAG: current_process()}

@@ -13,11 +13,12 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from raft_assets.embedded.bodies import ChatRequest, CompletionRequest, EmbeddingRequest, Generation, read_body
+from raft_assets.embedded.bodies import ChatRequest, CompletionRequest, EmbeddingRequest, Generation
 from raft_assets.embedded.encoder import DIMENSIONS, Floats
-from raft_assets.embedded.errors import bad_request
 from raft_assets.embedded.models import EmbeddedModels, model_version
 from raft_assets.embedded.tokens import count_chat_tokens, count_tokens, truncate, usage_object
+from raft_assets.provider.bodies import read_body
+from raft_assets.provider.errors import bad_request
 
 FINGERPRINT_LENGTH = 12
 _PIECE = re.compile(r"\s*\S+|\s+")  # what a stream sends at a time: a word with the white space before it

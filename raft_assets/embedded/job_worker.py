@@ -5,8 +5,6 @@ seconds to minutes. Everything is published under the hash of its content, so pu
 """
 
 import argparse
-import csv
-import io
 import logging
 import math
 import os
@@ -18,21 +16,22 @@ from pathlib import Path
 from raft_assets.core.errors import DataError, RaftError
 from raft_assets.core.identity import digest
 from raft_assets.core.locks import try_lock
-from raft_assets.embedded.bodies import Hyperparameters
 from raft_assets.embedded.encoder import Encoder
-from raft_assets.embedded.errors import ApiError
-from raft_assets.embedded.files import FileStore, StoredFile
-from raft_assets.embedded.job_state import Job, JobCheckpoint, JobError, JobFolder, now
-from raft_assets.embedded.model_store import ModelStore
+from raft_assets.embedded.models import WEIGHTS
 from raft_assets.embedded.reader import training
-from raft_assets.embedded.training_files import InvalidFileError, check_validation_file, count_training_tokens
 from raft_assets.embedded.weights import find_weights
 from raft_assets.embedded.wordpiece import WordPiece
+from raft_assets.provider.bodies import Hyperparameters
+from raft_assets.provider.errors import ApiError
+from raft_assets.provider.files import FileStore
+from raft_assets.provider.job_results import store_results
+from raft_assets.provider.job_state import Job, JobCheckpoint, JobError, JobFolder, now
+from raft_assets.provider.model_store import ModelStore
+from raft_assets.provider.training_files import InvalidFileError, check_validation_file, count_training_tokens
 
 log = logging.getLogger(__name__)
 
 EVENT_EVERY_STEPS = 10
-RESULT_COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")  # OpenAI's
 EXPECTED_SECONDS, EXPECTED_SECONDS_PER_KILOTOKEN = 5, 0.1  # on 2 cores, 164,000 tokens an epoch took 20 s
 
 
@@ -58,7 +57,7 @@ class JobWorker:
 
     def __init__(self, folder: JobFolder, *, encoder_folder: Path | None, huggingface_home: Path | None) -> None:
         state = folder.path.parents[1]
-        self._folder, self._files, self._models = folder, FileStore(state), ModelStore(state)
+        self._folder, self._files, self._models = folder, FileStore(state), ModelStore(state, weights=WEIGHTS)
         self._encoder_folder, self._huggingface_home = encoder_folder, huggingface_home
 
     def run(self) -> None:
@@ -168,27 +167,11 @@ class JobWorker:
                 "estimated_finish": None,
                 "fine_tuned_model": model.id,
                 "trained_tokens": trained_tokens,
-                "result_files": (self._write_results(job, curve).id,),
+                "result_files": (store_results(self._files, job.id, map(_metrics, curve)).id,),
                 "checkpoints": (checkpoint,),
             }
             self._folder.tell("The job has successfully completed")
             self._folder.save(job.model_copy(update=ended))
-
-    def _write_results(self, job: Job, curve: Sequence[training.Step]) -> StoredFile:
-        """Write the loss curve as OpenAI's CSV; its id depends on the job only, so that a repeated end replaces it."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(RESULT_COLUMNS)
-        table.writerows(
-            [step.step, step.train_loss, step.train_accuracy, step.valid_loss, step.valid_accuracy] for step in curve
-        )
-        content = io.BytesIO(text.getvalue().encode())
-        return self._files.create(
-            content,
-            filename="step_metrics.csv",
-            purpose="fine-tune-results",
-            file_id=f"file-{digest('results', job.id)[:24]}",
-        )
 
 
 def _invalid_file_error(param: str, error: InvalidFileError) -> JobFailedError:

@@ -15,17 +15,18 @@ from raft_assets.core.errors import EndpointError
 from raft_assets.core.identity import digest
 from raft_assets.embedded import answers
 from raft_assets.embedded.encoder import Encoder, Floats
-from raft_assets.embedded.errors import ApiError, bad_request, model_not_found
-from raft_assets.embedded.model_store import OWNER, FineTunedModel, ModelStore, hash_saved_model
 from raft_assets.embedded.reader.model import Model, save_model
 from raft_assets.embedded.reader.passages import Analyst
 from raft_assets.embedded.reader.read import Reader
 from raft_assets.embedded.teacher.ask import TEACHER_VERSION, GeneratedQuestion, generate_questions
 from raft_assets.embedded.weights import MODEL_SHA256
+from raft_assets.provider.errors import ApiError, bad_request, model_not_found
+from raft_assets.provider.model_store import OWNER, FineTunedModel, ModelStore, hash_saved_model
 
 T = TypeVar("T")
 
 TEACHER, ENCODER, READER = "embedded-teacher", "embedded-encoder", "embedded-reader"
+WEIGHTS = "reader"  # folder of a fine-tuned model's weights in its own
 PROVIDER_VERSION = "1"  # of `answers`: raise it when an unchanged model gives another answer
 ALL_QUESTIONS = 1000  # more than the rules ever ask about a chunk
 MAX_CACHED_DOCUMENTS, MAX_CACHED_READERS = 4096, 8
@@ -49,7 +50,7 @@ def _version_parts(model: str, folder: Path) -> tuple[str, ...]:
         return (MODEL_SHA256,)
     if model == READER:
         return (_initial_reader_sha256(),)
-    found = ModelStore(folder).find(model)
+    found = ModelStore(folder, weights=WEIGHTS).find(model)
     if found is None:
         raise EndpointError(
             f"The embedded provider in {folder} has no model {model!r}. Materialize finetuned_model again."
@@ -75,7 +76,7 @@ class EmbeddedModels:
 
     def __init__(self, folder: Path, load_encoder: Callable[[], Encoder]) -> None:
         self.folder = folder
-        self._store = ModelStore(folder)
+        self._store = ModelStore(folder, weights=WEIGHTS)
         self._load_encoder = load_encoder
         self._rules = ThreadPoolExecutor(1, thread_name_prefix="embedded-rules")
         self._numbers = ThreadPoolExecutor(1, thread_name_prefix="embedded-numbers")
@@ -138,7 +139,7 @@ class EmbeddedModels:
         return Reader.initial(self._encoder, analyst=self._analyst)
 
     def _load_reader(self, model: FineTunedModel) -> Reader:
-        return Reader.load(self._encoder, self._store.reader_folder(model), analyst=self._analyst)
+        return Reader.load(self._encoder, self._store.weights_folder(model), analyst=self._analyst)
 
 
 async def _run(executor: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:

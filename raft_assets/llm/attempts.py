@@ -7,6 +7,7 @@ in `service_errors`, what a response says in `answers`. Nothing here knows of st
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -49,10 +50,11 @@ class RetryPolicy:
     """How long a call is retried: exponential backoff with full jitter, or the pause that the service asks for.
 
     No try starts later than `max_elapsed_s` after the first one failed. A service that is merely at its rate limit
-    (429), or is still loading the model, isn't failing: such tries aren't counted, and are bounded by time alone. A
-    service that doesn't answer in time may still work on what was given up: it is left alone for `timeout_pause_s`,
-    doubled each time, and the next try waits twice as long. Clock, sleep and random numbers are fields so that tests
-    need not wait.
+    (429), or is still loading the model, isn't failing: such tries aren't counted, and are bounded by time alone. One
+    whose machine has a job to do says so each time, and is waited for as long as it does (`max_paused_s`). A service
+    that doesn't answer in time may still work on what was given up: it is left alone for `timeout_pause_s`, doubled
+    each time, and the next try waits twice as long. Clock, sleep and random numbers are fields so that tests need not
+    wait.
     """
 
     tries: int = 6
@@ -60,6 +62,7 @@ class RetryPolicy:
     timeout_pause_s: float = 10.0
     max_elapsed_s: float = 120.0
     max_rate_limited_s: float = 1800.0
+    max_paused_s: float = math.inf
     initial_pause_s: float = 0.5
     max_pause_s: float = 30.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -205,9 +208,10 @@ class RetryingClient:
                     tries += 1
                 case service_errors.Retry():
                     first_failed = self._patience.clock() if first_failed is None else first_failed
-                    failures += not (outcome.is_rate_limit or outcome.is_loading)
+                    failures += not outcome.is_awaited
                     await self._wait(outcome, tries, failures, first_failed)
-                    tries += 1
+                    tries += not outcome.is_paused
+                    first_failed = None if outcome.is_paused else first_failed
                 case _Reworded():
                     continue
                 case service_errors.UnsupportedParameter(_, sentence):
@@ -370,8 +374,8 @@ class RetryingClient:
     async def _wait(self, error: service_errors.Retry, tries: int, failures: int, first_failed: float) -> None:
         patience = self._patience
         pause = patience.pause(tries) if error.after_s is None else error.after_s
-        is_waiting = error.is_rate_limit or error.is_loading
-        at_most_s = patience.max_rate_limited_s if is_waiting else patience.max_elapsed_s
+        at_most_s = patience.max_rate_limited_s if error.is_awaited else patience.max_elapsed_s
+        at_most_s = patience.max_paused_s if error.is_paused else at_most_s
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
             if error.is_temporary:
                 raise BusyError(error.reason, tries=tries, is_loading=error.is_loading)

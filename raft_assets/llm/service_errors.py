@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from raft_assets.core.error_codes import PAUSED_FOR_JOB
 from raft_assets.llm.answers import abbreviate
 from raft_assets.llm.service_messages import (
     ServiceMessage,
@@ -70,7 +71,8 @@ class Retry:
 
     `after_s` is the wait that the service asks for, if it says so; `is_rate_limit`: the service is at its limit;
     `is_loading`: the service is still loading the model, which takes minutes and isn't a failure; `is_busy`: it says
-    that it has too much to do; `is_unreachable`: nothing of an answer came.
+    that it has too much to do; `is_paused`: a job has its machine, and it answers again when that has ended, however
+    long it takes; `is_unreachable`: nothing of an answer came.
     """
 
     reason: str
@@ -78,12 +80,18 @@ class Retry:
     is_rate_limit: bool = False
     is_loading: bool = False
     is_busy: bool = False
+    is_paused: bool = False
     is_unreachable: bool = False
 
     @property
     def is_temporary(self) -> bool:
         """Whether the service is there, and will answer later by its own words."""
-        return self.is_rate_limit or self.is_loading or self.is_busy
+        return self.is_awaited or self.is_busy
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the service is well, and its answer is a matter of waiting: no failure of the call."""
+        return self.is_rate_limit or self.is_loading or self.is_paused
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,8 @@ def _find_retry(said: ServiceMessage, error: openai.APIStatusError, message: str
     if status < 500 and status not in (408, 409, 425, 429):
         return None
     after_s = _parse_retry_after(error.response.headers)
+    if status == 503 and error.code == PAUSED_FOR_JOB:
+        return Retry(f"a job has its machine ({message})", after_s, is_paused=True)
     return Retry(
         f"it answered {status} ({message})",
         after_s,

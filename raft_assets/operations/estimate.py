@@ -41,11 +41,12 @@ from raft_assets.operations.expected_pairs import (
     not_asked,
     sampled_outcomes,
 )
-from raft_assets.operations.model_clients import ModelClients, token_counter
+from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import PairForm, recorded_form
 from raft_assets.operations.process import records_of
 from raft_assets.operations.remembered_relations import remembered_relations
 from raft_assets.operations.student_form import resolve_student_form
+from raft_assets.operations.student_tokens import student_tokenizer
 from raft_assets.pairs.generation import draft_round, first_round_plan
 from raft_assets.pairs.judge import judge_request
 from raft_assets.pairs.questions import question_request, teacher_answer_request
@@ -426,8 +427,7 @@ def _estimate_training(rows: _Rows) -> CallEstimate:
     settings, models = rows.settings, rows.models
     student = models.endpoints[Role.STUDENT]
     price = models.prices.of(student)
-    tokenizer = student.tokenizer if settings.training_files.tokenizer == "auto" else settings.training_files.tokenizer
-    count = token_counter(models.project, tokenizer)
+    _, count = student_tokenizer(models.project, student, settings.training_files.tokenizer)
     ratio, prompt = _tokenizer_ratio(rows.chunks, count), _Prompt.of(settings, count)
     teaches_abstention = settings.dataset.without_oracle == "abstain"
     answered = settings.dataset.p if teaches_abstention else 1.0

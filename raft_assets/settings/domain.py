@@ -176,7 +176,8 @@ class TrainingSettings(SettingsGroup):
     )
     checkpoint: Literal["last", "best"] = Field(
         default="last",
-        description="which of the job's models is the student: the last, or the one with the lowest validation loss",
+        description="which of the job's models is the student: the last, or the one with the most usable validation "
+        "answers where the service generates some, and the lowest validation loss",
     )
     learning_rate_multiplier: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = Field(
         default="auto", description="of the service's default"

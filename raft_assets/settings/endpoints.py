@@ -32,6 +32,7 @@ _AZURE_OPENAI_URL = re.compile(
 )
 _PROJECT_PATH = re.compile(r"/api/projects/[^/]+")
 _AZURE_PATH = re.compile(r"(/api/projects/[^/]+)?(/openai)?(/v1)?$")
+_VERSION = re.compile(r"@[0-9a-f]{12}$")
 _FAMILY = re.compile(r"gpt|o\d|llama|mistral|mixtral|ministral|phi|qwen|gemma|gemini|claude|deepseek|falcon|command")
 # GPT-4o and later models have another vocabulary
 _CL100K_MODELS = re.compile(r"gpt-(3\.?5|4(-turbo|-\d{4}|-32k)?$)")
@@ -82,6 +83,14 @@ class Endpoint:
     def normalized_model(self) -> str:
         """The model's name as lists of models know it."""
         return normalize_model(self.base_model)
+
+    @property
+    def has_one_machine(self) -> bool:
+        """Whether the service is one machine that trains and answers in turns, and says so in its models' ids.
+
+        It adds a version to a name (`llama-3.1-8b@3f2a9c1b04de`): everything that determines an answer or a student.
+        """
+        return self.provider == "openai" and _VERSION.search(self.model) is not None
 
     @property
     def family(self) -> str:
@@ -155,8 +164,8 @@ class Endpoint:
 
 
 def normalize_model(model: str) -> str:
-    """Return a model's name without publisher and case: `meta-llama/Meta-Llama-3.1-8B` is llama-3.1-8b."""
-    return model.lower().rpartition("/")[2].removeprefix("meta-")
+    """Return a model's name without publisher, case and version: `meta-llama/Meta-Llama-3.1-8B` is llama-3.1-8b."""
+    return _VERSION.sub("", model.lower()).rpartition("/")[2].removeprefix("meta-")
 
 
 def is_on_this_machine(address: str) -> bool:

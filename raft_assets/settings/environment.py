@@ -30,6 +30,10 @@ from raft_assets.settings.endpoints import (
 
 T = TypeVar("T")
 
+LOCAL_MODEL_VARIABLE = "STUDENT_LOCAL_MODEL"  # an open model that `raft run` serves for itself
+LOCAL_SERVED_VARIABLE = "STUDENT_LOCAL_SERVED"  # of .env.state: where it was served last, as which id, and its name
+SERVE_KEY_VARIABLE = "RAFT_SERVE_KEY"
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -190,6 +194,10 @@ class Environment:
     def _openai(self, role: Role, prefix: str) -> Endpoint | None:
         names = [f"{prefix}_OPENAI_{part}" for part in ("API_KEY", "BASE_URL", "DEPLOYMENT")]
         key, base_url, model = (self.get(name) for name in names)
+        if role is Role.STUDENT and (own := self._served_here()):
+            if key or base_url or model:
+                raise SettingsError(f"STUDENT is configured twice, as {LOCAL_MODEL_VARIABLE} and as {names[2]}.")
+            key, base_url, model = self.get(SERVE_KEY_VARIABLE), *own
         if not (key or base_url or model):
             return None
         key, base_url = key or self.files.get("OPENAI_API_KEY"), base_url or self.files.get("OPENAI_BASE_URL")
@@ -211,6 +219,23 @@ class Environment:
             SecretStr(key) if key else None,
             underlying_model=self.get(f"{prefix}_MODEL") or "",
         )
+
+    def _served_here(self) -> tuple[str, str] | None:
+        """Return address and id of the model that `STUDENT_LOCAL_MODEL` names; None where it names none.
+
+        Raises SettingsError for one that was not served yet: its id is not known before.
+        """
+        wanted = self.get(LOCAL_MODEL_VARIABLE)
+        if not wanted:
+            return None
+        address, _, served = (self.files.get(LOCAL_SERVED_VARIABLE) or "").partition(" ")
+        model, _, name = served.partition(" ")
+        if name != wanted:
+            raise SettingsError(
+                f"{LOCAL_MODEL_VARIABLE} is {wanted}, which was not served yet. `raft run` serves it; `raft serve "
+                "--model` does it by hand."
+            )
+        return address, model
 
     def _azure(self, role: Role, prefix: str) -> Endpoint | None:
         names = [f"{prefix}_AZURE_OPENAI_{part}" for part in ("API_KEY", "ENDPOINT", "DEPLOYMENT")]

@@ -143,6 +143,11 @@ class Project:
         return self.home / "embedded"
 
     @property
+    def local_folder(self) -> Path:
+        """State of the local provider: a folder for each base model, with uploaded files, jobs and adapters."""
+        return self.home / "local"
+
+    @property
     def results(self) -> Path:
         """DuckDB file of the evaluations."""
         return self.home / "results.duckdb"

@@ -106,11 +106,15 @@ class LossStep:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model that the job kept on its way; `valid_loss` is None where the service doesn't report it."""
+    """A model that the job kept on its way; the metrics are None where the service doesn't report them.
+
+    `valid_usable` is the share of answers to validation rows that keep the contract, which `raft serve` generates.
+    """
 
     step: int
     model: str
     valid_loss: float | None
+    valid_usable: float | None = None
 
 
 @dataclass(frozen=True)
@@ -302,9 +306,17 @@ async def _run_job(
 
 
 def select_checkpoint(last: str, checkpoints: Sequence[Checkpoint], choice: Literal["last", "best"]) -> str:
-    """Return the job's last model, or the checkpoint of the least validation loss if the service reports any."""
-    measured = [(point.valid_loss, point.model) for point in checkpoints if point.valid_loss is not None]
-    return min(measured)[1] if choice == "best" and measured else last
+    """Return the job's last model, or the checkpoint of the least validation loss if the service reports any.
+
+    Of checkpoints whose generated answers were measured, those with the most usable ones come first: a student that
+    abstains everywhere, or never ends, may have the least loss.
+    """
+    measured = [
+        (-(point.valid_usable or 0.0), point.valid_loss, point.model)
+        for point in checkpoints
+        if point.valid_loss is not None
+    ]
+    return min(measured)[2] if choice == "best" and measured else last
 
 
 async def _find_job(
@@ -474,6 +486,7 @@ async def _list_checkpoints(client: openai.AsyncOpenAI, job: FineTuningJob) -> l
                 point.step_number,
                 point.fine_tuned_model_checkpoint,
                 next((loss for loss in losses[point.id] if loss is not None), None),
+                getattr(point.metrics, "valid_usable", None),
             )
             for point in found
         ),

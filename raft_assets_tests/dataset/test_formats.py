@@ -29,9 +29,9 @@ from raft_assets.dataset.formats import (
 )
 from raft_assets.documents.chunking import token_count
 from raft_assets.embedded.reader.prompts import parse_prompt
-from raft_assets.embedded.training_files import count_training_tokens
 from raft_assets.evaluation.arms import EvaluationItem, item_request
 from raft_assets.llm.prompts import answer_request
+from raft_assets.provider.training_files import count_training_tokens
 from raft_assets.settings.domain import DomainSettings, PromptSettings, StudentSettings, TrainingFileSettings
 
 O200K = partial(token_count, tokenizer="o200k_base")

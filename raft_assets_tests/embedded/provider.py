@@ -82,11 +82,11 @@ def in_process(app: Starlette, work: Callable[[openai.AsyncOpenAI], Coroutine[An
     return asyncio.run(run())
 
 
-def until(condition: Callable[[], T | None]) -> T:
+def until(condition: Callable[[], T | None], deadline_s: float = DEADLINE_S) -> T:
     """Waits until the condition holds and returns what it holds; fails at the deadline."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + deadline_s
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{condition} did not come true within {DEADLINE_S} s"
+        assert time.monotonic() < deadline, f"{condition} did not come true within {deadline_s} s"
         time.sleep(0.1)  # a look costs some milliseconds of what is being waited for
     return found
 

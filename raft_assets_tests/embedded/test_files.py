@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from raft_assets.embedded.errors import ApiError
-from raft_assets.embedded.files import FileStore
+from raft_assets.provider.errors import ApiError
+from raft_assets.provider.files import FileStore
 from raft_assets_tests.embedded.provider import in_process, upload
 
 

@@ -17,12 +17,13 @@ from openai.types.fine_tuning import FineTuningJob
 from starlette.applications import Starlette
 
 from raft_assets.core.prompt_contract import parse_answer
-from raft_assets.embedded.bodies import JobRequest, parse_body
-from raft_assets.embedded.files import FileStore
-from raft_assets.embedded.job_state import JobFolder
-from raft_assets.embedded.jobs import MAX_STARTS, JobService
-from raft_assets.embedded.model_store import ModelStore
-from raft_assets.embedded.models import model_version
+from raft_assets.embedded.app import WORKER
+from raft_assets.embedded.models import WEIGHTS, model_version
+from raft_assets.provider.bodies import JobRequest, parse_body
+from raft_assets.provider.files import FileStore
+from raft_assets.provider.job_state import JobFolder
+from raft_assets.provider.jobs import MAX_STARTS, JobService
+from raft_assets.provider.model_store import ModelStore
 from raft_assets_tests.embedded.provider import (
     ENDED,
     KEEPERS,
@@ -128,10 +129,10 @@ def test_jobs_are_found_by_their_metadata(client: openai.OpenAI, trained: FineTu
 
 
 def test_a_deleted_model_is_gone(client: openai.OpenAI, state: Path, trained: FineTuningJob) -> None:
-    models = ModelStore(state)
+    models = ModelStore(state, weights=WEIGHTS)
     original = models.find(trained.fine_tuned_model or "")
     assert original
-    copy = models.publish(partial(shutil.copytree, models.reader_folder(original)), base=READER, suffix="copy").id
+    copy = models.publish(partial(shutil.copytree, models.weights_folder(original)), base=READER, suffix="copy").id
     messages = lesson(0)["messages"][:2]
     assert client.chat.completions.create(model=copy, messages=messages).model == copy
     assert copy in [model.id for model in client.models.list()]
@@ -220,7 +221,7 @@ def test_a_job_whose_process_was_killed_is_taken_up_by_one_process_and_ends_the_
 def test_a_process_that_always_dies_ends_the_job(tmp_path: Path) -> None:
     files = FileStore(tmp_path)
     file_id = files.create(io.BytesIO(training_file()), filename="a.jsonl", purpose="fine-tune").id
-    jobs = JobService(tmp_path, files, worker_options=["--no-such-option"])
+    jobs = JobService(tmp_path, files, trainable=[READER], worker=[*WORKER, "--no-such-option"])
     job = jobs.create(parse_body({"model": READER, "training_file": file_id}, JobRequest))
     until(lambda: jobs.get(job.id).finished)
     failed = jobs.get(job.id)
@@ -232,7 +233,7 @@ def test_a_process_that_always_dies_ends_the_job(tmp_path: Path) -> None:
 def test_a_file_that_was_deleted_meanwhile_fails_the_job(tmp_path: Path) -> None:
     files = FileStore(tmp_path)
     file_id = files.create(io.BytesIO(training_file()), filename="a.jsonl", purpose="fine-tune").id
-    jobs = JobService(tmp_path, files, worker_options=[])
+    jobs = JobService(tmp_path, files, trainable=[READER], worker=WORKER)
     job = jobs.create(parse_body({"model": READER, "training_file": file_id}, JobRequest))
     files.delete(file_id)
     until(lambda: jobs.get(job.id).finished)

@@ -9,9 +9,9 @@ import httpx2
 import pytest
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.embedded.bodies import limit_stream
-from raft_assets.embedded.errors import ApiError
 from raft_assets.embedded.server import is_loopback, serve
+from raft_assets.provider.bodies import limit_stream
+from raft_assets.provider.errors import ApiError
 from raft_assets_tests.embedded.provider import settings_of
 
 

@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from raft_assets.core.prompt_contract import render_messages
 from raft_assets.embedded.app import create_app
-from raft_assets.embedded.batches import Batch
 from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient, BatchPendingError
 from raft_assets.llm.capabilities import Capabilities
 from raft_assets.llm.requests import Origin, Request
 from raft_assets.llm.store import StoredCall
 from raft_assets.llm.usage import count_usage
+from raft_assets.provider.batches import Batch
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.call_store import SqliteCallStore
 from raft_assets.storage.coordination import FileCoordination

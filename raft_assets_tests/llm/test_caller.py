@@ -32,6 +32,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from raft_assets.core.error_codes import PAUSED_FOR_JOB
 from raft_assets.core.errors import EndpointError, RaftError
 from raft_assets.llm.background import background_loop, run_coroutine
 from raft_assets.llm.caller import (
@@ -290,6 +291,22 @@ def test_a_model_that_is_still_being_loaded_is_waited_for_by_the_half_hour(
     service.rule = lambda _: error(500, message="Failed to load LoRA adapter")
     (answer,) = caller().ask([ask_about(2)])
     assert (answer.status, "still loading the model" in answer.detail) == ("failed", True)
+
+
+def test_a_service_whose_machine_has_a_job_to_do_is_waited_for_as_long_as_the_job_lives(
+    service: Service, caller: MakeCaller, clock: Clock, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    limiter = shared_in(tmp_path, endpoint, clock=clock.patience().clock)["limiter"]
+    asking = caller(limiter=limiter)
+    (_,) = asking.ask([ask_about(0)])
+    window = limiter.window
+    training = error(503, code=PAUSED_FOR_JOB, message="ftjob-1 trains on this machine", retry_after="60")
+    service.replies = [*[training] * 300, error(500), training, error(500)]  # five hours, and failures in between
+    (answer,) = asking.ask([ask_about(1)])
+    assert (answer.status, answer.text) == ("ok", "answer to question 1")
+    assert sum(clock.slept) >= 301 * 60
+    assert asking.usage_stats.retries == 2  # the failures: a pause is no try
+    assert limiter.window >= window
 
 
 def test_a_failed_call_is_not_stored_and_others_go_on(service: Service, caller: MakeCaller) -> None:

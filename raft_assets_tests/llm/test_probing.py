@@ -132,6 +132,7 @@ LOADING, BUSY = "is there and still loading the model: ", "is there and busy: "
         (Reply(500, {"detail": "no slot available"}), BUSY),
         (Reply(503, {"message": "系统繁忙"}), BUSY),
         (error(503, message="no", retry_after="20"), BUSY),
+        (error(503, message="ftjob-1 trains", code="paused_for_job", retry_after="20"), BUSY),
     ],
 )
 @pytest.mark.parametrize("task", ["chat", "completion", "embedding", "fine-tuning"])

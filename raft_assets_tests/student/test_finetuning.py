@@ -260,3 +260,8 @@ def test_the_best_checkpoint_is_that_of_the_least_validation_loss() -> None:
     assert select_checkpoint("ft:c", points, "best") == "ft:b"
     assert select_checkpoint("ft:c", points, "last") == "ft:c"
     assert select_checkpoint("ft:c", points[2:], "best") == "ft:c"
+
+
+def test_generated_answers_that_are_usable_come_before_loss() -> None:
+    points = [Checkpoint(10, "ft:a", 0.3, 0.0), Checkpoint(20, "ft:b", 0.5, 0.9), Checkpoint(30, "ft:c", 0.6, 0.9)]
+    assert select_checkpoint("ft:c", points, "best") == "ft:b"

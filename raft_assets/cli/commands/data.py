@@ -41,10 +41,10 @@ def _check_licence(_: click.Context, __: click.Parameter, value: str | None) -> 
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["hf", "chat", "completion", "eval"]),
+    type=click.Choice(["hf", "chat", "completion", "eval", "model"]),
     default="hf",
     show_default=True,
-    help="Format, as RAFT's own scripts name them.",
+    help="Format, as RAFT's own scripts name them; `model`: the student that was trained on this machine.",
 )
 @click.option("--container", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
 @click.option(
@@ -54,14 +54,29 @@ def _check_licence(_: click.Context, __: click.Parameter, value: str | None) -> 
     required=True,
     help="Folder to write, one file per split.",
 )
+@click.option("--merged", is_flag=True, help="With --format model: base and adapter as one model (safetensors).")
+@click.option(
+    "--gguf",
+    type=click.Choice(["f32", "f16", "bf16", "q8_0"]),
+    help="With --format model: one GGUF file, by the llama.cpp that RAFT_LLAMA_CPP names, and a Modelfile for Ollama.",
+)
 @click.option(
     "--licence",
     metavar="ID",
     callback=_check_licence,
     help="The licence under which you pass it on, as Hugging Face names it (cc-by-4.0); without it none is stated.",
 )
-def export(domain: str, *, form: "ExportFormat", container: "Container", target: Path, licence: str) -> None:
-    """Export a domain's QA dataset for other tools; Hugging Face `datasets` can load the folder.
+def export(
+    domain: str,
+    *,
+    form: "ExportFormat | Literal['model']",
+    container: "Container",
+    target: Path,
+    merged: bool,
+    gguf: str | None,
+    licence: str,
+) -> None:
+    """Export a domain's QA dataset for other tools, or its student; Hugging Face `datasets` can load the rows.
 
     The data card is written next to the rows, as a dataset card of Hugging Face (README.md) and as data_card.json, with
     the manifest.
@@ -72,7 +87,15 @@ def export(domain: str, *, form: "ExportFormat", container: "Container", target:
       raft export bats --format chat --to out/bats-chat
       raft export bats --format hf --container parquet --to out/bats-hf
       raft export bats --to out/bats --licence cc-by-4.0
+      raft export bats --format model --to out/model --gguf q8_0
     """
+    if form == "model":
+        from raft_assets.cli.local import export_student
+
+        export_student(domain, target, merged=merged, gguf=gguf)
+        return
+    if merged or gguf:
+        raise click.UsageError("--merged and --gguf are for --format model.")
     from raft_assets.cli.data import export_dataset
 
     export_dataset(domain, form, container, target, licence=licence)

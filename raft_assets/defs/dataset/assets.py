@@ -53,13 +53,14 @@ from raft_assets.operations.golden_coverage import (
 )
 from raft_assets.operations.held_out import check_leakage_in_lake, write_rows
 from raft_assets.operations.languages import check_languages_in_lake
-from raft_assets.operations.model_clients import ModelClients, resolved_model, token_counter
+from raft_assets.operations.model_clients import ModelClients, resolved_model
 from raft_assets.operations.pair_form import SENTENCES, resolve_form
 from raft_assets.operations.pair_maker import open_pair_generator
 from raft_assets.operations.rebuild import build_manifest
 from raft_assets.operations.remembered_relations import remembered_relations
 from raft_assets.operations.splits import read_register
 from raft_assets.operations.student_form import resolve_student_form
+from raft_assets.operations.student_tokens import student_tokenizer
 from raft_assets.operations.vectors import read_index, read_refused_chunks
 from raft_assets.pairs.gates import GATES_VERSION
 from raft_assets.pairs.imported import imported_drafts, read_imported_pairs
@@ -293,8 +294,7 @@ def training_files(
     domain, student = context.partition_key, models.endpoints[Role.STUDENT]
     settings = resolve_student_form(models.project, lake, domain)
     limits = settings.training_files
-    tokenizer = student.tokenizer if limits.tokenizer == "auto" else limits.tokenizer
-    count = token_counter(models.project, tokenizer)
+    tokenizer, count = student_tokenizer(models.project, student, limits.tokenizer)
     bom = student.requires_bom if limits.bom == "auto" else limits.bom
 
     def rows_of(split: Split) -> Iterator[RaftRow]:

@@ -1,0 +1,74 @@
+"""What `raft serve --model` and `raft local` do."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from raft_assets.cli.project import select_domains
+from raft_assets.operations.local_models import ENDS_WITH_STDIN, local_provider
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.settings.environment import SERVE_KEY_VARIABLE
+from raft_assets.settings.project import Project
+from raft_assets.storage.lake import Lake
+
+if TYPE_CHECKING:
+    from raft_assets.local.provider import Engines
+
+
+def serve_open_model(
+    model: str, engine: "Engines", *, context: int | None, host: str, names: Sequence[str], port: int
+) -> None:
+    """Serve an open model until the process is interrupted."""
+    project = Project.load()
+    provider = local_provider(project)
+    settings = provider.settings(model, engine, context=context)
+    click.echo(f"{settings.model.path} ({settings.model.bytes / 1e9:.1f} GB), engine {settings.engine}")
+
+    def tell(model_id: str) -> None:
+        address = f"http://{names[0] if names else host}:{port}/v1"
+        click.echo(f"OpenAI API at {address} (Ctrl-C ends it). In .env:")
+        click.echo(f"  STUDENT_OPENAI_BASE_URL={address}\n  STUDENT_OPENAI_DEPLOYMENT={model_id}")
+
+    if project.environment.get(ENDS_WITH_STDIN):
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    key = project.environment.get(SERVE_KEY_VARIABLE) or ""
+    provider.serve(settings, host=host, port=port, key=key, names=names, on_start=tell)
+
+
+def _end_with_stdin() -> None:
+    """Wait until whoever started this process has gone, and end it."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def export_student(domain: str, target: Path, *, merged: bool, gguf: str | None) -> None:
+    """Write a domain's student into a folder, with its card and the licences that travel with it."""
+    from raft_assets.operations.export_model import export_model
+
+    project = Project.load()
+    (name,) = select_domains(project, [domain], everything=False)
+    for line in export_model(ModelClients(project), Lake.of(project), name, target, merged=merged, gguf=gguf):
+        click.echo(line)
+
+
+def install_interpreter(build: str) -> None:
+    """Make the interpreter of local models, and say what is in it."""
+    made = local_provider(Project.load()).install(build, tell=click.echo)
+    click.echo(", ".join(f"{name} {version}" for name, version in made.versions.items()))
+
+
+def pull_model(name: str, revision: str, *, confirmed: bool) -> None:
+    """Download a model, after saying its size and licence."""
+    project = Project.load()
+    offer = local_provider(project).offer(name, revision, project.environment.get("HF_TOKEN"))
+    click.echo(f"{name} at {offer.commit[:12]}: {len(offer.files)} files, {offer.bytes / 1e9:.2f} GB")
+    click.echo(f"Licence: {offer.licence}. Read it: {offer.page}")
+    if not confirmed:
+        click.confirm(f"Download it into {offer.target}?", abort=True)
+    click.echo(offer.fetch())

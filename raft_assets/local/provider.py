@@ -1,0 +1,123 @@
+"""The public module of the local provider: what commands need to serve, install, download and export open models.
+
+Other rooms import this module and nothing else of the room. What it names is imported when it is used.
+"""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raft_assets.local.base_model import BaseModel, find_base_model
+from raft_assets.local.interpreter import PYTHON_VARIABLE, Engines, WorkerInterpreter, find_interpreter
+
+if TYPE_CHECKING:
+    from raft_assets.local.export import StoredAdapter
+    from raft_assets.local.hub import Offer
+    from raft_assets.local.settings import LocalSettings
+
+WORKER_VARIABLE = "RAFT_LOCAL_WORKER"  # a command that runs the worker's script, in a container or on a cluster
+CONVERTER_VARIABLE = "RAFT_LLAMA_CPP"  # names the checkout that converts to GGUF
+
+__all__ = [
+    "CONVERTER_VARIABLE",
+    "PYTHON_VARIABLE",
+    "WORKER_VARIABLE",
+    "BaseModel",
+    "Engines",
+    "LocalProvider",
+    "WorkerInterpreter",
+]
+
+
+@dataclass(frozen=True)
+class LocalProvider:
+    """Where the local provider keeps what it makes, and where it finds what it needs.
+
+    `state`: a folder for each base model that is served; `environment`: the interpreter that `raft local install`
+    makes; `python`: another one, by `RAFT_LOCAL_PYTHON`; `worker`: a command that runs the worker's script instead, by
+    `RAFT_LOCAL_WORKER`; `converter`: a checkout of llama.cpp, by `RAFT_LLAMA_CPP`.
+    """
+
+    state: Path
+    environment: Path
+    huggingface_home: Path
+    python: str | None = None
+    worker: str | None = None
+    converter: str | None = None
+
+    @cached_property
+    def interpreter(self) -> WorkerInterpreter:
+        """The interpreter of worker and engines. Raises SettingsError where there is none."""
+        return find_interpreter(self.python, self.environment)
+
+    def find(self, model: str) -> BaseModel:
+        """Return the base model in a folder, or of that name in the cache. Raises SettingsError."""
+        return find_base_model(model, self.huggingface_home)
+
+    def settings(self, model: str, engine: Engines = "auto", *, context: int | None = None) -> "LocalSettings":
+        """Return what a server of the model is started with; `context`: tokens that it takes at most.
+
+        Raises SettingsError where model, interpreter or engine is missing.
+        """
+        from raft_assets.local.settings import LocalSettings, TrainingSettings
+
+        found, interpreter = self.find(model), self.interpreter
+        interpreter.check()
+        folder = self.state / found.name.replace("/", "--")
+        return LocalSettings(
+            folder.resolve(),
+            found,
+            interpreter,
+            interpreter.choose_engine(engine),
+            tuple(shlex.split(self.worker or "")),
+            replace(TrainingSettings(), max_length=context),
+        )
+
+    def install(self, build: str, tell: Callable[[str], None]) -> WorkerInterpreter:
+        """Make the interpreter, with torch for `cpu` or `cuda`. Raises SettingsError."""
+        from raft_assets.local.install import install
+
+        return install(self.environment, build, tell)
+
+    def offer(self, name: str, revision: str, token: str | None) -> "Offer":
+        """Return what the Hugging Face Hub has under that name, which can be fetched. Raises SettingsError."""
+        from raft_assets.local.hub import find_offer
+
+        return find_offer(self.interpreter, name, revision, huggingface_home=self.huggingface_home, token=token)
+
+    def adapter(self, model: str) -> "StoredAdapter":
+        """Return a model that was fine-tuned here, with its base. Raises DataError where it wasn't."""
+        from raft_assets.local.export import find_adapter
+
+        return find_adapter(self.state, model)
+
+    def gguf(self, merged: Path, target: Path, kind: str) -> tuple[Path, str]:
+        """Convert a merged model; return the file, and a sentence about what converted it. Raises SettingsError."""
+        from raft_assets.local.export import write_gguf
+
+        return write_gguf(self.interpreter, merged, target, kind=kind, llama_cpp=self.converter)
+
+    @staticmethod
+    def modelfile(target: Path, weights: Path) -> Path:
+        """Write the file that `ollama create` reads."""
+        from raft_assets.local.export import write_modelfile
+
+        return write_modelfile(target, weights)
+
+    def serve(
+        self,
+        settings: "LocalSettings",
+        *,
+        host: str,
+        port: int,
+        key: str,
+        names: Sequence[str] = (),
+        on_start: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Serve until interrupted, as `local.server.serve` does."""
+        from raft_assets.local.server import serve
+
+        serve(settings, host=host, port=port, key=key, names=names, on_start=on_start)

@@ -1,0 +1,74 @@
+"""What the local provider is started with; the server's process, its jobs and the engine read it from here alone."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from raft_assets.core.atomic import write_text
+from raft_assets.core.identity import digest
+from raft_assets.local.base_model import VERSION_DIGITS, BaseModel
+from raft_assets.local.interpreter import EngineKind, WorkerInterpreter
+
+Quantisation = Literal["auto", "none", "nf4"]
+PROVIDER_VERSION = "1"  # of the way from an uploaded file to an adapter: raise it when equal input trains another one
+MIN_KEY_CHARACTERS = 32
+BASE_FILE = "base.json"  # of a state folder: which base model its adapters belong to, and where that is
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How adapters are trained. Units: `max_length` in tokens of a row, None for what the model takes."""
+
+    rank: int = 16
+    alpha: int = 32
+    layers: Literal["all", "upper_half"] = "all"
+    quantisation: Quantisation = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    max_length: int | None = None
+
+    def as_order(self) -> dict[str, Any]:
+        """Return the part of a job's `worker/job.json` that these settings determine."""
+        return {
+            "lora": {"rank": self.rank, "alpha": self.alpha, "layers": self.layers},
+            "quantisation": self.quantisation,
+            "dtype": self.dtype,
+            "max_length": self.max_length,
+        }
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """One server of one base model; `folder` contains files, jobs and adapters, and belongs to one server at a time.
+
+    `worker`: a command that runs the worker's script in place of the interpreter, such as in a container.
+    """
+
+    folder: Path
+    model: BaseModel
+    interpreter: WorkerInterpreter
+    engine: EngineKind
+    worker: tuple[str, ...] = ()
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def write_base(self) -> None:
+        """Write down which base model the folder belongs to, for whoever hands its adapters on."""
+        told = {"name": self.model.name, "path": str(self.model.path), "sha256": self.base_sha256}
+        write_text(self.folder / BASE_FILE, json.dumps(told, ensure_ascii=False))
+
+    @property
+    def base_sha256(self) -> str:
+        """Hash of the base model's weights, configuration, tokenizer and template."""
+        return self.model.sha256(self.folder / "hashes.json")
+
+    @property
+    def model_id(self) -> str:
+        """The name that the base model answers to: it says everything that determines an answer and an adapter.
+
+        Equal ids therefore mean: equal request, equal answer; and what a client calls a model is part of the hash that
+        its students are known by.
+        """
+        libraries = [part for named in sorted(self.interpreter.library_versions.items()) for part in named]
+        order = [str(part) for part in sorted(self.training.as_order().items())]
+        version = digest("local model", PROVIDER_VERSION, self.base_sha256, self.engine, *order, *libraries)
+        return f"{self.model.name}@{version[:VERSION_DIGITS]}"

@@ -1,0 +1,118 @@
+"""The project's local provider: open models on this machine, and the student that a run serves for itself."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dotenv
+import httpx2
+
+from raft_assets.core.addresses import SERVE_PORT
+from raft_assets.core.errors import SettingsError
+from raft_assets.local.provider import CONVERTER_VARIABLE, PYTHON_VARIABLE, WORKER_VARIABLE, LocalProvider
+from raft_assets.settings.environment import LOCAL_MODEL_VARIABLE, LOCAL_SERVED_VARIABLE, SERVE_KEY_VARIABLE
+from raft_assets.settings.project import Project
+
+ADDRESS = f"http://127.0.0.1:{SERVE_PORT}/v1"
+ENDS_WITH_STDIN = "RAFT_ENDS_WITH_STDIN"  # set for a server that ends when the run that started it does, however
+LOOK_S = 0.5  # between two looks whether the server is up; it reads all weights first, a second for each gigabyte
+STOP_S = 30.0
+
+
+def local_provider(project: Project) -> LocalProvider:
+    """Return the provider; its interpreter is the project's, or the one that `RAFT_LOCAL_PYTHON` names."""
+    return LocalProvider(
+        state=project.local_folder,
+        environment=project.home / "local-env",
+        huggingface_home=project.huggingface_home,
+        python=project.environment.get(PYTHON_VARIABLE),
+        worker=project.environment.get(WORKER_VARIABLE),
+        converter=project.environment.get(CONVERTER_VARIABLE),
+    )
+
+
+def describe_local_models(project: Project) -> str:
+    """Return what there is for open models on this machine. Raises SettingsError for what is missing."""
+    provider = local_provider(project)
+    interpreter = provider.interpreter
+    interpreter.check()
+    versions = ", ".join(f"{name} {version}" for name, version in interpreter.versions.items())
+    told = f"{interpreter.python} ({versions}), engine {interpreter.choose_engine('auto')}"
+    if wanted := project.environment.get(LOCAL_MODEL_VARIABLE):
+        found = provider.find(_located(project, wanted))
+        told += f"; {found.path} ({found.bytes / 1e9:.1f} GB)"
+    return told
+
+
+@contextmanager
+def serving_student(project: Project, say: Callable[[str], None]) -> Iterator[None]:
+    """Serve the model of `STUDENT_LOCAL_MODEL` on this machine while the block runs, unless it is served already.
+
+    Which id it answers to is kept in `.env.state`, so that commands know the student while nothing is served. Raises
+    SettingsError where the server ends, or another model is served there.
+    """
+    wanted, environment = project.environment.get(LOCAL_MODEL_VARIABLE), project.environment
+    if not wanted or environment.get("RAFT_PROVIDER"):
+        yield
+        return
+    located, key = _located(project, wanted), environment.get(SERVE_KEY_VARIABLE) or ""
+    name = local_provider(project).find(located).name
+    process, model_id = None, _served_model(key)
+    if model_id is None:
+        log = project.local_folder / "serve.log"
+        say(f"Serving {wanted} at {ADDRESS} (log: {log})")
+        process = _start(project, located, log)
+    try:
+        while model_id is None:
+            if process is not None and process.poll() is not None:
+                raise SettingsError(f"The server of {wanted} ended: {_last_line(log)}")
+            time.sleep(LOOK_S)
+            model_id = _served_model(key)
+        if model_id.partition("@")[0] != name:
+            raise SettingsError(f"{ADDRESS} serves {model_id}, not {wanted} ({LOCAL_MODEL_VARIABLE}): end that server.")
+        served = f"{ADDRESS} {model_id} {wanted}"
+        if environment.get(LOCAL_SERVED_VARIABLE) != served:
+            dotenv.set_key(project.folder / ".env.state", LOCAL_SERVED_VARIABLE, served)
+        yield
+    finally:
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _located(project: Project, model: str) -> str:
+    """Return the path of a model that is named relative to the project, else the name as it is."""
+    path = project.folder / Path(model).expanduser()
+    return str(path) if path.exists() else model
+
+
+def _start(project: Project, model: str, log: Path) -> subprocess.Popen[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "raft_assets.cli.main", "serve", "--model", model, "--port", str(SERVE_PORT)]
+    variables = os.environ | {"RAFT_PROJECT": str(project.folder), ENDS_WITH_STDIN: "1"}
+    with log.open("wb") as written:
+        return subprocess.Popen(
+            command, cwd=project.folder, env=variables, stdin=subprocess.PIPE, stdout=written, stderr=written
+        )
+
+
+def _served_model(key: str) -> str | None:
+    """Return the id of the base model that is served; None where nothing answers."""
+    try:
+        signed_in = {"authorization": f"Bearer {key}"} if key else {}
+        listed = httpx2.get(f"{ADDRESS}/models", headers=signed_in, trust_env=False).json()
+        return next(str(model["id"]) for model in listed["data"] if not str(model["id"]).startswith("ft:"))
+    except (httpx2.TransportError, ValueError, KeyError, TypeError, StopIteration):
+        return None
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text("utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+    return lines[-1] if lines else f"{log} says nothing."

@@ -1,0 +1,66 @@
+"""A random two-layer Llama, its tokenizer trained on a file: `LOCAL_PYTHON make_tiny_model.py ROWS FOLDER`.
+
+It runs in the worker's interpreter, which has torch.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+PIECES = 1024
+SPECIAL = ["<s>", "</s>", "<pad>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
+WITH_SYSTEM = (
+    "{{ bos_token }}{% for message in messages %}"
+    "<|{{ message.role }}|>\n{{ message.content | trim }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+WITHOUT_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + WITH_SYSTEM
+
+
+def main(rows: Path, folder: Path) -> None:
+    """Write models that differ in their templates alone: with a system role, without, with no prefix, with none."""
+    lines = rows.read_text("utf-8").splitlines()
+    texts = [message["content"] for line in lines for message in json.loads(line)["messages"]]
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pieces.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=PIECES,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    pieces.train_from_iterator(texts, trainer)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=PIECES,
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=1024,
+            bos_token_id=0,
+            eos_token_id=[1, 6],
+            pad_token_id=2,
+        )
+    )
+    # its generation prompt isn't what it writes before an answer
+    moving = WITH_SYSTEM.replace(
+        "{% if add_generation_prompt %}<|assistant|>", "{% if add_generation_prompt %}<|assistant|> now"
+    )
+    for name, template in (("system", WITH_SYSTEM), ("no-system", WITHOUT_SYSTEM), ("moving", moving), ("plain", None)):
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=pieces, bos_token="<s>", eos_token="</s>", pad_token="<pad>", chat_template=template
+        )
+        tokenizer.save_pretrained(folder / name)
+        model.save_pretrained(folder / name)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
