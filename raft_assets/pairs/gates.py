@@ -50,7 +50,7 @@ from raft_assets.settings.domains import PAIRS_FILE
 
 GATES_VERSION = "2"  # changes whenever the same draft gets another outcome from the same set of gates
 # the set of gates that a domain's pairs pass: domains keep theirs, so gates that are added make no pairs stale
-FIRST_GATE_SET, GATE_SET = 2, 5
+FIRST_GATE_SET, GATE_SET = 2, 6
 LANGUAGE_GATE_SET = 4  # from this one on languages are told apart
 SAME_ANSWER_GATE_SET = 5  # from this one on a question may bring back another passage that answers it as well
 PASS = "pass"  # noqa: S105 - the outcome of a gate
@@ -106,6 +106,7 @@ OVERRIDABLE_GATES = frozenset(
         "language",
         "support",
         "quoted_support",
+        "quoted_numbers",
         "own_words",
         "named",
         "antecedent",
@@ -393,6 +394,20 @@ _NO_JUDGEMENT = _JudgeOutcome("", "", "")
 _ENDINGS = ("ing", "ies", "ied", "ed", "es", "ly", "s", "y", "e")
 _STEM_LENGTH = 3  # letters that an ending leaves at least
 
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_SMALL = (
+    "zero/no/none one/first/a/an/single two/second/both three/third four/fourth five/fifth six/sixth seven/seventh"
+    " eight/eighth nine/ninth ten/tenth eleven twelve/dozen thirteen fourteen fifteen sixteen seventeen eighteen"
+    " nineteen"
+)
+# numbers that sentences write as words: each to its words, of which one is enough
+_SPELT: Mapping[str, frozenset[str]] = {
+    **{str(number): frozenset(spelt.split("/")) for number, spelt in enumerate(_SMALL.split())},
+    **{str(10 * number): frozenset({word}) for number, word in enumerate(_TENS, start=2)},
+    "100": frozenset({"hundred", "century"}),
+    "1000": frozenset({"thousand"}),
+}
+
 _LEFT_OVERS = re.compile(
     r"""\s*(?:
         [-*•\#>|]
@@ -606,6 +621,16 @@ def _lacks_quoted_support(case: _GatedDraft) -> bool:
     return any(_is_mostly(sentence, final) for sentence in case.quoted_sentences)
 
 
+def _lacks_quoted_numbers(case: _GatedDraft) -> bool:
+    """Return whether the quoted sentences lack a number of the answer, in figures or in English words.
+
+    So is a number that the answer calculates: nothing here can tell whether it is right.
+    """
+    lacking = numbers(case.parsed.final_answer) - set().union(*map(numbers, case.quoted_sentences))
+    spelt = {word for sentence in case.quoted_sentences for word in words(sentence)}
+    return not all(spelt & _SPELT.get(number, frozenset()) for number in lacking)
+
+
 def _is_mostly(sentence: str, answer: str) -> bool:
     """Return whether an answer has most of the content words of a sentence.
 
@@ -672,6 +697,13 @@ _GATES = (
         3,
         english=True,
         elsewhere=_lacks_quoted_terms,
+    ),
+    _Gate(
+        "quoted_numbers",
+        "answer_not_in_quote",
+        lambda case: case.has_final_answer and bool(case.quoted_sentences),
+        _lacks_quoted_numbers,
+        6,
     ),
     _Gate(
         "open_question",
