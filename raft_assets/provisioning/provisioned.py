@@ -4,16 +4,16 @@ The names are the interface between `raft azure configure`, which writes them, t
 outputs of its templates, which azd writes back.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.provisioning.azd import AzdEnvironment
 from raft_assets.settings.endpoints import Role
+
+T = TypeVar("T")
 
 DEPLOYMENTS, STUDENT = "RAFT_DEPLOYMENTS", "RAFT_STUDENT"
 LOCATION, SUBSCRIPTION, GROUP = "AZURE_LOCATION", "AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP"
@@ -116,13 +116,8 @@ def is_on(environment: AzdEnvironment, switch: str, *, default: bool = False) ->
     return default if text is None else text == "true"
 
 
-def _parse(name: str, text: str, adapter: TypeAdapter[Any]) -> Any:
+def _parse(name: str, text: str, adapter: TypeAdapter[T]) -> T:
     try:
-        return adapter.validate_python(_to_json(text))
-    except (ValueError, ValidationError):
+        return adapter.validate_json(text)
+    except ValidationError:
         raise SettingsError(f"{name} of the azd environment can't be read: run `raft azure configure` again.") from None
-
-
-def _to_json(text: str) -> list[Any] | Mapping[str, Any]:
-    content: list[Any] | Mapping[str, Any] = json.loads(text)
-    return content

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from raft_assets_tests.azure import data_plane
+from raft_assets_tests.azure.blob import ACCOUNT as STORAGE
 from raft_assets_tests.azure.cloud import RESOURCE, Cloud, cloud
 from raft_assets_tests.azure.management import ACCOUNT, GROUP, SUBSCRIPTION
 from raft_assets_tests.azure.model_lists import EMBEDS, listed, sku
@@ -106,12 +107,13 @@ def change(project: ProjectHarness, **values: str) -> None:
     file.write_text(json.dumps(values_of(project.folder, "mine") | values))
 
 
-def provision(azure: Cloud, project: ProjectHarness) -> Deployment:
+def provision(azure: Cloud, project: ProjectHarness, *, models: bool = True) -> Deployment:
     """What `azd provision` does between its hooks."""
     found = deploy(INFRA, values_of(project.folder, "mine"), official())
     assert found.findings == []
     azure.groups.create(found)
-    put_models(found)
+    if models:
+        put_models(found)
     change(project, **{**found.outputs, "RAFT_ACCOUNT_ENDPOINT": f"https://{ACCOUNT}.cognitiveservices.azure.com/"})
     return found
 
@@ -240,6 +242,31 @@ def test_a_group_that_azd_did_not_make_is_never_handed_to_it(azure: Cloud, proje
         assert "would delete the whole resource group" in refused.stderr
         assert "az resource list --tag azd-env-name=mine" in refused.stderr
     assert "--name raft-openai --deployment-name NAME" in refused.stderr
+
+
+def test_what_lies_on_azure_is_told_before_it_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloud(with_storage=True) as found:
+        project = ProjectHarness(tmp_path / "project")
+        path = f"{install_azd(tmp_path / 'bin')}:{os.environ['PATH']}"
+        project.own_variables = {"PATH": path, **found.internet.variables, **found.identity.variables}
+        values = {"RAFT_STORAGE_NAME": STORAGE, "RAFT_LAKE_ON_AZURE": "true"}
+        new_environment(project.folder, "mine", **NAMES, **CHOSEN, **values)
+        provision(found, project, models=False)
+        assert project.raft_here("azure", "export").returncode == 0
+        for name, value in project.own_variables.items():
+            monkeypatch.setenv(name, value)
+        assert project.opened.lake == found.lake
+        project.lake.write_text("qa_dataset", "bats", ".parquet", "rows")
+        project.lake.write_record("finetuned_model", "bats", {"model": "ft:1"})
+        told = project.raft_here("azure", "predown")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines() == [
+        "azd environment mine (the only one)",
+        "lost for good: student of bats: ft:1, which would be trained and paid again",
+        f"lost for good: lake {found.lake}: 2 files, datasets of bats",
+        f"lost for good: paid calls abfs://calls@{STORAGE}.dfs.core.windows.net/raft: all answers would have to be "
+        "paid again, except what this machine keeps",
+    ]
 
 
 def _blocks() -> list[list[str]]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import yaml
 
-from raft_assets_tests.harness import REPOSITORY
 from raft_assets_tests.provisioning.azd import install_azd, new_environment, values_of
 
+REPOSITORY = Path(__file__).parents[2]
 _WRAPPER = '#!/bin/sh\nexec "{python}" -m {module} "$@"\n'
 
 
