@@ -13,7 +13,8 @@ import pytest
 
 from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, parse_answer, render_quoted_answer
 from raft_assets.local.worker.answers import Generated, best_step, measure, read_answer
-from raft_assets.local.worker.job import Contract
+from raft_assets.local.worker.job import Contract, Order
+from raft_assets.local.worker.plan import Plan, Size, fit_plan
 from raft_assets_tests.local.worker_process import (
     CONTRACT,
     TRAINING_ROWS,
@@ -133,7 +134,7 @@ def test_pickled_weights_are_refused(models: Path, tmp_path: Path) -> None:
     base.mkdir()
     (base / "config.json").write_text("{}", "utf-8")
     (base / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    state = make_job(tmp_path / "job", models, "system", base=str(base)).run()
+    state = make_job(tmp_path / "job", models, str(base)).run()
     assert state["status"] == "failed"
     assert "its weights are pickles (pytorch_model.bin)" in state["error"]["message"]
 
@@ -245,3 +246,46 @@ def test_the_engine_refuses_what_it_does_not_do(engine: ServedEngine) -> None:
     status, told = engine.post("v1/chat/completions", body | {"max_tokens": 1024})
     assert (status, told["error"]["code"]) == (400, "context_length_exceeded")
     assert "maximum context length is 1024 tokens" in told["error"]["message"]
+
+
+EIGHT_BILLION = Size(parameters=8_030_261_248, layers=32, hidden=4096, intermediate=14_336, linear_width=81_920)
+ON_A_GPU = Plan(
+    epochs=3,
+    batch_size=8,
+    micro_batch=8,
+    learning_rate=2e-4,
+    learning_rate_multiplier=1.0,
+    recompute=False,
+    quantisation="none",
+    dtype="bfloat16",
+    device="cuda",
+    threads=1,
+    memory_gib=0.0,
+    seconds=0.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("free_gib", "micro_batch", "recompute", "quantisation"),
+    [(120, 8, False, "none"), (18, 1, True, "none"), (12, 1, True, "nf4")],
+)
+def test_a_base_is_quantised_only_where_it_does_not_fit(
+    free_gib: float, micro_batch: int, recompute: bool, quantisation: str
+) -> None:
+    order = Order(base=Path("base"), training_file=Path("rows"), training_name="rows")
+    plan = fit_plan(ON_A_GPU, order, EIGHT_BILLION, 900, free=free_gib)
+    assert (plan.micro_batch, plan.recompute, plan.quantisation) == (micro_batch, recompute, quantisation)
+    assert plan.accumulation * plan.micro_batch == 8
+
+
+def test_running_out_of_memory_computes_fewer_rows_at_once() -> None:
+    plans = [ON_A_GPU]
+    while smaller := plans[-1].with_less_memory():
+        plans.append(smaller)
+    assert [(plan.micro_batch, plan.accumulation, plan.recompute) for plan in plans] == [
+        (8, 1, False),
+        (4, 2, False),
+        (2, 4, False),
+        (1, 8, False),
+        (1, 8, True),
+    ]

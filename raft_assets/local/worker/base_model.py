@@ -87,7 +87,7 @@ class BaseModel:
     def load(self, *, dtype: str, device: str, quantisation: str = "none") -> Any:
         """Load the weights; raises RefusedError."""
         import torch
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, GenerationConfig
 
         options: dict[str, Any] = {"dtype": getattr(torch, dtype)}
         if quantisation == "nf4":
@@ -97,6 +97,7 @@ class BaseModel:
         model = _refuse_errors(
             self, lambda: AutoModelForCausalLM.from_pretrained(self.folder, **options, **self._loading)
         )
+        model.generation_config = GenerationConfig()  # a model's own penalties and draws are nobody's request here
         return model if quantisation == "nf4" else model.to(device)
 
     @property

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import GenerationConfig
 
 from .base_model import BaseModel, choose_device, choose_dtype
 from .checkpoints import ADAPTER, CONFIG
@@ -207,8 +206,6 @@ class Engine:
     def _wake(self) -> None:
         if self._model is not None:
             return
-        model = self.base.load(dtype=self._dtype, device=self._device)
-        model.generation_config = GenerationConfig()  # a model's own sampling and penalties are nobody's request here
-        self._model = model.eval()
+        self._model = self.base.load(dtype=self._dtype, device=self._device).eval()
         for name, folder in self.adapters.items():
             self._attach(name, folder)

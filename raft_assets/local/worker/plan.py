@@ -113,7 +113,7 @@ def make_plan(order: Order, base: BaseModel, *, rows: int, tokens: int, longest:
             "no_device", "The order names nf4, which needs a CUDA device; on a CPU a model isn't quantised."
         )
     size = model_size(base)
-    plan = _fit(plan, order, size, longest, free=SHARE_OF_MEMORY * free_memory_gib(order, device))
+    plan = fit_plan(plan, order, size, longest, free=SHARE_OF_MEMORY * free_memory_gib(order, device))
     seconds = epochs * tokens * _operations_per_token(plan, size) / (SHARE_OF_PEAK * _speed(plan))
     return replace(plan, memory_gib=round(_memory_gib(plan, order, size, longest), 2), seconds=round(seconds, 1))
 
@@ -168,7 +168,7 @@ def trained_layers(model: Any, *, first: int) -> list[tuple[str, Any]]:
     return found
 
 
-def _fit(plan: Plan, order: Order, size: Size, longest: int, *, free: float) -> Plan:
+def fit_plan(plan: Plan, order: Order, size: Size, longest: int, *, free: float) -> Plan:
     """Return a plan that is expected to fit: fewer rows at once, then recomputed activations, then a quantised base."""
     smaller: Plan | None = plan
     while smaller:

@@ -473,7 +473,7 @@ def main(arguments: Sequence[str]) -> int:
 def _load(engine: Engine, server: Server) -> None:
     try:
         engine.start()
-    except RefusedError as refusal:
-        log.error("%s", refusal.message)  # noqa: TRY400 - a sentence for people
-        os._exit(1)
+    except Exception as error:
+        log.exception("the model can't be loaded: %s", error)  # noqa: TRY401 - the sentence of a RefusedError
+        os._exit(1)  # nobody waits for this thread, and an engine without a model answers 503 for ever
     server.is_ready.set()

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import math
 import signal
 import sys
 import time
@@ -126,9 +127,26 @@ def _shrink(files: JobFiles, plan: Plan) -> Plan:
 def _train(files: JobFiles, order: Order, plan: Plan, material: Material) -> dict[str, Any]:
     """Train from the newest checkpoint on, and return what determines the student. Raises MemoryExhaustedError."""
     import torch
+
+    try:
+        end_id = _attempt(files, order, plan, material)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    else:
+        return _describe_student(order, plan, material, end_id)
+    gc.collect()  # the attempt's model: a second one would not fit beside it
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    raise MemoryExhaustedError
+
+
+def _attempt(files: JobFiles, order: Order, plan: Plan, material: Material) -> int:
+    """Train to the end of the job, and return the token that ends answers."""
+    import torch
     from transformers import set_seed
 
-    from .checkpoints import newest_checkpoint, step_of
+    from .checkpoints import RESUME, newest_checkpoint, step_of
     from .trainer import JobTrainer, Progress, Validation, add_adapter, as_dataset
 
     torch.set_num_threads(plan.threads)
@@ -138,52 +156,36 @@ def _train(files: JobFiles, order: Order, plan: Plan, material: Material) -> dic
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     files.checkpoints.mkdir(exist_ok=True)
     checkpoint = newest_checkpoint(files.checkpoints)
-    trainer = None
-    try:
-        model = material.base.load(dtype=plan.dtype, device=plan.device, quantisation=plan.quantisation)
-        end_id = choose_end(material.form, material.training[0].closing, model.get_output_embeddings().weight)
-        if plan.quantisation == "nf4":
-            from peft import prepare_model_for_kbit_training
+    model = material.base.load(dtype=plan.dtype, device=plan.device, quantisation=plan.quantisation)
+    end_id = choose_end(material.form, material.training[0].closing, model.get_output_embeddings().weight)
+    if plan.quantisation == "nf4":
+        from peft import prepare_model_for_kbit_training
 
-            model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=plan.recompute)
-        trainer = JobTrainer(
-            files,
-            plan,
-            seed=order.seed,
-            model=add_adapter(model, order, base_name=material.base.name),
-            training=as_dataset(material.training, end_id),
-            validation=as_dataset(material.validation, end_id) if material.validation else None,
-            processing_class=material.form.tokenizer,
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=plan.recompute)
+    trainer = JobTrainer(
+        files,
+        plan,
+        seed=order.seed,
+        model=add_adapter(model, order, base_name=material.base.name),
+        training=as_dataset(material.training, end_id),
+        validation=as_dataset(material.validation, end_id) if material.validation else None,
+        processing_class=material.form.tokenizer,
+    )
+    _check_loss(trainer.count_loss_tokens(), material.training)
+    validation = None
+    if material.validation:
+        validation = Validation(
+            material.validation,
+            order,
+            material.form,
+            at_once=plan.micro_batch,
+            check_cancelled=files.check_cancelled,
         )
-        _check_loss(trainer.count_loss_tokens(), material.training)
-        validation = (
-            Validation(
-                material.validation,
-                order,
-                material.form,
-                at_once=plan.micro_batch,
-                check_cancelled=files.check_cancelled,
-            )
-            if material.validation
-            else None
-        )
-        steps = -(-len(material.training) // plan.batch_size)
-        trainer.add_callback(Progress(files, order, plan, validation, steps_per_epoch=steps))
-        files.tell(f"Training goes on at step {step_of(checkpoint)}" if checkpoint else "Fine-tuning job started")
-        trainer.train(resume_from_checkpoint=str(checkpoint / "resume") if checkpoint else None)
-    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        is_out = True
-    else:
-        is_out = False
-    del trainer  # with the model: a second one would not fit beside it
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if is_out:
-        raise MemoryExhaustedError
-    return _describe_student(order, plan, material, end_id)
+    steps = math.ceil(len(material.training) / plan.batch_size)
+    trainer.add_callback(Progress(files, order, plan, validation, steps_per_epoch=steps))
+    files.tell(f"Training goes on at step {step_of(checkpoint)}" if checkpoint else "Fine-tuning job started")
+    trainer.train(resume_from_checkpoint=str(checkpoint / RESUME) if checkpoint else None)
+    return end_id
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
