@@ -128,7 +128,10 @@ def serve(base: Path, job: Path) -> None:
     if not result.is_file():
         return
     adapter = job / json.loads(result.read_bytes())["model"]
-    command = [sys.executable, WORKER / "serve.py", "--base", base, "--adapters", job, "--exit-with-parent"]
+    command = [
+        sys.executable,
+        *map(str, (WORKER / "serve.py", "--base", base, "--adapters", job, "--exit-with-parent")),
+    ]
     started = time.perf_counter()
     engine = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"RAFT_ENGINE_KEY": KEY}

@@ -35,7 +35,8 @@ def export_state(name: str | None, *, check: bool) -> None:
     Raises AzdError and SettingsError where there is nothing to export.
     """
     project, environment = _open(name)
-    export = plan_export(environment, dotenv.dotenv_values(project.folder / ".env"))
+    own = {name: value for name, value in dotenv.dotenv_values(project.folder / ".env").items() if value}
+    export = plan_export(environment, own)
     for sentence in write_export(project.folder, export, environment.name):
         click.echo(sentence)
     for role in export.own:
