@@ -59,7 +59,7 @@ class DistractorPool:
     ) -> None:
         self.chunks = chunks if isinstance(chunks, Mapping) else keep_chunks(chunks)
         # chunks without near-duplicates are left out
-        self._group_of = (
+        self.group_of = (
             near_duplicate_groups(self.chunks, self.chunks, near_duplicate) if group_of is None else group_of
         )
         self._ids = sorted(self.chunks)
@@ -103,7 +103,7 @@ class DistractorPool:
         """Return whether two chunks are the same text or near-duplicates, or share text of one document."""
         if one == other:
             return True
-        if self._group_of.get(one, one) != self._group_of.get(other, other):
+        if self.group_of.get(one, one) != self.group_of.get(other, other):
             return False
         # a group is connected by several links: its ends may be dissimilar
         is_same_text = spans_overlap(chunk_span(self.chunks[one]), chunk_span(self.chunks[other]))

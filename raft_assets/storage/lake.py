@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from raft_assets.core.atomic import abandoned_drafts, is_local, publish
-from raft_assets.core.errors import DataError, RaftError, SettingsError
+from raft_assets.core.errors import DataError, RaftError, SettingsError, is_disk_full
 from raft_assets.core.stored_fields import digest_content, is_added
 from raft_assets.core.tables import (
     AzureJudgedAnswer,
@@ -160,8 +160,16 @@ class Lake:
         _check_host(self.root, self._environment)
         with _translate_errors(self.root):
             probe = self._root / ".raft-doctor"
-            self._publish(probe, lambda file: _write_text(file, "raft doctor checks whether this can be written"))
-            probe.unlink()
+            try:
+                self._publish(probe, lambda file: _write_text(file, "raft doctor checks whether this can be written"))
+                probe.unlink()
+            except OSError as error:
+                if not self.is_local or is_disk_full(error):
+                    raise
+                raise SettingsError(
+                    f"The lake {self.root} can't be written ({error.strerror}): make the folder writable for this "
+                    "user, or set RAFT_LAKE to one that is."
+                ) from error
 
     def path(self, table: str, domain: str, suffix: str = ".parquet") -> UPath:
         """Return the address of a domain's file in a table's folder."""

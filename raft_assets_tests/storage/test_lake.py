@@ -245,3 +245,9 @@ def test_without_a_key_a_sign_in_that_fails_is_one_sentence(monkeypatch: pytest.
         EndpointError, match=r"Azure Blob is used without a key, and signing in failed .*`az login`, or"
     ):
         Lake(root="abfs://lake@mine.dfs.core.windows.net/a").check_writable()
+
+
+def test_a_lake_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "lake").write_text("a file where the folder should be", "utf-8")
+    with pytest.raises(SettingsError, match=r"The lake .*/lake can't be written \(.*set RAFT_LAKE to one that is"):
+        Lake(str(tmp_path / "lake")).check_writable()
