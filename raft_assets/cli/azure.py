@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from raft_assets.provisioning.arm import Arm
 
 NONE = "none"  # the judge that is no model
+MAX_SHOWN = 20  # of the models that a region offers: Azure lists hundreds
 PLAIN_WIDTH = 200  # characters, where the output is no terminal
 ORDER = (Role.STUDENT, Role.TEACHER, Role.BASELINE, Role.EMBEDDING, Role.JUDGE)  # what narrows the rest comes first
 QUESTIONS = {
@@ -57,21 +58,21 @@ class Wishes:
     environment: str | None
 
 
-def configure_models(wishes: Wishes, *, is_asked: bool, offline: bool, dry_run: bool) -> None:
+def configure_models(wishes: Wishes, *, asks: bool, offline: bool, dry_run: bool) -> None:
     """Choose models and region, print the choice with its cost, and write it unless it is a dry run.
 
     Raises SettingsError for a choice that is impossible, with the reason, AzdError where azd fails, and ArmError where
     Azure refuses.
     """
+    if asks and not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on: add --yes to take the best for what no option names.")
     project, today = Project.load(), datetime.now(UTC).date()
     catalogue, capacities = shipped_catalogue(), _read_capacities(wishes.capacities)
     environment = _open_environment(project, wishes.environment, is_needed=not dry_run)
     click.echo(environment.told if environment else "no azd environment: nothing can be written")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    asks = is_asked and sys.stdin.isatty()
     region = _choose_region(catalogue, wishes.region, environment, asks=asks)
-    subscription = environment.get(SUBSCRIPTION) if environment else None
-    arm, reason = _open_arm(None if offline else subscription, offline=offline)
+    arm, reason = (None, "") if offline else _open_arm(environment)
     with closing(arm) if arm else nullcontext():
         market = open_market(arm, catalogue, region, today, reason=reason)
         for warning in market.warnings:
@@ -102,11 +103,10 @@ def _open_environment(project: Project, name: str | None, *, is_needed: bool) ->
         return None
 
 
-def _open_arm(subscription: str | None, *, offline: bool) -> "tuple[Arm | None, str]":
-    """Return the management plane, or why it isn't asked."""
+def _open_arm(environment: AzdEnvironment | None) -> "tuple[Arm | None, str]":
+    """Return the management plane of the environment's subscription, or why it isn't asked."""
+    subscription = environment.get(SUBSCRIPTION) if environment else None
     if subscription is None:
-        if offline:
-            return None, ""
         return None, (
             f"Azure isn't asked, because the azd environment has no {SUBSCRIPTION}: `azd env set {SUBSCRIPTION} ...`."
         )
@@ -169,7 +169,9 @@ def _ask(console: Console, market: Market, role: Role, chosen: Mapping[Role, Can
     """Show what is offered and what isn't, and return the name that is typed, or the number of a line."""
     offered = market.offered(role, chosen)
     console.print()
-    console.print(_offer_table(QUESTIONS[role], offered))
+    console.print(_offer_table(QUESTIONS[role], offered[:MAX_SHOWN]))
+    if len(offered) > MAX_SHOWN:
+        console.print(Text(f"  and {len(offered) - MAX_SHOWN} more, by name", style="bright_black"))
     for candidate, reason in not_offered(market, role, chosen):
         console.print(Text(f"  not offered: {candidate.name}: {reason}", style="bright_black"))
 

@@ -16,7 +16,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.settings.endpoints import OPENAI_BASE_URL, Endpoint, HostingSettings, Role, normalize_model
+from raft_assets.settings.endpoints import (
+    DEFAULT_HOSTING,
+    OPENAI_BASE_URL,
+    Endpoint,
+    HostingSettings,
+    Role,
+    normalize_model,
+)
 
 MODELS_FILE = "models.yaml"
 ACCEPT_VARIABLE = "RAFT_ACCEPT_MODEL"  # names the student's base model: the list may be older than the service
@@ -170,12 +177,12 @@ def student_hosting(student: Endpoint) -> HostingSettings:
     """Return how a student is trained and deployed where nobody says otherwise: as its base model allows it."""
     known = find_model(student)
     if known is None or known.tuning is None or not known.tuning.deployments:
-        return HostingSettings()
-    plain, tuning = HostingSettings(), known.tuning
+        return DEFAULT_HOSTING
+    tuning = known.tuning
     return HostingSettings(
         sku=tuning.deployments[0],
-        capacity=max(plain.capacity, tuning.capacity),
-        model_format=known.format or plain.model_format,
+        capacity=max(DEFAULT_HOSTING.capacity, tuning.capacity),
+        model_format=known.format or DEFAULT_HOSTING.model_format,
         # the service's own default is right for OpenAI's models, and refused for open ones
         training_type=None if "standard" in tuning.types else tuning.types[0],
     )

@@ -5,14 +5,14 @@ them. Asking ARM, azd and people belongs elsewhere.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.near_misses import did_you_mean
 from raft_assets.provisioning.catalogue import AZURE, SOON, Catalogue, KnownModel, Tuning
-from raft_assets.settings.endpoints import Role, normalize_model
+from raft_assets.settings.endpoints import DEFAULT_HOSTING, Role, normalize_model
 from raft_assets.student.licences import find_pairing_problem
 
 BASE_SKUS = ("GlobalStandard", "DataZoneStandard", "Standard")  # paid by token: nothing while they are idle
@@ -205,7 +205,7 @@ class Choice:
     roles: Mapping[Role, Candidate]
     deployments: tuple[Deployment, ...]
     student: StudentPlan
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def settle(market: Market, roles: Mapping[Role, Candidate], capacities: Mapping[Role, int]) -> Choice:
@@ -231,13 +231,14 @@ def settle(market: Market, roles: Mapping[Role, Candidate], capacities: Mapping[
 def _plan_deployment(candidate: Candidate, roles: tuple[Role, ...], asked: int | None, notes: list[str]) -> Deployment:
     sku = next(sku for sku in candidate.skus if sku.is_usable)
     most, least = sku.most, max(sku.minimum, 1)
-    if asked is not None and (asked < least or (most is not None and asked > most)):
+    if asked is not None and (asked < least or asked % sku.step or (most is not None and asked > most)):
         bounds = f"{least:,} to {most:,}" if most is not None else f"at least {least:,}"
+        steps = f" in steps of {sku.step:,}" if sku.step > 1 else ""
         raise SettingsError(
             f"{candidate.name} can't be deployed with a capacity of {asked:,}: {bounds} thousand tokens a minute are "
-            f"left for {sku.name}. Lower --capacity, or ask for quota."
+            f"left for {sku.name}{steps}. Change --capacity, or ask for quota."
         )
-    wanted = max(least, CAPACITY) if asked is None else asked
+    wanted = -(-max(least, CAPACITY) // sku.step) * sku.step if asked is None else asked
     capacity = wanted if most is None else min(wanted, most)
     if capacity < wanted:
         notes.append(
@@ -249,7 +250,7 @@ def _plan_deployment(candidate: Candidate, roles: tuple[Role, ...], asked: int |
 def _plan_student(market: Market, candidate: Candidate, asked: int | None) -> StudentPlan:
     tuning = candidate.model.tuning or Tuning()
     in_region = [sku for sku in tuning.deployments if sku != "Standard" or market.region in tuning.standard_regions]
-    capacity = max(tuning.capacity, CAPACITY // 2) if asked is None else asked
+    capacity = max(tuning.capacity, DEFAULT_HOSTING.capacity) if asked is None else asked
     if capacity < tuning.capacity:
         raise SettingsError(
             f"A student of {candidate.name} needs a capacity of {tuning.capacity} or more: deployments with less fail "

@@ -62,6 +62,7 @@ def test_what_azure_lists_is_chosen_from_all_pages_of_it(project: ProjectHarness
         (["--teacher", "gpt-5.1"], "There is no model 'gpt-5.1' in swedencentral"),
         (["--judge", "FLUX-1.1-pro"], "There is no model 'FLUX-1.1-pro'"),  # it neither answers nor embeds
         (["--judge", "Mistral-Large-3", "--capacity", "judge=20"], "at least 50 thousand tokens a minute"),
+        (["--judge", "Mistral-Large-3", "--capacity", "judge=120"], "in steps of 50"),
     ],
 )
 def test_what_azure_does_not_offer_is_refused_with_the_reason(

@@ -130,3 +130,23 @@ def test_a_training_file_over_the_limit_is_cut_and_that_is_said_before_anything_
     assert f"{ROWS - left} of {ROWS} rows are left out, and {ROWS - left} rows to validate on" in str(needed.value)
     assert told[0] in str(needed.value)
     assert {method for method, _ in azure.resource.seen} == {"GET"}  # the list of jobs
+
+
+def test_a_student_that_cannot_be_trained_or_deployed_is_refused_before_anything_is_paid(
+    azure: Cloud, project: ProjectHarness
+) -> None:
+    estimated = project.raft_here("estimate", SMALL, variables={"STUDENT_DEPLOYMENT_SKU": "ProvisionedManaged"})
+    assert estimated.returncode == 1
+    assert f"Problem: A student of {BASE} can't be deployed as ProvisionedManaged" in estimated.stderr
+    run = project.raft_here("run", SMALL, "--yes", variables={"STUDENT_AZURE_OPENAI_DEPLOYMENT": "gpt-5"})
+    assert run.returncode == 2
+    assert "STUDENT gpt-5 can't be fine-tuned: it is fine-tuned by reinforcement" in run.stderr
+    assert not azure.resource.asked
+
+
+def test_doctor_and_estimate_tell_when_the_student_ends(project: ProjectHarness) -> None:
+    told = f"{BASE}: only customers who used it before can train it"
+    assert f"warning  life cycle STUDENT: {told}" in project.raft_here("doctor").stdout
+    estimated = project.raft_here("estimate", SMALL)
+    assert estimated.returncode == 0
+    assert f"STUDENT: {told}" in estimated.stderr

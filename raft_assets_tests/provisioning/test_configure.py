@@ -151,6 +151,14 @@ def test_the_environment_that_is_meant_is_named_first(
     assert done.returncode == (0 if said.startswith("azd") else 2)
 
 
+def test_without_a_terminal_nothing_is_chosen_unasked(project: ProjectHarness) -> None:
+    new_environment(project.folder, "mine")
+    done = project.raft_here("azure", "configure", "--offline", "--teacher", "gpt-oss-120b")
+    assert done.returncode == 2
+    assert "There is no terminal to ask on: add --yes" in done.stderr
+    assert values_of(project.folder, "mine") == {"AZURE_ENV_NAME": "mine"}
+
+
 def test_a_dry_run_needs_no_azd_and_loads_nothing_heavy(project: ProjectHarness) -> None:
     code = """
 import sys

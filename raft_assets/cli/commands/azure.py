@@ -75,4 +75,4 @@ def configure(
         lake=lake,
         environment=environment,
     )
-    configure_models(wishes, is_asked=not (yes or dry_run), offline=offline, dry_run=dry_run)
+    configure_models(wishes, asks=not (yes or dry_run), offline=offline, dry_run=dry_run)
