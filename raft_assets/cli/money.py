@@ -123,10 +123,9 @@ def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: 
     Raises UsageError for a role that there isn't, and for a domain that neither is there nor has a call.
     """
     project = Project.load()
-    if role is not None and role.upper() not in list(Role):
-        raise click.UsageError(
-            f"There is no role {role!r}.{did_you_mean(role.upper(), list(Role))} Roles: {', '.join(Role)}."
-        )
+    roles = [one.value for one in Role]
+    if role is not None and role.upper() not in roles:
+        raise click.UsageError(f"There is no role {role!r}.{did_you_mean(role, roles)} Roles: {', '.join(roles)}.")
     with open_call_store(project) as store:
         if domain is not None:
             domain = normalize(domain)
