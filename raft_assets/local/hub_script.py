@@ -14,11 +14,12 @@ def describe(asked: dict[str, Any]) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
     info = HfApi().model_info(asked["name"], revision=asked["revision"], files_metadata=True, token=asked["token"])
-    card = info.card_data.to_dict() if info.card_data else {}
     tags = [tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")]
     return {
         "commit": info.sha,
-        "licence": card.get("license_name") or card.get("license") or (tags[0] if tags else ""),
+        "licence": getattr(info.card_data, "license_name", None)
+        or getattr(info.card_data, "license", None)
+        or (tags[0] if tags else ""),
         "gated": bool(info.gated),
         "files": {file.rfilename: file.size or 0 for file in info.siblings or []},
     }
