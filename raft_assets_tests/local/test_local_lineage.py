@@ -134,7 +134,7 @@ def test_base_and_student_of_one_machine_are_judged_by_the_ordinary_lineage(mach
     assert project.lake.read_record("deployment", SMALL)["name"] == tuned["model"]
     answers = list(project.lake.rows(StudentAnswer, SMALL))
     assert answers
-    assert {answer.status for answer in answers} <= {"ok", "truncated"}
+    assert {answer.status for answer in answers} <= {"ok", "truncated", "looping"}  # a random model says anything
     assert project.results.verdicts()[SMALL]["student_model"].endswith(tuned["model"])
     counted = project.lake.read_record("training_files", SMALL)
     assert counted["tokenizer"].startswith("tokenizer.json ")
