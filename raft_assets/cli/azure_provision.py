@@ -3,12 +3,14 @@
 import os
 import sys
 from collections.abc import Collection
+from dataclasses import asdict
 
 import click
 import dotenv
 from rich.console import Console
 from rich.table import Table
 
+from raft_assets.cli.output import print_json
 from raft_assets.core.errors import RaftError
 from raft_assets.operations.azure_teardown import check_groups, describe_losses
 from raft_assets.operations.model_clients import ModelClients
@@ -99,15 +101,20 @@ def print_losses(name: str | None) -> None:
         click.echo("nothing that can't be made again at no cost is known")
 
 
-def print_resources(name: str | None) -> None:
+def print_resources(name: str | None, *, as_json: bool) -> None:
     """Print a row per resource and deployment. Raises ArmError where Azure refuses to tell."""
-    project, environment = _open(name)
+    project, environment = _open(name, err=as_json)
     subscription = environment.get(SUBSCRIPTION)
     if subscription is None:
-        click.echo("Nothing is provisioned yet: `azd provision`.")
+        click.echo("Nothing is provisioned yet: `azd provision`.", err=as_json)
         return
     with Arm(subscription, REMEDY) as arm:
         resources = list(list_resources(environment, arm))
+    if as_json:
+        for resource in resources:
+            month, why = _idle_cost(project, resource)
+            print_json(asdict(resource) | {"idle_dollars_a_month": month, "why": why})
+        return
     table = Table(box=None, pad_edge=False)
     for column in ("name", "kind", "for", "SKU", "US$ a month, idle", ""):
         table.add_column(column)
@@ -131,10 +138,10 @@ def _idle_cost(project: Project, resource: AzureResource) -> tuple[float | None,
     return (cost.month, cost.why) if cost else (None, "")
 
 
-def _open(name: str | None) -> tuple[Project, AzdEnvironment]:
+def _open(name: str | None, *, err: bool = False) -> tuple[Project, AzdEnvironment]:
     project = Project.load()
     environment = read_environment(project.folder, name or project.environment.get(NAME_VARIABLE))
-    click.echo(environment.told)
+    click.echo(environment.told, err=err)
     return project, environment
 
 

@@ -30,7 +30,7 @@ from raft_assets.operations.local_models import describe_local_models
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.outlook import outlook_of
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
-from raft_assets.operations.process import coordination_of, records_of
+from raft_assets.operations.process import check_coordination, records_of
 from raft_assets.operations.student_tokens import TOKENIZER_VARIABLE, student_tokenizer, tokenizer_file
 from raft_assets.operations.tracking import TrackingError, check_tracking
 from raft_assets.provisioning.catalogue import LifeCycle
@@ -225,7 +225,7 @@ def _check_lake(project: Project) -> str:
 
 def _check_coordination(project: Project) -> str:
     """Return where budgets, limits and claims are shared. Raises CoordinationError where they can't be."""
-    coordination_of(project).is_claimed("doctor")
+    check_coordination(project)
     return f"shared with other machines by the database of {VARIABLE}"
 
 

@@ -37,7 +37,7 @@ from raft_assets.operations.languages import ROLES, check_languages, sampled_lan
 from raft_assets.operations.life_cycles import check_student_model
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
-from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG
+from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG, check_coordination
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
@@ -118,6 +118,7 @@ def materialize_domains(
 
     activate_project(project)
     Lake.of(project).check_writable()
+    check_coordination(project)
     graph: Graph = definitions().resolve_asset_graph()
     wanted = _selected_assets(graph, selected)
     with open_instance(project) as instance:

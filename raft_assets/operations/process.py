@@ -91,6 +91,11 @@ def coordination_of(project: Project) -> Coordination:
     return PostgresCoordination(project.coordination) if project.coordination else machine_coordination(project)
 
 
+def check_coordination(project: Project) -> None:
+    """Raise RaftError where what running processes share can't be reached."""
+    coordination_of(project).is_claimed("check")
+
+
 def machine_coordination(project: Project) -> Coordination:
     """Return what processes of this machine share that is about this machine alone, such as its one UI."""
     return FileCoordination(project.home)

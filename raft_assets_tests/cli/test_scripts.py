@@ -19,6 +19,7 @@ from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
 
 READING = {
+    ("azure", "status"): (),
     ("ask",): (SMALL, "What do bats eat?"),
     ("batches",): (),
     ("calls", "list"): ("-n", "3"),
@@ -39,9 +40,11 @@ READING = {
     ("teardown",): ("--all", "--dry-run"),
 }
 SILENT = {("batches",), ("estimate",), ("teardown",)}  # nothing to tell of a finished project without deployments
-REFUSED = {("compare",)}  # one student is none to compare
+REFUSED = {("azure", "status"), ("compare",)}  # nothing was made with azd; one student is none to compare
 ALWAYS_JSON = {("calls", "show")}
 ACTING = {
+    *(("init",), ("embedded", "install"), ("local", "install"), ("local", "pull"), ("azure", "configure")),
+    *(("azure", "export"), ("azure", "preflight"), ("azure", "predown")),
     *(("azure-evaluation",), ("calls", "prune"), ("domains", "forget"), ("evaluate",), ("export",), ("import",)),
     *(("purge",), ("questions", "add"), ("questions", "sheet"), ("rebuild",), ("review", "export")),
     *(("review", "import"), ("run",), ("serve",), ("ui",)),

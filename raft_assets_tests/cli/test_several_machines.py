@@ -46,8 +46,9 @@ def test_without_the_database_paid_work_stops_and_looking_goes_on(host: ProjectH
         looked = host.raft_here(*command)
         assert (looked.returncode, "can't be reached" in looked.stderr) == (0, False), (command, looked.stderr)
     stopped = host.raft("run", SMALL, "--force", "--select", "chunk_embeddings")
-    assert stopped.returncode == 1
-    assert "can't be reached" in stopped.stdout
+    assert stopped.returncode == 2
+    assert "can't be reached" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
     assert PASSWORD not in stopped.stdout + stopped.stderr
     doctor = host.raft_here("doctor")
     assert "problem  coordination: The database of RAFT_COORDINATION can't be reached" in doctor.stdout

@@ -61,13 +61,15 @@ def predown(environment: str | None) -> None:
 
 @click.command()
 @_environment
-def status(environment: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one object per resource or deployment.")
+def status(environment: str | None, *, as_json: bool) -> None:
     """Print what is on Azure of an azd environment, what each is for, and what it costs while nobody uses it.
 
     \b
-    Example:
+    Examples:
       raft azure status
+      raft azure status --environment mine --json
     """
     from raft_assets.cli.azure_provision import print_resources
 
-    print_resources(environment)
+    print_resources(environment, as_json=as_json)
