@@ -10,7 +10,8 @@ import raft_assets
 
 def import_all():
     for module in pkgutil.walk_packages(raft_assets.__path__, "raft_assets."):
-        importlib.import_module(module.name)
+        if not module.name.startswith("raft_assets.local.worker."):  # of another interpreter, which has torch
+            importlib.import_module(module.name)
 
 import_all()
 for name in [name for name in sys.modules if name.split(".")[0] == "raft_assets"]:
