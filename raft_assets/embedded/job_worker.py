@@ -4,10 +4,8 @@ It continues the job wherever a killed predecessor left it. Training itself star
 seconds to minutes. Everything is published under the hash of its content, so publishing it twice is harmless.
 """
 
-import argparse
 import logging
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ from pathlib import Path
 
 from raft_assets.core.errors import DataError, RaftError
 from raft_assets.core.identity import digest
-from raft_assets.core.locks import try_lock
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.models import WEIGHTS
 from raft_assets.embedded.reader import training
@@ -24,6 +21,7 @@ from raft_assets.embedded.wordpiece import WordPiece
 from raft_assets.provider.bodies import Hyperparameters
 from raft_assets.provider.errors import ApiError
 from raft_assets.provider.files import FileStore
+from raft_assets.provider.job_process import job_parser, run_alone
 from raft_assets.provider.job_results import store_results
 from raft_assets.provider.job_state import Job, JobCheckpoint, JobError, JobFolder, now
 from raft_assets.provider.model_store import ModelStore
@@ -215,24 +213,12 @@ def _describe_skipped(result: training.TrainingResult) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work on the job unless another process does; return 0 if there is nothing left to do."""
-    parser = argparse.ArgumentParser(
-        prog="python -m raft_assets.embedded.job_worker", description="Brings an embedded fine-tuning job to its end."
-    )
-    parser.add_argument("folder", type=Path, help="folder of the job")
-    parser.add_argument("--lock", type=int, help="inherited descriptor that holds the job's lock")
+    parser = job_parser("raft_assets.embedded.job_worker", "Brings an embedded fine-tuning job to its end.")
     parser.add_argument("--encoder-folder", type=Path, help="folder of model.safetensors and vocab.txt")
     parser.add_argument("--huggingface-home", type=Path, help="value of HF_HOME")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    folder = JobFolder(options.folder.resolve())
-    lock = try_lock(folder.worker_lock) if options.lock is None else options.lock
-    if lock is None:
-        log.info("another process works on %s", folder.path.name)
-        return 0
-    os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # for a person who reads the file
-    if not folder.read().finished:
-        JobWorker(folder, encoder_folder=options.encoder_folder, huggingface_home=options.huggingface_home).run()
-    return 0
+    where = {"encoder_folder": options.encoder_folder, "huggingface_home": options.huggingface_home}
+    return run_alone(options, lambda folder: JobWorker(folder, **where).run())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ worker itself runs in another interpreter, a container or a cluster, and knows t
 any moment, the next one goes on where this one was: what is published is named after its content.
 """
 
-import argparse
 import json
 import logging
 import math
@@ -31,6 +30,7 @@ from raft_assets.local.models import ORIGIN, adapter_store
 from raft_assets.provider.bodies import Hyperparameters
 from raft_assets.provider.errors import ApiError
 from raft_assets.provider.files import FileStore
+from raft_assets.provider.job_process import job_parser, run_alone
 from raft_assets.provider.job_results import store_results
 from raft_assets.provider.job_state import Job, JobCheckpoint, JobError, JobFolder, now, read_events
 from raft_assets.provider.training_files import InvalidFileError, check_validation_file, count_training_tokens
@@ -281,25 +281,13 @@ def _part(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Bring the job to its end unless another process does; return 0 if there is nothing left to do."""
-    parser = argparse.ArgumentParser(
-        prog="python -m raft_assets.local.job_runner", description="Brings a local fine-tuning job to its end."
-    )
-    parser.add_argument("folder", type=Path, help="folder of the job")
-    parser.add_argument("--lock", type=int, help="inherited descriptor that holds the job's lock")
+    parser = job_parser("raft_assets.local.job_runner", "Brings a local fine-tuning job to its end.")
     parser.add_argument("--worker", type=json.loads, required=True, help="JSON list: what runs the worker's script")
     parser.add_argument("--base-sha256", required=True, help="hash of the base model")
     parser.add_argument("--order", type=json.loads, required=True, help="JSON that the worker's order begins with")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    folder = JobFolder(options.folder.resolve())
-    lock = try_lock(folder.worker_lock) if options.lock is None else options.lock
-    if lock is None:
-        log.info("another process works on %s", folder.path.name)
-        return 0
-    os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # for a person who reads the file
-    if not folder.read().finished:
-        JobRunner(folder, worker=options.worker, base_sha256=options.base_sha256, order=options.order).run()
-    return 0
+    given = {"worker": options.worker, "base_sha256": options.base_sha256, "order": options.order}
+    return run_alone(options, lambda folder: JobRunner(folder, **given).run())
 
 
 if __name__ == "__main__":

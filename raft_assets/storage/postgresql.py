@@ -114,7 +114,6 @@ class _Session:
         self._opened_by = 0  # the process: a child that was forked has no connection of its own
         self._numbers = itertools.count()
         self._held = dict[str, int]()  # name of a claim to its number
-        self._is_lost = False  # with claims that aren't closed yet
         self._offset: float | None = None  # of the database's clock from this machine's monotonic one
 
     def now(self) -> float:
@@ -164,10 +163,9 @@ class _Session:
             if self._held.get(name) != number or os.getpid() != self._opened_by:
                 return
             del self._held[name]
-            if self._is_lost:
-                self._is_lost = bool(self._held)
+            if self._connection is None:  # lost, and the claim with it
                 return
-            with contextlib.suppress(CoordinationError), self._cursor() as cursor:  # one that is lost has released it
+            with contextlib.suppress(CoordinationError), self._cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", (_key(name),))
 
     def is_claimed(self, name: str) -> bool:
@@ -213,12 +211,12 @@ class _Session:
     def _lose(self, connection: "Connection") -> None:
         with contextlib.suppress(Exception):
             connection.close()
-        self._connection, self._is_lost = None, bool(self._held)
+        self._connection = None
 
     def _open(self) -> "Connection":
         if os.getpid() != self._opened_by:
-            self._connection, self._held, self._is_lost, self._opened_by = None, {}, False, os.getpid()
-        if self._is_lost:
+            self._connection, self._held, self._opened_by = None, {}, os.getpid()
+        if self._connection is None and self._held:
             raise CoordinationError(
                 f"The connection to the database of {VARIABLE} was lost, and with it what this process held: no "
                 "further call is sent, and paid answers are kept. Run again."
