@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from raft_assets.core.errors import DataError, RaftError
+from raft_assets.core.errors import DataError
 from raft_assets.core.identity import digest
 from raft_assets.embedded.encoder import Encoder
 from raft_assets.embedded.models import WEIGHTS
@@ -19,11 +19,17 @@ from raft_assets.embedded.reader import training
 from raft_assets.embedded.weights import find_weights
 from raft_assets.embedded.wordpiece import WordPiece
 from raft_assets.provider.bodies import Hyperparameters
-from raft_assets.provider.errors import ApiError
 from raft_assets.provider.files import FileStore
-from raft_assets.provider.job_process import job_parser, run_alone
+from raft_assets.provider.job_process import (
+    JobFailedError,
+    content_of,
+    failures_end,
+    invalid_file,
+    job_parser,
+    run_alone,
+)
 from raft_assets.provider.job_results import store_results
-from raft_assets.provider.job_state import Job, JobCheckpoint, JobError, JobFolder, now
+from raft_assets.provider.job_state import Job, JobCheckpoint, JobFolder, now
 from raft_assets.provider.model_store import ModelStore
 from raft_assets.provider.training_files import InvalidFileError, check_validation_file, count_training_tokens
 
@@ -31,14 +37,6 @@ log = logging.getLogger(__name__)
 
 EVENT_EVERY_STEPS = 10
 EXPECTED_SECONDS, EXPECTED_SECONDS_PER_KILOTOKEN = 5, 0.1  # on 2 cores, 164,000 tokens an epoch took 20 s
-
-
-class JobFailedError(Exception):
-    """The job can't be done; the reason is for the user."""
-
-    def __init__(self, code: str, message: str, *, param: str | None = None) -> None:
-        super().__init__(message)
-        self.error = JobError(code=code, message=message, param=param)
 
 
 @dataclass(frozen=True)
@@ -61,21 +59,11 @@ class JobWorker:
     def run(self) -> None:
         """Validate, train and publish; every way out but being killed leaves the job ended."""
         job = self._folder.read()
-        try:
-            self._train(job, self._validate(job))
-        except training.TrainingCancelledError:
-            log.info("%s was cancelled", job.id)
-        except JobFailedError as failure:
-            self._fail(failure.error)
-        except RaftError as error:
-            self._fail(JobError(code="server_error", message=str(error)))
-        except Exception as error:
-            log.exception("%s failed", job.id)
-            reason = f"an internal error ({type(error).__name__}); {self._folder.worker_log} contains the details."
-            self._fail(JobError(code="server_error", message=f"The job failed due to {reason}"))
-
-    def _fail(self, error: JobError) -> None:
-        self._folder.finish("failed", error.message, level="error", error=error)
+        with failures_end(self._folder):
+            try:
+                self._train(job, self._validate(job))
+            except training.TrainingCancelledError:
+                log.info("%s was cancelled", job.id)
 
     def _validate(self, job: Job) -> TrainingInput:
         self._folder.update(status="validating_files")
@@ -83,32 +71,22 @@ class JobWorker:
             f"Validating training file: {job.training_file}"
             + (f" and validation file: {job.validation_file}" if job.validation_file else "")
         )
-        train = self._content("training_file", job.training_file)
-        valid = self._content("validation_file", job.validation_file) if job.validation_file else None
+        train = content_of(self._files, "training_file", job.training_file)
+        valid = content_of(self._files, "validation_file", job.validation_file) if job.validation_file else None
         try:
             vocabulary = find_weights(self._encoder_folder, hf_home=self._huggingface_home).vocabulary
             wordpiece = WordPiece(vocabulary)
             tokens = count_training_tokens(train, wordpiece.count)
         except InvalidFileError as error:
-            raise _invalid_file_error("training_file", error) from error
+            raise invalid_file("training_file", error) from error
         try:
             if valid:
                 check_validation_file(valid)
         except InvalidFileError as error:
-            raise _invalid_file_error("validation_file", error) from error
+            raise invalid_file("validation_file", error) from error
         self._folder.update(status="queued")
         self._folder.tell("Files validated, moving job to queued state")
         return TrainingInput(train, valid, tokens)
-
-    def _content(self, param: str, file_id: str) -> Path:
-        try:
-            return self._files.content(file_id)
-        except ApiError as error:
-            raise JobFailedError(
-                "file_not_found",
-                f"The {param.replace('_', ' ')} {file_id} was deleted before the job used it.",
-                param=param,
-            ) from error
 
     def _train(self, job: Job, files: TrainingInput) -> None:
         encoder = Encoder.load(self._encoder_folder, hf_home=self._huggingface_home)
@@ -170,12 +148,6 @@ class JobWorker:
             }
             self._folder.tell("The job has successfully completed")
             self._folder.save(job.model_copy(update=ended))
-
-
-def _invalid_file_error(param: str, error: InvalidFileError) -> JobFailedError:
-    return JobFailedError(
-        error.code, f"The job failed due to an invalid {param.replace('_', ' ')}. {error.message}", param=param
-    )
 
 
 def _resolve(chosen: training.TrainingHyperparameters) -> Hyperparameters:

@@ -27,7 +27,7 @@ _FORM = re.compile(
     r"|(merges|vocab)\.txt|chat_template\.(jinja|json)|.*\.(model|tiktoken)"
 )
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_LICENCE = re.compile(r"(licen[cs]e|use_policy|notice|gemma.*terms)[\w.-]*", re.IGNORECASE)
+LICENCE = re.compile(r"(licen[cs]e|use_policy|notice|gemma.*terms)[\w.-]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class BaseModel:
     @property
     def licence_files(self) -> list[Path]:
         """The licence and its company, as the model's publisher wrote them."""
-        return [file for file in sorted(self.folder.iterdir()) if file.is_file() and _LICENCE.fullmatch(file.name)]
+        return [file for file in sorted(self.folder.iterdir()) if file.is_file() and LICENCE.fullmatch(file.name)]
 
     @cached_property
     def config(self) -> dict[str, object]:
@@ -68,6 +68,13 @@ class BaseModel:
         file = self.folder / "config.json"
         content = json.loads(file.read_text("utf-8")) if file.is_file() and not self.is_gguf else {}
         return content if isinstance(content, dict) else {}
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens that the model was made for; None where its configuration doesn't say."""
+        text = self.config.get("text_config")
+        length = (self.config | (text if isinstance(text, dict) else {})).get("max_position_embeddings")
+        return length if isinstance(length, int) else None
 
     def sha256(self, cache: Path) -> str:
         """Return the hash of weights, configuration, tokenizer and template; `cache` keeps the hashes of large files.

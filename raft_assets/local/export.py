@@ -12,14 +12,13 @@ from pathlib import Path
 
 from raft_assets.core.errors import DataError, SettingsError
 from raft_assets.local.base_model import BaseModel
-from raft_assets.local.interpreter import WorkerInterpreter
+from raft_assets.local.interpreter import WorkerInterpreter, offline_environment
 from raft_assets.local.models import adapter_store
 from raft_assets.local.settings import BASE_FILE
 
 MERGE_SCRIPT = Path(__file__).with_name("merge_script.py")
 CONVERTER = "convert_hf_to_gguf.py"
 ADAPTER, MERGED, MODELFILE = "adapter", "merged", "Modelfile"
-GGUF_TYPES = ("f32", "f16", "bf16", "q8_0")  # that the converter writes by itself
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def _version(checkout: Path) -> str:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=offline_environment())
     if done.returncode:
         last = next(reversed(done.stderr.strip().splitlines()), "it wrote no reason")
         raise SettingsError(f"`{' '.join(command)}` failed ({done.returncode}): {last[:500]}")

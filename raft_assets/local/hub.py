@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from raft_assets.core.errors import SettingsError
+from raft_assets.local.base_model import LICENCE
 from raft_assets.local.interpreter import WorkerInterpreter
 
 SCRIPT = Path(__file__).with_name("hub_script.py")
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt", "README.md")
-LICENCES = ("LICEN[CS]E*", "USE_POLICY*", "NOTICE*")
 SUBFOLDERS = "*/*"  # other formats of the same weights
 NO_LICENCE = "none is named, which permits nothing"
 
@@ -62,7 +62,8 @@ def find_offer(
 
 
 def _is_wanted(file: str) -> bool:
-    return not fnmatchcase(file, SUBFOLDERS) and any(fnmatchcase(file, kind) for kind in (*WANTED, *LICENCES))
+    is_wanted = any(fnmatchcase(file, kind) for kind in WANTED) or LICENCE.fullmatch(file) is not None
+    return is_wanted and not fnmatchcase(file, SUBFOLDERS)
 
 
 def _ask(interpreter: WorkerInterpreter, step: str, asked: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,6 @@ def describe(asked: dict[str, Any]) -> dict[str, Any]:
         "licence": getattr(info.card_data, "license_name", None)
         or getattr(info.card_data, "license", None)
         or (tags[0] if tags else ""),
-        "gated": bool(info.gated),
         "files": {file.rfilename: file.size or 0 for file in info.siblings or []},
     }
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from raft_assets.core.atomic import write_text
-from raft_assets.core.errors import RaftError
 from raft_assets.core.identity import digest
 from raft_assets.core.languages import LANGUAGES
 from raft_assets.core.locks import try_lock
@@ -28,9 +27,16 @@ from raft_assets.core.prompt_contract import ANSWER_TAG, BEGIN_QUOTE, END_QUOTE,
 from raft_assets.local.interpreter import offline_environment
 from raft_assets.local.models import ORIGIN, adapter_store
 from raft_assets.provider.bodies import Hyperparameters
-from raft_assets.provider.errors import ApiError
 from raft_assets.provider.files import FileStore
-from raft_assets.provider.job_process import job_parser, run_alone
+from raft_assets.provider.job_process import (
+    JobFailedError,
+    content_of,
+    fail,
+    failures_end,
+    invalid_file,
+    job_parser,
+    run_alone,
+)
 from raft_assets.provider.job_results import store_results
 from raft_assets.provider.job_state import Job, JobCheckpoint, JobError, JobFolder, now, read_events
 from raft_assets.provider.training_files import InvalidFileError, check_validation_file, count_training_tokens
@@ -46,14 +52,6 @@ WORKER_ENDS = ("succeeded", "failed", "cancelled")
 KEPT_FILES = ("adapter_model.safetensors", "adapter_config.json")  # of a checkpoint; the rest is for resuming
 
 
-class JobFailedError(Exception):
-    """The job can't be done; the reason is for the user."""
-
-    def __init__(self, code: str, message: str, *, param: str | None = None) -> None:
-        super().__init__(message)
-        self.error = JobError(code=code, message=message, param=param)
-
-
 class JobRunner:
     """Brings one job to its end; `order` is what the server adds to `worker/job.json`."""
 
@@ -67,7 +65,7 @@ class JobRunner:
     def run(self) -> None:
         """Check, train and publish; every way out but being killed leaves the job ended."""
         job = self._folder.read()
-        try:
+        with failures_end(self._folder):
             if not (self._worker / "job.json").is_file():
                 self._write_order(job)
             ended = self._train()
@@ -76,26 +74,14 @@ class JobRunner:
             elif ended["status"] == "cancelled":
                 self._folder.finish("cancelled", "The job was cancelled.")
             else:
-                self._fail(
-                    JobError.model_validate(ended.get("error") or {"code": "server_error", "message": "unknown"})
-                )
-        except JobFailedError as failure:
-            self._fail(failure.error)
-        except RaftError as error:
-            self._fail(JobError(code="server_error", message=str(error)))
-        except Exception as error:
-            log.exception("%s failed", job.id)
-            reason = f"an internal error ({type(error).__name__}); {self._folder.worker_log} contains the details."
-            self._fail(JobError(code="server_error", message=f"The job failed due to {reason}"))
+                reason = ended.get("error") or {"code": "server_error", "message": "unknown"}
+                fail(self._folder, JobError.model_validate(reason))
         self._tidy_up()
 
     def _tidy_up(self) -> None:
         """Remove what only a job that goes on needs: copies of its files, and checkpoints, which are published."""
         for name in ("files", "checkpoints"):
             shutil.rmtree(self._worker / name, ignore_errors=True)
-
-    def _fail(self, error: JobError) -> None:
-        self._folder.finish("failed", error.message, level="error", error=error)
 
     def _write_order(self, job: Job) -> None:
         """Check the files as OpenAI does, put them into the job's folder, and write the order."""
@@ -111,7 +97,7 @@ class JobRunner:
             "validation_name": job.validation_file,
             "hyperparameters": job.hyperparameters.model_dump(),
             "seed": job.seed,
-            "max_answer_tokens": _answer_limit(self._folder.path / placed.get("validation_file", "none")),
+            "max_answer_tokens": _answer_limit(self._worker / "files" / "validation_file.jsonl"),
             "contract": {
                 "begin_quote": BEGIN_QUOTE,
                 "end_quote": END_QUOTE,
@@ -123,18 +109,14 @@ class JobRunner:
 
     def _place(self, param: str, file_id: str) -> str:
         """Put a file into the job's folder, where a worker on another machine finds it; return its path there."""
+        content = content_of(self._files, param, file_id)
         try:
-            content = self._files.content(file_id)
             if param == "training_file":
                 count_training_tokens(content, len)
             else:
                 check_validation_file(content)
-        except ApiError as error:
-            message = f"The {param.replace('_', ' ')} {file_id} was deleted before the job used it."
-            raise JobFailedError("file_not_found", message, param=param) from error
         except InvalidFileError as error:
-            message = f"The job failed due to an invalid {param.replace('_', ' ')}. {error.message}"
-            raise JobFailedError(error.code, message, param=param) from error
+            raise invalid_file(param, error) from error
         target = self._worker / "files" / f"{param}.jsonl"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
@@ -208,17 +190,18 @@ class JobRunner:
             if job.finished:
                 return
             origin = {"base_sha256": self._base_sha256, **_part(result, "student", "student_sha256")}
+            published = {point["folder"]: self._publish(job, point["folder"], origin) for point in state["checkpoints"]}
             checkpoints = [
                 JobCheckpoint(
                     id=f"ftckpt_{digest(job.id, point['step'])[:24]}",
                     created_at=now(),
-                    model=self._publish(job, point["folder"], origin),
+                    model=published[point["folder"]],
                     step=point["step"],
                     metrics={name: value for name, value in point["metrics"].items() if value is not None},
                 )
                 for point in state["checkpoints"]
             ]
-            model = self._publish(job, result["model"], origin)
+            model = published[result["model"]]
             self._folder.tell(f"New fine-tuned model created: {model}")
             ended = {
                 "status": "succeeded",

@@ -31,7 +31,8 @@ class Machine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._jobs: JobService | None = None
-        self._training = ""  # the job whose turn it is
+        self._training = ""  # the job that is next, or trains
+        self._turn = ""  # the same once the machine is empty for it
         self._is_open, self._failure = False, ""
         self._answering, self._is_idle = 0, asyncio.Event()
         self._is_idle.set()
@@ -43,7 +44,7 @@ class Machine:
 
     def may_start(self, job_id: str) -> bool:
         """Return whether it is the job's turn."""
-        return job_id == self._training
+        return job_id == self._turn
 
     def notice(self) -> None:
         """Look for a job now."""
@@ -121,9 +122,9 @@ class Machine:
             except EngineError as error:
                 log.warning("%s The engine is ended for the job instead.", error)
                 await self._engine.stop()
-        self._failure = ""
+        self._failure, self._turn = "", self._training
         if not await run_sync(self._jobs.is_worked_on, self._training):
-            self._training = ""
+            self._training = self._turn = ""
             self.notice()
 
     async def _let_answer(self) -> None:

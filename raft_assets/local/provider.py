@@ -5,7 +5,7 @@ Other rooms import this module and nothing else of the room. What it names is im
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +73,7 @@ class LocalProvider:
             interpreter,
             interpreter.choose_engine(engine),
             tuple(shlex.split(self.worker or "")),
-            replace(TrainingSettings(), max_length=context),
+            TrainingSettings(max_length=context),
         )
 
     def install(self, build: str, tell: Callable[[str], None]) -> WorkerInterpreter:

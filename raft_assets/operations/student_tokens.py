@@ -6,6 +6,7 @@ The tokenizer is the `tokenizer.json` of an open model, read by the `tokenizers`
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from raft_assets.core.errors import SettingsError
@@ -45,7 +46,13 @@ def tokenizer_file(project: Project) -> Path | None:
 
 
 def tokenizer_sha256(file: Path) -> str:
-    """Return the hash of a tokenizer."""
+    """Return the hash of a tokenizer; a file that hasn't changed is read once by a process."""
+    found = file.stat()
+    return _sha256_of(file, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache
+def _sha256_of(file: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001 - size and time are part of the key
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 

@@ -1,15 +1,64 @@
-"""How the process of a fine-tuning job begins, whichever provider trains: its command line, and the job's one lock."""
+"""What processes of fine-tuning jobs have in common, whichever provider trains: how they begin and how they fail."""
 
 import argparse
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from raft_assets.core.errors import RaftError
 from raft_assets.core.locks import try_lock
-from raft_assets.provider.job_state import JobFolder
+from raft_assets.provider.errors import ApiError
+from raft_assets.provider.files import FileStore
+from raft_assets.provider.job_state import JobError, JobFolder
+from raft_assets.provider.training_files import InvalidFileError
 
 log = logging.getLogger(__name__)
+
+
+class JobFailedError(Exception):
+    """The job can't be done; the reason is for the user."""
+
+    def __init__(self, code: str, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.error = JobError(code=code, message=message, param=param)
+
+
+def invalid_file(param: str, error: InvalidFileError) -> JobFailedError:
+    """Return the failure of a job whose file holds what can't be trained on."""
+    return JobFailedError(
+        error.code, f"The job failed due to an invalid {param.replace('_', ' ')}. {error.message}", param=param
+    )
+
+
+def content_of(files: FileStore, param: str, file_id: str) -> Path:
+    """Return the path of a file of the job. Raises JobFailedError where it was deleted meanwhile."""
+    try:
+        return files.content(file_id)
+    except ApiError as error:
+        message = f"The {param.replace('_', ' ')} {file_id} was deleted before the job used it."
+        raise JobFailedError("file_not_found", message, param=param) from error
+
+
+@contextmanager
+def failures_end(folder: JobFolder) -> Iterator[None]:
+    """End the job, with its reason, where the block raises; nothing is raised further."""
+    try:
+        yield
+    except JobFailedError as failure:
+        fail(folder, failure.error)
+    except RaftError as error:
+        fail(folder, JobError(code="server_error", message=str(error)))
+    except Exception as error:
+        log.exception("%s failed", folder.path.name)
+        reason = f"an internal error ({type(error).__name__}); {folder.worker_log} contains the details."
+        fail(folder, JobError(code="server_error", message=f"The job failed due to {reason}"))
+
+
+def fail(folder: JobFolder, error: JobError) -> None:
+    """End the job as failed, and say why."""
+    folder.finish("failed", error.message, level="error", error=error)
 
 
 def job_parser(module: str, description: str) -> argparse.ArgumentParser:

@@ -84,8 +84,8 @@ class Order:
     contract: Contract | None = None
 
     @classmethod
-    def read(cls, job: Path, *, base: Path | None = None) -> "Order":
-        """Read a job's order; `base` takes the place of its base model's path. Raises RefusedError."""
+    def read(cls, job: Path) -> "Order":
+        """Read a job's order. Raises RefusedError."""
         try:
             given = json.loads((job / "worker" / "job.json").read_bytes())
             if given.pop("format", None) != FORMAT:
@@ -96,7 +96,7 @@ class Order:
             validation = given.pop("validation_file", None)
             contract = given.pop("contract", None)
             return cls(
-                base=base or job / given.pop("base"),
+                base=job / given.pop("base"),
                 training_file=training,
                 training_name=given.pop("training_name", None) or training.name,
                 validation_file=job / validation if validation else None,

@@ -1,4 +1,4 @@
-"""Bring a training job to its end: `LOCAL_PYTHON train.py JOB_FOLDER [--base FOLDER] [--lock DESCRIPTOR]`."""
+"""Bring a training job to its end: `LOCAL_PYTHON train.py JOB_FOLDER`."""
 
 import sys
 

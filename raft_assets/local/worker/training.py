@@ -262,12 +262,11 @@ def _succeed(
             "student_sha256": hashlib.sha256(json.dumps(student, sort_keys=True).encode()).hexdigest(),
         },
     )
-    files.tell("The job has successfully completed")
     files.update(status="succeeded", trained_tokens=tokens, best=best, estimated_finish=None)
 
 
-def _end(files: JobFiles, status: str, message: str, *, refusal: RefusedError | None = None) -> None:
-    files.tell(message, level="error" if refusal else "info")
+def _end(files: JobFiles, status: str, *, refusal: RefusedError | None = None) -> None:
+    """Write how the job ended; whoever started the worker tells the user."""
     error = {"code": refusal.code, "message": refusal.message, "param": refusal.param} if refusal else None
     files.update(status=status, error=error, estimated_finish=None)
 
@@ -281,12 +280,10 @@ def main(arguments: Sequence[str]) -> int:
     """Work on the job unless another process does; return 0 when it has ended or is another's."""
     parser = argparse.ArgumentParser(prog="train.py", description="Brings a local fine-tuning job to its end.")
     parser.add_argument("folder", type=Path, help="folder of the job, which holds worker/job.json")
-    parser.add_argument("--base", type=Path, help="the base model's folder or GGUF file, if not where the order says")
-    parser.add_argument("--lock", type=int, help="inherited descriptor that holds the job's lock")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     files = JobFiles(options.folder.resolve())
-    if options.lock is None and not files.hold_lock():
+    if not files.hold_lock():
         log.info("another process works on %s", files.job)
         return 0
     if files.state.finished:
@@ -294,9 +291,9 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _raise_cancelled)
     try:
         files.check_cancelled()
-        run_job(files, Order.read(files.job, base=options.base))
+        run_job(files, Order.read(files.job))
     except Cancelled:
-        _end(files, "cancelled", "The job was cancelled.")
+        _end(files, "cancelled")
     except RefusedError as refusal:
-        _end(files, "failed", refusal.message, refusal=refusal)
+        _end(files, "failed", refusal=refusal)
     return 0
