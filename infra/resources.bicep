@@ -200,5 +200,5 @@ output RAFT_ACCOUNT_ID string = models.outputs.accountId
 output RAFT_ACCOUNT_ENDPOINT string = models.outputs.endpoint
 output RAFT_STORAGE_ACCOUNT string = storage.outputs.name
 output RAFT_IDENTITY_CLIENT_ID string = identity.outputs.clientId
-output RAFT_BUDGET_START string = budget > 0 ? spending!.outputs.startDate : ''
+output RAFT_BUDGET_START string = budget > 0 ? spending!.outputs.startDate : budgetStart
 output AZUREML_WORKSPACE string = classic ? serverless!.outputs.projectName : ''

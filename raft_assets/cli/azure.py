@@ -18,9 +18,6 @@ from raft_assets.provisioning.azd import NAME_VARIABLE, AzdEnvironment, AzdError
 from raft_assets.provisioning.catalogue import Catalogue, shipped_catalogue
 from raft_assets.provisioning.choice import Candidate, Choice, Market, not_offered, pick, settle
 from raft_assets.provisioning.configuration import (
-    LAKE,
-    LOCATION,
-    SUBSCRIPTION,
     ModelPrice,
     check_capacity,
     describe_idle_cost,
@@ -28,6 +25,7 @@ from raft_assets.provisioning.configuration import (
     open_market,
     to_values,
 )
+from raft_assets.provisioning.provisioned import LAKE, LOCATION, SUBSCRIPTION
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 

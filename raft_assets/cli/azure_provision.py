@@ -1,6 +1,7 @@
 """What `raft azure export`, `preflight`, `predown` and `status` do; each names the azd environment first."""
 
 import os
+import re
 import sys
 from collections.abc import Collection
 from dataclasses import asdict
@@ -72,7 +73,7 @@ def _wait_for_roles(models: ModelClients, *, without: Collection[Role]) -> None:
 
 
 def _is_forbidden(outcome: object) -> bool:
-    return isinstance(outcome, RaftError) and any(f"({status}" in str(outcome) for status in (401, 403))
+    return isinstance(outcome, RaftError) and re.search(r"\((401|403)\b", str(outcome)) is not None
 
 
 def print_preflight(name: str | None) -> None:
@@ -108,8 +109,14 @@ def print_resources(name: str | None, *, as_json: bool) -> None:
     if subscription is None:
         click.echo("Nothing is provisioned yet: `azd provision`.", err=as_json)
         return
-    with Arm(subscription, REMEDY) as arm:
-        resources = list(list_resources(environment, arm))
+    try:
+        with Arm(subscription, REMEDY) as arm:
+            resources = list(list_resources(environment, arm))
+    except ArmError as error:
+        if error.status != 404:  # the resource group isn't made yet
+            raise
+        click.echo("Nothing is provisioned yet: `azd provision`.", err=as_json)
+        return
     if as_json:
         for resource in resources:
             month, why = _idle_cost(project, resource)

@@ -18,6 +18,7 @@ from raft_assets.settings.endpoints import DEPLOYMENT_PREFIX, Endpoint, Role, is
 from raft_assets.settings.prices import PRICES_FILE, PriceEntry, base_of, has_price, own_prices, parse_prices
 
 PER_MILLION = 1_000_000
+HOURS_A_MONTH = 720  # of 30 days
 BATCH_SHARE = 0.5  # of OpenAI's and Azure's Batch API
 
 

@@ -13,6 +13,7 @@ from raft_assets.provisioning.azd import AzdEnvironment
 from raft_assets.provisioning.inventory import list_resources
 from raft_assets.provisioning.preflight import GROUP_VERSION
 from raft_assets.provisioning.provisioned import (
+    DEPLOYMENTS,
     EXISTING_GROUP,
     STORAGE,
     account_of,
@@ -53,7 +54,7 @@ def check_groups(environment: AzdEnvironment, arm: Arm | None) -> None:
 def _refuse(environment: AzdEnvironment, group: str, reason: str) -> None:
     account = account_of(environment)
     deployments = ""
-    if account is not None:
+    if account is not None and environment.get(DEPLOYMENTS):
         names = ", ".join(planned.name for planned in planned_deployments(environment))
         deployments = (
             f" Then the deployments {names}: `az cognitiveservices account deployment delete --resource-group "

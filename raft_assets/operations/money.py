@@ -6,7 +6,7 @@ from contextlib import closing
 
 from raft_assets.llm.budget import Budget
 from raft_assets.llm.keys import TRAINING_KIND, training_key
-from raft_assets.llm.prices import PriceList
+from raft_assets.llm.prices import HOURS_A_MONTH, PriceList
 from raft_assets.llm.requests import Origin, Usage
 from raft_assets.llm.store import CallStore, StoredCall
 from raft_assets.operations.process import coordination_of
@@ -14,8 +14,6 @@ from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.student.finetuning import FineTuningResult
-
-HOURS_A_MONTH = 730
 
 
 def price_list(project: Project) -> PriceList:

@@ -114,7 +114,7 @@ class Market:
             return model.untunable or "it can't be fine-tuned there"
         if self.region not in self.catalogue.regions.training or self.region in model.tuning.without_training:
             return f"it isn't trained in {self.region}: {', '.join(self.catalogue.regions.complete)} train every model"
-        if model.tuning.ends is not None and not model.tuning.is_earliest and model.tuning.ends <= self.today:
+        if not model.is_trainable(self.today):
             return f"it is no longer fine-tuned since {model.tuning.ends}"
         return ""
 

@@ -12,21 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.llm.prices import Price, PriceList
+from raft_assets.llm.prices import HOURS_A_MONTH, Price, PriceList
 from raft_assets.provisioning.catalogue import AZURE, Catalogue, KnownModel
 from raft_assets.provisioning.choice import BASE_SKUS, Candidate, Choice, Market, Sku, market_of_list
+from raft_assets.provisioning.provisioned import DEPLOYMENTS, LAKE, LOCATION, STUDENT
 from raft_assets.settings.endpoints import DEVELOPER_TIER, Role
 
 if TYPE_CHECKING:
     from raft_assets.provisioning.arm import Arm
 
-LOCATION, DEPLOYMENTS, STUDENT, LAKE = "AZURE_LOCATION", "RAFT_DEPLOYMENTS", "RAFT_STUDENT", "RAFT_LAKE_ON_AZURE"
-SUBSCRIPTION = "AZURE_SUBSCRIPTION_ID"
 FOUNDRY_ADDRESS = "https://new.services.ai.azure.com"  # of a resource that isn't made yet, as price lists know it
 FALL_BACK_STATUSES = (None, 401, 403)  # no answer or no permission: the shipped list is better than nothing
 RETIRED, LEAVING = "Deprecated", "Deprecating"  # lifecycle statuses of ARM
 KINDS = ("AIServices", "OpenAI")  # of accounts; the same model may be listed for both
-HOURS_A_MONTH = 720
 
 
 def open_market(arm: "Arm | None", catalogue: Catalogue, region: str, today: date, *, reason: str = "") -> Market:
@@ -100,6 +98,11 @@ def _read_candidates(
     yield from sorted(found.values(), key=rank)
 
 
+def lifecycle_status(model: Any) -> str:
+    """Return a model's status in ARM's list; empty where it has none."""
+    return str(getattr(model.lifecycle_status, "value", model.lifecycle_status) or "")
+
+
 def _read_kind(model: Any) -> str:
     capabilities = {str(key).lower(): str(value).lower() for key, value in (model.capabilities or {}).items()}
     if capabilities.get("embeddings") == "true":
@@ -120,7 +123,7 @@ def _merge(model: Any, kind: str, catalogue: Catalogue) -> KnownModel:
     if tuning is not None and fine_tuning_ends is not None:
         tuning = tuning.model_copy(update={"ends": fine_tuning_ends, "is_earliest": False})
     replacement = model.replacement_config.target_model_name if model.replacement_config else None
-    status = str(getattr(model.lifecycle_status, "value", model.lifecycle_status) or "")
+    status = lifecycle_status(model)
     return KnownModel.model_validate(
         {
             "service": AZURE,

@@ -28,6 +28,7 @@ from raft_assets.provisioning.provisioned import (
     planned_student,
 )
 from raft_assets.settings.endpoints import Role
+from raft_assets.settings.environment import LOCAL_MODEL_VARIABLE, LOCAL_SERVED_VARIABLE
 
 STATE_FILE, WORKSPACE_FILE = ".env.state", "config.json"
 WORKSPACE = "AZUREML_WORKSPACE"
@@ -82,6 +83,8 @@ def plan_export(environment: AzdEnvironment, own: Mapping[str, str]) -> Export:
 
 def _is_configured(role: Role, own: Mapping[str, str]) -> bool:
     prefixes = (role.value, "COMPLETION") if role is Role.TEACHER else (role.value,)
+    if role is Role.STUDENT and own.get(LOCAL_MODEL_VARIABLE):
+        return True
     return any(own.get(prefix + name) for prefix in prefixes for name in _ADDRESSES)
 
 
@@ -140,7 +143,10 @@ def write_export(folder: Path, export: Export, environment: str) -> Iterator[str
         yield _write_workspace(folder / WORKSPACE_FILE, export.workspace)
     lines = [f"# written by `raft azure export` from the azd environment {environment}; .env comes first"]
     lines += [f"{name}={value}" for name, value in sorted(export.values.items())]
-    yield _write(folder / STATE_FILE, "\n".join(lines) + "\n")
+    file = folder / STATE_FILE
+    kept = file.read_text("utf-8").splitlines() if file.is_file() else []
+    lines += [line for line in kept if line.startswith(f"{LOCAL_SERVED_VARIABLE}=")]  # of `raft run`, not of azd
+    yield _write(file, "\n".join(lines) + "\n")
 
 
 def _write_workspace(file: Path, workspace: Mapping[str, str]) -> str:

@@ -6,13 +6,13 @@ Without a sign-in, or where Azure refuses to tell, a warning says what could not
 import ipaddress
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from raft_assets.core.errors import RaftError, SettingsError
 from raft_assets.provisioning.arm import Arm, ArmError
 from raft_assets.provisioning.azd import AzdEnvironment
+from raft_assets.provisioning.configuration import KINDS, RETIRED, lifecycle_status
 from raft_assets.provisioning.provisioned import (
     CLASSIC,
     EXISTING_ACCOUNT,
@@ -33,7 +33,6 @@ from raft_assets.student.azure_openai import allows
 ACCOUNT_VERSION, GROUP_VERSION, PERMISSIONS_VERSION = "2025-06-01", "2021-04-01", "2022-04-01"
 ASSIGN_ROLES = "Microsoft.Authorization/roleAssignments/write"
 DEPLOY_TEMPLATES = "Microsoft.Resources/deployments/write"
-RETIRED_STATUS = "Deprecated"  # of ARM; a model that is on its way is Deprecating
 DERIVED_NAME = "aif-"  # with which infra/resources.bicep names an account, where nobody does
 RESTORE, ACCOUNT_NAME = "RAFT_RESTORE_ACCOUNT", "RAFT_ACCOUNT_NAME"
 SWITCHES = ("RAFT_MONITORING", CLASSIC, EXISTING_GROUP, LAKE, RESTORE)
@@ -184,8 +183,7 @@ def _check_quota(environment: AzdEnvironment, arm: Arm, region: str) -> str:
     """Check that every model is still offered, in its SKU, with as much quota as is asked for."""
     account = account_of(environment)
     current, without_quota = (_read_capacities(arm, account) if account else {}), list[str]()
-    models = [entry.model for entry in arm.models(region) if entry.model]
-    offered = {(str(model.format), str(model.name), str(model.version)): model for model in models}
+    offered = _offered(arm, region)
     free = {
         str(usage.name.value): (usage.limit or 0) - (usage.current_value or 0)
         for usage in arm.usages(region)
@@ -193,8 +191,7 @@ def _check_quota(environment: AzdEnvironment, arm: Arm, region: str) -> str:
     }
     for deployment in planned_deployments(environment):
         model = offered.get((deployment.format, deployment.model, deployment.version))
-        status = str(getattr(model.lifecycle_status, "value", model.lifecycle_status)) if model else ""
-        if model is None or status == RETIRED_STATUS:
+        if model is None or lifecycle_status(model) == RETIRED:
             why = "is retired" if model else "is not offered any more"
             raise SettingsError(
                 f"{deployment.model} {deployment.version} {why} in {region}: choose again with `raft azure configure`."
@@ -225,15 +222,31 @@ def _check_quota(environment: AzdEnvironment, arm: Arm, region: str) -> str:
     return f"every model is offered in {region} within what is left of the quota"
 
 
+def _offered(arm: Arm, region: str) -> Mapping[tuple[str, str, str], Any]:
+    """Return the models of a region by format, name and version; of one that is listed for two kinds, with its SKUs."""
+    found = dict[tuple[str, str, str], Any]()
+    for entry in arm.models(region):
+        model = entry.model
+        if model is None or entry.kind not in (*KINDS, None):
+            continue
+        key = (str(model.format), str(model.name), str(model.version))
+        if key not in found or len(model.skus or ()) > len(found[key].skus or ()):
+            found[key] = model
+    return found
+
+
 def _read_capacities(arm: Arm, account: AccountId) -> Mapping[str, int]:
     """Return the capacity of every deployment of an account; none where there is no account yet."""
-    with suppress(ArmError):
+    try:
         deployments = list(arm.read_all(f"{account.path}/deployments", ACCOUNT_VERSION))
-        return {
-            str(deployment["name"]).lower(): int((deployment.get("sku") or {}).get("capacity") or 0)
-            for deployment in deployments
-        }
-    return {}
+    except ArmError as error:
+        if error.status == 404:
+            return {}
+        raise
+    return {
+        str(deployment["name"]).lower(): int((deployment.get("sku") or {}).get("capacity") or 0)
+        for deployment in deployments
+    }
 
 
 def _check_rights(environment: AzdEnvironment, arm: Arm) -> str:

@@ -62,7 +62,8 @@ class AccountId:
     def parse(cls, variable: str, text: str) -> Self:
         """Read a resource id. Raises SettingsError for what is none."""
         parts = text.strip("/").split("/")
-        words = tuple(parts[index].lower() for index in (0, 2, 4, 5, 6)) if len(parts) == 8 else ()
+        is_whole = text.startswith("/") and len(parts) == 8  # infra/resources.bicep counts the parts
+        words = tuple(parts[index].lower() for index in (0, 2, 4, 5, 6)) if is_whole else ()
         if words != _ACCOUNT_ID:
             raise SettingsError(
                 f"{variable} is {text!r}; it must be a resource id, such as /subscriptions/ID/resourceGroups/GROUP"
@@ -108,12 +109,12 @@ def group_of(environment: AzdEnvironment) -> str:
     return environment.get(GROUP) or f"rg-{environment.name}"
 
 
-def is_on(environment: AzdEnvironment, switch: str, *, default: bool = False) -> bool:
-    """Return a switch. Raises SettingsError for what is neither true nor false."""
+def is_on(environment: AzdEnvironment, switch: str) -> bool:
+    """Return a switch, which is off by default. Raises SettingsError for what is neither true nor false."""
     text = environment.get(switch)
     if text not in (None, "true", "false"):
         raise SettingsError(f"{switch} is {text!r}; allowed is true or false: `azd env set {switch} true`.")
-    return default if text is None else text == "true"
+    return text == "true"
 
 
 def _parse(name: str, text: str, adapter: TypeAdapter[T]) -> T:

@@ -132,6 +132,15 @@ def test_before_provisioning_everything_that_can_fail_is_asked(azure: Cloud, pro
     ]
 
 
+def test_a_model_that_is_listed_for_a_second_kind_of_account_is_still_offered(
+    azure: Cloud, project: ProjectHarness
+) -> None:
+    teacher = azure.management.lists.models[0].model
+    azure.management.lists.models.append(listed(teacher.name, teacher.version, teacher.format, kind="OpenAI", skus=[]))
+    done = project.raft_here("azure", "preflight")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def _retired(azure: Cloud) -> None:
     azure.management.lists.models[0].model.lifecycle_status = "Deprecated"
 

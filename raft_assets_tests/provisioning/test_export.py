@@ -85,6 +85,19 @@ def test_a_second_export_changes_nothing_and_env_stays_as_it_is(project: Project
     assert [one.name for one in project.folder.iterdir() if one.name.endswith(".part")] == []
 
 
+def test_a_student_that_a_run_serves_stays_the_student_and_stays_known(project: ProjectHarness) -> None:
+    provision(project)
+    project.write(".env", "STUDENT_LOCAL_MODEL=models/tiny\n")
+    served = "STUDENT_LOCAL_SERVED='http://127.0.0.1:8321/v1 tiny@0123456789ab models/tiny'"
+    project.write(".env.state", f"{served}\n")
+    done = project.raft_here("azure", "export")
+    assert "STUDENT is configured in .env, and left out" in done.stdout, done.stderr
+    lines = (project.folder / ".env.state").read_text().splitlines()
+    assert served in lines
+    assert not any(line.startswith("STUDENT_AZURE") for line in lines)
+    assert ".env.state is unchanged" in project.raft_here("azure", "export").stdout
+
+
 def test_the_lake_moves_only_where_that_was_chosen_and_a_run_names_what_stays_behind(project: ProjectHarness) -> None:
     provision(project, RAFT_LAKE_ON_AZURE="true", RAFT_STORAGE_NAME="straft1")
     project.raft_here("azure", "export")
