@@ -29,7 +29,6 @@ from raft_assets.core.tables import (
     ModelAnswer,
     QAPair,
     QuarantinedFile,
-    QuestionSource,
     RaftRow,
     Score,
     SourceDocument,
@@ -42,7 +41,7 @@ from raft_assets.documents.retrieval import VectorIndex
 from raft_assets.llm.requests import Origin, Progress
 from raft_assets.operations.asking import AskedQuestion, DomainAsker, SearchedPassages
 from raft_assets.operations.chunk_form import recorded_chunk_form
-from raft_assets.operations.golden_coverage import coverage_of_questions, questions_of_folder, refuse_without_training
+from raft_assets.operations.golden_coverage import coverage_in_project, questions_of_folder, refuse_without_training
 from raft_assets.operations.held_out import keep_unleaked
 from raft_assets.operations.languages import check_languages
 from raft_assets.operations.model_clients import ModelClients
@@ -393,7 +392,7 @@ def generate_pairs(chunks: Chunks, *, limit: int | None = None) -> Pairs:
     models, domain, settings = corpus.models, corpus.domain, corpus.settings
     corpus.check_languages(Role.TEACHER)
     if limit is None:
-        refuse_without_training(coverage_of_questions(corpus.project, domain, corpus.documents, chunks))
+        refuse_without_training(coverage_in_project(corpus.project, domain, chunks.golden, chunks))
     elif limit < 1:
         raise DataError(f"limit is {limit}: ask about at least one chunk, or leave it out to ask about all.")
     reviews = read_reviews(corpus.folder / REVIEWS_FILE)
@@ -477,6 +476,7 @@ def evaluate(rows: Rows, *, model: Model = "baseline") -> Evaluation:
     >>> raft_assets.evaluate(rows).summary()
     """
     from raft_assets.evaluation.metrics import score_answer
+    from raft_assets.evaluation.provenance import paths_of_questions
     from raft_assets.evaluation.verdict import decide_verdict
     from raft_assets.operations.evaluation import AskedDocuments, evaluation_items
 
@@ -490,7 +490,15 @@ def evaluate(rows: Rows, *, model: Model = "baseline") -> Evaluation:
     settings = resolve_student_form(corpus.project, corpus.lake, corpus.domain, keep=False)
     documents = AskedDocuments(chunks, rows.pairs)
     items, _ = evaluation_items(
-        corpus.models, settings, rows, chunks.golden, chunks, chunks.vectors, documents=documents, origin=corpus.origin
+        corpus.models,
+        settings,
+        rows,
+        chunks.golden,
+        chunks,
+        chunks.vectors,
+        documents=documents,
+        origin=corpus.origin,
+        relate=remembered_relations(corpus.project, corpus.domain),
     )
     if not items:
         raise DataError(
@@ -499,11 +507,12 @@ def evaluate(rows: Rows, *, model: Model = "baseline") -> Evaluation:
         )
     answers = [answer for one in asked for answer in _answers(corpus, asker, one, items, settings, documents)]
     scores = [score for answer in answers for score in score_answer(answer)]
-    path_of: dict[tuple[QuestionSource, str], str] = {("generated", row.question_id): row.path for row in rows}
-    path_of |= {("golden", question.question_id): question.path for question in chunks.golden}
+    asked_about = paths_of_questions(answers, rows.pairs, chunks.golden, chunks)
     rule = settings.verdict
     verdict = (
-        decide_verdict(scores, answers, draws=rule.bootstrap_draws, guard_margin=rule.guard_margin, document_of=path_of)
+        decide_verdict(
+            scores, answers, draws=rule.bootstrap_draws, guard_margin=rule.guard_margin, document_of=asked_about
+        )
         if len(asked) > 1
         else None
     )

@@ -19,6 +19,7 @@ from raft_assets.core.csv_cells import neutralize
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import normalize
 from raft_assets.core.near_misses import did_you_mean
+from raft_assets.core.terminal import escape_control_characters
 from raft_assets.llm.batches import read_batch_records
 from raft_assets.llm.keys import TRAINING_KIND
 from raft_assets.llm.ledger import Grouping, LedgerRow, LedgerTotal, is_unusable, ledger, total_by
@@ -174,7 +175,7 @@ def print_call(key: str) -> None:
     request = rebuild_request(project, call)
     told = {"request": request} if request else {"request": None, "request_detail": _why_no_request(call)}
     record = about | vars(call.usage) | vars(call.origin) | told | {"answer": answer}
-    click.echo(json.dumps(record, ensure_ascii=False, indent=2))
+    click.echo(escape_control_characters(json.dumps(record, ensure_ascii=False, indent=2)))
 
 
 def _why_no_request(call: StoredCall) -> str:

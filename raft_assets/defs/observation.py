@@ -183,7 +183,8 @@ def observe_domain(project: Project, domain: str) -> Iterator[Observation]:
             content_of_group["relearned"] = {"times": relearned}
         if group == "questions":
             content_of_group["prompts"] = prompt_versions(resolved.values.questions, judged=Role.JUDGE in endpoints)
-        if group == "training_files" and (tokenizer := tokenizer_file(project)):
+        is_automatic = resolved.values.training_files.tokenizer == "auto"
+        if group == "training_files" and is_automatic and (tokenizer := tokenizer_file(project)):
             content_of_group["tokenizer"] = {"sha256": tokenizer_sha256(tokenizer)}
         if group == "judging" and Role.JUDGE in endpoints:
             content_of_group["prompts"] = judging_prompts(resolved.values.judging)

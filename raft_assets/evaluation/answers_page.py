@@ -72,7 +72,11 @@ class Filter:
 
 
 def render_answers(
-    domain: str, answers: Sequence[ModelAnswer], document_of: Mapping[tuple[str, str], str], *, first: QuestionSource
+    domain: str,
+    answers: Sequence[ModelAnswer],
+    document_of: Mapping[tuple[QuestionSource, str], str],
+    *,
+    first: QuestionSource,
 ) -> str:
     """Render the page of a domain.
 
@@ -99,7 +103,7 @@ def _rank(pair: AnswerPair, first: QuestionSource) -> tuple[object, ...]:
     return (asked.source != first, ALL_ARMS.index(asked.arm), -abs(pair.change), asked.question_id)
 
 
-def _row(pair: AnswerPair, document_of: Mapping[tuple[str, str], str]) -> AnswerRow:
+def _row(pair: AnswerPair, document_of: Mapping[tuple[QuestionSource, str], str]) -> AnswerRow:
     asked = pair.student
     return AnswerRow(
         question=asked.question,

@@ -3,7 +3,25 @@
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
-from raft_assets.core.tables import Chunk, GoldenQuestion, QAPair, QuestionProvenance
+from raft_assets.core.tables import Chunk, GoldenQuestion, ModelAnswer, QAPair, QuestionProvenance, QuestionSource
+
+
+def paths_of_questions(
+    answers: Iterable[ModelAnswer],
+    pairs: Iterable[QAPair],
+    golden: Iterable[GoldenQuestion],
+    chunks: Iterable[Chunk],
+) -> dict[tuple[QuestionSource, str], str]:
+    """Return the document that each answered question is about, by source and id; empty where none is known."""
+    traced = trace_questions(
+        dict.fromkeys((answer.source, answer.question_id) for answer in answers),
+        {pair.question_id: pair for pair in pairs},
+        {question.question_id: question for question in golden},
+        {chunk.chunk_id: chunk for chunk in chunks},
+        paged=frozenset(),
+        model_of={},
+    )
+    return {(origin.source, origin.question_id): origin.path for origin in traced}
 
 
 def trace_questions(

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from raft_assets.core.prompt_contract import CONTRACT_VERSION
-from raft_assets.core.tables import ModelAnswer, QuarantinedFile
+from raft_assets.core.tables import ModelAnswer, QuarantinedFile, QuestionSource
 from raft_assets.evaluation.answers_page import ANSWERS_TABLE
 from raft_assets.evaluation.examples import NO_QUESTION, Group, Sample, choose_examples, question_key
 from raft_assets.evaluation.headline import Bill, build_headline
@@ -190,7 +190,7 @@ class ReportData:
     bill: Bill | None
     recorded_at: datetime | None
     use: StudentUse | None
-    document_of: Mapping[tuple[str, str], str]
+    document_of: Mapping[tuple[QuestionSource, str], str]
 
 
 def render_report(data: ReportData) -> str:

@@ -19,7 +19,6 @@ from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS
 from raft_assets.core.tables import Chunk
 from raft_assets.dataset.golden import golden_chunk_ids, resolve_golden_questions
 from raft_assets.dataset.golden import read_golden_questions as parse_golden
-from raft_assets.dataset.splits import drawn_by
 from raft_assets.documents.chunking import token_count
 from raft_assets.evaluation.arms import MIN_GOLDEN_QUESTIONS, robustness_arms
 from raft_assets.llm.caller import Caller
@@ -45,6 +44,7 @@ from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import PairForm, recorded_form
 from raft_assets.operations.process import records_of
 from raft_assets.operations.remembered_relations import remembered_relations
+from raft_assets.operations.splits import read_register
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.student_tokens import student_tokenizer
 from raft_assets.pairs.generation import draft_round, first_round_plan
@@ -134,7 +134,7 @@ def estimate_calls(
         unanswered=sample.unanswered,
         assumed=EMBEDDED_TEACHER if models.endpoints[Role.TEACHER].is_embedded_model else LANGUAGE_MODEL,
         golden_chunk_ids=held_out,
-        register=_register(models, domain, settings),
+        register=read_register(Lake.of(models.project), domain, settings.dataset),
         relate=remembered_relations(models.project, domain),
     )
     if "qa_pairs" not in fresh:
@@ -155,14 +155,6 @@ def estimate_calls(
     if "judged_answers" not in fresh and Role.JUDGE in models.endpoints:
         estimates.append(_estimate_judging(rows, known))
     return estimates
-
-
-def _register(models: ModelClients, domain: str, settings: DomainSettings) -> dict[str, str]:
-    """Return the splits that the domain's units have already."""
-    lake = Lake.of(models.project)
-    splits = lake.read_record("splits", domain) if lake.exists("splits", domain, ".json") else {}
-    register: dict[str, str] = splits["register"] if splits.get("drawn_by") == drawn_by(settings.dataset) else {}
-    return register
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from raft_assets.core.tables import (
     SourceDocument,
 )
 from raft_assets.core.vectors import NoVector
+from raft_assets.dataset.related_chunks import Relate, find_related_chunks
 from raft_assets.documents.retrieval import VectorIndex
 from raft_assets.evaluation.arms import EvaluationItem, build_items, item_request, to_model_answer
 from raft_assets.evaluation.provenance import trace_questions
@@ -103,6 +104,7 @@ def _evaluation_items(
         read_index(lake, domain),
         documents=documents,
         origin=origin,
+        relate=remembered_relations(models.project, domain),
     )
 
 
@@ -116,6 +118,7 @@ def evaluation_items(  # noqa: PLR0917 - the tables in the order of the lineage
     *,
     documents: AskedDocuments,
     origin: Origin,
+    relate: Relate = find_related_chunks,
 ) -> tuple[list[EvaluationItem], dict[str, str]]:
     """Return what models are asked about the rows and questions; see `_evaluation_items`."""
     questions = _questions(rows, golden)
@@ -127,8 +130,7 @@ def evaluation_items(  # noqa: PLR0917 - the tables in the order of the lineage
         vector = vectors[question]
         return [] if isinstance(vector, NoVector) else index.nearest(vector, k)
 
-    by_id = {chunk.chunk_id: chunk for chunk in chunks}
-    related = remembered_relations(models.project, origin.domain)(by_id, settings.dataset.near_duplicate)
+    related = relate({chunk.chunk_id: chunk for chunk in chunks}, settings.dataset.near_duplicate)
     items = build_items(
         rows,
         golden,

@@ -102,13 +102,15 @@ def coverage_of_questions(
 
     Raises DataError if the file can't be read.
     """
-    resolved = questions_of_folder(project, domain, documents, chunks)
-    return golden_coverage(
-        resolved,
-        {chunk.chunk_id: chunk for chunk in chunks},
-        project.settings(domain).values.dataset,
-        relate=remembered_relations(project, domain),
-    )
+    return coverage_in_project(project, domain, questions_of_folder(project, domain, documents, chunks), chunks)
+
+
+def coverage_in_project(
+    project: Project, domain: str, golden: Sequence[GoldenQuestion], chunks: Iterable[Chunk]
+) -> GoldenCoverage:
+    """Return what resolved questions of a domain can decide, by its settings and what is remembered of its chunks."""
+    settings, by_id = project.settings(domain).values.dataset, {chunk.chunk_id: chunk for chunk in chunks}
+    return golden_coverage(golden, by_id, settings, relate=remembered_relations(project, domain))
 
 
 def questions_of_folder(

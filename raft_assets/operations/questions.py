@@ -36,7 +36,7 @@ from raft_assets.operations.asking import describe_dollars, place_of
 from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.estimate import TYPICAL_QUESTION
-from raft_assets.operations.golden_coverage import GoldenCoverage, golden_coverage
+from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_in_project
 from raft_assets.operations.languages import check_languages
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.pair_form import recorded_form
@@ -155,12 +155,7 @@ class DomainQuestions:
         path_of = {chunk.chunk_id: chunk.path for chunk in self._chunks}
         covered = Counter(path_of[one.oracle_chunk_ids[0]] for one in golden if one.oracle_chunk_ids)
         return QuestionsCheck(
-            golden_coverage(
-                golden,
-                {chunk.chunk_id: chunk for chunk in self._chunks},
-                self.settings.dataset,
-                relate=remembered_relations(self.models.project, self.domain),
-            ),
+            coverage_in_project(self.models.project, self.domain, golden, self._chunks),
             unanswerable=sum(not one.answerable for one in golden),
             without_evidence=sum(one.status == "no_evidence" for one in golden),
             unresolved={one.question_id: one.detail for one in golden if one.detail},

@@ -25,7 +25,7 @@ from raft_assets.evaluation.arms import recall_by_source
 from raft_assets.evaluation.examples import Sample, sample_of_pair, sample_of_row
 from raft_assets.evaluation.headline import Bill
 from raft_assets.evaluation.judged import judge_family_warning, self_agreement
-from raft_assets.evaluation.provenance import trace_questions
+from raft_assets.evaluation.provenance import paths_of_questions
 from raft_assets.evaluation.report import (
     READER_NOTE,
     DocumentCounts,
@@ -127,17 +127,7 @@ def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: 
         bill=_bill(run, estimate, stored.values(), models.prices),
         recorded_at=run["recorded_at"],
         use=_student_use(models, lake, domain, deployed),
-        document_of={
-            (origin.source, origin.question_id): origin.path
-            for origin in trace_questions(
-                dict.fromkeys((answer.source, answer.question_id) for answer in answers),
-                {pair.question_id: pair for pair in pairs},
-                {question.question_id: question for question in golden},
-                {chunk.chunk_id: chunk for chunk in chunks},
-                paged=paged,
-                model_of={},
-            )
-        },
+        document_of=paths_of_questions(answers, pairs, golden, chunks),
     )
 
 

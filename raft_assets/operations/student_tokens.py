@@ -8,9 +8,11 @@ import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.operations.model_clients import token_counter
+from raft_assets.settings.domain import Tokenizer
 from raft_assets.settings.endpoints import Endpoint
 from raft_assets.settings.project import Project
 
@@ -19,16 +21,19 @@ FILE = "tokenizer.json"
 SHOWN_DIGITS = 12  # hexadecimal, of the file's hash
 
 
-def student_tokenizer(project: Project, student: Endpoint, chosen: str) -> tuple[str, Callable[[str], int]]:
+def student_tokenizer(
+    project: Project, student: Endpoint, chosen: Literal["auto"] | Tokenizer
+) -> tuple[str, Callable[[str], int]]:
     """Return the name of what counts, and a function that counts a text's tokens.
 
     `chosen`: `training_files.tokenizer` of the domain; another value than `auto` is obeyed. Raises SettingsError.
     """
+    if chosen != "auto":
+        return chosen, token_counter(project, chosen)
     file = tokenizer_file(project)
-    if chosen == "auto" and file is not None:
-        return f"{FILE} {tokenizer_sha256(file)[:SHOWN_DIGITS]}", _counter(file)
-    known = next((name for name in ("o200k_base", "cl100k_base", "wordpiece") if name == chosen), student.tokenizer)
-    return known, token_counter(project, known)
+    if file is None:
+        return student.tokenizer, token_counter(project, student.tokenizer)
+    return f"{FILE} {tokenizer_sha256(file)[:SHOWN_DIGITS]}", _counter(file)
 
 
 def tokenizer_file(project: Project) -> Path | None:

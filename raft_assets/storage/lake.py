@@ -318,7 +318,9 @@ class Lake:
                     pass
         except FileNotFoundError:  # another program deleted it meanwhile
             return False
-        except (ValueError, OSError):  # of Arrow as well
+        except (ValueError, OSError) as error:  # of Arrow as well
+            if isinstance(error, OSError) and error.errno:  # this program can't read it now; nothing is known of it
+                raise
             return True
         return False
 

@@ -181,10 +181,10 @@ class _Session:
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[Any]:
-        import psycopg2
-
         with self._lock:
             connection = self._open()
+            import psycopg2  # which is there now
+
             try:
                 with connection.cursor() as cursor:
                     yield cursor

@@ -46,8 +46,8 @@ from raft_assets.defs.progress import log_progress
 from raft_assets.documents.reading import group_into_documents
 from raft_assets.evaluation.examples import sample_of_pair, sample_of_row
 from raft_assets.operations.golden_coverage import (
+    coverage_in_project,
     coverage_of_questions,
-    golden_coverage,
     questions_of_folder,
     refuse_without_training,
 )
@@ -124,12 +124,7 @@ def golden_questions(
     documents = group_into_documents(lake.rows(SourceDocument, domain))
     by_id = {chunk.chunk_id: chunk for chunk in lake.rows(Chunk, domain)}
     resolved = questions_of_folder(models.project, domain, documents, by_id.values())
-    coverage = golden_coverage(
-        resolved,
-        by_id,
-        models.project.settings(domain).values.dataset,
-        relate=remembered_relations(models.project, domain),
-    )
+    coverage = coverage_in_project(models.project, domain, resolved, by_id.values())
     written = lake.write(GoldenQuestion, domain, resolved)
     lost = [f"{question.question_id}: {question.detail}" for question in resolved if question.detail]
     return dg.MaterializeResult(
