@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.output import table_console
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.near_misses import did_you_mean
 from raft_assets.provisioning.azd import NAME_VARIABLE, AzdEnvironment, AzdError, read_environment, set_values
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 NONE = "none"  # the judge that is no model
 MAX_SHOWN = 20  # of the models that a region offers: Azure lists hundreds
-PLAIN_WIDTH = 200  # characters, where the output is no terminal
 ORDER = (Role.STUDENT, Role.TEACHER, Role.BASELINE, Role.EMBEDDING, Role.JUDGE)  # what narrows the rest comes first
 QUESTIONS = {
     Role.STUDENT: "Which model is fine-tuned (student)?",
@@ -68,7 +68,7 @@ def configure_models(wishes: Wishes, *, asks: bool, offline: bool, dry_run: bool
     catalogue, capacities = shipped_catalogue(), _read_capacities(wishes.capacities)
     environment = _open_environment(project, wishes.environment, is_needed=not dry_run)
     click.echo(environment.told if environment else "no azd environment: nothing can be written")
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = table_console()
     region = _choose_region(catalogue, wishes.region, environment, asks=asks)
     arm, reason = (None, "") if offline else _open_arm(environment)
     with closing(arm) if arm else nullcontext():

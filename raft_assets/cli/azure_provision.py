@@ -8,10 +8,9 @@ from dataclasses import asdict
 
 import click
 import dotenv
-from rich.console import Console
 from rich.table import Table
 
-from raft_assets.cli.output import print_json
+from raft_assets.cli.output import print_json, table_console
 from raft_assets.core.errors import RaftError
 from raft_assets.operations.azure_teardown import check_groups, describe_losses
 from raft_assets.operations.model_clients import ModelClients
@@ -28,7 +27,6 @@ from raft_assets.settings.project import Project
 from raft_assets.student.hosting import poll_until
 
 ROLES_TIMEOUT_S = 600.0  # Azure says that an assignment holds after ten minutes at most
-PLAIN_WIDTH = 200  # characters, where the output is no terminal
 REMEDY = "sign in (`az login`) and run the command again"
 
 
@@ -131,7 +129,7 @@ def print_resources(name: str | None, *, as_json: bool) -> None:
         table.add_row(
             resource.name, kind, resource.purpose, resource.sku, "unknown" if month is None else f"{month:,.2f}", why
         )
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = table_console()
     console.print(table)
     console.print(f"list prices as of {idle_costs().read}; `raft status` shows students that are deployed")
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.cli.output import print_json
+from raft_assets.cli.output import print_json, table_console
 from raft_assets.cli.paid_calls import confirm_paid_calls, show_progress
 from raft_assets.cli.project import select_domains
 from raft_assets.core.errors import DataError, WaitingError
@@ -30,7 +30,6 @@ from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
 WAITS = 3  # exit code while a result is still to come, as of `raft run`
-PLAIN_WIDTH = 200  # characters, where the output is no terminal
 
 
 def print_comparison(domain: str, students: Sequence[str], *, in_browser: bool, as_json: bool) -> None:
@@ -100,9 +99,9 @@ def _describe_price(asked: CallEstimate) -> str:
 
 
 def _print_table(data: ComparisonData) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = table_console()
     comparison, deciding = data.comparison, data.comparison.deciding
-    console.print(f"{deciding.sentence} in common: {deciding.basis.sentence}", markup=False, soft_wrap=True)
+    console.print(f"{deciding.sentence} in common: {deciding.basis.sentence}", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     table.add_column("student")
     table.add_column("preset")

@@ -112,7 +112,7 @@ def _run_checks(project: Project, names: Sequence[str], coverages: Mapping[str, 
         ("settings", lambda: _check_settings(project)),
         (
             "encoder weights",
-            lambda: str(embedded_provider(project).weights),
+            lambda: str(embedded_provider(project).find_weights()),
         ),
         ("call store", lambda: _check_call_store(project)),
         ("lake", lambda: _check_lake(project)),

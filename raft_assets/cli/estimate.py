@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.cli.output import print_json
+from raft_assets.cli.output import print_json, table_console
 from raft_assets.cli.project import activate_project, open_instance, select_domains
 from raft_assets.core.errors import DataError, SettingsError
 from raft_assets.defs.dagster_internals import stale_resolver
@@ -30,8 +30,6 @@ from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
-PLAIN_WIDTH = 200  # characters, where the output is no terminal
-
 
 def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) -> None:
     """Print and store the estimate of each domain.
@@ -41,7 +39,7 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
     project = Project.load()
     names = select_domains(project, domains, everything=everything)
     models = ModelClients(project)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = table_console()
     failed = 0
     with open_freshness(project) as (instance, fresh_assets_of):
         for name in names:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from raft_assets.core.errors import RaftError
+from raft_assets.core.errors import RaftError, SettingsError
 from raft_assets.operations.model_clients import embedded_provider
 from raft_assets.operations.new_project import Plan, count_documents, make_project, plan_project
 from raft_assets.settings.project import Project
@@ -41,9 +41,7 @@ def _say_next(plan: Plan, domain: str) -> None:
     steps: list[tuple[str, str]] = []
     if plan.folder != Path.cwd().resolve():
         steps.append((f"cd {shlex.quote(os.path.relpath(plan.folder))}", ""))
-    try:
-        embedded_provider(Project.load(plan.folder)).weights  # noqa: B018 - raises where there are none
-    except RaftError:
+    if _lacks_encoder(plan.folder):
         steps.append(("raft embedded install", "once: the encoder of the embedded provider, 83 MB"))
     if not domain:
         domain = "mine"
@@ -61,3 +59,15 @@ def _say_next(plan: Plan, domain: str) -> None:
         click.echo(f"  {command:<{width}}  {what}".rstrip())
     if (other := os.environ.get("RAFT_PROJECT")) and Path(other).resolve() != plan.folder:
         click.echo(f"RAFT_PROJECT is {other}: raft works there, and not here, until you unset it.", err=True)
+
+
+def _lacks_encoder(folder: Path) -> bool:
+    try:
+        provider = embedded_provider(Project.load(folder))
+    except SettingsError:  # of the user's .env: `raft doctor` says what is wrong with it
+        return False
+    try:
+        provider.find_weights()
+    except RaftError:
+        return True
+    return False

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raft_assets.cli.output import iso_time, print_json
+from raft_assets.cli.output import iso_time, print_json, table_console
 from raft_assets.cli.project import select_domains
 from raft_assets.core.csv_cells import neutralize
 from raft_assets.core.errors import DataError
@@ -37,7 +37,6 @@ from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.results import ResultsStore
 
 MAX_SHOWN_CHARACTERS = 60  # of a call in a list
-PLAIN_WIDTH = 200  # characters, where the output is no terminal
 ASKED_BY_PEOPLE = (asking.ASSET, questions.ASSET)
 
 
@@ -54,7 +53,7 @@ def print_costs(domains: Sequence[str], *, by: Grouping, since: datetime | None,
     if as_json or as_csv:
         _print_rows(sums, as_csv=as_csv)
         return
-    console = Console(highlight=False)
+    console = table_console()
     console.print(_table(sums, by))
     if estimated := sum(total.usage.estimated for total in sums):
         console.print(f"~ Calls whose tokens were counted here, because their service told none: {estimated:,}")
@@ -150,7 +149,7 @@ def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: 
         when = datetime.fromtimestamp(call.created, UTC).strftime("%Y-%m-%d %H:%M")
         cells = (call.key[:12], when, call.role, call.model, call.status, call.origin.asset, _abbreviate_answer(call))
         table.add_row(*map(Text, cells))
-    Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
+    table_console().print(table)
 
 
 def _to_record(call: StoredCall) -> dict[str, Any]:

@@ -1,14 +1,23 @@
-"""What `--json` prints, the same way in every command: an object a line on stdout, and nothing else there."""
+"""How commands print: tables for people; for scripts (`--json`) an object a line on stdout, and nothing else there."""
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+from rich.console import Console
 
 from raft_assets.core.terminal import escape_control_characters
+
+PLAIN_WIDTH = 200  # characters, where the output is no terminal
+
+
+def table_console() -> Console:
+    """Return a console for tables, which takes text as it is: as wide as the terminal, else wide enough for a file."""
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 def print_json(record: Mapping[str, Any]) -> None:

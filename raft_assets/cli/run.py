@@ -171,7 +171,7 @@ def _check_encoder(project: Project, graph: Graph, wanted: Sequence[dg.AssetKey]
             affected.add(key)
     called = _called_roles(graph, affected)
     if any(role in called and endpoint.provider == "embedded" for role, endpoint in project.endpoints.items()):
-        embedded_provider(project).weights  # noqa: B018 - raises where there are none
+        embedded_provider(project).find_weights()
 
 
 def _check_languages(project: Project, graph: Graph, domain: str, due: Sequence[dg.AssetKey]) -> None:

@@ -30,7 +30,7 @@ def install_encoder() -> None:
 
     provider = embedded_provider(Project.load())
     try:
-        click.echo(f"The encoder is installed already: {provider.weights}")
+        click.echo(f"The encoder is installed already: {provider.find_weights()}")
     except RaftError:
         click.echo(f"The encoder is installed: {provider.install_weights()}")
 

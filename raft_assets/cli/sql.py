@@ -10,10 +10,10 @@ from typing import Any, Literal
 import duckdb
 import pandas as pd
 import pyarrow as pa
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.output import table_console
 from raft_assets.core.csv_cells import neutralize
 from raft_assets.core.errors import DataError
 from raft_assets.core.terminal import escape_control_characters, strip_control_characters
@@ -22,7 +22,6 @@ from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import QueryLimits, ResultsStore
 
 MAX_ROWS = 100  # in a terminal; --csv and --json give all
-PLAIN_WIDTH = 200  # characters, where the output is no terminal
 
 
 def print_query(query: str | None, *, as_csv: bool, as_json: bool) -> None:
@@ -90,7 +89,7 @@ def _write_table(batches: Iterator[pd.DataFrame]) -> None:
         table.add_column(Text(_format_value(name)), justify=_alignment(shown[name]))
     for row in shown.itertuples(index=False):
         table.add_row(*(Text(_format_value(value)) for value in row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = table_console()
     console.print(table)
     if total > MAX_ROWS:
         console.print(f"{MAX_ROWS} of {total:,} rows; --csv and --json give all of them")

@@ -42,9 +42,8 @@ class EmbeddedProvider(EmbeddedSettings):
         parts = self.folder.glob("uploads/upload_*/part_*")
         return [*parts, *self.folder.glob("blobs/.*.part"), *self.folder.glob("files/.*.part")]
 
-    @property
-    def weights(self) -> Path:
-        """The encoder's weights. Raises WeightsError if they are missing or are not the official ones."""
+    def find_weights(self) -> Path:
+        """Return the encoder's weights. Raises WeightsError if they are missing or are not the official ones."""
         from raft_assets.embedded.weights import find_weights
 
         return find_weights(self.encoder_folder, hf_home=self.huggingface_home).weights
@@ -56,7 +55,7 @@ class EmbeddedProvider(EmbeddedSettings):
         """
         from raft_assets.embedded.installation import install_weights
 
-        return self.weights if self.encoder_folder else install_weights()
+        return self.find_weights() if self.encoder_folder else install_weights()
 
     @property
     def count_tokens(self) -> Callable[[str], int]:

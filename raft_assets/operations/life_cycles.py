@@ -26,12 +26,12 @@ def role_life_cycles(project: Project, today: date, *, is_trained: bool) -> dict
     `is_trained`: whether a student is to be fine-tuned. Of a baseline that is the student's base model the student's
     line speaks as well.
     """
-    found = dict[Role, LifeCycle | None]()
+    found, accepted = dict[Role, LifeCycle | None](), project.environment.get(ACCEPT_VARIABLE)
     for role, endpoint in project.endpoints.items():
         trained = is_trained and role is Role.STUDENT
         if find_model(endpoint) is None or (is_trained and role is Role.BASELINE and _is_student(project)):
             continue
-        found[role] = life_cycle_of(endpoint, today, is_trained=trained)
+        found[role] = life_cycle_of(endpoint, today, is_trained=trained, accepted=accepted)
     return found
 
 

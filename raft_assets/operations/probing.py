@@ -131,7 +131,7 @@ async def _probe_all(models: ModelClients, calls: list[tuple[_TestCall, int]]) -
 def _check_encoder(project: Project, endpoint: Endpoint) -> None:
     """Raise EndpointError where the embedded provider lacks its encoder, without which no role of it goes far."""
     try:
-        embedded_provider(project).weights  # noqa: B018 - raises where there are none
+        embedded_provider(project).find_weights()
     except RaftError as error:
         raise EndpointError(f"{endpoint.model} needs the encoder weights, see there.") from error
 

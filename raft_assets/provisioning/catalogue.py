@@ -197,18 +197,30 @@ class LifeCycle:
 
 
 def life_cycle_of(
-    endpoint: Endpoint, today: date, *, is_trained: bool, catalogue: Catalogue | None = None
+    endpoint: Endpoint,
+    today: date,
+    *,
+    is_trained: bool,
+    accepted: str | None = None,
+    catalogue: Catalogue | None = None,
 ) -> LifeCycle | None:
     """Return what is to be said of an endpoint's model; None where it lasts a year, or nothing is known.
 
-    `is_trained`: whether a student is to be fine-tuned from it.
+    `is_trained`: whether a student is to be fine-tuned from it. `accepted`: the base model of which the user says that
+    the service trains it all the same, so that it isn't refused.
     """
     listed = catalogue or shipped_catalogue()
     known = find_model(endpoint, listed)
     if known is None:
         return None
     if is_trained:
-        return _describe_training(listed, known, endpoint, today)
+        found = _describe_training(listed, known, endpoint, today)
+        if found is None or not found.is_refused:
+            return found
+        if accepted == endpoint.base_model:
+            return LifeCycle(f"{found.sentence}. It is trained because {ACCEPT_VARIABLE} names it")
+        otherwise = f"If your service trains it all the same, set {ACCEPT_VARIABLE}={endpoint.base_model}"
+        return LifeCycle(f"{found.sentence}. {otherwise}", is_refused=True)
     if known.retires is None or known.retires - today >= SOON:
         return None
     ended = "was retired" if known.is_retired(today) else "is retired"
@@ -221,15 +233,14 @@ def life_cycle_of(
 def _describe_training(catalogue: Catalogue, known: KnownModel, endpoint: Endpoint, today: date) -> LifeCycle | None:
     model, sources = endpoint.base_model, catalogue.told_sources(known)
     instead = _describe_alternatives(catalogue, endpoint, today)
-    otherwise = f"If your service trains it all the same, set {ACCEPT_VARIABLE}={model}"
     tuning = known.tuning
     if tuning is None:
         reason = known.untunable or (f"it was retired on {known.retires}" if known.is_retired(today) else "")
         if not reason:
             return None
-        return LifeCycle(f"{model} can't be fine-tuned: {reason} ({sources}). {instead}. {otherwise}", is_refused=True)
+        return LifeCycle(f"{model} can't be fine-tuned: {reason} ({sources}). {instead}", is_refused=True)
     if not known.is_trainable(today):
-        sentence = f"{model} is no longer fine-tuned since {tuning.ends} ({sources}). {instead}. {otherwise}"
+        sentence = f"{model} is no longer fine-tuned since {tuning.ends} ({sources}). {instead}"
         return LifeCycle(sentence, is_refused=True)
     base = "was retired on" if known.is_retired(today) else "answers until"
     forms = (
@@ -256,12 +267,14 @@ def check_student(endpoint: Endpoint, hosting: HostingSettings, today: date, acc
 
     `accepted`: the base model of which the user says that the service takes it all the same.
     """
-    if accepted == endpoint.base_model:
-        return
-    life_cycle = life_cycle_of(endpoint, today, is_trained=True)
+    life_cycle = life_cycle_of(endpoint, today, is_trained=True, accepted=accepted)
     if life_cycle is not None and life_cycle.is_refused:
         raise SettingsError(f"STUDENT {life_cycle.sentence}.")
-    if endpoint.is_azure_openai and (problem := find_hosting_problem(endpoint, hosting)):
+    if (
+        accepted != endpoint.base_model
+        and endpoint.is_azure_openai
+        and (problem := find_hosting_problem(endpoint, hosting))
+    ):
         raise SettingsError(problem)
 
 

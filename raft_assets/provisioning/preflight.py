@@ -6,6 +6,7 @@ Without a sign-in, or where Azure refuses to tell, a warning says what could not
 import ipaddress
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,7 +81,7 @@ def check_before_provisioning(
     with arm:
         checks: dict[str, Callable[[], str]] = {
             "account": lambda: _check_account(environment, arm),
-            "quota": lambda: _check_quota(environment, arm, region),
+            "quota": lambda: _check_quota(environment, arm, region, open_arm),
             "rights": lambda: _check_rights(environment, arm),
         }
         for subject, check in checks.items():
@@ -179,8 +180,31 @@ def _check_existing(arm: Arm, account: AccountId) -> str:
     return f"{account.name} in {account.group} is used, and its deployments are added to"
 
 
-def _check_quota(environment: AzdEnvironment, arm: Arm, region: str) -> str:
+def _check_quota(environment: AzdEnvironment, arm: Arm, location: str, open_arm: Callable[[str, str], Arm]) -> str:
     """Check that every model is still offered, in its SKU, with as much quota as is asked for."""
+    with _quota_place(environment, arm, location, open_arm) as (theirs, region):
+        return _check_quota_of(environment, theirs, region)
+
+
+@contextmanager
+def _quota_place(
+    environment: AzdEnvironment, arm: Arm, location: str, open_arm: Callable[[str, str], Arm]
+) -> Iterator[tuple[Arm, str]]:
+    """Yield the subscription and the region whose quota is used: an existing account's own, else those of azd."""
+    existing = environment.get(EXISTING_ACCOUNT)
+    if existing is None:
+        yield arm, location
+        return
+    account = AccountId.parse(EXISTING_ACCOUNT, existing)
+    region = str(arm.read(account.path, ACCOUNT_VERSION).get("location") or location)
+    if account.subscription.lower() == arm.subscription.lower():
+        yield arm, region
+        return
+    with open_arm(account.subscription, REMEDY) as theirs:
+        yield theirs, region
+
+
+def _check_quota_of(environment: AzdEnvironment, arm: Arm, region: str) -> str:
     account = account_of(environment)
     current, without_quota = (_read_capacities(arm, account) if account else {}), list[str]()
     offered = _offered(arm, region)
@@ -250,11 +274,23 @@ def _read_capacities(arm: Arm, account: AccountId) -> Mapping[str, int]:
 
 
 def _check_rights(environment: AzdEnvironment, arm: Arm) -> str:
-    """Check the right to deploy and to assign roles, on the group where it exists, else on the subscription."""
+    """Check the right to deploy and to assign roles: where everything is made, and where an existing account lies."""
+    places = [_place_of_group(environment, arm)]
+    if existing := environment.get(EXISTING_ACCOUNT):
+        account = AccountId.parse(EXISTING_ACCOUNT, existing)
+        theirs = f"/subscriptions/{account.subscription}/resourceGroups/{account.group}"
+        if theirs.lower() != places[0][0].lower():
+            places.append((theirs, f"the resource group {account.group} of {account.name}"))
+    for scope, where in places:
+        _check_rights_on(arm, scope, where)
+    return f"you may deploy and assign roles on {' and '.join(where for _, where in places)}"
+
+
+def _place_of_group(environment: AzdEnvironment, arm: Arm) -> tuple[str, str]:
+    """Return the group's path where it exists, else the subscription's, and what a person calls it."""
     group = f"/subscriptions/{arm.subscription}/resourceGroups/{group_of(environment)}"
     try:
         arm.read(group, GROUP_VERSION)
-        scope, where = group, f"the resource group {group_of(environment)}"
     except ArmError as error:
         if error.status != 404:
             raise
@@ -262,13 +298,15 @@ def _check_rights(environment: AzdEnvironment, arm: Arm) -> str:
             raise SettingsError(
                 f"{EXISTING_GROUP} is true, and there is no resource group {group_of(environment)}: set {GROUP}."
             ) from None
-        scope, where = f"/subscriptions/{arm.subscription}", "the subscription"
-    path = f"{scope}/providers/Microsoft.Authorization/permissions"
-    granted = list(arm.read_all(path, PERMISSIONS_VERSION))
+        return f"/subscriptions/{arm.subscription}", "the subscription"
+    return group, f"the resource group {group_of(environment)}"
+
+
+def _check_rights_on(arm: Arm, scope: str, where: str) -> None:
+    granted = list(arm.read_all(f"{scope}/providers/Microsoft.Authorization/permissions", PERMISSIONS_VERSION))
     for action, remedy in (
         (DEPLOY_TEMPLATES, "Contributor"),
         (ASSIGN_ROLES, "Role Based Access Control Administrator"),
     ):
         if not any(allows(role, action) for role in granted):
             raise SettingsError(f"You may not do {action} on {where}: ask for the role {remedy} there.")
-    return f"you may deploy and assign roles on {where}"

@@ -160,15 +160,19 @@ class Environment:
     def ml_workspace(self) -> AzureMLWorkspace:
         """Return the Azure ML workspace of the student.
 
-        It is read from `AZUREML_WORKSPACE`, `AZURE_RESOURCE_GROUP` and `AZURE_SUBSCRIPTION_ID`, else from
-        `config.json`. Raises SettingsError if a part is missing.
+        It is read from `AZUREML_WORKSPACE`, `AZURE_RESOURCE_GROUP` and `AZURE_SUBSCRIPTION_ID`, and what they leave
+        open from `config.json`. Without the first, `config.json` decides: the other two may name the group of an
+        account that lies elsewhere. Raises SettingsError if a part is missing.
         """
         named = {
             "AZURE_SUBSCRIPTION_ID": "subscription_id",
             "AZURE_RESOURCE_GROUP": "resource_group",
             "AZUREML_WORKSPACE": "workspace_name",
         }
-        parts = [self.get(name) or self.files.get(f"config.json {field}") for name, field in named.items()]
+        set_here = {name: self.get(name) for name in named}
+        in_file = {name: self.files.get(f"config.json {field}") for name, field in named.items()}
+        first, then = (set_here, in_file) if set_here["AZUREML_WORKSPACE"] else (in_file, set_here)
+        parts = [first[name] or then[name] for name in named]
         if missing := [name for name, part in zip(named, parts, strict=True) if not part]:
             raise SettingsError(
                 f"STUDENT is in an Azure ML workspace that is not configured: set {', '.join(missing)}, or put the "

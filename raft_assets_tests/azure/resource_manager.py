@@ -19,12 +19,17 @@ DEPLOYMENTS = "Microsoft.CognitiveServices/accounts/deployments"
 
 
 class ResourceManager:
-    """`groups`: the tags of each; `granted`: the permissions of the signed-in identity, wherever it is asked."""
+    """`groups`: the tags of each; `granted`: the permissions of the signed-in identity; `granted_in`: those by group.
+
+    `account_location`: the region of the account.
+    """
 
     def __init__(self, management: Management) -> None:
         self.groups: dict[str, dict[str, str]] = {}
         self.resources: list[Mapping[str, Any]] = []
         self.granted: tuple[Mapping[str, Any], ...] = EVERYTHING
+        self.granted_in: dict[str, tuple[Mapping[str, Any], ...]] = {}
+        self.account_location = "swedencentral"
         self.subdomain: str | None = ACCOUNT
         subscription = "/subscriptions/{subscription}"
         group = f"{subscription}/resourceGroups/{{group}}"
@@ -58,13 +63,19 @@ class ResourceManager:
         return JSONResponse({"value": shown})
 
     def _permissions(self, request: Request, _: bytes) -> Response:
-        return JSONResponse({"value": list(self.granted)})
+        granted = self.granted_in.get(request.path_params.get("group", ""), self.granted)
+        return JSONResponse({"value": list(granted)})
 
     def _account(self, request: Request, _: bytes) -> Response:
         if (request.path_params["group"], request.path_params["account"]) != (GROUP, ACCOUNT):
             return _error(404, "ResourceNotFound", "The account was not found.")
         return JSONResponse(
-            {"name": ACCOUNT, "kind": "AIServices", "properties": {"customSubDomainName": self.subdomain}}
+            {
+                "name": ACCOUNT,
+                "kind": "AIServices",
+                "location": self.account_location,
+                "properties": {"customSubDomainName": self.subdomain},
+            }
         )
 
 

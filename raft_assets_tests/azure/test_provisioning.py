@@ -221,6 +221,20 @@ def test_values_that_a_template_refuses_are_told_with_what_to_set(
     assert said in refused.stdout
 
 
+def test_an_account_of_others_is_checked_where_it_lies(azure: Cloud, project: ProjectHarness) -> None:
+    azure.groups.groups["rg-ours"] = {}
+    azure.groups.account_location = "francecentral"
+    change(project, AZURE_RESOURCE_GROUP="rg-ours", RAFT_EXISTING_ACCOUNT=ACCOUNT_ID)
+    done = project.raft_here("azure", "preflight")
+    assert done.returncode == 0, done.stdout
+    assert "every model is offered in francecentral within what is left of the quota" in done.stdout
+    assert "on the resource group rg-ours and the resource group rg-raft of raft-openai" in done.stdout
+    azure.groups.granted_in[GROUP] = ({"actions": ["*/read"], "notActions": []},)
+    refused = project.raft_here("azure", "preflight")
+    assert refused.returncode == 1
+    assert "deployments/write on the resource group rg-raft of raft-openai: ask for the role Contrib" in refused.stdout
+
+
 def test_an_unchanged_template_counts_its_quota_once(azure: Cloud, project: ProjectHarness) -> None:
     provision(azure, project)
     azure.management.lists.quota = {name: (limit, 150.0) for name, (limit, _) in QUOTA.items()}

@@ -110,6 +110,14 @@ def test_a_second_init_changes_nothing_and_says_what_is_there(here: Path, capsys
     assert "Everything was there already" in told
 
 
+def test_wrong_settings_are_not_taken_for_a_missing_encoder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / ".env").write_text("TEACHER_OPENAI_BASE_URL=https://user:password@example.com/v1\n", "utf-8")
+    init()
+    told = capsys.readouterr().out
+    assert "raft doctor mine" in told
+    assert "raft embedded install" not in told
+
+
 def test_the_example_is_asked_for_on_a_terminal_alone(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     init("by-a-script")

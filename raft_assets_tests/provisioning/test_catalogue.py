@@ -70,6 +70,10 @@ def test_a_base_model_is_told_of_before_it_ends_and_refused_after(
         with pytest.raises(SettingsError, match=f"RAFT_ACCEPT_MODEL={model}"):
             check_student(endpoint, HostingSettings(), day, accepted=None)
         check_student(endpoint, HostingSettings(), day, accepted=model)
+        taken = life_cycle_of(endpoint, day, is_trained=True, accepted=model)
+        assert taken is not None
+        assert not taken.is_refused
+        assert "It is trained because RAFT_ACCEPT_MODEL names it" in taken.sentence
 
 
 def test_a_teacher_that_ends_within_a_year_is_told_with_its_successor() -> None:

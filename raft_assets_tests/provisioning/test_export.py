@@ -134,6 +134,14 @@ def test_only_the_classic_path_writes_config_json_and_never_over_another(project
     assert "names another workspace: move it away" in refused.stderr
 
 
+def test_the_workspace_lies_in_its_own_group_also_beside_an_account_of_others(project: ProjectHarness) -> None:
+    provision(project, **(SWITCHES["classic"] | SWITCHES["existing account"]), RAFT_HUB_PROJECT_NAME="proj1")
+    project.raft_here("azure", "export")
+    assert state(project)["AZURE_RESOURCE_GROUP"] == "rg-theirs"
+    workspace = project.opened.environment.ml_workspace()
+    assert (workspace.name, workspace.resource_group) == ("proj1", "rg-mine")
+
+
 def test_an_account_of_others_is_deployed_to_where_it_lies(project: ProjectHarness) -> None:
     provision(project, **SWITCHES["existing account"])
     project.raft_here("azure", "export")
