@@ -37,7 +37,7 @@ from raft_assets.operations.languages import ROLES, check_languages, sampled_lan
 from raft_assets.operations.life_cycles import check_student_model
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
-from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG, check_coordination
+from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG, WORKER_VARIABLES, check_coordination
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
@@ -270,7 +270,7 @@ def _run_domains(
 def _start_worker(item: DomainRun, command: list[str]) -> None:
     item.log.parent.mkdir(parents=True, exist_ok=True)
     with item.log.open("wb") as log:
-        item.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        item.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **WORKER_VARIABLES})
     item.started = time.monotonic()
 
 

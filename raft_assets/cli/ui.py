@@ -36,7 +36,13 @@ from raft_assets.defs.dagster_internals import (
 from raft_assets.defs.lineage_asset import main_path_address
 from raft_assets.defs.pools import limit_pools
 from raft_assets.defs.runs import close_killed_runs, interrupt_canceled_runs
-from raft_assets.operations.process import current_process, is_process_alive, machine_coordination, process_of
+from raft_assets.operations.process import (
+    WORKER_VARIABLES,
+    current_process,
+    is_process_alive,
+    machine_coordination,
+    process_of,
+)
 from raft_assets.operations.supervisor import Service, Supervisor, end_groups
 from raft_assets.settings.project import Project
 
@@ -173,6 +179,7 @@ class UiServices:
             answers=lambda number: code_server_answers(address(number)),
             inputs=lambda: (self._settings_state(), location, _package_state()),
             publish=publish,
+            variables=WORKER_VARIABLES,  # which the runs that it starts inherit
         )
 
     def _webserver(self) -> Service:

@@ -16,7 +16,7 @@ from statistics import fmean, median, stdev
 
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS
-from raft_assets.core.tables import Chunk
+from raft_assets.core.tables import Arm, Chunk
 from raft_assets.dataset.golden import golden_chunk_ids, resolve_golden_questions
 from raft_assets.dataset.golden import read_golden_questions as parse_golden
 from raft_assets.documents.chunking import token_count
@@ -469,7 +469,10 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
     prompt = _Prompt.of(settings, as_sent=_wording(rows.models, role))
     varied = {(count, kind) for _, count, kind in robustness_arms(settings.dataset)}
     varied -= {(distractors, settings.dataset.distractor_kind)}  # is the main arm, and stored with it
-    length = rows.evaluated
+    # from memory there is nothing to quote; and a student may have learned to abstain where no document answers
+    brief: set[Arm] = {"closed_book"}
+    if role is Role.STUDENT and settings.dataset.without_oracle == "abstain":
+        brief.add("distractors_only")
 
     def usage(scenario: Scenario) -> tuple[float, Usage]:
         questions = scenario.evaluated + known
@@ -479,7 +482,10 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
         prompts += [(min(decisive, evaluation.robustness_rows), 1 + count) for count, _ in varied]
         calls = sum(count for count, _ in prompts)
         tokens = sum(count * prompt.tokens(rows.passages(documents), rows.passage) for count, documents in prompts)
-        return calls, Usage(round(tokens), 0, round(calls * length.at(scenario.tokens)))
+        briefly = questions * len(brief.intersection(evaluation.arms))
+        length = rows.evaluated.at(scenario.tokens)
+        short = ABSTENTION_TOKENS + (length - ABSTENTION_TOKENS) * scenario.tokens
+        return calls, Usage(round(tokens), 0, round((calls - briefly) * length + briefly * short))
 
     made = _estimate(rows.models, f"{role.value.lower()}_answers", role, map(usage, rows.scenarios), widest=rows.widest)
     return replace(made, assumed=(*rows.assumed, "length of answers"))

@@ -20,6 +20,8 @@ COMMAND_TAG = "raft/command"
 BACKFILL_TAG = "dagster/backfill"  # of every run of a backfill that the UI started
 PROCESS_TAG = "raft/process"
 WAITING_TAG = "raft/waiting"  # of a run: the assets, separated by commas, whose results are still to come
+# a run computes on one core: several run at once, and threads that wait for one another take 3 times the processor time
+WORKER_VARIABLES: Mapping[str, str] = {"OMP_NUM_THREADS": "1"}
 CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's, which is adjusted
 
 
