@@ -1,0 +1,168 @@
+"""A Container Apps job per run, however long Azure takes to create it."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.launcher import LaunchRunContext, WorkerStatus
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+
+pytest.importorskip("azure.mgmt.appcontainers", reason="the extra raft-assets[azure]")
+
+from azure.core.exceptions import AzureError
+from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.core.pipeline.transport import RequestsTransport
+from azure.mgmt.appcontainers import ContainerAppsAPIClient
+
+from raft_assets.defs.container_apps_launcher import JOB_NAME_TAG, KEEP_JOBS, PatientAcaRunLauncher
+from raft_assets_tests.hosted.container_apps import Jobs, serving
+
+IMAGE = "crmine.azurecr.io/raft-assets:0.2.0"
+IDENTITY = "/subscriptions/s/resourceGroups/rg-raft/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id"
+LAUNCHER = {
+    "module": "raft_assets.defs.container_apps_launcher",
+    "class": "PatientAcaRunLauncher",
+    "config": {
+        "subscription_id": "s",
+        "resource_group": "rg-raft",
+        "region": "swedencentral",
+        "environment_id": "/subscriptions/s/resourceGroups/rg-raft/providers/Microsoft.App/managedEnvironments/cae",
+        "identity_id": IDENTITY,
+        "run_resources": {"cpu": "2", "memory": "4Gi"},
+    },
+}
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    """Azure, whose time passes when the library waits."""
+    found = Jobs()
+    begin = ContainerAppsAPIClient.__init__
+
+    def here(self: Any, credential: Any, subscription: str, **options: Any) -> None:
+        begin(
+            self, credential, subscription, base_url=found.address, authentication_policy=SansIOHTTPPolicy(), **options
+        )
+
+    with serving(found):
+        monkeypatch.setattr(ContainerAppsAPIClient, "__init__", here)
+        monkeypatch.setattr(RequestsTransport, "sleep", lambda _, duration: found.sleep(duration))
+        yield found
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"run_launcher": LAUNCHER}) as opened:
+        yield opened
+
+
+def launched(instance: dg.DagsterInstance) -> dg.DagsterRun:
+    """A run that was given to the launcher."""
+    context = new_run(instance)
+    instance.run_launcher.launch_run(context)
+    return reloaded(instance, context.dagster_run)
+
+
+def new_run(instance: dg.DagsterInstance) -> LaunchRunContext:
+    pointer = ModuleCodePointer("raft_assets.definitions", "definitions", None)
+    repository = RepositoryPythonOrigin("python", pointer, IMAGE, entry_point=["dagster"], container_context={})
+    run = instance.create_run_for_job(
+        dg.JobDefinition(graph_def=dg.GraphDefinition("lineage"), name="lineage"),
+        status=dg.DagsterRunStatus.STARTING,
+        job_code_origin=JobPythonOrigin("lineage", repository),
+    )
+    return LaunchRunContext(run, workspace=None)
+
+
+def reloaded(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun:
+    found = instance.get_run_by_id(run.run_id)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("created_after_s", [12, 40, 120])
+def test_a_job_is_started_once_it_was_created_and_only_once(
+    created_after_s: int, jobs: Jobs, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs.created_after_s = created_after_s
+    monkeypatch.setenv("RAFT_LAKE", "abfs://lake@stmine.dfs.core.windows.net/raft")
+    monkeypatch.setenv("TEACHER_OPENAI_API_KEY", "canary-key")
+    monkeypatch.setenv("DAGSTER_POSTGRES_PASSWORD", "canary-password")
+    run = launched(instance)
+    ((name, states),) = jobs.executions.items()
+    assert states == ["Running"]
+    assert run.tags[JOB_NAME_TAG] == name
+    starts = [at for at, method, path in jobs.seen if (method, path) == ("POST", f"jobs/{name}/start")]
+    assert len(starts) == 1
+    assert starts[0] >= created_after_s
+    sent = jobs.jobs[name]
+    (container,) = sent["properties"]["template"]["containers"]
+    assert container["image"] == IMAGE
+    assert container["command"][:3] == ["dagster", "api", "execute_run"]
+    assert {"name": "RAFT_LAKE", "value": "abfs://lake@stmine.dfs.core.windows.net/raft"} in container["env"]
+    assert "canary" not in json.dumps(sent)  # whoever may look at a job sees its variables
+    assert sent["properties"]["configuration"]["replicaRetryLimit"] == 0
+    assert list(sent["identity"]["userAssignedIdentities"]) == [IDENTITY]
+
+
+def test_a_daemon_that_ends_while_a_job_is_created_leaves_a_run_that_names_it(
+    jobs: Jobs, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    context = new_run(instance)
+    launcher = instance.run_launcher
+    assert isinstance(launcher, PatientAcaRunLauncher)
+    monkeypatch.setattr(launcher._get_client().jobs, "begin_create_or_update", end)
+    with pytest.raises(KeyboardInterrupt):
+        launcher.launch_run(context)
+    assert reloaded(instance, context.dagster_run).tags[JOB_NAME_TAG]
+
+
+def test_what_azure_says_of_a_worker_counts_and_its_silence_does_not(jobs: Jobs, instance: dg.DagsterInstance) -> None:
+    run, launcher = launched(instance), instance.run_launcher
+    (name,) = jobs.executions
+    for state, status in {
+        "Running": WorkerStatus.RUNNING,
+        "Succeeded": WorkerStatus.SUCCESS,
+        "Failed": WorkerStatus.FAILED,
+        "Stopped": WorkerStatus.FAILED,
+    }.items():
+        jobs.executions[name] = [state]
+        assert launcher.check_run_worker_health(run).status is status
+    jobs.is_silent = True
+    with pytest.raises(AzureError):  # which the daemon logs, and leaves the run as it is
+        launcher.check_run_worker_health(run)
+    jobs.is_silent = False
+    del jobs.jobs[name]
+    assert launcher.check_run_worker_health(run).status is WorkerStatus.NOT_FOUND
+
+
+def test_a_canceled_run_takes_its_job_with_it(jobs: Jobs, instance: dg.DagsterInstance) -> None:
+    run = launched(instance)
+    assert instance.run_launcher.terminate(run.run_id)
+    assert jobs.jobs == {}
+
+
+def test_jobs_of_runs_that_ended_a_while_ago_are_deleted(
+    jobs: Jobs, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, runs = launched(instance), launched(instance)
+    instance.report_run_failed(ended, "it failed")
+    jobs.jobs["theirs"] = {"tags": {"dagster-run-id": "of another platform"}, "properties": {}}
+    jobs.ready_at["theirs"] = 0.0
+    before = set(jobs.jobs)
+    launched(instance)
+    assert before <= set(jobs.jobs)  # its container's last words can be read for a day
+    later = datetime.now(UTC) + KEEP_JOBS + timedelta(minutes=1)
+    clock = type("Clock", (datetime,), {"now": classmethod(lambda *_: later)})
+    monkeypatch.setattr("raft_assets.defs.container_apps_launcher.datetime", clock)
+    launched(instance)
+    assert before - set(jobs.jobs) == {ended.tags[JOB_NAME_TAG]}
+    assert runs.tags[JOB_NAME_TAG] in jobs.jobs
