@@ -24,8 +24,10 @@ RUN_ID_TAG = "dagster-run-id"  # of a job, which AcaRunLauncher sets
 CREATE_TIMEOUT_S = 600.0  # below `start_timeout_seconds`, which counts the start of the container as well
 KEEP_JOBS = timedelta(days=1)  # after the end of the run, for who wants to read what its container printed
 # what a run reads, but nothing that opens a door: whoever may look at a job sees its variables
-_FORWARDED = re.compile(r"(RAFT|DAGSTER|AZURE|TEACHER|COMPLETION|EMBEDDING|BASELINE|STUDENT|JUDGE|MLFLOW)_\w+")
-_SECRET = re.compile(r"KEY|PASSWORD|SECRET|TOKEN|SAS|CONNECTION_STRING|ASSERTION")
+_FORWARDED = re.compile(
+    r"(RAFT|DAGSTER|AZURE|TEACHER|COMPLETION|EMBEDDING|BASELINE|STUDENT|JUDGE|MLFLOW)_\w+|PG(HOST|SSLMODE|SSLROOTCERT)"
+)
+_SECRET = re.compile(r"(KEY|PASSWORD|PASSWORD_FILE|SECRET|_TOKEN|CONNECTION_STRING)$")
 
 
 class PatientAcaRunLauncher(AcaRunLauncher):

@@ -90,9 +90,14 @@ def test_a_job_is_started_once_it_was_created_and_only_once(
     created_after_s: int, jobs: Jobs, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs.created_after_s = created_after_s
-    monkeypatch.setenv("RAFT_LAKE", "abfs://lake@stmine.dfs.core.windows.net/raft")
-    monkeypatch.setenv("TEACHER_OPENAI_API_KEY", "canary-key")
-    monkeypatch.setenv("DAGSTER_POSTGRES_PASSWORD", "canary-password")
+    settings = {
+        "RAFT_LAKE": "abfs://lake@stmine.dfs.core.windows.net/raft",
+        "TEACHER_TOKENS_PER_MINUTE": "1000",
+        "PGHOST": "psql-mine.postgres.database.azure.com",
+    }
+    secrets = ("TEACHER_OPENAI_API_KEY", "DAGSTER_POSTGRES_PASSWORD", "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_SECRET")
+    for name, value in (settings | dict.fromkeys(secrets, "canary")).items():
+        monkeypatch.setenv(name, value)
     run = launched(instance)
     ((name, states),) = jobs.executions.items()
     assert states == ["Running"]
@@ -104,7 +109,7 @@ def test_a_job_is_started_once_it_was_created_and_only_once(
     (container,) = sent["properties"]["template"]["containers"]
     assert container["image"] == IMAGE
     assert container["command"][:3] == ["dagster", "api", "execute_run"]
-    assert {"name": "RAFT_LAKE", "value": "abfs://lake@stmine.dfs.core.windows.net/raft"} in container["env"]
+    assert settings.items() <= {one["name"]: one["value"] for one in container["env"]}.items()
     assert "canary" not in json.dumps(sent)  # whoever may look at a job sees its variables
     assert sent["properties"]["configuration"]["replicaRetryLimit"] == 0
     assert list(sent["identity"]["userAssignedIdentities"]) == [IDENTITY]

@@ -92,6 +92,19 @@ def test_compose_holds_no_secret_and_no_image_that_may_change() -> None:
     assert set(yaml.safe_load(text)["secrets"]) >= {"postgres_password", "client_secret", "cookie_secret"}
 
 
+def test_keys_of_the_models_services_are_for_code_server_and_runs_alone() -> None:
+    services = composed(**PEOPLE)
+    assert {name for name, one in services.items() if "env_file" in one} == {"code-server"}
+    assert {name for name, one in services.items() if "coordination_password" in one.get("secrets", ())} == {
+        "code-server",
+        "postgresql",
+    }
+    dagster = charted()[0]["dagster"]
+    for part in ("dagsterWebserver", "dagsterDaemon"):
+        assert "envSecrets" not in dagster[part]
+    assert dagster["dagster-user-deployments"]["deployments"][0]["envSecrets"] == [{"name": "raft-secrets"}]
+
+
 @pytest.mark.parametrize("missing", PEOPLE)
 def test_compose_refuses_to_start_without_who_may_come_in(missing: str) -> None:
     with pytest.raises(RefusedError, match=missing):
