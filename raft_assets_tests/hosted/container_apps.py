@@ -1,13 +1,13 @@
 """The management plane of Container Apps jobs on this machine, with a clock of its own.
 
 Shapes: https://learn.microsoft.com/rest/api/containerapps/jobs. A job can't be started before it was created, which
-takes `created_after_s`.
+takes `created_after_s`. Time passes only while the library waits for an operation, and no longer than it means to.
 """
 
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,10 +26,40 @@ class Jobs:
     executions: dict[str, list[str]] = field(default_factory=dict)
     seen: list[tuple[float, str, str]] = field(default_factory=list)
     address: str = ""
+    clock: threading.Condition = field(default_factory=threading.Condition)
+    asleep: list[float] = field(default_factory=list)  # until when each thread sleeps
+
+    def reset(self) -> None:
+        """Forget everything but the clock."""
+        self.created_after_s, self.is_silent = 0.0, False
+        for one in (self.jobs, self.ready_at, self.executions, self.seen):
+            one.clear()
 
     def sleep(self, duration: float) -> None:
-        """Let time pass."""
-        self.now += duration
+        """Let time pass: at once between two tries of a request, in the background when somebody waits for the work."""
+        with self.clock:
+            until = self.now + duration
+            if threading.current_thread() is threading.main_thread():
+                self.now = until
+                return
+            self.asleep.append(until)
+            self.clock.notify_all()
+            while until in self.asleep:
+                self.clock.wait()
+
+    def wait(self, is_done: Callable[[], bool], timeout: float) -> None:
+        """Wait for the work of one operation, for so long at most."""
+        with self.clock:
+            give_up = self.now + timeout
+            while not is_done():
+                if not self.asleep:
+                    self.clock.wait(0.01)  # a request is on its way
+                    continue
+                self.now = min(*self.asleep, give_up)
+                if self.now >= give_up:
+                    return
+                self.asleep.remove(self.now)
+                self.clock.notify_all()
 
     def answer(  # noqa: PLR0911 - a line per request
         self, method: str, path: str, body: bytes

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,10 +13,12 @@ from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 
 pytest.importorskip("azure.mgmt.appcontainers", reason="the extra raft-assets[azure]")
 
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import RequestsTransport
+from azure.core.polling import LROPoller
 from azure.mgmt.appcontainers import ContainerAppsAPIClient
+from dagster_azure.container_apps import AcaRunLauncher
 
 from raft_assets.defs.container_apps_launcher import JOB_NAME_TAG, KEEP_JOBS, PatientAcaRunLauncher
 from raft_assets_tests.hosted.container_apps import Jobs, serving
@@ -38,26 +39,33 @@ LAUNCHER = {
 }
 
 
-@pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+@pytest.fixture(scope="module")
+def azure() -> Iterator[Jobs]:
     """Azure, whose time passes when the library waits."""
     found = Jobs()
     begin = ContainerAppsAPIClient.__init__
 
     def here(self: Any, credential: Any, subscription: str, **options: Any) -> None:
-        begin(
-            self, credential, subscription, base_url=found.address, authentication_policy=SansIOHTTPPolicy(), **options
-        )
+        options |= {"base_url": found.address, "authentication_policy": SansIOHTTPPolicy()}
+        begin(self, credential, subscription, **options)
 
-    with serving(found):
-        monkeypatch.setattr(ContainerAppsAPIClient, "__init__", here)
-        monkeypatch.setattr(RequestsTransport, "sleep", lambda _, duration: found.sleep(duration))
+    with serving(found), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ContainerAppsAPIClient, "__init__", here)
+        patch.setattr(RequestsTransport, "sleep", lambda _, duration: found.sleep(duration))
+        patch.setattr(LROPoller, "wait", lambda poller, timeout=1e9: found.wait(poller.done, timeout))
         yield found
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"run_launcher": LAUNCHER}) as opened:
+def jobs(azure: Jobs) -> Jobs:
+    azure.reset()
+    return azure
+
+
+@pytest.fixture(scope="module")
+def instance(azure: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    folder = tmp_path_factory.mktemp("home")
+    with dg.DagsterInstance.local_temp(str(folder), overrides={"run_launcher": LAUNCHER}) as opened:
         yield opened
 
 
@@ -89,7 +97,7 @@ def reloaded(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun:
 def test_a_job_is_started_once_it_was_created_and_only_once(
     created_after_s: int, jobs: Jobs, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs.created_after_s = created_after_s
+    jobs.created_after_s, began = created_after_s, jobs.now
     settings = {
         "RAFT_LAKE": "abfs://lake@stmine.dfs.core.windows.net/raft",
         "TEACHER_TOKENS_PER_MINUTE": "1000",
@@ -104,7 +112,7 @@ def test_a_job_is_started_once_it_was_created_and_only_once(
     assert run.tags[JOB_NAME_TAG] == name
     starts = [at for at, method, path in jobs.seen if (method, path) == ("POST", f"jobs/{name}/start")]
     assert len(starts) == 1
-    assert starts[0] >= created_after_s
+    assert created_after_s <= starts[0] - began <= created_after_s + 5  # the library asks every 5 s
     sent = jobs.jobs[name]
     (container,) = sent["properties"]["template"]["containers"]
     assert container["image"] == IMAGE
@@ -113,6 +121,21 @@ def test_a_job_is_started_once_it_was_created_and_only_once(
     assert "canary" not in json.dumps(sent)  # whoever may look at a job sees its variables
     assert sent["properties"]["configuration"]["replicaRetryLimit"] == 0
     assert list(sent["identity"]["userAssignedIdentities"]) == [IDENTITY]
+
+
+def test_dagsters_own_launcher_still_gives_up_after_30_s(jobs: Jobs, instance: dg.DagsterInstance) -> None:
+    """Where it doesn't any more, `container_apps_launcher` can go."""
+    theirs = AcaRunLauncher.from_config_value(None, LAUNCHER["config"])  # type: ignore[arg-type]
+    theirs.register_instance(instance)
+    for created_after_s, is_started in ((12, True), (40, False)):
+        jobs.reset()
+        jobs.created_after_s = created_after_s
+        if is_started:
+            theirs.launch_run(new_run(instance))
+        else:
+            with pytest.raises(HttpResponseError, match="is being created"):
+                theirs.launch_run(new_run(instance))
+        assert bool(jobs.executions) == is_started
 
 
 def test_a_daemon_that_ends_while_a_job_is_created_leaves_a_run_that_names_it(
