@@ -61,6 +61,10 @@ var signInSecrets = isOpen
       }
     ]
   : []
+var databaseNames = [
+  'dagster'
+  'coordination'
+]
 var imageName = '${registry.properties.loginServer}/${image}'
 var blob = '${storageName}.dfs.core.windows.net'
 var variables = concat(
@@ -320,10 +324,7 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
 // one after another: the server refuses a second change while the first is made
 @batchSize(1)
 resource databases 'Microsoft.DBforPostgreSQL/flexibleServers/databases@2025-08-01' = [
-  for name in [
-    'dagster'
-    'coordination'
-  ]: {
+  for name in databaseNames: {
     parent: server
     name: name
     properties: {

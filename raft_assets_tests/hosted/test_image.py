@@ -8,14 +8,20 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import yaml
-from dagster._cli.api import grpc_command
+from dagster._cli.api import grpc_command, grpc_health_check_command
 from dagster._core.instance.config import dagster_instance_config
+from dagster._daemon.cli import liveness_check_command, run_command
 from dagster._serdes.config_class import ConfigurableClassData
+from dagster_webserver.cli import dagster_webserver
 
 from raft_assets_tests.harness import REPOSITORY
 from raft_assets_tests.hosted.platform import HOSTED, entered, image_variables
+from raft_assets_tests.infra.evaluate import deploy
+from raft_assets_tests.infra.test_infra import INFRA, PLAIN, PLATFORM
+from raft_assets_tests.infra.types import official
 from raft_assets_tests.postgresql import PostgresServer
 
 DOCKERFILE = HOSTED / "Dockerfile"
@@ -79,6 +85,37 @@ def test_the_commands_are_words_that_shell_and_dagster_understand() -> None:
     assert command[:3] == ["dagster", "api", "grpc"]
     parsed = grpc_command.make_context("grpc", command[3:])
     assert (parsed.params["host"], parsed.params["port"]) == ("0.0.0.0", 4000)
+
+
+def test_compose_helm_and_bicep_call_programs_by_options_that_they_have() -> None:
+    services = yaml.safe_load((HOSTED / "compose.yaml").read_text("utf-8"))["services"]
+    ours = [one for one in services.values() if str(one.get("image", "")).startswith("${RAFT_IMAGE")]
+    commands = [one["command"] for one in ours if "command" in one]
+    commands += [one["healthcheck"]["test"][1:] for one in ours]
+    chart = yaml.safe_load((HOSTED / "helm" / "values.yaml").read_text("utf-8"))["dagster"]
+    (deployment,) = chart["dagster-user-deployments"]["deployments"]
+    commands.append(["dagster", "api", "grpc", *deployment["dagsterApiGrpcArgs"]])
+    commands.append(
+        ["dagster", "api", "grpc-health-check", "--host", "code-server", "--port", "4000"]
+    )  # of entrypoint.sh
+    for app in deploy(INFRA, PLAIN | PLATFORM, official()).of("containerApps"):
+        commands += [one["args"] for one in app.body["properties"]["template"]["containers"] if "args" in one]
+    programs = {
+        ("dagster", "api", "grpc"): grpc_command,
+        ("dagster", "api", "grpc-health-check"): grpc_health_check_command,
+        ("dagster-webserver",): dagster_webserver,
+        ("dagster-daemon", "run"): run_command,
+        ("dagster-daemon", "liveness-check"): liveness_check_command,
+    }
+    called = set()
+    for command in commands:
+        if command[0] == "python":
+            continue
+        name = next(name for name in programs if tuple(command[: len(name)]) == name)
+        program = programs[name]
+        program.make_parser(click.Context(program)).parse_args(command[len(name) :])  # exits over an unknown option
+        called.add(name)
+    assert called == set(programs)
 
 
 @pytest.mark.parametrize(
