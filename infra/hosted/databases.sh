@@ -2,7 +2,7 @@
 # Makes Dagster's database and that of coordination, each with a role that can't enter the other.
 # PostgreSQL's image runs it once, when it has made its files.
 set -eu
-psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 \
+psql --no-psqlrc --quiet --username "${POSTGRES_USER:-postgres}" --set ON_ERROR_STOP=1 \
   --set dagster="$(cat "${RAFT_SECRETS_FOLDER:-/run/secrets}/dagster_password")" \
   --set coordination="$(cat "${RAFT_SECRETS_FOLDER:-/run/secrets}/coordination_password")" <<'SQL'
 CREATE ROLE dagster LOGIN PASSWORD :'dagster';
