@@ -8,12 +8,13 @@ configuration as it is, and this module can go.
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
 import dagster as dg
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.mgmt.appcontainers import ContainerAppsAPIClient
 from dagster_azure.container_apps import AcaRunLauncher
 
@@ -47,7 +48,8 @@ class PatientAcaRunLauncher(AcaRunLauncher):
         run = context.dagster_run
         self._instance.add_run_tags(run.run_id, {JOB_NAME_TAG: self._job_name_for_run(run.run_id)})
         super().launch_run(context)
-        self._delete_jobs_of_ended_runs()
+        with suppress(AzureError):  # the run has begun; the next one looks again
+            self._delete_jobs_of_ended_runs()
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return what Azure says of the run's job.
@@ -67,8 +69,9 @@ class PatientAcaRunLauncher(AcaRunLauncher):
 
     def _get_client(self) -> ContainerAppsAPIClient:
         client = super()._get_client()
-        if "begin_create_or_update" not in vars(client.jobs):
-            client.jobs.begin_create_or_update = _returning_when_done(client.jobs.begin_create_or_update)
+        jobs: Any = client.jobs
+        if "begin_create_or_update" not in vars(jobs):
+            jobs.begin_create_or_update = _returning_when_done(jobs.begin_create_or_update)
         return client
 
     def _delete_jobs_of_ended_runs(self) -> None:

@@ -21,6 +21,7 @@ class Jobs:
     created_after_s: float = 0.0
     now: float = 0.0
     is_silent: bool = False
+    refused: set[tuple[str, str]] = field(default_factory=set)  # requests that get no answer but 503
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     ready_at: dict[str, float] = field(default_factory=dict)
     executions: dict[str, list[str]] = field(default_factory=dict)
@@ -32,7 +33,7 @@ class Jobs:
     def reset(self) -> None:
         """Forget everything but the clock."""
         self.created_after_s, self.is_silent = 0.0, False
-        for one in (self.jobs, self.ready_at, self.executions, self.seen):
+        for one in (self.jobs, self.ready_at, self.executions, self.seen, self.refused):
             one.clear()
 
     def sleep(self, duration: float) -> None:
@@ -68,7 +69,7 @@ class Jobs:
         parts = urlsplit(path).path.strip("/").split("/")
         rest = parts[parts.index("Microsoft.App") + 1 :] if "Microsoft.App" in parts else []
         self.seen.append((self.now, method, "/".join(rest)))
-        if self.is_silent:
+        if self.is_silent or (method, "/".join(rest)) in self.refused:
             return 503, _error("ServiceUnavailable", "Try again."), {"Retry-After": "1"}
         match method, rest:
             case "PUT", ["jobs", name]:

@@ -194,3 +194,9 @@ def test_jobs_of_runs_that_ended_a_while_ago_are_deleted(
     launched(instance)
     assert before - set(jobs.jobs) == {ended.tags[JOB_NAME_TAG]}
     assert runs.tags[JOB_NAME_TAG] in jobs.jobs
+
+
+def test_a_run_that_has_begun_is_not_lost_over_what_is_left_of_others(jobs: Jobs, instance: dg.DagsterInstance) -> None:
+    jobs.refused.add(("GET", "jobs"))
+    run = launched(instance)
+    assert jobs.executions == {run.tags[JOB_NAME_TAG]: ["Running"]}
