@@ -79,6 +79,7 @@ constraints: ## pins everything anew; needs uv
 	$(COMPILE) .venv/also.in --extra ocr --output-file infra/constraints/ocr.txt
 	$(COMPILE) .venv/also.in --extra xlsx --output-file infra/constraints/xlsx.txt
 	$(COMPILE) .venv/also.in --extra hosted --output-file infra/constraints/hosted.txt
+	$(COMPILE) .venv/also.in --extra kubernetes --output-file infra/constraints/kubernetes.txt
 	$(COMPILE) .venv/also.in --extra mlflow --output-file infra/constraints/mlflow.txt
 	printf '%s\n' 'mlflow>=3.4' > .venv/mlflow.in
 	$(PIN) .venv/mlflow.in --output-file infra/constraints/mlflow-server.txt

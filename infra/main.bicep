@@ -96,6 +96,32 @@ param hubName string = ''
 @maxLength(33)
 param hubProjectName string = ''
 
+@description('Whether to make the platform: containers, a job per run, PostgreSQL and a registry.')
+param hosted bool = false
+
+@description('Name and tag of the platform\'s image in the registry; empty: no container yet.')
+param image string = ''
+
+@description('Variables of the platform besides those of what is made here: name and value of each, no secret.')
+param hostedSettings array = []
+
+@description('Client id of the registration by which people sign in; empty: nothing is reachable from outside.')
+param authClientId string = ''
+
+@description('Object id of the group whose members may start runs; empty: only the deploying person.')
+param authGroup string = ''
+
+@description('Object id of the group whose members may look at everything and start nothing; empty: none.')
+param viewersGroup string = ''
+
+@description('Name of the container registry; empty: derived.')
+@maxLength(50)
+param registryName string = ''
+
+@description('Name of the PostgreSQL server; empty: derived.')
+@maxLength(63)
+param databaseName string = ''
+
 var groupName = empty(resourceGroupName) ? 'rg-${environmentName}' : resourceGroupName
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = if (!useExistingGroup) {
@@ -132,6 +158,14 @@ module resources 'resources.bicep' = {
     vaultName: vaultName
     hubName: hubName
     hubProjectName: hubProjectName
+    hosted: hosted
+    image: image
+    hostedSettings: hostedSettings
+    authClientId: authClientId
+    authGroup: authGroup
+    viewersGroup: viewersGroup
+    registryName: registryName
+    databaseName: databaseName
   }
   dependsOn: [
     group
@@ -146,3 +180,7 @@ output RAFT_STORAGE_ACCOUNT string = resources.outputs.RAFT_STORAGE_ACCOUNT
 output RAFT_IDENTITY_CLIENT_ID string = resources.outputs.RAFT_IDENTITY_CLIENT_ID
 output RAFT_BUDGET_START string = resources.outputs.RAFT_BUDGET_START
 output AZUREML_WORKSPACE string = resources.outputs.AZUREML_WORKSPACE
+output RAFT_IDENTITY_PRINCIPAL_ID string = resources.outputs.RAFT_IDENTITY_PRINCIPAL_ID
+output RAFT_REGISTRY string = resources.outputs.RAFT_REGISTRY
+output RAFT_HOSTED_URL string = resources.outputs.RAFT_HOSTED_URL
+output RAFT_VIEWERS_URL string = resources.outputs.RAFT_VIEWERS_URL

@@ -93,6 +93,32 @@ param hubName string = ''
 @maxLength(33)
 param hubProjectName string = ''
 
+@description('Whether to make the platform: containers, a job per run, PostgreSQL and a registry.')
+param hosted bool = false
+
+@description('Name and tag of the platform\'s image in the registry; empty: no container yet.')
+param image string = ''
+
+@description('Variables of the platform besides those of what is made here: name and value of each, no secret.')
+param hostedSettings array = []
+
+@description('Client id of the registration by which people sign in; empty: nothing is reachable from outside.')
+param authClientId string = ''
+
+@description('Object id of the group whose members may start runs; empty: only the deploying person.')
+param authGroup string = ''
+
+@description('Object id of the group whose members may look at everything and start nothing; empty: none.')
+param viewersGroup string = ''
+
+@description('Name of the container registry; empty: derived.')
+@maxLength(50)
+param registryName string = ''
+
+@description('Name of the PostgreSQL server; empty: derived.')
+@maxLength(63)
+param databaseName string = ''
+
 var token = uniqueString(resourceGroup().id, environmentName)
 var tags = {
   'azd-env-name': environmentName
@@ -167,6 +193,33 @@ module storage 'modules/storage.bicep' = {
     tags: tags
     ipRanges: ipRanges
     principals: principals
+    moreContainers: hosted ? ['data', 'logs'] : []
+  }
+}
+
+module platform 'modules/hosted.bicep' = if (hosted) {
+  name: 'raft-platform'
+  params: {
+    token: token
+    location: location
+    tags: tags
+    identity: {
+      id: identity.outputs.id
+      name: identity.outputs.name
+      clientId: identity.outputs.clientId
+      principalId: identity.outputs.principalId
+    }
+    image: image
+    registryName: empty(registryName) ? 'cr${token}' : registryName
+    databaseName: empty(databaseName) ? 'psql-${token}' : databaseName
+    logsId: monitoring ? logs!.outputs.logsId : ''
+    settings: hostedSettings
+    authClientId: authClientId
+    authGroup: authGroup
+    viewersGroup: viewersGroup
+    principalId: principalId
+    principalType: principalType
+    storageName: storage.outputs.name
   }
 }
 
@@ -202,3 +255,7 @@ output RAFT_STORAGE_ACCOUNT string = storage.outputs.name
 output RAFT_IDENTITY_CLIENT_ID string = identity.outputs.clientId
 output RAFT_BUDGET_START string = budget > 0 ? spending!.outputs.startDate : budgetStart
 output AZUREML_WORKSPACE string = classic ? serverless!.outputs.projectName : ''
+output RAFT_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
+output RAFT_REGISTRY string = hosted ? platform!.outputs.registry : ''
+output RAFT_HOSTED_URL string = hosted ? platform!.outputs.url : ''
+output RAFT_VIEWERS_URL string = hosted ? platform!.outputs.viewersUrl : ''

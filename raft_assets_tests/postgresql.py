@@ -34,6 +34,16 @@ class PostgresServer:
         self._programs, self._folder, self.port = programs, folder, free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def programs(self) -> Path:
+        """The folder of its programs."""
+        return self._programs
+
+    @property
+    def socket(self) -> Path:
+        """The folder of its socket, where everybody is trusted."""
+        return self._folder
+
     def new_database(self) -> str:
         """Create an empty database that the role owns; return its address."""
         name = f"raft{next(_NUMBERS)}"

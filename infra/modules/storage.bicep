@@ -6,12 +6,18 @@ param tags object
 param ipRanges array
 param principals array
 
+@description('Containers besides those of lake and paid calls.')
+param moreContainers array
+
 // Storage Blob Data Contributor
 var blobContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
-var containerNames = [
-  'lake'
-  'calls'
-]
+var containerNames = concat(
+  [
+    'lake'
+    'calls'
+  ],
+  moreContainers
+)
 
 resource storage 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   name: name

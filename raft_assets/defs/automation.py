@@ -16,6 +16,7 @@ from raft_assets.defs.dagster_internals import stale_resolver
 from raft_assets.defs.lineage_asset import ROLES_METADATA
 from raft_assets.defs.observation import events_of, lost_assets, observe, plan_observation
 from raft_assets.defs.partitions import domains
+from raft_assets.defs.pools import limit_pools
 from raft_assets.defs.runs import LINEAGE_JOB, OPEN_STATUSES, close_killed_runs
 from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave
 from raft_assets.llm.batches import read_batch_records
@@ -46,6 +47,7 @@ def observe_domains(
     before its partitions. Once an hour it looks for what was made and is gone from the lake or the results store, and
     reports it as an observation of the asset.
     """
+    limit_pools(context.instance, project)  # on a platform no command does it
     try:
         plan = plan_observation(context.instance, project)
         lost = _look_for_losses(context, project, plan.domains)

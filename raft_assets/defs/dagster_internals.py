@@ -31,6 +31,7 @@ from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.execution.api import execute_run
 from dagster._core.instance import RUNLESS_RUN_ID
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.loader import LoadingContext
 from dagster._core.remote_origin import (
     GrpcServerCodeLocationOrigin,
@@ -45,10 +46,13 @@ from dagster._core.storage.event_log.schema import (
     SqlEventLogStorageTable,
 )
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.runs import InMemoryRunStorage, SqliteRunStorage
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._grpc.client import DagsterGrpcClient
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster_shared.error import SerializableErrorInfo
+from dagster_shared.serdes import deserialize_value
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.operations.process import PARTITION_TAG
@@ -56,12 +60,15 @@ from raft_assets.operations.process import PARTITION_TAG
 __all__ = [
     "AssetGraph",
     "CachingStaleStatusResolver",
+    "CheckRunHealthResult",
     "CodeLocation",
+    "LaunchRunContext",
     "SerializableErrorInfo",
     "StaleCause",
     "StaleCauseCategory",
     "StaleStatus",
     "UiRun",
+    "WorkerStatus",
     "code_locations",
     "code_server_answers",
     "code_server_command",
@@ -70,6 +77,8 @@ __all__ = [
     "execute_job",
     "free_pools",
     "hold_in_pool",
+    "is_of_one_machine",
+    "is_run_of_code_server",
     "job_origin",
     "last_attempts",
     "last_data_versions",
@@ -136,11 +145,14 @@ def hold_in_pool(asset: dg.AssetsDefinition, pool: str | None) -> None:
     asset.op._pool = pool  # noqa: SLF001 - the constructor's argument, which is read at import
 
 
-def limit_pool(instance: dg.DagsterInstance, pool: str) -> None:
-    """Give the pool one slot, unless somebody has given it slots."""
+def limit_pool(instance: dg.DagsterInstance, pool: str, slots: int | None = None) -> None:
+    """Give the pool so many slots; without a number one, unless somebody has given it slots."""
     storage = instance.event_log_storage
-    if storage.supports_global_concurrency_limits and pool not in storage.get_concurrency_keys():
-        storage.set_concurrency_slots(pool, 1)
+    if not storage.supports_global_concurrency_limits:
+        return
+    is_new = pool not in storage.get_concurrency_keys()
+    if is_new or (slots is not None and storage.get_concurrency_info(pool).slot_count != slots):
+        storage.set_concurrency_slots(pool, slots or 1)
 
 
 def free_pools(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -237,6 +249,23 @@ def ui_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> UiRun | None:
         elif (event.message or "").startswith("Started process for run"):
             found = UiRun(int(str(event.engine_event_data.metadata["pid"].value)), entry.timestamp)
     return found
+
+
+def is_of_one_machine(instance: dg.DagsterInstance) -> bool:
+    """Return whether the runs are kept in files, so that all their processes run where these files lie."""
+    return isinstance(instance.run_storage, (SqliteRunStorage, InMemoryRunStorage))
+
+
+def is_run_of_code_server(run: dg.DagsterRun) -> bool:
+    """Return whether the code server that was handed the run has a process for it.
+
+    Raises DagsterUserCodeUnreachableError where the code server doesn't answer.
+    """
+    address = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+    if not address:
+        return False
+    answer = DagsterGrpcClient(**address).can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
+    return deserialize_value(answer, CanCancelExecutionResult).can_cancel
 
 
 @dataclass(frozen=True)

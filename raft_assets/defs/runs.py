@@ -12,7 +12,7 @@ from typing import Literal
 
 import dagster as dg
 
-from raft_assets.defs.dagster_internals import execute_job, free_pools, job_origin, ui_run
+from raft_assets.defs.dagster_internals import execute_job, free_pools, is_of_one_machine, job_origin, ui_run
 from raft_assets.defs.pools import limit_pools
 from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave
 from raft_assets.operations.losses import Losses
@@ -41,8 +41,12 @@ def close_killed_runs(instance: dg.DagsterInstance, *, without_ui: bool = False)
     """End every run whose process is gone, and return their ids. What they had finished is kept.
 
     `without_ui`: no code server runs on this machine, so that nothing becomes of a run that one was about to start.
+    Where machines share the database of runs, none is ended here: a process id, and a host name, of another container
+    say nothing, and the daemon asks the run launcher (`run_monitoring`).
     """
-    closed = []
+    closed: list[str] = []
+    if not is_of_one_machine(instance):
+        return closed
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=OPEN_STATUSES)):
         if not _is_killed(instance, run, without_ui=without_ui):
             continue
@@ -63,7 +67,10 @@ def interrupt_canceled_runs(instance: dg.DagsterInstance) -> None:
     """Interrupt the processes of runs that somebody cancels.
 
     A code server interrupts its own runs; those of a command, and of a code server that was replaced, hear of it here.
+    Where machines share the database of runs, the run launcher does it.
     """
+    if not is_of_one_machine(instance):
+        return
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELING])):
         pid = _local_process(instance, run)
         if pid is not None:

@@ -91,6 +91,13 @@ def _purpose(kind: str) -> str:
         "storageaccounts": "lake and paid calls",
         "components": "metrics and traces",
         "vaults": "secrets of the hub",
+        "managedenvironments": "network of the platform's containers",
+        "containerapps": "the platform: webserver, daemon, code server",
+        "jobs": "a run of the platform",
+        "registries": "images of the platform",
+        "flexibleservers": "history of runs, and coordination",
+        "virtualnetworks": "network of the platform",
+        "privatednszones": "name of the database",
     }
     last = kind.lower().rpartition("/")[2]
     if last == "workspaces":

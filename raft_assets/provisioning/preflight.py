@@ -36,7 +36,7 @@ ASSIGN_ROLES = "Microsoft.Authorization/roleAssignments/write"
 DEPLOY_TEMPLATES = "Microsoft.Resources/deployments/write"
 DERIVED_NAME = "aif-"  # with which infra/resources.bicep names an account, where nobody does
 RESTORE, ACCOUNT_NAME = "RAFT_RESTORE_ACCOUNT", "RAFT_ACCOUNT_NAME"
-SWITCHES = ("RAFT_MONITORING", CLASSIC, EXISTING_GROUP, LAKE, RESTORE)
+SWITCHES = ("RAFT_MONITORING", "RAFT_HOSTED", CLASSIC, EXISTING_GROUP, LAKE, RESTORE)
 REMEDY = "sign in (`az login`) and run `raft azure preflight` to check before azd does"
 
 

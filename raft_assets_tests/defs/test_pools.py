@@ -47,6 +47,30 @@ def test_training_and_answers_of_one_machine_are_in_its_pool(project: Project, m
     assert set(pooled().values()) == {None}  # services that others run answer everybody at once
 
 
+def test_the_environment_says_how_many_runs_may_call_a_paid_role_at_once(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_OPENAI_API_KEY", "key")
+    monkeypatch.setenv("TEACHER_OPENAI_DEPLOYMENT", "gpt-5-mini")
+    assert pooled()["qa_pairs"] is None
+    monkeypatch.setenv("RAFT_POOL_TEACHER", "3")
+    monkeypatch.setenv("RAFT_POOL_STUDENT", "3")  # on one machine, which stays one
+    found = pooled()
+    assert found["qa_pairs"] == "teacher"
+    assert found["finetuned_model"] == POOL
+    (tmp_path / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        storage = instance.event_log_storage
+        for slots in ("3", "2"):
+            monkeypatch.setenv("RAFT_POOL_TEACHER", slots)
+            limit_pools(instance, Project.load())
+            assert storage.get_concurrency_info("teacher").slot_count == int(slots)
+        assert storage.get_concurrency_info(POOL).slot_count == 1
+        storage.set_concurrency_slots(POOL, 2)  # by hand
+        limit_pools(instance, Project.load())
+        assert storage.get_concurrency_info(POOL).slot_count == 2
+
+
 def test_a_pool_has_one_slot_and_a_killed_run_gives_it_back(project: Project, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:

@@ -284,8 +284,9 @@ class Module:
     def _eval_array(self, *items: Expression, variables: Mapping[str, Any]) -> Any:
         return [self.eval(item, variables) for item in items]
 
-    def _eval_object(self, *properties: tuple[str, Expression], variables: Mapping[str, Any]) -> Any:
-        return {name: self.eval(value, variables) for name, value in properties}
+    def _eval_object(self, *properties: tuple[str | Expression, Expression], variables: Mapping[str, Any]) -> Any:
+        names = [plain(self.eval(name, variables)) if isinstance(name, Expression) else name for name, _ in properties]
+        return {name: self.eval(value, variables) for name, (_, value) in zip(names, properties, strict=True)}
 
     def _eval_for(self, variable: str, items: Expression, body: Expression, *, variables: Mapping[str, Any]) -> Any:
         found = self.at_start(items, variables, "a loop")
@@ -303,8 +304,14 @@ class Module:
 
     def _eval_binary(self, operator: str, *parts: Expression, variables: Mapping[str, Any]) -> Any:
         left, right = (self.eval(part, variables) for part in parts)
-        assert operator == ">", operator
-        return _tainted(plain(left) > plain(right), left, right)
+        left_value, right_value = plain(left), plain(right)
+        results = {
+            ">": lambda: left_value > right_value,
+            "==": lambda: left_value == right_value,
+            "&&": lambda: left_value and right_value,
+            "||": lambda: left_value or right_value,
+        }
+        return _tainted(results[operator](), left, right)
 
     def _eval_member(self, operand: Expression, name: str, how: str, *, variables: Mapping[str, Any]) -> Any:
         value = self.eval(operand, variables)
@@ -345,6 +352,10 @@ class Module:
                 return str(uuid.uuid5(uuid.NAMESPACE_URL, "|".join(given)))
             case "utcNow":
                 return "2026-11"
+            case "json":
+                return json.loads(given[0])
+            case "environment":
+                return {"authentication": {"loginEndpoint": "https://login.microsoftonline.com/"}}
             case "subscription":
                 return {"id": Place("", SUBSCRIPTION).id, "subscriptionId": SUBSCRIPTION, "tenantId": TENANT}
             case "subscriptionResourceId":

@@ -12,6 +12,12 @@ ROLES = {
     "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
     "f6c7c914-8db3-469d-8ca1-694a8f32e121": "AzureML Data Scientist",
 }
+ROLES_OF_A_PLATFORM = {
+    "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
+    "f1a07417-d97a-45cb-824c-7a7467783830": "Managed Identity Operator",
+    "4e3d2b60-56ae-4dc6-a233-09c8e5a82e68": "Container Apps Jobs Contributor",
+}
+JOBS_CONTRIBUTOR = "4e3d2b60-56ae-4dc6-a233-09c8e5a82e68"  # on the group, where a job per run is made
 PROMISED: Mapping[str, Mapping[str, Any]] = {
     "Microsoft.CognitiveServices/accounts": {"disableLocalAuth": True, "allowProjectManagement": True},
     "Microsoft.CognitiveServices/accounts/deployments": {"versionUpgradeOption": "NoAutoUpgrade"},
@@ -24,6 +30,7 @@ PROMISED: Mapping[str, Mapping[str, Any]] = {
     },
     "Microsoft.Storage/storageAccounts/blobServices/containers": {"publicAccess": "None"},
     "Microsoft.Insights/components": {"DisableLocalAuth": True},
+    "Microsoft.ContainerRegistry/registries": {"adminUserEnabled": False, "anonymousPullEnabled": False},
     # purge protection would keep `azd down --purge` from purging; None: not set
     "Microsoft.KeyVault/vaults": {"enableRbacAuthorization": True, "enablePurgeProtection": None},
 }
@@ -46,9 +53,11 @@ def _broken(one: Sent) -> Iterator[str]:
     if one.body.get("kind") == "Hub" and properties.get("systemDatastoresAuthMode") != "Identity":
         yield "a hub on storage without keys needs systemDatastoresAuthMode Identity"
     if one.type == "Microsoft.Authorization/roleAssignments":
-        if properties["roleDefinitionId"].rpartition("/")[2] not in ROLES:
+        role = properties["roleDefinitionId"].rpartition("/")[2]
+        if role not in ROLES | ROLES_OF_A_PLATFORM:
             yield f"the role {properties['roleDefinitionId']} is not one of {', '.join(ROLES.values())}"
         if not properties.get("principalType") or not properties["principalId"]:
             yield "an assignment needs a principal and its type"
-        if not ON_A_RESOURCE.search(one.id) or not GUID.fullmatch(one.id.rpartition("/")[2]):
+        is_on_a_resource = ON_A_RESOURCE.search(one.id) or role == JOBS_CONTRIBUTOR
+        if not is_on_a_resource or not GUID.fullmatch(one.id.rpartition("/")[2]):
             yield "an assignment is on a resource, and its name is a GUID"

@@ -9,8 +9,8 @@ from raft_assets_tests.infra.syntax import Declaration, Expression, Source, read
 from raft_assets_tests.infra.types import Types
 
 FUNCTIONS = {
-    "concat", "empty", "guid", "join", "resourceGroup", "split", "subscription", "subscriptionResourceId",
-    "uniqueString", "utcNow",
+    "concat", "empty", "environment", "guid", "join", "json", "resourceGroup", "split", "subscription",
+    "subscriptionResourceId", "uniqueString", "utcNow",
 }  # fmt: skip
 SECRET = re.compile(r"secret|password|connectionstring|(?<!public)key\d*$|accesskey|token$|sas$", re.IGNORECASE)
 MODULE_PROPERTIES = {"name", "scope", "params", "dependsOn"}

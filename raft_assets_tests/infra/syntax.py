@@ -192,9 +192,10 @@ def _unescaped(text: str) -> str:
     return ESCAPES.get(text, text)
 
 
-def _property(node: Any) -> tuple[str, Expression]:
+def _property(node: Any) -> tuple[str | Expression, Expression]:
+    """A key, which is an expression where it is put together, and its value."""
     key, value = [child for child in node.named_children if child.type != "comment"]
-    return _text(key).strip("'"), _expression(value)
+    return _expression(key) if "${" in _text(key) else _text(key).strip("'"), _expression(value)
 
 
 def _postfix(operand: Expression, kind: str, *rest: Any) -> Expression:

@@ -58,6 +58,14 @@ SWITCHES: dict[str, dict[str, str]] = {
     "no principal": {"AZURE_PRINCIPAL_ID": ""},
     "existing group": {"RAFT_EXISTING_GROUP": "true", "AZURE_RESOURCE_GROUP": "rg-own"},
 }
+# the platform, whose combinations are in raft_assets_tests/hosted/test_who_may_come_in.py
+PLATFORM = {
+    "RAFT_HOSTED": "true",
+    "RAFT_IMAGE": "raft-assets:0.2.0",
+    "RAFT_AUTH_CLIENT_ID": "cccccccc-0000-0000-0000-000000000001",
+    "RAFT_AUTH_GROUP": "bbbbbbbb-0000-0000-0000-000000000001",
+    "RAFT_VIEWERS_GROUP": "bbbbbbbb-0000-0000-0000-000000000002",
+}
 ALWAYS = {
     "resourceGroups": 1,
     "userAssignedIdentities": 1,
@@ -235,5 +243,6 @@ def test_the_excerpt_of_types_is_enough_to_check_by(switch: str) -> None:
 @pytest.mark.skipif(not OFFICIAL.is_file(), reason="the official types aren't at hand")
 def test_the_excerpt_of_types_is_up_to_date() -> None:
     types = Types(json.loads(OFFICIAL.read_text("utf-8")))
-    deploy(INFRA, {**PLAIN, **SWITCHES["classic"], **SWITCHES["IP list"], **SWITCHES["budget"]}, types)
+    deploy(INFRA, {**PLAIN, **SWITCHES["classic"], **SWITCHES["IP list"], **SWITCHES["budget"], **PLATFORM}, types)
+    deploy(INFRA, {**PLAIN, **PLATFORM, "RAFT_AUTH_GROUP": ""}, types)
     assert EXCERPT.read_text("utf-8") == excerpt(types)  # else: write what `excerpt` returns

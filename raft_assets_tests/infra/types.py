@@ -106,6 +106,7 @@ class Types:
                 yield from self._value(of, type_[:-2], one, f"{path}[{index}]")
         elif type_ in PRIMITIVES:
             right = isinstance(value, PRIMITIVES[type_]) and not (type_ == "int" and isinstance(value, bool))
+            right |= path.endswith(".resources.cpu") and isinstance(value, float)  # which the type calls a whole number
             if not right:
                 yield f"{path} is {value!r}, not {type_}"
         elif " | " in type_:

@@ -28,6 +28,7 @@ def test_every_variable_of_the_template_is_described_and_every_resource_has_a_co
         assert f"`{name}`" in TEXT
     made = {kind for file in (REPOSITORY / "infra").rglob("*.bicep") for kind in _resources(file.read_text("utf-8"))}
     unpaid = {"resourceGroups", "roleAssignments", "diagnosticSettings", "budgets", "blobServices", "containers"}
+    unpaid |= {"authConfigs", "databases", "administrators", "virtualNetworkLinks"}
     for kind in made:
         last = kind.rpartition("/")[2]
         assert last in unpaid | {"deployments"} or idle_costs().of(kind) is not None, kind
