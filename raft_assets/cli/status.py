@@ -10,13 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.hosted import hosted_states, open_platform, open_runs, select_hosted_domains
 from raft_assets.cli.money import format_dollars
 from raft_assets.cli.output import print_json
 from raft_assets.cli.project import activate_project, open_instance, select_domains
 from raft_assets.cli.student import print_deployments
+from raft_assets.core.errors import RaftError
 from raft_assets.core.tables import RefusedChunk
 from raft_assets.core.terminal import strip_control_characters
-from raft_assets.defs.dagster_internals import stale_resolver
+from raft_assets.defs.dagster_internals import StaleResolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, ShownState, asset_states
@@ -25,6 +27,7 @@ from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.purge import unfinished_purges
 from raft_assets.operations.vectors import read_refused_chunks
+from raft_assets.settings.hosted import HostedPlatform
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
@@ -47,21 +50,12 @@ def print_status(domains: Sequence[str], *, as_json: bool, tells_by_code: bool) 
     `tells_by_code`: end the process with what there is to do.
     """
     project = Project.load()
-    names = select_domains(project, domains, everything=not domains)
-    from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
-
-    activate_project(project)
-    graph: Graph = definitions().resolve_asset_graph()
-    with open_instance(project) as instance:
-        close_killed_runs(instance)
-        problems = observe(instance, project).problems
-        for name, problem in problems.items():
-            click.echo(f"{name}: {problem}", err=True)
-        resolver, losses = stale_resolver(instance, graph), Losses.find(project)
-        states = {name: asset_states(instance, graph, name, losses, resolver) for name in names}
+    hosted = HostedPlatform.of(project.environment)
+    states, problems, runs = _hosted_states(hosted, domains) if hosted else (*_own_states(project, domains), {})
     results = ResultsStore.of(project)
     sentences = {name: verdict["sentence"] for name, verdict in results.verdicts().items()}
-    compared = {name: comparison["sentence"] for name in states if (comparison := results.comparison(name))}
+    evaluated = {name for name, _ in results.runs()} & states.keys()
+    compared = {name: comparison["sentence"] for name in evaluated if (comparison := results.comparison(name))}
     models, lake = ModelClients(project), Lake.of(project)
     refused = {name: read_refused_chunks(lake, name) for name in states}
     purges = unfinished_purges(project)
@@ -86,6 +80,8 @@ def print_status(domains: Sequence[str], *, as_json: bool, tells_by_code: bool) 
         console.print(_status_table(name, of_domain))
         known = [sentence for sentence in (sentences.get(name), compared.get(name)) if sentence]
         console.print(Text(f"verdict: {' '.join(known) or 'none yet'}"))
+        for line in runs.get(name, ()):
+            console.print(Text(line))
         if refused[name]:
             console.print(Text(_refused_line(refused[name])))
         for command in purges.get(name, ()):
@@ -95,6 +91,34 @@ def print_status(domains: Sequence[str], *, as_json: bool, tells_by_code: bool) 
         print_deployments(console, models)
     if tells_by_code:
         sys.exit(UNREADABLE if problems.keys() & states.keys() else _exit_code(states.values()))
+
+
+def _own_states(
+    project: Project, domains: Sequence[str]
+) -> tuple[dict[str, dict[dg.AssetKey, AssetState]], Mapping[str, RaftError]]:
+    """Return the states of the domains, and what is wrong with those that can't be looked at."""
+    names = select_domains(project, domains, everything=not domains)
+    from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
+
+    activate_project(project)
+    graph: Graph = definitions().resolve_asset_graph()
+    with open_instance(project) as instance:
+        close_killed_runs(instance)
+        problems = observe(instance, project).problems
+        for name, problem in problems.items():
+            click.echo(f"{name}: {problem}", err=True)
+        resolver, losses = StaleResolver(instance, graph), Losses.find(project)
+        return {name: asset_states(instance, graph, name, losses, resolver) for name in names}, problems
+
+
+def _hosted_states(
+    hosted: HostedPlatform, domains: Sequence[str]
+) -> tuple[dict[str, dict[dg.AssetKey, AssetState]], Mapping[str, RaftError], Mapping[str, Sequence[str]]]:
+    """Return the states of the platform's domains, no problems, and which runs of a domain are open there."""
+    with open_platform(hosted) as platform:
+        assets = platform.assets()
+        names = select_hosted_domains(platform, assets, domains, everything=not domains)
+        return hosted_states(platform, assets, names), {}, open_runs(platform)
 
 
 def _exit_code(states: Iterable[Mapping[dg.AssetKey, AssetState]]) -> int:
