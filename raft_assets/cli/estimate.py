@@ -89,9 +89,7 @@ def save_estimate(
 ) -> None:
     """Store an estimate for the report, which compares it with the actual costs, and show it on the assets in the UI.
 
-    Without an instance it isn't shown there.
-
-    An estimate without calls keeps the previous one.
+    An estimate without calls keeps the previous one. Without an instance nothing is shown in the UI.
     """
     if not any(estimate.calls for estimate in forecasts):
         return

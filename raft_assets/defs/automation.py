@@ -193,9 +193,11 @@ def collect_jobs(
     """Go on with the runs that waited for a fine-tuning job which has ended."""
     assert context.repository_def is not None
     try:
-        yield from job_run_requests(context.instance, context.repository_def.asset_graph, models)
+        requests = list(job_run_requests(context.instance, context.repository_def.asset_graph, models))
     except RaftError as error:
         yield dg.SkipReason(str(error))
+        return
+    yield from requests
 
 
 def job_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:

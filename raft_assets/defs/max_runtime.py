@@ -1,6 +1,6 @@
 """How long a step may hold a worker, by the kind of its asset, for Dagster's run monitoring.
 
-Run monitoring knows one limit, of the whole run. So every step sets the run's limit anew: what has passed, and what its
+Run monitoring knows one limit, of the whole run. So every step raises it, if need be, to what has passed and what its
 own kind may take. Source: https://docs.dagster.io/deployment/execution/run-monitoring ("General run timeouts").
 """
 
@@ -13,9 +13,10 @@ from raft_assets.operations.training import job_wait_s
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 
-# generous: 100,000 chunks take half an hour; what asks a model follows the service's limits, and a budget bounds it
-COMPUTES_S, ASKS_S = 6 * 3600, 48 * 3600
+# generous: recognizing a shelf of scans takes a night, and what asks a model follows the limits of a service
+COMPUTES_S, ASKS_S = 24 * 3600, 72 * 3600
 TRAINS_S = 4 * 3600  # besides the wait for the job: uploads, and a service that names its model late
+TOLERANCE_S = 3600  # a limit that is that close isn't written again: a write takes 10 ms
 OWN_LIMIT_TAG = "raft/max_runtime"  # beside Dagster's tag: the limit was set here, and by no person
 
 
@@ -26,12 +27,13 @@ def limit_runtime(context: dg.AssetExecutionContext, project: Project, roles: Co
     """
     instance, run = context.instance, context.run
     is_own = dg.MAX_RUNTIME_SECONDS_TAG not in run.tags or OWN_LIMIT_TAG in run.tags
-    if not instance.run_monitoring_enabled or not is_own:
+    record = instance.get_run_record_by_id(run.run_id) if instance.run_monitoring_enabled and is_own else None
+    if record is None:
         return
-    record = instance.get_run_record_by_id(run.run_id)
-    passed = time.time() - record.start_time if record and record.start_time else 0.0
-    limit = str(round(passed + _step_s(project, run.tags, roles)))
-    instance.add_run_tags(run.run_id, {dg.MAX_RUNTIME_SECONDS_TAG: limit, OWN_LIMIT_TAG: limit})
+    passed = time.time() - record.start_time if record.start_time else 0.0
+    limit = round(passed + _step_s(project, run.tags, roles))
+    if limit > int(record.dagster_run.tags.get(OWN_LIMIT_TAG, 0)) + TOLERANCE_S:
+        instance.add_run_tags(run.run_id, dict.fromkeys((dg.MAX_RUNTIME_SECONDS_TAG, OWN_LIMIT_TAG), str(limit)))
 
 
 def _step_s(project: Project, tags: Mapping[str, str], roles: Collection[Role]) -> float:

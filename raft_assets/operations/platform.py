@@ -194,7 +194,8 @@ class Platform:
         """Submit a backfill of assets, each in its domains, and return its id."""
         params = {
             "partitionsByAssets": [
-                {"assetKey": _key(asset), "partitions": {"partitions": list(domains)}}
+                # a list of partitions is said as ranges, each of one
+                {"assetKey": _key(asset), "partitions": {"ranges": [{"start": name, "end": name} for name in domains]}}
                 for asset, domains in domains_of.items()
             ],
             "tags": [{"key": key, "value": value} for key, value in tags.items()],

@@ -71,18 +71,18 @@ def wait_for_assets(project: ProjectHarness, count: int) -> None:
         time.sleep(0.05)
 
 
-def test_a_step_may_take_as_long_as_its_kind_does_and_what_a_person_limits_stays(copied: ProjectHarness) -> None:
-    with copied.instance() as instance:  # which writes dagster.yaml
-        settings = Path(instance.root_directory, "dagster.yaml")
-    settings.write_text(f"run_monitoring: {{enabled: true}}\n{settings.read_text('utf-8')}", "utf-8")
+def test_a_step_may_take_as_long_as_its_kind_does_and_what_a_person_limits_stays(tmp_path: Path) -> None:
+    project = ProjectHarness(tmp_path)
+    project.write("data/harbor/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
+    project.look()
 
-    def limit(*assets: str, **tags: str) -> float:
-        run = copied.launch(SMALL, *assets, tags=tags)
+    def limit(asset: str, **tags: str) -> int:
+        run = project.launch("harbor", asset, tags=tags)
         assert run.is_success
-        return float(run.tags["dagster/max_runtime"])
+        return round(float(run.tags["dagster/max_runtime"]) / 3600)  # hours
 
-    computing, asking = limit("chunks"), limit("chunk_embeddings")
-    assert 3600 < computing < asking
-    assert limit("chunks", **{"dagster/max_runtime": "77"}) == 77
-    retried = {"dagster/max_runtime": "77", "raft/max_runtime": "77"}  # a retry has the tags of the run before
-    assert limit("chunks", **retried) >= computing
+    computing, asking = limit("source_documents"), limit("chunks")
+    assert 1 < computing < asking
+    assert limit("chunks", **{"dagster/max_runtime": "7200"}) == 2
+    retried = {"dagster/max_runtime": "7200", "raft/max_runtime": "7200"}  # a retry has the tags of the run before
+    assert limit("chunks", **retried) == asking
