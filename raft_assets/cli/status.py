@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import click
 import dagster as dg
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import COLOR_SYSTEMS, Console
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -83,7 +84,7 @@ def print_status(domains: Sequence[str], *, as_json: bool, tells_by_code: bool) 
         )
     console = Console(highlight=False)
     for name, of_domain in states.items() if not as_json else ():
-        console.print(_status_lines(name, of_domain, console.width))
+        _print_states(console, name, of_domain)
         known = [sentence for sentence in (sentences.get(name), compared.get(name)) if sentence]
         console.print(Text(f"verdict: {' '.join(known) or 'none yet'}"))
         for line in runs.get(name, ()):
@@ -153,28 +154,36 @@ def _to_json(of_domain: Mapping[dg.AssetKey, AssetState]) -> dict[str, dict[str,
     }
 
 
-def _status_lines(name: str, of_domain: Mapping[dg.AssetKey, AssetState], width: int) -> Text | Table:
-    """Return the states of a domain in columns: as lines where they fit, which takes a seventh of a table's time."""
-    rows = [(state.key.to_user_string(), state.shown, "; ".join(state.reasons)) for state in of_domain.values()]
+def _print_states(console: Console, name: str, of_domain: Mapping[dg.AssetKey, AssetState]) -> None:
+    """Print the states of a domain in columns: as lines where they fit, as a table takes ten times as long."""
+    rows = [
+        (state.key.to_user_string(), state.shown, strip_control_characters("; ".join(state.reasons)))
+        for state in of_domain.values()
+    ]
     asset, shown, reasons = (max(map(cell_len, column)) for column in zip(COLUMNS, *rows, strict=True))
-    if asset + shown + reasons + 2 * len(GAP) > width:
-        return _status_table(name, of_domain)
-    lines = Text(no_wrap=True, end="")
-    lines.append(f"{name}\n", style="bold")
-    lines.append(f"{COLUMNS[0]:<{asset}}{GAP}{COLUMNS[1]:<{shown}}{GAP}{COLUMNS[2]}\n", style="bold")
+    is_too_wide = max(cell_len(name), asset + shown + reasons + 2 * len(GAP)) > console.width
+    if is_too_wide or any("\n" in because for *_, because in rows):
+        console.print(_status_table(name, rows))
+        return
+    head = f"{COLUMNS[0]:<{asset}}{GAP}{COLUMNS[1]:<{shown}}{GAP}{COLUMNS[2]}"
+    lines = [_painted(console, name, "bold"), _painted(console, head, "bold")]
     for key, state, because in rows:
-        lines.append(f"{key:<{asset}}{GAP}")
-        lines.append(f"{state:<{shown}}", style=STYLES[state])
-        lines.append(f"{GAP}{because}\n")
-    return lines
+        lines.append(f"{key:<{asset}}{GAP}{_painted(console, f'{state:<{shown}}', STYLES[state])}{GAP}{because}")
+    console.out("\n".join(lines), highlight=False)
 
 
-def _status_table(name: str, of_domain: Mapping[dg.AssetKey, AssetState]) -> Table:
+def _painted(console: Console, text: str, style: str) -> str:
+    """Return a text with the codes that show it in a style, as far as the terminal has colors."""
+    parsed = Style.parse(style)
+    if console.no_color:
+        parsed = parsed.without_color
+    return parsed.render(text, color_system=COLOR_SYSTEMS.get(console.color_system or ""))
+
+
+def _status_table(name: str, rows: Iterable[tuple[str, ShownState, str]]) -> Table:
     table = Table(title=Text(name, style="bold"), title_justify="left", box=None, pad_edge=False)
     for column in COLUMNS:
         table.add_column(column)
-    for state in of_domain.values():
-        table.add_row(
-            state.key.to_user_string(), Text(state.shown, style=STYLES[state.shown]), Text("; ".join(state.reasons))
-        )
+    for key, state, because in rows:
+        table.add_row(key, Text(state, style=STYLES[state]), Text(because))
     return table
