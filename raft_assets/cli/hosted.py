@@ -207,10 +207,11 @@ class _Follower:
                 f"backfill {self._backfill} is {status.lower()}: {wrong or 'see its page'}", style="red"
             )
             return FAILED
-        last = {run.domain: run for run in reversed(runs)}.values()  # what a retry made well is well
-        if any(run.status in FAILED_RUNS for run in last):
+        retried = {run.retries for run in runs}
+        if any(run.status in FAILED_RUNS and run.run_id not in retried for run in runs):
             return FAILED
-        return WAITS if any(run.waiting for run in last) else 0
+        last = {run.domain: run for run in reversed(runs)}  # one that resumes another is newer
+        return WAITS if any(run.waiting for run in last.values()) else 0
 
     def _tell(self, run: PlatformRun) -> None:
         before = self._told.get(run.run_id)

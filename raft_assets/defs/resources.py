@@ -44,14 +44,14 @@ class ModelsResource(dg.ConfigurableResource[ModelClients]):
         run = context.run
         if run is None:
             return ModelClients(self.project)
-        project = replace(self.project, budget=_budget(self.project.budget, run.tags.get(BUDGET_TAG)))
+        project = self.project
+        if (asked := run.tags.get(BUDGET_TAG)) is not None:
+            project = replace(project, budget=_lowered(project.budget, asked))
         return ModelClients(project, command=command_of(run.run_id, run.tags))
 
 
-def _budget(budget: Budgets, asked: str | None) -> Budgets:
+def _lowered(budget: Budgets, asked: str) -> Budgets:
     """Return the budget with what a run's tag asks for, which can only lower it. Raises SettingsError."""
-    if asked is None:
-        return budget
     dollars = parse_dollars(f"The tag {BUDGET_TAG} of the run", asked)
     return replace(budget, run=dollars if budget.run is None else min(dollars, budget.run))
 

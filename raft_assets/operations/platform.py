@@ -24,6 +24,7 @@ DOMAINS_AT_ONCE = 30  # in a query for states
 SHOWN_RUNS = 20  # of a domain, newest first, among which the last one of an asset is looked for
 ENDED_BACKFILLS = frozenset(("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"))
 BROKEN_BACKFILLS = frozenset(("FAILED", "CANCELED"))
+RETRIES_TAG = "dagster/parent_run_id"  # of a run: the one that Dagster retries by it
 OPEN_RUNS = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 FAILED_RUNS = frozenset(("FAILURE", "CANCELED"))
 _ERROR = "... on PythonError { message }"
@@ -56,7 +57,7 @@ class PlatformError(EndpointError):
 
 
 class UnreachableError(PlatformError):
-    """Nothing answers, or a proxy does in the platform's place; it may come back."""
+    """Nothing answers, or a proxy does in the platform's place, or it failed to answer; it may come back."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ class PlatformRun:
     def domain(self) -> str:
         """The domain that it works on."""
         return self.tags.get(PARTITION_TAG, "")
+
+    @property
+    def retries(self) -> str | None:
+        """The run that it does again."""
+        return self.tags.get(RETRIES_TAG)
 
     @property
     def waiting(self) -> set[str]:
@@ -270,6 +276,10 @@ class Platform:
                 f"What answers at {self.address} ({answer.status_code}) is no Dagster webserver: check {VARIABLE}."
             )
         if errors := content.get("errors"):
+            if errors[0].get("path"):  # it was understood, and failed on the way, as with a busy database
+                raise UnreachableError(
+                    f"The platform at {self.address} failed: {_first_line(errors[0].get('message', ''))}"
+                )
             raise PlatformError(
                 f"The platform at {self.address} doesn't understand {PACKAGE} {version(PACKAGE)} "
                 f"({_first_line(errors[0].get('message', ''))}): install the version that it runs."

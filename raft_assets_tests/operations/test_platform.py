@@ -88,6 +88,8 @@ def test_whatever_is_wrong_with_a_platform_is_said_in_a_sentence(service: Servic
     service.body = json.dumps({"errors": [{"message": "Cannot query field 'x'\x1b[2J"}]}).encode()
     assert "doesn't understand raft-assets" in (said := complaint(service.address))
     assert "\x1b" not in said
+    service.body = json.dumps({"data": None, "errors": [{"message": "database is locked", "path": ["runs"]}]}).encode()
+    assert "failed: database is locked" in complaint(service.address)
     service.body = located(__typename="RepositoryLocation", dagsterLibraryVersions=[OTHER_VERSION])
     assert "runs raft-assets 0.0.1" in (said := complaint(service.address))
     assert "pip install raft-assets==0.0.1" in said
