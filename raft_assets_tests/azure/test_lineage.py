@@ -2,48 +2,15 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-import dagster as dg
 import pytest
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 
-from raft_assets.defs.automation import job_run_requests
-from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import BACKFILL_TAG, BUDGET_TAG, COLLECTS_TAG, RESUMES_TAG
 from raft_assets_tests.azure.cloud import BASE, KEY, Cloud, cloud
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
 
-SUBMITTED = 1_795_867_200  # 2026-11-28 12:00 UTC
 NAME = re.compile(r"raft-small-[0-9a-f]{8}")
-
-
-def job_that_is(status: str, tuned: Mapping[str, Any]) -> Callable[[Request], JSONResponse | None]:
-    """What the service says in place of the provider when a job is looked at."""
-
-    def answer(request: Request) -> JSONResponse | None:
-        if request.method != "GET" or not request.url.path.endswith(f"/fine_tuning/jobs/{tuned['job']}"):
-            return None
-        return JSONResponse(
-            {
-                "id": tuned["job"],
-                "object": "fine_tuning.job",
-                "created_at": SUBMITTED,
-                "model": BASE,
-                "training_file": "file-1",
-                "status": status,
-                "metadata": {"raft_training_hash": tuned["training_hash"]},
-                "hyperparameters": {"n_epochs": 1},
-                "organization_id": "o",
-                "result_files": [],
-                "seed": 0,
-            }
-        )
-
-    return answer
 
 
 @pytest.fixture(scope="module")
@@ -108,40 +75,6 @@ def test_another_machine_finds_job_and_deployment_and_pays_for_neither(
     assert other.metadata("finetuned_model", SMALL)["found_again"] is True
     assert other.materialize_only(SMALL, "deployment")
     assert (azure.management.count("PUT"), len(azure.resource.training_types)) == before
-
-
-def test_a_run_that_no_command_follows_ends_while_its_job_goes_on_and_a_sensor_has_it_resumed(
-    azure: Cloud, project: ProjectHarness
-) -> None:
-    project.own_variables = azure.variables | {"RAFT_JOB_WAIT_MINUTES": "0"}
-    tuned, submitted = project.lake.read_record("finetuned_model", SMALL), list(azure.resource.training_types)
-    job = tuned["job"]
-
-    def tick() -> list[dg.RunRequest]:
-        with project.instance() as instance:
-            return list(job_run_requests(instance, project.graph, ModelClients(project.opened)))
-
-    azure.resource.before = job_that_is("running", tuned)
-    before = project.launch(SMALL, "finetuned_model", "deployment", tags={BACKFILL_TAG: "abcd", BUDGET_TAG: "5"})
-    assert before.is_success
-    found = project.states(SMALL)
-    assert (found["finetuned_model"].state, found["deployment"].shown) == ("waiting", "will follow")
-    (reason,) = found["finetuned_model"].reasons
-    assert f"job {job} of {BASE} is running, submitted 2026-11-28 12:00 UTC" in reason
-    assert tick() == []
-    azure.resource.before = job_that_is("failed", tuned)
-    (request,) = tick()
-    assert [key.to_user_string() for key in request.asset_selection or ()] == ["finetuned_model", "deployment"]
-    carried = {BACKFILL_TAG: "abcd", BUDGET_TAG: "5", RESUMES_TAG: before.run_id, COLLECTS_TAG: job}
-    assert request.tags == carried
-    assert not project.launch_requested(request).is_success
-    assert f"Fine-tuning job {job} of {BASE} ended as failed" in project.last_failure()
-    assert tick() == []  # what failed is left to people
-    azure.resource.before = lambda _: None
-    assert project.launch_requested(request).is_success
-    assert project.not_fresh(SMALL) == {}
-    assert azure.resource.training_types == submitted  # whatever became of the job, there is no second one
-    project.own_variables = azure.variables
 
 
 def test_doctor_proves_every_role_and_the_right_to_deploy(azure: Cloud, project: ProjectHarness) -> None:
