@@ -3,6 +3,7 @@
 import dagster as dg
 
 from raft_assets.defs import automation
+from raft_assets.defs.dagster_internals import register_version
 from raft_assets.defs.dataset import assets as dataset
 from raft_assets.defs.documents import assets as documents
 from raft_assets.defs.evaluation import assets as evaluation
@@ -12,12 +13,14 @@ from raft_assets.defs.pools import pool_assets
 from raft_assets.defs.resources import LakeResource, ModelsResource, ProjectResource, ResultsResource
 from raft_assets.defs.runs import LINEAGE_JOB
 from raft_assets.defs.student import assets as student
+from raft_assets.settings.hosted import PACKAGE
 from raft_assets.settings.project import Project
 
 
 @dg.definitions
 def definitions() -> dg.Definitions:
     """Assets, jobs, sensors and resources of the project in which the process was started."""
+    register_version(PACKAGE)
     loaded = Project.load()
     project = ProjectResource(folder=str(loaded.folder))
     assets = dg.load_assets_from_modules([documents, dataset, student, evaluation])
@@ -47,6 +50,7 @@ def definitions() -> dg.Definitions:
             automation.request_stale,
             automation.tear_down_expired,
             automation.collect_batches,
+            automation.collect_jobs,
         ],
         executor=dg.in_process_executor,  # a step process costs 2 to 3 s; domains run side by side as runs
         resources={

@@ -18,8 +18,9 @@ import psutil
 from raft_assets.cli.main import main
 from raft_assets.cli.project import activate_project
 from raft_assets.definitions import definitions
+from raft_assets.defs.dagster_internals import execute_job
 from raft_assets.defs.observation import observe
-from raft_assets.defs.runs import materialize
+from raft_assets.defs.runs import LINEAGE_JOB, materialize
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, assets_in_order, failure_message, with_upstream
 from raft_assets.operations.losses import Losses
 from raft_assets.settings.project import Project
@@ -118,6 +119,18 @@ class ProjectHarness:
             keys = [dg.AssetKey(asset)]
             ended = materialize(definitions(), instance, self.opened, domain, keys, force=True, command="test")
             return ended == "done"
+
+    def launch(self, domain: str, *assets: str, tags: Mapping[str, str] | None = None) -> dg.DagsterRun:
+        """One run of these assets, whatever state they have, that no command follows: as the daemon launches it."""
+        with self.instance() as instance:
+            keys = [dg.AssetKey(asset) for asset in assets]
+            job = definitions().resolve_job_def(LINEAGE_JOB)
+            return execute_job(instance, job, partition=domain, assets=keys, tags=tags or {}, origin=None)
+
+    def launch_requested(self, request: dg.RunRequest) -> dg.DagsterRun:
+        """The run that a sensor requests."""
+        assets = [key.to_user_string() for key in request.asset_selection or ()]
+        return self.launch(str(request.partition_key), *assets, tags=request.tags)
 
     def last_failure(self) -> str:
         """What the newest run that failed says."""

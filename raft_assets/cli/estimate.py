@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.hosted import hosted_states, open_platform
 from raft_assets.cli.output import print_json, table_console
 from raft_assets.cli.project import activate_project, open_instance, select_domains
 from raft_assets.core.errors import DataError, SettingsError
-from raft_assets.defs.dagster_internals import stale_resolver
+from raft_assets.defs.dagster_internals import StaleResolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, with_upstream
 from raft_assets.operations.corpus import read_corpus
@@ -26,6 +27,7 @@ from raft_assets.operations.life_cycles import check_student_model, role_life_cy
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.outlook import TRAINING_ASSET
+from raft_assets.settings.hosted import HostedPlatform
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
@@ -60,29 +62,39 @@ def print_estimates(domains: Sequence[str], *, everything: bool, as_json: bool) 
 
 
 @contextmanager
-def open_freshness(project: Project) -> Iterator[tuple[dg.DagsterInstance, Callable[[str], set[str]]]]:
-    """Open the project's instance, and look what changed; with it comes what returns a domain's fresh assets."""
+def open_freshness(project: Project) -> Iterator[tuple[dg.DagsterInstance | None, Callable[[str], set[str]]]]:
+    """Open the project's instance, and look what changed; with it comes what returns a domain's fresh assets.
+
+    Of a hosted platform there is no instance: it is asked for its states.
+    """
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
-    activate_project(project)
     graph = definitions().resolve_asset_graph()
+    if hosted := HostedPlatform.of(project.environment):
+        with open_platform(hosted) as platform:
+            assets = platform.assets()
+            yield None, lambda name: fresh_assets(graph, hosted_states(platform, assets, [name])[name])
+        return
+    activate_project(project)
     with open_instance(project) as instance:
         observe(instance, project)  # what changed since is stale
-        resolver, losses = stale_resolver(instance, graph), Losses.find(project)
+        resolver, losses = StaleResolver(instance, graph), Losses.find(project)
         yield instance, lambda name: fresh_assets(graph, asset_states(instance, graph, name, losses, resolver))
 
 
 def save_estimate(
-    instance: dg.DagsterInstance, project: Project, domain: str, forecasts: Sequence[CallEstimate]
+    instance: dg.DagsterInstance | None, project: Project, domain: str, forecasts: Sequence[CallEstimate]
 ) -> None:
     """Store an estimate for the report, which compares it with the actual costs, and show it on the assets in the UI.
 
-    An estimate without calls keeps the previous one.
+    An estimate without calls keeps the previous one. Without an instance nothing is shown in the UI.
     """
     if not any(estimate.calls for estimate in forecasts):
         return
     rows = [{**asdict(estimate), "role": estimate.role.value} for estimate in forecasts]
     Lake.of(project).write_record("estimate", domain, {"made": time.time(), "rows": rows})
+    if instance is None:
+        return
     for asset in dict.fromkeys(estimate.asset for estimate in forecasts):
         of_asset = [estimate for estimate in forecasts if estimate.asset == asset]
         metadata: dict[str, int | str] = {

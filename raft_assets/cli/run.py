@@ -23,7 +23,7 @@ from raft_assets.cli.project import activate_project, open_instance, print_model
 from raft_assets.cli.worker import BUSY, FAILED, WAITS, worker_command
 from raft_assets.core.errors import DataError
 from raft_assets.core.near_misses import did_you_mean
-from raft_assets.defs.dagster_internals import stale_resolver
+from raft_assets.defs.dagster_internals import StaleResolver
 from raft_assets.defs.lineage_asset import NOT_EVALUATED, ROLES_METADATA, WAITING
 from raft_assets.defs.observation import observe
 from raft_assets.defs.progress import read_progress
@@ -130,7 +130,7 @@ def materialize_domains(
                 raise problems[name]
         command, work = uuid.uuid4().hex, list[DomainRun]()
         ResultsStore.of(project).sync(names)
-        resolver, losses = stale_resolver(instance, graph), Losses.find(project)
+        resolver, losses = StaleResolver(instance, graph), Losses.find(project)
         for name in names:
             now = asset_states(instance, graph, name, losses, resolver)
             due = [key for key in wanted if force or now[key].state != "fresh"]

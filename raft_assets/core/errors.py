@@ -34,7 +34,14 @@ class EndpointError(RaftError):
 
 
 class WaitingError(RaftError):
-    """A result was requested and is not available yet; nothing is wrong, and no process has to wait for it."""
+    """A result was requested and is not available yet; nothing is wrong, and no process has to wait for it.
+
+    `job`: the id of the fine-tuning job that is waited for, at its service; empty for anything else.
+    """
+
+    def __init__(self, sentence: str, *, job: str = "") -> None:
+        super().__init__(sentence)
+        self.job = job
 
 
 class NotDeployedError(EndpointError):

@@ -142,18 +142,21 @@ def _other_language_hash() -> str:
 
 
 def instruction_hashes() -> dict[str, str]:
-    """Return the hash of each of the contract's instructions.
+    """Return the hash of each of the contract's instructions: the English ones, and one of all other languages."""
+    return english_instruction_hashes() | {"contract_other_languages": _other_language_hash()}
 
-    They are those for answers from documents, for a teacher that answers in parts, and for answers without documents,
-    in English; and one hash of all of them in the other languages.
+
+def english_instruction_hashes() -> dict[str, str]:
+    """Return the hash of each of the contract's instructions in English.
+
+    They are those for answers from documents, for a teacher that answers in parts, and for answers without documents.
     """
     texts = {
         "contract": INSTRUCTIONS,
         "contract_structured": STRUCTURED_INSTRUCTIONS,
         "contract_closed_book": CLOSED_BOOK_INSTRUCTIONS,
     }
-    hashes = {name: digest(text)[:HASH_DIGITS] for name, text in texts.items()}
-    return hashes | {"contract_other_languages": _other_language_hash()}
+    return {name: digest(text)[:HASH_DIGITS] for name, text in texts.items()}
 
 
 def escape_answer(text: str) -> str:

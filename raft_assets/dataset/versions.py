@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from types import MappingProxyType
 
-from raft_assets.core.prompt_contract import CONTRACT_VERSION, FIRST_INSTRUCTION_HASHES, instruction_hashes
+from raft_assets.core.prompt_contract import (
+    CONTRACT_VERSION,
+    FIRST_INSTRUCTION_HASHES,
+    english_instruction_hashes,
+    instruction_hashes,
+)
 from raft_assets.dataset.formats import FORMATS_VERSION
 from raft_assets.dataset.golden import GOLDEN_VERSION
 from raft_assets.dataset.rows import DATASET_VERSION
@@ -51,7 +56,7 @@ def contract_prompts(settings: DomainSettings, *, asks_in_text: bool) -> dict[st
 
     `asks_in_text`: the teacher can't be asked for answers in parts.
     """
-    hashes = {f"prompt {name}": value for name, value in instruction_hashes().items()}
+    hashes = {f"prompt {name}": value for name, value in english_instruction_hashes().items()}
     used = {
         "prompt": ("prompt contract", settings.prompt.instructions is None),
         "questions": ("prompt contract_structured", not asks_in_text),

@@ -1,33 +1,48 @@
 """Sensors and schedules: observe always, request runs only when switched on, never start paid work.
 
+What a person started and a service answers later is collected always, and the run that waited for it goes on.
+
 One rule decides what is requested, the same that `raft run` follows: what is not fresh, in waves. So a tick can't ask
 for what a command would skip.
 """
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from raft_assets.core.errors import RaftError
-from raft_assets.defs.dagster_internals import stale_resolver
+from raft_assets.defs.dagster_internals import StaleResolver, last_attempts
 from raft_assets.defs.lineage_asset import ROLES_METADATA
 from raft_assets.defs.observation import events_of, lost_assets, observe, plan_observation
 from raft_assets.defs.partitions import domains
 from raft_assets.defs.pools import limit_pools
-from raft_assets.defs.runs import LINEAGE_JOB, OPEN_STATUSES, close_killed_runs
-from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave
+from raft_assets.defs.runs import LINEAGE_JOB, OPEN_STATUSES, close_killed_runs, planned_assets
+from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave, waiting_jobs
 from raft_assets.llm.batches import read_batch_records
 from raft_assets.operations.batches import collect_batches as collect_answers
 from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import PARTITION_TAG, is_domain_busy, records_of
+from raft_assets.operations.process import (
+    BACKFILL_TAG,
+    BUDGET_TAG,
+    COLLECTS_TAG,
+    COMMAND_TAG,
+    DOMAIN_PARTITIONS,
+    PARTITION_TAG,
+    RESUMES_TAG,
+    is_domain_busy,
+    records_of,
+)
+from raft_assets.operations.training import ended_jobs
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Project
+from raft_assets.student.approval import APPROVAL_TAG
 
+TRAINED = dg.AssetKey("finetuned_model")
 OBSERVE_EVERY_S = 30
 WAIT_FOR_RESULTS_S = 5.0  # for a program that holds the results store: a tick has a minute
 LOOK_FOR_LOSSES_EVERY_S = 3600  # a listing of the whole lake, which may be far away
@@ -116,7 +131,7 @@ def stale_run_requests(instance: dg.DagsterInstance, graph: Graph, models: Model
     """Yield a run request per domain for what is stale or missing and is free, unless a run of the domain is open."""
     close_killed_runs(instance)
     seen = observe(instance, models.project)
-    resolver, losses = stale_resolver(instance, graph), Losses.find(models.project)
+    resolver, losses = StaleResolver(instance, graph), Losses.find(models.project)
     for domain in seen.domains:
         if domain in seen.problems or _is_open(instance, models, domain):
             continue
@@ -150,13 +165,13 @@ def free_assets(graph: Graph, endpoints: dict[Role, Endpoint]) -> list[dg.AssetK
 def collect_batches(
     context: dg.SensorEvaluationContext, models: dg.ResourceParam[ModelClients]
 ) -> Iterator[dg.RunRequest]:
-    """Collect finished batches and request only the asset that waited for them."""
+    """Collect finished batches, and go on with the runs that waited for them."""
     assert context.repository_def is not None
     yield from batch_run_requests(context.instance, context.repository_def.asset_graph, models)
 
 
 def batch_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
-    """Yield a run request per asset whose batches have all been answered since it ended without them."""
+    """Yield a run request per asset whose batches have all been answered since its run ended without them."""
     records = records_of(models.project)
     before = [record for record in read_batch_records(records) if record.is_open]
     collect_answers(models)
@@ -166,7 +181,66 @@ def batch_run_requests(instance: dg.DagsterInstance, graph: Graph, models: Model
             continue
         key = dg.AssetKey(asset)
         if asset_states(instance, graph, domain, Losses.find(models.project))[key].state == "waiting":
-            yield dg.RunRequest(partition_key=domain, asset_selection=[key], job_name=LINEAGE_JOB)
+            run = instance.get_run_by_id(last_attempts(instance, key)[domain])
+            assert run is not None  # an asset waits because its last run says so
+            yield _resumed(instance, graph, run, key)
+
+
+@dg.sensor(
+    job_name=LINEAGE_JOB, minimum_interval_seconds=COLLECT_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING
+)
+def collect_jobs(
+    context: dg.SensorEvaluationContext, models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Go on with the runs that waited for a fine-tuning job which has ended."""
+    assert context.repository_def is not None
+    try:
+        requests = list(job_run_requests(context.instance, context.repository_def.asset_graph, models))
+    except RaftError as error:
+        yield dg.SkipReason(str(error))
+        return
+    yield from requests
+
+
+def job_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
+    """Yield a run request per run that ended before its fine-tuning job did, once the job has ended.
+
+    The run asks for the result of that job alone, so that nothing is paid for which nobody started. Raises
+    EndpointError where the service of the jobs doesn't answer.
+    """
+    known = set(instance.get_dynamic_partitions(DOMAIN_PARTITIONS))
+    waits = {domain: wait for domain, wait in waiting_jobs(instance, TRAINED).items() if domain in known}
+    ended = ended_jobs(models, {wait.job for wait in waits.values()}) if waits else set()
+    for domain, wait in waits.items():
+        if wait.job in ended and not _is_open(instance, models, domain):
+            yield _resumed(instance, graph, wait.run, TRAINED, {COLLECTS_TAG: wait.job})
+
+
+def _resumed(
+    instance: dg.DagsterInstance,
+    graph: Graph,
+    run: dg.DagsterRun,
+    key: dg.AssetKey,
+    tags: Mapping[str, str] | None = None,
+) -> dg.RunRequest:
+    """Return the request for what a run has not made because an asset of it waited.
+
+    Of a run of `raft run` it is that asset alone: a person follows the command, with its budget, and starts it again.
+    """
+    rest, kept = {key}, {}
+    if COMMAND_TAG not in run.tags:
+        kept = {name: run.tags[name] for name in (BACKFILL_TAG, APPROVAL_TAG, BUDGET_TAG) if name in run.tags}
+        kept[RESUMES_TAG] = run.tags.get(RESUMES_TAG, run.run_id)
+        planned = planned_assets(instance, run.run_id)
+        for asset in assets_in_order(graph):
+            if asset in planned and graph.get(asset).parent_keys & rest:
+                rest.add(asset)
+    return dg.RunRequest(
+        partition_key=run.tags[PARTITION_TAG],
+        asset_selection=[asset for asset in assets_in_order(graph) if asset in rest],
+        job_name=LINEAGE_JOB,
+        tags={**kept, **(tags or {})},
+    )
 
 
 @dg.sensor(

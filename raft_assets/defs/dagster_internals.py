@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster_shared.error import SerializableErrorInfo
+from dagster_shared.libraries import DagsterLibraryRegistry
 from dagster_shared.serdes import deserialize_value
 
 from raft_assets.core.errors import SettingsError
@@ -66,6 +68,7 @@ __all__ = [
     "SerializableErrorInfo",
     "StaleCause",
     "StaleCauseCategory",
+    "StaleResolver",
     "StaleStatus",
     "UiRun",
     "WorkerStatus",
@@ -83,8 +86,8 @@ __all__ = [
     "last_attempts",
     "last_data_versions",
     "limit_pool",
+    "register_version",
     "restore_last_materialization",
-    "stale_resolver",
     "ui_run",
     "unusable_databases",
 ]
@@ -110,20 +113,34 @@ class _Loading(LoadingContext):
         return self._loaders
 
 
-class _BatchedStaleStatusResolver(CachingStaleStatusResolver):
-    """Reads an asset's newest events once, where Dagster asks for each of its readers in each partition."""
+class StaleResolver(CachingStaleStatusResolver):
+    """Decides, for the UI as well, whether an asset is fresh, stale or missing, as of the moment of its making.
+
+    Reads an asset's newest events once, where Dagster asks for each of its readers in each partition.
+    """
 
     def __init__(self, instance: dg.DagsterInstance, graph: AssetGraph) -> None:
         loading = _Loading(instance)
         super().__init__(instance, graph, loading)
         AssetRecord.prepare(loading, graph.materializable_asset_keys)
         self._last_events: dict[dg.AssetKey, Mapping[str, int]] = {}
+        self._last_attempts: dict[dg.AssetKey, Mapping[str, str]] = {}
+        self._runs: dict[str, dg.DagsterRun | None] = {}
 
     def _is_dep_updated(self, provenance: DataProvenance, dep_key: AssetKeyPartitionKey) -> bool:
         read = provenance.input_storage_ids[dep_key.asset_key]
         if dep_key.partition_key is not None and read and self._last_event(dep_key) <= read:
             return False
         return super()._is_dep_updated(provenance, dep_key)
+
+    def last_attempt(self, key: dg.AssetKey, partition: str) -> dg.DagsterRun | None:
+        """Return the run that last meant to materialize the asset, where it did not."""
+        if key not in self._last_attempts:
+            self._last_attempts[key] = last_attempts(self._instance, key)
+        run_id = self._last_attempts[key].get(partition)
+        if run_id is not None and run_id not in self._runs:
+            self._runs[run_id] = self._instance.get_run_by_id(run_id)
+        return self._runs[run_id] if run_id else None
 
     def _last_event(self, key: AssetKeyPartitionKey) -> int:
         """Return the storage id of the last event that gave the asset's partition a data version, 0 without one."""
@@ -133,11 +150,6 @@ class _BatchedStaleStatusResolver(CachingStaleStatusResolver):
             kind = dg.DagsterEventType.ASSET_OBSERVATION if is_external else dg.DagsterEventType.ASSET_MATERIALIZATION
             self._last_events[asset] = self._instance.event_log_storage.get_latest_storage_id_by_partition(asset, kind)
         return self._last_events[asset].get(str(key.partition_key), 0)
-
-
-def stale_resolver(instance: dg.DagsterInstance, graph: AssetGraph) -> CachingStaleStatusResolver:
-    """Return what decides, for the UI as well, whether an asset is fresh, stale or missing, as of now."""
-    return _BatchedStaleStatusResolver(instance, graph)
 
 
 def hold_in_pool(asset: dg.AssetsDefinition, pool: str | None) -> None:
@@ -153,6 +165,11 @@ def limit_pool(instance: dg.DagsterInstance, pool: str, slots: int | None = None
     is_new = pool not in storage.get_concurrency_keys()
     if is_new or (slots is not None and storage.get_concurrency_info(pool).slot_count != slots):
         storage.set_concurrency_slots(pool, slots or 1)
+
+
+def register_version(package: str) -> None:
+    """Tell Dagster the package's version, which GraphQL names with the code location."""
+    DagsterLibraryRegistry.register(package, version(package), is_dagster_package=False)
 
 
 def free_pools(instance: dg.DagsterInstance, run_id: str) -> None:

@@ -12,6 +12,7 @@ import dagster as dg
 
 from raft_assets.core.errors import WaitingError
 from raft_assets.core.progress import shown_by
+from raft_assets.defs.max_runtime import limit_runtime
 from raft_assets.defs.partitions import domains
 from raft_assets.defs.progress import log_steps
 from raft_assets.llm.requests import Origin
@@ -31,7 +32,8 @@ MAIN_PATH = frozenset(
 )
 STAGES = ("documents", "dataset", "student", "evaluation")
 NOT_EVALUATED = "Not evaluated: waiting."  # begins the description of a check whose asset waits
-WAITING = "waiting"  # metadata of an observation: what an asset waits for, in a sentence
+# metadata of an observation: what an asset waits for, in a sentence, and the id of the fine-tuning job if it is one
+WAITING, WAITING_JOB = "waiting", "waiting_job"
 
 
 def main_path_address(ui: str) -> str:
@@ -75,18 +77,21 @@ def lineage_asset(
             deps=[*deps, *settings],
             check_specs=list(checks),
             output_required=False,
-        )(_step(function, checks))
+        )(_step(function, roles, checks))
 
     return decorate
 
 
-def _step(function: Callable[..., Any], checks: Sequence[dg.AssetCheckSpec]) -> Callable[..., Iterator[Any]]:
+def _step(
+    function: Callable[..., Any], roles: Sequence[Role], checks: Sequence[dg.AssetCheckSpec]
+) -> Callable[..., Iterator[Any]]:
     """Wrap the function as Dagster runs it: a generator of its results, each with the seconds that it took."""
 
     @wraps(function)
     def step(context: dg.AssetExecutionContext, **resources: Any) -> Iterator[Any]:
         started, evaluated = time.monotonic(), set[str | None]()
         project = resources["project"] if "project" in resources else resources["models"].project
+        limit_runtime(context, project, roles)
         try:
             with shown_by(log_steps(context, project)):
                 results = function(context, **resources)
@@ -113,9 +118,8 @@ def _waiting(
     run = context.instance.get_run_by_id(context.run.run_id)
     waiting = waiting_assets(run.tags if run else {}) | {name}
     context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: ",".join(sorted(waiting))})
-    context.log_event(
-        dg.AssetObservation(context.asset_key, partition=context.partition_key, metadata={WAITING: str(pending)})
-    )
+    metadata = {WAITING: str(pending), **({WAITING_JOB: pending.job} if pending.job else {})}
+    context.log_event(dg.AssetObservation(context.asset_key, partition=context.partition_key, metadata=metadata))
     for spec in checks:
         yield dg.AssetCheckResult(
             check_name=spec.name,

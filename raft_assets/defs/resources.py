@@ -1,13 +1,15 @@
 """Dagster's shells around the plain classes of the lineage: how they are made for a run, and nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 
 from raft_assets.defs.progress import progress_file
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import PROCESS_TAG, command_of, current_process
-from raft_assets.settings.project import Project
+from raft_assets.operations.process import BUDGET_TAG, PROCESS_TAG, command_of, current_process
+from raft_assets.settings.environment import parse_dollars
+from raft_assets.settings.project import Budgets, Project
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
@@ -39,8 +41,19 @@ class ModelsResource(dg.ConfigurableResource[ModelClients]):
 
     def create_resource(self, context: dg.InitResourceContext) -> ModelClients:
         """Open nothing: a client is made when an asset asks for one."""
-        command = command_of(context.run.run_id, context.run.tags) if context.run else ""
-        return ModelClients(self.project, command=command)
+        run = context.run
+        if run is None:
+            return ModelClients(self.project)
+        project = self.project
+        if (asked := run.tags.get(BUDGET_TAG)) is not None:
+            project = replace(project, budget=_lowered(project.budget, asked))
+        return ModelClients(project, command=command_of(run.run_id, run.tags))
+
+
+def _lowered(budget: Budgets, asked: str) -> Budgets:
+    """Return the budget with what a run's tag asks for, which can only lower it. Raises SettingsError."""
+    dollars = parse_dollars(f"The tag {BUDGET_TAG} of the run", asked)
+    return replace(budget, run=dollars if budget.run is None else min(dollars, budget.run))
 
 
 class LakeResource(dg.ConfigurableResource[Lake]):

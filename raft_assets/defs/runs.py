@@ -95,6 +95,16 @@ def _local_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | No
     return found.pid if found and found.pid and is_still_alive(found.pid, found.at) else None
 
 
+def planned_assets(instance: dg.DagsterInstance, run_id: str) -> set[dg.AssetKey]:
+    """Return the assets that a run was to make."""
+    of_type = {dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED}
+    events = [
+        record.event_log_entry.get_dagster_event()
+        for record in instance.get_records_for_run(run_id, of_type=of_type).records
+    ]
+    return {event.asset_key for event in events if event.asset_key}
+
+
 def materialize(
     defs: dg.Definitions,
     instance: dg.DagsterInstance,

@@ -8,21 +8,20 @@ became equal. Work is therefore done in waves.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import dagster as dg
 
 from raft_assets.defs.dagster_internals import (
     AssetGraph,
-    CachingStaleStatusResolver,
     SerializableErrorInfo,
     StaleCause,
     StaleCauseCategory,
+    StaleResolver,
     StaleStatus,
     last_attempts,
-    stale_resolver,
 )
-from raft_assets.defs.lineage_asset import WAITING
+from raft_assets.defs.lineage_asset import WAITING, WAITING_JOB
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.process import waiting_assets
 
@@ -45,6 +44,26 @@ class AssetState:
         return "will follow" if self.state == "fresh" and self.reasons else self.state
 
 
+@dataclass(frozen=True)
+class WaitingJob:
+    """A run that ended before a fine-tuning job of its did, and the job's id at its service."""
+
+    run: dg.DagsterRun
+    job: str
+
+
+def waiting_jobs(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, WaitingJob]:
+    """By domain, the job that an asset waits for, where its last attempt ended with waiting for one."""
+    attempts = {run: domain for domain, run in last_attempts(instance, key).items()}
+    found = dict[str, WaitingJob]()
+    for run in instance.get_runs(filters=dg.RunsFilter(run_ids=list(attempts))) if attempts else ():
+        if key.to_user_string() in waiting_assets(run.tags):
+            for metadata in _waits(instance, run.run_id, key):
+                if job := metadata.get(WAITING_JOB):
+                    found[attempts[run.run_id]] = WaitingJob(run, str(job.value))
+    return found
+
+
 def assets_in_order(graph: Graph) -> list[dg.AssetKey]:
     """Return the assets that can be materialized, upstream first."""
     return [
@@ -60,27 +79,31 @@ def asset_states(
     graph: Graph,
     domain: str,
     losses: Losses,
-    resolver: CachingStaleStatusResolver | None = None,
+    resolver: StaleResolver | None = None,
 ) -> dict[dg.AssetKey, AssetState]:
     """State of every asset of the domain, upstream first.
 
     What was made and is gone (`losses`) is missing, whatever Dagster remembers of it.
 
     A fresh asset behind one that is not says so in its reasons: it may turn out to be stale, or not. Who asks for many
-    domains passes one `resolver` (`stale_resolver`), which answers as of its making and reads the event log once.
+    domains passes one `resolver` (`StaleResolver`), which answers as of its making and reads the event log once.
     """
-    resolver = resolver or stale_resolver(instance, graph)
+    resolver = resolver or StaleResolver(instance, graph)
     found: dict[dg.AssetKey, AssetState] = {}
     lost = losses.of(domain)
     for key in assets_in_order(graph):
-        state = _asset_state(instance, resolver, key, domain, lost.get(key.to_user_string()))
-        behind = [parent for parent in sorted(graph.get(key).parent_keys) if parent in found and found[parent].reasons]
-        if state.state == "fresh" and behind:
-            state = AssetState(
-                key, "fresh", tuple(f"upstream {parent.to_user_string()} is not settled" for parent in behind)
-            )
-        found[key] = state
+        found[key] = _asset_state(instance, resolver, key, domain, lost.get(key.to_user_string()))
+    tell_unsettled(found, {key: graph.get(key).parent_keys for key in found})
     return found
+
+
+def tell_unsettled(states: dict[dg.AssetKey, AssetState], parents: Mapping[dg.AssetKey, Iterable[dg.AssetKey]]) -> None:
+    """Say of fresh assets behind those that are not, upstream first, that they may follow."""
+    for key, state in states.items():
+        behind = [parent for parent in sorted(parents[key]) if parent in states and states[parent].reasons]
+        if state.state == "fresh" and behind:
+            reasons = tuple(f"upstream {parent.to_user_string()} is not settled" for parent in behind)
+            states[key] = AssetState(key, "fresh", reasons)
 
 
 def failure_message(error: SerializableErrorInfo) -> str:
@@ -125,7 +148,7 @@ def with_upstream(graph: Graph, keys: Sequence[dg.AssetKey]) -> list[dg.AssetKey
 
 def _asset_state(
     instance: dg.DagsterInstance,
-    resolver: CachingStaleStatusResolver,
+    resolver: StaleResolver,
     key: dg.AssetKey,
     domain: str,
     lost: str | None,
@@ -133,7 +156,7 @@ def _asset_state(
     status = resolver.get_status(key, domain)
     if status == StaleStatus.FRESH and lost is None:
         return AssetState(key, "fresh")
-    if (attempt := _last_attempt(instance, key, domain)) is not None:
+    if (attempt := _last_attempt(instance, resolver, key, domain)) is not None:
         return attempt
     if status == StaleStatus.MISSING:
         return AssetState(key, "missing")
@@ -152,9 +175,11 @@ def _stale_reason(cause: StaleCause) -> str:
     return f"{cause.dependency.asset_key.to_user_string()} {happened}"
 
 
-def _last_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -> AssetState | None:
+def _last_attempt(
+    instance: dg.DagsterInstance, resolver: StaleResolver, key: dg.AssetKey, domain: str
+) -> AssetState | None:
     """Return what the last attempt says that made nothing: that it waits, or why its own step failed."""
-    run = instance.get_run_by_id(last_attempts(instance, key).get(domain, ""))
+    run = resolver.last_attempt(key, domain)
     if run is None:
         return None
     if key.to_user_string() in waiting_assets(run.tags):
@@ -169,10 +194,11 @@ def _last_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, domain: str) -
 
 def _waits_for(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> tuple[str, ...]:
     """Return what the asset said that it waits for."""
+    return tuple(str(metadata[WAITING].value) for metadata in _waits(instance, run_id, key))
+
+
+def _waits(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> list[Mapping[str, dg.MetadataValue[Any]]]:
+    """Return the observations of a run by which an asset said that it waits."""
     records = instance.get_records_for_run(run_id, of_type={dg.DagsterEventType.ASSET_OBSERVATION}).records
     events = [record.event_log_entry.asset_observation for record in records]
-    return tuple(
-        str(event.metadata[WAITING].value)
-        for event in events
-        if event and event.asset_key == key and WAITING in event.metadata
-    )
+    return [event.metadata for event in events if event and event.asset_key == key and WAITING in event.metadata]

@@ -7,6 +7,7 @@ the task, separated by lines `---`. Who is asked what, and how an answer is read
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from typing import Literal
 
@@ -56,6 +57,7 @@ class PromptFile:
         return replace(self, task=f"{self.task}\nWrite them in {name} of the document.")
 
 
+@cache
 def read_prompt(package: str, name: str) -> PromptFile:
     """Return the prompt file of a name such as `general/questions` in the package's folder `prompts`."""
     text = (resources.files(package) / "prompts" / f"{name}.md").read_text("utf-8")

@@ -19,6 +19,9 @@ PARTITION_TAG = "dagster/partition"
 COMMAND_TAG = "raft/command"
 BACKFILL_TAG = "dagster/backfill"  # of every run of a backfill that the UI started
 PROCESS_TAG = "raft/process"
+BUDGET_TAG = "raft/budget"  # of a run: US dollars that its command or backfill may spend; RAFT_BUDGET_RUN holds as well
+RESUMES_TAG = "raft/resumes"  # of a run that goes on with another one: the first of them, whose budget it shares
+COLLECTS_TAG = "raft/collects"  # of a run: the fine-tuning job whose result alone it asks for
 WAITING_TAG = "raft/waiting"  # of a run: the assets, separated by commas, whose results are still to come
 # a run computes on one core: several run at once, and threads that wait for one another take 3 times the processor time
 WORKER_VARIABLES: Mapping[str, str] = {"OMP_NUM_THREADS": "1"}
@@ -31,8 +34,8 @@ def waiting_assets(tags: Mapping[str, str]) -> set[str]:
 
 
 def command_of(run: str, tags: Mapping[str, str]) -> str:
-    """Return what counts as one run for a budget: the command, the backfill, or the run by itself."""
-    return tags.get(COMMAND_TAG) or tags.get(BACKFILL_TAG) or run
+    """Return what counts as one run for a budget: the command, the backfill, or the run with those that resume it."""
+    return tags.get(COMMAND_TAG) or tags.get(BACKFILL_TAG) or tags.get(RESUMES_TAG) or run
 
 
 def current_process() -> str:

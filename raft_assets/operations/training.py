@@ -1,21 +1,22 @@
 """Fine-tuning a domain's student: its training files, the approval, and the job."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from raft_assets.core.errors import DataError, RaftError
+from raft_assets.core.errors import DataError, EndpointError, RaftError
 from raft_assets.llm.background import run_coroutine
 from raft_assets.operations.expected_epochs import are_epochs_chosen, known_epochs
 from raft_assets.operations.hosting import hosting_settings, open_hosting
 from raft_assets.operations.life_cycles import check_student_model
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, resolved_model
 from raft_assets.operations.money import reserve_training
-from raft_assets.operations.process import records_of
+from raft_assets.operations.process import COMMAND_TAG, records_of
 from raft_assets.operations.trained import keep_student, keep_submission, trained_documents
 from raft_assets.settings.endpoints import Role
+from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import (
     APPROVAL_TAG,
@@ -26,11 +27,13 @@ from raft_assets.student.approval import (
 )
 from raft_assets.student.azure_ml import AzureMLHosting
 from raft_assets.student.finetuning import (
+    DEFAULT_POLLING,
     MIN_ROWS,
     FineTuningResult,
     FineTuningSpec,
     cut_to_size,
     fine_tune,
+    has_job_ended,
     user_model,
 )
 from raft_assets.student.uploads import MAX_FILE_BYTES
@@ -57,10 +60,16 @@ class _Submission:
 
 @dataclass(frozen=True)
 class TrainingWatch:
-    """Callbacks of a training: `on_event` gets the service's messages, `on_metrics` the newest metrics at each poll."""
+    """How a training is followed.
+
+    `on_event` gets the service's messages, `on_metrics` the newest metrics at each poll. `wait_s`: how long this
+    process waits for the job, which goes on without it. `collects`: the id of a job whose result alone is asked for.
+    """
 
     on_event: Callable[[str], None]
     on_metrics: Callable[[dict[str, float]], None]
+    wait_s: float = DEFAULT_POLLING.job_timeout_s
+    collects: str = ""
 
 
 def train(
@@ -94,6 +103,41 @@ def train(
     return tuned
 
 
+def job_wait_s(project: Project, tags: Mapping[str, str]) -> float:
+    """Return how long a run with these tags waits for its fine-tuning job, in seconds.
+
+    A command follows it to its end, and so does every run with the embedded provider, whose jobs compute on the run's
+    own machine. Other runs wait as long as `RAFT_JOB_WAIT_MINUTES` says.
+    """
+    if COMMAND_TAG in tags or project.endpoints[Role.STUDENT].provider == "embedded":
+        return DEFAULT_POLLING.job_timeout_s
+    return project.job_wait_s
+
+
+def ended_jobs(models: ModelClients, jobs: Collection[str]) -> set[str]:
+    """Return which fine-tuning jobs have ended at the student's service, however they did.
+
+    Raises EndpointError where the service doesn't answer.
+    """
+    import openai
+
+    if models.endpoints[Role.STUDENT].provider == "azureml":
+        with open_hosting(models.project) as workspace:
+            assert isinstance(workspace, AzureMLHosting)
+            return {job for job in jobs if workspace.has_job_ended(job)}
+
+    async def look() -> set[str]:
+        async with models.client(Role.STUDENT) as client:
+            return {job for job in jobs if await has_job_ended(client, job)}
+
+    try:
+        return run_coroutine(look())
+    except openai.APIError as error:
+        raise EndpointError(
+            f"The service of STUDENT doesn't say how its fine-tuning jobs are ({type(error).__name__}): `raft doctor`."
+        ) from None
+
+
 def _train(
     models: ModelClients, domain: str, order: FineTuningSpec, watch: TrainingWatch, check: Callable[[], None]
 ) -> FineTuningResult:
@@ -101,7 +145,14 @@ def _train(
     with open_hosting(project) if student.provider == "azureml" else nullcontext() as workspace:
         if isinstance(workspace, AzureMLHosting):
             form = project.settings(domain).values.student.format
-            return workspace.fine_tune(order, form, on_event=watch.on_event, before_submission=check)
+            return workspace.fine_tune(
+                order,
+                form,
+                on_event=watch.on_event,
+                before_submission=check,
+                collects=watch.collects,
+                job_timeout_s=watch.wait_s,
+            )
     return run_coroutine(_fine_tune(models, order, watch, check))
 
 
@@ -135,6 +186,8 @@ async def _fine_tune(
             on_event=watch.on_event,
             on_metrics=watch.on_metrics,
             before_submission=before_submission,
+            collects=watch.collects,
+            patience=replace(DEFAULT_POLLING, job_timeout_s=watch.wait_s),
             open_uploads=lambda: models.uploads_client(Role.STUDENT),
         )
 

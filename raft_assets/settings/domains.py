@@ -78,9 +78,11 @@ class FileHashCache:
 
     def __exit__(self, *_: object) -> None:
         # on a full disk they are not kept: only time is lost
-        with contextlib.closing(self._connection), contextlib.suppress(sqlite3.OperationalError), self._connection:
-            rows = [(*state, content_hash) for state, content_hash in self._pending.items()]
-            self._connection.executemany(_INSERT_HASH, rows)
+        with contextlib.closing(self._connection), contextlib.suppress(sqlite3.OperationalError):
+            if self._pending:  # a transaction without rows writes to the disk as well
+                with self._connection:
+                    rows = [(*state, content_hash) for state, content_hash in self._pending.items()]
+                    self._connection.executemany(_INSERT_HASH, rows)
         self._pending = {}
 
     def get(self, state: FileState) -> str | None:
@@ -290,7 +292,9 @@ def _content_hash(file: Path, status: os.stat_result, memo: FileHashCache | None
         status.st_mtime_ns,
         status.st_ctime_ns,
     )
-    content_hash = memo.get(state) or _hash_file(file)
+    if known := memo.get(state):
+        return known
+    content_hash = _hash_file(file)
     if content_hash:
         memo.put(state, content_hash)
     return content_hash

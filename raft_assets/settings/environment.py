@@ -277,8 +277,11 @@ def read_int(environment: Environment, name: str, *, default: T, low: int, high:
 def read_dollars(environment: Environment, name: str) -> float | None:
     """Return a variable as an amount of US dollars, None if it is absent; raises SettingsError."""
     value = environment.get(name)
-    if value is None:
-        return None
+    return None if value is None else parse_dollars(name, value)
+
+
+def parse_dollars(name: str, value: str) -> float:
+    """Return an amount of US dollars. Raises SettingsError, which says what `name` is, for anything else."""
     try:
         dollars = float(value)
     except ValueError:

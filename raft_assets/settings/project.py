@@ -123,6 +123,15 @@ class Project:
         }
 
     @property
+    def job_wait_s(self) -> float:
+        """How long a run of the UI or of the daemon waits for a fine-tuning job before it ends; a sensor goes on.
+
+        Raises SettingsError for a value that is not allowed.
+        """
+        wait_minutes = read_int(self.environment, "RAFT_JOB_WAIT_MINUTES", default=10, low=0, high=72 * 60)
+        return wait_minutes * 60.0
+
+    @property
     def dagster_home(self) -> Path:
         """`DAGSTER_HOME` if it is set, else a folder of the project."""
         return (self.folder / (self.environment.get("DAGSTER_HOME") or self.home / "dagster_home")).resolve()

@@ -9,16 +9,23 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from raft_assets.core.errors import EndpointError, SettingsError
+from raft_assets.core.errors import DataError, EndpointError, SettingsError
 from raft_assets.core.identity import digest
 from raft_assets.llm.answers import abbreviate
 from raft_assets.llm.azure_sign_in import INSTALL_HINT, AzureCredential
 from raft_assets.settings.endpoints import AzureMLWorkspace, Endpoint, HostingSettings
-from raft_assets.student.finetuning import FineTuningResult, FineTuningSpec, JobPendingError
+from raft_assets.student.finetuning import (
+    FineTuningResult,
+    FineTuningSpec,
+    JobPendingError,
+    job_goes_on,
+    job_is_gone,
+    job_is_outdated,
+)
 from raft_assets.student.hosting import (
     HASH_TAG,
     READY_TIMEOUT_S,
@@ -74,19 +81,27 @@ class AzureMLHosting(HostingService):
     # ------------------------------------------------------------ fine-tuning
 
     def fine_tune(
-        self, order: FineTuningSpec, form: str, *, on_event: OnEvent, before_submission: Callable[[], None]
+        self,
+        order: FineTuningSpec,
+        form: str,
+        *,
+        on_event: OnEvent,
+        before_submission: Callable[[], None],
+        collects: str = "",
+        job_timeout_s: float = JOB_TIMEOUT_S,
     ) -> FineTuningResult:
         """Train the student, or find the job that already does, and wait until it ends.
 
         `form`: chat or completion. `before_submission` is called where no job is found, before anything is uploaded.
+        `collects`: the name of a job whose result alone is asked for. `job_timeout_s`: how long this process waits.
         """
         hyperparameters = _to_service_hyperparameters(order.hyperparameters)
-        name, found = self._job_name(order)
+        name, found = self._collected_job(order, collects) if collects else self._job_name(order)
         if not found:
             before_submission()
             self._submit(name, order, form, hyperparameters)
         on_event(f"fine-tuning job {name} of {order.base_model}: {'found again' if found else 'submitted'}")
-        self._wait_for_job(name, on_event)
+        self._wait_for_job(name, on_event, job_timeout_s)
         return FineTuningResult(
             job_id=name,
             model=self._registered_model(order),
@@ -96,6 +111,20 @@ class AzureMLHosting(HostingService):
             trained_tokens=None,
             reattached=found,
         )
+
+    def has_job_ended(self, name: str) -> bool:
+        """Return whether a job has ended, however it did; one that the workspace doesn't know has."""
+        job = self._job(name)
+        return job is None or _status(job) in {"Completed", *FAILED_JOB_STATES}
+
+    def _collected_job(self, order: FineTuningSpec, name: str) -> tuple[str, bool]:
+        """Return the name of a job that was submitted before, and that it exists."""
+        job = self._job(name)
+        if job is None:
+            raise EndpointError(job_is_gone(name))
+        if (job.tags or {}).get(HASH_TAG) != order.training_hash:
+            raise DataError(job_is_outdated(name))
+        return name, True
 
     def _job_name(self, order: FineTuningSpec) -> tuple[str, bool]:
         """Return the name of the order's job, and whether the job exists.
@@ -161,31 +190,29 @@ class AzureMLHosting(HostingService):
                 made = Data(name=asset, version="1", type="uri_file", path=str(file))
                 return str(self._client.data.create_or_update(made).id)
 
-    def _wait_for_job(self, name: str, on_event: OnEvent) -> None:
-        told = ""
-        for _ in poll_until(JOB_TIMEOUT_S):
+    def _wait_for_job(self, name: str, on_event: OnEvent, job_timeout_s: float) -> None:
+        told, since = "", None
+        for _ in poll_until(job_timeout_s):
             job = self._job(name)
             if job is None:
-                raise EndpointError(
-                    f"Fine-tuning job {name} no longer exists in the workspace. Materialize finetuned_model again "
-                    "for a new one."
-                )
+                raise EndpointError(job_is_gone(name))
             if _status(job) != told:
                 on_event(f"fine-tuning job {name}: {_status(job)}")
-            told = _status(job)
+            told, since = _status(job), getattr(job.creation_context, "created_at", None)
             if told == "Completed":
                 return
             if told == "Paused":
-                raise JobPendingError(f"Fine-tuning job {name} is paused: resume it in the studio, then run again.")
+                raise JobPendingError(
+                    f"Fine-tuning job {name} is paused: resume it in the studio, then run again.", job=name
+                )
             if told in FAILED_JOB_STATES:
                 reason = abbreviate(str((job.properties or {}).get("error") or "the studio shows the reason"))
                 raise EndpointError(
                     f"Fine-tuning job {name} of {self._base_model} ended with the status {told}: {reason}. Fix the "
                     "cause and materialize finetuned_model again."
                 )
-        raise JobPendingError(
-            f"Fine-tuning job {name} is still {told} after 72 h. Run again: the job is found again and not repeated."
-        )
+        submitted = since.astimezone(UTC) if since else None
+        raise JobPendingError(job_goes_on(name, self._base_model, told, submitted), job=name)
 
     def _registered_model(self, order: FineTuningSpec) -> str:
         """Return the id of the model that the job registered, which the workspace may list late."""

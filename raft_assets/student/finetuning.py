@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from raft_assets.core.errors import DataError, EndpointError, WaitingError
@@ -45,8 +46,9 @@ class JobPendingError(WaitingError):
 class PollingPolicy:
     """How long to wait for a job, in seconds. A paused job may continue by itself (Azure's developer tier does that).
 
-    `listing_delay_s`: how late a service may list a job that it accepted; `naming_timeout_s`: how late it may name the
-    model of a job that has succeeded.
+    `job_timeout_s`: how long the process waits that asks; the job goes on without it. `listing_delay_s`: how late a
+    service may list a job that it accepted; `naming_timeout_s`: how late it may name the model of a job that has
+    succeeded.
     """
 
     initial_poll_s: float = 0.2
@@ -145,6 +147,7 @@ async def fine_tune(
     on_event: Callable[[str], None],
     on_metrics: Callable[[dict[str, float]], None] = lambda _: None,
     before_submission: Callable[[], None] = lambda: None,
+    collects: str = "",
     patience: PollingPolicy = DEFAULT_POLLING,
     uploads: UploadPolicy = DEFAULT_UPLOADS,
     open_uploads: Callable[[], openai.AsyncOpenAI] | None = None,
@@ -153,8 +156,9 @@ async def fine_tune(
 
     `records` are where the project keeps what it submitted. `on_event` gets the service's messages during training,
     `on_metrics` the newest metrics at each poll (`step`, `train_loss`, ...). `before_submission` is called where no job
-    is found, before anything is uploaded: an exception of it ends the call. `open_uploads` opens the client for files
-    in parts where it is another one. A file that the service calls too large is cut to the size that it names. Raises
+    is found, before anything is uploaded: an exception of it ends the call. `collects` is the id of a job whose result
+    alone is asked for: nothing is submitted in its place. `open_uploads` opens the client for files in parts where it
+    is another one. A file that the service calls too large is cut to the size that it names. Raises
     EndpointError for every end but success, with the service's reason, and when a deadline passes; the job then
     continues and the next call finds it.
     """
@@ -174,6 +178,7 @@ async def fine_tune(
             on_event=on_event,
             on_metrics=on_metrics,
             before_submission=before_submission,
+            collects=collects,
             patience=patience,
         )
 
@@ -267,9 +272,13 @@ async def _run_job(
     on_event: Callable[[str], None],
     on_metrics: Callable[[dict[str, float]], None],
     before_submission: Callable[[], None],
+    collects: str,
     patience: PollingPolicy,
 ) -> FineTuningResult:
-    found = await _find_job(client, order, record, on_event, patience)
+    if collects:
+        found: FineTuningJob | None = await _collected_job(client, order, collects)
+    else:
+        found = await _find_job(client, order, record, on_event, patience)
     if found is None:
         before_submission()
     job = found or await _submit_job(client, order, record, upload)
@@ -283,7 +292,8 @@ async def _run_job(
         raise JobPendingError(
             f"Fine-tuning job {job.id} of {order.base_model} has succeeded, and the service has not named its model "
             f"within {patience.naming_timeout_s:.0f} s. Materialize finetuned_model again: the job is found again and "
-            "not repeated."
+            "not repeated.",
+            job=job.id,
         )
     if job.status != "succeeded" or not job.fine_tuned_model:
         reason = job.error.message if job.error and job.error.message else "the service gives no reason"
@@ -343,11 +353,63 @@ async def _find_job(
     return found
 
 
+async def _collected_job(client: openai.AsyncOpenAI, order: FineTuningSpec, job_id: str) -> FineTuningJob:
+    """Return a job that was submitted before; raises EndpointError if it is gone, DataError if it is of other rows."""
+    import openai
+
+    try:
+        job = await client.fine_tuning.jobs.retrieve(job_id)
+    except openai.NotFoundError:
+        raise EndpointError(job_is_gone(job_id)) from None
+    if not await _matches_spec(client, job, order):
+        raise DataError(job_is_outdated(job_id))
+    return job
+
+
 async def _find_listed_job(client: openai.AsyncOpenAI, order: FineTuningSpec) -> FineTuningJob | None:
     async for job in client.fine_tuning.jobs.list(limit=100):
         if await _matches_spec(client, job, order) and await _is_model_available(client, job):
             return job
     return None
+
+
+async def has_job_ended(client: openai.AsyncOpenAI, job_id: str) -> bool:
+    """Return whether a job has ended, however it did; one that the service doesn't know has.
+
+    Raises openai.APIError where the service doesn't answer.
+    """
+    import openai
+
+    try:
+        return (await client.fine_tuning.jobs.retrieve(job_id)).status in FINAL_STATUSES
+    except openai.NotFoundError:
+        return True
+
+
+def job_is_gone(job_id: str) -> str:
+    """Return the sentence about a job that its service no longer knows."""
+    return (
+        f"Fine-tuning job {job_id} no longer exists at the service, probably because it was deleted; "
+        "materialize finetuned_model again for a new one."
+    )
+
+
+def job_is_outdated(job_id: str) -> str:
+    """Return the sentence about a job whose training files are not those of now."""
+    return (
+        f"Fine-tuning job {job_id} was submitted for training files, a base model or settings that have changed "
+        "since. Materialize finetuned_model again: without a job of the present ones it submits one."
+    )
+
+
+def job_goes_on(job_id: str, base_model: str, status: str, since: datetime | None) -> str:
+    """Return the sentence about a job that nobody waits for any longer. `since`: when it was submitted."""
+    submitted = f", submitted {since:%Y-%m-%d %H:%M} UTC" if since else ""
+    return (
+        f"Fine-tuning job {job_id} of {base_model} is {status}{submitted}. It goes on by itself, and when it has ended "
+        "the sensor collect_jobs goes on with the rest of this run. Without Dagster's daemon, materialize "
+        "finetuned_model again: the job is found again and not repeated."
+    )
 
 
 def is_own_job(job: FineTuningJob) -> bool:
@@ -430,10 +492,7 @@ async def _wait_for_job(
         try:
             job = await client.fine_tuning.jobs.retrieve(job.id)
         except openai.NotFoundError:
-            raise EndpointError(
-                f"Fine-tuning job {job.id} no longer exists at the service, probably because it was deleted; "
-                "materialize finetuned_model again for a new one."
-            ) from None
+            raise EndpointError(job_is_gone(job.id)) from None
         events = [event for event in reversed(await _list_newest_events(client, job.id)) if event.id not in told]
         told.update(event.id for event in events)
         for event in events:
@@ -446,16 +505,16 @@ async def _wait_for_job(
         if job.status in FINAL_STATUSES and not is_to_be_named:
             return job
         paused_since = (paused_since or now) if str(job.status) == "paused" else None
-        if paused_since is not None and now - paused_since >= patience.paused_timeout_s:
+        is_over = now - started >= patience.job_timeout_s
+        if paused_since is not None and (is_over or now - paused_since >= patience.paused_timeout_s):
             raise JobPendingError(
                 f"Fine-tuning job {job.id} is paused. `raft jobs --resume {job.id}` resumes it; then materialize "
-                "finetuned_model again: the job is found again and not repeated."
+                "finetuned_model again: the job is found again and not repeated.",
+                job=job.id,
             )
-        if now - started > patience.job_timeout_s:
-            raise JobPendingError(
-                f"Fine-tuning job {job.id} is still {job.status} after {patience.job_timeout_s / 3600:.0f} h. "
-                f"Materialize finetuned_model again: the job is found again and not repeated."
-            )
+        if is_over and job.status != "succeeded":
+            since = datetime.fromtimestamp(job.created_at, UTC)
+            raise JobPendingError(job_goes_on(job.id, job.model, str(job.status), since), job=job.id)
         await asyncio.sleep(pause)
         pause = min(pause * 1.3, patience.max_poll_s)
 

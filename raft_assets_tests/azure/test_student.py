@@ -1,22 +1,30 @@
-"""A student on Azure without the lineage before it: its files, its deployment until it answers, a Foundry project."""
+"""A student on Azure without the lineage before it: its files, its job, its deployment until it answers, a Foundry
+project.
+"""
 
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from raft_assets.core.errors import EndpointError
+from raft_assets.core.tables import Chunk, RaftRow, SourceDocument
+from raft_assets.defs.automation import job_run_requests
 from raft_assets.llm.requests import Origin
 from raft_assets.operations.deploying import deploy_student
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.process import BACKFILL_TAG, COLLECTS_TAG, RESUMES_TAG
 from raft_assets.operations.students import KnownStudent, locate_student
 from raft_assets.operations.training import ApprovalNeededError, TrainingWatch, train
+from raft_assets.student.approval import APPROVAL_TAG, APPROVE_FINE_TUNING
 from raft_assets.student.deployment import Readiness, SmokeTest
 from raft_assets_tests.azure.cloud import BASE, PROJECT, RESOURCE, Cloud
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
+from raft_assets_tests.student.test_finetuning import Jobs
 
 NAME = re.compile(r"raft-small-[0-9a-f]{8}")
 TUNED = {"model": "embedded-reader", "training_hash": "hash 1"}  # any model that the service has
@@ -130,6 +138,47 @@ def test_a_training_file_over_the_limit_is_cut_and_that_is_said_before_anything_
     assert f"{ROWS - left} of {ROWS} rows are left out, and {ROWS - left} rows to validate on" in str(needed.value)
     assert told[0] in str(needed.value)
     assert {method for method, _ in azure.resource.seen} == {"GET"}  # the list of jobs
+
+
+def test_a_run_that_no_command_follows_ends_while_its_job_goes_on_and_a_sensor_has_it_resumed(
+    azure: Cloud, project: ProjectHarness
+) -> None:
+    message = {"role": "assistant", "content": "##begin_quote##I am Ann.##end_quote##\n<ANSWER>: Ann"}
+    rows = [{"messages": [{"role": "user", "content": f"Who is number {number}?"}, message]} for number in range(ROWS)]
+    for name in ("train", "valid"):
+        project.lake.write_lines("training_files", SMALL, f"{name}.jsonl", map(json.dumps, rows))
+    counts = {"rows": ROWS, "tokens": 6000}
+    project.lake.write_record("training_files", SMALL, {"train": counts, "valid": counts})
+    for model in (SourceDocument, Chunk, RaftRow):
+        project.lake.write(model, SMALL, [])
+    project.look()
+    project.own_variables = azure.variables | {"RAFT_JOB_WAIT_MINUTES": "0"}
+
+    def tick() -> list[dg.RunRequest]:
+        with project.instance() as instance:
+            return list(job_run_requests(instance, project.graph, ModelClients(project.opened)))
+
+    jobs = Jobs(["running"])
+    azure.resource.before, azure.resource.create_job = jobs.answer, jobs.create
+    decided = {BACKFILL_TAG: "abcd", APPROVAL_TAG: APPROVE_FINE_TUNING}
+    before = project.launch(SMALL, "finetuned_model", "deployment", tags=decided)
+    assert before.is_success
+    found = project.states(SMALL)
+    assert (found["finetuned_model"].state, found["deployment"].state) == ("waiting", "missing")
+    (reason,) = found["finetuned_model"].reasons
+    assert f"Fine-tuning job ftjob-1 of {BASE} is running, submitted 1970-01-01 00:00 UTC" in reason
+    assert tick() == []
+    jobs.states = ["failed"]
+    (request,) = tick()
+    assert [key.to_user_string() for key in request.asset_selection or ()] == ["finetuned_model", "deployment"]
+    assert request.tags == decided | {RESUMES_TAG: before.run_id, COLLECTS_TAG: "ftjob-1"}
+    assert not project.launch_requested(request).is_success
+    assert "ftjob-1 of gpt-4.1-mini-2025-04-14 ended as failed: row 3 has no assistant" in project.last_failure()
+    assert tick() == []  # what failed is left to people
+    jobs.states = ["succeeded"]
+    assert project.launch(SMALL, "finetuned_model", tags=request.tags).is_success
+    assert project.metadata("finetuned_model", SMALL)["model"] == "ft:1"
+    assert len(jobs.created) == 1  # whatever becomes of a job, no run that asks for it submits a second one
 
 
 def test_a_student_that_cannot_be_trained_or_deployed_is_refused_before_anything_is_paid(

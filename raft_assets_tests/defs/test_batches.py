@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from raft_assets.cli.worker import WAITS
@@ -16,6 +17,7 @@ from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Request
 from raft_assets.operations.batches import collect_batches
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.process import BACKFILL_TAG, RESUMES_TAG
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import SqliteCallStore
@@ -45,16 +47,18 @@ def records(project: ProjectHarness) -> list[BatchRecord]:
     return read_batch_records(FileRecords(project.opened.home))
 
 
-def tick(project: ProjectHarness) -> list[list[str]]:
-    """What the sensor requests, until every batch that was open is over."""
+def requests_of_sensor(project: ProjectHarness) -> list[dg.RunRequest]:
+    """What the sensor requests once every batch that was open is over."""
     with project.instance() as instance:
         models = ModelClients(Project.load(project.folder))
         while any(record.is_open for record in records(project)):
-            requested = [
-                [key.to_user_string() for key in request.asset_selection or ()]
-                for request in batch_run_requests(instance, project.graph, models)
-            ]
+            requested = list(batch_run_requests(instance, project.graph, models))
         return requested
+
+
+def tick(project: ProjectHarness) -> list[list[str]]:
+    """The assets of each request."""
+    return [[key.to_user_string() for key in one.asset_selection or ()] for one in requests_of_sensor(project)]
 
 
 def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(project: ProjectHarness) -> None:
@@ -81,6 +85,16 @@ def test_questions_and_then_answers_come_in_batches_and_nothing_is_asked_twice(p
     live.write(f"data/{DOMAIN}/a.md", TEXT)
     live.materialize(DOMAIN, "qa_pairs")
     assert live.lake.digest("qa_pairs", DOMAIN) == project.lake.digest("qa_pairs", DOMAIN)
+
+
+def test_a_run_that_no_command_follows_goes_on_with_all_that_it_was_to_make(project: ProjectHarness) -> None:
+    assert project.materialize(DOMAIN, "chunk_embeddings", "golden_questions")
+    before = project.launch(DOMAIN, "qa_pairs", "qa_dataset", tags={BACKFILL_TAG: "abcd"})
+    assert before.is_success  # what waits is no failure, and what lies behind it is skipped
+    assert (project.not_fresh(DOMAIN)["qa_pairs"], project.not_fresh(DOMAIN)["qa_dataset"]) == ("waiting", "missing")
+    (request,) = requests_of_sensor(project)
+    assert [key.to_user_string() for key in request.asset_selection or ()] == ["qa_pairs", "qa_dataset"]
+    assert request.tags == {BACKFILL_TAG: "abcd", RESUMES_TAG: before.run_id}
 
 
 def test_a_submission_that_was_killed_is_found_by_the_next_process(project: ProjectHarness) -> None:

@@ -19,6 +19,7 @@ from raft_assets.defs.dagster_internals import (
     DATA_VERSION_TAG,
     CachingStaleStatusResolver,
     SerializableErrorInfo,
+    StaleResolver,
     UiRun,
     _Loading,
     code_locations,
@@ -29,7 +30,6 @@ from raft_assets.defs.dagster_internals import (
     last_attempts,
     last_data_versions,
     restore_last_materialization,
-    stale_resolver,
     ui_run,
     unusable_databases,
 )
@@ -122,7 +122,7 @@ def test_an_attempt_that_materialized_nothing_is_known_by_its_run_until_one_succ
 
 def test_the_resolver_tells_missing_from_fresh(instance: dg.DagsterInstance) -> None:
     run(instance, "bats")
-    resolver = stale_resolver(instance, DEFS.resolve_asset_graph())
+    resolver = StaleResolver(instance, DEFS.resolve_asset_graph())
     assert {partition: resolver.get_status(KEY, partition).value for partition in ("bats", "broken")} == {
         "bats": "FRESH",
         "broken": "MISSING",
@@ -145,7 +145,7 @@ def test_the_resolver_answers_as_dagsters_own_does_for_inputs_that_changed_and_i
     report(dg.AssetObservation, "folder", "seen anew", "1")
     report(dg.AssetObservation, "folder", "seen changed", "2")
     report(dg.AssetMaterialization, "table", "made changed", "another")
-    ours, theirs = stale_resolver(instance, graph), CachingStaleStatusResolver(instance, graph, _Loading(instance))
+    ours, theirs = StaleResolver(instance, graph), CachingStaleStatusResolver(instance, graph, _Loading(instance))
     expected = {name: "STALE" if name.endswith("changed") else "FRESH" for name in names}
     assert {name: ours.get_status(reader.key, name).value for name in names} == expected
     assert {name: ours.get_stale_causes(reader.key, name) for name in names} == {

@@ -69,3 +69,20 @@ def wait_for_assets(project: ProjectHarness, count: int) -> None:
     while sum(project.lake.exists(table, SMALL) or project.lake.exists(table, SMALL, "") for table in tables) < count:
         assert time.monotonic() < deadline, "the run made no progress"
         time.sleep(0.05)
+
+
+def test_a_step_may_take_as_long_as_its_kind_does_and_what_a_person_limits_stays(tmp_path: Path) -> None:
+    project = ProjectHarness(tmp_path)
+    project.write("data/harbor/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
+    project.look()
+
+    def limit(asset: str, **tags: str) -> int:
+        run = project.launch("harbor", asset, tags=tags)
+        assert run.is_success
+        return round(float(run.tags["dagster/max_runtime"]) / 3600)  # hours
+
+    computing, asking = limit("source_documents"), limit("chunks")
+    assert 1 < computing < asking
+    assert limit("chunks", **{"dagster/max_runtime": "7200"}) == 2
+    retried = {"dagster/max_runtime": "7200", "raft/max_runtime": "7200"}  # a retry has the tags of the run before
+    assert limit("chunks", **retried) == asking

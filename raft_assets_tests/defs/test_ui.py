@@ -182,7 +182,7 @@ def test_the_sensor_shows_an_edit_as_unsynced_in_that_domain_only(ui: Ui, page: 
 def test_the_observing_sensor_runs_and_the_requesting_one_does_not(ui: Ui) -> None:
     listed = ui.ask(SENSORS, selector=CODE_LOCATION)["sensorsOrError"]
     found = {sensor["name"]: sensor["sensorState"]["status"] for sensor in listed["results"]}
-    running = dict.fromkeys(("observe_domains", "tear_down_expired", "collect_batches"), "RUNNING")
+    running = dict.fromkeys(("observe_domains", "tear_down_expired", "collect_batches", "collect_jobs"), "RUNNING")
     assert found == running | {"request_stale": "STOPPED"}
 
 
@@ -206,6 +206,33 @@ def test_a_backfill_from_the_ui_materializes_every_partition(ui: Ui) -> None:
     assert status() == "COMPLETED_SUCCESS"
     for domain in domains:
         assert ui.project.states(domain)["chunks"].state == "fresh"
+
+
+def test_raft_run_from_another_machine_submits_to_the_queue_and_follows_it(ui: Ui, tmp_path: Path) -> None:
+    ui.project.write("data/fourth/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
+    ui.project.write("data/broken/a.pdf", "no PDF")
+    ui.project.look()
+    laptop = ProjectHarness(tmp_path)
+    laptop.own_variables = {"RAFT_HOSTED_URL": ui.address, "RAFT_LAKE": ui.project.opened.lake, "COLUMNS": "300"}
+    ran = laptop.raft_here("run", "fourth", "broken", "--select", "chunks", "--budget", "2")
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert f": {ui.address}/runs/b/" in ran.stdout
+    assert re.search(r"fourth: chunks +1 rows\n", ran.stdout)
+    assert "broken: failed: source_documents: " in ran.stdout
+    with ui.project.instance() as instance:
+        runs = {run.tags["dagster/partition"]: run for run in instance.get_runs(limit=2)}
+    assert runs.keys() == {"fourth", "broken"}
+    assert {run.tags["raft/budget"] for run in runs.values()} == {"2.0"}
+    again = laptop.raft_here("run", "fourth", "--select", "chunks")
+    assert (again.returncode, again.stdout) == (0, "fourth: everything is fresh\n")
+    for domain in ("fourth", "broken"):
+        told = json.loads(laptop.raft_here("status", domain, "--json").stdout)["assets"]
+        own = ui.project.states(domain)
+        assert {name: state["state"] for name, state in told.items()} == {n: s.shown for n, s in own.items()}
+    assert told["source_documents"]["reasons"] == list(own["source_documents"].reasons)
+    unknown = laptop.raft_here("run", "forth")
+    assert unknown.returncode == 2
+    assert "knows no domain 'forth'. Did you mean" in unknown.stderr
 
 
 @pytest.mark.parametrize("view", [(1280, 900, "light"), (1280, 900, "dark"), (390, 844, "light")])

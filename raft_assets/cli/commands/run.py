@@ -49,7 +49,8 @@ def run(
     """Materialize what is stale or missing, from documents to eval report.
 
     These are the same runs as those started from the UI, where their events and metadata appear. Ctrl-C keeps finished
-    work; run the same command again to continue.
+    work; run the same command again to continue. With RAFT_HOSTED_URL they are runs of that platform, as one backfill
+    in its queue, and Ctrl-C only ends the looking on.
 
     \b
     Examples:
@@ -60,11 +61,33 @@ def run(
       raft run bats --yes                       approve a fine-tuning job that costs money
       raft run bats --budget 5                  US$; answers already paid for are kept for a run with a higher budget
     """
-    from raft_assets.cli.run import materialize_domains
-    from raft_assets.operations.local_models import serving_student
+    from raft_assets.settings.hosted import HostedPlatform
     from raft_assets.settings.project import Project
 
-    with serving_student(Project.load(), click.echo):
+    project = Project.load()
+    if hosted := HostedPlatform.of(project.environment):
+        from raft_assets.cli.hosted import submit_domains
+
+        if preset or retry_rejected:
+            option = "--preset" if preset else "--retry-rejected"
+            raise click.UsageError(
+                f"{option} changes what belongs to the platform of RAFT_HOSTED_URL: name a preset in the domain's "
+                "domain.yaml, and ask again for rejected answers on a machine of the platform."
+            )
+        submit_domains(
+            hosted,
+            domain,
+            everything=everything,
+            selected=selected,
+            force=force,
+            approved=yes,
+            budget=budget,
+        )
+        return
+    from raft_assets.cli.run import materialize_domains
+    from raft_assets.operations.local_models import serving_student
+
+    with serving_student(project, click.echo):
         materialize_domains(
             domain,
             everything=everything,

@@ -15,7 +15,8 @@ from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_card import write_model_card
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.money import monthly_hosting_cost, record_training
-from raft_assets.operations.training import ApprovalNeededError, TrainingWatch, train
+from raft_assets.operations.process import COLLECTS_TAG
+from raft_assets.operations.training import ApprovalNeededError, TrainingWatch, job_wait_s, train
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.storage.lake import Lake
@@ -41,11 +42,17 @@ def finetuned_model(
 ) -> dg.MaterializeResult[None]:
     """The student's weights at the service that trained them.
 
-    With the job, its loss curve and the hash of what they were trained on.
+    With the job, its loss curve and the hash of what they were trained on. A run that no command follows ends while a
+    long job goes on, and is resumed when it has ended.
     """
     domain = context.partition_key
     check_languages_in_lake(models.project, lake, domain, [Role.STUDENT])
-    watch = TrainingWatch(log_events(context, models.project), log_metrics(context))
+    watch = TrainingWatch(
+        log_events(context, models.project),
+        log_metrics(context),
+        wait_s=job_wait_s(models.project, context.run.tags),
+        collects=context.run.tags.get(COLLECTS_TAG, ""),
+    )
     try:
         tuned = train(models, lake, domain, watch, approved=context.run.tags.get(APPROVAL_TAG))
     except ApprovalNeededError as error:
