@@ -9,6 +9,7 @@ in `storage`.
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -110,6 +111,7 @@ class SharedFiles(Protocol):
         """Delete here what another machine has forgotten, and share what was made here before anything was shared."""
 
 
+READ_AT_ONCE = 16  # records: those of a shared lake are a matter of waiting
 _VERSION = re.compile(r"(?P<name>[^.]+)(?:\.(?P<number>\d+))?\.json")
 
 
@@ -170,11 +172,13 @@ class VersionedRecord:
 
 def newest_of_all(records: Records, folder: str) -> list[bytes]:
     """Return the newest version of every `VersionedRecord` in a folder such as `jobs`, sorted by name."""
+    newest = {name: max(versions) for name, versions in sorted(_versions(records, f"{folder}/").items())}
     contents = []
-    for name, versions in sorted(_versions(records, f"{folder}/").items()):
-        content = records.read(_file(name, max(versions)))
+    with ThreadPoolExecutor(READ_AT_ONCE) as readers:
+        found = list(readers.map(lambda name: records.read(_file(name, newest[name])), newest))
+    for name, content in zip(newest, found, strict=True):
         if content is None:  # another process has just put a newer version and deleted this one
-            content = VersionedRecord(records, name).read()
+            content = VersionedRecord(records, name).read()  # noqa: PLW2901
         if content is not None:
             contents.append(content)
     return contents

@@ -75,6 +75,7 @@ class EmbeddedProvider(EmbeddedSettings):
         """
         from raft_assets.embedded.server import serve
 
+        self.shared.reconcile()
         serve(self, port=port, simulation=simulation)
 
 

@@ -300,8 +300,8 @@ class Lake:
         with _translate_errors(self.root):
             folder = self._root / table
             folder.fs.invalidate_cache()  # other programs write and delete as well
-            names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
-        return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
+            found: list[str] = folder.fs.find(folder.path)
+        return {Path(name).name.removesuffix(suffix) for name in found if name.endswith(suffix)}
 
     def files(self) -> set[str]:
         """Return the names of all files as they are now, relative to the root, such as `chunks/bats.parquet`.

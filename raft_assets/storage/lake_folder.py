@@ -56,7 +56,8 @@ class LakeFolder:
             root.fs.invalidate_cache()  # other machines write as well
             found = root.fs.find(f"{root.path}/{folder}".rstrip("/"))
         start = f"{root.path.strip('/')}/"
-        return sorted(file.strip("/").removeprefix(start) for file in found)
+        names = sorted(file.strip("/").removeprefix(start) for file in found)
+        return [name for name in names if ".." not in name.split("/")]  # which would lie outside of the folder here
 
     def read(self, names: Collection[str]) -> dict[str, bytes]:
         """Return the contents, by name, of those of the files that are shared; several are read at once."""

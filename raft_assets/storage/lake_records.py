@@ -74,12 +74,13 @@ def take_over(here: Records, there: Records, prefixes: Sequence[str]) -> None:
     A document that is there already, in whatever version, stays as it is, and the one from here is dropped.
     """
     for prefix in prefixes:
-        names = here.names(prefix)
+        names = [name for name in here.names(prefix) if name.endswith(".json")]  # not locks, which lie beside them
         known = {_without_version(name) for name in there.names(prefix)} if names else set()
         for name in names:
             content = here.read(name)
             if _without_version(name) in known:
-                log.warning("The record %s of this machine is dropped: the lake has one of another machine", name)
+                if content not in (None, there.read(name)):
+                    log.warning("The record %s of this machine is dropped: the lake has one of another machine", name)
             elif content is not None:
                 there.put(name, content)
             here.delete(name)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openai
 import pyarrow.parquet as pq
 import pytest
 
+from raft_assets.core.prompt_contract import render_messages
+from raft_assets.operations.chosen_presets import choose_preset, clear_preset, take_presets
 from raft_assets.operations.model_clients import embedded_provider
 from raft_assets.operations.process import records_of
 from raft_assets.operations.report import write_index
@@ -18,6 +21,7 @@ from raft_assets.operations.trained import trained_students
 from raft_assets.storage.results import ResultsStore
 from raft_assets_tests.azure.blob import CONTAINER, storage_account
 from raft_assets_tests.conftest import SMALL
+from raft_assets_tests.embedded.provider import in_process
 from raft_assets_tests.harness import ProjectHarness
 from raft_assets_tests.storage.test_results import record, run_record
 
@@ -41,6 +45,7 @@ def machines(finished: ProjectHarness, tmp_path_factory: pytest.TempPathFactory)
         folders = [tmp_path_factory.mktemp(name) for name in ("first", "second", "third")]
         shutil.copytree(finished.folder, folders[0], dirs_exist_ok=True)
         shutil.copytree(finished.folder / "data", folders[1] / "data", dirs_exist_ok=True)
+        shutil.copytree(finished.folder / ".raft" / "calls", folders[1] / ".raft" / "calls")  # as RAFT_CALLS would
         found = Machines(*map(ProjectHarness, folders))
         for machine in (found.first, found.second, found.third):
             shared = {"RAFT_LAKE": f"abfs://{CONTAINER}/raft", "AZURE_STORAGE_CONNECTION_STRING": connection}
@@ -72,9 +77,24 @@ def test_another_machine_asks_the_student_evaluates_it_and_reports(machines: Mac
         assert machines.second.materialize_only(SMALL, asset), asset
     assert machines.second.metadata("finetuned_model", SMALL)["found_again"] is True
     assert not list((machines.second.folder / ".raft" / "embedded" / "jobs").glob("*/worker.log"))  # trained nothing
-    assert machines.second.metadata("student_answers", SMALL)["rows"] == machines.second.lake.count(
-        "student_answers", SMALL
-    )
+    model = machines.second.lake.read_record("finetuned_model", SMALL)["model"]
+
+    async def ask(client: openai.AsyncOpenAI) -> str:
+        messages = render_messages("Who discovered that bats hear their way?", ["Spallanzani discovered it in 1793."])
+        asked = await client.chat.completions.create(model=model, messages=messages)  # type: ignore[arg-type]
+        return str(asked.choices[0].message.content)
+
+    answers = {in_process(embedded_provider(one.opened).app, ask) for one in (machines.first, machines.second)}
+    assert len(answers) == 1
+
+
+def test_a_preset_is_chosen_for_all_machines(machines: Machines) -> None:
+    choose_preset(machines.first.opened, SMALL, "paper")
+    take_presets(machines.second.opened)
+    assert machines.second.opened.settings(SMALL).preset == "paper"
+    clear_preset(machines.second.opened, SMALL)
+    take_presets(machines.first.opened)
+    assert machines.first.opened.selected_presets() == machines.second.opened.selected_presets() == {}
 
 
 def test_an_empty_machine_knows_the_verdicts_and_the_index_lists_every_domain(machines: Machines) -> None:

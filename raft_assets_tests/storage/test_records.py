@@ -87,11 +87,12 @@ def test_of_writers_of_a_shared_lake_one_wins(account: str, tmp_path: Path) -> N
 
 def test_what_a_machine_kept_is_moved_and_what_the_lake_has_stays(tmp_path: Path) -> None:
     here, there = FileRecords(tmp_path), LakeRecords(Lake(f"memory://{tmp_path.name}"))
-    for name in ("jobs/one.2.json", "jobs/two.json", "calls/capabilities.json", "calls/calls.sqlite"):
+    others = ["calls/batches/one.lock", "calls/calls.sqlite"]
+    for name in ("jobs/one.2.json", "jobs/two.json", "calls/capabilities.json", *others):
         here.put(name, b"here")
     there.put("jobs/two.7.json", b"there")
     take_over(here, there, MOVED_RECORDS)
-    assert here.names("") == ["calls/calls.sqlite"]
+    assert here.names("") == others
     found = {name: there.read(name) for name in there.names("")}
     assert found == {"calls/capabilities.json": b"here", "jobs/one.2.json": b"here", "jobs/two.7.json": b"there"}
 
