@@ -173,15 +173,14 @@ class VersionedRecord:
 def newest_of_all(records: Records, folder: str) -> list[bytes]:
     """Return the newest version of every `VersionedRecord` in a folder such as `jobs`, sorted by name."""
     newest = {name: max(versions) for name, versions in sorted(_versions(records, f"{folder}/").items())}
-    contents = []
     with ThreadPoolExecutor(READ_AT_ONCE) as readers:
         found = list(readers.map(lambda name: records.read(_file(name, newest[name])), newest))
-    for name, content in zip(newest, found, strict=True):
-        if content is None:  # another process has just put a newer version and deleted this one
-            content = VersionedRecord(records, name).read()  # noqa: PLW2901
-        if content is not None:
-            contents.append(content)
-    return contents
+    contents = (
+        # else another process has just put a newer version and deleted this one
+        VersionedRecord(records, name).read() if content is None else content
+        for name, content in zip(newest, found, strict=True)
+    )
+    return [content for content in contents if content is not None]
 
 
 def _file(name: str, version: int) -> str:

@@ -41,8 +41,9 @@ class EmbeddedProvider(EmbeddedSettings):
     def unfinished_files(self) -> list[Path]:
         """Return what uploads left that were never finished; a file may be one that is being uploaded right now."""
         parts = self.folder.glob("uploads/upload_*/part_*")
-        drafts = [file for kind in ("blobs", "files") for file in self.folder.glob(f"{kind}/.*.part")]
-        return [*parts, *(file for draft in drafts for file in (draft.iterdir() if draft.is_dir() else [draft]))]
+        drafts = [draft for kind in ("blobs", "files") for draft in self.folder.glob(f"{kind}/.*.part")]
+        fetched = (file for draft in drafts for file in draft.rglob("*"))
+        return [*parts, *(file for file in (*drafts, *fetched) if file.is_file())]
 
     @property
     def weights(self) -> Path:

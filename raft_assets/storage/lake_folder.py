@@ -1,7 +1,7 @@
 """`SharedFiles` in a lake that is an address: a folder of this machine of which every machine has its own.
 
-What was published from here or fetched to here has a mark beside it, an empty file. So what has a mark and is no longer
-in the lake was forgotten by another machine, and what has none was made before the lake was shared.
+What was published from here or fetched to here has a mark, an empty file, for each lake. So what has a mark and is no
+longer in the lake was forgotten by another machine, and what has none was made before this lake was shared.
 """
 
 import re
@@ -17,6 +17,7 @@ from pathlib import Path
 from upath import UPath
 
 from raft_assets.core.atomic import publish, write_text
+from raft_assets.core.identity import short_digest
 from raft_assets.core.locks import exclusive_lock
 from raft_assets.storage.lake import Lake
 
@@ -33,6 +34,7 @@ class LakeFolder:
     def __init__(self, lake: Lake, name: str, folder: Path, shared: re.Pattern[str]) -> None:
         self._lake, self._name, self._folder, self._shared = lake, name, folder, shared
         self._key = (lake.root, name, folder)
+        self._marks = folder / _MARKS / short_digest("lake", lake.root)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LakeFolder) and self._key == other._key
@@ -74,6 +76,8 @@ class LakeFolder:
     def fetch(self, name: str) -> None:
         """Put the shared file, or all files of the shared folder, into this machine's folder."""
         found = self.names(name)
+        if not found:
+            return
         target = self._folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".", suffix=".part") as folder, self._lake.told():
@@ -129,9 +133,9 @@ class LakeFolder:
         if self in _RECONCILED:
             return
         with exclusive_lock(self._folder / f"{_MARKS}.lock"):
-            marked = {file.relative_to(self._folder / _MARKS).as_posix() for file in self._files(self._folder / _MARKS)}
+            marked = {file.relative_to(self._marks).as_posix() for file in self._files(self._marks)}
             shared = set(self.names(""))  # listed after the marks, which are set after a file was shared
-            for name in marked - shared:
+            for name in marked - shared if shared else ():  # a lake that is empty has lost its files
                 self._mark_of(name).unlink(missing_ok=True)
                 self._delete(name)
             here = (file.relative_to(self._folder).as_posix() for file in self._files(self._folder))
@@ -155,7 +159,7 @@ class LakeFolder:
         return self._lake.state / self._name
 
     def _mark_of(self, name: str) -> Path:
-        return self._folder / _MARKS / name
+        return self._marks / name
 
     def _mark(self, name: str) -> None:
         mark = self._mark_of(name)

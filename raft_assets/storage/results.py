@@ -264,13 +264,13 @@ class ResultsStore:
         if self._is_shared:
             self._note_versions(domains)
 
-    def _take_from_others(self) -> None:
+    def _take_from_others(self, wait_s: float = OPEN_TIMEOUT_S) -> None:
         """Take the evaluations from a shared lake that this file lacks, or has as they were before: one listing."""
         if self._is_current:
             return
         self._is_current = True
         try:
-            self._take(self.runs())
+            self._take(self.runs(wait_s))
         except BaseException:
             self._is_current = False
             raise
@@ -497,7 +497,7 @@ class ResultsStore:
 
     @contextmanager
     def _reading(self, wait_s: float = OPEN_TIMEOUT_S) -> Iterator[duckdb.DuckDBPyConnection]:
-        self._take_from_others()
+        self._take_from_others(wait_s)
         with self._open(read_only=True, wait_s=wait_s) as connection:
             yield connection
 

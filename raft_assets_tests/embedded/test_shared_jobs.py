@@ -1,5 +1,6 @@
 """The embedded provider on machines that share a lake: folders of their own, the same files, jobs and models."""
 
+import io
 import shutil
 import sys
 import time
@@ -139,6 +140,25 @@ def test_what_was_made_before_the_lake_was_shared_is_shared_from_then_on(lake: L
     content.write_bytes(training_file())
     with content.open("rb") as stream:
         file = files.create(stream, filename="train.jsonl", purpose="fine-tune")
-    machine(lake, alone.folder).shared.reconcile()
-    other = machine(lake, tmp_path / "second")
-    assert FileStore(other.folder, other.shared).content(file.id).read_bytes() == training_file()
+    for shared in (lake, Lake(f"{lake.root}-that-follows")):  # of which the second is empty, and not a purged one
+        machine(shared, alone.folder).shared.reconcile()
+        other = machine(shared, tmp_path / shared.root.rpartition("/")[2])
+        assert FileStore(other.folder, other.shared).content(file.id).read_bytes() == training_file()
+    assert files.content(file.id).is_file()
+
+
+def test_a_lake_that_has_lost_its_files_takes_none_from_a_machine(lake: Lake, tmp_path: Path) -> None:
+    provider = machine(lake, tmp_path)
+    file = FileStore(provider.folder, provider.shared).create(
+        io.BytesIO(b"{}"), filename="train.jsonl", purpose="fine-tune"
+    )
+    lake.filesystem.rm(lake.state.path, recursive=True)
+    provider.shared.reconcile()
+    assert FileStore(tmp_path).content(file.id).is_file()
+
+
+def test_a_name_in_the_lake_that_leads_out_of_the_folder_is_not_fetched(lake: Lake, tmp_path: Path) -> None:
+    provider = machine(lake, tmp_path / "machine")
+    lake.filesystem.pipe_file(f"{lake.state.path}/embedded/models/one/../../../../out.txt", b"")
+    provider.shared.fetch("models/one")
+    assert [file.name for file in tmp_path.rglob("out.txt")] == []
