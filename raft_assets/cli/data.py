@@ -15,7 +15,6 @@ from raft_assets.cli.project import open_instance, select_domains
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import normalize
 from raft_assets.core.tables import Chunk, RaftRow
-from raft_assets.settings.domains import domain_names
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 
@@ -110,8 +109,7 @@ def print_report_path(domain: str | None, *, in_browser: bool, as_json: bool) ->
     lake = Lake.of(project)
     name = None if domain is None else select_domains(project, [domain], everything=False)[0]
     path = report_path(lake, name)
-    has_reports = any(lake.exists("eval_report", one, ".html") for one in domain_names(project.data))
-    if name is None and has_reports and not path.is_file():
+    if name is None and not path.is_file() and lake.domains("eval_report", ".html"):
         write_index(project, lake, ResultsStore.of(project))  # no run would: the reports are fresh
     if not path.is_file():
         raise DataError(f"There is no report at {path} yet. Create it: raft run {repr(domain) if domain else '--all'}")

@@ -31,6 +31,7 @@ from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, assets_in_order, failure_message, with_upstream
 from raft_assets.evaluation.wording import format_duration
 from raft_assets.llm.ledger import is_unusable
+from raft_assets.operations.chosen_presets import choose_preset
 from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.languages import ROLES, check_languages, sampled_languages
@@ -103,7 +104,7 @@ def materialize_domains(
     project = Project.load()
     names = select_domains(project, domains, everything=everything)
     for name in names if preset else []:
-        project.select_preset(name, str(preset))
+        choose_preset(project, name, str(preset))
     for name in names:
         project.settings(name)
     console = Console(highlight=False, markup=False, soft_wrap=True)

@@ -1,13 +1,15 @@
-"""What `llm` and `student` are given in place of files and databases, and the documents that they keep there.
+"""What `llm`, `student` and the providers are given in place of files and databases, and the documents kept there.
 
-Two protocols, small enough that both files and a cloud service can implement them. `Records` are documents that last;
-`Coordination` is state that processes share while they run. How money is reserved and how a slot is taken is not
-defined here: that logic exists once, in `llm`. The implementations are in `storage`.
+Three protocols, small enough that both files and a cloud service can implement them. `Records` are documents that last;
+`Coordination` is state that processes share while they run; `SharedFiles` are what machines share of a folder. How
+money is reserved and how a slot is taken is not defined here: that logic exists once, in `llm`. The implementations are
+in `storage`.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -76,6 +78,40 @@ class Coordination(Protocol):
         """
 
 
+class SharedFiles(Protocol):
+    """Files that several machines share; each machine has a folder with those that it made or needed.
+
+    A name is that of a file in this folder, or of a folder in it, with `/` between its parts. A file is shared whole or
+    not at all; a folder is shared file by file.
+    """
+
+    @property
+    def machine(self) -> str:
+        """A name of this machine's folder that no other one has; empty where nothing is shared."""
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the shared files below a folder, sorted."""
+
+    def read(self, names: Collection[str]) -> dict[str, bytes]:
+        """Return the contents, by name, of those of the files that are shared."""
+
+    def fetch(self, name: str) -> None:
+        """Put the shared file, or all files of the shared folder, into this machine's folder; nothing if there is none.
+
+        A folder that isn't here yet appears as a whole.
+        """
+
+    def publish(self, name: str) -> None:
+        """Share the file, or all files of the folder, as it is here, in place of what is shared by that name."""
+
+    def forget(self, name: str) -> None:
+        """Share a file or a folder no longer; what is here stays. One that isn't shared is no error."""
+
+    def reconcile(self) -> None:
+        """Delete here what another machine has forgotten, and share what was made here before anything was shared."""
+
+
+READ_AT_ONCE = 16  # records: those of a shared lake are a matter of waiting
 _VERSION = re.compile(r"(?P<name>[^.]+)(?:\.(?P<number>\d+))?\.json")
 
 
@@ -136,14 +172,15 @@ class VersionedRecord:
 
 def newest_of_all(records: Records, folder: str) -> list[bytes]:
     """Return the newest version of every `VersionedRecord` in a folder such as `jobs`, sorted by name."""
-    contents = []
-    for name, versions in sorted(_versions(records, f"{folder}/").items()):
-        content = records.read(_file(name, max(versions)))
-        if content is None:  # another process has just put a newer version and deleted this one
-            content = VersionedRecord(records, name).read()
-        if content is not None:
-            contents.append(content)
-    return contents
+    newest = {name: max(versions) for name, versions in sorted(_versions(records, f"{folder}/").items())}
+    with ThreadPoolExecutor(READ_AT_ONCE) as readers:
+        found = list(readers.map(lambda name: records.read(_file(name, newest[name])), newest))
+    contents = (
+        # else another process has just put a newer version and deleted this one
+        VersionedRecord(records, name).read() if content is None else content
+        for name, content in zip(newest, found, strict=True)
+    )
+    return [content for content in contents if content is not None]
 
 
 def _file(name: str, version: int) -> str:

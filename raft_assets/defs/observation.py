@@ -22,6 +22,7 @@ from raft_assets.defs.dagster_internals import DATA_VERSION_TAG, last_data_versi
 from raft_assets.defs.lineage_asset import OWNERS, settings_key
 from raft_assets.evaluation.judged import judging_prompts
 from raft_assets.llm.relearning import times_relearned
+from raft_assets.operations.chosen_presets import take_presets
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import resolved_model
 from raft_assets.operations.pair_form import asks_in_text
@@ -113,6 +114,7 @@ def _still_registered(project: Project, domain: str) -> DataError:
 
 def observe(instance: dg.DagsterInstance, project: Project) -> ObservationPlan:
     """Register the domains that are there, unregister those that are gone, and report what changed."""
+    take_presets(project)
     plan = plan_observation(instance, project)
     if plan.new_domains:
         instance.add_dynamic_partitions(DOMAIN_PARTITIONS, plan.new_domains)

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from raft_assets.defs.progress import progress_file
+from raft_assets.operations.chosen_presets import take_presets
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import BUDGET_TAG, PROCESS_TAG, command_of, current_process
 from raft_assets.settings.environment import parse_dollars
@@ -25,8 +26,10 @@ class ProjectResource(dg.ConfigurableResource[Project]):
             context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: current_process()})
 
     def create_resource(self, context: dg.InitResourceContext) -> Project:
-        """Read folders, settings and variables anew for each run."""
-        return Project.load(Path(self.folder))
+        """Read folders, settings and variables anew for each run, and the presets that another machine chose."""
+        project = Project.load(Path(self.folder))
+        take_presets(project)
+        return project
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Remove what the run said of its progress."""

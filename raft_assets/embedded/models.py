@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from raft_assets.core.errors import EndpointError
 from raft_assets.core.identity import digest
+from raft_assets.core.ports import SharedFiles
 from raft_assets.embedded import answers
 from raft_assets.embedded.encoder import Encoder, Floats
 from raft_assets.embedded.reader.model import Model, save_model
@@ -22,6 +23,7 @@ from raft_assets.embedded.teacher.ask import TEACHER_VERSION, GeneratedQuestion,
 from raft_assets.embedded.weights import MODEL_SHA256
 from raft_assets.provider.errors import ApiError, bad_request, model_not_found
 from raft_assets.provider.model_store import OWNER, FineTunedModel, ModelStore, hash_saved_model
+from raft_assets.provider.unshared import UNSHARED
 
 T = TypeVar("T")
 
@@ -35,22 +37,22 @@ _RELEASED_AT = 1_793_491_200  # 2026-11-01, when the built-in models appeared
 _BUILT_IN = (TEACHER, ENCODER, READER)
 
 
-def model_version(model: str, folder: Path) -> str:
+def model_version(model: str, folder: Path, shared: SharedFiles = UNSHARED) -> str:
     """Return what determines the model's answers, as a hash: equal version and equal request mean equal answer.
 
-    Raises EndpointError for a model that is not in the state folder.
+    Raises EndpointError for a model that is neither in the state folder nor shared by another machine.
     """
-    return digest("embedded", PROVIDER_VERSION, *_version_parts(model, folder))
+    return digest("embedded", PROVIDER_VERSION, *_version_parts(model, folder, shared))
 
 
-def _version_parts(model: str, folder: Path) -> tuple[str, ...]:
+def _version_parts(model: str, folder: Path, shared: SharedFiles) -> tuple[str, ...]:
     if model == TEACHER:
         return TEACHER_VERSION, _initial_reader_sha256()
     if model == ENCODER:
         return (MODEL_SHA256,)
     if model == READER:
         return (_initial_reader_sha256(),)
-    found = ModelStore(folder, weights=WEIGHTS).find(model)
+    found = ModelStore(folder, weights=WEIGHTS, shared=shared).find(model)
     if found is None:
         raise EndpointError(
             f"The embedded provider in {folder} has no model {model!r}. Materialize finetuned_model again."
@@ -74,9 +76,9 @@ class EmbeddedModels:
     is that of one request of each kind.
     """
 
-    def __init__(self, folder: Path, load_encoder: Callable[[], Encoder]) -> None:
+    def __init__(self, folder: Path, load_encoder: Callable[[], Encoder], shared: SharedFiles = UNSHARED) -> None:
         self.folder = folder
-        self._store = ModelStore(folder, weights=WEIGHTS)
+        self._store = ModelStore(folder, weights=WEIGHTS, shared=shared)
         self._load_encoder = load_encoder
         self._rules = ThreadPoolExecutor(1, thread_name_prefix="embedded-rules")
         self._numbers = ThreadPoolExecutor(1, thread_name_prefix="embedded-numbers")
@@ -94,6 +96,10 @@ class EmbeddedModels:
         if model in _BUILT_IN:
             return _card(model, _RELEASED_AT)
         return _card(model, self._find_tuned(model).created_ns // 10**9)
+
+    def share(self, model: str) -> None:
+        """Give the other machines a fine-tuned model that is here."""
+        self._store.share(model)
 
     def delete(self, model: str) -> None:
         """Delete a fine-tuned model; raises ApiError (404, 403)."""

@@ -10,13 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raft_assets.embedded.settings import EmbeddedSettings
+from raft_assets.embedded.settings import SHARED_NAMES, EmbeddedSettings
 from raft_assets.embedded.simulation import FAULTS, Simulation
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-__all__ = ["FAULTS", "EmbeddedProvider", "Simulation"]
+__all__ = ["FAULTS", "SHARED_NAMES", "EmbeddedProvider", "Simulation"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,15 @@ class EmbeddedProvider(EmbeddedSettings):
         """
         from raft_assets.embedded.models import model_version
 
-        return model_version(model, self.folder)
+        self.shared.reconcile()
+        return model_version(model, self.folder, self.shared)
 
     def unfinished_files(self) -> list[Path]:
         """Return what uploads left that were never finished; a file may be one that is being uploaded right now."""
         parts = self.folder.glob("uploads/upload_*/part_*")
-        return [*parts, *self.folder.glob("blobs/.*.part"), *self.folder.glob("files/.*.part")]
+        drafts = [draft for kind in ("blobs", "files") for draft in self.folder.glob(f"{kind}/.*.part")]
+        fetched = (file for draft in drafts for file in draft.rglob("*"))
+        return [*parts, *(file for file in (*drafts, *fetched) if file.is_file())]
 
     def find_weights(self) -> Path:
         """Return the encoder's weights. Raises WeightsError if they are missing or are not the official ones."""
@@ -72,6 +75,7 @@ class EmbeddedProvider(EmbeddedSettings):
         """
         from raft_assets.embedded.server import serve
 
+        self.shared.reconcile()
         serve(self, port=port, simulation=simulation)
 
 
@@ -79,4 +83,5 @@ class EmbeddedProvider(EmbeddedSettings):
 def _app(provider: EmbeddedProvider) -> "Starlette":
     from raft_assets.embedded.app import create_app
 
+    provider.shared.reconcile()
     return create_app(provider)

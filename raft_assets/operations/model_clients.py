@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from raft_assets.documents.chunking import token_count
-from raft_assets.embedded.provider import EmbeddedProvider
+from raft_assets.embedded.provider import SHARED_NAMES, EmbeddedProvider
 from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import BatchClient
 from raft_assets.llm.budget import Budget
@@ -30,6 +31,8 @@ from raft_assets.settings.domain import Tokenizer
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.lake_folder import LakeFolder
 from raft_assets.student.deployment import StudentDeployment
 from raft_assets.student.licences import ACCEPT_VARIABLE, check_licence
 
@@ -38,8 +41,10 @@ if TYPE_CHECKING:
 
 
 def embedded_provider(project: Project) -> EmbeddedProvider:
-    """Return the project's embedded provider."""
-    return EmbeddedProvider(project.embedded_folder, project.encoder_folder, project.huggingface_home)
+    """Return the project's embedded provider; its files, jobs and students are shared by a lake that is an address."""
+    folder, lake = project.embedded_folder, Lake.of(project)
+    provider = EmbeddedProvider(folder, project.encoder_folder, project.huggingface_home)
+    return provider if lake.is_local else replace(provider, shared=LakeFolder(lake, "embedded", folder, SHARED_NAMES))
 
 
 def resolved_model(endpoint: Endpoint, project: Project) -> str:

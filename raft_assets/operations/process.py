@@ -11,6 +11,8 @@ import psutil
 from raft_assets.core.ports import Claim, Coordination, Records
 from raft_assets.settings.project import Project
 from raft_assets.storage.coordination import FileCoordination
+from raft_assets.storage.lake import Lake
+from raft_assets.storage.lake_records import LakeRecords, take_over
 from raft_assets.storage.postgresql import PostgresCoordination
 from raft_assets.storage.records import FileRecords
 
@@ -25,6 +27,16 @@ COLLECTS_TAG = "raft/collects"  # of a run: the fine-tuning job whose result alo
 WAITING_TAG = "raft/waiting"  # of a run: the assets, separated by commas, whose results are still to come
 # a run computes on one core: several run at once, and threads that wait for one another take 3 times the processor time
 WORKER_VARIABLES: Mapping[str, str] = {"OMP_NUM_THREADS": "1"}
+# of this machine, when the lake becomes an address: how the names of all records begin
+MOVED_RECORDS = (
+    "calls/batches/",
+    "calls/capabilities.",
+    "calls/relearned.",
+    "jobs/",
+    "mlflow/",
+    "purges/",
+    "students/",
+)
 CLOCK_TOLERANCE_S = 2.0  # a process's start time is derived from the machine's, which is adjusted
 
 
@@ -84,8 +96,17 @@ def is_still_alive(pid: int, since: float) -> bool:
 
 
 def records_of(project: Project) -> Records:
-    """Return the project's shared records: batches, jobs, and parameters that models refused."""
-    return FileRecords(project.home)
+    """Return the project's shared records: batches, jobs, students, and parameters that models refused.
+
+    They are files of this machine, or lie in a lake that is an address, for the machines that share it. What this
+    machine kept before is moved there.
+    """
+    here, lake = FileRecords(project.home), Lake.of(project)
+    if lake.is_local:
+        return here
+    records = LakeRecords(lake)
+    take_over(here, records, MOVED_RECORDS)
+    return records
 
 
 def coordination_of(project: Project) -> Coordination:

@@ -28,6 +28,7 @@ from raft_assets.llm.background import run_coroutine
 from raft_assets.llm.batches import FOLDER as BATCHES
 from raft_assets.llm.batches import BatchRecord, read_batch_records
 from raft_assets.operations.batches import collect_batches_of
+from raft_assets.operations.chosen_presets import clear_preset
 from raft_assets.operations.document_ids import RECORD as DOCUMENT_IDS
 from raft_assets.operations.document_ids import former_paths
 from raft_assets.operations.document_names import recognise_document
@@ -210,7 +211,7 @@ class Purge:
                 store.forget_sources(self._domain, document)
         if not self._is_there and self._document is None:
             self._history.unregister(self._domain)
-            self._project.clear_preset(self._domain)
+            clear_preset(self._project, self._domain)
         self._began.delete()
 
     def _has(self, table: str) -> bool:
@@ -454,7 +455,7 @@ class Purge:
     def _write_index(self) -> None:
         """Write the index over all reports anew, of those that are there."""
         verdicts = self._results.verdicts()
-        there = {name for name in verdicts if self._lake.exists("eval_report", name, ".html")}
+        there = self._lake.domains("eval_report", ".html")
         self._lake.write_index(render_index({name: verdict for name, verdict in verdicts.items() if name in there}))
 
 

@@ -53,15 +53,23 @@ from raft_assets.storage.results import ResultsStore
 from raft_assets.student.deployment import StudentDeployment, smoke_request
 from raft_assets.student.use import StudentUse, describe_use
 
+REPORT = "eval_report"  # folder of the lake
 MAX_REJECTED_PER_REASON = 4
 MAX_ROWS_PER_KIND = 2  # of a split, with and without the oracle
 
 
 def write_index(project: Project, lake: Lake, results: ResultsStore) -> None:
-    """Write the index of the reports of the domains that are in the project's folder."""
-    verdicts = results.verdicts()
-    there = (name for name in domain_names(project.data) if lake.exists("eval_report", name, ".html"))
-    lake.write_index(render_index({name: verdicts[name] for name in there if name in verdicts}))
+    """Write the index of the reports of the domains that are in the project's folder.
+
+    Of a lake that several machines share, that of all domains that have one, whichever machine made it.
+    """
+    while True:
+        results.refresh()
+        verdicts, reports = results.verdicts(), lake.domains(REPORT, ".html")
+        there = reports.intersection(domain_names(project.data)) if lake.is_local else reports
+        lake.write_index(render_index({name: verdicts[name] for name in sorted(there) if name in verdicts}))
+        if lake.is_local or lake.domains(REPORT, ".html") == reports:  # else another machine wrote one meanwhile
+            return
 
 
 def collect_report_data(domain: str, lake: Lake, models: ModelClients, results: ResultsStore) -> ReportData:

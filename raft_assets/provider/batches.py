@@ -2,7 +2,8 @@
 
 A batch progresses while it is polled, a bounded slice at a time: nothing runs in the background, and an application in
 process needs no thread. Every line's answer is on disk before the next request is answered, so that a provider that was
-killed continues where it was. API: https://platform.openai.com/docs/api-reference/batch
+killed continues where it was. Machines that share the folder have the same batches: each works on those that it is
+asked for, and their end is known to all. API: https://platform.openai.com/docs/api-reference/batch
 """
 
 import hashlib
@@ -20,9 +21,11 @@ from starlette.types import ASGIApp
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.locks import exclusive_lock, try_lock
+from raft_assets.core.ports import SharedFiles
 from raft_assets.provider.bodies import BatchRequest
 from raft_assets.provider.errors import ApiError, bad_request, not_found
 from raft_assets.provider.files import FileStore
+from raft_assets.provider.unshared import UNSHARED
 
 MAX_LINES, MAX_BYTES = 50_000, 200 << 20  # OpenAI's
 SLICE_S = 2.0  # of work per poll
@@ -78,8 +81,8 @@ class Batch(BaseModel):
 class BatchService:
     """Creates batches, works on them and lists them; `app` answers their lines."""
 
-    def __init__(self, folder: Path, files: FileStore, app: ASGIApp) -> None:
-        self._folder, self._files, self._app = folder / "batches", files, app
+    def __init__(self, folder: Path, files: FileStore, app: ASGIApp, shared: SharedFiles = UNSHARED) -> None:
+        self._folder, self._files, self._app, self._shared = folder / "batches", files, app, shared
 
     def create(self, request: BatchRequest) -> Batch:
         """Create a batch of the uploaded lines; one whose lines are wrong has failed. Raises ApiError (400, 404)."""
@@ -104,18 +107,33 @@ class BatchService:
             ended_at=now // 10**9 if errors else None,
         )
         self._folder.mkdir(parents=True, exist_ok=True)
-        return self._save(batch)
+        return self._share(self._save(batch))
 
     def all(self) -> list[Batch]:
         """Return every batch, newest first."""
-        found = [batch for file in self._folder.glob("batch_*.json") if (batch := self._read(file))]
+        here = [batch for file in self._folder.glob("batch_*.json") if (batch := self._read(file))]
+        known = {_record_name(batch.id) for batch in here}
+        elsewhere = self._shared.read([name for name in self._shared.names("batches") if name not in known])
+        found = [*here, *(batch for content in elsewhere.values() if (batch := _parse(content)))]
         return sorted(found, key=lambda batch: (batch.created_ns, batch.id), reverse=True)
 
     def get(self, batch_id: str) -> Batch:
         """Return the batch; raises ApiError (404)."""
-        found = self._read(self._folder / f"{batch_id}.json") if batch_id.isidentifier() else None
+        found = self._find(batch_id) if batch_id.isidentifier() else None
         if found is None:
             raise not_found("batch", batch_id)
+        return found
+
+    def _find(self, batch_id: str) -> Batch | None:
+        """Return the batch as it is here, or as another machine ended it."""
+        found = self._read(self._folder / f"{batch_id}.json")
+        if found and found.status != "in_progress":
+            return found
+        name = _record_name(batch_id)
+        elsewhere = _parse(self._shared.read([name]).get(name, b""))
+        if elsewhere and (found is None or elsewhere.status != "in_progress"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return self._save(elsewhere)
         return found
 
     def cancel(self, batch_id: str) -> Batch:
@@ -198,6 +216,7 @@ class BatchService:
                 self._files.create(content, filename=name, purpose="batch_output", file_id=file_id)
                 names[f"{kind}_file"] = file_id
         ended = self._save(batch.model_copy(update={**names, "status": status, "ended_at": int(time.time())}))
+        self._share(ended)
         self._drop_parts(ended)
         return ended
 
@@ -210,6 +229,10 @@ class BatchService:
         write_text(self._folder / f"{batch.id}.json", batch.model_dump_json())
         return batch
 
+    def _share(self, batch: Batch) -> Batch:
+        self._shared.publish(_record_name(batch.id))
+        return batch
+
     def _part(self, batch: Batch, kind: str) -> Path:
         return self._folder / f"{batch.id}.{kind}.jsonl"
 
@@ -219,9 +242,20 @@ class BatchService:
     @staticmethod
     def _read(file: Path) -> Batch | None:
         try:
-            return Batch.model_validate_json(file.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return _parse(file.read_bytes())
+        except FileNotFoundError:
             return None
+
+
+def _record_name(batch_id: str) -> str:
+    return f"batches/{batch_id}.json"
+
+
+def _parse(content: bytes) -> Batch | None:
+    try:
+        return Batch.model_validate_json(content)
+    except ValidationError:
+        return None
 
 
 def _read_answered_ids(part: Path) -> set[str]:

@@ -2,7 +2,7 @@
 
 Training runs in a worker, a process of its own that outlives the process that started it. The starter takes the job's
 lock and hands it down, so there is one process per job at any time; when it dies, the kernel frees the lock, and the
-next request for the job starts it again.
+next request for the job starts it again. See `shared_jobs` for jobs that several machines share.
 """
 
 import os
@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from raft_assets.provider.bodies import JobRequest
 from raft_assets.provider.errors import ApiError, bad_request, not_found
 from raft_assets.provider.files import FileStore
 from raft_assets.provider.job_state import Job, JobError, JobFolder, job_folders, read_job
+from raft_assets.provider.shared_jobs import SharedJobs
 
 MAX_STARTS = 3  # a process that dies every time (out of memory) ends the job instead of starting for ever
 _ID = re.compile(r"ftjob-[0-9a-f]{24}")
@@ -36,15 +38,18 @@ class JobService:
         trainable: Sequence[str],
         worker: Sequence[str],
         may_start: Callable[[str], bool] = lambda _: True,
+        shared: SharedJobs | None = None,
     ) -> None:
         """Create the service of the models that are `trainable`.
 
         `worker`: the command that works on a job; it is given the job's folder and `--lock` with the descriptor that
         holds its lock. `may_start`: whether the job of that id may have a worker now; otherwise it waits in the queue.
+        `shared`: the jobs of other machines, where there are any.
         """
         self._folder = folder
         self._files = files
         self._trainable, self._worker, self._may_start = tuple(trainable), list(worker), may_start
+        self._shared = shared or SharedJobs()
 
     def create(self, request: JobRequest) -> Job:
         """Create a job and start it; raises ApiError (400)."""
@@ -68,6 +73,7 @@ class JobService:
         folder = JobFolder(self._folder / "jobs" / job.id)
         folder.save(job)
         folder.tell(f"Created fine-tuning job: {job.id}")
+        self._shared.give(job)
         return self._ensure_worker(folder)
 
     def get(self, job_id: str) -> Job:
@@ -76,11 +82,9 @@ class JobService:
 
     def list_jobs(self, metadata: Mapping[str, str] | None) -> list[Job]:
         """Return jobs whose metadata contain all of `metadata` (None: that have none), newest first."""
-        found = []
-        for folder in job_folders(self._folder):
-            job = read_job(folder)
-            if job and _matches(job, metadata):
-                found.append(self._ensure_worker(folder))
+        here = {job.id: (folder, job) for folder in job_folders(self._folder) if (job := read_job(folder))}
+        found = [self._ensure_worker(folder) for folder, job in here.values() if _matches(job, metadata)]
+        found += [job for job in self._shared.others(set(here)) if _matches(job, metadata)]
         return sorted(found, key=lambda job: (job.created_ns, job.id), reverse=True)
 
     def unfinished(self) -> list[str]:
@@ -100,7 +104,9 @@ class JobService:
     def cancel(self, job_id: str) -> Job:
         """End the job at once; its process notices it and stops. Raises ApiError (400, 404)."""
         folder = self.folder(job_id)
-        job = folder.finish("cancelled", "The job was cancelled by the user.")
+        self._shared.in_step(folder)  # which may have ended at another machine
+        folder.finish("cancelled", "The job was cancelled by the user.")
+        job = self._shared.in_step(folder)
         if job.status != "cancelled":
             raise bad_request(f"Job has already {job.status}: {job_id}.", code="job_already_finished")
         return job
@@ -108,6 +114,8 @@ class JobService:
     def folder(self, job_id: str) -> JobFolder:
         """Return the job's folder; raises ApiError (404)."""
         folder = JobFolder(self._folder / "jobs" / job_id)
+        if _ID.fullmatch(job_id) and not folder.exists:
+            self._shared.fetch(job_id)
         if not _ID.fullmatch(job_id) or not folder.exists:
             raise not_found("fine-tuning job", job_id, param="fine_tuning_job_id")
         return folder
@@ -130,8 +138,10 @@ class JobService:
 
     def _ensure_worker(self, folder: JobFolder) -> Job:
         """Start the job's process if it has none, and return the job."""
-        job = folder.read()
-        lock = None if job.finished or not self._may_start(job.id) else try_lock(folder.worker_lock)
+        job = self._shared.in_step(folder)
+        if job.finished or not self._may_start(job.id) or self._shared.is_elsewhere(folder):
+            return job
+        lock = try_lock(folder.worker_lock)
         if lock is None:
             return job
         try:
@@ -152,6 +162,10 @@ class JobService:
             return folder.finish("failed", error.message, level="error", error=error)
         if job.starts > 1:
             folder.tell("The training process ended unexpectedly; the job was started again.", level="warn")
+        self._shared.give(job)
+        for file in filter(None, (job.training_file, job.validation_file)):
+            with suppress(ApiError):  # the process says that it was deleted
+                self._files.content(file)  # which is here then
         self._start_worker(folder, lock)
         return job
 

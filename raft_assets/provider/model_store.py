@@ -1,6 +1,7 @@
 """Fine-tuned models on disk.
 
-`models/<hash of the name>/` contains a card and a folder of weights, and never changes once it exists.
+`models/<hash of the name>/` contains a card and a folder of weights, and never changes once it exists. Machines that
+share the folder have the same models: one is fetched when it is asked for.
 """
 
 import hashlib
@@ -15,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.identity import digest, short_digest
+from raft_assets.core.ports import SharedFiles
 from raft_assets.provider.errors import model_not_found
+from raft_assets.provider.unshared import UNSHARED
 
 OWNER = "raft-assets"
 _CARD = "model.json"
@@ -34,9 +37,9 @@ class FineTunedModel(BaseModel):
 class ModelStore:
     """Publishes, lists, finds and deletes fine-tuned models; several processes may do so at the same time."""
 
-    def __init__(self, folder: Path, *, weights: str) -> None:
+    def __init__(self, folder: Path, *, weights: str, shared: SharedFiles = UNSHARED) -> None:
         """Create the store; `weights` names the folder of a model's weights, such as `reader`."""
-        self._folder, self._weights = folder / "models", weights
+        self._folder, self._weights, self._shared = folder / "models", weights, shared
 
     def publish(self, save: Callable[[Path], None], *, base: str, suffix: str | None) -> FineTunedModel:
         """Keep what `save` writes into a folder.
@@ -55,9 +58,18 @@ class ModelStore:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
+    def share(self, model: str) -> None:
+        """Give the other machines a model that is here; its card last, by which it is found."""
+        if self._read(self._model_folder(model)):
+            self._shared.publish(f"{_shared_name(model)}/{self._weights}")
+            self._shared.publish(f"{_shared_name(model)}/{_CARD}")
+
     def find(self, model: str) -> FineTunedModel | None:
-        """Return the model of this name, or None."""
+        """Return the model of this name, fetched where another machine made it, or None."""
         card = self._read(self._model_folder(model))
+        if card is None and self._shared.read([f"{_shared_name(model)}/{_CARD}"]):
+            self._shared.fetch(_shared_name(model))
+            card = self._read(self._model_folder(model))
         return card if card and card.id == model else None
 
     def weights_folder(self, model: FineTunedModel) -> Path:
@@ -66,13 +78,17 @@ class ModelStore:
 
     def all(self) -> list[FineTunedModel]:
         """Return every model, oldest first."""
-        found = [card for path in self._folder.glob(f"*/{_CARD}") if (card := self._read(path.parent))]
+        here = [card for path in self._folder.glob(f"*/{_CARD}") if (card := self._read(path.parent))]
+        known = {f"{_shared_name(card.id)}/{_CARD}" for card in here}
+        names = [name for name in self._shared.names("models") if name.endswith(f"/{_CARD}") and name not in known]
+        found = [*here, *(card for content in self._shared.read(names).values() if (card := _parse(content)))]
         return sorted(found, key=lambda card: (card.created_ns, card.id))
 
     def delete(self, model: str) -> None:
         """Remove the model; raises ApiError (404)."""
         if self.find(model) is None:
             raise model_not_found(model)
+        self._shared.forget(_shared_name(model))
         trash = self._folder / f".{secrets.token_hex(12)}"
         self._model_folder(model).rename(trash)
         shutil.rmtree(trash)
@@ -88,13 +104,24 @@ class ModelStore:
         return model
 
     def _model_folder(self, model: str) -> Path:
-        return self._folder / short_digest("model", model)
+        return self._folder.parent / _shared_name(model)
 
     def _read(self, place: Path) -> FineTunedModel | None:
         try:
-            return FineTunedModel.model_validate_json((place / _CARD).read_bytes())
-        except (OSError, ValidationError):
+            return _parse((place / _CARD).read_bytes())
+        except OSError:
             return None
+
+
+def _shared_name(model: str) -> str:
+    return f"models/{short_digest('model', model)}"
+
+
+def _parse(card: bytes) -> FineTunedModel | None:
+    try:
+        return FineTunedModel.model_validate_json(card)
+    except ValidationError:
+        return None
 
 
 def hash_saved_model(save: Callable[[Path], None]) -> str:

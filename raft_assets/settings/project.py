@@ -205,14 +205,15 @@ class Project:
         file = self._settings_file(domain)
         if file.is_file() and _read_yaml(file).get("preset", preset) != preset:
             raise SettingsError(f"{file} names a preset of its own: change it there, or remove the line.")
-        self._write_presets(self.selected_presets() | {domain: preset})
+        self.replace_presets(self.selected_presets() | {domain: preset})
 
     def clear_preset(self, domain: str) -> None:
         """Delete the choice that was made for a domain."""
         if domain in self.selected_presets():
-            self._write_presets({name: preset for name, preset in self.selected_presets().items() if name != domain})
+            self.replace_presets({name: preset for name, preset in self.selected_presets().items() if name != domain})
 
-    def _write_presets(self, presets: Mapping[str, str]) -> None:
+    def replace_presets(self, presets: Mapping[str, str]) -> None:
+        """Save the choices of all domains in place of those that were made."""
         write_text(self.home / "presets.json", json.dumps(presets, ensure_ascii=False, indent=1))
 
     def preset_names(self) -> list[str]:

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from raft_assets.core.atomic import abandoned_drafts, is_local, publish
+from raft_assets.core.atomic import abandoned_drafts, publish
 from raft_assets.core.errors import DataError, RaftError, SettingsError, is_disk_full
 from raft_assets.core.stored_fields import digest_content, is_added
 from raft_assets.core.tables import (
@@ -56,6 +56,7 @@ DIGEST_KEY = "raft_digest"  # in the metadata of a Parquet file: the digest of i
 SAMPLE_ROWS = 5  # rows that a write hands back for previews
 EVALUATIONS = "evaluations"  # folder of a folder per domain, in it one per run with a file per table of the results
 LAST_TABLE = "runs"  # of an evaluation: it is whole once this file is there
+STATE = ".raft"  # folder of a lake that several machines share: what they keep beside the tables, see `records`
 
 TABLES: Mapping[str, type[Row]] = {
     model.table: model
@@ -119,7 +120,18 @@ class Lake:
     @property
     def is_local(self) -> bool:
         """Whether the root is a folder of this machine."""
-        return is_local(self._root)
+        return "://" not in self.root or self.root.startswith("file://")
+
+    @property
+    def state(self) -> UPath:
+        """Folder of what several machines share beside the tables."""
+        return self._root / STATE
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Raise SettingsError, one sentence, where Azure's library fails in the block."""
+        with _translate_errors(self.root):
+            yield
 
     def datasets(self, mentioned_in: str | None = None) -> Iterator[tuple[str, "Dataset"]]:
         """Yield the tables of which some domain has a file: the rows of all domains, with a first column `domain`.
@@ -283,6 +295,14 @@ class Lake:
             # not `is_file`, by which adlfs takes every failure of Azure for a missing file
             return self.path(table, domain, suffix).exists()
 
+    def domains(self, table: str, suffix: str = ".parquet") -> set[str]:
+        """Return the domains that have a file of the table."""
+        with _translate_errors(self.root):
+            folder = self._root / table
+            folder.fs.invalidate_cache()  # other programs write and delete as well
+            found: list[str] = folder.fs.find(folder.path)
+        return {Path(name).name.removesuffix(suffix) for name in found if name.endswith(suffix)}
+
     def files(self) -> set[str]:
         """Return the names of all files as they are now, relative to the root, such as `chunks/bats.parquet`.
 
@@ -326,8 +346,26 @@ class Lake:
 
     def evaluations(self) -> set[tuple[str, str]]:
         """Return domain and run of every evaluation that is whole."""
+        if not self.is_local:
+            return set(self.evaluation_versions())
         parts = (name.split("/") for name in self.files() if name.startswith(f"{EVALUATIONS}/"))
         return {(part[1], part[2]) for part in parts if part[3:] == [f"{LAST_TABLE}.parquet"]}
+
+    def evaluation_versions(self) -> dict[tuple[str, str], str]:
+        """Return what the files of every whole evaluation are known by, which changes whenever they are written.
+
+        By domain and run. One listing of a lake that is an address.
+        """
+        folder = self._root / EVALUATIONS
+        with _translate_errors(self.root):
+            folder.fs.invalidate_cache()  # other machines write as well
+            found: dict[str, dict[str, Any]] = folder.fs.find(folder.path, detail=True)
+        versions = dict[tuple[str, str], str]()
+        for name, info in found.items():
+            parts = name.strip("/").removeprefix(folder.path.strip("/")).strip("/").split("/")
+            if parts[2:] == [f"{LAST_TABLE}.parquet"]:
+                versions[parts[0], parts[1]] = str(info.get("etag") or info.get("ETag") or info.get("created"))
+        return versions
 
     def write_evaluation(self, domain: str, run: str, tables: Mapping[str, pa.Table]) -> None:
         """Write the rows of a run, by table of the results store."""
@@ -384,7 +422,8 @@ class Lake:
 
     def _possible_files(self, domain: str, keep: Collection[str]) -> list[UPath]:
         root = self._root
-        tables = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+        found = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+        tables = [name for name in found if name != STATE]  # a domain may be called `jobs`
         return [
             self.path(table, domain, suffix)
             for table in tables

@@ -11,6 +11,17 @@ from raft_assets.core.locks import exclusive_lock
 _NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
 
 
+def is_record_name(name: str) -> bool:
+    """Return whether a record may have that name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def check_record_name(name: str) -> None:
+    """Raise ValueError for a name that no record may have."""
+    if not is_record_name(name):
+        raise ValueError(f"{name!r} can't be the name of a record")
+
+
 class FileRecords:
     """The records in a folder of this machine, which may contain other files as well."""
 
@@ -26,7 +37,7 @@ class FileRecords:
 
     def names(self, prefix: str) -> list[str]:
         """Return the names that begin with `prefix`, sorted."""
-        return sorted(name for name in self._names(prefix.rpartition("/")[0], prefix) if _NAME.fullmatch(name))
+        return sorted(name for name in self._names(prefix.rpartition("/")[0], prefix) if is_record_name(name))
 
     def put(self, name: str, content: bytes) -> bool:
         """Add a document; False where there is one of that name, which stays as it is. Of several writers one wins."""
@@ -43,8 +54,7 @@ class FileRecords:
         self._file(name).unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} can't be the name of a record")
+        check_record_name(name)
         return self._folder / name
 
     def _names(self, folder: str, prefix: str) -> Iterator[str]:

@@ -5,7 +5,8 @@ machine. So our processes queue at a lock file, and the store opens late and clo
 it computes. All SQL on results is here: parameters only, one function per statement.
 
 The lake keeps every evaluation as well, as files that don't change: where this file is lost or damaged, it is made anew
-from them.
+from them. Of a lake that is an address, which several machines share, it is a cache: what other machines have recorded
+or purged meanwhile is taken from there before anything is read.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 import pyarrow as pa
 
+from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import digest
 from raft_assets.core.locks import exclusive_lock
@@ -40,7 +42,7 @@ from raft_assets.evaluation.verdict import Guard, Verdict
 from raft_assets.llm.ledger import LedgerRow
 from raft_assets.settings.environment import Environment, read_int
 from raft_assets.settings.project import Project
-from raft_assets.storage.lake import Lake, arrow_schema
+from raft_assets.storage.lake import LAST_TABLE, Lake, arrow_schema
 from raft_assets.storage.reading_sql import check_only_reads
 
 if TYPE_CHECKING:
@@ -215,6 +217,8 @@ class ResultsStore:
     def __init__(self, path: str, lake: Lake | None = None) -> None:
         self.path = path
         self._lake = lake
+        self._is_shared = lake is not None and not lake.is_local
+        self._is_current = not self._is_shared  # with what other machines have recorded
 
     @classmethod
     def of(cls, project: Project) -> Self:
@@ -239,6 +243,10 @@ class ResultsStore:
         with self._reading(wait_s) as connection:
             return _select_runs(connection)
 
+    def refresh(self) -> None:
+        """Take what other machines have recorded since the last look from the lake, when something is read next."""
+        self._is_current = not self._is_shared
+
     def sync(self, domains: Collection[str]) -> None:
         """Keep in the lake what only this store has of the domains, and take from the lake what only that has.
 
@@ -253,6 +261,56 @@ class ResultsStore:
         if lost := sorted(there - here):
             with self._writing() as connection:
                 _restore_runs(connection, self._lake, lost)
+        if self._is_shared:
+            self._note_versions(domains)
+
+    def _take_from_others(self, wait_s: float = OPEN_TIMEOUT_S) -> None:
+        """Take the evaluations from a shared lake that this file lacks, or has as they were before: one listing."""
+        if self._is_current:
+            return
+        self._is_current = True
+        try:
+            self._take(self.runs(wait_s))
+        except BaseException:
+            self._is_current = False
+            raise
+
+    def _take(self, here: Collection[tuple[str, str]]) -> None:
+        assert self._lake is not None
+        there, known = self._lake.evaluation_versions(), self._versions()
+        new = there.keys() - here
+        changed = {run for run, version in there.items() if run in here and known.get(run) != version}
+        if changed:  # recorded anew, or purged
+            with self._rewriting() as (before, fresh):
+                for table in TABLES:
+                    _insert(fresh, table, _select_others(before, table, changed))
+                _restore_runs(fresh, self._lake, sorted(new | changed))
+        elif new:
+            with self._writing() as connection:
+                _restore_runs(connection, self._lake, sorted(new))
+        if known != there:
+            self._write_versions(there)
+
+    def _note_versions(self, domains: Collection[str]) -> None:
+        """Remember that what the lake has of the domains is here."""
+        if self._lake:
+            there = self._lake.evaluation_versions()
+            own = {run: version for run, version in there.items() if run[0] in domains}
+            self._write_versions(self._versions() | own)
+
+    def _versions(self) -> dict[tuple[str, str], str]:
+        """Return the versions, by domain and run, in which evaluations were taken from the lake or written to it."""
+        file = self._versions_file
+        found = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        return {(domain, run): version for domain, run, version in found.get(self._lake and self._lake.root, ())}
+
+    def _write_versions(self, versions: Mapping[tuple[str, str], str]) -> None:
+        rows = [[*run, version] for run, version in sorted(versions.items())]
+        write_text(self._versions_file, json.dumps({self._lake and self._lake.root: rows}))
+
+    @property
+    def _versions_file(self) -> Path:
+        return Path(f"{self.path}.versions.json")
 
     def _rows_of(self, domain: str, run: str) -> dict[str, pa.Table]:
         with self._reading() as connection:
@@ -405,22 +463,30 @@ class ResultsStore:
             self._lake.delete_broken_evaluations(domain)
         if not Path(self.path).exists():
             return 0
-        fresh_path = Path(f"{self.path}.purged")
-        with self._open(read_only=False) as connection:
-            connection.execute(_SCHEMA)
-            changed = _count_texts(connection, domain)
-            with _new_file(fresh_path) as fresh:
-                fresh.execute(_SCHEMA)
-                for table in TABLES:
-                    _insert(fresh, table, _select_without_texts(connection, table, domain))
-            connection.execute("CHECKPOINT")  # leaves no log behind that would be replayed into the new file
-            fresh_path.replace(self.path)
+        with self._rewriting() as (before, fresh):
+            changed = _count_texts(before, domain)
+            for table in TABLES:
+                _insert(fresh, table, _select_without_texts(before, table, domain))
         self._delete_drafts()
         if self._lake:
             for kept, run in sorted(self.runs()):
                 if kept == domain:
                     self._lake.write_evaluation(domain, run, self._rows_of(domain, run))
+            if self._is_shared:
+                self._note_versions([domain])
         return changed
+
+    @contextmanager
+    def _rewriting(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection]]:
+        """Open the file and an empty new one, which takes its place when the block ends: no byte stays as it was."""
+        fresh_path = Path(f"{self.path}.purged")
+        with self._open(read_only=False) as connection:
+            connection.execute(_SCHEMA)
+            with _new_file(fresh_path) as fresh:
+                fresh.execute(_SCHEMA)
+                yield connection, fresh
+            connection.execute("CHECKPOINT")  # leaves no log behind that would be replayed into the new file
+            fresh_path.replace(self.path)
 
     def _delete_drafts(self) -> None:
         """Delete damaged files that were set aside, and what killed processes left of new ones: they hold texts."""
@@ -431,11 +497,13 @@ class ResultsStore:
 
     @contextmanager
     def _reading(self, wait_s: float = OPEN_TIMEOUT_S) -> Iterator[duckdb.DuckDBPyConnection]:
+        self._take_from_others(wait_s)
         with self._open(read_only=True, wait_s=wait_s) as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        self._take_from_others()
         with self._open(read_only=False) as connection, _transaction(connection):
             connection.execute(_SCHEMA)
             yield connection
@@ -482,13 +550,19 @@ class ResultsStore:
         An empty one has its tables and views, so that every query has its columns.
         """
         draft = Path(f"{self.path}.new")
-        runs = sorted(self._lake.evaluations()) if self._lake else []
+        versions = self._lake.evaluation_versions() if self._lake and self._is_shared else {}
+        runs = sorted(versions or (self._lake.evaluations() if self._lake else ()))
         with _new_file(draft) as connection:
             connection.execute(_SCHEMA)
             if self._lake and runs:
                 restored = _restore_runs(connection, self._lake, runs)
-                log.warning("The results store %s was made anew from %d evaluations in the lake.", self.path, restored)
+                level = logging.INFO if self._is_shared else logging.WARNING  # of which it is a cache
+                log.log(
+                    level, "The results store %s was made anew from %d evaluations in the lake.", self.path, restored
+                )
         draft.replace(self.path)
+        if self._is_shared:
+            self._write_versions(versions)
 
     def _set_aside(self) -> Path:
         """Move a damaged file, with its log, to a name that no other one has, and return that."""
@@ -592,6 +666,18 @@ def _select_all(connection: duckdb.DuckDBPyConnection, table: str) -> pa.RecordB
     return rows
 
 
+def _select_others(
+    connection: duckdb.DuckDBPyConnection, table: str, runs: Collection[tuple[str, str]]
+) -> pa.RecordBatchReader:
+    """Return a table in the order of its rows, without those of the evaluations."""
+    columns = {"domain": [domain for domain, _ in runs], "run": [run for _, run in runs]}
+    connection.register("left_out", pa.table(columns))
+    name = _checked_table_name(table)
+    statement = f"SELECT * FROM {name} ANTI JOIN left_out USING (domain, run) ORDER BY {name}.rowid"  # noqa: S608 - a name of `TABLES`
+    rows: pa.RecordBatchReader = connection.sql(statement).to_arrow_reader(QUERY_BATCH_ROWS)
+    return rows
+
+
 def _restore_runs(connection: duckdb.DuckDBPyConnection, lake: Lake, runs: Iterable[tuple[str, str]]) -> int:
     """Copy evaluations from the lake and return how many; one that isn't whole is given up with a warning."""
     restored = 0
@@ -601,6 +687,8 @@ def _restore_runs(connection: duckdb.DuckDBPyConnection, lake: Lake, runs: Itera
         except DataError as error:
             content, damage = {}, str(error)
         if gone := set(RUN_TABLES) - content.keys():
+            if LAST_TABLE in gone and not damage:  # another machine writes it at this moment
+                continue
             damage = damage or f"{', '.join(sorted(gone))} are not there."
             log.warning("The evaluation %s of %s in the lake is not whole and is left out: %s", run, domain, damage)
             lake.give_up_evaluation(domain, run)

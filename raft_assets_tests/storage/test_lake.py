@@ -14,6 +14,7 @@ from raft_assets.settings.blob import BlobLocation, parse_blob_address, storage_
 from raft_assets.settings.environment import Environment
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
+from raft_assets.storage.lake_records import LakeRecords
 from raft_assets.storage.results import ResultsStore
 from raft_assets_tests.azure.blob import CONTAINER, KEY, storage_account
 
@@ -97,7 +98,9 @@ def test_a_domain_is_purged_and_the_others_stay(lake: Lake) -> None:
         lake.write(QuarantinedFile, domain, ROWS)
         lake.write_record("deployment", domain, {})
         lake.write_lines("training_files", domain, "train.jsonl", ["{}"])
-    assert len(lake.purge(DOMAIN)) == 3
+    LakeRecords(lake).put("jobs/one.json", b"{}")
+    assert (len(lake.purge(DOMAIN)), lake.purge("records")) == (3, [])
+    assert LakeRecords(lake).names("") == ["jobs/one.json"]
     assert not lake.exists("quarantine", DOMAIN)
     assert lake.read_lines("training_files", DOMAIN, "train.jsonl") == b""
     assert lake.exists("quarantine", "other")
@@ -153,6 +156,10 @@ def test_a_lake_that_cannot_be_used_is_one_sentence_without_a_secret(account: st
         lambda lake: lake.exists("quarantine", DOMAIN),
         lambda lake: lake.purge(DOMAIN),
         lambda lake: lake.files(),
+        lambda lake: lake.evaluations(),
+        lambda lake: lake.domains("eval_report", ".html"),
+        lambda lake: LakeRecords(lake).names("jobs/"),
+        lambda lake: LakeRecords(lake).read("jobs/one"),
     ],
 )
 def test_a_lake_that_refuses_is_never_an_empty_one(read: Callable[[Lake], object], account: str) -> None:

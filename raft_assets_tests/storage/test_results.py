@@ -566,6 +566,40 @@ def test_what_only_the_store_or_only_the_lake_holds_is_kept_in_both(kept: Result
     assert_same(everything(kept), before)
 
 
+def test_machines_that_share_a_lake_have_the_same_evaluations(tmp_path: Path) -> None:
+    lake = f"memory://{tmp_path.name}"
+    here, there = (tmp_path / name for name in ("here", "there"))
+
+    def opened(machine: Path) -> ResultsStore:
+        return ResultsStore(str(machine / "results.duckdb"), Lake(lake))
+
+    record(opened(here), run_record(student="ft:0"), rises=0)
+    assert_same(everything(opened(there)), everything(opened(here)))
+    record(opened(there), run_record(after=1))
+    record(opened(there), run_record("harbor"), text="Whose harbour?")
+    assert_same(everything(opened(here)), everything(opened(there)))
+    record(opened(here), run_record(after=2), rises=3)  # in place of the second one
+    assert opened(there).verdicts() == opened(here).verdicts()
+    assert_same(everything(opened(there)), everything(opened(here)))
+    opened(here).remove_texts("harbor")
+    assert opened(there).count_texts("harbor") == 0
+    assert b"Whose harbour?" not in (there / "results.duckdb").read_bytes()
+    assert opened(there).count_texts("bats") == 2
+
+
+def test_an_evaluation_that_is_there_already_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake(f"memory://{tmp_path.name}")
+    store = ResultsStore(str(tmp_path / "results.duckdb"), lake)
+    record(store, run_record())
+    read = list[str]()
+    whole = lake.filesystem.open
+    monkeypatch.setattr(
+        lake.filesystem, "open", lambda path, *given, **named: read.append(path) or whole(path, *given, **named)
+    )
+    assert ResultsStore(store.path, lake).verdicts()
+    assert read == []
+
+
 @pytest.mark.parametrize("content", [b"", None], ids=["damaged", "gone"])
 def test_an_evaluation_of_which_the_lake_lost_a_part_is_left_out_and_missing(
     kept: ResultsStore, tmp_path: Path, content: bytes | None
