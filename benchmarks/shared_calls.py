@@ -44,7 +44,7 @@ from raft_assets_tests.postgresql import database_at, postgres_server
 AT_ONCE, CALL_S, TOKENS, SECONDS_PER_TOKEN = 128, 2.0, 47, 0.01  # of an answer to what is asked here
 BLOB_S, DATABASE_S = 0.020, 0.002  # there and back
 RATIO, CPU_MS = 1.15, 5.0  # at most: time over the bound; more than on one machine, a call
-ONE_MACHINE, BLOB, DATABASE = "one machine", "put to Blob", "row in PostgreSQL"
+WAYS = ONE_MACHINE, BLOB, DATABASE = "one machine", "put to Blob", "row in PostgreSQL"
 MODEL = "embedded-teacher"
 ASKED = render_messages("Who built the mill at Alba?", ["The mill at Alba was built by Ann Bell in 1893."])
 
@@ -69,19 +69,16 @@ def main() -> None:
     """Reads the command line, measures, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=3_000)
-    parser.add_argument("--only", default="", help=f"ways whose name begins so: {ONE_MACHINE}, {BLOB}, {DATABASE}")
+    parser.add_argument("--only", default="", help=f"ways whose name begins so: {', '.join(WAYS)}")
     parser.add_argument("--delay", nargs=2, metavar=("PORT", "SECONDS"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.delay:
         asyncio.run(_delay(int(chosen.delay[0]), float(chosen.delay[1]) / 2))
         return
-    alone = 0.0
-    for way in (ONE_MACHINE, BLOB, DATABASE):
-        if way.startswith(chosen.only):
-            cpu_ms = _measure(way, chosen.calls)
-            alone = alone or cpu_ms
-            if way != ONE_MACHINE:
-                print(f"{way}: {cpu_ms - alone:.1f} ms of CPU a call more (at most {CPU_MS:.0f})", flush=True)
+    cpu_ms = {way: _measure(way, chosen.calls) for way in WAYS if way.startswith(chosen.only)}
+    if ONE_MACHINE in cpu_ms:
+        for way, more in cpu_ms.items():
+            print(f"{way}: {more - cpu_ms[ONE_MACHINE]:.1f} ms of CPU a call more (at most {CPU_MS:.0f})")
 
 
 def _measure(way: str, calls: int) -> float:
@@ -90,7 +87,8 @@ def _measure(way: str, calls: int) -> float:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(simulated(home, *delays, "--remote", "--concurrency", str(AT_ONCE)))
-        segments, shared, coordination = None, None, FileCoordination(home)
+        segments, shared = None, None
+        coordination: Coordination = FileCoordination(home)
         if way != ONE_MACHINE:
             connection = stack.enter_context(storage_account(home / "account"))
             port = connection.rpartition("127.0.0.1:")[2].partition("/")[0]

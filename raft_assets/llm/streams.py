@@ -291,9 +291,13 @@ class _CallsInFlight(Generic[Item]):
 
     def _release(self, keys: Collection[str]) -> None:
         if keys:
-            release = asyncio.ensure_future(asyncio.to_thread(self._store.release, list(keys)))
+            release = asyncio.ensure_future(self._let_go(list(keys)))
             self._releases.add(release)
             release.add_done_callback(self._releases.discard)
+
+    async def _let_go(self, keys: Sequence[str]) -> None:
+        with contextlib.suppress(RuntimeError):  # no thread begins any more: the process ends, and its claims with it
+            await asyncio.to_thread(self._store.release, keys)
 
     def _settle(self, keys: Iterable[str], error: BaseException) -> None:
         for key in keys:

@@ -82,4 +82,4 @@ class KeyClaims:
 
 
 def _claim_of(owner: str) -> str:
-    return f"paying/{owner}"
+    return f"paying.{owner}"

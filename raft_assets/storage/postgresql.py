@@ -3,7 +3,8 @@
 State is a row that its holder locks; a claim is an advisory lock, which PostgreSQL releases when the connection ends. A
 process has one connection for both. So who loses it has lost its claims, and can touch no shared state until those
 claims are closed: nobody goes on spending money that others believe to be free. A pooler that hands one connection to
-several clients (PgBouncer in its modes `transaction` and `statement`) can't be used.
+several clients (PgBouncer in its modes `transaction` and `statement`) can't be used. Paid calls (`shared_calls`) have a
+connection of their own: the limits of calls are looked up on the event loop, which must not wait for answers' rows.
 
 See "Explicit Locking" in PostgreSQL's documentation, https://www.postgresql.org/docs/current/explicit-locking.html.
 """
@@ -77,9 +78,9 @@ class PostgresClaim:
 class PostgresCoordination:
     """The state `limits/a` is a row of `raft.shared`; claims are advisory locks by a hash of their names."""
 
-    def __init__(self, database: CoordinationDatabase) -> None:
-        """Share this process's connection, which is opened when it is first needed."""
-        self._session = _session_of(database)
+    def __init__(self, database: CoordinationDatabase, connection: str = "") -> None:
+        """Share this process's connection of that name, which is opened when it is first needed."""
+        self._session = _session_of(database, connection)
 
     def now(self) -> float:
         """Return the seconds since 1970 by the database's clock; see `Coordination.now`."""
@@ -241,7 +242,7 @@ class _Session:
 
 
 @cache
-def _session_of(database: CoordinationDatabase) -> _Session:
+def _session_of(database: CoordinationDatabase, connection: str) -> _Session:  # noqa: ARG001 - the cache's key
     return _Session(database)
 
 

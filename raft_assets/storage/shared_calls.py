@@ -24,6 +24,7 @@ from raft_assets.storage.postgresql import (
     claim_id,
 )
 
+CONNECTION = "calls"  # of its own
 INHERIT_S = 1.0  # between two looks for owners that have ended
 ORPHANS_AT_ONCE = 5_000  # the next process finds the others
 ENTRIES_AT_ONCE = 1_000
@@ -90,7 +91,7 @@ class SharedCalls:
     """The paid calls of all machines. Nothing is opened before a method is called; each raises CoordinationError."""
 
     def __init__(self, database: CoordinationDatabase) -> None:
-        self._coordination = PostgresCoordination(database)
+        self._coordination = PostgresCoordination(database, CONNECTION)
         self._name = f"calls/paying/{os.getpid()}-{secrets.token_hex(8)}"
         self._owner = claim_id(self._name)
         self._alive: PostgresClaim | None = None

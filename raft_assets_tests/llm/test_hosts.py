@@ -54,15 +54,20 @@ class Hosts:
         """Let hosts ask at the same moment, and return what each printed."""
         with contextlib.ExitStack() as stack:
             hosts = [stack.enter_context(self.host(share, **variables)) for share in shares]
+            wait_for(*hosts)
             let_go(*hosts)
             return [host.stdout.read().split("\n")[:-1] for host in hosts if host.stdout]
 
 
-def let_go(*hosts: subprocess.Popen[str]) -> None:
-    """Wait until the hosts are about to ask, and let them."""
+def wait_for(*hosts: subprocess.Popen[str]) -> None:
+    """Wait until the hosts are about to ask."""
     for host in hosts:
         assert host.stdout
         assert host.stdout.readline() == "ready\n"
+
+
+def let_go(*hosts: subprocess.Popen[str]) -> None:
+    """Let hosts that wait ask."""
     for host in hosts:
         assert host.stdin
         host.stdin.write("\n")
@@ -83,6 +88,7 @@ def test_equal_calls_at_the_same_moment_are_paid_once(service: Service, hosts: H
     service.hold_from(0)
     with contextlib.ExitStack() as stack:
         asking = [stack.enter_context(hosts.host((name, 0, 40), TEACHER_MAX_CONCURRENT_CALLS="4")) for name in names]
+        wait_for(*asking)
         let_go(*asking)
         service.wait_until(lambda service: service.held == 4)
         service.release()
@@ -129,6 +135,7 @@ def at_a_rate() -> Callable[[Seen], Reply | None]:
 def test_what_a_killed_host_with_a_lost_disk_paid_is_not_paid_again(service: Service, hosts: Hosts) -> None:
     service.hold_from(6)
     with hosts.host(("one", 0, 12)) as killed:
+        wait_for(killed)
         let_go(killed)
         assert killed.stdout
         assert [killed.stdout.readline() for _ in range(6)] == ["ok\n"] * 6
@@ -141,9 +148,18 @@ def test_what_a_killed_host_with_a_lost_disk_paid_is_not_paid_again(service: Ser
     assert sorted(service.questions) == sorted(f"question {number}" for number in [*range(12), *range(6, 12)])
 
 
-def test_stored_answers_need_no_database_and_a_call_does(service: Service, hosts: Hosts) -> None:
+def test_without_the_database_stored_answers_are_used_and_a_call_is_not_made(
+    service: Service, hosts: Hosts, postgresql: PostgresServer
+) -> None:
     hosts.ask(("one", 0, 3))
-    hosts.shared["RAFT_COORDINATION"] = "postgresql://raft@127.0.0.1:1/raft"
-    assert hosts.ask(("one", 0, 3)) == [[*["ok"] * 3, "0 3 0"]]
-    assert hosts.ask(("one", 0, 4)) == [["CoordinationError", "0 0 0"]]
+    for count, expected in ((3, [*["ok"] * 3, "0 3 0"]), (4, ["CoordinationError", "0 0 0"])):
+        with hosts.host(("one", 0, count)) as host:
+            wait_for(host)
+            postgresql.stop()
+            try:
+                let_go(host)
+                assert host.stdout
+                assert host.stdout.read().split("\n")[:-1] == expected
+            finally:
+                postgresql.start()
     assert len(service.seen) == 3
