@@ -112,12 +112,15 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 def opened(where: str) -> Coordination:
     """Open what processes share: in a folder, or in a database of this module's server by its address."""
-    if "://" not in where:
-        return FileCoordination(Path(where))
-    variables = {"RAFT_COORDINATION": where, "RAFT_COORDINATION_PASSWORD": PASSWORD}
+    return PostgresCoordination(database_at(where)) if "://" in where else FileCoordination(Path(where))
+
+
+def database_at(address: str) -> CoordinationDatabase:
+    """Return a database of this module's server by its address."""
+    variables = {"RAFT_COORDINATION": address, "RAFT_COORDINATION_PASSWORD": PASSWORD}
     database = CoordinationDatabase.of(Environment(process=variables, files={}))
     assert database
-    return PostgresCoordination(database)
+    return database
 
 
 def _user() -> tuple[int, int]:

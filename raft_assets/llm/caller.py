@@ -168,7 +168,7 @@ class Caller:
 
     def _submit_batches(self, batches: BatchClient, requests: Sequence[Request]) -> None:
         keyed = {self._request_key(request): request for request in requests}
-        stored = self._look_up(iter(keyed))
+        stored = self._look_up(iter(keyed), self._store.fetch)
         missing = {key: request for (key, request), call in zip(keyed.items(), stored, strict=True) if call is None}
         self._add_sources((self._request_key(request), request.documents) for request in requests)
         if missing:
@@ -222,9 +222,11 @@ class Caller:
         most = self._capabilities.texts_a_call or MAX_TEXTS_PER_CALL
         return sum(1 for _ in group_texts([("", text) for text in texts], most=most))
 
-    def _look_up(self, keys: Iterator[str]) -> Iterator[StoredCall | None]:
+    def _look_up(
+        self, keys: Iterator[str], get: Callable[[Iterable[str]], dict[str, StoredCall]] | None = None
+    ) -> Iterator[StoredCall | None]:
         while batch := list(islice(keys, LOOKUP_BATCH_SIZE)):
-            calls = self._store.get(batch)
+            calls = (get or self._store.get)(batch)
             yield from map(calls.get, batch)
 
     @property

@@ -75,11 +75,34 @@ class ModelUsage:
     usage: Usage
 
 
+@dataclass(frozen=True)
+class ClaimedCalls:
+    """What became of keys that a process wants to pay for.
+
+    It pays for `mine`; `stored` was paid by others meanwhile; of the rest other processes are making the calls.
+    """
+
+    mine: frozenset[str]
+    stored: dict[str, StoredCall]
+
+
 class CallStore(Protocol):
     """Paid calls by their key, shared by every process and thread; failing to read or write raises RaftError."""
 
     def get(self, keys: Iterable[str]) -> dict[str, StoredCall]:
-        """Return the entries that exist and are complete."""
+        """Return the entries that exist and are complete, as far as this machine knows."""
+
+    def fetch(self, keys: Iterable[str]) -> dict[str, StoredCall]:
+        """Return the same, and ask what other machines share for what this one doesn't know."""
+
+    def claim(self, keys: Collection[str]) -> ClaimedCalls:
+        """Claim the calls that nobody has made or is making; to be asked before anything is sent.
+
+        A claim ends with `put` of its key, with `release`, and with the process.
+        """
+
+    def release(self, keys: Collection[str]) -> None:
+        """Give up claims of calls that brought nothing to store; raises nothing."""
 
     def put(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
         """Store the calls durably and return what the store now holds for their keys.

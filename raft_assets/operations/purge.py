@@ -117,6 +117,8 @@ def open_purge(
     domain, and SettingsError if the lake can't be written.
     """
     check_domain_name(domain)
+    with open_call_store(project) as store:
+        store.gather()
     _check_domain(history, project, domain)
     claimed = claim_domain(project, domain)
     if claimed is None:

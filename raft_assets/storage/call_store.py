@@ -4,6 +4,9 @@ What belongs here: SQL, and what may go wrong with a file. Write-ahead logging l
 same time; `synchronous=FULL` syncs every commit, so that an answer that was handed out survives a power cut. A sync
 costs milliseconds, which is why `put` takes many answers at once. Every entry carries a checksum: one that doesn't
 match counts as absent and is replaced when its call is made again.
+
+A machine's disk may vanish with it. So where answers are shared, one is durable elsewhere before it is used: in the
+database of `RAFT_COORDINATION`, where others find it at once, else in a segment at `RAFT_CALLS`.
 """
 
 import contextlib
@@ -13,7 +16,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,10 +28,12 @@ from raft_assets.core.locks import exclusive_lock
 from raft_assets.llm.azure_sign_in import storage_credential
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.requests import Origin, Usage
-from raft_assets.llm.store import CallSource, ModelUsage, StoredCall, StoreStats
+from raft_assets.llm.store import CallSource, ClaimedCalls, ModelUsage, StoredCall, StoreStats
 from raft_assets.settings.blob import storage_options
 from raft_assets.settings.project import Project
-from raft_assets.storage.segments import Segments
+from raft_assets.storage.key_claims import KeyClaims
+from raft_assets.storage.segments import Segments, read_entry, write_entry
+from raft_assets.storage.shared_calls import Found, SharedCalls
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,6 +43,9 @@ BUSY_S = 5.0  # SQLite's own wait for the writer's lock, before the next pause i
 LOCK_TIMEOUT_S = 60.0  # a commit takes milliseconds; a lock that is held this long means that a process hangs
 PAUSE_S = (0.02, 0.2)  # between two tries for the lock, drawn, so that processes don't meet again
 FLUSH_CALLS, FLUSH_AFTER_S = 200, 30.0  # of a commit, and since the last segment: then the spool is written
+MERGED_SEGMENTS = 64  # where every commit is a segment: so many are written anew as one
+SPOOLED = ""  # in place of a segment's name: to be written into one
+ELSEWHERE = "-"  # likewise: another machine has the answer, and writes it into a segment
 KEYS_PER_QUERY = 500  # well below SQLite's limit of variables in a statement
 
 _SCHEMA = """
@@ -82,6 +90,7 @@ CREATE TABLE sources (
 ) WITHOUT ROWID
 """  # for what calls were asked; kept beside them, so that no entry changes
 _INSERT_SOURCE = "INSERT OR IGNORE INTO sources VALUES (?, ?, ?)"
+_PLACE = "INSERT OR REPLACE INTO placed VALUES (?, ?)"
 _MONTH = "coalesce(strftime('%Y-%m', {created}, 'unixepoch'), '')"
 _NAMES = (
     "key",
@@ -128,17 +137,25 @@ class SqliteCallStore:
 
     Threads may share it. Errors of file and disk are raised as RaftErrors, as are segments that can't be reached when
     the store is opened. Later, what can't be written into segments stays in the spool, and a warning is logged.
+
+    `shared` is asked before calls are paid, and told of their answers; looking at what is stored never needs it. An
+    answer that it can't be told of stays here, likewise.
     """
 
-    def __init__(self, path: Path, segments: Segments | None = None) -> None:
+    def __init__(self, path: Path, segments: Segments | None = None, shared: SharedCalls | None = None) -> None:
         self.path = path
         self._segments, self._flushed_at = segments, time.monotonic()
+        self._small_segments = list[str]()  # of this store, to be merged
+        self._shared, self._claims = shared, KeyClaims(path.with_name("under_way.sqlite"))
+        self._join_lock, self._has_joined = threading.Lock(), False
         self._read_lock, self._write_lock = threading.Lock(), threading.Lock()
         with self._translate_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._retry_while_locked(self._open)
             self._reader = self._retry_while_locked(self._open)
         if segments:
+            with self._translate_errors(), self._write_lock:
+                self._retry_while_locked(lambda: _spool_unplaced(self._writer))
             self._flush()
             self._sync_segments(segments)
 
@@ -147,16 +164,62 @@ class SqliteCallStore:
         with self._translate_errors(), self._read_lock:
             return self._retry_while_locked(lambda: _select(self._reader, list(keys)))
 
+    def fetch(self, keys: Iterable[str]) -> dict[str, StoredCall]:
+        """Return the same, and ask the database for what is not here. Raises CoordinationError."""
+        wanted = set(keys)
+        stored = self.get(wanted)
+        if self._shared and (missing := wanted - stored.keys()):
+            self._join(self._shared)
+            self._bring(self._shared.find(missing))
+            stored |= self.get(missing)
+        return stored
+
+    def claim(self, keys: Collection[str]) -> ClaimedCalls:
+        """Claim the calls that nobody has made or is making; see `CallStore.claim`.
+
+        Raises CoordinationError where that can't be known.
+        """
+        if not keys:
+            return ClaimedCalls(frozenset(), {})
+        if self._shared:
+            mine, stored = self._claim_from_all(self._shared, keys)
+        else:
+            with self._translate_errors():
+                mine = self._retry_while_locked(lambda: self._claims.take(keys))
+            stored = self.get(keys)  # what another process stored before this one claimed it
+        self.release(mine & stored.keys())
+        return ClaimedCalls(mine - stored.keys(), stored)
+
+    def release(self, keys: Collection[str]) -> None:
+        """Give up claims; see `CallStore.release`."""
+        if not keys:
+            return
+        try:
+            if self._shared:
+                self._shared.release(keys)
+            else:
+                self._claims.release(keys)
+        except (RaftError, sqlite3.Error) as error:  # they end with this process
+            log.debug("%d claims were not given up: %s", len(keys), error)
+
     def put(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
         """Store the calls in one durable commit and return what the store now holds for their keys.
 
         Where another process was faster, its entry stays and is returned, so that every table refers to the answer that
         is kept.
         """
+        rows = {call.key: _to_row(call) for call in calls}
+        is_told = self._shared is not None and self._tell(self._shared, rows)
         with self._translate_errors(), self._write_lock:
-            kept = self._retry_while_locked(lambda: self._commit(calls))
-        if self._segments and (len(calls) >= FLUSH_CALLS or time.monotonic() - self._flushed_at > FLUSH_AFTER_S):
-            self._flush()
+            kept = self._retry_while_locked(lambda: self._commit(calls, rows, is_told=is_told))
+        if not self._shared:
+            self.release(rows.keys())
+        if self._segments:
+            is_due = len(calls) >= FLUSH_CALLS or time.monotonic() - self._flushed_at > FLUSH_AFTER_S
+            if is_due or not is_told:
+                self._flush()
+            if len(self._small_segments) >= MERGED_SEGMENTS:
+                self._merge_segments(self._segments)
         return kept
 
     def stats(self) -> StoreStats:
@@ -213,16 +276,26 @@ class SqliteCallStore:
             last = rows[-1]
             yield from (CallSource(*row) for row in rows)
 
+    def gather(self) -> None:
+        """Bring here what other machines paid and have not written into a segment yet. Raises CoordinationError."""
+        if self._shared:
+            self._join(self._shared)
+            for entries in self._shared.entries():
+                self._import_entries(entries)
+
     def forget(self, chosen: Callable[[StoredCall], bool]) -> int:
         """Delete the chosen entries, so that nothing of them remains in the file, and return their number.
 
-        Their sources stay, by which files of batches are recognised. Raises RaftError where another process reads the
+        Their sources stay, by which files of batches are recognised. They are deleted in segments and in the database
+        as well; `gather` finds there what this machine doesn't know. Raises RaftError where another process reads the
         file for so long that the bytes can't be overwritten.
         """
         with self._translate_errors(), self._read_lock:
             keys = [row[0] for row in self._reader.execute(_SELECT_CALLS) if _is_chosen(row, chosen)]
         if self._segments and keys:  # first: an entry that is in no segment any more is still found here
             self._delete_from_segments(self._segments, set(keys))
+        if self._shared and keys:
+            self._shared.forget(keys)
         with self._translate_errors(), self._read_lock, self._write_lock:
             self._retry_while_locked(lambda: _delete(self._writer, keys))
             self._retry_while_locked(lambda: _overwrite(self._writer))
@@ -238,6 +311,10 @@ class SqliteCallStore:
         """Fold the write-ahead log into the file and close it; what is in the spool goes into a segment."""
         if self._segments:
             self._flush()
+            self._merge_segments(self._segments)
+        if self._shared:
+            self._shared.close()
+        self._claims.close()
         with self._translate_errors(), self._read_lock, self._write_lock:
             self._reader.close()
             self._writer.close()
@@ -266,8 +343,13 @@ class SqliteCallStore:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if self._segments:
-            # which segment holds an entry; none yet: it is in the spool
+            # which segment holds an entry, SPOOLED or ELSEWHERE
             connection.execute("CREATE TABLE IF NOT EXISTS placed (key TEXT PRIMARY KEY, segment TEXT NOT NULL)")
+            connection.execute("CREATE INDEX IF NOT EXISTS placed_in ON placed (segment)")
+        if self._shared:
+            # what the database couldn't be told, and until when (by its clock) it was asked for what to forget
+            connection.execute("CREATE TABLE IF NOT EXISTS untold (key TEXT PRIMARY KEY)")
+            connection.execute("CREATE TABLE IF NOT EXISTS heard (until REAL NOT NULL)")
         if version == 0:
             connection.execute(_SCHEMA)
             connection.execute("CREATE INDEX IF NOT EXISTS by_time ON calls (created, key)")
@@ -284,16 +366,99 @@ class SqliteCallStore:
             with _transaction(connection):
                 _add_sources_table(connection)
 
-    def _commit(self, calls: Sequence[StoredCall]) -> dict[str, StoredCall]:
+    def _commit(
+        self, calls: Sequence[StoredCall], rows: Mapping[str, tuple[Any, ...]], *, is_told: bool
+    ) -> dict[str, StoredCall]:
         with _transaction(self._writer):
             kept = _select(self._writer, [call.key for call in calls])
             added = {call.key: call for call in calls if call.key not in kept}
-            _insert(self._writer, added.values())
+            _insert(self._writer, [rows[key] for key in added])
             sources = [(one.key, one.domain, one.document) for call in calls for one in call.sources]
             self._writer.executemany(_INSERT_SOURCE, sources)
             if self._segments:
-                self._writer.executemany("INSERT OR REPLACE INTO placed VALUES (?, '')", [(key,) for key in added])
+                self._writer.executemany(_PLACE, [(key, SPOOLED) for key in added])
+            if self._shared and not is_told:
+                self._writer.executemany("INSERT OR IGNORE INTO untold VALUES (?)", [(key,) for key in added])
         return kept | added
+
+    # ------------------------------------------------------------ what machines share while they run
+
+    def _join(self, shared: SharedCalls) -> None:
+        """Do once, before this store pays for anything, what was left undone while it wasn't connected.
+
+        Hear what is to be forgotten, tell what could not be told, and take over the answers of processes that have
+        ended without writing them into a segment.
+        """
+        with self._join_lock:
+            if self._has_joined:
+                return
+            with self._translate_errors(), self._read_lock:
+                heard = self._retry_while_locked(lambda: _select_heard(self._reader))
+                untold = self._retry_while_locked(lambda: _select_untold(self._reader))
+            forgotten, now = shared.forgotten(heard)
+            told = {row[0]: write_entry(_to_segment(row)) for row in untold}
+            shared.put(told)
+            with self._translate_errors(), self._write_lock:
+                deleted = self._retry_while_locked(partial(_hear, self._writer, forgotten - told.keys(), now))
+                if deleted:
+                    self._retry_while_locked(lambda: _overwrite(self._writer))
+            if self._segments:
+                self._adopt(shared)
+            self._has_joined = True
+
+    def _adopt(self, shared: SharedCalls) -> None:
+        """Spool the answers that are in no segment and whose process has ended."""
+        entries = shared.orphans()
+        keys = {read_entry(entry)[0] for entry in entries}
+        self._import_entries(entries)
+        with self._translate_errors(), self._read_lock:
+            placed = self._retry_while_locked(lambda: _select_placed(self._reader)) & keys if keys else set()
+        if placed:
+            shared.place(placed)
+        with self._translate_errors(), self._write_lock:
+            self._retry_while_locked(lambda: _assign_segment(self._writer, list(keys - placed), SPOOLED))
+
+    def _claim_from_all(
+        self, shared: SharedCalls, keys: Collection[str]
+    ) -> tuple[frozenset[str], dict[str, StoredCall]]:
+        self._join(shared)
+        found = shared.take(keys)
+        self._bring(found)
+        stored = self.get(keys)
+        lost = found.placed - stored.keys()  # such as by who deleted segments by hand
+        return found.mine | (shared.retake(lost) if lost else frozenset()), stored
+
+    def _tell(self, shared: SharedCalls, rows: Mapping[str, tuple[Any, ...]]) -> bool:
+        """Make answers durable where other machines find them; where others were faster, bring theirs here.
+
+        If that fails, return False: what is paid is kept here, and told when the database is there again.
+        """
+        try:
+            self._join(shared)
+            if others := shared.put({key: write_entry(_to_segment(row)) for key, row in rows.items()}):
+                self._bring(shared.find(others))
+        except RaftError as error:
+            log.warning("%d answers are on this machine alone until the next run: %s", len(rows), error)
+            return False
+        return True
+
+    def _bring(self, found: Found) -> None:
+        """Copy what the database knows of to this machine."""
+        self._import_entries(found.entries)
+        if found.placed and self._segments:
+            self._sync_segments(self._segments)
+
+    def _import_entries(self, entries: Iterable[str]) -> None:
+        """Add answers of other machines, which write them into segments."""
+        rows = {row[0]: row for row in map(read_entry, entries)}
+        if missing := rows.keys() - self.get(rows).keys():
+            segment = ELSEWHERE if self._segments else None
+            with self._translate_errors(), self._write_lock:
+                self._retry_while_locked(
+                    lambda: _import(self._writer, [rows[key] for key in missing], segment, replace=True)
+                )
+
+    # ------------------------------------------------------------ segments
 
     def _flush(self) -> None:
         """Write the spool into a segment; if that fails, it stays for the next time."""
@@ -312,15 +477,37 @@ class SqliteCallStore:
                     *(len(rows), self._segments.address, type(error).__name__, self.path),
                 )
                 return
+            keys = [row[0] for row in rows]
             with self._write_lock:
-                self._retry_while_locked(lambda: _assign_segment(self._writer, [row[0] for row in rows], name))
+                self._retry_while_locked(lambda: _assign_segment(self._writer, keys, name))
+        if self._shared and self._has_joined:
+            with contextlib.suppress(RaftError):  # the answers stay there until another process finds them
+                self._shared.place(keys)
+        if not self._shared and len(rows) < FLUSH_CALLS:
+            self._small_segments.append(name)
+
+    def _merge_segments(self, segments: Segments) -> None:
+        """Write the small segments of this store anew as one; whatever fails, the answers are in one or the other."""
+        names, self._small_segments = self._small_segments, []
+        try:
+            names = sorted(segments.names().intersection(names)) if len(names) > 1 else []  # not what a purge removed
+            with self._translate_errors(), self._read_lock:
+                rows = self._retry_while_locked(lambda: _select_segment_rows(self._reader, names))
+            if rows:
+                merged = segments.write(map(_to_segment, rows))
+                with self._translate_errors(), self._write_lock:
+                    self._retry_while_locked(lambda: _assign_segment(self._writer, [row[0] for row in rows], merged))
+                segments.delete(*names)
+        except Exception as error:  # noqa: BLE001 - whatever the service or the network does: nothing is lost here
+            log.warning("%d segments of %s stay small (%s)", len(names), segments.address, type(error).__name__)
 
     def _sync_segments(self, segments: Segments) -> None:
         """Copy what other machines wrote into the file, and drop what they deleted."""
         try:
-            names = segments.names()
+            # in this order: what another process of this machine writes in between is not gone
             with self._translate_errors(), self._read_lock:
                 known = self._retry_while_locked(lambda: _select_segments(self._reader))
+            names = segments.names()
             for name in sorted(names - known):
                 rows = segments.read(name)
                 with self._translate_errors(), self._write_lock:
@@ -386,7 +573,7 @@ def open_call_store(project: Project) -> SqliteCallStore:
         )
     except ImportError as error:
         raise SettingsError(f"RAFT_CALLS is {address}, which needs raft-assets[azure] ({error}).") from error
-    return SqliteCallStore(project.calls, segments)
+    return SqliteCallStore(project.calls, segments, SharedCalls(project.coordination) if project.coordination else None)
 
 
 @contextlib.contextmanager
@@ -495,27 +682,68 @@ def _select_recent_latency(connection: sqlite3.Connection, service: str, model: 
 
 
 def _select_spooled(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    placed = "SELECT key FROM placed WHERE segment <> ''"
-    return connection.execute(f"{_SELECT_CALLS} WHERE key NOT IN ({placed})").fetchall()
+    return _select_segment_rows(connection, [SPOOLED])
+
+
+def _spool_unplaced(connection: sqlite3.Connection) -> None:
+    """Spool what was stored while there were no segments."""
+    with _transaction(connection):
+        unplaced = "SELECT key, ? FROM calls WHERE key NOT IN (SELECT key FROM placed)"
+        connection.execute(f"INSERT INTO placed {unplaced}", (SPOOLED,))
 
 
 def _assign_segment(connection: sqlite3.Connection, keys: Sequence[str], segment: str) -> None:
     with _transaction(connection):
-        connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(key, segment) for key in keys])
+        connection.executemany(_PLACE, [(key, segment) for key in keys])
 
 
 def _select_segments(connection: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT DISTINCT segment FROM placed WHERE segment <> ''")}
+    return {name for (name,) in connection.execute("SELECT DISTINCT segment FROM placed")} - {SPOOLED, ELSEWHERE}
 
 
-def _import(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], segment: str) -> None:
-    marks = ", ".join("?" * len(_NAMES))
+def _select_placed(connection: sqlite3.Connection) -> set[str]:
+    statement = "SELECT key FROM placed WHERE segment NOT IN (?, ?)"
+    return {key for (key,) in connection.execute(statement, (SPOOLED, ELSEWHERE))}
+
+
+def _select_segment_rows(connection: sqlite3.Connection, segments: Sequence[str]) -> list[tuple[Any, ...]]:
+    marks = ", ".join("?" * len(segments))
+    placed = f"SELECT key FROM placed WHERE segment IN ({marks})"  # noqa: S608 - question marks
+    return connection.execute(f"{_SELECT_CALLS} WHERE key IN ({placed})", segments).fetchall()
+
+
+def _select_untold(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(f"{_SELECT_CALLS} WHERE key IN (SELECT key FROM untold)").fetchall()  # noqa: S608
+
+
+def _select_heard(connection: sqlite3.Connection) -> float:
+    (until,) = connection.execute("SELECT coalesce(max(until), 0) FROM heard").fetchone()
+    return float(until)
+
+
+def _hear(connection: sqlite3.Connection, forgotten: Iterable[str], until: float) -> bool:
+    """Delete what other machines deleted, and remember until when this one knows of it; return whether any was here."""
+    keys = [(key,) for key in forgotten]
     with _transaction(connection):
-        statement = f"INSERT OR IGNORE INTO calls ({_COLUMNS}) VALUES ({marks})"  # noqa: S608 - names of columns
+        deleted = connection.executemany("DELETE FROM calls WHERE key = ?", keys).rowcount
+        connection.execute("DELETE FROM untold")
+        connection.execute("DELETE FROM heard")
+        connection.execute("INSERT INTO heard VALUES (?)", (until,))
+    return deleted > 0
+
+
+def _import(
+    connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], segment: str | None, *, replace: bool = False
+) -> None:
+    """Add rows of a segment, of the spool or, without one, of a store that has none; `replace` damaged entries."""
+    marks, conflict = ", ".join("?" * len(_NAMES)), "REPLACE" if replace else "IGNORE"
+    with _transaction(connection):
+        statement = f"INSERT OR {conflict} INTO calls ({_COLUMNS}) VALUES ({marks})"  # noqa: S608 - names of columns
         connection.executemany(statement, map(_from_segment, rows))
         domain = _NAMES.index("domain")  # of the first requester: documents are known where the call was made
         connection.executemany(_INSERT_SOURCE, [(row[0], row[domain], "") for row in rows if row[domain]])
-        connection.executemany("INSERT OR REPLACE INTO placed VALUES (?, ?)", [(row[0], segment) for row in rows])
+        if segment is not None:
+            connection.executemany(_PLACE, [(row[0], segment) for row in rows])
 
 
 def _to_segment(row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -534,11 +762,11 @@ def _delete_segments(connection: sqlite3.Connection, segments: Iterable[str]) ->
             connection.execute("DELETE FROM placed WHERE segment = ?", (name,))
 
 
-def _insert(connection: sqlite3.Connection, calls: Iterable[StoredCall]) -> None:
+def _insert(connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
     """Insert the calls, replacing damaged entries: `put` calls this only with keys that have no intact entry."""
     marks = ", ".join("?" * len(_NAMES))
     statement = f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES ({marks})"  # noqa: S608 - names of columns
-    connection.executemany(statement, map(_to_row, calls))
+    connection.executemany(statement, rows)
 
 
 def _is_chosen(row: tuple[Any, ...], chosen: Callable[[StoredCall], bool]) -> bool:

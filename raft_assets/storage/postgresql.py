@@ -3,7 +3,8 @@
 State is a row that its holder locks; a claim is an advisory lock, which PostgreSQL releases when the connection ends. A
 process has one connection for both. So who loses it has lost its claims, and can touch no shared state until those
 claims are closed: nobody goes on spending money that others believe to be free. A pooler that hands one connection to
-several clients (PgBouncer in its modes `transaction` and `statement`) can't be used.
+several clients (PgBouncer in its modes `transaction` and `statement`) can't be used. Paid calls (`shared_calls`) have a
+connection of their own: the limits of calls are looked up on the event loop, which must not wait for answers' rows.
 
 See "Explicit Locking" in PostgreSQL's documentation, https://www.postgresql.org/docs/current/explicit-locking.html.
 """
@@ -14,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -42,13 +44,20 @@ _KEEP_ALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10
 _READ = "SELECT text, extract(epoch FROM clock_timestamp()) FROM raft.shared WHERE name = %s FOR UPDATE"
 _ADD = "INSERT INTO raft.shared VALUES (%s, '') ON CONFLICT DO NOTHING"
 _WRITE = "UPDATE raft.shared SET text = %s WHERE name = %s"
-_IS_CLAIMED = """
-SELECT EXISTS (
-  SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
-  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND classid::bigint = %s AND objid::bigint = %s
-)
+# the ids of all claims that are held, of whatever machine
+HELD_CLAIMS = """
+SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+_IS_CLAIMED = f"SELECT %s IN ({HELD_CLAIMS})"
+_TABLES = (
+    "shared (name text PRIMARY KEY, text text NOT NULL)",
+    # see `shared_calls`
+    "calls (key text PRIMARY KEY, owner bigint NOT NULL, entry text, is_placed boolean NOT NULL DEFAULT false)",
+    "forgotten (key text PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp())",
+)
+_LAST_MADE = f"{SCHEMA}.not_placed"
+_NOT_PLACED = f"CREATE INDEX IF NOT EXISTS not_placed ON {SCHEMA}.calls (owner) WHERE entry IS NOT NULL"
 
 
 class CoordinationError(RaftError):
@@ -69,9 +78,9 @@ class PostgresClaim:
 class PostgresCoordination:
     """The state `limits/a` is a row of `raft.shared`; claims are advisory locks by a hash of their names."""
 
-    def __init__(self, database: CoordinationDatabase) -> None:
-        """Share this process's connection, which is opened when it is first needed."""
-        self._session = _session_of(database)
+    def __init__(self, database: CoordinationDatabase, connection: str = "") -> None:
+        """Share this process's connection of that name, which is opened when it is first needed."""
+        self._session = _session_of(database, connection)
 
     def now(self) -> float:
         """Return the seconds since 1970 by the database's clock; see `Coordination.now`."""
@@ -103,6 +112,13 @@ class PostgresCoordination:
         check_name(name)
         return self._session.is_claimed(name)
 
+    def statements(self) -> AbstractContextManager[Any]:
+        """Open a cursor of this process's connection; every statement is a transaction of its own.
+
+        Raises CoordinationError as `shared` does.
+        """
+        return self._session.cursor()
+
 
 class _Session:
     """The one connection of this process to a database; its threads take turns."""
@@ -118,14 +134,14 @@ class _Session:
 
     def now(self) -> float:
         if self._offset is None:
-            with self._cursor() as cursor:
+            with self.cursor() as cursor:
                 cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
                 self._set_clock(cursor.fetchone()[0])
         return time.monotonic() + (self._offset or 0.0)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Any]:
-        with self._cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute("BEGIN")
             try:
                 yield cursor
@@ -149,10 +165,10 @@ class _Session:
 
     def claim(self, name: str) -> int | None:
         """Take a claim and return its number; None if it is taken."""
-        with self._cursor() as cursor:
+        with self.cursor() as cursor:
             if name in self._held:
                 return None
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_key(name),))
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (claim_id(name),))
             if not cursor.fetchone()[0]:
                 return None
             self._held[name] = next(self._numbers)
@@ -165,22 +181,21 @@ class _Session:
             del self._held[name]
             if self._connection is None:  # lost, and the claim with it
                 return
-            with contextlib.suppress(CoordinationError), self._cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", (_key(name),))
+            with contextlib.suppress(CoordinationError), self.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", (claim_id(name),))
 
     def is_claimed(self, name: str) -> bool:
-        key = _key(name) % 2**64
-        with self._cursor() as cursor:
+        with self.cursor() as cursor:
             if name in self._held:
                 return True
-            cursor.execute(_IS_CLAIMED, (key >> 32, key % 2**32))
+            cursor.execute(_IS_CLAIMED, (claim_id(name),))
             return bool(cursor.fetchone()[0])
 
     def _set_clock(self, epoch: Any) -> None:
         self._offset = float(epoch) - time.monotonic()
 
     @contextlib.contextmanager
-    def _cursor(self) -> Iterator[Any]:
+    def cursor(self) -> Iterator[Any]:
         with self._lock:
             connection = self._open()
             import psycopg2  # which is there now
@@ -227,7 +242,7 @@ class _Session:
 
 
 @cache
-def _session_of(database: CoordinationDatabase) -> _Session:
+def _session_of(database: CoordinationDatabase, connection: str) -> _Session:  # noqa: ARG001 - the cache's key
     return _Session(database)
 
 
@@ -259,7 +274,7 @@ def _connect(database: CoordinationDatabase) -> "Connection":
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT to_regclass(%s) IS NULL", (f"{SCHEMA}.shared",))
+            cursor.execute("SELECT to_regclass(%s) IS NULL", (_LAST_MADE,))
             if cursor.fetchone()[0]:
                 _create_schema(cursor)
     except psycopg2.Error as error:
@@ -273,14 +288,16 @@ def _connect(database: CoordinationDatabase) -> "Connection":
 
 def _create_schema(cursor: Any) -> None:
     """Create what is missing, one process at a time: two that create a schema at once would collide."""
-    cursor.execute("SELECT pg_advisory_lock(%s)", (_key(SCHEMA),))
+    cursor.execute("SELECT pg_advisory_lock(%s)", (claim_id(SCHEMA),))
     try:
         cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
         if cursor.fetchone()[0]:  # asked, as CREATE ... IF NOT EXISTS needs the right even where it exists
             cursor.execute(f"CREATE SCHEMA {SCHEMA}")
-        cursor.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.shared (name text PRIMARY KEY, text text NOT NULL)")
+        for table in _TABLES:
+            cursor.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.{table}")
+        cursor.execute(_NOT_PLACED)
     finally:
-        cursor.execute("SELECT pg_advisory_unlock(%s)", (_key(SCHEMA),))
+        cursor.execute("SELECT pg_advisory_unlock(%s)", (claim_id(SCHEMA),))
 
 
 def _password(database: CoordinationDatabase) -> dict[str, str]:
@@ -292,8 +309,8 @@ def _password(database: CoordinationDatabase) -> dict[str, str]:
     return {"password": credential.get_token(_AZURE_SCOPE).token}
 
 
-def _key(name: str) -> int:
-    """Return the 64 bits, signed, by which PostgreSQL knows a lock."""
+def claim_id(name: str) -> int:
+    """Return the 64 bits, signed, by which PostgreSQL knows a claim."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8, person=b"raft claim").digest(), "big", signed=True)
 
 

@@ -5,11 +5,13 @@ segment with others soon after. What a process that died left in its spool is fo
 """
 
 import base64
+import contextlib
 import gzip
 import json
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from upath import UPath
@@ -17,6 +19,7 @@ from upath import UPath
 from raft_assets.core.atomic import publish
 
 SUFFIX = ".jsonl.gz"
+DELETED_AT_ONCE = 16
 
 
 class Segments:
@@ -34,20 +37,35 @@ class Segments:
     def read(self, name: str) -> list[tuple[Any, ...]]:
         """Return the rows of a segment, with bytes restored."""
         lines = gzip.decompress((self._root / name).read_bytes()).decode("utf-8").splitlines()
-        return [tuple(map(_from_json_value, json.loads(line))) for line in lines]
+        return [read_entry(line) for line in lines]
 
     def write(self, rows: Iterable[Sequence[Any]]) -> str:
         """Write the rows into a new segment and return its name."""
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}{SUFFIX}"
-        text = "".join(json.dumps([_to_json_value(value) for value in row]) + "\n" for row in rows)
+        text = "".join(write_entry(row) + "\n" for row in rows)
         packed = gzip.compress(text.encode("utf-8"), mtime=0)
         self._root.fs.makedirs(self._root.path, exist_ok=True)
         publish(self._root / name, lambda draft: draft.write_bytes(packed))
         return name
 
-    def delete(self, name: str) -> None:
-        """Remove a segment; a missing one is not an error."""
-        (self._root / name).unlink(missing_ok=True)
+    def delete(self, *names: str) -> None:
+        """Remove segments, several at once; a missing one is not an error."""
+        with ThreadPoolExecutor(DELETED_AT_ONCE) as pool:
+            list(pool.map(self._delete, names))
+
+    def _delete(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._root.fs.rm_file((self._root / name).path)
+
+
+def write_entry(row: Sequence[Any]) -> str:
+    """Return a row as JSON on one line of ASCII."""
+    return json.dumps([_to_json_value(value) for value in row])
+
+
+def read_entry(text: str) -> tuple[Any, ...]:
+    """Return the row, with bytes restored."""
+    return tuple(map(_from_json_value, json.loads(text)))
 
 
 def _to_json_value(value: Any) -> Any:

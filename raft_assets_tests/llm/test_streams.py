@@ -255,3 +255,59 @@ def test_a_slot_of_the_store_is_done_at_once(store: CallStore, wire: Wire) -> No
     (slot,) = stream(store, wire).slots("a")
     assert isinstance(slot.future, Future)
     assert slot.future.done()
+
+
+# ---------------------------------------------------------------- calls that another process makes
+
+
+def test_a_call_that_another_process_makes_is_waited_for(store: CallStore, tmp_path: Path, wire: Wire) -> None:
+    with SqliteCallStore(tmp_path / "calls.sqlite") as elsewhere:
+        assert elsewhere.claim(["key of a"]).mine
+        slots = stream(store, wire).slots("ab")
+        waiting, other = next(slots), next(slots)
+        assert (payload(other), other.from_store) == ("b", False)
+        assert not waiting.future.done()
+        elsewhere.put([replace(call_of("a"), payload=b"theirs")])
+        assert (payload(waiting), waiting.from_store) == ("theirs", True)
+        slots.close()
+    assert wire.started == [["b"]]
+
+
+@pytest.mark.parametrize("end", ["gives it up", "ends"])
+def test_a_call_that_another_process_gives_up_is_made(store: CallStore, tmp_path: Path, wire: Wire, end: str) -> None:
+    elsewhere = SqliteCallStore(tmp_path / "calls.sqlite")
+    elsewhere.claim(["key of a"])
+    slots = stream(store, wire).slots("a")
+    slot = next(slots)
+    if end == "ends":
+        elsewhere.close()
+    else:
+        elsewhere.release(["key of a"])
+    assert (payload(slot), slot.from_store) == ("a", False)
+    elsewhere.close()
+
+
+def test_a_call_that_fails_or_is_cancelled_is_free_for_other_processes(
+    store: CallStore, tmp_path: Path, wire: Wire
+) -> None:
+    wire.held = {"a", "b"}
+    slots = stream(store, wire).slots("ab")
+    failing, _ = next(slots), next(slots)
+    on_the_loop()
+    with SqliteCallStore(tmp_path / "calls.sqlite") as elsewhere:
+        assert not elsewhere.claim(["key of a", "key of b"]).mine
+        wire.fail("a", CallFailedError("lost", tries=1))
+        with pytest.raises(CallFailedError):
+            failing.future.result(PATIENCE_S)
+        slots.close()
+        assert elsewhere.claim(["key of a", "key of b"]).mine == {"key of a", "key of b"}
+
+
+def test_a_stream_that_ends_waits_for_no_other_process(store: CallStore, tmp_path: Path, wire: Wire) -> None:
+    with SqliteCallStore(tmp_path / "calls.sqlite") as elsewhere:
+        elsewhere.claim(["key of a"])
+        slots = stream(store, wire).slots("a")
+        slot = next(slots)
+        slots.close()
+        with pytest.raises(CallFailedError, match=r"^it was cancelled$"):
+            slot.future.result(0)

@@ -17,7 +17,9 @@ import pytest
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.store import CallSource
 from raft_assets.storage.call_store import SqliteCallStore
+from raft_assets.storage.shared_calls import SharedCalls
 from raft_assets_tests.harness import SHIPPED, ProjectHarness
+from raft_assets_tests.postgresql import PASSWORD, PostgresServer, database_at
 
 DOMAIN, OTHER = "harbor", "inn"
 KEEPERS = """# The keepers of Marrow Bay
@@ -53,8 +55,11 @@ def project(tmp_path: Path) -> ProjectHarness:
 
 
 def test_a_document_is_forgotten_wholly_after_other_settings_batches_a_preview_an_edit_and_a_run_without_it(
-    project: ProjectHarness,
+    project: ProjectHarness, postgresql: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """Another machine takes part: it has what was paid, and forgets it when it next pays for something."""
+    database, other = postgresql.new_database(), tmp_path_factory.mktemp("other")
+    project.own_variables |= {"RAFT_COORDINATION": database, "RAFT_COORDINATION_PASSWORD": PASSWORD}
     shutil.copy(next((SHIPPED / "bats").glob("*.md")), project.folder / "data" / DOMAIN)  # too few rows train nothing
     assert project.materialize(DOMAIN)
     project.write(f"data/{DOMAIN}/domain.yaml", f"{SETTINGS}chunks: {{chunk_size: 120}}\n")
@@ -68,12 +73,16 @@ def test_a_document_is_forgotten_wholly_after_other_settings_batches_a_preview_a
     secret.unlink()
     assert project.materialize(DOMAIN, "qa_pairs")
     assert set(CANARIES) <= set(found_words(project.folder / ".raft"))
+    gather(other, database)
+    assert "quillfeather" in found_words(other)
     before = project.results.verdicts()[DOMAIN]
 
     asked = project.raft_here("purge", DOMAIN, "--document", "secret.md", "--yes")
     assert asked.returncode == 0, asked.stdout + asked.stderr
     assert "--students" in asked.stdout  # the student was trained on it, and stays until somebody says so
     assert found_words(project.folder) == {}
+    gather(other, database)
+    assert found_words(other) == {}
     assert project.results.verdicts()[DOMAIN] == before
     assert len(list((project.folder / ".raft" / "embedded" / "models").glob("*/"))) > 0
     again = project.raft_here("purge", DOMAIN, "--document", "secret.md", "--students", "--yes")
@@ -145,6 +154,12 @@ def test_a_purge_that_was_killed_or_whose_reader_left_goes_on_by_the_same_comman
     assert "a purge was begun and has not ended" in shown.stdout, shown.stderr
     assert found_words(project.folder) == {}
     assert list((project.folder / ".raft" / "purges").glob("*.json")) == []
+
+
+def gather(machine: Path, database: str) -> None:
+    """Copy what was paid elsewhere to a machine of its own."""
+    with SqliteCallStore(machine / "calls.sqlite", shared=SharedCalls(database_at(database))) as store:
+        store.gather()
 
 
 def found_words(folder: Path, words: tuple[str, ...] = CANARIES) -> dict[str, list[str]]:

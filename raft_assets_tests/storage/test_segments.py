@@ -45,7 +45,8 @@ def test_another_machine_finds_what_was_paid(segments: Segments, tmp_path: Path)
     assert len(segments.names()) == 2  # what came from others is not written again
 
 
-def test_what_a_killed_process_left_in_its_spool_is_found(segments: Segments, tmp_path: Path) -> None:
+def test_an_answer_outlives_the_machine_that_paid_it(segments: Segments, tmp_path: Path) -> None:
+    """It is killed as soon as it has the answer, and its disk is gone."""
     program = (
         "import os, sys; from pathlib import Path; from raft_assets.storage.segments import Segments; "
         "from raft_assets.storage.call_store import SqliteCallStore; "
@@ -56,11 +57,24 @@ def test_what_a_killed_process_left_in_its_spool_is_found(segments: Segments, tm
     )
     killed = subprocess.run([sys.executable, "-c", program, tmp_path / "here.sqlite", segments.address], check=False)
     assert killed.returncode == -9
-    assert segments.names() == set()
-    with SqliteCallStore(tmp_path / "here.sqlite", segments):
-        pass
     with SqliteCallStore(tmp_path / "there.sqlite", segments) as store:
         assert store.get(["a"]) == {"a": call("a")}
+
+
+def test_many_small_segments_become_one_and_what_was_deleted_elsewhere_does_not_come_back(
+    segments: Segments, tmp_path: Path
+) -> None:
+    with SqliteCallStore(tmp_path / "here.sqlite", segments) as store:
+        for key in "abc":
+            store.put([call(key)])
+        assert len(segments.names()) == 3
+        with SqliteCallStore(tmp_path / "there.sqlite", segments) as other:
+            other.forget(lambda one: one.key == "a")
+    (name,) = segments.names()
+    assert sorted(row[0] for row in segments.read(name)) == ["b", "c"]
+    for machine in ("here", "there"):
+        with SqliteCallStore(tmp_path / f"{machine}.sqlite", segments) as store:
+            assert store.get("abc").keys() == {"b", "c"}
 
 
 def test_a_store_that_was_local_brings_everything_along(segments: Segments, tmp_path: Path) -> None:
