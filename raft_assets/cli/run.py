@@ -41,6 +41,7 @@ from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG, check_coo
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
+from raft_assets.storage.mirror import edited_presets
 from raft_assets.storage.results import ResultsStore
 from raft_assets.student.approval import APPROVAL_VARIABLE, APPROVE_FINE_TUNING
 
@@ -102,8 +103,7 @@ def materialize_domains(
         os.environ[APPROVAL_VARIABLE] = APPROVE_FINE_TUNING
     project = Project.load()
     names = select_domains(project, domains, everything=everything)
-    for name in names if preset else []:
-        project.select_preset(name, str(preset))
+    _select_preset(project, names, preset)
     for name in names:
         project.settings(name)
     console = Console(highlight=False, markup=False, soft_wrap=True)
@@ -217,6 +217,13 @@ def _save_estimate(
 def _delete_unusable_answers(project: Project, names: Sequence[str]) -> int:
     with open_call_store(project) as store:
         return store.forget(lambda call: is_unusable(call) and call.origin.domain in names)
+
+
+def _select_preset(project: Project, names: Sequence[str], preset: str | None) -> None:
+    if preset:
+        with edited_presets(project):
+            for name in names:
+                project.select_preset(name, preset)
 
 
 def _selected_assets(graph: Graph, selected: Sequence[str]) -> list[dg.AssetKey]:

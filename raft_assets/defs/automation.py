@@ -28,6 +28,7 @@ from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Project
 
 OBSERVE_EVERY_S = 30
+FETCH_WITHIN_S = 20.0  # for documents that are fetched from a container; the next tick goes on
 WAIT_FOR_RESULTS_S = 5.0  # for a program that holds the results store: a tick has a minute
 LOOK_FOR_LOSSES_EVERY_S = 3600  # a listing of the whole lake, which may be far away
 REQUEST_EVERY_S = 60
@@ -47,7 +48,7 @@ def observe_domains(
     reports it as an observation of the asset.
     """
     try:
-        plan = plan_observation(context.instance, project)
+        plan = plan_observation(context.instance, project, within_s=FETCH_WITHIN_S)
         lost = _look_for_losses(context, project, plan.domains)
     except RaftError as error:
         return dg.SkipReason(str(error))

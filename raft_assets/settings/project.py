@@ -18,6 +18,7 @@ import yaml
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import SettingsError
+from raft_assets.core.identity import short_digest
 from raft_assets.core.near_misses import did_you_mean
 from raft_assets.settings.blob import validate_address
 from raft_assets.settings.coordination import CoordinationDatabase
@@ -29,7 +30,7 @@ from raft_assets.settings.domain import (
     merge_layer,
     validate_settings,
 )
-from raft_assets.settings.domains import SETTINGS_FILE, domain_folder
+from raft_assets.settings.domains import PRESETS_FILE, SETTINGS_FILE, domain_folder
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.environment import Environment, read_dollars, read_int
 from raft_assets.settings.prices import has_price, own_prices
@@ -59,7 +60,8 @@ class Project:
     """Folders and limits of this machine; none of them changes a result."""
 
     folder: Path
-    data: Path
+    data: Path  # a folder per domain; where the documents lie in a container, what was fetched of it
+    data_address: str | None
     home: Path
     lake: str
     calls_address: str | None
@@ -89,10 +91,14 @@ class Project:
             return (root / (_folder(environment, name) or default)).resolve()
 
         home = path("RAFT_HOME", root / ".raft")
+        data_address = _data_address(environment)
         encoder = _folder(environment, "RAFT_ENCODER_DIR")
         return cls(
             folder=root,
-            data=path("RAFT_DATA", root / "data"),
+            data=home / "cache" / "data" / short_digest(data_address)
+            if data_address
+            else path("RAFT_DATA", root / "data"),
+            data_address=data_address,
             home=home,
             lake=_address(root, environment, "RAFT_LAKE") or str(home / "lake"),
             calls_address=_address(root, environment, "RAFT_CALLS"),
@@ -121,6 +127,15 @@ class Project:
             role: replace(endpoint, is_priced=has_price(prices, endpoint.service, endpoint.base_model))
             for role, endpoint in self.environment.endpoints().items()
         }
+
+    @property
+    def documents(self) -> str:
+        """Where the documents lie, for people: a folder or an address."""
+        return self.data_address or str(self.data)
+
+    def name_address(self, text: str) -> str:
+        """Return a text with the address of documents in a container for the folder that they were fetched into."""
+        return text.replace(str(self.data), self.data_address) if self.data_address else text
 
     @property
     def dagster_home(self) -> Path:
@@ -184,7 +199,7 @@ class Project:
 
     def selected_presets(self) -> dict[str, str]:
         """Return the preset that `raft run --preset` chose last, by domain."""
-        file = self.home / "presets.json"
+        file = self._presets_file
         return json.loads(file.read_text("utf-8")) if file.is_file() else {}
 
     def select_preset(self, domain: str, preset: str) -> None:
@@ -204,7 +219,12 @@ class Project:
             self._write_presets({name: preset for name, preset in self.selected_presets().items() if name != domain})
 
     def _write_presets(self, presets: Mapping[str, str]) -> None:
-        write_text(self.home / "presets.json", json.dumps(presets, ensure_ascii=False, indent=1))
+        write_text(self._presets_file, json.dumps(presets, ensure_ascii=False, indent=1))
+
+    @property
+    def _presets_file(self) -> Path:
+        """Where chosen presets are kept: with documents in a container, for whoever works on them."""
+        return self.data / PRESETS_FILE if self.data_address else self.home / "presets.json"
 
     def preset_names(self) -> list[str]:
         """Return every preset that can be chosen: the project's own, and those that come with the package."""
@@ -244,6 +264,14 @@ def _folder(environment: Environment, name: str) -> str | None:
             f"(such as with blobfuse2), name the folder in {name}, and keep the signature out of it."
         )
     return folder
+
+
+def _data_address(environment: Environment) -> str | None:
+    """Return the address in RAFT_DATA, without a slash at its end; None for a folder."""
+    address = environment.get("RAFT_DATA")
+    if not address or "://" not in address:
+        return None
+    return validate_address("RAFT_DATA", address, environment).rstrip("/")
 
 
 def _address(root: Path, environment: Environment, name: str) -> str | None:
