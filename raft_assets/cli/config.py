@@ -11,8 +11,9 @@ from raft_assets.cli.output import print_json
 from raft_assets.cli.project import open_instance, select_domains
 from raft_assets.core.identity import normalize
 from raft_assets.settings.domain import flatten_settings
+from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.project import Project
-from raft_assets.storage.mirror import documents_of
+from raft_assets.storage.mirror import refresh
 
 
 def print_config(domains: Sequence[str], *, as_json: bool) -> None:
@@ -79,8 +80,11 @@ def _to_record(project: Project, name: str) -> dict[str, Any]:
 def print_domains(*, as_json: bool) -> None:
     """Print each domain with the number and size of its documents and its preset."""
     project = Project.load()
-    for name in select_domains(project, (), everything=True):
-        files, preset = documents_of(project, name), project.settings(name).preset
+    names, problems = select_domains(project, (), everything=True), refresh(project, documents=True)
+    for name in names:
+        if name in problems:
+            raise problems[name]
+        files, preset = list_documents(domain_folder(project.data, name)), project.settings(name).preset
         size = sum(file.size for file in files)
         if as_json:
             print_json({"domain": name, "documents": len(files), "bytes": size, "preset": preset})

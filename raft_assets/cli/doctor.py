@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
@@ -79,12 +79,13 @@ def print_findings(domain: str | None = None, *, relearn: bool = False, as_json:
         count_relearning(records_of(project))
     coverages: dict[str, GoldenCoverage] = {}
     for name in names:
-        outlook = _outlook(project, name, coverages)
+        outlook = project.name_address(_outlook(project, name, coverages))
         if as_json:
             print_json(asdict(Finding(f"outlook {name}", outlook)))
         else:
             click.echo(f"{name}: {outlook}")
-    for finding in _run_checks(project, names, coverages):
+    for found in _run_checks(project, names, coverages):
+        finding = replace(found, message=project.name_address(found.message))
         if as_json:
             print_json(asdict(finding))
         else:

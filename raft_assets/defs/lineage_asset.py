@@ -102,7 +102,8 @@ def _step(function: Callable[..., Any], checks: Sequence[dg.AssetCheckSpec]) -> 
         except WaitingError as pending:
             yield from _waiting(context, pending, [spec for spec in checks if spec.name not in evaluated])
         except RaftError as error:
-            error.args = (project.name_address(str(error)),)
+            if project.data_address:
+                error.args = (project.name_address(str(error)),)
             raise
 
     # Dagster reads one annotation for the result and all checks together, which no return type of a function fits

@@ -108,7 +108,7 @@ def plan_observation(
     known = instance.get_dynamic_partitions(DOMAIN_PARTITIONS)
     if not names:
         problems |= {name: _still_registered(project, name) for name in known}
-    for problem in problems.values():
+    for problem in problems.values() if project.data_address else ():
         problem.args = (project.name_address(str(problem)),)
     gone = [name for name in gone_domains(project.data, known) if name not in problems]
     return ObservationPlan(names, problems, [name for name in names if name not in known], gone, changed)

@@ -16,7 +16,7 @@ from upath import UPath
 
 from raft_assets.core.errors import DataError, RaftError, SettingsError
 from raft_assets.core.identity import digest
-from raft_assets.llm.azure_sign_in import AzureCredential
+from raft_assets.llm.azure_sign_in import storage_sign_in
 from raft_assets.settings.blob import parse_blob_address, storage_options
 from raft_assets.settings.environment import Environment
 
@@ -104,11 +104,7 @@ class _AzureContainer:
 
         place = parse_blob_address("RAFT_DATA", address, environment)
         assert place is not None
-        options = storage_options(
-            address,
-            environment,
-            lambda: AzureCredential("Azure Blob is used without a key", "set AZURE_STORAGE_CONNECTION_STRING"),
-        )
+        options = storage_options(address, environment, storage_sign_in)
         self._address, self._root = address, f"{place.folder}/" if place.folder else ""
         if connection := options.get("connection_string"):
             self._client = ContainerClient.from_connection_string(connection, place.container, **AZURE_OPTIONS)
@@ -243,7 +239,8 @@ def _to_seconds(moment: Any) -> Any:
 
 def _code(error: Exception) -> str:
     """Return the service's code of an error, which its library adds to the exception; empty where there is none."""
-    return str(getattr(error, "error_code", None) or "")
+    code = getattr(error, "error_code", None) or ""
+    return str(getattr(code, "value", code))
 
 
 def _is_folder(blob: "BlobProperties") -> bool:

@@ -133,6 +133,8 @@ class _Mirror:
         found, problems = _sort_files(container.list())
         self._root.mkdir(parents=True, exist_ok=True)
         gone = {folder.name for folder in self._root.iterdir() if not folder.name.startswith(".")} - found.keys()
+        for name in found:  # one without settings and questions needs nothing else before its documents are read
+            (self._root / name).mkdir(exist_ok=True)
         changed = [name for name, files in found.items() if not self._is_current(name, files, documents=documents)]
         with ThreadPoolExecutor(DOMAINS_AT_ONCE) as domains, ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
             filling = _Filling(container, pool, until)
@@ -303,10 +305,7 @@ class _Mirror:
                 self._promised -= size
 
     def _is_current(self, name: str, files: Mapping[str, RemoteFile], *, documents: bool) -> bool:
-        folder = self._root / name
-        if not folder.is_dir():
-            return False
-        known = read_mirror(folder)
+        known = read_mirror(self._root / name)
         difference = self._compare(name, files, known, documents=documents)
         return not difference.own and not difference.documents and difference.kept == known
 

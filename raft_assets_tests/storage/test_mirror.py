@@ -17,7 +17,7 @@ from raft_assets.operations.process import DOMAIN_PARTITIONS
 from raft_assets.operations.sources import read_sources
 from raft_assets.settings.domains import PRESETS_FILE, QUESTIONS_FILE
 from raft_assets.storage import containers
-from raft_assets.storage.mirror import documents_of, edited, edited_presets, refresh, refresh_domain
+from raft_assets.storage.mirror import check_writable, documents_of, edited, edited_presets, refresh, refresh_domain
 from raft_assets_tests.azure.blob import CONTAINER, storage_account
 from raft_assets_tests.harness import ProjectHarness
 
@@ -313,6 +313,11 @@ def test_commands_work_on_an_address_and_name_it(azure: Remote, tmp_path: Path) 
     assert f"{azure.address}/mine/questions.jsonl, line 1 is not valid JSON" in told.stderr
     assert os.fspath(project.opened.data) not in told.stdout + told.stderr
     azure.delete("mine/questions.jsonl")
-    assert "Domains there: mine" in project.raft_here("config", "bats").stderr
+    sheet = project.write("sheet.csv", "question,answer,evidence\nWhen was it dredged?,1931,dredged in 1931\n")
+    told = project.raft_here("questions", "add", "mine", str(sheet))
+    assert f"{azure.address}/mine/questions.jsonl holds 1" in told.stdout, told
+    assert b"When was it dredged?" in azure.read("mine/questions.jsonl")
+    check_writable(project.opened)
+    assert "there: mine" in project.raft_here("config", "bats").stderr
     told = project.raft_here("import", "new", "somewhere.jsonl")
     assert f"The documents lie at {azure.address}" in told.stderr
