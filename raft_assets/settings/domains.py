@@ -94,6 +94,9 @@ class FileHashCache:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._pending:  # a transaction for each of a thousand domains would take longer than looking at them
+            self._connection.close()
+            return
         # on a full disk they are not kept: only time is lost
         with contextlib.closing(self._connection), contextlib.suppress(sqlite3.OperationalError), self._connection:
             rows = [(*state, content_hash) for state, content_hash in self._pending.items()]
@@ -355,7 +358,9 @@ def _content_hash(file: Path, status: os.stat_result, memo: FileHashCache | None
         status.st_mtime_ns,
         status.st_ctime_ns,
     )
-    content_hash = memo.get(state) or _hash_file(file)
+    if known := memo.get(state):
+        return known
+    content_hash = _hash_file(file)
     if content_hash:
         memo.put(state, content_hash)
     return content_hash
