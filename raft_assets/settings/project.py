@@ -198,9 +198,13 @@ class Project:
         return domain_folder(self.data, domain) / SETTINGS_FILE
 
     def selected_presets(self) -> dict[str, str]:
-        """Return the preset that `raft run --preset` chose last, by domain."""
+        """Return the preset that `raft run --preset` chose last, by domain. Raises SettingsError for a broken file."""
         file = self._presets_file
-        return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        try:
+            chosen = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+            return {str(domain): str(preset) for domain, preset in chosen.items()}
+        except (ValueError, AttributeError) as error:
+            raise SettingsError(f"{file} holds no presets by domain ({error}): fix it, or delete it.") from error
 
     def select_preset(self, domain: str, preset: str) -> None:
         """Save the choice, so that the UI, the sensor and `raft status` see the same settings as the run.

@@ -140,12 +140,16 @@ class _Mirror:
             filling = _Filling(container, pool, until)
             update = partial(self._update, filling, documents=documents)
             work = {domains.submit(update, name): name for name in [*changed, *sorted(gone)]}
-            for done in as_completed(work):
-                error = done.exception()
-                if isinstance(error, RaftError):
-                    problems[unicodedata.normalize("NFC", work[done])] = error
-                elif error is not None:
-                    raise error
+            try:
+                for done in as_completed(work):
+                    try:
+                        done.result()
+                    except RaftError as error:
+                        problems[unicodedata.normalize("NFC", work[done])] = error
+            except BaseException:  # such as Ctrl-C: what isn't begun is left
+                domains.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return problems
 
     def refresh_domain(self, domain: str, *, documents: bool) -> None:
@@ -228,12 +232,13 @@ class _Mirror:
         mirrored = difference.kept
         for file_name in _own_names(name) - files.keys():
             (folder / file_name).unlink(missing_ok=True)
-        for file in difference.own:
-            drafts.mkdir(exist_ok=True)
-            container.fetch(file, drafts / "own")
-            file_name = file.path.removeprefix(start)
-            (drafts / "own").replace(folder / file_name)
-            mirrored[file_name] = MirroredFile(file.etag, file.size)
+        with self._reserved(name, sum(file.size for file in difference.own)):
+            for file in difference.own:
+                drafts.mkdir(exist_ok=True)
+                container.fetch(file, drafts / "own")
+                file_name = file.path.removeprefix(start)
+                (drafts / "own").replace(folder / file_name)
+                mirrored[file_name] = MirroredFile(file.etag, file.size)
         if documents:  # settings say which of them are too large
             difference = self._compare(name, files, mirrored, documents=True)
             mirrored = difference.kept
@@ -291,10 +296,10 @@ class _Mirror:
         """Hold room on the disk. Raises DataError, before anything is fetched, where there is too little."""
         with self._space:
             free = shutil.disk_usage(self._root).free - self._promised - KEPT_FREE
-            if size > free:
+            if size > max(free, 0):
                 raise DataError(
-                    f"The documents of {name!r} at {self._address} have {size / 1e6:,.0f} MB, and there is room for "
-                    f"{max(free, 0) / 1e6:,.0f} MB in {self._project.home}: put RAFT_HOME on a larger disk, or lower "
+                    f"What is to be fetched of {name!r} at {self._address} has {size / 1e6:,.0f} MB, and there is room "
+                    f"for {max(free, 0) / 1e6:,.0f} MB in {self._project.home}: put RAFT_HOME on a larger disk, or lower "
                     "documents.max_file_mb."
                 )
             self._promised += size

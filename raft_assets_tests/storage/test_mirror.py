@@ -237,7 +237,7 @@ def test_documents_that_do_not_fit_on_the_disk_are_not_begun(
     memory.put("mine/a.txt", TEXT.encode())
     project, fetched = opened(memory, tmp_path), Fetched(monkeypatch)
     monkeypatch.setattr("raft_assets.storage.mirror.KEPT_FREE", 10**18)
-    with pytest.raises(DataError, match=r"have 0 MB, and there is room for 0 MB .* a larger disk"):
+    with pytest.raises(DataError, match=r"has 0 MB, and there is room for 0 MB .* a larger disk"):
         documents_of(project.opened, "mine")
     assert fetched.paths == []
 
@@ -297,6 +297,14 @@ def test_a_chosen_preset_is_that_of_every_machine(project: ProjectHarness, remot
     there = opened(remote, tmp_path / "there").opened
     refresh_domain(there, "mine")
     assert there.settings("mine").preset == "qwen3-32b"
+
+
+def test_presets_in_a_container_that_are_none_are_told(memory: Remote, tmp_path: Path) -> None:
+    memory.put("mine/a.txt", TEXT.encode())
+    memory.put(PRESETS_FILE, b"[1]")
+    with opened(memory, tmp_path).instance() as instance:
+        problems = plan_observation(instance, opened(memory, tmp_path).opened).problems
+    assert f"{memory.address}/{PRESETS_FILE} holds no presets by domain" in str(problems["mine"])
 
 
 def test_commands_work_on_an_address_and_name_it(azure: Remote, tmp_path: Path) -> None:
