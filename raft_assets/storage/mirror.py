@@ -299,8 +299,8 @@ class _Mirror:
             if size > max(free, 0):
                 raise DataError(
                     f"What is to be fetched of {name!r} at {self._address} has {size / 1e6:,.0f} MB, and there is room "
-                    f"for {max(free, 0) / 1e6:,.0f} MB in {self._project.home}: put RAFT_HOME on a larger disk, or lower "
-                    "documents.max_file_mb."
+                    f"for {max(free, 0) / 1e6:,.0f} MB in {self._project.home}: put RAFT_HOME on a larger disk, or "
+                    "lower documents.max_file_mb."
                 )
             self._promised += size
         try:
