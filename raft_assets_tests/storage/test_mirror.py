@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import dagster as dg
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
+from upath import UPath
 
 from raft_assets.core.errors import DataError
 from raft_assets.defs.automation import observe_domains
@@ -40,7 +40,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def memory() -> Remote:
-    files, root = MemoryFileSystem(), f"/{uuid4().hex}/data"
+    files, root = UPath("memory://x").fs, f"/{uuid4().hex}/data"
     return Remote(
         f"memory:/{root}",
         lambda path, content: files.pipe_file(f"{root}/{path}", content),
