@@ -59,6 +59,7 @@ from raft_assets.settings.domains import PAIRS_FILE, REVIEWS_FILE, check_domain_
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
+from raft_assets.storage.mirror import refresh
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +128,8 @@ class Session:
     @property
     def domains(self) -> list[str]:
         """The domains of the project: the folders of its `data/`."""
-        return domain_names(self.project.data)
+        problems = refresh(self.project)
+        return [name for name in domain_names(self.project.data) if name not in problems]
 
     def open_domain(self, documents: str | Path) -> tuple[ModelClients, str]:
         """Return a domain of the project by its name, or any folder of documents as a domain of its own.
@@ -135,13 +137,13 @@ class Session:
         Raises DataError if there is none, or if the folder has the name of another domain of the project.
         """
         name = normalize(str(documents).rstrip("/"))
-        known = self.domains if self.project.data.is_dir() else []
+        known = self.domains if self.project.data_address or self.project.data.is_dir() else []
         if isinstance(documents, str) and name in known:
             return self._clients(self.project), name
         folder = Path(documents).expanduser().resolve()
         if not folder.is_dir():
             raise DataError(
-                f"There is no folder {folder}, and no domain {str(documents)!r} in {self.project.data}."
+                f"There is no folder {folder}, and no domain {str(documents)!r} in {self.project.documents}."
                 f"{did_you_mean(str(documents), known)} Name a folder of documents, or one of the project's domains: "
                 f"{', '.join(known) or 'none'}."
             )
@@ -151,10 +153,10 @@ class Session:
             return self._clients(self.project), name
         if name in known:  # what the lake keeps under that name is of the other one
             raise DataError(
-                f"{folder} has the name of a domain in {self.project.data}, and what is kept of them would be mixed: "
-                "rename one of them, or open the folder in a project of its own: Session('another-folder')."
+                f"{folder} has the name of a domain in {self.project.documents}, and what is kept of them would be "
+                "mixed: rename one of them, or open the folder in a project of its own: Session('another-folder')."
             )
-        return self._clients(replace(self.project, data=folder.parent)), name
+        return self._clients(replace(self.project, data=folder.parent, data_address=None)), name
 
     def _clients(self, project: Project) -> ModelClients:
         return ModelClients(project, command=self._command)

@@ -13,6 +13,7 @@ from raft_assets.core.identity import normalize
 from raft_assets.settings.domain import flatten_settings
 from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.project import Project
+from raft_assets.storage.mirror import refresh
 
 
 def print_config(domains: Sequence[str], *, as_json: bool) -> None:
@@ -45,7 +46,7 @@ def print_config(domains: Sequence[str], *, as_json: bool) -> None:
 def _folders(project: Project) -> dict[str, str]:
     where = {
         "project": project.folder,
-        "data": project.data,
+        "data": project.documents,
         "lake": project.lake,
         "DAGSTER_HOME": project.dagster_home,
         "coordination": project.coordination.address if project.coordination else "files of this machine",
@@ -79,7 +80,10 @@ def _to_record(project: Project, name: str) -> dict[str, Any]:
 def print_domains(*, as_json: bool) -> None:
     """Print each domain with the number and size of its documents and its preset."""
     project = Project.load()
-    for name in select_domains(project, (), everything=True):
+    names, problems = select_domains(project, (), everything=True), refresh(project, documents=True)
+    for name in names:
+        if name in problems:
+            raise problems[name]
         files, preset = list_documents(domain_folder(project.data, name)), project.settings(name).preset
         size = sum(file.size for file in files)
         if as_json:

@@ -90,6 +90,11 @@ def import_raft_dataset(domain: str, path: Path, container: "SourceContainer | N
     from raft_assets.dataset.import_raft_py import MAX_CHUNK_TOKENS, import_dataset
 
     project, name = Project.load(), normalize(domain.rstrip("/"))
+    if project.data_address:
+        raise DataError(
+            f"The documents lie at {project.data_address}, and a dataset is imported into a folder: RAFT_DATA=folder "
+            f"raft import ..., then upload folder/{name} there."
+        )
     made = import_dataset(path, container, project.data, name)
     click.echo(
         f"{made.folder}: {made.pairs:,} pairs, {made.contexts:,} contexts, the longest of {made.longest:,} tokens"

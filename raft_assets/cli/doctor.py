@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
@@ -42,6 +42,7 @@ from raft_assets.settings.project import Project
 from raft_assets.settings.tracking import ADDRESS_VARIABLE, is_only_exported
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
+from raft_assets.storage.mirror import check_writable
 
 _MUST_HOLD_DOCUMENTS = (Role.BASELINE, Role.STUDENT)  # several in each prompt: an unknown context is worth a warning
 _REMEDY = "chunks.chunk_size, dataset.distractors, evaluation.top_k or max_answer_tokens"
@@ -78,12 +79,13 @@ def print_findings(domain: str | None = None, *, relearn: bool = False, as_json:
         count_relearning(records_of(project))
     coverages: dict[str, GoldenCoverage] = {}
     for name in names:
-        outlook = _outlook(project, name, coverages)
+        outlook = project.name_address(_outlook(project, name, coverages))
         if as_json:
             print_json(asdict(Finding(f"outlook {name}", outlook)))
         else:
             click.echo(f"{name}: {outlook}")
-    for finding in _run_checks(project, names, coverages):
+    for found in _run_checks(project, names, coverages):
+        finding = replace(found, message=project.name_address(found.message))
         if as_json:
             print_json(asdict(finding))
         else:
@@ -108,7 +110,8 @@ def _outlook(project: Project, name: str, coverages: dict[str, GoldenCoverage]) 
 def _run_checks(project: Project, names: Sequence[str], coverages: Mapping[str, GoldenCoverage]) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("home", lambda: _check_state_folder(project)),
-        ("domains", lambda: f"{len(select_domains(project, (), everything=True))} in {project.data}"),
+        ("domains", lambda: f"{len(select_domains(project, (), everything=True))} in {project.documents}"),
+        *([("documents", lambda: _check_documents(project))] if project.data_address else []),
         ("settings", lambda: _check_settings(project)),
         (
             "encoder weights",
@@ -211,6 +214,15 @@ def _check_tokenizer(models: ModelClients) -> str:
             f"rows are counted by {name}, which is not the student's: set {TOKENIZER_VARIABLE} to the model's folder"
         )
     return f"rows are counted by the student's own ({name})"
+
+
+def _check_documents(project: Project) -> str:
+    """Return where documents lie in a container. Raises DoctorWarningError where nothing can be written there."""
+    try:
+        check_writable(project)
+    except RaftError as error:
+        raise DoctorWarningError(f"golden questions, reviews and presets can't be kept there: {error}") from None
+    return f"{project.documents} can be written"
 
 
 def _check_call_store(project: Project) -> str:

@@ -93,7 +93,7 @@ def main() -> None:
     try:
         sys.exit(raft.main(standalone_mode=False))
     except (RaftError, OSError) as error:
-        click.echo(f"Error: {describe_error(error)}", err=True)
+        click.echo(f"Error: {_name_address(describe_error(error))}", err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()
@@ -106,6 +106,16 @@ def main() -> None:
             raise
         click.echo(f"Error: {describe_error(error)}", err=True)
         sys.exit(2)
+
+
+def _name_address(message: str) -> str:
+    """Return a message with the address of documents that lie in a container, not of what was fetched of them."""
+    from raft_assets.settings.project import Project
+
+    try:
+        return Project.load().name_address(message)
+    except (RaftError, OSError):
+        return message
 
 
 if __name__ == "__main__":

@@ -23,12 +23,14 @@ from raft_assets.settings.blob import CONNECTION_STRING_VARIABLE, KEY_VARIABLE, 
 from raft_assets.settings.domains import domain_names, invalid_domain_folders
 from raft_assets.settings.endpoints import EMBEDDED_LABEL
 from raft_assets.settings.project import Project
+from raft_assets.storage.mirror import refresh
 
 if TYPE_CHECKING:
     import dagster as dg
     from sqlalchemy.exc import OperationalError
 
 GENERATED_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
+_MAKE = "mkdir {0}/mine, and put documents there"
 FULL_MB = 1  # on a disk with less free the databases can't write
 REPAIR_HINT = "fix it, or delete it and it is created again."
 # what `dagster.yaml` held of its own until 0.2.0: removed where it is as it was installed, since the limit is generated
@@ -172,7 +174,9 @@ def _describe_repair(home: Path, unusable: Sequence[Path]) -> str:
 
 def select_domains(project: Project, named: Sequence[str], *, everything: bool) -> list[str]:
     """Return the domains that a command means. Raises UsageError if none or an unknown one is named."""
-    known, refused = domain_names(project.data), invalid_domain_folders(project.data)
+    problems = refresh(project)
+    known = [name for name in domain_names(project.data) if name not in problems]
+    refused = problems | invalid_domain_folders(project.data)
     for folder in refused if everything else ():
         click.echo(f"left out: {refused[folder]}", err=True)
     for name in named:
@@ -181,19 +185,19 @@ def select_domains(project: Project, named: Sequence[str], *, everything: bool) 
     if everything or not named:
         if not everything:
             raise click.UsageError(
-                f"Name a domain or pass --all. Domains in {project.data}: {', '.join(known) or 'none'}."
+                f"Name a domain or pass --all. Domains in {project.documents}: {', '.join(known) or 'none'}."
             )
         if not known:
+            make = f"upload some to {project.data_address}/mine" if project.data_address else _MAKE.format(project.data)
             raise click.UsageError(
-                f"There is no domain in {project.data}. A domain is a folder of documents: mkdir "
-                f"{project.data}/mine, and put documents there."
+                f"There is no domain in {project.documents}. A domain is a folder of documents: {make}."
             )
         return known
     wanted = list(dict.fromkeys(normalize(name.rstrip("/")) for name in named))
     if unknown := [name for name in wanted if name not in known]:
         raise click.UsageError(
-            f"There is no domain {unknown[0]!r} in {project.data}.{did_you_mean(unknown[0], known)} Domains there: "
-            f"{', '.join(known) or 'none'}."
+            f"There is no domain {unknown[0]!r} in {project.documents}.{did_you_mean(unknown[0], known)} Domains "
+            f"there: {', '.join(known) or 'none'}."
         )
     return wanted
 

@@ -77,7 +77,7 @@ def add_sheet(domain: str, file: Path) -> None:
     known = f", {len(done.known):,} there already ({_list_rows(done.known)})" if done.known else ""
     click.echo(
         f"{count_noun(len(done.added), 'question')} added{known}, {len(done.refused):,} refused, "
-        f"{count_noun(done.empty, 'row')} empty; {asked.file} holds {done.total:,}"
+        f"{count_noun(done.empty, 'row')} empty; {project.name_address(str(asked.file))} holds {done.total:,}"
     )
     if done.added:
         click.echo(asked.check().coverage.sentence)

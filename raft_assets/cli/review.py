@@ -11,6 +11,7 @@ from raft_assets.pairs.reviews import export_reviews, read_review_file, read_rev
 from raft_assets.settings.domains import REVIEWS_FILE, domain_folder
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
+from raft_assets.storage.mirror import edited
 
 MAX_LISTED = 5  # unknown ids that are named
 
@@ -41,12 +42,13 @@ def import_verdicts(domain: str, file: Path) -> None:
     known = {pair.question_id for pair in lake.rows(QAPair, name)}
     unknown = sorted(returned.keys() - known)
     kept = {question_id: review for question_id, review in returned.items() if question_id in known}
-    stored = domain_folder(project.data, name) / REVIEWS_FILE
-    merged = read_reviews(stored) | kept
-    if kept:
-        write_reviews(stored, merged.values())
+    with edited(project, name, REVIEWS_FILE) as stored:
+        merged = read_reviews(stored) | kept
+        if kept:
+            write_reviews(stored, merged.values())
     accepts = sum(review.verdict == "accept" for review in kept.values())
-    click.echo(f"{accepts:,} accepted, {len(kept) - accepts:,} rejected; {stored} holds {len(merged):,} verdicts")
+    place = project.name_address(str(stored))
+    click.echo(f"{accepts:,} accepted, {len(kept) - accepts:,} rejected; {place} holds {len(merged):,} verdicts")
     if unknown:
         listed = ", ".join(map(ascii, unknown[:MAX_LISTED]))
         click.echo(

@@ -44,6 +44,7 @@ from raft_assets.student.approval import APPROVAL_TAG
 
 TRAINED = dg.AssetKey("finetuned_model")
 OBSERVE_EVERY_S = 30
+FETCH_WITHIN_S = 20.0  # for documents that are fetched from a container; the next tick goes on
 WAIT_FOR_RESULTS_S = 5.0  # for a program that holds the results store: a tick has a minute
 LOOK_FOR_LOSSES_EVERY_S = 3600  # a listing of the whole lake, which may be far away
 REQUEST_EVERY_S = 60
@@ -64,7 +65,7 @@ def observe_domains(
     """
     limit_pools(context.instance, project)  # on a platform no command does it
     try:
-        plan = plan_observation(context.instance, project)
+        plan = plan_observation(context.instance, project, within_s=FETCH_WITHIN_S)
         lost = _look_for_losses(context, project, plan.domains)
     except RaftError as error:
         return dg.SkipReason(str(error))

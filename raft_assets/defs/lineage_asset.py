@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from raft_assets.core.errors import WaitingError
+from raft_assets.core.errors import RaftError, WaitingError
 from raft_assets.core.progress import shown_by
 from raft_assets.defs.max_runtime import limit_runtime
 from raft_assets.defs.partitions import domains
@@ -19,6 +19,7 @@ from raft_assets.llm.requests import Origin
 from raft_assets.operations.process import WAITING_TAG, waiting_assets
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.groups import groups_read_by
+from raft_assets.storage.mirror import refresh_domain
 
 OWNERS = ["team:raft"]
 ROLES_METADATA = "roles"  # metadata of an asset: the roles that it calls, separated by spaces
@@ -94,6 +95,7 @@ def _step(
         limit_runtime(context, project, roles)
         try:
             with shown_by(log_steps(context, project)):
+                refresh_domain(project, context.partition_key)
                 results = function(context, **resources)
                 for result in results if isinstance(results, Iterator) else [results]:
                     if isinstance(result, dg.MaterializeResult):
@@ -104,6 +106,10 @@ def _step(
                         yield result
         except WaitingError as pending:
             yield from _waiting(context, pending, [spec for spec in checks if spec.name not in evaluated])
+        except RaftError as error:
+            if project.data_address:
+                error.args = (project.name_address(str(error)),)
+            raise
 
     # Dagster reads one annotation for the result and all checks together, which no return type of a function fits
     step.__signature__ = inspect.signature(function).replace(return_annotation=inspect.Signature.empty)  # type: ignore[attr-defined]

@@ -44,6 +44,7 @@ from raft_assets.settings.domains import (
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.groups import SETTINGS_GROUPS, roles_of
 from raft_assets.settings.project import Project
+from raft_assets.storage.mirror import refresh
 
 MISSING = "missing"  # metadata of an observation: what of an asset is gone, in a sentence
 FILES_PREFIX = "domain_files"
@@ -84,13 +85,21 @@ class ObservationPlan:
         return not (self.new_domains or self.gone_domains or self.changed)
 
 
-def plan_observation(instance: dg.DagsterInstance, project: Project) -> ObservationPlan:
-    """Look at every domain, and compare it with what was reported last. Changes nothing."""
+def plan_observation(
+    instance: dg.DagsterInstance, project: Project, *, within_s: float | None = None
+) -> ObservationPlan:
+    """Look at every domain, and compare it with what was reported last. Reports nothing.
+
+    `within_s`: how long documents in a container are fetched before a domain is left to the next look.
+    """
+    problems: dict[str, RaftError] = refresh(project, documents=True, within_s=within_s)
     names = domain_names(project.data)
-    problems: dict[str, RaftError] = dict(invalid_domain_folders(project.data))
+    problems |= invalid_domain_folders(project.data)
     reported = {key: last_data_versions(instance, key) for key in _keys()}
     changed = list[Observation]()
     for name in names:
+        if name in problems:
+            continue
         try:
             changed += [
                 seen for seen in observe_domain(project, name) if reported[seen.key].get(name) != seen.data_version
@@ -100,15 +109,16 @@ def plan_observation(instance: dg.DagsterInstance, project: Project) -> Observat
     known = instance.get_dynamic_partitions(DOMAIN_PARTITIONS)
     if not names:
         problems |= {name: _still_registered(project, name) for name in known}
-    return ObservationPlan(
-        names, problems, [name for name in names if name not in known], gone_domains(project.data, known), changed
-    )
+    for problem in problems.values() if project.data_address else ():
+        problem.args = (project.name_address(str(problem)),)
+    gone = [name for name in gone_domains(project.data, known) if name not in problems]
+    return ObservationPlan(names, problems, [name for name in names if name not in known], gone, changed)
 
 
 def _still_registered(project: Project, domain: str) -> DataError:
     return DataError(
-        f"{project.data} holds no domain, as if it were not mounted, so {domain!r} stays registered. If its folder is "
-        f"gone for good: raft domains forget {shlex.quote(domain)}"
+        f"{project.documents} holds no domain, as if it were not mounted, so {domain!r} stays registered. If its "
+        f"folder is gone for good: raft domains forget {shlex.quote(domain)}"
     )
 
 
@@ -165,7 +175,10 @@ def observe_domain(project: Project, domain: str) -> Iterator[Observation]:
         content = written.read_bytes() if written.is_file() else b""
         lines = content.count(b"\n")
         yield Observation(
-            key, domain, digest(content), {"dagster/row_count": lines, "path": str(written) if content else "none"}
+            key,
+            domain,
+            digest(content),
+            {"dagster/row_count": lines, "path": project.name_address(str(written)) if content else "none"},
         )
     resolved = project.settings(domain)
     endpoints = project.endpoints

@@ -127,7 +127,7 @@ def read_document(
 
     `process` reads it where it isn't a small text. `name`: its id; None: the hash of its path.
     """
-    result = _check_size(file, max_file_mb) or (memo.get(file) if memo else None)
+    result = _check_file(file, max_file_mb) or (memo.get(file) if memo else None)
     if result is None:
         result = process.read(file)
         if memo and not (isinstance(result, UnreadableError) and result.reason in _NOT_KEPT):
@@ -169,7 +169,9 @@ def _build_document(file: DocumentFile, content: ParsedContent, name: str) -> Re
     return ReadDocument(tuple(rows), PAGE_SEPARATOR.join(section.text for section in content.sections))
 
 
-def _check_size(file: DocumentFile, max_file_mb: int) -> UnreadableError | None:
+def _check_file(file: DocumentFile, max_file_mb: int) -> UnreadableError | None:
+    if file.refusal:
+        return UnreadableError("unsafe_name", file.refusal)
     if file.size <= max_file_mb * 1_000_000:
         return None
     size = f"{file.size / 1e6:.0f} MB"

@@ -79,9 +79,13 @@ def storage_credential() -> AsyncAzureCredential:
 
     It is one for all, because the library that opens file systems caches them.
     """
-    return AsyncAzureCredential(
-        AzureCredential("Azure Blob is used without a key", "set AZURE_STORAGE_CONNECTION_STRING")
-    )
+    return AsyncAzureCredential(storage_sign_in())
+
+
+@cache
+def storage_sign_in() -> AzureCredential:
+    """Return the credential of object storage for libraries that wait for it; one for all keeps its tokens."""
+    return AzureCredential("Azure Blob is used without a key", "set AZURE_STORAGE_CONNECTION_STRING")
 
 
 def _run_with_timeout(seconds: float, work: Callable[[], T]) -> T:

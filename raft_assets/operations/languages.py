@@ -11,10 +11,11 @@ from raft_assets.core.languages import ENGLISH, name_of_code
 from raft_assets.core.tables import SourceDocument
 from raft_assets.documents.document_languages import AUTO, count_languages, tell_languages
 from raft_assets.documents.reading import ReadDocument, read_documents
-from raft_assets.settings.domains import FileHashCache, domain_folder, list_documents
+from raft_assets.settings.domains import FileHashCache
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
+from raft_assets.storage.mirror import documents_of
 
 SAMPLED_DOCUMENTS = 24  # that are read for a domain's languages, evenly spread
 ROLES = (Role.TEACHER, Role.BASELINE, Role.STUDENT)  # whose embedded models know one language
@@ -27,7 +28,7 @@ def sampled_languages(project: Project, domain: str) -> dict[str, int]:
     """
     settings = project.settings(domain).values.documents
     with FileHashCache(project.home / "cache" / "hashes.sqlite") as hashes:
-        files = list_documents(domain_folder(project.data, domain), hashes)
+        files = documents_of(project, domain, hashes)
     if settings.language != AUTO:
         return {settings.language: len(files)}
     step = max(1, -(-len(files) // SAMPLED_DOCUMENTS))

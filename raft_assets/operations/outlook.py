@@ -6,6 +6,7 @@ What belongs here: putting together what `estimate` and `golden_coverage` say. W
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from raft_assets.core.errors import DataError
 from raft_assets.evaluation.verdict import MIN_CLUSTERS
@@ -14,9 +15,10 @@ from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import CALLS_AT_ONCE, Amount, CallEstimate, estimate_calls
 from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_questions
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.settings.domains import domain_folder, list_documents
+from raft_assets.settings.domains import domain_folder
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.call_store import SqliteCallStore, open_call_store
+from raft_assets.storage.mirror import documents_of
 
 TRAINING_ASSET = "finetuned_model"
 # of the embedded provider on two cores, before any call of it is stored: the shipped domains, seconds a call and tokens
@@ -105,7 +107,7 @@ def outlook_of(models: ModelClients, domain: str, *, fresh: Collection[str]) -> 
 
     Raises DataError if no document can be read, and SettingsError as a run would.
     """
-    files = list_documents(domain_folder(models.project.data, domain))
+    files = documents_of(models.project, domain)
     if not files:
         raise DataError(f"There are no documents in {domain_folder(models.project.data, domain)}: put some there.")
     corpus = read_corpus(models, domain, fresh=fresh)
@@ -120,7 +122,7 @@ def outlook_of(models: ModelClients, domain: str, *, fresh: Collection[str]) -> 
             elif took is None and one.role not in untimed:
                 untimed.append(one.role)
     return Outlook(
-        suffixes=Counter(file.absolute.suffix.lower() for file in files),
+        suffixes=Counter(PurePosixPath(file.path).suffix.lower() for file in files),
         estimates=estimates,
         seconds=seconds,
         untimed=untimed,

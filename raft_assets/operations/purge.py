@@ -60,12 +60,12 @@ from raft_assets.settings.domains import (
     check_domain_name,
     domain_folder,
     domain_names,
-    list_documents,
 )
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import EVALUATIONS, Lake
+from raft_assets.storage.mirror import documents_of, refresh
 from raft_assets.storage.results import ResultsStore
 from raft_assets.student.finetuning import FOLDER as JOBS
 
@@ -117,6 +117,7 @@ def open_purge(
     domain, and SettingsError if the lake can't be written.
     """
     check_domain_name(domain)
+    refresh(project)
     with open_call_store(project) as store:
         store.gather()
     _check_domain(history, project, domain)
@@ -471,8 +472,11 @@ def forget_domain(history: RunHistory, project: Project, domain: str) -> None:
             f"No domain {domain!r} is registered.{did_you_mean(domain, known)} Registered: "
             f"{', '.join(sorted(known)) or 'none'}."
         )
+    refresh(project)
     if domain in _domains_there(project):
-        raise DataError(f"{project.data / domain} is there: delete or move the folder first, then forget the domain.")
+        raise DataError(
+            f"{project.documents}/{domain} is there: delete or move the folder first, then forget the domain."
+        )
     claimed = claim_domain(project, domain)
     if claimed is None:
         raise DataError(f"A command is working on {domain!r}: wait until it ends, then forget the domain.")
@@ -560,7 +564,7 @@ def _former_documents(project: Project, domain: str) -> set[str]:
 
 def _list_documents(project: Project, domain: str) -> list[DocumentFile]:
     with FileHashCache(project.home / "cache" / "hashes.sqlite") as memo:
-        return list_documents(domain_folder(project.data, domain), memo)
+        return documents_of(project, domain, memo)
 
 
 def _held_contents(project: Project, lake: Lake, domain: str, documents: Collection[str] | None) -> set[str]:

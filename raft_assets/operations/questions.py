@@ -47,6 +47,7 @@ from raft_assets.pairs.structured import structured_answer_request, structured_q
 from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
 from raft_assets.storage.lake import Lake
+from raft_assets.storage.mirror import edited
 
 ASSET = "questions"  # as the ledger names suggestions
 
@@ -125,8 +126,12 @@ class DomainQuestions:
         for number, one in zip(made, self._resolve(list(made.values())), strict=True):
             if one.status not in ("resolved", "unanswerable"):
                 refused[number] = one.detail
-        with exclusive_lock(self.models.project.home / "locks" / "questions.lock"):
-            written = read_golden_questions(self.file)
+        project = self.models.project
+        with (
+            exclusive_lock(project.home / "locks" / "questions.lock"),
+            edited(project, self.domain, QUESTIONS_FILE) as file,
+        ):
+            written = read_golden_questions(file)
             # an id is that of its row: a question that was reworded in the file since is there already as well
             asked = {name for question in written for name in (question.id, letters(question.question))}
             new, known = list[GoldenQuestionInput](), list[int]()
@@ -138,7 +143,7 @@ class DomainQuestions:
                     asked |= names
                     new.append(question)
             if new:
-                append_golden_questions(self.file, new)
+                append_golden_questions(file, new)
         noted = {number: note for number, note in notes.items() if number not in refused and number not in known}
         return AddedQuestions(
             new,

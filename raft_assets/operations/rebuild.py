@@ -40,12 +40,12 @@ from raft_assets.settings.domains import (
     SETTINGS_FILE,
     FileHashCache,
     domain_folder,
-    list_documents,
 )
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.groups import ROW_GROUPS, SETTINGS_GROUPS
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
+from raft_assets.storage.mirror import documents_of, edited
 
 DATASET = "qa_dataset"
 LINEAGE = ("source_documents", "chunks", "golden_questions", "qa_pairs", DATASET)  # tables in order, up to the rows
@@ -53,9 +53,9 @@ LINEAGE = ("source_documents", "chunks", "golden_questions", "qa_pairs", DATASET
 
 def collect_inputs(project: Project, domain: str) -> DatasetInputs:
     """Return what determines the domain's rows, as it is now."""
-    folder = domain_folder(project.data, domain)
     with FileHashCache(project.home / "cache" / "hashes.sqlite") as memo:
-        files = {document.path: document.content_hash for document in list_documents(folder, memo)}
+        files = {document.path: document.content_hash for document in documents_of(project, domain, memo)}
+    folder = domain_folder(project.data, domain)
     for name in (QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE):
         if (folder / name).is_file():
             files[name] = sha256((folder / name).read_bytes()).hexdigest()
@@ -108,7 +108,8 @@ def restore_inputs(project: Project, lake: Lake, manifest: Manifest, domain: str
     settings = setting_differences(manifest, here)
     if settings and not file.exists():
         head = f"# Settings of the manifest of {manifest.domain!a}, written by raft rebuild.\n"
-        write_text(file, head + yaml.safe_dump(manifest.settings, sort_keys=False, allow_unicode=True))
+        with edited(project, domain, SETTINGS_FILE):
+            write_text(file, head + yaml.safe_dump(manifest.settings, sort_keys=False, allow_unicode=True))
         settings = setting_differences(manifest, collect_inputs(project, domain))
     differences = [*file_differences(manifest, here), *settings, *version_differences(manifest, here)]
     if differences:

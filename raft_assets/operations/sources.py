@@ -23,10 +23,11 @@ from raft_assets.llm.requests import NO_REQUESTER, Origin, Progress
 from raft_assets.operations.document_ids import known_documents
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.domain import ChunkSettings
-from raft_assets.settings.domains import domain_folder, list_documents
+from raft_assets.settings.domains import domain_folder
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
+from raft_assets.storage.mirror import documents_of
 
 QUARANTINED_SHOWN = 3  # of the files that an error names
 
@@ -53,9 +54,9 @@ def read_sources(
     A document that was renamed has the id and the place that it had before. Raises DataError if no document can be
     read.
     """
-    folder, pages, quarantined = domain_folder(project.data, domain), list[SourceDocument](), list[QuarantinedFile]()
+    files, pages, quarantined = documents_of(project, domain), list[SourceDocument](), list[QuarantinedFile]()
     max_file_mb = project.settings(domain).values.documents.max_file_mb
-    files, memo = list_documents(folder), project.home / "cache" / "parsed"
+    memo = project.home / "cache" / "parsed"
     known = known_documents(Lake.of(project), domain, files)
     place_of = {document.path: place for place, document in enumerate(known)}
     files.sort(key=lambda file: place_of[file.path])  # stable: of two with one name, the first stays the first
@@ -73,7 +74,7 @@ def read_sources(
         reasons = "".join(f"; {file.path}: {file.reason}" for file in quarantined[:QUARANTINED_SHOWN])
         raise DataError(
             f"No document of {domain!r} could be read ({len(quarantined)} quarantined{reasons}). Put documents into "
-            f"{folder}: {READABLE}."
+            f"{domain_folder(project.data, domain)}: {READABLE}."
         )
     return DomainSources(pages, quarantined, known)
 

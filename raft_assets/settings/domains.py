@@ -5,16 +5,18 @@ What belongs here: names, reserved names and content hashes. Opening a file to p
 
 import contextlib
 import hashlib
+import json
 import os
 import sqlite3
 import stat
 import time
 import unicodedata
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import DataError
 
 QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE = "questions.jsonl", "pairs.jsonl", "reviews.jsonl"
@@ -22,10 +24,13 @@ SETTINGS_FILE = "domain.yaml"
 RESERVED_NAMES = frozenset(
     {QUESTIONS_FILE, PAIRS_FILE, REVIEWS_FILE, SETTINGS_FILE}
 )  # at the top of a domain, read by this product
+MIRROR_FILE = ".mirror.json"  # in a folder that mirrors one of a container: what is there, by its path
+MIRRORED_DOCUMENTS = ".documents"  # beside it: the documents, by their hash, whatever names they have there
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})  # left by Windows and macOS
 JUNK_PREFIXES = ("~$", ".~lock.")  # lock files of Word and LibreOffice
 JUNK_SUFFIXES = ("~", ".swp", ".swo", ".tmp", ".crdownload", ".part")  # editors and unfinished downloads
 MAX_DOMAIN_BYTES = 200  # a partition key is also part of file names, of at most 255 bytes on every common file system
+MAX_NAME_BYTES = 255  # of a file on every common file system
 # a file changed this recently may change again within one tick of the file system's clock
 MIN_CACHEABLE_AGE_NS = 2_000_000_000
 HASH_BLOCK = 1 << 20  # bytes
@@ -45,6 +50,17 @@ class DocumentFile:
     absolute: Path
     size: int  # bytes
     content_hash: str  # SHA-256, 64 hex digits
+    refusal: str = ""  # why one is not to be read, for its name
+
+
+@dataclass(frozen=True)
+class MirroredFile:
+    """A file of a container as this machine knows it. A document has the hash of its content once it was fetched."""
+
+    etag: str
+    size: int  # bytes
+    content_hash: str = ""
+    refused: str = ""  # why it is not fetched, for its name
 
 
 class FileState(NamedTuple):
@@ -77,6 +93,9 @@ class FileHashCache:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._pending:  # a transaction for each of a thousand domains would take longer than looking at them
+            self._connection.close()
+            return
         # on a full disk they are not kept: only time is lost
         with contextlib.closing(self._connection), contextlib.suppress(sqlite3.OperationalError):
             if self._pending:  # a transaction without rows writes to the disk as well
@@ -103,15 +122,59 @@ class FileHashCache:
 def list_documents(folder: Path, memo: FileHashCache | None = None) -> list[DocumentFile]:
     """Return the documents of a domain folder and its subfolders, sorted by path.
 
-    Files that `memo` knows aren't read. Raises DataError for a folder that can't be read, whose documents would
-    otherwise count as deleted.
+    Files that `memo` knows aren't read, nor are those that were fetched from a container. Raises DataError for a folder
+    that can't be read, whose documents would otherwise count as deleted.
     """
+    if (folder / MIRROR_FILE).exists():
+        return _mirrored_documents(folder)
     documents = []
     for file in _regular_files(folder):
         status = file.stat()
         path = _to_nfc_path(file.relative_to(folder).as_posix())
         documents.append(DocumentFile(path, file, status.st_size, _content_hash(file, status, memo)))
     return sorted(documents, key=lambda document: (document.path, os.fsencode(document.absolute)))
+
+
+def read_mirror(folder: Path) -> dict[str, MirroredFile]:
+    """Return what a folder mirrors, by path; nothing where it isn't told, so that all of it is fetched again."""
+    try:
+        told = json.loads((folder / MIRROR_FILE).read_text("utf-8"))
+        return {path: MirroredFile(*parts) for path, parts in told.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def write_mirror(folder: Path, files: dict[str, MirroredFile]) -> None:
+    """Write down what a folder mirrors."""
+    write_text(folder / MIRROR_FILE, json.dumps({path: astuple(file) for path, file in files.items()}))
+
+
+def _mirrored_documents(folder: Path) -> list[DocumentFile]:
+    documents = []
+    for path, file in sorted(read_mirror(folder).items()):
+        if file.refused or not is_reserved(path):
+            refusal = f"{file.refused}; rename it in the container." if file.refused else ""
+            absolute = folder / MIRRORED_DOCUMENTS / (file.content_hash or "none")
+            documents.append(DocumentFile(printable_path(path), absolute, file.size, file.content_hash, refusal))
+    return sorted(documents, key=lambda document: document.path)
+
+
+def find_path_problem(path: str) -> str:
+    """Return why a path in a container is no name for a document; empty where it is one."""
+    parts = path.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts):
+        return "The name has an empty part or one of dots alone, which leads elsewhere"
+    if "\\" in path or any(_is_control(character) for character in path):
+        return "The name holds a backslash, control characters or characters that are not unicode"
+    if any(len(part.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES for part in parts):
+        return f"A part of the name is longer than {MAX_NAME_BYTES} bytes"
+    return ""
+
+
+def printable_path(path: str) -> str:
+    """Return a path in NFC as it can be shown and stored: control characters are escaped."""
+    shown = "".join(ascii(character)[1:-1] if _is_control(character) else character for character in path)
+    return unicodedata.normalize("NFC", shown)
 
 
 def is_reserved(path: str) -> bool:
@@ -185,13 +248,17 @@ def _find_name_problem(name: str) -> str:
         return "it is empty"
     if len(name.encode("utf-8", "surrogatepass")) > MAX_DOMAIN_BYTES:
         return f"it is longer than {MAX_DOMAIN_BYTES} bytes"
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name):
+    if any(map(_is_control, name)):
         return "it has control characters or characters that are not unicode"
     if name.startswith("."):
         return "it begins with a dot, which hides it"
     # Dagster writes a range of partitions as a...b, and a list of them with commas
     forbidden = next((text for text in ("...", ",", "/", "\\") if text in name), None)
     return f"it contains {forbidden!r}" if forbidden else ""
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
 
 
 def _domain_folders(root: Path) -> tuple[dict[str, Path], dict[str, DataError]]:

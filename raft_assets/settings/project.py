@@ -18,6 +18,7 @@ import yaml
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import SettingsError
+from raft_assets.core.identity import short_digest
 from raft_assets.core.near_misses import did_you_mean
 from raft_assets.settings.blob import validate_address
 from raft_assets.settings.coordination import CoordinationDatabase
@@ -59,7 +60,8 @@ class Project:
     """Folders and limits of this machine; none of them changes a result."""
 
     folder: Path
-    data: Path
+    data: Path  # a folder per domain; where the documents lie in a container, what was fetched of it
+    data_address: str | None
     home: Path
     lake: str
     calls_address: str | None
@@ -89,10 +91,14 @@ class Project:
             return (root / (_folder(environment, name) or default)).resolve()
 
         home = path("RAFT_HOME", root / ".raft")
+        data_address = _data_address(environment)
         encoder = _folder(environment, "RAFT_ENCODER_DIR")
         return cls(
             folder=root,
-            data=path("RAFT_DATA", root / "data"),
+            data=home / "cache" / "data" / short_digest(data_address)
+            if data_address
+            else path("RAFT_DATA", root / "data"),
+            data_address=data_address,
             home=home,
             lake=_address(root, environment, "RAFT_LAKE") or str(home / "lake"),
             calls_address=_address(root, environment, "RAFT_CALLS"),
@@ -130,6 +136,15 @@ class Project:
         """
         wait_minutes = read_int(self.environment, "RAFT_JOB_WAIT_MINUTES", default=10, low=0, high=72 * 60)
         return wait_minutes * 60.0
+
+    @property
+    def documents(self) -> str:
+        """Where the documents lie, for people: a folder or an address."""
+        return self.data_address or str(self.data)
+
+    def name_address(self, text: str) -> str:
+        """Return a text with the address of documents in a container for the folder that they were fetched into."""
+        return text.replace(str(self.data), self.data_address) if self.data_address else text
 
     @property
     def dagster_home(self) -> Path:
@@ -192,9 +207,13 @@ class Project:
         return domain_folder(self.data, domain) / SETTINGS_FILE
 
     def selected_presets(self) -> dict[str, str]:
-        """Return the preset that `raft run --preset` chose last, by domain."""
-        file = self.home / "presets.json"
-        return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        """Return the preset that `raft run --preset` chose last, by domain. Raises SettingsError for a broken file."""
+        file = self._chosen_presets
+        try:
+            chosen = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+            return {str(domain): str(preset) for domain, preset in chosen.items()}
+        except (ValueError, AttributeError) as error:
+            raise SettingsError(f"{file} holds no presets by domain ({error}): fix it, or delete it.") from error
 
     def select_preset(self, domain: str, preset: str) -> None:
         """Save the choice, so that the UI, the sensor and `raft status` see the same settings as the run.
@@ -214,7 +233,11 @@ class Project:
 
     def replace_presets(self, presets: Mapping[str, str]) -> None:
         """Save the choices of all domains in place of those that were made."""
-        write_text(self.home / "presets.json", json.dumps(presets, ensure_ascii=False, indent=1))
+        write_text(self._chosen_presets, json.dumps(presets, ensure_ascii=False, indent=1))
+
+    @property
+    def _chosen_presets(self) -> Path:
+        return self.home / "presets.json"
 
     def preset_names(self) -> list[str]:
         """Return every preset that can be chosen: the project's own, and those that come with the package."""
@@ -254,6 +277,14 @@ def _folder(environment: Environment, name: str) -> str | None:
             f"(such as with blobfuse2), name the folder in {name}, and keep the signature out of it."
         )
     return folder
+
+
+def _data_address(environment: Environment) -> str | None:
+    """Return the address in RAFT_DATA, without a slash at its end; None for a folder."""
+    address = environment.get("RAFT_DATA")
+    if not address or "://" not in address:
+        return None
+    return validate_address("RAFT_DATA", address, environment).rstrip("/")
 
 
 def _address(root: Path, environment: Environment, name: str) -> str | None:

@@ -214,7 +214,7 @@ def test_a_wrong_number_of_runs_is_refused(project: Path, value: str) -> None:
         place(project, RAFT_MAX_CONCURRENT_RUNS=value)
 
 
-@pytest.mark.parametrize("name", ["RAFT_DATA", "RAFT_HOME", "RAFT_PRESETS", "RAFT_ENCODER_DIR"])
+@pytest.mark.parametrize("name", ["RAFT_HOME", "RAFT_PRESETS", "RAFT_ENCODER_DIR"])
 @pytest.mark.parametrize(
     "address",
     [
@@ -230,3 +230,21 @@ def test_an_address_is_refused_where_a_folder_is_needed_and_its_signature_is_tol
     with pytest.raises(SettingsError, match=f"{name} is an address") as told:
         place(project, **{name: address})
     assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("abfs://documents@mine.dfs.core.windows.net/a?sv=2024&SIG=s3cret", "RAFT_DATA contains a query"),
+        ("s3://me:s3cret@mine/documents", "RAFT_DATA contains .* a password"),
+        ("documents?sv=2024&sig=s3cret", "RAFT_DATA is an address"),
+        ("abfs://documents", "names no storage account"),
+    ],
+)
+def test_documents_may_lie_at_an_address_that_holds_no_key(project: Path, address: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as told:
+        place(project, RAFT_DATA=address)
+    assert "s3cret" not in str(told.value)
+    found = place(project, RAFT_DATA="az://documents@mine.dfs.core.windows.net/a/")
+    assert found.documents == "abfs://documents@mine.dfs.core.windows.net/a"
+    assert found.data.is_relative_to(found.home / "cache")

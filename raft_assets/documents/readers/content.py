@@ -37,6 +37,7 @@ QuarantineReason = Literal[
     "same_name",
     "needs_extra",
     "too_costly",
+    "unsafe_name",
 ]
 
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)")
