@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,11 @@ from typing import Any
 import openai
 import pytest
 
+from raft_assets.core.errors import SettingsError
 from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, parse_answer, render_quoted_answer
+from raft_assets.local.base_model import BaseModel
+from raft_assets.local.interpreter import WorkerInterpreter
+from raft_assets.local.unpacked import loaded_model, unpack
 from raft_assets.local.worker.answers import Generated, best_step, measure, read_answer
 from raft_assets.local.worker.job import Contract, Order
 from raft_assets.local.worker.plan import Plan, Size, fit_plan
@@ -20,6 +25,7 @@ from raft_assets_tests.local.worker_process import (
     TRAINING_ROWS,
     ServedEngine,
     TrainingJob,
+    local_python,
     make_job,
     make_models,
     rows,
@@ -28,6 +34,7 @@ from raft_assets_tests.local.worker_process import (
 )
 
 STEPS_PER_EPOCH = 5
+CONTEXT = 1000  # tokens, below what the model was made for
 MAY_BE_IN_A_JOB = {".json", ".jsonl", ".log", ".safetensors", ""}  # no pickle, whatever its name
 
 
@@ -139,6 +146,41 @@ def test_pickled_weights_are_refused(models: Path, tmp_path: Path) -> None:
     assert "its weights are pickles (pytorch_model.bin)" in state["error"]["message"]
 
 
+_COMPARE = """
+import sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+packed = {"gguf_file": "tiny.gguf"}
+logits, ids = [], AutoTokenizer.from_pretrained(sys.argv[2])("How long is the pier?<|end|>", return_tensors="pt")
+for folder, how in ((sys.argv[1], packed), (sys.argv[2], {})):
+    with torch.no_grad():
+        logits.append(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **how)(**ids).logits)
+assert torch.equal(*logits)
+"""
+
+
+def test_a_gguf_is_unpacked_once_into_a_folder_that_computes_the_same(models: Path, tmp_path: Path) -> None:
+    python, packed, told = WorkerInterpreter(Path(local_python())), BaseModel("tiny", models / "tiny.gguf"), list[str]()
+    for sha256 in ("a", "a", "b"):  # the last is another file of that name
+        unpack(packed, tmp_path, sha256=sha256, interpreter=python, tell=told.append)
+    assert len(told) == 2
+    loaded = loaded_model(packed, tmp_path)
+    assert loaded.context_length == 1024
+    assert [path.name for path in tmp_path.iterdir()] == [loaded.path.name]  # no draft is left
+    subprocess.run([python.python, "-c", _COMPARE, models, loaded.path], check=True)
+
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF")
+    broken = BaseModel("broken", tmp_path / "broken.gguf")
+    with pytest.raises(SettingsError, match="can't be unpacked"):
+        unpack(broken, tmp_path / "state", sha256="a", interpreter=python, tell=told.append)
+
+
+def test_a_base_that_its_server_knows_is_not_hashed_again(models: Path, tmp_path: Path) -> None:
+    order = {"hyperparameters": {"n_epochs": 1, "batch_size": 20}, "validation_file": None, "base_sha256": "known"}
+    job = make_job(tmp_path, models, "system", **order)
+    assert job.run()["status"] == "succeeded"
+    assert job.result["student"]["base_sha256"] == "known"
+
+
 CONTRACT_MARKS = Contract(**CONTRACT | {"abstentions": tuple(CONTRACT["abstentions"])})
 ASKED = "<DOCUMENT>The pier is 3 metres long. It is old.</DOCUMENT>\n\nHow long is the pier?"
 RIGHT = render_quoted_answer(["The pier is 3 metres long."], "So.", "3 metres")
@@ -173,7 +215,7 @@ def test_the_best_checkpoint_is_not_that_of_a_student_that_abstains_everywhere()
 @pytest.fixture(scope="module")
 def engine(finished: TrainingJob, models: Path) -> Iterator[ServedEngine]:
     """The engine, which may load the finished job's adapters."""
-    with serving(models / "no-system", finished.folder / "worker" / "checkpoints") as served:
+    with serving(models / "no-system", finished.folder / "worker" / "checkpoints", context=CONTEXT) as served:
         yield served
 
 
@@ -243,9 +285,9 @@ def test_the_engine_refuses_what_it_does_not_do(engine: ServedEngine) -> None:
     assert engine.post("v1/load_lora_adapter", {"lora_name": "x", "lora_path": "/etc"})[0] == 400
     for more in ({"n": 2}, {"tools": [{}]}, {"response_format": {"type": "json_object"}}, {"temperature": "hot"}):
         assert engine.post("v1/chat/completions", body | more)[0] == 400
-    status, told = engine.post("v1/chat/completions", body | {"max_tokens": 1024})
+    status, told = engine.post("v1/chat/completions", body | {"max_tokens": CONTEXT})
     assert (status, told["error"]["code"]) == (400, "context_length_exceeded")
-    assert "maximum context length is 1024 tokens" in told["error"]["message"]
+    assert f"maximum context length is {CONTEXT} tokens" in told["error"]["message"]
 
 
 EIGHT_BILLION = Size(parameters=8_030_261_248, layers=32, hidden=4096, intermediate=14_336, linear_width=81_920)

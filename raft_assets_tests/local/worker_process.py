@@ -170,7 +170,7 @@ class ServedEngine:
 
 
 @contextmanager
-def serving(base: Path, adapters: Path) -> Iterator[ServedEngine]:
+def serving(base: Path, adapters: Path, *, context: int) -> Iterator[ServedEngine]:
     """Serve a model of `make_models`; the engine ends with the pipe to its standard input."""
     command = [
         local_python(),
@@ -179,6 +179,8 @@ def serving(base: Path, adapters: Path) -> Iterator[ServedEngine]:
         base,
         "--threads",
         "1",
+        "--context",
+        str(context),
         "--adapters",
         adapters,
     ]

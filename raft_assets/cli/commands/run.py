@@ -61,17 +61,14 @@ def run(
       raft run bats --budget 5                  US$; answers already paid for are kept for a run with a higher budget
     """
     from raft_assets.cli.run import materialize_domains
-    from raft_assets.operations.local_models import serving_student
-    from raft_assets.settings.project import Project
 
-    with serving_student(Project.load(), click.echo):
-        materialize_domains(
-            domain,
-            everything=everything,
-            selected=selected,
-            preset=preset,
-            force=force,
-            retry_rejected=retry_rejected,
-            approved=yes,
-            budget=budget,
-        )
+    materialize_domains(
+        domain,
+        everything=everything,
+        selected=selected,
+        preset=preset,
+        force=force,
+        retry_rejected=retry_rejected,
+        approved=yes,
+        budget=budget,
+    )

@@ -20,7 +20,8 @@ LEARNING_RATE = 2e-4  # QLoRA's for models up to 13B (arXiv 2305.14314, table 9)
 ROWS_TO_SEE = 1500  # by "auto": form, ends and quotes weren't there after 220 rows of a 270M model
 MIN_EPOCHS, MAX_EPOCHS = 3, 8
 BATCH_SIZE, MIN_STEPS_PER_EPOCH = 8, 10  # by "auto"
-MAX_MICRO_BATCH = 8  # more rows at once are padded more, and a GPU is busy with fewer
+# more rows at once are padded more, and a GPU is busy with fewer; a CPU is busy with one
+MAX_MICRO_BATCH = {"cuda": 8, "cpu": 1}
 SHARE_OF_MEMORY = 0.8  # what is planned for; the rest is for what an estimate doesn't see
 SHARE_OF_PEAK = 0.5  # of a matrix product's speed that training reaches
 GIB = 1 << 30
@@ -97,7 +98,7 @@ def make_plan(order: Order, base: BaseModel, *, rows: int, tokens: int, longest:
     plan = Plan(
         epochs=epochs,
         batch_size=batch,
-        micro_batch=math.gcd(batch, MAX_MICRO_BATCH),
+        micro_batch=math.gcd(batch, MAX_MICRO_BATCH[device]),
         learning_rate=LEARNING_RATE * multiplier,
         learning_rate_multiplier=multiplier,
         recompute=False,
