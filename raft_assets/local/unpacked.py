@@ -46,6 +46,7 @@ def unpack(
         check=False,
     )
     if done.returncode:
+        shutil.rmtree(draft, ignore_errors=True)
         last = next(reversed(done.stderr.strip().splitlines()), "it wrote no reason")
         raise SettingsError(f"{model.path} can't be unpacked: {last[:500]}")
     (draft / SOURCE).write_text(json.dumps({"sha256": sha256}), "utf-8")
