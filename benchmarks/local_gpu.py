@@ -132,7 +132,7 @@ def used_gib() -> float:
     if DEVICE == "cpu":
         return 0.0
     free, total = torch.cuda.mem_get_info()
-    return (total - free) / GIB
+    return float(total - free) / GIB
 
 
 def serve(base: Path, job: Path) -> None:
