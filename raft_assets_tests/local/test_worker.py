@@ -279,6 +279,7 @@ def test_the_engine_refuses_what_it_does_not_do(engine: ServedEngine) -> None:
     body: dict[str, Any] = {"model": "no-system", "messages": PROMPTS[0]}
     assert engine.post("v1/chat/completions", body, key="another")[0] == 401
     assert engine.post("v1/load_lora_adapter", {"lora_name": "x", "lora_path": "/etc"})[0] == 400
+    more: dict[str, Any]
     for more in ({"n": 2}, {"tools": [{}]}, {"response_format": {"type": "json_object"}}, {"temperature": "hot"}):
         assert engine.post("v1/chat/completions", body | more)[0] == 400
     status, told = engine.post("v1/chat/completions", body | {"max_tokens": CONTEXT})
