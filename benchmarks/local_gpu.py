@@ -1,9 +1,11 @@
 """What the local worker does on a GPU: `LOCAL_PYTHON benchmarks/local_gpu.py [--size 1b|8b] [--rows 500] [--cap 22]`.
 
 Run in the worker's interpreter (torch with CUDA; bitsandbytes for QLoRA). It makes a base model with random weights, a
-job of rows as long as a domain's, and prints: time and memory of LoRA in bfloat16 beside the worker's own estimate; the
-same under a memory cap, where the worker should choose nf4; what it does when memory runs out; the time to load an
-adapter, tokens a second, sleep and wake. Weights are random, so speed and memory are real and losses mean nothing.
+job of rows as long as a domain's, and prints: time and memory of LoRA in bfloat16 beside the worker's own estimate;
+QLoRA (nf4) under a memory cap; what the worker does when memory runs out; the time to load an adapter, tokens a second,
+sleep and wake with the device's memory. Weights are random, so speed and memory are real and losses mean nothing.
+
+Without a GPU it does the same with two tiny layers, as far as a CPU can: that it runs is all that is then shown.
 """
 
 import argparse
@@ -24,9 +26,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 WORKER = Path(__file__).resolve().parents[1] / "raft_assets" / "local" / "worker"
-SIZES = {  # hidden, intermediate, layers: those of Llama 3.2 1B and Llama 3.1 8B
-    "1b": (2048, 8192, 16),
-    "8b": (4096, 14336, 32),
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+GIB = 1 << 30
+SIZES = {  # hidden, intermediate, layers, heads: the first is for a CPU, the others are Llama 3.2 1B and Llama 3.1 8B
+    "tiny": (64, 128, 2, 8),
+    "1b": (2048, 8192, 16, 32),
+    "8b": (4096, 14336, 32, 32),
 }
 KEY = "a-key-for-this-benchmark-alone-0123456789"
 WORDS = [
@@ -42,7 +47,7 @@ def text(words: int, seed: int) -> str:
 
 
 def make_base(folder: Path, size: str) -> Path:
-    hidden, intermediate, layers = SIZES[size]
+    hidden, intermediate, layers, heads = SIZES[size]
     pieces = Tokenizer(models.BPE())
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     pieces.decoder = decoders.ByteLevel()
@@ -60,14 +65,14 @@ def make_base(folder: Path, size: str) -> Path:
         hidden_size=hidden,
         intermediate_size=intermediate,
         num_hidden_layers=layers,
-        num_attention_heads=32,
+        num_attention_heads=heads,
         num_key_value_heads=8,
         max_position_embeddings=8192,
         bos_token_id=0,
         eos_token_id=1,
     )
     torch.set_default_dtype(torch.bfloat16)
-    with torch.device("cuda"):
+    with torch.device(DEVICE):
         LlamaForCausalLM(config).save_pretrained(folder)
     torch.set_default_dtype(torch.float32)
     torch.cuda.empty_cache()
@@ -123,6 +128,13 @@ def post(url: str, path: str, body: dict[str, Any]) -> tuple[float, Any]:
         return time.perf_counter() - started, json.loads(answer.read())
 
 
+def used_gib() -> float:
+    if DEVICE == "cpu":
+        return 0.0
+    free, total = torch.cuda.mem_get_info()
+    return float(total - free) / GIB
+
+
 def serve(base: Path, job: Path) -> None:
     result = job / "worker" / "result.json"
     if not result.is_file():
@@ -156,22 +168,25 @@ def serve(base: Path, job: Path) -> None:
     }
     seconds, answer = post(url, "v1/chat/completions", asked)
     print(f"   {answer['usage']['completion_tokens'] / seconds:.0f} tokens/s of one answer")
-    print(f"   asleep in {post(url, 'sleep', {})[0]:.2f} s, awake in {post(url, 'wake_up', {})[0]:.2f} s")
+    for step in ("sleep", "wake_up"):
+        before = used_gib()
+        print(
+            f"   {step}: {post(url, step, {})[0]:.2f} s, {before:.1f} GiB of the device before, {used_gib():.1f} after"
+        )
     engine.stdin.close()
     engine.wait()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", choices=SIZES, default="8b")
+    parser.add_argument("--size", choices=SIZES, default="8b" if DEVICE == "cuda" else "tiny")
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--tokens", type=int, default=900)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--cap", type=float, default=22.0, help="GiB, of the run with little memory")
     options = parser.parse_args()
-    if not torch.cuda.is_available():
-        sys.exit("no CUDA device: this benchmark is about one")
-    print(torch.cuda.get_device_name(), f"{options.rows} rows of {options.tokens} tokens, {options.epochs} epochs")
+    print(torch.cuda.get_device_name() if DEVICE == "cuda" else "a CPU, which shows nothing but that this runs")
+    print(f"{options.rows} rows of {options.tokens} tokens, {options.epochs} epochs")
     with TemporaryDirectory() as name:
         folder = Path(name)
         base = make_base(folder / "base", options.size)
@@ -179,12 +194,13 @@ def main() -> None:
         chosen = {"n_epochs": options.epochs, "batch_size": 8}
         print("LoRA:")
         job = train(folder, base, hyperparameters=chosen)
-        print(f"At most {options.cap} GiB:")
-        train(folder, base, hyperparameters=chosen | {"n_epochs": 1}, memory_gib=options.cap)
-        print("More rows at once than fit:")
-        plan = json.loads((job / "worker" / "plan.json").read_bytes())
-        # a plan that the worker would never make
-        train(folder, base, plan | {"batch_size": 256, "micro_batch": 256, "epochs": 1})
+        print(f"At most {options.cap} GiB, in nf4:")  # refused on a CPU, with a sentence
+        train(folder, base, hyperparameters=chosen | {"n_epochs": 1}, memory_gib=options.cap, quantisation="nf4")
+        if DEVICE == "cuda":
+            print("More rows at once than fit:")
+            plan = json.loads((job / "worker" / "plan.json").read_bytes())
+            # a plan that the worker would never make
+            train(folder, base, plan | {"batch_size": 256, "micro_batch": 256, "epochs": 1})
         print("The engine:")
         serve(base, job)
 

@@ -1,8 +1,5 @@
 """What `raft serve --model` and `raft local` do."""
 
-import os
-import signal
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raft_assets.cli.project import select_domains
-from raft_assets.operations.local_models import ENDS_WITH_STDIN, local_provider
+from raft_assets.operations.local_models import ENDS_UNUSED, local_provider, shared_server
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.environment import SERVE_KEY_VARIABLE
 from raft_assets.settings.project import Project
@@ -30,21 +27,17 @@ def serve_open_model(
     settings = provider.settings(model, engine, context=context)
     click.echo(f"{settings.model.path} ({settings.model.bytes / 1e9:.1f} GB), engine {settings.engine}")
 
-    def tell(model_id: str) -> None:
+    def tell_address(model_id: str) -> None:
         address = f"http://{names[0] if names else host}:{port}/v1"
         click.echo(f"OpenAI API at {address} (Ctrl-C ends it). In .env:")
         click.echo(f"  STUDENT_OPENAI_BASE_URL={address}\n  STUDENT_OPENAI_DEPLOYMENT={model_id}")
 
-    if project.environment.get(ENDS_WITH_STDIN):
-        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    if project.environment.get(ENDS_UNUSED):
+        shared = shared_server(project)
+        shared.own()
+        threading.Thread(target=shared.end_unused, daemon=True).start()
     key = project.environment.get(SERVE_KEY_VARIABLE) or ""
-    provider.serve(settings, host=host, port=port, key=key, names=names, on_start=tell)
-
-
-def _end_with_stdin() -> None:
-    """Wait until whoever started this process has gone, and end it."""
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGTERM)
+    provider.serve(settings, host=host, port=port, key=key, names=names, tell=click.echo, on_start=tell_address)
 
 
 def export_student(domain: str, target: Path, *, merged: bool, gguf: str | None) -> None:

@@ -36,6 +36,7 @@ from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.languages import ROLES, check_languages, sampled_languages
 from raft_assets.operations.life_cycles import check_student_model
+from raft_assets.operations.local_models import serving_student
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG, WORKER_VARIABLES, check_coordination
@@ -107,6 +108,25 @@ def materialize_domains(
         choose_preset(project, name, str(preset))
     for name in names:
         project.settings(name)
+    # a second or two: only once the other arguments are known to be right
+    from raft_assets.definitions import definitions
+
+    activate_project(project)
+    graph: Graph = definitions().resolve_asset_graph()
+    wanted = _selected_assets(graph, selected)
+    with serving_student(project, click.echo) as served:
+        _materialize(served, names, graph, wanted, force=force, retry_rejected=retry_rejected)
+
+
+def _materialize(
+    project: Project,
+    names: Sequence[str],
+    graph: Graph,
+    wanted: Sequence[dg.AssetKey],
+    *,
+    force: bool,
+    retry_rejected: bool,
+) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     print_models(console, project)
     if left := _lake_left_behind(project):
@@ -114,14 +134,8 @@ def materialize_domains(
     if retry_rejected:
         console.print(f"{_delete_unusable_answers(project, names)} rejected answers are asked for again")
         force = True
-    # a second or two: only once the arguments are known to be right
-    from raft_assets.definitions import definitions
-
-    activate_project(project)
     Lake.of(project).check_writable()
     check_coordination(project)
-    graph: Graph = definitions().resolve_asset_graph()
-    wanted = _selected_assets(graph, selected)
     with open_instance(project) as instance:
         for closed in close_killed_runs(instance):
             console.print(f"closed run {closed[:8]}, whose process had been killed")

@@ -36,6 +36,7 @@ from raft_assets.defs.dagster_internals import (
 from raft_assets.defs.lineage_asset import main_path_address
 from raft_assets.defs.pools import limit_pools
 from raft_assets.defs.runs import close_killed_runs, interrupt_canceled_runs
+from raft_assets.operations.local_models import serving_student
 from raft_assets.operations.process import (
     WORKER_VARIABLES,
     current_process,
@@ -68,11 +69,14 @@ def start_ui(port: int) -> None:
     address = f"http://{HOST}:{port}"
     with open_instance(project) as instance, _sole_ui(project, address) as note, _interrupted_by_every_signal():
         _check_port(port)
-        limit_pools(instance, project)
         for closed in close_killed_runs(instance, without_ui=True):
             _say(f"closed run {closed[:8]}, whose process had been killed")
-        with tempfile.TemporaryDirectory(prefix="raft-ui-") as folder:
-            services = UiServices(project, port, Path(folder))
+        with (
+            serving_student(project, _say) as served,
+            tempfile.TemporaryDirectory(prefix="raft-ui-") as folder,
+        ):
+            limit_pools(instance, served)
+            services = UiServices(served, port, Path(folder))
             supervisor = Supervisor(services, folder=project.folder, say=_say)
             try:
                 _supervise(supervisor, instance, note, address)

@@ -51,7 +51,7 @@ class RetryPolicy:
 
     No try starts later than `max_elapsed_s` after the first one failed. A service that is merely at its rate limit
     (429), or is still loading the model, isn't failing: such tries aren't counted, and are bounded by time alone. One
-    whose machine has a job to do says so each time, and is waited for as long as it does (`max_paused_s`). A service
+    whose machine has a job to do says so each time, and is waited for as long as it does (`waits_for_jobs`). A service
     that doesn't answer in time may still work on what was given up: it is left alone for `timeout_pause_s`, doubled
     each time, and the next try waits twice as long. Clock, sleep and random numbers are fields so that tests need not
     wait.
@@ -62,7 +62,7 @@ class RetryPolicy:
     timeout_pause_s: float = 10.0
     max_elapsed_s: float = 120.0
     max_rate_limited_s: float = 1800.0
-    max_paused_s: float = math.inf
+    waits_for_jobs: bool = True
     initial_pause_s: float = 0.5
     max_pause_s: float = 30.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -375,7 +375,8 @@ class RetryingClient:
         patience = self._patience
         pause = patience.pause(tries) if error.after_s is None else error.after_s
         at_most_s = patience.max_rate_limited_s if error.is_awaited else patience.max_elapsed_s
-        at_most_s = patience.max_paused_s if error.is_paused else at_most_s
+        if error.is_paused:
+            at_most_s = math.inf if patience.waits_for_jobs else 0.0
         if failures >= patience.tries or patience.clock() + pause - first_failed > at_most_s:
             if error.is_temporary:
                 raise BusyError(error.reason, tries=tries, is_loading=error.is_loading)

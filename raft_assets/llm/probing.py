@@ -60,7 +60,7 @@ MAX_ANSWER_TOKENS = 16  # a model that thinks first would otherwise think for mi
 MAX_PROMPT_WORDS = 10_000  # of the prompt that is counted; servers cut at 2,048 or 4,096 tokens unless told otherwise
 MIN_READ_SHARE = 0.9  # of the words that were sent; every word is a token at least, so this is far below all of it
 CONTEXT_SHARE = 0.75  # of a reported context that the counted prompt may fill, in words
-IMPATIENT = RetryPolicy(tries=1, max_rate_limited_s=0.0, max_paused_s=0.0)
+IMPATIENT = RetryPolicy(tries=1, max_rate_limited_s=0.0, waits_for_jobs=False)
 FINE_TUNE_REMEDY = (
     "ask for a role that may fine-tune (on Azure: Cognitive Services OpenAI Contributor; on OpenAI: a key with write "
     "permission for fine-tuning)"

@@ -31,7 +31,7 @@ def create_app(settings: LocalSettings) -> Starlette:
             Launch(
                 kind=settings.engine,
                 interpreter=settings.interpreter,
-                model=settings.model,
+                model=settings.loaded,
                 model_id=models.base,
                 folder=folder,
                 adapters=folder / "models",
@@ -69,7 +69,7 @@ def create_app(settings: LocalSettings) -> Starlette:
 
 def _runner(settings: LocalSettings) -> list[str]:
     """Return the command that brings a job to its end."""
-    order = {"base": str(settings.model.path), **settings.training.as_order()}
+    order = {"base": str(settings.loaded.path), **settings.training.as_order()}
     worker = settings.worker or (str(settings.interpreter.python),)
     options = ["--worker", json.dumps(worker), "--base-sha256", settings.base_sha256]
     return [sys.executable, "-m", "raft_assets.local.job_runner", *options, "--order", json.dumps(order)]

@@ -66,6 +66,7 @@ class Launch:
         if self.kind == "transformers":
             shown = [python, str(SERVE_SCRIPT), "--base", path, "--name", self.model_id, "--exit-with-parent"]
             shown += ["--adapters", str(self.adapters)]
+            shown += ["--context", str(self.max_model_len)] if self.max_model_len else []
         else:
             shown = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", path]
             shown += ["--served-model-name", self.model_id, "--enable-lora", "--max-lora-rank", str(MAX_LORA_RANK)]

@@ -15,6 +15,7 @@ from raft_assets.local.base_model import BaseModel
 from raft_assets.local.interpreter import WorkerInterpreter, offline_environment
 from raft_assets.local.models import adapter_store
 from raft_assets.local.settings import BASE_FILE
+from raft_assets.local.unpacked import loaded_model
 
 MERGE_SCRIPT = Path(__file__).with_name("merge_script.py")
 CONVERTER = "convert_hf_to_gguf.py"
@@ -23,11 +24,12 @@ ADAPTER, MERGED, MODELFILE = "adapter", "merged", "Modelfile"
 
 @dataclass(frozen=True)
 class StoredAdapter:
-    """An adapter with the base model that it belongs to."""
+    """An adapter with the base model that it belongs to, and the folder of safetensors that this is loaded from."""
 
     model: str
     folder: Path
     base: BaseModel
+    loaded: BaseModel
 
     def copy(self, target: Path) -> Path:
         """Copy the adapter's files; return their folder."""
@@ -39,10 +41,8 @@ class StoredAdapter:
 
     def merge(self, interpreter: WorkerInterpreter, target: Path) -> Path:
         """Write base and adapter as one model; return its folder. Raises SettingsError where that fails."""
-        if self.base.is_gguf:
-            raise SettingsError(f"{self.base.path} can't be merged: the libraries read GGUF and don't write it back.")
         merged = target / MERGED
-        _run([str(interpreter.python), str(MERGE_SCRIPT), str(self.base.path), str(self.folder), str(merged)])
+        _run([str(interpreter.python), str(MERGE_SCRIPT), str(self.loaded.path), str(self.folder), str(merged)])
         return merged
 
 
@@ -55,7 +55,7 @@ def find_adapter(state: Path, model: str) -> StoredAdapter:
             base = BaseModel(told["name"], Path(told["path"]))
             if not base.path.exists() or base.sha256(folder / "hashes.json") != told["sha256"]:
                 raise DataError(f"{model} was trained on {base.path}, which is gone or has changed.")
-            return StoredAdapter(model, store.weights_folder(found), base)
+            return StoredAdapter(model, store.weights_folder(found), base, loaded_model(base, folder))
     raise DataError(
         f"{model} is not among the models that were trained on this machine ({state}): export it where its server runs."
     )

@@ -38,7 +38,7 @@ from raft_assets.provider.job_process import (
     run_alone,
 )
 from raft_assets.provider.job_results import store_results
-from raft_assets.provider.job_state import Job, JobCheckpoint, JobError, JobFolder, now, read_events
+from raft_assets.provider.job_state import Job, JobCheckpoint, JobError, JobFolder, NewEvents, now, read_events
 from raft_assets.provider.training_files import InvalidFileError, check_validation_file, count_training_tokens
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ class JobRunner:
         self._command, self._base_sha256, self._order = [*worker, str(TRAIN_SCRIPT)], base_sha256, order
         self._worker = folder.path / "worker"
         self._told = {event["id"] for event in folder.events()}
+        self._news = NewEvents(self._worker / "events.jsonl")
+        self._seen: tuple[tuple[int, int], Job] | None = None  # the record, and the state of its file then
 
     def run(self) -> None:
         """Check, train and publish; every way out but being killed leaves the job ended."""
@@ -91,6 +93,7 @@ class JobRunner:
         order = {
             "format": 1,
             **self._order,
+            "base_sha256": self._base_sha256,
             "training_file": placed["training_file"],
             "training_name": job.training_file,
             "validation_file": placed.get("validation_file"),
@@ -148,7 +151,7 @@ class JobRunner:
         cancelled_at = math.inf
         while process.poll() is None or self._is_taken():
             self._tell_news(self._read_state())
-            if self._folder.read().finished:
+            if self._read_job().finished:
                 (self._worker / "cancel").touch()
                 cancelled_at = min(cancelled_at, time.monotonic())
             if time.monotonic() > cancelled_at + CANCEL_S:
@@ -165,9 +168,8 @@ class JobRunner:
 
     def _tell_news(self, state: Mapping[str, Any]) -> None:
         """Bring the worker's events and figures into the job's record."""
-        for event in read_events(self._worker / "events.jsonl"):
+        for event in self._news.read():
             if event["id"] not in self._told:
-                self._told.add(event["id"])
                 self._folder.append(event)
         news: dict[str, Any] = {}
         if state.get("status") in ("validating_files", "running"):
@@ -179,7 +181,7 @@ class JobRunner:
             )
         if state.get("estimated_finish"):
             news["estimated_finish"] = int(state["estimated_finish"])
-        job = self._folder.read()
+        job = self._read_job()
         if any(getattr(job, name) != value for name, value in news.items()):
             self._folder.update(**news)
 
@@ -234,6 +236,13 @@ class JobRunner:
             if event.get("type") == "metrics" and "step" in data:
                 steps[int(data["step"])] = steps.get(int(data["step"]), {}) | data
         return [steps[step] for step in sorted(steps)]
+
+    def _read_job(self) -> Job:
+        """Return the job's record, which is read again only when it was replaced."""
+        state = self._folder.record_state
+        if self._seen is None or self._seen[0] != state:
+            self._seen = (state, self._folder.read())
+        return self._seen[1]
 
     def _read_state(self) -> Mapping[str, Any]:
         with suppress(OSError, ValueError):

@@ -4,7 +4,6 @@
 """
 
 import sys
-from pathlib import Path
 
 
 def merge(base: str, adapter: str, target: str) -> None:
@@ -13,14 +12,11 @@ def merge(base: str, adapter: str, target: str) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source = Path(base)
     safe = {"trust_remote_code": False, "local_files_only": True}
-    gguf = {"gguf_file": source.name} if source.is_file() else {}
-    folder = str(source.parent if gguf else source)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **gguf, **safe)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, use_safetensors=True, **safe)
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     merged.save_pretrained(target, safe_serialization=True)
-    AutoTokenizer.from_pretrained(folder, **gguf, **safe).save_pretrained(target)
+    AutoTokenizer.from_pretrained(base, **safe).save_pretrained(target)
 
 
 if __name__ == "__main__":

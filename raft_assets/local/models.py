@@ -30,7 +30,7 @@ class LocalModels:
         self._base, self._base_sha256 = settings.model_id, settings.base_sha256
         self._name = settings.model.name
         self._created = int(settings.model.path.stat().st_mtime)
-        length = settings.training.max_length or settings.model.context_length
+        length = settings.training.max_length or settings.loaded.context_length
         self._max_model_len = {} if length is None else {"max_model_len": length}
 
     @property

@@ -115,9 +115,10 @@ class LocalProvider:
         port: int,
         key: str,
         names: Sequence[str] = (),
+        tell: Callable[[str], None] = lambda _: None,
         on_start: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Serve until interrupted, as `local.server.serve` does."""
         from raft_assets.local.server import serve
 
-        serve(settings, host=host, port=port, key=key, names=names, on_start=on_start)
+        serve(settings, host=host, port=port, key=key, names=names, tell=tell, on_start=on_start)

@@ -11,6 +11,7 @@ from raft_assets.core.locks import try_lock
 from raft_assets.local.app import create_app
 from raft_assets.local.door import Door
 from raft_assets.local.settings import MIN_KEY_CHARACTERS, LocalSettings
+from raft_assets.local.unpacked import unpack
 
 KEY_VARIABLE = "RAFT_SERVE_KEY"
 GRACE_S = 10  # for answers under way when the server is told to end
@@ -23,9 +24,12 @@ def serve(
     port: int,
     key: str,
     names: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda _: None,
     on_start: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until interrupted; `on_start` is given the id of the base model once the port is taken.
+
+    `tell` is given what happens before that and takes long.
 
     `names`: by which clients on other machines address the server. Raises SettingsError for an address that others can
     reach without a key of `MIN_KEY_CHARACTERS`, for a port that is taken, and for a folder that another server uses.
@@ -41,6 +45,13 @@ def serve(
         raise SettingsError(f"Another server works in {settings.folder}: one machine has one owner. End it first.")
     try:
         settings.write_base()
+        unpack(
+            settings.model,
+            settings.folder,
+            sha256=settings.base_sha256,
+            interpreter=settings.interpreter,
+            tell=tell,
+        )
         listener = listen(host, port, who="The server")
         app = Door(create_app(settings), names=[*LOCAL_NAMES, _bracketed(host), *names], key=key)
         on_start(settings.model_id)

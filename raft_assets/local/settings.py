@@ -9,6 +9,7 @@ from raft_assets.core.atomic import write_text
 from raft_assets.core.identity import digest
 from raft_assets.local.base_model import VERSION_DIGITS, BaseModel
 from raft_assets.local.interpreter import EngineKind, WorkerInterpreter
+from raft_assets.local.unpacked import loaded_model
 
 Quantisation = Literal["auto", "none", "nf4"]
 PROVIDER_VERSION = "1"  # of the way from an uploaded file to an adapter: raise it when equal input trains another one
@@ -55,6 +56,11 @@ class LocalSettings:
         """Write down which base model the folder belongs to, for whoever hands its adapters on."""
         told = {"name": self.model.name, "path": str(self.model.path), "sha256": self.base_sha256}
         write_text(self.folder / BASE_FILE, json.dumps(told, ensure_ascii=False))
+
+    @property
+    def loaded(self) -> BaseModel:
+        """The base model as engine and worker load it."""
+        return loaded_model(self.model, self.folder)
 
     @property
     def base_sha256(self) -> str:

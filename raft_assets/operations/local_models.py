@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,13 +15,13 @@ import httpx2
 from raft_assets.core.addresses import SERVE_PORT
 from raft_assets.core.errors import SettingsError
 from raft_assets.local.provider import CONVERTER_VARIABLE, PYTHON_VARIABLE, WORKER_VARIABLE, LocalProvider
+from raft_assets.operations.shared_server import SharedServer
 from raft_assets.settings.environment import LOCAL_MODEL_VARIABLE, LOCAL_SERVED_VARIABLE, SERVE_KEY_VARIABLE
 from raft_assets.settings.project import Project
 
 ADDRESS = f"http://127.0.0.1:{SERVE_PORT}/v1"
-ENDS_WITH_STDIN = "RAFT_ENDS_WITH_STDIN"  # set for a server that ends when the run that started it does, however
+ENDS_UNUSED = "RAFT_ENDS_UNUSED"  # set for a server that ends with the last run that uses it
 LOOK_S = 0.5  # between two looks whether the server is up; it reads all weights first, a second for each gigabyte
-STOP_S = 30.0
 
 
 def local_provider(project: Project) -> LocalProvider:
@@ -48,43 +49,36 @@ def describe_local_models(project: Project) -> str:
     return told
 
 
+def shared_server(project: Project) -> SharedServer:
+    """Return the locks of the server that this project's runs share."""
+    return SharedServer(project.local_folder / "shared")
+
+
 @contextmanager
-def serving_student(project: Project, say: Callable[[str], None]) -> Iterator[None]:
+def serving_student(project: Project, say: Callable[[str], None]) -> Iterator[Project]:
     """Serve the model of `STUDENT_LOCAL_MODEL` on this machine while the block runs, unless it is served already.
 
+    Yields the project that knows the student. Runs of one project share the server, which ends with the last of them.
     Which id it answers to is kept in `.env.state`, so that commands know the student while nothing is served. Raises
     SettingsError where the server ends, or another model is served there.
     """
     wanted, environment = project.environment.get(LOCAL_MODEL_VARIABLE), project.environment
     if not wanted or environment.get("RAFT_PROVIDER"):
-        yield
+        yield project
         return
     located, key = _located(project, wanted), environment.get(SERVE_KEY_VARIABLE) or ""
     name = local_provider(project).find(located).name
-    process, model_id = None, _served_model(key)
-    if model_id is None:
-        log = project.local_folder / "serve.log"
-        say(f"Serving {wanted} at {ADDRESS} (log: {log})")
-        process = _start(project, located, log)
-    try:
-        while model_id is None:
-            if process is not None and process.poll() is not None:
-                raise SettingsError(f"The server of {wanted} ended: {_last_line(log)}")
-            time.sleep(LOOK_S)
-            model_id = _served_model(key)
+    shared = shared_server(project)
+    with shared.using():
+        with shared.starting():
+            model_id = _served_model(key) or _start(project, wanted, key, say)
         if model_id.partition("@")[0] != name:
             raise SettingsError(f"{ADDRESS} serves {model_id}, not {wanted} ({LOCAL_MODEL_VARIABLE}): end that server.")
         served = f"{ADDRESS} {model_id} {wanted}"
         if environment.get(LOCAL_SERVED_VARIABLE) != served:
             dotenv.set_key(project.folder / ".env.state", LOCAL_SERVED_VARIABLE, served)
-        yield
-    finally:
-        if process is not None:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            project = Project.load(project.folder)
+        yield project
 
 
 def _located(project: Project, model: str) -> str:
@@ -93,14 +87,29 @@ def _located(project: Project, model: str) -> str:
     return str(path) if path.exists() else model
 
 
-def _start(project: Project, model: str, log: Path) -> subprocess.Popen[bytes]:
+def _start(project: Project, wanted: str, key: str, say: Callable[[str], None]) -> str:
+    """Start the server and return the id of the model once it answers; it outlives this process where others use it."""
+    log = project.local_folder / "serve.log"
+    say(f"Serving {wanted} at {ADDRESS} (log: {log})")
     log.parent.mkdir(parents=True, exist_ok=True)
+    model = _located(project, wanted)
     command = [sys.executable, "-m", "raft_assets.cli.main", "serve", "--model", model, "--port", str(SERVE_PORT)]
-    variables = os.environ | {"RAFT_PROJECT": str(project.folder), ENDS_WITH_STDIN: "1"}
     with log.open("wb") as written:
-        return subprocess.Popen(
-            command, cwd=project.folder, env=variables, stdin=subprocess.PIPE, stdout=written, stderr=written
+        process = subprocess.Popen(
+            command,
+            cwd=project.folder,
+            env=os.environ | {"RAFT_PROJECT": str(project.folder), ENDS_UNUSED: "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=written,
+            start_new_session=True,  # Ctrl-C in the terminal of one run is no end for the others
         )
+    while (model_id := _served_model(key)) is None:
+        if process.poll() is not None:
+            raise SettingsError(f"The server of {wanted} ended: {_last_line(log)}")
+        time.sleep(LOOK_S)
+    threading.Thread(target=process.wait, daemon=True).start()  # an ended child that nobody waits for stays a zombie
+    return model_id
 
 
 def _served_model(key: str) -> str | None:

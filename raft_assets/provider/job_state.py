@@ -113,6 +113,12 @@ class JobFolder:
         """Whether the job was created."""
         return self._record.is_file()
 
+    @property
+    def record_state(self) -> tuple[int, int]:
+        """What is another after every change of the record: its file's number and time, in nanoseconds."""
+        found = self._record.stat()
+        return found.st_ino, found.st_mtime_ns
+
     def read(self) -> Job:
         """Return the record as it is."""
         return Job.model_validate_json(self._record.read_bytes())
@@ -171,6 +177,23 @@ def read_events(file: Path) -> list[dict[str, Any]]:
     """Return the events of a file that grows, oldest first; lines that are torn are none."""
     lines = file.read_text("utf-8", errors="replace").split("\n") if file.is_file() else []
     return [event for line in lines if (event := _event(line))]
+
+
+class NewEvents:
+    """The events of a file that grows, each once: what was read isn't read again."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._at = file, 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return what was appended since, oldest first; a line that is being written is for the next time."""
+        if not self._file.is_file():
+            return []
+        with self._file.open("rb") as stream:
+            stream.seek(self._at)
+            whole = stream.read().rpartition(b"\n")[0]
+        self._at += len(whole) + 1 if whole else 0
+        return [event for line in whole.decode("utf-8", "replace").split("\n") if (event := _event(line))]
 
 
 def job_folders(folder: Path) -> Iterator[JobFolder]:

@@ -50,6 +50,7 @@ class JobService:
         self._files = files
         self._trainable, self._worker, self._may_start = tuple(trainable), list(worker), may_start
         self._shared = shared or SharedJobs()
+        self._ended = set[str]()  # ids; a job that has ended never changes again, and isn't read again to see that
 
     def create(self, request: JobRequest) -> Job:
         """Create a job and start it; raises ApiError (400)."""
@@ -89,7 +90,10 @@ class JobService:
 
     def unfinished(self) -> list[str]:
         """Return the ids of jobs that have not ended, oldest first."""
-        found = [job for folder in job_folders(self._folder) if (job := read_job(folder)) and not job.finished]
+        unread = (path for path in (self._folder / "jobs").glob("ftjob-*") if path.name not in self._ended)
+        known = [job for path in unread if (job := read_job(JobFolder(path)))]
+        self._ended |= {job.id for job in known if job.finished}
+        found = [job for job in known if not job.finished]
         return [job.id for job in sorted(found, key=lambda job: (job.created_ns, job.id))]
 
     def is_worked_on(self, job_id: str) -> bool:

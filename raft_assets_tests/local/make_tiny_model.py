@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import gguf
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -60,6 +61,42 @@ def main(rows: Path, folder: Path) -> None:
         )
         tokenizer.save_pretrained(folder / name)
         model.save_pretrained(folder / name)
+    write_gguf(folder / "system", folder / "tiny.gguf", model)
+
+
+def write_gguf(source: Path, file: Path, model: LlamaForCausalLM) -> None:
+    """Write a model's folder as one GGUF file with weights of 8 bits."""
+    pieces = json.loads((source / "tokenizer.json").read_text("utf-8"))
+    vocabulary: dict[str, int] = pieces["model"]["vocab"]
+    tokens = sorted(vocabulary, key=lambda token: vocabulary[token])
+    config, writer = model.config, gguf.GGUFWriter(file, "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(PIECES)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL for token in tokens])
+    writer.add_token_merges([" ".join(pair) for pair in pieces["model"]["merges"]])
+    writer.add_bos_token_id(SPECIAL.index("<s>"))
+    writer.add_eos_token_id(SPECIAL.index("</s>"))
+    writer.add_pad_token_id(SPECIAL.index("<pad>"))
+    writer.add_chat_template(WITH_SYSTEM)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, tensor in model.state_dict().items():
+        known = names.get_name(name, try_suffixes=(".weight",))
+        quantised = tensor.ndim > 1
+        kind = gguf.GGMLQuantizationType.Q8_0 if quantised else gguf.GGMLQuantizationType.F32
+        weights = gguf.quantize(tensor.float().numpy(), kind) if quantised else tensor.float().numpy()
+        writer.add_tensor(known, weights, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 if __name__ == "__main__":

@@ -11,11 +11,18 @@ import psutil
 import pytest
 
 from raft_assets.core.errors import SettingsError
+from raft_assets.local.engine import Launch
+from raft_assets.local.interpreter import EngineKind
 from raft_assets.local.models import adapter_store
 from raft_assets.local.server import serve
 from raft_assets.local.settings import LocalSettings
+from raft_assets.provider.files import FileStore
+from raft_assets.provider.job_state import JobFolder, NewEvents
+from raft_assets.provider.jobs import JobService
+from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.embedded.provider import until
-from raft_assets_tests.local.served import HeldJob, Server, serving, settings_with_double
+from raft_assets_tests.harness import ProjectHarness
+from raft_assets_tests.local.served import HeldJob, Server, serving, settings_with_double, tiny_model
 
 KEY = "0123456789abcdef" * 2
 
@@ -185,3 +192,45 @@ def test_the_models_id_changes_with_its_weights_and_its_template(tmp_path: Path)
     assert settings_with_double(tmp_path / "elsewhere").model_id == first  # a path is no part of it
     (settings.model.path / "chat_template.jinja").write_text("{{ messages }}")
     assert settings.model_id != first
+
+
+@pytest.mark.parametrize("kind", ["vllm", "transformers"])
+def test_what_a_context_is_limited_to_reaches_the_engine(kind: EngineKind, tmp_path: Path) -> None:
+    settings = settings_with_double(tmp_path)
+    launch = Launch(kind, settings.interpreter, settings.model, "m", tmp_path, tmp_path, max_model_len=512)
+    assert "512" in launch.command(1)
+
+
+def test_a_finished_job_is_not_read_again_while_the_machine_looks_for_the_next(tmp_path: Path) -> None:
+    settings = settings_with_double(tmp_path)
+    held = HeldJob(settings)
+    jobs = JobService(settings.folder, FileStore(settings.folder), trainable=[], worker=[])
+    assert jobs.unfinished() == [held.id]
+    held.end()
+    assert jobs.unfinished() == []
+    record = settings.folder / "jobs" / held.id / "job.json"
+    record.write_text(record.read_text().replace("succeeded", "running"))
+    assert jobs.unfinished() == []
+
+
+def test_a_workers_events_are_each_read_once(tmp_path: Path) -> None:
+    folder, news = JobFolder(tmp_path), NewEvents(tmp_path / "events.jsonl")
+    assert news.read() == []
+    folder.tell("one")
+    folder.tell("zw\u00f6lf")
+    assert [event["message"] for event in news.read()] == ["one", "zw\u00f6lf"]
+    assert news.read() == []
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('{"id": "half')  # by a worker that was killed
+    assert news.read() == []
+    folder.tell("three")
+    assert [event["message"] for event in news.read()] == ["three"]
+
+
+def test_a_model_is_not_served_for_a_command_that_is_wrong(tmp_path: Path) -> None:
+    project = ProjectHarness(tmp_path / "project")
+    project.copy_domain("bats", SMALL, documents=1)
+    project.own_variables = {"STUDENT_LOCAL_MODEL": str(tiny_model(tmp_path / "tiny").path)}
+    done = project.raft("run", SMALL, "--select", "no_such_asset")
+    assert (done.returncode != 0, "no_such_asset" in done.stderr) == (True, True)
+    assert not project.opened.local_folder.exists()

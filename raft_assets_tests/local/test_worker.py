@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,11 @@ from typing import Any
 import openai
 import pytest
 
+from raft_assets.core.errors import SettingsError
 from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, parse_answer, render_quoted_answer
+from raft_assets.local.base_model import BaseModel
+from raft_assets.local.interpreter import WorkerInterpreter
+from raft_assets.local.unpacked import loaded_model, unpack
 from raft_assets.local.worker.answers import Generated, best_step, measure, read_answer
 from raft_assets.local.worker.job import Contract, Order
 from raft_assets.local.worker.plan import Plan, Size, fit_plan
@@ -20,6 +25,7 @@ from raft_assets_tests.local.worker_process import (
     TRAINING_ROWS,
     ServedEngine,
     TrainingJob,
+    local_python,
     make_job,
     make_models,
     rows,
@@ -28,6 +34,8 @@ from raft_assets_tests.local.worker_process import (
 )
 
 STEPS_PER_EPOCH = 5
+BASE_SHA256 = "5" * 64
+CONTEXT = 1000  # tokens, below what the model was made for
 MAY_BE_IN_A_JOB = {".json", ".jsonl", ".log", ".safetensors", ""}  # no pickle, whatever its name
 
 
@@ -39,7 +47,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(models: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
     """A job on a model whose template has no system role, run through."""
-    job = make_job(tmp_path_factory.mktemp("job"), models, "no-system")
+    job = make_job(tmp_path_factory.mktemp("job"), models, "no-system", base_sha256=BASE_SHA256)
     assert job.run()["status"] == "succeeded"
     return job
 
@@ -63,7 +71,8 @@ def test_a_result_says_what_determines_the_student(finished: TrainingJob) -> Non
     assert {"torch", "transformers", "trl", "peft"} <= student["versions"].keys()
     config = json.loads((finished.folder / finished.result["model"] / "adapter_config.json").read_bytes())
     assert config["base_model_name_or_path"] == "no-system"
-    assert len(student["base_sha256"]) == len(student["template_sha256"]) == 64
+    assert student["base_sha256"] == BASE_SHA256  # of whoever ordered the job: nobody hashes the weights again
+    assert len(student["template_sha256"]) == 64
 
 
 def test_a_job_writes_no_pickle(finished: TrainingJob) -> None:
@@ -75,7 +84,7 @@ def test_a_job_writes_no_pickle(finished: TrainingJob) -> None:
 def test_a_killed_job_goes_on_to_the_same_student_bit_for_bit(
     finished: TrainingJob, models: Path, tmp_path: Path
 ) -> None:
-    job = make_job(tmp_path, models, "no-system", checkpoint_every_steps=3)
+    job = make_job(tmp_path, models, "no-system", checkpoint_every_steps=3, base_sha256=BASE_SHA256)
     worker = job.start()
     job.wait(worker, lambda job: len(job.steps) > STEPS_PER_EPOCH * 2)  # after step 10
     worker.kill()
@@ -139,6 +148,35 @@ def test_pickled_weights_are_refused(models: Path, tmp_path: Path) -> None:
     assert "its weights are pickles (pytorch_model.bin)" in state["error"]["message"]
 
 
+_COMPARE = """
+import sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+packed = {"gguf_file": "tiny.gguf"}
+logits, ids = [], AutoTokenizer.from_pretrained(sys.argv[2])("How long is the pier?<|end|>", return_tensors="pt")
+for folder, how in ((sys.argv[1], packed), (sys.argv[2], {})):
+    with torch.no_grad():
+        logits.append(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **how)(**ids).logits)
+assert torch.equal(*logits)
+"""
+
+
+def test_a_gguf_is_unpacked_once_into_a_folder_that_computes_the_same(models: Path, tmp_path: Path) -> None:
+    python, packed, told = WorkerInterpreter(Path(local_python())), BaseModel("tiny", models / "tiny.gguf"), list[str]()
+    for _ in range(2):
+        unpack(packed, tmp_path, sha256="a", interpreter=python, tell=told.append)
+    assert len(told) == 1
+    loaded = loaded_model(packed, tmp_path)
+    assert loaded.context_length == 1024
+    assert list(tmp_path.iterdir()) == [loaded.path]  # no draft is left
+    subprocess.run([python.python, "-c", _COMPARE, models, loaded.path], check=True)
+
+    broken = BaseModel("tiny", models / "broken.gguf")  # another file, which the folder is no longer of
+    broken.path.write_bytes(b"GGUF")
+    with pytest.raises(SettingsError, match="can't be unpacked"):
+        unpack(broken, tmp_path, sha256="b", interpreter=python, tell=told.append)
+    assert list(tmp_path.iterdir()) == []
+
+
 CONTRACT_MARKS = Contract(**CONTRACT | {"abstentions": tuple(CONTRACT["abstentions"])})
 ASKED = "<DOCUMENT>The pier is 3 metres long. It is old.</DOCUMENT>\n\nHow long is the pier?"
 RIGHT = render_quoted_answer(["The pier is 3 metres long."], "So.", "3 metres")
@@ -173,7 +211,7 @@ def test_the_best_checkpoint_is_not_that_of_a_student_that_abstains_everywhere()
 @pytest.fixture(scope="module")
 def engine(finished: TrainingJob, models: Path) -> Iterator[ServedEngine]:
     """The engine, which may load the finished job's adapters."""
-    with serving(models / "no-system", finished.folder / "worker" / "checkpoints") as served:
+    with serving(models / "no-system", finished.folder / "worker" / "checkpoints", context=CONTEXT) as served:
         yield served
 
 
@@ -241,11 +279,12 @@ def test_the_engine_refuses_what_it_does_not_do(engine: ServedEngine) -> None:
     body: dict[str, Any] = {"model": "no-system", "messages": PROMPTS[0]}
     assert engine.post("v1/chat/completions", body, key="another")[0] == 401
     assert engine.post("v1/load_lora_adapter", {"lora_name": "x", "lora_path": "/etc"})[0] == 400
+    more: dict[str, Any]
     for more in ({"n": 2}, {"tools": [{}]}, {"response_format": {"type": "json_object"}}, {"temperature": "hot"}):
         assert engine.post("v1/chat/completions", body | more)[0] == 400
-    status, told = engine.post("v1/chat/completions", body | {"max_tokens": 1024})
+    status, told = engine.post("v1/chat/completions", body | {"max_tokens": CONTEXT})
     assert (status, told["error"]["code"]) == (400, "context_length_exceeded")
-    assert "maximum context length is 1024 tokens" in told["error"]["message"]
+    assert f"maximum context length is {CONTEXT} tokens" in told["error"]["message"]
 
 
 EIGHT_BILLION = Size(parameters=8_030_261_248, layers=32, hidden=4096, intermediate=14_336, linear_width=81_920)

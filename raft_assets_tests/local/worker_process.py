@@ -28,7 +28,7 @@ from raft_assets.core.prompt_contract import (
 from raft_assets_tests.harness import REPOSITORY
 
 KEY = "a-key-of-the-engine-for-tests-only-0"
-CONTRACT = {
+CONTRACT: dict[str, Any] = {
     "begin_quote": BEGIN_QUOTE,
     "end_quote": END_QUOTE,
     "answer_tag": ANSWER_TAG,
@@ -170,15 +170,17 @@ class ServedEngine:
 
 
 @contextmanager
-def serving(base: Path, adapters: Path) -> Iterator[ServedEngine]:
+def serving(base: Path, adapters: Path, *, context: int) -> Iterator[ServedEngine]:
     """Serve a model of `make_models`; the engine ends with the pipe to its standard input."""
-    command = [
+    command: list[str | Path] = [
         local_python(),
         base.parent / "worker" / "serve.py",
         "--base",
         base,
         "--threads",
         "1",
+        "--context",
+        str(context),
         "--adapters",
         adapters,
     ]

@@ -64,8 +64,7 @@ def run(
     from raft_assets.settings.hosted import HostedPlatform
     from raft_assets.settings.project import Project
 
-    project = Project.load()
-    if hosted := HostedPlatform.of(project.environment):
+    if hosted := HostedPlatform.of(Project.load().environment):
         from raft_assets.cli.hosted import submit_domains
 
         if preset or retry_rejected:
@@ -85,16 +84,14 @@ def run(
         )
         return
     from raft_assets.cli.run import materialize_domains
-    from raft_assets.operations.local_models import serving_student
 
-    with serving_student(project, click.echo):
-        materialize_domains(
-            domain,
-            everything=everything,
-            selected=selected,
-            preset=preset,
-            force=force,
-            retry_rejected=retry_rejected,
-            approved=yes,
-            budget=budget,
-        )
+    materialize_domains(
+        domain,
+        everything=everything,
+        selected=selected,
+        preset=preset,
+        force=force,
+        retry_rejected=retry_rejected,
+        approved=yes,
+        budget=budget,
+    )

@@ -118,8 +118,5 @@ def ui(port: int) -> None:
       raft ui --port 3001
     """
     from raft_assets.cli.ui import start_ui
-    from raft_assets.operations.local_models import serving_student
-    from raft_assets.settings.project import Project
 
-    with serving_student(Project.load(), click.echo):
-        start_ui(port)
+    start_ui(port)

@@ -44,13 +44,14 @@ class Engine:
         device: str = "auto",
         dtype: str = "auto",
         threads: int | None = None,
+        context: int | None = None,
         at_once: int = 8,
         adapter_folders: Sequence[Path] = (),
     ) -> None:
         self.name, self.base = name, base
         self.tokenizer = base.tokenizer()
         self.form = base.chat_form(self.tokenizer)
-        self.context_length = base.context_length
+        self.context_length = min(context or base.context_length, base.context_length)
         self.adapters: dict[str, Path] = {}
         self._device, self._at_once = choose_device(device), at_once
         self._dtype = choose_dtype(dtype, self._device)

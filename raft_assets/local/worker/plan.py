@@ -20,8 +20,10 @@ LEARNING_RATE = 2e-4  # QLoRA's for models up to 13B (arXiv 2305.14314, table 9)
 ROWS_TO_SEE = 1500  # by "auto": form, ends and quotes weren't there after 220 rows of a 270M model
 MIN_EPOCHS, MAX_EPOCHS = 3, 8
 BATCH_SIZE, MIN_STEPS_PER_EPOCH = 8, 10  # by "auto"
-MAX_MICRO_BATCH = 8  # more rows at once are padded more, and a GPU is busy with fewer
+# more rows at once are padded more, and a GPU is busy with fewer; a CPU is busy with one
+MAX_MICRO_BATCH = {"cuda": 8, "cpu": 1}
 SHARE_OF_MEMORY = 0.8  # what is planned for; the rest is for what an estimate doesn't see
+ANSWER_SHARE = 0.15  # of a row's tokens that are its answer, about
 SHARE_OF_PEAK = 0.5  # of a matrix product's speed that training reaches
 GIB = 1 << 30
 
@@ -35,6 +37,7 @@ class Size:
     hidden: int
     intermediate: int
     linear_width: int  # inputs and outputs of a block's linear layers, summed
+    vocabulary: int = 0  # parameters of the matrices from tokens and to tokens
 
     def lora_parameters(self, rank: int, layers: int) -> int:
         """Return the trained parameters."""
@@ -97,7 +100,7 @@ def make_plan(order: Order, base: BaseModel, *, rows: int, tokens: int, longest:
     plan = Plan(
         epochs=epochs,
         batch_size=batch,
-        micro_batch=math.gcd(batch, MAX_MICRO_BATCH),
+        micro_batch=math.gcd(batch, MAX_MICRO_BATCH[device]),
         learning_rate=LEARNING_RATE * multiplier,
         learning_rate_multiplier=multiplier,
         recompute=False,
@@ -144,6 +147,7 @@ def model_size(base: BaseModel) -> Size:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(base.config, trust_remote_code=False)
     text = base.config.get_text_config()
+    matrices = {id(part.weight): part.weight for part in (model.get_input_embeddings(), model.get_output_embeddings())}
     widths = sum(module.in_features + module.out_features for _, module in trained_layers(model, first=0))
     return Size(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -151,6 +155,7 @@ def model_size(base: BaseModel) -> Size:
         hidden=text.hidden_size,
         intermediate=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
         linear_width=widths // text.num_hidden_layers,
+        vocabulary=sum(matrix.numel() for matrix in matrices.values()),
     )
 
 
@@ -198,8 +203,12 @@ def _memory_gib(plan: Plan, order: Order, size: Size, longest: int) -> float:
 
 
 def _operations_per_token(plan: Plan, size: Size) -> float:
-    """Return floating-point operations: forward, back to the activations, and forward again where they weren't kept."""
-    return size.parameters * (6 if plan.recompute else 4)
+    """Return floating-point operations: forward, back to the activations, and forward again where they weren't kept.
+
+    Tokens are looked up, and only those of answers are projected onto the vocabulary, twice and back.
+    """
+    blocks = (size.parameters - size.vocabulary) * (6 if plan.recompute else 4)
+    return round(blocks + size.vocabulary * 6 * ANSWER_SHARE)
 
 
 def _speed(plan: Plan) -> float:

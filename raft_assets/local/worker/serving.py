@@ -1,6 +1,6 @@
 """The engine over HTTP, in the endpoints that vLLM documents, so that a server in front of it knows one protocol.
 
-On loopback or a Unix socket, with a key of its own: what is outside talks to the server, not to this. Everything that a
+On loopback, with a key of its own: what is outside talks to the server, not to this. Everything that a
 request may not ask for is refused, never ignored.
 """
 
@@ -11,7 +11,6 @@ import logging
 import os
 import queue
 import secrets
-import socket
 import sys
 import threading
 import time
@@ -60,31 +59,19 @@ NEUTRAL: dict[str, Any] = {"repetition_penalty": 1, "top_k": -1, "best_of": 1, "
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on loopback or on a Unix socket."""
+    """Listens on loopback."""
 
     daemon_threads = True
 
-    def __init__(
-        self, engine: Engine, key: str, *, host: str = "127.0.0.1", port: int = 0, path: Path | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, key: str, *, host: str, port: int) -> None:
         self.engine, self.key = engine, key
         self.is_ready = threading.Event()
-        if path:
-            self.address_family = socket.AF_UNIX
-            path.unlink(missing_ok=True)  # of an engine that was killed
-        super().__init__(str(path) if path else (host, port), Handler)  # type: ignore[arg-type]
-        if path:
-            path.chmod(0o600)
+        super().__init__((host, port), Handler)
 
     def server_bind(self) -> None:
-        """Bind without looking the host's name up, as HTTPServer does; a Unix socket has none."""
+        """Bind without looking the host's name up, as HTTPServer does."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = "localhost", 0
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; those of a Unix socket have no address, and the handler wants one."""
-        connection, address = self.socket.accept()
-        return connection, address or ("local", 0)
+        self.server_name, self.server_port = "localhost", self.server_address[1]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -102,7 +89,6 @@ class Handler(BaseHTTPRequestHandler):
         engine = self.server.engine
         answers: dict[str, Callable[[], Any]] = {
             "/v1/models": lambda: {"object": "list", "data": [_describe_model(engine, name) for name in engine.models]},
-            "/version": lambda: {"version": "raft-transformers"},
             "/is_sleeping": lambda: {"is_sleeping": engine.is_sleeping},
         }
         path = urlsplit(self.path).path
@@ -424,8 +410,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--name", help="what the base model is called; its folder's name")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--socket", type=Path, help="Unix socket instead of a port")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--context", type=int, help="tokens of a prompt and its answer; what the model was made for")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument(
@@ -452,18 +438,14 @@ def main(arguments: Sequence[str]) -> int:
             device=options.device,
             dtype=options.dtype,
             threads=options.threads,
+            context=options.context,
             at_once=options.max_batch,
             adapter_folders=options.adapters,
         )
     except RefusedError as refusal:
         parser.error(refusal.message)
-    server = Server(engine, key, host=options.host, port=options.port, path=options.socket)
-    listening = (
-        {"socket": str(options.socket)}
-        if options.socket
-        else {"url": "http://{}:{}".format(*server.server_address[:2])}
-    )
-    sys.stdout.write(json.dumps(listening) + "\n")
+    server = Server(engine, key, host=options.host, port=options.port)
+    sys.stdout.write(json.dumps({"url": "http://{}:{}".format(*server.server_address[:2])}) + "\n")
     sys.stdout.flush()
     threading.Thread(target=_load, args=(engine, server), daemon=True).start()
     server.serve_forever()

@@ -1,11 +1,12 @@
 """TRL's SFTTrainer with checkpoints of our own, an order of rows by seed and epoch, and the job's progress."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import trl.trainer.utils
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from transformers import TrainerCallback
@@ -19,10 +20,16 @@ from .job import Checkpoint, JobFiles, Order
 from .plan import Plan, trained_layers
 from .rows import NO_LOSS, Row, pick_rows
 
+GENERATED_AT_ONCE = 8  # answers to validation rows
 SAVE_EVERY_S = 240  # a killed worker repeats at most five minutes
 WARM_UP_SHARE = 0.03  # of all steps
 METRICS = {"loss": "train_loss", "mean_token_accuracy": "train_mean_token_accuracy"}
 VALID_METRICS = {"eval_loss": "valid_loss", "eval_mean_token_accuracy": "valid_mean_token_accuracy"}
+
+# without Triton TRL projects every position onto the vocabulary, for accelerators that compile; on a CPU the positions
+# without a loss then take most of a small model's time. Its code on a CPU computes the same with those that have one.
+if hasattr(trl.trainer.utils, "_use_triton"):
+    trl.trainer.utils._use_triton = lambda _: True  # noqa: SLF001
 
 
 class RowOrder(torch.utils.data.Sampler):  # type: ignore[misc,unused-ignore]
@@ -116,10 +123,10 @@ class Validation:
     """Generates answers to validation rows and measures them."""
 
     def __init__(
-        self, rows: Sequence[Row], order: Order, form: ChatForm, *, at_once: int, check_cancelled: Any
+        self, rows: Sequence[Row], order: Order, form: ChatForm, *, check_cancelled: Callable[[], None]
     ) -> None:
         self._rows = pick_rows(rows, order.generated_rows)
-        self._order, self._form, self._at_once, self._check_cancelled = order, form, at_once, check_cancelled
+        self._order, self._form, self._check_cancelled = order, form, check_cancelled
 
     def measure(self, model: Any) -> dict[str, float]:
         """Return the shares of answers that keep the contract, each generated greedily."""
@@ -127,8 +134,8 @@ class Validation:
         found: list[Generated] = []
         was_training = model.training
         model.eval()
-        for start in range(0, len(rows), self._at_once):
-            part = rows[start : start + self._at_once]
+        for start in range(0, len(rows), GENERATED_AT_ONCE):
+            part = rows[start : start + GENERATED_AT_ONCE]
             answers = [Answer(row.prompt_ids, Sampling(max_tokens=self._order.max_answer_tokens)) for row in part]
             generate(model, self._form.tokenizer, answers, end_ids=self._form.end_ids, on_token=self._check_cancelled)
             found += [

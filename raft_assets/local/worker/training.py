@@ -174,13 +174,7 @@ def _attempt(files: JobFiles, order: Order, plan: Plan, material: Material) -> i
     _check_loss(trainer.count_loss_tokens(), material.training)
     validation = None
     if material.validation:
-        validation = Validation(
-            material.validation,
-            order,
-            material.form,
-            at_once=plan.micro_batch,
-            check_cancelled=files.check_cancelled,
-        )
+        validation = Validation(material.validation, order, material.form, check_cancelled=files.check_cancelled)
     steps = math.ceil(len(material.training) / plan.batch_size)
     trainer.add_callback(Progress(files, order, plan, validation, steps_per_epoch=steps))
     files.tell(f"Training goes on at step {step_of(checkpoint)}" if checkpoint else "Fine-tuning job started")
@@ -212,7 +206,7 @@ def _describe_student(order: Order, plan: Plan, material: Material, end_id: int)
     """Return everything that determines the student beside its rows."""
     return {
         "base_name": material.base.name,
-        "base_sha256": material.base.sha256,
+        "base_sha256": order.base_sha256 or material.base.sha256,
         "template_sha256": material.form.template_sha256,
         "system_role": material.form.has_system_role,
         "end_token": material.form.tokenizer.convert_ids_to_tokens(end_id),
