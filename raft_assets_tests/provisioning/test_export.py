@@ -106,7 +106,9 @@ def test_the_lake_moves_only_where_that_was_chosen_and_a_run_names_what_stays_be
     project.write(".raft/lake/chunks/bats.parquet", "rows")
     project.copy_domain("bats", documents=1)
     elsewhere = {"RAFT_LAKE": str(project.folder / "other"), "RAFT_CALLS": str(project.folder / "calls")}
-    said = project.raft_here("run", "bats", "--select", "nothing", variables={"RAFT_PROVIDER": "embedded", **elsewhere})
+    said = project.raft_here(
+        "run", "bats", "--select", "source_documents", variables={"RAFT_PROVIDER": "embedded", **elsewhere}
+    )
     assert f"{project.folder / '.raft' / 'lake'} stays behind" in said.stdout, said.stderr
 
 
