@@ -9,7 +9,7 @@ import pytest
 
 from raft_assets.core.errors import DataError, EndpointError, SettingsError
 from raft_assets.core.tables import Chunk, QuarantinedFile, Row
-from raft_assets.llm.azure_sign_in import storage_credential
+from raft_assets.llm.azure_sign_in import storage_credential, storage_sign_in
 from raft_assets.settings.blob import BlobLocation, parse_blob_address, storage_options
 from raft_assets.settings.environment import Environment
 from raft_assets.settings.project import Project
@@ -249,7 +249,8 @@ def test_without_a_key_a_sign_in_that_fails_is_one_sentence(monkeypatch: pytest.
         "IDENTITY_HEADER": "none",
     }.items():
         monkeypatch.setenv(name, value)
-    storage_credential.cache_clear()  # another test of this process may have signed in
+    for signed_in in (storage_credential, storage_sign_in):  # by another test of this process, perhaps
+        signed_in.cache_clear()
     with pytest.raises(
         EndpointError, match=r"Azure Blob is used without a key, and signing in failed .*`az login`, or"
     ):
