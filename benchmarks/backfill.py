@@ -4,8 +4,8 @@
 
 A project of its own, offline, with `raft ui`; `raft run` submits the backfill to it. `--stop`: everything is stopped by
 SIGSTOP for so long once a third of the domains are done, as a laptop that sleeps. The domains are too small for a data
-set, so the backfill ends before it. The memory is that of all processes
-together (proportional set size, looked at twice a second).
+set, so the backfill ends before it. The memory is that of all processes together (proportional set size, looked at
+twice a second).
 """
 
 import argparse
