@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from raft_assets.cli.output import print_json
-from raft_assets.cli.project import open_instance, select_domains
-from raft_assets.core.identity import normalize
+from raft_assets.cli.project import open_instance, select_domains, spell_domains
 from raft_assets.settings.domain import flatten_settings
 from raft_assets.settings.domains import domain_folder, list_documents
 from raft_assets.settings.project import Project
@@ -99,6 +98,6 @@ def forget_domains(domains: Sequence[str]) -> None:
 
     project = Project.load()
     with open_instance(project) as instance:
-        for name in dict.fromkeys(normalize(domain.rstrip("/")) for domain in domains):
+        for name in spell_domains(domains):
             forget_domain(DagsterHistory(instance), project, name)
             click.echo(f"{name}: no longer registered. To delete what was made from it: raft purge {shlex.quote(name)}")

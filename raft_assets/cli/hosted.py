@@ -8,8 +8,8 @@ import click
 import dagster as dg
 from rich.console import Console
 
+from raft_assets.cli.project import spell_domains
 from raft_assets.cli.worker import FAILED, WAITS
-from raft_assets.core.identity import normalize
 from raft_assets.core.near_misses import did_you_mean
 from raft_assets.defs.staleness import AssetState, State, tell_unsettled
 from raft_assets.operations.platform import (
@@ -91,7 +91,7 @@ def select_hosted_domains(
         return known
     if not named:
         raise click.UsageError(f"Name a domain or pass --all. Domains of {platform.address}: {_listed(known)}.")
-    wanted = list(dict.fromkeys(normalize(name.rstrip("/")) for name in named))
+    wanted = spell_domains(named)
     if unknown := [name for name in wanted if name not in known]:
         raise click.UsageError(
             f"{platform.address} knows no domain {unknown[0]!r}.{did_you_mean(unknown[0], known)} Domains there: "

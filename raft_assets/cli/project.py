@@ -3,7 +3,7 @@
 import logging
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -193,13 +193,18 @@ def select_domains(project: Project, named: Sequence[str], *, everything: bool) 
                 f"There is no domain in {project.documents}. A domain is a folder of documents: {make}."
             )
         return known
-    wanted = list(dict.fromkeys(normalize(name.rstrip("/")) for name in named))
+    wanted = spell_domains(named)
     if unknown := [name for name in wanted if name not in known]:
         raise click.UsageError(
             f"There is no domain {unknown[0]!r} in {project.documents}.{did_you_mean(unknown[0], known)} Domains "
             f"there: {', '.join(known) or 'none'}."
         )
     return wanted
+
+
+def spell_domains(named: Iterable[str]) -> list[str]:
+    """Return names as domains are spelled, each once: shells complete a folder with a slash, and Unicode has forms."""
+    return list(dict.fromkeys(normalize(name.rstrip("/")) for name in named))
 
 
 def print_models(console: Console, project: Project) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.types import ASGIApp
 
 from raft_assets.core.atomic import write_text
@@ -25,6 +25,7 @@ from raft_assets.core.ports import SharedFiles
 from raft_assets.provider.bodies import BatchRequest
 from raft_assets.provider.errors import ApiError, bad_request, not_found
 from raft_assets.provider.files import FileStore
+from raft_assets.provider.stored import parse_stored
 from raft_assets.provider.unshared import UNSHARED
 
 MAX_LINES, MAX_BYTES = 50_000, 200 << 20  # OpenAI's
@@ -114,7 +115,7 @@ class BatchService:
         here = [batch for file in self._folder.glob("batch_*.json") if (batch := self._read(file))]
         known = {_record_name(batch.id) for batch in here}
         elsewhere = self._shared.read([name for name in self._shared.names("batches") if name not in known])
-        found = [*here, *(batch for content in elsewhere.values() if (batch := _parse(content)))]
+        found = [*here, *(batch for content in elsewhere.values() if (batch := parse_stored(Batch, content)))]
         return sorted(found, key=lambda batch: (batch.created_ns, batch.id), reverse=True)
 
     def get(self, batch_id: str) -> Batch:
@@ -130,7 +131,7 @@ class BatchService:
         if found and found.status != "in_progress":
             return found
         name = _record_name(batch_id)
-        elsewhere = _parse(self._shared.read([name]).get(name, b""))
+        elsewhere = parse_stored(Batch, self._shared.read([name]).get(name, b""))
         if elsewhere and (found is None or elsewhere.status != "in_progress"):
             self._folder.mkdir(parents=True, exist_ok=True)
             return self._save(elsewhere)
@@ -242,20 +243,13 @@ class BatchService:
     @staticmethod
     def _read(file: Path) -> Batch | None:
         try:
-            return _parse(file.read_bytes())
+            return parse_stored(Batch, file.read_bytes())
         except FileNotFoundError:
             return None
 
 
 def _record_name(batch_id: str) -> str:
     return f"batches/{batch_id}.json"
-
-
-def _parse(content: bytes) -> Batch | None:
-    try:
-        return Batch.model_validate_json(content)
-    except ValidationError:
-        return None
 
 
 def _read_answered_ids(part: Path) -> set[str]:

@@ -14,12 +14,13 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.locks import exclusive_lock
 from raft_assets.core.ports import SharedFiles
 from raft_assets.provider.errors import bad_request, not_found
+from raft_assets.provider.stored import parse_stored
 from raft_assets.provider.unshared import UNSHARED
 
 MAX_FILE_BYTES = 512 << 20  # OpenAI's
@@ -106,7 +107,7 @@ class FileStore:
         here = [file for path in self._files.glob("file-*.json") if (file := self._read(path))]
         known = {_record_name(file.id) for file in here}
         elsewhere = self._shared.read([name for name in self._shared.names("files") if name not in known])
-        found = [*here, *(file for content in elsewhere.values() if (file := _parse(content)))]
+        found = [*here, *(file for content in elsewhere.values() if (file := parse_stored(StoredFile, content)))]
         wanted = [file for file in found if purpose in (None, file.purpose)]
         return sorted(wanted, key=lambda file: (file.created_ns, file.id), reverse=order == "desc")
 
@@ -127,13 +128,13 @@ class FileStore:
         """Return the file, from here or from another machine."""
         found = self._read(self._record_path(file_id))
         if found is None and (content := self._shared.read([name := _record_name(file_id)]).get(name)):
-            return _parse(content)
+            return parse_stored(StoredFile, content)
         return found
 
     def _read(self, path: Path) -> StoredFile | None:
         """Return the file; None if another process has just deleted it, or if it is not one of the provider's."""
         try:
-            return _parse(path.read_bytes())
+            return parse_stored(StoredFile, path.read_bytes())
         except FileNotFoundError:
             return None
 
@@ -144,10 +145,3 @@ def _record_name(file_id: str) -> str:
 
 def _blob_name(sha256: str) -> str:
     return f"blobs/{sha256}"
-
-
-def _parse(content: bytes) -> StoredFile | None:
-    try:
-        return StoredFile.model_validate_json(content)
-    except ValidationError:
-        return None

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.identity import digest, short_digest
 from raft_assets.core.ports import SharedFiles
 from raft_assets.provider.errors import model_not_found
+from raft_assets.provider.stored import parse_stored
 from raft_assets.provider.unshared import UNSHARED
 
 OWNER = "raft-assets"
@@ -81,7 +82,8 @@ class ModelStore:
         here = [card for path in self._folder.glob(f"*/{_CARD}") if (card := self._read(path.parent))]
         known = {f"{_shared_name(card.id)}/{_CARD}" for card in here}
         names = [name for name in self._shared.names("models") if name.endswith(f"/{_CARD}") and name not in known]
-        found = [*here, *(card for content in self._shared.read(names).values() if (card := _parse(content)))]
+        elsewhere = self._shared.read(names).values()
+        found = [*here, *(card for content in elsewhere if (card := parse_stored(FineTunedModel, content)))]
         return sorted(found, key=lambda card: (card.created_ns, card.id))
 
     def delete(self, model: str) -> None:
@@ -108,20 +110,13 @@ class ModelStore:
 
     def _read(self, place: Path) -> FineTunedModel | None:
         try:
-            return _parse((place / _CARD).read_bytes())
+            return parse_stored(FineTunedModel, (place / _CARD).read_bytes())
         except OSError:
             return None
 
 
 def _shared_name(model: str) -> str:
     return f"models/{short_digest('model', model)}"
-
-
-def _parse(card: bytes) -> FineTunedModel | None:
-    try:
-        return FineTunedModel.model_validate_json(card)
-    except ValidationError:
-        return None
 
 
 def hash_saved_model(save: Callable[[Path], None]) -> str:

@@ -10,12 +10,11 @@ import secrets
 import time
 from collections.abc import Callable
 
-from pydantic import ValidationError
-
 from raft_assets.core.atomic import write_text
 from raft_assets.core.ports import SharedFiles
 from raft_assets.provider.files import FileStore
 from raft_assets.provider.job_state import Job, JobFolder
+from raft_assets.provider.stored import parse_stored
 from raft_assets.provider.unshared import UNSHARED
 
 SIGN_EVERY_S = 30.0  # a client asks for its job at least as often
@@ -48,7 +47,7 @@ class SharedJobs:
         """Return the jobs that are not among those known here, as their machines last told of them."""
         names = [name for name in self._shared.names(FOLDER) if name.endswith(f"/{_RECORD}")]
         contents = self._shared.read([name for name in names if name.split("/")[1] not in known])
-        return [job for content in contents.values() if (job := _parse(content))]
+        return [job for content in contents.values() if (job := parse_stored(Job, content))]
 
     def in_step(self, folder: JobFolder) -> Job:
         """Return a job that is here; its end is given to the other machines, or taken from the one that was first."""
@@ -56,7 +55,7 @@ class SharedJobs:
         if not self._shared.machine or job.id in self._ended:
             return job
         name = f"{_name(job.id)}/{_RECORD}"
-        told = _parse(self._shared.read([name]).get(name, b""))
+        told = parse_stored(Job, self._shared.read([name]).get(name, b""))
         if told and told.finished and not job.finished:
             job = self._take_end(folder, told)
         elif job.finished and not (told and told.finished):
@@ -109,10 +108,3 @@ class SharedJobs:
 
 def _name(job_id: str) -> str:
     return f"{FOLDER}/{job_id}"
-
-
-def _parse(content: bytes) -> Job | None:
-    try:
-        return Job.model_validate_json(content)
-    except ValidationError:
-        return None
