@@ -56,13 +56,12 @@ def export_state(name: str | None, *, check: bool) -> None:
 def _wait_for_roles(models: ModelClients, *, without: Collection[Role]) -> None:
     """Wait while what was provisioned refuses the sign-in: an assigned role holds after minutes.
 
-    `without`: roles that the user configured, whose refusal is none of time. Other faults are the doctor's.
+    `without`: roles that the user configured, which aren't asked: their refusal is none of time, and each test call may
+    cost. Other faults are the doctor's.
     """
     is_announced = False
     for _ in poll_until(ROLES_TIMEOUT_S):
-        refused = [
-            probe.role for probe in probe_roles(models) if probe.role not in without and _is_forbidden(probe.outcome)
-        ]
+        refused = [probe.role for probe in probe_roles(models, without=without) if _is_forbidden(probe.outcome)]
         if not refused:
             return
         if not is_announced:

@@ -129,15 +129,14 @@ def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: 
     with open_call_store(project) as store:
         if domain is not None:
             domain = normalize(domain)
-            if all(call.origin.domain != domain for call in store.calls()):
-                (domain,) = select_domains(project, [domain], everything=False)
-        chosen = [
-            call
-            for call in store.calls()
-            if (domain is None or call.origin.domain == domain)
-            and (role is None or call.role == role.upper())
-            and (not rejected or is_unusable(call))
-        ][-count:]
+        of_domain = [call for call in store.calls() if domain is None or call.origin.domain == domain]
+    if domain is not None and not of_domain:
+        select_domains(project, [domain], everything=False)  # raises for a domain that isn't there either
+    chosen = [
+        call
+        for call in of_domain
+        if (role is None or call.role == role.upper()) and (not rejected or is_unusable(call))
+    ][-count:]
     if as_json:
         for call in chosen:
             print_json(_to_record(call))

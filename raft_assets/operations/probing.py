@@ -6,7 +6,7 @@ in `llm/probing.py`.
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +55,11 @@ class _TestCall:
         return (endpoint.provider, endpoint.service, endpoint.api_version, secret, self.task, self.model)
 
 
-def probe_roles(models: ModelClients) -> list[RoleProbe]:
-    """Make the test calls of all roles at the same time, those of one endpoint and model once."""
+def probe_roles(models: ModelClients, *, without: Collection[Role] = ()) -> list[RoleProbe]:
+    """Make the test calls of all roles but those `without`, at the same time, those of one endpoint and model once."""
     settings = readable_settings(models.project)
-    planned = [call for endpoint in models.endpoints.values() for call in _plan(endpoint, settings)]
+    asked = [endpoint for role, endpoint in models.endpoints.items() if role not in without]
+    planned = [call for endpoint in asked for call in _plan(endpoint, settings)]
     calls: dict[tuple[str | None, ...], _TestCall] = {}
     words: dict[tuple[str | None, ...], int] = {}
     for call in planned:

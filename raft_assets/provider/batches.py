@@ -25,7 +25,7 @@ from raft_assets.core.ports import SharedFiles
 from raft_assets.provider.bodies import BatchRequest
 from raft_assets.provider.errors import ApiError, bad_request, not_found
 from raft_assets.provider.files import FileStore
-from raft_assets.provider.stored import parse_stored
+from raft_assets.provider.stored import list_shared, parse_stored, read_shared
 from raft_assets.provider.unshared import UNSHARED
 
 MAX_LINES, MAX_BYTES = 50_000, 200 << 20  # OpenAI's
@@ -114,9 +114,8 @@ class BatchService:
         """Return every batch, newest first."""
         here = [batch for file in self._folder.glob("batch_*.json") if (batch := self._read(file))]
         known = {_record_name(batch.id) for batch in here}
-        elsewhere = self._shared.read([name for name in self._shared.names("batches") if name not in known])
-        found = [*here, *(batch for content in elsewhere.values() if (batch := parse_stored(Batch, content)))]
-        return sorted(found, key=lambda batch: (batch.created_ns, batch.id), reverse=True)
+        elsewhere = list_shared(Batch, self._shared, "batches", lambda name: name not in known)
+        return sorted([*here, *elsewhere], key=lambda batch: (batch.created_ns, batch.id), reverse=True)
 
     def get(self, batch_id: str) -> Batch:
         """Return the batch; raises ApiError (404)."""
@@ -130,8 +129,7 @@ class BatchService:
         found = self._read(self._folder / f"{batch_id}.json")
         if found and found.status != "in_progress":
             return found
-        name = _record_name(batch_id)
-        elsewhere = parse_stored(Batch, self._shared.read([name]).get(name, b""))
+        elsewhere = read_shared(Batch, self._shared, _record_name(batch_id))
         if elsewhere and (found is None or elsewhere.status != "in_progress"):
             self._folder.mkdir(parents=True, exist_ok=True)
             return self._save(elsewhere)

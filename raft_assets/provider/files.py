@@ -20,7 +20,7 @@ from raft_assets.core.atomic import write_text
 from raft_assets.core.locks import exclusive_lock
 from raft_assets.core.ports import SharedFiles
 from raft_assets.provider.errors import bad_request, not_found
-from raft_assets.provider.stored import parse_stored
+from raft_assets.provider.stored import list_shared, parse_stored, read_shared
 from raft_assets.provider.unshared import UNSHARED
 
 MAX_FILE_BYTES = 512 << 20  # OpenAI's
@@ -106,9 +106,8 @@ class FileStore:
             raise bad_request("Invalid 'order': expected 'asc' or 'desc'.", param="order", code="invalid_value")
         here = [file for path in self._files.glob("file-*.json") if (file := self._read(path))]
         known = {_record_name(file.id) for file in here}
-        elsewhere = self._shared.read([name for name in self._shared.names("files") if name not in known])
-        found = [*here, *(file for content in elsewhere.values() if (file := parse_stored(StoredFile, content)))]
-        wanted = [file for file in found if purpose in (None, file.purpose)]
+        elsewhere = list_shared(StoredFile, self._shared, "files", lambda name: name not in known)
+        wanted = [file for file in [*here, *elsewhere] if purpose in (None, file.purpose)]
         return sorted(wanted, key=lambda file: (file.created_ns, file.id), reverse=order == "desc")
 
     def delete(self, file_id: str) -> None:
@@ -126,10 +125,7 @@ class FileStore:
 
     def _find(self, file_id: str) -> StoredFile | None:
         """Return the file, from here or from another machine."""
-        found = self._read(self._record_path(file_id))
-        if found is None and (content := self._shared.read([name := _record_name(file_id)]).get(name)):
-            return parse_stored(StoredFile, content)
-        return found
+        return self._read(self._record_path(file_id)) or read_shared(StoredFile, self._shared, _record_name(file_id))
 
     def _read(self, path: Path) -> StoredFile | None:
         """Return the file; None if another process has just deleted it, or if it is not one of the provider's."""

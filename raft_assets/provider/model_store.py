@@ -18,7 +18,7 @@ from raft_assets.core.atomic import write_text
 from raft_assets.core.identity import digest, short_digest
 from raft_assets.core.ports import SharedFiles
 from raft_assets.provider.errors import model_not_found
-from raft_assets.provider.stored import parse_stored
+from raft_assets.provider.stored import list_shared, parse_stored
 from raft_assets.provider.unshared import UNSHARED
 
 OWNER = "raft-assets"
@@ -81,10 +81,10 @@ class ModelStore:
         """Return every model, oldest first."""
         here = [card for path in self._folder.glob(f"*/{_CARD}") if (card := self._read(path.parent))]
         known = {f"{_shared_name(card.id)}/{_CARD}" for card in here}
-        names = [name for name in self._shared.names("models") if name.endswith(f"/{_CARD}") and name not in known]
-        elsewhere = self._shared.read(names).values()
-        found = [*here, *(card for content in elsewhere if (card := parse_stored(FineTunedModel, content)))]
-        return sorted(found, key=lambda card: (card.created_ns, card.id))
+        elsewhere = list_shared(
+            FineTunedModel, self._shared, "models", lambda name: name.endswith(f"/{_CARD}") and name not in known
+        )
+        return sorted([*here, *elsewhere], key=lambda card: (card.created_ns, card.id))
 
     def delete(self, model: str) -> None:
         """Remove the model; raises ApiError (404)."""

@@ -14,7 +14,7 @@ from raft_assets.core.atomic import write_text
 from raft_assets.core.ports import SharedFiles
 from raft_assets.provider.files import FileStore
 from raft_assets.provider.job_state import Job, JobFolder
-from raft_assets.provider.stored import parse_stored
+from raft_assets.provider.stored import list_shared, read_shared
 from raft_assets.provider.unshared import UNSHARED
 
 SIGN_EVERY_S = 30.0  # a client asks for its job at least as often
@@ -45,17 +45,19 @@ class SharedJobs:
 
     def others(self, known: set[str]) -> list[Job]:
         """Return the jobs that are not among those known here, as their machines last told of them."""
-        names = [name for name in self._shared.names(FOLDER) if name.endswith(f"/{_RECORD}")]
-        contents = self._shared.read([name for name in names if name.split("/")[1] not in known])
-        return [job for content in contents.values() if (job := parse_stored(Job, content))]
+        return list_shared(
+            Job,
+            self._shared,
+            FOLDER,
+            lambda name: name.endswith(f"/{_RECORD}") and name.split("/")[1] not in known,
+        )
 
     def in_step(self, folder: JobFolder) -> Job:
         """Return a job that is here; its end is given to the other machines, or taken from the one that was first."""
         job = folder.read()
         if not self._shared.machine or job.id in self._ended:
             return job
-        name = f"{_name(job.id)}/{_RECORD}"
-        told = parse_stored(Job, self._shared.read([name]).get(name, b""))
+        told = read_shared(Job, self._shared, f"{_name(job.id)}/{_RECORD}")
         if told and told.finished and not job.finished:
             job = self._take_end(folder, told)
         elif job.finished and not (told and told.finished):
