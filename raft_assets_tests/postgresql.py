@@ -55,6 +55,30 @@ class PostgresServer:
         command = [self._programs / "psql", "-h", self._folder, "-p", str(self.port), "-U", "postgres", "-d", database]
         return self._run([*map(str, command), "-qAtc", statement]).strip()
 
+    @contextlib.contextmanager
+    def encrypted(self, pem: Path) -> Iterator[None]:
+        """Answer by TLS as well until the block ends, with a file that has a key and a certificate."""
+        file = self._folder / "server.pem"
+        file.write_bytes(pem.read_bytes())
+        file.chmod(0o600)
+        if os.getuid() == 0:
+            os.chown(file, *_user())
+        for name in ("ssl_cert_file", "ssl_key_file"):
+            self.sql(f"ALTER SYSTEM SET {name} = '{file}'")
+        self._switch_tls("SET ssl = on", "on")
+        try:
+            yield
+        finally:
+            self._switch_tls("RESET ALL", "off")
+
+    def _switch_tls(self, change: str, expected: str) -> None:
+        self.sql(f"ALTER SYSTEM {change}")
+        self.sql("SELECT pg_reload_conf()")
+        until = time.monotonic() + STARTED_WITHIN_S
+        while self.sql("SHOW ssl") != expected:  # each is a new session
+            assert time.monotonic() < until, (self._folder / "log").read_text()
+            time.sleep(0.05)
+
     def create(self) -> None:
         """Create the files of a server that doesn't run yet."""
         data = str(self._folder / "data")
@@ -85,7 +109,8 @@ class PostgresServer:
             self._process = None
 
     def _run(self, command: list[str]) -> str:
-        done = subprocess.run(command, capture_output=True, check=True, text=True, **_as_a_user())  # type: ignore[call-overload]
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PG")}  # a test's own clients'
+        done = subprocess.run(command, capture_output=True, check=True, text=True, env=own, **_as_a_user())  # type: ignore[call-overload]
         return str(done.stdout)
 
 

@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,13 +15,17 @@ HEADER = "secret-of-the-machine"
 
 
 class Identity(ThreadingHTTPServer):
-    """Gives tokens that hold for `lifetime_s`; none while `refuses`. `valid` holds when each token ends."""
+    """Gives tokens that hold for `lifetime_s`; none while `refuses`. `valid` holds when each token ends.
+
+    `on_token` is called with a token before it is given.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.refuses = False
         self.lifetime_s = 3600
         self.valid: dict[str, float] = {}
+        self.on_token: Callable[[str], object] = lambda _: None
 
     @property
     def variables(self) -> dict[str, str]:
@@ -48,6 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
         until = time.time() + self.server.lifetime_s
         token = _token(resource, until)
         self.server.valid[token] = until
+        self.server.on_token(token)
         self._say(
             200, {"access_token": token, "expires_on": str(int(until)), "resource": resource, "token_type": "Bearer"}
         )

@@ -7,11 +7,14 @@ import pytest
 from pydantic import SecretStr
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.core.ports import Coordination, Shared
+from raft_assets.core.ports import Claim, Coordination, Shared
 from raft_assets.settings.coordination import CoordinationDatabase
 from raft_assets.settings.environment import Environment
 from raft_assets.storage.coordination import FileCoordination
-from raft_assets.storage.postgresql import CoordinationError
+from raft_assets.storage.postgresql import CoordinationError, PostgresCoordination
+from raft_assets_tests.azure import identity
+from raft_assets_tests.azure.identity import audience_of
+from raft_assets_tests.azure.internet import Authority
 from raft_assets_tests.postgresql import PASSWORD, PostgresServer, opened
 from raft_assets_tests.processes import printed_line, start_program
 
@@ -262,6 +265,38 @@ def test_another_machine_is_verified_and_azure_is_signed_in_to(
     database = CoordinationDatabase.of(Environment(process={"RAFT_COORDINATION": address}, files={}))
     assert database
     assert (dict(database.options), database.signs_in_to_azure) == (options, azure)
+
+
+def test_a_database_on_azure_takes_a_token_of_the_machine_as_password_over_tls_that_is_verified(
+    postgresql: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, own = Authority(tmp_path), "acme.postgres.database.azure.com"
+    name = postgresql.new_database().rpartition("/")[2]
+    postgresql.sql("CREATE ROLE entra LOGIN")
+    postgresql.sql(f"ALTER DATABASE {name} OWNER TO entra")
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")  # libpq connects there, and verifies the name all the same
+    with identity.serving() as machine, postgresql.encrypted(authority.pem(own)):
+        machine.on_token = lambda token: postgresql.sql(f"ALTER ROLE entra PASSWORD '{token}'")
+        for variable, value in machine.variables.items():
+            monkeypatch.setenv(variable, value)
+
+        def claim(host: str) -> Claim | None:
+            address = f"postgresql://entra@{host}:{postgresql.port}/{name}?sslrootcert={authority.file}"
+            database = CoordinationDatabase.of(Environment(process={"RAFT_COORDINATION": address}, files={}))
+            assert database
+            return PostgresCoordination(database).claim("one")
+
+        with pytest.raises(CoordinationError, match=r"can't be reached \(.*does not match host name"):
+            claim("another.postgres.database.azure.com")
+        held = claim(own)
+        assert held
+        assert {audience_of(token) for token in machine.valid} == {"https://ossrdbms-aad.database.windows.net"}
+        told = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'entra'"
+        assert postgresql.sql(told) == "t"
+        held.close()
+    postgresql.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'entra'")
+    postgresql.sql(f"DROP DATABASE {name}")
+    postgresql.sql("DROP ROLE entra")
 
 
 def test_the_password_is_read_from_a_file_and_shown_nowhere(tmp_path: Path) -> None:
