@@ -1,12 +1,12 @@
 """Ranges of `raft estimate` beside the bill: cold, and after previews of drawn chunks.
 
-    python benchmarks/estimates.py [--preview CHUNKS] [--draws DRAWS] [--seed SEED] [--ask-nobody] [--finished PROJECT]
-        [FOLDER ...]
+    python benchmarks/estimates.py [--preview CHUNKS] [--draws DRAWS] [--seed SEED] [--unknown-teacher]
+        [--finished PROJECT] [FOLDER ...]
 
 Every domain (the shipped ones, or the folders) is run once, offline, at invented prices; `--finished` takes the domains
 of a project that was run already instead. It is estimated before anything is stored, and after previews of chunks that
 are drawn at random, each in a project of its own: that has the calls of the finished one, but for what was asked about
-the other chunks and after them. `--ask-nobody`: as if the teacher were no rules of this package, but a model.
+the other chunks and after them. `--unknown-teacher`: as if the teacher were no rules of this package, but a model.
 """
 
 import argparse
@@ -44,10 +44,10 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5, help="previews of other chunks")
     parser.add_argument("--seed", type=int, default=0, help="of the first draw; the next ones follow")
     parser.add_argument("--finished", type=Path, help="a project that was run: its domains, nothing is run again")
-    parser.add_argument("--ask-nobody", action="store_true", help="take the embedded teacher for a model of a service")
+    parser.add_argument("--unknown-teacher", action="store_true", help="as if no rules were known")
     parser.add_argument("folders", nargs="*", type=Path)
     options = parser.parse_args()
-    if options.ask_nobody:
+    if options.unknown_teacher:
         estimate.PREDICTED_CHUNKS = 0
     source = (options.finished or REPOSITORY) / "data"
     print(f"{'domain':18} {'asset':18} {'cold':>17} {'width':>6} {'bill':>9}  previewed: inside, widest, bill/middle")
